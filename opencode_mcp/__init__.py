@@ -1,0 +1,49 @@
+"""Drive OpenCode, the open coding agent, from any MCP client, or from Python: `from opencode_mcp import OpenCode`."""
+
+from typing import TYPE_CHECKING, Any
+
+from .exceptions import (
+    APIError,
+    DocumentError,
+    InvalidArguments,
+    OpenCodeError,
+    RequestTimeout,
+    ServerStartError,
+    SettingsError,
+    TransportError,
+    UnexpectedResponse,
+    WorkflowError,
+)
+
+if TYPE_CHECKING:
+    from .client.library import Answer, OpenCode
+
+__all__ = [
+    "APIError",
+    "Answer",
+    "DocumentError",
+    "InvalidArguments",
+    "OpenCode",
+    "OpenCodeError",
+    "RequestTimeout",
+    "ServerStartError",
+    "SettingsError",
+    "TransportError",
+    "UnexpectedResponse",
+    "WorkflowError",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # The client takes half a second to import, which `opencode-mcp --version` is not to wait for.
+    if name in {"Answer", "OpenCode"}:
+        from .client import library
+
+        return getattr(library, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
