@@ -1,0 +1,88 @@
+"""What can go wrong, one class per distinction that a caller acts on.
+
+OpenCodeError
+├── SettingsError        a flag or an environment variable makes no sense
+├── DocumentError        the OpenAPI document cannot be read
+├── InvalidArguments     arguments do not match the operation's schema; nothing was sent
+├── ServerStartError     OpenCode could not be found, installed or started
+├── TransportError       no HTTP answer: refused, reset, closed early
+│   └── RequestTimeout   a time limit passed
+├── APIError             OpenCode answered 4xx or 5xx
+├── UnexpectedResponse   an answer that the operation does not give
+└── WorkflowError        a task could not be carried on
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class OpenCodeError(Exception):
+    """Base of every error of this package; `str()` of one is fit to be shown to a person or a model."""
+
+
+class SettingsError(OpenCodeError):
+    """A setting is wrong; the message names the flag."""
+
+
+class DocumentError(OpenCodeError):
+    """The OpenAPI document cannot be read, or lacks what the snapshot has."""
+
+
+class InvalidArguments(OpenCodeError):
+    """Arguments do not match the operation's schema. Nothing was sent.
+
+    `problems` holds one line each: path, what was expected, what came.
+    """
+
+    def __init__(self, operation: str, problems: list[str]) -> None:
+        self.operation = operation
+        self.problems = problems
+        super().__init__(f"Invalid arguments for {operation}; nothing was sent:\n- " + "\n- ".join(problems))
+
+
+class ServerStartError(OpenCodeError):
+    """OpenCode could not be found, installed or started; the message holds what was tried."""
+
+
+class TransportError(OpenCodeError):
+    """OpenCode gave no HTTP answer. Whether a request that was sent took effect is then unknown."""
+
+
+class RequestTimeout(TransportError):
+    """A time limit passed without an answer."""
+
+
+class APIError(OpenCodeError):
+    """OpenCode answered with a 4xx or 5xx status.
+
+    `status` is the HTTP status, `name` the server's name for the error ("" when it gives none),
+    `message` its words, `body` the parsed body, `operation` the tool name, `advice` what
+    usually causes it.
+    """
+
+    def __init__(
+        self, operation: str, status: int, name: str, message: str, body: Any = None, advice: str = ""
+    ) -> None:
+        self.operation = operation
+        self.status = status
+        self.name = name
+        self.message = message
+        self.body = body
+        self.advice = advice
+        said = ": ".join(part for part in (name, message) if part) or "no further word"
+        super().__init__(
+            f"OpenCode answered {operation} with HTTP {status}, {said}" + (f"\n{advice}" if advice else "")
+        )
+
+
+class UnexpectedResponse(OpenCodeError):
+    """An answer that the operation does not give: a web page, a redirect, broken JSON."""
+
+
+class WorkflowError(OpenCodeError):
+    """A task could not be carried on; `session_id` (when there is one) is where to go on."""
+
+    def __init__(self, message: str, session_id: str | None = None) -> None:
+        self.session_id = session_id
+        super().__init__(message)

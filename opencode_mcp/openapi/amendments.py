@@ -1,0 +1,329 @@
+"""What the document omits or gets wrong: one entry per fact, with its evidence.
+
+A quirk of the server is an entry here and never a branch in the path of a call. Every fact was
+measured against OpenCode 1.18.33; the tests call each of the operations named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .document import ParameterObject, Schema
+
+Exchange = Literal["request", "turn", "events", "terminal"]
+"""How an operation is carried out: one request; a request that lasts as long as the model works;
+a stream of events; a WebSocket to a terminal."""
+
+
+Check = Literal["session_exists", "file_exists", "reply_succeeded", "says_where"]
+"""A look that tells an answer which only looks like success (`opencode/checks.py`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """One fact about one or more operations.
+
+    `parameters` are added, or replace those of the same name; `without` are dropped; `controls`
+    are arguments for the bridge itself, never sent; `headers` go with the request;
+    `returned_headers` maps a response header to the field of the result that carries it;
+    `returns_file` says that the answer is a file of the project, of any type;
+    `advice` maps an HTTP status to what usually causes it; `note` is added to the description.
+    """
+
+    operations: tuple[str, ...]
+    evidence: str
+    path: str | None = None
+    parameters: tuple[ParameterObject, ...] = ()
+    without: tuple[str, ...] = ()
+    controls: Mapping[str, Schema] = field(default_factory=dict[str, Schema])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    returned_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    optional_body: bool = False
+    returns_file: bool = False
+    exchange: Exchange = "request"
+    check: Check | None = None
+    title: str = ""
+    note: str = ""
+    advice: Mapping[int, str] = field(default_factory=dict[int, str])
+
+
+def query(name: str, schema: Schema) -> ParameterObject:
+    """Return a query parameter that the document lacks or describes too narrowly."""
+    return ParameterObject.model_validate({"name": name, "in": "query", "schema": schema})
+
+
+LOCATION: Schema = {
+    "type": "object",
+    "properties": {"directory": {"type": "string"}, "workspace": {"type": "string"}},
+    "additionalProperties": False,
+}
+EVENT_STREAMS = ("event.subscribe", "global.event", "v2.event.subscribe", "v2.session.events")
+TERMINALS = ("pty.connect", "v2.pty.connect")
+PROMPTS = ("session.prompt", "session.prompt_async", "session.command")
+TURNS = ("session.prompt", "session.command", "session.shell", "session.summarize", "session.init")
+UNKNOWN_MODEL = (
+    "An opaque 500 here usually means a model or an agent that OpenCode does not know (config_providers and "
+    "app_agents list them). A bad model sticks to its session: name a valid `model` in the next prompt."
+)
+WORKSPACES = (
+    "Workspaces work only on an OpenCode that was started with OPENCODE_EXPERIMENTAL_WORKSPACES=true, "
+    "as the one that this bridge starts is."
+)
+
+AMENDMENTS: tuple[Amendment, ...] = (
+    Amendment(
+        operations=EVENT_STREAMS,
+        evidence="text/event-stream that never ends; v2.session.events sends no headers before its first event",
+        exchange="events",
+        controls={
+            "timeout_seconds": {"type": "number", "minimum": 0, "maximum": 300, "default": 10},
+            "max_events": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
+            "types": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Only events of these types, such as session.status.",
+            },
+        },
+        note="Returns what came until timeout_seconds or max_events.",
+    ),
+    Amendment(
+        operations=("v2.session.events",),
+        evidence="?after=SEQ replays the durable events of the session, unlike every other stream",
+        note="`after` 0 replays its whole history.",
+        parameters=(query("after", {"type": ["string", "integer"]}),),
+    ),
+    Amendment(
+        operations=TERMINALS,
+        evidence="a WebSocket, documented as a GET that answers 200 with a JSON boolean; the server sends the "
+        'replay as text frames, then a binary frame \\x00{"cursor":N}, then live output; N counts UTF-16 units',
+        exchange="terminal",
+        parameters=(
+            query("cursor", {"type": "integer", "minimum": -1, "default": 0}),
+            query("ticket", {"type": "string"}),
+        ),
+        controls={
+            "input": {
+                "type": "string",
+                "description": "Typed into the terminal; end a command with a newline.",
+            },
+            "until": {"type": "string", "description": "Return as soon as the new output has this text."},
+            "timeout_seconds": {"type": "number", "minimum": 0, "maximum": 300, "default": 10},
+            "max_chars": {"type": "integer", "minimum": 1, "maximum": 200_000, "default": 20_000},
+        },
+        note="Types `input`; returns the output from `cursor` on and the next cursor. Without `until` it returns "
+        "after a quiet second. What is typed is echoed: `until` must not be in it.",
+    ),
+    Amendment(
+        operations=("v2.pty.connect",),
+        evidence="declares the literal names location[directory] and location[workspace], which no client accepts "
+        "as property keys; they are the deepObject `location` of every other v2 operation",
+        without=("location[directory]", "location[workspace]"),
+        parameters=(
+            ParameterObject.model_validate(
+                {"name": "location", "in": "query", "style": "deepObject", "schema": LOCATION}
+            ),
+        ),
+    ),
+    Amendment(
+        operations=("pty.connectToken", "v2.pty.connectToken"),
+        evidence="403 without this undocumented header",
+        headers={"x-opencode-ticket": "1"},
+    ),
+    Amendment(
+        operations=("v2.fs.read",),
+        evidence="the path is /api/fs/read/* with a literal star and no parameter; the content type follows from "
+        "the file's name (application/json, text/html, image/png, video/mp2t for .ts); 500 without such a file",
+        path="/api/fs/read/{path}",
+        returns_file=True,
+        advice={500: "There is no such file, or it is a directory."},
+        parameters=(
+            ParameterObject.model_validate(
+                {
+                    "name": "path",
+                    "in": "path",
+                    "required": True,
+                    "allowReserved": True,
+                    "schema": {"type": "string"},
+                    "description": "Relative to the location, such as src/main.py.",
+                }
+            ),
+        ),
+    ),
+    Amendment(
+        operations=("session.messages", "experimental.session.list"),
+        evidence="the cursor of the next page is only in this undocumented response header",
+        returned_headers={"x-next-cursor": "next_cursor"},
+    ),
+    Amendment(
+        operations=("session.messages",),
+        evidence="`before` without `limit` is a 400 without a word",
+        note="Page back by `limit` and `before` = next_cursor.",
+        advice={400: "`before` needs `limit`."},
+    ),
+    Amendment(
+        operations=("tui.control.next",),
+        evidence="blocks until a TUI request is queued, for ever if there is none",
+        controls={"timeout_seconds": {"type": "number", "minimum": 0.1, "maximum": 300, "default": 10}},
+        note="Waits at most timeout_seconds.",
+    ),
+    Amendment(
+        operations=("mcp.auth.authenticate",),
+        evidence="waits for a person in a browser",
+        controls={"timeout_seconds": {"type": "number", "minimum": 1, "maximum": 600, "default": 300}},
+    ),
+    Amendment(
+        operations=TURNS,
+        evidence="answers once, at the end, without a byte before; a client that goes away stops nothing, "
+        "only session.abort does; the model's error is a 200 with info.error",
+        exchange="turn",
+        check="reply_succeeded",
+        note="Blocks until done; cancelling aborts.",
+    ),
+    Amendment(
+        operations=(*PROMPTS, "session.shell", "session.init", "session.summarize"),
+        evidence="HTTP 500 UnknownError with a reference number; the reason is only in the server's log",
+        advice={500: UNKNOWN_MODEL},
+    ),
+    Amendment(
+        operations=("session.prompt_async",),
+        evidence="204 also for an unknown model; the error is only an event",
+        note="Success means taken, not that it runs: see session_status.",
+    ),
+    Amendment(
+        operations=("find.text",),
+        evidence="500 when no rg is on PATH and none can be downloaded, remembered until a restart; also for a "
+        "regular expression that does not compile",
+        note="At most 10 matches. `pattern` is a regular expression.",
+        advice={
+            500: "Usually the regular expression is wrong, or ripgrep (rg) is missing on OpenCode's machine: "
+            "install it and restart OpenCode."
+        },
+    ),
+    Amendment(
+        operations=("find.files",),
+        evidence="a query value is text on the wire, and `roots` elsewhere takes a boolean too",
+        parameters=(query("dirs", {"type": ["string", "boolean"], "enum": ["true", "false", True, False]}),),
+    ),
+    Amendment(
+        operations=("v2.session.history",),
+        evidence="numbers declared as strings",
+        parameters=(
+            query("limit", {"type": ["string", "integer"]}),
+            query("after", {"type": ["string", "integer"]}),
+        ),
+    ),
+    Amendment(
+        operations=("v2.fs.find",),
+        evidence="a number declared as a string",
+        parameters=(query("limit", {"type": ["string", "integer"]}),),
+    ),
+    Amendment(
+        operations=("file.read",),
+        evidence='a missing file is 200 with content ""; outside the project or not UTF-8 is an opaque 500',
+        check="file_exists",
+        advice={500: "The path is outside the project, a directory, or not UTF-8 text."},
+    ),
+    Amendment(
+        operations=("file.list",),
+        evidence="a missing directory, or a file, is an opaque 500",
+        advice={500: "The path is not a directory, or is outside the project."},
+    ),
+    Amendment(
+        operations=("session.diff",),
+        evidence="always [] without messageID, although the document has it optional",
+        note="Always empty without messageID.",
+    ),
+    Amendment(
+        operations=("session.abort",),
+        evidence="200 true for idle and for unknown sessions as well",
+        check="session_exists",
+    ),
+    Amendment(
+        operations=("session.share",),
+        evidence="500 UnknownError when sharing is disabled",
+        advice={500: "Sharing is disabled in OpenCode's configuration."},
+    ),
+    Amendment(
+        operations=("config.update",),
+        evidence="writes config.json into the project, which is never read back, and disposes the instance",
+        note="Aborts the project's running prompts and terminals; writes config.json into it.",
+    ),
+    Amendment(
+        operations=("global.config.update", "instance.dispose", "global.dispose"),
+        evidence="disposing aborts prompts, shells and terminals",
+        note="Aborts running prompts and terminals.",
+    ),
+    Amendment(
+        operations=("auth.set",),
+        evidence="type wellknown with an unreachable URL: after the next dispose every instance route is 500",
+        note="Type `wellknown` with a URL that cannot be reached makes the server unusable.",
+    ),
+    Amendment(
+        operations=(
+            "permission.list",
+            "permission.reply",
+            "question.list",
+            "question.reply",
+            "question.reject",
+        ),
+        evidence="answers only for the instance of `directory`: [] or 404 elsewhere",
+        note="Only for `directory`: give the session's own.",
+    ),
+    Amendment(
+        operations=("permission.list", "question.list"),
+        evidence="[] for every directory but the session's own",
+        check="says_where",
+    ),
+    Amendment(
+        operations=("sync.history.list",),
+        evidence="400 without a body; {} gives everything",
+        optional_body=True,
+        note="`body` maps a session id to its last known sequence number; {} lists all.",
+    ),
+    Amendment(
+        operations=("experimental.workspace.create",),
+        evidence="without OPENCODE_EXPERIMENTAL_WORKSPACES: 400 after 5 s, and a leaked git worktree",
+        note="Fails unless the server has OPENCODE_EXPERIMENTAL_WORKSPACES=true.",
+        advice={400: WORKSPACES},
+    ),
+    Amendment(
+        operations=("sync.steal",),
+        evidence="400 without ?workspace=",
+        note="Needs `workspace`, which is to own it.",
+        advice={400: f"`workspace` names the workspace that is to own the session. {WORKSPACES}"},
+    ),
+    Amendment(
+        operations=("v2.session.wait", "v2.session.compact"),
+        evidence="503 in every case",
+        note="Not available in OpenCode 1.18: always 503.",
+    ),
+    Amendment(
+        operations=("v2.session.prompt",),
+        evidence="returns at admission; v1 and v2 histories of one session are separate",
+        note="Returns when it is admitted. session_* tools do not see v2 messages.",
+    ),
+    Amendment(
+        operations=("v2.projectCopy.create", "v2.projectCopy.remove", "v2.projectCopy.refresh"),
+        evidence="neither summary nor description; the strategy is the undocumented string git_worktree",
+        note="Copies of a project, as git worktrees (strategy git_worktree).",
+    ),
+    Amendment(operations=("v2.projectCopy.create",), evidence="no summary", title="Create project copy"),
+    Amendment(operations=("v2.projectCopy.remove",), evidence="no summary", title="Remove project copy"),
+    Amendment(operations=("v2.projectCopy.refresh",), evidence="no summary", title="Refresh project copies"),
+    Amendment(operations=("mcp.connect",), evidence="no summary", title="Connect MCP server"),
+    Amendment(operations=("mcp.disconnect",), evidence="no summary", title="Disconnect MCP server"),
+    Amendment(operations=("part.delete",), evidence="no summary", title="Delete message part"),
+    Amendment(operations=("part.update",), evidence="no summary", title="Update message part"),
+    Amendment(
+        operations=("v2.session.revert.clear", "v2.session.revert.commit"),
+        evidence="an empty description",
+        note="Second step after v2_session_revert_stage.",
+    ),
+)
+
+
+def amendments_for(operation_id: str) -> tuple[Amendment, ...]:
+    """Every amendment of one operation, in the table's order."""
+    return tuple(amendment for amendment in AMENDMENTS if operation_id in amendment.operations)

@@ -1,0 +1,206 @@
+"""Every operation by its tool name: the document, amended, as the rest of the package reads it.
+
+Document -> amendments -> Catalog
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from . import schema as schemas
+from .amendments import Amendment, Check, Exchange, amendments_for
+from .descriptions import DESCRIPTIONS
+from .document import Document, OperationObject, ParameterObject, Schema, snapshot
+from .hints import Hints, hints
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator
+
+PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+"""What MCP clients accept as a property key; Claude Code drops a tool with any other."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A JSON request body: `fields` are its properties as arguments, or None when `body` is one argument."""
+
+    schema: Schema
+    fields: tuple[str, ...] | None
+    required: bool
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the server, ready to be called.
+
+    `name` is the tool name, `id` the operationId, `path` a template such as /session/{sessionID}.
+    """
+
+    name: str
+    id: str
+    method: str
+    path: str
+    title: str
+    description: str
+    parameters: tuple[ParameterObject, ...]
+    body: Body | None
+    controls: Mapping[str, Schema]
+    headers: Mapping[str, str]
+    returned_headers: Mapping[str, str]
+    returns_file: bool
+    exchange: Exchange
+    checks: tuple[Check, ...]
+    advice: Mapping[int, str]
+    hints: Hints
+    deprecated: bool
+    response: Schema = field(repr=False)
+    components: Mapping[str, Schema] = field(repr=False)
+
+    @cached_property
+    def input_schema(self) -> Schema:
+        """The full JSON Schema of the arguments: self-contained, its root a plain closed object."""
+        properties: dict[str, Schema] = {}
+        required: list[str] = []
+        for parameter in self.parameters:
+            properties[parameter.name] = described(parameter.value_schema, parameter.description)
+            if parameter.required:
+                required.append(parameter.name)
+        if self.body is not None:
+            resolved = schemas.resolve(self.body.schema, self.components)
+            if self.body.fields is None:
+                properties["body"] = self.body.schema
+                required.extend(["body"] if self.body.required else [])
+            else:
+                properties |= resolved.get("properties", {})
+                required.extend(resolved.get("required", []))
+        properties |= self.controls
+        root: Schema = {"type": "object", "properties": properties}
+        if required:
+            root["required"] = required
+        return schemas.bundle(root | {"additionalProperties": False}, self.components)
+
+    @cached_property
+    def response_schema(self) -> Schema:
+        """The JSON Schema of a successful answer, self-contained; {} when there is no JSON."""
+        return schemas.bundle(self.response, self.components)
+
+    @cached_property
+    def validator(self) -> Draft202012Validator:
+        """The compiled `input_schema`, at first use."""
+        from jsonschema_rs import Draft202012Validator
+
+        return Draft202012Validator(self.input_schema)
+
+    def takes(self, parameter: str) -> bool:
+        """Whether the operation has a query parameter of this name."""
+        return any(p.name == parameter and p.location == "query" for p in self.parameters)
+
+
+class Catalog(Mapping[str, Operation]):
+    """Operations by tool name, in the document's order. Immutable; built when it is first looked into."""
+
+    def __init__(self, load: Callable[[], Document]) -> None:
+        self._load = load
+
+    @classmethod
+    def bundled(cls) -> Catalog:
+        """Return the catalog of the bundled snapshot."""
+        return cls(snapshot)
+
+    @cached_property
+    def _operations(self) -> dict[str, Operation]:
+        document = self._load()
+        components = document.components.schemas
+        operations = (build(method, path, source, components) for method, path, source in document.operations())
+        return {operation.name: operation for operation in operations}
+
+    def __getitem__(self, name: str) -> Operation:
+        return self._operations[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._operations)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+
+def build(method: str, path: str, source: OperationObject, components: Mapping[str, Schema]) -> Operation:
+    """Merge one operation of the document with its amendments."""
+    amendments = amendments_for(source.operation_id)
+    parameters = {parameter.name: parameter for parameter in source.parameters}
+    merged: dict[str, dict[Any, Any]] = {"controls": {}, "headers": {}, "returned_headers": {}, "advice": {}}
+    for amendment in amendments:
+        for name in amendment.without:
+            parameters.pop(name, None)
+        parameters |= {parameter.name: parameter for parameter in amendment.parameters}
+        for attribute, values in merged.items():
+            values |= getattr(amendment, attribute)
+        path = amendment.path or path
+    title = next((amendment.title for amendment in amendments if amendment.title), source.summary)
+    described_as = DESCRIPTIONS.get(source.operation_id) or source.description or (title and f"{title}.")
+    sentences = [described_as, *(amendment.note for amendment in amendments)]
+    return Operation(
+        name=tool_name(source.operation_id),
+        id=source.operation_id,
+        method=method.upper(),
+        path=path,
+        title=title or source.operation_id,
+        description=" ".join(sentence for sentence in sentences if sentence) or source.operation_id,
+        parameters=tuple(parameters.values()),
+        body=build_body(source, set(parameters), components, any(a.optional_body for a in amendments)),
+        **merged,
+        returns_file=any(amendment.returns_file for amendment in amendments),
+        exchange=exchange(amendments),
+        checks=tuple(a.check for a in amendments if a.check is not None),
+        hints=hints(source.operation_id, method),
+        deprecated=source.deprecated,
+        response=response_schema(source),
+        components=components,
+    )
+
+
+def exchange(amendments: Sequence[Amendment]) -> Exchange:
+    """Return how an operation is carried out: by one request, unless an amendment says otherwise."""
+    for amendment in amendments:
+        if amendment.exchange != "request":
+            return amendment.exchange
+    return "request"
+
+
+def build_body(
+    source: OperationObject, parameters: set[str], components: Mapping[str, Schema], optional: bool
+) -> Body | None:
+    """Decide how the request body appears among the arguments.
+
+    The fields of a plain object stand beside the parameters. A body that is no plain object, or
+    that has a field which a parameter is named like or which is no valid property key, is whole.
+    """
+    if source.request_body is None:
+        return None
+    schema = source.request_body.content["application/json"].value_schema
+    resolved = schemas.resolve(schema, components)
+    fields = resolved.get("properties")
+    if not fields or any(name in parameters or not PROPERTY_KEY.fullmatch(name) for name in fields):
+        return Body(schema=schema, fields=None, required=not optional)
+    return Body(schema=schema, fields=tuple(fields), required=bool(resolved.get("required")))
+
+
+def described(schema: Schema, description: str) -> Schema:
+    """Add a parameter's description to its schema, which is where a tool's reader finds it."""
+    return {**schema, "description": description} if description else schema
+
+
+def tool_name(operation_id: str) -> str:
+    """Turn an operationId into a tool name: `v2.session.switchAgent` -> `v2_session_switch_agent`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation_id).replace(".", "_").lower()
+
+
+def response_schema(source: OperationObject) -> Schema:
+    """Return the schema of an operation's 200 answer."""
+    success = source.responses.get("200")
+    media = success.content.get("application/json") if success else None
+    return media.value_schema if media else {}

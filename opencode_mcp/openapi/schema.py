@@ -1,0 +1,55 @@
+"""Component schemas made self-contained: `#/components/schemas/X` becomes `#/$defs/X`, nothing else changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from opencode_mcp.exceptions import DocumentError
+
+from .document import Schema
+
+COMPONENT = "#/components/schemas/"
+
+
+def resolve(schema: Schema, components: Mapping[str, Schema]) -> Schema:
+    """Follow a `$ref` at the root of a schema to the component that it names."""
+    while (reference := schema.get("$ref")) is not None:
+        schema = component(reference, components)
+    return schema
+
+
+def component(reference: str, components: Mapping[str, Schema]) -> Schema:
+    """Return the component that a `$ref` names.
+
+    Raises:
+        DocumentError: it points elsewhere, or to nothing.
+    """
+    name = reference.removeprefix(COMPONENT)
+    if name == reference or name not in components:
+        raise DocumentError(f"unresolvable $ref {reference!r}")
+    return components[name]
+
+
+def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:
+    """Return a copy of an object schema with every component that it reaches under `$defs`."""
+    definitions: dict[str, Schema] = {}
+
+    def localize(value: Any) -> Any:
+        if isinstance(value, list):
+            return [localize(item) for item in cast("list[Any]", value)]
+        if not isinstance(value, dict):
+            return value
+        mapping = cast("dict[str, Any]", value)
+        reference = mapping.get("$ref")
+        if not isinstance(reference, str):
+            return {key: localize(item) for key, item in mapping.items()}
+        name = reference.removeprefix(COMPONENT)
+        if name not in definitions:
+            target = component(reference, components)
+            definitions[name] = {}  # a place held, so that a recursive component ends here
+            definitions[name] = localize(target)
+        return {key: localize(item) for key, item in mapping.items()} | {"$ref": f"#/$defs/{name}"}
+
+    bundled = localize(schema)
+    return bundled | {"$defs": definitions} if definitions else bundled

@@ -1,0 +1,86 @@
+"""Renew the document snapshot from a running OpenCode: GET /global/health and /doc -> opencode.json, document.py.
+
+    opencode serve --port 4096
+    python scripts/renew_snapshot.py http://127.0.0.1:4096
+
+The credentials are in OPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME, as everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import httpx2
+
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.openapi.document import Document, sha256
+from opencode_mcp.settings import Settings
+
+FOLDER = Path(__file__).parents[1] / "opencode_mcp" / "openapi"
+SNAPSHOT, MODULE = FOLDER / "opencode.json", FOLDER / "document.py"
+READ_SECONDS = 60.0
+"""The first GET /doc costs OpenCode 2 to 13 s."""
+
+
+def fetch(settings: Settings) -> tuple[str, bytes]:
+    """Return the version of the server at `--url`, and its document as it came.
+
+    Raises:
+        httpx2.HTTPError: it does not answer, or not with 200.
+    """
+    auth = httpx2.BasicAuth(settings.username, settings.password) if settings.password else None
+    # trust_env would send the credentials of a loopback server to a proxy.
+    with httpx2.Client(auth=auth, base_url=settings.url, timeout=READ_SECONDS, trust_env=False) as http:
+        health = http.get("/global/health").raise_for_status().json()
+        return str(health["version"]), http.get("/doc").raise_for_status().content
+
+
+def rewrite(source: str, constants: dict[str, str]) -> str:
+    """Return a module's source with other values for some of its text constants.
+
+    Raises:
+        LookupError: it has no such constant, or more than one.
+    """
+    for name, value in constants.items():
+        source, count = re.subn(rf'^{name} = ".*"$', f'{name} = "{value}"', source, flags=re.MULTILINE)
+        if count != 1:
+            raise LookupError(f"{MODULE.name} has {name} {count} times")
+    return source
+
+
+def operations(document: Document) -> dict[str, str]:
+    """Return each operation's method and path by its id."""
+    return {operation.operation_id: f"{method.upper()} {path}" for method, path, operation in document.operations()}
+
+
+def main() -> int:
+    """Renew; return 0, or 1 with nothing written."""
+    parser = argparse.ArgumentParser(description="Renew the document snapshot from a running OpenCode.")
+    parser.add_argument("url", help="address of the server, such as http://127.0.0.1:4096")
+    try:
+        version, data = fetch(Settings.load({"url": parser.parse_args().url}))
+        before, after = (operations(Document.parse(one)) for one in (SNAPSHOT.read_bytes(), data))
+        source = rewrite(
+            MODULE.read_text(encoding="utf-8"), {"SNAPSHOT_VERSION": version, "SNAPSHOT_SHA256": sha256(data)}
+        )
+    except (httpx2.HTTPError, OpenCodeError, LookupError, ValueError) as error:
+        print(f"renew_snapshot: {error or type(error).__name__}; nothing was written", file=sys.stderr)
+        return 1
+    unchanged = data == SNAPSHOT.read_bytes()
+    SNAPSHOT.write_bytes(data)
+    MODULE.write_text(source, encoding="utf-8")
+    for name in sorted(before.keys() - after.keys()):
+        print(f"gone: {name} ({before[name]})")
+    for name in sorted(after.keys() - before.keys()):
+        print(f"new: {name} ({after[name]})")
+    for name in sorted(name for name in before.keys() & after.keys() if before[name] != after[name]):
+        print(f"moved: {name} ({before[name]} -> {after[name]})")
+    print(f"OpenCode {version}: {len(after)} operations, {len(data)} bytes" + (", unchanged" if unchanged else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

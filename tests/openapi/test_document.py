@@ -1,0 +1,61 @@
+"""The bundled document is the one that it says it is, and a poorer one is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from opencode_mcp.exceptions import DocumentError
+from opencode_mcp.openapi import Document
+from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, sha256, snapshot, snapshot_bytes
+from opencode_mcp.opencode.install import OPENCODE_PACKAGE
+
+
+def document_of(*operation_ids: str, openapi: str = "3.1.0") -> Document:
+    """Build a document that has these operations and nothing else."""
+    paths: dict[str, Any] = {f"/{each}": {"get": {"operationId": each}} for each in operation_ids}
+    return Document.parse(json.dumps({"openapi": openapi, "paths": paths}))
+
+
+def test_the_snapshot_is_the_document_of_the_recorded_hash() -> None:
+    """Nobody has edited the snapshot by hand: corrections belong in the amendments."""
+    assert sha256(snapshot_bytes()) == SNAPSHOT_SHA256
+
+
+def test_the_snapshot_has_188_operations() -> None:
+    """The snapshot is the whole API of OpenCode 1.18.33."""
+    assert SNAPSHOT_VERSION == "1.18.33"
+    assert len(list(snapshot().operations())) == 188
+
+
+def test_the_managed_copy_is_of_the_snapshot_s_version() -> None:
+    """What npm installs is what the tools were made from."""
+    assert OPENCODE_PACKAGE == f"opencode-ai@{SNAPSHOT_VERSION}"
+
+
+def test_a_document_of_three_operations_is_refused_and_the_missing_are_counted() -> None:
+    """OpenCode 1.14.41 serves a document with three operations; tools made from it would be nearly none."""
+    poorer = document_of("global.health", "global.event", "global.dispose")
+
+    with pytest.raises(DocumentError, match=r"lacks 185 operations .*app\.agents"):
+        poorer.refuse_if_poorer_than(snapshot())
+
+
+def test_a_document_with_more_operations_is_accepted() -> None:
+    """A newer OpenCode may have more operations than the snapshot."""
+    document_of("a", "b", "c").refuse_if_poorer_than(document_of("a", "c"))
+
+
+@pytest.mark.parametrize("text", ["", "<html></html>", "[]", '{"openapi": "3.1.0"}', '{"paths": {}}'])
+def test_what_is_no_openapi_document_is_refused(text: str) -> None:
+    """A web page or any other JSON in place of the document is an error that says so."""
+    with pytest.raises(DocumentError, match="not an OpenAPI document"):
+        Document.parse(text)
+
+
+def test_swagger_2_is_refused() -> None:
+    """Only OpenAPI 3 is understood."""
+    with pytest.raises(DocumentError, match=r"OpenAPI 2\.0 is not supported"):
+        document_of("a", openapi="2.0")

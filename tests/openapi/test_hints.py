@@ -1,0 +1,82 @@
+"""Every operation has been decided about, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.openapi.hints import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, WRITES, hints
+
+
+def test_each_operation_is_in_exactly_one_of_reads_writes_and_destroys(catalog: Catalog) -> None:
+    """The three classes are disjoint, and together the document."""
+    documented = {operation.id for operation in catalog.values()}
+
+    assert READS | WRITES | DESTROYS == documented
+    assert len(READS) + len(WRITES) + len(DESTROYS) == len(documented)
+
+
+def test_only_known_operations_are_called_idempotent_or_open_world() -> None:
+    """A read is idempotent without being named; a name that is in no class is a misspelling."""
+    assert IDEMPOTENT <= WRITES | DESTROYS
+    assert OPEN_WORLD <= READS | WRITES | DESTROYS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "auth_remove",
+        "auth_set",
+        "config_update",
+        "global_config_update",
+        "global_dispose",
+        "global_upgrade",
+        "instance_dispose",
+        "pty_connect",
+        "session_abort",
+        "session_delete",
+        "session_prompt",
+        "session_revert",
+        "session_shell",
+        "sync_steal",
+        "v2_credential_remove",
+        "v2_pty_connect",
+        "v2_session_prompt",
+        "worktree_remove",
+        "worktree_reset",
+    ],
+)
+def test_an_operation_that_can_lose_something_is_destructive(catalog: Catalog, name: str) -> None:
+    """A client asks a person before it calls one of these."""
+    decided = catalog[name].hints
+
+    assert decided.destructive
+    assert not decided.read_only
+
+
+def test_a_read_is_never_destructive_and_always_idempotent(catalog: Catalog) -> None:
+    """The four hints of an operation do not contradict one another."""
+    reads = [operation.hints for operation in catalog.values() if operation.hints.read_only]
+
+    assert len(reads) == len(READS)
+    assert all(decided.idempotent and not decided.destructive for decided in reads)
+
+
+def test_the_http_method_does_not_decide(catalog: Catalog) -> None:
+    """Some GETs type into a shell or take a request off a queue; some POSTs only read."""
+    surprising = {
+        operation.id for operation in catalog.values() if (operation.method == "GET") != operation.hints.read_only
+    }
+
+    assert surprising == {"pty.connect", "v2.pty.connect", "tui.control.next", "sync.history.list", "v2.session.wait"}
+
+
+@pytest.mark.parametrize(("method", "read_only"), [("get", True), ("post", False)])
+def test_an_operation_of_a_newer_document_is_assumed_to_do_the_worst(method: str, read_only: bool) -> None:
+    """Nobody has decided about it: only a GET is taken for a read, and anything may reach outside."""
+    decided = hints("brand.new", method)
+
+    assert decided.read_only is read_only
+    assert decided.destructive is not read_only
+    assert decided.idempotent is read_only
+    assert decided.open_world
