@@ -1,0 +1,8 @@
+"""The OpenCode server: where it is, and the async client of its operations."""
+
+from .client import OpenCode
+from .exchanges import perform
+from .responses import Answer
+from .server import AttachedServer, Endpoint, OpenCodeServer, Report
+
+__all__ = ["Answer", "AttachedServer", "Endpoint", "OpenCode", "OpenCodeServer", "Report", "perform"]

@@ -1,0 +1,186 @@
+"""Arguments of an operation: validated, then parted into path, query, body and controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, unquote
+
+from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.openapi import Operation
+
+if TYPE_CHECKING:
+    from jsonschema_rs import ValidationError
+
+SHOWN_CHARS = 120
+"""How much of a wrong value an error shows."""
+
+SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RequestParts:
+    """What the arguments of one call become: `path` is encoded, `query` decoded, `body` a JSON value or None."""
+
+    path: str
+    query: tuple[tuple[str, str], ...]
+    body: Any
+    controls: Mapping[str, Any]
+
+
+def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
+    """Check arguments against the operation's full schema.
+
+    Raises:
+        InvalidArguments: at most ten problems, one line each.
+    """
+    problems = [problem(error) for error in operation.validator.iter_errors(dict(arguments))]
+    if problems:
+        raise InvalidArguments(operation.name, problems[:SHOWN_PROBLEMS])
+
+
+def problem(error: ValidationError) -> str:
+    """Say where, what was expected and what came, for the most telling of an error's causes."""
+    error = most_telling(error)
+    where = ".".join(str(step) for step in error.instance_path) or "arguments"
+    message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
+    came = json.dumps(error.instance, ensure_ascii=False, default=str)
+    if came[:SHOWN_CHARS] in message:
+        return f"{where}: {message}"
+    return f"{where}: {message}; got {came if len(came) <= SHOWN_CHARS else came[:SHOWN_CHARS] + '…'}"
+
+
+def most_telling(error: ValidationError) -> ValidationError:
+    """Follow an anyOf or oneOf to the branch that came closest: the fewest errors, then the deepest."""
+    branches: Sequence[Sequence[ValidationError]] = getattr(error.kind, "context", ())
+    candidates = [branch for branch in branches if branch]
+    if not candidates:
+        return error
+    closest = min(candidates, key=lambda branch: (len(branch), -max(len(e.instance_path) for e in branch)))
+    return most_telling(closest[0])
+
+
+def part(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> RequestParts:
+    """Part valid arguments into a request, with `directory` where the operation takes one and was given none.
+
+    Raises:
+        InvalidArguments: a path argument would change the route.
+    """
+    query = [
+        pair
+        for parameter in operation.parameters
+        if parameter.location == "query" and parameter.name in arguments
+        for pair in serialize(parameter.name, arguments[parameter.name], parameter.style)
+    ]
+    if directory is not None:
+        query.extend(default_directory(operation, arguments, directory))
+    return RequestParts(
+        path=build_path(operation, arguments),
+        query=tuple((name, escaped(operation, name, value)) for name, value in query),
+        body=build_body(operation, arguments),
+        controls={name: arguments.get(name, schema.get("default")) for name, schema in operation.controls.items()},
+    )
+
+
+def default_directory(operation: Operation, arguments: Mapping[str, Any], directory: str) -> Iterator[tuple[str, str]]:
+    """Yield the project directory in the form that the operation takes; a named workspace has its own."""
+    if operation.takes("directory") and not arguments.keys() & {"directory", "workspace"}:
+        yield "directory", directory
+    if operation.takes("location") and not arguments.get("location"):
+        yield "location[directory]", directory
+
+
+def serialize(name: str, value: Any, style: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the query pairs of one argument: `name[key]=…` for a deepObject, repeated for an array."""
+    if style == "deepObject":
+        for key, item in cast("dict[str, Any]", value).items():
+            yield f"{name}[{key}]", text(item)
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield name, text(item)
+    else:
+        yield name, text(value)
+
+
+def escaped(operation: Operation, name: str, value: str) -> str:
+    """Escape `%` in the `directory` of a v1 operation, which OpenCode decodes once more than it should.
+
+    Measured on 1.18.33: ?directory=%2Fa%2541 is taken for /aA. `location[directory]`, and the
+    `directory` that v2.session.list filters by, are decoded once.
+    """
+    decoded_twice = name == "directory" and not operation.path.startswith("/api/")
+    return value.replace("%", "%25") if decoded_twice else value
+
+
+def text(value: Any) -> str:
+    """Write a scalar as OpenCode reads it: booleans in lower case, numbers as in JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def build_body(operation: Operation, arguments: Mapping[str, Any]) -> Any:
+    """Return the JSON body; an operation that has one always sends one, as OpenCode needs it even when empty."""
+    if operation.body is None:
+        return None
+    if operation.body.fields is None:
+        return arguments.get("body", {})
+    return {name: arguments[name] for name in operation.body.fields if name in arguments}
+
+
+def build_path(operation: Operation, arguments: Mapping[str, Any]) -> str:
+    """Fill the path template, encoded.
+
+    Raises:
+        InvalidArguments: a value is empty, has a dot segment in any encoding, a backslash or a
+            control character: a server may take such a path for another route.
+    """
+    path = operation.path
+    for parameter in operation.parameters:
+        if parameter.location == "path":
+            value = str(arguments[parameter.name])
+            if reason := changes_route(value):
+                raise InvalidArguments(operation.name, [f"{parameter.name}: {reason}; got {value[:SHOWN_CHARS]!r}"])
+            if parameter.allow_reserved and ("" in value.split("/")):
+                raise InvalidArguments(
+                    operation.name,
+                    [f"{parameter.name}: must be a relative path; got {value[:SHOWN_CHARS]!r}"],
+                )
+            path = path.replace(f"{{{parameter.name}}}", quote(value, safe="/" if parameter.allow_reserved else ""))
+    return path
+
+
+def changes_route(value: str) -> str | None:
+    """Say why a value must not stand in a path, or None.
+
+    Encoding it is not enough: URL parsers take %2e%2e for a dot segment, and some servers decode
+    twice (the class of CVE-2026-32871). So every stage of decoding is looked at.
+    """
+    stage = value
+    while True:
+        if not stage:
+            return "must not be empty"
+        if any(segment in {".", ".."} for segment in stage.replace("\\", "/").split("/")):
+            return "must not have a dot segment"
+        if "\\" in stage:
+            return "must not have a backslash"
+        if any(ord(character) < 32 or ord(character) == 127 for character in stage):
+            return "must not have a control character"
+        decoded = unquote(stage)
+        if decoded == stage:
+            return None
+        stage = decoded
+
+
+def is_on_route(operation: Operation, path: str) -> bool:
+    """Whether an encoded path, as it goes over the wire, lies on the operation's own route."""
+    template = operation.path.split("/")
+    segments = path.split("/")
+    reserved = any(p.allow_reserved for p in operation.parameters)
+    if len(segments) < len(template) or (len(segments) > len(template) and not reserved):
+        return False
+    segments[len(template) - 1 :] = ["/".join(segments[len(template) - 1 :])]
+    return all(
+        changes_route(segment) is None if expected.startswith("{") else segment == expected
+        for expected, segment in zip(template, segments, strict=True)
+    )

@@ -1,0 +1,35 @@
+"""Tasks beside a block of code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+
+@asynccontextmanager
+async def background() -> AsyncGenerator[TaskGroup]:
+    """Provide a task group for the block, cancelled at its end.
+
+    An error of the block leaves as it is: a task group alone would wrap it in an exception group.
+    """
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except Exception as error:
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+@asynccontextmanager
+async def alongside(task: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> AsyncGenerator[None]:
+    """Run a task while the block lasts, then cancel it."""
+    async with background() as tasks:
+        tasks.start_soon(task, *arguments)
+        yield

@@ -1,0 +1,166 @@
+"""The async client: operation and arguments -> build_request -> send -> decode -> Answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import httpx2
+
+from opencode_mcp.exceptions import InvalidArguments, RequestTimeout, TransportError
+from opencode_mcp.openapi import Catalog, Operation
+
+from .arguments import RequestParts, is_on_route, part, validate
+from .events import EventFeed
+from .responses import Answer, decode
+from .server import Endpoint, OpenCodeServer, Report, silent
+
+JSON = "application/json"
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 120.0
+"""For an operation that does not wait for a model; `mcp.add` alone may take 30 s."""
+
+
+class OpenCode:
+    """Calls the operations of an OpenCode server. An async context manager; safe for concurrent use.
+
+    `directory` is sent with every operation that takes one and was given none. `events` is the
+    server's event stream, shared by all who listen.
+    """
+
+    def __init__(
+        self,
+        server: OpenCodeServer,
+        catalog: Catalog,
+        directory: str | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.server = server
+        self.catalog = catalog
+        self.directory = directory
+        # trust_env would send a loopback server's traffic to a proxy, and look for credentials in ~/.netrc.
+        self.http = httpx2.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+        )
+
+        self._tasks = anyio.create_task_group()
+        self.events = EventFeed(self, self._tasks)
+
+    async def __aenter__(self) -> Self:
+        await self.http.__aenter__()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tasks.cancel_scope.cancel()
+        try:
+            # The block's error is not the task group's: handed in, it would come out in an exception group.
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            await self.http.__aexit__(kind, error, trace)
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Carry out one request-and-answer operation by its tool name and return the value of its answer.
+
+        Raises:
+            InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
+        """
+        operation = self.catalog[name]
+        return (await self.request(operation, self.parts(operation, arguments))).value
+
+    def parts(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
+        """Validate arguments and part them.
+
+        Raises:
+            InvalidArguments: nothing may be sent.
+        """
+        validate(operation, arguments)
+        return part(operation, arguments, self.directory)
+
+    async def request(
+        self,
+        operation: Operation,
+        parts: RequestParts,
+        *,
+        read_seconds: float | None = READ_SECONDS,
+        report: Report = silent,
+    ) -> Answer:
+        """Send one request and decode the answer; `read_seconds` None waits for ever."""
+        endpoint = await self.server.endpoint(report)
+        request = self.build_request(operation, parts, endpoint)
+        request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
+        async with self.translated_errors(operation, read_seconds):
+            response = await self.http.send(request, auth=endpoint.auth)
+        return decode(operation, response)
+
+    @asynccontextmanager
+    async def stream(
+        self, operation: Operation, parts: RequestParts, report: Report = silent
+    ) -> AsyncGenerator[httpx2.Response]:
+        """Open a response whose body is read by the caller, with no time limit on reading.
+
+        Raises:
+            APIError, UnexpectedResponse: it is no stream of events; the body has then been read.
+        """
+        endpoint = await self.server.endpoint(report)
+        request = self.build_request(operation, parts, endpoint)
+        request.headers["accept"] = "text/event-stream"
+        request.extensions["timeout"] = httpx2.Timeout(None, connect=CONNECT_SECONDS).as_dict()
+        async with self.translated_errors(operation, None):
+            response = await self.http.send(request, auth=endpoint.auth, stream=True)
+            try:
+                if response.headers.get("content-type", "").partition(";")[0] != "text/event-stream":
+                    await response.aread()
+                    decode(operation, response)
+                yield response
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+
+    def build_request(self, operation: Operation, parts: RequestParts, endpoint: Endpoint) -> httpx2.Request:
+        """Build the HTTP request.
+
+        Raises:
+            InvalidArguments: the final URL does not lie on the operation's own route.
+        """
+        base = endpoint.url.raw_path.partition(b"?")[0].decode().rstrip("/")
+        url = endpoint.url.copy_with(raw_path=(base + parts.path).encode(), fragment=None)
+        sent = url.raw_path.decode()
+        if url.host != endpoint.url.host or not is_on_route(operation, sent.removeprefix(base)):
+            raise InvalidArguments(operation.name, [f"the path {sent!r} leaves the route {operation.path}"])
+        return self.http.build_request(
+            operation.method,
+            url.copy_merge_params(list(parts.query)) if parts.query else url,
+            content=None if operation.body is None else json.dumps(parts.body).encode(),
+            headers={**operation.headers, **({} if operation.body is None else {"content-type": JSON})},
+        )
+
+    @asynccontextmanager
+    async def translated_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
+        """Map the transport's exceptions to ours, in one place."""
+        where = self.server.describe
+        try:
+            yield
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
+        except httpx2.TimeoutException as error:
+            raise RequestTimeout(
+                f"{operation.name}: no answer within {read_seconds:g} s; it may still be carried out"
+                if read_seconds is not None
+                else f"{operation.name}: no answer in time ({type(error).__name__})"
+            ) from error
+        except httpx2.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise TransportError(
+                f"{where()} went away during {operation.name} ({reason}); whether it took effect is unknown"
+            ) from error

@@ -1,0 +1,128 @@
+"""One event stream for every waiter. It reconnects; what it missed is gone, as nothing is replayed.
+
+So an event is only ever a reason to look at the server, never a verdict: waiters look at once after
+each event that concerns them, after every reconnect, and from time to time without any.
+
+OpenCode's /global/event covers all directories and survives a dispose (/event does neither).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import httpx2
+from anyio.abc import TaskGroup
+
+from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
+from opencode_mcp.openapi import Operation
+
+if TYPE_CHECKING:
+    from .client import OpenCode
+
+Event = Mapping[str, Any]
+"""`{"type", "properties", …}` of OpenCode, or `{"type": "stream.connected" | "stream.lost"}` of ours."""
+
+Notice = Callable[[Event], None]
+"""Is told of every event; must return at once."""
+
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+"""One event may carry a whole reply: a 5 MB answer ends in one frame of 5 MB."""
+
+SILENCE_SECONDS = 25.0
+"""The server sends a heartbeat every 10 s; a stream that is silent for longer is dead."""
+
+RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+
+
+class EventFeed:
+    """Reads /global/event while anybody listens: opened by the first listener, closed after the last."""
+
+    def __init__(self, opencode: OpenCode, tasks: TaskGroup) -> None:
+        self._opencode = opencode
+        self._tasks = tasks
+        self._notices: dict[int, Notice] = {}
+        self._next_key = 0
+        self._reading: anyio.CancelScope | None = None
+
+    @asynccontextmanager
+    async def heard_by(self, notice: Notice) -> AsyncGenerator[None]:
+        """Tell `notice` of every event while the block lasts."""
+        key, self._next_key = self._next_key, self._next_key + 1
+        self._notices[key] = notice
+        if self._reading is None:
+            self._reading = anyio.CancelScope()
+            self._tasks.start_soon(self._read, self._reading)
+        try:
+            yield
+        finally:
+            del self._notices[key]
+            if not self._notices:
+                self._reading.cancel()
+                self._reading = None
+
+    def _tell(self, event: Event) -> None:
+        for notice in list(self._notices.values()):
+            notice(event)
+
+    async def _read(self, scope: anyio.CancelScope) -> None:
+        """Read until cancelled, connecting again whenever the stream ends or breaks."""
+        failures = 0
+        with scope:
+            while True:
+                try:
+                    with anyio.move_on_after(SILENCE_SECONDS) as silence:
+                        async for event in self._connection():
+                            failures = 0
+                            silence.deadline = anyio.current_time() + SILENCE_SECONDS
+                            self._tell(event)
+                except OpenCodeError as error:
+                    self._tell({"type": "stream.lost", "properties": {"reason": str(error)}})
+                else:
+                    self._tell({"type": "stream.lost", "properties": {"reason": "closed or silent"}})
+                await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+                failures += 1
+
+    async def _connection(self) -> AsyncGenerator[Event]:
+        """Yield the events of one connection, without the `sync` twins of durable ones."""
+        operation = self._opencode.catalog["global_event"]
+        parts = self._opencode.parts(operation, {})
+        async with self._opencode.stream(operation, parts) as response:
+            yield {"type": "stream.connected", "properties": {}}
+            async for sent in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
+                payload = parse(operation, sent.data).get("payload", {})
+                if payload.get("type", "sync") != "sync":
+                    yield payload
+
+
+def session_of(event: Event) -> str | None:
+    """Return the id of the session that an event is about."""
+    properties: Mapping[str, Any] = event.get("properties", {})
+    if "sessionID" in properties:
+        return properties["sessionID"]
+    inner: Any = properties.get("info") or properties.get("part") or {}
+    return inner.get("sessionID") or (inner.get("id") if event["type"].startswith("session.") else None)
+
+
+def parse(operation: Operation, data: str) -> dict[str, Any]:
+    """Parse one event's data.
+
+    Raises:
+        UnexpectedResponse: it is no JSON object.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise UnexpectedResponse(f"{operation.name}: an event is no valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UnexpectedResponse(f"{operation.name}: an event is no JSON object: {data[:200]}")
+    return cast("dict[str, Any]", value)
+
+
+def event_type(event: dict[str, Any]) -> str:
+    """Return an event's type; /global/event has the event itself under `payload`."""
+    payload = event.get("payload", event)
+    return str(payload.get("type", ""))

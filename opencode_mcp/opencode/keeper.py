@@ -1,0 +1,155 @@
+"""The process between the bridge and the OpenCode that it starts: nothing survives the bridge.
+
+keeper.py COMMAND… runs the command in a process group of its own and passes its output on. When
+its standard input ends - the bridge closed it, or died in whatever way, `kill -9` included - it asks
+OpenCode to dispose of its instances, and then kills every process that came from it. The same when
+the command ends by itself.
+
+Run as a script, on the standard library alone: it must start fast and outlive the bridge.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+LISTENING = re.compile(rb"listening on http://([\d.]+):(\d+)")
+DISPOSE_SECONDS = 2.0
+KILL_SECONDS = 2.0
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(command: list[str]) -> int:
+    """Run the command until it ends or standard input does."""
+    adopt_orphans()
+    # The bridge decides: a Ctrl-C or a hang-up of its terminal reaches this process as well.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except OSError as error:
+        os.write(1, f"{command[0]} cannot be run: {error.strerror}\n".encode())
+        return 127
+    address: list[tuple[str, int]] = []
+
+    def terminate(number: int, frame: object) -> None:
+        end(child, address)
+
+    signal.signal(signal.SIGTERM, terminate)
+    threading.Thread(target=end_with_parent, args=(child, address), daemon=True).start()
+    output = threading.Thread(target=pass_on, args=(child, address), daemon=True)
+    output.start()
+    # Not the end of its output: what it started may hold that open for longer than it lives.
+    status = child.wait()
+    kill_descendants(child.pid)
+    output.join(KILL_SECONDS)
+    return status if status >= 0 else 128 - status
+
+
+def pass_on(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
+    """Pass the command's output on, and take the address from it."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        if not address and (found := LISTENING.search(line)):
+            address.append((found[1].decode(), int(found[2])))
+        with suppress(OSError):  # the bridge is gone; its end of input says so as well
+            os.write(1, line)
+
+
+def end_with_parent(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
+    """Wait until standard input ends, then end everything."""
+    while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the interpreter ends
+        pass
+    end(child, address)
+
+
+def end(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
+    """Dispose, kill, and leave."""
+    if address:
+        dispose(*address[0])
+    kill_descendants(child.pid)
+    os._exit(0)
+
+
+def dispose(host: str, port: int) -> None:
+    """Ask OpenCode to abort prompts and end its shells, terminals and MCP servers."""
+    password = os.environ.get("OPENCODE_SERVER_PASSWORD", "")
+    username = os.environ.get("OPENCODE_SERVER_USERNAME", "opencode")
+    token = base64.b64encode(f"{username}:{password}".encode()).decode()
+    connection = http.client.HTTPConnection(host, port, timeout=DISPOSE_SECONDS)
+    with suppress(OSError, http.client.HTTPException):  # what does not end when asked is killed
+        connection.request("POST", "/global/dispose", headers={"Authorization": f"Basic {token}"})
+        connection.getresponse().read()
+
+
+def kill_descendants(child: int) -> None:
+    """Kill every process that came from the command, in whatever process group, until none is left."""
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(child)], capture_output=True, check=False)
+        return
+    deadline = time.monotonic() + KILL_SECONDS
+    while (living := descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in living:
+            with suppress(OSError):  # it ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    with suppress(ChildProcessError):  # all are reaped
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def descendants(ancestor: int) -> list[int]:
+    """Return the living processes below a process."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in processes():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    generation = [ancestor]
+    while generation:
+        generation = [child for parent in generation for child in children.get(parent, [])]
+        found += generation
+    return found
+
+
+def processes() -> list[tuple[int, int]]:
+    """Return (process id, parent's process id) of every process that is not a zombie."""
+    if not Path("/proc/self/stat").exists():
+        output = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
+        rows = [line.split() for line in output.stdout.splitlines()]
+        return [(int(pid), int(parent)) for pid, parent, state in rows if not state.startswith("Z")]
+    found: list[tuple[int, int]] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it ended meanwhile
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    found.append((int(entry.name), int(parent)))
+    return found
+
+
+def adopt_orphans() -> None:
+    """On Linux, become the parent of every orphan below, so that none of them escapes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,177 @@
+"""The responses that workflows read, as far as they read them. All else stays JSON.
+
+Each model is checked against the document's schema by a test. Names are the server's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+def wire_name(name: str) -> str:
+    """Turn a field's name into the server's: `session_id` -> `sessionID`, `created` -> `created`."""
+    return to_camel(name).removesuffix("Id") + "ID" if name.endswith("_id") else to_camel(name)
+
+
+class Model(BaseModel):
+    """Base: the server's names on the wire, unknown fields ignored, immutable."""
+
+    model_config = ConfigDict(alias_generator=wire_name, populate_by_name=True, frozen=True, extra="ignore")
+
+
+class Times(Model):
+    """Milliseconds since the epoch, by the server's clock."""
+
+    created: float
+    updated: float | None = None
+    completed: float | None = None
+
+
+class Tokens(Model):
+    """Token counts; reasoning tokens are apart from output tokens."""
+
+    input: float = 0
+    output: float = 0
+    reasoning: float = 0
+
+
+class Session(Model):
+    """A session: the handle of a task. `cost` is in US dollars."""
+
+    id: str
+    directory: str
+    title: str = ""
+    parent_id: str | None = None
+    cost: float = 0
+    tokens: Tokens = Tokens()
+    metadata: dict[str, Any] = {}
+    model: dict[str, Any] | None = None
+    time: Times
+
+
+class Status(Model):
+    """What a session does; a session that does nothing has no status. `next` is when a retry comes (ms)."""
+
+    type: Literal["idle", "busy", "retry"]
+    attempt: int = 0
+    message: str = ""
+    next: float = 0
+
+
+class PermissionRequest(Model):
+    """A tool call that waits for leave. `session_id` may be a subagent's."""
+
+    id: str
+    session_id: str
+    permission: str
+    patterns: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}
+    always: tuple[str, ...] = ()
+
+
+class QuestionOption(Model):
+    """One choice of a question."""
+
+    label: str
+    description: str = ""
+
+
+class QuestionInfo(Model):
+    """One question. Free text is allowed unless `custom` is False."""
+
+    question: str
+    header: str = ""
+    options: tuple[QuestionOption, ...] = ()
+    multiple: bool = False
+    custom: bool = True
+
+
+class QuestionRequest(Model):
+    """Questions that wait for answers, one list of labels each."""
+
+    id: str
+    session_id: str
+    questions: tuple[QuestionInfo, ...]
+
+
+class MessageError(Model):
+    """Why an assistant message ended; `data` differs by name and has mostly `message`."""
+
+    name: str
+    data: dict[str, Any] = {}
+
+    def __str__(self) -> str:
+        message = self.data.get("message")
+        status = self.data.get("statusCode")
+        return ": ".join(str(part) for part in (self.name, status and f"HTTP {status}", message) if part)
+
+
+class MessageInfo(Model):
+    """A message without its parts. `parent_id` of an assistant's is the user's message that it answers."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    time: Times
+    parent_id: str | None = None
+    finish: str | None = None
+    error: MessageError | None = None
+    summary: Any = None
+
+
+class ToolState(Model):
+    """How far a tool call is."""
+
+    status: str
+    input: dict[str, Any] = {}
+    title: str | None = None
+    output: str | None = None
+    error: str | None = None
+
+
+class Part(Model):
+    """A part of a message; which fields are set depends on `type`."""
+
+    type: str
+    text: str = ""
+    synthetic: bool = False
+    tool: str = ""
+    state: ToolState | None = None
+    filename: str | None = None
+    files: tuple[str, ...] = ()
+
+
+class Message(Model):
+    """A message with its parts."""
+
+    info: MessageInfo
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def user_message_id(self) -> str:
+        """The user's message that this one is, or answers."""
+        return self.info.parent_id or self.info.id
+
+    @property
+    def text(self) -> str:
+        """Its text, without what OpenCode added itself."""
+        return "".join(part.text for part in self.parts if part.type == "text" and not part.synthetic)
+
+
+class Todo(Model):
+    """An item of a session's to-do list."""
+
+    content: str
+    status: str
+
+
+class FileChange(Model):
+    """What happened to one file; `patch` is a unified diff, absent for binary files."""
+
+    file: str
+    additions: int = 0
+    deletions: int = 0
+    status: str = Field(default="modified")
+    patch: str = ""

@@ -1,0 +1,210 @@
+"""An OpenCode server of our own: started at first use, watched, started again when it died, never left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import httpx2
+from anyio.abc import Process, TaskGroup
+from anyio.streams.text import TextReceiveStream
+
+from opencode_mcp.exceptions import ServerStartError
+
+from . import install, keeper
+from .background import background
+from .server import Endpoint, Report, silent
+
+LISTENING = re.compile(r"opencode server listening on (http://\S+)")
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+"""The keeper takes at most 2 s to dispose and 2 s to kill."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """One life of the server. `settled` is set once it listens (`address`) or has failed (`failure`)."""
+
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    settled: anyio.Event = field(default_factory=anyio.Event)
+    address: Endpoint | None = None
+    failure: str | None = None
+    status: str = "starting"
+    output: deque[str] = field(default_factory=lambda: deque[str](maxlen=40))
+
+    @property
+    def over(self) -> bool:
+        """Whether the server has ended, or never came up."""
+        return self.failure is not None
+
+
+class ManagedServer:
+    """Starts `opencode serve` on 127.0.0.1, a free port, with a random password. Use `managed_server()`."""
+
+    def __init__(self, tasks: TaskGroup, command: tuple[str, ...], directory: str, environ: Mapping[str, str]) -> None:
+        self._tasks = tasks
+        self._command = command
+        self._directory = directory
+        self._environ = environ
+        self._run: Run | None = None
+        self._begun = anyio.Event()
+        self._closed = False
+
+    async def endpoint(self, report: Report = silent) -> Endpoint:
+        """Return the address of the running server, starting one when there is none.
+
+        A start goes on when the caller is cancelled, and serves whoever calls next.
+
+        Raises:
+            ServerStartError: what was tried, and OpenCode's last output.
+        """
+        if self._closed:
+            raise ServerStartError("OpenCode was stopped, as the bridge ends")
+        if self._run is None or self._run.over:
+            self._run = Run()
+            self._begun.set()
+            self._begun = anyio.Event()
+            self._tasks.start_soon(self._serve, self._run)
+        run = self._run
+        while not run.settled.is_set():
+            await report(f"OpenCode: {run.status}")
+            with anyio.move_on_after(1):
+                await run.settled.wait()
+        if run.address is None:
+            raise ServerStartError(run.failure or "OpenCode did not start")
+        return run.address
+
+    def running(self) -> Endpoint | None:
+        """Return the address if the server listens."""
+        return None if self._run is None or self._run.over else self._run.address
+
+    async def until_running(self) -> None:
+        """Wait until somebody else's call has started the server."""
+        while self.running() is None:
+            await (self._begun if self._run is None or self._run.over else self._run.settled).wait()
+
+    def describe(self) -> str:
+        """Name the server; once it has ended, how."""
+        if self._run is not None and self._run.failure is not None:
+            return f"the OpenCode that this bridge started ({self._run.failure}; the next call starts it again)"
+        return "the OpenCode that this bridge started"
+
+    async def _serve(self, run: Run) -> None:
+        """Live one life of the server: find, start, read its output until it ends."""
+
+        async def note(status: str) -> None:
+            run.status = status
+
+        try:
+            program = await install.find(self._command, install.cache_folder(self._environ), self._environ, note)
+            run.status = "starting"
+            async with started(program, self._directory, self._environ, run.password) as process:
+                with anyio.move_on_after(START_SECONDS) as limit:
+                    await self._read(process, run, limit)
+                run.failure = never_listened(run) if limit.cancelled_caught else ended(run, await process.wait())
+        except (ServerStartError, OSError) as error:
+            run.failure = str(error)
+        except anyio.get_cancelled_exc_class():
+            # A call that cleans up behind a shield must not start it again.
+            self._closed = True
+            raise
+        finally:
+            run.failure = run.failure or "it was stopped"
+            run.settled.set()
+            log.info("OpenCode: %s", run.failure)
+
+    async def _read(self, process: Process, run: Run, limit: anyio.CancelScope) -> None:
+        """Read the server's output; the line that it listens is the only sign that it serves.
+
+        Its socket accepts 0.3-0.5 s earlier (1.18.33), and loses what is sent then.
+        """
+        assert process.stdout is not None
+        rest = ""
+        async for text in TextReceiveStream(process.stdout, errors="replace"):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                run.output.append(line)
+                log.debug("opencode: %s", line)
+                if run.address is None and (found := LISTENING.search(line)):
+                    run.address = Endpoint(httpx2.URL(found[1]), password=run.password)
+                    limit.deadline = float("inf")
+                    run.settled.set()
+                    log.info("OpenCode listens on %s", found[1])
+
+
+@asynccontextmanager
+async def managed_server(
+    command: tuple[str, ...], directory: str, environ: Mapping[str, str]
+) -> AsyncGenerator[ManagedServer]:
+    """Provide a server that is started at first use, and gone when the block is left."""
+    async with background() as tasks:
+        yield ManagedServer(tasks, command, directory, environ)
+
+
+@asynccontextmanager
+async def started(
+    program: install.Program, directory: str, environ: Mapping[str, str], password: str
+) -> AsyncGenerator[Process]:
+    """Run OpenCode below a keeper, which ends it with the block - or with this process."""
+    environment = {
+        **environ,
+        "PATH": os.pathsep.join([*program.path, environ.get("PATH", os.defpath)]),
+        "OPENCODE_SERVER_USERNAME": "opencode",
+        "OPENCODE_SERVER_PASSWORD": password,
+        # Without it experimental_workspace_create fails and leaks a worktree, and sync_steal has no target.
+        "OPENCODE_EXPERIMENTAL_WORKSPACES": "true",
+    }
+    serve = (*program.command, "serve", "--hostname", "127.0.0.1", "--port", "0")
+    process = await anyio.open_process(
+        (sys.executable, "-I", str(Path(keeper.__file__)), *serve),
+        env=environment,
+        cwd=directory,
+        stderr=None,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            await stop(process)
+
+
+async def stop(process: Process) -> None:
+    """Close the keeper's input, and wait until it has ended everything below it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdin.aclose()
+    with anyio.move_on_after(STOP_SECONDS) as limit:
+        await process.wait()
+    if limit.cancelled_caught:
+        log.error("the keeper of OpenCode (process %s) does not end", process.pid)
+    await process.stdout.aclose()
+
+
+def ended(run: Run, status: int) -> str:
+    """Say how the server came to its end."""
+    subject = "it" if run.address else "OpenCode did not start: it"
+    return f"{subject} ended with status {status}{last_output(run)}"
+
+
+def never_listened(run: Run) -> str:
+    """Say that the server did not come up in time."""
+    return f"OpenCode did not start within {START_SECONDS:g} s{last_output(run)}"
+
+
+def last_output(run: Run) -> str:
+    """Return the server's last lines."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in run.output]
+    said = "\n".join(line for line in lines if line)
+    return f"; it said:\n{said}" if said else ""

@@ -1,0 +1,111 @@
+"""HTTP response -> Answer, or the error that it is. The four families of error bodies meet here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx2
+
+from opencode_mcp.exceptions import APIError, UnexpectedResponse
+from opencode_mcp.openapi import Operation
+
+TEXT_FILES = frozenset({"application/json", "image/svg+xml", "text/html"})
+"""Types that OpenCode gives to a file by its name, and whose content is to be returned as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation gave: `value` is parsed JSON, text, bytes, or None when there is no body.
+
+    `fields` are facts that came beside the body, such as `next_cursor`. `failed` marks an answer that
+    tells of a failure although its status is 200.
+    """
+
+    value: Any
+    status: int = 200
+    media_type: str = "application/json"
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    failed: bool = False
+
+
+def decode(operation: Operation, response: httpx2.Response) -> Answer:
+    """Turn a read response into an answer.
+
+    Raises:
+        APIError: 4xx and 5xx.
+        UnexpectedResponse: a web page, a redirect, or JSON that does not parse.
+    """
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status_code >= 400:
+        raise api_error(operation, response)
+    if response.status_code >= 300:
+        raise UnexpectedResponse(
+            f"{operation.name}: OpenCode redirected to {response.headers.get('location')!r}; "
+            "redirects are not followed, so that credentials stay with the configured server"
+        )
+    if operation.returns_file and media_type in TEXT_FILES and "content-security-policy" not in response.headers:
+        media_type = "text/plain"  # a file of the project; OpenCode's own web page has that header
+    if media_type == "text/html":
+        raise UnexpectedResponse(
+            f"{operation.name}: this OpenCode does not offer the operation ({operation.method} "
+            f"{operation.path} gave its web page); a newer version may"
+        )
+    fields = {
+        name: response.headers[header]
+        for header, name in operation.returned_headers.items()
+        if header in response.headers
+    }
+    return Answer(parse(operation, response, media_type), response.status_code, media_type, fields)
+
+
+def parse(operation: Operation, response: httpx2.Response, media_type: str) -> Any:
+    """Parse a successful body by its media type."""
+    if response.status_code == 204 or not media_type:
+        return None
+    if media_type == "application/json":
+        try:
+            return json.loads(response.content)
+        except ValueError as error:
+            raise UnexpectedResponse(
+                f"{operation.name}: the answer is no valid JSON ({len(response.content)} bytes): {error}"
+            ) from error
+    if media_type.startswith("image/"):
+        return response.content
+    try:
+        return response.content.decode()
+    except UnicodeDecodeError:
+        return response.content
+
+
+def api_error(operation: Operation, response: httpx2.Response) -> APIError:
+    """Read the families `{name, data}`, `{_tag, message}`, `{error}`, and text or nothing, as one error."""
+    body = error_body(response)
+    advice = operation.advice.get(response.status_code, "")
+    if response.status_code == 401:
+        advice = (
+            "The credentials are wrong or missing: set OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME) "
+            "to those that the OpenCode server was started with."
+        )
+    if not isinstance(body, dict):
+        return APIError(operation.name, response.status_code, "", str(body).strip()[:2000], body, advice)
+    fields = cast("dict[str, Any]", body)
+    data: Any = fields.get("data")
+    inner = cast("dict[str, Any]", data) if isinstance(data, dict) else fields
+    # `_tag` first: beside it, `name` is that of the thing which was not found.
+    name = fields.get("_tag") or fields.get("name") or ""
+    message = inner.get("message") or fields.get("message") or fields.get("error") or ""
+    reference = inner.get("ref")
+    if reference:
+        message = f"{message} ({reference})"
+    return APIError(operation.name, response.status_code, str(name), str(message), body, advice)
+
+
+def error_body(response: httpx2.Response) -> Any:
+    """Return an error's body, parsed when it is JSON, else its text."""
+    try:
+        return json.loads(response.content)
+    except ValueError:
+        return response.text

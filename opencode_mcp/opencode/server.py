@@ -1,0 +1,76 @@
+"""Where OpenCode is: a server that was given by its URL, or one that we start (`process.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import httpx2
+
+Report = Callable[[str], Awaitable[None]]
+"""Tells whoever waits for a call what it is doing, in one line."""
+
+
+async def silent(message: str) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The address of a running OpenCode server. `password` is None when it has none."""
+
+    url: httpx2.URL
+    username: str = "opencode"
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def auth(self) -> httpx2.BasicAuth | None:
+        """The credentials as httpx2 takes them."""
+        return None if self.password is None else httpx2.BasicAuth(self.username, self.password)
+
+
+class OpenCodeServer(Protocol):
+    """Something that can say where OpenCode is."""
+
+    async def endpoint(self, report: Report = silent) -> Endpoint:
+        """Return the address, after starting the server if that is ours to do.
+
+        Raises:
+            ServerStartError: it could not be started.
+        """
+        ...
+
+    def running(self) -> Endpoint | None:
+        """Return the address of a server that is taken to run; nothing is started or sent."""
+        ...
+
+    async def until_running(self) -> None:
+        """Wait until the server runs, without starting it."""
+        ...
+
+    def describe(self) -> str:
+        """Name the server for an error message, with what is known of its fate."""
+        ...
+
+
+@dataclass(frozen=True)
+class AttachedServer:
+    """An OpenCode server that somebody else runs."""
+
+    address: Endpoint
+
+    async def endpoint(self, report: Report = silent) -> Endpoint:
+        """Return the address that was given."""
+        return self.address
+
+    def running(self) -> Endpoint:
+        """Return the address that was given; only a request can tell more."""
+        return self.address
+
+    async def until_running(self) -> None:
+        """Return at once."""
+
+    def describe(self) -> str:
+        """Name the address."""
+        return f"OpenCode at {self.address.url}"

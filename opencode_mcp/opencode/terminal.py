@@ -1,0 +1,129 @@
+"""A terminal (PTY) over WebSocket, driven call by call: type, read what came, keep the cursor.
+
+The server sends the replay from `cursor` as text frames, then one binary frame
+`\\x00{"cursor": N}`, then live output as text. Cursors count UTF-16 code units.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import httpx2
+from httpx2.websockets import (
+    AsyncWebSocketSession,
+    WebSocketDisconnect,
+    WebSocketNetworkError,
+    WebSocketUpgradeError,
+)
+from wsproto.events import BytesMessage, TextMessage
+
+from opencode_mcp.exceptions import TransportError
+from opencode_mcp.openapi import Operation
+
+from .arguments import RequestParts
+from .client import CONNECT_SECONDS, OpenCode
+from .responses import Answer, decode
+from .server import Report, silent
+
+QUIET_SECONDS = 1.0
+"""Without `until`, output that pauses for as long as this is taken to be complete."""
+
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+
+
+@dataclass
+class Screen:
+    """Output read so far; `cursor` is the position after it, `ready` that the replay is over."""
+
+    cursor: int
+    output: str = ""
+    ready: bool = False
+    ended: str = "timeout"
+    replayed: int = field(default=0)
+
+    def receive(self, event: Any) -> None:
+        """Take in one frame."""
+        if isinstance(event, TextMessage):
+            self.output += event.data
+            if self.ready:
+                self.cursor += utf16_units(event.data)
+        elif isinstance(event, BytesMessage):
+            self.cursor = json.loads(bytes(event.data[1:]))["cursor"]
+            self.ready = True
+            self.replayed = len(self.output)
+
+
+async def drive_terminal(
+    opencode: OpenCode, operation: Operation, parts: RequestParts, report: Report = silent
+) -> Answer:
+    """Connect, type `input`, and read until `until`, a pause, `timeout_seconds` or the terminal's end.
+
+    The answer is `{"output", "cursor", "ended": "until" | "quiet" | "timeout" | "closed"}`. When
+    there is more than `max_chars`, `ended` is "max_chars" and `cursor` points behind what is
+    returned, so that the next call goes on there.
+    """
+    endpoint = await opencode.server.endpoint(report)
+    request = opencode.build_request(operation, parts, endpoint)
+    await report(f"connected to {request.url.path}")
+    screen = Screen(cursor=0)
+    try:
+        async with opencode.translated_errors(operation, None):
+            with anyio.move_on_after(parts.controls["timeout_seconds"]):
+                async with opencode.http.websocket(
+                    request.url,
+                    auth=endpoint.auth,
+                    max_message_size_bytes=MAX_MESSAGE_BYTES,
+                    timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
+                ) as socket:
+                    screen.ended = await converse(socket, screen, parts.controls)
+    except WebSocketUpgradeError as error:
+        await error.response.aread()
+        decode(operation, error.response)
+        raise TransportError(f"{operation.name}: {endpoint.url} did not open a WebSocket") from error
+    if screen.ended == "broken":
+        raise TransportError(f"{operation.name}: the terminal's connection broke; output so far: {screen.output!r}")
+    return Answer(excerpt(screen, parts.controls["max_chars"]))
+
+
+async def converse(socket: AsyncWebSocketSession, screen: Screen, controls: Any) -> str:
+    """Read frames into the screen, typing when the replay is over; return what ended it."""
+    until: str | None = controls["until"]
+    typed = False
+    while True:
+        try:
+            if screen.ready and not typed:
+                typed = True
+                await socket.send_text(controls["input"] or "")
+            event = await socket.receive(QUIET_SECONDS if screen.ready and until is None else None)
+        except TimeoutError:
+            return "quiet"
+        except WebSocketDisconnect:
+            return "closed"
+        except WebSocketNetworkError:
+            return "broken"
+        screen.receive(event)
+        if until is not None and screen.ready and until in screen.output[search_from(screen, controls) :]:
+            return "until"
+
+
+def search_from(screen: Screen, controls: Any) -> int:
+    """Where `until` is looked for: behind the replay when something was typed, else everywhere."""
+    return screen.replayed if controls["input"] else 0
+
+
+def excerpt(screen: Screen, max_chars: int) -> dict[str, Any]:
+    """Return the output, and the cursor behind the part of it that is returned."""
+    output, rest = screen.output[:max_chars], screen.output[max_chars:]
+    return {
+        "output": output,
+        "cursor": screen.cursor - utf16_units(rest),
+        "ended": "max_chars" if rest else screen.ended,
+    }
+
+
+def utf16_units(text: str) -> int:
+    """Count the UTF-16 code units of a text, as the server's cursors do."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

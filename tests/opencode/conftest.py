@@ -1,0 +1,41 @@
+"""An OpenCode that is not there, for what a real one cannot be made to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+import httpx2
+import pytest
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+
+ELSEWHERE = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret")
+
+
+@dataclass
+class Wire:
+    """Keeps every request, and answers each with what `answer` returns."""
+
+    requests: list[httpx2.Request] = field(default_factory=list[httpx2.Request])
+    answer: Callable[[httpx2.Request], httpx2.Response] = lambda _: httpx2.Response(200, json=True)
+
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer a request."""
+        self.requests.append(request)
+        return self.answer(request)
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """What goes over the wire to the OpenCode that is not there."""
+    return Wire()
+
+
+@pytest.fixture
+async def opencode(wire: Wire, catalog: Catalog) -> AsyncGenerator[OpenCode]:
+    """A client of the OpenCode that is not there, for the project /project."""
+    transport = httpx2.MockTransport(wire.handle)
+    async with OpenCode(AttachedServer(ELSEWHERE), catalog, "/project", transport) as opencode:
+        yield opencode

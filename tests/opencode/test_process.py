@@ -1,0 +1,314 @@
+"""OpenCode's life: started once, started again after its death, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import httpx2
+import mcp_types as types
+import pytest
+from anyio.abc import Process
+from mcp import Client
+
+from opencode_mcp.exceptions import ServerStartError, TransportError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process import ManagedServer, managed_server
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+from tests.bridge import Bridge, bridge, marked
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.anyio
+
+ROUNDS = int(os.environ.get("OPENCODE_MCP_TEST_ROUNDS", "3"))
+"""How often the bridge is killed in the middle of a prompt."""
+
+ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
+SLEEP = 'script:tool bash {"command": "sleep 300", "description": "Sleep"}'
+
+
+@pytest.fixture
+def mark() -> str:
+    """An environment variable that no process has but those of this test."""
+    return f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
+
+
+@pytest.fixture
+def marking(environ: Mapping[str, str], mark: str) -> Mapping[str, str]:
+    """The environment whose processes bear the mark, as do all that come from them."""
+    name, _, value = mark.partition("=")
+    return {**environ, name: value}
+
+
+@asynccontextmanager
+async def managed(
+    environ: Mapping[str, str], program: Program, directory: Path, catalog: Catalog
+) -> AsyncGenerator[tuple[ManagedServer, OpenCode]]:
+    """Provide a server of our own and its client."""
+    async with (
+        managed_server(program.command, str(directory), environ) as server,
+        OpenCode(server, catalog, str(directory)) as opencode,
+    ):
+        yield server, opencode
+
+
+def servers(mark: str) -> list[int]:
+    """Return the process ids of the OpenCode servers that bear the mark."""
+    return [pid for pid, command in marked(mark).items() if " serve " in command and "keeper.py" not in command]
+
+
+async def kill_server(mark: str) -> None:
+    """Kill the one OpenCode that bears the mark."""
+    [pid] = servers(mark)
+    os.kill(pid, signal.SIGKILL)
+
+
+async def until_gone(mark: str) -> None:
+    """Wait until no process that bears the mark is left, and see that no OpenCode is started meanwhile."""
+    keepers: set[int] = set()
+
+    def look() -> dict[int, str]:
+        left = marked(mark)
+        keepers.update(pid for pid, command in left.items() if "keeper.py" in command)
+        return left
+
+    await eventually(look, until=lambda left: not left)
+    assert len(keepers) <= 1
+
+
+async def test_calls_that_come_at_once_start_one_server(
+    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+) -> None:
+    """The second caller waits for the server that the first one has started."""
+    async with managed(marking, program, project, catalog) as (_, opencode):
+        assert marked(mark) == {}
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(opencode.call, "path_get")
+
+        assert len(servers(mark)) == 1
+    await until_gone(mark)
+
+
+async def test_a_start_goes_on_when_its_caller_gives_up(
+    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+) -> None:
+    """Whoever calls next gets the server that was already on its way."""
+    async with managed(marking, program, project, catalog) as (_, opencode):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(opencode.call, "path_get")
+            await eventually(lambda: servers(mark))
+            tasks.cancel_scope.cancel()
+        first = servers(mark)
+        await opencode.call("path_get")
+
+        assert servers(mark) == first
+
+
+async def test_a_server_that_was_killed_between_calls_is_started_again(
+    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+) -> None:
+    """The bridge does not have to be restarted; the new server is another process, with another password."""
+    async with managed(marking, program, project, catalog) as (server, opencode):
+        first = await server.endpoint()
+        await opencode.call("path_get")
+        await kill_server(mark)
+        described = await eventually(server.describe, until=lambda words: "starts it again" in words)
+        assert "it ended with status 137" in described
+        assert (await opencode.call("path_get"))["directory"] == str(project)
+        assert (await server.endpoint()).password != first.password
+
+
+async def test_an_error_in_the_block_leaves_a_managed_server_as_it_is(
+    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+) -> None:
+    """Not within an exception group; and the server is gone all the same."""
+    with pytest.raises(ZeroDivisionError):
+        async with managed(marking, program, project, catalog) as (_, opencode):
+            await opencode.call("global_health")
+            raise ZeroDivisionError
+    assert marked(mark) == {}
+
+
+@asynccontextmanager
+async def client_of(settings: Settings, catalog: Catalog) -> AsyncGenerator[Client]:
+    """Connect to a bridge in memory."""
+    async with Client(create_server(settings, catalog)) as client:
+        yield client
+
+
+def said(result: types.CallToolResult) -> str:
+    """Return the text of a result that is an error."""
+    assert result.is_error
+    [content] = result.content
+    assert isinstance(content, types.TextContent)
+    return content.text
+
+
+async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_works(
+    marking: Mapping[str, str], mark: str, project: Path, catalog: Catalog
+) -> None:
+    """The result says that the server went away, and that nobody knows what became of the request."""
+    settings = Settings.load({"directory": str(project)}, marking)
+    async with client_of(settings, catalog) as client:
+        shown = await client.call_tool("session_create", {"permission": ALLOW_ALL})
+        assert shown.structured_content is not None
+        session = shown.structured_content["id"]
+        results: list[types.CallToolResult] = []
+
+        async def run_shell() -> None:
+            arguments = {"sessionID": session, "agent": "build", "command": "sleep 300"}
+            results.append(await client.call_tool("session_shell", arguments))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_shell)
+            await until_sleeping(mark)
+            await kill_server(mark)
+
+        [broken] = results
+        assert "the OpenCode that this bridge started" in said(broken)
+        assert "went away during session_shell" in said(broken)
+        await eventually(lambda: client.call_tool("path_get"), until=lambda shown: not shown.is_error, within=60)
+    await until_gone(mark)
+
+
+async def until_sleeping(mark: str) -> None:
+    """Wait until the shell command runs."""
+    await eventually(lambda: [command for command in marked(mark).values() if command == "sleep 300 "], within=30)
+
+
+async def test_a_wrong_password_is_told_in_words(endpoint: Endpoint, catalog: Catalog) -> None:
+    """The variables to set are named."""
+    environ = {"OPENCODE_SERVER_PASSWORD": "wrong"}
+    async with client_of(Settings.load({"url": str(endpoint.url)}, environ), catalog) as client:
+        for tool in ("global_health", "path_get", "v2_location_get", "event_subscribe"):
+            assert "set OPENCODE_SERVER_PASSWORD" in said(await client.call_tool(tool))
+
+
+@asynccontextmanager
+async def serving(program: Program, port: int, environ: Mapping[str, str], directory: Path) -> AsyncGenerator[Process]:
+    """Run an OpenCode that is not ours, without a password, on a port."""
+    command = (*program.command, "serve", "--port", str(port))
+    async with await anyio.open_process(command, env=environ, cwd=directory) as process:
+        assert process.stdout is not None
+        said = b""
+        while b"listening" not in said:
+            said += await process.stdout.receive()
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+async def test_an_attached_server_may_go_and_come_back(
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> None:
+    """While it is gone the error has its address; once it is back, the next call works."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    async with OpenCode(AttachedServer(Endpoint(httpx2.URL(address))), catalog) as opencode:
+        for _ in range(2):
+            with pytest.raises(TransportError, match=f"OpenCode at {address} is not reachable"):
+                await opencode.call("global_health")
+            async with serving(program, port, environ, project):
+                assert (await opencode.call("global_health"))["healthy"] is True
+
+
+async def test_without_opencode_and_npm_the_error_names_the_three_ways_out(
+    tmp_path: Path, project: Path, catalog: Catalog
+) -> None:
+    """Install OpenCode, install Node.js, or give an address."""
+    environ = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    async with client_of(Settings.load({"directory": str(project)}, environ), catalog) as client:
+        shown = said(await client.call_tool("global_health"))
+
+    assert "install OpenCode (https://opencode.ai/docs) so that `opencode` is on PATH" in shown
+    assert "install Node.js, and OpenCode is fetched at the next call" in shown
+    assert "--url or OPENCODE_MCP_URL" in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("/nowhere/opencode", "/nowhere/opencode cannot be run: No such file or directory"),
+        ("sh -c 'echo on stdout; exit 3'", "OpenCode did not start: it ended with status 3; it said:\non stdout"),
+        ("sh -c 'echo on stderr >&2'", "OpenCode did not start: it ended with status 0; it said:\non stderr"),
+        ("false", "OpenCode did not start: it ended with status 1"),
+    ],
+)
+async def test_a_command_that_does_not_serve_is_an_error_with_its_output(
+    environ: Mapping[str, str], project: Path, catalog: Catalog, command: str, words: str
+) -> None:
+    """At once, not when the time for starting is over; and each call tries again."""
+    settings = Settings.load({"directory": str(project), "command": command}, environ)
+    async with client_of(settings, catalog) as client:
+        for _ in range(2):
+            with anyio.fail_after(5):
+                assert words in said(await client.call_tool("global_health"))
+
+
+async def test_a_project_directory_that_is_gone_is_an_error(
+    environ: Mapping[str, str], program: Program, tmp_path: Path
+) -> None:
+    """OpenCode could not be started in it."""
+    async with managed_server(program.command, str(tmp_path / "gone"), environ) as server:
+        with pytest.raises(ServerStartError, match="gone"):
+            await server.endpoint()
+
+
+@asynccontextmanager
+async def amid_a_prompt(marking: Mapping[str, str], mark: str, project: Path) -> AsyncGenerator[Bridge]:
+    """Run a bridge whose OpenCode runs a model whose shell command sleeps."""
+    async with bridge(marking, project) as running:
+        await running.initialize()
+        created = await running.call("session_create", permission=ALLOW_ALL)
+        prompt = {
+            "name": "session_prompt",
+            "arguments": {
+                "sessionID": created["structuredContent"]["id"],
+                "parts": [{"type": "text", "text": SLEEP}],
+            },
+        }
+        await running.begin("tools/call", prompt)
+        await until_sleeping(mark)
+        yield running
+
+
+async def test_when_stdin_ends_nothing_is_left(marking: Mapping[str, str], mark: str, project: Path) -> None:
+    """The client closes the bridge's input, as MCP clients do; the bridge ends well, and all below it."""
+    async with amid_a_prompt(marking, mark, project) as running:
+        assert running.process.stdin is not None
+        await running.process.stdin.aclose()
+        await until_gone(mark)
+        assert await running.process.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+async def test_when_a_signal_ends_the_bridge_nothing_is_left(
+    marking: Mapping[str, str], mark: str, project: Path, number: signal.Signals
+) -> None:
+    """The bridge cleans up, and then dies of the signal, as its parent expects."""
+    async with amid_a_prompt(marking, mark, project) as running:
+        running.process.send_signal(number)
+        await until_gone(mark)
+        assert await running.process.wait() == -number
+
+
+async def test_when_the_bridge_is_killed_nothing_is_left(marking: Mapping[str, str], mark: str, project: Path) -> None:
+    """kill -9 gives the bridge no chance: the keeper sees that it is gone, and ends what it had started."""
+    for _ in range(ROUNDS):
+        async with amid_a_prompt(marking, mark, project) as running:
+            running.process.kill()
+            await until_gone(mark)
