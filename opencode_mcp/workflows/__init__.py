@@ -1,0 +1,8 @@
+"""Several operations at once: tasks that a model can start, watch, answer, stop and collect."""
+
+from .arguments import parsed
+from .context import Asker, Context, Decision, InputRequired
+from .table import WORKFLOWS, Workflow
+from .turns import perform_any
+
+__all__ = ["WORKFLOWS", "Asker", "Context", "Decision", "InputRequired", "Workflow", "parsed", "perform_any"]

@@ -1,0 +1,27 @@
+"""What a message is about, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opencode_mcp.opencode.models import Part
+
+
+def activity(parts: Sequence[Part]) -> str:
+    """Say what the newest part that says anything is about, or ""."""
+    for part in reversed(parts):
+        if part.type == "tool" and part.state is not None:
+            return tool_line(part)
+        if part.type == "text" and part.text.strip() and not part.synthetic:
+            return f"writing: {part.text.strip().splitlines()[-1][-100:]}"
+        if part.type == "reasoning":
+            return "thinking"
+    return ""
+
+
+def tool_line(part: Part) -> str:
+    """Say which tool was called with what, and how far it is."""
+    assert part.state is not None
+    first = next((value for value in part.state.input.values() if isinstance(value, str)), "")
+    subject = " ".join((part.state.title or first).split())[:100]
+    return f"{part.tool} {subject}: {part.state.status}" if subject else f"{part.tool}: {part.state.status}"

@@ -1,0 +1,187 @@
+"""Answer what a task asks: by the task's own policy, by its user, or by a call; and see that it took."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.background import alongside
+from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Session
+
+from .context import Context, Decision, PermissionReply
+from .metadata import task_metadata
+from .truth import PERMISSIONS, QUESTIONS, SESSIONS, Truth, look
+
+VERIFY_SECONDS = 10.0
+NEAR_SESSIONS = 30
+"""How many of the newest sessions are searched for a request that is given without its session."""
+
+AnyRequest = PermissionRequest | QuestionRequest
+
+
+class AnswerPermission(BaseModel):
+    """Arguments of answer_permission."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: str = Field(pattern="^per", description="From a report's `pending`.")
+    reply: PermissionReply = Field(description="`always` holds for all sessions of the project until OpenCode ends.")
+    message: str = Field("", description="With reject: what to do instead; the model then goes on.")
+    session_id: str | None = Field(None, pattern="^ses", description="The task's; found when not given.")
+
+
+class AnswerQuestion(BaseModel):
+    """Arguments of answer_question."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: str = Field(pattern="^que", description="From a report's `pending`.")
+    answers: list[list[str]] | None = Field(
+        None, description="For each question the chosen labels, or a text of one's own; null rejects the questions."
+    )
+    session_id: str | None = Field(None, pattern="^ses", description="The task's; found when not given.")
+
+
+async def respond(context: Context, truth: Truth, deadline: float, state: Any) -> bool:
+    """Answer the first pending request if the policy says so or the user can be asked; False when neither."""
+    request = truth.pending[0]
+    match task_metadata(truth.session).permissions or context.default_permissions:
+        case "allow" if isinstance(request, PermissionRequest):
+            decision = Decision(reply="once")
+        case "reject":
+            decision = Decision(reply="reject")
+        case "ask" if context.asker is not None:
+            decision = await ask_user(context, truth, deadline, state)
+            if decision is None:
+                return not await still_waits(context.opencode, truth.session.id, request)
+        case _:
+            return False
+    try:
+        await send(context.opencode, truth.session.directory, request, decision)
+    except APIError as error:
+        if error.status != 404:  # else somebody else was first
+            raise
+    await until_gone(context.opencode, truth.session.directory, request)
+    return True
+
+
+async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) -> Decision | None:
+    """Ask until the user has decided, the time is up, or the request waits no more."""
+    assert context.asker is not None
+    request = truth.pending[0]
+    decision: Decision | None = None
+    with anyio.CancelScope(deadline=deadline) as scope:
+
+        async def over() -> None:
+            with suppress(OpenCodeError):  # whoever looks next meets it as well, and can tell of it
+                while await still_waits(context.opencode, truth.session.id, request):
+                    await anyio.sleep(1)
+            scope.cancel()
+
+        async with alongside(over):
+            decision = await context.asker.ask(request, state)
+    return decision
+
+
+async def send(opencode: OpenCode, directory: str, request: AnyRequest, decision: Decision) -> None:
+    """Send a decision to OpenCode, in the directory in which the request is known."""
+    if isinstance(request, PermissionRequest):
+        words = {"message": decision.message} if decision.message else {}
+        await opencode.call(
+            "permission_reply", requestID=request.id, directory=directory, reply=decision.reply, **words
+        )
+    elif decision.answers is None:
+        await opencode.call("question_reject", requestID=request.id, directory=directory)
+    else:
+        answers = [list(labels) for labels in decision.answers]
+        await opencode.call("question_reply", requestID=request.id, directory=directory, answers=answers)
+
+
+async def requests_in(opencode: OpenCode, directory: str) -> list[AnyRequest]:
+    """Return everything that waits for an answer in a directory."""
+    return [
+        *PERMISSIONS.validate_python(await opencode.call("permission_list", directory=directory)),
+        *QUESTIONS.validate_python(await opencode.call("question_list", directory=directory)),
+    ]
+
+
+async def is_pending(opencode: OpenCode, directory: str, request: AnyRequest) -> bool:
+    """Whether a request still waits."""
+    return any(one.id == request.id for one in await requests_in(opencode, directory))
+
+
+async def still_waits(opencode: OpenCode, session_id: str, request: AnyRequest) -> bool:
+    """Whether a task still waits for this; an abort leaves it listed, and nobody waits for it then."""
+    return any(one.id == request.id for one in (await look(opencode, session_id)).pending)
+
+
+async def until_gone(opencode: OpenCode, directory: str, request: AnyRequest) -> None:
+    """Wait until OpenCode no longer lists a request that was answered.
+
+    Raises:
+        WorkflowError: it still does, so the answer did not take.
+    """
+    with anyio.move_on_after(VERIFY_SECONDS):
+        while await is_pending(opencode, directory, request):
+            await anyio.sleep(0.1)
+        return
+    raise WorkflowError(f"{request.id} still waits although it was answered", request.session_id)
+
+
+async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> tuple[str, AnyRequest]:
+    """Find a request and its directory: requests are listed per directory, so a session says where.
+
+    Raises:
+        WorkflowError: nothing waits under this id.
+    """
+    if session_id is not None:
+        session = Session.model_validate(await opencode.call("session_get", sessionID=session_id))
+        directories = [session.directory]
+    else:
+        listed = await opencode.call("experimental_session_list", limit=NEAR_SESSIONS)
+        directories = [session.directory for session in SESSIONS.validate_python(listed)]
+    for directory in dict.fromkeys(directories):
+        for request in await requests_in(opencode, directory):
+            if request.id == request_id:
+                return directory, request
+    raise WorkflowError(
+        f"nothing waits under {request_id}: it was answered, its task has ended, or it belongs to another "
+        "session (report_task shows what waits)",
+        session_id,
+    )
+
+
+async def root_of(opencode: OpenCode, session_id: str) -> str:
+    """Return the session that a subagent's session works for, or itself."""
+    while True:
+        session = Session.model_validate(await opencode.call("session_get", sessionID=session_id))
+        if session.parent_id is None:
+            return session.id
+        session_id = session.parent_id
+
+
+def checked_answers(request: AnyRequest, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
+    """Check answers against the questions; OpenCode takes any.
+
+    Raises:
+        WorkflowError: how many answers are missing, or which one is no option.
+    """
+    if answers is None:
+        return None
+    assert isinstance(request, QuestionRequest)
+    if len(answers) != len(request.questions):
+        raise WorkflowError(f"{request.id} has {len(request.questions)} questions, and {len(answers)} were answered")
+    for question, labels in zip(request.questions, answers, strict=True):
+        options = [option.label for option in question.options]
+        if not labels or (len(labels) > 1 and not question.multiple):
+            raise WorkflowError(
+                f"{question.question!r} takes {'one or more answers' if question.multiple else 'one answer'}"
+            )
+        if not question.custom and (wrong := [label for label in labels if label not in options]):
+            raise WorkflowError(f"{question.question!r} has the options {', '.join(options)}; got {', '.join(wrong)}")
+    return tuple(tuple(labels) for labels in answers)

@@ -1,0 +1,63 @@
+"""Models, agents and variants: checked before anything is sent.
+
+OpenCode answers an unknown one with an opaque 500, or with 204 and no run at all, and a bad model
+stays with its session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode import OpenCode
+
+
+async def check_choices(
+    opencode: OpenCode, directory: str | None, model: str | None, agent: str | None, variant: str | None
+) -> dict[str, Any]:
+    """Return the prompt's `model`, `agent` and `variant`, as far as they are given.
+
+    Raises:
+        WorkflowError: one is unknown, with the nearest real names; or there is no model at all.
+    """
+    where = {"directory": directory} if directory is not None else {}
+    providers: list[dict[str, Any]] = (await opencode.call("config_providers", **where))["providers"]
+    models = {f"{provider['id']}/{name}": one for provider in providers for name, one in provider["models"].items()}
+    if not models:
+        raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
+    chosen: dict[str, Any] = {}
+    if model is not None:
+        if model not in models:
+            raise WorkflowError(unknown("model", model, models))
+        provider_id, _, model_id = model.partition("/")
+        chosen["model"] = {"providerID": provider_id, "modelID": model_id}
+    if agent is not None:
+        agents = [one["name"] for one in await opencode.call("app_agents", **where)]
+        if agent not in agents:
+            raise WorkflowError(unknown("agent", agent, agents))
+        chosen["agent"] = agent
+    if variant is not None:
+        variants = list(models[model].get("variants") or {}) if model is not None else None
+        if variants is not None and variant not in variants:
+            raise WorkflowError(unknown("variant", variant, variants))
+        chosen["variant"] = variant
+    return chosen
+
+
+async def check_session_model(opencode: OpenCode, directory: str, model: dict[str, Any] | None) -> None:
+    """Check the model that a session is bound to.
+
+    Raises:
+        WorkflowError: the session is bound to a model that does not exist.
+    """
+    if model is not None:
+        await check_choices(opencode, directory, f"{model['providerID']}/{model['id']}", None, None)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is unknown, and name the nearest ones."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=5, cutoff=0.4) or names[:10]
+    return f"unknown {kind} {name!r}; nearest: {', '.join(near) or 'there is none'}"

@@ -1,0 +1,49 @@
+"""Requests that are safe to repeat: a message id made of the request's id finds the message again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.models import Message, Session
+
+from .metadata import task_metadata
+from .truth import SESSIONS
+
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+SUFFIX_CHARS = 14
+CLOCK = re.compile("msg_([0-9a-f]{12})")
+SEARCHED_SESSIONS = 200
+
+
+def prompt_id(session: Session, newest: Message | None, request_id: str) -> str:
+    """Return the id of a request's prompt in a session, in OpenCode's form but without its prefix.
+
+    Whoever sends the request at this point of the session comes to the same id, so that OpenCode takes
+    it once. OpenCode sorts messages by id, and takes a prompt whose id is older than the last reply for
+    answered: so the id follows that of the newest message.
+    """
+    known = CLOCK.match(newest.info.id) if newest is not None else None
+    at = newest.info.time.created if newest is not None else session.time.created
+    before = int(known[1], 16) if known else int(at) * 0x1000
+    return f"{(before + 1) & 0xFFFF_FFFF_FFFF:012x}{suffix(request_id)}"
+
+
+def suffix(request_id: str) -> str:
+    """Return a request's hash, which its prompt's id has where OpenCode's ids have chance."""
+    number = int.from_bytes(hashlib.sha256(request_id.encode()).digest())
+    digits = ""
+    for _ in range(SUFFIX_CHARS):
+        number, digit = divmod(number, len(ALPHABET))
+        digits += ALPHABET[digit]
+    return digits
+
+
+async def same_request(opencode: OpenCode, directory: str | None, request_id: str) -> str | None:
+    """Return the session that was created for a request in the project: the first, if there are several."""
+    where = {} if directory is None else {"directory": directory}
+    listed = await opencode.call("session_list", scope="project", limit=SEARCHED_SESSIONS, **where)
+    same = [one for one in SESSIONS.validate_python(listed) if task_metadata(one).request_id == request_id]
+    return min(same, key=lambda one: (one.time.created, one.id)).id if same else None

@@ -1,0 +1,72 @@
+"""Stop a task: the session and its subagents, with what an abort leaves behind, and see that it stopped."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+
+from .answer import requests_in, send
+from .context import Context, Decision
+from .report import TaskReport, build_report
+from .truth import judge, look
+
+STOP_SECONDS = 15.0
+LATE_SECONDS = 2.0
+"""How long a prompt that was taken may do nothing; 1.3 s were seen."""
+LATE_LOOKS = 5
+
+
+class StopTask(BaseModel):
+    """Arguments of stop_task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: str = Field(pattern="^ses")
+
+
+async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
+    """Abort a task and report. A task that was over already is reported as what it was.
+
+    Raises:
+        WorkflowError: it still works after 15 s.
+    """
+    await stop_session(context, arguments.session_id)
+    truth = await look(context.opencode, arguments.session_id)
+    verdict = judge(truth)
+    return await build_report(context, truth, verdict)
+
+
+async def stop_session(context: Context, session_id: str) -> bool:
+    """Abort a session's family until none of it works, then clear its requests; return whether any of it worked."""
+    opencode = context.opencode
+    truth = await look(opencode, session_id)
+    worked = truth.busy
+    with anyio.move_on_after(STOP_SECONDS):
+        while truth.busy:
+            for one in truth.family:
+                await opencode.call("session_abort", sessionID=one)
+            await anyio.sleep(0.2)
+            truth = await look(opencode, session_id)
+        # The request of an aborted tool call stays listed until it is answered.
+        for request in await requests_in(opencode, truth.session.directory):
+            if request.session_id in truth.family:
+                try:
+                    await send(opencode, truth.session.directory, request, Decision(reply="reject"))
+                except APIError as error:
+                    if error.status != 404:  # else it is gone by now
+                        raise
+        return worked
+    raise WorkflowError(f"{session_id} still works {STOP_SECONDS:g} s after it was aborted", session_id)
+
+
+async def abandon(context: Context, session_id: str) -> None:
+    """Stop a session whose caller has gone, be it a moment before it begins; nobody is left to be told of a failure."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS), suppress(OpenCodeError):
+        for _ in range(LATE_LOOKS):
+            if await stop_session(context, session_id):
+                return
+            await anyio.sleep(LATE_SECONDS / LATE_LOOKS)

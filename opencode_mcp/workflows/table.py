@@ -1,0 +1,161 @@
+"""Every workflow as a tool: name, words for the model, argument and result models, hints."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from opencode_mcp.openapi.document import Schema
+from opencode_mcp.openapi.hints import Hints
+
+from .answer import AnswerPermission, AnswerQuestion
+from .changes import CollectChanges, CollectedChanges, collect_changes
+from .context import Context
+from .report import TaskReport
+from .run import RunTask, RunTasks, TaskReports, run_task, run_tasks, start_task
+from .start import StartTask
+from .stop import StopTask, stop_task
+from .tasks import (
+    ReportTask,
+    WaitForTasks,
+    answer_permission,
+    answer_question,
+    report_task,
+    wait_for_tasks,
+)
+from .transcript import ReadTranscript, Transcript, read_transcript
+
+READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
+WAITS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
+"""Waiting answers what the task's policy answers: it may let a command run."""
+RUNS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
+ENDS = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A tool of several operations. `run` takes the context and an instance of `arguments`."""
+
+    name: str
+    title: str
+    description: str
+    arguments: type[BaseModel]
+    output: type[BaseModel]
+    run: Callable[[Context, Any], Awaitable[BaseModel]]
+    hints: Hints
+
+    @cached_property
+    def input_schema(self) -> Schema:
+        """The JSON Schema of the arguments."""
+        return self.arguments.model_json_schema()
+
+    @cached_property
+    def output_schema(self) -> Schema:
+        """The JSON Schema of the structured result."""
+        return self.output.model_json_schema(mode="serialization")
+
+
+TABLE: tuple[Workflow, ...] = (
+    Workflow(
+        "run_task",
+        "Run a task",
+        "Give OpenCode a task and wait for its report. The report's `state` says whether it is completed, still "
+        "running, waits for somebody, failed or was stopped, and `next` names the call to make then. A long task is "
+        "not lost when timeout_seconds passes: it runs on, and wait_for_tasks goes on waiting.",
+        RunTask,
+        TaskReport,
+        run_task,
+        RUNS,
+    ),
+    Workflow(
+        "start_task",
+        "Start a task",
+        "Give OpenCode a task and return as soon as it is known to run; wait_for_tasks gets the result.",
+        StartTask,
+        TaskReport,
+        start_task,
+        RUNS,
+    ),
+    Workflow(
+        "run_tasks",
+        "Run several tasks",
+        "Give OpenCode several tasks at once, each in a git worktree of its own, and wait for their reports. "
+        "collect_changes brings a worktree's changes over.",
+        RunTasks,
+        TaskReports,
+        run_tasks,
+        RUNS,
+    ),
+    Workflow(
+        "wait_for_tasks",
+        "Wait for tasks",
+        "Wait until one (or all) of the tasks are over or need somebody, whoever started them, and report. Ending "
+        "the wait does not stop a task.",
+        WaitForTasks,
+        TaskReports,
+        wait_for_tasks,
+        WAITS,
+    ),
+    Workflow(
+        "report_task",
+        "Report a task",
+        "Report a task or any other session now, without waiting: state, answer, what it waits for, changes, cost.",
+        ReportTask,
+        TaskReport,
+        report_task,
+        READS,
+    ),
+    Workflow(
+        "answer_permission",
+        "Answer a permission",
+        "Allow or reject what a task asks leave for. Returns when the answer is seen to have taken.",
+        AnswerPermission,
+        TaskReport,
+        answer_permission,
+        RUNS,
+    ),
+    Workflow(
+        "answer_question",
+        "Answer a question",
+        "Answer what a task asks. Returns when the answer is seen to have taken.",
+        AnswerQuestion,
+        TaskReport,
+        answer_question,
+        RUNS,
+    ),
+    Workflow(
+        "stop_task",
+        "Stop a task",
+        "Abort a task and its subagents, and return when nothing of it works any more.",
+        StopTask,
+        TaskReport,
+        stop_task,
+        ENDS,
+    ),
+    Workflow(
+        "collect_changes",
+        "Collect a task's changes",
+        "What a task changed, as numbers or as a patch. For a task in a worktree: `apply` brings the changes to the "
+        "project's files without a commit, `discard` removes the worktree.",
+        CollectChanges,
+        CollectedChanges,
+        collect_changes,
+        ENDS,
+    ),
+    Workflow(
+        "read_transcript",
+        "Read a transcript",
+        "A session's conversation as a person reads it, newest last, a line for each tool call.",
+        ReadTranscript,
+        Transcript,
+        read_transcript,
+        READS,
+    ),
+)
+
+WORKFLOWS = {workflow.name: workflow for workflow in TABLE}
+"""Every workflow by its tool name."""

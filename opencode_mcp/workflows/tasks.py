@@ -1,0 +1,72 @@
+"""Tools on tasks that exist: wait, report, answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field
+
+from .answer import AnswerPermission, AnswerQuestion, AnyRequest, checked_answers, find, root_of, send, until_gone
+from .context import Context, Decision
+from .report import TaskReport, build_report
+from .run import RUN_SECONDS, TaskReports
+from .wait import settle, wait
+
+
+class WaitForTasks(BaseModel):
+    """Arguments of wait_for_tasks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_ids: list[str] = Field(min_length=1, max_length=50)
+    until: Literal["any", "all"] = Field("any", description="Return when one, or when all are over or need somebody.")
+    timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600)
+
+
+class ReportTask(BaseModel):
+    """Arguments of report_task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: str = Field(pattern="^ses")
+    answer_offset: int = Field(0, ge=0, description="Where to go on in a long answer, in characters.")
+
+
+async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> TaskReports:
+    """Wait for tasks, whoever started them; cancelled, only the wait ends."""
+    turns = dict.fromkeys(arguments.session_ids)
+    deadline = anyio.current_time() + arguments.timeout_seconds
+    outcomes = await wait(context, turns, arguments.until, deadline)
+    return TaskReports(
+        tasks=[await build_report(context, one.truth, one.verdict, among=len(turns)) for one in outcomes.values()]
+    )
+
+
+async def report_task(context: Context, arguments: ReportTask) -> TaskReport:
+    """Report a task now."""
+    outcome = await settle(context, arguments.session_id, None, deadline=0)
+    return await build_report(context, outcome.truth, outcome.verdict, arguments.answer_offset)
+
+
+async def answer_permission(context: Context, arguments: AnswerPermission) -> TaskReport:
+    """Answer a permission request, and see that the task goes on."""
+    directory, request = await find(context.opencode, arguments.request_id, arguments.session_id)
+    decision = Decision(reply=arguments.reply, message=arguments.message)
+    return await answered(context, directory, request, decision)
+
+
+async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
+    """Answer a question request, and see that the task goes on."""
+    directory, request = await find(context.opencode, arguments.request_id, arguments.session_id)
+    decision = Decision(answers=checked_answers(request, arguments.answers))
+    return await answered(context, directory, request, decision)
+
+
+async def answered(context: Context, directory: str, request: AnyRequest, decision: Decision) -> TaskReport:
+    """Send an answer, see that the request is gone, and report the task that it belongs to."""
+    await send(context.opencode, directory, request, decision)
+    await until_gone(context.opencode, directory, request)
+    task = await root_of(context.opencode, request.session_id)
+    outcome = await settle(context, task, None, deadline=0)
+    return await build_report(context, outcome.truth, outcome.verdict)

@@ -1,0 +1,72 @@
+"""A conversation as a person reads it: newest last, a line for each tool call, in pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencode_mcp.opencode import perform
+from opencode_mcp.opencode.models import Message, Part
+
+from .activity import tool_line
+from .context import Context
+from .truth import MESSAGES
+
+PART_CHARS = 4_000
+
+
+class ReadTranscript(BaseModel):
+    """Arguments of read_transcript."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session_id: str = Field(pattern="^ses")
+    limit: int = Field(20, ge=1, le=200, description="How many messages.")
+    before: str | None = Field(None, description="The `earlier` of the page after this one.")
+
+
+class Transcript(BaseModel):
+    """A page of a conversation; `earlier`, given as `before`, reads the page before it."""
+
+    session_id: str
+    messages: int
+    text: str
+    earlier: str | None
+
+
+async def read_transcript(context: Context, arguments: ReadTranscript) -> Transcript:
+    """Read a page of a session's conversation."""
+    page = {"limit": arguments.limit, **({"before": arguments.before} if arguments.before else {})}
+    operation = context.opencode.catalog["session_messages"]
+    answer = await perform(context.opencode, operation, {"sessionID": arguments.session_id, **page})
+    messages = MESSAGES.validate_python(answer.value)
+    return Transcript(
+        session_id=arguments.session_id,
+        messages=len(messages),
+        text="\n\n".join(told(message) for message in messages),
+        earlier=answer.fields.get("next_cursor"),
+    )
+
+
+def told(message: Message) -> str:
+    """Tell one message: who, when (UTC), and its parts."""
+    at = datetime.fromtimestamp(message.info.time.created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    lines = [f"[{message.info.role} {at} {message.info.id}]"]
+    lines += [line for part in message.parts if (line := told_part(part))]
+    if message.info.error is not None:
+        lines.append(f"! {message.info.error}")
+    return "\n".join(lines)
+
+
+def told_part(part: Part) -> str:
+    """Tell one part, or nothing when it is of no interest to a reader."""
+    if part.type == "tool" and part.state is not None:
+        return f"> {tool_line(part)}" + (f" ({part.state.error[:200]})" if part.state.error else "")
+    if part.type == "file":
+        return f"> file {part.filename or ''}".rstrip()
+    if part.type == "text" and part.text.strip():
+        text = part.text.strip()
+        cut = len(text) - PART_CHARS
+        return text if cut <= 0 else f"{text[:PART_CHARS]}… ({cut} more characters: session_message has them)"
+    return ""

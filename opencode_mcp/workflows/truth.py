@@ -1,0 +1,147 @@
+"""The truth about a session, read from the server: look() -> Truth -> judge() -> Verdict.
+
+Nothing else decides what a task's state is; events and HTTP answers are only reasons to look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import anyio
+from pydantic import TypeAdapter
+
+from opencode_mcp.exceptions import ServerStartError, TransportError
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Session, Status
+
+State = Literal["completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
+
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+"""Pauses between attempts to read; reading twice does no harm."""
+
+STATUSES = TypeAdapter(dict[str, Status])
+PERMISSIONS = TypeAdapter(list[PermissionRequest])
+QUESTIONS = TypeAdapter(list[QuestionRequest])
+MESSAGES = TypeAdapter(list[Message])
+SESSIONS = TypeAdapter(list[Session])
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the server says of a session now.
+
+    `family` are the ids of the session and all its descendants; `statuses` those of them that do
+    something; `pending` what they wait for; `newest` the session's newest message.
+    """
+
+    session: Session
+    family: tuple[str, ...]
+    statuses: dict[str, Status]
+    pending: tuple[PermissionRequest | QuestionRequest, ...]
+    newest: Message | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the session or a descendant works, waits for a retry, or waits for somebody."""
+        return bool(self.statuses)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A task's state. `doubt` is why a running task may not run at all; it becomes the error if it stays."""
+
+    state: State
+    error: str | None = None
+    doubt: str | None = None
+
+
+async def look(opencode: OpenCode, session_id: str) -> Truth:
+    """Read the truth, trying again when the connection breaks.
+
+    Raises:
+        APIError: the session is unknown.
+        TransportError: OpenCode cannot be reached.
+    """
+    for seconds in RETRY_SECONDS:
+        try:
+            return await look_once(opencode, session_id)
+        except (TransportError, ServerStartError):
+            await anyio.sleep(seconds)
+    return await look_once(opencode, session_id)
+
+
+async def look_once(opencode: OpenCode, session_id: str) -> Truth:
+    """Read the truth. The status is read first: what is read later is then at least as new."""
+    session = Session.model_validate(await opencode.call("session_get", sessionID=session_id))
+    family = await family_of(opencode, session_id)
+    where = {"directory": session.directory}
+    statuses = STATUSES.validate_python(await opencode.call("session_status", **where))
+    permissions = PERMISSIONS.validate_python(await opencode.call("permission_list", **where))
+    questions = QUESTIONS.validate_python(await opencode.call("question_list", **where))
+    newest = MESSAGES.validate_python(await opencode.call("session_messages", sessionID=session_id, limit=1))
+    working = {id: statuses[id] for id in family if id in statuses and statuses[id].type != "idle"}
+    return Truth(
+        session=session,
+        family=family,
+        statuses=working,
+        # An abort leaves its request behind: what asks for a session that does nothing is no longer waited for.
+        pending=tuple(one for one in (*permissions, *questions) if one.session_id in working),
+        newest=newest[-1] if newest else None,
+    )
+
+
+async def family_of(opencode: OpenCode, session_id: str) -> tuple[str, ...]:
+    """Return the ids of a session and all its descendants, the session first."""
+    children: list[dict[str, Any]] = await opencode.call("session_children", sessionID=session_id)
+    family = [session_id]
+    for child in children:
+        family += await family_of(opencode, child["id"])
+    return tuple(family)
+
+
+def judge(truth: Truth, after: str | None = None) -> Verdict:
+    """Decide a task's state; `after` is the user's message before the task's own, which must not count."""
+    if truth.pending:
+        kind = truth.pending[0]
+        return Verdict("waiting_permission" if isinstance(kind, PermissionRequest) else "waiting_question")
+    if truth.busy:
+        return Verdict("running")
+    newest = truth.newest
+    if newest is None or newest.user_message_id == after:
+        return Verdict("running", doubt="there is no prompt in the session, or OpenCode has lost it")
+    if newest.info.role == "user":
+        return Verdict("running", doubt="OpenCode has the prompt, and does not work on it")
+    return judge_reply(newest)
+
+
+def judge_reply(reply: Message) -> Verdict:
+    """Decide by the newest reply of a session that does nothing."""
+    info = reply.info
+    if info.error is not None:
+        if info.error.name == "MessageAbortedError":
+            return Verdict("stopped", error="aborted")
+        return Verdict("failed", error=str(info.error))
+    if info.time.completed is None:
+        return Verdict("running", doubt="OpenCode ended while it worked; the last message is not complete")
+    match info.finish:
+        case "stop" | "other" | "unknown":
+            return Verdict("completed")
+        case "tool-calls" if any(map(was_rejected, reply.parts)):
+            return Verdict("stopped", error="a request was rejected, which ended the turn")
+        case "tool-calls":
+            return Verdict("running", doubt="OpenCode ended while it worked; the last tool's result was not used")
+        case "length":
+            return Verdict("failed", error="the answer was cut off at the model's output limit")
+        case None if reply.parts and all(part.type != "step-start" for part in reply.parts):
+            return Verdict("completed")  # a shell command of the user's: no model was asked
+        case None:
+            return Verdict("stopped", error="aborted before the model had answered")
+        case other:
+            return Verdict("failed", error=f"the model ended with {other!r}")
+
+
+def was_rejected(part: Part) -> bool:
+    """Whether a tool call ended because somebody said no; only its words tell (1.18.33)."""
+    said = part.state.error if part.state is not None else None
+    return said is not None and ("user rejected" in said or "user dismissed" in said)

@@ -1,0 +1,108 @@
+"""The operations that block until the model is done (session_prompt and its kind), so that they never hang.
+
+While one runs its session is watched: what it does is reported, what it asks is put to the user.
+Where nobody can be asked the call ends with an error that says what waits; the turn goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from opencode_mcp.exceptions import OpenCodeError, WorkflowError
+from opencode_mcp.openapi import Operation
+from opencode_mcp.opencode import Answer, perform
+
+from .context import Context, InputRequired
+from .report import describe
+from .stop import abandon
+from .truth import Truth
+from .wait import attend
+
+ANSWERS_TRUE = frozenset({"session_summarize", "session_init"})
+"""Their answer is `true`; that of the others is the last message."""
+
+
+async def perform_any(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
+    """Carry out an operation; one that blocks until the model is done is watched meanwhile."""
+    if operation.exchange == "turn":
+        return await perform_turn(context, operation, arguments)
+    return await perform(context.opencode, operation, arguments, context.report)
+
+
+async def perform_turn(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
+    """Carry out a blocking operation; cancelling it aborts the session.
+
+    Raises:
+        InputRequired: the user is to be asked by the client; called again, the turn is gone on with.
+        WorkflowError: the session waits for somebody, and nobody can be asked.
+    """
+    context.opencode.parts(operation, arguments)  # wrong arguments must not touch the session
+    session_id: str = arguments["sessionID"]
+    context = replace(context, default_permissions="ask")
+    try:
+        if context.resumed is not None:
+            return await resumed(context, operation, session_id)
+        return await watched(context, operation, arguments, session_id)
+    except anyio.get_cancelled_exc_class():
+        await abandon(context, session_id)  # dropping the request stops nothing: OpenCode would work on, unseen
+        raise
+
+
+async def watched(context: Context, operation: Operation, arguments: Mapping[str, Any], session_id: str) -> Answer:
+    """Send the request, and attend to the session until it is answered."""
+    answers: list[Answer] = []
+    failures: list[OpenCodeError | InputRequired] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def attend_session() -> None:
+            while True:  # the session may be idle for a moment before the request takes effect
+                # An error of the watching is not the operation's: its own answer says what happened.
+                with suppress(OpenCodeError):
+                    try:
+                        outcome = await attend(context, session_id, None, float("inf"), {})
+                        blocked = waiting(outcome.truth) if outcome.truth.pending else None
+                    except InputRequired as required:
+                        blocked = required
+                    if blocked is not None:
+                        failures.append(blocked)
+                        tasks.cancel_scope.cancel()
+                await anyio.sleep(1)
+
+        tasks.start_soon(attend_session)
+        try:
+            answers.append(await perform(context.opencode, operation, arguments, context.report))
+        except OpenCodeError as error:
+            failures.append(error)
+        tasks.cancel_scope.cancel()
+    if answers:
+        return answers[0]
+    raise failures[0]
+
+
+async def resumed(context: Context, operation: Operation, session_id: str) -> Answer:
+    """Go on with a turn whose request was given up to ask the user: its session's end is its answer."""
+    outcome = await attend(context, session_id, None, float("inf"), {})
+    if outcome.truth.pending:
+        raise waiting(outcome.truth)
+    if operation.name in ANSWERS_TRUE:
+        return Answer(outcome.verdict.state == "completed")
+    assert outcome.truth.newest is not None
+    message_id = outcome.truth.newest.info.id
+    return Answer(await context.opencode.call("session_message", sessionID=session_id, messageID=message_id))
+
+
+def waiting(truth: Truth) -> WorkflowError:
+    """Say what a session waits for, and how to go on."""
+    request = describe(truth.pending[0])
+    session_id = truth.session.id
+    return WorkflowError(
+        f"Session {session_id} waits for a {request.kind} ({request.wants}); request {request.id}. The turn goes "
+        f"on in OpenCode. Answer with answer_{request.kind} (request_id {request.id}, session_id {session_id}), "
+        f"then get the result with wait_for_tasks (session_ids [{session_id!r}]).",
+        session_id,
+    )

@@ -1,0 +1,207 @@
+"""Wait for tasks: until each is over or needs somebody, within a time limit, asking where somebody can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import anyio
+
+from opencode_mcp.exceptions import OpenCodeError, ServerStartError, TransportError, WorkflowError
+from opencode_mcp.opencode.events import Event, session_of
+from opencode_mcp.opencode.models import Part
+
+from .activity import activity
+from .answer import respond
+from .context import Context, InputRequired
+from .report import doing
+from .truth import Truth, Verdict, judge, look
+
+LOOK_SECONDS = 3.0
+"""How often to look without any event."""
+
+DOUBT_SECONDS = 10.0
+"""How long a session may do nothing about a prompt before that counts as a failure; 1.3 s were seen."""
+
+TELLING = frozenset(
+    {
+        "stream.connected",
+        "server.instance.disposed",
+        "global.disposed",
+        "session.created",
+        "session.status",
+        "session.idle",
+        "session.error",
+        "session.deleted",
+        "message.updated",
+        "permission.asked",
+        "permission.replied",
+        "question.asked",
+        "question.replied",
+        "question.rejected",
+    }
+)
+"""Events that are a reason to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a wait for one session ended."""
+
+    truth: Truth
+    verdict: Verdict
+
+
+@dataclass
+class Watch:
+    """Hears the events of one session's family; `stirred` is set when something is to be done.
+
+    `steps` are what it did since that was told last.
+    """
+
+    family: set[str]
+    prompts: set[str] = field(default_factory=set[str])
+    stirred: anyio.Event = field(default_factory=anyio.Event)
+    look: bool = True
+    activity: str = ""
+    steps: list[str] = field(default_factory=list[str])
+    error: str = ""
+
+    def notice(self, event: Event) -> None:
+        """Take note of an event."""
+        kind: str = event["type"]
+        about = session_of(event)
+        if about is None or about in self.family or parent_of(event) in self.family:
+            if about is not None and kind == "session.created":
+                self.family.add(about)
+            if kind == "session.error":
+                self.error = error_text(event)
+            if kind == "message.updated" and event["properties"]["info"]["role"] == "user":
+                self.prompts.add(event["properties"]["info"]["id"])
+            if kind == "message.part.updated" and event["properties"]["part"]["messageID"] not in self.prompts:
+                self.step(activity([Part.model_validate(event["properties"]["part"])]))
+            if kind in TELLING:
+                self.look = True
+            self.stirred.set()
+
+    def step(self, activity: str) -> None:
+        """Keep a step until it is told; one that is told already says nothing new."""
+        if activity and activity != self.activity:
+            self.activity = activity
+            self.steps.append(activity)
+
+
+def parent_of(event: Event) -> str | None:
+    """Return the parent of the session that an event announces."""
+    info: dict[str, Any] = event.get("properties", {}).get("info") or {}
+    return info.get("parentID")
+
+
+def error_text(event: Event) -> str:
+    """Return the words of a session.error event."""
+    error: dict[str, Any] = event["properties"].get("error") or {}
+    data: dict[str, Any] = error.get("data") or {}
+    message = data.get("message")
+    return ": ".join(str(part) for part in (error.get("name"), message) if part)
+
+
+async def settle(context: Context, session_id: str, after: str | None, deadline: float) -> Outcome:
+    """Wait until a session is over, needs somebody, or the deadline has come; the state is always just read.
+
+    Raises:
+        OpenCodeError: the session is unknown, or OpenCode cannot be reached.
+    """
+    watch = Watch({session_id})
+    doubted: float | None = None
+    async with context.opencode.events.heard_by(watch.notice):
+        while True:
+            watch.look, watch.stirred = False, anyio.Event()
+            truth = await look(context.opencode, session_id)
+            watch.family.update(truth.family)
+            verdict = judge(truth, after)
+            await tell(context, truth, watch)
+            if verdict.state != "running":
+                return Outcome(truth, verdict)
+            now = anyio.current_time()
+            doubted = None if verdict.doubt is None else doubted or now
+            if doubted is not None and (watch.error or now - doubted >= DOUBT_SECONDS):
+                return Outcome(truth, Verdict("failed", error=watch.error or verdict.doubt, doubt=verdict.doubt))
+            if now >= deadline and doubted is None:
+                return Outcome(truth, verdict)
+            # A doubt is settled even past the deadline: "running" may not be said of what does not run.
+            limit = now + LOOK_SECONDS if doubted else min(deadline, now + LOOK_SECONDS)
+            with anyio.CancelScope(deadline=limit):
+                await stirred(context, truth, watch)
+
+
+async def stirred(context: Context, truth: Truth, watch: Watch) -> None:
+    """Report what the session does until there is a reason to look."""
+    while not watch.look:
+        await watch.stirred.wait()
+        watch.stirred = anyio.Event()
+        if watch.steps:
+            await tell(context, truth, watch)
+
+
+async def tell(context: Context, truth: Truth, watch: Watch) -> None:
+    """Report each step that a session has taken since, what it does now, and what it has cost so far."""
+    tokens = truth.session.tokens
+    spent = f"{int(tokens.input + tokens.output + tokens.reasoning)} tokens, ${truth.session.cost:.2f}"
+    steps, watch.steps = watch.steps, []
+    for step in steps:
+        await context.report(f"{step} [{spent}]")
+    if truth.busy or watch.activity:
+        retrying = any(status.type == "retry" for status in truth.statuses.values())
+        await context.report(f"{doing(truth) if retrying or not watch.activity else watch.activity} [{spent}]")
+
+
+async def attend(context: Context, session_id: str, after: str | None, deadline: float, state: Any) -> Outcome:
+    """Settle a session, answering what it asks where its policy or its user can answer."""
+    while True:
+        outcome = await settle(context, session_id, after, deadline)
+        if not outcome.truth.pending or not await respond(context, outcome.truth, deadline, state):
+            return outcome
+
+
+async def wait(
+    context: Context, turns: Mapping[str, str | None], until: Literal["any", "all"], deadline: float
+) -> dict[str, Outcome]:
+    """Attend several sessions at once; `turns` maps each to the user's message before its task.
+
+    Raises:
+        InputRequired: a user is to be asked by the client.
+        OpenCodeError: a session is unknown, or OpenCode cannot be reached.
+    """
+    state = {"turns": dict(turns)}
+    outcomes: dict[str, Outcome] = {}
+    failures: list[OpenCodeError | InputRequired] = []
+
+    async def one(session_id: str, after: str | None) -> None:
+        try:
+            outcomes[session_id] = await attend(context, session_id, after, deadline, state)
+        except (TransportError, ServerStartError) as error:
+            failures.append(out_of_reach(session_id, error))
+        except (OpenCodeError, InputRequired) as error:
+            failures.append(error)
+        if failures or (until == "any" and outcomes[session_id].verdict.state != "running"):
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for session_id, after in turns.items():
+            tasks.start_soon(one, session_id, after)
+    if failures:
+        raise failures[0]
+    for session_id, after in turns.items():
+        if session_id not in outcomes:
+            truth = await look(context.opencode, session_id)
+            outcomes[session_id] = Outcome(truth, judge(truth, after))
+    return {session_id: outcomes[session_id] for session_id in turns}
+
+
+def out_of_reach(session_id: str, error: OpenCodeError) -> WorkflowError:
+    """Say where the task is to be found again."""
+    return WorkflowError(
+        f"{error}\nThe task is session {session_id}; once OpenCode is back, report_task tells what became of it.",
+        session_id,
+    )

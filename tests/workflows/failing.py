@@ -1,0 +1,75 @@
+"""Rows about models that fail, and a model's answers as they come."""
+
+from __future__ import annotations
+
+import json
+
+from .bench import Bench
+from .doing import run
+from .seen import Seen
+from .table import Row
+
+TWO_CALLS = json.dumps(
+    [
+        {"name": "write", "args": {"filePath": "notes.txt", "content": "one\ntwo\n"}},
+        {"name": "read", "args": {"filePath": "notes.txt"}},
+    ]
+)
+
+
+async def tool_calls(bench: Bench) -> Seen:
+    """A task that writes and reads."""
+    seen = await bench.run(f"script:chain {TWO_CALLS}")
+    assert seen["changes"] == {"files": 1, "additions": 2, "deletions": 0, "paths": ["notes.txt"]}
+    assert (bench.project / "notes.txt").read_text() == "one\ntwo\n"
+    return seen
+
+
+async def subagent(bench: Bench) -> Seen:
+    """A task that has a subagent do it."""
+    seen = await bench.run("script:task")
+    children = (await bench.call("session_children", sessionID=seen.session_id))["result"]
+    assert len(children) == 1
+    return seen
+
+
+async def changes_ten_times(bench: Bench) -> Seen:
+    """The changes are complete as soon as the task is."""
+    for number in range(9):
+        seen = await written(bench, number)
+        assert seen.state == "completed", seen.text
+    return await written(bench, 9)
+
+
+async def written(bench: Bench, number: int) -> Seen:
+    """Write a file, and see it in the report."""
+    call = {"filePath": f"file{number}.txt", "content": "line\n"}
+    seen = await bench.run(f"script:tool write {json.dumps(call)}")
+    assert seen["changes"]["paths"] == [call["filePath"]]
+    return seen
+
+
+RETRY = r"^retry \d of the model in \d s: the error that the prompt asked for"
+
+ROWS = (
+    Row("model error 500 until OpenCode gives up", run("script:error 500", timeout_seconds=170), "failed", "500", 180),
+    Row("plain answer", run("script:text {key}"), "completed", r"^Hello from the scripted model\. row\d+x$"),
+    Row("tool calls", tool_calls, "completed", "^done: chain$", project={}),
+    Row("subagent", subagent, "completed", "^done: task$"),
+    Row("changes of ten tasks right after their end", changes_ten_times, "completed", project={}),
+    Row("model error 400", run("script:error 400"), "failed", "HTTP 400: the error that the prompt asked for"),
+    Row("model error 401", run("script:error 401"), "failed", "HTTP 401: the error that the prompt asked for"),
+    Row("model error 429, retried", run("script:error 429", timeout_seconds=5), "running", RETRY),
+    Row("model error 429, once", run("script:flaky 429 {key}"), "completed", "^done: flaky$"),
+    Row("model error 500, retried", run("script:error 500", timeout_seconds=5), "running", RETRY),
+    Row("model drops the connection", run("script:drop", timeout_seconds=5), "running", r"^retry \d of the model in"),
+    Row("model says nothing", run("script:hang", timeout_seconds=3), "running", "^waiting for the model$"),
+    Row("context overflow, compacted by OpenCode", run("script:overflow"), "completed"),
+    Row(
+        "context overflow, not compacted",
+        run("script:overflow"),
+        "failed",
+        "ContextOverflowError: .*maximum context length is 1000 tokens",
+        project={"compaction": {"auto": False}},
+    ),
+)

@@ -1,0 +1,119 @@
+"""Rows about tasks that must not start, and about what does not exist."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+
+from opencode_mcp.settings import DEPTH_VARIABLE
+
+from .bench import Bench
+from .doing import call, run
+from .seen import Seen
+from .table import Deed, Row
+
+NO_SESSION = "ses_000000000000000000000000000"
+NO_PERMISSION = "per_000000000000000000000000000"
+
+
+def nothing_starts(does: Deed) -> Deed:
+    """See that the model was asked nothing."""
+
+    async def checked(bench: Bench) -> Seen:
+        seen = await does(bench)
+        assert bench.asked_of_model() == []
+        return seen
+
+    return checked
+
+
+async def busy(bench: Bench) -> Seen:
+    """A second task for a session that works."""
+    first = await bench.call("start_task", prompt="script:hang")
+    return await bench.run(f"script:text {bench.key}", session_id=first.session_id)
+
+
+async def two_at_once(bench: Bench) -> Seen:
+    """Two tasks for one session in the same moment: both are done, or one is refused."""
+    session_id = await bench.create_session()
+    seen: list[Seen] = []
+
+    async def one(number: int) -> None:
+        seen.append(await bench.run(f"script:text {bench.key} number {number}", session_id=session_id))
+
+    async with anyio.create_task_group() as tasks:
+        for number in (1, 2):
+            tasks.start_soon(one, number)
+    refused = [one for one in seen if one.state == "error"]
+    assert all("is busy" in one.text for one in refused), refused[0].text
+    for number in (1, 2):
+        taken = bool(bench.asked_of_model(f"{bench.key} number {number}"))
+        assert taken or refused, f"prompt {number} was lost"
+    return next(one for one in seen if one.state != "error")
+
+
+async def two_raw_at_once(bench: Bench) -> Seen:
+    """Two session_prompt for one session in the same moment: OpenCode answers both with the last message."""
+    session_id = await bench.create_session()
+    seen: list[Seen] = []
+
+    async def one(number: int) -> None:
+        parts = [{"type": "text", "text": f"script:slow 4 0.1 {bench.key} number {number}"}]
+        seen.append(await bench.call("session_prompt", sessionID=session_id, parts=parts))
+
+    async with anyio.create_task_group() as tasks:
+        for number in (1, 2):
+            tasks.start_soon(one, number)
+    assert all(one.state == "answer" for one in seen)
+    return await bench.report(session_id)
+
+
+async def shell_in_busy_session(bench: Bench) -> Seen:
+    """A raw operation that a session can do only when it does nothing else."""
+    task = await bench.call("start_task", prompt="script:hang")
+    return await bench.call("session_shell", sessionID=task.session_id, agent="build", command="true")
+
+
+async def recursion(bench: Bench) -> Seen:
+    """A bridge that was started by a task of a task."""
+    async with bench.bridge(replace(bench.settings, environ={DEPTH_VARIABLE: "2"})) as deep:
+        return await bench.run(f"script:text {bench.key}", deep)
+
+
+async def recursion_once(bench: Bench) -> Seen:
+    """A bridge that was started by a task."""
+    async with bench.bridge(replace(bench.settings, environ={DEPTH_VARIABLE: "1"})) as deep:
+        return await bench.run("script:text deep", deep)
+
+
+ROWS = (
+    Row("unknown model", nothing_starts(run("{key}", model="scripted/scriptd")), "error", "nearest: scripted/scripted"),
+    Row("unknown provider", nothing_starts(run("{key}", model="acme/scripted")), "error", "nearest: scripted/scripted"),
+    Row("unknown agent", nothing_starts(run("{key}", agent="bild")), "error", "unknown agent 'bild'; nearest: build"),
+    Row(
+        "unknown variant",
+        nothing_starts(run("{key}", model="scripted/scripted", variant="high")),
+        "error",
+        "unknown variant 'high'",
+    ),
+    Row("unknown directory", nothing_starts(run("{key}", directory="/no/such")), "error", "^/no/such is no directory"),
+    Row("unknown session: run_task", nothing_starts(run("{key}", session_id=NO_SESSION)), "error", "Session not found"),
+    Row("unknown session: wait_for_tasks", call("wait_for_tasks", session_ids=[NO_SESSION]), "error", "not found"),
+    Row("unknown session: report_task", call("report_task", session_id=NO_SESSION), "error", "Session not found"),
+    Row("unknown session: stop_task", call("stop_task", session_id=NO_SESSION), "error", "Session not found"),
+    Row("unknown session: collect_changes", call("collect_changes", session_id=NO_SESSION), "error", "not found"),
+    Row("unknown session: read_transcript", call("read_transcript", session_id=NO_SESSION), "error", "not found"),
+    Row("unknown request", call("answer_permission", request_id=NO_PERMISSION, reply="once"), "error", "nothing waits"),
+    Row("malformed session id", call("report_task", session_id="12"), "error", "nothing was sent"),
+    Row(
+        "malformed session id: wait_for_tasks", call("wait_for_tasks", session_ids=["12"]), "error", "nothing was sent"
+    ),
+    Row("malformed request id", call("answer_question", request_id="12"), "error", "nothing was sent"),
+    Row("session busy", busy, "error", r"is busy \(running\); wait_for_tasks waits for it"),
+    Row("session busy: session_shell", shell_in_busy_session, "error", "HTTP 409, SessionBusyError"),
+    Row("two tasks on one session at once", two_at_once, "completed"),
+    Row("two session_prompt on one session at once", two_raw_at_once, "completed"),
+    Row("started by a task of a task", nothing_starts(recursion), "error", "itself started by a task, 2 deep"),
+    Row("started by a task", recursion_once, "completed"),
+)

@@ -1,0 +1,70 @@
+"""What a tool call gave, as far as the truth table reads it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+
+FACTS = {
+    "completed": "answer",
+    "running": "activity",
+    "failed": "error",
+    "stopped": "error",
+}
+"""Where a report says why its state is what it is; what waits is said by `pending`."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A call's result. `facts` is its structured content, empty where it has none."""
+
+    facts: dict[str, Any]
+    text: str
+    is_error: bool
+
+    @classmethod
+    def of(cls, result: types.CallToolResult) -> Seen:
+        """Read a result, and see that it says the same in text and in structure."""
+        text = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
+        facts: dict[str, Any] = result.structured_content or {}
+        seen = cls(facts, text, bool(result.is_error))
+        if "state" in facts:
+            assert json.loads(text) == facts, "text and structured content differ"
+            assert seen.is_error == (facts["state"] == "failed"), "only the report of a failed task is an error"
+        return seen
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a member of the structured content."""
+        assert name in self.facts, f"no {name!r} in {self.text[:500]}"
+        return self.facts[name]
+
+    @property
+    def state(self) -> str:
+        """The report's state; "error" for a call that failed without a report, "answer" for any other."""
+        return self.facts.get("state", "error" if self.is_error else "answer")
+
+    @property
+    def words(self) -> str:
+        """What a report says of its state, or a failed call's text."""
+        if self.state.startswith("waiting_"):
+            return " / ".join(one["wants"] for one in self["pending"])
+        return str(self[FACTS[self.state]]) if self.state in FACTS else self.text
+
+    @property
+    def session_id(self) -> str:
+        """The reported session."""
+        return self["session_id"]
+
+    @property
+    def request_id(self) -> str:
+        """The one request that waits."""
+        [request] = self["pending"]
+        return request["id"]
+
+    @property
+    def tasks(self) -> list[Seen]:
+        """The single reports of a result that holds several."""
+        return [Seen(one, json.dumps(one), one["state"] == "failed") for one in self["tasks"]]
