@@ -1,0 +1,128 @@
+"""`from opencode_mcp import OpenCode`: every operation and every task tool, as a Python program calls them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from difflib import get_close_matches
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import Answer
+from opencode_mcp.opencode import OpenCode as Client
+from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.events import Event, EventFeed
+from opencode_mcp.opencode.server import silent
+from opencode_mcp.settings import Settings
+from opencode_mcp.workflows import WORKFLOWS, Context, parsed, perform_any
+
+from .connect import connected
+from .operations import Operations, tree
+
+DEAF_SECONDS = 0.3
+"""OpenCode 1.18.33 says server.connected up to 50 ms before it listens to its own events."""
+
+__all__ = ["Answer", "OpenCode"]
+
+
+class OpenCode(Operations):
+    """An OpenCode server. An async context manager; safe for concurrent use within its block.
+
+    With `url` it is that server. Without, one is started in `directory` at the first call, and stopped
+    at the end of the block. `directory` is the project of every operation that takes one and was given
+    none. What is not given comes from the environment variables that the MCP server reads; `environ`
+    stands for the whole environment, that of an OpenCode that is started included.
+
+    Raises:
+        SettingsError: a value makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        command: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        given = {"url": url, "username": username, "password": password, "command": command}
+        folder = None if directory is None else os.fspath(directory)
+        self._settings = Settings.load({**given, "directory": folder}, environ)
+        self._catalog = Catalog.bundled()
+        self._open: AsyncExitStack | None = None
+        self._client: Client | None = None
+        super().__init__(self.call, tree(self._catalog))
+
+    async def __aenter__(self) -> Self:
+        if self._open is not None:
+            raise RuntimeError("this OpenCode is open already")
+        async with AsyncExitStack() as stack:
+            self._client = await stack.enter_async_context(connected(self._settings, self._catalog))
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        stack, self._open, self._client = self._open, None, None
+        assert stack is not None
+        return await stack.__aexit__(kind, error, trace)
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Carry out an operation, or a tool such as `run_task`, by its tool name; return what it answers.
+
+        A prompt lasts until the model is done, and cancelling it aborts the session's work. A stream
+        of events and a terminal return what came within their `timeout_seconds`.
+
+        Raises:
+            InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
+            WorkflowError: a task cannot be carried on, or a prompt waits for an answer.
+        """
+        if name in WORKFLOWS:
+            workflow = WORKFLOWS[name]
+            report = await workflow.run(self._context(), parsed(name, workflow.arguments, arguments))
+            return report.model_dump(mode="json")
+        return (await self.answer(name, **arguments)).value
+
+    async def answer(self, name: str, /, **arguments: Any) -> Answer:
+        """Carry out an operation; return its value with what came beside it, such as `fields["next_cursor"]`.
+
+        Raises:
+            What `call` raises.
+        """
+        if name not in self._catalog:
+            near = ", ".join(get_close_matches(name, [*self._catalog, *WORKFLOWS])) or "none"
+            raise InvalidArguments(name, [f"there is no such operation; nearest: {near}"])
+        return await perform_any(self._context(), self._catalog[name], arguments)
+
+    @asynccontextmanager
+    async def events(self) -> AsyncGenerator[AsyncIterator[Event]]:
+        """Provide the events of all projects from now on, for `async for`, without end.
+
+        A lost connection is made again: `{"type": "stream.lost"}`, then `{"type": "stream.connected"}`
+        say that events may have been missed, as OpenCode replays none.
+
+        Raises:
+            ServerStartError, TransportError, APIError, UnexpectedResponse: OpenCode cannot be reached.
+        """
+        client = self._context().opencode
+        await self.call("global_health")  # a feed would go on trying
+        send, receive = anyio.create_memory_object_stream[Event](float("inf"))
+        async with background() as tasks, send, receive:
+            async with EventFeed(client, tasks).heard_by(send.send_nowait):
+                while (await receive.receive())["type"] != "server.connected":
+                    pass
+                await anyio.sleep(DEAF_SECONDS)
+                yield receive
+
+    def _context(self) -> Context:
+        if self._client is None:
+            raise RuntimeError("OpenCode is used within `async with OpenCode(…) as opencode:`")
+        return Context(self._client, silent, depth=self._settings.depth)

@@ -1,0 +1,68 @@
+"""Operations by attribute: `session.create` of the document is `operations.session.create(…)`.
+
+operations.pyi, generated from the document by scripts/write_stubs.py, is what editors and type checkers read.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from opencode_mcp.openapi import Catalog
+
+Call = Callable[..., Awaitable[Any]]
+"""Carries out an operation: its tool name, then its arguments by name."""
+
+
+@dataclass
+class Node:
+    """A segment of operationIds: the tool name of the operation that ends here, and the segments that follow."""
+
+    tool: str | None = None
+    below: dict[str, Node] = field(default_factory=dict[str, "Node"])
+
+
+class Operations:
+    """The operations below one segment. One that others are below (`vcs.diff`) is called and looked into alike."""
+
+    def __init__(self, call: Call, node: Node) -> None:
+        self._call = call
+        self._node = node
+
+    def __getattr__(self, name: str) -> Operations:
+        # A copy looks for attributes before it has any.
+        below = {} if name.startswith("_") else self._node.below
+        if name not in below:
+            raise AttributeError(f"OpenCode has no operation {name!r} here; there are {', '.join(sorted(below))}")
+        found = below[name]
+        return Operations(self._call, found) if found.tool is None else CallableOperation(self._call, found)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._node.below})
+
+
+class CallableOperation(Operations):
+    """An operation, and those that are below it."""
+
+    async def __call__(self, **arguments: Any) -> Any:
+        return await self._call(self._node.tool, **arguments)
+
+
+def tree(catalog: Catalog) -> Node:
+    """Arrange a catalog's operations by the segments of their ids."""
+    root = Node()
+    for operation in catalog.values():
+        node = root
+        for name in attribute_names(operation.id):
+            node = node.below.setdefault(name, Node())
+        node.tool = operation.name
+    return root
+
+
+def attribute_names(operation_id: str) -> list[str]:
+    """Return an operationId's segments in snake_case: `global.switchOrg` -> `global_`, `switch_org`."""
+    names = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation_id).lower().split(".")
+    return [f"{name}_" if keyword.iskeyword(name) else name for name in names]

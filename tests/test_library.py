@@ -1,0 +1,274 @@
+"""`from opencode_mcp import OpenCode`: the operations for a Python program, against the real OpenCode."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import opencode_mcp
+from opencode_mcp import APIError, InvalidArguments, OpenCode, SettingsError, TransportError, WorkflowError, exceptions
+from opencode_mcp.client.operations import attribute_names
+from opencode_mcp.openapi import Catalog, Operation
+from opencode_mcp.opencode import Endpoint
+from tests.eventually import eventually
+
+ROOT = Path(__file__).parents[1]
+STUB = ROOT / "opencode_mcp" / "client" / "operations.pyi"
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def opencode(endpoint: Endpoint, project: Path) -> AsyncGenerator[OpenCode]:
+    """The library, attached to the running OpenCode for the test's project."""
+    url, password = str(endpoint.url), endpoint.password
+    async with OpenCode(url=url, password=password, directory=project, environ={}) as opencode:
+        yield opencode
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    """Nothing else is public: the client, what it answers, and every error."""
+    errors = {name for name, one in vars(exceptions).items() if isinstance(one, type) and issubclass(one, Exception)}
+
+    assert opencode_mcp.__all__ == sorted(opencode_mcp.__all__)
+    assert set(opencode_mcp.__all__) == {"Answer", "OpenCode", *errors}
+    assert all(getattr(opencode_mcp, name).__name__ == name for name in opencode_mcp.__all__)
+    assert set(opencode_mcp.__all__) <= set(dir(opencode_mcp))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    """The lazy import hides no mistake."""
+    with pytest.raises(AttributeError, match="OpenCoda"):
+        _ = opencode_mcp.OpenCoda  # pyright: ignore[reportUnknownVariableType, reportAttributeAccessIssue]
+
+
+def test_importing_the_package_imports_no_other() -> None:
+    """What is heavy is imported with OpenCode, and the MCP SDK not even then."""
+    look = "import sys; print(sorted({'anyio', 'httpx2', 'mcp', 'pydantic'} & sys.modules.keys()))"
+    program = f"import opencode_mcp; {look}; opencode_mcp.OpenCode; {look}"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["[]", "['anyio', 'httpx2', 'pydantic']"]
+
+
+async def test_an_operation_is_called_by_its_tool_name(opencode: OpenCode, project: Path) -> None:
+    """The directory is that of the client."""
+    session = await opencode.call("session_create", title="by name")
+
+    assert (session["title"], session["directory"]) == ("by name", str(project))
+
+
+async def test_an_operation_is_called_by_its_segments(opencode: OpenCode) -> None:
+    """In either engine; `global` is a word of Python's, so it has an underscore."""
+    session = await opencode.session.create(title="by attribute")
+
+    assert (await opencode.session.get(sessionID=session["id"]))["title"] == "by attribute"
+    assert [match["line_number"] for match in await opencode.find.text(pattern="hello from")] == [1]
+    assert (await opencode.global_.health())["healthy"] is True
+    assert (await opencode.v2.health.get())["healthy"] is True
+
+
+async def test_an_operation_may_have_others_below_it(opencode: OpenCode, project: Path) -> None:
+    """`vcs.diff` is both an operation and the group of `vcs.diff.raw`."""
+    (project / "README.md").write_text("changed\n")
+
+    assert [one["file"] for one in await opencode.vcs.diff(mode="git")] == ["README.md"]
+    assert "+changed" in await opencode.vcs.diff.raw()
+
+
+async def test_every_operation_has_its_attribute(opencode: OpenCode, catalog: Catalog) -> None:
+    """And no method of the client takes the place of one."""
+    for operation in catalog.values():
+        found: Any = opencode
+        for name in attribute_names(operation.id):
+            assert name in dir(found)
+            found = getattr(found, name)
+        assert callable(found), operation.id
+
+
+async def test_an_unknown_operation_names_the_nearest(opencode: OpenCode) -> None:
+    """By name and by attribute, with nothing sent."""
+    with pytest.raises(InvalidArguments, match="session_create"):
+        await opencode.call("session_creat")
+    with pytest.raises(AttributeError, match="create"):
+        _ = opencode.session.creat  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+async def test_errors_are_those_of_the_tree(opencode: OpenCode) -> None:
+    """Wrong arguments, an error of OpenCode's, and an OpenCode that is not there."""
+    with pytest.raises(InvalidArguments) as wrong:
+        await opencode.session.get(sessionID="nonsense")
+    with pytest.raises(APIError) as missing:
+        await opencode.session.get(sessionID="ses_missing")
+    with pytest.raises(TransportError):
+        async with OpenCode(url="http://127.0.0.1:1", environ={}) as nobody:
+            await nobody.global_.health()
+    with pytest.raises(SettingsError):
+        OpenCode(url="ftp://localhost", environ={})
+
+    assert len(wrong.value.problems) == 1
+    assert (missing.value.status, missing.value.operation) == (404, "session_get")
+
+
+async def test_what_came_beside_an_answer_is_kept(opencode: OpenCode) -> None:
+    """The cursor of the next page is a header."""
+    session = await opencode.session.create()
+    for text in ("one", "two"):
+        await opencode.session.prompt(sessionID=session["id"], noReply=True, parts=[{"type": "text", "text": text}])
+
+    page = await opencode.answer("session_messages", sessionID=session["id"], limit=1)
+
+    assert len(page.value) == 1
+    assert page.fields["next_cursor"]
+
+
+async def test_events_begin_with_the_block(opencode: OpenCode) -> None:
+    """What happens in the block is heard in the block, whoever does it."""
+    session = await opencode.session.create()
+    with anyio.fail_after(60):
+        async with opencode.events() as events:
+            await opencode.session.update(sessionID=session["id"], title="heard")
+            titles = [
+                event["properties"]["info"]["title"] async for event in first(events, "session.updated", session["id"])
+            ]
+
+    assert titles == ["heard"]
+
+
+async def first(events: Any, kind: str, session_id: str) -> AsyncGenerator[Mapping[str, Any]]:
+    """Yield the first event of a kind that is about a session."""
+    async for event in events:
+        if event["type"] == kind and event["properties"].get("sessionID") == session_id:
+            yield event
+            return
+
+
+async def test_events_of_an_opencode_that_is_not_there_are_an_error() -> None:
+    """Nobody waits for what cannot come."""
+    async with OpenCode(url="http://127.0.0.1:1", environ={}) as nobody:
+        with pytest.raises(TransportError):
+            async with nobody.events():
+                pass
+
+
+async def test_a_terminal_is_driven_call_by_call(opencode: OpenCode) -> None:
+    """As the tool does it."""
+    pty = (await opencode.pty.create(command="/bin/sh"))["id"]
+
+    screen = await opencode.call("pty_connect", ptyID=pty, input='echo "he""llo"\n', until="hello")
+
+    assert screen["ended"] == "until"
+    assert await opencode.pty.remove(ptyID=pty) is True
+
+
+async def test_task_tools_are_called_by_name(opencode: OpenCode, project: Path) -> None:
+    """They answer with their report, and check their arguments."""
+    report = await opencode.call("run_task", prompt="script:text hello", timeout_seconds=120)
+
+    assert (report["state"], report["directory"]) == ("completed", str(project))
+    with pytest.raises(InvalidArguments, match="prompt"):
+        await opencode.call("run_task")
+
+
+async def test_a_prompt_that_waits_for_leave_says_so(opencode: OpenCode) -> None:
+    """Nobody can be asked, so the call ends with what to do; the turn goes on."""
+    session = await opencode.session.create(permission=[{"permission": "bash", "pattern": "*", "action": "ask"}])
+    with pytest.raises(WorkflowError, match="answer_permission") as waiting, anyio.fail_after(120):
+        await opencode.session.prompt(sessionID=session["id"], parts=[{"type": "text", "text": "script:bash"}])
+
+    assert waiting.value.session_id == session["id"]
+    await opencode.session.abort(sessionID=session["id"])
+
+
+async def test_a_prompt_that_is_cancelled_aborts_the_work(opencode: OpenCode) -> None:
+    """Dropping the request alone would leave OpenCode at work."""
+    session = await opencode.session.create()
+    parts: Any = [{"type": "text", "text": "script:slow 200 0.5"}]
+
+    async def works() -> bool:
+        return session["id"] in await opencode.session.status()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: opencode.session.prompt(sessionID=session["id"], parts=parts))
+        await eventually(works, within=60)
+        tasks.cancel_scope.cancel()
+
+    assert not await works()
+
+
+async def test_it_is_used_within_its_block(endpoint: Endpoint) -> None:
+    """Before and behind it, and a second time at once, a call is a mistake that is named."""
+    opencode = OpenCode(url=str(endpoint.url), password=endpoint.password, environ={})
+    with pytest.raises(RuntimeError, match="async with"):
+        await opencode.global_.health()
+    async with opencode:
+        with pytest.raises(RuntimeError, match="open already"):
+            await opencode.__aenter__()
+        assert (await opencode.global_.health())["healthy"] is True
+    with pytest.raises(RuntimeError, match="async with"):
+        await opencode.global_.health()
+
+
+async def test_without_a_url_it_starts_one_and_stops_it(environ: Mapping[str, str], project: Path) -> None:
+    """Nothing is left when the block ends: the directory of the process says which it was."""
+    async with OpenCode(directory=project, environ=environ) as opencode:
+        assert [*living_in(project)] == []
+        assert (await opencode.path.get())["directory"] == str(project)
+        assert [*living_in(project)] != []
+
+    assert [*living_in(project)] == []
+
+
+def living_in(folder: Path) -> Iterator[str]:
+    """Yield the ids of the processes that work in a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() == folder:
+                yield process.name
+        except OSError:  # it ended, or is somebody else's
+            continue
+
+
+def test_the_stub_is_what_the_document_says() -> None:
+    """scripts/write_stubs.py has been run."""
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "write_stubs.py", "--check"], capture_output=True)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_stub_has_every_operation_with_its_arguments(catalog: Catalog) -> None:
+    """By name, and required exactly where the schema requires them."""
+    classes = {
+        node.name: node for node in ast.parse(STUB.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)
+    }
+    for operation in catalog.values():
+        required = set(operation.input_schema.get("required", ()))
+
+        assert stubbed(classes, operation) == {name: name in required for name in operation.input_schema["properties"]}
+
+
+def stubbed(classes: Mapping[str, ast.ClassDef], operation: Operation) -> dict[str, bool]:
+    """Return the arguments that the stub gives an operation, each with whether it is required."""
+    *groups, last = attribute_names(operation.id)
+    where = classes["Operations"]
+    for name in groups:
+        where = classes[fields(where)[name]]
+    if last in fields(where):
+        where, last = classes[fields(where)[last]], "__call__"
+    [method] = [one for one in where.body if isinstance(one, ast.AsyncFunctionDef) and one.name == last]
+    assert [one.arg for one in method.args.args] == ["self"]
+    pairs = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
+    return {argument.arg: default is None for argument, default in pairs}
+
+
+def fields(node: ast.ClassDef) -> dict[str, str]:
+    """Return the attributes of a stub's class and their classes."""
+    annotated = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+    return {ast.unparse(one.target): ast.unparse(one.annotation) for one in annotated}

@@ -1,0 +1,32 @@
+"""How the library's types are to work. pyright checks it: an `ignore` that nothing needs is an error here."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from opencode_mcp import OpenCode
+
+
+async def right(opencode: OpenCode) -> None:
+    """Correct use passes, down to the fields of an answer."""
+    session = await opencode.session.create(title="a title", model={"id": "m", "providerID": "p"})
+    assert_type(session["id"], str)
+    await opencode.session.prompt(sessionID=session["id"], parts=[{"type": "text", "text": "hello"}])
+    await opencode.v2.session.prompt(sessionID=session["id"], prompt={"text": "hello"}, delivery="queue")
+    await opencode.vcs.diff(mode="git")
+    await opencode.vcs.diff.raw()
+    await opencode.global_.health()
+    assert_type(await opencode.find.files(query="main"), list[str])
+
+
+async def wrong(opencode: OpenCode) -> None:
+    """Everything that the document does not have is seen in the editor."""
+    await opencode.session.create(titel="a title")  # pyright: ignore[reportCallIssue]
+    await opencode.session.create("a title")  # pyright: ignore[reportCallIssue]
+    await opencode.session.get()  # pyright: ignore[reportCallIssue]
+    await opencode.find.files(query=1)  # pyright: ignore[reportArgumentType]
+    await opencode.vcs.diff(mode="svn")  # pyright: ignore[reportArgumentType]
+    await opencode.session.creat()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    await opencode.session.prompt(sessionID="ses", parts=[{"type": "text"}])  # pyright: ignore[reportArgumentType]
