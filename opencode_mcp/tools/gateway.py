@@ -1,0 +1,186 @@
+"""Reach every operation when not all are listed: search, describe, and three callers split by safety."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.openapi import Operation
+from opencode_mcp.openapi.document import Schema
+from opencode_mcp.openapi.hints import Hints
+
+Safety = Literal["read", "write", "delete"]
+
+
+class SearchOperations(BaseModel):
+    """Arguments of search_operations."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(min_length=1, max_length=500)
+    limit: int = Field(8, ge=1, le=50)
+
+
+class DescribeOperation(BaseModel):
+    """Arguments of describe_operation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    operation: str
+
+
+class CallOperation(BaseModel):
+    """Arguments of write_operation and delete_operation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    operation: str
+    arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class ReadOperation(CallOperation):
+    """Arguments of read_operation: a call, and the part of its answer to return."""
+
+    pointer: str = Field("", description="JSON pointer to a part of the answer.")
+    offset: int = Field(0, ge=0, description="First item, field or character of the part.")
+    limit: int | None = Field(None, ge=1)
+
+
+@dataclass(frozen=True)
+class GatewayTool:
+    """A gateway tool. `safety` is the class of operations that a caller takes, None for one that calls none."""
+
+    name: str
+    title: str
+    description: str
+    arguments: type[BaseModel]
+    hints: Hints
+    safety: Safety | None = None
+
+    @cached_property
+    def input_schema(self) -> Schema:
+        """The JSON Schema of the arguments."""
+        return self.arguments.model_json_schema()
+
+
+READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
+WRITES = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
+DELETES = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
+
+GATEWAY = {
+    tool.name: tool
+    for tool in (
+        GatewayTool(
+            "search_operations",
+            "Search operations",
+            "Find operations of OpenCode's API by what they do, in plain words.",
+            SearchOperations,
+            READS,
+        ),
+        GatewayTool(
+            "describe_operation",
+            "Describe an operation",
+            "An operation's full input schema, response schema, traps and an example.",
+            DescribeOperation,
+            READS,
+        ),
+        GatewayTool(
+            "read_operation",
+            "Call a reading operation",
+            "Call an operation that changes nothing. pointer, offset and limit read parts of large answers.",
+            ReadOperation,
+            READS,
+            "read",
+        ),
+        GatewayTool(
+            "write_operation",
+            "Call a writing operation",
+            "Call an operation that adds or changes something without losing anything.",
+            CallOperation,
+            WRITES,
+            "write",
+        ),
+        GatewayTool(
+            "delete_operation",
+            "Call a destructive operation",
+            "Call an operation that may destroy data, stop work, or run commands and models.",
+            CallOperation,
+            DELETES,
+            "delete",
+        ),
+    )
+}
+"""The gateway's tools by name."""
+
+
+def safety_of(operation: Operation) -> Safety:
+    """Return the class of an operation, by its hints."""
+    if operation.hints.read_only:
+        return "read"
+    return "delete" if operation.hints.destructive else "write"
+
+
+def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
+    """Refuse an operation of another class.
+
+    Raises:
+        InvalidArguments: names the caller to use.
+    """
+    safety = safety_of(operation)
+    if tool.safety != safety:
+        raise InvalidArguments(tool.name, [f"operation: {operation.name} is for {safety}_operation"])
+
+
+def found(operations: list[Operation]) -> dict[str, Any]:
+    """Return search results: a line each."""
+    return {
+        "operations": [
+            {"operation": one.name, "call_with": f"{safety_of(one)}_operation", "does": one.description}
+            for one in operations
+        ]
+    }
+
+
+def described(operation: Operation) -> dict[str, Any]:
+    """Return all that is known of an operation."""
+    return {
+        "operation": operation.name,
+        "call_with": f"{safety_of(operation)}_operation",
+        "does": operation.description,
+        "request": f"{operation.method} {operation.path}",
+        "input_schema": operation.input_schema,
+        "response_schema": operation.response_schema,
+        "traps": {str(status): words for status, words in operation.advice.items()},
+        "example": {"operation": operation.name, "arguments": example(operation.input_schema)},
+    }
+
+
+def example(schema: Schema) -> Any:
+    """Return a smallest value of a schema: what is required, with a telling placeholder each."""
+    definitions: dict[str, Schema] = schema.get("$defs", {})
+
+    def sample(one: Schema, name: str) -> Any:
+        while "$ref" in one:
+            one = definitions[one["$ref"].removeprefix("#/$defs/")]
+        if "const" in one or "enum" in one or "default" in one:
+            return one.get("default", one.get("const", (one.get("enum") or [None])[0]))
+        if branches := one.get("anyOf") or one.get("oneOf") or one.get("allOf"):
+            return sample(branches[0], name)
+        kinds: str | list[str] = one.get("type", "object")
+        match kinds if isinstance(kinds, str) else kinds[0]:
+            case "object":
+                return {key: sample(one["properties"][key], key) for key in one.get("required", ())}
+            case "array":
+                return [sample(one.get("items", {}), name)]
+            case "boolean":
+                return True
+            case "integer" | "number":
+                return max(1, one.get("minimum", 1))
+            case _:
+                return str(one.get("pattern", "")).removeprefix("^") + "…" if "pattern" in one else f"<{name}>"
+
+    return sample(schema, "")

@@ -1,0 +1,102 @@
+"""Answer, report or error -> tool result, never longer than the limit.
+
+Text and structured content always carry the same facts: some clients show the model only one of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+import mcp_types as types
+from pydantic import BaseModel
+
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.opencode import Answer
+from opencode_mcp.workflows.report import TaskReport
+
+from .gateway import ReadOperation
+from .shorten import dump, page, part_at, shorten
+
+MAX_IMAGE_BYTES = 5 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long a result may be, in characters, and how what is left out can be had."""
+
+    chars: int
+    how: str
+
+
+def result(answer: Answer, limit: Limit) -> types.CallToolResult:
+    """Return a successful call's result.
+
+    structuredContent is the answer when that is an object, else `{"result": answer}`, with what
+    came beside it; text is the same as multi-line JSON, or the plain text of a plain text.
+    """
+    if isinstance(answer.value, bytes) and is_image(answer):
+        return image(answer.value, answer.media_type)
+    facts = as_object(answer)
+    if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
+        content = types.TextContent(type="text", text=answer.value)
+        return types.CallToolResult(content=[content], structured_content=facts)
+    made = structured(facts, limit)
+    made.is_error = answer.failed
+    return made
+
+
+def as_object(answer: Answer) -> dict[str, Any]:
+    """Return an answer as the object that a result needs."""
+    value: Any = answer.value
+    if isinstance(value, bytes):
+        return {"media_type": answer.media_type, "bytes": len(value), "base64": base64.b64encode(value).decode()}
+    if value is None and answer.status == 204:
+        return {"result": None, "status": 204}
+    if isinstance(value, dict) and not answer.fields:
+        return cast("dict[str, Any]", value)
+    return {"result": value, **answer.fields}
+
+
+def page_result(answer: Answer, part: ReadOperation, limit: Limit) -> types.CallToolResult:
+    """Return the part of an answer that was asked for.
+
+    A pointer from `_omitted` names a place in the structured result, so that is where it is looked for.
+
+    Raises:
+        InvalidArguments: there is no such part.
+    """
+    return structured(page(part_at(as_object(answer), part.pointer, "read_operation"), part.offset, part.limit), limit)
+
+
+def report_result(report: BaseModel, limit: Limit) -> types.CallToolResult:
+    """Return a workflow's result; the report of a task that failed is an error."""
+    made = structured(report.model_dump(mode="json"), limit)
+    made.is_error = isinstance(report, TaskReport) and report.state == "failed"
+    return made
+
+
+def structured(value: dict[str, Any], limit: Limit | None = None) -> types.CallToolResult:
+    """Return an object as structured content and as text."""
+    shown = value if limit is None else shorten(value, limit.chars, limit.how)
+    return types.CallToolResult(content=[types.TextContent(type="text", text=dump(shown))], structured_content=shown)
+
+
+def is_image(answer: Answer) -> bool:
+    """Whether an answer is an image that a client can show."""
+    return answer.media_type.startswith("image/") and len(answer.value) <= MAX_IMAGE_BYTES
+
+
+def image(data: bytes, media_type: str) -> types.CallToolResult:
+    """Return an image as an image, with its facts."""
+    facts = {"media_type": media_type, "bytes": len(data)}
+    shown = types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=media_type)
+    text = types.TextContent(type="text", text=json.dumps(facts))
+    return types.CallToolResult(content=[shown, text], structured_content=facts)
+
+
+def failure(error: OpenCodeError) -> types.CallToolResult:
+    """Return a failed call's result: what happened, in words that a model can act on."""
+    return types.CallToolResult(content=[types.TextContent(type="text", text=str(error))], is_error=True)

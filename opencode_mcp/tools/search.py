@@ -1,0 +1,271 @@
+"""Find operations by plain words: BM25F over their names, titles, descriptions and arguments.
+
+Scoring: S. Robertson and H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond",
+Foundations and Trends in Information Retrieval 3(4), 2009, section 3.6: the term frequencies of
+the fields are weighted and added before they saturate. As in Lucene's classic scoring, the sum is
+multiplied by the part of the request's words that an operation has (its "coord" factor).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from math import log
+
+from opencode_mcp.openapi import Operation
+
+Field = Sequence[str]
+Postings = Mapping[int, float]
+"""The score of a word for each operation that has it, by the operation's number."""
+
+WEIGHTS = {"name": 4.0, "title": 3.0, "description": 2.0, "arguments": 0.5}
+"""How much a word counts in each field."""
+
+SATURATION = 4.0
+"""BM25's k1: how soon more of the same word counts no more; here a word in the name is half of the most."""
+
+LENGTH = 0.5
+"""BM25's b: how much less a word counts in a field that is long."""
+
+SYNONYM = 0.7
+"""How much a synonym counts of the word itself."""
+
+COMMON_ARGUMENT = 0.25
+"""An argument that more than this part of the operations take, such as `directory`, tells none of them apart."""
+
+OTHER_API = 0.8
+"""How much a v2 operation counts of one that is as good, unless the request says v2; then v1 counts so much.
+OpenCode's v2 is a second engine, which does not see the messages of v1."""
+
+DEPRECATED = 0.8
+"""How much a deprecated operation counts of one that is as good."""
+
+STOP_WORDS = frozenset(
+    """
+    a am an and any are as at be been but by can could did do does for from had has have how i if in into is it its
+    just me my of on or our please shall should so some than that the their them then there these they this those to
+    us was we were when will with would you your
+    """.split()
+)
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    # What is done.
+    "add, make, new, open, start": ("create",),
+    "add": ("set",),
+    "allow, approve, deny, grant, permit": ("permission reply",),
+    "answer, respond": ("reply",),
+    "ask, say, tell": ("prompt", "send message"),
+    "authentication, authorize, log in, login, sign in": ("auth",),
+    "branch off, copy, duplicate": ("fork",),
+    "cancel, interrupt, kill, stop, terminate": ("abort",),
+    "abort, halt, stop": ("interrupt",),
+    "change": ("update", "switch"),
+    "checkout, clone, copy": ("worktree",),
+    "choose, pick": ("select", "list"),
+    "clone, duplicate": ("copy",),
+    "close, end, kill, terminate": ("remove",),
+    "compress, shorten, shorter, shrink": ("compact", "summarize"),
+    "delete, drop, erase, forget, get rid, revoke, throw away": ("remove",),
+    "deny, dismiss, refuse": ("reject",),
+    "drop, erase, get rid, remove, throw away": ("delete",),
+    "edit, modify, write": ("update",),
+    "execute": ("run",),
+    "fetch, read": ("get",),
+    "display, see, show, view, what, which": ("get", "list"),
+    "give": ("allow",),
+    "grep": ("find text",),
+    "install, register": ("add",),
+    "log out, logout, sign out": ("auth remove",),
+    "move": ("warp",),
+    "publish": ("share",),
+    "quit, restart": ("dispose",),
+    "rename": ("update title", "update name"),
+    "resize": ("update size",),
+    "restore": ("unrevert",),
+    "rollback, undo": ("revert",),
+    "search": ("find",),
+    "stream, watch": ("subscribe",),
+    "take back": ("remove", "revert"),
+    "take over": ("steal",),
+    "type": ("input",),
+    "update": ("upgrade",),
+    "upgrade": ("update",),
+    # What it is done to.
+    "agent, chat, conversation, thread": ("session",),
+    "always": ("saved",),
+    "approval": ("permission",),
+    "branch": ("vcs", "worktree"),
+    "class, function": ("symbol",),
+    "code": ("file",),
+    "console, shell, terminal": ("pty",),
+    "content": ("read",),
+    "conversation, history": ("message",),
+    "credential": ("auth",),
+    "diff, difference": ("vcs diff",),
+    "folder": ("directory",),
+    "git": ("vcs",),
+    "key, password, secret": ("auth", "credential"),
+    "language server": ("lsp",),
+    "llm": ("model",),
+    "notification": ("toast",),
+    "organisation": ("organization",),
+    "preference, setting": ("config",),
+    "regex": ("regular expression",),
+    "repo, repository": ("project", "vcs"),
+    "subagent": ("children",),
+    "task": ("todo", "session"),
+    "uncommitted": ("vcs status", "vcs diff"),
+    # How it is.
+    "are the, busy, is the": ("status",),
+    "running": ("active", "busy", "work"),
+    "waiting": ("pending",),
+    "where": ("get", "path"),
+    "working": ("active", "busy"),
+}
+"""What people say (a word or two), and the API's words for it: each of these is a phrase."""
+
+WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+VOWEL = re.compile(r"[aeiouy]")
+
+Phrase = tuple[str, ...]
+Meanings = tuple[tuple[Phrase, float], ...]
+"""The phrases that a word may stand for, with their weights."""
+
+
+class OperationSearch:
+    """An index of operations, built once."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._operations = tuple(operations)
+        common = common_arguments(self._operations)
+        self._postings = postings([fields(operation, common) for operation in self._operations])
+
+    def search(self, query: str, limit: int = 8) -> list[Operation]:
+        """Return the operations that fit a request best, the best first; none when no word is known.
+
+        A word of the request counts as itself or as its best synonym, whichever fits an operation better.
+        """
+        asked = list(dict.fromkeys(meanings(query)))
+        totals: defaultdict[int, float] = defaultdict(float)
+        matched: Counter[int] = Counter()
+        for one in asked:
+            for number, score in self._word(one).items():
+                totals[number] += score
+                matched[number] += 1
+        wants_v2 = "v2" in words(query)
+        # Rounded, so that operations with the same words are equal whatever the order of the sums.
+        scores = {
+            number: round(total * matched[number] / len(asked) * self._standing(number, wants_v2), 9)
+            for number, total in totals.items()
+        }
+        ranked = sorted(scores, key=lambda number: (-scores[number], number))
+        return [self._operations[number] for number in ranked[:limit]]
+
+    def _word(self, meant: Meanings) -> Postings:
+        """Return the scores of a word: of its best meaning for each operation."""
+        best: dict[int, float] = {}
+        for phrase, weight in meant:
+            # The mean of a phrase's words: half a phrase is worth half.
+            scores: defaultdict[int, float] = defaultdict(float)
+            for word in phrase:
+                for number, score in self._postings.get(word, {}).items():
+                    scores[number] += score * weight / len(phrase)
+            for number, score in scores.items():
+                best[number] = max(best.get(number, 0.0), score)
+        return best
+
+    def _standing(self, number: int, wants_v2: bool) -> float:
+        """Return how much an operation counts among those that are as good."""
+        operation = self._operations[number]
+        standing = 1.0 if operation.name.startswith("v2_") == wants_v2 else OTHER_API
+        return standing * DEPRECATED if operation.deprecated else standing
+
+
+def meanings(query: str) -> Iterator[Meanings]:
+    """Read a request: what each of its words may stand for, or two words that belong together."""
+    said = words(query)
+    while said:
+        two = " ".join(said[:2])
+        taken = 2 if two in PHRASES else 1
+        # `log in` is not about logs: with a stop word in it, only the synonyms of two words count.
+        own = [] if STOP_WORDS.intersection(said[:taken]) else [stem(word) for word in said[:taken]]
+        others = PHRASES.get(two if taken == 2 else "".join(own), ())
+        said = said[taken:]
+        if own or others:
+            yield (*([(tuple(own), 1.0)] if own else ()), *((phrase, SYNONYM) for phrase in others))
+
+
+def arguments(operation: Operation) -> list[str]:
+    """Return the names of an operation's arguments."""
+    body = (operation.body and operation.body.fields) or ()
+    return [*(parameter.name for parameter in operation.parameters), *body, *operation.controls]
+
+
+def common_arguments(operations: Sequence[Operation]) -> set[str]:
+    """Return the arguments that too many operations take."""
+    takers = Counter(name for operation in operations for name in arguments(operation))
+    return {name for name, count in takers.items() if count > COMMON_ARGUMENT * len(operations)}
+
+
+def fields(operation: Operation, common: set[str]) -> dict[str, Field]:
+    """Return the words of an operation by field."""
+    own = " ".join(name for name in arguments(operation) if name not in common)
+    texts = {"name": operation.name, "title": operation.title, "description": operation.description, "arguments": own}
+    return {field: [stem(word) for word in words(text) if word not in STOP_WORDS] for field, text in texts.items()}
+
+
+def postings(documents: Sequence[Mapping[str, Field]]) -> dict[str, dict[int, float]]:
+    """Compute what each word adds to the score of each document (BM25F)."""
+    averages = {field: sum(len(one[field]) for one in documents) / max(1, len(documents)) or 1 for field in WEIGHTS}
+    frequencies: defaultdict[str, defaultdict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for number, document in enumerate(documents):
+        for field, weight in WEIGHTS.items():
+            length = 1 - LENGTH + LENGTH * len(document[field]) / averages[field]
+            for word in document[field]:
+                frequencies[word][number] += weight / length
+    scored: dict[str, dict[int, float]] = {}
+    for word, found in frequencies.items():
+        rarity = log(1 + (len(documents) - len(found) + 0.5) / (len(found) + 0.5))
+        scored[word] = {number: rarity * much / (SATURATION + much) for number, much in found.items()}
+    return scored
+
+
+def words(text: str) -> list[str]:
+    """Split a text or a name; `to-do` is both `todo` and its parts."""
+    found: list[str] = []
+    for word in WORD.findall(CAMEL.sub(" ", text.replace("_", " ")).lower()):
+        parts = word.split("-")
+        found += [word.replace("-", ""), *parts] if len(parts) > 1 else parts
+    return found
+
+
+@lru_cache(4096)
+def stem(word: str) -> str:
+    """Take off a plural's ending, or -ing or -ed, and a last e: `changes`, `changing`, `change` are one."""
+    if word.endswith(("ies", "ied")) and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+        return word[:-1].removesuffix("e")
+    for ending in ("ing", "ed"):
+        rest = word.removesuffix(ending)
+        if rest != word and not word.endswith("eed") and VOWEL.search(rest):
+            doubled = len(rest) > 3 and rest[-1] == rest[-2] and rest[-1] not in "lsz"
+            return rest[:-1] if doubled else rest
+    return word.removesuffix("e") if len(word) > 3 else word
+
+
+def stemmed_synonyms() -> dict[str, list[Phrase]]:
+    """Turn `SYNONYMS` into stems, by each of the words that people say."""
+    table: defaultdict[str, list[Phrase]] = defaultdict(list)
+    for said, phrases in SYNONYMS.items():
+        for one in said.split(", "):
+            table[one if " " in one else stem(one)] += [tuple(map(stem, phrase.split())) for phrase in phrases]
+    return dict(table)
+
+
+PHRASES = stemmed_synonyms()

@@ -1,0 +1,73 @@
+"""Operation or workflow -> MCP tool, as it goes over the wire."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from opencode_mcp.openapi import Operation
+from opencode_mcp.openapi.hints import Hints
+from opencode_mcp.workflows import Workflow
+
+from .gateway import GatewayTool
+from .publish import published
+from .shorten import MAX_RESULT_CHARS
+
+CLIENT_CHARS = 50_000
+
+
+def operation_tool(operation: Operation, max_result_chars: int = MAX_RESULT_CHARS) -> dict[str, Any]:
+    """Return the tool of an operation. It has no output schema: live answers deviate, and clients throw then."""
+    return {
+        "name": operation.name,
+        "title": operation.title,
+        "description": operation.description + (" Deprecated." if operation.deprecated else ""),
+        "inputSchema": published(operation.input_schema),
+        "annotations": tool_annotations(operation.hints),
+        # Claude Code cuts at 50,000 characters unless a tool says otherwise; ours are never longer than this.
+        **({"_meta": {"anthropic/maxResultSizeChars": max_result_chars}} if max_result_chars > CLIENT_CHARS else {}),
+    }
+
+
+def gateway_tool(tool: GatewayTool) -> dict[str, Any]:
+    """Return a tool of the gateway."""
+    return {
+        "name": tool.name,
+        "title": tool.title,
+        "description": tool.description,
+        "inputSchema": published(tool.input_schema),
+        "annotations": tool_annotations(tool.hints),
+        "_meta": {"anthropic/alwaysLoad": True},
+    }
+
+
+def workflow_tool(workflow: Workflow) -> dict[str, Any]:
+    """Return the tool of a workflow."""
+    return {
+        "name": workflow.name,
+        "title": workflow.title,
+        "description": workflow.description,
+        "inputSchema": published(workflow.input_schema),
+        "outputSchema": untitled(workflow.output_schema),
+        "annotations": tool_annotations(workflow.hints),
+        "_meta": {"anthropic/alwaysLoad": True},
+    }
+
+
+def untitled(schema: Any) -> Any:
+    """Drop the titles that pydantic makes of field names."""
+    if isinstance(schema, list):
+        return [untitled(one) for one in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    fields = cast("dict[str, Any]", schema)
+    return {key: untitled(one) for key, one in fields.items() if key != "title" or not isinstance(one, str)}
+
+
+def tool_annotations(hints: Hints) -> dict[str, Any]:
+    """Return the annotations that clients decide by."""
+    return {
+        "readOnlyHint": hints.read_only,
+        "destructiveHint": hints.destructive,
+        "idempotentHint": hints.idempotent,
+        "openWorldHint": hints.open_world,
+    }

@@ -1,0 +1,122 @@
+"""All tools by name: operations of the API, workflows, and the gateway. Lists them and calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import mcp_types as types
+
+from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.openapi import Catalog, Operation
+from opencode_mcp.workflows import WORKFLOWS, Context, Workflow, parsed, perform_any
+
+from .gateway import (
+    GATEWAY,
+    CallOperation,
+    DescribeOperation,
+    GatewayTool,
+    ReadOperation,
+    SearchOperations,
+    described,
+    found,
+    refuse_other_class,
+)
+from .results import Limit, page_result, report_result, result, structured
+from .search import OperationSearch
+from .tool import gateway_tool, operation_tool, workflow_tool
+from .toolsets import Selection
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """The tools of one selection. `max_result_chars` bounds every result."""
+
+    catalog: Catalog
+    selection: Selection
+    max_result_chars: int
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.selection.listed
+
+    @cached_property
+    def listed(self) -> list[types.Tool]:
+        """Every tool of the selection: workflows, the gateway, then operations in the document's order."""
+        tools = [
+            *(workflow_tool(one) for one in WORKFLOWS.values() if one.name in self),
+            *(gateway_tool(one) for one in GATEWAY.values() if one.name in self),
+            *(operation_tool(one, self.max_result_chars) for one in self.catalog.values() if one.name in self),
+        ]
+        return [types.Tool.model_validate(tool) for tool in tools]
+
+    def input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """Return the full input schema of a tool."""
+        one = WORKFLOWS.get(name) or GATEWAY.get(name) or self.catalog.get(name)
+        return None if one is None else one.input_schema
+
+    async def call(self, context: Context, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
+        """Call a tool.
+
+        Raises:
+            KeyError: there is no such tool.
+            InputRequired: the user is to be asked by the client.
+            OpenCodeError: what went wrong.
+        """
+        if name in WORKFLOWS:
+            return await self._run(WORKFLOWS[name], context, arguments)
+        if name in GATEWAY:
+            return await self._pass(GATEWAY[name], context, arguments)
+        operation = self.catalog[name]
+        return result(await perform_any(context, operation, arguments), self._limit(operation, arguments))
+
+    async def _run(self, workflow: Workflow, context: Context, arguments: Mapping[str, Any]) -> types.CallToolResult:
+        room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
+        report = await workflow.run(room, parsed(workflow.name, workflow.arguments, arguments))
+        return report_result(report, Limit(self.max_result_chars, "ask for less: a smaller limit, or format stat"))
+
+    async def _pass(self, tool: GatewayTool, context: Context, arguments: Mapping[str, Any]) -> types.CallToolResult:
+        given = parsed(tool.name, tool.arguments, arguments)
+        if isinstance(given, SearchOperations):
+            return structured(found(self._search.search(given.query, given.limit)))
+        if isinstance(given, DescribeOperation):
+            limit = Limit(self.max_result_chars, "the response schema is cut; the input schema is whole in tools/list")
+            return structured(described(self._reachable(tool, given.operation)), limit)
+        assert isinstance(given, CallOperation)
+        operation = self._reachable(tool, given.operation)
+        refuse_other_class(tool, operation)
+        answer = await perform_any(context, operation, given.arguments)
+        limit = self._limit(operation, given.arguments)
+        if isinstance(given, ReadOperation) and (given.pointer or given.offset or given.limit is not None):
+            return page_result(answer, given, limit)
+        return result(answer, limit)
+
+    @cached_property
+    def _search(self) -> OperationSearch:
+        return OperationSearch(one for one in self.catalog.values() if one.name in self.selection.reachable)
+
+    def _reachable(self, tool: GatewayTool, name: str) -> Operation:
+        """Return an operation that the selection lets the gateway reach.
+
+        Raises:
+            InvalidArguments: it does not, or there is none of this name.
+        """
+        if name not in self.selection.reachable:
+            near = ", ".join(get_close_matches(name, self.selection.reachable, n=3))
+            raise InvalidArguments(
+                tool.name, [f"operation: there is no {name!r} in this server's selection; nearest: {near or 'none'}"]
+            )
+        return self.catalog[name]
+
+    def _limit(self, operation: Operation, arguments: Mapping[str, Any]) -> Limit:
+        """Return the result limit, with the way to the rest of an operation's answer."""
+        if not operation.hints.read_only:
+            return Limit(self.max_result_chars, "read the rest with a reading operation of the same object")
+        given = "the same arguments" if arguments else "no arguments"
+        return Limit(
+            self.max_result_chars,
+            f"read_operation with operation {operation.name}, {given}, and a pointer from `parts` "
+            "(with offset and limit) returns any part",
+        )

@@ -1,0 +1,177 @@
+"""Which tools are listed, and which operations can be reached: toolsets, presets, names and safety settings.
+
+The choice is made once, at start: the protocol forbids a list that changes during a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.openapi.hints import Hints
+from opencode_mcp.workflows import WORKFLOWS
+
+from .gateway import GATEWAY
+
+TOOLSETS: dict[str, str] = {
+    "tasks": "Tasks: start, watch, answer, stop and collect them",
+    "gateway": "Search, describe and call any operation",
+    "session": "Sessions and prompts",
+    "message": "Messages of a session and their parts",
+    "permission": "Permission requests",
+    "question": "Questions that a session asks",
+    "file": "Files of the project",
+    "find": "Search for text, files and symbols",
+    "vcs": "Git status and diffs",
+    "worktree": "Git worktrees",
+    "workspace": "Workspaces (experimental)",
+    "sync": "Sessions between workspaces",
+    "project": "Projects and their copies",
+    "pty": "Terminals",
+    "event": "Event streams",
+    "config": "Configuration",
+    "provider": "Providers, models and their credentials",
+    "agent": "Agents, skills, commands and tools",
+    "mcp": "MCP servers that OpenCode uses",
+    "tui": "The terminal user interface",
+    "server": "The server itself: health, dispose, upgrade, logs",
+    "v2": "The second engine, /api",
+}
+"""Every toolset with what it is for; `all` and `essential` are presets."""
+
+ESSENTIAL = (
+    *WORKFLOWS,
+    *GATEWAY,
+    "app_agents",
+    "config_providers",
+    "file_read",
+    "find_text",
+    "session_list",
+)
+"""The preset of twenty: tasks, the gateway to everything else, and what a task needs to be chosen."""
+
+PRESETS = ("all", "essential")
+
+VIEWS = ("essential", "readonly", *(f"toolset/{name}" for name in TOOLSETS))
+"""Paths below the HTTP endpoint that narrow what is listed there."""
+
+BY_PREFIX = {
+    "app": "agent",
+    "auth": "provider",
+    "command": "agent",
+    "experimental.capabilities": "server",
+    "experimental.console": "provider",
+    "experimental.controlPlane": "session",
+    "experimental.projectCopy": "project",
+    "experimental.resource": "mcp",
+    "formatter": "file",
+    "global": "server",
+    "global.config": "config",
+    "global.event": "event",
+    "app.log": "server",
+    "instance": "server",
+    "lsp": "file",
+    "part": "message",
+    "path": "project",
+    "session.deleteMessage": "message",
+    "session.message": "message",
+    "session.messages": "message",
+    "tool": "agent",
+}
+"""Operations whose toolset is not the first word of their id; the longest prefix counts."""
+
+
+def toolset_of(operation_id: str) -> str:
+    """Return the toolset of an operation."""
+    words = operation_id.split(".")
+    for length in range(len(words), 0, -1):
+        if (toolset := BY_PREFIX.get(".".join(words[:length]))) is not None:
+            return toolset
+    first = words[1] if words[0] == "experimental" else words[0]
+    return first if first in TOOLSETS else "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Tool names: `listed` are shown and can be called; `reachable` operations the gateway may call."""
+
+    listed: frozenset[str]
+    reachable: frozenset[str]
+
+    def narrowed(self, allowed: Callable[[str], bool]) -> Selection:
+        """Return the part of the selection that is allowed."""
+        return Selection(frozenset(filter(allowed, self.listed)), frozenset(filter(allowed, self.reachable)))
+
+
+def select(
+    catalog: Catalog,
+    toolsets: Iterable[str] = (),
+    tools: Iterable[str] = (),
+    exclude_tools: Iterable[str] = (),
+    read_only: bool = False,
+    no_destructive: bool = False,
+) -> Selection:
+    """Choose tools. No toolsets and no tools means all; `read_only` wins over everything.
+
+    The gateway reaches the operations of the chosen toolsets, and all of them when none was chosen.
+
+    Raises:
+        SettingsError: an unknown name, with the nearest ones.
+    """
+    names = [*WORKFLOWS, *GATEWAY, *catalog]
+    known = frozenset(names)
+    check("--toolsets", toolsets, (*TOOLSETS, *PRESETS))
+    for flag, given in (("--tools", tools), ("--exclude-tools", exclude_tools)):
+        check(flag, given, names)
+    chosen = frozenset(toolsets) or (frozenset() if frozenset(tools) else frozenset({"all"}))
+    areas = {name: toolset_of(operation.id) for name, operation in catalog.items()}
+    areas |= dict.fromkeys(WORKFLOWS, "tasks") | dict.fromkeys(GATEWAY, "gateway")
+    listed = {name for name in names if areas[name] in chosen or "all" in chosen} | frozenset(tools)
+    if "essential" in chosen:
+        listed |= known & frozenset(ESSENTIAL)
+    reachable = {name for name in catalog if areas[name] in chosen or "all" in chosen} | (
+        frozenset(tools) & set(catalog)
+    )
+    safety = hints_by_name(catalog)
+    excluded = frozenset(exclude_tools)
+
+    def allowed(name: str) -> bool:
+        hints = safety[name]
+        return name not in excluded and (hints.read_only if read_only else not (no_destructive and hints.destructive))
+
+    return Selection(frozenset(listed), frozenset(reachable or catalog)).narrowed(allowed)
+
+
+def view(catalog: Catalog, selection: Selection, path: str) -> Selection:
+    """Narrow a selection by one of `VIEWS`; none of them can widen what was selected."""
+    if path == "readonly":
+        narrow = select(catalog, read_only=True)
+    else:
+        narrow = select(catalog, [path.removeprefix("toolset/")])
+    return Selection(selection.listed & narrow.listed, selection.reachable & narrow.reachable)
+
+
+def hints_by_name(catalog: Catalog) -> Mapping[str, Hints]:
+    """Return the hints of every tool; the gateway's callers check the operation's own besides."""
+    operations = {name: operation.hints for name, operation in catalog.items()}
+    return (
+        operations
+        | {name: workflow.hints for name, workflow in WORKFLOWS.items()}
+        | {name: one.hints for name, one in GATEWAY.items()}
+    )
+
+
+def check(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse unknown names.
+
+    Raises:
+        SettingsError: names the flag and the nearest names.
+    """
+    names = list(known)
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, n=4, cutoff=0.5) or names[:8]
+            raise SettingsError(f"{flag}: there is no {name!r}; nearest: {', '.join(near)}")

@@ -1,0 +1,86 @@
+"""What a model sees of a schema: shorter than the one that validates, and never stricter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator, validator_for
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.tools.gateway import GATEWAY
+from opencode_mcp.tools.publish import published
+from opencode_mcp.workflows import WORKFLOWS
+
+from .schemas import values
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    tool.name: tool.input_schema for tool in (*WORKFLOWS.values(), *GATEWAY.values(), *Catalog.bundled().values())
+}
+UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=UNHURRIED)
+@given(data=st.data())
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_what_the_full_schema_accepts_the_published_one_accepts(name: str, data: st.DataObject) -> None:
+    """A model that follows the summary is never kept from a call that would be valid."""
+    full = SCHEMAS[name]
+    arguments = data.draw(values(full, full.get("$defs", {})))
+    assume(Draft202012Validator(full).is_valid(arguments))
+
+    assert Draft202012Validator(published(full)).is_valid(arguments), json.dumps(arguments)
+
+
+def test_the_generator_reaches_arguments_of_every_kind() -> None:
+    """The property above is about something: for nine tools in ten, drawn arguments are valid and not empty."""
+    drawn: set[str] = set()
+
+    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=UNHURRIED)
+    @given(data=st.data())
+    def draw(data: st.DataObject) -> None:
+        for name, full in SCHEMAS.items():
+            arguments = data.draw(values(full, full.get("$defs", {})))
+            if arguments and Draft202012Validator(full).is_valid(arguments):
+                drawn.add(name)
+
+    draw()
+    takes_arguments = {name for name, full in SCHEMAS.items() if full["properties"]}
+    assert len(drawn) >= 0.9 * len(takes_arguments), sorted(takes_arguments - drawn)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_published_schema_breaks_no_client(name: str) -> None:
+    """Its root is a plain object, it refers to nothing, and it is a valid JSON Schema."""
+    schema = published(SCHEMAS[name])
+
+    assert schema["type"] == "object"
+    assert not {"anyOf", "oneOf", "allOf", "$ref", "$defs"} & schema.keys()
+    assert "$ref" not in json.dumps(schema)
+    assert validator_for(schema) is not None
+    assert "9007199254740991" not in json.dumps(schema)
+
+
+def test_what_people_send_in_a_prompt_stays_whole() -> None:
+    """Text and file parts, the model and the agent of a prompt are in its summary with their fields."""
+    properties = published(SCHEMAS["session_prompt"])["properties"]
+    parts: Mapping[str, Mapping[str, Any]] = {
+        one["properties"]["type"]["enum"][0]: one["properties"] for one in properties["parts"]["items"]["anyOf"]
+    }
+
+    assert {"type", "text"} <= parts["text"].keys()
+    assert {"type", "mime", "url", "filename"} <= parts["file"].keys()
+    assert properties["model"]["required"] == ["providerID", "modelID"]
+    assert properties["agent"] == {"type": "string"}
+
+
+def test_a_component_inside_itself_ends() -> None:
+    """A recursive component, which a later document may have, accepts anything where it would recur."""
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}, "required": ["next"]}
+    schema = {"type": "object", "properties": {"node": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}
+
+    assert published(schema)["properties"]["node"]["properties"]["next"] == {}

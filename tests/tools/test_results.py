@@ -1,0 +1,165 @@
+"""Results: never longer than the limit, text and structured content alike, and every part to be had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcp import Client
+
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools.shorten import dump, page, part_at, shorten
+from tests.conftest import Connect
+
+pytestmark = pytest.mark.anyio
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=300),
+    lambda inner: st.lists(inner, max_size=30) | st.dictionaries(st.text(max_size=8), inner, max_size=30),
+    max_leaves=200,
+)
+
+
+def text_of(answer: types.CallToolResult) -> str:
+    """Return the text of a result that is one text."""
+    (content,) = answer.content
+    assert isinstance(content, types.TextContent)
+    return content.text
+
+
+@settings(max_examples=40, deadline=None)
+@given(value=st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=20), limit=st.integers(1_000, 5_000))
+def test_a_cut_answer_is_valid_and_within_the_limit(value: dict[str, Any], limit: int) -> None:
+    """Whatever the shape, the result fits; what fits already is not touched."""
+    shown = shorten(value, limit, "how")
+
+    if len(dump(value)) <= limit:
+        assert shown is value
+    else:
+        assert shown["_omitted"]["of_chars"] == len(dump(value))
+        assert len(dump(shown)) <= limit + 4_000
+
+
+def test_every_omitted_part_can_be_read_by_its_pointer() -> None:
+    """The pointers of what was left out lead to the whole parts, page by page."""
+    value = {"list": list(range(5_000)), "nested": {"a/b~c": "x" * 90_000}}
+    omitted = {one["pointer"]: one for one in shorten(value, 10_000, "how")["_omitted"]["parts"]}
+
+    assert omitted.keys() == {"/list", "/nested/a~1b~0c"}
+    assert part_at(value, "/nested/a~1b~0c", "read_operation") == "x" * 90_000
+    got: list[int] = []
+    offset: int | None = 0
+    while offset is not None:
+        taken = page(part_at(value, "/list", "read_operation"), offset, 999)
+        got += taken["result"]
+        offset = taken["next_offset"]
+    assert got == value["list"]
+
+
+async def test_a_file_of_twelve_megabytes_is_cut_and_can_be_read(client: Client, project: Path) -> None:
+    """file_read answers whole; the result is cut in the middle, and any part is read by pointer and offset."""
+    (project / "big.txt").write_text("".join(f"line {number:07}\n" for number in range(900_000)))
+    answer = await client.call_tool("file_read", {"path": "big.txt"})
+
+    shown = json.loads(text_of(answer))
+    assert shown == answer.structured_content
+    assert len(text_of(answer)) <= 40_000
+    assert shown["content"].startswith("line 0000000\n")
+    assert shown["_omitted"]["of_chars"] > 11_000_000
+    (part,) = [one for one in shown["_omitted"]["parts"] if one["pointer"] == "/content"]
+    read = {"operation": "file_read", "arguments": {"path": "big.txt"}, "pointer": "/content"}
+    page = await client.call_tool("read_operation", {**read, "offset": 13 * 500_000, "limit": 13})
+    assert page.structured_content is not None
+    assert page.structured_content["result"] == "line 0500000\n"
+    assert page.structured_content["total"] == part["of"]
+
+
+async def test_six_megabytes_of_providers_are_cut_and_can_be_read(
+    connect: Connect, attached: Settings, environ: Mapping[str, str], program: Program, tmp_path: Path
+) -> None:
+    """provider_list of an OpenCode without enabled_providers is 6 MB; it fits, and one model of it can be read."""
+    config = json.loads(environ["OPENCODE_CONFIG_CONTENT"])
+    del config["enabled_providers"]
+    everything = {**environ, "OPENCODE_CONFIG_CONTENT": json.dumps(config)}
+    async with managed_server(program.command, str(tmp_path), everything) as server:
+        endpoint = await server.endpoint()
+        bare = replace(attached, url=str(endpoint.url), password=endpoint.password or "")
+        async with connect(bare) as client:
+            answer = await client.call_tool("provider_list", {})
+            read = {"operation": "provider_list", "pointer": "/all", "limit": 1}
+            first = await client.call_tool("read_operation", read)
+
+    assert len(text_of(answer)) <= 40_000
+    assert json.loads(text_of(answer)) == answer.structured_content
+    assert answer.structured_content is not None
+    assert answer.structured_content["_omitted"]["of_chars"] > 5_000_000
+    assert first.structured_content is not None
+    assert first.structured_content["total"] > 50
+
+
+async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> None:
+    """--max-result-chars bounds every result, those of the gateway too."""
+    async with connect(replace(attached, max_result_chars="3000")) as client:
+        listed = await client.call_tool("command_list", {})
+        told = await client.call_tool("describe_operation", {"operation": "config_update"})
+
+    assert max(len(text_of(listed)), len(text_of(told))) <= 3_000 + 1_000
+    assert listed.structured_content is not None
+    assert "read_operation" in listed.structured_content["_omitted"]["how"]
+
+
+async def test_a_wrong_pointer_is_an_error(client: Client) -> None:
+    """It says where the pointer stops to fit."""
+    answer = await client.call_tool("read_operation", {"operation": "path_get", "pointer": "/home/nowhere"})
+
+    assert answer.is_error
+    assert "/home/nowhere" in text_of(answer)
+
+
+async def test_a_missing_file_is_an_error_and_an_empty_one_is_not(client: Client, project: Path) -> None:
+    """OpenCode reads both as empty; ours tells them apart."""
+    (project / "empty.txt").touch()
+    missing = await client.call_tool("file_read", {"path": "no/such.txt"})
+    empty = await client.call_tool("file_read", {"path": "empty.txt"})
+
+    assert missing.is_error
+    assert "there is no file 'no/such.txt'" in text_of(missing)
+    assert not empty.is_error
+
+
+async def test_aborting_an_unknown_session_is_an_error(client: Client) -> None:
+    """OpenCode says true to it."""
+    answer = await client.call_tool("session_abort", {"sessionID": "ses_unknown"})
+
+    assert answer.is_error
+    assert "Session not found" in text_of(answer)
+
+
+async def test_an_empty_list_of_requests_says_for_which_directory(client: Client, project: Path) -> None:
+    """permission_list of the wrong directory is empty while something waits elsewhere."""
+    answer = await client.call_tool("permission_list", {})
+
+    assert answer.structured_content is not None
+    assert answer.structured_content["result"] == []
+    assert str(project) in answer.structured_content["note"]
+
+
+async def test_a_reply_that_is_an_error_is_an_error(client: Client) -> None:
+    """A prompt whose model fails is HTTP 200 with info.error; the result is marked as failed and keeps the facts."""
+    session = (await client.call_tool("session_create", {})).structured_content
+    assert session is not None
+    prompt = {"sessionID": session["id"], "parts": [{"type": "text", "text": "script:error 400"}]}
+    answer = await client.call_tool("session_prompt", prompt)
+
+    assert answer.is_error
+    assert answer.structured_content is not None
+    assert answer.structured_content["info"]["error"]["data"]["statusCode"] == 400

@@ -1,0 +1,37 @@
+"""The full definition of every tool is a file: a change of what clients see shows as a diff.
+
+Update them with `pytest tests/tools/test_snapshots.py --update-snapshots`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.tools import Toolbox, select
+
+FOLDER = Path(__file__).parent / "snapshots"
+TOOLS = {
+    tool.name: tool.model_dump(by_alias=True, exclude_none=True)
+    for catalog in [Catalog.bundled()]
+    for tool in Toolbox(catalog, select(catalog), 40_000).listed
+}
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_is_what_its_snapshot_says(name: str, pytestconfig: pytest.Config) -> None:
+    """Name, title, description, schemas, annotations and _meta are those of the file."""
+    file = FOLDER / f"{name}.json"
+    if pytestconfig.getoption("--update-snapshots"):
+        FOLDER.mkdir(exist_ok=True)
+        file.write_text(json.dumps(TOOLS[name], indent=1, ensure_ascii=False) + "\n")
+
+    assert json.loads(file.read_text()) == TOOLS[name]
+
+
+def test_there_is_no_snapshot_without_a_tool() -> None:
+    """A tool that is gone takes its file with it."""
+    assert {file.stem for file in FOLDER.glob("*.json")} == TOOLS.keys()

@@ -1,0 +1,122 @@
+"""Which tools are listed, and which operations the gateway reaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from mcp import Client, MCPError
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools.gateway import GATEWAY
+from opencode_mcp.tools.toolsets import BY_PREFIX, ESSENTIAL, TOOLSETS, VIEWS, select, toolset_of, view
+from opencode_mcp.workflows import WORKFLOWS
+from tests.conftest import Connect
+
+pytestmark = pytest.mark.anyio
+
+
+def test_every_operation_has_a_documented_toolset_and_every_toolset_has_tools(catalog: Catalog) -> None:
+    """No operation falls through the table, and no row of the table is idle."""
+    used = {toolset_of(operation.id) for operation in catalog.values()}
+    ids = [operation.id for operation in catalog.values()]
+
+    assert used == TOOLSETS.keys() - {"tasks", "gateway"}
+    assert [prefix for prefix in BY_PREFIX if not any(f"{one}.".startswith(f"{prefix}.") for one in ids)] == []
+
+
+def test_all_is_the_default(catalog: Catalog) -> None:
+    """Without any choice every operation, task tool and gateway tool is listed."""
+    assert select(catalog).listed == {*catalog, *WORKFLOWS, *GATEWAY}
+
+
+def test_essential_lists_twenty_and_reaches_everything(catalog: Catalog) -> None:
+    """The preset is small, and the gateway in it reaches all operations."""
+    chosen = select(catalog, ["essential"])
+
+    assert chosen.listed == set(ESSENTIAL)
+    assert len(ESSENTIAL) == 20
+    assert chosen.reachable == set(catalog)
+
+
+def test_toolsets_hold_through_the_gateway(catalog: Catalog) -> None:
+    """With an area chosen, the gateway reaches the operations of that area alone."""
+    chosen = select(catalog, ["vcs", "gateway"])
+
+    assert chosen.listed == {"vcs_get", "vcs_status", "vcs_diff", "vcs_diff_raw", "vcs_apply", *GATEWAY}
+    assert chosen.reachable == {"vcs_get", "vcs_status", "vcs_diff", "vcs_diff_raw", "vcs_apply"}
+
+
+def test_tools_are_added_and_left_out_by_name(catalog: Catalog) -> None:
+    """Named tools join the toolsets, or are the whole list; excluded ones go, from the gateway too."""
+    assert select(catalog, tools=["find_text"]).listed == {"find_text"}
+    assert "find_text" in select(catalog, ["vcs"], tools=["find_text"]).listed
+    without = select(catalog, exclude_tools=["session_prompt"])
+    assert "session_prompt" not in without.listed | without.reachable
+
+
+@pytest.mark.parametrize("flag", ["read_only", "no_destructive"])
+def test_safety_wins_over_names(catalog: Catalog, flag: str) -> None:
+    """A destructive tool that is asked for by name is still not listed, and not reachable."""
+    chosen = select(
+        catalog,
+        ["all"],
+        ["session_delete"],
+        read_only=flag == "read_only",
+        no_destructive=flag == "no_destructive",
+    )
+    operations = [catalog[name] for name in chosen.listed | chosen.reachable if name in catalog]
+
+    assert not any(one.hints.destructive for one in operations)
+    assert (not all(one.hints.read_only for one in operations)) == (flag == "no_destructive")
+    assert "run_task" not in chosen.listed
+    assert "delete_operation" not in chosen.listed
+
+
+@pytest.mark.parametrize(
+    ("flag", "given"), [("toolsets", "sesion"), ("tools", "find_txt"), ("exclude_tools", "session_promt")]
+)
+def test_an_unknown_name_is_an_error_with_the_nearest_ones(catalog: Catalog, flag: str, given: str) -> None:
+    """A misspelt name stops the start, and says what was probably meant."""
+    nearest = {"sesion": "session", "find_txt": "find_text", "session_promt": "session_prompt"}[given]
+
+    names = {"toolsets": (), "tools": (), "exclude_tools": ()} | {flag: (given,)}
+    with pytest.raises(SettingsError) as caught:
+        select(catalog, names["toolsets"], names["tools"], names["exclude_tools"])
+
+    assert given in str(caught.value)
+    assert nearest in str(caught.value)
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_a_view_narrows_and_never_widens(catalog: Catalog, path: str) -> None:
+    """A path below the HTTP endpoint shows a part of what the server shows."""
+    whole = select(catalog, ["session", "tasks", "gateway"], exclude_tools=["session_list"])
+    narrow = view(catalog, whole, path)
+
+    assert narrow.listed <= whole.listed
+    assert narrow.reachable <= whole.reachable
+
+
+async def test_what_is_not_listed_cannot_be_called(connect: Connect, attached: Settings) -> None:
+    """Read-only refuses on call, not only in the list; the gateway refuses as well."""
+    async with connect(replace(attached, read_only="true")) as client:
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+        with pytest.raises(MCPError, match="Unknown tool: session_create"):
+            await client.call_tool("session_create", {})
+        refused = await client.call_tool("read_operation", {"operation": "session_create"})
+
+    assert "session_list" in listed
+    assert "session_create" not in listed
+    assert refused.is_error
+    assert "session_create" in str(refused.content)
+
+
+async def test_the_list_is_the_same_every_time(client: Client) -> None:
+    """The list is deterministic, and in a meaningful order: tasks, gateway, operations."""
+    first, second = await client.list_tools(), await client.list_tools()
+
+    assert first == second
+    assert [tool.name for tool in first.tools[:2]] == ["run_task", "start_task"]
