@@ -1,0 +1,149 @@
+"""Permissions and questions of OpenCode as elicitation forms, in both protocol eras.
+
+Up to 2025-11-25 the server asks while the call is open; from 2026-07-28 on the call ends with the
+question, and the client calls again with the answer and the state that it was given.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+import mcp_types as types
+from mcp import MCPError
+from mcp.server.context import ServerRequestContext
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, QuestionRequest
+from opencode_mcp.workflows import Asker, Decision, InputRequired
+from opencode_mcp.workflows.report import describe
+
+Request = PermissionRequest | QuestionRequest
+Form = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+MAX_ROUNDS = 8
+"""Clients give up after ten rounds; from then on the report says what waits."""
+
+
+def asker_for(
+    context: ServerRequestContext[Any, Any], params: types.CallToolRequestParams, state: Mapping[str, Any] | None
+) -> Asker | None:
+    """Return the way to ask this client's user, or None when it has none."""
+    capabilities = context.session.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return None
+    if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        rounds = (state or {}).get("rounds", 0)
+        return ResultAsker(params.input_responses or {}, rounds) if rounds < MAX_ROUNDS else None
+    return PushAsker(context) if context.session.can_send_request else None
+
+
+class PushAsker:
+    """Asks by a request to the client."""
+
+    def __init__(self, context: ServerRequestContext[Any, Any]) -> None:
+        self._session = context.session
+        self._request_id = context.request_id
+
+    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
+        """Ask and wait for the user; a client that fails to ask has not decided anything."""
+        try:
+            answer = await self._session.elicit_form(
+                message(request), form(request), related_request_id=self._request_id
+            )
+        except MCPError as error:
+            log.warning("the client could not ask its user: %s", error)
+            return None
+        return decision(request, answer)
+
+
+class ResultAsker:
+    """Asks by the result of the call; has the answers of the round before."""
+
+    def __init__(self, answers: Mapping[str, Any], rounds: int) -> None:
+        self._answers = dict(answers)
+        self._rounds = rounds
+
+    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
+        """Return the answer that came with the call, or end the call with the question."""
+        answer = self._answers.pop(request.id, None)
+        if answer is None:
+            raise InputRequired(request, {**state, "rounds": self._rounds + 1})
+        return decision(request, types.ElicitResult.model_validate(answer, from_attributes=True))
+
+
+def input_required(required: InputRequired) -> types.InputRequiredResult:
+    """Return the result that asks; its state is sealed on the way out."""
+    params = types.ElicitRequestFormParams(message=message(required.request), requested_schema=form(required.request))
+    return types.InputRequiredResult(
+        input_requests={required.request.id: types.ElicitRequest(params=params)},
+        request_state=json.dumps(required.state),
+    )
+
+
+def message(request: Request) -> str:
+    """Say what OpenCode wants."""
+    wants = describe(request).wants
+    if isinstance(request, PermissionRequest):
+        always = f" (always: {', '.join(request.always)})" if request.always else ""
+        return f"OpenCode asks for leave: {wants}{always}"
+    return f"OpenCode asks: {wants}"
+
+
+def form(request: Request) -> Form:
+    """Return the form as the flat schema that clients render."""
+    if isinstance(request, PermissionRequest):
+        reply: Form = {"type": "string", "title": "Allow?", "enum": ["once", "always", "reject"]}
+        words: Form = {"type": "string", "title": "If rejected: what to do instead"}
+        return {"type": "object", "properties": {"reply": reply, "message": words}, "required": ["reply"]}
+    properties: dict[str, Form] = {}
+    required: list[str] = []
+    for number, question in enumerate(request.questions, 1):
+        properties |= fields(f"answer_{number}", question)
+        if not question.custom:
+            required.append(f"answer_{number}")
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def fields(name: str, question: QuestionInfo) -> dict[str, Form]:
+    """Return the form fields of one question: a choice, and a text where one of one's own is allowed."""
+    labels = [option.label for option in question.options]
+    told = "; ".join(f"{option.label}: {option.description}" for option in question.options if option.description)
+    field: Form = {"type": "string", "title": question.question, "description": told}
+    if question.multiple:  # flat forms of older clients have no lists
+        field["description"] = f"One or more of {', '.join(labels)}, separated by commas. {told}"
+    elif labels:
+        field["enum"] = labels
+    if not question.custom or question.multiple or not labels:
+        return {name: field}
+    return {name: field, f"{name}_other": {"type": "string", "title": f"{question.question} (in your own words)"}}
+
+
+def decision(request: Request, answer: types.ElicitResult) -> Decision | None:
+    """Read the user's answer: declining is a no, dismissing decides nothing, and so does an empty form."""
+    if answer.action == "cancel":
+        return None
+    if answer.action == "decline":
+        return Decision(reply="reject", answers=None)
+    content = answer.content or {}
+    if isinstance(request, PermissionRequest):
+        reply = content.get("reply")
+        if reply not in {"once", "always", "reject"}:
+            return None
+        return Decision(reply=cast("Any", reply), message=str(content.get("message") or ""))
+    answers = tuple(labels(question, f"answer_{n}", content) for n, question in enumerate(request.questions, 1))
+    return Decision(answers=answers) if all(answers) else None
+
+
+def labels(question: QuestionInfo, name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the answer to one question: a text of one's own, else what was chosen."""
+    own = str(content.get(f"{name}_other") or "").strip()
+    chosen = str(content.get(name) or "").strip()
+    if own or not chosen:
+        return (own,) if own else ()
+    return tuple(part.strip() for part in chosen.split(",") if part.strip()) if question.multiple else (chosen,)

@@ -1,0 +1,82 @@
+"""tools/list and tools/call: a request's toolbox -> the tool -> its result, its question, or its error."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import mcp_types as types
+from mcp import MCPError
+
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools import VIEWS, Toolbox, failure, select, view
+from opencode_mcp.workflows import Context, InputRequired
+
+from .asking import asker_for, input_required
+from .lifespan import RequestContext
+from .progress import reported
+
+log = logging.getLogger(__name__)
+
+
+class Calls:
+    """The tools that the settings choose, and those of each view below the HTTP endpoint."""
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        """Choose the tools.
+
+        Raises:
+            SettingsError: an unknown name.
+        """
+        selection = select(
+            catalog,
+            settings.names("toolsets"),
+            settings.names("tools"),
+            settings.names("exclude_tools"),
+            settings.is_on("read_only"),
+            settings.is_on("no_destructive"),
+        )
+        self._depth = settings.depth
+        self._all = Toolbox(catalog, selection, settings.result_chars)
+        self._views = {path: Toolbox(catalog, view(catalog, selection, path), settings.result_chars) for path in VIEWS}
+
+    def _toolbox(self, context: RequestContext) -> Toolbox:
+        """Return the tools that a request may see: over HTTP a path below the endpoint narrows them."""
+        path: str = context.request.url.path if context.request is not None else ""
+        return next((narrow for below, narrow in self._views.items() if path.endswith(f"/{below}")), self._all)
+
+    def input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """Return a tool's full input schema."""
+        return self._all.input_schema(name)
+
+    async def list_tools(
+        self, context: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        """List the tools, in one page."""
+        return types.ListToolsResult(tools=self._toolbox(context).listed)
+
+    async def call_tool(
+        self, context: RequestContext, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Call a tool. Whatever goes wrong with it is a result; an unknown tool is a protocol error."""
+        toolbox = self._toolbox(context)
+        if params.name not in toolbox:
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
+        resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
+        try:
+            async with reported(context) as report:
+                asker = asker_for(context, params, resumed)
+                call = Context(context.lifespan_context.opencode, report, asker, resumed, self._depth)
+                return await toolbox.call(call, params.name, params.arguments or {})
+        except InputRequired as required:
+            return input_required(required)
+        except OpenCodeError as error:
+            return failure(error)
+        except Exception:
+            # A defect of ours: its words stay in the log, as they may hold anything.
+            log.exception("%s failed", params.name)
+            raise MCPError(code=types.INTERNAL_ERROR, message="Internal error; see the server's log.") from None

@@ -1,0 +1,193 @@
+"""What the resources hold: one reader each. A reader is given OpenCode and the variables of its template."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from opencode_mcp.exceptions import APIError
+from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.server import silent
+from opencode_mcp.tools.gateway import described, safety_of
+from opencode_mcp.workflows import Context
+from opencode_mcp.workflows.changes import CollectChanges, collect_changes
+from opencode_mcp.workflows.report import describe, doing
+from opencode_mcp.workflows.transcript import ReadTranscript, read_transcript
+from opencode_mcp.workflows.truth import SESSIONS, STATUSES, judge, look
+
+from .redaction import redacted
+
+JSON = "application/json"
+LISTED_SESSIONS = 100
+TRANSCRIPT_MESSAGES = 50
+
+
+class NotFound(Exception):
+    """There is no such resource; the words say what is missing."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was read."""
+
+    value: str | bytes
+    mime_type: str
+
+
+def as_json(value: Any) -> Content:
+    """Return a value as JSON of many lines."""
+    return Content(json.dumps(value, indent=1, ensure_ascii=False), JSON)
+
+
+async def sessions(opencode: OpenCode) -> Content:
+    """Read the project's sessions, newest first, and which of them work."""
+    listed = await newest_sessions(opencode, LISTED_SESSIONS)
+    statuses = STATUSES.validate_python(await opencode.call("session_status"))
+    return as_json(
+        [
+            {
+                "id": one.id,
+                "title": one.title,
+                "status": statuses[one.id].type if one.id in statuses else "idle",
+                "directory": one.directory,
+                "parent_id": one.parent_id,
+                "updated": when(one),
+                "cost": one.cost,
+            }
+            for one in listed
+        ]
+    )
+
+
+async def newest_sessions(opencode: OpenCode, limit: int) -> list[Session]:
+    """Return the project's newest sessions, newest first."""
+    return SESSIONS.validate_python(await opencode.call("session_list", limit=limit))
+
+
+def when(session: Session) -> str:
+    """Return when a session was last changed, as ISO 8601 in UTC."""
+    milliseconds = session.time.updated or session.time.created
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+async def session(opencode: OpenCode, id: str) -> Content:
+    """Read a session: what it is, its state now, what it waits for, and its last answer.
+
+    The state is a task's, or `idle` where nothing works on the newest prompt or there is none.
+    """
+    truth = await look(opencode, id)
+    verdict = judge(truth)
+    newest = truth.newest
+    return as_json(
+        {
+            "session": await opencode.call("session_get", sessionID=id),
+            "state": "idle" if verdict.doubt else verdict.state,
+            "error": verdict.error,
+            "pending": [describe(request).model_dump() for request in truth.pending],
+            "activity": doing(truth),
+            "answer": newest.text if newest and newest.info.role == "assistant" and not truth.busy else "",
+        }
+    )
+
+
+async def transcript(opencode: OpenCode, id: str) -> Content:
+    """Read the newest messages of a session's conversation."""
+    wanted = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
+    page = await read_transcript(Context(opencode, silent), wanted)
+    older = f"(There are older messages: read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
+    return Content(older + page.text, "text/plain")
+
+
+async def diff(opencode: OpenCode, id: str) -> Content:
+    """Read what a session changed in files, as one patch."""
+    wanted = CollectChanges.model_validate({"session_id": id, "format": "patch"})
+    changes = await collect_changes(Context(opencode, silent), wanted)
+    return Content(changes.patch or "", "text/x-diff")
+
+
+async def todo(opencode: OpenCode, id: str) -> Content:
+    """Read a session's to-do list."""
+    return as_json(await opencode.call("session_todo", sessionID=id))
+
+
+async def file(opencode: OpenCode, path: str) -> Content:
+    """Read a file of the project, byte for byte.
+
+    Raises:
+        NotFound: there is none, as far as OpenCode tells (1.18.33: an opaque 500).
+    """
+    try:
+        answer = await perform(opencode, opencode.catalog["v2_fs_read"], {"path": path})
+    except APIError as error:
+        if error.status in {404, 500}:
+            raise NotFound(f"There is no file {path!r} in the project, or it is a directory.") from error
+        raise
+    if isinstance(answer.value, bytes):
+        return Content(answer.value, answer.media_type)
+    # OpenCode goes by the file's name alone: a text may be an application/octet-stream, or a video/mp2t (.ts).
+    text_type = answer.media_type if answer.media_type.startswith("text/") else "text/plain"
+    return Content(answer.value or "", text_type)
+
+
+async def operations(opencode: OpenCode) -> Content:
+    """List the operations of the API; needs no OpenCode."""
+    return as_json(
+        [
+            {"operation": one.name, "title": one.title, "call_with": f"{safety_of(one)}_operation"}
+            for one in opencode.catalog.values()
+        ]
+    )
+
+
+async def operation(opencode: OpenCode, name: str) -> Content:
+    """Describe one operation; needs no OpenCode.
+
+    Raises:
+        NotFound: there is none of this name.
+    """
+    if name not in opencode.catalog:
+        raise NotFound(f"There is no operation {name!r}; opencode://operations lists them.")
+    return as_json(described(opencode.catalog[name]))
+
+
+async def agents(opencode: OpenCode) -> Content:
+    """List the agents that can be chosen."""
+    return as_json(
+        [
+            {key: agent[key] for key in ("name", "description", "mode", "model") if agent.get(key)}
+            for agent in await visible_agents(opencode)
+        ]
+    )
+
+
+async def visible_agents(opencode: OpenCode) -> list[dict[str, Any]]:
+    """Return the agents without those that OpenCode keeps to itself."""
+    listed: list[dict[str, Any]] = await opencode.call("app_agents")
+    return [agent for agent in listed if not agent.get("hidden")]
+
+
+async def models(opencode: OpenCode) -> Content:
+    """List the models of the providers that are set up."""
+    answer: dict[str, Any] = await opencode.call("config_providers")
+    return as_json(
+        [
+            {
+                "model": f"{provider['id']}/{id}",
+                "name": model.get("name", id),
+                "default": answer["default"].get(provider["id"]) == id,
+                "variants": list(model.get("variants") or ()),
+                "limit": model.get("limit"),
+                "cost": model.get("cost"),
+            }
+            for provider in answer["providers"]
+            for id, model in provider["models"].items()
+        ]
+    )
+
+
+async def config(opencode: OpenCode) -> Content:
+    """Read the configuration, without its secrets."""
+    return as_json(redacted(await opencode.call("config_get")))

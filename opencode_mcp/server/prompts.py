@@ -1,0 +1,220 @@
+"""Prompts: three of our own, and OpenCode's commands as long as an OpenCode runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+from mcp import MCPError
+from pydantic import BaseModel, TypeAdapter
+
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.opencode import OpenCode
+
+from .lifespan import RequestContext
+from .running import ask_running
+from .subscriptions import announce_commands
+
+PLACEHOLDER = re.compile(r"\$(?:ARGUMENTS|\d+)")
+
+
+class Command(BaseModel):
+    """A command of OpenCode; `source` is `command`, `skill` or `mcp`.
+
+    `hints` are the placeholders of its template: `$ARGUMENTS` for all that was given, `$1` for the
+    first of it. The text of a skill may have the like and means none: it has no hints.
+    """
+
+    name: str
+    description: str | None = None
+    source: str = ""
+    template: Any = None
+    hints: list[str] = []
+
+
+COMMANDS = TypeAdapter(list[Command])
+
+
+@dataclass(frozen=True)
+class OwnPrompt:
+    """A prompt of ours: `text` puts the message together from the arguments."""
+
+    name: str
+    title: str
+    description: str
+    arguments: tuple[types.PromptArgument, ...]
+    text: Callable[[Mapping[str, str]], str]
+
+    @property
+    def prompt(self) -> types.Prompt:
+        """The prompt as it is listed."""
+        return types.Prompt(
+            name=self.name, title=self.title, description=self.description, arguments=list(self.arguments)
+        )
+
+
+def argument(name: str, description: str, required: bool = False) -> types.PromptArgument:
+    """Return an argument of a prompt."""
+    return types.PromptArgument(name=name, description=description, required=required)
+
+
+def delegate_task(given: Mapping[str, str]) -> str:
+    """Tell how to have a task done."""
+    chosen = {name: given[name] for name in ("directory", "agent", "model") if given.get(name)}
+    call = json.dumps({"prompt": given["task"], **chosen}, ensure_ascii=False)
+    return f"""\
+Delegate this task to OpenCode: call run_task with {call}.
+Complete the prompt first with what OpenCode needs to know from our conversation, as it sees none of it.
+The report's `state` is the truth. As long as `next` names a call, make it: wait_for_tasks while the task runs, \
+answer_permission or answer_question when it waits for somebody. Ask me before you allow what could do harm.
+When the state is completed, look at the changes with collect_changes, check that they do what was asked, and tell \
+me what was done. When it failed or was stopped, tell me why, and what you suggest."""
+
+
+def review_changes(given: Mapping[str, str]) -> str:
+    """Tell how to review what a session changed."""
+    session = json.dumps(given["session_id"])
+    focus = f"\nLook above all at: {given['focus']}" if given.get("focus") else ""
+    return f"""\
+Review what the OpenCode session {given["session_id"]} changed. Change nothing yourself.
+1. read_transcript with session_id {session}: what was asked, and what the session says that it did.
+2. collect_changes with session_id {session} and format "patch": what it really changed.
+3. Where a change cannot be judged alone, read the code around it with file_read and find_text.{focus}
+Tell me, the gravest first: mistakes and the input that shows each of them, what was asked and not done, what was \
+done and not asked. Name file and line. Say so when there is nothing to find fault with."""
+
+
+def hand_over_session(given: Mapping[str, str]) -> str:
+    """Tell how to hand a session over."""
+    session = json.dumps(given["session_id"])
+    goal = f" The one who takes over is to: {given['goal']}" if given.get("goal") else ""
+    return f"""\
+Hand the OpenCode session {given["session_id"]} over to somebody who knows nothing of it.{goal}
+1. report_task with session_id {session}: its state, and what it waits for.
+2. read_transcript with session_id {session}, and with `before` as far back as it takes to know the goal.
+3. collect_changes with session_id {session}: the files that it changed.
+Then write the handover: the goal; what is done, with files; what was decided and why; what was tried and failed; \
+what is open, the next step first; what it waits for. Quote commands and paths exactly, and claim nothing that you \
+have not read. End with how to go on: run_task with session_id {session} continues this very session, run_task \
+without a session_id and with the handover as its prompt begins a new one."""
+
+
+SESSION_ID = argument("session_id", "The session's id, such as ses_….", required=True)
+
+OWN_PROMPTS: Mapping[str, OwnPrompt] = {
+    one.name: one
+    for one in (
+        OwnPrompt(
+            "delegate_task",
+            "Delegate a task",
+            "Have OpenCode do a task, follow it to its end, and check the result.",
+            (
+                argument("task", "What is to be done.", required=True),
+                argument("directory", "The project's directory; by default this server's."),
+                argument("agent", "The agent that does it."),
+                argument("model", "The model that does it, as provider/model."),
+            ),
+            delegate_task,
+        ),
+        OwnPrompt(
+            "review_changes",
+            "Review a session's changes",
+            "Compare what a session was asked, what it says, and what it really changed.",
+            (SESSION_ID, argument("focus", "What to look at above all.")),
+            review_changes,
+        ),
+        OwnPrompt(
+            "hand_over_session",
+            "Hand over a session",
+            "Write down what somebody must know to go on with a session.",
+            (SESSION_ID, argument("goal", "What the one who takes over is to do.")),
+            hand_over_session,
+        ),
+    )
+}
+
+
+async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+    """List our prompts, and the commands of an OpenCode that runs already."""
+    opencode = context.lifespan_context.opencode
+    known = await ask_running(opencode, lambda: commands(opencode))
+    if known is None:
+        announce_commands(context)
+    own = (one.prompt for one in OWN_PROMPTS.values())
+    return types.ListPromptsResult(prompts=[*own, *map(command_prompt, (known or {}).values())])
+
+
+async def get_prompt(context: RequestContext, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+    """Return a prompt with its arguments filled in.
+
+    Raises:
+        MCPError: it is unknown, or a required argument is missing.
+    """
+    given = params.arguments or {}
+    own = OWN_PROMPTS.get(params.name)
+    if own is not None:
+        missing = [one.name for one in own.arguments if one.required and not given.get(one.name)]
+        if missing:
+            raise MCPError(types.INVALID_PARAMS, f"The prompt {params.name} needs: {', '.join(missing)}")
+        return message(own.description, own.text(given))
+    command = (await known_commands(context.lifespan_context.opencode)).get(params.name)
+    if command is None:
+        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
+    return message(command.description, filled(command, given))
+
+
+def message(description: str | None, text: str) -> types.GetPromptResult:
+    """Return a prompt of one message."""
+    content = types.TextContent(type="text", text=text)
+    return types.GetPromptResult(description=description, messages=[types.PromptMessage(role="user", content=content)])
+
+
+async def known_commands(opencode: OpenCode) -> dict[str, Command]:
+    """Return the commands of an OpenCode that runs, however long it takes to answer.
+
+    Raises:
+        MCPError: it does not run, or gives no answer.
+    """
+    if opencode.server.running() is None:
+        raise MCPError(types.INVALID_PARAMS, "Unknown prompt: OpenCode does not run, so its commands are not known yet")
+    try:
+        return await commands(opencode)
+    except OpenCodeError as error:
+        raise MCPError(types.INTERNAL_ERROR, str(error)) from error
+
+
+async def commands(opencode: OpenCode) -> dict[str, Command]:
+    """Return OpenCode's own commands by name, without those that are named like a prompt of ours."""
+    known = COMMANDS.validate_python(await opencode.call("command_list"))
+    own = (one for one in known if one.source != "mcp" and isinstance(one.template, str))
+    return {one.name: one for one in own if one.name not in OWN_PROMPTS}
+
+
+def command_prompt(command: Command) -> types.Prompt:
+    """Return a command as it is listed; all arguments are optional, as they are for OpenCode."""
+    return types.Prompt(
+        name=command.name,
+        description=command.description,
+        arguments=[argument(argument_name(hint), f"Stands for {hint}.") for hint in command.hints],
+    )
+
+
+def argument_name(placeholder: str) -> str:
+    """Return the name of the argument that fills a placeholder: `arguments`, `argument_1`."""
+    name = placeholder.removeprefix("$")
+    return f"argument_{name}" if name.isdigit() else name.lower()
+
+
+def filled(command: Command, given: Mapping[str, str]) -> str:
+    """Fill in a command's template, in one pass: what an argument says is not filled in again.
+
+    `$ARGUMENTS` is all that was given, so without an argument of its own it is the numbered ones.
+    """
+    values = {hint: given.get(argument_name(hint), "") for hint in command.hints}
+    if not values.get("$ARGUMENTS"):
+        values["$ARGUMENTS"] = " ".join(value for value in values.values() if value)
+    return PLACEHOLDER.sub(lambda found: values[found[0]] if found[0] in command.hints else found[0], command.template)

@@ -1,0 +1,257 @@
+"""Resources: one table of URIs and what reads them.
+
+resources/read -> find (the first template that matches) -> its reader (`contents.py`) -> contents
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+from mcp import MCPError
+from mcp.shared.uri_template import UriTemplate
+
+from opencode_mcp.exceptions import APIError, InvalidArguments, OpenCodeError
+from opencode_mcp.opencode.models import Session
+
+from . import contents
+from .contents import JSON, Content, NotFound, newest_sessions, when
+from .lifespan import RequestContext
+from .running import ask_running
+
+NEWEST_SESSIONS = 20
+CONSTANT_MS = 3_600_000
+"""How long a client may keep what never changes while this process lives."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Which of OpenCode's events change a session's resource.
+
+    `events` are how the types of the session's own events begin; with `subagents` those of its
+    descendants count as well.
+    """
+
+    events: tuple[str, ...]
+    subagents: bool = False
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A resource, or all resources of a template. Without `changes` it cannot be subscribed to.
+
+    `mime_type` is None where it differs by resource; `ttl_ms` is how long what was read stays true.
+    """
+
+    uri: UriTemplate
+    name: str
+    title: str
+    description: str
+    mime_type: str | None
+    read: Callable[..., Awaitable[Content]]
+    changes: Changes | None = None
+    ttl_ms: int = 0
+
+
+def readable(uri: str, *columns: Any, **more: Any) -> Readable:
+    """Return a row of the table."""
+    return Readable(UriTemplate.parse(uri), *columns, **more)
+
+
+SESSION = UriTemplate.parse("opencode://session/{id}")
+
+READABLES: tuple[Readable, ...] = (
+    readable(
+        "opencode://sessions",
+        "sessions",
+        "Sessions",
+        "The project's newest sessions, and which of them work now.",
+        JSON,
+        contents.sessions,
+    ),
+    readable(
+        SESSION.template,
+        "session",
+        "Session",
+        "A session: its state now, what it waits for, its last answer, cost and tokens. Subscribe to follow it.",
+        JSON,
+        contents.session,
+        changes=Changes(("",), subagents=True),
+    ),
+    readable(
+        "opencode://session/{id}/transcript",
+        "transcript",
+        "Transcript of a session",
+        "The newest messages of the conversation as a person reads them.",
+        "text/plain",
+        contents.transcript,
+        changes=Changes(("message.",)),
+    ),
+    readable(
+        "opencode://session/{id}/diff",
+        "diff",
+        "Changes of a session",
+        "What the session changed in files, as one patch.",
+        "text/x-diff",
+        contents.diff,
+        changes=Changes(("message.", "session.diff")),
+    ),
+    readable(
+        "opencode://session/{id}/todo",
+        "todo",
+        "To-do list of a session",
+        "What the session has planned, and how far it is.",
+        JSON,
+        contents.todo,
+        changes=Changes(("todo.",)),
+    ),
+    readable(
+        "opencode://file/{+path}",
+        "file",
+        "File of the project",
+        "A file by its path below the project's directory, byte for byte.",
+        None,
+        contents.file,
+    ),
+    readable(
+        "opencode://agents",
+        "agents",
+        "Agents",
+        "The agents that a task or a message can name.",
+        JSON,
+        contents.agents,
+    ),
+    readable(
+        "opencode://models",
+        "models",
+        "Models",
+        "The models of the providers that are set up, as provider/model, with limits and prices.",
+        JSON,
+        contents.models,
+    ),
+    readable(
+        "opencode://config",
+        "config",
+        "Configuration",
+        "OpenCode's configuration for the project; secrets are left out.",
+        JSON,
+        contents.config,
+    ),
+    readable(
+        "opencode://operations",
+        "operations",
+        "Operations",
+        "Every operation of OpenCode's HTTP API by the name of its tool.",
+        JSON,
+        contents.operations,
+        ttl_ms=CONSTANT_MS,
+    ),
+    readable(
+        "opencode://operation/{name}",
+        "operation",
+        "Operation",
+        "One operation: what it does, the full schemas of its arguments and its answer, traps, an example.",
+        JSON,
+        contents.operation,
+        ttl_ms=CONSTANT_MS,
+    ),
+)
+
+
+async def list_resources(
+    context: RequestContext, params: types.PaginatedRequestParams | None
+) -> types.ListResourcesResult:
+    """List the resources without variables, and the newest sessions of an OpenCode that runs already."""
+    opencode = context.lifespan_context.opencode
+    sessions = await ask_running(opencode, lambda: newest_sessions(opencode, NEWEST_SESSIONS))
+    fixed = [
+        types.Resource(
+            uri=one.uri.template,
+            name=one.name,
+            title=one.title,
+            description=one.description,
+            mime_type=one.mime_type,
+        )
+        for one in READABLES
+        if not one.uri.variables
+    ]
+    return types.ListResourcesResult(resources=[*fixed, *map(session_resource, sessions or ())])
+
+
+def session_resource(session: Session) -> types.Resource:
+    """Return a session as a resource."""
+    return types.Resource(
+        uri=SESSION.expand({"id": session.id}),
+        name=session.id,
+        title=session.title or None,
+        description=f"Session in {session.directory}",
+        mime_type=JSON,
+        annotations=types.Annotations(last_modified=when(session)),
+    )
+
+
+async def list_resource_templates(
+    context: RequestContext, params: types.PaginatedRequestParams | None
+) -> types.ListResourceTemplatesResult:
+    """List the resources with variables."""
+    return types.ListResourceTemplatesResult(
+        resource_templates=[
+            types.ResourceTemplate(
+                uri_template=one.uri.template,
+                name=one.name,
+                title=one.title,
+                description=one.description,
+                mime_type=one.mime_type,
+            )
+            for one in READABLES
+            if one.uri.variables
+        ]
+    )
+
+
+async def read_resource(context: RequestContext, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+    """Read a resource. Unlike a list, this starts OpenCode where it is needed and does not run."""
+    with resource_errors(params.uri):
+        found, variables = find(params.uri)
+        content = await found.read(context.lifespan_context.opencode, **variables)
+    if isinstance(content.value, bytes):
+        blob = base64.b64encode(content.value).decode()
+        item = types.BlobResourceContents(uri=params.uri, mime_type=content.mime_type, blob=blob)
+    else:
+        item = types.TextResourceContents(uri=params.uri, mime_type=content.mime_type, text=content.value)
+    return types.ReadResourceResult(contents=[item], ttl_ms=found.ttl_ms, cache_scope="private")
+
+
+def find(uri: str) -> tuple[Readable, dict[str, str]]:
+    """Return what a URI names, and its variables.
+
+    Raises:
+        NotFound: nothing.
+    """
+    for one in READABLES:
+        if (variables := one.uri.match(uri)) is not None:
+            return one, {name: str(value) for name, value in variables.items()}
+    raise NotFound(f"Unknown resource: {uri}")
+
+
+@contextmanager
+def resource_errors(uri: str) -> Generator[None]:
+    """Turn what can go wrong into a protocol error: a missing resource is -32602 in both eras (SEP-2164)."""
+    try:
+        yield
+    except (NotFound, InvalidArguments) as error:
+        raise MCPError(types.INVALID_PARAMS, str(error), {"uri": uri}) from error
+    except OpenCodeError as error:
+        missing = isinstance(error, APIError) and error.status == 404
+        raise MCPError(types.INVALID_PARAMS if missing else types.INTERNAL_ERROR, str(error), {"uri": uri}) from error
+    except Exception:
+        # A defect of ours: its words stay in the log, as they may hold anything.
+        log.exception("reading %s failed", uri)
+        raise MCPError(types.INTERNAL_ERROR, "Internal error; see the server's log.", {"uri": uri}) from None

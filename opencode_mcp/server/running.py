@@ -1,0 +1,31 @@
+"""Questions to an OpenCode that runs already: a list starts none, and does not wait for one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.opencode import OpenCode
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 1.0
+"""Clients list resources and prompts while they connect; some give the whole of it 1.5 s."""
+
+log = logging.getLogger(__name__)
+
+
+async def ask_running(opencode: OpenCode, ask: Callable[[], Awaitable[T]], seconds: float = ANSWER_SECONDS) -> T | None:
+    """Return what `ask` gives, or None when OpenCode does not run or does not answer in time."""
+    if opencode.server.running() is None:
+        return None
+    try:
+        with anyio.fail_after(seconds):
+            return await ask()
+    except (OpenCodeError, TimeoutError, ValueError) as error:
+        log.debug("%s gave no list: %r", opencode.server.describe(), error)
+        return None

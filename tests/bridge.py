@@ -1,0 +1,100 @@
+"""A bridge as a process of its own, spoken to over raw pipes: what an MCP client library would hide."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+CLIENT = {"name": "raw", "version": "0"}
+
+
+class Bridge:
+    """A running `python -m opencode_mcp`. `lines` is all that it has written to stdout."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.lines: list[bytes] = []
+        self._ids = count(1)
+        self._answered: dict[int, anyio.Event] = {}
+        self._answers: dict[int, dict[str, Any]] = {}
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Write one JSON-RPC message."""
+        assert self.process.stdin is not None
+        await self.process.stdin.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+
+    async def begin(self, method: str, params: Mapping[str, Any]) -> int:
+        """Send a request and return its id."""
+        number = next(self._ids)
+        self._answered[number] = anyio.Event()
+        await self.send({"id": number, "method": method, "params": params})
+        return number
+
+    async def request(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request and return the response."""
+        number = await self.begin(method, params)
+        await self._answered[number].wait()
+        assert number in self._answers, f"the bridge ended before it answered {method}"
+        return self._answers[number]
+
+    async def initialize(self, version: str = "2025-11-25") -> dict[str, Any]:
+        """Shake hands as clients of the handshake era do; return the server's part."""
+        params = {"protocolVersion": version, "capabilities": {}, "clientInfo": CLIENT}
+        answer = await self.request("initialize", params)
+        await self.send({"method": "notifications/initialized"})
+        return answer["result"]
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Call a tool and return its result."""
+        return (await self.request("tools/call", {"name": tool, "arguments": arguments}))["result"]
+
+    async def listen(self) -> None:
+        """Read until the bridge closes its output."""
+        assert self.process.stdout is not None
+        lines = BufferedByteReceiveStream(self.process.stdout)
+        with suppress(anyio.IncompleteRead, anyio.EndOfStream):
+            while True:
+                line = await lines.receive_until(b"\n", MAX_LINE_BYTES)
+                self.lines.append(line)
+                message = json.loads(line)
+                if "id" in message and "method" not in message:
+                    self._answers[message["id"]] = message
+                    self._answered[message["id"]].set()
+        for answered in self._answered.values():
+            answered.set()
+
+
+@asynccontextmanager
+async def bridge(environ: Mapping[str, str], directory: Path, *flags: str) -> AsyncGenerator[Bridge]:
+    """Run a bridge in a directory; killed at the end, if it has not ended before."""
+    command = (sys.executable, "-m", "opencode_mcp", *flags)
+    async with await anyio.open_process(command, env=environ, cwd=directory, stderr=None) as process:
+        try:
+            async with anyio.create_task_group() as tasks:
+                running = Bridge(process)
+                tasks.start_soon(running.listen)
+                yield running
+                tasks.cancel_scope.cancel()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
+def marked(variable: str) -> dict[int, str]:
+    """Return the command line of every living process that has this `NAME=value` in its environment."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it ended meanwhile
+            if entry.name.isdigit() and variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found

@@ -1,0 +1,104 @@
+"""Connections to a bridge: over each transport, in each version of the protocol."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.lowlevel import Server
+from mcp.shared.memory import create_client_server_memory_streams
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+from tests.eventually import eventually
+
+TRANSPORTS = ("memory", "stdio", "http")
+HANDSHAKE = ("2025-06-18", "2025-11-25")
+MODERN = "2026-07-28"
+CLIENT = types.Implementation(name="test", version="0")
+
+Streams = tuple[Any, Any]
+
+
+@asynccontextmanager
+async def connected(transport: str, version: str, environ: Mapping[str, str]) -> AsyncGenerator[ClientSession]:
+    """Run a bridge with nothing but this environment, and speak one version of the protocol with it."""
+    async with bridge_over(transport, environ) as (read, write), ClientSession(read, write) as session:
+        await negotiate(session, version)
+        yield session
+
+
+async def negotiate(session: ClientSession, version: str) -> None:
+    """Agree on a version: by server/discover on a modern one, by initialize on an older one."""
+    if version == MODERN:
+        await session.discover()
+        return
+    parameters = types.InitializeRequestParams(
+        protocol_version=version, capabilities=types.ClientCapabilities(), client_info=CLIENT
+    )
+    session.adopt(await session.send_request(types.InitializeRequest(params=parameters), types.InitializeResult))
+    await session.send_notification(types.InitializedNotification())
+
+
+def bridge_over(transport: str, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Streams]:
+    """Return the streams to a bridge that is there as long as they are open."""
+    match transport:
+        case "memory":
+            return in_memory(create_server(Settings.load({}, environ), Catalog.bundled()))
+        case "stdio":
+            command = StdioServerParameters(command=sys.executable, args=["-m", "opencode_mcp"], env=dict(environ))
+            return stdio_client(command)
+        case _:
+            return over_http(environ)
+
+
+@asynccontextmanager
+async def in_memory(server: Server[Any]) -> AsyncGenerator[Streams]:
+    """Run a server in this process; messages are framed as on the wire."""
+    async with create_client_server_memory_streams() as (client, served), anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(server.run, *served, server.create_initialization_options()))
+        yield client
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def over_http(environ: Mapping[str, str]) -> AsyncGenerator[Streams]:
+    """Run a bridge that serves HTTP, and connect to it."""
+    async with http_bridge(environ) as url, streamable_http_client(url) as streams:
+        yield streams
+
+
+@asynccontextmanager
+async def http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
+    """Run `opencode-mcp http` on a free port; return the address of its endpoint once it accepts."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    script = Path(sys.executable).with_name("opencode-mcp")
+    command = (str(script), "http", "--port", str(port))
+    async with await anyio.open_process(command, env=environ, stdout=None, stderr=None) as process:
+
+        async def accepts() -> bool:
+            assert process.returncode is None
+            with suppress(OSError):
+                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+                return True
+            return False
+
+        try:
+            await eventually(accepts, within=30)
+            yield f"http://127.0.0.1:{port}/mcp"
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()

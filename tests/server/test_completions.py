@@ -1,0 +1,108 @@
+"""Completion of what a person types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import mcp_types as types
+import pytest
+from mcp import Client, MCPError
+
+from opencode_mcp.server.completions import COMPLETE_SECONDS
+from opencode_mcp.settings import Settings
+from tests.conftest import Connect
+from tests.eventually import eventually
+
+from .conftest import call, new_session
+
+pytestmark = pytest.mark.anyio
+
+SESSION = types.ResourceTemplateReference(type="ref/resource", uri="opencode://session/{id}")
+FILE = types.ResourceTemplateReference(type="ref/resource", uri="opencode://file/{+path}")
+OPERATION = types.ResourceTemplateReference(type="ref/resource", uri="opencode://operation/{name}")
+DELEGATE = types.PromptReference(type="ref/prompt", name="delegate_task")
+REVIEW = types.PromptReference(type="ref/prompt", name="review_changes")
+Reference = types.ResourceTemplateReference | types.PromptReference
+
+
+async def completed(client: Client, reference: Reference, name: str, typed: str) -> types.Completion:
+    """Complete what was typed for an argument."""
+    return (await client.complete(reference, {"name": name, "value": typed})).completion
+
+
+async def test_sessions_by_id_and_by_title(client: Client) -> None:
+    """The values are ids; what was typed is looked for in titles as well."""
+    red = await new_session(client, title="Paint it RED")
+    blue = await new_session(client, title="paint it blue")
+
+    assert (await completed(client, SESSION, "id", "red")).values == [red]
+    assert (await completed(client, SESSION, "id", blue[-8:])).values == [blue]
+    assert set((await completed(client, SESSION, "id", "")).values) == {red, blue}
+    assert set((await completed(client, REVIEW, "session_id", "Paint")).values) == {red, blue}
+    for view in ("transcript", "diff", "todo"):
+        reference = types.ResourceTemplateReference(type="ref/resource", uri=f"opencode://session/{{id}}/{view}")
+        assert (await completed(client, reference, "id", "blue")).values == [blue]
+
+
+async def test_agents_and_models(client: Client) -> None:
+    """What begins with it comes first; agents that OpenCode keeps to itself are no choice."""
+    await call(client, "config_providers")  # the first question takes OpenCode longer than a person would wait
+    assert (await completed(client, DELEGATE, "agent", "BU")).values == ["build"]
+    assert (await completed(client, DELEGATE, "agent", "compaction")).values == []
+    assert (await completed(client, DELEGATE, "model", "script")).values == ["scripted/scripted"]
+    assert (await completed(client, DELEGATE, "model", "")).values == ["scripted/scripted"]
+
+
+async def test_paths(client: Client, project: Path) -> None:
+    """Files of the project, by OpenCode's own search, which has to read the project first."""
+    (project / "source").mkdir()
+    (project / "source" / "needle.py").write_text("x\n")
+
+    async def found() -> list[str]:
+        return (await completed(client, FILE, "path", "needle")).values
+
+    assert await eventually(found, within=30) == ["source/needle.py"]
+
+
+async def test_operations(client: Client) -> None:
+    """Operations that begin with it come first; no more than the protocol allows."""
+    found = await completed(client, OPERATION, "name", "session_get")
+    everything = await completed(client, OPERATION, "name", "")
+
+    assert found.values[0] == "session_get"
+    assert "v2_session_get" in found.values
+    assert (len(everything.values), everything.has_more) == (100, True)
+    assert found.has_more is False
+
+
+async def test_what_is_not_completed_has_no_values(client: Client) -> None:
+    """Free text, other arguments, and prompts of OpenCode's own."""
+    init = types.PromptReference(type="ref/prompt", name="init")
+
+    assert (await completed(client, DELEGATE, "task", "wri")).values == []
+    assert (await completed(client, init, "arguments", "x")).values == []
+
+
+async def test_an_unknown_template_is_an_error(client: Client) -> None:
+    """It is -32602."""
+    unknown = types.ResourceTemplateReference(type="ref/resource", uri="opencode://nothing/{id}")
+    for reference, name in ((unknown, "id"), (SESSION, "path")):
+        with pytest.raises(MCPError) as raised:
+            await completed(client, reference, name, "x")
+
+        assert raised.value.code == types.INVALID_PARAMS
+
+
+async def test_without_opencode_there_are_no_values(connect: Connect, era: str, out_of_reach: Settings) -> None:
+    """That is no error, and takes no longer than a person would wait; operations are known all the same."""
+
+    async def nothing(client: Client, reference: Reference, name: str) -> None:
+        assert (await completed(client, reference, name, "")).values == []
+
+    async with connect(out_of_reach, mode=era) as client:
+        with anyio.fail_after(COMPLETE_SECONDS + 2):
+            async with anyio.create_task_group() as tasks:
+                for reference, name in ((SESSION, "id"), (FILE, "path"), (DELEGATE, "agent"), (DELEGATE, "model")):
+                    tasks.start_soon(nothing, client, reference, name)
+        assert (await completed(client, OPERATION, "name", "find_text")).values == ["find_text"]

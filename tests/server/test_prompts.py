@@ -1,0 +1,194 @@
+"""Prompts: ours always, and OpenCode's commands as soon as it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import mcp_types as types
+import pytest
+from mcp import Client, MCPError
+from mcp.client.session import IncomingMessage
+
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.server.prompts import Command, filled
+from opencode_mcp.settings import Settings
+from tests.bridge import marked
+from tests.conftest import Connect
+from tests.eventually import eventually
+
+from .conftest import call
+
+pytestmark = pytest.mark.anyio
+
+OURS = ["delegate_task", "review_changes", "hand_over_session"]
+TINY_SERVER = Path(__file__).parents[1] / "tiny_mcp_server.py"
+
+
+def add_command(project: Path, name: str, text: str) -> None:
+    """Give a project a command."""
+    folder = project / ".opencode" / "command"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(f"---\ndescription: About {name}\n---\n{text}\n")
+
+
+def text_of(result: types.GetPromptResult) -> str:
+    """Return the text of a prompt of one message."""
+    (message,) = result.messages
+    assert message.role == "user"
+    assert isinstance(message.content, types.TextContent)
+    return message.content.text
+
+
+async def all_prompts(client: Client) -> dict[str, types.Prompt]:
+    """List prompts until OpenCode has told its commands: a list waits for them a second at most."""
+
+    async def listed() -> dict[str, types.Prompt]:
+        prompts = {one.name: one for one in (await client.list_prompts()).prompts}
+        return prompts if "init" in prompts else {}
+
+    return await eventually(listed, within=30)
+
+
+async def test_opencodes_commands_are_prompts(client: Client, project: Path) -> None:
+    """Their placeholders are arguments; commands that are named like ours, or another MCP server's, are not listed."""
+    add_command(project, "greet", "Greet $1 and $2. All: $ARGUMENTS")
+    add_command(project, "delegate_task", "Something else")
+    tiny = {"type": "local", "command": [sys.executable, str(TINY_SERVER)]}
+    (project / "opencode.json").write_text(json.dumps({"mcp": {"tiny": tiny}}))
+    assert (await call(client, "mcp_status"))["tiny"] == {"status": "connected"}
+    assert "tiny:greet" in {one["name"] for one in await call(client, "command_list")}
+
+    listed = await all_prompts(client)
+
+    assert list(listed)[:3] == OURS
+    assert {"init", "review", "greet"} <= listed.keys()
+    assert "tiny:greet" not in listed
+    assert listed["greet"].description == "About greet"
+    arguments = [(one.name, one.required) for one in listed["greet"].arguments or ()]
+    assert arguments == [("argument_1", False), ("argument_2", False), ("arguments", False)]
+    assert [one.name for one in listed["delegate_task"].arguments or ()] == ["task", "directory", "agent", "model"]
+
+
+async def test_a_command_is_filled_in(client: Client, project: Path) -> None:
+    """The message is the command's template with the arguments in it."""
+    add_command(project, "greet", "Greet $1 and $2. All: $ARGUMENTS")
+
+    given = await client.get_prompt("greet", {"argument_1": "Ann", "argument_2": "Bob"})
+
+    assert text_of(given) == "Greet Ann and Bob. All: Ann Bob"
+    assert given.description == "About greet"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({}, "<> <> <>"),
+        ({"arguments": "a b"}, "<> <> <a b>"),
+        ({"argument_1": "a"}, "<a> <> <a>"),
+        ({"argument_1": "$2 $ARGUMENTS", "argument_2": "b"}, "<$2 $ARGUMENTS> <b> <$2 $ARGUMENTS b>"),
+        ({"argument_1": "a", "arguments": "c"}, "<a> <> <c>"),
+    ],
+)
+def test_what_is_filled_in_is_not_filled_in_again(given: Mapping[str, str], text: str) -> None:
+    """Arguments are text; what is missing is empty."""
+    command = Command(name="x", template="<$1> <$2> <$ARGUMENTS>", hints=["$1", "$2", "$ARGUMENTS"])
+
+    assert filled(command, given) == text
+
+
+def test_a_skill_has_no_placeholders() -> None:
+    """What looks like one in the text of a skill is about placeholders."""
+    assert filled(Command(name="x", template="Use $1 or $ARGUMENTS."), {"arguments": "a"}) == "Use $1 or $ARGUMENTS."
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        (
+            "delegate_task",
+            {"task": 'Say "hi"', "directory": "/tmp/x", "agent": "build", "model": "a/b"},
+            '{"prompt": "Say \\"hi\\"", "directory": "/tmp/x", "agent": "build", "model": "a/b"}',
+        ),
+        ("delegate_task", {"task": "Go"}, 'run_task with {"prompt": "Go"}'),
+        ("review_changes", {"session_id": "ses_1", "focus": "the tests"}, "above all at: the tests"),
+        ("review_changes", {"session_id": "ses_1"}, 'collect_changes with session_id "ses_1"'),
+        ("hand_over_session", {"session_id": "ses_1", "goal": "finish it"}, "is to: finish it"),
+        ("hand_over_session", {"session_id": "ses_1"}, 'read_transcript with session_id "ses_1"'),
+    ],
+)
+async def test_our_prompts(client: Client, name: str, given: dict[str, str], words: str) -> None:
+    """They name the tools to call, which are there, with the arguments in them."""
+    tools = {tool.name for tool in (await client.list_tools()).tools}
+
+    text = text_of(await client.get_prompt(name, given))
+
+    assert words in text
+    named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text)) - {"session_id"}
+    assert named
+    assert named <= tools
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("missing", {}, "Unknown prompt: missing"),
+        ("delegate_task", {"agent": "build"}, "needs: task"),
+        ("review_changes", {"session_id": ""}, "needs: session_id"),
+    ],
+)
+async def test_what_cannot_be_given(client: Client, name: str, given: dict[str, str], words: str) -> None:
+    """An unknown prompt, and a missing argument, are -32602."""
+    with pytest.raises(MCPError, match=words) as raised:
+        await client.get_prompt(name, given)
+
+    assert raised.value.code == types.INVALID_PARAMS
+
+
+async def test_ours_need_no_opencode(connect: Connect, era: str, out_of_reach: Settings) -> None:
+    """Without OpenCode they are listed within a second or two, and work."""
+    async with connect(out_of_reach, mode=era) as client:
+        with anyio.fail_after(3):
+            listed = await client.list_prompts()
+        text = text_of(await client.get_prompt("delegate_task", {"task": "Go"}))
+
+    assert [one.name for one in listed.prompts] == OURS
+    assert "run_task" in text
+
+
+async def test_commands_come_when_opencode_runs(
+    connect: Connect, era: str, program: Program, environ: Mapping[str, str], project: Path
+) -> None:
+    """Nothing that lists starts OpenCode; once a call has started it, the client is told to list again."""
+    mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
+    marking = {**environ, mark.partition("=")[0]: mark.partition("=")[2]}
+    settings = Settings(directory=str(project), command=program.command[0], environ=marking)
+    changed = anyio.Event()
+
+    async def hear(message: IncomingMessage) -> None:
+        if isinstance(message, types.PromptListChangedNotification):
+            changed.set()
+
+    async with connect(settings, mode=era, message_handler=hear) as client, AsyncExitStack() as open_streams:
+        if era == "auto":
+            await open_streams.enter_async_context(client.listen(prompts_list_changed=True))
+        before = await client.list_prompts()
+        await client.list_resources()
+        with pytest.raises(MCPError, match="does not run") as raised:
+            await client.get_prompt("init")
+        started_by_lists = marked(mark)
+        await call(client, "global_health")
+        with anyio.fail_after(30):
+            await changed.wait()
+        await all_prompts(client)
+        assert marked(mark)
+
+    assert started_by_lists == {}
+    assert raised.value.code == types.INVALID_PARAMS
+    assert [one.name for one in before.prompts] == OURS

@@ -1,0 +1,92 @@
+"""Every operation, called through an MCP client on a real OpenCode. The tables are in `operations/`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mcp import Client
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import Endpoint
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.settings import Settings
+
+from . import tiny_mcp_server
+from .conftest import Connect
+from .operations import APART, SHARING
+from .operations.scenario import Scenario, Values, play
+
+pytestmark = pytest.mark.anyio
+UNLIMITED = "1000000000"
+
+
+@pytest.fixture
+def values(project: Path, environ: Mapping[str, str]) -> Values:
+    """What the tables refer to."""
+    return {
+        "project": str(project),
+        "folder": str(project.parent),
+        "config": environ["OPENCODE_CONFIG_CONTENT"],
+        "python": sys.executable,
+        "tiny_mcp_server": tiny_mcp_server.__file__,
+    }
+
+
+@pytest.fixture(scope="module")
+async def server_apart(
+    environ: Mapping[str, str], program: Program, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Endpoint]:
+    """An OpenCode that no other test uses.
+
+    Its home is empty, and of programs it finds git and shells only: no package manager to upgrade itself with.
+    """
+    folder = tmp_path_factory.mktemp("apart")
+    for name in ("git", "sh", "bash"):
+        if found := shutil.which(name, path=environ["PATH"]):
+            (folder / name).symlink_to(found)
+    apart = {**environ, "HOME": str(folder), "PATH": os.pathsep.join([*program.path, str(folder)])}
+    async with managed_server(program.command, str(folder), apart) as server:
+        yield await server.endpoint()
+
+
+@pytest.fixture
+async def whole(connect: Connect, attached: Settings) -> AsyncGenerator[Client]:
+    """A client of the OpenCode that all tests share. Its answers are not shortened, so that tables see all of them."""
+    async with connect(replace(attached, max_result_chars=UNLIMITED)) as client:
+        yield client
+
+
+@pytest.fixture
+async def whole_apart(connect: Connect, attached: Settings, server_apart: Endpoint) -> AsyncGenerator[Client]:
+    """A client of the OpenCode apart."""
+    url, password = str(server_apart.url), server_apart.password or ""
+    async with connect(replace(attached, url=url, password=password, max_result_chars=UNLIMITED)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("scenario", SHARING, ids=lambda scenario: scenario.name)
+async def test_a_scenario_goes_as_its_table_says(
+    scenario: Scenario, whole: Client, values: Values, called: set[str]
+) -> None:
+    """Each call of a scenario is answered as its table says, on the server that all tests share."""
+    await play(scenario, whole, values, called)
+
+
+@pytest.mark.parametrize("scenario", APART, ids=lambda scenario: scenario.name)
+async def test_a_scenario_that_changes_a_whole_server_goes_as_its_table_says(
+    scenario: Scenario, whole_apart: Client, values: Values, called: set[str]
+) -> None:
+    """Each call of a scenario is answered as its table says, on a server apart."""
+    await play(scenario, whole_apart, values, called)
+
+
+def test_every_operation_was_called(catalog: Catalog, called: set[str]) -> None:
+    """The tables leave no operation out; this holds only after all tests above."""
+    assert called == set(catalog)
