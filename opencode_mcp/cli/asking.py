@@ -1,0 +1,134 @@
+"""What OpenCode asks, asked at the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import mcp_types as types
+from anyio.from_thread import BlockingPortal
+from mcp.client import ClientRequestContext
+
+from .output import printable
+from .progress import Progress
+
+LINE_BYTES = 65536
+
+
+class Person:
+    """Answers forms: one field after another, one form at a time. Ctrl-D leaves a form undecided."""
+
+    def __init__(self, progress: Progress, portal: BlockingPortal) -> None:
+        self._progress = progress
+        self._lines = Lines(portal)
+        self._lock = anyio.Lock()
+
+    async def ask(self, context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+        """Show a form, and return what was typed."""
+        if not isinstance(params, types.ElicitRequestFormParams):
+            return types.ElicitResult(action="cancel")
+        async with self._lock:
+            with self._progress.paused():
+                self._progress.say(printable(params.message), "bold yellow")
+                try:
+                    content = await self._fill(params.requested_schema)
+                except anyio.get_cancelled_exc_class():
+                    self._progress.say("\n(no longer asked)", "dim")
+                    raise
+        return types.ElicitResult(action="cancel" if content is None else "accept", content=content)
+
+    async def _fill(self, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Ask for every field; None when the person leaves."""
+        fields: Mapping[str, Mapping[str, Any]] = schema["properties"]
+        content: dict[str, Any] = {}
+        for name, field in fields.items():
+            own_words = f"{name}_other"
+            if is_answered(name, content, fields):
+                continue
+            while name not in content and own_words not in content:
+                text = await self._line(field)
+                if text is None:
+                    return None
+                choice = chosen(field, text)
+                if choice is not None:
+                    content[name] = choice
+                elif text and own_words in fields:
+                    content[own_words] = text
+                elif not text and name not in schema.get("required", ()):
+                    break
+        return content
+
+    async def _line(self, field: Mapping[str, Any]) -> str | None:
+        """Show a field and what can be chosen; return what was typed."""
+        options: list[str] = field.get("enum", [])
+        lines = [field.get("title") or "", field.get("description") or ""]
+        lines += [f"  {number}  {option}" for number, option in enumerate(options, 1)]
+        self._progress.say(printable("\n".join(line for line in lines if line)))
+        discard_typed_ahead()
+        self._progress.say("> ", end="")
+        return await self._lines.next()
+
+
+def is_answered(name: str, content: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether a field needs no question: own words are typed in place of a choice, and leave needs no words."""
+    if name.endswith("_other") and name.removesuffix("_other") in fields:
+        return True
+    return name == "message" and content.get("reply") in {"once", "always"}
+
+
+def chosen(field: Mapping[str, Any], text: str) -> str | None:
+    """Return the value that a typed text stands for: a number, a name or its beginning; None for none."""
+    options: list[str] | None = field.get("enum")
+    if options is None:
+        return text or None
+    if text.isdecimal() and 0 < int(text) <= len(options):
+        return options[int(text) - 1]
+    exact = [option for option in options if option.casefold() == text.casefold()]
+    near = [option for option in options if text and option.casefold().startswith(text.casefold())]
+    return (exact or near)[0] if exact or len(near) == 1 else None
+
+
+class Lines:
+    """Lines of the terminal. A read cannot be cancelled, so that a thread does it which the process need not await."""
+
+    def __init__(self, portal: BlockingPortal) -> None:
+        self._portal = portal
+        self._send, self._receive = anyio.create_memory_object_stream[bytes](1)
+        self._reading = False
+
+    async def next(self) -> str | None:
+        """Return the next line without its end, or None at the end of input."""
+        if not self._reading:  # else the thread of a question that was withdrawn still reads
+            self._reading = True
+            threading.Thread(target=self._read, daemon=True).start()
+        data = await self._receive.receive()
+        return data.decode(errors="replace").strip() if data else None
+
+    def _read(self) -> None:
+        # Not sys.stdin: its lock, held by this thread, would stop the interpreter from ending.
+        data = os.read(sys.stdin.fileno(), LINE_BYTES)
+        with suppress(RuntimeError):  # the call is over
+            self._portal.call(self._take, data)
+
+    async def _take(self, data: bytes) -> None:
+        self._reading = False
+        with suppress(anyio.WouldBlock):
+            self._send.send_nowait(data)
+
+
+def discard_typed_ahead() -> None:
+    """Forget what was typed before the question could be read: it was no answer to it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        while msvcrt.kbhit():
+            msvcrt.getwch()
+    else:
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)

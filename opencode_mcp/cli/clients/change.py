@@ -1,0 +1,247 @@
+"""What `install` and `uninstall` do to a client's file: worked out first, then shown or done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from opencode_mcp.exceptions import SettingsError
+
+from . import jsonc, toml
+
+
+class Format(Protocol):
+    """How one member of a text is read, set and removed without touching the rest."""
+
+    def read(self, text: str) -> dict[str, Any]: ...
+
+    def put(self, text: str, path: Sequence[str], value: Mapping[str, Any]) -> str: ...
+
+    def drop(self, text: str, path: Sequence[str]) -> str: ...
+
+
+FORMATS: Mapping[str, Format] = {"json": jsonc, "toml": toml}
+BACKUP = ".bak-opencode-mcp"
+BOM = "\ufeff"
+OURS = ("type", "command", "args", "env", "environment", "env_vars", "url", "serverUrl", "headers", "httpUrl", "oauth")
+"""Keys that one form of an entry has and another lacks; others that a person added stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file's bytes before and after (None is no file), with the entry that it has then.
+
+    `backup` is made, or taken back, along with it. `is_exact` is said of a removal that leaves what
+    was there before the installation, to the byte. `replaces` is said of an installation that finds an entry.
+    """
+
+    path: Path
+    before: bytes | None
+    after: bytes | None
+    backup: Path
+    entry: Mapping[str, Any] | None = None
+    makes_backup: bool = False
+    drops_backup: bool = False
+    replaces: bool = False
+    is_exact: bool = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything to do."""
+        return self.before != self.after
+
+    def diff(self, secrets: Iterable[str] = ()) -> str:
+        """Return what changes, as a unified diff without secrets."""
+        before, after = ((data or b"").decode().splitlines() for data in (self.before, self.after))
+        old, new = (str(self.path) if data is not None else os.devnull for data in (self.before, self.after))
+        text = "\n".join(unified_diff(before, after, old, new, lineterm=""))
+        for secret in filter(None, secrets):
+            text = text.replace(secret, "********")
+        return text
+
+    def apply(self) -> None:
+        """Write the file, all or nothing.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        self.back_up()
+        with explained(self.path):
+            if self.after is None:
+                self.path.unlink()
+            elif self.is_needed:
+                write(self.path, self.after)
+        self.drop_backup()
+
+    def back_up(self) -> None:
+        """Copy the file as it is, unless that was done before.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        if self.makes_backup:
+            with explained(self.backup):
+                shutil.copy2(self.path, self.backup)
+
+    def drop_backup(self) -> None:
+        """Remove the copy, when the entry that it was made for is gone.
+
+        Raises:
+            SettingsError: it cannot be removed.
+        """
+        if self.drops_backup:
+            with explained(self.backup):
+                self.backup.unlink()
+
+
+@contextmanager
+def explained(path: Path) -> Generator[None]:
+    """Name the file that cannot be written.
+
+    Raises:
+        SettingsError: instead of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def installation(format: str, path: Path, keys: Sequence[str], entry: Mapping[str, Any]) -> Change:
+    """Work out how an entry comes into a file.
+
+    Raises:
+        SettingsError: the file is not what the client would read.
+    """
+    before, backup = content(path), path.with_name(path.name + BACKUP)
+    current = entry_in(format, path, keys)
+    kept = {name: value for name, value in (current or {}).items() if name not in OURS}
+    wanted = {**kept, **entry}
+    if current == wanted:
+        return Change(path, before, before, backup, wanted)
+    after = edited(format, path, before, keys, wanted)
+    created_here = current is not None and before == edited(format, path, None, keys, current)
+    makes_backup = before is not None and not backup.exists() and not created_here
+    return Change(path, before, after, backup, wanted, makes_backup, replaces=current is not None)
+
+
+def removal(format: str, path: Path, keys: Sequence[str]) -> Change:
+    """Work out how an entry leaves a file: as it was before, when nothing else has changed since.
+
+    Raises:
+        SettingsError: the file is not what the client would read.
+    """
+    before, backup = content(path), path.with_name(path.name + BACKUP)
+    current = entry_in(format, path, keys)
+    if current is None:
+        return Change(path, before, before, backup)
+    original = content(backup)
+    exact = before == edited(format, path, original, keys, current)
+    after = original if exact else edited(format, path, before, keys, None)
+    return Change(path, before, after, backup, drops_backup=original is not None, is_exact=exact)
+
+
+def entry_in(format: str, path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
+    """Return the entry that a file has.
+
+    Raises:
+        SettingsError: the file is not what the client would read.
+    """
+    value: Any = parsed(format, path, decoded(path, content(path)))
+    for key in keys:
+        value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def edited(format: str, path: Path, data: bytes | None, keys: Sequence[str], entry: Mapping[str, Any] | None) -> bytes:
+    """Return a file's bytes with an entry set or, for None, removed; checked by reading them again.
+
+    Raises:
+        SettingsError: it cannot be done without touching something else.
+    """
+    text = decoded(path, data)
+    bom = BOM if text.startswith(BOM) else ""
+    expected = deepcopy(parsed(format, path, text))
+    inner, new, found = expected, "", None
+    try:
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+        if entry is None:
+            del inner[keys[-1]]
+            new = FORMATS[format].drop(text.removeprefix(BOM), keys)
+        else:
+            inner[keys[-1]] = dict(entry)
+            new = FORMATS[format].put(text.removeprefix(BOM), keys, entry)
+        found = FORMATS[format].read(new)
+    except (ValueError, TypeError, AttributeError):
+        pass
+    # An emptied table leaves no trace in TOML.
+    if found not in (expected, {name: value for name, value in expected.items() if value or name != keys[0]}):
+        raise SettingsError(
+            f"{path} is written in a way that cannot be changed safely, and was left alone; --print shows the entry "
+            "to be put there by hand"
+        )
+    return (bom + new).encode()
+
+
+def parsed(format: str, path: Path, text: str) -> dict[str, Any]:
+    """Return what a text holds.
+
+    Raises:
+        SettingsError: it is not in the format.
+    """
+    try:
+        return FORMATS[format].read(text.removeprefix(BOM))
+    except ValueError as error:
+        raise SettingsError(f"{path} cannot be read, and was left alone: {error}") from error
+
+
+def content(path: Path) -> bytes | None:
+    """Return a file's bytes, if there is one.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def decoded(path: Path, data: bytes | None) -> str:
+    """Return bytes as text.
+
+    Raises:
+        SettingsError: they are not UTF-8.
+    """
+    try:
+        return (data or b"").decode()
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8, and was left alone") from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file at once, keeping its mode; through a link, as dotfiles often are one."""
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A new file stays for its owner alone, as mkstemp makes it: it may hold a password.
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        if target.exists():
+            shutil.copymode(target, name)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise

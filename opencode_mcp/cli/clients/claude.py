@@ -1,0 +1,51 @@
+"""Claude Code's user scope is in its own state file, which it writes at any time: `claude` itself changes it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from opencode_mcp.exceptions import OpenCodeError
+
+SECONDS = 60
+
+
+def program(environ: Mapping[str, str]) -> str | None:
+    """Return the path of `claude`, if it is there and can be given JSON, as a Windows batch file cannot."""
+    found = shutil.which("claude", path=environ.get("PATH"))
+    return found if found and Path(found).suffix.lower() not in {".cmd", ".bat"} else None
+
+
+def adding(claude: str, name: str, entry: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the command that adds an entry."""
+    return (claude, "mcp", "add-json", "--scope", "user", name, json.dumps(entry))
+
+
+def removing(claude: str, name: str) -> tuple[str, ...]:
+    """Return the command that removes an entry."""
+    return (claude, "mcp", "remove", "--scope", "user", name)
+
+
+def run(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    """Run a command of Claude Code.
+
+    Raises:
+        OpenCodeError: with what it said.
+    """
+    said = "it took too long"
+    try:
+        done = subprocess.run(
+            command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
+        )
+        if done.returncode == 0:
+            return
+        said = (done.stderr + done.stdout).decode(errors="replace").strip()
+    except subprocess.TimeoutExpired:
+        pass
+    except OSError as error:
+        said = str(error)
+    raise OpenCodeError(f"`{' '.join(command[:5])} …` failed: {said}")

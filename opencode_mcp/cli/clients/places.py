@@ -1,0 +1,50 @@
+"""Where programs keep their files on Linux, macOS and Windows, reckoned without looking at the disc."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A home folder, an environment, and a platform by its name in `sys.platform`."""
+
+    home: PurePath
+    environ: Mapping[str, str]
+    platform: str
+
+    @classmethod
+    def this(cls, environ: Mapping[str, str]) -> Machine:
+        """Return the machine that this runs on, with the home folder that an environment names."""
+        # A POSIX shell on Windows sets HOME to what the clients do not look at.
+        home = environ.get("USERPROFILE" if sys.platform == "win32" else "HOME")
+        return cls(Path(home) if home else Path.home(), environ, sys.platform)
+
+    def folder(self, variable: str, otherwise: PurePath) -> PurePath:
+        """Return the folder that a variable of the environment names, if it is set."""
+        given = self.environ.get(variable)
+        return type(self.home)(given) if given else otherwise
+
+    @property
+    def xdg(self) -> PurePath:
+        """The folder of programs that follow XDG on every platform."""
+        return self.folder("XDG_CONFIG_HOME", self.home / ".config")
+
+    @property
+    def applications(self) -> PurePath:
+        """The folder for settings of desktop applications."""
+        if self.platform == "win32":
+            return self.folder("APPDATA", self.home / "AppData" / "Roaming")
+        if self.platform == "darwin":
+            return self.home / "Library" / "Application Support"
+        return self.xdg
+
+    @property
+    def zed(self) -> PurePath:
+        """Zed's folder, which is not where other desktop applications have theirs."""
+        if self.platform == "win32":
+            return self.applications / "Zed"
+        return (self.home / ".config" if self.platform == "darwin" else self.xdg) / "zed"

@@ -1,0 +1,258 @@
+"""The table of clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from .places import Machine
+
+CALL_SECONDS = 3600
+"""For clients with a time limit per call that can be set: a prompt blocks until OpenCode is done."""
+
+LISTING_MILLISECONDS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a client starts this server; `variables` are passed on by name, `env` has values in clear."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client can take. `full_name` is how it calls a tool; `why` is the reason for the preset."""
+
+    preset: str
+    why: str
+    tools: int | None = None
+    full_name: str = "{server}_{tool}"
+    name_length: int = 64
+    seconds: int | None = None
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client: its file in each scope (the first that exists counts, else the first), and its form of an entry.
+
+    `project` is below the project's folder. `variable` is how a value names VARIABLE of the
+    environment, "" where it cannot. Without `http` the file takes no URL, and `http_instead` says what does.
+    """
+
+    name: str
+    title: str
+    format: str
+    container: str
+    user: Callable[[Machine], tuple[PurePath, ...]]
+    project: tuple[str, ...]
+    stdio: Callable[[Client, Launch], dict[str, Any]]
+    http: Callable[[str], dict[str, Any]] | None
+    variable: str
+    limits: Limits
+    http_instead: str = ""
+    starts_elsewhere: bool = False
+
+    def environment(self, launch: Launch) -> dict[str, str]:
+        """Return the variables of an entry, each named in the client's way or with its value."""
+        named = {name: self.variable.replace("VARIABLE", name) for name in launch.variables if self.variable}
+        return named | dict(launch.env)
+
+    def entry(self, how: Launch | str) -> dict[str, Any]:
+        """Return the entry for a command to start, or for a URL that this client takes."""
+        if isinstance(how, Launch):
+            return self.stdio(self, how)
+        assert self.http is not None
+        return self.http(how)
+
+
+def plain(client: Client, launch: Launch) -> dict[str, Any]:
+    """Return the entry that most clients take."""
+    entry = {"command": launch.command, "args": list(launch.args)}
+    return entry | ({"env": env} if (env := client.environment(launch)) else {})
+
+
+def typed(client: Client, launch: Launch) -> dict[str, Any]:
+    """Return the entry with its transport's name."""
+    return {"type": "stdio"} | plain(client, launch)
+
+
+def patient(client: Client, launch: Launch) -> dict[str, Any]:
+    """Return Gemini's entry: its time limit is in milliseconds, for every call."""
+    return plain(client, launch) | {"timeout": CALL_SECONDS * 1000}
+
+
+def codex(client: Client, launch: Launch) -> dict[str, Any]:
+    """Return Codex's entry: what it passes on of its own environment is a list of names."""
+    entry: dict[str, Any] = {"command": launch.command, "args": list(launch.args)}
+    entry |= {"env_vars": list(launch.variables)} if launch.variables else {}
+    entry |= {"env": dict(launch.env)} if launch.env else {}
+    return entry | {"tool_timeout_sec": CALL_SECONDS}
+
+
+def opencode(client: Client, launch: Launch) -> dict[str, Any]:
+    """Return OpenCode's entry; its time limit is for the list of tools, calls that report progress go on."""
+    entry: dict[str, Any] = {"type": "local", "command": [launch.command, *launch.args], "enabled": True}
+    entry |= {"environment": env} if (env := client.environment(launch)) else {}
+    return entry | {"timeout": LISTING_MILLISECONDS}
+
+
+OPENCODE_FILES = ("opencode.json", "opencode.jsonc")
+"""It reads both."""
+
+EVERY_REQUEST = "sends every listed tool with every request; the gateway tools reach the others"
+
+CLIENTS: dict[str, Client] = {
+    client.name: client
+    for client in (
+        Client(
+            name="claude-code",
+            title="Claude Code",
+            format="json",
+            container="mcpServers",
+            # Its own state file too, which is why `claude` is asked to change it where that can be run.
+            user=lambda on: (on.folder("CLAUDE_CONFIG_DIR", on.home) / ".claude.json",),
+            project=(".mcp.json",),
+            stdio=typed,
+            http=lambda url: {"type": "http", "url": url},
+            variable="${VARIABLE:-}",
+            limits=Limits(
+                "all",
+                "shows the model only names, and loads a tool when it is searched for",
+                full_name="mcp__{server}__{tool}",
+                name_length=64,
+            ),
+        ),
+        Client(
+            name="claude-desktop",
+            title="Claude Desktop",
+            format="json",
+            container="mcpServers",
+            user=lambda on: (on.applications / "Claude" / "claude_desktop_config.json",),
+            project=(),
+            stdio=plain,
+            http=None,
+            http_instead="its file takes commands only; a URL is added in Settings > Connectors, or use stdio",
+            variable="",
+            limits=Limits(
+                "essential",
+                EVERY_REQUEST,
+                environment="only a few variables, such as HOME and PATH, reach a server",
+                seconds=60,
+            ),
+            starts_elsewhere=True,
+        ),
+        Client(
+            name="cursor",
+            title="Cursor",
+            format="json",
+            container="mcpServers",
+            user=lambda on: (on.home / ".cursor" / "mcp.json",),
+            project=(".cursor/mcp.json",),
+            stdio=plain,
+            http=lambda url: {"url": url},
+            variable="${env:VARIABLE}",
+            limits=Limits("essential", "takes about 40 tools of all servers together", tools=40, name_length=60),
+        ),
+        Client(
+            name="vscode",
+            title="VS Code",
+            format="json",
+            container="servers",
+            user=lambda on: (on.applications / "Code" / "User" / "mcp.json",),
+            project=(".vscode/mcp.json",),
+            stdio=typed,
+            http=lambda url: {"type": "http", "url": url},
+            variable="${env:VARIABLE}",
+            limits=Limits("essential", "sends at most 128 tools of all servers with a request", tools=128),
+        ),
+        Client(
+            name="codex",
+            title="Codex",
+            format="toml",
+            container="mcp_servers",
+            user=lambda on: (on.folder("CODEX_HOME", on.home / ".codex") / "config.toml",),
+            project=(".codex/config.toml",),
+            stdio=codex,
+            http=lambda url: {"url": url, "tool_timeout_sec": CALL_SECONDS},
+            # It has a list of names instead, `env_vars`.
+            variable="VARIABLE",
+            limits=Limits(
+                "essential",
+                EVERY_REQUEST,
+                full_name="mcp__{server}__{tool}",
+                seconds=CALL_SECONDS,
+                environment="only a few variables, such as HOME and PATH, reach a server",
+            ),
+        ),
+        Client(
+            name="gemini",
+            title="Gemini CLI",
+            format="json",
+            container="mcpServers",
+            user=lambda on: (on.home / ".gemini" / "settings.json",),
+            project=(".gemini/settings.json",),
+            stdio=patient,
+            http=lambda url: {"type": "http", "url": url, "timeout": CALL_SECONDS * 1000},
+            variable="$VARIABLE",
+            limits=Limits(
+                "essential",
+                EVERY_REQUEST,
+                full_name="mcp_{server}_{tool}",
+                name_length=63,
+                seconds=CALL_SECONDS,
+                environment="variables named like *KEY*, *TOKEN*, *SECRET*, *PASSWORD* or *AUTH* do not reach a server",
+            ),
+        ),
+        Client(
+            name="windsurf",
+            title="Windsurf",
+            format="json",
+            container="mcpServers",
+            user=lambda on: (on.home / ".codeium" / "windsurf" / "mcp_config.json",),
+            project=(),
+            stdio=plain,
+            http=lambda url: {"serverUrl": url},
+            variable="${env:VARIABLE}",
+            limits=Limits("essential", "takes 100 tools of all servers together", tools=100),
+            starts_elsewhere=True,
+        ),
+        Client(
+            name="zed",
+            title="Zed",
+            format="json",
+            container="context_servers",
+            user=lambda on: (on.zed / "settings.json",),
+            project=(".zed/settings.json",),
+            stdio=plain,
+            http=lambda url: {"url": url},
+            variable="",
+            limits=Limits("essential", EVERY_REQUEST),
+        ),
+        Client(
+            name="opencode",
+            title="OpenCode",
+            format="json",
+            container="mcp",
+            user=lambda on: tuple(on.xdg / "opencode" / name for name in OPENCODE_FILES),
+            project=OPENCODE_FILES,
+            stdio=opencode,
+            http=lambda url: {
+                "type": "remote",
+                "url": url,
+                "enabled": True,
+                "oauth": False,
+                "timeout": LISTING_MILLISECONDS,
+            },
+            variable="{env:VARIABLE}",
+            limits=Limits("essential", EVERY_REQUEST),
+        ),
+    )
+}
+"""Every client by its name."""

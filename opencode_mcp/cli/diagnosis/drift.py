@@ -1,0 +1,95 @@
+"""How the document of the running OpenCode differs from the one that the tools are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import httpx2
+
+from opencode_mcp.exceptions import DocumentError
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
+from opencode_mcp.openapi.document import OperationObject, snapshot
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.workflows.report import one_line
+
+from .finding import Finding
+
+DOCUMENT_SECONDS = 30.0
+"""The first GET /doc costs OpenCode 2 to 13 s."""
+
+NAMED = 5
+PROSE = {"summary", "description", "tags"}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Operation ids and schema names; `differ` operations have other parameters, bodies or answers."""
+
+    came: list[str]
+    went: list[str]
+    differ: list[str]
+    schemas: list[str]
+
+
+async def document(opencode: OpenCode) -> Finding:
+    """Compare GET /doc with the snapshot. A document that is no help is no failure: the snapshot is used."""
+    endpoint = await opencode.server.endpoint()
+    try:
+        url = str(endpoint.url).rstrip("/") + "/doc"
+        response = await opencode.http.get(url, auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
+        response.raise_for_status()
+        theirs = Document.parse(response.content)
+    except (httpx2.HTTPError, DocumentError) as error:
+        why = (
+            "it is no OpenAPI document"
+            if isinstance(error, DocumentError)
+            else one_line(str(error) or repr(error), 200)
+        )
+        return Finding("document", "warning", f"GET /doc cannot be compared: {why}", "the bundled document is used")
+    ours = snapshot()
+    return told(compare(theirs, ours), len(operations(theirs)), len(operations(ours)))
+
+
+def compare(theirs: Document, ours: Document) -> Drift:
+    """Return what differs, prose apart."""
+    new, old = operations(theirs), operations(ours)
+    schemas, known = theirs.components.schemas, ours.components.schemas
+    return Drift(
+        came=sorted(new.keys() - old.keys()),
+        went=sorted(old.keys() - new.keys()),
+        differ=sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
+        schemas=sorted(name for name in schemas.keys() | known.keys() if schemas.get(name) != known.get(name)),
+    )
+
+
+def operations(document: Document) -> dict[str, tuple[str, str, OperationObject]]:
+    """Return method, path and operation by id, without prose."""
+    blank = dict.fromkeys(PROSE, "") | {"tags": ()}
+    return {
+        one.operation_id: (method, path, one.model_copy(update=blank)) for method, path, one in document.operations()
+    }
+
+
+def told(drift: Drift, theirs: int, ours: int) -> Finding:
+    """Say what differs and what follows from it."""
+    if not any((drift.came, drift.went, drift.differ, drift.schemas)):
+        return Finding("document", "ok", f"{theirs} operations, the same as in OpenCode {SNAPSHOT_VERSION}")
+    facts = asdict(drift)
+    if drift.went and not drift.came and theirs < ours // 2:
+        said = f"GET /doc lists only {theirs} of {ours} operations, as OpenCode of 2025 does whatever it serves"
+        return Finding("document", "warning", said, "the bundled document is used; update OpenCode", facts)
+    parts = [
+        counted(drift.came, "operations came"),
+        counted(drift.went, "operations went"),
+        counted(drift.differ, "operations differ"),
+        counted(drift.schemas, "schemas differ"),
+    ]
+    advice = "calls of those that went will fail" if drift.went else "--document live makes the tools from it"
+    return Finding("document", "warning", "; ".join(part for part in parts if part), advice, facts)
+
+
+def counted(names: Sequence[str], what: str) -> str:
+    """Return how many there are, and some of them."""
+    more = ", …" if len(names) > NAMED else ""
+    return f"{len(names)} {what} ({', '.join(names[:NAMED])}{more})" if names else ""

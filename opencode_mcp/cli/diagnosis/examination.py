@@ -1,0 +1,73 @@
+"""All checks in order: those that need OpenCode only once it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import httpx2
+
+from opencode_mcp.client.connect import connected
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import OpenCode, Report
+from opencode_mcp.settings import Settings
+from opencode_mcp.workflows.report import one_line
+
+from .drift import document
+from .finding import Finding
+from .machine import port
+from .reach import found, reach
+from .registered import registrations
+from .working import events, model, providers, ripgrep
+
+Check = Callable[[OpenCode], Awaitable[Finding]]
+Tell = Callable[[Finding], None]
+
+CHECKS: Mapping[str, Check] = {
+    "document": document,
+    "providers": providers,
+    "model": model,
+    "events": events,
+    "ripgrep": ripgrep,
+}
+
+
+async def examine(settings: Settings, port_number: int, tell: Tell, report: Report) -> None:
+    """Tell every finding as soon as it is known; an OpenCode that was started is stopped."""
+    there = await found(settings, report)
+    tell(there)
+    if there.state == "failed":
+        skip(tell, "there is no OpenCode")
+    else:
+        await examine_opencode(settings, tell, report)
+    tell(port(port_number))
+    for finding in registrations(settings):
+        tell(finding)
+
+
+async def examine_opencode(settings: Settings, tell: Tell, report: Report) -> None:
+    """Carry out the checks that need OpenCode."""
+    async with connected(settings, Catalog.bundled()) as opencode:
+        reached = await reach(opencode, report)
+        for finding in reached:
+            tell(finding)
+        if reached[-1].check != "version":
+            skip(tell, f"OpenCode is not {reached[-1].check}")
+            return
+        for name, check in CHECKS.items():
+            await report(f"checking {name}")
+            tell(await guarded(name, check, opencode))
+
+
+async def guarded(name: str, check: Check, opencode: OpenCode) -> Finding:
+    """Carry out a check; what goes wrong in it is a finding."""
+    try:
+        return await check(opencode)
+    except (OpenCodeError, httpx2.TransportError) as error:
+        return Finding(name, "failed", one_line(str(error), 400), "see --log-level debug and OpenCode's own log")
+
+
+def skip(tell: Tell, reason: str) -> None:
+    """Name the checks that could not be made."""
+    for name in CHECKS:
+        tell(Finding(name, "skipped", f"not checked, as {reason}"))

@@ -1,0 +1,25 @@
+"""The outcome of one check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+State = Literal["ok", "warning", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found and, unless all is well, what to do about it. Only `failed` keeps the server from working."""
+
+    check: str
+    state: State
+    says: str
+    advice: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it for `--json`."""
+        facts = {"facts": dict(self.facts)} if self.facts else {}
+        return {"check": self.check, "state": self.state, "says": self.says, "advice": self.advice, **facts}

@@ -1,0 +1,18 @@
+"""What concerns this machine and its MCP clients, whether OpenCode is there or not."""
+
+from __future__ import annotations
+
+import socket
+
+from .finding import Finding
+
+
+def port(number: int) -> Finding:
+    """See whether `opencode-mcp http` could listen."""
+    try:
+        socket.create_server(("127.0.0.1", number)).close()
+    except OSError as error:
+        said = f"{number} cannot be listened on ({error.strerror})"
+        advice = "`opencode-mcp http` may be running there already; else give it --port"
+        return Finding("port", "warning", said, advice, {"port": number})
+    return Finding("port", "ok", f"{number} is free for `opencode-mcp http`", facts={"port": number})

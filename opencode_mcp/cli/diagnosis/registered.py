@@ -1,0 +1,89 @@
+"""Each known MCP client's entry: is it there, and does it lead anywhere?"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from opencode_mcp.cli.clients import CLIENTS, Client, Machine
+from opencode_mcp.cli.clients.change import entry_in
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.settings import Settings
+
+from .finding import Finding
+
+NAME = "opencode"
+"""What `install` calls the server unless told otherwise."""
+
+CONNECT_SECONDS = 2.0
+
+Entry = Mapping[str, Any]
+
+
+def registrations(settings: Settings) -> Iterator[Finding]:
+    """Look at the files of every client, the user's and the project's."""
+    for client in CLIENTS.values():
+        check = f"client {client.name}"
+        try:
+            entries = list(found(client, settings))
+        except SettingsError as error:
+            yield Finding(check, "warning", str(error), f"{client.title} may not be able to read it either")
+            continue
+        if not entries:
+            yield Finding(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` does it")
+        for path, entry in entries:
+            yield judged(client, path, entry, settings)
+
+
+def found(client: Client, settings: Settings) -> Iterator[tuple[Path, Entry]]:
+    """Yield every entry of ours with the file that it is in.
+
+    Raises:
+        SettingsError: a file cannot be read.
+    """
+    project = Path(settings.directory or ".").absolute()
+    files = [*map(Path, client.user(Machine.this(settings.environ))), *(project / name for name in client.project)]
+    for path in files:
+        servers = entry_in(client.format, path, [client.container]) or {}
+        for name, entry in servers.items():
+            if isinstance(entry, dict):
+                fields = cast("Entry", entry)
+                if name == NAME or "opencode-mcp" in program(fields):
+                    yield path, fields
+
+
+def program(entry: Entry) -> str:
+    """Return the command of an entry, "" when it has none: a text, or the first of a list."""
+    command: Any = entry.get("command", "")
+    words = cast("list[Any]", command if isinstance(command, list) else [command])
+    return str(words[0]) if words else ""
+
+
+def judged(client: Client, path: Path, entry: Entry, settings: Settings) -> Finding:
+    """See that what an entry names is there."""
+    check = f"client {client.name}"
+    url = next((str(entry[key]) for key in ("url", "serverUrl", "httpUrl") if key in entry), None)
+    again = f"`opencode-mcp install {client.name}` renews it"
+    if url is not None:
+        if listens(url):
+            return Finding(check, "ok", f"{url} (in {path})")
+        return Finding(check, "warning", f"nothing listens at {url} (in {path})", "run `opencode-mcp http`")
+    command = program(entry)
+    if shutil.which(command, path=settings.environ.get("PATH")):
+        return Finding(check, "ok", f"{command} (in {path})")
+    return Finding(check, "failed", f"there is no program {command!r} (in {path})", again)
+
+
+def listens(url: str) -> bool:
+    """Whether anything accepts connections at an address."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""Does what a task needs work: a model to choose, events, searching?"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+import anyio
+
+from opencode_mcp.exceptions import APIError
+from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.workflows.report import one_line
+
+from .finding import Finding
+
+EVENT_SECONDS = 5.0
+SEARCH_SECONDS = 30.0
+RARE = "opencode-mcp doctor searches for a line that nobody has written [0-9]{9}"
+
+CONNECT = "connect one with `opencode auth login`, or configure it in opencode.json"
+
+
+async def providers(opencode: OpenCode) -> Finding:
+    """Say which providers have models."""
+    answer = await opencode.call("config_providers")
+    models = {provider["id"]: len(provider["models"]) for provider in answer["providers"] if provider["models"]}
+    if not models:
+        return Finding("providers", "failed", "no provider has a model", CONNECT)
+    said = ", ".join(f"{name} ({count} model{'s' * (count > 1)})" for name, count in models.items())
+    return Finding("providers", "ok", one_line(said), facts={"models": models})
+
+
+async def model(opencode: OpenCode) -> Finding:
+    """Say which model a task gets that names none, and whether its provider has it. It is not tried."""
+    answer: dict[str, Any] = await opencode.call("config_providers")
+    known = [f"{provider['id']}/{name}" for provider in answer["providers"] for name in provider["models"]]
+    if not known:
+        return Finding("model", "failed", "there is none to choose", CONNECT)
+    configured: str | None = (await opencode.call("config_get")).get("model")
+    defaults = [f"{provider}/{name}" for provider, name in answer["default"].items()]
+    if configured is None:
+        usable = [name for name in defaults if name in known]
+        if usable:
+            said = f"none is configured; OpenCode takes the last one used, else {usable[0]}"
+            return Finding("model", "ok", one_line(said), facts={"default": usable[0]})
+        return Finding(
+            "model", "failed", "none is configured, and OpenCode names no default", f"set `model`: {known[0]}"
+        )
+    if configured in known:
+        return Finding("model", "ok", f"{configured}, as configured", facts={"default": configured})
+    near = ", ".join(get_close_matches(configured, known, n=3, cutoff=0.4) or known[:3])
+    said = f"{configured!r} is configured, and no connected provider has it"
+    return Finding(
+        "model", "failed", said, f"change `model` in opencode.json (nearest: {near}), or connect its provider"
+    )
+
+
+async def events(opencode: OpenCode) -> Finding:
+    """See that the event stream says that it is connected."""
+    wanted = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
+    answer = await perform(opencode, opencode.catalog["global_event"], wanted)
+    if answer.value["events"]:
+        return Finding("events", "ok", "they flow (server.connected)")
+    advice = "does a proxy in front of OpenCode hold back event streams? Tasks are slower to notice without them"
+    return Finding("events", "failed", f"no server.connected within {EVENT_SECONDS:g} s", advice)
+
+
+async def ripgrep(opencode: OpenCode) -> Finding:
+    """See that the project can be searched."""
+    try:
+        with anyio.move_on_after(SEARCH_SECONDS):
+            await opencode.call("find_text", pattern=RARE)
+            return Finding("ripgrep", "ok", f"searches {opencode.directory or 'the directory of OpenCode'}")
+    except APIError as error:
+        advice = "install ripgrep (rg) on OpenCode's machine, on its PATH, and restart OpenCode"
+        return Finding("ripgrep", "failed", f"searching fails (HTTP {error.status}); usually rg is missing", advice)
+    said = f"no answer to a search within {SEARCH_SECONDS:g} s"
+    return Finding("ripgrep", "warning", said, "is the project very large? Give --directory a smaller one")

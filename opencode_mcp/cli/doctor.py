@@ -1,0 +1,58 @@
+"""Check that everything is in place, and say what to do where it is not. No model is started, nothing is changed.
+
+Without --url an OpenCode is started as the server would, and stopped again. The exit code is 1 when a check failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from opencode_mcp.settings import Settings
+
+from .diagnosis import Finding, examine
+from .output import print_json, printable, unless_closed
+
+STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the format and the port."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--port", type=int, default=8000, help="the port that `http` is to listen on (default 8000)")
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Print the findings; return 1 when one is a failure."""
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper())
+    findings: list[Finding] = []
+    out, live = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
+    with live.status(Text("looking for OpenCode")) as status:
+
+        def tell(finding: Finding) -> None:
+            findings.append(finding)
+            if not options.json:
+                with unless_closed():
+                    out.print(line(finding), soft_wrap=True)
+
+        async def report(message: str) -> None:
+            status.update(Text(printable(message)))
+
+        anyio.run(examine, settings, options.port, tell, report)
+    failed = any(finding.state == "failed" for finding in findings)
+    if options.json:
+        print_json({"ok": not failed, "checks": [finding.as_data() for finding in findings]})
+    return 1 if failed else 0
+
+
+def line(finding: Finding) -> Text:
+    """Return a finding as one line."""
+    advice = f" - {finding.advice}" if finding.advice else ""
+    text = Text(f"{finding.state:8}", style=STYLES[finding.state])
+    text.append(f"{finding.check:22}", style="bold")
+    return text.append(printable(" ".join(f"{finding.says}{advice}".split())), style="not bold default")

@@ -1,0 +1,77 @@
+"""`key=value …` and `--json` of the shell -> arguments of a tool."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonschema_rs import Draft202012Validator
+
+from opencode_mcp.exceptions import SettingsError
+
+NOTHING = object()
+
+
+def arguments(schema: Mapping[str, Any], pairs: Iterable[str], text: str | None) -> dict[str, Any]:
+    """Return the arguments that were given; a pair goes before the same key in `--json`.
+
+    Raises:
+        SettingsError: a pair is none, a file cannot be read, or `--json` is no JSON object.
+    """
+    return json_object(text) | {key: typed(schema, key, value) for key, value in map(parted, pairs)}
+
+
+def json_object(text: str | None) -> dict[str, Any]:
+    """Parse `--json`; `-` is stdin.
+
+    Raises:
+        SettingsError: it is no JSON object.
+    """
+    if text is None:
+        return {}
+    value = parsed(sys.stdin.read() if text == "-" else text)
+    if not isinstance(value, dict):
+        raise SettingsError("--json takes a JSON object, or - for one on stdin")
+    return value  # pyright: ignore[reportUnknownVariableType] - a JSON object
+
+
+def parted(pair: str) -> tuple[str, str]:
+    """Part `key=value`; `key=@file` is the file's text, and `key=@@…` a text that begins with @.
+
+    Raises:
+        SettingsError: there is no =, or no such file.
+    """
+    key, equals, value = pair.partition("=")
+    if not key or not equals:
+        raise SettingsError(f"{pair!r} is no key=value")
+    if value.startswith("@@"):
+        return key, value[1:]
+    if not value.startswith("@"):
+        return key, value
+    try:
+        return key, Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{key}: {value[1:]!r} cannot be read as text ({error}); @@ begins a text with @"
+        ) from error
+
+
+def typed(schema: Mapping[str, Any], key: str, text: str) -> Any:
+    """Return the JSON value of a text where the tool's schema takes that, else the text itself."""
+    value = parsed(text)
+    expected: Any = schema.get("properties", {}).get(key)
+    if value is NOTHING or expected is None:
+        return text
+    whole = {"allOf": [expected], "$defs": schema.get("$defs", {})}
+    return value if Draft202012Validator(whole).is_valid(value) else text
+
+
+def parsed(text: str) -> Any:
+    """Parse JSON; `NOTHING` when it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return NOTHING

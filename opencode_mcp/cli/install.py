@@ -1,0 +1,151 @@
+"""Register this server with an MCP client, in the client's own file.
+
+The file is written here rather than by the client's own command, where it has one, as that shows
+beforehand what will change, keeps comments, and can be undone; Claude Code's user scope is the exception.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.settings import Settings
+
+from .clients import CLIENTS, Change, Client, Machine, claude, installation
+from .clients.change import FORMATS
+from .clients.wanted import check_names, command, credential, launch, url
+
+UV_CACHE = ("archive-v", "environments-v")
+"""Folders that uvx runs from."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add which client, where, and how."""
+    configure_place(parser)
+    parser.add_argument(
+        "--http", metavar="URL", help="register the URL of a running `opencode-mcp http`, not a command"
+    )
+    parser.add_argument("--print", action="store_true", help="print the entry, and change nothing")
+    parser.add_argument(
+        "--env", metavar="NAME", action="append", default=[], help="pass this variable of the environment on by name"
+    )
+    parser.add_argument(
+        "--with-password",
+        action="store_true",
+        help="write user name and password of the server at --url in clear, not as names of variables",
+    )
+
+
+def configure_place(parser: argparse.ArgumentParser) -> None:
+    """Add what `uninstall` has to know as well."""
+    parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
+    parser.add_argument("--project", action="store_true", help="for the project here or at --directory, not for you")
+    parser.add_argument("--name", default="opencode", help="name of the server in the client (default opencode)")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Register, or show how it would be done."""
+    client = CLIENTS[options.client]
+    path, keys = target(client, settings, options)
+    entry = wanted(client, settings, options)
+    if options.print:
+        tell(FORMATS[client.format].put("", keys, entry).rstrip())
+        return 0
+    change = installation(client.format, path, keys, entry)
+    if not change.is_needed:
+        tell(f"{client.title} has it already, in {path}")
+        return 0
+    program = by_claude(client, settings, options)
+    if options.dry_run:
+        if program:
+            tell("would run: " + shlex.join(claude.adding(program, options.name, change.entry)) + "\nwhich comes to:")
+        tell(change.diff([settings.password]))
+    else:
+        apply(change, program, settings, options.name)
+        tell(f"{client.title} has it now, as {options.name!r} in {path}")
+        if change.makes_backup:
+            tell(f"the file as it was: {change.backup}")
+    for line in remarks(client, settings, options):
+        tell(line)
+    return 0
+
+
+def target(client: Client, settings: Settings, options: argparse.Namespace) -> tuple[Path, tuple[str, str]]:
+    """Return the client's file, and the keys of the entry in it.
+
+    Raises:
+        SettingsError: the client has no file in a project, or the name is no name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", options.name):
+        raise SettingsError(f"--name {options.name!r}: letters, digits, - and _ are allowed")
+    if options.project:
+        if not client.project:
+            raise SettingsError(f"--project: {client.title} has one file for all projects")
+        folder = Path(settings.directory or ".").absolute()
+        files = [folder / name for name in client.project]
+    else:
+        files = [Path(path) for path in client.user(Machine.this(settings.environ))]
+    return next((file for file in files if file.exists()), files[0]), (client.container, options.name)
+
+
+def wanted(client: Client, settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the entry to be written."""
+    check_names(client, options.name, settings)
+    if options.http:
+        if options.env or options.with_password:
+            raise SettingsError("--env and --with-password are for a command that the client starts, not for --http")
+        if settings.directory and not options.project:
+            raise SettingsError("--directory is to be given to the server that runs, not to its URL")
+        return client.entry(url(client, settings, options.http))
+    return client.entry(launch(client, settings, options.env, options.with_password))
+
+
+def by_claude(client: Client, settings: Settings, options: argparse.Namespace) -> str | None:
+    """Return the `claude` that is to change the file, if any."""
+    # Every process on the machine could read a password in its arguments.
+    if client.name != "claude-code" or options.project or getattr(options, "with_password", False):
+        return None
+    return claude.program(settings.environ)
+
+
+def apply(change: Change, program: str | None, settings: Settings, name: str) -> None:
+    """Change the file, or have it changed by its owner."""
+    if program is None:
+        change.apply()
+        return
+    change.back_up()
+    if change.replaces:
+        claude.run(claude.removing(program, name), settings.environ)
+    claude.run(claude.adding(program, name, change.entry), settings.environ)
+
+
+def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> list[str]:
+    """Return why the entry is as it is, and what the person has to know besides."""
+    limits = client.limits
+    lines: list[str] = []
+    if not settings.toolsets and not settings.tools:
+        lines.append(f"toolsets: {limits.preset}, as {client.title} {limits.why}")
+    if limits.seconds:
+        lines.append(f"time limit of a call: {limits.seconds} s")
+    if options.http:
+        return lines
+    if any(part.startswith(UV_CACHE) for part in Path(command()[0]).parts):
+        lines.append("this copy is in uv's cache, which uv may clean: `uv tool install` gives one that stays")
+    if limits.environment:
+        passing = "--env NAME passes one on" if client.variable else "put others into its file by hand"
+        lines.append(f"environment: {limits.environment}; {passing}")
+    if settings.password and not options.with_password and not client.variable:
+        lines.append(f"the client has to be started with {credential('password')} set, or use --with-password")
+    if client.starts_elsewhere and not settings.directory:
+        lines.append("it is not started in the folder of a project: give --directory here, or `directory` in each call")
+    return lines
+
+
+def tell(text: str) -> None:
+    """Say something to the person who called."""
+    print(text)  # noqa: T201 - the answer

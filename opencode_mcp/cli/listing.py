@@ -1,0 +1,74 @@
+"""The tools that the settings choose, as a client is listed them, and what they cost it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import mcp_types as types
+from mcp import Client
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools import Selection, Toolbox
+from opencode_mcp.tools.gateway import GATEWAY
+from opencode_mcp.tools.toolsets import toolset_of
+from opencode_mcp.workflows import WORKFLOWS
+
+BYTES_PER_TOKEN = 4
+HINTS = ("read_only", "destructive", "idempotent", "open_world")
+
+
+async def listed(settings: Settings, catalog: Catalog) -> dict[str, types.Tool]:
+    """Return the tools by name. OpenCode is not started."""
+    async with Client(create_server(settings, catalog)) as client:
+        return {tool.name: tool for tool in (await client.list_tools()).tools}
+
+
+def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
+    """Return a tool by its name.
+
+    Raises:
+        SettingsError: there is none, with the nearest names.
+    """
+    if name not in tools:
+        near = ", ".join(get_close_matches(name, tools, n=4, cutoff=0.5))
+        raise SettingsError(f"there is no tool {name!r}" + (f"; nearest: {near}" if near else "; see `tools`"))
+    return tools[name]
+
+
+def full_schema(catalog: Catalog, name: str) -> dict[str, Any]:
+    """Return the schema by which the arguments of a tool are checked."""
+    return dict(Toolbox(catalog, Selection(frozenset(), frozenset()), 0).input_schema(name) or {})
+
+
+def toolset(catalog: Catalog, name: str) -> str:
+    """Return the toolset that a tool is in."""
+    if name in catalog:
+        return toolset_of(catalog[name].id)
+    return "tasks" if name in WORKFLOWS else "gateway" if name in GATEWAY else ""
+
+
+def hints(tool: types.Tool) -> dict[str, bool]:
+    """Return what a tool says of itself."""
+    return {name: bool(getattr(tool.annotations, f"{name}_hint")) for name in HINTS}
+
+
+def cost(tool: types.Tool) -> int:
+    """Return the bytes that a model is given of a tool: name, description and schema as minified JSON."""
+    seen = {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
+    return len(json.dumps(seen, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def tokens(size: int) -> int:
+    """Estimate the tokens of so many bytes."""
+    return round(size / BYTES_PER_TOKEN)
+
+
+def total(tools: Iterable[types.Tool]) -> int:
+    """Return the bytes of several tools."""
+    return sum(cost(tool) for tool in tools)

@@ -1,0 +1,48 @@
+"""What goes to a terminal or into a pipe. Model-made text cannot move the cursor or hide what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+
+def printable(text: str) -> str:
+    """Replace escape sequences, direction marks and the like: they could make a command look like another one."""
+    return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on stdout: coloured on a terminal, plain in a pipe."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    with unless_closed():
+        if sys.stdout.isatty():
+            shown = "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+            Console().print_json(shown, ensure_ascii=False)
+        else:
+            print(text if can_be_written(text) else json.dumps(value, indent=2))  # noqa: T201 - the answer
+
+
+def can_be_written(text: str) -> bool:
+    """Whether stdout's encoding has all of a text: half a surrogate pair is in none."""
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def unless_closed() -> Generator[None]:
+    """Write to stdout in the block; a reader that has had enough (`| head`) is no error."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end, which would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

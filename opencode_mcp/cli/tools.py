@@ -1,0 +1,109 @@
+"""List the tools with what they cost a model's context, or show one in full.
+
+Tokens are estimated: a quarter of the bytes of name, description and schema.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import anyio
+import mcp_types as types
+from rich.console import Console
+from rich.table import Table
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.settings import Settings
+
+from .document import chosen_catalog
+from .listing import cost, full_schema, hints, listed, named, tokens, toolset, total
+from .output import print_json, unless_closed
+
+PIPE_COLUMNS = 200
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add which tool, and the format."""
+    parser.add_argument("tool", nargs="?", metavar="NAME", help="show this tool in full")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(settings: Settings, options: argparse.Namespace) -> int:
+    """Print the list, or one tool."""
+    catalog = chosen_catalog(settings)
+    tools = anyio.run(listed, settings, catalog)
+    if options.tool is not None:
+        show_one(catalog, named(tools, options.tool), options.json)
+    else:
+        show_all(catalog, list(tools.values()), options.json)
+    return 0
+
+
+def show_all(catalog: Catalog, tools: list[types.Tool], as_json: bool) -> None:
+    """Print the list and its cost."""
+    size = total(tools)
+    if as_json:
+        entries = [summary(catalog, tool) for tool in tools]
+        print_json({"tools": entries, "total": {"tools": len(tools), "tokens": tokens(size), "bytes": size}})
+        return
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    table.add_column("tool", f"{len(tools)} tools", no_wrap=True)
+    table.add_column("toolset", no_wrap=True)
+    table.add_column("hints", style="dim")
+    table.add_column("tokens", f"{tokens(size)}", justify="right", no_wrap=True)
+    table.add_column("bytes", f"{size}", justify="right", no_wrap=True)
+    for tool in tools:
+        size = cost(tool)
+        table.add_row(tool.name, toolset(catalog, tool.name), words(tool), str(tokens(size)), str(size))
+    with unless_closed():
+        console().print(table)
+
+
+def show_one(catalog: Catalog, tool: types.Tool, as_json: bool) -> None:
+    """Print all that is known of a tool."""
+    facts = summary(catalog, tool) | {
+        "description": tool.description,
+        "inputSchema": tool.input_schema,
+        "fullInputSchema": full_schema(catalog, tool.name),
+        **({"outputSchema": tool.output_schema} if tool.output_schema else {}),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    out = console()
+    with unless_closed():
+        out.print(f"{tool.name} - {tool.title}", style="bold")
+        out.print(f"{facts['toolset']}; {words(tool)}; {facts['tokens']} tokens, {facts['bytes']} bytes", style="dim")
+        out.print(f"\n{tool.description}", soft_wrap=True)
+    for title, key in (("What a model is given", "inputSchema"), ("What checks a call", "fullInputSchema")):
+        with unless_closed():
+            out.print(f"\n{title}:", style="bold")
+        print_json(facts[key])
+
+
+def summary(catalog: Catalog, tool: types.Tool) -> dict[str, Any]:
+    """Return a tool's line as data."""
+    size = cost(tool)
+    return {
+        "name": tool.name,
+        "title": tool.title,
+        "toolset": toolset(catalog, tool.name),
+        "hints": hints(tool),
+        "tokens": tokens(size),
+        "bytes": size,
+    }
+
+
+def words(tool: types.Tool) -> str:
+    """Return a tool's hints as a person reads them."""
+    held = [name.replace("_", "-") for name, holds in hints(tool).items() if holds]
+    if "read-only" in held:
+        held.remove("idempotent")  # goes without saying
+    return ", ".join(held) or "changes something"
+
+
+def console() -> Console:
+    """Return stdout; a pipe has no width, so lines stay whole there."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, markup=False)

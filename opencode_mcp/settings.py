@@ -1,0 +1,164 @@
+"""Settings: flag over environment variable over default. The only reader of `os.environ`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from .exceptions import SettingsError
+
+DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
+MIN_RESULT_CHARS = 1_000
+ON = ("1", "true", "yes", "on")
+OFF = ("", "0", "false", "no", "off")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def setting(default: str, variable: str, help: str, **extra: Any) -> Any:
+    """Declare a setting: its environment variable and one line of help; the field's name is the flag's."""
+    secret = variable.endswith("_PASSWORD")
+    return field(default=default, repr=not secret, metadata={"variable": variable, "help": help, **extra})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user can choose. Every value is text as given; "" means not given."""
+
+    url: str = setting("", "OPENCODE_MCP_URL", "use the OpenCode server at this URL instead of starting one")
+    username: str = setting("opencode", "OPENCODE_SERVER_USERNAME", "user name of the server at --url", flag=False)
+    password: str = setting("", "OPENCODE_SERVER_PASSWORD", "password of the server at --url", flag=False)
+    directory: str = setting(
+        "",
+        "OPENCODE_MCP_DIRECTORY",
+        "project directory for every operation that takes one and was given none "
+        "(default: the working directory, or with --url what that server was started in)",
+    )
+    command: str = setting(
+        "",
+        "OPENCODE_MCP_COMMAND",
+        "how to run OpenCode (default: opencode on PATH, else a copy from npm)",
+    )
+    document: str = setting(
+        "bundled",
+        "OPENCODE_MCP_DOCUMENT",
+        "the OpenAPI document that tools are made from: bundled, live (that of --url) or a path",
+    )
+    toolsets: str = setting(
+        "", "OPENCODE_MCP_TOOLSETS", "toolsets to list, separated by commas: all (default), essential, or areas"
+    )
+    tools: str = setting("", "OPENCODE_MCP_TOOLS", "single tools to list, separated by commas")
+    exclude_tools: str = setting("", "OPENCODE_MCP_EXCLUDE_TOOLS", "tools to leave out, separated by commas")
+    read_only: str = setting(
+        "", "OPENCODE_MCP_READ_ONLY", "only tools that change nothing, in the list and in every call", switch=True
+    )
+    no_destructive: str = setting(
+        "", "OPENCODE_MCP_NO_DESTRUCTIVE", "no tools that may destroy anything or run commands", switch=True
+    )
+    max_result_chars: str = setting(
+        "40000", "OPENCODE_MCP_MAX_RESULT_CHARS", "longest result, in characters; longer ones are cut and paged"
+    )
+    log_level: str = setting("warning", "OPENCODE_MCP_LOG_LEVEL", "what to log on stderr", choices=LOG_LEVELS)
+    environ: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    @classmethod
+    def load(cls, flags: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the flags that were given, then the environment.
+
+        An empty value, and an unexpanded `${user_config.…}` of a bundle's manifest, count as not given.
+
+        Raises:
+            SettingsError: a value makes no sense.
+        """
+        environ = dict(os.environ if environ is None else environ)
+        values: dict[str, str] = {}
+        for one in fields(cls):
+            if one.metadata:
+                for value in ((flags or {}).get(one.name), environ.get(one.metadata["variable"])):
+                    if value and not value.startswith("${user_config."):
+                        values[one.name] = value
+                        break
+        settings = cls(**values, environ=environ)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Raise on the first value that makes no sense.
+
+        Raises:
+            SettingsError: names the flag.
+        """
+        if self.url and not is_http_url(self.url):
+            raise SettingsError(f"--url {self.url!r} is no http:// or https:// URL")
+        if self.document == "live" and not self.url:
+            raise SettingsError("--document live reads the document of the server at --url, which is not given")
+        if not self.max_result_chars.isdigit() or int(self.max_result_chars) < MIN_RESULT_CHARS:
+            raise SettingsError(
+                f"--max-result-chars {self.max_result_chars!r} is no number of {MIN_RESULT_CHARS} or more"
+            )
+        for name in ("read_only", "no_destructive"):
+            if getattr(self, name).lower() not in {*ON, *OFF}:
+                raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is neither true nor false")
+        if self.log_level not in LOG_LEVELS:
+            raise SettingsError(f"--log-level {self.log_level!r} is none of {', '.join(LOG_LEVELS)}")
+        if self.directory and not self.url and not os.path.isdir(self.directory):
+            raise SettingsError(f"--directory {self.directory!r} is no directory")
+        try:
+            _ = self.command_line
+        except ValueError as error:
+            raise SettingsError(f"--command {self.command!r} is no command line: {error}") from error
+
+    @property
+    def project_directory(self) -> str | None:
+        """The directory to send: absolute when we start OpenCode here, as given for a server elsewhere."""
+        if self.url:
+            return self.directory or None
+        return os.path.abspath(self.directory or ".")
+
+    @property
+    def chooses_tools(self) -> bool:
+        """Whether any setting narrows the list of tools."""
+        return any(
+            getattr(self, name) for name in ("toolsets", "tools", "exclude_tools", "read_only", "no_destructive")
+        )
+
+    def names(self, setting: str) -> tuple[str, ...]:
+        """Split one of the settings that are lists."""
+        return tuple(name.strip() for name in getattr(self, setting).split(",") if name.strip())
+
+    def is_on(self, setting: str) -> bool:
+        """Whether one of the settings that are switches is on."""
+        return getattr(self, setting).lower() in ON
+
+    @property
+    def result_chars(self) -> int:
+        """`max_result_chars` as a number."""
+        return int(self.max_result_chars)
+
+    @property
+    def depth(self) -> int:
+        """How many tasks deep this process is: a bridge marks the environment of the OpenCode that it starts."""
+        marked = self.environ.get(DEPTH_VARIABLE, "")
+        return int(marked) if marked.isdigit() else 0
+
+    @property
+    def child_environ(self) -> Mapping[str, str]:
+        """The environment of an OpenCode that this process starts."""
+        return {**self.environ, DEPTH_VARIABLE: str(self.depth + 1)}
+
+    @property
+    def command_line(self) -> tuple[str, ...]:
+        """`command`, split as a shell would."""
+        return tuple(shlex.split(self.command, posix=os.name != "nt"))
+
+
+def is_http_url(url: str) -> bool:
+    """Whether a URL has http or https, a host, and no port that is none."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

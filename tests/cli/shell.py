@@ -1,0 +1,123 @@
+"""The command line as a process of its own: in pipes, and at a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from opencode_mcp.settings import Settings
+
+COMMAND = (sys.executable, "-m", "opencode_mcp")
+SECONDS = 180.0
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def variables(environ: Mapping[str, str], settings: Settings | None = None) -> dict[str, str]:
+    """The environment of a command, with the address and the password of settings."""
+    plain = {name: value for name, value in environ.items() if name not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
+    if settings is None:
+        return plain
+    return plain | {
+        "OPENCODE_MCP_URL": settings.url,
+        "OPENCODE_SERVER_USERNAME": settings.username,
+        "OPENCODE_SERVER_PASSWORD": settings.password,
+        "OPENCODE_MCP_DIRECTORY": settings.directory,
+    }
+
+
+async def run(
+    environ: Mapping[str, str], *arguments: str, cwd: Path | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in pipes."""
+    with anyio.fail_after(SECONDS):
+        done = await anyio.run_process([*COMMAND, *arguments], env=environ, cwd=cwd, input=stdin.encode(), check=False)
+    return subprocess.CompletedProcess([*arguments], done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Terminal:
+    """A command at a terminal. `shown` is all that it wrote, without colours."""
+
+    def __init__(self, process: subprocess.Popen[bytes], terminal: int) -> None:
+        self.process = process
+        self.raw = ""
+        self._terminal = terminal
+
+    @property
+    def shown(self) -> str:
+        """What was written, as a person reads it."""
+        return ESCAPES.sub("", self.raw)
+
+    async def see(self, text: str) -> None:
+        """Wait until a text has been written."""
+        await to_thread.run_sync(self._read_until, text)
+
+    async def type(self, text: str) -> None:
+        """Type."""
+        os.write(self._terminal, text.encode())
+
+    async def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.write(self._terminal, b"\x03")
+
+    async def end(self) -> int:
+        """Wait for the end, and return the exit code."""
+        await to_thread.run_sync(self._read_until, None)
+        return await to_thread.run_sync(self.process.wait, 30)
+
+    def _read_until(self, text: str | None) -> None:
+        """Read until a text has come or, for None, the command has closed the terminal."""
+        deadline = time.monotonic() + SECONDS
+        while text is None or text not in self.shown:
+            ready, _, _ = select.select([self._terminal], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"no {text!r} in {self.shown!r}"
+            try:
+                data = os.read(self._terminal, 65536)
+            except OSError:  # Linux says so at the end
+                data = b""
+            if not data:
+                assert text is None, f"ended without {text!r}: {self.shown!r}"
+                return
+            self.raw += data.decode(errors="replace")
+
+
+@contextmanager
+def terminal(environ: Mapping[str, str], *arguments: str, cwd: Path | None = None) -> Generator[Terminal]:
+    """Run a command at a terminal of its own; it is killed at the end, if it has not ended before."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        # A session of its own with this as its terminal, so that Ctrl-C is a signal.
+        [sys.executable, "-c", CONTROLLING, *COMMAND, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"},
+        cwd=cwd,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(ours)
+
+
+CONTROLLING = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""

@@ -1,0 +1,118 @@
+"""`opencode-mcp completion`: the scripts, in the shells that are on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from opencode_mcp.cli.main import COMMANDS
+from opencode_mcp.cli.shells import SHELLS
+
+from .shell import run
+
+pytestmark = pytest.mark.anyio
+
+HERE = [shell for shell in SHELLS if shutil.which(shell)]
+
+ASK = {
+    "bash": """
+        source "$1"; shift
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _opencode_mcp
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """,
+    "zsh": """
+        compdef() { :; }
+        _describe() { for one in ${(P)2}; do print -r -- ${one%%:*}; done }
+        compadd() { shift; print -rl -- "$@"; }
+        _files() { :; }
+        source "$1"; shift
+        words=("$@"); CURRENT=$#
+        _opencode_mcp
+    """,
+    "fish": """
+        set script $argv[1]; source $script
+        complete --do-complete="$(string join -- ' ' $argv[2..])" | string replace --regex '\\t.*' ''
+    """,
+}
+"""What a shell does at the tab key, without a terminal; zsh's own functions for it need one."""
+
+
+@pytest.fixture(scope="module")
+async def scripts(environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a script for each shell."""
+    folder = tmp_path_factory.mktemp("completion")
+    for shell in SHELLS:
+        done = await run(environ, "completion", shell)
+        assert (done.returncode, done.stderr) == (0, "")
+        (folder / shell).write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(params=HERE)
+def shell(request: pytest.FixtureRequest) -> str:
+    """A shell of this machine."""
+    return request.param
+
+
+def completed(scripts: Path, shell: str, *words: str) -> set[str]:
+    """What a shell offers in place of the last word: words that begin so."""
+    flags = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    rest = [] if shell == "fish" else [shell]
+    command = [shell, *flags, "-c", ASK[shell], *rest, str(scripts / shell), "opencode-mcp", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=scripts, timeout=60)
+    assert done.stderr == ""
+    return {line for line in done.stdout.splitlines() if line.startswith(words[-1]) and line}
+
+
+def test_bash_is_there_to_be_asked() -> None:
+    """Else nothing below would be tried."""
+    assert "bash" in HERE
+
+
+def test_bash_registers_the_function(scripts: Path) -> None:
+    """`complete -p` knows the command after the script was sourced as README says."""
+    command = ["bash", "--norc", "-c", f"source <(cat '{scripts / 'bash'}'); complete -p opencode-mcp"]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.stdout.strip() == "complete -o default -F _opencode_mcp opencode-mcp"
+
+
+def test_commands_are_completed(scripts: Path, shell: str) -> None:
+    """All of them, and only those that begin as what was typed; after flags too."""
+    assert completed(scripts, shell, "do") == {"doctor"}
+    assert completed(scripts, shell, "") >= {*COMMANDS}
+    assert completed(scripts, shell, "--directory", "/tmp", "--read-only", "c") == {"call", "completion"}
+
+
+def test_flags_are_those_of_the_command(scripts: Path, shell: str) -> None:
+    """Settings everywhere, and what only one command has."""
+    assert completed(scripts, shell, "--tool") == {"--toolsets", "--tools"}
+    assert "--port" in completed(scripts, shell, "http", "--p")
+    assert completed(scripts, shell, "tools", "--p") == set()
+
+
+def test_tool_names_are_completed_for_the_commands_that_take_one(scripts: Path, shell: str) -> None:
+    """The first word after the command, and no other."""
+    assert completed(scripts, shell, "call", "run_t") == {"run_task", "run_tasks"}
+    assert completed(scripts, shell, "tools", "--json", "find_te") == {"find_text"}
+    assert completed(scripts, shell, "call", "run_task", "run_t") == set()
+    assert completed(scripts, shell, "doctor", "run_t") == set()
+
+
+def test_values_are_completed_where_they_are_known(scripts: Path, shell: str) -> None:
+    """Those of a flag, and those of a command's argument."""
+    assert completed(scripts, shell, "--log-level", "de") == {"debug"}
+    assert completed(scripts, shell, "completion", "") >= {"bash", "zsh", "fish"}
+
+
+async def test_an_unknown_shell_is_wrong_usage(environ: Mapping[str, str]) -> None:
+    """The known ones are named."""
+    done = await run(environ, "completion", "tcsh")
+
+    assert done.returncode == 2
+    assert "fish" in done.stderr

@@ -1,0 +1,294 @@
+"""`opencode-mcp doctor`: green where all is well, and each thing that can be wrong told from the others."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.scripted_model import ScriptedModel
+from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.openapi.document import snapshot_bytes
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.settings import Settings
+from tests.bridge import marked
+
+from .shell import run, variables
+from .stranger import PAGE, Answer, web_server
+
+pytestmark = pytest.mark.anyio
+
+Findings = Mapping[str, dict[str, Any]]
+
+WITH_OPENCODE = ("document", "providers", "model", "events", "ripgrep")
+HEALTHY = json.dumps({"healthy": True, "version": SNAPSHOT_VERSION}).encode()
+
+
+@pytest.fixture
+def home(environ: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment in whose home no client has a file."""
+    (tmp_path / "home").mkdir()
+    return {**environ, "HOME": str(tmp_path / "home")}
+
+
+async def examined(environ: Mapping[str, str], *flags: str, cwd: Path | None = None) -> tuple[int, Findings]:
+    """Run `doctor --json`; return its exit code and every finding by its check."""
+    done = await run(environ, "doctor", "--json", *flags, cwd=cwd)
+    answer = json.loads(done.stdout)
+    findings = {one["check"]: one for one in answer["checks"]}
+    assert len(findings) == len(answer["checks"])
+    assert answer["ok"] == (done.returncode == 0)
+    assert answer["ok"] != any(one["state"] == "failed" for one in findings.values())
+    assert all(one["advice"] for one in findings.values() if one["state"] in {"warning", "failed"})
+    return done.returncode, findings
+
+
+def failed(findings: Findings) -> list[str]:
+    """The checks that failed."""
+    return [check for check, one in findings.items() if one["state"] == "failed"]
+
+
+async def test_all_is_well_with_the_tested_opencode(
+    home: Mapping[str, str], attached: Settings, model: ScriptedModel
+) -> None:
+    """Every check of OpenCode is ok, and the model was not asked for anything."""
+    before = len(model.requests)
+    code, findings = await examined(variables(home, attached))
+
+    assert code == 0, findings
+    expected = ["opencode", "reachable", "authorised", "version", *WITH_OPENCODE]
+    assert [check for check in findings if check in expected] == expected
+    assert {check: findings[check]["state"] for check in expected} == dict.fromkeys(expected, "ok")
+    assert "scripted" in findings["providers"]["facts"]["models"]
+    assert findings["model"]["facts"]["default"] == "scripted/scripted"
+    assert len(model.requests) == before
+
+
+async def test_each_finding_is_one_line_with_what_to_do(home: Mapping[str, str], attached: Settings) -> None:
+    """State, check and words; no colours in a pipe."""
+    done = await run(variables(home, attached), "doctor")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    states = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if "client" not in line}
+    assert states["version"] == "ok"
+    assert set(states.values()) <= {"ok", "warning", "failed", "skipped"}
+    assert "skipped client zed" in done.stdout
+    assert "`opencode-mcp install zed`" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+async def test_without_a_url_opencode_is_started_and_stopped_again(home: Mapping[str, str], project: Path) -> None:
+    """As the server would, and nothing of it is left."""
+    mark = f"DOCTOR_MARK={project}"
+    name, _, value = mark.partition("=")
+    code, findings = await examined({**home, name: value}, cwd=project)
+
+    assert code == 0, findings
+    assert findings["opencode"]["facts"]["path"] == home["OPENCODE_MCP_COMMAND"]
+    assert findings["authorised"]["state"] == "ok"
+    assert str(project) in findings["ripgrep"]["says"]
+    assert marked(mark) == {}
+
+
+async def test_a_program_that_is_not_there_is_named(home: Mapping[str, str], tmp_path: Path) -> None:
+    """What needs OpenCode is skipped, what does not is still looked at."""
+    code, findings = await examined({**home, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"}, cwd=tmp_path)
+
+    assert (code, failed(findings)) == (1, ["opencode"])
+    assert "/nonexistent/opencode" in findings["opencode"]["says"]
+    assert {findings[check]["state"] for check in WITH_OPENCODE} == {"skipped"}
+    assert findings["port"]["state"] in {"ok", "warning"}
+
+
+async def test_an_opencode_that_ends_at_once_is_quoted(home: Mapping[str, str], tmp_path: Path) -> None:
+    """With its last words, on one line."""
+    program = tmp_path / "broken-opencode"
+    program.write_text("#!/bin/sh\necho no disc left\nexit 3\n")
+    program.chmod(0o755)
+    code, findings = await examined({**home, "OPENCODE_MCP_COMMAND": str(program)}, cwd=tmp_path)
+
+    assert (code, failed(findings)) == (1, ["reachable"])
+    assert "no disc left" in findings["reachable"]["says"]
+    assert "\n" not in findings["reachable"]["says"]
+
+
+async def test_a_port_on_which_nothing_listens_is_refused(home: Mapping[str, str]) -> None:
+    """No web page, no password: nobody is there."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    code, findings = await examined(home, "--url", f"http://user:hidden@127.0.0.1:{port}")
+
+    assert (code, failed(findings)) == (1, ["reachable"])
+    assert "refused" in findings["reachable"]["says"]
+    assert "hidden" not in json.dumps(findings)
+    assert "authorised" not in findings
+
+
+async def test_a_wrong_password_and_a_missing_one_are_told_apart(home: Mapping[str, str], attached: Settings) -> None:
+    """Both are HTTP 401 of a server that is reachable."""
+    _, wrong = await examined(variables(home, replace(attached, password="wrong")))
+    code, missing = await examined(variables(home, replace(attached, password="")))
+
+    assert (code, failed(wrong), failed(missing)) == (1, ["authorised"], ["authorised"])
+    assert "401" in wrong["authorised"]["says"]
+    assert "wrong password" in wrong["authorised"]["says"]
+    assert "no password" in missing["authorised"]["says"]
+    assert wrong["reachable"]["state"] == "ok"
+    assert "OPENCODE_SERVER_PASSWORD" in wrong["authorised"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("routes", "otherwise", "words"),
+    [
+        pytest.param({}, PAGE, "a web page instead of OpenCode's JSON", id="web page"),
+        pytest.param({"/api/health": (200, "application/json", b'{"healthy":true}')}, PAGE, "V2 server", id="V2"),
+        pytest.param(
+            {"/api/health": (401, "application/json", b'{"_tag":"UnauthorizedError"}')}, PAGE, "V2 server", id="V2, 401"
+        ),
+        pytest.param({}, (502, "text/plain", b"Bad gateway"), "HTTP 502", id="proxy"),
+        pytest.param({}, (200, "application/json", b"[]"), "is no OpenCode", id="other JSON"),
+        pytest.param({}, (302, "text/plain", b""), "redirects", id="redirect"),
+    ],
+)
+async def test_what_is_no_opencode_is_called_what_it_is(
+    home: Mapping[str, str], routes: Mapping[str, Answer], otherwise: Answer, words: str
+) -> None:
+    """A web page, the next major version, a proxy: each has another remedy."""
+    with web_server(routes, otherwise) as url:
+        code, findings = await examined(home, "--url", url)
+
+    assert (code, failed(findings)) == (1, ["reachable"])
+    assert words in findings["reachable"]["says"]
+    assert {findings[check]["state"] for check in WITH_OPENCODE} == {"skipped"}
+
+
+def without(data: dict[str, Any]) -> None:
+    """Take an operation away."""
+    del data["paths"]["/find"]
+
+
+def with_more(data: dict[str, Any]) -> None:
+    """Add an operation, and change a schema."""
+    data["paths"]["/new"] = {"get": {"operationId": "brand.new", "responses": {}}}
+    data["components"]["schemas"]["Todo"]["properties"]["colour"] = {"type": "string"}
+
+
+def poor(data: dict[str, Any]) -> None:
+    """Keep three operations."""
+    data["paths"] = dict(list(data["paths"].items())[:3])
+
+
+def in_other_words(data: dict[str, Any]) -> None:
+    """Say the same in another way."""
+    data["paths"]["/find"]["get"]["description"] = "Find it."
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "words"),
+    [
+        pytest.param(in_other_words, "ok", "188 operations, the same", id="other words"),
+        pytest.param(without, "warning", "1 operations went (find.text)", id="went"),
+        pytest.param(with_more, "warning", "1 operations came (brand.new); 1 schemas differ (Todo)", id="came"),
+        pytest.param(poor, "warning", "lists only", id="poor"),
+    ],
+)
+async def test_document_drift_is_told(
+    home: Mapping[str, str], change: Callable[[dict[str, Any]], None], state: str, words: str
+) -> None:
+    """Operations that came or went and schemas that differ are named; what else fails here is not of interest."""
+    data = json.loads(snapshot_bytes())
+    change(data)
+    document = json.dumps(data).encode()
+    routes = {"/global/health": (200, "application/json", HEALTHY), "/doc": (200, "application/json", document)}
+    with web_server(routes) as url:
+        _, findings = await examined(home, "--url", url)
+
+    assert findings["document"]["state"] == state
+    assert words in findings["document"]["says"]
+    assert findings["authorised"]["state"] == "warning"
+
+
+async def test_an_untested_version_and_a_document_that_is_none_are_warnings(home: Mapping[str, str]) -> None:
+    """A server that lets anybody in, of another version, with a web page for its document."""
+    other = json.dumps({"healthy": True, "version": "1.14.41"}).encode()
+    with web_server({"/global/health": (200, "application/json", other)}) as url:
+        code, findings = await examined(home, "--url", url)
+
+    assert code == 1  # the rest is a web page too
+    assert findings["version"]["state"] == "warning"
+    assert "1.14.41" in findings["version"]["says"]
+    assert findings["document"]["state"] == "warning"
+    assert "bundled" in findings["document"]["advice"]
+    assert failed(findings) == ["providers", "model", "events", "ripgrep"]
+
+
+async def test_no_provider_and_an_unknown_model_are_told_apart(home: Mapping[str, str]) -> None:
+    """What has to be connected, and what has to be corrected."""
+    health: dict[str, Answer] = {"/global/health": (200, "application/json", HEALTHY)}
+    nobody = json.dumps({"providers": [], "default": {}}).encode()
+    one = json.dumps({"providers": [{"id": "a", "models": {"b": {}}}], "default": {"a": "b"}}).encode()
+    config = json.dumps({"model": "a/c"}).encode()
+    with web_server(health | {"/config/providers": (200, "application/json", nobody)}) as url:
+        _, none = await examined(home, "--url", url)
+    routes = {"/config/providers": (200, "application/json", one), "/config": (200, "application/json", config)}
+    with web_server(health | routes) as url:
+        _, unknown = await examined(home, "--url", url)
+
+    assert none["providers"]["state"] == none["model"]["state"] == "failed"
+    assert "opencode auth login" in none["providers"]["advice"]
+    assert (unknown["providers"]["state"], unknown["model"]["state"]) == ("ok", "failed")
+    assert "'a/c'" in unknown["model"]["says"]
+    assert "a/b" in unknown["model"]["advice"]
+
+
+async def test_a_missing_ripgrep_is_the_only_failure(home: Mapping[str, str], program: Program, project: Path) -> None:
+    """OpenCode runs without it; it would fetch one, if this test let it reach the network."""
+    folders = [folder for folder in home["PATH"].split(":") if not (Path(folder) / "rg").exists()]
+    cut_off = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    caches = {"XDG_CACHE_HOME": str(project.parent / "cache"), "NO_PROXY": "127.0.0.1"}
+    code, findings = await examined({**home, **cut_off, **caches, "PATH": ":".join(folders)}, cwd=project)
+
+    assert (code, failed(findings)) == (1, ["ripgrep"])
+    assert "rg" in findings["ripgrep"]["advice"]
+
+
+async def test_a_taken_port_is_a_warning(home: Mapping[str, str]) -> None:
+    """Only `http` needs it, and it may be `http` that has it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, web_server({}) as url:
+        port = str(taken.getsockname()[1])
+        _, findings = await examined(home, "--url", url, "--port", port)
+
+    assert findings["port"]["state"] == "warning"
+    assert port in findings["port"]["says"]
+
+
+async def test_each_client_has_its_entry_looked_at(home: Mapping[str, str], tmp_path: Path) -> None:
+    """A command that is gone fails, one that is there is well; a URL without a server and a broken file warn."""
+    files: dict[str, object] = {
+        ".cursor/mcp.json": {"mcpServers": {"opencode": {"command": "/nonexistent/opencode-mcp"}}},
+        ".gemini/settings.json": {"mcpServers": {"mine": {"command": "opencode-mcp-here"}}},
+        ".codeium/windsurf/mcp_config.json": {"mcpServers": {"opencode": {"serverUrl": "http://127.0.0.1:9/mcp"}}},
+    }
+    for name, content in files.items():
+        (Path(home["HOME"]) / name).parent.mkdir(parents=True)
+        (Path(home["HOME"]) / name).write_text(json.dumps(content))
+    (Path(home["HOME"]) / ".codex").mkdir()
+    (Path(home["HOME"]) / ".codex" / "config.toml").write_text("[")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "opencode-mcp-here").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "opencode-mcp-here").chmod(0o755)
+    with web_server({}) as url:
+        path = f"{tmp_path / 'bin'}:{home['PATH']}"
+        code, findings = await examined({**home, "PATH": path}, "--url", url, cwd=tmp_path)
+
+    assert (code, failed(findings)) == (1, ["reachable", "client cursor"])
+    assert "/nonexistent/opencode-mcp" in findings["client cursor"]["says"]
+    assert findings["client gemini"]["state"] == "ok"
+    assert findings["client windsurf"]["state"] == "warning"
+    assert findings["client codex"]["state"] == "warning"
+    assert findings["client zed"]["state"] == "skipped"

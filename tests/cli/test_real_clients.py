@@ -1,0 +1,113 @@
+"""Real clients from npm see the server through the entry that `install` wrote: `pytest -m clients`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from opencode_mcp.opencode.install import Program, cache_folder
+
+from .person import USER, Person, held
+
+pytestmark = pytest.mark.clients
+
+PACKAGES = ("@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
+SECONDS = 180
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Path:
+    """The folder of the clients' commands, installed once per machine."""
+    folder = cache_folder(os.environ) / "clients" / "-".join(name.rpartition("@")[2] for name in PACKAGES)
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="installing-") as name:
+            fresh = Path(name) / "clients"
+            fresh.mkdir()
+            flags = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(fresh))
+            subprocess.run(["npm", "install", *flags, *PACKAGES], check=True, cwd=fresh)
+            claude = fresh / "node_modules" / "@anthropic-ai" / "claude-code"
+            # Puts the binary for this processor in place.
+            subprocess.run(["node", "install.cjs"], check=True, cwd=claude)
+            fresh.rename(folder)
+    return folder / "node_modules" / ".bin"
+
+
+@pytest.fixture
+def search(person: Person, binaries: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The clients on PATH, along with Node; they do not call home. Returns the folder of their commands."""
+    node = shutil.which("node", path=os.defpath) or shutil.which("node", path="/usr/local/bin")
+    assert node is not None
+    monkeypatch.setenv("PATH", os.pathsep.join([str(binaries), str(Path(node).parent), os.defpath]))
+    monkeypatch.setenv("DISABLE_AUTOUPDATER", "1")
+    monkeypatch.setenv("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+    return binaries
+
+
+def ask(person: Person, *command: str, environ: Mapping[str, str] | None = None) -> str:
+    """Return what a client says in the person's project."""
+    done = subprocess.run(
+        command,
+        cwd=person.project,
+        env={**os.environ, **(environ or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=SECONDS,
+        check=True,
+    )
+    return done.stdout.decode()
+
+
+def test_claude_code_is_connected_in_both_of_its_ways(person: Person, search: Path) -> None:
+    """Its own command changes its state file; what else is there stays; uninstall takes only the entry out."""
+    file = person.home / USER["claude-code"]
+    file.write_text('{"mine": 1}')
+    person.run("install", "claude-code")
+    assert held(file)["mine"] == 1
+    assert "has it already" in person.run("install", "claude-code")
+    assert "opencode: " in (said := ask(person, str(search / "claude"), "mcp", "list"))
+    assert "Connected" in said
+
+    person.run("install", "claude-code", "--read-only")
+    assert held(file)["mcpServers"]["opencode"]["args"][-1] == "--read-only"
+    person.run("uninstall", "claude-code")
+    assert held(file)["mine"] == 1
+    assert held(file)["mcpServers"] == {}
+    assert not list(person.home.glob("*.bak-opencode-mcp"))
+
+
+def test_codex_has_it_enabled(person: Person, search: Path) -> None:
+    """Codex lists it with the arguments that were written."""
+    person.run("install", "codex")
+    said = ask(person, str(search / "codex"), "mcp", "list", "--json")
+    # A warning about a home below /tmp may come first.
+    listed = json.loads(said[said.index("[\n") :])
+
+    assert [(one["name"], one["enabled"]) for one in listed] == [("opencode", True)]
+
+
+def test_gemini_is_connected(person: Person, search: Path) -> None:
+    """Gemini starts servers in folders that its person trusts."""
+    person.run("install", "gemini")
+    (person.home / ".gemini" / "trustedFolders.json").write_text(json.dumps({str(person.project): "TRUST_FOLDER"}))
+
+    said = ask(person, str(search / "gemini"), "mcp", "list")
+    assert "opencode: " in said
+    assert "Connected" in said
+
+
+def test_opencode_is_connected(person: Person, program: Program) -> None:
+    """The OpenCode that the bridge drives can itself be its client."""
+    person.run("install", "opencode")
+
+    said = ask(person, *program.command, "mcp", "list", environ={"PATH": os.defpath})
+    assert re.search("✓ opencode .*connected", said)

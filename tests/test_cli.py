@@ -1,0 +1,264 @@
+"""The command line, and the document that it chooses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from opencode_mcp import __version__
+from opencode_mcp.cli import main
+from opencode_mcp.cli.document import choose
+from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, sha256, snapshot, snapshot_bytes
+from opencode_mcp.opencode import Endpoint
+from opencode_mcp.settings import Settings
+
+HEAVY = ("anyio", "httpx2", "jsonschema_rs", "mcp", "mcp_types", "pydantic", "starlette", "uvicorn")
+
+THREE = json.dumps(
+    {"openapi": "3.1.0", "paths": {f"/{name}": {"get": {"operationId": f"global.{name}"}} for name in "abc"}}
+).encode()
+"""A document of three operations."""
+
+
+@pytest.mark.parametrize(("flag", "shown"), [("--version", f"opencode-mcp {__version__}\n"), ("--help", "usage: ")])
+def test_version_and_help_import_nothing_heavy(flag: str, shown: str) -> None:
+    """They are answered at once, on a machine where a dependency is broken as well."""
+    command = (sys.executable, "-X", "importtime", "-m", "opencode_mcp", flag)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+
+    assert done.stdout.startswith(shown)
+    assert "opencode_mcp" in imported
+    assert imported & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--url", "ftp://x"], "--url"),
+        (["--document", "live"], "--document"),
+        (["--document", "/no/such/file"], "--document '/no/such/file' cannot be read: No such file or directory"),
+        (["--directory", "/no/such/folder"], "--directory"),
+        (["http", "--host", "0.0.0.0"], "--host"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_names_the_flag(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    """On stderr, as stdout belongs to the protocol."""
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("opencode-mcp: ")
+    assert words in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--log-level", "loud"], "--log-level"),
+        (["http", "--port", "many"], "--port"),
+        (["--colour"], "--colour"),
+        (["htpp"], "htpp"),
+        (["--log", "info"], "--log"),
+    ],
+)
+def test_arguments_that_cannot_be_parsed_exit_with_2_and_are_named(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    """Nothing is guessed: an abbreviated flag is an error too."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    told = capsys.readouterr()
+    assert words in told.err
+    assert told.out == ""
+
+
+def test_a_variable_that_makes_no_sense_exits_with_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is checked like the flag, whose name the error has."""
+    monkeypatch.setenv("OPENCODE_MCP_LOG_LEVEL", "loud")
+
+    assert main([]) == 2
+    assert "--log-level 'loud'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--document", "gone.json", "stdio"],
+        ["stdio", "--document", "gone.json"],
+        ["--document", "gone.json"],
+        ["--document", "gone.json", "http"],
+        ["http", "--port", "1", "--document", "gone.json"],
+    ],
+)
+def test_a_setting_may_stand_before_and_after_the_command(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Neither place is lost, and the last one wins."""
+    assert main(arguments) == 2
+    assert "--document 'gone.json' cannot be read" in capsys.readouterr().err
+
+
+def test_a_value_may_be_the_name_of_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`--directory http http` serves the folder `http`."""
+    (tmp_path / "http").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["--directory", "http", "--log-level", "info", "http", "--host", "0.0.0.0"]) == 2
+    assert "--host 0.0.0.0" in capsys.readouterr().err
+
+
+def test_a_document_of_a_newer_opencode_is_taken_from_a_file(tmp_path: Path) -> None:
+    """What it has beyond the snapshot becomes a tool."""
+    newer = json.loads(snapshot_bytes())
+    newer["paths"]["/brand/new"] = {"get": {"operationId": "brand.new"}}
+    path = tmp_path / "newer.json"
+    path.write_text(json.dumps(newer))
+
+    assert "brand.new" in ids(choose(Settings.load({"document": str(path)}, {})))
+
+
+def test_a_poorer_document_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Tools that are there today must not be gone tomorrow without a word."""
+    path = tmp_path / "poorer.json"
+    path.write_bytes(THREE)
+
+    assert main(["--document", str(path)]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("opencode-mcp: ")
+    assert "lacks 188 operations that the snapshot has" in told.err
+    assert told.out == ""
+
+
+def ids(document: Document) -> set[str]:
+    """Return the operationIds of a document."""
+    return {operation.operation_id for _, _, operation in document.operations()}
+
+
+def test_the_live_document_is_that_of_the_running_opencode(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is kept for the time when that server does not answer; of 1.18.33 it is the snapshot to the byte."""
+    environ = {"OPENCODE_SERVER_PASSWORD": endpoint.password or "", "XDG_CACHE_HOME": str(tmp_path)}
+    document = choose(Settings.load({"url": str(endpoint.url), "document": "live"}, environ))
+
+    assert ids(document) == ids(snapshot())
+    assert sha256(kept_in(tmp_path).read_bytes()) == SNAPSHOT_SHA256
+    told = capsys.readouterr().err
+    assert told == f"opencode-mcp: document: live, of OpenCode 1.18.33 at {str(endpoint.url).rstrip('/')}\n"
+
+
+def kept_in(cache: Path) -> Path:
+    """Return where the live document of the tested OpenCode is kept."""
+    return cache / "opencode-mcp" / "documents" / "1.18.33.json"
+
+
+@contextmanager
+def pretended(document: bytes | None) -> Generator[str]:
+    """Serve the health of OpenCode 1.18.33 and a document, or an error in its place; return the address."""
+    answers = {"/global/health": json.dumps({"healthy": True, "version": "1.18.33"}).encode(), "/doc": document}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answers[self.path]
+            self.send_response(500 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (THREE, "it lacks 188 operations"),
+        (b"<!doctype html>", "not an OpenAPI document"),
+        (None, "500"),
+    ],
+)
+def test_a_live_document_that_is_no_good_gives_way_to_the_bundled_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], document: bytes | None, reason: str
+) -> None:
+    """Why is said on stderr, and nothing bad is kept."""
+    with pretended(document) as url:
+        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+
+    assert ids(chosen) == ids(snapshot())
+    told = capsys.readouterr().err
+    assert told.startswith("opencode-mcp: document: the bundled one of OpenCode 1.18.33 (live: ")
+    assert reason in told
+    assert not kept_in(tmp_path).exists()
+
+
+def test_a_live_document_that_does_not_come_gives_way_to_the_kept_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of the same version, from an earlier start."""
+    newer = json.loads(snapshot_bytes())
+    newer["paths"]["/brand/new"] = {"get": {"operationId": "brand.new"}}
+    kept_in(tmp_path).parent.mkdir(parents=True)
+    kept_in(tmp_path).write_text(json.dumps(newer))
+    with pretended(None) as url:
+        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+
+    assert "brand.new" in ids(chosen)
+    assert capsys.readouterr().err.startswith(f"opencode-mcp: document: {kept_in(tmp_path)} (live: ")
+
+
+@pytest.mark.parametrize("kept", [THREE, b"{", b"\xff"])
+def test_a_kept_document_that_is_no_good_gives_way_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: bytes
+) -> None:
+    """Both reasons are told."""
+    kept_in(tmp_path).parent.mkdir(parents=True)
+    kept_in(tmp_path).write_bytes(kept)
+    with pretended(None) as url:
+        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+
+    assert ids(chosen) == ids(snapshot())
+    assert "; cached: " in capsys.readouterr().err
+
+
+def test_without_an_answer_the_bundled_document_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The server may be started later; until then tools are listed all the same."""
+    with pretended(None) as url:
+        pass  # its port is free again
+    chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+
+    assert ids(chosen) == ids(snapshot())
+    assert "the bundled one of OpenCode 1.18.33 (live: " in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document has come; that it cannot be kept is no reason not to use it."""
+    occupied = tmp_path / "file"
+    occupied.write_text("no folder")
+    with pretended(snapshot_bytes()) as url:
+        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(occupied)}))
+
+    assert ids(chosen) == ids(snapshot())
+    assert "document: live, of OpenCode 1.18.33" in capsys.readouterr().err

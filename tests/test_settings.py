@@ -1,0 +1,115 @@
+"""Settings: a flag over an environment variable over the default."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.settings import Settings
+
+VARIABLES = {one.name: one.metadata["variable"] for one in fields(Settings) if one.metadata}
+"""The environment variable of each setting."""
+
+GIVEN = {
+    "url": ("http://flag.test", "http://variable.test"),
+    "directory": ("/flag", "/variable"),
+    "command": ("flag-opencode", "variable-opencode"),
+    "document": ("/flag.json", "/variable.json"),
+    "log_level": ("debug", "error"),
+}
+"""For each flag a value, and another for its variable."""
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(name: str) -> None:
+    """Each setting can be given both ways."""
+    flag, variable = GIVEN[name]
+    base = {"OPENCODE_MCP_URL": "http://localhost"}
+    environ = {**base, VARIABLES[name]: variable}
+
+    assert getattr(Settings.load({name: flag}, environ), name) == flag
+    assert getattr(Settings.load({name: None}, environ), name) == variable
+    assert getattr(Settings.load({}, base), name) not in {flag, variable}
+
+
+@pytest.mark.parametrize("nothing", ["", "${user_config.anything}"])
+@pytest.mark.parametrize("name", [*GIVEN, "username", "password"])
+def test_an_empty_value_and_one_that_nobody_filled_in_are_not_given(name: str, nothing: str) -> None:
+    """A bundle's manifest passes every variable, the unset ones empty or as they stand in it."""
+    environ = {**dict.fromkeys(VARIABLES.values(), nothing), "OPENCODE_MCP_URL": "http://localhost"}
+    default = Settings.load({}, {"OPENCODE_MCP_URL": "http://localhost"})
+
+    assert getattr(Settings.load({name: nothing}, environ), name) == getattr(default, name)
+
+
+def test_an_empty_flag_does_not_hide_the_variable() -> None:
+    """A script that passes `--directory "$1"` gets the variable when it was given nothing."""
+    settings = Settings.load({"directory": ""}, {"OPENCODE_MCP_DIRECTORY": "/variable", "OPENCODE_MCP_URL": "http://x"})
+
+    assert settings.directory == "/variable"
+
+
+def test_credentials_come_from_the_variables_that_opencode_itself_reads() -> None:
+    """No flag has them, as command lines can be seen by others."""
+    environ = {"OPENCODE_SERVER_USERNAME": "me", "OPENCODE_SERVER_PASSWORD": "secret"}
+    settings = Settings.load({}, environ)
+
+    assert (settings.username, settings.password) == ("me", "secret")
+    assert Settings.load({}, {}).username == "opencode"
+
+
+def test_a_password_is_not_shown() -> None:
+    """Neither is the environment, which holds it and more."""
+    settings = Settings.load({}, {"OPENCODE_SERVER_PASSWORD": "the-secret", "OTHER_TOKEN": "the-token"})
+
+    assert "the-secret" not in repr(settings)
+    assert "the-token" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"url": "localhost:4096"}, "--url 'localhost:4096' is no http:// or https:// URL"),
+        ({"url": "ftp://localhost"}, "--url 'ftp://localhost' is no http:// or https:// URL"),
+        ({"url": "http://"}, "--url 'http://' is no http:// or https:// URL"),
+        ({"url": "http://localhost:port"}, "--url 'http://localhost:port' is no http:// or https:// URL"),
+        ({"document": "live"}, "--document live reads the document of the server at --url"),
+        ({"log_level": "loud"}, "--log-level 'loud' is none of debug, info, warning, error"),
+        ({"directory": "/no/such/folder"}, "--directory '/no/such/folder' is no directory"),
+        ({"command": "opencode 'unclosed"}, '--command "opencode \'unclosed"'),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_an_error_that_names_the_flag(flags: dict[str, Any], words: str) -> None:
+    """Whoever gave it by a variable finds that in the help of the flag."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(flags, {})
+    assert words in str(caught.value)
+
+
+def test_the_project_is_the_working_directory_when_we_start_opencode(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is made absolute, as OpenCode may have another working directory."""
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert Settings.load({}, {}).project_directory == str(tmp_path)
+    assert Settings.load({"directory": "inner"}, {}).project_directory == str(tmp_path / "inner")
+
+
+def test_the_project_of_a_server_elsewhere_is_left_to_it() -> None:
+    """Our working directory means nothing to it; a path that is given need not be there for us."""
+    assert Settings.load({"url": "http://elsewhere"}, {}).project_directory is None
+    assert Settings.load({"url": "http://elsewhere", "directory": "C:\\work"}, {}).project_directory == "C:\\work"
+
+
+def test_a_command_may_have_arguments() -> None:
+    """It is split as a shell would split it."""
+    settings = Settings.load({"command": "npx -y 'opencode ai'"}, {})
+
+    assert settings.command_line == ("npx", "-y", "opencode ai")
+    assert Settings.load({}, {}).command_line == ()
