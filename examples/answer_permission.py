@@ -1,0 +1,53 @@
+"""A client that answers when OpenCode asks for leave, in the course of one tool call (an elicitation).
+
+Up to protocol 2025-11-25 the server asks while the call is open. From 2026-07-28 on the call ends with the question
+and the client calls again with the answer; the SDK's client does that by itself, so that the code is the same.
+
+    python examples/answer_permission.py [--era 2025-11-25]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from typing import Literal
+
+from mcp import Client
+from mcp.client import ClientRequestContext
+from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
+from workbench import Workbench, call, expect, run
+
+ERAS: dict[str, Literal["legacy", "auto"]] = {"2025-11-25": "legacy", "2026-07-28": "auto"}
+COMMAND = {"command": "touch allowed.txt", "description": "Make a file"}
+
+
+async def answer_permission(era: str, bench: Workbench) -> None:
+    """Run a task that needs leave for a command, and allow it once."""
+    made = bench.project / "allowed.txt"
+    (bench.project / "opencode.json").write_text('{"permission": {"bash": "ask"}}')
+    asked: list[str] = []
+
+    async def allow_once(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        """Decide as the user would, who is shown the message and the form."""
+        expect(isinstance(params, ElicitRequestFormParams) and not made.exists(), "it was done before it was allowed")
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"reply": "once"})
+
+    async with Client(bench.server(), mode=ERAS[era], elicitation_callback=allow_once) as client:
+        expect(client.protocol_version == era, f"the server speaks {client.protocol_version}")
+        prompt = f"script:tool bash {json.dumps(COMMAND)}"
+        report = await call(client, "run_task", prompt=prompt, permissions="ask", timeout_seconds=600)
+
+    expect(len(asked) == 1 and COMMAND["command"] in asked[0], f"it asked {asked}")
+    print(f"{era}: {asked[0]}")
+    expect(report["state"] == "completed", f"the task is {report['state']}: {report['error']}")
+    expect(made.is_file(), "it was allowed, and not done")
+    print("allowed once: allowed.txt is there")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Answer a permission request of OpenCode.")
+    parser.add_argument("--era", choices=ERAS, default="2026-07-28", help="protocol version")
+    sys.exit(run(partial(answer_permission, parser.parse_args().era)))

@@ -1,0 +1,37 @@
+"""A terminal (PTY) driven call by call: type, read what came, go on from the cursor.
+
+python examples/drive_terminal.py
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mcp import Client
+from workbench import Workbench, call, expect, run
+
+
+async def drive_terminal(bench: Workbench) -> None:
+    """Set a variable in one call, use it in the next: both reach the same shell."""
+    async with Client(bench.server("--toolsets", "all")) as client:
+        pty = (await call(client, "pty_create", command="/bin/sh", title="example"))["id"]
+        print(f"terminal {pty} is open")
+
+        # What is typed is echoed, so `until` must not be in it: the shell joins the two words.
+        screen = await call(client, "pty_connect", ptyID=pty, input='who=world; echo "rea""dy"\n', until="ready")
+        expect(screen["ended"] == "until", f"the shell did not answer: {screen}")
+
+        said = await call(
+            client, "pty_connect", ptyID=pty, cursor=screen["cursor"], input='echo "hello $who"\n', until="hello world"
+        )
+        expect(said["ended"] == "until" and "ready" not in said["output"], f"the shell answered {said}")
+        print("the shell remembers: hello world")
+
+        await call(client, "pty_remove", ptyID=pty)
+        left = [one["id"] for one in (await call(client, "pty_list"))["result"]]
+        expect(pty not in left, f"the terminals {left} are left")
+        print("closed")
+
+
+if __name__ == "__main__":
+    sys.exit(run(drive_terminal))

@@ -1,0 +1,184 @@
+"""Drive a real OpenCode through opencode-mcp, step by step, the way any MCP client does.
+
+Without --model a scripted model answers, which needs no key and no network; OpenCode then keeps its data and
+configuration in a temporary folder, so that yours stay as they are. With --model it is your own OpenCode,
+configured as you have it, and the session stays in its history. OpenCode is fetched where it is missing.
+
+    python examples/quickstart.py [--model PROVIDER/MODEL] [--directory FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp import Client, StdioServerParameters
+from mcp.types import TextContent
+from workbench import FILE, LIMIT_SECONDS, LINE, Failed, environment, expect, innermost, make_project
+
+CHECKOUT_SECONDS = 60.0
+SCRIPTED = "scripted/scripted"
+WHOLE = {"OPENCODE_MCP_TOOLSETS": "all", "OPENCODE_MCP_MAX_RESULT_CHARS": "1000000000"}
+"""Every tool, and answers of any length: the history of an OpenCode that is in use is long."""
+
+
+@dataclass
+class Tour:
+    """What the steps share. `session_id` is set by the step that creates the session."""
+
+    client: Client
+    project: Path
+    model: str
+    session_id: str = ""
+
+    async def call(self, tool: str, **arguments: Any) -> Any:
+        """Call a tool and return its structured content: an object, or `{"result": …}` for anything else.
+
+        Raises:
+            Failed: with the tool's own words.
+        """
+        outcome = await self.client.call_tool(tool, arguments, progress_callback=self.show)
+        if outcome.is_error:
+            raise Failed(f"{tool}: " + "\n".join(one.text for one in outcome.content if isinstance(one, TextContent)))
+        return outcome.structured_content
+
+    async def show(self, progress: float, total: float | None, message: str | None) -> None:
+        """Print what the server says while a call lasts."""
+        print(f"          … {message}", flush=True)
+
+
+async def connect(tour: Tour) -> str:
+    """The client has connected; see what it is offered."""
+    tools = (await tour.client.list_tools()).tools
+    expect({"session_prompt", "find_text", "worktree_create"} <= {tool.name for tool in tools}, "tools are missing")
+    return f"connected over stdio: MCP {tour.client.protocol_version}, {len(tools)} tools"
+
+
+async def start_opencode(tour: Tour) -> str:
+    """The first call starts OpenCode, after fetching it where it is missing."""
+    health = await tour.call("global_health")
+    expect(health["healthy"] is True, f"OpenCode is not healthy: {health}")
+    return f"OpenCode {health['version']} is running"
+
+
+async def create_session(tour: Tour) -> str:
+    """Create a session in the project."""
+    session = await tour.call("session_create", title="opencode-mcp quick start")
+    expect(Path(session["directory"]) == tour.project, f"the session is of {session['directory']}")
+    tour.session_id = session["id"]
+    return f"session {tour.session_id} created"
+
+
+async def prompt(tour: Tour) -> str:
+    """Send a prompt, and wait for the answer."""
+    words = "In one short sentence, and without using tools: what is a git worktree?"
+    provider, _, model = tour.model.partition("/")
+    answer = await tour.call(
+        "session_prompt",
+        sessionID=tour.session_id,
+        model={"providerID": provider, "modelID": model},
+        parts=[{"type": "text", "text": words}],
+    )
+    # A model that failed is an answer too, with its error in it.
+    expect("error" not in answer["info"], f"the model failed: {answer['info'].get('error')}")
+    text = " ".join(part["text"] for part in answer["parts"] if part["type"] == "text").strip()
+    expect(words in text if tour.model == SCRIPTED else bool(text), f"the answer is {text!r}")
+    return f"prompt answered by {tour.model}: {text}"
+
+
+async def search(tour: Tour) -> str:
+    """Search the project's text."""
+    matches = (await tour.call("find_text", pattern=LINE))["result"]
+    found = [(match["path"]["text"], match["line_number"]) for match in matches]
+    expect(found == [(FILE, 3)], f"find_text found {found}")
+    return f"find_text found {FILE}:3: {matches[0]['lines']['text'].strip()}"
+
+
+async def use_worktree(tour: Tour) -> str:
+    """Create a worktree, see the project's file in it, and remove it."""
+    worktree = await tour.call("worktree_create", name="quickstart")
+    folder = anyio.Path(worktree["directory"])
+    try:
+        with anyio.move_on_after(CHECKOUT_SECONDS):
+            while not await (folder / FILE).is_file():  # git checks it out after the answer
+                await anyio.sleep(0.1)
+        expect(await (folder / FILE).is_file(), f"{folder} has no {FILE} after {CHECKOUT_SECONDS:g} s")
+    finally:
+        await tour.call("worktree_remove", body={"directory": str(folder)})
+    expect(not await folder.exists(), f"the worktree {folder} is still there")
+    return f"worktree {worktree['name']} created on branch {worktree['branch']}, and removed"
+
+
+async def read_history(tour: Tour) -> str:
+    """Read the events that OpenCode keeps to synchronise its sessions."""
+    events = (await tour.call("sync_history_list", body={}))["result"]
+    mine = [event for event in events if event["aggregate_id"] == tour.session_id]
+    expect(bool(mine), f"none of {len(events)} events is of the session")
+    return f"sync_history_list: {len(events)} events, {len(mine)} of them of this session"
+
+
+STEPS = (connect, start_opencode, create_session, prompt, search, use_worktree, read_history)
+
+
+async def run(model: str | None, project: Path, temporary: Path) -> None:
+    """Connect to the server, and go through the steps."""
+    with anyio.fail_after(LIMIT_SECONDS):
+        async with environment(model, temporary) as environ:
+            server = StdioServerParameters(
+                command=sys.executable,
+                args=["-m", "opencode_mcp", "--directory", str(project)],
+                env={**environ, **WHOLE},
+            )
+            print(f"A real OpenCode, the model {model or SCRIPTED}, the project {project}\n", flush=True)
+            begun = time.monotonic()
+            async with Client(server) as client:
+                await go(Tour(client, project, model or SCRIPTED), begun)
+    print(f"\ndone in {time.monotonic() - begun:.1f} s")
+
+
+async def go(tour: Tour, begun: float) -> None:
+    """Print each step when it has given what it should, with the seconds that it took."""
+    for step in STEPS:
+        said = await step(tour)
+        print(f"{time.monotonic() - begun:6.1f} s  {said}", flush=True)
+        begun = time.monotonic()
+
+
+def model_name(text: str) -> str:
+    """Check a --model."""
+    provider, _, model = text.partition("/")
+    if not provider or not model:
+        raise argparse.ArgumentTypeError("must be PROVIDER/MODEL, as OpenCode names it")
+    return text
+
+
+def main() -> int:
+    """Run; return 0 when every step gave what it should, else 1."""
+    parser = argparse.ArgumentParser(description="Drive a real OpenCode through opencode-mcp, step by step.")
+    parser.add_argument("--model", type=model_name, help="PROVIDER/MODEL of your OpenCode (default: a scripted one)")
+    parser.add_argument("--directory", type=Path, help="new or empty folder for the project (default: temporary)")
+    options = parser.parse_args()
+    try:
+        # OpenCode may still write its last files while the folder is removed.
+        with tempfile.TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as name:
+            temporary = Path(name).resolve()
+            project = make_project((options.directory or temporary / "project").resolve())
+            anyio.run(run, options.model, project, temporary)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        cause = innermost(error)
+        sys.stdout.flush()
+        print(f"\nFAILED: {cause if isinstance(cause, Failed) else repr(cause)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

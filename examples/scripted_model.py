@@ -1,0 +1,300 @@
+"""A scripted chat model for OpenCode: a stand-in for a language model that needs no network and no key.
+
+It streams OpenAI's chat completions on 127.0.0.1. The first `script:<name>` in the newest user message says
+what it does; without one it repeats the prompt. Once a script's tool calls have results it says that it is
+done. When OpenCode wants a title or a summary it gets a fixed one (the scripts `title` and `compaction`).
+
+    script:text [words]              a short text that repeats the words
+    script:reasoning                 reasoning, then text
+    script:slow [chunks] [seconds]   a text of so many chunks (20), each after a pause (0.5)
+    script:huge [bytes]              a text of so many bytes (1000000)
+    script:hang                      a reply that never comes (OpenCode itself tries again after 300 s)
+    script:drop                      half a reply, then a closed connection
+    script:error [status]            an HTTP error (500)
+    script:flaky [status]            that error the first time this very prompt is seen, then text
+    script:overflow                  a 400 for a conversation that exceeds the context length
+    script:bash|write|edit|read|question|todowrite   a prepared call (edit: README.md must have "hello")
+    script:task [prompt]             a subagent, told "script:text from the child" or the given prompt
+    script:tool NAME {arguments}     one call of any tool
+    script:tools [{"name": NAME, "args": {arguments}}, ...]   several calls at once
+    script:chain [{"name": NAME, "args": {arguments}}, ...]   those calls, each after the last one's result
+    script:loop NAME {arguments}     that call again after every result, without end
+    script:badargs, script:unknowntool   a call whose arguments are not JSON, or of a tool that is not there
+
+    python examples/scripted_model.py [--port 4719]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that the model was sent. `finished` and `gone` are events: ask them with `is_set()`."""
+
+    script: str
+    argument: str  # what follows the keyword; the whole prompt when there is none
+    turn: int  # how many rounds of tool calls the newest user message has had
+    model: str
+    tools: Mapping[str, frozenset[str]]  # the names of each tool's parameters
+    messages: list[dict[str, Any]]
+    repeated: bool  # an earlier request had the same script and argument
+    finished: anyio.Event = field(default_factory=anyio.Event)  # the script was played to its end
+    gone: anyio.Event = field(default_factory=anyio.Event)  # the client left before its end
+
+
+@dataclass(frozen=True)
+class Piece:
+    delta: dict[str, Any] | None  # what a chunk of the reply adds to the message; None cuts the connection
+    pause: float = 0  # seconds before it
+
+
+def say(text: str, pause: float = 0) -> Piece:
+    return Piece({"content": text}, pause)
+
+
+def call(tool: str, arguments: str, index: int = 0) -> Piece:
+    function = {"name": tool, "arguments": arguments}
+    entry = {"index": index, "id": f"call_{uuid4().hex}", "type": "function", "function": function}
+    return Piece({"tool_calls": [entry]})
+
+
+def fail(status: float, message: str, code: str = "script_error") -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": code, "code": code}}, int(status))
+
+
+def once(request: Request, *calls: Piece) -> list[Piece]:
+    """Make the calls, and close with a text when their results are in."""
+    return [say(f"done: {request.script}")] if request.turn else [*calls]
+
+
+def fit(request: Request, tool: str, values: Mapping[str, Any]) -> str:
+    """Return a call's arguments. A file is its `filePath` in OpenCode's v1 engine and its `path` in v2's."""
+    known = request.tools.get(tool, frozenset[str]())
+    renamed = {"filePath": "path"} if "path" in known and "filePath" not in known else {}
+    return json.dumps({renamed.get(name, name): value for name, value in values.items()})
+
+
+def prepared(request: Request) -> list[Piece]:
+    given = {"prompt": request.argument} if request.script == "task" and request.argument else {}
+    values = {**PREPARED_CALLS[request.script], **given}
+    return once(request, call(request.script, fit(request, request.script, values)))
+
+
+def named(request: Request) -> Piece:
+    """Read `NAME {arguments}`, where the arguments may be missing."""
+    tool, _, values = request.argument.partition(" ")
+    return call(tool, fit(request, tool, first_json("{", values) if "{" in values else {}))
+
+
+def listed(request: Request) -> list[Piece]:
+    """Read `[{"name": NAME, "args": {arguments}}, ...]`."""
+    calls = [(item["name"], item.get("args", {})) for item in first_json("[", request.argument)]
+    return [call(tool, fit(request, tool, values), at) for at, (tool, values) in enumerate(calls)]
+
+
+def first_json(opening: str, text: str) -> Any:
+    """Return the first JSON value that opens so; what follows it does not matter."""
+    return json.JSONDecoder().raw_decode(opening + text.partition(opening)[2])[0]
+
+
+def number(request: Request, position: int, default: float) -> float:
+    found = re.findall(r"\d+(?:\.\d+)?", request.argument)
+    return float(found[position]) if position < len(found) else default
+
+
+def huge(request: Request) -> list[Piece]:
+    size, line = int(number(request, 0, 1_000_000)), f"{'x' * 99}\n"
+    return [say((line * 40)[: size - start]) for start in range(0, size, 4_000)]
+
+
+COLOURS = [{"label": name, "description": f"Paint it {name}"} for name in ("Red", "Blue")]
+PREPARED_CALLS: dict[str, dict[str, Any]] = {
+    "bash": {"command": "echo hello-from-bash", "description": "Greet from the shell"},
+    "write": {"filePath": "scripted.txt", "content": "written by the scripted model\n"},
+    "edit": {"filePath": "README.md", "oldString": "hello", "newString": "goodbye"},
+    "read": {"filePath": "README.md"},
+    "question": {"questions": [{"header": "Colour", "question": "Which one is best?", "options": COLOURS}]},
+    "task": {"description": "child", "prompt": "script:text from the child", "subagent_type": "general"},
+    "todowrite": {"todos": [{"id": "1", "content": "try it", "status": "pending", "priority": "high"}]},
+}
+SCRIPTS: dict[str, Callable[[Request], list[Piece] | JSONResponse]] = {
+    **dict.fromkeys(PREPARED_CALLS, prepared),
+    "text": lambda ask: [say("Hello from the scripted model. "), say(ask.argument[:200])],
+    "reasoning": lambda _: [Piece({"reasoning_content": "Let me think."}), say("A reasoned answer.")],
+    "slow": lambda ask: [say(f"chunk{at} ", number(ask, 1, 0.5)) for at in range(int(number(ask, 0, 20)))],
+    "huge": huge,
+    "hang": lambda _: [say("never said", float("inf"))],
+    "drop": lambda _: [say("The second half of this sen"), Piece(None)],
+    "error": lambda ask: fail(number(ask, 0, 500), "the error that the prompt asked for"),
+    "flaky": lambda ask: [say("done: flaky")] if ask.repeated else SCRIPTS["error"](ask),
+    # OpenCode knows an overflow by these words.
+    "overflow": lambda _: fail(400, "maximum context length is 1000 tokens", "context_length_exceeded"),
+    "tool": lambda ask: once(ask, named(ask)),
+    "tools": lambda ask: once(ask, *listed(ask)),
+    "chain": lambda ask: listed(ask)[ask.turn :][:1] or once(ask),
+    "loop": lambda ask: [named(ask)],
+    "badargs": lambda ask: once(ask, call("bash", '{"command": "ec')),
+    "unknowntool": lambda ask: once(ask, call("no_such_tool", "{}")),
+    "title": lambda _: [say("Scripted title")],
+    "compaction": lambda _: [say("## Goal\nTry OpenCode without a language model.")],
+}
+# How OpenCode 1.18.33 begins the system prompts of requests that are not part of a conversation.
+SYSTEM_PROMPTS = {"title generator": "script:title", "context summarization agent": "script:compaction"}
+USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+
+
+def play(request: Request) -> list[Piece] | JSONResponse:
+    script = SCRIPTS.get(request.script, lambda ask: [say(f"no such script: {ask.script}")])
+    try:
+        return script(request)
+    except (AttributeError, LookupError, TypeError, ValueError) as reason:
+        return fail(400, f"script:{request.script} cannot use its argument: {reason!r}")
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Return a message's text, which is a string or a list of parts."""
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+
+
+@dataclass(frozen=True)
+class ScriptedModel:
+    """A model that is being served. `requests` has all that it was sent, oldest first."""
+
+    url: str
+    requests: list[Request] = field(default_factory=list[Request])
+    closing: anyio.Event = field(default_factory=anyio.Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a chat completion request (ASGI)."""
+        request = self.record(await HTTPRequest(scope, receive).json())
+        reply = play(request)
+        if isinstance(reply, list):
+            reply = StreamingResponse(self.stream(request, reply), media_type="text/event-stream")
+        else:
+            request.finished.set()
+        with suppress(EOFError):
+            await reply(scope, receive, send)
+        if not request.finished.is_set():
+            request.gone.set()
+
+    def record(self, body: dict[str, Any]) -> Request:
+        """Find out what the body asks for, and remember it."""
+        messages = body["messages"]
+        newest = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=0)
+        system = " ".join(text_of(message) for message in messages if message["role"] == "system")
+        asked = (script for words, script in SYSTEM_PROMPTS.items() if words in system)
+        prompt = next(asked, text_of(messages[newest]))
+        keyword = re.search(r"script:([a-z]+)(.*)", prompt, re.DOTALL)
+        script, argument = (keyword[1], keyword[2].strip()) if keyword else ("text", prompt)
+        functions = [tool["function"] for tool in body.get("tools", [])]
+        request = Request(
+            script=script,
+            argument=argument,
+            turn=sum(bool(message.get("tool_calls")) for message in messages[newest:]),
+            model=body["model"],
+            tools={each["name"]: frozenset(each["parameters"].get("properties", ())) for each in functions},
+            messages=messages,
+            repeated=any((script, argument) == (seen.script, seen.argument) for seen in self.requests),
+        )
+        self.requests.append(request)
+        return request
+
+    async def stream(self, request: Request, pieces: list[Piece]) -> AsyncGenerator[str]:
+        """Yield the reply as server-sent events."""
+        called = any(piece.delta and "tool_calls" in piece.delta for piece in pieces)
+        ending = {"index": 0, "delta": dict[str, str](), "finish_reason": "tool_calls" if called else "stop"}
+        chunk = {"id": f"reply-{uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time())}
+        for piece in (Piece({"role": "assistant"}), *pieces):
+            with anyio.move_on_after(piece.pause):
+                await self.closing.wait()
+            if piece.delta is None or self.closing.is_set():
+                request.finished.set()
+                raise EOFError  # uvicorn closes the connection of a response that was left incomplete
+            choice = {"index": 0, "delta": piece.delta, "finish_reason": None}
+            yield f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n"
+        yield f"data: {json.dumps({**chunk, 'choices': [ending], 'usage': USAGE})}\n\ndata: [DONE]\n\n"
+        request.finished.set()
+
+
+class GuestServer(uvicorn.Server):
+    # Signals are the host program's, and a server that is cancelled leaves its sockets open.
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        with anyio.CancelScope(shield=True):
+            yield
+
+
+@asynccontextmanager
+async def scripted_model(port: int = 0) -> AsyncGenerator[ScriptedModel]:
+    """Serve the model on 127.0.0.1 (port 0: a free one), and cut the open replies when the block ends."""
+    listener = socket.create_server(("127.0.0.1", port))
+    model = ScriptedModel(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
+    app = Starlette(routes=[Route("/v1/chat/completions", model, methods=["POST"])])
+    # The limit is for a client that does not read what it is sent.
+    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+    server = GuestServer(config)
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [listener])
+        try:
+            yield model
+        except Exception as reason:
+            failure = reason  # which the task group would hide in an ExceptionGroup
+        finally:
+            model.closing.set()
+            server.should_exit = True
+    if failure is not None:
+        raise failure
+
+
+def provider_config(url: str) -> dict[str, object]:
+    """Return the OpenCode configuration that uses the model and no other."""
+    model = {"name": "Scripted", "tool_call": True, "limit": {"context": 128_000, "output": 16_000}}
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": "Scripted model",
+        "options": {"baseURL": url, "apiKey": "scripted"},
+        "models": {"scripted": model},
+    }
+    return {
+        "$schema": "https://opencode.ai/config.json",
+        "model": "scripted/scripted",
+        "small_model": "scripted/scripted",
+        "enabled_providers": ["scripted"],
+        "provider": {"scripted": provider},
+        "autoupdate": False,
+        "share": "disabled",
+    }
+
+
+async def main(port: int) -> None:
+    async with scripted_model(port) as model:
+        print(f"{model.url} OPENCODE_CONFIG_CONTENT='{json.dumps(provider_config(model.url))}'", flush=True)
+        await anyio.sleep_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="A scripted chat model for OpenCode.")
+    parser.add_argument("--port", type=int, default=4719)
+    with suppress(KeyboardInterrupt):
+        anyio.run(main, parser.parse_args().port)

@@ -1,0 +1,74 @@
+"""The server as a part of a web application of your own, and a client that uses it over HTTP.
+
+python examples/serve_http.py
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import httpx2
+from mcp import Client
+from scripted_model import GuestServer
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from uvicorn import Config
+from workbench import Workbench, call, expect, run
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+
+
+async def hello(request: Request) -> PlainTextResponse:
+    """Answer on a route that has nothing to do with MCP."""
+    return PlainTextResponse("hello from the application")
+
+
+def application(settings: Settings) -> Starlette:
+    """Build an application with a route of its own, and the server at /opencode/mcp."""
+    server = create_server(settings, Catalog.bundled()).streamable_http_app(streamable_http_path="/mcp")
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        # A mounted application's own lifespan is not run, and the server needs it.
+        async with server.router.lifespan_context(server):
+            yield
+
+    return Starlette(routes=[Route("/hello", hello), Mount("/opencode", server)], lifespan=lifespan)
+
+
+async def use(url: str) -> None:
+    """Call the route, and a tool."""
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        said = (await http.get(f"{url}/hello")).text
+        expect(said == "hello from the application", f"/hello says {said!r}")
+        print(f"/hello: {said}")
+    async with Client(f"{url}/opencode/mcp") as client:
+        tools = (await client.list_tools()).tools
+        session = await call(client, "session_create", title="over HTTP")
+        expect(session["title"] == "over HTTP", f"the session is {session}")
+        print(f"/opencode/mcp: {len(tools)} tools, session {session['id']} created")
+
+
+async def serve_http(bench: Workbench) -> None:
+    """Serve on a free port, use it, and stop."""
+    app = application(Settings.load({"directory": str(bench.project)}, bench.environ))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = GuestServer(Config(app, log_config=None, ws="none", timeout_graceful_shutdown=3))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [listener])
+        try:
+            await use(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+
+
+if __name__ == "__main__":
+    sys.exit(run(serve_http))

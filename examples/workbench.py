@@ -1,0 +1,141 @@
+"""What the examples share: a project, an OpenCode apart from yours with the scripted model, a server, an end.
+
+An example is a function of a `Workbench`. `run` gives it one in a temporary folder, which it removes afterwards,
+and returns the exit code: 1 when something was not as the example says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+from mcp import Client, StdioServerParameters
+from mcp.types import TextContent
+from scripted_model import provider_config, scripted_model
+
+LIMIT_SECONDS = 1800.0
+"""For everything. Fetching OpenCode may take minutes, and so may a real model."""
+
+FILE, LINE = "README.md", "A line for the search to find."
+
+
+class Failed(Exception):
+    """A step did not give what it should; the message says what came."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A git project with one commit, and the environment of an OpenCode that has only the scripted model."""
+
+    project: Path
+    environ: Mapping[str, str]
+
+    def server(self, *flags: str) -> StdioServerParameters:
+        """Return how an MCP client starts opencode-mcp for the project."""
+        command = ["-m", "opencode_mcp", "--directory", str(self.project), *flags]
+        return StdioServerParameters(command=sys.executable, args=command, env=dict(self.environ))
+
+
+def expect(seen: bool, otherwise: str) -> None:
+    """Go on only when a step gave what it should.
+
+    Raises:
+        Failed: it did not.
+    """
+    if not seen:
+        raise Failed(otherwise)
+
+
+async def call(client: Client, tool: str, /, **arguments: Any) -> Any:
+    """Call a tool and return its structured content: an object, or `{"result": …}` for anything else.
+
+    Raises:
+        Failed: with the tool's own words.
+    """
+    outcome = await client.call_tool(tool, arguments)
+    if outcome.is_error:
+        raise Failed(f"{tool}: " + "\n".join(one.text for one in outcome.content if isinstance(one, TextContent)))
+    return outcome.structured_content
+
+
+@asynccontextmanager
+async def environment(model: str | None, temporary: Path) -> AsyncGenerator[Mapping[str, str]]:
+    """Provide the server's environment: yours for a real model, else one apart from it, with the scripted model."""
+    if model is not None:
+        yield os.environ
+        return
+    home = Path.home()
+    async with scripted_model() as scripted:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("OPENCODE") or name == "OPENCODE_MCP_COMMAND"
+        }
+        yield {
+            # npm fetches OpenCode, perhaps from a registry of your own.
+            "NPM_CONFIG_USERCONFIG": str(home / ".npmrc"),
+            **kept,
+            "HOME": str(temporary / "home"),
+            "XDG_DATA_HOME": str(temporary / "data"),
+            "XDG_CONFIG_HOME": str(temporary / "config"),
+            "XDG_STATE_HOME": str(temporary / "state"),
+            # The copy of OpenCode that was fetched is fetched once.
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(home / ".cache"),
+            "OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(scripted.url)),
+        }
+
+
+def make_project(folder: Path) -> Path:
+    """Make a git repository with one commit in a new or empty folder.
+
+    Raises:
+        Failed: the folder has something in it, or git fails.
+    """
+    expect(shutil.which("git") is not None, "git is not installed")
+    expect(not folder.exists() or (folder.is_dir() and not any(folder.iterdir())), f"{folder} is no empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(f"# A project\n\n{LINE}\n")
+    author = ("-c", "user.name=quick start", "-c", "user.email=quickstart@localhost")
+    for command in (("init", "-q", "-b", "main"), ("add", "-A"), (*author, "commit", "-qm", "A line")):
+        done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True)
+        expect(done.returncode == 0, f"git {command[0]}: {done.stderr}")
+    return folder
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the error itself: a task group that it passed has put it into an exception group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
+
+
+def run(example: Callable[[Workbench], Awaitable[None]]) -> int:
+    """Run an example; return 0 when everything was as it says, else 1."""
+
+    async def within(temporary: Path) -> None:
+        with anyio.fail_after(LIMIT_SECONDS):
+            async with environment(None, temporary) as environ:
+                await example(Workbench(make_project(temporary / "project"), environ))
+
+    try:
+        # OpenCode may still write its last files while the folder is removed.
+        with tempfile.TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as name:
+            anyio.run(within, Path(name).resolve())
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        cause = innermost(error)
+        sys.stdout.flush()
+        print(f"\nFAILED: {cause if isinstance(cause, Failed) else repr(cause)}", file=sys.stderr)
+        return 1
+    return 0
