@@ -1,0 +1,152 @@
+"""Write manifest.json and server.json from the package: version, words, and the tools of the essential preset.
+
+python scripts/write_manifest.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from opencode_mcp import __version__
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.tools import Toolbox, select
+
+ROOT = Path(__file__).parent.parent
+REPOSITORY_NAME = "io.github.opencode-mcp/opencode-mcp"
+
+
+def user_config() -> dict[str, dict[str, Any]]:
+    """Return what a bundle's user can set; an optional key without a default arrives as a literal ${user_config.…}."""
+    return {
+        "directory": {
+            "type": "directory",
+            "title": "Project directory",
+            "description": "The project that OpenCode works in, unless a call names another one.",
+            "default": "${HOME}",
+        },
+        "url": {
+            "type": "string",
+            "title": "OpenCode URL",
+            "description": "Use a running OpenCode instead of starting one.",
+            "default": "",
+        },
+        "password": {
+            "type": "string",
+            "title": "OpenCode password",
+            "description": "The password of that OpenCode.",
+            "sensitive": True,
+            "default": "",
+        },
+        "toolsets": {
+            "type": "string",
+            "title": "Toolsets",
+            "description": "all, essential, or areas separated by commas, such as tasks,session,find.",
+            "default": "all",
+        },
+        "read_only": {
+            "type": "boolean",
+            "title": "Read-only",
+            "description": "Offer only tools that change nothing.",
+            "default": False,
+        },
+    }
+
+
+def manifest() -> dict[str, Any]:
+    """Return the MCPB manifest, version 0.4, in which the host installs Python and the packages with uv."""
+    catalog = Catalog.bundled()
+    essential = Toolbox(catalog, select(catalog, ["essential"]), 40_000).listed
+    return {
+        "manifest_version": "0.4",
+        "name": "opencode-mcp",
+        "display_name": "OpenCode",
+        "version": __version__,
+        "description": project()["description"],
+        "long_description": "Give OpenCode a task, see it work, answer what it asks, and get the result and the "
+        "changes. All 188 operations of OpenCode's HTTP API are tools as well. OpenCode is found, or fetched from npm, "
+        "and started by the first call that needs it.",
+        "author": {"name": "The opencode-mcp authors"},
+        "license": "MIT",
+        "keywords": project()["keywords"],
+        "icon": "docs/icon.png",
+        "server": {
+            "type": "uv",
+            "entry_point": "opencode_mcp/__main__.py",
+            "mcp_config": {
+                "command": "uv",
+                "args": ["run", "--directory", "${__dirname}", "opencode-mcp"],
+                "env": {
+                    "OPENCODE_MCP_DIRECTORY": "${user_config.directory}",
+                    "OPENCODE_MCP_URL": "${user_config.url}",
+                    "OPENCODE_SERVER_PASSWORD": "${user_config.password}",
+                    "OPENCODE_MCP_TOOLSETS": "${user_config.toolsets}",
+                    "OPENCODE_MCP_READ_ONLY": "${user_config.read_only}",
+                },
+            },
+        },
+        "tools": [{"name": tool.name, "description": tool.description} for tool in essential],
+        "tools_generated": True,
+        "compatibility": {"platforms": ["darwin", "linux", "win32"], "runtimes": {"python": ">=3.11"}},
+        "user_config": user_config(),
+    }
+
+
+def server() -> dict[str, Any]:
+    """Return the entry for the MCP registry."""
+    variables = [
+        ("OPENCODE_MCP_URL", "Use the OpenCode server at this URL instead of starting one.", False),
+        ("OPENCODE_SERVER_PASSWORD", "Password of the server at that URL.", True),
+        ("OPENCODE_MCP_DIRECTORY", "Project directory; the default is the working directory.", False),
+        ("OPENCODE_MCP_TOOLSETS", "Toolsets to list: all, essential, or areas.", False),
+    ]
+    return {
+        "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",
+        "name": REPOSITORY_NAME,
+        "title": "OpenCode",
+        "description": "Tasks for OpenCode, the coding agent, and every operation of its HTTP API.",
+        "version": __version__,
+        "packages": [
+            {
+                "registryType": "pypi",
+                "identifier": "opencode-mcp",
+                "version": __version__,
+                "runtimeHint": "uvx",
+                "transport": {"type": "stdio"},
+                "environmentVariables": [
+                    {"name": name, "description": words, "isRequired": False, "isSecret": secret}
+                    for name, words, secret in variables
+                ],
+            }
+        ],
+    }
+
+
+def project() -> dict[str, Any]:
+    """Return the project table of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def main() -> int:
+    """Write the files, or with --check say whether they are as they should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file would change")
+    check: bool = parser.parse_args().check
+    stale = 0
+    for name, content in (("manifest.json", manifest()), ("server.json", server())):
+        file = ROOT / name
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        if not file.exists() or file.read_text() != text:
+            stale += 1
+            sys.stdout.write(f"{name} {'is stale' if check else 'written'}\n")
+            if not check:
+                file.write_text(text)
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""manifest.json and server.json say what the package is, and pack into a bundle that hosts accept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opencode_mcp import __version__
+from opencode_mcp.opencode.install import cache_folder
+from opencode_mcp.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+MCPB = "@anthropic-ai/mcpb@2.1.2"
+
+
+@pytest.fixture(scope="session")
+def mcpb() -> Path:
+    """The bundle's own command line tool, installed once per machine."""
+    folder = cache_folder(os.environ) / "tests" / "mcpb-2.1.2"
+    program = folder / "node_modules" / ".bin" / "mcpb"
+    if not program.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        npm = shutil.which("npm")
+        assert npm is not None
+        subprocess.run([npm, "install", "--no-audit", "--no-fund", "--prefix", folder, MCPB], check=True)
+    return program
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read one of the files."""
+    return json.loads((ROOT / name).read_text())
+
+
+def test_the_files_are_as_the_script_writes_them() -> None:
+    """Version and tool list come from the package; `python scripts/write_manifest.py` renews them."""
+    command = [sys.executable, "scripts/write_manifest.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.stdout == ""
+    assert done.returncode == 0
+    assert read("manifest.json")["version"] == read("server.json")["version"] == __version__
+
+
+def test_every_variable_of_the_bundle_is_a_setting() -> None:
+    """The manifest and the registry entry set nothing that the server does not read."""
+    known = {one.metadata["variable"] for one in Settings.__dataclass_fields__.values() if one.metadata}
+    (package,) = read("server.json")["packages"]
+
+    assert read("manifest.json")["server"]["mcp_config"]["env"].keys() <= known
+    assert {one["name"] for one in package["environmentVariables"]} <= known
+
+
+def test_the_readme_has_the_registry_s_marker() -> None:
+    """The registry proves ownership by this line of the package's description."""
+    assert f"<!-- mcp-name: {read('server.json')['name']} -->" in (ROOT / "README.md").read_text()
+
+
+def test_the_manifest_is_valid_and_packs(mcpb: Path, tmp_path: Path) -> None:
+    """The bundle's own tool accepts the manifest and the icon; the bundle is small and holds no tests."""
+    bundle = tmp_path / "out.mcpb"
+    subprocess.run([mcpb, "validate", "manifest.json"], cwd=ROOT, check=True)
+    subprocess.run([mcpb, "pack", ".", bundle], cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(bundle) as packed:
+        names = set(packed.namelist())
+
+    assert {"manifest.json", "pyproject.toml", "opencode_mcp/__main__.py", "docs/icon.png"} <= names
+    assert not [name for name in names if name.startswith(("tests/", ".venv/", ".git/"))]
+    assert bundle.stat().st_size < 1_000_000
