@@ -1,0 +1,127 @@
+"""What README.md says, against what is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from opencode_mcp.cli import main
+from opencode_mcp.cli.main import COMMANDS
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+CI = (ROOT / ".ci" / "run").read_text()
+
+
+def shell(markdown: str) -> list[str]:
+    """Every command of a text's shell blocks, comments apart."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+
+
+def steps(command: str) -> list[str]:
+    """The commands that && joins."""
+    return command.split(" && ")
+
+
+def command(markdown: str, ending: str) -> str:
+    """The one command that ends so."""
+    (found,) = [line for line in shell(markdown) if line.endswith(ending)]
+    return found
+
+
+def test_both_commands_begin_in_the_clone_with_a_virtual_environment_of_its_own() -> None:
+    for ending in ("examples/quickstart.py", "/pytest"):
+        assert steps(command(README, ending))[0] == "python3 -m venv .venv"
+
+
+def test_ci_runs_the_second_command_and_ends_with_it() -> None:
+    environment, install, tests = steps(command(README, "/pytest"))
+    ours = CI.replace('"$folder"/', "").replace('"$folder/.venv"', ".venv").splitlines()
+
+    assert ours[-1] == tests
+    assert environment in ours
+    assert install in ours
+
+
+def test_contributing_has_the_same_commands() -> None:
+    assert steps(command(README, "/pytest"))[-1] in shell(CONTRIBUTING)
+    assert steps(command(README, "examples/quickstart.py"))[-1] in shell(CONTRIBUTING)
+
+
+def test_contributing_and_ci_check_the_same() -> None:
+    ours = CI.replace('"$folder"/', "").replace('"$folder/.venv/', '"').replace('"', "")
+    for check in ("ruff check", "ruff format --check", "pyright --pythonpath"):
+        assert f"\n.venv/bin/{check}" in ours
+        assert f".venv/bin/{check}" in CONTRIBUTING
+
+
+def test_contributing_has_five_commands() -> None:
+    assert len(shell(CONTRIBUTING)) == 5
+
+
+def test_the_generated_tables_are_those_of_the_package() -> None:
+    command = [sys.executable, "scripts/write_readme.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_settings_table_is_that_of_the_settings() -> None:
+    table = re.findall(r"^\| (?:`(--[a-z-]+)`)? ?\| `([A-Z_]+)` \| (.*) \|$", README, re.MULTILINE)
+    documented = {(flag, variable) for flag, variable, _ in table}
+    actual = {
+        (f"--{one.name.replace('_', '-')}" if one.metadata.get("flag", True) else "", one.metadata["variable"])
+        for one in fields(Settings)
+        if one.metadata
+    }
+
+    assert documented == actual
+    assert len(table) == len(actual)
+
+
+@pytest.mark.parametrize("name", ["README.md", ".github/CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_to_files_lead_to_files(name: str) -> None:
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+
+    assert [link for link in links if "://" not in link and not (page.parent / link).is_file()] == []
+
+
+def test_every_flag_that_it_names_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+    known = flags(capsys.readouterr().out) | {"--model", "--from"}  # of the quick start and of uvx
+
+    assert flags(re.sub(r"^```sh\n.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)) <= known
+
+
+def flags(text: str) -> set[str]:
+    """The flags in a text."""
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def test_every_operation_that_it_names_exists() -> None:
+    names = set(re.findall(r"`((?:v2_)?(?:session|event|global|pty|find|worktree|sync)_\w+)`", README))
+
+    assert names <= set(Catalog.bundled())
+    assert f"`opencode-ai` {SNAPSHOT_VERSION}" in README
+    assert f"the {len(Catalog.bundled())} operations" in README
+
+
+def test_the_constraints_pin_each_package_exactly() -> None:
+    lines = (ROOT / "constraints-dev.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+
+    assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9.]+", pin)] == []
+    assert {"pytest", "hypothesis", "ruff", "pyright", "mcp", "httpx2"} <= {pin.partition("==")[0] for pin in pins}
