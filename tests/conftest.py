@@ -105,10 +105,13 @@ async def endpoint(
 
 
 def make_project(folder: Path, environ: Mapping[str, str]) -> Path:
-    """Create a git repository with one commit in a folder."""
+    """Create a git repository with one commit in a folder.
+
+    OpenCode takes the first commit's hash for the project's id, so no two may be the same.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text("hello from the project\n")
-    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "first"]):
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", str(folder)]):
         subprocess.run(["git", *command], cwd=folder, env=dict(environ), check=True)
     return folder
 

@@ -132,7 +132,7 @@ async def worktree_changes(opencode: OpenCode, session: Session, project: str) -
 
 
 async def apply(opencode: OpenCode, session: Session, project: str | None, changes: list[FileChange]) -> None:
-    """Apply the changes to the project's working tree, all or nothing.
+    """Apply the changes to the project's working tree, all or nothing; what it has already is left alone.
 
     Raises:
         WorkflowError: a binary file, or a conflict, and where.
@@ -140,16 +140,20 @@ async def apply(opencode: OpenCode, session: Session, project: str | None, chang
     binary = [one.file for one in changes if not one.patch or "\nBinary files " in one.patch]
     if binary:
         raise WorkflowError(f"binary files cannot be brought over by patch: {', '.join(binary)}", session.id)
+    uncommitted = CHANGES.validate_python(await opencode.call("vcs_diff", directory=project, mode="git"))
+    there = {one.file: one.patch for one in uncommitted}
+    # The same line in both is common: OpenCode itself writes "$schema" into an opencode.json without one (1.18.33).
+    missing = [one for one in changes if there.get(one.file) != one.patch]
+    if not missing:
+        return
     try:
-        await opencode.call("vcs_apply", directory=project, patch="".join(one.patch for one in changes))
+        await opencode.call("vcs_apply", directory=project, patch="".join(one.patch for one in missing))
     except APIError as error:
-        status: list[dict[str, Any]] = await opencode.call("vcs_status", directory=project)
-        dirty = {one["file"] for one in status}
-        both = [one.file for one in changes if one.file in dirty]
+        both = [one.file for one in missing if one.file in there]
         where = (
             f"changed in both, and not committed in {project}: {', '.join(both)}"
             if both
-            else f"the files have moved on in {project} since: {', '.join(one.file for one in changes)}"
+            else f"the files have moved on in {project} since: {', '.join(one.file for one in missing)}"
         )
         raise WorkflowError(
             f"the changes conflict, nothing was applied ({error.message}); {where}", session.id

@@ -75,12 +75,13 @@ async def build_report(
     todos = TODOS.validate_python(await opencode.call("session_todo", sessionID=session_id))
     answer = newest.text if newest and newest.info.role == "assistant" and not truth.busy else ""
     pending = [describe(request) for request in truth.pending]
-    rest = answer[answer_offset : answer_offset + context.answer_chars // among]
+    page = answer[answer_offset : answer_offset + context.answer_chars // among]
+    end = answer_offset + len(page)
     return TaskReport(
         session_id=session_id,
         directory=truth.session.directory,
         state=verdict.state,
-        answer=rest,
+        answer=page,
         answer_chars=len(answer),
         error=verdict.error,
         pending=pending,
@@ -91,7 +92,7 @@ async def build_report(
         tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
         elapsed_seconds=await elapsed(opencode, truth),
         note=note,
-        next=next_call(session_id, verdict, pending, answer_offset + len(rest) if len(answer) > len(rest) else None),
+        next=next_call(session_id, verdict, pending, end if end < len(answer) else None),
     )
 
 

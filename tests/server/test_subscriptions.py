@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -11,8 +12,9 @@ import anyio
 import mcp_types as types
 import pytest
 import uvicorn
-from mcp import Client, MCPError
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.session import IncomingMessage
+from mcp.client.stdio import stdio_client
 
 from examples.scripted_model import GuestServer
 from opencode_mcp.openapi import Catalog
@@ -235,16 +237,22 @@ async def served(settings: Settings, catalog: Catalog) -> AsyncGenerator[str]:
             server.should_exit = True
 
 
+async def follow_a_prompt(client: Client, updates: Updates) -> str:
+    """Follow a session through a prompt to its end, and return its resource."""
+    id = await new_session(client)
+    uri, told = f"opencode://session/{id}", 0
+    async with following(client, uri):
+        await prompt(client, id, "script:text hello")
+        while (await read_json(client, uri))["state"] != "completed" or told == 0:
+            told = await updates.next(uri, told)
+    return uri
+
+
 async def test_over_http(attached: Settings, catalog: Catalog, endpoint: Endpoint, era: str, updates: Updates) -> None:
     """Notifications come over HTTP too, and a client that goes away leaves nothing behind."""
     async with relayed(endpoint) as relay, served(replace(attached, url=relay.url), catalog) as url:
         async with Client(url, mode=era, message_handler=updates.hear) as client:
-            id = await new_session(client)
-            uri, told = f"opencode://session/{id}", 0
-            async with following(client, uri):
-                await prompt(client, id, "script:text hello")
-                while (await read_json(client, uri))["state"] != "completed" or told == 0:
-                    told = await updates.next(uri, told)
+            uri = await follow_a_prompt(client, updates)
             if era == "legacy":
                 await subscribe(client, uri)
 
@@ -252,3 +260,18 @@ async def test_over_http(attached: Settings, catalog: Catalog, endpoint: Endpoin
             return relay.feeds == 0
 
         await eventually(closed)
+
+
+async def test_over_stdio(attached: Settings, environ: Mapping[str, str], era: str, updates: Updates) -> None:
+    """Notifications come over stdio too."""
+    command = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "opencode_mcp", "--url", attached.url, "--directory", attached.directory],
+        env={
+            **environ,
+            "OPENCODE_SERVER_USERNAME": attached.username,
+            "OPENCODE_SERVER_PASSWORD": attached.password,
+        },
+    )
+    async with Client(stdio_client(command), mode=era, message_handler=updates.hear) as client:
+        await follow_a_prompt(client, updates)

@@ -145,7 +145,7 @@ def run_tasks(mode: str) -> Deed:
         async with bench.bridge(mode=mode) as client:
             await call_and_cancel(client, "run_tasks", {"tasks": tasks}, "waiting for the model")
         sessions = (await bench.call("session_list", directory=str(bench.project), scope="project"))["result"]
-        assert len(sessions) == 2
+        assert len(sessions) == 2, sessions
         seen = [await bench.report(one["id"]) for one in sessions]
         assert [one.state for one in seen] == ["stopped", "stopped"], [one.text for one in seen]
         return seen[0]

@@ -26,7 +26,8 @@ async def delete(bench: Bench, task: Seen) -> None:
 
 async def dispose(bench: Bench, task: Seen) -> None:
     """Have OpenCode begin anew in the project."""
-    await bench.call("config_update", directory=str(bench.project))
+    disposed = await bench.call("config_update", directory=str(bench.project), body={})
+    assert disposed.state == "answer", disposed.text
 
 
 async def go_on(bench: Bench, task: Seen) -> None:

@@ -45,7 +45,8 @@ async def ten(bench: Bench) -> Seen:
         applied = await bench.call("collect_changes", session_id=tasks[number].session_id, apply=True)
         assert applied["applied_to"] == str(bench.project)
     assert files(bench.project) == {"file0.txt": "by task 0\n", "file1.txt": "by task 1\n"}
-    discarded = await bench.call("collect_changes", session_id=tasks[0].session_id, discard=True)
+    discarded = await bench.call("collect_changes", session_id=tasks[0].session_id, apply=True, discard=True)
+    assert discarded["applied_to"] == str(bench.project), "what is there already is no conflict"
     assert discarded["discarded"]
     assert not is_there(tasks[0]["directory"])
     assert len(files(bench.project)) == 2, "what had been brought over went with the worktree"
