@@ -12,7 +12,8 @@ from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from .answer import requests_in, send
 from .context import Context, Decision
 from .report import TaskReport, build_report
-from .truth import judge, look
+from .truth import Verdict, judge, look
+from .wait import settle
 
 STOP_SECONDS = 15.0
 LATE_SECONDS = 2.0
@@ -34,9 +35,13 @@ async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
     Raises:
         WorkflowError: it still works after 15 s.
     """
-    await stop_session(context, arguments.session_id)
+    if not await stop_session(context, arguments.session_id):
+        outcome = await settle(context, arguments.session_id, None, deadline=0)
+        return await build_report(context, outcome.truth, outcome.verdict)
     truth = await look(context.opencode, arguments.session_id)
     verdict = judge(truth)
+    if verdict.doubt is not None:  # between two steps an abort leaves no trace
+        verdict = Verdict("stopped", error="aborted")
     return await build_report(context, truth, verdict)
 
 

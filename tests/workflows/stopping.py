@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 
-from .asking import ASKED, made, touch
+from .asking import made, touch
 from .bench import Bench
 from .seen import Seen
 from .table import Row
 
-CHILD_THAT_SLEEPS = 'script:task script:tool bash {"command": "sleep 300", "description": "Sleep"}'
+SLEEP = {"command": "sleep 300", "description": "Sleep"}
+
+
+def with_child(prompt: str) -> str:
+    """A subagent is told this. What it was stopped in is a result to OpenCode, which goes on with the next step."""
+    child = {"description": "child", "prompt": prompt, "subagent_type": "general"}
+    return f"script:chain {json.dumps([{'name': 'task', 'args': child}, {'name': 'bash', 'args': SLEEP}])}"
 
 
 async def stop(bench: Bench, task: Seen) -> Seen:
@@ -46,14 +52,14 @@ async def aborted_before(bench: Bench) -> Seen:
 
 async def with_subagent(bench: Bench) -> Seen:
     """A task whose subagent is at work."""
-    task = await bench.run(CHILD_THAT_SLEEPS, permissions="allow", timeout_seconds=3)
+    task = await bench.run(with_child(f"script:tool bash {json.dumps(SLEEP)}"), permissions="allow", timeout_seconds=3)
     assert task.state == "running"
     return await stop(bench, task)
 
 
 async def with_waiting_subagent(bench: Bench) -> Seen:
     """A task whose subagent waits for leave."""
-    seen = await stop(bench, await bench.run(ASKED[1].prompt(bench)))
+    seen = await stop(bench, await bench.run(with_child(touch(bench))))
     assert not made(bench).exists()
     return seen
 
