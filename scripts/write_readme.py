@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md: the settings and the tools.
+"""Write the generated parts of README.md: buttons, entries of the clients, settings and tools.
 
 python scripts/write_readme.py [--check]
 """
@@ -6,11 +6,18 @@ python scripts/write_readme.py [--check]
 from __future__ import annotations
 
 import argparse
+import base64
+import json
 import re
 import sys
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.parse import quote
 
+from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Machine
+from opencode_mcp.cli.clients.change import FORMATS
+from opencode_mcp.cli.clients.wanted import flags, url
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.gateway import GATEWAY
@@ -18,6 +25,63 @@ from opencode_mcp.tools.toolsets import ESSENTIAL, TOOLSETS, toolset_of
 from opencode_mcp.workflows import WORKFLOWS
 
 README = Path(__file__).parent.parent / "README.md"
+COMMAND, URL = "/path/to/opencode-mcp", "http://127.0.0.1:8000/mcp"
+MACHINES = {
+    "": Machine(PurePosixPath("~"), {}, "linux"),
+    "macOS": Machine(PurePosixPath("~"), {}, "darwin"),
+    "Windows": Machine(PureWindowsPath("~"), {"APPDATA": "%APPDATA%"}, "win32"),
+}
+
+
+def buttons() -> str:
+    """Return the links that have a client ask its user whether to install this server, as a picture each."""
+    name = "opencode"
+    entry = json.dumps(CLIENTS["cursor"].entry(Launch("uvx", ("opencode-mcp", "--toolsets", "essential"))))
+    encoded = quote(base64.b64encode(entry.encode()).decode())
+    visual_studio = "https://img.shields.io/badge/VS_Code-install-0098FF"
+    links = {
+        (
+            "VS Code",
+            visual_studio,
+        ): f"https://insiders.vscode.dev/redirect/mcp/install?name={name}&config={quote(entry)}",
+        ("Cursor", "https://cursor.com/deeplink/mcp-install-dark.svg"): (
+            f"https://cursor.com/en/install-mcp?name={name}&config={encoded}"
+        ),
+        ("LM Studio", "https://files.lmstudio.ai/deeplink/mcp-install-light.svg"): (
+            f"https://lmstudio.ai/install-mcp?name={name}&config={encoded}"
+        ),
+    }
+    return "\n".join(f"[![Install in {client}]({image})]({link})" for (client, image), link in links.items())
+
+
+def clients() -> str:
+    """Return a block for each client: its files, and the entry for stdio and for HTTP."""
+    return "\n\n".join(f"**{one.title}**: {places(one)}\n\n{entries(one)}" for one in CLIENTS.values())
+
+
+def places(client: Client) -> str:
+    """Say which files a client reads."""
+    files = {system: str(client.user(machine)[0]) for system, machine in MACHINES.items()}
+    elsewhere = [f"{system} `{file}`" for system, file in files.items() if file.replace("\\", "/") != files[""]]
+    project = [f"in a project `{client.project[0]}`"] if client.project else []
+    return ", ".join([f"`{files['']}`", *elsewhere, *project])
+
+
+def entries(client: Client) -> str:
+    """Return a client's entries as they stand in its file."""
+    stdio = client.entry(Launch(COMMAND, tuple(flags(client, Settings()))))
+    http = client.entry(url(client, Settings(), URL)) if client.http else None
+    comment, language = ("#", "toml") if client.format == "toml" else ("//", "jsonc")
+    lines = [f"```{language}", f"{comment} stdio", in_file(client, stdio)]
+    lines += [f"{comment} HTTP", in_file(client, http)] if http else [f"{comment} HTTP: {client.http_instead}"]
+    return "\n".join([*lines, "```"])
+
+
+def in_file(client: Client, entry: dict[str, Any]) -> str:
+    """Return an entry with what is around it."""
+    if client.format == "toml":
+        return FORMATS[client.format].put("", (client.container, "opencode"), entry).rstrip()
+    return json.dumps({client.container: {"opencode": entry}})
 
 
 def settings_table() -> str:
@@ -49,11 +113,12 @@ def renewed(text: str) -> str:
     Raises:
         SystemExit: a marker is missing.
     """
-    for name, table in (("settings", settings_table()), ("tools", tools_table())):
+    parts = {"buttons": buttons(), "clients": clients(), "settings": settings_table(), "tools": tools_table()}
+    for name, part in parts.items():
         block = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(\n<!-- end {name} -->)", re.S)
         if not block.search(text):
             raise SystemExit(f"README.md has no block {name!r}")
-        text = block.sub(lambda found, table=table: f"{found[1]}\n{table}\n{found[2]}", text)
+        text = block.sub(lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}", text)
     return text
 
 

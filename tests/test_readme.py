@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
+import mcp_types as types
 import pytest
 
 from opencode_mcp.cli import main
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.settings import Settings
+from opencode_mcp.tools import Toolbox, select
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -73,6 +78,31 @@ def test_the_generated_tables_are_those_of_the_package() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_buttons_hold_the_entry_of_the_published_package() -> None:
+    links: list[tuple[str, str]] = re.findall(r"\[!\[Install in ([\w ]+)\]\([^)]*\)\]\(([^)]*)\)", README)
+    queries = {client: dict(parse_qsl(urlsplit(link).query)) for client, link in links}
+    entries = {
+        client: json.loads(config if client == "VS Code" else base64.b64decode(config))
+        for client, config in ((client, query["config"]) for client, query in queries.items())
+    }
+
+    entry = {"command": "uvx", "args": ["opencode-mcp", "--toolsets", "essential"]}
+    assert entries == {"VS Code": entry, "Cursor": entry, "LM Studio": entry}
+
+
+@pytest.mark.parametrize("toolset", ["all", "essential"])
+def test_the_comparison_has_our_own_figures(toolset: str) -> None:
+    catalog = Catalog.bundled()
+    tools = Toolbox(catalog, select(catalog, [toolset]), 40_000).listed
+    answer = types.ListToolsResult(tools=tools).model_dump_json(by_alias=True, exclude_none=True)
+
+    assert f" | {len(tools)} | {len(answer.encode()):,} | " in README
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 400
 
 
 def test_the_settings_table_is_that_of_the_settings() -> None:
