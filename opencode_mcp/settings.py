@@ -15,12 +15,18 @@ DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
 MIN_RESULT_CHARS = 1_000
 ON = ("1", "true", "yes", "on")
 OFF = ("", "0", "false", "no", "off")
+HTTP = ("http",)
+"""The command that serves HTTP."""
+MIN_TOKEN_CHARS = 16
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def setting(default: str, variable: str, help: str, **extra: Any) -> Any:
-    """Declare a setting: its environment variable and one line of help; the field's name is the flag's."""
-    secret = variable.endswith("_PASSWORD")
+    """Declare a setting: its environment variable and one line of help; the field's name is the flag's.
+
+    With `only`, the flag is one of these commands alone.
+    """
+    secret = variable.endswith(("_PASSWORD", "_TOKEN"))
     return field(default=default, repr=not secret, metadata={"variable": variable, "help": help, **extra})
 
 
@@ -61,6 +67,31 @@ class Settings:
     max_result_chars: str = setting(
         "40000", "OPENCODE_MCP_MAX_RESULT_CHARS", "longest result, in characters; longer ones are cut and paged"
     )
+    token: str = setting(
+        "", "OPENCODE_MCP_TOKEN", "HTTP: bearer token that clients send (default: a new one, told on stderr)", only=HTTP
+    )
+    no_auth: str = setting(
+        "",
+        "OPENCODE_MCP_NO_AUTH",
+        "HTTP: serve whoever reaches a loopback address",
+        switch=True,
+        only=(*HTTP, "install"),
+    )
+    allow_remote: str = setting(
+        "", "OPENCODE_MCP_ALLOW_REMOTE", "HTTP: listen on other than loopback addresses", switch=True, only=HTTP
+    )
+    allow_host: str = setting(
+        "", "OPENCODE_MCP_ALLOW_HOST", "HTTP: more names, or name:port, by which clients reach it", only=HTTP
+    )
+    allow_origin: str = setting(
+        "", "OPENCODE_MCP_ALLOW_ORIGIN", "HTTP: origins whose web pages may use it, separated by commas", only=HTTP
+    )
+    oauth_issuer: str = setting(
+        "", "OPENCODE_MCP_OAUTH_ISSUER", "HTTP: take the access tokens (JWT) of this OAuth issuer instead", only=HTTP
+    )
+    oauth_audience: str = setting(
+        "", "OPENCODE_MCP_OAUTH_AUDIENCE", "HTTP: this server's URL as those tokens name it", only=HTTP
+    )
     log_level: str = setting("warning", "OPENCODE_MCP_LOG_LEVEL", "what to log on stderr", choices=LOG_LEVELS)
     environ: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
@@ -99,13 +130,22 @@ class Settings:
             raise SettingsError(
                 f"--max-result-chars {self.max_result_chars!r} is no number of {MIN_RESULT_CHARS} or more"
             )
-        for name in ("read_only", "no_destructive"):
+        for name in ("read_only", "no_destructive", "no_auth", "allow_remote"):
             if getattr(self, name).lower() not in {*ON, *OFF}:
                 raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is neither true nor false")
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(f"--log-level {self.log_level!r} is none of {', '.join(LOG_LEVELS)}")
         if self.directory and not self.url and not os.path.isdir(self.directory):
             raise SettingsError(f"--directory {self.directory!r} is no directory")
+        if self.token and len(self.token) < MIN_TOKEN_CHARS:
+            raise SettingsError(f"--token has {len(self.token)} characters; {MIN_TOKEN_CHARS} are the least")
+        if bool(self.oauth_issuer) != bool(self.oauth_audience):
+            raise SettingsError("--oauth-issuer and --oauth-audience go together")
+        for name in ("oauth_issuer", "oauth_audience"):
+            if getattr(self, name) and not is_http_url(getattr(self, name)):
+                raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is no http:// or https:// URL")
+        if sum((bool(self.token), self.is_on("no_auth"), bool(self.oauth_issuer))) > 1:
+            raise SettingsError("--token, --no-auth and --oauth-issuer exclude each other")
         try:
             _ = self.command_line
         except ValueError as error:

@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Machine
+from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Machine, Remote
 from opencode_mcp.cli.clients.change import FORMATS
+from opencode_mcp.cli.clients.table import TOKEN
 from opencode_mcp.cli.clients.wanted import flags, url
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
@@ -70,7 +71,7 @@ def places(client: Client) -> str:
 def entries(client: Client) -> str:
     """Return a client's entries as they stand in its file."""
     stdio = client.entry(Launch(COMMAND, tuple(flags(client, Settings()))))
-    http = client.entry(url(client, Settings(), URL)) if client.http else None
+    http = client.entry(Remote(url(client, Settings(), URL), client.named(TOKEN) or "TOKEN")) if client.http else None
     comment, language = ("#", "toml") if client.format == "toml" else ("//", "jsonc")
     lines = [f"```{language}", f"{comment} stdio", in_file(client, stdio)]
     lines += [f"{comment} HTTP", in_file(client, http)] if http else [f"{comment} HTTP: {client.http_instead}"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from opencode_mcp.cli.clients import CLIENTS, Client, Launch
+from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Remote
+from opencode_mcp.cli.clients.table import TOKEN
 from opencode_mcp.cli.clients.wanted import flags, url
 from opencode_mcp.settings import Settings
 
@@ -36,7 +37,7 @@ def test_the_stdio_file_has_the_entry_that_install_writes(client: Client) -> Non
 @pytest.mark.parametrize("client", [one for one in CLIENTS.values() if one.http], ids=lambda one: one.name)
 def test_the_http_file_has_the_entry_that_install_writes(client: Client) -> None:
     """For every client whose file takes a URL."""
-    entry = client.entry(url(client, Settings(), URL))
+    entry = client.entry(Remote(url(client, Settings(), URL), client.named(TOKEN) or "TOKEN"))
 
     assert read(client, "http") == {client.container: {"opencode": entry}}
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import secrets
+import sys
+from dataclasses import replace
 from functools import partial
 
 import anyio
 
 from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.server.authorization import LOOPBACK
 from opencode_mcp.server.transports import serve_http
 from opencode_mcp.settings import Settings
 
 from .serving import prepared
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +27,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    if options.host not in LOOPBACK:
-        raise SettingsError(
-            f"--host {options.host}: only loopback addresses are served, as whoever reaches the endpoint "
-            "can run commands; put a proxy that authenticates in front"
+    check(settings, options.host)
+    server = prepared(settings)
+    told = [f"http://{at(options.host)}:{options.port}{options.path}"]
+    if settings.is_on("no_auth"):
+        told.append("no token is asked for: every user of this machine can run commands as you")
+    elif not settings.token and not settings.oauth_issuer:
+        settings = replace(settings, token=secrets.token_urlsafe(32))
+        told.append(
+            f"clients send the header `Authorization: Bearer {settings.token}`; set OPENCODE_MCP_TOKEN to choose"
         )
-    anyio.run(partial(serve_http, prepared(settings), options.host, options.port, options.path))
+    for line in told:
+        print(f"opencode-mcp: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for who started it, not for a log
+    anyio.run(partial(serve_http, server, settings, options.host, options.port, options.path))
     return 0
+
+
+def check(settings: Settings, host: str) -> None:
+    """Refuse to let others in unasked.
+
+    Raises:
+        SettingsError: what is missing.
+    """
+    if host in LOOPBACK:
+        return
+    if not settings.is_on("allow_remote"):
+        raise SettingsError(
+            f"--host {host}: whoever reaches the endpoint can run commands. Put a proxy with TLS in front of a "
+            "loopback address, or give --allow-remote to listen there without"
+        )
+    if settings.is_on("no_auth"):
+        raise SettingsError(f"--host {host}: --no-auth is for loopback addresses")
+
+
+def at(host: str) -> str:
+    """Return a host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host

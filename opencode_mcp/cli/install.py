@@ -17,7 +17,8 @@ from opencode_mcp.settings import Settings
 
 from .clients import CLIENTS, Change, Client, Machine, claude, installation
 from .clients.change import FORMATS
-from .clients.wanted import check_names, command, credential, launch, url
+from .clients.table import TOKEN
+from .clients.wanted import check_names, command, credential, launch, remote
 
 UV_CACHE = ("archive-v", "environments-v")
 """Folders that uvx runs from."""
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-password",
         action="store_true",
-        help="write user name and password of the server at --url in clear, not as names of variables",
+        help="write the credentials of --url, or the token of --http, in clear, not as names of variables",
     )
 
 
@@ -64,7 +65,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         if program:
             tell("would run: " + shlex.join(claude.adding(program, options.name, change.entry)) + "\nwhich comes to:")
-        tell(change.diff([settings.password]))
+        tell(change.diff([settings.password, settings.token]))
     else:
         apply(change, program, settings, options.name)
         tell(f"{client.title} has it now, as {options.name!r} in {path}")
@@ -97,11 +98,11 @@ def wanted(client: Client, settings: Settings, options: argparse.Namespace) -> d
     """Return the entry to be written."""
     check_names(client, options.name, settings)
     if options.http:
-        if options.env or options.with_password:
-            raise SettingsError("--env and --with-password are for a command that the client starts, not for --http")
+        if options.env:
+            raise SettingsError("--env is for a command that the client starts, not for --http")
         if settings.directory and not options.project:
             raise SettingsError("--directory is to be given to the server that runs, not to its URL")
-        return client.entry(url(client, settings, options.http))
+        return client.entry(remote(client, settings, options.http, options.with_password))
     return client.entry(launch(client, settings, options.env, options.with_password))
 
 
@@ -133,6 +134,8 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
     if limits.seconds:
         lines.append(f"time limit of a call: {limits.seconds} s")
     if options.http:
+        if not settings.is_on("no_auth") and not options.with_password:
+            lines.append(f"{client.title} has to be started with {TOKEN} set, to the token of the server")
         return lines
     if any(part.startswith(UV_CACHE) for part in Path(command()[0]).parts):
         lines.append("this copy is in uv's cache, which uv may clean: `uv tool install` gives one that stays")

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = chosen.run or "stdio"
     command = import_module(f"opencode_mcp.cli.{name}")
     parser = argparse.ArgumentParser(
-        prog=f"opencode-mcp {name}", description=command.__doc__, parents=[settings_parser()], allow_abbrev=False
+        prog=f"opencode-mcp {name}", description=command.__doc__, parents=[settings_parser(name)], allow_abbrev=False
     )
     command.configure(parser)
     if chosen.run is not None:
@@ -83,11 +83,13 @@ def root_parser() -> argparse.ArgumentParser:
     return root
 
 
-def settings_parser() -> argparse.ArgumentParser:
-    """Build the parser of the flags that `Settings` has."""
+def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser of the flags that `Settings` has for a command, or for every one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for one in fields(Settings):
-        if one.metadata and one.metadata.get("flag", True):
+        if not one.metadata or not one.metadata.get("flag", True):
+            continue
+        if command in one.metadata.get("only", (command,)):
             kind: dict[str, Any] = (
                 {"action": "store_const", "const": "true"}
                 if one.metadata.get("switch")

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+
+from opencode_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -43,16 +50,52 @@ async def until_signal(serve: Callable[[], Awaitable[None]]) -> signal.Signals |
     return caught[0] if caught else None
 
 
-async def serve_http(server: Server[Any], host: str, port: int, path: str) -> None:
+async def serve_http(server: Server[Any], settings: Settings, host: str, port: int, path: str) -> None:
     """Serve streamable HTTP (SSE mode, both protocol eras) until a signal comes."""
     import uvicorn
+
+    config = uvicorn.Config(
+        http_application(server, settings, host, path),
+        host=host,
+        port=port,
+        log_config=None,
+        timeout_graceful_shutdown=3,
+        ws="none",
+    )
+    await uvicorn.Server(config).serve()
+
+
+def http_application(server: Server[Any], settings: Settings, host: str, path: str) -> Starlette:
+    """Return the application: the endpoint, the views below it, and a sign of life that tells nothing else."""
+    from starlette.middleware.cors import CORSMiddleware
     from starlette.routing import Route
 
     from opencode_mcp.tools import VIEWS
 
+    from .authorization import authorization, transport_security
+
     # Not json_response: there a client that goes away would not cancel its call.
-    application = server.streamable_http_app(host=host, streamable_http_path=path)
-    endpoint = next(route for route in application.routes if isinstance(route, Route)).endpoint
+    application = server.streamable_http_app(
+        streamable_http_path=path,
+        transport_security=transport_security(settings, host),
+        **authorization(settings),
+    )
+    endpoint = next(one for one in application.routes if isinstance(one, Route) and one.path == path).endpoint
     application.routes.extend(Route(f"{path.rstrip('/')}/{view}", endpoint) for view in VIEWS)
-    config = uvicorn.Config(application, host=host, port=port, log_config=None, timeout_graceful_shutdown=3, ws="none")
-    await uvicorn.Server(config).serve()
+    application.routes.append(Route("/healthz", healthy))
+    if origins := settings.names("allow_origin"):
+        application.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["Mcp-Session-Id", "WWW-Authenticate"],
+        )
+    return application
+
+
+async def healthy(request: Request) -> Response:
+    """Say that this process serves, and nothing else."""
+    from starlette.responses import PlainTextResponse
+
+    return PlainTextResponse("ok")

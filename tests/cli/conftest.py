@@ -16,7 +16,7 @@ def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     home, project = tmp_path / "home", tmp_path / "project"
     home.mkdir()
     project.mkdir()
-    for name in os.environ:
+    for name in list(os.environ):
         if name.startswith(("OPENCODE", "XDG_", "CODEX", "CLAUDE")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))

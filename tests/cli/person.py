@@ -51,17 +51,27 @@ STDIO: dict[str, dict[str, Any]] = {
         "mcp": {"opencode": {"type": "local", "command": [PROGRAM[0], *SHORT], "enabled": True, "timeout": 30_000}}
     },
 }
+CLEAR = "the token in clear"
+
+
+def bearer(token: str) -> dict[str, Any]:
+    """The header with a token, as most clients take it."""
+    return {"headers": {"Authorization": f"Bearer {token}"}}
+
+
+NAMED = bearer("${env:OPENCODE_MCP_TOKEN}")
+CODEX = {"tool_timeout_sec": 3600, "bearer_token_env_var": "OPENCODE_MCP_TOKEN"}
+GEMINI = {"timeout": 3_600_000, **bearer("$OPENCODE_MCP_TOKEN")}
+OPENCODE = {"enabled": True, "oauth": False, "timeout": 30_000, **bearer("{env:OPENCODE_MCP_TOKEN}")}
 HTTP: dict[str, dict[str, Any]] = {
-    "claude-code": {"mcpServers": {"opencode": {"type": "http", "url": URL}}},
-    "cursor": {"mcpServers": {"opencode": {"url": VIEW}}},
-    "vscode": {"servers": {"opencode": {"type": "http", "url": VIEW}}},
-    "codex": {"mcp_servers": {"opencode": {"url": VIEW, "tool_timeout_sec": 3600}}},
-    "gemini": {"mcpServers": {"opencode": {"type": "http", "url": VIEW, "timeout": 3_600_000}}},
-    "windsurf": {"mcpServers": {"opencode": {"serverUrl": VIEW}}},
-    "zed": {"context_servers": {"opencode": {"url": VIEW}}},
-    "opencode": {
-        "mcp": {"opencode": {"type": "remote", "url": VIEW, "enabled": True, "oauth": False, "timeout": 30_000}}
-    },
+    "claude-code": {"mcpServers": {"opencode": {"type": "http", "url": URL, **bearer("${OPENCODE_MCP_TOKEN:-}")}}},
+    "cursor": {"mcpServers": {"opencode": {"url": VIEW, **NAMED}}},
+    "vscode": {"servers": {"opencode": {"type": "http", "url": VIEW, **NAMED}}},
+    "codex": {"mcp_servers": {"opencode": {"url": VIEW, **CODEX}}},
+    "gemini": {"mcpServers": {"opencode": {"type": "http", "url": VIEW, **GEMINI}}},
+    "windsurf": {"mcpServers": {"opencode": {"serverUrl": VIEW, **NAMED}}},
+    "zed": {"context_servers": {"opencode": {"url": VIEW, **bearer(CLEAR)}}},
+    "opencode": {"mcp": {"opencode": {"type": "remote", "url": VIEW, **OPENCODE}}},
 }
 JSON_BEFORE = """\
 // mine

@@ -13,7 +13,7 @@ from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.clients.change import BACKUP, FORMATS
 from opencode_mcp.tools.toolsets import ESSENTIAL
 
-from .person import HTTP, PROJECT, STDIO, URL, USER, Person, filled, held, place
+from .person import CLEAR, HTTP, PROJECT, STDIO, URL, USER, Person, filled, held, place
 
 
 def cases() -> Iterator[Any]:
@@ -28,15 +28,22 @@ def cases() -> Iterator[Any]:
 every_case = pytest.mark.parametrize(("name", "scope", "transport"), list(cases()))
 
 
-def flags(scope: str, transport: str = "stdio") -> list[str]:
-    """The flags for a scope and a transport."""
-    return [*(["--project"] if scope == "project" else []), *(["--http", URL] if transport == "http" else [])]
+def flags(scope: str, transport: str = "stdio", name: str = "") -> list[str]:
+    """The flags for a scope and a transport; Zed cannot name a variable."""
+    remote = ["--http", URL, *(["--with-password"] if name == "zed" else [])]
+    return [*(["--project"] if scope == "project" else []), *(remote if transport == "http" else [])]
+
+
+@pytest.fixture(autouse=True)
+def token(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's token is known here."""
+    monkeypatch.setenv("OPENCODE_MCP_TOKEN", CLEAR)
 
 
 @every_case
 def test_an_empty_home_gets_the_documented_entry(person: Person, name: str, scope: str, transport: str) -> None:
     """The file holds the entry in the client's own form, and nothing else was written."""
-    person.run("install", name, *flags(scope, transport))
+    person.run("install", name, *flags(scope, transport, name))
 
     file = place(person, name, scope)
     assert held(file) == (STDIO if transport == "stdio" else HTTP)[name]
@@ -46,7 +53,7 @@ def test_an_empty_home_gets_the_documented_entry(person: Person, name: str, scop
 @every_case
 def test_uninstall_removes_a_file_that_install_created(person: Person, name: str, scope: str, transport: str) -> None:
     """No file is left, neither the client's nor a backup."""
-    person.run("install", name, *flags(scope, transport))
+    person.run("install", name, *flags(scope, transport, name))
     person.run("uninstall", name, *flags(scope))
 
     assert person.files() == {}
@@ -56,7 +63,7 @@ def test_uninstall_removes_a_file_that_install_created(person: Person, name: str
 def test_everything_else_stays_and_comes_back(person: Person, name: str, scope: str, transport: str) -> None:
     """Each line that was there is there, in its order; the backup and, after uninstall, the file are as before."""
     file, before = filled(person, name, scope)
-    person.run("install", name, *flags(scope, transport))
+    person.run("install", name, *flags(scope, transport, name))
     after = file.read_bytes()
 
     lines = iter(after.decode().replace("},", "}").splitlines())
@@ -74,10 +81,10 @@ def test_everything_else_stays_and_comes_back(person: Person, name: str, scope: 
 def test_a_second_install_changes_nothing(person: Person, name: str, scope: str, transport: str) -> None:
     """The file and its backup keep their bytes, and the person is told."""
     filled(person, name, scope)
-    person.run("install", name, *flags(scope, transport))
+    person.run("install", name, *flags(scope, transport, name))
     once = person.files()
 
-    assert "has it already" in person.run("install", name, *flags(scope, transport))
+    assert "has it already" in person.run("install", name, *flags(scope, transport, name))
     assert person.files() == once
 
 
@@ -86,12 +93,12 @@ def test_a_dry_run_writes_nothing(person: Person, name: str, scope: str, transpo
     """It shows a diff in which only the entry is added, for both commands."""
     file, _ = filled(person, name, scope)
     before = person.files()
-    said = person.run("install", name, "--dry-run", *flags(scope, transport))
+    said = person.run("install", name, "--dry-run", *flags(scope, transport, name))
 
     assert f"--- {file}\n+++ {file}\n" in said
     assert person.files() == before
 
-    person.run("install", name, *flags(scope, transport))
+    person.run("install", name, *flags(scope, transport, name))
     installed = person.files()
     assert "\n-" in person.run("uninstall", name, "--dry-run", *flags(scope))
     assert person.files() == installed
@@ -137,7 +144,7 @@ def test_install_with_other_flags_replaces_only_what_is_ours(person: Person, nam
     kept = {**STDIO[name][client.container]["opencode"], "mine": True}
     text = FORMATS[client.format].put(file.read_text(), (client.container, "opencode"), kept)
     file.write_text(text)
-    person.run("install", name, "--http", URL)
+    person.run("install", name, *flags("user", "http", name))
 
     entry = FORMATS[client.format].read(file.read_text())[client.container]["opencode"]
     assert entry == {"mine": True, "timeout": entry.get("timeout"), **HTTP[name][client.container]["opencode"]} or (

@@ -11,7 +11,7 @@ import pytest
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.tools.toolsets import ESSENTIAL
 
-from .person import PROGRAM, STDIO, URL, USER, Person, held, place
+from .person import CLEAR, PROGRAM, STDIO, URL, USER, Person, held, place
 
 
 def test_settings_become_arguments_and_credentials_names(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +79,8 @@ def test_variables_are_passed_on_by_name(person: Person) -> None:
         pytest.param(["cursor", "--http", URL, "--directory", "."], "--directory is to be given", id="directory"),
         pytest.param(["cursor", "--http", URL, "--env", "X"], "not for --http", id="http-and-env"),
         pytest.param(["cursor", "--with-password"], "there has to be a --url", id="no-password"),
+        pytest.param(["cursor", "--http", URL, "--with-password"], "OPENCODE_MCP_TOKEN is not set", id="no-token"),
+        pytest.param(["zed", "--http", URL], "no way to name a variable", id="no-variable-for-the-token"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_written(person: Person, arguments: list[str], said: str) -> None:
@@ -106,6 +108,24 @@ def test_the_presets_fit_the_limits() -> None:
 
     assert {one.preset for one in limits} == {"essential"}
     assert min(one.tools or 0 for one in limits) >= len(ESSENTIAL)
+
+
+def test_a_server_without_token_needs_none(person: Person) -> None:
+    """And the person who starts a client is told when it does."""
+    said = person.run("install", "zed", "--http", URL, "--no-auth", "--print")
+    assert json.loads(said) == {"context_servers": {"opencode": {"url": f"{URL}/essential"}}}
+    assert "OPENCODE_MCP_TOKEN" not in person.run("install", "zed", "--http", URL, "--no-auth")
+    assert "has to be started with OPENCODE_MCP_TOKEN set" in person.run("install", "cursor", "--http", URL)
+
+
+def test_the_token_of_the_environment_stays_out_of_an_entry_for_stdio(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is for HTTP alone; what is shown of one in clear hides it."""
+    monkeypatch.setenv("OPENCODE_MCP_TOKEN", CLEAR)
+    person.run("install", "cursor")
+    assert CLEAR not in (person.home / USER["cursor"]).read_text()
+    assert CLEAR not in person.run("install", "zed", "--http", URL, "--with-password", "--dry-run")
 
 
 def test_a_url_is_narrowed_by_one_toolset(person: Person) -> None:

@@ -16,6 +16,7 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.lowlevel import Server
+from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.memory import create_client_server_memory_streams
 
 from opencode_mcp.openapi import Catalog
@@ -26,6 +27,7 @@ from tests.eventually import eventually
 TRANSPORTS = ("memory", "stdio", "http")
 HANDSHAKE = ("2025-06-18", "2025-11-25")
 MODERN = "2026-07-28"
+TOKEN = "the token of the tests"
 CLIENT = types.Implementation(name="test", version="0")
 
 Streams = tuple[Any, Any]
@@ -75,7 +77,17 @@ async def in_memory(server: Server[Any]) -> AsyncGenerator[Streams]:
 @asynccontextmanager
 async def over_http(environ: Mapping[str, str]) -> AsyncGenerator[Streams]:
     """Run a bridge that serves HTTP, and connect to it."""
-    async with http_bridge(environ) as url, streamable_http_client(url) as streams:
+    async with http_bridge(environ) as url, authorized(url) as streams:
+        yield streams
+
+
+@asynccontextmanager
+async def authorized(url: str) -> AsyncGenerator[Streams]:
+    """Connect to an endpoint with its token."""
+    async with (
+        create_mcp_http_client(headers={"authorization": f"Bearer {TOKEN}"}) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
         yield streams
 
 
@@ -87,6 +99,7 @@ async def http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
         port = unused.getsockname()[1]
     script = Path(sys.executable).with_name("opencode-mcp")
     command = (str(script), "http", "--port", str(port))
+    environ = {**environ, "OPENCODE_MCP_TOKEN": TOKEN}
     async with await anyio.open_process(command, env=environ, stdout=None, stderr=None) as process:
 
         async def accepts() -> bool:

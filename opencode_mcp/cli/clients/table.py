@@ -14,6 +14,9 @@ CALL_SECONDS = 3600
 
 LISTING_MILLISECONDS = 30_000
 
+TOKEN = "OPENCODE_MCP_TOKEN"
+"""The variable that has the bearer token of a server that is reached by its URL."""
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -23,6 +26,19 @@ class Launch:
     args: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A server that runs at a URL; `token` is its bearer token as the client's file has it, "" for none."""
+
+    url: str
+    token: str = ""
+
+
+def header(token: str) -> dict[str, Any]:
+    """Return what most clients take for a bearer token."""
+    return {"headers": {"Authorization": f"Bearer {token}"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +73,23 @@ class Client:
     variable: str
     limits: Limits
     http_instead: str = ""
+    authorization: Callable[[str], dict[str, Any]] = header
     starts_elsewhere: bool = False
 
     def environment(self, launch: Launch) -> dict[str, str]:
         """Return the variables of an entry, each named in the client's way or with its value."""
-        named = {name: self.variable.replace("VARIABLE", name) for name in launch.variables if self.variable}
-        return named | dict(launch.env)
+        return {name: self.named(name) for name in launch.variables if self.variable} | dict(launch.env)
 
-    def entry(self, how: Launch | str) -> dict[str, Any]:
+    def named(self, variable: str) -> str:
+        """Return a variable of the environment as the client's file names it, "" where it cannot."""
+        return self.variable.replace("VARIABLE", variable)
+
+    def entry(self, how: Launch | Remote) -> dict[str, Any]:
         """Return the entry for a command to start, or for a URL that this client takes."""
         if isinstance(how, Launch):
             return self.stdio(self, how)
         assert self.http is not None
-        return self.http(how)
+        return self.http(how.url) | (self.authorization(how.token) if how.token else {})
 
 
 def plain(client: Client, launch: Launch) -> dict[str, Any]:
@@ -94,6 +114,11 @@ def codex(client: Client, launch: Launch) -> dict[str, Any]:
     entry |= {"env_vars": list(launch.variables)} if launch.variables else {}
     entry |= {"env": dict(launch.env)} if launch.env else {}
     return entry | {"tool_timeout_sec": CALL_SECONDS}
+
+
+def codex_token(token: str) -> dict[str, Any]:
+    """Return what Codex takes for a bearer token: the name of its variable, or a header."""
+    return {"bearer_token_env_var": token} if token == TOKEN else {"http_headers": header(token)["headers"]}
 
 
 def opencode(client: Client, launch: Launch) -> dict[str, Any]:
@@ -181,6 +206,7 @@ CLIENTS: dict[str, Client] = {
             project=(".codex/config.toml",),
             stdio=codex,
             http=lambda url: {"url": url, "tool_timeout_sec": CALL_SECONDS},
+            authorization=codex_token,
             # It has a list of names instead, `env_vars`.
             variable="VARIABLE",
             limits=Limits(

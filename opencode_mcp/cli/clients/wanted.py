@@ -15,7 +15,7 @@ from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS
 from opencode_mcp.tools.toolsets import select
 
-from .table import Client, Launch
+from .table import TOKEN, Client, Launch, Remote
 
 CREDENTIALS = ("username", "password")
 
@@ -58,7 +58,7 @@ def flags(client: Client, settings: Settings) -> Iterator[str]:
     """Yield the flags for the settings that were given, and for the client's preset if no tools were chosen."""
     chosen = settings.toolsets or settings.tools
     for one in fields(Settings):
-        if not one.metadata or one.name in CREDENTIALS or is_default(settings, one.name):
+        if not one.metadata or one.name in CREDENTIALS or is_default(settings, one.name) or "only" in one.metadata:
             continue
         flag = f"--{one.name.replace('_', '-')}"
         value = getattr(settings, one.name)
@@ -74,6 +74,27 @@ def flags(client: Client, settings: Settings) -> Iterator[str]:
             yield from (flag, value)
     if not chosen and client.limits.preset != "all":
         yield from ("--toolsets", client.limits.preset)
+
+
+def remote(client: Client, settings: Settings, given: str, with_password: bool = False) -> Remote:
+    """Return the URL for a client, with the token by its variable's name, or in clear when that was asked for.
+
+    Raises:
+        SettingsError: the client takes no such URL, or cannot name a variable.
+    """
+    address = url(client, settings, given)
+    if settings.is_on("no_auth"):
+        return Remote(address)
+    if with_password:
+        if not settings.token:
+            raise SettingsError(f"--with-password: {TOKEN} is not set")
+        return Remote(address, settings.token)
+    if not client.variable:
+        raise SettingsError(
+            f"{client.title} has no way to name a variable: --with-password writes {TOKEN} in clear, and --no-auth is "
+            "for a server without a token"
+        )
+    return Remote(address, client.named(TOKEN))
 
 
 def url(client: Client, settings: Settings, given: str) -> str:
