@@ -165,7 +165,7 @@ ROWS = (
     Row("our OpenCode killed while the user is asked", killed_ours_while_asking, "failed", LOST, 120, project={}),
     Row("their OpenCode killed", killed_theirs, "error", "is not reachable|went away", 120, project={}),
     Row("their OpenCode killed and back", back_again, "failed", LOST, 120, project={}),
-    Row("event stream cut ten times", with_cuts("script:slow 30 0.2", 10), "completed", "chunk29"),
+    Row("event stream cut ten times", with_cuts("script:slow 60 0.2", 10), "completed", "chunk59"),
     Row("event stream always cut", with_cuts("script:slow 10 0.2", sys.maxsize), "completed", "chunk9"),
     Row("event stream always cut, permission", with_cuts("{touch}", sys.maxsize), "waiting_permission", project=QUICK),
 )

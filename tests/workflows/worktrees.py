@@ -12,6 +12,7 @@ from .table import Row
 
 TASKS = 10
 TASKS_SECONDS = 150
+"""For ten tasks on two cores, and for what is played beside them."""
 
 
 def writes(name: str, content: str) -> str:
@@ -102,10 +103,24 @@ HERE = [{"prompt": "script:text one", "worktree": False}, {"prompt": "script:tex
 
 ROWS = (
     Row("ten tasks in ten worktrees", ten, "completed", seconds=TASKS_SECONDS, project={}),
-    Row("changes that conflict", conflict, "error", r"nothing was applied.*README\.md", project={}),
-    Row("changes of a task at work", apply_at_work, "error", "still works", project={}),
+    Row(
+        "changes that conflict",
+        conflict,
+        "error",
+        r"nothing was applied.*README\.md",
+        seconds=TASKS_SECONDS,
+        project={},
+    ),
+    Row("changes of a task at work", apply_at_work, "error", "still works", seconds=TASKS_SECONDS, project={}),
     Row("changes of a task without worktree", apply_without_worktree, "error", "not in a worktree"),
-    Row("changes as a patch", patch, "answer", r"\+line", project={}),
-    Row("several tasks, one unknown model", one_of_several_refused, "error", "unknown model 'no/such'", project=QUICK),
+    Row("changes as a patch", patch, "answer", r"\+line", seconds=TASKS_SECONDS, project={}),
+    Row(
+        "several tasks, one unknown model",
+        one_of_several_refused,
+        "error",
+        "unknown model 'no/such'",
+        seconds=TASKS_SECONDS,
+        project=QUICK,
+    ),
     Row("two tasks in one directory", call("run_tasks", tasks=HERE), "error", "give each a worktree or a directory"),
 )
