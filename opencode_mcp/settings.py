@@ -41,7 +41,13 @@ class Settings:
         "",
         "OPENCODE_MCP_DIRECTORY",
         "project directory for every operation that takes one and was given none "
-        "(default: the working directory, or with --url what that server was started in)",
+        "(default: the first --allow-directory, else the working directory, or with --url that of the server)",
+    )
+    allow_directory: str = setting(
+        "",
+        "OPENCODE_MCP_ALLOW_DIRECTORY",
+        "work only in this directory and below; can be given several times, in the variable separated as PATH is",
+        repeat=True,
     )
     command: str = setting(
         "",
@@ -92,11 +98,17 @@ class Settings:
     oauth_audience: str = setting(
         "", "OPENCODE_MCP_OAUTH_AUDIENCE", "HTTP: this server's URL as those tokens name it", only=HTTP
     )
+    show_secrets: str = setting(
+        "", "OPENCODE_MCP_SHOW_SECRETS", "leave keys, tokens and passwords in what OpenCode answers", switch=True
+    )
+    log_file: str = setting(
+        "", "OPENCODE_MCP_LOG_FILE", "log to the end of this file, which you alone can read, instead of stderr"
+    )
     log_level: str = setting("warning", "OPENCODE_MCP_LOG_LEVEL", "what to log on stderr", choices=LOG_LEVELS)
     environ: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @classmethod
-    def load(cls, flags: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    def load(cls, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the flags that were given, then the environment.
 
         An empty value, and an unexpanded `${user_config.…}` of a bundle's manifest, count as not given.
@@ -108,7 +120,9 @@ class Settings:
         values: dict[str, str] = {}
         for one in fields(cls):
             if one.metadata:
-                for value in ((flags or {}).get(one.name), environ.get(one.metadata["variable"])):
+                flag: str | list[str] | None = (flags or {}).get(one.name)
+                given = os.pathsep.join(flag) if isinstance(flag, list) else flag
+                for value in (given, environ.get(one.metadata["variable"])):
                     if value and not value.startswith("${user_config."):
                         values[one.name] = value
                         break
@@ -130,13 +144,16 @@ class Settings:
             raise SettingsError(
                 f"--max-result-chars {self.max_result_chars!r} is no number of {MIN_RESULT_CHARS} or more"
             )
-        for name in ("read_only", "no_destructive", "no_auth", "allow_remote"):
+        for name in ("read_only", "no_destructive", "no_auth", "allow_remote", "show_secrets"):
             if getattr(self, name).lower() not in {*ON, *OFF}:
                 raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is neither true nor false")
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(f"--log-level {self.log_level!r} is none of {', '.join(LOG_LEVELS)}")
         if self.directory and not self.url and not os.path.isdir(self.directory):
             raise SettingsError(f"--directory {self.directory!r} is no directory")
+        for allowed in self.allowed_directories:
+            if not os.path.isabs(allowed) or (not self.url and not os.path.isdir(allowed)):
+                raise SettingsError(f"--allow-directory {allowed!r} is no absolute path of a directory")
         if self.token and len(self.token) < MIN_TOKEN_CHARS:
             raise SettingsError(f"--token has {len(self.token)} characters; {MIN_TOKEN_CHARS} are the least")
         if bool(self.oauth_issuer) != bool(self.oauth_audience):
@@ -154,9 +171,15 @@ class Settings:
     @property
     def project_directory(self) -> str | None:
         """The directory to send: absolute when we start OpenCode here, as given for a server elsewhere."""
+        chosen = self.directory or next(iter(self.allowed_directories), "")
         if self.url:
-            return self.directory or None
-        return os.path.abspath(self.directory or ".")
+            return chosen or None
+        return os.path.abspath(chosen or ".")
+
+    @property
+    def allowed_directories(self) -> tuple[str, ...]:
+        """`allow_directory`, one by one."""
+        return tuple(one for one in self.allow_directory.split(os.pathsep) if one)
 
     @property
     def chooses_tools(self) -> bool:

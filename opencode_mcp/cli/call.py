@@ -7,7 +7,6 @@ is shown on stderr, and what it asks is asked at the terminal. Without key=value
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +25,7 @@ from .asking import Person
 from .document import chosen_catalog
 from .given import arguments
 from .listing import full_schema, listed, named
+from .logs import set_up_logging
 from .output import print_json, printable
 from .progress import Progress
 
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Call, and return 1 when the result is an error."""
-    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper())
+    set_up_logging(settings)
     catalog = chosen_catalog(settings)
     tool = named(anyio.run(listed, settings, catalog), options.tool)
     schema = full_schema(catalog, tool.name)

@@ -6,8 +6,6 @@ Without --url an OpenCode is started as the server would, and stopped again. The
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 
 import anyio
 from rich.console import Console
@@ -16,6 +14,7 @@ from rich.text import Text
 from opencode_mcp.settings import Settings
 
 from .diagnosis import Finding, examine
+from .logs import set_up_logging
 from .output import print_json, printable, unless_closed
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
@@ -29,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print the findings; return 1 when one is a failure."""
-    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper())
+    set_up_logging(settings)
     findings: list[Finding] = []
     out, live = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
     with live.status(Text("looking for OpenCode")) as status:

@@ -90,11 +90,11 @@ def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
         if not one.metadata or not one.metadata.get("flag", True):
             continue
         if command in one.metadata.get("only", (command,)):
-            kind: dict[str, Any] = (
-                {"action": "store_const", "const": "true"}
-                if one.metadata.get("switch")
-                else {"choices": one.metadata.get("choices")}
-            )
+            kind: dict[str, Any] = {"choices": one.metadata.get("choices")}
+            if one.metadata.get("switch"):
+                kind = {"action": "store_const", "const": "true"}
+            elif one.metadata.get("repeat"):
+                kind = {"action": "append"}
             parser.add_argument(
                 f"--{one.name.replace('_', '-')}", help=f"{one.metadata['help']} [{one.metadata['variable']}]", **kind
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -12,13 +10,10 @@ from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 
 from .document import chosen_catalog
+from .logs import set_up_logging
 
 
 def prepared(settings: Settings) -> Server[Any]:
     """Set up logging and build the server."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    set_up_logging(settings)
     return create_server(settings, chosen_catalog(settings))

@@ -7,18 +7,33 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
+from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.fence import Fence
 from opencode_mcp.settings import Settings
+
+
+def fence_of(settings: Settings) -> Fence:
+    """Return the fence around the allowed directories.
+
+    Raises:
+        SettingsError: what is done without a directory would be done outside.
+    """
+    fence = Fence.around(settings.allowed_directories)
+    directory = settings.project_directory
+    if directory is not None and not fence.allows(directory):
+        raise SettingsError(f"--directory {directory!r} {fence.outside()}")
+    return fence
 
 
 @asynccontextmanager
 async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[OpenCode]:
     """Provide the client of the OpenCode that the settings choose. Nothing is started or sent yet."""
-    directory = settings.project_directory
+    directory, fence = settings.project_directory, fence_of(settings)
     if settings.url:
         endpoint = Endpoint(httpx2.URL(settings.url), settings.username, settings.password or None)
-        async with OpenCode(AttachedServer(endpoint), catalog, directory) as opencode:
+        async with OpenCode(AttachedServer(endpoint), catalog, directory, fence) as opencode:
             yield opencode
         return
     from opencode_mcp.opencode.process import managed_server
@@ -26,6 +41,6 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Open
     assert directory is not None
     async with (
         managed_server(settings.command_line, directory, settings.child_environ) as server,
-        OpenCode(server, catalog, directory) as opencode,
+        OpenCode(server, catalog, directory, fence) as opencode,
     ):
         yield opencode

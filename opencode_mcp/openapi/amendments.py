@@ -29,6 +29,7 @@ class Amendment:
     are arguments for the bridge itself, never sent; `headers` go with the request;
     `returned_headers` maps a response header to the field of the result that carries it;
     `returns_file` says that the answer is a file of the project, of any type;
+    `spans_directories` that it tells of every directory that the server works in;
     `advice` maps an HTTP status to what usually causes it; `note` is added to the description.
     """
 
@@ -42,6 +43,7 @@ class Amendment:
     returned_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     optional_body: bool = False
     returns_file: bool = False
+    spans_directories: bool = False
     exchange: Exchange = "request"
     check: Check | None = None
     title: str = ""
@@ -87,6 +89,11 @@ AMENDMENTS: tuple[Amendment, ...] = (
             },
         },
         note="Returns what came until timeout_seconds or max_events.",
+    ),
+    Amendment(
+        operations=("global.event", "v2.event.subscribe", "experimental.session.list", "sync.history.list"),
+        evidence="events, and sessions with their messages, of all directories, whatever `directory` is given",
+        spans_directories=True,
     ),
     Amendment(
         operations=("v2.session.events",),

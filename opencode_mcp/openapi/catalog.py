@@ -52,6 +52,7 @@ class Operation:
     headers: Mapping[str, str]
     returned_headers: Mapping[str, str]
     returns_file: bool
+    spans_directories: bool
     exchange: Exchange
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
@@ -154,6 +155,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         body=build_body(source, set(parameters), components, any(a.optional_body for a in amendments)),
         **merged,
         returns_file=any(amendment.returns_file for amendment in amendments),
+        spans_directories=any(amendment.spans_directories for amendment in amendments),
         exchange=exchange(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         hints=hints(source.operation_id, method),

@@ -16,6 +16,7 @@ from opencode_mcp.openapi import Catalog, Operation
 
 from .arguments import RequestParts, is_on_route, part, validate
 from .events import EventFeed
+from .fence import Fence
 from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
 
@@ -37,11 +38,13 @@ class OpenCode:
         server: OpenCodeServer,
         catalog: Catalog,
         directory: str | None = None,
+        fence: Fence = Fence(),  # noqa: B008 - frozen
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.server = server
         self.catalog = catalog
         self.directory = directory
+        self.fence = fence
         # trust_env would send a loopback server's traffic to a proxy, and look for credentials in ~/.netrc.
         self.http = httpx2.AsyncClient(
             transport=transport,
@@ -76,7 +79,23 @@ class OpenCode:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
         """
         operation = self.catalog[name]
-        return (await self.request(operation, self.parts(operation, arguments))).value
+        return (await self.request(operation, await self.admitted(operation, arguments))).value
+
+    async def admitted(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
+        """Validate arguments and part them; a session that they name must work inside the fence.
+
+        Raises:
+            InvalidArguments: nothing may be sent.
+            APIError: there is a fence, and the session is unknown.
+        """
+        parts = self.parts(operation, arguments)
+        if self.fence.roots and "sessionID" in arguments:
+            look = self.catalog["session_get"]
+            named = {"sessionID": arguments["sessionID"]}
+            session = (await self.request(look, self.parts(look, named))).value
+            if not self.fence.allows(session["directory"]):
+                raise InvalidArguments(operation.name, [f"sessionID: its directory {self.fence.outside()}"])
+        return parts
 
     def parts(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
         """Validate arguments and part them.
@@ -85,6 +104,7 @@ class OpenCode:
             InvalidArguments: nothing may be sent.
         """
         validate(operation, arguments)
+        self.fence.check(operation.name, arguments)
         return part(operation, arguments, self.directory)
 
     async def request(

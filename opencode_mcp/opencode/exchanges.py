@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Operation
 
 from .arguments import RequestParts
@@ -23,7 +24,9 @@ async def perform(
     Raises:
         InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
     """
-    parts = opencode.parts(operation, arguments)
+    if operation.spans_directories and opencode.fence.roots:
+        raise InvalidArguments(operation.name, ["it answers for every directory, and --allow-directory is given"])
+    parts = await opencode.admitted(operation, arguments)
     for check in operation.checks:
         if check in BEFORE:
             await BEFORE[check](opencode, arguments)

@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 class Run:
     """One life of the server. `settled` is set once it listens (`address`) or has failed (`failure`)."""
 
-    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     settled: anyio.Event = field(default_factory=anyio.Event)
     address: Endpoint | None = None
     failure: str | None = None
@@ -57,6 +56,7 @@ class ManagedServer:
         self._command = command
         self._directory = directory
         self._environ = environ
+        self.password = secrets.token_urlsafe(24)
         self._run: Run | None = None
         self._begun = anyio.Event()
         self._closed = False
@@ -109,7 +109,7 @@ class ManagedServer:
         try:
             program = await install.find(self._command, install.cache_folder(self._environ), self._environ, note)
             run.status = "starting"
-            async with started(program, self._directory, self._environ, run.password) as process:
+            async with started(program, self._directory, self._environ, self.password) as process:
                 with anyio.move_on_after(START_SECONDS) as limit:
                     await self._read(process, run, limit)
                 run.failure = never_listened(run) if limit.cancelled_caught else ended(run, await process.wait())
@@ -137,7 +137,7 @@ class ManagedServer:
                 run.output.append(line)
                 log.debug("opencode: %s", line)
                 if run.address is None and (found := LISTENING.search(line)):
-                    run.address = Endpoint(httpx2.URL(found[1]), password=run.password)
+                    run.address = Endpoint(httpx2.URL(found[1]), password=self.password)
                     limit.deadline = float("inf")
                     run.settled.set()
                     log.info("OpenCode listens on %s", found[1])

@@ -33,6 +33,11 @@ class Endpoint:
 class OpenCodeServer(Protocol):
     """Something that can say where OpenCode is."""
 
+    @property
+    def password(self) -> str | None:
+        """What it asks for; None when it asks for nothing."""
+        ...
+
     async def endpoint(self, report: Report = silent) -> Endpoint:
         """Return the address, after starting the server if that is ours to do.
 
@@ -59,6 +64,11 @@ class AttachedServer:
     """An OpenCode server that somebody else runs."""
 
     address: Endpoint
+
+    @property
+    def password(self) -> str | None:
+        """The password that was given."""
+        return self.address.password
 
     async def endpoint(self, report: Report = silent) -> Endpoint:
         """Return the address that was given."""

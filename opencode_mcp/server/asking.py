@@ -13,12 +13,14 @@ from typing import Any, cast
 
 import mcp_types as types
 from mcp import MCPError
-from mcp.server.context import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, QuestionRequest
+from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.workflows import Asker, Decision, InputRequired
 from opencode_mcp.workflows.report import describe
+
+from .lifespan import RequestContext
 
 Request = PermissionRequest | QuestionRequest
 Form = dict[str, Any]
@@ -30,7 +32,7 @@ MAX_ROUNDS = 8
 
 
 def asker_for(
-    context: ServerRequestContext[Any, Any], params: types.CallToolRequestParams, state: Mapping[str, Any] | None
+    context: RequestContext, params: types.CallToolRequestParams, state: Mapping[str, Any] | None
 ) -> Asker | None:
     """Return the way to ask this client's user, or None when it has none."""
     capabilities = context.session.client_capabilities
@@ -46,15 +48,17 @@ def asker_for(
 class PushAsker:
     """Asks by a request to the client."""
 
-    def __init__(self, context: ServerRequestContext[Any, Any]) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self._session = context.session
+        self._outgoing = context.lifespan_context.outgoing
         self._request_id = context.request_id
 
     async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
         """Ask and wait for the user; a client that fails to ask has not decided anything."""
         try:
+            asked = question(request, self._outgoing)
             answer = await self._session.elicit_form(
-                message(request), form(request), related_request_id=self._request_id
+                asked.message, asked.requested_schema, related_request_id=self._request_id
             )
         except MCPError as error:
             log.warning("the client could not ask its user: %s", error)
@@ -77,12 +81,19 @@ class ResultAsker:
         return decision(request, types.ElicitResult.model_validate(answer, from_attributes=True))
 
 
-def input_required(required: InputRequired) -> types.InputRequiredResult:
+def input_required(required: InputRequired, outgoing: Outgoing) -> types.InputRequiredResult:
     """Return the result that asks; its state is sealed on the way out."""
-    params = types.ElicitRequestFormParams(message=message(required.request), requested_schema=form(required.request))
+    params = question(required.request, outgoing)
     return types.InputRequiredResult(
         input_requests={required.request.id: types.ElicitRequest(params=params)},
         request_state=json.dumps(required.state),
+    )
+
+
+def question(request: Request, outgoing: Outgoing) -> types.ElicitRequestFormParams:
+    """Return what the user is asked; nothing in it is hidden."""
+    return types.ElicitRequestFormParams(
+        message=outgoing.text(message(request)), requested_schema=outgoing.plain(form(request))
     )
 
 

@@ -67,15 +67,16 @@ class Calls:
         if params.name not in toolbox:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
         resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
+        outgoing = context.lifespan_context.outgoing
         try:
             async with reported(context) as report:
                 asker = asker_for(context, params, resumed)
                 call = Context(context.lifespan_context.opencode, report, asker, resumed, self._depth)
-                return await toolbox.call(call, params.name, params.arguments or {})
+                return await toolbox.call(call, outgoing, params.name, params.arguments or {})
         except InputRequired as required:
-            return input_required(required)
+            return input_required(required, outgoing)
         except OpenCodeError as error:
-            return failure(error)
+            return failure(outgoing.text(str(error)))
         except Exception:
             # A defect of ours: its words stay in the log, as they may hold anything.
             log.exception("%s failed", params.name)

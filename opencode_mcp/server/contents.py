@@ -10,6 +10,7 @@ from typing import Any
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode, perform
 from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.tools.gateway import described, safety_of
 from opencode_mcp.workflows import Context
@@ -17,8 +18,6 @@ from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.report import describe, doing
 from opencode_mcp.workflows.transcript import ReadTranscript, read_transcript
 from opencode_mcp.workflows.truth import SESSIONS, STATUSES, judge, look
-
-from .redaction import redacted
 
 JSON = "application/json"
 LISTED_SESSIONS = 100
@@ -31,15 +30,23 @@ class NotFound(Exception):
 
 @dataclass(frozen=True)
 class Content:
-    """What was read."""
+    """What was read: a text, bytes, or the value of a JSON; `ours` when no key in it can name a secret."""
 
-    value: str | bytes
+    value: Any
     mime_type: str
+    ours: bool = False
+
+    def fit(self, outgoing: Outgoing) -> str | bytes:
+        """Return it as it may leave; JSON has many lines."""
+        if self.mime_type == JSON:
+            fit = outgoing.plain if self.ours else outgoing.value
+            return json.dumps(fit(self.value), indent=1, ensure_ascii=False)
+        return self.value if isinstance(self.value, bytes) else outgoing.text(self.value)
 
 
-def as_json(value: Any) -> Content:
-    """Return a value as JSON of many lines."""
-    return Content(json.dumps(value, indent=1, ensure_ascii=False), JSON)
+def as_json(value: Any, *, ours: bool = False) -> Content:
+    """Return a value as JSON."""
+    return Content(value, JSON, ours)
 
 
 async def sessions(opencode: OpenCode) -> Content:
@@ -138,7 +145,8 @@ async def operations(opencode: OpenCode) -> Content:
         [
             {"operation": one.name, "title": one.title, "call_with": f"{safety_of(one)}_operation"}
             for one in opencode.catalog.values()
-        ]
+        ],
+        ours=True,
     )
 
 
@@ -150,7 +158,7 @@ async def operation(opencode: OpenCode, name: str) -> Content:
     """
     if name not in opencode.catalog:
         raise NotFound(f"There is no operation {name!r}; opencode://operations lists them.")
-    return as_json(described(opencode.catalog[name]))
+    return as_json(described(opencode.catalog[name]), ours=True)
 
 
 async def agents(opencode: OpenCode) -> Content:
@@ -189,5 +197,5 @@ async def models(opencode: OpenCode) -> Content:
 
 
 async def config(opencode: OpenCode) -> Content:
-    """Read the configuration, without its secrets."""
-    return as_json(redacted(await opencode.call("config_get")))
+    """Read the configuration."""
+    return as_json(await opencode.call("config_get"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +11,28 @@ from anyio.abc import TaskGroup
 from mcp.server.context import ServerRequestContext
 
 from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.outgoing import Outgoing, is_secret
+from opencode_mcp.settings import Settings
 
 
 @dataclass(frozen=True)
 class Lifespan:
-    """`tasks` runs what outlives a request, such as a subscription; it is cancelled with the server."""
+    """`tasks` runs what outlives a request, such as a subscription; it is cancelled with the server.
+
+    `outgoing` is what every text passes through on its way to a client.
+    """
 
     opencode: OpenCode
     tasks: TaskGroup
+    outgoing: Outgoing
+
+
+def known_secrets(settings: Settings) -> Iterator[str]:
+    """Yield the values that are secret here: OpenCode is given this environment, and its tools may print it."""
+    yield from (settings.password, settings.token)
+    for name, value in settings.environ.items():
+        if is_secret(name) and not os.path.isabs(value):  # a path is none, be it PWD or that of a key
+            yield value
 
 
 RequestContext = ServerRequestContext[Lifespan, Any]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
-from mcp.server import ServerRequestContext
 
 from opencode_mcp.opencode import Report
 from opencode_mcp.opencode.background import alongside
+
+from .lifespan import RequestContext
 
 HEARTBEAT_SECONDS = 10.0
 """Clients give up on a silent call: Claude Code after five minutes over HTTP, some after one."""
@@ -19,15 +19,17 @@ HEARTBEAT_SECONDS = 10.0
 class Progress:
     """Sends `notifications/progress` of one request; without a progress token it sends nothing."""
 
-    def __init__(self, context: ServerRequestContext[Any, Any]) -> None:
+    def __init__(self, context: RequestContext) -> None:
         self._session = context.session
+        self._outgoing = context.lifespan_context.outgoing
         self._count = 0
         self._message = "working"
 
     async def report(self, message: str) -> None:
         """Tell what the call is doing, unless that was told last."""
-        if message != self._message:
-            self._message = message
+        shown = self._outgoing.text(message)
+        if shown != self._message:
+            self._message = shown
             await self._send()
 
     async def _send(self) -> None:
@@ -42,7 +44,7 @@ class Progress:
 
 
 @asynccontextmanager
-async def reported(context: ServerRequestContext[Any, Any]) -> AsyncGenerator[Report]:
+async def reported(context: RequestContext) -> AsyncGenerator[Report]:
     """Provide the function that reports progress of a request, which beats while the block lasts."""
     progress = Progress(context)
     async with alongside(progress.beat):

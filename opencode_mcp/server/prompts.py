@@ -164,7 +164,8 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
     command = (await known_commands(context.lifespan_context.opencode)).get(params.name)
     if command is None:
         raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
-    return message(command.description, filled(command, given))
+    outgoing = context.lifespan_context.outgoing
+    return message(command.description, outgoing.text(filled(command, given)))
 
 
 def message(description: str | None, text: str) -> types.GetPromptResult:

@@ -18,6 +18,7 @@ from mcp.shared.uri_template import UriTemplate
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, OpenCodeError
 from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.outgoing import Outgoing
 
 from . import contents
 from .contents import JSON, Content, NotFound, newest_sessions, when
@@ -116,7 +117,7 @@ READABLES: tuple[Readable, ...] = (
         "opencode://file/{+path}",
         "file",
         "File of the project",
-        "A file by its path below the project's directory, byte for byte.",
+        "A file by its path below the project's directory.",
         None,
         contents.file,
     ),
@@ -218,14 +219,16 @@ async def list_resource_templates(
 
 async def read_resource(context: RequestContext, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
     """Read a resource. Unlike a list, this starts OpenCode where it is needed and does not run."""
-    with resource_errors(params.uri):
+    life = context.lifespan_context
+    with resource_errors(params.uri, life.outgoing):
         found, variables = find(params.uri)
-        content = await found.read(context.lifespan_context.opencode, **variables)
-    if isinstance(content.value, bytes):
-        blob = base64.b64encode(content.value).decode()
+        content = await found.read(life.opencode, **variables)
+        value = content.fit(life.outgoing)
+    if isinstance(value, bytes):
+        blob = base64.b64encode(value).decode()
         item = types.BlobResourceContents(uri=params.uri, mime_type=content.mime_type, blob=blob)
     else:
-        item = types.TextResourceContents(uri=params.uri, mime_type=content.mime_type, text=content.value)
+        item = types.TextResourceContents(uri=params.uri, mime_type=content.mime_type, text=value)
     return types.ReadResourceResult(contents=[item], ttl_ms=found.ttl_ms, cache_scope="private")
 
 
@@ -242,15 +245,16 @@ def find(uri: str) -> tuple[Readable, dict[str, str]]:
 
 
 @contextmanager
-def resource_errors(uri: str) -> Generator[None]:
+def resource_errors(uri: str, outgoing: Outgoing) -> Generator[None]:
     """Turn what can go wrong into a protocol error: a missing resource is -32602 in both eras (SEP-2164)."""
     try:
         yield
     except (NotFound, InvalidArguments) as error:
-        raise MCPError(types.INVALID_PARAMS, str(error), {"uri": uri}) from error
+        raise MCPError(types.INVALID_PARAMS, outgoing.text(str(error)), {"uri": uri}) from error
     except OpenCodeError as error:
         missing = isinstance(error, APIError) and error.status == 404
-        raise MCPError(types.INVALID_PARAMS if missing else types.INTERNAL_ERROR, str(error), {"uri": uri}) from error
+        code = types.INVALID_PARAMS if missing else types.INTERNAL_ERROR
+        raise MCPError(code, outgoing.text(str(error)), {"uri": uri}) from error
     except Exception:
         # A defect of ours: its words stay in the log, as they may hold anything.
         log.exception("reading %s failed", uri)

@@ -18,12 +18,13 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from opencode_mcp import __version__
-from opencode_mcp.client.connect import connected
+from opencode_mcp.client.connect import connected, fence_of
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.settings import Settings
 
-from .lifespan import Lifespan, RequestContext
+from .lifespan import Lifespan, RequestContext, known_secrets
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -65,7 +66,7 @@ def create_server(settings: Settings, catalog: Catalog) -> Server[Lifespan]:
     """Create the server. It answers initialize, server/discover and tools/list without OpenCode.
 
     Raises:
-        SettingsError: an unknown tool or toolset.
+        SettingsError: an unknown tool or toolset, or a directory that is not allowed.
     """
 
     @cache
@@ -88,8 +89,10 @@ def create_server(settings: Settings, catalog: Catalog) -> Server[Lifespan]:
     @asynccontextmanager
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
         async with connected(settings, catalog) as opencode, background() as tasks:
-            yield Lifespan(opencode, tasks)
+            secrets = [*known_secrets(settings), opencode.server.password or ""]
+            yield Lifespan(opencode, tasks, Outgoing(secrets, settings.is_on("show_secrets")))
 
+    fence_of(settings)
     if settings.chooses_tools:
         calls()
     server = NotifyingServer(

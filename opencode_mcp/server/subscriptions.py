@@ -28,7 +28,7 @@ from opencode_mcp.workflows.truth import family_of
 from opencode_mcp.workflows.wait import parent_of
 
 from .contents import NotFound
-from .lifespan import RequestContext
+from .lifespan import Lifespan, RequestContext
 from .resources import Changes, find, resource_errors
 
 UPDATE_SECONDS = 0.5
@@ -75,24 +75,24 @@ class Watch:
             await anyio.sleep(UPDATE_SECONDS)
 
 
-async def watch(opencode: OpenCode, uri: str) -> Watch:
+async def watch(life: Lifespan, uri: str) -> Watch:
     """Return a watch of a session's resource.
 
     Raises:
         MCPError: there is no such session, or nothing tells when the resource changes.
     """
-    with resource_errors(uri):
+    with resource_errors(uri, life.outgoing):
         found, variables = find(uri)
         if found.changes is None:
             raise NotFound(f"{uri} cannot be subscribed to: OpenCode does not tell when it changes.")
-        family = await family_of(opencode, variables["id"])
+        family = await family_of(life.opencode, variables["id"])
         return Watch(set(family if found.changes.subagents else family[:1]), found.changes)
 
 
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
     """Notify a client of the handshake era until it unsubscribes or goes away."""
     life, connection = context.lifespan_context, connection_of(context)
-    watched = await watch(life.opencode, params.uri)
+    watched = await watch(life, params.uri)
     if (scope := begun(connection, params.uri)) is not None:
         send = partial(connection.send_resource_updated, params.uri)
         await life.tasks.start(hear_and_tell, life.opencode, watched, send, scope)
@@ -111,19 +111,19 @@ async def listen(
     context: RequestContext, params: types.SubscriptionsListenRequestParams
 ) -> types.SubscriptionsListenResult:
     """Notify a client of the 2026 era for as long as its request lasts."""
-    opencode, wanted = context.lifespan_context.opencode, params.notifications
-    watches = {uri: await watch(opencode, uri) for uri in dict.fromkeys(wanted.resource_subscriptions or ())}
+    life, wanted = context.lifespan_context, params.notifications
+    watches = {uri: await watch(life, uri) for uri in dict.fromkeys(wanted.resource_subscriptions or ())}
     honored = types.SubscriptionFilter(
         prompts_list_changed=wanted.prompts_list_changed, resource_subscriptions=list(watches)
     )
     bus = InMemorySubscriptionBus()
     async with AsyncExitStack() as heard, background() as tasks:
         for uri, one in watches.items():
-            await heard.enter_async_context(opencode.events.heard_by(one.notice))
+            await heard.enter_async_context(life.opencode.events.heard_by(one.notice))
             # It does not run before the handler below waits, which has subscribed to the bus by then.
             tasks.start_soon(one.tell, partial(bus.publish, ResourceUpdated(uri)))
         if wanted.prompts_list_changed:
-            tasks.start_soon(tell_of_commands, opencode, partial(bus.publish, PromptsListChanged()))
+            tasks.start_soon(tell_of_commands, life.opencode, partial(bus.publish, PromptsListChanged()))
         return await ListenHandler(bus)(context, params.model_copy(update={"notifications": honored}))
 
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 import mcp_types as types
 from pydantic import BaseModel
 
-from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import Answer
+from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.workflows.report import TaskReport
 
 from .gateway import ReadOperation
@@ -71,9 +71,9 @@ def page_result(answer: Answer, part: ReadOperation, limit: Limit) -> types.Call
     return structured(page(part_at(as_object(answer), part.pointer, "read_operation"), part.offset, part.limit), limit)
 
 
-def report_result(report: BaseModel, limit: Limit) -> types.CallToolResult:
+def report_result(report: BaseModel, outgoing: Outgoing, limit: Limit) -> types.CallToolResult:
     """Return a workflow's result; the report of a task that failed is an error."""
-    made = structured(report.model_dump(mode="json"), limit)
+    made = structured(outgoing.plain(report.model_dump(mode="json")), limit)
     made.is_error = isinstance(report, TaskReport) and report.state == "failed"
     return made
 
@@ -97,6 +97,6 @@ def image(data: bytes, media_type: str) -> types.CallToolResult:
     return types.CallToolResult(content=[shown, text], structured_content=facts)
 
 
-def failure(error: OpenCodeError) -> types.CallToolResult:
+def failure(words: str) -> types.CallToolResult:
     """Return a failed call's result: what happened, in words that a model can act on."""
-    return types.CallToolResult(content=[types.TextContent(type="text", text=str(error))], is_error=True)
+    return types.CallToolResult(content=[types.TextContent(type="text", text=words)], is_error=True)

@@ -12,6 +12,8 @@ import mcp_types as types
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog, Operation
+from opencode_mcp.opencode import Answer
+from opencode_mcp.opencode.outgoing import Outgoing, refuse_redacted
 from opencode_mcp.workflows import WORKFLOWS, Context, Workflow, parsed, perform_any
 
 from .gateway import (
@@ -57,8 +59,10 @@ class Toolbox:
         one = WORKFLOWS.get(name) or GATEWAY.get(name) or self.catalog.get(name)
         return None if one is None else one.input_schema
 
-    async def call(self, context: Context, name: str, arguments: Mapping[str, Any]) -> types.CallToolResult:
-        """Call a tool.
+    async def call(
+        self, context: Context, outgoing: Outgoing, name: str, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult:
+        """Call a tool; what its result says has gone through `outgoing`.
 
         Raises:
             KeyError: there is no such tool.
@@ -66,18 +70,25 @@ class Toolbox:
             OpenCodeError: what went wrong.
         """
         if name in WORKFLOWS:
-            return await self._run(WORKFLOWS[name], context, arguments)
+            return await self._run(WORKFLOWS[name], context, outgoing, arguments)
         if name in GATEWAY:
-            return await self._pass(GATEWAY[name], context, arguments)
+            return await self._pass(GATEWAY[name], context, outgoing, arguments)
         operation = self.catalog[name]
-        return result(await perform_any(context, operation, arguments), self._limit(operation, arguments))
+        answer = await answered(context, outgoing, operation, arguments)
+        return result(answer, self._limit(operation, arguments))
 
-    async def _run(self, workflow: Workflow, context: Context, arguments: Mapping[str, Any]) -> types.CallToolResult:
+    async def _run(
+        self, workflow: Workflow, context: Context, outgoing: Outgoing, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult:
         room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
         report = await workflow.run(room, parsed(workflow.name, workflow.arguments, arguments))
-        return report_result(report, Limit(self.max_result_chars, "ask for less: a smaller limit, or format stat"))
+        return report_result(
+            report, outgoing, Limit(self.max_result_chars, "ask for less: a smaller limit, or format stat")
+        )
 
-    async def _pass(self, tool: GatewayTool, context: Context, arguments: Mapping[str, Any]) -> types.CallToolResult:
+    async def _pass(
+        self, tool: GatewayTool, context: Context, outgoing: Outgoing, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult:
         given = parsed(tool.name, tool.arguments, arguments)
         if isinstance(given, SearchOperations):
             return structured(found(self._search.search(given.query, given.limit)))
@@ -87,7 +98,7 @@ class Toolbox:
         assert isinstance(given, CallOperation)
         operation = self._reachable(tool, given.operation)
         refuse_other_class(tool, operation)
-        answer = await perform_any(context, operation, given.arguments)
+        answer = await answered(context, outgoing, operation, given.arguments)
         limit = self._limit(operation, given.arguments)
         if isinstance(given, ReadOperation) and (given.pointer or given.offset or given.limit is not None):
             return page_result(answer, given, limit)
@@ -120,3 +131,14 @@ class Toolbox:
             f"read_operation with operation {operation.name}, {given}, and a pointer from `parts` "
             "(with offset and limit) returns any part",
         )
+
+
+async def answered(context: Context, outgoing: Outgoing, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
+    """Carry out an operation, and make its answer fit to leave.
+
+    Raises:
+        InvalidArguments: the arguments do not fit, or would overwrite a secret with what stands for it.
+    """
+    if not operation.hints.read_only:
+        refuse_redacted(operation.name, arguments)
+    return outgoing.answer(await perform_any(context, operation, arguments))

@@ -144,7 +144,8 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
         directories = [session.directory]
     else:
         listed = await opencode.call("experimental_session_list", limit=NEAR_SESSIONS)
-        directories = [session.directory for session in SESSIONS.validate_python(listed)]
+        near = (session.directory for session in SESSIONS.validate_python(listed))
+        directories = [directory for directory in near if opencode.fence.allows(directory)]
     for directory in dict.fromkeys(directories):
         for request in await requests_in(opencode, directory):
             if request.id == request_id:

@@ -37,5 +37,5 @@ def wire() -> Wire:
 async def opencode(wire: Wire, catalog: Catalog) -> AsyncGenerator[OpenCode]:
     """A client of the OpenCode that is not there, for the project /project."""
     transport = httpx2.MockTransport(wire.handle)
-    async with OpenCode(AttachedServer(ELSEWHERE), catalog, "/project", transport) as opencode:
+    async with OpenCode(AttachedServer(ELSEWHERE), catalog, "/project", transport=transport) as opencode:
         yield opencode

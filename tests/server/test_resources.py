@@ -14,8 +14,8 @@ import pytest
 from mcp import Client, MCPError
 
 from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode.outgoing import REDACTED
 from opencode_mcp.server.contents import Content
-from opencode_mcp.server.redaction import REDACTED
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 from tests.eventually import eventually

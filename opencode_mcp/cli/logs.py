@@ -1,0 +1,49 @@
+"""The log: on stderr, or in a file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.server.lifespan import known_secrets
+from opencode_mcp.settings import Settings
+
+
+class OutgoingFormatter(logging.Formatter):
+    """Formats records, their tracebacks included, without the values that are known to be secret."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._outgoing = Outgoing(known_secrets(settings))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record's line."""
+        return self._outgoing.text(super().format(record))
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Log what `log_level` chooses.
+
+    Raises:
+        SettingsError: the log file cannot be written.
+    """
+    handler = private_file(settings.log_file) if settings.log_file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OutgoingFormatter(settings))
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper())
+
+
+def private_file(path: str) -> logging.FileHandler:
+    """Return a handler that appends to a file of its owner's alone.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.chmod(path, 0o600)  # it may have been there before, with other rights
+        return logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"--log-file {path!r} cannot be written: {error.strerror}") from error
