@@ -33,8 +33,9 @@ def anyio_backend() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the flag that renews the tool snapshots."""
+    """Add the flag that renews the tool snapshots, and the one for a long run."""
     parser.addoption("--update-snapshots", action="store_true", help="write tests/tools/snapshots anew")
+    parser.addoption("--chaos", type=int, metavar="SEED", help="play the whole truth table over a bad network too")
 
 
 def pytest_configure(config: pytest.Config) -> None:

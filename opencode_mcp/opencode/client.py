@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Hashable, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from copy import copy
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
 import httpx2
 
-from opencode_mcp.exceptions import InvalidArguments, RequestTimeout, TransportError
+from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, TransportError
 from opencode_mcp.openapi import Catalog, Operation
 
 from .arguments import RequestParts, is_on_route, part, validate
 from .events import EventFeed
 from .fence import Fence
+from .queue import FairQueue
 from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
 
@@ -24,13 +27,22 @@ JSON = "application/json"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 """For an operation that does not wait for a model; `mcp.add` alone may take 30 s."""
+QUICK_SECONDS = 20.0
+"""For the reads of workflows, which are quick on any server that lives: the connection may be half open."""
+AT_ONCE = 32
+"""More at once make 1.18.33 no faster, and its memory grows with them."""
+RETRY_SECONDS = (0.1, 0.3, 1.0)
+"""Pauses before a read is sent again."""
+BUSY = frozenset({429, 502, 503, 504})
+"""Answers that may be others in a moment."""
 
 
 class OpenCode:
     """Calls the operations of an OpenCode server. An async context manager; safe for concurrent use.
 
-    `directory` is sent with every operation that takes one and was given none. `events` is the
-    server's event stream, shared by all who listen.
+    `directory` is sent with every operation that takes one and was given none; what lies outside of `fence`
+    is refused. `events` is the server's event stream, shared by all who listen. `caller` is whose calls
+    wait for one another when there are more than OpenCode is asked at once.
     """
 
     def __init__(
@@ -54,6 +66,8 @@ class OpenCode:
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
         )
 
+        self.caller: Hashable = None
+        self._queue = FairQueue(AT_ONCE)
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self, self._tasks)
 
@@ -72,6 +86,12 @@ class OpenCode:
         finally:
             await self.http.__aexit__(kind, error, trace)
 
+    def on_behalf_of(self, caller: Hashable) -> Self:
+        """Return this client, to be used for one of several callers."""
+        other = copy(self)
+        other.caller = caller
+        return other
+
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Carry out one request-and-answer operation by its tool name and return the value of its answer.
 
@@ -79,7 +99,8 @@ class OpenCode:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
         """
         operation = self.catalog[name]
-        return (await self.request(operation, await self.admitted(operation, arguments))).value
+        seconds = QUICK_SECONDS if operation.hints.read_only else READ_SECONDS
+        return (await self.request(operation, await self.admitted(operation, arguments), read_seconds=seconds)).value
 
     async def admitted(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
         """Validate arguments and part them; a session that they name must work inside the fence.
@@ -115,11 +136,36 @@ class OpenCode:
         read_seconds: float | None = READ_SECONDS,
         report: Report = silent,
     ) -> Answer:
-        """Send one request and decode the answer; `read_seconds` None waits for ever."""
+        """Send one request and decode the answer; `read_seconds` None waits for ever.
+
+        A read that found no connection, lost it, met a busy server, or was to be quick and was not, is sent
+        again a few times, which the answer tells. Anything else is sent once.
+        """
+        reasons: list[str] = []
+        for pause in RETRY_SECONDS if operation.hints.read_only else ():
+            try:
+                return replace(await self._request(operation, parts, read_seconds, report), retried=tuple(reasons))
+            except (TransportError, APIError) as error:
+                slow = isinstance(error, RequestTimeout) and read_seconds != QUICK_SECONDS
+                if slow or (isinstance(error, APIError) and error.status not in BUSY):
+                    raise
+                reasons.append(str(error))
+            await report(f"asking again in {pause:g} s: {reasons[-1]}")
+            await anyio.sleep(pause)
+        return replace(await self._request(operation, parts, read_seconds, report), retried=tuple(reasons))
+
+    async def _request(
+        self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
+    ) -> Answer:
+        """Send one request once, when OpenCode has room for it; one that waits for somebody takes none."""
         endpoint = await self.server.endpoint(report)
         request = self.build_request(operation, parts, endpoint)
         request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-        async with self.translated_errors(operation, read_seconds):
+        waits = read_seconds is None or "timeout_seconds" in parts.controls
+        async with (
+            nullcontext() if waits else self._queue.slot(self.caller, report),
+            self.translated_errors(operation, read_seconds),
+        ):
             response = await self.http.send(request, auth=endpoint.auth)
         return decode(operation, response)
 

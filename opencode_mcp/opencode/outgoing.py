@@ -72,7 +72,8 @@ class Outgoing:
 
     def answer(self, answer: Answer) -> Answer:
         """Return a copy of an answer of OpenCode's."""
-        return replace(answer, value=self.value(answer.value), fields=self.plain(answer.fields))
+        fields, retried = self.plain(answer.fields), tuple(map(self.text, answer.retried))
+        return replace(answer, value=self.value(answer.value), fields=fields, retried=retried)
 
 
 def copied(value: Any, known: re.Pattern[str] | None) -> Any:

@@ -21,7 +21,7 @@ class Answer:
     """What an operation gave: `value` is parsed JSON, text, bytes, or None when there is no body.
 
     `fields` are facts that came beside the body, such as `next_cursor`. `failed` marks an answer that
-    tells of a failure although its status is 200.
+    tells of a failure although its status is 200. `retried` are the reasons for which it was asked for again.
     """
 
     value: Any
@@ -29,6 +29,7 @@ class Answer:
     media_type: str = "application/json"
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
     failed: bool = False
+    retried: tuple[str, ...] = ()
 
 
 def decode(operation: Operation, response: httpx2.Response) -> Answer:

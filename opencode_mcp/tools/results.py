@@ -21,6 +21,7 @@ from .gateway import ReadOperation
 from .shorten import dump, page, part_at, shorten
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
+RETRIED = "_retried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,22 @@ def result(answer: Answer, limit: Limit) -> types.CallToolResult:
         return image(answer.value, answer.media_type)
     facts = as_object(answer)
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
-        content = types.TextContent(type="text", text=answer.value)
-        return types.CallToolResult(content=[content], structured_content=facts)
+        texts = [answer.value, *(json.dumps({RETRIED: facts[RETRIED]}) for _ in answer.retried[:1])]
+        content = [types.TextContent(type="text", text=text) for text in texts]
+        return types.CallToolResult(content=list(content), structured_content=facts)
     made = structured(facts, limit)
     made.is_error = answer.failed
     return made
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
-    """Return an answer as the object that a result needs."""
+    """Return an answer as the object that a result needs, and why it was asked for more than once."""
+    told = {RETRIED: list(answer.retried)} if answer.retried else {}
+    return {**facts_of(answer), **told}
+
+
+def facts_of(answer: Answer) -> dict[str, Any]:
+    """Return what came as an object."""
     value: Any = answer.value
     if isinstance(value, bytes):
         return {"media_type": answer.media_type, "bytes": len(value), "base64": base64.b64encode(value).decode()}

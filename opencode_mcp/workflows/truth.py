@@ -8,17 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import anyio
 from pydantic import TypeAdapter
 
-from opencode_mcp.exceptions import ServerStartError, TransportError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Session, Status
 
 State = Literal["completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
-
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
-"""Pauses between attempts to read; reading twice does no harm."""
 
 STATUSES = TypeAdapter(dict[str, Status])
 PERMISSIONS = TypeAdapter(list[PermissionRequest])
@@ -57,22 +52,12 @@ class Verdict:
 
 
 async def look(opencode: OpenCode, session_id: str) -> Truth:
-    """Read the truth, trying again when the connection breaks.
+    """Read the truth. The status is read first: what is read later is then at least as new.
 
     Raises:
         APIError: the session is unknown.
         TransportError: OpenCode cannot be reached.
     """
-    for seconds in RETRY_SECONDS:
-        try:
-            return await look_once(opencode, session_id)
-        except (TransportError, ServerStartError):
-            await anyio.sleep(seconds)
-    return await look_once(opencode, session_id)
-
-
-async def look_once(opencode: OpenCode, session_id: str) -> Truth:
-    """Read the truth. The status is read first: what is read later is then at least as new."""
     session = Session.model_validate(await opencode.call("session_get", sessionID=session_id))
     family = await family_of(opencode, session_id)
     where = {"directory": session.directory}

@@ -13,9 +13,16 @@ NEW_SESSION = Step(
     {"data": {"id": Keep("session"), "location": {"directory": "$project"}}},
 )
 
+# A location is being loaded when its first question comes: until then it has nothing, and a prompt is never answered.
+LOADED = (
+    Step("v2_agent_list", {}, {"data": Has({"id": "build"})}, eventually=True),
+    Step("v2_model_list", {}, {"data": Has({"id": "scripted", "providerID": "scripted"})}, eventually=True),
+)
+
 TURNS = Scenario(
     "a session of the second engine, its turns done, undone and interrupted",
     (
+        *LOADED,
         NEW_SESSION,
         Step(
             "v2_session_prompt",
@@ -117,13 +124,11 @@ OFFERS = Scenario(
     (
         Step("v2_health_get", {}, {"healthy": True}),
         Step("v2_location_get", {}, {"directory": "$project", "project": {"id": Keep("id")}}),
-        # A location is being loaded when its first question comes: until then it has nothing.
-        Step("v2_agent_list", {}, {"data": Has({"id": "build"})}, eventually=True),
+        *LOADED,
         Step("v2_command_list", {}, {"data": Has({"name": "init"})}, eventually=True),
         Step("v2_skill_list", {}, {"data": Has({"name": "customize-opencode"})}, eventually=True),
         Step("v2_provider_list", {}, {"data": Has({"id": "scripted", "name": "Scripted model"})}, eventually=True),
         Step("v2_provider_get", {"providerID": "scripted"}, {"data": {"id": "scripted"}}, eventually=True),
-        Step("v2_model_list", {}, {"data": Has({"id": "scripted", "providerID": "scripted"})}, eventually=True),
         Step("v2_reference_list", {}, {"data": []}),
         Step("v2_fs_list", {"path": "src"}, {"data": [{"path": "src/main.py", "type": "file"}]}),
         Step("v2_fs_find", {"query": "main"}, {"data": [{"path": "src/main.py", "type": "file"}]}),

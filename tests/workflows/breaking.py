@@ -19,10 +19,10 @@ from mcp.client import ClientRequestContext
 
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 from tests.bridge import marked
+from tests.chaos import cuts, proxied
 
 from .asking import touch
 from .bench import QUICK, Bench
-from .cutting_proxy import cutting_proxy
 from .doing import wait_and_act
 from .seen import Seen
 from .table import Deed, Row
@@ -141,18 +141,18 @@ async def killed_and_back(bench: Bench) -> tuple[Seen, Seen, Seen]:
     return broken, reported, after
 
 
-def with_cuts(prompt: str, cuts: int) -> Deed:
+def with_cuts(prompt: str, number: int) -> Deed:
     """The bridge's event stream is cut so often during one task."""
 
     async def does(bench: Bench) -> Seen:
         port = httpx2.URL(bench.settings.url).port
         assert port is not None
         async with (
-            cutting_proxy(port, cuts) as proxy,
+            proxied(port, cuts(number)) as proxy,
             bench.bridge(replace(bench.settings, url=proxy.url)) as client,
         ):
             seen = await bench.run(prompt.replace("{touch}", touch(bench)), client)
-            assert proxy.cuts == cuts or cuts == sys.maxsize, f"cut {proxy.cuts} times"
+            assert proxy.faults["cut"] == number or number == sys.maxsize, f"cut {proxy.faults['cut']} times"
         return seen
 
     return does
@@ -165,7 +165,7 @@ ROWS = (
     Row("our OpenCode killed while the user is asked", killed_ours_while_asking, "failed", LOST, 120, project={}),
     Row("their OpenCode killed", killed_theirs, "error", "is not reachable|went away", 120, project={}),
     Row("their OpenCode killed and back", back_again, "failed", LOST, 120, project={}),
-    Row("event stream cut ten times", with_cuts("script:slow 60 0.2", 10), "completed", "chunk59"),
+    Row("event stream cut ten times", with_cuts("script:slow 100 0.2", 10), "completed", "chunk99", 90),
     Row("event stream always cut", with_cuts("script:slow 10 0.2", sys.maxsize), "completed", "chunk9"),
     Row("event stream always cut, permission", with_cuts("{touch}", sys.maxsize), "waiting_permission", project=QUICK),
 )

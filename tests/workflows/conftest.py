@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,6 +17,7 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.settings import Settings
+from tests.chaos import Fault, Proxy, proxied, weather
 
 from .bench import QUICK, World, bench, project_that_asks
 from .table import Outcome, Row, broken, play
@@ -20,7 +25,11 @@ from .table import Outcome, Row, broken, play
 AT_ONCE = 4
 """How many rows are played at a time: most of a row is waiting."""
 
-OUTCOMES = pytest.StashKey[list[Outcome]]()
+SLOWER = 2
+"""How many times its time a row may take over a bad network."""
+
+OUTCOMES = pytest.StashKey[dict[str, list[Outcome]]]()
+FAULTS = pytest.StashKey[Counter[Fault]]()
 
 Played = Callable[[Row], Awaitable[Outcome]]
 
@@ -37,11 +46,43 @@ async def played(
 ) -> AsyncGenerator[Played]:
     """Play the rows of all tests that were selected, and give out the outcome of each."""
     settings = Settings(url=str(endpoint.url), username=endpoint.username, password=endpoint.password or "")
-    folder = tmp_path_factory.mktemp("truth")
+    rows = selected_rows(request.session, "played")
+    async with playing(rows, world, settings, tmp_path_factory.mktemp("truth")) as outcome:
+        yield kept(outcome, request.config, "truth table")
+
+
+@pytest.fixture(scope="session")
+async def bad_network(request: pytest.FixtureRequest, endpoint: Endpoint) -> AsyncGenerator[Proxy]:
+    """A network between the bridges and OpenCode on which things go wrong."""
+    assert endpoint.url.port is not None
+    async with proxied(endpoint.url.port, weather(request.config.getoption("--chaos") or 1)) as proxy:
+        yield proxy
+        request.config.stash[FAULTS] = proxy.faults
+
+
+@pytest.fixture(scope="session")
+async def played_badly(
+    request: pytest.FixtureRequest,
+    world: World,
+    endpoint: Endpoint,
+    bad_network: Proxy,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncGenerator[Played]:
+    """Play rows over a bad network."""
+    settings = Settings(url=bad_network.url, username=endpoint.username, password=endpoint.password or "")
+    rows = [replace(row, seconds=row.seconds * SLOWER) for row in selected_rows(request.session, "played_badly")]
+    async with playing(rows, world, settings, tmp_path_factory.mktemp("chaos"), first=1001) as outcome:
+        yield kept(outcome, request.config, "truth table over a bad network")
+
+
+@asynccontextmanager
+async def playing(
+    rows: list[Row], world: World, settings: Settings, folder: Path, first: int = 1
+) -> AsyncGenerator[Played]:
+    """Play rows in the background, numbered from `first` on; the function returns the outcome of one."""
     shared = project_that_asks(folder / "shared", world.environ, QUICK)
-    rows = {row.name: row for row in selected_rows(request.session)}
     outcomes: dict[str, Outcome] = {}
-    over = {name: anyio.Event() for name in rows}
+    over = {row.name: anyio.Event() for row in rows}
     limiter = anyio.CapacityLimiter(AT_ONCE)
 
     async def play_in_turn(number: int, row: Row) -> None:
@@ -59,33 +100,43 @@ async def played(
 
     async def outcome(row: Row) -> Outcome:
         await over[row.name].wait()
-        request.config.stash.setdefault(OUTCOMES, []).append(outcomes[row.name])
         return outcomes[row.name]
 
     async with bench(world, settings, shared, "warm") as one:
         await one.run("script:bash", permissions="allow", timeout_seconds=120)  # the first command takes the longest
     async with background() as tasks:
-        for number, row in enumerate(rows.values(), 1):
+        for number, row in enumerate(rows, first):
             tasks.start_soon(play_in_turn, number, row)
         yield outcome
 
 
-def selected_rows(session: pytest.Session) -> list[Row]:
-    """The rows whose tests are to run."""
-    functions = [item for item in session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+def kept(played: Played, config: pytest.Config, table: str) -> Played:
+    """Keep every outcome, to be printed in a table."""
+    outcomes = config.stash.setdefault(OUTCOMES, {}).setdefault(table, [])
+
+    async def outcome(row: Row) -> Outcome:
+        outcomes.append(await played(row))
+        return outcomes[-1]
+
+    return outcome
+
+
+def selected_rows(session: pytest.Session, fixture: str) -> list[Row]:
+    """The rows whose tests are to run and use a fixture."""
+    functions = [item for item in session.items if isinstance(item, pytest.Function) and fixture in item.fixturenames]
     return [row for item in functions if isinstance(row := item.callspec.params.get("row"), Row)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table."""
-    outcomes = config.stash.get(OUTCOMES, list[Outcome]())
-    if not outcomes:
-        return
-    width = max(len(one.row.name) for one in outcomes)
-    terminalreporter.section("truth table")
-    for one in outcomes:
-        line = f"{one.row.name:<{width}}  {one.seen:<18}  {one.seconds:5.1f} s of {one.row.seconds:3.0f} s"
-        terminalreporter.write_line(f"{line}  {one.fault and 'WRONG'}".rstrip())
-    hung = sum(one.hung for one in outcomes)
-    wrong = sum(bool(one.fault) and not one.hung for one in outcomes)
-    terminalreporter.write_line(f"truth table: {len(outcomes)} rows, {hung} hung, {wrong} wrong")
+    """Print the tables."""
+    for table, outcomes in config.stash.get(OUTCOMES, dict[str, list[Outcome]]()).items():
+        width = max((len(one.row.name) for one in outcomes), default=0)
+        terminalreporter.section(table)
+        for one in outcomes:
+            line = f"{one.row.name:<{width}}  {one.seen:<18}  {one.seconds:5.1f} s of {one.row.seconds:3.0f} s"
+            terminalreporter.write_line(f"{line}  {one.fault and 'WRONG'}".rstrip())
+        hung = sum(one.hung for one in outcomes)
+        wrong = sum(bool(one.fault) and not one.hung for one in outcomes)
+        terminalreporter.write_line(f"{table}: {len(outcomes)} rows, {hung} hung, {wrong} wrong")
+    if faults := config.stash.get(FAULTS, Counter[Fault]()):
+        terminalreporter.write_line("faults: " + ", ".join(f"{number} {fault}" for fault, number in faults.items()))
