@@ -1,5 +1,5 @@
 """The MCP server and its transports."""
 
-from .server import create_server
+from .server import BridgeServer, create_server
 
-__all__ = ["create_server"]
+__all__ = ["BridgeServer", "create_server"]

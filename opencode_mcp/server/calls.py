@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import mcp_types as types
 from mcp import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.openapi import Catalog
@@ -17,7 +18,8 @@ from opencode_mcp.tools import VIEWS, Toolbox, failure, select, view
 from opencode_mcp.workflows import Context, InputRequired
 
 from .asking import asker_for, input_required
-from .lifespan import RequestContext
+from .ending import Ending
+from .lifespan import RequestContext, connection_of
 from .progress import reported
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 class Calls:
     """The tools that the settings choose, and those of each view below the HTTP endpoint."""
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, ending: Ending) -> None:
         """Choose the tools.
 
         Raises:
@@ -41,6 +43,7 @@ class Calls:
             settings.is_on("no_destructive"),
         )
         self._depth = settings.depth
+        self._ending = ending
         self._all = Toolbox(catalog, selection, settings.result_chars)
         self._views = {path: Toolbox(catalog, view(catalog, selection, path), settings.result_chars) for path in VIEWS}
 
@@ -67,12 +70,17 @@ class Calls:
         if params.name not in toolbox:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
         resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
-        outgoing = context.lifespan_context.outgoing
+        life = context.lifespan_context
+        opencode, outgoing = life.opencode.on_behalf_of(caller(context)), life.outgoing
+        result: types.CallToolResult | None = None
         try:
-            async with reported(context) as report:
-                asker = asker_for(context, params, resumed)
-                call = Context(context.lifespan_context.opencode, report, asker, resumed, self._depth)
-                return await toolbox.call(call, outgoing, params.name, params.arguments or {})
+            with self._ending.running():
+                async with reported(context) as report:
+                    asker = asker_for(context, params, resumed)
+                    call = Context(opencode, report, asker, resumed, self._depth)
+                    result = await toolbox.call(call, outgoing, params.name, params.arguments or {})
+            assert result is not None
+            return result
         except InputRequired as required:
             return input_required(required, outgoing)
         except OpenCodeError as error:
@@ -81,3 +89,11 @@ class Calls:
             # A defect of ours: its words stay in the log, as they may hold anything.
             log.exception("%s failed", params.name)
             raise MCPError(code=types.INTERNAL_ERROR, message="Internal error; see the server's log.") from None
+
+
+def caller(context: RequestContext) -> Hashable:
+    """Return who calls: a connection, or where each request stands for itself the client's name for itself."""
+    if context.protocol_version in MODERN_PROTOCOL_VERSIONS and context.request is not None:
+        params = context.session.client_params
+        return (context.request.client.host, params.client_info.name if params else "")
+    return id(connection_of(context))

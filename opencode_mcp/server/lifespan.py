@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyio.abc import TaskGroup
+from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 
 from opencode_mcp.opencode import OpenCode
@@ -36,3 +37,9 @@ def known_secrets(settings: Settings) -> Iterator[str]:
 
 
 RequestContext = ServerRequestContext[Lifespan, Any]
+
+
+def connection_of(context: RequestContext) -> Connection:
+    """Return the connection of a request, which lasts from the handshake on until the client goes away."""
+    # The SDK has no public name for it yet; a session object is made anew for every request.
+    return context.session._connection  # pyright: ignore[reportPrivateUsage]

@@ -24,6 +24,7 @@ from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.settings import Settings
 
+from .ending import Ending
 from .lifespan import Lifespan, RequestContext, known_secrets
 
 if TYPE_CHECKING:
@@ -46,8 +47,13 @@ CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
 }
 
 
-class NotifyingServer(Server[Lifespan]):
-    """A server that announces just what it sends: changes of single resources and of the list of prompts."""
+class BridgeServer(Server[Lifespan]):
+    """A server that announces just what it sends: changes of single resources and of the list of prompts.
+
+    `ending` is how its calls come to their end before it does.
+    """
+
+    ending: Ending
 
     def get_capabilities(
         self, notification_options: NotificationOptions | None = None, *arguments: Any, **options: Any
@@ -62,18 +68,20 @@ class NotifyingServer(Server[Lifespan]):
         return capabilities
 
 
-def create_server(settings: Settings, catalog: Catalog) -> Server[Lifespan]:
+def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     """Create the server. It answers initialize, server/discover and tools/list without OpenCode.
 
     Raises:
         SettingsError: an unknown tool or toolset, or a directory that is not allowed.
     """
 
+    ending = Ending()
+
     @cache
     def calls() -> Calls:
         from .calls import Calls
 
-        return Calls(settings, catalog)
+        return Calls(settings, catalog, ending)
 
     async def list_tools(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return await calls().list_tools(context, params)
@@ -95,7 +103,7 @@ def create_server(settings: Settings, catalog: Catalog) -> Server[Lifespan]:
     fence_of(settings)
     if settings.chooses_tools:
         calls()
-    server = NotifyingServer(
+    server = BridgeServer(
         "opencode",
         version=__version__,
         title="OpenCode",
@@ -115,6 +123,7 @@ def create_server(settings: Settings, catalog: Catalog) -> Server[Lifespan]:
         on_completion=later("completions", "complete"),
         cache_hints=CACHE_HINTS,
     )
+    server.ending = ending
     # The state of a question comes back through the client, which must not be able to change it.
     server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=server.name))
     return server

@@ -28,7 +28,7 @@ from opencode_mcp.workflows.truth import family_of
 from opencode_mcp.workflows.wait import parent_of
 
 from .contents import NotFound
-from .lifespan import Lifespan, RequestContext
+from .lifespan import Lifespan, RequestContext, connection_of
 from .resources import Changes, find, resource_errors
 
 UPDATE_SECONDS = 0.5
@@ -134,12 +134,6 @@ def announce_commands(context: RequestContext) -> None:
         return  # it listens, if it wants to know
     if (scope := begun(connection, "prompts/list")) is not None:
         life.tasks.start_soon(tell_of_commands, life.opencode, connection.send_prompt_list_changed, scope)
-
-
-def connection_of(context: RequestContext) -> Connection:
-    """Return the connection of a request, which lasts from the handshake on until the client goes away."""
-    # The SDK has no public name for it yet; a session object is made anew for every request.
-    return context.session._connection  # pyright: ignore[reportPrivateUsage]
 
 
 def begun(connection: Connection, key: str) -> anyio.CancelScope | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
-from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 from opencode_mcp.settings import Settings
+
+from .server import BridgeServer
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -20,28 +22,38 @@ if TYPE_CHECKING:
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-async def serve_stdio(server: Server[Any]) -> None:
-    """Serve one client over stdin and stdout until stdin ends, or a signal comes.
+async def serve_stdio(server: BridgeServer) -> None:
+    """Serve one client over stdin and stdout until stdin ends, or a signal comes and the calls have ended.
 
     Raises no error for a signal: cleaned up, the process dies of it, as its parent expects. (The
     thread that reads stdin cannot be cancelled, so the process could not end otherwise.)
     """
     async with stdio_server() as (read, write):
-        caught = await until_signal(lambda: server.run(read, write, server.create_initialization_options()))
+        caught = await until_signal(
+            lambda: server.run(read, write, server.create_initialization_options()), server.ending.drain
+        )
         if caught is not None:
             signal.signal(caught, signal.SIG_DFL)
             signal.raise_signal(caught)
 
 
-async def until_signal(serve: Callable[[], Awaitable[None]]) -> signal.Signals | None:
-    """Serve until that ends, or until a signal ends it; return the signal."""
+async def until_signal(
+    serve: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]
+) -> signal.Signals | None:
+    """Serve until that ends, or until a signal has come and all is drained; return the signal."""
     caught: list[signal.Signals] = []
 
     async def watch(scope: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
             async for number in signals:
+                if caught:  # a second one does not wait
+                    scope.cancel()
                 caught.append(number)
-                scope.cancel()
+                tasks.start_soon(drain_and_cancel, scope)
+
+    async def drain_and_cancel(scope: anyio.CancelScope) -> None:
+        await drain()
+        scope.cancel()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch, tasks.cancel_scope)
@@ -50,22 +62,36 @@ async def until_signal(serve: Callable[[], Awaitable[None]]) -> signal.Signals |
     return caught[0] if caught else None
 
 
-async def serve_http(server: Server[Any], settings: Settings, host: str, port: int, path: str) -> None:
-    """Serve streamable HTTP (SSE mode, both protocol eras) until a signal comes."""
+async def serve_http(server: BridgeServer, settings: Settings, host: str, port: int, path: str) -> None:
+    """Serve streamable HTTP (SSE mode, both protocol eras) until a signal comes and the calls have ended."""
     import uvicorn
+    from sse_starlette.sse import AppStatus
+
+    from .patience import PatientProtocol
+
+    class Draining(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for one in self.servers:
+                one.close()
+            await server.ending.drain()
+            AppStatus.should_exit = True
+            await super().shutdown(sockets)
+
+    AppStatus.disable_automatic_graceful_drain()  # it would cut the responses off as soon as a signal comes
 
     config = uvicorn.Config(
         http_application(server, settings, host, path),
         host=host,
         port=port,
         log_config=None,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=1,
+        http=PatientProtocol,
         ws="none",
     )
-    await uvicorn.Server(config).serve()
+    await Draining(config).serve()
 
 
-def http_application(server: Server[Any], settings: Settings, host: str, path: str) -> Starlette:
+def http_application(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
     """Return the application: the endpoint, the views below it, and a sign of life that tells nothing else."""
     from starlette.middleware.cors import CORSMiddleware
     from starlette.routing import Route

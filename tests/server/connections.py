@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+from anyio.abc import Process
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
@@ -94,6 +95,13 @@ async def authorized(url: str) -> AsyncGenerator[Streams]:
 @asynccontextmanager
 async def http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
     """Run `opencode-mcp http` on a free port; return the address of its endpoint once it accepts."""
+    async with http_bridge_process(environ) as (_, url):
+        yield url
+
+
+@asynccontextmanager
+async def http_bridge_process(environ: Mapping[str, str]) -> AsyncGenerator[tuple[Process, str]]:
+    """The same, with the process."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -111,7 +119,7 @@ async def http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
 
         try:
             await eventually(accepts, within=30)
-            yield f"http://127.0.0.1:{port}/mcp"
+            yield process, f"http://127.0.0.1:{port}/mcp"
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()

@@ -1,0 +1,37 @@
+"""HTTP connections whose requests must arrive within a while: uvicorn alone would wait for them for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+REQUEST_SECONDS = 10.0
+"""A request that is not there after this long, or twice this long for the body of a later one, is given up."""
+
+
+class PatientProtocol(H11Protocol):
+    """Closes a connection that sends nothing, or drop by drop; one that waits for its response is left alone."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Begin to look at the connection from time to time."""
+        super().connection_made(transport)
+        self._last: Any = None
+        self._timer = self.loop.call_later(REQUEST_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop looking."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        # While a connection is idle between two requests uvicorn has a timer of its own.
+        half_a_head = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+        half_a_body = self.conn.their_state is h11.SEND_BODY
+        if (half_a_head or half_a_body) and self.cycle is self._last:
+            self.transport.abort()
+            return
+        self._last = self.cycle
+        self._timer = self.loop.call_later(REQUEST_SECONDS, self._look)

@@ -1,0 +1,188 @@
+"""How requests meet a server that is busy or a connection that breaks: reads again, writes never, in turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
+from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.opencode import client as module
+from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.queue import FairQueue
+from opencode_mcp.opencode.server import silent
+from opencode_mcp.tools.results import Limit, result
+from tests.eventually import eventually
+
+from .conftest import Wire
+
+pytestmark = pytest.mark.anyio
+
+LOST = httpx2.ReadError("connection reset")
+TIMES = len(module.RETRY_SECONDS) + 1
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses are as many as they are, and short."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", (0.0,) * (TIMES - 1))
+
+
+def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
+    """Answer each request with the next of these, and any later one well."""
+    left = list(given)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        one = left.pop(0) if left else httpx2.Response(200, json={"healthy": True})
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    wire.answer = answer
+
+
+@pytest.mark.parametrize(
+    "trouble", [LOST, httpx2.ConnectError("refused"), *(httpx2.Response(status) for status in sorted(module.BUSY))]
+)
+async def test_a_read_is_asked_for_again_and_says_so(
+    opencode: OpenCode, wire: Wire, trouble: httpx2.Response | Exception
+) -> None:
+    """After a connection that broke, or that was not there, and after the answer of a busy server."""
+    answers(wire, trouble)
+    told: list[str] = []
+
+    async def report(message: str) -> None:
+        told.append(message)
+
+    answer = await perform(opencode, opencode.catalog["global_health"], {}, report)
+    shown = result(answer, Limit(10_000, ""))
+
+    assert len(wire.requests) == 2
+    assert answer.value == {"healthy": True}
+    assert len(answer.retried) == 1
+    assert told == [f"asking again in 0 s: {answer.retried[0]}"]
+    assert shown.structured_content == {"healthy": True, "_retried": list(answer.retried)}
+
+
+async def test_there_is_an_end_to_it(opencode: OpenCode, wire: Wire) -> None:
+    """The last failure is the answer."""
+    answers(wire, *[LOST] * TIMES)
+
+    with pytest.raises(TransportError):
+        await opencode.call("global_health")
+    assert len(wire.requests) == TIMES
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+async def test_an_answer_that_stays_the_same_is_asked_for_once(opencode: OpenCode, wire: Wire, status: int) -> None:
+    """An error of the request, or of OpenCode, is no trouble on the way."""
+    answers(wire, httpx2.Response(status, json={"name": "X"}))
+
+    with pytest.raises(APIError):
+        await opencode.call("path_get")
+    assert len(wire.requests) == 1
+
+
+async def test_a_slow_read_is_asked_for_once_by_a_tool_and_again_by_a_workflow(opencode: OpenCode, wire: Wire) -> None:
+    """What may take long is not asked for twice; what is quick has lost its connection."""
+    answers(wire, httpx2.ReadTimeout("slow"))
+    with pytest.raises(RequestTimeout):
+        await perform(opencode, opencode.catalog["global_health"], {})
+    assert len(wire.requests) == 1
+
+    answers(wire, httpx2.ReadTimeout("slow"))
+    assert await opencode.call("global_health") == {"healthy": True}
+
+
+@pytest.mark.parametrize("trouble", [LOST, httpx2.Response(503), httpx2.ConnectError("refused")])
+async def test_a_write_is_sent_once(opencode: OpenCode, wire: Wire, trouble: httpx2.Response | Exception) -> None:
+    """Whatever happens to it: it may have taken effect. The error says so."""
+    for name in (one.name for one in opencode.catalog.values() if not one.hints.read_only):
+        if name in {"session_create", "session_prompt_async", "worktree_create"}:
+            answers(wire, trouble)
+            wire.requests.clear()
+            given: dict[str, Any] = {"sessionID": "ses_1", "parts": []} if "prompt" in name else {}
+            with pytest.raises((TransportError, APIError)):
+                await opencode.call(name, **given)
+            assert len(wire.requests) == 1
+
+
+async def test_callers_take_turns() -> None:
+    """One who comes late with one call does not wait behind another's hundred."""
+    queue, order = FairQueue(1), list[str]()
+    first = anyio.Event()
+
+    async def one(caller: str, number: int) -> None:
+        async with queue.slot(caller, silent):
+            order.append(f"{caller}{number}")
+
+    async with background() as tasks:
+
+        async def hold() -> None:
+            async with queue.slot("greedy", silent):
+                await first.wait()
+
+        tasks.start_soon(hold)
+        await anyio.wait_all_tasks_blocked()
+        for number in range(100):
+            tasks.start_soon(one, "greedy", number)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(one, "late", 0)
+        tasks.start_soon(one, "later", 0)
+        await anyio.wait_all_tasks_blocked()
+        first.set()
+        await eventually(lambda: len(order) == 102)
+
+    assert order[:5] == ["greedy0", "late0", "later0", "greedy1", "greedy2"]
+    assert [one for one in order if one.startswith("greedy")] == [f"greedy{number}" for number in range(100)]
+
+
+async def test_waiting_is_told_and_a_place_is_given_back() -> None:
+    """A call that is cancelled while it waits, or just as its turn comes, takes no slot with it."""
+    queue, told = FairQueue(1), list[str]()
+
+    async def tell(message: str) -> None:
+        told.append(message)
+
+    async def wait() -> None:
+        async with queue.slot("other", tell):
+            await anyio.sleep_forever()
+
+    async with queue.slot("one", silent), anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert told == [f"waiting until OpenCode has answered others; {number} calls wait already" for number in (0, 1)]
+
+    async with anyio.create_task_group() as tasks:
+        async with queue.slot("one", silent):
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    with anyio.fail_after(1):
+        async with queue.slot("one", silent):
+            pass
+
+
+async def test_no_more_than_so_many_are_asked_at_once(opencode: OpenCode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls come; all are answered in the end."""
+    at_once, most = 0, 0
+
+    async def send(request: httpx2.Request, **options: object) -> httpx2.Response:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await anyio.sleep(0.01)
+        at_once -= 1
+        return httpx2.Response(200, json={"healthy": True})
+
+    monkeypatch.setattr(opencode.http, "send", send)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(500):
+            tasks.start_soon(opencode.call, "global_health")
+
+    assert most == module.AT_ONCE

@@ -1,0 +1,217 @@
+"""A server that is told to end: running calls have a while, then an error; and requests that never arrive."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import mcp_types as types
+import pytest
+import uvicorn
+from mcp import Client
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode.background import background
+from opencode_mcp.server import create_server, patience
+from opencode_mcp.server.ending import DRAIN_SECONDS
+from opencode_mcp.server.transports import http_application
+from opencode_mcp.settings import Settings
+from tests.bridge import Bridge, bridge
+from tests.conftest import Connect
+from tests.eventually import eventually
+
+from .connections import MODERN, TOKEN, http_bridge_process
+
+pytestmark = pytest.mark.anyio
+
+Call = Callable[..., Awaitable[types.CallToolResult]]
+
+
+@pytest.fixture
+async def client(connect: Connect) -> AsyncGenerator[Client]:
+    """A client that looks at OpenCode past the bridge that ends."""
+    async with connect() as client:
+        yield client
+
+
+@pytest.fixture
+def bridged(attached: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of a bridge process that attaches to the running OpenCode."""
+    return {
+        **environ,
+        "OPENCODE_MCP_URL": attached.url,
+        "OPENCODE_SERVER_PASSWORD": attached.password,
+        "OPENCODE_MCP_DIRECTORY": attached.directory,
+    }
+
+
+@asynccontextmanager
+async def ending_bridge(
+    transport: str, environ: Mapping[str, str], directory: Path
+) -> AsyncGenerator[tuple[Call, Callable[[], None], Callable[[], Awaitable[int]]]]:
+    """Provide a bridge as a process: a way to call it, to tell it to end, and to wait until it has."""
+    if transport == "http":
+        async with http_bridge_process(environ) as (process, url):
+            yield partial(posted, url), process.terminate, process.wait
+        return
+    async with bridge(environ, directory) as running:
+        await running.initialize()
+
+        async def call(tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
+            return types.CallToolResult.model_validate(await Bridge.call(running, tool, **arguments))
+
+        yield call, running.process.terminate, running.process.wait
+
+
+async def posted(url: str, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
+    """Call a tool over a connection of its own: a client of the SDK fails when its server goes away before it."""
+    headers = {
+        "authorization": f"Bearer {TOKEN}",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": MODERN,
+        "mcp-method": "tools/call",
+        "mcp-name": tool,
+    }
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    params = {"name": tool, "arguments": arguments, "_meta": meta}
+    async with httpx2.AsyncClient(timeout=60) as http:
+        answer = await http.post(url, json={**request, "params": params}, headers=headers)
+    lines = [line.removeprefix("data: ") for line in answer.text.splitlines()]
+    [message] = [one for line in lines if line.startswith("{") and "result" in (one := json.loads(line))]
+    return types.CallToolResult.model_validate(message["result"])
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_running_calls_end_before_the_server(
+    transport: str, bridged: Mapping[str, str], client: Client, project: Path
+) -> None:
+    """A short call ends well, a long one with an error that says so; its task is stopped; a new one does not begin."""
+    short, long = [await new_session(client) for _ in range(2)]
+    results: dict[str, types.CallToolResult] = {}
+    async with ending_bridge(transport, bridged, project) as (call, end, ended):
+        async with anyio.create_task_group() as tasks:
+
+            async def keep(name: str, tool: str, arguments: dict[str, Any]) -> None:
+                results[name] = await call(tool, arguments)
+
+            shell = {"sessionID": short, "agent": "build", "command": "sleep 2; echo well"}
+            words = [{"type": "text", "text": "script:hang"}]
+            tasks.start_soon(keep, "short", "session_shell", shell)
+            tasks.start_soon(keep, "long", "session_prompt", {"sessionID": long, "parts": words})
+            await eventually(lambda: busy(client), until=lambda ids: ids >= {short, long}, within=30)
+            end()
+            await anyio.sleep(0.5)  # the signal has arrived by then; nothing tells of it
+            if transport == "stdio":  # over HTTP no new connection is accepted
+                await keep("late", "path_get", {})
+        with anyio.fail_after(DRAIN_SECONDS):
+            status = await ended()
+
+    assert "well" in words_of(results["short"])
+    assert not results["short"].is_error
+    assert f"was cut off after {DRAIN_SECONDS:g} s" in words_of(results["long"])
+    assert results["long"].is_error
+    if transport == "stdio":
+        assert "about to end; nothing was sent" in words_of(results["late"])
+        assert status == -signal.SIGTERM
+    await eventually(lambda: busy(client), until=lambda ids: long not in ids)
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_a_server_without_calls_ends_at_once(transport: str, bridged: Mapping[str, str], project: Path) -> None:
+    """There is nothing to wait for."""
+    async with ending_bridge(transport, bridged, project) as (call, end, ended):
+        assert not (await call("global_health", {})).is_error
+        end()
+        with anyio.fail_after(DRAIN_SECONDS - 1):
+            await ended()
+
+
+async def new_session(client: Client) -> str:
+    """Create a session."""
+    content = (await client.call_tool("session_create", {})).structured_content
+    assert content is not None
+    return content["id"]
+
+
+async def busy(client: Client) -> set[str]:
+    """Return the sessions that work."""
+    return {*((await client.call_tool("session_status", {})).structured_content or {})}
+
+
+def words_of(result: types.CallToolResult) -> str:
+    """Return the text of a result."""
+    return "".join(block.text for block in result.content if isinstance(block, types.TextContent))
+
+
+HEAD = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
+SENT = {"nothing": b"", "half a head": HEAD, "half a body": HEAD + b"\r\n{"}
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch, attached: Settings, catalog: Catalog) -> AsyncGenerator[int]:
+    """The port of a server over HTTP that gives a request half a second to arrive."""
+    monkeypatch.setattr(patience, "REQUEST_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port: int = unused.getsockname()[1]
+    app = http_application(create_server(attached, catalog), attached, "127.0.0.1", "/mcp")
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, http=patience.PatientProtocol, ws="none"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve)
+        await eventually(lambda: server.started)
+        yield port
+        server.should_exit = True
+
+
+@pytest.mark.parametrize("sent", SENT)
+async def test_a_request_that_does_not_arrive_is_given_up(port: int, sent: str) -> None:
+    """However slowly it drips, its connection is closed."""
+    with anyio.fail_after(5):
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await stream.send(SENT[sent])
+                async with background() as tasks:
+
+                    async def drip() -> None:
+                        while sent != "nothing":
+                            await anyio.sleep(0.1)
+                            await stream.send(b"x" if sent == "half a body" else b"x: y\r\n")
+
+                    tasks.start_soon(drip)
+                    await stream.receive()
+
+
+async def test_many_slow_connections_keep_nobody_out(port: int, client: Client) -> None:
+    """A client is served beside three hundred that send nothing whole."""
+    async with anyio.create_task_group() as tasks:
+
+        async def crawl() -> None:
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(HEAD)
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await stream.receive()
+
+        for _ in range(300):
+            tasks.start_soon(crawl)
+        async with Client(f"http://127.0.0.1:{port}/mcp") as other:
+            assert not (await other.call_tool("global_health", {})).is_error
+
+
+async def test_a_response_may_take_its_time(port: int, connect: Connect) -> None:
+    """A connection that waits for its answer is no slow one."""
+    async with Client(f"http://127.0.0.1:{port}/mcp") as client:
+        result = await client.call_tool("event_subscribe", {"timeout_seconds": 3, "types": ["none.such"]})
+
+    assert result.structured_content == {"events": [], "ended": "timeout"}
