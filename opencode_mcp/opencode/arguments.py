@@ -36,6 +36,10 @@ def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
     Raises:
         InvalidArguments: at most ten problems, one line each.
     """
+    try:  # Python's texts can hold half a surrogate pair, and its numbers NaN; JSON can hold neither
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidArguments(operation.name, [f"arguments: they are no JSON: {error}"]) from error
     problems = [problem(error) for error in operation.validator.iter_errors(dict(arguments))]
     if problems:
         raise InvalidArguments(operation.name, problems[:SHOWN_PROBLEMS])

@@ -1,0 +1,150 @@
+"""Arguments that nobody would think of: what is sent is valid and on its own route, all else an error of ours.
+
+OPENCODE_MCP_TEST_FUZZ multiplies the number of examples.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import httpx2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from opencode_mcp.exceptions import InvalidArguments, OpenCodeError
+from opencode_mcp.openapi import Catalog, Operation
+from opencode_mcp.opencode import OpenCode, perform
+from tests.tools.schemas import ANYTHING, values
+
+from .conftest import ELSEWHERE, Wire
+
+pytestmark = pytest.mark.anyio
+
+FACTOR = int(os.environ.get("OPENCODE_MCP_TEST_FUZZ", "1"))
+PATH_VALUES = 10_000
+AT_ONCE = 20
+CALLS = 400
+
+CATALOG = Catalog.bundled()
+WITH_PATHS = [one.name for one in CATALOG.values() if "{" in one.path]
+REQUESTS = [one for one in CATALOG.values() if one.exchange == "request" and not one.checks]
+
+PIECES = (
+    *("..", ".", "/", "\\", "%2e", "%2E%2e", "%2f", "%5c", "%252e", "%25", "%00", "\x00", "\r\n", "\t", " ", ""),
+    *("?", "#", "@", ":", "://evil.test/", "//evil.test", ";", "&", "=", "*", "~", "a", "ses_1", "session"),
+    *("\u202e", "\ufeff", "é", "\N{FULLWIDTH FULL STOP}", "\N{FULLWIDTH SOLIDUS}", "\N{FIRE}", "\ud800", "x" * 9000),
+)
+PATH_TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=6).map("".join)
+
+
+def stages(text: str) -> Iterator[str]:
+    """Yield a text and what it becomes when it is decoded, until nothing changes any more."""
+    while True:
+        yield text
+        if (decoded := unquote(text)) == text:
+            return
+        text = decoded
+
+
+def strays(operation: Operation, request: httpx2.Request) -> str:
+    """Say how a request leaves its operation's route or OpenCode's origin, or nothing."""
+    if (request.url.scheme, request.url.host, request.url.port) != ("http", "opencode.test", 4096):
+        return "another origin"
+    if request.method != operation.method or b"#" in request.url.raw_path:
+        return "another method, or a fragment"
+    path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+    one = "(.+)" if any(parameter.allow_reserved for parameter in operation.parameters) else "([^/]+)"
+    match = re.fullmatch(re.sub(r"\\\{\w+\\\}", lambda _: one, re.escape(operation.path)), path)
+    if match is None:
+        return "another route"
+    for segment in match.groups():
+        for stage in stages(segment):
+            parts = re.split(r"[/\\]", stage)
+            if not stage or {".", ".."} & set(parts) or "\\" in stage or re.search(r"[\x00-\x1f\x7f]", stage):
+                return f"a segment that a server may take for something else: {segment!r}"
+    return ""
+
+
+async def test_path_values(opencode: OpenCode) -> None:
+    """Encodings, Unicode, NUL, control characters and very long values do not change where a request goes."""
+    sent = refused = 0
+
+    @settings(max_examples=PATH_VALUES // AT_ONCE * FACTOR, deadline=None, database=None)
+    @given(name=st.sampled_from(WITH_PATHS), data=st.data())
+    def check(name: str, data: st.DataObject) -> None:
+        nonlocal sent, refused
+        operation = CATALOG[name]
+        fields, definitions = operation.input_schema["properties"], operation.input_schema.get("$defs", {})
+        required = {one: data.draw(values(fields[one], definitions)) for one in others(operation)}
+        names = [one for one in operation.parameters if one.location == "path"]
+        prefixes = {one.name: str(one.value_schema.get("pattern", "")).removeprefix("^") for one in names}
+        for text in data.draw(st.lists(PATH_TEXTS, min_size=AT_ONCE, max_size=AT_ONCE)):
+            arguments = required | {one: prefix + text for one, prefix in prefixes.items()}
+            try:
+                request = opencode.build_request(operation, opencode.parts(operation, arguments), ELSEWHERE)
+            except InvalidArguments:
+                refused += 1
+            else:
+                sent += 1
+                assert strays(operation, request) == ""
+
+    check()
+    assert sent + refused >= PATH_VALUES
+    assert sent > PATH_VALUES / 20, "hardly any value was sent, so hardly any was checked"
+    assert refused > PATH_VALUES / 20
+
+
+def others(operation: Operation) -> list[str]:
+    """Return the required arguments that stand in no path."""
+    path = {one.name for one in operation.parameters if one.location == "path"}
+    return [name for name in operation.input_schema.get("required", ()) if name not in path]
+
+
+def mutated(operation: Operation) -> st.SearchStrategy[dict[str, Any]]:
+    """Arguments that are nearly right: some are missing, wrong, or unknown."""
+    schema = operation.input_schema
+    fields: Mapping[str, Any] = schema["properties"]
+    definitions: Mapping[str, Any] = schema.get("$defs", {})
+    right = {name: values(one, definitions) for name, one in fields.items()}
+    either = {name: st.one_of(one, one, one, ANYTHING, PATH_TEXTS) for name, one in right.items()}
+    required: dict[str, st.SearchStrategy[Any]] = {name: either[name] for name in schema.get("required", ())}
+    optional = {name: one for name, one in either.items() if name not in required}
+    some: list[st.SearchStrategy[dict[str, Any]]] = [
+        st.fixed_dictionaries(required, optional=optional),
+        st.fixed_dictionaries({name: right[name] for name in required}),
+        st.fixed_dictionaries({}, optional={**either, "unknown": ANYTHING}),
+    ]
+    return st.one_of(some)
+
+
+@pytest.mark.parametrize("operation", REQUESTS, ids=lambda operation: operation.name)
+async def test_arguments_of_every_operation(operation: Operation, opencode: OpenCode, wire: Wire) -> None:
+    """Nothing that the full schema refuses is sent, and nothing but an error of ours comes out."""
+    drawn: list[dict[str, Any]] = []
+
+    @settings(
+        max_examples=max(1, CALLS // 10) * FACTOR,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    )
+    @given(arguments=mutated(operation))
+    def draw(arguments: dict[str, Any]) -> None:
+        drawn.append(arguments)
+
+    draw()
+    for arguments in drawn:
+        wire.requests.clear()
+        try:
+            await perform(opencode, operation, arguments)
+        except OpenCodeError:
+            assert not wire.requests
+        else:
+            assert operation.validator.is_valid(arguments)
+            [request] = wire.requests
+            assert strays(operation, request) == ""
