@@ -2,8 +2,8 @@
 
 keeper.py COMMAND… runs the command in a process group of its own and passes its output on. When
 its standard input ends - the bridge closed it, or died in whatever way, `kill -9` included - it asks
-OpenCode to dispose of its instances, and then kills every process that came from it. The same when
-the command ends by itself.
+OpenCode to dispose of its instances, and then kills every process that came from it, and removes its temporary
+files: each start of 1.18.33 would leave a library of 5 MB. The same when the command ends by itself.
 
 Run as a script, on the standard library alone: it must start fast and outlive the bridge.
 """
@@ -15,9 +15,11 @@ import ctypes
 import http.client
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -36,30 +38,34 @@ def main(command: list[str]) -> int:
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    temporary = tempfile.mkdtemp(prefix="opencode-mcp-")
     try:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)},
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
     except OSError as error:
         os.write(1, f"{command[0]} cannot be run: {error.strerror}\n".encode())
+        os.rmdir(temporary)
         return 127
     address: list[tuple[str, int]] = []
 
     def terminate(number: int, frame: object) -> None:
-        end(child, address)
+        end(child, address, temporary)
 
     signal.signal(signal.SIGTERM, terminate)
-    threading.Thread(target=end_with_parent, args=(child, address), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(child, address, temporary), daemon=True).start()
     output = threading.Thread(target=pass_on, args=(child, address), daemon=True)
     output.start()
     # Not the end of its output: what it started may hold that open for longer than it lives.
     status = child.wait()
     kill_descendants(child.pid)
+    shutil.rmtree(temporary, ignore_errors=True)
     output.join(KILL_SECONDS)
     return status if status >= 0 else 128 - status
 
@@ -74,18 +80,19 @@ def pass_on(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> N
             os.write(1, line)
 
 
-def end_with_parent(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
+def end_with_parent(child: subprocess.Popen[bytes], address: list[tuple[str, int]], temporary: str) -> None:
     """Wait until standard input ends, then end everything."""
     while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the interpreter ends
         pass
-    end(child, address)
+    end(child, address, temporary)
 
 
-def end(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
-    """Dispose, kill, and leave."""
+def end(child: subprocess.Popen[bytes], address: list[tuple[str, int]], temporary: str) -> None:
+    """Dispose, kill, clean up, and leave."""
     if address:
         dispose(*address[0])
     kill_descendants(child.pid)
+    shutil.rmtree(temporary, ignore_errors=True)
     os._exit(0)
 
 

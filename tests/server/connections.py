@@ -102,24 +102,29 @@ async def http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
 @asynccontextmanager
 async def http_bridge_process(environ: Mapping[str, str]) -> AsyncGenerator[tuple[Process, str]]:
     """The same, with the process."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port = free_port()
     script = Path(sys.executable).with_name("opencode-mcp")
     command = (str(script), "http", "--port", str(port))
     environ = {**environ, "OPENCODE_MCP_TOKEN": TOKEN}
     async with await anyio.open_process(command, env=environ, stdout=None, stderr=None) as process:
-
-        async def accepts() -> bool:
-            assert process.returncode is None
-            with suppress(OSError):
-                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
-                return True
-            return False
-
         try:
-            await eventually(accepts, within=30)
+            await eventually(partial(accepting, port), within=30)
             yield process, f"http://127.0.0.1:{port}/mcp"
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
+
+
+async def accepting(port: int) -> bool:
+    """Whether somebody listens on a port."""
+    with suppress(OSError):
+        await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+        return True
+    return False

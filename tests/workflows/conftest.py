@@ -16,8 +16,9 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process import managed_server
 from opencode_mcp.settings import Settings
-from tests.chaos import Fault, Proxy, proxied, weather
+from tests.chaos import Fault, proxied, weather
 
 from .bench import QUICK, World, bench, project_that_asks
 from .table import Outcome, Row, broken, play
@@ -40,39 +41,48 @@ def world(catalog: Catalog, model: ScriptedModel, program: Program, environ: Map
     return World(catalog, model, program, environ)
 
 
-@pytest.fixture(scope="session")
+@asynccontextmanager
+async def fresh_opencode(world: World, folder: Path) -> AsyncGenerator[Endpoint]:
+    """Run an OpenCode for a table of its own: one that all other tests have used has grown large and slow."""
+    async with managed_server(world.program.command, str(folder), world.environ) as server:
+        yield await server.endpoint()
+
+
+@pytest.fixture(scope="module")
 async def played(
-    request: pytest.FixtureRequest, world: World, endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Played]:
     """Play the rows of all tests that were selected, and give out the outcome of each."""
-    settings = Settings(url=str(endpoint.url), username=endpoint.username, password=endpoint.password or "")
+    folder = tmp_path_factory.mktemp("truth")
     rows = selected_rows(request.session, "played")
-    async with playing(rows, world, settings, tmp_path_factory.mktemp("truth")) as outcome:
+    async with (
+        fresh_opencode(world, folder) as endpoint,
+        playing(rows, world, reaching(endpoint, str(endpoint.url)), folder) as outcome,
+    ):
         yield kept(outcome, request.config, "truth table")
 
 
-@pytest.fixture(scope="session")
-async def bad_network(request: pytest.FixtureRequest, endpoint: Endpoint) -> AsyncGenerator[Proxy]:
-    """A network between the bridges and OpenCode on which things go wrong."""
-    assert endpoint.url.port is not None
-    async with proxied(endpoint.url.port, weather(request.config.getoption("--chaos") or 1)) as proxy:
-        yield proxy
+@pytest.fixture(scope="module")
+async def played_badly(
+    request: pytest.FixtureRequest, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Played]:
+    """Play rows over a bad network."""
+    folder = tmp_path_factory.mktemp("chaos")
+    rows = [replace(row, seconds=row.seconds * SLOWER) for row in selected_rows(request.session, "played_badly")]
+    policy = weather(request.config.getoption("--chaos") or 1)
+    async with fresh_opencode(world, folder) as endpoint:
+        assert endpoint.url.port is not None
+        async with (
+            proxied(endpoint.url.port, policy) as proxy,
+            playing(rows, world, reaching(endpoint, proxy.url), folder, first=1001) as outcome,
+        ):
+            yield kept(outcome, request.config, "truth table over a bad network")
         request.config.stash[FAULTS] = proxy.faults
 
 
-@pytest.fixture(scope="session")
-async def played_badly(
-    request: pytest.FixtureRequest,
-    world: World,
-    endpoint: Endpoint,
-    bad_network: Proxy,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncGenerator[Played]:
-    """Play rows over a bad network."""
-    settings = Settings(url=bad_network.url, username=endpoint.username, password=endpoint.password or "")
-    rows = [replace(row, seconds=row.seconds * SLOWER) for row in selected_rows(request.session, "played_badly")]
-    async with playing(rows, world, settings, tmp_path_factory.mktemp("chaos"), first=1001) as outcome:
-        yield kept(outcome, request.config, "truth table over a bad network")
+def reaching(endpoint: Endpoint, url: str) -> Settings:
+    """Return the settings that reach an OpenCode at a URL."""
+    return Settings(url=url, username=endpoint.username, password=endpoint.password or "")
 
 
 @asynccontextmanager
