@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import mcp_types as types
+from pydantic import ValidationError
 
-from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.exceptions import InvalidArguments, UnexpectedResponse
 from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.opencode import Answer
 from opencode_mcp.opencode.outgoing import Outgoing, refuse_redacted
@@ -81,7 +82,12 @@ class Toolbox:
         self, workflow: Workflow, context: Context, outgoing: Outgoing, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
-        report = await workflow.run(room, parsed(workflow.name, workflow.arguments, arguments))
+        given = parsed(workflow.name, workflow.arguments, arguments)
+        try:
+            report = await workflow.run(room, given)
+        except ValidationError as error:  # not ours: the arguments are parsed
+            words = f"{workflow.name}: an answer of OpenCode's is not what its document says: {error}"
+            raise UnexpectedResponse(words) from error
         return report_result(
             report, outgoing, Limit(self.max_result_chars, "ask for less: a smaller limit, or format stat")
         )

@@ -66,8 +66,10 @@ def flags(client: Client, settings: Settings) -> Iterator[str]:
             if settings.is_on(one.name):
                 yield flag
         # The client starts it in a folder of its own choice.
-        elif (one.name == "directory" and not settings.url) or (
-            one.name == "document" and value not in ("bundled", "live")
+        elif (
+            (one.name == "directory" and not settings.url)
+            or (one.name == "document" and value not in ("bundled", "live"))
+            or one.name == "log_file"
         ):
             yield from (flag, os.path.abspath(value))
         else:
@@ -107,7 +109,7 @@ def url(client: Client, settings: Settings, given: str) -> str:
         raise SettingsError(f"--http: {client.title} does not take it: {client.http_instead}")
     if urlsplit(given).scheme not in {"http", "https"}:
         raise SettingsError(f"--http {given!r} is no http:// or https:// URL")
-    for name in ("tools", "exclude_tools", "read_only", "no_destructive", "url"):
+    for name in ("tools", "exclude_tools", "read_only", "no_destructive", "allow_directory", "show_secrets", "url"):
         if getattr(settings, name):
             raise SettingsError(f"--{name.replace('_', '-')} is to be given to the server at {given}, not to its URL")
     toolsets = settings.toolsets or client.limits.preset
