@@ -11,20 +11,25 @@ from opencode_mcp.workflows import Workflow
 from .gateway import GatewayTool
 from .publish import published
 from .shorten import MAX_RESULT_CHARS
+from .toolsets import SEARCH_HINTS, toolset_of
 
 CLIENT_CHARS = 50_000
 
 
 def operation_tool(operation: Operation, max_result_chars: int = MAX_RESULT_CHARS) -> dict[str, Any]:
     """Return the tool of an operation. It has no output schema: live answers deviate, and clients throw then."""
+    meta: dict[str, Any] = {}
+    if hint := SEARCH_HINTS.get(toolset_of(operation.id)):
+        meta["anthropic/searchHint"] = hint
+    if max_result_chars > CLIENT_CHARS:  # Claude Code cuts there unless a tool says otherwise; ours are never longer
+        meta["anthropic/maxResultSizeChars"] = max_result_chars
     return {
         "name": operation.name,
         "title": operation.title,
         "description": operation.description + (" Deprecated." if operation.deprecated else ""),
         "inputSchema": published(operation.input_schema),
         "annotations": tool_annotations(operation.hints),
-        # Claude Code cuts at 50,000 characters unless a tool says otherwise; ours are never longer than this.
-        **({"_meta": {"anthropic/maxResultSizeChars": max_result_chars}} if max_result_chars > CLIENT_CHARS else {}),
+        **({"_meta": meta} if meta else {}),
     }
 
 

@@ -42,6 +42,23 @@ TOOLSETS: dict[str, str] = {
 }
 """Every toolset with what it is for; `all` and `essential` are presets."""
 
+SEARCH_HINTS: dict[str, str] = {
+    "file": "project files code",
+    "find": "grep search code",
+    "vcs": "git diff status",
+    "worktree": "git",
+    "message": "conversation",
+    "session": "OpenCode chat agent",
+    "pty": "terminal shell",
+    "event": "stream watch",
+    "provider": "models API keys",
+    "agent": "agents skills commands",
+    "tui": "user interface",
+    "mcp": "MCP servers",
+    "v2": "OpenCode v2",
+}
+"""Words that a toolset's tools are looked for by and that their names do not have."""
+
 ESSENTIAL = (
     *WORKFLOWS,
     *GATEWAY,
