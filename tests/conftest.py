@@ -22,8 +22,11 @@ from opencode_mcp.opencode.server import silent
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 
+from . import npm
+
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 CALLED = pytest.StashKey[set[str]]()
+FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +42,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count the operations that `test_every_operation.py` calls."""
+    """Begin to count the operations that `test_every_operation.py` calls, and to collect what others say."""
     config.stash[CALLED] = set()
+    config.stash[FIGURES] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell how many operations were called, if any."""
+    """Tell how many operations were called, if any, and the figures of the run."""
     if called := config.stash[CALLED]:
         total = len(Catalog.bundled())
         terminalreporter.write_line(f"operations called on the real server: {len(called)} of {total}")
+    for line in config.stash[FIGURES]:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    """Lines for the end of the run."""
+    return pytestconfig.stash[FIGURES]
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Path:
+    """The folder of the commands of assistants from npm."""
+    return npm.assistants()
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,8 @@ QUICK_SECONDS = 20.0
 """For the reads of workflows, which are quick on any server that lives: the connection may be half open."""
 AT_ONCE = 32
 """More at once make 1.18.33 no faster, and its memory grows with them."""
+TURNS_AT_ONCE = 32
+"""Turns of the model: 500 at once keep it from answering anything else for 17 s."""
 RETRY_SECONDS = (0.1, 0.3, 1.0)
 """Pauses before a read is sent again."""
 BUSY = frozenset({429, 502, 503, 504})
@@ -67,7 +69,8 @@ class OpenCode:
         )
 
         self.caller: Hashable = None
-        self._queue = FairQueue(AT_ONCE)
+        self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
+        self._queue, self._turns = FairQueue(AT_ONCE), FairQueue(TURNS_AT_ONCE)
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self, self._tasks)
 
@@ -90,6 +93,12 @@ class OpenCode:
         """Return this client, to be used for one of several callers."""
         other = copy(self)
         other.caller = caller
+        return other
+
+    def impatient(self) -> Self:
+        """Return this client, to be used by somebody who would rather have no answer than wait for one."""
+        other = copy(self)
+        other.retry_seconds = ()
         return other
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
@@ -142,7 +151,7 @@ class OpenCode:
         again a few times, which the answer tells. Anything else is sent once.
         """
         reasons: list[str] = []
-        for pause in RETRY_SECONDS if operation.hints.read_only else ():
+        for pause in self.retry_seconds if operation.hints.read_only else ():
             try:
                 return replace(await self._request(operation, parts, read_seconds, report), retried=tuple(reasons))
             except (TransportError, APIError) as error:
@@ -157,13 +166,14 @@ class OpenCode:
     async def _request(
         self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
     ) -> Answer:
-        """Send one request once, when OpenCode has room for it; one that waits for somebody takes none."""
+        """Send one request once, when OpenCode has room for it; one that waits for somebody else takes none."""
         endpoint = await self.server.endpoint(report)
         request = self.build_request(operation, parts, endpoint)
         request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-        waits = read_seconds is None or "timeout_seconds" in parts.controls
+        queue = self._turns if operation.exchange == "turn" else self._queue
+        waits = "timeout_seconds" in parts.controls
         async with (
-            nullcontext() if waits else self._queue.slot(self.caller, report),
+            nullcontext() if waits else queue.slot(self.caller, report),
             self.translated_errors(operation, read_seconds),
         ):
             response = await self.http.send(request, auth=endpoint.auth)

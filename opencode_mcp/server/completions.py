@@ -81,7 +81,7 @@ async def complete(context: RequestContext, params: types.CompleteRequestParams)
         complete_one = ARGUMENTS.get(name) if params.ref.name in OWN_PROMPTS else None
     if complete_one is None:
         return completion([])
-    values = await ask_running(opencode, lambda: complete_one(opencode, typed), COMPLETE_SECONDS)
+    values = await ask_running(opencode, lambda one: complete_one(one, typed), COMPLETE_SECONDS)
     return completion(values or [])
 
 

@@ -141,7 +141,7 @@ OWN_PROMPTS: Mapping[str, OwnPrompt] = {
 async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     """List our prompts, and the commands of an OpenCode that runs already."""
     opencode = context.lifespan_context.opencode
-    known = await ask_running(opencode, lambda: commands(opencode))
+    known = await ask_running(opencode, commands)
     if known is None:
         announce_commands(context)
     own = (one.prompt for one in OWN_PROMPTS.values())

@@ -171,7 +171,7 @@ async def list_resources(
 ) -> types.ListResourcesResult:
     """List the resources without variables, and the newest sessions of an OpenCode that runs already."""
     opencode = context.lifespan_context.opencode
-    sessions = await ask_running(opencode, lambda: newest_sessions(opencode, NEWEST_SESSIONS))
+    sessions = await ask_running(opencode, lambda one: newest_sessions(one, NEWEST_SESSIONS))
     fixed = [
         types.Resource(
             uri=one.uri.template,

@@ -19,13 +19,15 @@ ANSWER_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-async def ask_running(opencode: OpenCode, ask: Callable[[], Awaitable[T]], seconds: float = ANSWER_SECONDS) -> T | None:
-    """Return what `ask` gives, or None when OpenCode does not run or does not answer in time."""
+async def ask_running(
+    opencode: OpenCode, ask: Callable[[OpenCode], Awaitable[T]], seconds: float = ANSWER_SECONDS
+) -> T | None:
+    """Return what `ask` gives, or None when OpenCode does not run or does not answer at once."""
     if opencode.server.running() is None:
         return None
     try:
         with anyio.fail_after(seconds):
-            return await ask()
+            return await ask(opencode.impatient())
     except (OpenCodeError, TimeoutError, ValueError) as error:
         log.debug("%s gave no list: %r", opencode.server.describe(), error)
         return None

@@ -7,38 +7,18 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from opencode_mcp.opencode.install import Program, cache_folder
+from opencode_mcp.opencode.install import Program
 
 from .person import USER, Person, held
 
 pytestmark = pytest.mark.clients
 
-PACKAGES = ("@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
 SECONDS = 180
-
-
-@pytest.fixture(scope="session")
-def binaries() -> Path:
-    """The folder of the clients' commands, installed once per machine."""
-    folder = cache_folder(os.environ) / "clients" / "-".join(name.rpartition("@")[2] for name in PACKAGES)
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="installing-") as name:
-            fresh = Path(name) / "clients"
-            fresh.mkdir()
-            flags = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(fresh))
-            subprocess.run(["npm", "install", *flags, *PACKAGES], check=True, cwd=fresh)
-            claude = fresh / "node_modules" / "@anthropic-ai" / "claude-code"
-            # Puts the binary for this processor in place.
-            subprocess.run(["node", "install.cjs"], check=True, cwd=claude)
-            fresh.rename(folder)
-    return folder / "node_modules" / ".bin"
 
 
 @pytest.fixture

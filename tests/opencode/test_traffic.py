@@ -26,9 +26,9 @@ TIMES = len(module.RETRY_SECONDS) + 1
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(opencode: OpenCode) -> None:
     """Pauses are as many as they are, and short."""
-    monkeypatch.setattr(module, "RETRY_SECONDS", (0.0,) * (TIMES - 1))
+    opencode.retry_seconds = (0.0,) * (TIMES - 1)
 
 
 def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
@@ -65,6 +65,15 @@ async def test_a_read_is_asked_for_again_and_says_so(
     assert len(answer.retried) == 1
     assert told == [f"asking again in 0 s: {answer.retried[0]}"]
     assert shown.structured_content == {"healthy": True, "_retried": list(answer.retried)}
+
+
+async def test_who_has_no_time_is_told_at_once(opencode: OpenCode, wire: Wire) -> None:
+    """A list that a client asks for while it connects is not worth waiting for."""
+    answers(wire, LOST)
+
+    with pytest.raises(TransportError):
+        await opencode.impatient().call("global_health")
+    assert len(wire.requests) == 1
 
 
 async def test_there_is_an_end_to_it(opencode: OpenCode, wire: Wire) -> None:

@@ -1,0 +1,132 @@
+"""An assistant on a machine of its own, with our server in its configuration, from its start to its last word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+import anyio
+
+from opencode_mcp.settings import Settings
+from tests.bridge import marked
+from tests.cli import shell
+from tests.eventually import eventually
+
+from .assistant_model import Model, Turn, served
+from .assistant_script import Errand, decide
+from .assistants import Assistant, Installed
+
+SECONDS = 180.0
+ENDING_SECONDS = 30.0
+PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
+NOWHERE = "http://127.0.0.1:9"
+"""A proxy that is not there: assistants look for updates, models and plugins even when they are told not to."""
+
+THEIRS = ("OPENCODE", "XDG_", "CLAUDE", "CODEX", "ANTHROPIC", "OPENAI")
+
+
+@dataclass(frozen=True)
+class Outing:
+    """What an assistant said, and what its model was told. `left` are the processes that outlived it."""
+
+    assistant: Assistant
+    errand: Errand
+    said: str
+    turns: tuple[Turn, ...]
+    seconds: float
+    left: Mapping[int, str]
+
+    @property
+    def tools(self) -> list[str]:
+        """The tools that were called, in their order."""
+        return [result.tool for result in self.turns[-1].results]
+
+    @property
+    def states(self) -> list[str]:
+        """What every result said of the task's state."""
+        return [result.state for result in self.turns[-1].results]
+
+
+class Desk:
+    """Where an assistant runs: an empty home, an empty folder, and no way off the machine."""
+
+    def __init__(self, folder: Path, installed: Installed, environ: Mapping[str, str]) -> None:
+        self.home, self.work, self._logs = folder / "home", folder / "work", folder / "logs"
+        for each in (self.home, self.work, self._logs):
+            each.mkdir(parents=True)
+        kept = {name: value for name, value in environ.items() if not name.startswith(THEIRS)}
+        proxies = {name: NOWHERE for kind in PROXIES for name in (kind, kind.lower())}
+        direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+        path = os.pathsep.join([str(installed.commands), environ["PATH"]])
+        self.environ = {**kept, **proxies, **direct, "HOME": str(self.home), "PATH": path}
+
+    async def run(self, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
+        """Run a command to its end, and return its output.
+
+        Raises:
+            AssertionError: it failed, or took too long.
+        """
+        output, errors = self._logs / "output", self._logs / "errors"
+        code: int | None = None
+        with output.open("wb") as stdout, errors.open("wb") as stderr, anyio.move_on_after(SECONDS):
+            done = await anyio.run_process(
+                command,
+                # Files, as a process that is left over would keep a pipe open.
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env={**self.environ, **environ},
+                cwd=self.work,
+                check=False,
+            )
+            code = done.returncode
+        said = output.read_text()
+        assert code == 0, f"exit code {code} (None: not within {SECONDS:g} s):\n{said}\n{errors.read_text()[-4000:]}"
+        return said
+
+    async def left(self) -> Mapping[int, str]:
+        """Wait until every process that came from here has ended, and return those that do not."""
+        with suppress(AssertionError):
+            await eventually(self.running, until=lambda found: not found, within=ENDING_SECONDS)
+        return self.running()
+
+    def running(self) -> Mapping[int, str]:
+        """The processes that came from here: no other has this home."""
+        return marked(f"HOME={self.home}")
+
+    def clear(self) -> None:
+        """Kill what is left."""
+        for number in self.running():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+
+async def go(
+    assistant: Assistant, installed: Installed, environ: Mapping[str, str], settings: Settings, folder: Path
+) -> Outing:
+    """Register our server with all tools, as a person would, and let the assistant run its errand."""
+    desk = Desk(folder, installed, environ)
+    errand = Errand(Path(settings.directory), f"made-for-{assistant.client}")
+    started = monotonic()
+    try:
+        given = shell.variables(desk.environ, settings)
+        added = await shell.run(given, "install", assistant.client, "--toolsets", "all", cwd=desk.work)
+        assert added.returncode == 0, added
+        async with served(assistant.wire, partial(decide, errand), errand.file.exists) as model:
+            said = await desk.run(assistant.command(installed, model.url), secrets(assistant, model, settings))
+        seconds = monotonic() - started
+        return Outing(assistant, errand, said, tuple(model.turns), seconds, await desk.left())
+    finally:
+        desk.clear()
+
+
+def secrets(assistant: Assistant, model: Model, settings: Settings) -> Mapping[str, str]:
+    """Return what an assistant needs to reach its model, and what our entry in its configuration names."""
+    return {**assistant.environ(model.url), "OPENCODE_SERVER_PASSWORD": settings.password}

@@ -1,0 +1,93 @@
+"""The conformance suite of the protocol's authors: a run, and what it says of each scenario."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from .programs import Programs
+
+SUMMARY = re.compile(r"^[✓✗] (?P<name>\S+): (?P<passed>\d+) passed, (?P<failed>\d+) failed$", re.MULTILINE)
+NOT_SCORED = re.compile(r"^  [✓✗] (?P<name>\S+) \((?P<reason>\S+)\)$", re.MULTILINE)
+SAVED = re.compile(r"server-(?P<name>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What the suite says of one scenario; `not_scored` is why it does not count, if it does not.
+
+    A check is `untestable` where the server lacks what the suite needs for it; the suite counts it as failed.
+    """
+
+    name: str
+    passed: int
+    failed: tuple[str, ...]
+    untestable: tuple[str, ...]
+    warnings: tuple[str, ...]
+    not_scored: str = ""
+
+    @property
+    def passes(self) -> bool:
+        """Whether something was checked, all of it is as it should be, and nothing was left unchecked."""
+        return self.passed > 0 and not self.faults and not self.untestable
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong, a SHOULD included."""
+        return (*self.failed, *self.warnings)
+
+
+async def run_suite(programs: Programs, url: str, revision: str, folder: Path) -> dict[str, Scenario]:
+    """Run what a revision of the protocol requires against a server; return the scenarios by name."""
+    arguments = ("server", "--url", url, "--requirements", revision, "--output-dir", str(folder))
+    done = await anyio.run_process(
+        [*programs.command("conformance"), *arguments], env=programs.environ, cwd=folder, check=False
+    )
+    said = done.stdout.decode()
+    reasons = {found["name"]: found["reason"] for found in NOT_SCORED.finditer(said)}
+    checks = saved_checks(folder)
+    scenarios: dict[str, Scenario] = {}
+    for found in SUMMARY.finditer(said):
+        name = found["name"]
+        one = scenario(name, checks[name], reasons.get(name, ""))
+        # Ours and theirs are two readings of the same checks.
+        assert (one.passed, len(one.failed) + len(one.untestable)) == (int(found["passed"]), int(found["failed"])), name
+        scenarios[name] = one
+    assert scenarios, said + done.stderr.decode()
+    assert scenarios.keys() == checks.keys()
+    return scenarios
+
+
+def saved_checks(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the checks of every scenario, as the suite saved them."""
+    saved: dict[str, list[Mapping[str, Any]]] = {}
+    for path in folder.glob("server-*/checks.json"):
+        found = SAVED.fullmatch(path.parent.name)
+        assert found is not None, path
+        saved[found["name"]] = json.loads(path.read_text(encoding="utf-8"))
+    return saved
+
+
+def scenario(name: str, checks: Iterable[Mapping[str, Any]], not_scored: str) -> Scenario:
+    """Put together what was checked."""
+    words: dict[str, list[str]] = {"SUCCESS": [], "FAILURE": [], "WARNING": [], "untestable": []}
+    for check in checks:
+        details: Mapping[str, Any] = check.get("details") or {}
+        kind = str(check["status"])
+        if kind == "FAILURE" and details.get("untestable") is True:
+            kind = "untestable"
+        words.setdefault(kind, []).append(f"{check['id']}: {check.get('errorMessage') or check['description']}")
+    return Scenario(
+        name,
+        len(words["SUCCESS"]),
+        tuple(words["FAILURE"]),
+        tuple(words["untestable"]),
+        tuple(words["WARNING"]),
+        not_scored,
+    )

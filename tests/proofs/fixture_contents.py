@@ -1,0 +1,124 @@
+"""What the conformance suite reads by name: resources, prompts, and the contents that its tools return."""
+
+from __future__ import annotations
+
+import io
+import wave
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any
+
+import mcp_types as types
+
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.server.contents import JSON, Content, as_json
+from opencode_mcp.server.prompts import OwnPrompt, argument
+from opencode_mcp.server.resources import Readable, readable
+
+PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==")
+WATCHED = "test://watched-resource"
+BESIDE_PROMPTS = "test_prompt_with_embedded_resource", "test_prompt_with_image", "test_input_required_result_prompt"
+
+
+def silence() -> bytes:
+    """Return a short WAV of nothing."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(8000)
+        sound.writeframes(b"\x80" * 8)
+    return file.getvalue()
+
+
+def text(words: str) -> types.TextContent:
+    """Return a text."""
+    return types.TextContent(type="text", text=words)
+
+
+def image() -> types.ImageContent:
+    """Return an image of one red point."""
+    return types.ImageContent(type="image", data=b64encode(PNG).decode(), mime_type="image/png")
+
+
+def audio() -> types.AudioContent:
+    """Return a short silence."""
+    return types.AudioContent(type="audio", data=b64encode(silence()).decode(), mime_type="audio/wav")
+
+
+def embedded(uri: str, mime_type: str, words: str) -> types.EmbeddedResource:
+    """Return a text with the resource that it is from."""
+    resource = types.TextResourceContents(uri=uri, mime_type=mime_type, text=words)
+    return types.EmbeddedResource(type="resource", resource=resource)
+
+
+async def static_text(opencode: OpenCode) -> Content:
+    """Read a text."""
+    return Content("This is the content of the static text resource.", "text/plain")
+
+
+async def static_binary(opencode: OpenCode) -> Content:
+    """Read bytes."""
+    return Content(PNG, "image/png")
+
+
+async def of_template(opencode: OpenCode, id: str) -> Content:
+    """Read what depends on a variable."""
+    return as_json({"id": id, "templateTest": True, "data": f"Data for ID: {id}"}, ours=True)
+
+
+RESOURCES: tuple[Readable, ...] = (
+    readable("test://static-text", "static-text", "Text", "A text.", "text/plain", static_text),
+    readable("test://static-binary", "static-binary", "Bytes", "An image.", "image/png", static_binary),
+    readable("test://template/{id}/data", "template", "Template", "By its id.", JSON, of_template),
+    readable(WATCHED, "watched-resource", "Watched", "Can be subscribed to.", "text/plain", static_text),
+)
+"""Rows of our own table."""
+
+
+def simple(given: Mapping[str, str]) -> str:
+    """Say the words of the simple prompt."""
+    return "This is a simple prompt for testing."
+
+
+def with_arguments(given: Mapping[str, str]) -> str:
+    """Say what was given."""
+    return f"Prompt with arguments: arg1='{given['arg1']}', arg2='{given['arg2']}'"
+
+
+PROMPTS: tuple[OwnPrompt, ...] = (
+    OwnPrompt("test_simple_prompt", "Simple", "A prompt without arguments.", (), simple),
+    OwnPrompt(
+        "test_prompt_with_arguments",
+        "With arguments",
+        "A prompt with two arguments.",
+        (argument("arg1", "The first.", required=True), argument("arg2", "The second.", required=True)),
+        with_arguments,
+    ),
+)
+"""Rows of our own table, which holds prompts of one text each. The others are beside it."""
+
+
+def listed_beside() -> list[types.Prompt]:
+    """Return the prompts that our table cannot hold."""
+    uri = types.PromptArgument(name="resourceUri", description="What to embed.", required=True)
+    return [
+        types.Prompt(name=name, description="A fixture.", arguments=[uri] if "embedded" in name else [])
+        for name in BESIDE_PROMPTS
+    ]
+
+
+def prompt_of(*contents: Any) -> types.GetPromptResult:
+    """Return a prompt of one message for each content."""
+    return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=one) for one in contents])
+
+
+def embedding_prompt(uri: str) -> types.GetPromptResult:
+    """Return a prompt with a resource in it."""
+    resource = embedded(uri, "text/plain", "Embedded resource content for testing.")
+    return prompt_of(resource, text("Please process the embedded resource above."))
+
+
+def image_prompt() -> types.GetPromptResult:
+    """Return a prompt with an image in it."""
+    return prompt_of(image(), text("Please analyze the image above."))

@@ -1,0 +1,129 @@
+"""The real server with the fixtures of the conformance suite: `python -m tests.proofs.fixture_server PORT`.
+
+It is put together and serves as `opencode-mcp http` does. Fixtures are tools, resources and prompts, added to
+those that are there; no method of the protocol and no capability is added.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import anyio
+import mcp_types as types
+
+from opencode_mcp.cli.serving import prepared
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.server import BridgeServer, prompts, resources, subscriptions
+from opencode_mcp.server.calls import Calls
+from opencode_mcp.server.lifespan import RequestContext, connection_of
+from opencode_mcp.server.transports import serve_http
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools import Toolbox
+from opencode_mcp.workflows import Context
+
+from . import fixture_contents as contents
+from . import fixture_tools as tools
+
+
+@dataclass(frozen=True)
+class FixtureToolbox(Toolbox):
+    """Our tools, and the fixtures that are served as they are."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in tools.SERVED or super().__contains__(name)
+
+    @cached_property
+    def listed(self) -> list[types.Tool]:
+        """Ours first."""
+        return [*super().listed, *tools.listed()]
+
+    def input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """Return the schema of either."""
+        return tools.schema_of(name) if name in tools.SERVED else super().input_schema(name)
+
+    async def call(
+        self, context: Context, outgoing: Outgoing, name: str, arguments: Mapping[str, Any]
+    ) -> types.CallToolResult:
+        """Call either."""
+        if name in tools.SERVED:
+            return await tools.SERVED[name](context)
+        return await super().call(context, outgoing, name, arguments)
+
+
+class FixtureCalls(Calls):
+    """Our way of a call, with the fixtures among the tools."""
+
+    def __init__(self, server: BridgeServer, settings: Settings, catalog: Catalog) -> None:
+        """Add the fixtures to the tools that the settings choose."""
+        super().__init__(settings, catalog, server.ending)
+        self._all = FixtureToolbox(self._all.catalog, self._all.selection, self._all.max_result_chars)
+
+    async def call_tool(
+        self, context: RequestContext, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Call a tool, or do what no tool of ours does."""
+        if params.name in tools.BESIDE:
+            return await tools.BESIDE[params.name](context, params)
+        return await super().call_tool(context, params)
+
+
+async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+    """List our prompts, and those that our table cannot hold."""
+    ours = await prompts.list_prompts(context, params)
+    return types.ListPromptsResult(prompts=[*ours.prompts, *contents.listed_beside()])
+
+
+async def get_prompt(
+    context: RequestContext, params: types.GetPromptRequestParams
+) -> types.GetPromptResult | types.InputRequiredResult:
+    """Return a prompt."""
+    match params.name:
+        case "test_prompt_with_embedded_resource":
+            return contents.embedding_prompt((params.arguments or {})["resourceUri"])
+        case "test_prompt_with_image":
+            return contents.image_prompt()
+        case "test_input_required_result_prompt":
+            if params.input_responses:
+                return contents.prompt_of(contents.text("As was answered."))
+            asked = tools.form_request(context, "user_context", "What context should the prompt use?")
+            return types.InputRequiredResult(input_requests={"user_context": asked})
+        case _:
+            return await prompts.get_prompt(context, params)
+
+
+async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
+    """Subscribe to a resource; of the fixture nothing will be heard, as no event of OpenCode tells of it."""
+    if params.uri == contents.WATCHED:
+        subscriptions.begun(connection_of(context), params.uri)
+        return types.EmptyResult()
+    return await subscriptions.subscribe(context, params)
+
+
+def add_fixtures(server: BridgeServer, settings: Settings, catalog: Catalog) -> None:
+    """Add the fixtures to our tables, and to the handlers of what these cannot hold."""
+    resources.READABLES = (*resources.READABLES, *contents.RESOURCES)
+    prompts.OWN_PROMPTS = {**prompts.OWN_PROMPTS, **{one.name: one for one in contents.PROMPTS}}
+    calls = FixtureCalls(server, settings, catalog)
+    server.get_tool_input_schema = calls.input_schema
+    server.add_request_handler("tools/list", types.PaginatedRequestParams, calls.list_tools)
+    server.add_request_handler("tools/call", types.CallToolRequestParams, calls.call_tool)
+    server.add_request_handler("prompts/list", types.PaginatedRequestParams, list_prompts)
+    server.add_request_handler("prompts/get", types.GetPromptRequestParams, get_prompt)
+    server.add_request_handler("resources/subscribe", types.SubscribeRequestParams, subscribe)
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    settings = Settings.load()
+    server = prepared(settings)
+    add_fixtures(server, settings, Catalog.bundled())
+    anyio.run(partial(serve_http, server, settings, "127.0.0.1", int(sys.argv[1]), "/mcp"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""The tools that the conformance suite calls by name.
+
+`SERVED` are given what every tool of ours is given: their progress, questions, results and errors go the
+way of all others. `BESIDE` ask a client for what the bridge never asks for, by means of the SDK alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import mcp_types as types
+from mcp import MCPError
+from mcp.shared.message import ServerMessageMetadata
+
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.opencode import Answer
+from opencode_mcp.opencode.models import QuestionInfo, QuestionRequest
+from opencode_mcp.server.asking import asker_for, question
+from opencode_mcp.server.lifespan import RequestContext
+from opencode_mcp.tools.results import Limit, result
+from opencode_mcp.workflows import Context, Decision
+
+from .fixture_contents import PNG, audio, embedded, image, text
+
+Params = types.CallToolRequestParams | types.GetPromptRequestParams
+Serve = Callable[[Context], Awaitable[types.CallToolResult]]
+Ask = Callable[[RequestContext, Params], Awaitable[types.CallToolResult | types.InputRequiredResult]]
+
+LIMIT = Limit(10_000, "there is no more of it")
+NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}}
+
+
+def said(words: str) -> types.CallToolResult:
+    """Return a text as our results are made."""
+    return result(Answer(words, media_type="text/plain"), LIMIT)
+
+
+async def simple_text(context: Context) -> types.CallToolResult:
+    """Return a text."""
+    return said("This is a simple text response for testing.")
+
+
+async def image_content(context: Context) -> types.CallToolResult:
+    """Return an image."""
+    return result(Answer(PNG, media_type="image/png"), LIMIT)
+
+
+async def audio_content(context: Context) -> types.CallToolResult:
+    """Return a sound, which no operation of OpenCode does."""
+    return types.CallToolResult(content=[audio()])
+
+
+async def embedded_resource(context: Context) -> types.CallToolResult:
+    """Return a resource within the result."""
+    return types.CallToolResult(
+        content=[embedded("test://embedded-resource", "text/plain", "This is an embedded resource content.")]
+    )
+
+
+async def multiple_content_types(context: Context) -> types.CallToolResult:
+    """Return several contents."""
+    resource = embedded("test://mixed-content-resource", "application/json", '{"test":"data","value":123}')
+    return types.CallToolResult(content=[text("Multiple content types test:"), image(), resource])
+
+
+async def error_handling(context: Context) -> types.CallToolResult:
+    """Fail."""
+    raise OpenCodeError("This tool intentionally returns an error for testing")
+
+
+async def tool_with_progress(context: Context) -> types.CallToolResult:
+    """Tell three times how far it is."""
+    for percent in (0, 50, 100):
+        await context.report(f"{percent} of 100")
+    return said("Told three times.")
+
+
+async def decided(context: Context, key: str, words: str, **state: Any) -> Decision | None:
+    """Ask the user as tasks do. The form is ours: the suite fills in another, which decides nothing here.
+
+    Raises:
+        MCPError: the client cannot ask.
+    """
+    if context.asker is None:
+        raise MCPError(types.INVALID_PARAMS, "This client cannot ask its user.")
+    asked = QuestionRequest(id=key, session_id="ses_fixture", questions=(QuestionInfo(question=words),))
+    return await context.asker.ask(asked, state)
+
+
+async def elicitation(context: Context) -> types.CallToolResult:
+    """Ask once."""
+    return said(f"User response: {await decided(context, 'user', 'Please provide your information')}")
+
+
+async def streaming_elicitation(context: Context) -> types.CallToolResult:
+    """Ask after telling what it does."""
+    await context.report("about to ask")
+    return await elicitation(context)
+
+
+async def required_name(context: Context) -> types.CallToolResult:
+    """Ask under the key that the suite answers."""
+    return said(f"Hello! {await decided(context, 'user_name', 'What is your name?')}")
+
+
+async def required_confirmation(context: Context) -> types.CallToolResult:
+    """Ask, and see that the state came back as it was."""
+    await decided(context, "confirm", "Please confirm", secret="unchanged")
+    assert context.resumed is not None
+    return said("state-ok" if context.resumed["secret"] == "unchanged" else "not the state that was given")
+
+
+async def multi_round(context: Context) -> types.CallToolResult:
+    """Ask twice, one after the other."""
+    if (context.resumed or {}).get("step", 1) == 1:
+        await decided(context, "step1", "Step 1: What is your name?", step=1)
+    await decided(context, "step2", "Step 2: What is your favorite color?", step=2)
+    return said("Both were answered.")
+
+
+SERVED: Mapping[str, Serve] = {
+    "test_simple_text": simple_text,
+    "test_image_content": image_content,
+    "test_audio_content": audio_content,
+    "test_embedded_resource": embedded_resource,
+    "test_multiple_content_types": multiple_content_types,
+    "test_error_handling": error_handling,
+    "test_tool_with_progress": tool_with_progress,
+    "test_elicitation": elicitation,
+    "test_streaming_elicitation": streaming_elicitation,
+    "test_logging_tool": simple_text,
+    "test_input_required_result_elicitation": required_name,
+    "test_input_required_result_request_state": required_confirmation,
+    "test_input_required_result_tampered_state": required_confirmation,
+    "test_input_required_result_multi_round": multi_round,
+    "json_schema_2020_12_tool": simple_text,
+    "test_header": simple_text,
+}
+
+
+def sampling(words: str) -> types.CreateMessageRequest:
+    """Return a request to the client's model."""
+    messages = [types.SamplingMessage(role="user", content=text(words))]
+    return types.CreateMessageRequest(params=types.CreateMessageRequestParams(messages=messages, max_tokens=100))
+
+
+async def pushed_sampling(context: RequestContext, params: Params) -> types.CallToolResult:
+    """Ask the client's model while the call is open."""
+    related = ServerMessageMetadata(related_request_id=context.request_id)
+    prompt = str((params.arguments or {}).get("prompt"))
+    answer = await context.session.send_request(sampling(prompt), types.CreateMessageResult, metadata=related)
+    return said(f"LLM response: {answer.content}")
+
+
+def pushed_form(fields: Mapping[str, Any]) -> Ask:
+    """Return a tool that asks the user by a form while the call is open."""
+
+    async def ask(context: RequestContext, params: Params) -> types.CallToolResult:
+        schema: dict[str, Any] = {"type": "object", "properties": dict(fields)}
+        answer = await context.session.elicit_form("Please fill in", schema, related_request_id=context.request_id)
+        return said(f"Elicitation completed: action={answer.action}, content={answer.content}")
+
+    return ask
+
+
+def requiring(kinds: Mapping[str, str], state: str | None = None) -> Ask:
+    """Return a tool that ends with questions of these kinds by key, those that the client can answer."""
+
+    async def ask(context: RequestContext, params: Params) -> types.CallToolResult | types.InputRequiredResult:
+        capabilities = context.session.client_capabilities or types.ClientCapabilities()
+        asked: types.InputRequests = {}
+        for key, kind in kinds.items():
+            if kind == "sampling" and capabilities.sampling is not None:
+                asked[key] = sampling("What is the capital of France?")
+            elif kind == "roots" and capabilities.roots is not None:
+                asked[key] = types.ListRootsRequest(params=types.RequestParams())
+            elif kind == "elicitation" and can_ask(context):
+                asked[key] = form_request(context, key, "What is your name?")
+        if asked.keys() <= (params.input_responses or {}).keys():
+            return said(f"Answered: {params.input_responses}")
+        return types.InputRequiredResult(input_requests=asked, request_state=state)
+
+    return ask
+
+
+def can_ask(context: RequestContext) -> bool:
+    """Whether our code would ask this client's user."""
+    return asker_for(context, types.CallToolRequestParams(name=""), None) is not None
+
+
+def form_request(context: RequestContext, key: str, words: str) -> types.ElicitRequest:
+    """Return a question as our code asks it."""
+    asked = QuestionRequest(id=key, session_id="ses_fixture", questions=(QuestionInfo(question=words),))
+    return types.ElicitRequest(params=question(asked, context.lifespan_context.outgoing))
+
+
+async def missing_capability(context: RequestContext, params: Params) -> types.CallToolResult:
+    """Refuse a client without a model."""
+    needed = types.ClientCapabilities(sampling=types.SamplingCapability())
+    if not context.session.check_client_capability(needed):
+        data = types.MissingRequiredClientCapabilityErrorData(required_capabilities=needed)
+        raise MCPError(
+            types.MISSING_REQUIRED_CLIENT_CAPABILITY,
+            "This tool needs sampling.",
+            data.model_dump(by_alias=True, mode="json", exclude_none=True),
+        )
+    return said("This client has a model.")
+
+
+DEFAULTS: Mapping[str, Any] = {
+    "name": {"type": "string", "default": "John Doe"},
+    "age": {"type": "integer", "default": 30},
+    "score": {"type": "number", "default": 95.5},
+    "status": {"type": "string", "enum": ["active", "inactive", "pending"], "default": "active"},
+    "verified": {"type": "boolean", "default": True},
+}
+OPTIONS = ["option1", "option2", "option3"]
+TITLED = [{"const": f"value{number}", "title": f"Choice {number}"} for number in (1, 2, 3)]
+ENUMS: Mapping[str, Any] = {
+    "untitledSingle": {"type": "string", "enum": OPTIONS},
+    "titledSingle": {"type": "string", "oneOf": TITLED},
+    "legacyEnum": {"type": "string", "enum": ["opt1", "opt2"], "enumNames": ["Option One", "Option Two"]},
+    "untitledMulti": {"type": "array", "items": {"type": "string", "enum": OPTIONS}},
+    "titledMulti": {"type": "array", "items": {"anyOf": TITLED}},
+}
+
+BESIDE: Mapping[str, Ask] = {
+    "test_sampling": pushed_sampling,
+    "test_elicitation_sep1034_defaults": pushed_form(DEFAULTS),
+    "test_elicitation_sep1330_enums": pushed_form(ENUMS),
+    "test_missing_capability": missing_capability,
+    "test_input_required_result_sampling": requiring({"capital_question": "sampling"}),
+    "test_input_required_result_list_roots": requiring({"client_roots": "roots"}),
+    "test_input_required_result_multiple_inputs": requiring(
+        {"user_name": "elicitation", "greeting": "sampling", "client_roots": "roots"}, "all of them"
+    ),
+    "test_input_required_result_capabilities": requiring({"name": "elicitation", "greeting": "sampling"}),
+}
+
+WORDS: Mapping[str, Any] = {"type": "string"}
+SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "test_elicitation": {"type": "object", "properties": {"message": WORDS}, "required": ["message"]},
+    "test_sampling": {"type": "object", "properties": {"prompt": WORDS}, "required": ["prompt"]},
+    "test_header": {
+        "type": "object",
+        "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+        "required": ["region"],
+    },
+    "json_schema_2020_12_tool": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "$defs": {"address": {"$anchor": "addressDef", "type": "object", "properties": {"city": WORDS}}},
+        "properties": {
+            "address": {"$ref": "#/$defs/address"},
+            "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+            "phone": WORDS,
+            "email": WORDS,
+        },
+        "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+        "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+        "then": {"required": ["phone"]},
+        "else": {"required": ["email"]},
+        "additionalProperties": False,
+    },
+}
+"""Input schemas of those that take anything."""
+
+
+def schema_of(name: str) -> Mapping[str, Any]:
+    """Return a fixture's input schema."""
+    return SCHEMAS.get(name, NOTHING)
+
+
+def listed() -> list[types.Tool]:
+    """Return all fixtures as they are listed."""
+    return [
+        types.Tool(name=name, description="A fixture of the conformance suite.", input_schema=dict(schema_of(name)))
+        for name in (*SERVED, *BESIDE)
+    ]
