@@ -48,17 +48,25 @@ def cuts(number: int) -> Policy:
 
 
 def weather(seed: int, faults: float = 0.06, silent: float = 0.002) -> Policy:
-    """Do to a share of the reads, and to every second event stream, whatever can be done; writes are slowed only."""
-    dice = random.Random(seed)
+    """Do to a share of the reads, and to every second event stream, whatever can be done; writes are slowed only.
+
+    A server that is busy is so for three reads in a row.
+    """
+    dice, busy = random.Random(seed), [0]
 
     def decide(method: str, target: str) -> Fault | None:
         if target.startswith(STREAM):
             return "cut" if dice.random() < 0.5 else None
         if method == "GET" and "/connect" not in target:
+            if busy[0]:
+                busy[0] -= 1
+                return "busy"
             if dice.random() < silent:
                 return "silent"
             if dice.random() < faults:
-                return dice.choice(("reset", "lost", "truncated", "busy"))
+                fault: Fault = dice.choice(("reset", "lost", "truncated", "busy"))
+                busy[0] = 2 if fault == "busy" else 0
+                return fault
         return "slow" if dice.random() < 0.3 else None
 
     return decide

@@ -308,8 +308,10 @@ AMENDMENTS: tuple[Amendment, ...] = (
     ),
     Amendment(
         operations=("v2.session.prompt",),
-        evidence="returns at admission; v1 and v2 histories of one session are separate",
-        note="Returns when it is admitted. session_* tools do not see v2 messages.",
+        evidence="returns at admission; v1 and v2 histories of one session are separate; a location is loaded by its "
+        "first request, and a prompt that comes before its models are known is admitted and never answered",
+        note="Returns when it is admitted; never answered before v2_model_list has the model. session_* tools do not "
+        "see v2 messages.",
     ),
     Amendment(
         operations=("v2.projectCopy.create", "v2.projectCopy.remove", "v2.projectCopy.refresh"),

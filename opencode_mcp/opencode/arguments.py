@@ -83,7 +83,7 @@ def part(operation: Operation, arguments: Mapping[str, Any], directory: str | No
     return RequestParts(
         path=build_path(operation, arguments),
         query=tuple((name, escaped(operation, name, value)) for name, value in query),
-        body=build_body(operation, arguments),
+        body=build_body(operation, arguments, directory),
         controls={name: arguments.get(name, schema.get("default")) for name, schema in operation.controls.items()},
     )
 
@@ -123,13 +123,19 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def build_body(operation: Operation, arguments: Mapping[str, Any]) -> Any:
-    """Return the JSON body; an operation that has one always sends one, as OpenCode needs it even when empty."""
+def build_body(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> Any:
+    """Return the JSON body; an operation that has one always sends one, as OpenCode needs it even when empty.
+
+    One that takes its location there (v2.session.create) is given the project directory.
+    """
     if operation.body is None:
         return None
     if operation.body.fields is None:
         return arguments.get("body", {})
-    return {name: arguments[name] for name in operation.body.fields if name in arguments}
+    body = {name: arguments[name] for name in operation.body.fields if name in arguments}
+    if directory is not None and "location" in operation.body.fields and not body.get("location"):
+        body["location"] = {"directory": directory}
+    return body
 
 
 def build_path(operation: Operation, arguments: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ AT_ONCE = 32
 """More at once make 1.18.33 no faster, and its memory grows with them."""
 TURNS_AT_ONCE = 32
 """Turns of the model: 500 at once keep it from answering anything else for 17 s."""
-RETRY_SECONDS = (0.1, 0.3, 1.0)
+RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0)
 """Pauses before a read is sent again."""
 BUSY = frozenset({429, 502, 503, 504})
 """Answers that may be others in a moment."""

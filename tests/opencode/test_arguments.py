@@ -281,6 +281,19 @@ async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> Non
     assert part(catalog["v2_location_get"], {}, None).query == ()
 
 
+@pytest.mark.parametrize(
+    ("location", "sent"),
+    [({}, "/project"), ({"location": {"directory": "/other"}}, "/other")],
+    ids=["not given", "given"],
+)
+def test_a_location_in_a_body_defaults_to_the_project(catalog: Catalog, location: dict[str, Any], sent: str) -> None:
+    """Else a session of the second engine would work wherever its server was started."""
+    parts = part(catalog["v2_session_create"], location, "/project")
+
+    assert parts.body == {"location": {"directory": sent}}
+    assert part(catalog["v2_session_create"], {}, None).body == {}
+
+
 async def test_the_body_holds_the_fields_that_were_given(catalog: Catalog) -> None:
     """A field beside the parameters goes into the body alone, `body` is the body, and none is an empty one."""
     assert part(catalog["session_update"], {"sessionID": "ses_1", "title": "t"}, None).body == {"title": "t"}
