@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 
 import anyio
 
@@ -11,6 +13,8 @@ from opencode_mcp.settings import Settings
 
 from .serving import prepared
 
+log = logging.getLogger(__name__)
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add no argument."""
@@ -18,5 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until stdin ends."""
-    anyio.run(serve_stdio, prepared(settings))
+    server = prepared(settings)
+    try:
+        anyio.run(serve_stdio, server)
+    except Exception:
+        log.exception("the server broke off")
+        logging.shutdown()
+        # A thread still reads stdin, and would keep the process until the client closes that.
+        os._exit(1)
     return 0

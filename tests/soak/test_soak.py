@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", rea
 
 CALLS = int(os.environ.get("OPENCODE_MCP_TEST_CALLS", "1500"))
 CLIENTS = int(os.environ.get("OPENCODE_MCP_TEST_CLIENTS", "16"))
-LIVES = int(os.environ.get("OPENCODE_MCP_TEST_LIVES", "4"))
+LIVES = int(os.environ.get("OPENCODE_MCP_TEST_LIVES", "8"))
 LONG = CALLS >= 20_000
 """Only then is the growth of memory what it would be in days, and not that of the first minutes."""
 
