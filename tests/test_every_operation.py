@@ -58,16 +58,16 @@ async def server_apart(
 
 @pytest.fixture
 async def whole(connect: Connect, attached: Settings) -> AsyncGenerator[Client]:
-    """A client of the OpenCode that all tests share. Its answers are not shortened, so that tables see all of them."""
-    async with connect(replace(attached, max_result_chars=UNLIMITED)) as client:
+    """A client of the OpenCode that all tests share. Its answers are whole, so that tables see all of them."""
+    async with connect(replace(attached, max_result_chars=UNLIMITED, show_secrets="true")) as client:
         yield client
 
 
 @pytest.fixture
 async def whole_apart(connect: Connect, attached: Settings, server_apart: Endpoint) -> AsyncGenerator[Client]:
     """A client of the OpenCode apart."""
-    url, password = str(server_apart.url), server_apart.password or ""
-    async with connect(replace(attached, url=url, password=password, max_result_chars=UNLIMITED)) as client:
+    apart = replace(attached, url=str(server_apart.url), password=server_apart.password or "")
+    async with connect(replace(apart, max_result_chars=UNLIMITED, show_secrets="true")) as client:
         yield client
 
 
