@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -185,7 +185,16 @@ async def live(environ: Mapping[str, str], project: Path, file: Path, way: str, 
             case "SIGKILL":
                 process.kill()
             case _:
-                process.send_signal(signal.SIGUSR2)
+                await fail(process)
         with anyio.fail_after(30):
             await process.wait()
         tasks.cancel_scope.cancel()
+
+
+async def fail(process: Process) -> None:
+    """Raise an exception in a process until it ends of it: asyncio outlives one that comes between two callbacks."""
+    with anyio.fail_after(60), suppress(ProcessLookupError):
+        while process.returncode is None:
+            process.send_signal(signal.SIGUSR2)
+            with anyio.move_on_after(10):
+                await process.wait()
