@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from opencode_mcp.opencode.models import Part
 
 
+SHOWN_CHARS = 100
+"""How much of the line that is being written is shown: its end, which is new."""
+
+
 def activity(parts: Sequence[Part]) -> str:
     """Say what the newest part that says anything is about, or ""."""
     for part in reversed(parts):
         if part.type == "tool" and part.state is not None:
             return tool_line(part)
         if part.type == "text" and part.text.strip() and not part.synthetic:
-            return f"writing: {part.text.strip().splitlines()[-1][-100:]}"
+            line = part.text.strip().splitlines()[-1]
+            return f"writing: {line if len(line) <= SHOWN_CHARS else '…' + line[-SHOWN_CHARS:]}"
         if part.type == "reasoning":
             return "thinking"
     return ""
