@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from opencode_mcp.opencode.models import Part
 
-
 SHOWN_CHARS = 100
 """How much of the line that is being written is shown: its end, which is new."""
 
