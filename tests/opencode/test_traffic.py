@@ -177,9 +177,18 @@ async def test_waiting_is_told_and_a_place_is_given_back() -> None:
             pass
 
 
-async def test_no_more_than_so_many_are_asked_at_once(opencode: OpenCode, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("tool", "arguments", "bound"),
+    [
+        ("global_health", {}, module.AT_ONCE),
+        ("session_prompt", {"sessionID": "ses_1", "parts": []}, module.TURNS_AT_ONCE),
+    ],
+)
+async def test_no_more_than_so_many_are_asked_at_once(
+    opencode: OpenCode, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], bound: int
+) -> None:
     """However many calls come; all are answered in the end."""
-    at_once, most = 0, 0
+    at_once, most, answered = 0, 0, 0
 
     async def send(request: httpx2.Request, **options: object) -> httpx2.Response:
         nonlocal at_once, most
@@ -189,9 +198,33 @@ async def test_no_more_than_so_many_are_asked_at_once(opencode: OpenCode, monkey
         at_once -= 1
         return httpx2.Response(200, json={"healthy": True})
 
+    async def call() -> None:
+        nonlocal answered
+        await perform(opencode, opencode.catalog[tool], arguments)
+        answered += 1
+
     monkeypatch.setattr(opencode.http, "send", send)
     async with anyio.create_task_group() as tasks:
         for _ in range(500):
-            tasks.start_soon(opencode.call, "global_health")
+            tasks.start_soon(call)
 
-    assert most == module.AT_ONCE
+    assert most == bound
+    assert answered == 500
+
+
+async def test_turns_keep_nobody_out(opencode: OpenCode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While as many turns as may are on, and more wait, a read is answered."""
+
+    async def send(request: httpx2.Request, **options: object) -> httpx2.Response:
+        if request.method == "POST":
+            await anyio.sleep_forever()
+        return httpx2.Response(200, json={"healthy": True})
+
+    monkeypatch.setattr(opencode.http, "send", send)
+    turn = {"sessionID": "ses_1", "parts": list[Any]()}
+    async with background() as tasks:
+        for _ in range(module.TURNS_AT_ONCE + 10):
+            tasks.start_soon(perform, opencode, opencode.catalog["session_prompt"], turn)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(1):
+            assert await opencode.call("global_health") == {"healthy": True}
