@@ -33,7 +33,7 @@ async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
     """Abort a task and report. A task that was over already is reported as what it was.
 
     Raises:
-        WorkflowError: it still works after 15 s.
+        WorkflowError: it is not seen to have stopped after 15 s.
     """
     if not await stop_session(context, arguments.session_id):
         outcome = await settle(context, arguments.session_id, None, deadline=0)
@@ -65,7 +65,7 @@ async def stop_session(context: Context, session_id: str) -> bool:
                     if error.status != 404:  # else it is gone by now
                         raise
         return worked
-    raise WorkflowError(f"{session_id} still works {STOP_SECONDS:g} s after it was aborted", session_id)
+    raise WorkflowError(f"{session_id} was aborted, and is not seen to have stopped in {STOP_SECONDS:g} s", session_id)
 
 
 async def abandon(context: Context, session_id: str) -> None:

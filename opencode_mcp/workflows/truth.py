@@ -5,7 +5,7 @@ Nothing else decides what a task's state is; events and HTTP answers are only re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -74,6 +74,12 @@ async def look(opencode: OpenCode, session_id: str) -> Truth:
         pending=tuple(one for one in (*permissions, *questions) if one.session_id in working),
         newest=newest[-1] if newest else None,
     )
+
+
+async def renewed(opencode: OpenCode, truth: Truth) -> Truth:
+    """Return the truth with the session as it is now: OpenCode adds up its cost and tokens after its last message."""
+    session = await opencode.call("session_get", sessionID=truth.session.id)
+    return replace(truth, session=Session.model_validate(session))
 
 
 async def family_of(opencode: OpenCode, session_id: str) -> tuple[str, ...]:

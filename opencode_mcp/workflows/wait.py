@@ -15,14 +15,17 @@ from opencode_mcp.opencode.models import Part
 from .activity import activity
 from .answer import respond
 from .context import Context, InputRequired
-from .report import doing
-from .truth import Truth, Verdict, judge, look
+from .report import doing, newest_messages
+from .truth import Truth, Verdict, judge, look, renewed
 
 LOOK_SECONDS = 3.0
 """How often to look without any event."""
 
 DOUBT_SECONDS = 10.0
 """How long a session may do nothing about a prompt before that counts as a failure; 1.3 s were seen."""
+
+CAUGHT_UP_MESSAGES = 20
+"""How many of a turn's newest messages are looked at for steps that nothing has told of."""
 
 TELLING = frozenset(
     {
@@ -57,7 +60,7 @@ class Outcome:
 class Watch:
     """Hears the events of one session's family; `stirred` is set when something is to be done.
 
-    `steps` are what it did since that was told last.
+    `steps` are what it did since that was told last; `known` what all of its steps were about.
     """
 
     family: set[str]
@@ -66,6 +69,7 @@ class Watch:
     look: bool = True
     activity: str = ""
     steps: list[str] = field(default_factory=list[str])
+    known: set[str] = field(default_factory=set[str])
     error: str = ""
 
     def notice(self, event: Event) -> None:
@@ -90,6 +94,12 @@ class Watch:
         if activity and activity != self.activity:
             self.activity = activity
             self.steps.append(activity)
+            self.known.add(subject(activity))
+
+
+def subject(activity: str) -> str:
+    """Return what a step is about, without how far it is."""
+    return activity.partition(": ")[0]
 
 
 def parent_of(event: Event) -> str | None:
@@ -114,12 +124,16 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
     """
     watch = Watch({session_id})
     doubted: float | None = None
+    waited = False
     async with context.opencode.events.heard_by(watch.notice):
         while True:
             watch.look, watch.stirred = False, anyio.Event()
             truth = await look(context.opencode, session_id)
             watch.family.update(truth.family)
             verdict = judge(truth, after)
+            if verdict.state != "running" and waited:
+                await catch_up(context, truth, watch)
+                truth = await renewed(context.opencode, truth)
             await tell(context, truth, watch)
             if verdict.state != "running":
                 return Outcome(truth, verdict)
@@ -133,6 +147,7 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             limit = now + LOOK_SECONDS if doubted else min(deadline, now + LOOK_SECONDS)
             with anyio.CancelScope(deadline=limit):
                 await stirred(context, truth, watch)
+            waited = True
 
 
 async def stirred(context: Context, truth: Truth, watch: Watch) -> None:
@@ -142,6 +157,20 @@ async def stirred(context: Context, truth: Truth, watch: Watch) -> None:
         watch.stirred = anyio.Event()
         if watch.steps:
             await tell(context, truth, watch)
+
+
+async def catch_up(context: Context, truth: Truth, watch: Watch) -> None:
+    """Note the steps whose events have not come: the end of a turn can overtake them, or the stream was cut."""
+    for message in await newest_messages(context.opencode, truth.session.id, CAUGHT_UP_MESSAGES):
+        if (
+            message.info.role == "assistant"
+            and truth.newest
+            and message.user_message_id == truth.newest.user_message_id
+        ):
+            for part in message.parts:
+                step = activity([part])
+                if subject(step) not in watch.known:
+                    watch.step(step)
 
 
 async def tell(context: Context, truth: Truth, watch: Watch) -> None:
