@@ -109,7 +109,7 @@ async def test_a_line_that_does_not_end(bridged: Mapping[str, str], project: Pat
         assert running.process.stdin is not None
         await running.process.stdin.send(json.dumps(CALL).encode()[:-5])
         await running.process.stdin.aclose()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             assert await running.process.wait() == 0
 
 
