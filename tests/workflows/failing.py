@@ -56,7 +56,7 @@ ROWS = (
     Row("plain answer", run("script:text {key}"), "completed", r"^Hello from the scripted model\. row\d+x$"),
     Row("tool calls", tool_calls, "completed", "^done: chain$", project={}),
     Row("subagent", subagent, "completed", "^done: task$"),
-    Row("changes of ten tasks right after their end", changes_ten_times, "completed", project={}),
+    Row("changes of ten tasks right after their end", changes_ten_times, "completed", seconds=150, project={}),
     Row("model error 400", run("script:error 400"), "failed", "HTTP 400: the error that the prompt asked for"),
     Row("model error 401", run("script:error 401"), "failed", "HTTP 401: the error that the prompt asked for"),
     Row("model error 429, retried", run("script:error 429", timeout_seconds=5), "running", RETRY),
