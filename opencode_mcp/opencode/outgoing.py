@@ -111,7 +111,8 @@ def redacted(value: Any, *, secret: bool = False) -> Any:
         return REDACTED if secret and value else value
     if isinstance(value, Mapping):
         fields = cast("Mapping[str, Any]", value)
-        credential = fields.get("type") in CREDENTIAL_TYPES or "env" in fields
+        kind = fields.get("type")  # in a JSON Schema it may be a list
+        credential = (isinstance(kind, str) and kind in CREDENTIAL_TYPES) or "env" in fields
         return {
             name: redacted(inner, secret=secret or holds_secret(name, inner, credential))
             for name, inner in fields.items()

@@ -86,6 +86,8 @@ def test_schemas() -> None:
     schema = {"type": "object", "properties": {"password": {"type": "string", "description": "of the server"}}}
 
     assert redacted(schema) == schema
+    assert redacted({"type": ["string", "null"]}) == {"type": ["string", "null"]}
+    assert redacted({"type": {"key": "k"}, "key": "k"}) == {"type": {"key": "k"}, "key": "k"}
 
 
 def test_urls() -> None:
