@@ -12,6 +12,7 @@ from mcp.server.stdio import stdio_server
 
 from opencode_mcp.settings import Settings
 
+from .pipes import pipes
 from .server import BridgeServer
 
 if TYPE_CHECKING:
@@ -25,16 +26,17 @@ STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SI
 async def serve_stdio(server: BridgeServer) -> None:
     """Serve one client over stdin and stdout until stdin ends, or a signal comes and the calls have ended.
 
-    Raises no error for a signal: cleaned up, the process dies of it, as its parent expects. (The
-    thread that reads stdin cannot be cancelled, so the process could not end otherwise.)
+    Raises no error for a signal: cleaned up, the process dies of it, as its parent expects. (A thread
+    that reads a stdin which is no pipe cannot be cancelled, so the process could not end otherwise.)
     """
-    async with stdio_server() as (read, write):
-        caught = await until_signal(
-            lambda: server.run(read, write, server.create_initialization_options()), server.ending.drain
-        )
-        if caught is not None:
-            signal.signal(caught, signal.SIG_DFL)
-            signal.raise_signal(caught)
+    with pipes() as streams:
+        async with stdio_server(**streams) as (read, write):
+            caught = await until_signal(
+                lambda: server.run(read, write, server.create_initialization_options()), server.ending.drain
+            )
+            if caught is not None:
+                signal.signal(caught, signal.SIG_DFL)
+                signal.raise_signal(caught)
 
 
 async def until_signal(
