@@ -20,7 +20,6 @@ from opencode_mcp.workflows import Context, InputRequired
 from .asking import asker_for, input_required
 from .ending import Ending
 from .lifespan import RequestContext, connection_of
-from .progress import reported
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class Calls:
 
     def _toolbox(self, context: RequestContext) -> Toolbox:
         """Return the tools that a request may see: over HTTP a path below the endpoint narrows them."""
-        path: str = context.request.url.path if context.request is not None else ""
+        path: str = context.request.scope["path"] if context.request is not None else ""
         return next((narrow for below, narrow in self._views.items() if path.endswith(f"/{below}")), self._all)
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
@@ -74,11 +73,10 @@ class Calls:
         opencode, outgoing = life.opencode.on_behalf_of(caller(context)), life.outgoing
         result: types.CallToolResult | None = None
         try:
-            with self._ending.running():
-                async with reported(context) as report:
-                    asker = asker_for(context, params, resumed)
-                    call = Context(opencode, report, asker, resumed, self._depth)
-                    result = await toolbox.call(call, outgoing, params.name, params.arguments or {})
+            with self._ending.running(), life.heartbeat.reported(context) as report:
+                asker = asker_for(context, params, resumed)
+                call = Context(opencode, report, asker, resumed, self._depth)
+                result = await toolbox.call(call, outgoing, params.name, params.arguments or {})
             assert result is not None
             return result
         except InputRequired as required:

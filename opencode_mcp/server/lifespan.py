@@ -15,17 +15,20 @@ from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.outgoing import Outgoing, is_secret
 from opencode_mcp.settings import Settings
 
+from .progress import Heartbeat
+
 
 @dataclass(frozen=True)
 class Lifespan:
     """`tasks` runs what outlives a request, such as a subscription; it is cancelled with the server.
 
-    `outgoing` is what every text passes through on its way to a client.
+    `outgoing` is what every text passes through on its way to a client, `heartbeat` repeats the progress of calls.
     """
 
     opencode: OpenCode
     tasks: TaskGroup
     outgoing: Outgoing
+    heartbeat: Heartbeat
 
 
 def known_secrets(settings: Settings) -> Iterator[str]:

@@ -1,19 +1,20 @@
-"""Progress of a call: told at once when it changes, and again at least every ten seconds."""
+"""Progress of calls: told at once when it changes, and again at least every ten seconds."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import anyio
 
 from opencode_mcp.opencode import Report
-from opencode_mcp.opencode.background import alongside
 
-from .lifespan import RequestContext
+if TYPE_CHECKING:
+    from .lifespan import RequestContext
 
-HEARTBEAT_SECONDS = 10.0
-"""Clients give up on a silent call: Claude Code after five minutes over HTTP, some after one."""
+ROUND_SECONDS = 5.0
+"""Whoever was silent for a whole round is told of again. Clients give up on a silent call, some after a minute."""
 
 
 class Progress:
@@ -24,28 +25,45 @@ class Progress:
         self._outgoing = context.lifespan_context.outgoing
         self._count = 0
         self._message = "working"
+        self.silent = False
 
     async def report(self, message: str) -> None:
         """Tell what the call is doing, unless that was told last."""
         shown = self._outgoing.text(message)
         if shown != self._message:
             self._message = shown
-            await self._send()
+            await self.send()
 
-    async def _send(self) -> None:
+    async def send(self) -> None:
+        """Tell what the call is doing."""
+        self.silent = False
         self._count += 1
         await self._session.report_progress(self._count, None, self._message)
 
+
+class Heartbeat:
+    """Repeats the progress of all calls that run. One task for all: a task each would cost a short call a quarter."""
+
+    def __init__(self) -> None:
+        self._running: set[Progress] = set()
+
+    @contextmanager
+    def reported(self, context: RequestContext) -> Generator[Report]:
+        """Provide the function that reports progress of a request, which is repeated while the block lasts."""
+        progress = Progress(context)
+        self._running.add(progress)
+        try:
+            yield progress.report
+        finally:
+            self._running.discard(progress)
+
     async def beat(self) -> None:
-        """Repeat the last message for as long as the call lasts."""
+        """Go round for ever; a client that does not take what it is sent holds up no other."""
         while True:
-            await anyio.sleep(HEARTBEAT_SECONDS)
-            await self._send()
-
-
-@asynccontextmanager
-async def reported(context: RequestContext) -> AsyncGenerator[Report]:
-    """Provide the function that reports progress of a request, which beats while the block lasts."""
-    progress = Progress(context)
-    async with alongside(progress.beat):
-        yield progress.report
+            with anyio.move_on_after(ROUND_SECONDS):
+                async with anyio.create_task_group() as tasks:
+                    for progress in self._running:
+                        if progress.silent:
+                            tasks.start_soon(progress.send)
+                        progress.silent = True
+                    await anyio.sleep_forever()

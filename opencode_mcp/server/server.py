@@ -26,6 +26,7 @@ from opencode_mcp.settings import Settings
 
 from .ending import Ending
 from .lifespan import Lifespan, RequestContext, known_secrets
+from .progress import Heartbeat
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -103,7 +104,9 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
         async with connected(settings, catalog) as opencode, background() as tasks:
             secrets = [*known_secrets(settings), opencode.server.password or ""]
-            yield Lifespan(opencode, tasks, Outgoing(secrets, settings.is_on("show_secrets")))
+            heartbeat = Heartbeat()
+            tasks.start_soon(heartbeat.beat)
+            yield Lifespan(opencode, tasks, Outgoing(secrets, settings.is_on("show_secrets")), heartbeat)
 
     fence_of(settings)
     if settings.chooses_tools:

@@ -1,0 +1,59 @@
+"""Progress of calls that say nothing for long."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from opencode_mcp.server import progress as beating
+from tests.conftest import Connect
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 60
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_a_silent_call_is_told_of_again_and_again(
+    connect: Connect, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that counts silence as death hears that the call lives, and what it does."""
+    monkeypatch.setattr(beating, "ROUND_SECONDS", 0.1)
+    heard: list[str | None] = []
+    enough = anyio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(message)
+        if len(heard) >= 5:
+            enough.set()
+
+    async with connect(mode=mode) as client, anyio.create_task_group() as tasks:
+
+        async def listen_for_events() -> None:
+            arguments = {"timeout_seconds": 60, "types": ["never.comes"]}
+            await client.call_tool("event_subscribe", arguments, progress_callback=hear)
+
+        tasks.start_soon(listen_for_events)
+        with anyio.fail_after(PATIENCE):
+            await enough.wait()
+        tasks.cancel_scope.cancel()
+
+    assert heard[-1] == heard[-2] == "waiting for events of event_subscribe"
+
+
+async def test_a_call_that_is_over_is_told_of_no_more(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is repeated ends with the call."""
+    monkeypatch.setattr(beating, "ROUND_SECONDS", 0.1)
+    heard: list[str | None] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(message)
+
+    arguments = {"timeout_seconds": 1, "types": ["never.comes"]}
+    async with connect() as client:
+        await client.call_tool("event_subscribe", arguments, progress_callback=hear)
+        told = len(heard)
+        await client.call_tool("event_subscribe", arguments)
+
+    assert told >= 3
+    assert len(heard) == told
