@@ -6,14 +6,11 @@ Secrets are told by the names of the keys that hold them, and by their value whe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
 from opencode_mcp.exceptions import InvalidArguments
-
-from .responses import Answer
 
 REDACTED = "[redacted]"
 
@@ -35,8 +32,8 @@ MIN_SECRET_CHARS = 8
 """A shorter value would be found in words that have nothing to do with it."""
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-USER_INFORMATION = r"(?<=://)[^/\s@:]*:[^/\s@]+(?=@)"
-"""The `user:password` of a URL."""
+USER_INFORMATION = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
+"""The `user:password` of a URL. An expression that begins with a text is looked for by that, which is fast."""
 
 INVISIBLE = re.compile(
     "["
@@ -55,43 +52,58 @@ class Outgoing:
     """Makes texts and JSON values fit to leave; `secrets` are values that are known to be secret."""
 
     def __init__(self, secrets: Iterable[str] = (), show_secrets: bool = False) -> None:
-        known = sorted({one for one in secrets if len(one) >= MIN_SECRET_CHARS}, key=len, reverse=True)
-        self._known = None if show_secrets else re.compile("|".join([*map(re.escape, known), USER_INFORMATION]))
+        known = {one for one in secrets if len(one) >= MIN_SECRET_CHARS}
+        self._known = sorted(known, key=len, reverse=True)  # one may be a part of another
+        self._show_secrets = show_secrets
 
-    def text(self, text: str) -> str:
-        """Return a text without secrets, and with what is invisible written as `<U+202E>`."""
-        return shown(text, self._known)
+    def text(self, text: str, secret: bool = False) -> str:
+        """Return a text without secrets, with `secret` without a word, and with what is invisible as `<U+202E>`."""
+        if secret and text and not self._show_secrets:
+            return REDACTED
+        if len(text) >= MIN_SECRET_CHARS and not self._show_secrets:
+            for known in self._known:
+                text = text.replace(known, REDACTED)
+            if "://" in text:
+                text = USER_INFORMATION.sub(f"://{REDACTED}@", text)
+        return text if is_visible(text) else INVISIBLE.sub(visible, text)
 
-    def value(self, value: Any) -> Any:
-        """Return a copy of a JSON value of OpenCode's, without secrets in its texts and below keys that name them."""
-        return self.plain(value if self._known is None else redacted(value))
+    def value(self, value: Any, secret: bool = False) -> Any:
+        """Return a copy of a JSON value of OpenCode's, without secrets in its texts and below keys that name them.
+
+        Below such a key, or with `secret`, every text is replaced, however deep. Numbers, empty texts and the
+        value's shape stay.
+        """
+        if isinstance(value, str):
+            return self.text(value, secret)
+        if isinstance(value, dict):
+            fields = self.fields(cast("dict[str, Any]", value), secret)
+            return {name: self.value(inner, hidden) for name, inner, hidden in fields}
+        if isinstance(value, list):
+            return [self.value(inner, secret) for inner in cast("list[Any]", value)]
+        return value
+
+    def fields(self, value: Mapping[str, Any], secret: bool = False) -> Iterator[tuple[str, Any, bool]]:
+        """Yield an object's fields: the name, fit to leave; the value as it is; whether to hide its texts."""
+        kind = value.get("type")  # in a JSON Schema it may be a list
+        credential = (isinstance(kind, str) and kind in CREDENTIAL_TYPES) or "env" in value
+        for name, inner in value.items():
+            yield self.text(name), inner, secret or holds_secret(name, inner, credential)
 
     def plain(self, value: Any) -> Any:
         """Return a copy of a JSON value of ours, in which no key tells of a secret, whatever it is called."""
-        return copied(value, self._known)
-
-    def answer(self, answer: Answer) -> Answer:
-        """Return a copy of an answer of OpenCode's."""
-        fields, retried = self.plain(answer.fields), tuple(map(self.text, answer.retried))
-        return replace(answer, value=self.value(answer.value), fields=fields, retried=retried)
-
-
-def copied(value: Any, known: re.Pattern[str] | None) -> Any:
-    """Return a copy of a JSON value, all of whose texts are shown."""
-    if isinstance(value, str):
-        return shown(value, known)
-    if isinstance(value, Mapping):
-        fields = cast("Mapping[str, Any]", value)
-        return {shown(name, known): copied(inner, known) for name, inner in fields.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [copied(inner, known) for inner in cast("Sequence[Any]", value)]
-    return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            fields = cast("Mapping[str, Any]", value)
+            return {self.text(name): self.plain(inner) for name, inner in fields.items()}
+        if isinstance(value, Sequence) and not isinstance(value, bytes):
+            return [self.plain(inner) for inner in cast("Sequence[Any]", value)]
+        return value
 
 
-def shown(text: str, known: re.Pattern[str] | None) -> str:
-    """Return a text without what is known to be secret, and with what is invisible made visible."""
-    text = text if known is None or len(text) < MIN_SECRET_CHARS else known.sub(REDACTED, text)
-    return text if text.isascii() and text.isprintable() else INVISIBLE.sub(visible, text)
+def is_visible(text: str) -> bool:
+    """Whether all of a text can be seen, which is quick to tell of plain text; of others `INVISIBLE` tells."""
+    return text.isascii() and (text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable())
 
 
 def visible(found: re.Match[str]) -> str:
@@ -100,26 +112,6 @@ def visible(found: re.Match[str]) -> str:
     if JOINER.fullmatch(found[0]) and before and not before.isascii():
         return found[0]
     return "".join(f"<U+{ord(character):04X}>" for character in found[0])
-
-
-def redacted(value: Any, *, secret: bool = False) -> Any:
-    """Return a copy of a JSON value without its secrets; with `secret` it stands below a key that names one.
-
-    Below such a key every text is replaced, however deep. Numbers, empty texts and the value's shape stay.
-    """
-    if isinstance(value, str):
-        return REDACTED if secret and value else value
-    if isinstance(value, Mapping):
-        fields = cast("Mapping[str, Any]", value)
-        kind = fields.get("type")  # in a JSON Schema it may be a list
-        credential = (isinstance(kind, str) and kind in CREDENTIAL_TYPES) or "env" in fields
-        return {
-            name: redacted(inner, secret=secret or holds_secret(name, inner, credential))
-            for name, inner in fields.items()
-        }
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [redacted(inner, secret=secret) for inner in cast("Sequence[Any]", value)]
-    return value
 
 
 def holds_secret(name: str, value: Any, credential: bool) -> bool:

@@ -18,7 +18,7 @@ from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.workflows.report import TaskReport
 
 from .gateway import ReadOperation
-from .shorten import dump, page, part_at, shorten
+from .shorten import FIT, dump, page, part_at, shorten
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 RETRIED = "_retried"
@@ -32,8 +32,8 @@ class Limit:
     how: str
 
 
-def result(answer: Answer, limit: Limit) -> types.CallToolResult:
-    """Return a successful call's result.
+def result(answer: Answer, limit: Limit, outgoing: Outgoing) -> types.CallToolResult:
+    """Return a successful call's result, made fit to leave by `outgoing`.
 
     structuredContent is the answer when that is an object, else `{"result": answer}`, with what
     came beside it; text is the same as multi-line JSON, or the plain text of a plain text.
@@ -42,10 +42,11 @@ def result(answer: Answer, limit: Limit) -> types.CallToolResult:
         return image(answer.value, answer.media_type)
     facts = as_object(answer)
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
-        texts = [answer.value, *(json.dumps({RETRIED: facts[RETRIED]}) for _ in answer.retried[:1])]
+        shown: dict[str, Any] = outgoing.value(facts)
+        texts = [shown["result"], *(json.dumps({RETRIED: shown[RETRIED]}) for _ in answer.retried[:1])]
         content = [types.TextContent(type="text", text=text) for text in texts]
-        return types.CallToolResult(content=list(content), structured_content=facts)
-    made = structured(facts, limit)
+        return types.CallToolResult(content=list(content), structured_content=shown)
+    made = structured(facts, limit, outgoing)
     made.is_error = answer.failed
     return made
 
@@ -68,15 +69,16 @@ def facts_of(answer: Answer) -> dict[str, Any]:
     return {"result": value, **answer.fields}
 
 
-def page_result(answer: Answer, part: ReadOperation, limit: Limit) -> types.CallToolResult:
-    """Return the part of an answer that was asked for.
+def page_result(answer: Answer, part: ReadOperation, limit: Limit, outgoing: Outgoing) -> types.CallToolResult:
+    """Return the part of an answer that was asked for. All of it is made fit to leave: a place may hide what is below.
 
     A pointer from `_omitted` names a place in the structured result, so that is where it is looked for.
 
     Raises:
         InvalidArguments: there is no such part.
     """
-    return structured(page(part_at(as_object(answer), part.pointer, "read_operation"), part.offset, part.limit), limit)
+    whole = outgoing.value(as_object(answer))
+    return structured(page(part_at(whole, part.pointer, "read_operation"), part.offset, part.limit), limit)
 
 
 def report_result(report: BaseModel, outgoing: Outgoing, limit: Limit) -> types.CallToolResult:
@@ -86,9 +88,9 @@ def report_result(report: BaseModel, outgoing: Outgoing, limit: Limit) -> types.
     return made
 
 
-def structured(value: dict[str, Any], limit: Limit | None = None) -> types.CallToolResult:
-    """Return an object as structured content and as text."""
-    shown = value if limit is None else shorten(value, limit.chars, limit.how)
+def structured(value: dict[str, Any], limit: Limit | None = None, outgoing: Outgoing = FIT) -> types.CallToolResult:
+    """Return an object as structured content and as text; without `outgoing` it is fit to leave already."""
+    shown = value if limit is None else shorten(value, limit.chars, limit.how, outgoing)
     return types.CallToolResult(content=[types.TextContent(type="text", text=dump(shown))], structured_content=shown)
 
 

@@ -1,17 +1,23 @@
 """Large answers, cut structurally: lists and objects shortened, long strings elided, still valid JSON.
 
+Only what is kept is made fit to leave, so that a cut costs no more than its limit, however large the answer is.
+
 What was left out is said by JSON pointers (RFC 6901), by which any part can be read afterwards.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, cast
+from math import inf
+from typing import Any, TypeVar, cast
 
 from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.opencode.outgoing import Outgoing
+
+T = TypeVar("T")
 
 MAX_RESULT_CHARS = 40_000
 """Some clients cut at 50,000 characters, others far earlier."""
@@ -19,6 +25,12 @@ MAX_RESULT_CHARS = 40_000
 SHOWN_OMISSIONS = 20
 MARGIN_CHARS = 4_000
 """Room for the words about what was left out."""
+
+LONG_CHARS = 2_000
+"""A string that is longer is made fit to leave once for all attempts."""
+
+FIT = Outgoing(show_secrets=True)
+"""For what is fit to leave already."""
 
 
 class TooLong(Exception):
@@ -29,48 +41,62 @@ class TooLong(Exception):
 class Cut:
     """One attempt: how many items of a list or object, and characters of a string, are kept at most.
 
-    `left` is the room that is left, in characters. An attempt gives up when there is none, so that it
-    costs no more than the limit, however large the value is.
+    `left` is the room that is left, in characters. An attempt gives up when there is none. `texts` are
+    long strings that another attempt has made fit to leave, by their identity.
     """
 
-    items: int
-    chars: int
+    outgoing: Outgoing
+    items: float
+    chars: float
     left: int
+    texts: dict[int, str] = field(default_factory=dict[int, str])
     omissions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    def apply(self, value: Any, pointer: str = "") -> Any:
-        """Return a shortened copy, noting what was left out.
+    def apply(self, value: Any, pointer: str = "", secret: bool = False) -> Any:
+        """Return a shortened copy that is fit to leave, noting what was left out; `secret` hides its texts.
 
         Raises:
             TooLong: there is no room for it.
         """
         if isinstance(value, str):
-            if len(value) > self.chars:
-                value = self.elide(value, pointer)
-            self.spend(len(value))
-            return value
+            text = self.text(value, secret)
+            text = self.elide(text, int(self.chars), pointer) if len(text) > self.chars else text
+            self.spend(len(text))
+            return text
         if isinstance(value, list):
             items = cast("list[Any]", value)
             self.note(pointer, "items", self.items, len(items))
-            return [self.apply(item, f"{pointer}/{index}") for index, item in enumerate(items[: self.items])]
+            return [self.apply(item, f"{pointer}/{at}", secret) for at, item in self.first(enumerate(items))]
         if isinstance(value, dict):
             fields = cast("dict[str, Any]", value)
             self.note(pointer, "fields", self.items, len(fields))
             kept: dict[str, Any] = {}
-            for key, item in islice(fields.items(), self.items):
+            for key, item, hidden in self.first(self.outgoing.fields(fields, secret)):
                 self.spend(len(key))
-                kept[key] = self.apply(item, f"{pointer}/{escape(key)}")
+                kept[key] = self.apply(item, f"{pointer}/{escape(key)}", hidden)
             return kept
         self.spend(4)
         return value
 
-    def elide(self, text: str, pointer: str) -> str:
+    def first(self, items: Iterable[T]) -> Iterator[T]:
+        """Return the items that are kept."""
+        return islice(items, None if self.items == inf else int(self.items))
+
+    def text(self, text: str, secret: bool) -> str:
+        """Return a text that is fit to leave; a long one that is not to be hidden is made so once."""
+        if secret or len(text) < LONG_CHARS:
+            return self.outgoing.text(text, secret)
+        if id(text) not in self.texts:
+            self.texts[id(text)] = self.outgoing.text(text)
+        return self.texts[id(text)]
+
+    def elide(self, text: str, chars: int, pointer: str) -> str:
         """Leave out the middle of a text."""
-        head, tail = self.chars * 2 // 3, self.chars // 3
+        head, tail = chars * 2 // 3, chars // 3
         self.note(pointer, "characters", head + tail, len(text))
         return f"{text[:head]}…[{len(text) - head - tail} characters left out]…{text[-tail:] if tail else ''}"
 
-    def note(self, pointer: str, unit: str, kept: int, of: int) -> None:
+    def note(self, pointer: str, unit: str, kept: float, of: int) -> None:
         """Note one omission, if it is one."""
         if of > kept:
             self.omissions.append({"pointer": pointer, "kept": kept, "of": of, "unit": unit})
@@ -86,28 +112,34 @@ class Cut:
             raise TooLong
 
 
-def shorten(value: dict[str, Any], limit: int, how: str) -> dict[str, Any]:
-    """Return an object as it is when its JSON is short enough, else a cut copy with `_omitted`.
+def shorten(value: dict[str, Any], limit: int, how: str, outgoing: Outgoing = FIT) -> dict[str, Any]:
+    """Return a copy of an object that is fit to leave: whole when its JSON is short enough, else cut, with `_omitted`.
 
-    `how` says how the rest can be had.
+    `how` says how the rest can be had. Without `outgoing` the object is fit to leave already.
     """
-    size = len(dump(value))
-    if size <= limit:
-        return value
     room = max(limit - MARGIN_CHARS, limit // 2)
+    texts: dict[int, str] = {}
     for items, chars in attempts(limit):
-        cut = Cut(items, chars, room)
+        whole = chars == inf
+        cut = Cut(outgoing, items, chars, 2 * limit if whole else room, texts)  # `spend` may reckon twice the truth
         try:
             shortened = cut.apply(value)
         except TooLong:
             continue
-        if len(dump(shortened)) <= room:
-            return {**shortened, "_omitted": told(cut.omissions, size, how)}
-    return {"_omitted": told([{"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}], size, how)}
+        if len(dump(shortened)) <= (limit if whole else room):
+            return shortened if whole else {**shortened, "_omitted": told(cut.omissions, size_of(value), how)}
+    nothing = {"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}
+    return {"_omitted": told([nothing], size_of(value), how)}
 
 
-def attempts(limit: int) -> Iterator[tuple[int, int]]:
-    """Yield how many items and characters to try: long strings give way first, then lists, then all."""
+def size_of(value: Any) -> int:
+    """Return the characters of an answer's JSON in one line, which is quick to tell."""
+    return len(json.dumps(value, ensure_ascii=False))
+
+
+def attempts(limit: int) -> Iterator[tuple[float, float]]:
+    """Yield how many items and characters to try: all, then long strings give way, then lists, then everything."""
+    yield inf, inf
     items, chars = 1_000, max(200, limit // 2)
     while chars > 400:
         yield items, chars

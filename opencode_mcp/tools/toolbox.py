@@ -75,8 +75,8 @@ class Toolbox:
         if name in GATEWAY:
             return await self._pass(GATEWAY[name], context, outgoing, arguments)
         operation = self.catalog[name]
-        answer = await answered(context, outgoing, operation, arguments)
-        return result(answer, self._limit(operation, arguments))
+        answer = await answered(context, operation, arguments)
+        return result(answer, self._limit(operation, arguments), outgoing)
 
     async def _run(
         self, workflow: Workflow, context: Context, outgoing: Outgoing, arguments: Mapping[str, Any]
@@ -104,11 +104,11 @@ class Toolbox:
         assert isinstance(given, CallOperation)
         operation = self._reachable(tool, given.operation)
         refuse_other_class(tool, operation)
-        answer = await answered(context, outgoing, operation, given.arguments)
+        answer = await answered(context, operation, given.arguments)
         limit = self._limit(operation, given.arguments)
         if isinstance(given, ReadOperation) and (given.pointer or given.offset or given.limit is not None):
-            return page_result(answer, given, limit)
-        return result(answer, limit)
+            return page_result(answer, given, limit, outgoing)
+        return result(answer, limit, outgoing)
 
     @cached_property
     def _search(self) -> OperationSearch:
@@ -139,12 +139,12 @@ class Toolbox:
         )
 
 
-async def answered(context: Context, outgoing: Outgoing, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
-    """Carry out an operation, and make its answer fit to leave.
+async def answered(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
+    """Carry out an operation.
 
     Raises:
         InvalidArguments: the arguments do not fit, or would overwrite a secret with what stands for it.
     """
     if not operation.hints.read_only:
         refuse_redacted(operation.name, arguments)
-    return outgoing.answer(await perform_any(context, operation, arguments))
+    return await perform_any(context, operation, arguments)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode.outgoing import REDACTED, Outgoing, is_secret, redacted, refuse_redacted
+from opencode_mcp.opencode.outgoing import REDACTED, Outgoing, is_secret, refuse_redacted
+
+OUTGOING = Outgoing()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_every_depth() -> None:
         "password": "",
     }
 
-    assert redacted(value) == {
+    assert OUTGOING.value(value) == {
         "provider": {"x": {"options": {"apiKey": REDACTED, "baseURL": "https://x.test/v1", "timeout": 5}}},
         "mcp": [
             {"headers": {"Authorization": REDACTED, "Accept": "text/plain"}},
@@ -72,8 +74,8 @@ def test_credentials() -> None:
         {"type": "wellknown", "key": "NAME", "token": "t"},
     ]
 
-    assert redacted(kept) == kept
-    assert redacted(secret) == [
+    assert OUTGOING.value(kept) == kept
+    assert OUTGOING.value(secret) == [
         {"type": "api", "key": REDACTED},
         {"type": "oauth", "refresh": REDACTED, "access": REDACTED, "expires": 1},
         {"id": "x", "env": ["X_API_KEY"], "key": REDACTED},
@@ -85,9 +87,9 @@ def test_schemas() -> None:
     """What describes a secret is none."""
     schema = {"type": "object", "properties": {"password": {"type": "string", "description": "of the server"}}}
 
-    assert redacted(schema) == schema
-    assert redacted({"type": ["string", "null"]}) == {"type": ["string", "null"]}
-    assert redacted({"type": {"key": "k"}, "key": "k"}) == {"type": {"key": "k"}, "key": "k"}
+    assert OUTGOING.value(schema) == schema
+    assert OUTGOING.value({"type": ["string", "null"]}) == {"type": ["string", "null"]}
+    assert OUTGOING.value({"type": {"key": "k"}, "key": "k"}) == {"type": {"key": "k"}, "key": "k"}
 
 
 def test_urls() -> None:

@@ -22,6 +22,7 @@ from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError, Un
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCode, perform
 from opencode_mcp.tools.results import Limit, result
+from opencode_mcp.tools.shorten import FIT
 
 from .conftest import Wire
 
@@ -250,7 +251,7 @@ async def test_text_and_structured_content_say_the_same(opencode: OpenCode, wire
 
 def shown(answer: Answer) -> types.CallToolResult:
     """Return the tool result of an answer."""
-    return result(answer, Limit(40_000, "read_operation"))
+    return result(answer, Limit(40_000, "read_operation"), FIT)
 
 
 def text_of(tool_result: types.CallToolResult) -> str:

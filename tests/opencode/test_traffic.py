@@ -15,6 +15,7 @@ from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.queue import FairQueue
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.tools.results import Limit, result
+from opencode_mcp.tools.shorten import FIT
 from tests.eventually import eventually
 
 from .conftest import Wire
@@ -58,7 +59,7 @@ async def test_a_read_is_asked_for_again_and_says_so(
         told.append(message)
 
     answer = await perform(opencode, opencode.catalog["global_health"], {}, report)
-    shown = result(answer, Limit(10_000, ""))
+    shown = result(answer, Limit(10_000, ""), FIT)
 
     assert len(wire.requests) == 2
     assert answer.value == {"healthy": True}

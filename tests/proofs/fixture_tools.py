@@ -19,6 +19,7 @@ from opencode_mcp.opencode.models import QuestionInfo, QuestionRequest
 from opencode_mcp.server.asking import asker_for, question
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.tools.results import Limit, result
+from opencode_mcp.tools.shorten import FIT
 from opencode_mcp.workflows import Context, Decision
 
 from .fixture_contents import PNG, audio, embedded, image, text
@@ -33,7 +34,7 @@ NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 def said(words: str) -> types.CallToolResult:
     """Return a text as our results are made."""
-    return result(Answer(words, media_type="text/plain"), LIMIT)
+    return result(Answer(words, media_type="text/plain"), LIMIT, FIT)
 
 
 async def simple_text(context: Context) -> types.CallToolResult:
@@ -43,7 +44,7 @@ async def simple_text(context: Context) -> types.CallToolResult:
 
 async def image_content(context: Context) -> types.CallToolResult:
     """Return an image."""
-    return result(Answer(PNG, media_type="image/png"), LIMIT)
+    return result(Answer(PNG, media_type="image/png"), LIMIT, FIT)
 
 
 async def audio_content(context: Context) -> types.CallToolResult:

@@ -17,7 +17,7 @@ from mcp import Client
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import managed_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.shorten import dump, page, part_at, shorten
+from opencode_mcp.tools.shorten import FIT, dump, page, part_at, shorten
 from tests.conftest import Connect
 
 pytestmark = pytest.mark.anyio
@@ -40,12 +40,12 @@ def text_of(answer: types.CallToolResult) -> str:
 @given(value=st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=20), limit=st.integers(1_000, 5_000))
 def test_a_cut_answer_is_valid_and_within_the_limit(value: dict[str, Any], limit: int) -> None:
     """Whatever the shape, the result fits; what fits already is not touched."""
-    shown = shorten(value, limit, "how")
+    shown, whole = shorten(value, limit, "how"), FIT.value(value)
 
-    if len(dump(value)) <= limit:
-        assert shown is value
+    if len(dump(whole)) <= limit:
+        assert shown == whole
     else:
-        assert shown["_omitted"]["of_chars"] == len(dump(value))
+        assert shown["_omitted"]["of_chars"] == len(json.dumps(value, ensure_ascii=False))
         assert len(dump(shown)) <= limit + 4_000
 
 
