@@ -9,6 +9,7 @@ from typing import Any
 
 import mcp_types as types
 from mcp import MCPError
+from mcp.server.context import CallNext, HandlerResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import OpenCodeError
@@ -44,6 +45,7 @@ class Calls:
         self._depth = settings.depth
         self._ending = ending
         self._all = Toolbox(catalog, selection, settings.result_chars)
+        self._lists: dict[tuple[str, int], HandlerResult] = {}
         self._views = {path: Toolbox(catalog, view(catalog, selection, path), settings.result_chars) for path in VIEWS}
 
     def _toolbox(self, context: RequestContext) -> Toolbox:
@@ -60,6 +62,15 @@ class Calls:
     ) -> types.ListToolsResult:
         """List the tools, in one page."""
         return types.ListToolsResult(tools=self._toolbox(context).listed)
+
+    async def list_once(self, context: RequestContext, call_next: CallNext) -> HandlerResult:
+        """Answer tools/list (as a middleware) with what the first of its kind was answered: no list ever changes."""
+        if context.params and "cursor" in context.params:
+            return await call_next(context)
+        kind = (context.protocol_version, id(self._toolbox(context)))
+        if kind not in self._lists:
+            self._lists[kind] = await call_next(context)
+        return self._lists[kind]
 
     async def call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
 from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
@@ -100,6 +101,9 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     def input_schema(name: str) -> Mapping[str, Any] | None:
         return calls().input_schema(name)
 
+    async def list_once(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+        return await (calls().list_once(ctx, call_next) if ctx.method == "tools/list" else call_next(ctx))
+
     @asynccontextmanager
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
         async with connected(settings, catalog) as opencode, background() as tasks:
@@ -135,6 +139,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     server.ending = ending
     # The state of a question comes back through the client, which must not be able to change it.
     server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=server.name))
+    server.middleware.append(list_once)
     return server
 
 

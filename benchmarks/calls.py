@@ -1,0 +1,201 @@
+"""Rows about calls: the list of tools, what one call costs, how many there are in a second, and memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from statistics import median
+from time import perf_counter
+
+import aiohttp
+import httpx2
+
+from .figures import Row, Samples, in_turns, paired
+from .stage import BRIDGE, FLOOR, FROM_OPENAPI, TOKEN, Stage, free_port, resident_bytes, serving
+from .wire import LEGACY, MODERN, Stdio, Wire, call, http, stdio
+
+Call = Callable[[], Awaitable[object]]
+
+KILOBYTE, MEGABYTE = 1_000, 1_000_000
+HEALTH = "global_health"
+FASTMCP_HEALTH = "global_health"
+
+
+async def seconds(one: Call) -> float:
+    """Return what a call takes."""
+    begin = perf_counter()
+    await one()
+    return perf_counter() - begin
+
+
+async def rate(one: Call, calls: int, concurrent: int) -> float:
+    """Return how many calls are answered in a second when so many are always under way."""
+    left = iter(range(calls))
+
+    async def work() -> None:
+        for _ in left:
+            await one()
+
+    begin = perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(concurrent):
+            tasks.create_task(work())
+    return calls / (perf_counter() - begin)
+
+
+async def rows(stage: Stage, scale: float) -> list[Row]:
+    """Measure the rows about calls."""
+    cwd = str(stage.project)
+    async with (
+        stage.direct() as direct,
+        stdio(FLOOR, stage.attached, cwd) as floor,
+        stdio(BRIDGE, stage.attached, cwd) as bridge,
+        stdio(FROM_OPENAPI, stage.attached, cwd) as fastmcp,
+    ):
+        found = [
+            *await listing(bridge, fastmcp, scale),
+            await cost(direct, floor, bridge, fastmcp, scale),
+            *await throughput("stdio", stage, direct, floor, bridge, scale, fastmcp),
+            await memory(floor, bridge, fastmcp, scale),
+        ]
+        for era in (LEGACY, MODERN):
+            async with over_http(stage, era) as (http_floor, http_bridge):
+                found += await throughput(f"HTTP {era}", stage, direct, http_floor, http_bridge, scale)
+    return found
+
+
+@asynccontextmanager
+async def over_http(stage: Stage, era: str) -> AsyncGenerator[tuple[Wire, Wire]]:
+    """Provide the floor and the bridge over HTTP, fresh ones."""
+    ports = free_port(), free_port()
+    command = (*BRIDGE, "http", "--port", str(ports[1]))
+    async with (
+        serving((*FLOOR, str(ports[0])), stage.environ, ports[0]),
+        serving(command, stage.attached, ports[1]),
+        http(f"http://127.0.0.1:{ports[0]}/mcp", era) as floor,
+        http(f"http://127.0.0.1:{ports[1]}/mcp", era, TOKEN) as bridge,
+    ):
+        yield floor, bridge
+
+
+async def listing(bridge: Stdio, fastmcp: Stdio, scale: float) -> list[Row]:
+    """Measure the list of all tools."""
+    size = len(await bridge.request("tools/list", {}))
+    theirs = len(await fastmcp.request("tools/list", {}))
+    taken = await in_turns(
+        max(5, round(50 * scale)),
+        {
+            "bridge": lambda: seconds(lambda: bridge.request("tools/list", {})),
+            "from_openapi": lambda: seconds(lambda: fastmcp.request("tools/list", {})),
+        },
+    )
+    times = {name: Samples([1000 * value for value in values], "ms") for name, values in taken.items()}
+    sizes = {"bridge": Samples([size / KILOBYTE], "KB"), "from_openapi": Samples([theirs / KILOBYTE], "KB")}
+    return [
+        Row("`tools/list` of everything over stdio, p50", times, times["bridge"].middle, "bridge", 6, unit="ms"),
+        Row("… its size", sizes, size / KILOBYTE, "bridge", 120, unit="KB"),
+    ]
+
+
+async def cost(direct: httpx2.AsyncClient, floor: Stdio, bridge: Stdio, fastmcp: Stdio, scale: float) -> Row:
+    """Measure what a call costs beyond the request that it makes."""
+    taken = await in_turns(
+        max(50, round(500 * scale)),
+        {
+            "floor": lambda: seconds(lambda: call(floor, "nothing")),
+            "direct": lambda: seconds(lambda: direct.get("/global/health")),
+            "bridge": lambda: seconds(lambda: call(bridge, HEALTH)),
+            "from_openapi": lambda: seconds(lambda: call(fastmcp, FASTMCP_HEALTH)),
+        },
+    )
+    middle = {name: median(values) for name, values in taken.items()}
+    ratio = (middle["bridge"] - middle["direct"]) / middle["floor"]
+    return Row(
+        "a call's cost beyond the direct request (GET /global/health, one client, p50)",
+        {name: Samples([1000 * value for value in values], "ms") for name, values in taken.items()},
+        ratio,
+        "(bridge less direct) / floor's no-op",
+        1.3,
+    )
+
+
+async def throughput(
+    over: str,
+    stage: Stage,
+    direct: httpx2.AsyncClient,
+    floor: Wire,
+    bridge: Wire,
+    scale: float,
+    fastmcp: Wire | None = None,
+) -> list[Row]:
+    """Measure how many calls are answered in a second."""
+    found: list[Row] = []
+    calls, rounds = max(200, round(1500 * scale)), max(3, round(5 * scale))
+    async with raw(stage) as asked:
+        for concurrent in (16, 64):
+            subjects: dict[str, Call] = {
+                "floor": lambda: call(floor, "nothing"),
+                "direct": lambda: direct.get("/global/health"),
+                "bridge": lambda: call(bridge, HEALTH),
+                "OpenCode's raw limit": asked,
+            }
+            if fastmcp is not None:
+                subjects["from_openapi"] = lambda: call(fastmcp, FASTMCP_HEALTH)
+            taken = await in_turns(
+                rounds,
+                {
+                    name: lambda one=one, concurrent=concurrent: rate(one, calls, concurrent)
+                    for name, one in subjects.items()
+                },
+            )
+            anchor = [min(pair) for pair in zip(taken["floor"], taken["direct"], strict=True)]
+            found.append(
+                Row(
+                    f"calls in a second, {concurrent} at once, {over}",
+                    {name: Samples(values, "/s") for name, values in taken.items()},
+                    paired(taken["bridge"], anchor),
+                    "bridge / min(floor, direct)",
+                    0.8,
+                    at_least=True,
+                )
+            )
+    return found
+
+
+@asynccontextmanager
+async def raw(stage: Stage) -> AsyncGenerator[Call]:
+    """Provide a request to OpenCode by the client that costs least: what is measured is OpenCode."""
+    endpoint = stage.endpoint
+    auth = aiohttp.BasicAuth(endpoint.username, endpoint.password or "")
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auth=auth) as session:
+
+        async def ask() -> None:
+            async with session.get(f"{str(endpoint.url).rstrip('/')}/global/health") as response:
+                await response.read()
+
+        yield ask
+
+
+async def memory(floor: Stdio, bridge: Stdio, fastmcp: Stdio, scale: float) -> Row:
+    """Measure the memory of servers that have answered many calls."""
+    calls = max(500, round(10_000 * scale))
+    early: dict[str, float] = {}
+    late: dict[str, float] = {}
+    for name, wire, tool in (
+        ("floor", floor, "nothing"),
+        ("bridge", bridge, HEALTH),
+        ("from_openapi", fastmcp, FASTMCP_HEALTH),
+    ):
+        await rate(lambda wire=wire, tool=tool: call(wire, tool), calls // 5, 16)
+        early[name] = resident_bytes(wire.process.pid) / MEGABYTE
+        await rate(lambda wire=wire, tool=tool: call(wire, tool), calls - calls // 5, 16)
+        late[name] = resident_bytes(wire.process.pid) / MEGABYTE
+    return Row(
+        f"memory after {calls:,} calls",
+        {name: Samples([value], "MB") for name, value in late.items()},
+        late["bridge"] / late["floor"],
+        "bridge / floor",
+        1.10,
+        note=f"{early['bridge']:.1f} MB after the first {calls // 5:,} calls, {late['bridge']:.1f} MB after all.",
+    )

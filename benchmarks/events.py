@@ -1,0 +1,140 @@
+"""The row about events: from a change of a session to the notification of its last subscriber."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import perf_counter
+from typing import Any
+
+import httpx2
+
+from .figures import Row, Samples, percentile
+from .stage import BRIDGE, TOKEN, Stage, free_port, serving
+from .wire import LEGACY, MODERN, Http, http
+
+SESSIONS = 20
+PAUSE_SECONDS = 1.0
+"""Between two changes of a session: more than the least time between two notifications of one resource."""
+
+MILLISECONDS = 1000
+GRACE_SECONDS = 2.0
+
+
+class Clock:
+    """Knows when OpenCode told of each session's newest change, and how long the notifications took after it."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, float] = {}
+        self.waiting: dict[str, int] = {}
+        self.delays: list[float] = []
+        self.streams = 0
+
+    def changed(self, session: str, subscribers: int) -> None:
+        """Begin to wait for the notifications of a change."""
+        self.told.pop(session, None)
+        self.waiting[session] = subscribers
+
+    def event(self, session: str) -> None:
+        """Note the first event of a change."""
+        if self.waiting.get(session):
+            self.told.setdefault(session, perf_counter())
+
+    def notified(self, session: str) -> None:
+        """Note a notification; what comes beside it later is of the same change."""
+        if self.waiting.get(session) and session in self.told:
+            self.waiting[session] -= 1
+            self.delays.append(perf_counter() - self.told[session])
+
+
+async def heard(direct: httpx2.AsyncClient, clock: Clock, ready: asyncio.Event) -> None:
+    """Hear OpenCode's own events, as the bridge does."""
+    async with direct.stream("GET", "/global/event", timeout=None) as response:
+        async for event in httpx2.EventSource(response):
+            payload: dict[str, Any] = json.loads(event.data)["payload"]
+            if payload["type"] == "server.connected":
+                ready.set()
+            if payload["type"] == "session.updated":
+                clock.event(payload["properties"]["info"]["id"])
+
+
+@asynccontextmanager
+async def subscriber(client: Http, session: str, clock: Clock) -> AsyncGenerator[None]:
+    """Subscribe to a session, in the way of the client's era."""
+    uri = f"opencode://session/{session}"
+    ready = asyncio.Event()
+
+    async def listen(response: Any) -> None:
+        async for line in response.content:
+            if b"resources/updated" in line:
+                clock.notified(session)
+            elif line.startswith(b"data: {"):
+                ready.set()
+
+    async with AsyncExitStack() as stack:
+        if client.era == MODERN:
+            params: Mapping[str, Any] = {"notifications": {"resourceSubscriptions": [uri]}}
+            post = client.post({"id": f"listen {id(ready)}", "method": "subscriptions/listen", "params": params})
+            listening = asyncio.create_task(listen(await stack.enter_async_context(post)))
+            await ready.wait()
+        else:
+            get = client.session.get(client.url, headers=client.headers)
+            listening = asyncio.create_task(listen(await stack.enter_async_context(get)))
+            await client.request("resources/subscribe", {"uri": uri})
+        try:
+            yield
+        finally:
+            listening.cancel()
+
+
+async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
+    """Return the seconds from OpenCode's own event to the first notification of each subscriber after it.
+
+    Raises:
+        RuntimeError: a notification did not come.
+    """
+    clock, port = Clock(), free_port()
+    command = (*BRIDGE, "http", "--port", str(port))
+    async with AsyncExitStack() as stack:
+        direct = await stack.enter_async_context(stage.direct())
+        await stack.enter_async_context(serving(command, stage.attached, port))
+        ids = [(await direct.post("/session", json={})).json()["id"] for _ in range(SESSIONS)]
+        for at in range(subscribers):
+            client = http(f"http://127.0.0.1:{port}/mcp", (LEGACY, MODERN)[at % 2], TOKEN)
+            await stack.enter_async_context(
+                subscriber(await stack.enter_async_context(client), ids[at // 2 % SESSIONS], clock)
+            )
+        ready = asyncio.Event()
+        hearing = asyncio.create_task(heard(direct, clock, ready))
+        await ready.wait()
+        each = dict.fromkeys(ids, subscribers // SESSIONS)
+        for turn in range(changes):
+            for session in ids:
+                clock.changed(session, each[session])
+                await direct.patch(f"/session/{session}", json={"title": f"turn {turn}"})
+                await asyncio.sleep(PAUSE_SECONDS / SESSIONS)
+        await asyncio.sleep(GRACE_SECONDS)
+        hearing.cancel()
+    missing = subscribers * changes - len(clock.delays)
+    if missing:
+        raise RuntimeError(f"{missing} of {subscribers * changes} notifications did not come")
+    return clock.delays
+
+
+async def rows(stage: Stage, scale: float) -> list[Row]:
+    """Measure the row about events."""
+    taken = [MILLISECONDS * one for one in await delays(stage, 200, max(2, round(10 * scale)))]
+    return [
+        Row(
+            "200 subscribers of 20 busy sessions over HTTP, half in each era: from OpenCode's event to each "
+            "notification, p99",
+            {"bridge": Samples(taken, "ms")},
+            percentile(taken, 99),
+            "bridge",
+            100,
+            unit="ms",
+            note=f"{len(taken):,} notifications, none lost; the bridge reads one stream of OpenCode's.",
+        )
+    ]

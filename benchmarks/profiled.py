@@ -1,0 +1,76 @@
+"""Where a bridge's time goes: the time of its own of every function, summed up by the package that has it.
+
+python -m benchmarks.profiled FILE ARGUMENT…: the bridge under the profiler, which writes FILE at the end.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .calls import HEALTH, rate
+from .stage import Stage
+from .tasks import ran
+from .wire import call, stdio
+
+PACKAGES: Mapping[str, Sequence[str]] = {
+    "this package": ("/opencode_mcp/",),
+    "the SDK, mcp": ("/mcp/", "/mcp_types/"),
+    "httpx2, httpcore2, h11": ("/httpx2/", "/httpcore2/", "/h11/"),
+    "anyio, asyncio, select": (
+        "/anyio/",
+        "/asyncio/",
+        "/selectors.py",
+        "/contextlib.py",
+        "'select.",
+        "_asyncio",
+        "Context'",
+    ),
+    "pydantic": ("/pydantic/", "pydantic_core"),
+    "json": ("/json/", "_json"),
+    "sockets": ("socket", "posix."),
+}
+IDLE = "method 'poll'"
+
+
+def shares(path: Path) -> dict[str, float]:
+    """Return each package's share of the time that was not idle."""
+    found = dict.fromkeys([*PACKAGES, "the rest of Python"], 0.0)
+    statistics: Mapping[tuple[str, int, str], tuple[int, int, float, float, object]]
+    statistics = pstats.Stats(str(path)).stats  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    for (file, _, function), (_, _, own, _, _) in statistics.items():  # pyright: ignore[reportUnknownVariableType]
+        where = f"{file} {function}"
+        if IDLE not in where:
+            package = next((name for name, parts in PACKAGES.items() if any(part in where for part in parts)), None)
+            found[package or "the rest of Python"] += own
+    total = sum(found.values())
+    return {name: own / total for name, own in found.items()}
+
+
+async def profiles(stage: Stage, scale: float) -> dict[str, Mapping[str, float]]:
+    """Profile calls that do next to nothing, and tasks."""
+    found: dict[str, Mapping[str, float]] = {}
+    for what, calls in (("calls of `global_health`, 16 at once", 2000), ("`run_task`, one after the other", 20)):
+        file = stage.folder / "profile"
+        command = (sys.executable, "-m", "benchmarks.profiled", str(file))
+        async with stdio(command, stage.attached, str(stage.project)) as bridge:
+            if calls > 100:
+                await rate(lambda bridge=bridge: call(bridge, HEALTH), max(100, round(calls * scale)), 16)
+            else:
+                await rate(lambda bridge=bridge: ran(bridge, "script:text hello"), max(3, round(calls * scale)), 1)
+        found[what] = shares(file)
+    return found
+
+
+if __name__ == "__main__":
+    # Imported before, so that imports are no part of it.
+    import opencode_mcp.client.library
+    import opencode_mcp.server.calls
+    from opencode_mcp.cli import main
+
+    profiler = cProfile.Profile()
+    profiler.runcall(main, sys.argv[2:])
+    profiler.dump_stats(sys.argv[1])

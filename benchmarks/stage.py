@@ -1,0 +1,131 @@
+"""What is measured on: one OpenCode with a scripted model and a project, and the commands of the servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx2
+
+from examples.scripted_model import provider_config
+from opencode_mcp.opencode.install import Program, cache_folder, find
+from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.opencode.server import Endpoint, silent
+
+REPOSITORY = Path(__file__).parents[1]
+READY_SECONDS = 60.0
+READ_SECONDS = 600.0
+TOKEN = secrets.token_urlsafe(32)
+
+FLOOR = (sys.executable, "-m", "benchmarks.floor")
+BRIDGE = (sys.executable, "-m", "opencode_mcp")
+FROM_OPENAPI = (sys.executable, "-m", "benchmarks.from_openapi")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`environ` is that of every server; with `attached` a bridge uses the running OpenCode."""
+
+    folder: Path
+    project: Path
+    program: Program
+    environ: Mapping[str, str]
+    endpoint: Endpoint
+
+    @property
+    def attached(self) -> Mapping[str, str]:
+        """The environment of a bridge that uses the running OpenCode."""
+        return {
+            **self.environ,
+            "OPENCODE_MCP_URL": str(self.endpoint.url),
+            "OPENCODE_SERVER_PASSWORD": self.endpoint.password or "",
+            "OPENCODE_MCP_TOKEN": TOKEN,
+        }
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncGenerator[httpx2.AsyncClient]:
+        """Provide a client that asks the running OpenCode directly, as a program without a bridge would."""
+        async with httpx2.AsyncClient(
+            base_url=self.endpoint.url,
+            auth=self.endpoint.auth,
+            trust_env=False,
+            timeout=READ_SECONDS,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            params={"directory": str(self.project)},
+        ) as http:
+            yield http
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncGenerator[Stage]:
+    """Provide an OpenCode apart from yours, in a folder of its own."""
+    project = folder / "project"
+    project.mkdir()
+    (project / "README.md").write_text("hello\n")
+    author = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost")
+    for command in (("init", "-q", "-b", "main"), ("add", "-A"), (*author, "commit", "-qm", "begin")):
+        await anyio.run_process(("git", *command), cwd=project)
+    program = await find((), cache_folder(os.environ), os.environ, silent)
+    port = free_port()
+    async with serving((sys.executable, str(REPOSITORY / "examples/scripted_model.py"), "--port", str(port)), {}, port):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
+        environ = {
+            **kept,
+            "HOME": str(folder / "home"),
+            "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),
+            "PYTHONPATH": str(REPOSITORY),
+            "OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(f"http://127.0.0.1:{port}/v1")),
+            "OPENCODE_MCP_COMMAND": program.command[0],
+        }
+        async with managed_server(program.command, str(project), environ) as server:
+            yield Stage(folder, project, program, environ, await server.endpoint())
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@asynccontextmanager
+async def serving(
+    command: Sequence[str], environ: Mapping[str, str], port: int
+) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Provide a process that listens on a port; ended with SIGTERM.
+
+    Raises:
+        TimeoutError: nothing listens there.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    break
+                await asyncio.sleep(0.02)
+        yield process
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,95 @@
+"""Rows about starting: to the first answer, and to the first useful one on a cold machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from time import perf_counter
+
+import httpx2
+
+from .figures import Row, Samples, in_turns, paired
+from .stage import BRIDGE, FLOOR, FROM_OPENAPI, Stage
+from .wire import call, stdio
+
+LISTENING = re.compile(rb"listening on (http://[\d.:]+)")
+
+
+async def until_initialized(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> float:
+    """Return the seconds from the start of a server to its answer to initialize."""
+    begin = perf_counter()
+    async with stdio(command, environ, cwd):
+        return perf_counter() - begin
+
+
+async def until_useful(stage: Stage) -> float:
+    """Return the seconds from the start of a bridge to the answer of OpenCode, which it has started."""
+    begin = perf_counter()
+    async with stdio(BRIDGE, stage.environ, str(stage.project)) as wire:
+        await call(wire, "global_health")
+        return perf_counter() - begin
+
+
+async def until_served(stage: Stage) -> float:
+    """Return the seconds from the start of `opencode serve` to its first answer."""
+    begin = perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *stage.program.command,
+        "serve",
+        "--port",
+        "0",
+        cwd=stage.project,
+        env=dict(stage.environ),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if found := LISTENING.search(line):
+                async with httpx2.AsyncClient(trust_env=False) as http:
+                    (await http.get(f"{found[1].decode()}/global/health")).raise_for_status()
+                return perf_counter() - begin
+        raise RuntimeError("opencode serve ended before it listened")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def rows(stage: Stage, scale: float) -> list[Row]:
+    """Measure the rows about starting."""
+    cwd = str(stage.project)
+    commands = {"floor": FLOOR, "bridge": BRIDGE, "from_openapi": FROM_OPENAPI}
+    started = await in_turns(
+        max(3, round(15 * scale)),
+        {
+            name: lambda command=command: until_initialized(command, stage.attached, cwd)
+            for name, command in commands.items()
+        },
+    )
+    useful = await in_turns(
+        max(2, round(7 * scale)),
+        {"opencode serve": lambda: until_served(stage), "bridge": lambda: until_useful(stage)},
+    )
+    return [
+        Row(
+            "start: process to `initialize` answered",
+            {name: Samples(values, "s") for name, values in started.items()},
+            paired(started["bridge"], started["floor"]),
+            "bridge / floor",
+            1.10,
+        ),
+        Row(
+            "first useful answer: process to the first operation answered, OpenCode started by us",
+            {name: Samples(values, "s") for name, values in useful.items()},
+            paired(useful["bridge"], useful["opencode serve"]),
+            "bridge / opencode serve",
+            1.05,
+        ),
+    ]

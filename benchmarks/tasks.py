@@ -1,0 +1,150 @@
+"""Rows about tasks: one with a model that answers at once, fifty at the same time, and a reply of 5 MB."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import httpx2
+
+from opencode_mcp.opencode.process import managed_server
+
+from .calls import MEGABYTE, seconds
+from .figures import Row, Samples, in_turns, paired
+from .stage import BRIDGE, READ_SECONDS, Stage, resident_bytes
+from .wire import Stdio, call, stdio
+
+AT_ONCE = 50
+REPLY_BYTES = 5_000_000
+
+
+async def prompted(direct: httpx2.AsyncClient, words: str) -> None:
+    """Create a session and send it a prompt that blocks until the reply is there, as a program without a bridge would.
+
+    Raises:
+        RuntimeError: the reply failed.
+    """
+    session = (await direct.post("/session", json={})).raise_for_status().json()
+    parts = [{"type": "text", "text": words}]
+    reply = (await direct.post(f"/session/{session['id']}/message", json={"parts": parts})).raise_for_status().json()
+    if reply["info"].get("error"):
+        raise RuntimeError(str(reply["info"]["error"]))
+
+
+async def ran(bridge: Stdio, words: str) -> None:
+    """Run a task to its report.
+
+    Raises:
+        RuntimeError: it is not completed.
+    """
+    answer = await call(bridge, "run_task", prompt=words, timeout_seconds=READ_SECONDS)
+    state: Any = json.loads(answer)["result"]["structuredContent"]["state"]
+    if state != "completed":
+        raise RuntimeError(f"the task is {state}")
+
+
+async def rows(stage: Stage, scale: float) -> list[Row]:
+    """Measure the rows about tasks."""
+    async with stage.direct() as direct, stdio(BRIDGE, stage.attached, str(stage.project)) as bridge:
+        await prompted(direct, "script:text once")
+        one = await in_turns(
+            max(5, round(25 * scale)),
+            {
+                "direct": lambda: seconds(lambda: prompted(direct, "script:text hello")),
+                "bridge": lambda: seconds(lambda: ran(bridge, "script:text hello")),
+            },
+        )
+        many = await in_turns(
+            max(1, round(5 * scale)),
+            {
+                "direct": lambda: together(lambda: prompted(direct, "script:text hello")),
+                "bridge": lambda: together(lambda: ran(bridge, "script:text hello")),
+            },
+        )
+        large = await reply(direct, bridge, scale)
+    return [
+        Row(
+            "`run_task` with a model that answers at once",
+            {name: Samples([1000 * value for value in values], "ms") for name, values in one.items()},
+            paired(one["bridge"], one["direct"]),
+            "bridge / create and blocking prompt",
+            1.15,
+        ),
+        Row(
+            f"{AT_ONCE} tasks at once through one bridge",
+            {name: Samples(values, "s") for name, values in many.items()},
+            paired(many["bridge"], many["direct"]),
+            "bridge / the same prompts sent directly",
+            1.10,
+        ),
+        large,
+        await answer(stage, scale),
+    ]
+
+
+async def together(one: Any) -> float:
+    """Return the seconds that many take at once."""
+    begin = perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.create_task(one())
+    return perf_counter() - begin
+
+
+async def reply(direct: httpx2.AsyncClient, bridge: Stdio, scale: float) -> Row:
+    """Measure a reply of 5 MB."""
+    words = f"script:huge {REPLY_BYTES}"
+    before = resident_bytes(bridge.process.pid)
+    taken = await in_turns(
+        max(2, round(5 * scale)),
+        {
+            "direct": lambda: seconds(lambda: prompted(direct, words)),
+            "bridge": lambda: seconds(lambda: ran(bridge, words)),
+        },
+    )
+    grown = (resident_bytes(bridge.process.pid) - before) / MEGABYTE
+    return Row(
+        "a task whose reply has 5 MB",
+        {name: Samples(values, "s") for name, values in taken.items()},
+        paired(taken["bridge"], taken["direct"]),
+        "bridge / create and blocking prompt",
+        1.5,
+        note=f"The bridge's memory grew by {grown:.0f} MB over {len(taken['bridge'])} of them.",
+    )
+
+
+async def answer(stage: Stage, scale: float) -> Row:
+    """Measure an answer of 6.4 MB: all providers, of an OpenCode whose configuration does not name some."""
+    config: dict[str, Any] = json.loads(stage.environ["OPENCODE_CONFIG_CONTENT"])
+    del config["enabled_providers"]
+    home = Path(stage.folder, "everything")
+    environ = {**stage.environ, "HOME": str(home), "OPENCODE_CONFIG_CONTENT": json.dumps(config)}
+    async with managed_server(stage.program.command, str(stage.project), environ) as server:
+        other = Stage(stage.folder, stage.project, stage.program, environ, await server.endpoint())
+        async with other.direct() as direct, stdio(BRIDGE, other.attached, str(stage.project)) as bridge:
+            size = len((await direct.get("/provider")).content)
+            await call(bridge, "provider_list")
+            before = resident_bytes(bridge.process.pid)
+
+            async def asked() -> None:
+                (await direct.get("/provider")).raise_for_status().json()
+
+            taken = await in_turns(
+                max(3, round(15 * scale)),
+                {
+                    "direct": lambda: seconds(asked),
+                    "bridge": lambda: seconds(lambda: call(bridge, "provider_list")),
+                },
+            )
+            grown = (resident_bytes(bridge.process.pid) - before) / MEGABYTE
+    return Row(
+        f"an answer of {size / MEGABYTE:.1f} MB (`provider_list`)",
+        {name: Samples([1000 * value for value in values], "ms") for name, values in taken.items()},
+        paired(taken["bridge"], taken["direct"]),
+        "bridge / direct, parsed",
+        1.5,
+        note=f"The bridge's memory grew by {grown:.0f} MB over {len(taken['bridge'])} more of them.",
+    )
