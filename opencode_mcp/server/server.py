@@ -81,6 +81,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     """
 
     ending = Ending()
+    catalog = catalog.among(tuple(settings.urls))
 
     @cache
     def calls() -> Calls:
@@ -101,9 +102,10 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
 
     @asynccontextmanager
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
-        async with connected(settings, catalog) as opencode, background() as tasks:
-            secrets = [*known_secrets(settings), opencode.server.password or ""]
-            yield Lifespan(opencode, tasks, Outgoing(secrets, settings.is_on("show_secrets")))
+        async with connected(settings, catalog) as servers, background() as tasks:
+            passwords = (one.server.password or "" for one in servers.clients.values())
+            secrets = [*known_secrets(settings), *passwords]
+            yield Lifespan(servers, tasks, Outgoing(secrets, settings.is_on("show_secrets")))
 
     fence_of(settings)
     if settings.chooses_tools:

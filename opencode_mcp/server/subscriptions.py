@@ -52,6 +52,7 @@ Send = Callable[[], Awaitable[None]]
 class Watch:
     """Hears the events that change one resource; `changed` is set by each."""
 
+    opencode: OpenCode
     family: set[str]
     changes: Changes
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -85,8 +86,9 @@ async def watch(life: Lifespan, uri: str) -> Watch:
         found, variables = find(uri)
         if found.changes is None:
             raise NotFound(f"{uri} cannot be subscribed to: OpenCode does not tell when it changes.")
-        family = await family_of(life.opencode, variables["id"])
-        return Watch(set(family if found.changes.subagents else family[:1]), found.changes)
+        async with life.servers.having(variables["id"]) as there:
+            family = await family_of(there.first, variables["id"])
+        return Watch(there.first, set(family if found.changes.subagents else family[:1]), found.changes)
 
 
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
@@ -95,7 +97,7 @@ async def subscribe(context: RequestContext, params: types.SubscribeRequestParam
     watched = await watch(life, params.uri)
     if (scope := begun(connection, params.uri)) is not None:
         send = partial(connection.send_resource_updated, params.uri)
-        await life.tasks.start(hear_and_tell, life.opencode, watched, send, scope)
+        await life.tasks.start(hear_and_tell, watched, send, scope)
     return types.EmptyResult()
 
 
@@ -119,11 +121,11 @@ async def listen(
     bus = InMemorySubscriptionBus()
     async with AsyncExitStack() as heard, background() as tasks:
         for uri, one in watches.items():
-            await heard.enter_async_context(life.opencode.events.heard_by(one.notice))
+            await heard.enter_async_context(one.opencode.events.heard_by(one.notice))
             # It does not run before the handler below waits, which has subscribed to the bus by then.
             tasks.start_soon(one.tell, partial(bus.publish, ResourceUpdated(uri)))
         if wanted.prompts_list_changed:
-            tasks.start_soon(tell_of_commands, life.opencode, partial(bus.publish, PromptsListChanged()))
+            tasks.start_soon(tell_of_commands, life.servers.first, partial(bus.publish, PromptsListChanged()))
         return await ListenHandler(bus)(context, params.model_copy(update={"notifications": honored}))
 
 
@@ -133,7 +135,7 @@ def announce_commands(context: RequestContext) -> None:
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         return  # it listens, if it wants to know
     if (scope := begun(connection, "prompts/list")) is not None:
-        life.tasks.start_soon(tell_of_commands, life.opencode, connection.send_prompt_list_changed, scope)
+        life.tasks.start_soon(tell_of_commands, life.servers.first, connection.send_prompt_list_changed, scope)
 
 
 def begun(connection: Connection, key: str) -> anyio.CancelScope | None:
@@ -147,7 +149,6 @@ def begun(connection: Connection, key: str) -> anyio.CancelScope | None:
 
 
 async def hear_and_tell(
-    opencode: OpenCode,
     watched: Watch,
     send: Send,
     scope: anyio.CancelScope,
@@ -156,7 +157,7 @@ async def hear_and_tell(
 ) -> None:
     """Tell of changes until the scope is cancelled; started once nothing is missed any more."""
     with scope:
-        async with opencode.events.heard_by(watched.notice):
+        async with watched.opencode.events.heard_by(watched.notice):
             task_status.started()
             await watched.tell(send)
 
