@@ -161,10 +161,12 @@ async def list_sessions(servers: Servers, operation: Operation, arguments: Mappi
     answers, failures = await servers.each(lambda one: perform(one, operation, arguments, report))
     limit = int(arguments.get("limit", LISTED_SESSIONS))
     sessions = newest_first({name: answer.value for name, answer in answers.items()}, updated)
-    kept = sessions[:limit] if limit >= 0 else sessions
-    more = len(kept) < len(sessions) or any("next_cursor" in answer.fields for answer in answers.values())
+    # A cursor is when the last one was updated; what is older than that of a server may be older than its next page.
+    cursors = [float(answer.fields["next_cursor"]) for answer in answers.values() if "next_cursor" in answer.fields]
+    complete = [entry for entry in sessions if updated(entry[1]) >= max(cursors, default=0)]
+    kept = complete[:limit] if limit >= 0 else complete
     fields: dict[str, str] = {}
-    if kept and more and operation.takes("cursor"):  # OpenCode's own: when the last one was updated
+    if kept and operation.takes("cursor") and (cursors or len(kept) < len(sessions)):
         fields["next_cursor"] = str(updated(kept[-1][1]))
     if failures:
         fields["unreachable"] = told(failures)
