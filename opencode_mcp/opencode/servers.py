@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 import anyio
 from pydantic import ValidationError
 
-from opencode_mcp.exceptions import APIError, InvalidArguments, OpenCodeError, TransportError, WorkflowError
+from opencode_mcp.exceptions import (
+    APIError,
+    InvalidArguments,
+    OpenCodeError,
+    RequestTimeout,
+    TransportError,
+    WorkflowError,
+)
 from opencode_mcp.openapi import Operation
 
 from .client import OpenCode
@@ -23,6 +30,9 @@ from .responses import Answer
 from .server import Report
 
 T = TypeVar("T")
+
+ASK_SECONDS = 30.0
+"""How long one server may keep the answer of all others waiting: clients give a call 60 s or more."""
 
 LISTED_SESSIONS = 100
 """How many sessions OpenCode lists when it is given no limit (1.18.33)."""
@@ -93,6 +103,8 @@ class Servers:
         Raises:
             OpenCodeError: that of the first, when none gave anything.
         """
+        if len(self.clients) == 1:
+            return {name: await ask(one) for name, one in self.clients.items()}, {}
         answers, failures = await self._ask(ask)
         if not answers:
             raise next(iter(failures.values()))
@@ -106,8 +118,12 @@ class Servers:
         failures: dict[str, Exception] = {}
 
         async def one(name: str) -> None:
+            opencode = self.clients[name]
             try:
-                answers[name] = await ask(self.clients[name])
+                with anyio.fail_after(ASK_SECONDS):
+                    answers[name] = await ask(opencode)
+            except TimeoutError:
+                failures[name] = RequestTimeout(f"{opencode.server.describe()} gave no answer in {ASK_SECONDS:g} s")
             except (OpenCodeError, ValidationError) as error:
                 failures[name] = error
             else:

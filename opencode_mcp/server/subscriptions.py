@@ -52,7 +52,6 @@ Send = Callable[[], Awaitable[None]]
 class Watch:
     """Hears the events that change one resource; `changed` is set by each."""
 
-    opencode: OpenCode
     family: set[str]
     changes: Changes
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -76,8 +75,8 @@ class Watch:
             await anyio.sleep(UPDATE_SECONDS)
 
 
-async def watch(life: Lifespan, uri: str) -> Watch:
-    """Return a watch of a session's resource.
+async def watch(life: Lifespan, uri: str) -> tuple[OpenCode, Watch]:
+    """Return the server that has a session, and a watch of the session's resource.
 
     Raises:
         MCPError: there is no such session, or nothing tells when the resource changes.
@@ -86,18 +85,18 @@ async def watch(life: Lifespan, uri: str) -> Watch:
         found, variables = find(uri)
         if found.changes is None:
             raise NotFound(f"{uri} cannot be subscribed to: OpenCode does not tell when it changes.")
-        async with life.servers.having(variables["id"]) as there:
-            family = await family_of(there.first, variables["id"])
-        return Watch(there.first, set(family if found.changes.subagents else family[:1]), found.changes)
+        async with life.servers.having(variables["id"]) as servers:
+            family = await family_of(servers.first, variables["id"])
+        return servers.first, Watch(set(family if found.changes.subagents else family[:1]), found.changes)
 
 
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
     """Notify a client of the handshake era until it unsubscribes or goes away."""
     life, connection = context.lifespan_context, connection_of(context)
-    watched = await watch(life, params.uri)
+    opencode, watched = await watch(life, params.uri)
     if (scope := begun(connection, params.uri)) is not None:
         send = partial(connection.send_resource_updated, params.uri)
-        await life.tasks.start(hear_and_tell, watched, send, scope)
+        await life.tasks.start(hear_and_tell, opencode, watched, send, scope)
     return types.EmptyResult()
 
 
@@ -120,8 +119,8 @@ async def listen(
     )
     bus = InMemorySubscriptionBus()
     async with AsyncExitStack() as heard, background() as tasks:
-        for uri, one in watches.items():
-            await heard.enter_async_context(one.opencode.events.heard_by(one.notice))
+        for uri, (opencode, one) in watches.items():
+            await heard.enter_async_context(opencode.events.heard_by(one.notice))
             # It does not run before the handler below waits, which has subscribed to the bus by then.
             tasks.start_soon(one.tell, partial(bus.publish, ResourceUpdated(uri)))
         if wanted.prompts_list_changed:
@@ -149,6 +148,7 @@ def begun(connection: Connection, key: str) -> anyio.CancelScope | None:
 
 
 async def hear_and_tell(
+    opencode: OpenCode,
     watched: Watch,
     send: Send,
     scope: anyio.CancelScope,
@@ -157,7 +157,7 @@ async def hear_and_tell(
 ) -> None:
     """Tell of changes until the scope is cancelled; started once nothing is missed any more."""
     with scope:
-        async with watched.opencode.events.heard_by(watched.notice):
+        async with opencode.events.heard_by(watched.notice):
             task_status.started()
             await watched.tell(send)
 

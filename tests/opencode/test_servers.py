@@ -13,6 +13,7 @@ import pytest
 from opencode_mcp.exceptions import APIError, TransportError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
+from opencode_mcp.opencode import servers as module
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.opencode.servers import list_sessions
 
@@ -129,6 +130,22 @@ async def test_nothing_is_said_to_be_nowhere_that_not_all_were_asked_for(
     wires["two"].answer = missing
     with pytest.raises(APIError, match="Session not found"):
         await home(servers)
+
+
+async def test_no_server_keeps_the_others_waiting_for_ever(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is silent is told of like one that is not there."""
+    monkeypatch.setattr(module, "ASK_SECONDS", 0.1)
+
+    async def asked(opencode: OpenCode) -> str | None:
+        if opencode.server.name == "one":
+            await anyio.sleep_forever()
+        return opencode.server.name
+
+    with anyio.fail_after(30):
+        answers, failures = await servers.each(asked)
+
+    assert answers == {"two": "two"}
+    assert str(failures["one"]) == "OpenCode server one at http://one.test gave no answer in 0.1 s"
 
 
 async def listed(servers: Servers, catalog: Catalog, tool: str, **arguments: Any) -> tuple[list[str], dict[str, str]]:
