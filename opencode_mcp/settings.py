@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,7 @@ DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
 MIN_RESULT_CHARS = 1_000
 ON = ("1", "true", "yes", "on")
 OFF = ("", "0", "false", "no", "off")
+SERVER_NAME = re.compile(r"[a-z0-9-]{1,32}")
 HTTP = ("http",)
 """The command that serves HTTP."""
 MIN_TOKEN_CHARS = 16
@@ -24,7 +26,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 def setting(default: str, variable: str, help: str, **extra: Any) -> Any:
     """Declare a setting: its environment variable and one line of help; the field's name is the flag's.
 
-    With `only`, the flag is one of these commands alone.
+    With `only`, the flag is one of these commands alone. With `separator`, it can be given several times, and that
+    stands between the values of the variable.
     """
     secret = variable.endswith(("_PASSWORD", "_TOKEN"))
     return field(default=default, repr=not secret, metadata={"variable": variable, "help": help, **extra})
@@ -35,19 +38,34 @@ class Settings:
     """What a user can choose. Every value is text as given; "" means not given."""
 
     url: str = setting("", "OPENCODE_MCP_URL", "use the OpenCode server at this URL instead of starting one")
-    username: str = setting("opencode", "OPENCODE_SERVER_USERNAME", "user name of the server at --url", flag=False)
-    password: str = setting("", "OPENCODE_SERVER_PASSWORD", "password of the server at --url", flag=False)
+    server: str = setting(
+        "",
+        "OPENCODE_MCP_SERVERS",
+        "NAME=URL of one of several OpenCode servers to use instead; can be given several times, in the variable "
+        "separated by commas",
+        separator=",",
+    )
+    username: str = setting(
+        "opencode", "OPENCODE_SERVER_USERNAME", "user name of the server at --url, or of every --server", flag=False
+    )
+    password: str = setting(
+        "",
+        "OPENCODE_SERVER_PASSWORD",
+        "password of the server at --url, or of every --server that has none of its own in "
+        "OPENCODE_SERVER_PASSWORD_NAME (upper case, - as _)",
+        flag=False,
+    )
     directory: str = setting(
         "",
         "OPENCODE_MCP_DIRECTORY",
         "project directory for every operation that takes one and was given none "
-        "(default: the first --allow-directory, else the working directory, or with --url that of the server)",
+        "(default: the first --allow-directory, else the working directory, or that of a server that runs already)",
     )
     allow_directory: str = setting(
         "",
         "OPENCODE_MCP_ALLOW_DIRECTORY",
         "work only in this directory and below; can be given several times, in the variable separated as PATH is",
-        repeat=True,
+        separator=os.pathsep,
     )
     command: str = setting(
         "",
@@ -57,7 +75,7 @@ class Settings:
     document: str = setting(
         "bundled",
         "OPENCODE_MCP_DOCUMENT",
-        "the OpenAPI document that tools are made from: bundled, live (that of --url) or a path",
+        "the OpenAPI document that tools are made from: bundled, live (that of --url or the first --server) or a path",
     )
     toolsets: str = setting(
         "", "OPENCODE_MCP_TOOLSETS", "toolsets to list, separated by commas: all (default), essential, or areas"
@@ -121,7 +139,7 @@ class Settings:
         for one in fields(cls):
             if one.metadata:
                 flag: str | list[str] | None = (flags or {}).get(one.name)
-                given = os.pathsep.join(flag) if isinstance(flag, list) else flag
+                given = one.metadata["separator"].join(flag) if isinstance(flag, list) else flag
                 for value in (given, environ.get(one.metadata["variable"])):
                     if value and not value.startswith("${user_config."):
                         values[one.name] = value
@@ -138,7 +156,8 @@ class Settings:
         """
         if self.url and not is_http_url(self.url):
             raise SettingsError(f"--url {self.url!r} is no http:// or https:// URL")
-        if self.document == "live" and not self.url:
+        self.check_servers()
+        if self.document == "live" and not self.urls:
             raise SettingsError("--document live reads the document of the server at --url, which is not given")
         if not self.max_result_chars.isdigit() or int(self.max_result_chars) < MIN_RESULT_CHARS:
             raise SettingsError(
@@ -149,10 +168,10 @@ class Settings:
                 raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is neither true nor false")
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(f"--log-level {self.log_level!r} is none of {', '.join(LOG_LEVELS)}")
-        if self.directory and not self.url and not os.path.isdir(self.directory):
+        if self.directory and not self.urls and not os.path.isdir(self.directory):
             raise SettingsError(f"--directory {self.directory!r} is no directory")
         for allowed in self.allowed_directories:
-            if not os.path.isabs(allowed) or (not self.url and not os.path.isdir(allowed)):
+            if not os.path.isabs(allowed) or (not self.urls and not os.path.isdir(allowed)):
                 raise SettingsError(f"--allow-directory {allowed!r} is no absolute path of a directory")
         if self.token and len(self.token) < MIN_TOKEN_CHARS:
             raise SettingsError(f"--token has {len(self.token)} characters; {MIN_TOKEN_CHARS} are the least")
@@ -168,11 +187,50 @@ class Settings:
         except ValueError as error:
             raise SettingsError(f"--command {self.command!r} is no command line: {error}") from error
 
+    def check_servers(self) -> None:
+        """Raise on the first `--server` that makes no sense.
+
+        Raises:
+            SettingsError: quotes it.
+        """
+        names: set[str] = set()
+        for one in self.names("server"):
+            name, _, url = one.partition("=")
+            if not SERVER_NAME.fullmatch(name) or not is_http_url(url):
+                raise SettingsError(f"--server {one!r} is no NAME=URL: a-z, 0-9 and - in the name, http:// or https://")
+            if name in names:
+                raise SettingsError(f"--server {one!r}: there is a {name!r} already")
+            names.add(name)
+        if names and self.url:
+            raise SettingsError("--url and --server exclude each other")
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The URLs of the servers that run already, by name; that of `url` has none."""
+        given = {name: url for name, _, url in (one.partition("=") for one in self.names("server"))}
+        return {"": self.url} if self.url else given
+
+    @property
+    def own_passwords(self) -> dict[str, str]:
+        """The variables that hold passwords of single servers, as far as they are set, with their values."""
+        variables = map(password_variable, self.urls)
+        return {variable: self.environ[variable] for variable in variables if self.environ.get(variable)}
+
+    @property
+    def passwords(self) -> tuple[str, ...]:
+        """All passwords of OpenCode servers that are known here, whether they are used or not."""
+        own = (value for name, value in self.environ.items() if name.startswith(password_variable("")))
+        return (self.password, *own)
+
+    def password_of(self, server: str) -> str | None:
+        """Return the password of one of `urls`, if it has any."""
+        return self.own_passwords.get(password_variable(server), self.password) or None
+
     @property
     def project_directory(self) -> str | None:
         """The directory to send: absolute when we start OpenCode here, as given for a server elsewhere."""
         chosen = self.directory or next(iter(self.allowed_directories), "")
-        if self.url:
+        if self.urls:
             return chosen or None
         return os.path.abspath(chosen or ".")
 
@@ -216,6 +274,11 @@ class Settings:
     def command_line(self) -> tuple[str, ...]:
         """`command`, split as a shell would."""
         return tuple(shlex.split(self.command, posix=os.name != "nt"))
+
+
+def password_variable(server: str) -> str:
+    """Return the variable that holds a server's own password."""
+    return f"OPENCODE_SERVER_PASSWORD_{server.upper().replace('-', '_')}"
 
 
 def is_http_url(url: str) -> bool:

@@ -70,6 +70,35 @@ def test_a_password_is_not_shown() -> None:
     assert "the-token" not in repr(settings)
 
 
+def test_several_servers_are_given_by_flags_or_by_one_variable() -> None:
+    """Each has a name; the order is that in which they were given."""
+    urls = {"main": "http://localhost:1", "far-away": "https://example.test/opencode"}
+    given = [f"{name}={url}" for name, url in urls.items()]
+
+    assert Settings.load({"server": given}, {}).urls == urls
+    assert Settings.load({}, {"OPENCODE_MCP_SERVERS": ", ".join(given)}).urls == urls
+    assert list(Settings.load({"server": given[::-1]}, {}).urls) == ["far-away", "main"]
+    assert Settings.load({"url": "http://localhost:1"}, {}).urls == {"": "http://localhost:1"}
+    assert Settings.load({"server": given}, {}).project_directory is None
+
+
+def test_a_server_has_a_password_of_its_own_or_that_of_all() -> None:
+    """An empty variable counts as not given, and none of them is shown."""
+    environ = {
+        "OPENCODE_MCP_SERVERS": "main=http://localhost:1,far-away=http://localhost:2,third=http://localhost:3",
+        "OPENCODE_SERVER_PASSWORD": "of-all",
+        "OPENCODE_SERVER_PASSWORD_FAR_AWAY": "of-its-own",
+        "OPENCODE_SERVER_PASSWORD_THIRD": "",
+        "OPENCODE_SERVER_PASSWORD_UNKNOWN": "of-nobody",
+    }
+    settings = Settings.load({}, environ)
+
+    assert [settings.password_of(name) for name in settings.urls] == ["of-all", "of-its-own", "of-all"]
+    assert settings.own_passwords == {"OPENCODE_SERVER_PASSWORD_FAR_AWAY": "of-its-own"}
+    assert "of-its-own" not in repr(settings)
+    assert Settings.load({"server": ["main=http://localhost"]}, {}).password_of("main") is None
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -77,6 +106,11 @@ def test_a_password_is_not_shown() -> None:
         ({"url": "ftp://localhost"}, "--url 'ftp://localhost' is no http:// or https:// URL"),
         ({"url": "http://"}, "--url 'http://' is no http:// or https:// URL"),
         ({"url": "http://localhost:port"}, "--url 'http://localhost:port' is no http:// or https:// URL"),
+        ({"server": ["http://localhost"]}, "--server 'http://localhost' is no NAME=URL"),
+        ({"server": ["Main=http://localhost"]}, "--server 'Main=http://localhost' is no NAME=URL"),
+        ({"server": ["main=localhost:4096"]}, "--server 'main=localhost:4096' is no NAME=URL"),
+        ({"server": ["a=http://x", "b=http://y", "a=http://z"]}, "--server 'a=http://z': there is a 'a' already"),
+        ({"server": ["a=http://x"], "url": "http://y"}, "--url and --server exclude each other"),
         ({"document": "live"}, "--document live reads the document of the server at --url"),
         ({"log_level": "loud"}, "--log-level 'loud' is none of debug, info, warning, error"),
         ({"directory": "/no/such/folder"}, "--directory '/no/such/folder' is no directory"),

@@ -24,10 +24,11 @@ def chosen_catalog(settings: Settings) -> Catalog:
     Raises:
         SettingsError, DocumentError: as `choose`.
     """
+    servers = tuple(settings.urls)
     if settings.document == "bundled":
-        return Catalog.bundled()
+        return Catalog.bundled().among(servers)
     document = choose(settings)
-    return Catalog(lambda: document)
+    return Catalog(lambda: document).among(servers)
 
 
 def choose(settings: Settings) -> Document:
@@ -51,9 +52,13 @@ def choose(settings: Settings) -> Document:
 
 
 def live(settings: Settings, bundled: Document) -> Document:
-    """Return the document of the server at `--url`, else the cached one of its version, else the snapshot."""
-    auth = httpx2.BasicAuth(settings.username, settings.password) if settings.password else None
-    url = settings.url.rstrip("/")
+    """Return the document of the server at `--url`, else the cached one of its version, else the snapshot.
+
+    Of several servers it is that of the first.
+    """
+    name, url = next(iter(settings.urls.items()))
+    password, url = settings.password_of(name), url.rstrip("/")
+    auth = httpx2.BasicAuth(settings.username, password) if password else None
     cached: Path | None = None
     try:
         with httpx2.Client(auth=auth, timeout=LIVE_SECONDS, trust_env=False) as http:
@@ -66,7 +71,8 @@ def live(settings: Settings, bundled: Document) -> Document:
     with suppress(OSError):  # kept for later where that is possible
         cached.parent.mkdir(parents=True, exist_ok=True)
         cached.write_bytes(data)
-    say(f"document: live, of OpenCode {version} at {url}")
+    first = f", the first of {len(settings.urls)} servers" if len(settings.urls) > 1 else ""
+    say(f"document: live, of OpenCode {version} at {url}{first}")
     return document
 
 

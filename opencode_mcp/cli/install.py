@@ -65,7 +65,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         if program:
             tell("would run: " + shlex.join(claude.adding(program, options.name, change.entry)) + "\nwhich comes to:")
-        tell(change.diff([settings.password, settings.token]))
+        tell(change.diff([*settings.passwords, settings.token]))
     else:
         apply(change, program, settings, options.name)
         tell(f"{client.title} has it now, as {options.name!r} in {path}")
@@ -142,8 +142,9 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
     if limits.environment:
         passing = "--env NAME passes one on" if client.variable else "put others into its file by hand"
         lines.append(f"environment: {limits.environment}; {passing}")
-    if settings.password and not options.with_password and not client.variable:
-        lines.append(f"the client has to be started with {credential('password')} set, or use --with-password")
+    variables = [*([credential("password")] if settings.password else []), *settings.own_passwords]
+    if variables and not options.with_password and not client.variable:
+        lines.append(f"the client has to be started with {' and '.join(variables)} set, or use --with-password")
     if client.starts_elsewhere and not settings.directory:
         lines.append("it is not started in the folder of a project: give --directory here, or `directory` in each call")
     return lines

@@ -93,7 +93,7 @@ def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
             kind: dict[str, Any] = {"choices": one.metadata.get("choices")}
             if one.metadata.get("switch"):
                 kind = {"action": "store_const", "const": "true"}
-            elif one.metadata.get("repeat"):
+            elif "separator" in one.metadata:
                 kind = {"action": "append"}
             parser.add_argument(
                 f"--{one.name.replace('_', '-')}", help=f"{one.metadata['help']} [{one.metadata['variable']}]", **kind

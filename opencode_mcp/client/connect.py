@@ -1,15 +1,15 @@
-"""From the settings to the client of an OpenCode, for the MCP server and for the library."""
+"""From the settings to the clients of OpenCode, for the MCP server and for the library."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode.fence import Fence
 from opencode_mcp.settings import Settings
 
@@ -28,13 +28,18 @@ def fence_of(settings: Settings) -> Fence:
 
 
 @asynccontextmanager
-async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[OpenCode]:
-    """Provide the client of the OpenCode that the settings choose. Nothing is started or sent yet."""
+async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Servers]:
+    """Provide the clients of the OpenCode that the settings choose. Nothing is started or sent yet."""
     directory, fence = settings.project_directory, fence_of(settings)
-    if settings.url:
-        endpoint = Endpoint(httpx2.URL(settings.url), settings.username, settings.password or None)
-        async with OpenCode(AttachedServer(endpoint), catalog, directory, fence) as opencode:
-            yield opencode
+    if settings.urls:
+        several = len(settings.urls) > 1
+        async with AsyncExitStack() as stack:
+            clients: dict[str, OpenCode] = {}
+            for name, url in settings.urls.items():
+                endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name))
+                server = AttachedServer(endpoint, name if several else None)
+                clients[name] = await stack.enter_async_context(OpenCode(server, catalog, directory, fence))
+            yield Servers(clients)
         return
     from opencode_mcp.opencode.process import managed_server
 
@@ -43,4 +48,4 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Open
         managed_server(settings.command_line, directory, settings.child_environ) as server,
         OpenCode(server, catalog, directory, fence) as opencode,
     ):
-        yield opencode
+        yield Servers({"": opencode})

@@ -13,13 +13,12 @@ import anyio
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import Answer
-from opencode_mcp.opencode import OpenCode as Client
+from opencode_mcp.opencode import Answer, Servers
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event, EventFeed
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import WORKFLOWS, Context, parsed, perform_any
+from opencode_mcp.workflows import Context, perform_any, workflows
 
 from .connect import connected
 from .operations import Operations, tree
@@ -55,23 +54,24 @@ class OpenCode(Operations):
         given = {"url": url, "username": username, "password": password, "command": command}
         folder = None if directory is None else os.fspath(directory)
         self._settings = Settings.load({**given, "directory": folder}, environ)
-        self._catalog = Catalog.bundled()
+        self._catalog = Catalog.bundled().among(tuple(self._settings.urls))
+        self._workflows = workflows(self._catalog.servers)
         self._open: AsyncExitStack | None = None
-        self._client: Client | None = None
+        self._servers: Servers | None = None
         super().__init__(self.call, tree(self._catalog))
 
     async def __aenter__(self) -> Self:
         if self._open is not None:
             raise RuntimeError("this OpenCode is open already")
         async with AsyncExitStack() as stack:
-            self._client = await stack.enter_async_context(connected(self._settings, self._catalog))
+            self._servers = await stack.enter_async_context(connected(self._settings, self._catalog))
             self._open = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        stack, self._open, self._client = self._open, None, None
+        stack, self._open, self._servers = self._open, None, None
         assert stack is not None
         return await stack.__aexit__(kind, error, trace)
 
@@ -85,9 +85,8 @@ class OpenCode(Operations):
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
             WorkflowError: a task cannot be carried on, or a prompt waits for an answer.
         """
-        if name in WORKFLOWS:
-            workflow = WORKFLOWS[name]
-            report = await workflow.run(self._context(), parsed(name, workflow.arguments, arguments))
+        if name in self._workflows:
+            report = await self._workflows[name].perform(self._context(), arguments)
             return report.model_dump(mode="json")
         return (await self.answer(name, **arguments)).value
 
@@ -98,7 +97,7 @@ class OpenCode(Operations):
             What `call` raises.
         """
         if name not in self._catalog:
-            near = ", ".join(get_close_matches(name, [*self._catalog, *WORKFLOWS])) or "none"
+            near = ", ".join(get_close_matches(name, [*self._catalog, *self._workflows])) or "none"
             raise InvalidArguments(name, [f"there is no such operation; nearest: {near}"])
         return await perform_any(self._context(), self._catalog[name], arguments)
 
@@ -123,6 +122,6 @@ class OpenCode(Operations):
                 yield receive
 
     def _context(self) -> Context:
-        if self._client is None:
+        if self._servers is None:
             raise RuntimeError("OpenCode is used within `async with OpenCode(…) as opencode:`")
-        return Context(self._client, silent, depth=self._settings.depth)
+        return Context(self._servers, silent, depth=self._settings.depth)

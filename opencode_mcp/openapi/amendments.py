@@ -30,6 +30,7 @@ class Amendment:
     `returned_headers` maps a response header to the field of the result that carries it;
     `returns_file` says that the answer is a file of the project, of any type;
     `spans_directories` that it tells of every directory that the server works in;
+    `lists_sessions` that it is a list of sessions, newest first, which can be made one with those of other servers;
     `advice` maps an HTTP status to what usually causes it; `note` is added to the description.
     """
 
@@ -44,6 +45,7 @@ class Amendment:
     optional_body: bool = False
     returns_file: bool = False
     spans_directories: bool = False
+    lists_sessions: bool = False
     exchange: Exchange = "request"
     check: Check | None = None
     title: str = ""
@@ -94,6 +96,11 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("global.event", "v2.event.subscribe", "experimental.session.list", "sync.history.list"),
         evidence="events, and sessions with their messages, of all directories, whatever `directory` is given",
         spans_directories=True,
+    ),
+    Amendment(
+        operations=("session.list", "experimental.session.list"),
+        evidence="by time.updated, newest first, 100 without `limit`; x-next-cursor is the time of the last one",
+        lists_sessions=True,
     ),
     Amendment(
         operations=("v2.session.events",),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ class Operation:
     returned_headers: Mapping[str, str]
     returns_file: bool
     spans_directories: bool
+    lists_sessions: bool
     exchange: Exchange
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
@@ -96,27 +97,46 @@ class Operation:
 
         return Draft202012Validator(self.input_schema)
 
+    def among(self, servers: Sequence[str]) -> Operation:
+        """Return the operation of several servers: with an argument that chooses one, unless a session does."""
+        if "sessionID" in self.input_schema.get("required", ()):
+            return self
+        default = "all" if self.lists_sessions else servers[0]
+        server: Schema = {"type": "string", "enum": list(servers), "description": f"default: {default}"}
+        return replace(self, controls={**self.controls, "server": server})
+
     def takes(self, parameter: str) -> bool:
         """Whether the operation has a query parameter of this name."""
         return any(p.name == parameter and p.location == "query" for p in self.parameters)
 
 
 class Catalog(Mapping[str, Operation]):
-    """Operations by tool name, in the document's order. Immutable; built when it is first looked into."""
+    """Operations by tool name, in the document's order. Immutable; built when it is first looked into.
 
-    def __init__(self, load: Callable[[], Document]) -> None:
+    `servers` are the names of those that a call can choose among, none when there is but one.
+    """
+
+    def __init__(self, load: Callable[[], Document], servers: tuple[str, ...] = ()) -> None:
         self._load = load
+        self.servers = servers
 
     @classmethod
     def bundled(cls) -> Catalog:
         """Return the catalog of the bundled snapshot."""
         return cls(snapshot)
 
+    def among(self, servers: Sequence[str]) -> Catalog:
+        """Return the catalog for the servers of these names; one server leaves nothing to choose."""
+        names = tuple(servers) if len(servers) > 1 else ()
+        return self if names == self.servers else Catalog(self._load, names)
+
     @cached_property
     def _operations(self) -> dict[str, Operation]:
         document = self._load()
         components = document.components.schemas
         operations = (build(method, path, source, components) for method, path, source in document.operations())
+        if self.servers:
+            operations = (operation.among(self.servers) for operation in operations)
         return {operation.name: operation for operation in operations}
 
     def __getitem__(self, name: str) -> Operation:
@@ -156,6 +176,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         **merged,
         returns_file=any(amendment.returns_file for amendment in amendments),
         spans_directories=any(amendment.spans_directories for amendment in amendments),
+        lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         exchange=exchange(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         hints=hints(source.operation_id, method),

@@ -4,5 +4,6 @@ from .client import OpenCode
 from .exchanges import perform
 from .responses import Answer
 from .server import AttachedServer, Endpoint, OpenCodeServer, Report
+from .servers import Servers
 
-__all__ = ["Answer", "AttachedServer", "Endpoint", "OpenCode", "OpenCodeServer", "Report", "perform"]
+__all__ = ["Answer", "AttachedServer", "Endpoint", "OpenCode", "OpenCodeServer", "Report", "Servers", "perform"]

@@ -231,9 +231,9 @@ class OpenCode:
             raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
         except httpx2.TimeoutException as error:
             raise RequestTimeout(
-                f"{operation.name}: no answer within {read_seconds:g} s; it may still be carried out"
+                f"{operation.name}: no answer within {read_seconds:g} s from {where()}; it may still be carried out"
                 if read_seconds is not None
-                else f"{operation.name}: no answer in time ({type(error).__name__})"
+                else f"{operation.name}: no answer in time from {where()} ({type(error).__name__})"
             ) from error
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__

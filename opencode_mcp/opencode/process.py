@@ -60,6 +60,7 @@ class ManagedServer:
         self._run: Run | None = None
         self._begun = anyio.Event()
         self._closed = False
+        self.name = None
 
     async def endpoint(self, report: Report = silent) -> Endpoint:
         """Return the address of the running server, starting one when there is none.

@@ -34,6 +34,11 @@ class OpenCodeServer(Protocol):
     """Something that can say where OpenCode is."""
 
     @property
+    def name(self) -> str | None:
+        """What it is called among several; None when there is no other."""
+        ...
+
+    @property
     def password(self) -> str | None:
         """What it asks for; None when it asks for nothing."""
         ...
@@ -64,6 +69,7 @@ class AttachedServer:
     """An OpenCode server that somebody else runs."""
 
     address: Endpoint
+    name: str | None = None
 
     @property
     def password(self) -> str | None:
@@ -82,5 +88,5 @@ class AttachedServer:
         """Return at once."""
 
     def describe(self) -> str:
-        """Name the address."""
-        return f"OpenCode at {self.address.url}"
+        """Name the server and its address."""
+        return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.address.url}"

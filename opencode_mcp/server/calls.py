@@ -81,12 +81,12 @@ class Calls:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
         resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         life = context.lifespan_context
-        opencode, outgoing = life.opencode.on_behalf_of(caller(context)), life.outgoing
+        servers, outgoing = life.servers.on_behalf_of(caller(context)), life.outgoing
         result: types.CallToolResult | None = None
         try:
             with self._ending.running(), life.heartbeat.reported(context) as report:
                 asker = asker_for(context, params, resumed)
-                call = Context(opencode, report, asker, resumed, self._depth)
+                call = Context(servers, report, asker, resumed, self._depth)
                 result = await toolbox.call(call, outgoing, params.name, params.arguments or {})
             assert result is not None
             return result

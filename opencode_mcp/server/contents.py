@@ -1,4 +1,4 @@
-"""What the resources hold: one reader each. A reader is given OpenCode and the variables of its template."""
+"""What the resources hold: one reader each. A reader is given the server, or servers, and its template's variables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opencode_mcp.exceptions import APIError
-from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.opencode import OpenCode, Servers, perform
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode.servers import newest_first, told
 from opencode_mcp.tools.gateway import described, safety_of
 from opencode_mcp.workflows import Context
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
@@ -49,24 +50,35 @@ def as_json(value: Any, *, ours: bool = False) -> Content:
     return Content(value, JSON, ours)
 
 
-async def sessions(opencode: OpenCode) -> Content:
-    """Read the project's sessions, newest first, and which of them work."""
+async def sessions(servers: Servers) -> Content:
+    """Read the project's sessions, newest first, and which of them work.
+
+    Those of several servers are made one list; one that gives none is told of beside it.
+    """
+    listed, failures = await servers.each(sessions_and_statuses)
+    rows = [
+        {
+            "id": one.id,
+            "title": one.title,
+            "status": status,
+            "directory": one.directory,
+            "parent_id": one.parent_id,
+            "updated": when(one),
+            "cost": one.cost,
+            **({"server": name} if len(servers.clients) > 1 else {}),
+        }
+        for name, (one, status) in newest_first(listed, lambda entry: changed(entry[0]))[:LISTED_SESSIONS]
+    ]
+    if len(servers.clients) == 1:
+        return as_json(rows)
+    return as_json({"sessions": rows, **({"unreachable": told(failures)} if failures else {})})
+
+
+async def sessions_and_statuses(opencode: OpenCode) -> list[tuple[Session, str]]:
+    """Return a server's sessions of the project, newest first, each with what it does."""
     listed = await newest_sessions(opencode, LISTED_SESSIONS)
     statuses = STATUSES.validate_python(await opencode.call("session_status"))
-    return as_json(
-        [
-            {
-                "id": one.id,
-                "title": one.title,
-                "status": statuses[one.id].type if one.id in statuses else "idle",
-                "directory": one.directory,
-                "parent_id": one.parent_id,
-                "updated": when(one),
-                "cost": one.cost,
-            }
-            for one in listed
-        ]
-    )
+    return [(one, statuses[one.id].type if one.id in statuses else "idle") for one in listed]
 
 
 async def newest_sessions(opencode: OpenCode, limit: int) -> list[Session]:
@@ -74,23 +86,27 @@ async def newest_sessions(opencode: OpenCode, limit: int) -> list[Session]:
     return SESSIONS.validate_python(await opencode.call("session_list", limit=limit))
 
 
+def changed(session: Session) -> float:
+    """Return when a session was last changed, in milliseconds."""
+    return session.time.updated or session.time.created
+
+
 def when(session: Session) -> str:
     """Return when a session was last changed, as ISO 8601 in UTC."""
-    milliseconds = session.time.updated or session.time.created
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(changed(session) / 1000, UTC).isoformat(timespec="seconds")
 
 
-async def session(opencode: OpenCode, id: str) -> Content:
+async def session(servers: Servers, id: str) -> Content:
     """Read a session: what it is, its state now, what it waits for, and its last answer.
 
     The state is a task's, or `idle` where nothing works on the newest prompt or there is none.
     """
-    truth = await look(opencode, id)
+    truth = await look(servers.first, id)
     verdict = judge(truth)
     newest = truth.newest
     return as_json(
         {
-            "session": await opencode.call("session_get", sessionID=id),
+            "session": await servers.first.call("session_get", sessionID=id),
             "state": "idle" if verdict.doubt else verdict.state,
             "error": verdict.error,
             "pending": [describe(request).model_dump() for request in truth.pending],
@@ -100,34 +116,34 @@ async def session(opencode: OpenCode, id: str) -> Content:
     )
 
 
-async def transcript(opencode: OpenCode, id: str) -> Content:
+async def transcript(servers: Servers, id: str) -> Content:
     """Read the newest messages of a session's conversation."""
     wanted = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
-    page = await read_transcript(Context(opencode, silent), wanted)
+    page = await read_transcript(Context(servers, silent), wanted)
     older = f"(There are older messages: read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
     return Content(older + page.text, "text/plain")
 
 
-async def diff(opencode: OpenCode, id: str) -> Content:
+async def diff(servers: Servers, id: str) -> Content:
     """Read what a session changed in files, as one patch."""
     wanted = CollectChanges.model_validate({"session_id": id, "format": "patch"})
-    changes = await collect_changes(Context(opencode, silent), wanted)
+    changes = await collect_changes(Context(servers, silent), wanted)
     return Content(changes.patch or "", "text/x-diff")
 
 
-async def todo(opencode: OpenCode, id: str) -> Content:
+async def todo(servers: Servers, id: str) -> Content:
     """Read a session's to-do list."""
-    return as_json(await opencode.call("session_todo", sessionID=id))
+    return as_json(await servers.first.call("session_todo", sessionID=id))
 
 
-async def file(opencode: OpenCode, path: str) -> Content:
+async def file(servers: Servers, path: str) -> Content:
     """Read a file of the project, byte for byte.
 
     Raises:
         NotFound: there is none, as far as OpenCode tells (1.18.33: an opaque 500).
     """
     try:
-        answer = await perform(opencode, opencode.catalog["v2_fs_read"], {"path": path})
+        answer = await perform(servers.first, servers.first.catalog["v2_fs_read"], {"path": path})
     except APIError as error:
         if error.status in {404, 500}:
             raise NotFound(f"There is no file {path!r} in the project, or it is a directory.") from error
@@ -139,34 +155,34 @@ async def file(opencode: OpenCode, path: str) -> Content:
     return Content(answer.value or "", text_type)
 
 
-async def operations(opencode: OpenCode) -> Content:
+async def operations(servers: Servers) -> Content:
     """List the operations of the API; needs no OpenCode."""
     return as_json(
         [
             {"operation": one.name, "title": one.title, "call_with": f"{safety_of(one)}_operation"}
-            for one in opencode.catalog.values()
+            for one in servers.first.catalog.values()
         ],
         ours=True,
     )
 
 
-async def operation(opencode: OpenCode, name: str) -> Content:
+async def operation(servers: Servers, name: str) -> Content:
     """Describe one operation; needs no OpenCode.
 
     Raises:
         NotFound: there is none of this name.
     """
-    if name not in opencode.catalog:
+    if name not in servers.first.catalog:
         raise NotFound(f"There is no operation {name!r}; opencode://operations lists them.")
-    return as_json(described(opencode.catalog[name]), ours=True)
+    return as_json(described(servers.first.catalog[name]), ours=True)
 
 
-async def agents(opencode: OpenCode) -> Content:
+async def agents(servers: Servers) -> Content:
     """List the agents that can be chosen."""
     return as_json(
         [
             {key: agent[key] for key in ("name", "description", "mode", "model") if agent.get(key)}
-            for agent in await visible_agents(opencode)
+            for agent in await visible_agents(servers.first)
         ]
     )
 
@@ -177,9 +193,9 @@ async def visible_agents(opencode: OpenCode) -> list[dict[str, Any]]:
     return [agent for agent in listed if not agent.get("hidden")]
 
 
-async def models(opencode: OpenCode) -> Content:
+async def models(servers: Servers) -> Content:
     """List the models of the providers that are set up."""
-    answer: dict[str, Any] = await opencode.call("config_providers")
+    answer: dict[str, Any] = await servers.first.call("config_providers")
     return as_json(
         [
             {
@@ -196,6 +212,6 @@ async def models(opencode: OpenCode) -> Content:
     )
 
 
-async def config(opencode: OpenCode) -> Content:
+async def config(servers: Servers) -> Content:
     """Read the configuration."""
-    return as_json(await opencode.call("config_get"))
+    return as_json(await servers.first.call("config_get"))

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import Servers
 from opencode_mcp.opencode.outgoing import Outgoing, is_secret
 from opencode_mcp.settings import Settings
 
@@ -25,7 +25,7 @@ class Lifespan:
     `outgoing` is what every text passes through on its way to a client, `heartbeat` repeats the progress of calls.
     """
 
-    opencode: OpenCode
+    servers: Servers
     tasks: TaskGroup
     outgoing: Outgoing
     heartbeat: Heartbeat

@@ -140,7 +140,7 @@ OWN_PROMPTS: Mapping[str, OwnPrompt] = {
 
 async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     """List our prompts, and the commands of an OpenCode that runs already."""
-    opencode = context.lifespan_context.opencode
+    opencode = context.lifespan_context.servers.first
     known = await ask_running(opencode, commands)
     if known is None:
         announce_commands(context)
@@ -161,7 +161,7 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
         if missing:
             raise MCPError(types.INVALID_PARAMS, f"The prompt {params.name} needs: {', '.join(missing)}")
         return message(own.description, own.text(given))
-    command = (await known_commands(context.lifespan_context.opencode)).get(params.name)
+    command = (await known_commands(context.lifespan_context.servers.first)).get(params.name)
     if command is None:
         raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
     outgoing = context.lifespan_context.outgoing

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import mcp_types as types
@@ -17,11 +18,13 @@ from mcp import MCPError
 from mcp.shared.uri_template import UriTemplate
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, OpenCodeError
+from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.opencode.servers import newest_first
 
 from . import contents
-from .contents import JSON, Content, NotFound, newest_sessions, when
+from .contents import JSON, Content, NotFound, changed, newest_sessions, when
 from .lifespan import RequestContext
 from .running import ask_running
 
@@ -170,8 +173,10 @@ async def list_resources(
     context: RequestContext, params: types.PaginatedRequestParams | None
 ) -> types.ListResourcesResult:
     """List the resources without variables, and the newest sessions of an OpenCode that runs already."""
-    opencode = context.lifespan_context.opencode
-    sessions = await ask_running(opencode, lambda one: newest_sessions(one, NEWEST_SESSIONS))
+    servers = context.lifespan_context.servers
+    asked, _ = await servers.each(partial(ask_running, ask=lambda one: newest_sessions(one, NEWEST_SESSIONS)))
+    silent = [name for name, listed in asked.items() if listed is None]
+    sessions = newest_first({name: listed or () for name, listed in asked.items()}, changed)
     fixed = [
         types.Resource(
             uri=one.uri.template,
@@ -183,16 +188,20 @@ async def list_resources(
         for one in READABLES
         if not one.uri.variables
     ]
-    return types.ListResourcesResult(resources=[*fixed, *map(session_resource, sessions or ())])
+    return types.ListResourcesResult(
+        resources=[*fixed, *(session_resource(one, servers.clients[name]) for name, one in sessions[:NEWEST_SESSIONS])],
+        _meta={"unreachable": silent} if silent and len(servers.clients) > 1 else None,
+    )
 
 
-def session_resource(session: Session) -> types.Resource:
-    """Return a session as a resource."""
+def session_resource(session: Session, opencode: OpenCode) -> types.Resource:
+    """Return a session as a resource; of several servers, its own is named."""
+    place = f"{session.directory} on {opencode.server.name}" if opencode.server.name else session.directory
     return types.Resource(
         uri=SESSION.expand({"id": session.id}),
         name=session.id,
         title=session.title or None,
-        description=f"Session in {session.directory}",
+        description=f"Session in {place}",
         mime_type=JSON,
         annotations=types.Annotations(last_modified=when(session)),
     )
@@ -222,7 +231,8 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
     life = context.lifespan_context
     with resource_errors(params.uri, life.outgoing):
         found, variables = find(params.uri)
-        content = await found.read(life.opencode, **variables)
+        async with life.servers.having(variables["id"]) if "id" in variables else nullcontext(life.servers) as servers:
+            content = await found.read(servers, **variables)
         value = content.fit(life.outgoing)
     if isinstance(value, bytes):
         blob = base64.b64encode(value).decode()

@@ -83,6 +83,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     """
 
     ending = Ending()
+    catalog = catalog.among(tuple(settings.urls))
 
     @cache
     def calls() -> Calls:
@@ -106,11 +107,12 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
 
     @asynccontextmanager
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
-        async with connected(settings, catalog) as opencode, background() as tasks:
-            secrets = [*known_secrets(settings), opencode.server.password or ""]
+        async with connected(settings, catalog) as servers, background() as tasks:
+            passwords = (one.server.password or "" for one in servers.clients.values())
+            secrets = [*known_secrets(settings), *passwords]
             heartbeat = Heartbeat()
             tasks.start_soon(heartbeat.beat)
-            yield Lifespan(opencode, tasks, Outgoing(secrets, settings.is_on("show_secrets")), heartbeat)
+            yield Lifespan(servers, tasks, Outgoing(secrets, settings.is_on("show_secrets")), heartbeat)
 
     fence_of(settings)
     if settings.chooses_tools:

@@ -75,8 +75,8 @@ class Watch:
             await anyio.sleep(UPDATE_SECONDS)
 
 
-async def watch(life: Lifespan, uri: str) -> Watch:
-    """Return a watch of a session's resource.
+async def watch(life: Lifespan, uri: str) -> tuple[OpenCode, Watch]:
+    """Return the server that has a session, and a watch of the session's resource.
 
     Raises:
         MCPError: there is no such session, or nothing tells when the resource changes.
@@ -85,17 +85,18 @@ async def watch(life: Lifespan, uri: str) -> Watch:
         found, variables = find(uri)
         if found.changes is None:
             raise NotFound(f"{uri} cannot be subscribed to: OpenCode does not tell when it changes.")
-        family = await family_of(life.opencode, variables["id"])
-        return Watch(set(family if found.changes.subagents else family[:1]), found.changes)
+        async with life.servers.having(variables["id"]) as servers:
+            family = await family_of(servers.first, variables["id"])
+        return servers.first, Watch(set(family if found.changes.subagents else family[:1]), found.changes)
 
 
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
     """Notify a client of the handshake era until it unsubscribes or goes away."""
     life, connection = context.lifespan_context, connection_of(context)
-    watched = await watch(life, params.uri)
+    opencode, watched = await watch(life, params.uri)
     if (scope := begun(connection, params.uri)) is not None:
         send = partial(connection.send_resource_updated, params.uri)
-        await life.tasks.start(hear_and_tell, life.opencode, watched, send, scope)
+        await life.tasks.start(hear_and_tell, opencode, watched, send, scope)
     return types.EmptyResult()
 
 
@@ -118,12 +119,12 @@ async def listen(
     )
     bus = InMemorySubscriptionBus()
     async with AsyncExitStack() as heard, background() as tasks:
-        for uri, one in watches.items():
-            await heard.enter_async_context(life.opencode.events.heard_by(one.notice))
+        for uri, (opencode, one) in watches.items():
+            await heard.enter_async_context(opencode.events.heard_by(one.notice))
             # It does not run before the handler below waits, which has subscribed to the bus by then.
             tasks.start_soon(one.tell, partial(bus.publish, ResourceUpdated(uri)))
         if wanted.prompts_list_changed:
-            tasks.start_soon(tell_of_commands, life.opencode, partial(bus.publish, PromptsListChanged()))
+            tasks.start_soon(tell_of_commands, life.servers.first, partial(bus.publish, PromptsListChanged()))
         return await ListenHandler(bus)(context, params.model_copy(update={"notifications": honored}))
 
 
@@ -133,7 +134,7 @@ def announce_commands(context: RequestContext) -> None:
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         return  # it listens, if it wants to know
     if (scope := begun(connection, "prompts/list")) is not None:
-        life.tasks.start_soon(tell_of_commands, life.opencode, connection.send_prompt_list_changed, scope)
+        life.tasks.start_soon(tell_of_commands, life.servers.first, connection.send_prompt_list_changed, scope)
 
 
 def begun(connection: Connection, key: str) -> anyio.CancelScope | None:

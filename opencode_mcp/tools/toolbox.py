@@ -15,7 +15,8 @@ from opencode_mcp.exceptions import InvalidArguments, UnexpectedResponse
 from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.opencode import Answer
 from opencode_mcp.opencode.outgoing import Outgoing, refuse_redacted
-from opencode_mcp.workflows import WORKFLOWS, Context, Workflow, parsed, perform_any
+from opencode_mcp.workflows import Context, Workflow, perform_any, workflows
+from opencode_mcp.workflows.arguments import parsed
 
 from .gateway import (
     GATEWAY,
@@ -46,10 +47,15 @@ class Toolbox:
         return name in self.selection.listed
 
     @cached_property
+    def workflows(self) -> Mapping[str, Workflow]:
+        """The workflows by name, for as many servers as the catalog is for."""
+        return workflows(self.catalog.servers)
+
+    @cached_property
     def listed(self) -> list[types.Tool]:
         """Every tool of the selection: workflows, the gateway, then operations in the document's order."""
         tools = [
-            *(workflow_tool(one) for one in WORKFLOWS.values() if one.name in self),
+            *(workflow_tool(one) for one in self.workflows.values() if one.name in self),
             *(gateway_tool(one) for one in GATEWAY.values() if one.name in self),
             *(operation_tool(one, self.max_result_chars) for one in self.catalog.values() if one.name in self),
         ]
@@ -57,7 +63,7 @@ class Toolbox:
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the full input schema of a tool."""
-        one = WORKFLOWS.get(name) or GATEWAY.get(name) or self.catalog.get(name)
+        one = self.workflows.get(name) or GATEWAY.get(name) or self.catalog.get(name)
         return None if one is None else one.input_schema
 
     async def call(
@@ -70,8 +76,8 @@ class Toolbox:
             InputRequired: the user is to be asked by the client.
             OpenCodeError: what went wrong.
         """
-        if name in WORKFLOWS:
-            return await self._run(WORKFLOWS[name], context, outgoing, arguments)
+        if name in self.workflows:
+            return await self._run(self.workflows[name], context, outgoing, arguments)
         if name in GATEWAY:
             return await self._pass(GATEWAY[name], context, outgoing, arguments)
         operation = self.catalog[name]
@@ -82,9 +88,8 @@ class Toolbox:
         self, workflow: Workflow, context: Context, outgoing: Outgoing, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
-        given = parsed(workflow.name, workflow.arguments, arguments)
         try:
-            report = await workflow.run(room, given)
+            report = await workflow.perform(room, arguments)
         except ValidationError as error:  # not ours: the arguments are parsed
             words = f"{workflow.name}: an answer of OpenCode's is not what its document says: {error}"
             raise UnexpectedResponse(words) from error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from opencode_mcp.opencode import OpenCode, Report
+from opencode_mcp.opencode import OpenCode, Report, Servers
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest
 
 from .metadata import Permissions
+
+NAMES_SESSION = ("sessionID", "session_id", "parentID")
+"""Arguments by which a call names a session, and with it the server that has it."""
 
 PermissionReply = Literal["once", "always", "reject"]
 
@@ -49,17 +53,51 @@ class Asker(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """`asker` is None when the client cannot ask; `resumed` is the state of an `InputRequired` call before.
+    """`servers` are those that the call may be for, which is one alone as soon as that is known.
+
+    `asker` is None when the client cannot ask; `resumed` is the state of an `InputRequired` call before.
 
     `default_permissions` holds for sessions that are no tasks of ours: nobody is asked about those,
     unless this very call prompted them. `answer_chars` is how much of answers one result holds; the
     rest is read with `answer_offset`.
     """
 
-    opencode: OpenCode
+    servers: Servers
     report: Report
     asker: Asker | None = None
     resumed: Mapping[str, Any] | None = None
     depth: int = 0
     default_permissions: Permissions = "report"
     answer_chars: int = 20_000
+
+    @property
+    def opencode(self) -> OpenCode:
+        """The server that the call is for."""
+        return self.servers.first
+
+    @asynccontextmanager
+    async def at(self, session_id: str) -> AsyncGenerator[Context]:
+        """Provide the context of the server that has a session.
+
+        Raises:
+            APIError: 404, there is none.
+            TransportError: it is not known which.
+        """
+        async with self.servers.having(session_id) as servers:
+            yield replace(self, servers=servers)
+
+    @asynccontextmanager
+    async def placed(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Context]:
+        """Provide the context of the server that valid arguments choose, by its name or by a session of its.
+
+        Raises:
+            What `at` raises.
+        """
+        session_id = next((arguments[name] for name in NAMES_SESSION if arguments.get(name)), None)
+        if server := arguments.get("server"):
+            yield replace(self, servers=self.servers.only(server))
+        elif session_id is not None:
+            async with self.at(session_id) as there:
+                yield there
+        else:
+            yield self

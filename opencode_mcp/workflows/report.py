@@ -49,6 +49,7 @@ class TaskReport(BaseModel):
     """The truth about a task at this moment."""
 
     session_id: str
+    server: str | None = Field(None, description="Where it is, of several.")
     directory: str
     state: State
     answer: str = Field(description="The final text; a part of it when answer_chars is larger.")
@@ -69,31 +70,31 @@ async def build_report(
     context: Context, truth: Truth, verdict: Verdict, answer_offset: int = 0, note: str | None = None, among: int = 1
 ) -> TaskReport:
     """Read what the truth does not hold yet, and put the report together; `among` share the room of one result."""
-    opencode = context.opencode
-    session_id = truth.session.id
-    newest = truth.newest
-    todos = TODOS.validate_python(await opencode.call("session_todo", sessionID=session_id))
+    session_id, newest = truth.session.id, truth.newest
     answer = newest.text if newest and newest.info.role == "assistant" and not truth.busy else ""
     pending = [describe(request) for request in truth.pending]
     page = answer[answer_offset : answer_offset + context.answer_chars // among]
     end = answer_offset + len(page)
-    return TaskReport(
-        session_id=session_id,
-        directory=truth.session.directory,
-        state=verdict.state,
-        answer=page,
-        answer_chars=len(answer),
-        error=verdict.error,
-        pending=pending,
-        activity=doing(truth),
-        todos=todos,
-        changes=await changes_of(opencode, truth),
-        cost=truth.session.cost,
-        tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
-        elapsed_seconds=await elapsed(opencode, truth),
-        note=note,
-        next=next_call(session_id, verdict, pending, end if end < len(answer) else None),
-    )
+    async with context.at(session_id) as there:
+        opencode = there.opencode
+        return TaskReport(
+            session_id=session_id,
+            server=opencode.server.name,
+            directory=truth.session.directory,
+            state=verdict.state,
+            answer=page,
+            answer_chars=len(answer),
+            error=verdict.error,
+            pending=pending,
+            activity=doing(truth),
+            todos=TODOS.validate_python(await opencode.call("session_todo", sessionID=session_id)),
+            changes=await changes_of(opencode, truth),
+            cost=truth.session.cost,
+            tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
+            elapsed_seconds=await elapsed(opencode, truth),
+            note=note,
+            next=next_call(session_id, verdict, pending, end if end < len(answer) else None),
+        )
 
 
 def describe(request: PermissionRequest | QuestionRequest) -> PendingRequest:

@@ -76,7 +76,8 @@ async def start(context: Context, arguments: StartTask) -> Turn:
         )
     opencode = context.opencode
     if arguments.session_id is not None:
-        return await go_on(context, arguments, arguments.session_id)
+        async with context.at(arguments.session_id) as there:
+            return await go_on(there, arguments, arguments.session_id)
     directory = arguments.directory or opencode.directory
     if arguments.directory is not None:
         await check_directory(opencode, arguments.directory)

@@ -71,7 +71,8 @@ async def stop_session(context: Context, session_id: str) -> bool:
 async def abandon(context: Context, session_id: str) -> None:
     """Stop a session whose caller has gone, be it a moment before it begins; nobody is left to be told of a failure."""
     with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS), suppress(OpenCodeError):
-        for _ in range(LATE_LOOKS):
-            if await stop_session(context, session_id):
-                return
-            await anyio.sleep(LATE_SECONDS / LATE_LOOKS)
+        async with context.at(session_id) as there:
+            for _ in range(LATE_LOOKS):
+                if await stop_session(there, session_id):
+                    return
+                await anyio.sleep(LATE_SECONDS / LATE_LOOKS)

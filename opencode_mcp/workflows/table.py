@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.hints import Hints
 
 from .answer import AnswerPermission, AnswerQuestion
+from .arguments import parsed
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
 from .report import TaskReport
@@ -47,6 +48,27 @@ class Workflow:
     output: type[BaseModel]
     run: Callable[[Context, Any], Awaitable[BaseModel]]
     hints: Hints
+
+    async def perform(self, context: Context, arguments: Mapping[str, Any]) -> BaseModel:
+        """Check the arguments, and run it with the server that it is for.
+
+        Raises:
+            InvalidArguments: they do not fit; nothing was sent.
+            OpenCodeError: what went wrong.
+        """
+        given = parsed(self.name, self.arguments, arguments)
+        async with context.placed(arguments) as there:
+            return await self.run(there, given)
+
+    def among(self, servers: Sequence[str]) -> Workflow:
+        """Return the tool for several servers: with an argument that chooses one, unless a session must do so."""
+        if not servers or {"session_id", "session_ids"} & {*self.input_schema.get("required", ())}:
+            return self
+        name: Any = cast("Any", Literal)[tuple(servers)]
+        said = f"default: {servers[0]}, or where the session or request is"
+        field: Any = (name | None, Field(None, description=said))
+        model = create_model(self.arguments.__name__, __base__=self.arguments, server=field)
+        return replace(self, arguments=model)
 
     @cached_property
     def input_schema(self) -> Schema:
@@ -159,3 +181,8 @@ TABLE: tuple[Workflow, ...] = (
 
 WORKFLOWS = {workflow.name: workflow for workflow in TABLE}
 """Every workflow by its tool name."""
+
+
+def workflows(servers: Sequence[str] = ()) -> Mapping[str, Workflow]:
+    """Return every workflow by its tool name, for several servers or for one."""
+    return {name: workflow.among(servers) for name, workflow in WORKFLOWS.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import anyio
@@ -51,16 +52,28 @@ async def report_task(context: Context, arguments: ReportTask) -> TaskReport:
 
 async def answer_permission(context: Context, arguments: AnswerPermission) -> TaskReport:
     """Answer a permission request, and see that the task goes on."""
-    directory, request = await find(context.opencode, arguments.request_id, arguments.session_id)
+    context, directory, request = await found(context, arguments)
     decision = Decision(reply=arguments.reply, message=arguments.message)
     return await answered(context, directory, request, decision)
 
 
 async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
     """Answer a question request, and see that the task goes on."""
-    directory, request = await find(context.opencode, arguments.request_id, arguments.session_id)
+    context, directory, request = await found(context, arguments)
     decision = Decision(answers=checked_answers(request, arguments.answers))
     return await answered(context, directory, request, decision)
+
+
+async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) -> tuple[Context, str, AnyRequest]:
+    """Find a request: its server, its directory, and what it asks.
+
+    Raises:
+        WorkflowError: nothing waits under this id.
+    """
+    servers, (directory, request) = await context.servers.search(
+        lambda one: find(one, arguments.request_id, arguments.session_id)
+    )
+    return replace(context, servers=servers), directory, request
 
 
 async def answered(context: Context, directory: str, request: AnyRequest, decision: Decision) -> TaskReport:

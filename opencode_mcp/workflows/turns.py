@@ -16,6 +16,7 @@ import anyio
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.openapi import Operation
 from opencode_mcp.opencode import Answer, perform
+from opencode_mcp.opencode.servers import list_sessions
 
 from .context import Context, InputRequired
 from .report import describe
@@ -28,10 +29,14 @@ ANSWERS_TRUE = frozenset({"session_summarize", "session_init"})
 
 
 async def perform_any(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
-    """Carry out an operation; one that blocks until the model is done is watched meanwhile."""
-    if operation.exchange == "turn":
-        return await perform_turn(context, operation, arguments)
-    return await perform(context.opencode, operation, arguments, context.report)
+    """Carry out an operation on the server that it is for; one that blocks until the model is done is watched."""
+    context.opencode.parts(operation, arguments)  # wrong arguments must not touch a session, or ask for one
+    async with context.placed(arguments) as there:
+        if operation.exchange == "turn":
+            return await perform_turn(there, operation, arguments)
+        if operation.lists_sessions:
+            return await list_sessions(there.servers, operation, arguments, there.report)
+        return await perform(there.opencode, operation, arguments, there.report)
 
 
 async def perform_turn(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
@@ -41,7 +46,6 @@ async def perform_turn(context: Context, operation: Operation, arguments: Mappin
         InputRequired: the user is to be asked by the client; called again, the turn is gone on with.
         WorkflowError: the session waits for somebody, and nobody can be asked.
     """
-    context.opencode.parts(operation, arguments)  # wrong arguments must not touch the session
     session_id: str = arguments["sessionID"]
     context = replace(context, default_permissions="ask")
     try:

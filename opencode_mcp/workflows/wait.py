@@ -187,10 +187,11 @@ async def tell(context: Context, truth: Truth, watch: Watch) -> None:
 
 async def attend(context: Context, session_id: str, after: str | None, deadline: float, state: Any) -> Outcome:
     """Settle a session, answering what it asks where its policy or its user can answer."""
-    while True:
-        outcome = await settle(context, session_id, after, deadline)
-        if not outcome.truth.pending or not await respond(context, outcome.truth, deadline, state):
-            return outcome
+    async with context.at(session_id) as there:
+        while True:
+            outcome = await settle(there, session_id, after, deadline)
+            if not outcome.truth.pending or not await respond(there, outcome.truth, deadline, state):
+                return outcome
 
 
 async def wait(
@@ -223,7 +224,8 @@ async def wait(
         raise failures[0]
     for session_id, after in turns.items():
         if session_id not in outcomes:
-            truth = await look(context.opencode, session_id)
+            async with context.at(session_id) as there:
+                truth = await look(there.opencode, session_id)
             outcomes[session_id] = Outcome(truth, judge(truth, after))
     return {session_id: outcomes[session_id] for session_id in turns}
 

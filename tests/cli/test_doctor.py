@@ -26,6 +26,7 @@ pytestmark = pytest.mark.anyio
 Findings = Mapping[str, dict[str, Any]]
 
 WITH_OPENCODE = ("document", "providers", "model", "events", "ripgrep")
+NOWHERE = "http://127.0.0.1:9"
 HEALTHY = json.dumps({"healthy": True, "version": SNAPSHOT_VERSION}).encode()
 
 
@@ -67,6 +68,19 @@ async def test_all_is_well_with_the_tested_opencode(
     assert "scripted" in findings["providers"]["facts"]["models"]
     assert findings["model"]["facts"]["default"] == "scripted/scripted"
     assert len(model.requests) == before
+
+
+async def test_each_of_several_servers_is_looked_at(home: Mapping[str, str], attached: Settings) -> None:
+    """What is wrong with one is told of that one, and the others are looked at all the same."""
+    servers = ["--server", f"dead={NOWHERE}", "--server", f"main={attached.url}"]
+    given = {**home, "OPENCODE_SERVER_PASSWORD": attached.password}
+    code, findings = await examined(given, *servers, "--directory", attached.directory)
+
+    assert code == 1
+    assert failed(findings) == ["dead: reachable"]
+    assert NOWHERE in findings["opencode"]["says"]
+    assert {findings[f"dead: {check}"]["state"] for check in WITH_OPENCODE} == {"skipped"}
+    assert {findings[f"main: {check}"]["state"] for check in ("version", *WITH_OPENCODE)} == {"ok"}
 
 
 async def test_each_finding_is_one_line_with_what_to_do(home: Mapping[str, str], attached: Settings) -> None:

@@ -64,6 +64,26 @@ def test_variables_are_passed_on_by_name(person: Person) -> None:
     assert entry["env"] == {"ANTHROPIC_API_KEY": "$ANTHROPIC_API_KEY", "NO_PROXY": "$NO_PROXY"}
 
 
+def test_several_servers_go_into_the_entry(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their passwords by the names of the variables; one of no server given is left where it is."""
+    for name in ("", "_FAR_AWAY", "_UNKNOWN"):
+        monkeypatch.setenv(f"OPENCODE_SERVER_PASSWORD{name}", f"clear{name}")
+    servers = ["main=http://localhost:1", "far-away=http://localhost:2"]
+    said = person.run("install", "cursor", "--server", servers[0], "--server", servers[1])
+
+    entry = held(person.home / USER["cursor"])["mcpServers"]["opencode"]
+    at = entry["args"].index("--server")
+    assert entry["args"][at + 1].split(",") == servers
+    variables = ["OPENCODE_SERVER_PASSWORD", "OPENCODE_SERVER_PASSWORD_FAR_AWAY"]
+    assert entry["env"] == {name: f"${{env:{name}}}" for name in variables}
+    assert "clear" not in said + json.dumps(entry)
+
+    person.run("install", "cursor", "--server", servers[1], "--with-password")
+    entry = held(person.home / USER["cursor"])["mcpServers"]["opencode"]
+    assert entry["env"] == {variables[0]: "clear", variables[1]: "clear_FAR_AWAY"}
+    assert "clear" not in person.run("uninstall", "cursor", "--dry-run")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -76,6 +96,7 @@ def test_variables_are_passed_on_by_name(person: Person) -> None:
         pytest.param(["cursor", "--http", "127.0.0.1"], "no http:// or https:// URL", id="no-scheme"),
         pytest.param(["cursor", "--http", URL, "--toolsets", "tasks,file"], "one toolset", id="two-toolsets"),
         pytest.param(["cursor", "--http", URL, "--read-only"], "--read-only is to be given to the server", id="flag"),
+        pytest.param(["cursor", "--http", URL, "--server", "a=http://x"], "--server is to be given", id="server"),
         pytest.param(["cursor", "--http", URL, "--directory", "."], "--directory is to be given", id="directory"),
         pytest.param(["cursor", "--http", URL, "--env", "X"], "not for --http", id="http-and-env"),
         pytest.param(["cursor", "--with-password"], "there has to be a --url", id="no-password"),

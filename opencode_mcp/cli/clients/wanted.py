@@ -30,10 +30,9 @@ def launch(client: Client, settings: Settings, variables: Sequence[str] = (), wi
         SettingsError: `variables` or `with_password` cannot be done.
     """
     given = {credential(name): getattr(settings, name) for name in CREDENTIALS if not is_default(settings, name)}
-    if not settings.url:
-        given = {}
-    if with_password and credential("password") not in given:
-        raise SettingsError(f"--with-password: there has to be a --url, and its {credential('password')}")
+    given = given | settings.own_passwords if settings.urls else {}
+    if with_password and not given.keys() - {credential("username")}:
+        raise SettingsError(f"--with-password: there has to be a --url or --server, and its {credential('password')}")
     if variables and not client.variable:
         raise SettingsError(
             f"--env: {client.title} has no way to pass a variable on by its name; put its value into the file by hand"
@@ -67,7 +66,7 @@ def flags(client: Client, settings: Settings) -> Iterator[str]:
                 yield flag
         # The client starts it in a folder of its own choice.
         elif (
-            (one.name == "directory" and not settings.url)
+            (one.name == "directory" and not settings.urls)
             or (one.name == "document" and value not in ("bundled", "live"))
             or one.name == "log_file"
         ):
@@ -109,7 +108,16 @@ def url(client: Client, settings: Settings, given: str) -> str:
         raise SettingsError(f"--http: {client.title} does not take it: {client.http_instead}")
     if urlsplit(given).scheme not in {"http", "https"}:
         raise SettingsError(f"--http {given!r} is no http:// or https:// URL")
-    for name in ("tools", "exclude_tools", "read_only", "no_destructive", "allow_directory", "show_secrets", "url"):
+    for name in (
+        "tools",
+        "exclude_tools",
+        "read_only",
+        "no_destructive",
+        "allow_directory",
+        "show_secrets",
+        "url",
+        "server",
+    ):
         if getattr(settings, name):
             raise SettingsError(f"--{name.replace('_', '-')} is to be given to the server at {given}, not to its URL")
     toolsets = settings.toolsets or client.limits.preset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import httpx2
 
@@ -47,16 +48,29 @@ async def examine(settings: Settings, port_number: int, tell: Tell, report: Repo
 
 async def examine_opencode(settings: Settings, tell: Tell, report: Report) -> None:
     """Carry out the checks that need OpenCode."""
-    async with connected(settings, Catalog.bundled()) as opencode:
-        reached = await reach(opencode, report)
-        for finding in reached:
-            tell(finding)
-        if reached[-1].check != "version":
-            skip(tell, f"OpenCode is not {reached[-1].check}")
-            return
-        for name, check in CHECKS.items():
-            await report(f"checking {name}")
-            tell(await guarded(name, check, opencode))
+    async with connected(settings, Catalog.bundled()) as servers:
+        for opencode in servers.clients.values():
+            await examine_server(opencode, named(opencode.server.name, tell), report)
+
+
+async def examine_server(opencode: OpenCode, tell: Tell, report: Report) -> None:
+    """Carry out the checks on one server."""
+    reached = await reach(opencode, report)
+    for finding in reached:
+        tell(finding)
+    if reached[-1].check != "version":
+        skip(tell, f"OpenCode is not {reached[-1].check}")
+        return
+    for name, check in CHECKS.items():
+        await report(f"checking {name}")
+        tell(await guarded(name, check, opencode))
+
+
+def named(server: str | None, tell: Tell) -> Tell:
+    """Return what tells findings of one of several servers: each check is called after it."""
+    if server is None:
+        return tell
+    return lambda finding: tell(replace(finding, check=f"{server}: {finding.check}"))
 
 
 async def guarded(name: str, check: Check, opencode: OpenCode) -> Finding:

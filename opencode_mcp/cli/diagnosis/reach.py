@@ -25,8 +25,10 @@ PASSWORD = "OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME)"
 
 async def found(settings: Settings, report: Report) -> Finding:
     """Say which OpenCode is used; it is fetched here if it has to be."""
-    if settings.url:
-        return Finding("opencode", "ok", f"the one at {shown(httpx2.URL(settings.url))} (--url), none is started")
+    if settings.urls:
+        where = ", ".join(shown(httpx2.URL(url)) for url in settings.urls.values())
+        flag = "--url" if settings.url else "--server"
+        return Finding("opencode", "ok", f"the one at {where} ({flag}), none is started")
     try:
         program = await find(settings.command_line, cache_folder(settings.environ), settings.environ, report)
     except ServerStartError as error:

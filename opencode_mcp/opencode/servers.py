@@ -1,0 +1,204 @@
+"""Several OpenCode servers behind one bridge: which of them has a session, and what all of them list.
+
+A session belongs to one server. Where it lies is asked of all of them at once, and remembered: ids are unique,
+and a session does not move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import anyio
+from pydantic import ValidationError
+
+from opencode_mcp.exceptions import (
+    APIError,
+    InvalidArguments,
+    OpenCodeError,
+    RequestTimeout,
+    TransportError,
+    WorkflowError,
+)
+from opencode_mcp.openapi import Operation
+
+from .client import OpenCode
+from .exchanges import perform
+from .responses import Answer
+from .server import Report
+
+T = TypeVar("T")
+
+ASK_SECONDS = 30.0
+"""How long one server may keep the answer of all others waiting: clients give a call 60 s or more."""
+
+LISTED_SESSIONS = 100
+"""How many sessions OpenCode lists when it is given no limit (1.18.33)."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The clients of the servers that a call may be for, by name; one alone may be called "".
+
+    `homes` is what is known of sessions: the name of each one's server.
+    """
+
+    clients: Mapping[str, OpenCode]
+    homes: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def first(self) -> OpenCode:
+        """The server where nothing says which one, or the only one."""
+        return next(iter(self.clients.values()))
+
+    def only(self, name: str) -> Servers:
+        """Return one of the servers alone."""
+        return replace(self, clients={name: self.clients[name]})
+
+    def on_behalf_of(self, caller: Hashable) -> Servers:
+        """Return the servers, to be used for one of several callers."""
+        return replace(self, clients={name: one.on_behalf_of(caller) for name, one in self.clients.items()})
+
+    @asynccontextmanager
+    async def having(self, session_id: str) -> AsyncGenerator[Servers]:
+        """Provide the server that has a session, alone; one server is not asked.
+
+        Raises:
+            APIError: 404, no server knows the session.
+            TransportError: none that could be asked knows it, and not all could be asked.
+        """
+        if len(self.clients) == 1:
+            yield self
+            return
+        home = self.homes.get(session_id)
+        if home is None:
+            found, _ = await self.search(lambda one: one.call("session_get", sessionID=session_id))
+            home = self.homes[session_id] = next(iter(found.clients))
+        try:
+            yield self.only(home)
+        except APIError as error:
+            if error.status == 404:
+                self.homes.pop(session_id, None)
+            raise
+
+    async def search(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[Servers, T]:
+        """Ask all servers at once until one has what is looked for; return that one, alone, and what it gave.
+
+        Raises:
+            OpenCodeError: that of a server which does not have it, when none has it; a refusal goes before.
+            TransportError: none that could be asked has it, and not all could be asked.
+        """
+        if len(self.clients) == 1:
+            return self, await ask(self.first)
+        answers, failures = await self._ask(ask, enough=True)
+        for name, answer in answers.items():
+            return self.only(name), answer
+        raise nowhere(failures)
+
+    async def each(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
+        """Ask all servers at once; return what they gave, and why the others gave nothing.
+
+        Raises:
+            OpenCodeError: that of the first, when none gave anything.
+        """
+        if len(self.clients) == 1:
+            return {name: await ask(one) for name, one in self.clients.items()}, {}
+        answers, failures = await self._ask(ask)
+        if not answers:
+            raise next(iter(failures.values()))
+        return answers, failures
+
+    async def _ask(
+        self, ask: Callable[[OpenCode], Awaitable[T]], enough: bool = False
+    ) -> tuple[dict[str, T], dict[str, Exception]]:
+        """Ask all servers at once, with `enough` until one has answered; both parts are in the servers' order."""
+        answers: dict[str, T] = {}
+        failures: dict[str, Exception] = {}
+
+        async def one(name: str) -> None:
+            opencode = self.clients[name]
+            try:
+                with anyio.fail_after(ASK_SECONDS):
+                    answers[name] = await ask(opencode)
+            except TimeoutError:
+                failures[name] = RequestTimeout(f"{opencode.server.describe()} gave no answer in {ASK_SECONDS:g} s")
+            except (OpenCodeError, ValidationError) as error:
+                failures[name] = error
+            else:
+                if enough:
+                    tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for name in self.clients:
+                tasks.start_soon(one, name)
+        return in_order(self.clients, answers), in_order(self.clients, failures)
+
+
+def in_order(names: Mapping[str, Any], values: Mapping[str, T]) -> dict[str, T]:
+    """Return values in the order of names."""
+    return {name: values[name] for name in names if name in values}
+
+
+def nowhere(failures: Mapping[str, Exception]) -> Exception:
+    """Return the error that a search without a finding ends with: only who was asked can say that it is not there."""
+    missing = {name: error for name, error in failures.items() if says_missing(error)}
+    lost = {name: error for name, error in failures.items() if name not in missing}
+    for error in lost.values():
+        if isinstance(error, InvalidArguments):
+            return error
+    if not lost:
+        return next(iter(missing.values()))
+    answered = f"{', '.join(missing)} answered and does not have it" if missing else "none of the servers answered"
+    return TransportError(f"It is not known where this is: {answered}; {told(lost)}")
+
+
+def says_missing(error: Exception) -> bool:
+    """Whether an error says that what is looked for is not on its server."""
+    return isinstance(error, WorkflowError) or (isinstance(error, APIError) and error.status == 404)
+
+
+def told(failures: Mapping[str, Exception]) -> str:
+    """Say which servers gave nothing, and why."""
+    return "; ".join(f"server {name} could not be asked: {error}" for name, error in failures.items())
+
+
+async def list_sessions(servers: Servers, operation: Operation, arguments: Mapping[str, Any], report: Report) -> Answer:
+    """Carry out an operation that lists sessions: of several servers the newest of all, each with its `server`.
+
+    A server that gives no list is told of beside the list, in the field `unreachable`.
+
+    Raises:
+        What `perform` raises, when no server gives a list.
+    """
+    if len(servers.clients) == 1:
+        return await perform(servers.first, operation, arguments, report)
+    answers, failures = await servers.each(lambda one: perform(one, operation, arguments, report))
+    limit = int(arguments.get("limit", LISTED_SESSIONS))
+    sessions = newest_first({name: answer.value for name, answer in answers.items()}, updated)
+    # A cursor is when the last one was updated; what is older than that of a server may be older than its next page.
+    cursors = [float(answer.fields["next_cursor"]) for answer in answers.values() if "next_cursor" in answer.fields]
+    complete = [entry for entry in sessions if updated(entry[1]) >= max(cursors, default=0)]
+    kept = complete[:limit] if limit >= 0 else complete
+    fields: dict[str, str] = {}
+    if kept and operation.takes("cursor") and (cursors or len(kept) < len(sessions)):
+        fields["next_cursor"] = str(updated(kept[-1][1]))
+    if failures:
+        fields["unreachable"] = told(failures)
+    return Answer(
+        [{**session, "server": name} for name, session in kept],
+        fields=fields,
+        retried=tuple(reason for answer in answers.values() for reason in answer.retried),
+    )
+
+
+def updated(session: Mapping[str, Any]) -> float:
+    """Return when a session was last changed, in milliseconds."""
+    return session["time"]["updated"]
+
+
+def newest_first(lists: Mapping[str, Sequence[T]], updated: Callable[[T], float]) -> list[tuple[str, T]]:
+    """Make one list of those of several servers; each entry comes with its server's name."""
+    entries = [(name, entry) for name, listed in lists.items() for entry in listed]
+    return sorted(entries, key=lambda entry: updated(entry[1]), reverse=True)
