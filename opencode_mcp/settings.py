@@ -20,6 +20,8 @@ SERVER_NAME = re.compile(r"[a-z0-9-]{1,32}")
 HTTP = ("http",)
 """The command that serves HTTP."""
 MIN_TOKEN_CHARS = 16
+MIN_KEY_CHARS = 32
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -29,7 +31,7 @@ def setting(default: str, variable: str, help: str, **extra: Any) -> Any:
     With `only`, the flag is one of these commands alone. With `separator`, it can be given several times, and that
     stands between the values of the variable.
     """
-    secret = variable.endswith(("_PASSWORD", "_TOKEN"))
+    secret = variable.endswith(("_KEY", "_PASSWORD", "_REDIS", "_TOKEN"))
     return field(default=default, repr=not secret, metadata={"variable": variable, "help": help, **extra})
 
 
@@ -116,6 +118,22 @@ class Settings:
     oauth_audience: str = setting(
         "", "OPENCODE_MCP_OAUTH_AUDIENCE", "HTTP: this server's URL as those tokens name it", only=HTTP
     )
+    metrics: str = setting(
+        "", "OPENCODE_MCP_METRICS", "HTTP: tell Prometheus at /metrics what is going on", switch=True, only=HTTP
+    )
+    redis: str = setting(
+        "",
+        "OPENCODE_MCP_REDIS",
+        "HTTP: the Redis through which replicas share subscriptions; a URL with a password belongs into the variable",
+        only=HTTP,
+    )
+    state_key: str = setting(
+        "",
+        "OPENCODE_MCP_STATE_KEY",
+        "HTTP: the same on every replica: seals what comes back through a client (default: a new one at every start)",
+        flag=False,
+        only=HTTP,
+    )
     show_secrets: str = setting(
         "", "OPENCODE_MCP_SHOW_SECRETS", "leave keys, tokens and passwords in what OpenCode answers", switch=True
     )
@@ -163,7 +181,7 @@ class Settings:
             raise SettingsError(
                 f"--max-result-chars {self.max_result_chars!r} is no number of {MIN_RESULT_CHARS} or more"
             )
-        for name in ("read_only", "no_destructive", "no_auth", "allow_remote", "show_secrets"):
+        for name in ("read_only", "no_destructive", "no_auth", "allow_remote", "metrics", "show_secrets"):
             if getattr(self, name).lower() not in {*ON, *OFF}:
                 raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is neither true nor false")
         if self.log_level not in LOG_LEVELS:
@@ -182,6 +200,14 @@ class Settings:
                 raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is no http:// or https:// URL")
         if sum((bool(self.token), self.is_on("no_auth"), bool(self.oauth_issuer))) > 1:
             raise SettingsError("--token, --no-auth and --oauth-issuer exclude each other")
+        if self.redis and scheme_of(self.redis) not in REDIS_SCHEMES:
+            raise SettingsError("--redis is no redis://, rediss:// or unix:// URL")  # not which: it may hold a password
+        if self.redis and not self.urls:
+            raise SettingsError("--redis is for replicas that share the OpenCode at --url or --server; none is given")
+        if self.state_key and len(self.state_key) < MIN_KEY_CHARS:
+            raise SettingsError(
+                f"OPENCODE_MCP_STATE_KEY has {len(self.state_key)} characters; {MIN_KEY_CHARS} are the least"
+            )
         try:
             _ = self.command_line
         except ValueError as error:
@@ -274,6 +300,14 @@ class Settings:
     def command_line(self) -> tuple[str, ...]:
         """`command`, split as a shell would."""
         return tuple(shlex.split(self.command, posix=os.name != "nt"))
+
+
+def scheme_of(url: str) -> str:
+    """Return a URL's scheme, "" for what is none."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def password_variable(server: str) -> str:

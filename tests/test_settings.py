@@ -99,6 +99,20 @@ def test_a_server_has_a_password_of_its_own_or_that_of_all() -> None:
     assert Settings.load({"server": ["main=http://localhost"]}, {}).password_of("main") is None
 
 
+def test_what_replicas_share_is_not_shown() -> None:
+    """A URL of Redis may hold a password; neither it nor the key is shown, be it wrong or right."""
+    base = {"OPENCODE_MCP_URL": "http://localhost"}
+    key, redis = "the key of the replicas, which is long", "redis://:the-password@localhost"
+    settings = Settings.load({}, {**base, "OPENCODE_MCP_STATE_KEY": key, "OPENCODE_MCP_REDIS": redis})
+    assert (settings.state_key, settings.redis) == (key, redis)
+    assert key not in repr(settings)
+    assert "the-password" not in repr(settings)
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({}, {**base, "OPENCODE_MCP_REDIS": "rediss//:the-password@localhost"})
+    assert "the-password" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -115,6 +129,9 @@ def test_a_server_has_a_password_of_its_own_or_that_of_all() -> None:
         ({"log_level": "loud"}, "--log-level 'loud' is none of debug, info, warning, error"),
         ({"directory": "/no/such/folder"}, "--directory '/no/such/folder' is no directory"),
         ({"command": "opencode 'unclosed"}, '--command "opencode \'unclosed"'),
+        ({"redis": "http://localhost", "url": "http://x"}, "--redis is no redis://, rediss:// or unix:// URL"),
+        ({"redis": "redis://localhost"}, "--redis is for replicas that share the OpenCode at --url"),
+        ({"state_key": "short"}, "OPENCODE_MCP_STATE_KEY has 5 characters; 32 are the least"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_an_error_that_names_the_flag(flags: dict[str, Any], words: str) -> None:

@@ -115,7 +115,7 @@ class OpenCode(Operations):
         await self.call("global_health")  # a feed would go on trying
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
         async with background() as tasks, send, receive:
-            async with EventFeed(client, tasks).heard_by(send.send_nowait):
+            with EventFeed(client, tasks).heard_by(send.send_nowait):
                 while (await receive.receive())["type"] != "server.connected":
                     pass
                 await anyio.sleep(DEAF_SECONDS)

@@ -9,8 +9,8 @@ OpenCode's /global/event covers all directories and survives a dispose (/event d
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -48,8 +48,8 @@ class EventFeed:
         self._next_key = 0
         self._reading: anyio.CancelScope | None = None
 
-    @asynccontextmanager
-    async def heard_by(self, notice: Notice) -> AsyncGenerator[None]:
+    @contextmanager
+    def heard_by(self, notice: Notice) -> Generator[None]:
         """Tell `notice` of every event while the block lasts."""
         key, self._next_key = self._next_key, self._next_key + 1
         self._notices[key] = notice

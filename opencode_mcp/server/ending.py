@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import anyio
@@ -22,9 +22,10 @@ class ServerEnding(OpenCodeError):
 
 
 class Ending:
-    """Knows the calls that run."""
+    """Knows the calls that run. `last` is what is called when none does: it ends what would not end by itself."""
 
     def __init__(self) -> None:
+        self.last: list[Callable[[], None]] = []
         self._running: set[anyio.CancelScope] = set()
         self._changed = anyio.Event()
         self._begun = False
@@ -59,6 +60,8 @@ class Ending:
         for scope in self._running:
             scope.cancel()
         await self._until_none_runs(CLEAN_UP_SECONDS)
+        for end in self.last:
+            end()
         await anyio.sleep(FLUSH_SECONDS)
 
     async def _until_none_runs(self, seconds: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.settings import Settings
 
+from .bus import bus_of
 from .ending import Ending
 from .lifespan import Lifespan, RequestContext, known_secrets
 from .progress import Heartbeat
@@ -79,7 +81,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     """Create the server. It answers initialize, server/discover and tools/list without OpenCode.
 
     Raises:
-        SettingsError: an unknown tool or toolset, or a directory that is not allowed.
+        SettingsError: an unknown tool or toolset, a directory that is not allowed, or no way to Redis.
     """
 
     ending = Ending()
@@ -107,14 +109,16 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
 
     @asynccontextmanager
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
-        async with connected(settings, catalog) as servers, background() as tasks:
+        async with connected(settings, catalog) as servers, open_bus() as bus, background() as tasks:
             passwords = (one.server.password or "" for one in servers.clients.values())
             secrets = [*known_secrets(settings), *passwords]
             heartbeat = Heartbeat()
             tasks.start_soon(heartbeat.beat)
-            yield Lifespan(servers, tasks, Outgoing(secrets, settings.is_on("show_secrets")), heartbeat)
+            outgoing = Outgoing(secrets, settings.is_on("show_secrets"))
+            yield Lifespan(servers, tasks, outgoing, heartbeat, bus, ending)
 
     fence_of(settings)
+    open_bus = bus_of(settings)
     if settings.chooses_tools:
         calls()
     server = BridgeServer(
@@ -140,9 +144,16 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     )
     server.ending = ending
     # The state of a question comes back through the client, which must not be able to change it.
-    server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=server.name))
+    server.middleware.append(RequestStateBoundary(state_security(settings), default_audience=server.name))
     server.middleware.append(list_once)
     return server
+
+
+def state_security(settings: Settings) -> RequestStateSecurity:
+    """Return what seals a question's state: every replica with the same key can open it, else this process alone."""
+    if not settings.state_key:
+        return RequestStateSecurity.ephemeral()
+    return RequestStateSecurity(keys=[sha256(settings.state_key.encode()).digest()])
 
 
 def later(module: str, name: str) -> Callable[[RequestContext, Any], Awaitable[Any]]:

@@ -2,81 +2,43 @@
 
 Up to 2025-11-25 a client subscribes to one URI after another, and the notifications come beside its
 requests until its connection ends. From 2026-07-28 on it sends one subscriptions/listen request,
-whose answer they are. Both hear the same feed, which is open only while somebody is subscribed.
+whose answer they are. Both hear the bus of the server, on which one watch for each URI publishes.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import anyio
 import mcp_types as types
 from anyio.abc import TaskStatus
 from mcp.server.connection import Connection
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, PromptsListChanged, ResourceUpdated
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY, PromptsListChanged, ResourceUpdated, ServerEvent
+from mcp.shared.subscriptions import event_to_notification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import Event, session_of
-from opencode_mcp.workflows.truth import family_of
-from opencode_mcp.workflows.wait import parent_of
 
 from .contents import NotFound
 from .lifespan import Lifespan, RequestContext, connection_of
 from .resources import Changes, find, resource_errors
-
-UPDATE_SECONDS = 0.5
-"""The least time between two notifications of one resource; a burst of events becomes one."""
-
-CONCERNS_ALL = frozenset({"stream.connected", "server.instance.disposed", "global.disposed"})
-"""Events after which anything may have changed; before the first of them events may have been missed."""
-
-UNREADABLE = frozenset({"message.part.delta"})
-"""Events that change nothing which can be read: OpenCode keeps a text when it is complete (1.18.33)."""
 
 SCOPES = "opencode_mcp.subscriptions"
 """Where a connection keeps the cancel scopes of what it subscribed to, by URI."""
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[], Awaitable[None]]
+Followed = tuple[str, str, Changes, OpenCode]
+"""The URI of a resource, the id of its session, what changes it, and the server that has the session."""
 
 
-@dataclass
-class Watch:
-    """Hears the events that change one resource; `changed` is set by each."""
-
-    family: set[str]
-    changes: Changes
-    changed: anyio.Event = field(default_factory=anyio.Event)
-
-    def notice(self, event: Event) -> None:
-        """Take note of an event."""
-        kind: str = event["type"]
-        about = session_of(event)
-        if about is not None and self.changes.subagents and parent_of(event) in self.family:
-            self.family.add(about)
-        told = kind.startswith((*self.changes.events, "session.deleted")) and kind not in UNREADABLE
-        if kind in CONCERNS_ALL or (told and about in self.family):
-            self.changed.set()
-
-    async def tell(self, send: Send) -> None:
-        """Send after every change: at once after the first, and always once more after the last."""
-        while True:
-            await self.changed.wait()
-            self.changed = anyio.Event()
-            await send()
-            await anyio.sleep(UPDATE_SECONDS)
-
-
-async def watch(life: Lifespan, uri: str) -> tuple[OpenCode, Watch]:
-    """Return the server that has a session, and a watch of the session's resource.
+async def followable(life: Lifespan, uri: str) -> Followed:
+    """Return what is to be watched for a URI.
 
     Raises:
         MCPError: there is no such session, or nothing tells when the resource changes.
@@ -85,18 +47,17 @@ async def watch(life: Lifespan, uri: str) -> tuple[OpenCode, Watch]:
         found, variables = find(uri)
         if found.changes is None:
             raise NotFound(f"{uri} cannot be subscribed to: OpenCode does not tell when it changes.")
-        async with life.servers.having(variables["id"]) as servers:
-            family = await family_of(servers.first, variables["id"])
-        return servers.first, Watch(set(family if found.changes.subagents else family[:1]), found.changes)
+        async with life.servers.having(variables["id"]) as there:
+            await there.first.call("session_get", sessionID=variables["id"])
+        return uri, variables["id"], found.changes, there.first
 
 
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
     """Notify a client of the handshake era until it unsubscribes or goes away."""
     life, connection = context.lifespan_context, connection_of(context)
-    opencode, watched = await watch(life, params.uri)
+    followed = await followable(life, params.uri)
     if (scope := begun(connection, params.uri)) is not None:
-        send = partial(connection.send_resource_updated, params.uri)
-        await life.tasks.start(hear_and_tell, opencode, watched, send, scope)
+        await life.tasks.start(follow, life, followed, connection, scope)
     return types.EmptyResult()
 
 
@@ -113,19 +74,22 @@ async def listen(
 ) -> types.SubscriptionsListenResult:
     """Notify a client of the 2026 era for as long as its request lasts."""
     life, wanted = context.lifespan_context, params.notifications
-    watches = {uri: await watch(life, uri) for uri in dict.fromkeys(wanted.resource_subscriptions or ())}
+    uris = dict.fromkeys(wanted.resource_subscriptions or ())
+    all_followed = [await followable(life, uri) for uri in uris]
     honored = types.SubscriptionFilter(
-        prompts_list_changed=wanted.prompts_list_changed, resource_subscriptions=list(watches)
+        prompts_list_changed=wanted.prompts_list_changed, resource_subscriptions=list(uris)
     )
-    bus = InMemorySubscriptionBus()
-    async with AsyncExitStack() as heard, background() as tasks:
-        for uri, (opencode, one) in watches.items():
-            await heard.enter_async_context(opencode.events.heard_by(one.notice))
-            # It does not run before the handler below waits, which has subscribed to the bus by then.
-            tasks.start_soon(one.tell, partial(bus.publish, ResourceUpdated(uri)))
+    async with AsyncExitStack() as watched, background() as tasks:
+        for followed in all_followed:
+            await watched.enter_async_context(life.watches.followed(*followed))
         if wanted.prompts_list_changed:
-            tasks.start_soon(tell_of_commands, life.servers.first, partial(bus.publish, PromptsListChanged()))
-        return await ListenHandler(bus)(context, params.model_copy(update={"notifications": honored}))
+            # To this client alone: for others nothing has changed. What it asks OpenCode first takes until after
+            # the acknowledgement, which begins the stream.
+            meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
+            changed = event_to_notification(PromptsListChanged(), meta)
+            send = partial(context.session.send_notification, changed, related_request_id=context.request_id)
+            tasks.start_soon(tell_of_commands, life.servers.first, send)
+        return await life.listening(context, params.model_copy(update={"notifications": honored}))
 
 
 def announce_commands(context: RequestContext) -> None:
@@ -147,22 +111,40 @@ def begun(connection: Connection, key: str) -> anyio.CancelScope | None:
     return scope
 
 
-async def hear_and_tell(
-    opencode: OpenCode,
-    watched: Watch,
-    send: Send,
+async def follow(
+    life: Lifespan,
+    followed: Followed,
+    connection: Connection,
     scope: anyio.CancelScope,
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Tell of changes until the scope is cancelled; started once nothing is missed any more."""
-    with scope:
-        async with opencode.events.heard_by(watched.notice):
+    """Tell of changes until the scope is cancelled; started once nothing is missed any more.
+
+    Whoever publishes never waits for this client, and what it has not been told of yet it is told of once.
+    """
+    update = ResourceUpdated(followed[0])
+    pending, changed = anyio.create_memory_object_stream[None](1)
+
+    def hear(event: ServerEvent) -> None:
+        if event == update:
+            with suppress(anyio.WouldBlock):
+                pending.send_nowait(None)
+
+    with scope, pending, changed:
+        async with life.watches.followed(*followed):
+            unsubscribe = life.bus.subscribe(hear)
             task_status.started()
-            await watched.tell(send)
+            try:
+                async for _ in changed:
+                    await connection.send_resource_updated(update.uri)
+            finally:
+                unsubscribe()
 
 
-async def tell_of_commands(opencode: OpenCode, send: Send, scope: anyio.CancelScope | None = None) -> None:
+async def tell_of_commands(
+    opencode: OpenCode, send: Callable[[], Awaitable[None]], scope: anyio.CancelScope | None = None
+) -> None:
     """Send once, when OpenCode runs and has told its commands: it does so at once from then on."""
     with scope or anyio.CancelScope():
         await opencode.server.until_running()

@@ -125,7 +125,7 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
     watch = Watch({session_id})
     doubted: float | None = None
     waited = False
-    async with context.opencode.events.heard_by(watch.notice):
+    with context.opencode.events.heard_by(watch.notice):
         while True:
             watch.look, watch.stirred = False, anyio.Event()
             truth = await look(context.opencode, session_id)

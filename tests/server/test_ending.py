@@ -32,6 +32,17 @@ from .connections import MODERN, TOKEN, http_bridge_process
 
 pytestmark = pytest.mark.anyio
 
+HEADERS = {
+    "authorization": f"Bearer {TOKEN}",
+    "accept": "application/json, text/event-stream",
+    "mcp-protocol-version": MODERN,
+}
+META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
 Call = Callable[..., Awaitable[types.CallToolResult]]
 
 
@@ -73,20 +84,9 @@ async def ending_bridge(
 
 async def posted(url: str, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
     """Call a tool over a connection of its own: a client of the SDK fails when its server goes away before it."""
-    headers = {
-        "authorization": f"Bearer {TOKEN}",
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": MODERN,
-        "mcp-method": "tools/call",
-        "mcp-name": tool,
-    }
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
+    headers = {**HEADERS, "mcp-method": "tools/call", "mcp-name": tool}
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
-    params = {"name": tool, "arguments": arguments, "_meta": meta}
+    params = {"name": tool, "arguments": arguments, "_meta": META}
     async with httpx2.AsyncClient(timeout=60) as http:
         answer = await http.post(url, json={**request, "params": params}, headers=headers)
     lines = [line.removeprefix("data: ") for line in answer.text.splitlines()]
@@ -137,6 +137,33 @@ async def test_a_server_without_calls_ends(transport: str, bridged: Mapping[str,
         end()
         with anyio.fail_after(20):
             await ended()
+
+
+async def test_a_stream_that_listens_ends_well(bridged: Mapping[str, str], client: Client) -> None:
+    """Its result is the last thing that comes, so that the client knows that nothing broke."""
+    params = {"notifications": {"resourceSubscriptions": [f"opencode://session/{await new_session(client)}"]}}
+    received, begun = list[str](), anyio.Event()
+    async with http_bridge_process(bridged) as (process, url), anyio.create_task_group() as tasks:
+
+        async def listen() -> None:
+            request = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {**params, "_meta": META}}
+            headers = {**HEADERS, "mcp-method": "subscriptions/listen"}
+            async with (
+                httpx2.AsyncClient(timeout=60) as http,
+                http.stream("POST", url, json=request, headers=headers) as answer,
+            ):
+                async for line in answer.aiter_lines():
+                    received.append(line)
+                    begun.set()
+
+        tasks.start_soon(listen)
+        with anyio.fail_after(30):
+            await begun.wait()
+            process.terminate()
+            await process.wait()
+
+    [*_, last] = [line for line in received if line.startswith("data: {")]
+    assert "result" in json.loads(last.removeprefix("data: "))
 
 
 async def new_session(client: Client) -> str:

@@ -20,7 +20,7 @@ from examples.scripted_model import GuestServer
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server import create_server
-from opencode_mcp.server.subscriptions import UPDATE_SECONDS
+from opencode_mcp.server.watching import UPDATE_SECONDS
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 from tests.eventually import eventually
@@ -260,6 +260,29 @@ async def test_over_http(attached: Settings, catalog: Catalog, endpoint: Endpoin
             return relay.feeds == 0
 
         await eventually(closed)
+
+
+async def test_a_watch_is_shared(attached: Settings, catalog: Catalog, endpoint: Endpoint) -> None:
+    """Clients of both eras follow one session by one stream; who stays is told when the others have gone."""
+    mine, others = Updates(), Updates()
+    async with (
+        relayed(endpoint) as relay,
+        served(replace(attached, url=relay.url), catalog) as url,
+        Client(url, mode="legacy", message_handler=mine.hear) as client,
+    ):
+        uri = f"opencode://session/{await new_session(client)}"
+        async with Client(url, mode="auto", message_handler=others.hear) as other, following(other, uri):
+            await others.next(uri)  # the stream of events is open
+            await subscribe(client, uri)
+            await call(client, "session_update", sessionID=uri.rpartition("/")[2], title="one")
+            await mine.next(uri)
+            await others.next(uri, 1)
+        told = mine.uris.count(uri)
+        await call(client, "session_update", sessionID=uri.rpartition("/")[2], title="two")
+        await mine.next(uri, told)
+        assert (relay.feeds, relay.opened) == (1, 1)
+        await unsubscribe(client, uri)
+        await eventually(lambda: relay.feeds == 0)
 
 
 async def test_over_stdio(attached: Settings, environ: Mapping[str, str], era: str, updates: Updates) -> None:

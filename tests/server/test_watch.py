@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
+from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event
+from opencode_mcp.server.bus import Bus
 from opencode_mcp.server.resources import Changes
-from opencode_mcp.server.subscriptions import UPDATE_SECONDS, Watch
+from opencode_mcp.server.subscriptions import follow
+from opencode_mcp.server.watching import UPDATE_SECONDS, Index, Watch
+
+pytestmark = pytest.mark.anyio
 
 
 def event(kind: str, session_id: str, **properties: Any) -> Event:
@@ -45,32 +52,33 @@ TODO = Changes(("todo.",))
         (TODO, [CREATED, event("todo.updated", "ses_child")], False),
     ],
 )
-def test_which_events_are_told(changes: Changes, events: list[Event | None], told: bool) -> None:
+async def test_which_events_are_told(changes: Changes, events: list[Event | None], told: bool) -> None:
     """A session's own report changes with its subagents, a view only with events of its kind."""
-    watch = Watch({"ses_parent"}, changes)
+    index = Index(lambda notice: nullcontext())
+    watch = Watch("opencode://session/ses_parent", "ses_parent", changes, index)
+    watch.hear()
     for one in events:
         if one is None:  # told meanwhile
             watch.changed = anyio.Event()
         else:
-            watch.notice(one)
+            index.notice(one)
 
     assert watch.changed.is_set() is told
 
 
-@pytest.mark.anyio
 async def test_bursts_are_told_once_and_the_last_event_always() -> None:
     """What comes while a notification is sent, or in the pause after it, is told when the pause is over."""
-    watch, times, over = Watch({"ses_parent"}, EVERYTHING), list[float](), anyio.Event()
-    event_of_a_burst = event("message.updated", "ses_parent")
+    watch = Watch("opencode://session/ses_parent", "ses_parent", EVERYTHING, Index(lambda notice: nullcontext()))
+    times, over = list[float](), anyio.Event()
 
     async def late() -> None:
-        watch.notice(event_of_a_burst)
+        watch.notice("message.updated")
 
     async def send() -> None:
         times.append(anyio.current_time())
         if len(times) == 1:
             for _ in range(100):
-                watch.notice(event_of_a_burst)
+                watch.notice("message.updated")
         elif len(times) == 2:
             tasks.start_soon(late)  # runs as soon as the pause begins
         else:
@@ -78,9 +86,56 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
 
     async with background() as tasks:
         tasks.start_soon(watch.tell, send)
-        watch.notice(event_of_a_burst)
+        watch.notice("message.updated")
         with anyio.fail_after(10):
             await over.wait()
 
     assert len(times) == 3
     assert all(after - before > 0.9 * UPDATE_SECONDS for before, after in pairwise(times))
+
+
+@dataclass
+class Stuck:
+    """A client that takes nothing more until it is released."""
+
+    released: anyio.Event = field(default_factory=anyio.Event)
+    sent: int = 0
+
+    async def send_resource_updated(self, uri: str) -> None:
+        """Take a notification, after a while."""
+        self.sent += 1
+        await self.released.wait()
+
+
+@dataclass
+class Life:
+    """What `follow` needs of the server's life: the bus, and a watch of everything."""
+
+    bus: Bus = field(default_factory=Bus)
+
+    @property
+    def watches(self) -> Life:
+        """Itself."""
+        return self
+
+    def followed(self, *followed: object) -> AbstractAsyncContextManager[None]:
+        """Watch nothing: the test publishes."""
+        return nullcontext()
+
+
+async def test_a_client_that_takes_nothing_holds_up_nobody_and_is_told_once() -> None:
+    """Whoever publishes does not wait for it; what is pending is one notification, however often it changed."""
+    life, stuck, scope = Life(), Stuck(), anyio.CancelScope()
+    anyone, heard = cast("Any", life), list[ServerEvent]()
+    life.bus.subscribe(heard.append)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(follow, anyone, ("opencode://session/ses_1", "ses_1", EVERYTHING, anyone), stuck, scope)
+        with anyio.fail_after(10):
+            for _ in range(1000):
+                await life.bus.publish(ResourceUpdated("opencode://session/ses_1"))
+                await life.bus.publish(ResourceUpdated("opencode://session/ses_2"))
+        assert (len(heard), stuck.sent) == (2000, 1)
+        stuck.released.set()
+        await anyio.wait_all_tasks_blocked()
+        assert stuck.sent == 2
+        scope.cancel()

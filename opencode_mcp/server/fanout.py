@@ -1,0 +1,217 @@
+"""Subscriptions over replicas: one of them watches a session's resource, and all hear of it through Redis.
+
+a change -> the listeners of this process, and one channel of Redis -> those of every other replica
+
+Which replica watches a URI is settled by a lease, a key of Redis that lapses unless it is renewed. Who takes it over
+publishes one update, as something may have been missed. While Redis is away every replica watches for itself, and its
+own clients hear what it hears; when it is back, each is told of all that it follows. Only URIs go through Redis.
+"""
+
+# Redis' client has annotations, but not all of them.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any
+
+import anyio
+from mcp.server.subscriptions import (
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import RedisError
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.opencode.background import alongside
+
+from .bus import Bus
+from .watching import Watch
+
+LEASE_SECONDS = 3.0
+RENEW_SECONDS = LEASE_SECONDS / 3
+ANSWER_SECONDS = 1.0
+"""Redis answers within milliseconds; when it does not, the clients shall not wait for it."""
+RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+
+TAKE = """
+local taken = {}
+for number, key in ipairs(KEYS) do
+    local owner = redis.call('GET', key)
+    if not owner or owner == ARGV[1] then redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+    taken[number] = (not owner or owner == ARGV[1]) and 1 or 0
+end
+return taken
+"""
+"""Takes or renews leases; returns 1 for each that this replica has now."""
+
+RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+AWAY = (RedisError, OSError)
+
+EVENTS = {one.__name__: one for one in (ResourceUpdated, PromptsListChanged, ResourcesListChanged, ToolsListChanged)}
+
+log = logging.getLogger(__name__)
+
+
+class RedisBus(Bus):
+    """Carries changes between the replicas of a deployment, and settles which of them watches what."""
+
+    def __init__(self, redis: Redis, deployment: str) -> None:
+        self._redis = redis
+        self._prefix = f"opencode-mcp:{sha256(deployment.encode()).hexdigest()[:16]}"
+        self._replica = token_hex(8)
+        self._watches: set[Watch] = set()
+        self._unsent: dict[ServerEvent, None] = {}
+        self.connected: bool | None = None
+        super().__init__()
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Deliver an event to the listeners of this process, and to those of the others."""
+        await super().publish(event)
+        if self.connected:
+            self._unsent[event] = None
+            with suppress(*AWAY):  # seen by `run` too, which sends it when it is back
+                await self._send()
+
+    @asynccontextmanager
+    async def lease(self, watch: Watch) -> AsyncGenerator[None]:
+        """Have a watch hear whenever it is this replica that is to watch, while the block lasts."""
+        self._watches.add(watch)
+        try:
+            await self._settle(watch)
+            yield
+        finally:
+            self._watches.discard(watch)
+            with anyio.move_on_after(ANSWER_SECONDS, shield=True), suppress(*AWAY):
+                await self._redis.eval(RELEASE, 1, self._key(watch), self._replica)
+
+    async def _settle(self, watch: Watch) -> None:
+        """Find out who is to watch; whoever cannot find out does."""
+        if self.connected is not False:  # else the subscriber would wait for an answer that does not come
+            try:
+                await self._take([watch])
+                return
+            except AWAY as error:
+                log.debug("who watches %s is not known: %s", watch.uri, error)
+        watch.hear()
+
+    async def run(self) -> None:
+        """Hear the other replicas and renew the leases, connecting again whenever Redis was away."""
+        failures = 0
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(f"{self._prefix}:events")
+                    heard_at, renewed_at = anyio.current_time(), float("-inf")
+                    while (now := anyio.current_time()) - heard_at < LEASE_SECONDS:
+                        if now - renewed_at >= RENEW_SECONDS:
+                            await self._renew(channel)
+                            failures, renewed_at = 0, now
+                        if message := await channel.get_message(timeout=renewed_at + RENEW_SECONDS - now):
+                            heard_at = now
+                            await self._hear(message)
+                self._lose("it is silent")
+            except AWAY as error:
+                self._lose(error)
+            await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+            failures += 1
+
+    async def _renew(self, channel: PubSub) -> None:
+        """Renew the leases, take those that have lapsed, send what is not sent, and have the channel give a sign."""
+        await self._take(list(self._watches))
+        await self._send()
+        await channel.ping()
+
+    async def _hear(self, message: Mapping[str, Any]) -> None:
+        """Deliver what another replica published; before a subscription some may have been missed."""
+        if message["type"] == "subscribe":
+            self.connected = True
+            for uri in {watch.uri for watch in self._watches}:
+                await super().publish(ResourceUpdated(uri))
+        elif message["type"] == "message":
+            await self._deliver(message["data"])
+
+    async def _deliver(self, text: str) -> None:
+        try:
+            replica, kind, fields = json.loads(text)
+            event = EVENTS[kind](**fields)
+        except (ValueError, KeyError, TypeError):
+            log.warning("what came through Redis is no event of this version: %.200s", text)
+            return
+        if replica != self._replica:
+            await super().publish(event)
+
+    async def _send(self) -> None:
+        for event in tuple(self._unsent):
+            text = json.dumps([self._replica, type(event).__name__, asdict(event)])
+            await self._redis.publish(f"{self._prefix}:events", text)
+            self._unsent.pop(event, None)
+
+    async def _take(self, watches: list[Watch]) -> None:
+        """Take or renew leases: what is ours is heard, what is another's is not."""
+        keys = [self._key(watch) for watch in watches]
+        taken = await self._redis.eval(TAKE, len(keys), *keys, self._replica, str(int(LEASE_SECONDS * 1000)))
+        for watch, ours in zip(watches, taken, strict=True):
+            if ours or self.connected is False:  # else it would be deaf until Redis is back
+                self._take_over(watch)
+            else:
+                watch.rest()
+
+    def _take_over(self, watch: Watch) -> None:
+        if watch in self._watches and not watch.hearing:  # it may have ended meanwhile
+            watch.hear()
+            watch.doubt()
+
+    def _lose(self, error: Exception | str) -> None:
+        if self.connected is not False:
+            log.warning("Redis is away, so this replica watches for itself until it is back: %s", error)
+        self.connected = False
+        for watch in self._watches:
+            self._take_over(watch)
+
+    def _key(self, watch: Watch) -> str:
+        return f"{self._prefix}:watch:{watch.uri}"
+
+
+@asynccontextmanager
+async def replicated(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
+    """Provide the bus of a deployment: the replicas that name the same OpenCode in the same words."""
+    redis = Redis.from_url(
+        url,
+        decode_responses=True,
+        encoding_errors="replace",
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
+    async with redis:
+        bus = RedisBus(redis, deployment)
+        async with alongside(bus.run):
+            yield bus
+
+
+def check(url: str) -> None:
+    """Raise when a URL makes no sense to Redis' client.
+
+    Raises:
+        SettingsError: without the reason, which may quote a password.
+    """
+    try:
+        parse_url(url)
+    except ValueError:
+        raise SettingsError("--redis is no URL of a Redis") from None

@@ -1,0 +1,193 @@
+"""Watches: what OpenCode tells of its sessions becomes updates of resources, one watch for all that follow a URI.
+
+event -> `Index`: the watches of its session -> `Watches`: an update at once, and one after the last -> the bus
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+from mcp.server.subscriptions import ResourceUpdated
+
+from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.events import Event, EventFeed, Notice, session_of
+from opencode_mcp.workflows.truth import family_of
+from opencode_mcp.workflows.wait import parent_of
+
+from .bus import Bus
+from .resources import Changes
+
+UPDATE_SECONDS = 0.5
+"""The least time between two notifications of one resource; a burst of events becomes one."""
+
+CONCERNS_ALL = frozenset({"stream.connected", "server.instance.disposed", "global.disposed"})
+"""Events after which anything may have changed; before the first of them events may have been missed."""
+
+UNREADABLE = frozenset({"message.part.delta"})
+"""Events that change nothing which can be read: OpenCode keeps a text when it is complete (1.18.33)."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Watch:
+    """What is heard of one resource of a session; `changed` is set by each event that changes it.
+
+    `family` are the session and, where they count, its descendants; `doubted` says that some may be unknown.
+    """
+
+    uri: str
+    session_id: str
+    changes: Changes
+    index: Index
+    family: set[str] = field(default_factory=set[str])
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    doubted: bool = False
+    hearing: bool = False
+    followers: int = 0
+    begun: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def hear(self) -> None:
+        """Hear from now on."""
+        self.hearing = True
+        self.index.add(self, {self.session_id})
+
+    def rest(self) -> None:
+        """Hear no more."""
+        if self.hearing:
+            self.hearing = False
+            self.index.discard(self)
+
+    def doubt(self) -> None:
+        """Take it that anything may have changed."""
+        self.doubted = True
+        self.changed.set()
+
+    def notice(self, kind: str) -> None:
+        """Take note of an event about the family."""
+        if kind.startswith((*self.changes.events, "session.deleted")) and kind not in UNREADABLE:
+            self.changed.set()
+
+    async def tell(self, send: Callable[[], Awaitable[None]]) -> None:
+        """Send after every change: at once after the first, and always once more after the last."""
+        while True:
+            await self.changed.wait()
+            self.changed = anyio.Event()
+            await send()
+            await anyio.sleep(UPDATE_SECONDS)
+
+
+class Index:
+    """Passes each event on to the watches of the session that it is about, and to no other.
+
+    `heard_by` is that of the event feed: it is heard while there is a watch.
+    """
+
+    def __init__(self, heard_by: Callable[[Notice], AbstractContextManager[None]]) -> None:
+        self._heard_by = heard_by
+        self._heard = ExitStack()
+        self._hearing: set[Watch] = set()
+        self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+
+    def add(self, watch: Watch, sessions: Iterable[str]) -> bool:
+        """Pass the events of these sessions on to a watch, too; return whether any was new to it."""
+        if not self._hearing:
+            self._heard.enter_context(self._heard_by(self.notice))
+        self._hearing.add(watch)
+        new = set(sessions) - watch.family
+        watch.family |= new
+        for id in new:
+            self._watches[id].add(watch)
+        return bool(new)
+
+    def discard(self, watch: Watch) -> None:
+        """Pass nothing on to a watch any more."""
+        self._hearing.discard(watch)
+        for id in watch.family:
+            self._watches[id].discard(watch)
+            if not self._watches[id]:
+                del self._watches[id]
+        watch.family.clear()
+        if not self._hearing:
+            self._heard.close()
+
+    def notice(self, event: Event) -> None:
+        """Take note of an event."""
+        if event["type"] in CONCERNS_ALL:
+            for watch in self._hearing:
+                watch.doubt()
+        elif (about := session_of(event)) is not None:
+            for watch in tuple(self._watches.get(parent_of(event) or "", ())):
+                if watch.changes.subagents:
+                    self.add(watch, {about})
+            for watch in self._watches.get(about, ()):
+                watch.notice(event["type"])
+
+
+class Watches:
+    """One watch for each URI that is followed: begun by the first follower, ended after the last."""
+
+    def __init__(self, bus: Bus, tasks: TaskGroup) -> None:
+        self._bus, self._tasks = bus, tasks
+        self._indexes: dict[EventFeed, Index] = {}
+        self._watches: dict[str, Watch] = {}
+
+    @property
+    def followers(self) -> int:
+        """How many follow a URI."""
+        return sum(watch.followers for watch in self._watches.values())
+
+    @asynccontextmanager
+    async def followed(self, uri: str, session_id: str, changes: Changes, opencode: OpenCode) -> AsyncGenerator[None]:
+        """Publish the changes of a session's resource while the block lasts; none is missed from its begin on."""
+        if (watch := self._watches.get(uri)) is None:
+            index = self._indexes.setdefault(opencode.events, Index(opencode.events.heard_by))
+            watch = self._watches[uri] = Watch(uri, session_id, changes, index)
+            self._tasks.start_soon(self._keep, opencode, watch)
+        watch.followers += 1
+        try:
+            await watch.begun.wait()
+            yield
+        finally:
+            watch.followers -= 1
+            if not watch.followers:
+                del self._watches[uri]
+                watch.scope.cancel()
+
+    async def _keep(self, opencode: OpenCode, watch: Watch) -> None:
+        with watch.scope:
+            try:
+                async with self._bus.lease(watch):
+                    await self._find_family(opencode, watch)
+                    watch.begun.set()
+                    await watch.tell(partial(self._publish, opencode, watch))
+            finally:
+                watch.rest()
+
+    async def _publish(self, opencode: OpenCode, watch: Watch) -> None:
+        await self._bus.publish(ResourceUpdated(watch.uri))
+        if watch.doubted:
+            self._tasks.start_soon(self._find_family, opencode, watch)
+
+    async def _find_family(self, opencode: OpenCode, watch: Watch) -> None:
+        """Find the descendants whose events were not heard; they are a change, if there are any."""
+        watch.doubted = False
+        if not (watch.hearing and watch.changes.subagents):
+            return
+        try:
+            family = await family_of(opencode.impatient(), watch.session_id)
+        except OpenCodeError as error:
+            log.debug("the subagents of %s are not known: %s", watch.session_id, error)
+            watch.doubted = True  # until after the next change, which the stream's return is as well
+        else:
+            if watch.hearing and watch.index.add(watch, family):
+                watch.changed.set()

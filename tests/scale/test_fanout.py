@@ -1,0 +1,235 @@
+"""Replicas in front of one OpenCode and one Redis: one of them watches, all are told, and none is left deaf."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, ServerEvent
+from redis.asyncio import Redis as AnyRedis
+
+from opencode_mcp.opencode import Endpoint
+from opencode_mcp.server.fanout import LEASE_SECONDS, RENEW_SECONDS, replicated
+from opencode_mcp.settings import Settings
+from tests.conftest import Connect
+from tests.eventually import eventually
+from tests.server.conftest import ERAS, call, new_session
+from tests.server.connections import http_bridge_process
+from tests.server.relay import Relay, relayed
+from tests.server.test_subscriptions import Updates, following
+
+from .redis import PASSWORD, RedisServer, redis_server
+from .subscribers import SUBSCRIBERS
+
+pytestmark = [pytest.mark.anyio, pytest.mark.scale]
+
+QUIET_SECONDS = 1.5
+
+Redis: Any = AnyRedis  # it has annotations, but not all of them
+
+
+@pytest.fixture
+async def redis() -> AsyncGenerator[RedisServer]:
+    """A Redis."""
+    async with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def relay(endpoint: Endpoint) -> AsyncGenerator[Relay]:
+    """A way to OpenCode that counts the event streams of all replicas."""
+    async with relayed(endpoint) as relay:
+        yield relay
+
+
+@pytest.fixture
+def shared(attached: Settings, relay: Relay, redis: RedisServer) -> Settings:
+    """The settings of every replica."""
+    return replace(attached, url=relay.url, redis=redis.url)
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """The protocol era."""
+    return request.param
+
+
+async def feeds(relay: Relay, number: int, within: float = 10) -> None:
+    """Wait until so many event streams are open."""
+    await eventually(lambda: relay.feeds, lambda open_now: open_now == number, within)
+
+
+async def rename(client: Client, uri: str) -> None:
+    """Change a session, past all that watch it."""
+    await call(client, "session_update", sessionID=uri.rpartition("/")[2], title="renamed")
+
+
+async def told_after_a_change(client: Client, uri: str, *clients: Updates) -> None:
+    """See that every client is told of a change, after having been told of nothing for a while."""
+    for updates in clients:
+        await quiet(updates)
+    await rename(client, uri)
+    for updates in clients:
+        await updates.next(uri)
+
+
+async def quiet(updates: Updates) -> None:
+    """Wait until a client has been told of nothing for a while, and forget what it was told of before."""
+    seen, since = -1, anyio.current_time()
+
+    def still() -> bool:
+        nonlocal seen, since
+        if seen != len(updates.uris):
+            seen, since = len(updates.uris), anyio.current_time()
+        return anyio.current_time() - since > QUIET_SECONDS
+
+    await eventually(still, within=60)
+    updates.uris.clear()
+
+
+async def test_one_replica_watches_for_all(connect: Connect, shared: Settings, relay: Relay, era: str) -> None:
+    """Each replica's clients are told, by one event stream; when its last subscriber goes another one takes over."""
+    mine, others = Updates(), Updates()
+    async with connect(shared, mode=era, message_handler=others.hear) as other:
+        uri = f"opencode://session/{await new_session(other)}"
+        async with connect(shared, mode=era, message_handler=mine.hear) as client, AsyncExitStack() as following_first:
+            await following_first.enter_async_context(following(client, uri))
+            await feeds(relay, 1)
+            async with following(other, uri):
+                await told_after_a_change(client, uri, mine, others)
+                assert relay.feeds == 1
+                await following_first.aclose()
+                await feeds(relay, 0)
+                await feeds(relay, 1)
+                await told_after_a_change(client, uri, others)
+        await feeds(relay, 0)
+
+
+async def test_a_subscriber_of_a_replica_that_joins_is_told(connect: Connect, shared: Settings, relay: Relay) -> None:
+    """Clients of both eras, at replicas of their own, follow one session; subagents count wherever they are seen."""
+    async with AsyncExitStack() as stack:
+        heard = [Updates() for _ in range(4)]
+        clients = [
+            await stack.enter_async_context(connect(shared, mode=era, message_handler=updates.hear))
+            for era, updates in zip(2 * ERAS, heard, strict=True)
+        ]
+        id = await new_session(clients[0])
+        uri = f"opencode://session/{id}"
+        for client in clients:
+            await stack.enter_async_context(following(client, uri))
+        child = await new_session(clients[0], parentID=id)
+        for updates in heard:
+            await quiet(updates)
+        await rename(clients[0], f"opencode://session/{child}")
+        for updates in heard:
+            await updates.next(uri)
+        assert relay.feeds == 1
+
+
+async def test_redis_knows_no_more_than_uris(connect: Connect, shared: Settings, redis: RedisServer) -> None:
+    """Its keys are this deployment's, name what is watched, and are gone with the last subscriber."""
+    async with Redis.from_url(redis.url, decode_responses=True) as looking, connect(shared) as client:
+        uri = f"opencode://session/{await new_session(client)}"
+        async with following(client, uri):
+            [key] = await looking.keys()
+            assert key.startswith("opencode-mcp:")
+            assert key.endswith(uri)
+            assert 0 < await looking.pttl(key) <= LEASE_SECONDS * 1000
+        await eventually(looking.keys, lambda keys: keys == [])
+
+
+async def test_events_of_other_deployments_are_not_heard(redis: RedisServer) -> None:
+    """Events come as they went; another OpenCode's replicas on the same Redis do not hear them."""
+    events: list[ServerEvent] = [ResourceUpdated("opencode://session/ses_1"), PromptsListChanged()]
+    heard: dict[str, list[ServerEvent]] = {"sender": [], "same": [], "other": []}
+    async with (
+        replicated(redis.url, "http://one") as sender,
+        replicated(redis.url, "http://one") as same,
+        replicated(redis.url, "http://other") as other,
+        Redis.from_url(redis.url) as looking,
+    ):
+        for name, bus in {"sender": sender, "same": same, "other": other}.items():
+            bus.subscribe(heard[name].append)
+        await eventually(lambda: sender.connected and same.connected and other.connected)
+        for channel in await looking.pubsub_channels():
+            await looking.publish(channel, "no event")
+        for event in events:
+            await sender.publish(event)
+        await eventually(lambda: heard["same"], lambda some: len(some) == 2)
+
+    assert heard == {"sender": events, "same": events, "other": []}
+
+
+async def test_a_replica_is_killed(
+    connect: Connect,
+    shared: Settings,
+    relay: Relay,
+    environ: Mapping[str, str],
+    era: str,
+    figures: list[str],
+) -> None:
+    """Another one takes over what it watched, and tells its own clients, who may have missed something."""
+    updates, told = Updates(), anyio.Event()
+    async with connect(shared, mode=era, message_handler=updates.hear) as client, anyio.create_task_group() as tasks:
+        uri = f"opencode://session/{await new_session(client)}"
+        async with http_bridge_process(replica_environ(shared, environ)) as (process, url):
+            await tasks.start(SUBSCRIBERS[era], url, uri, told.set)
+            async with following(client, uri):
+                await feeds(relay, 1)
+                await told_after_a_change(client, uri, updates)
+                assert relay.feeds == 1
+                await quiet(updates)
+                process.kill()
+                began = anyio.current_time()
+                await updates.next(uri)
+                figures.append(f"killed replica, {era}: taken over after {anyio.current_time() - began:.2f} s")
+                assert anyio.current_time() - began < LEASE_SECONDS + 2 * RENEW_SECONDS
+                await told_after_a_change(client, uri, updates)
+        assert told.is_set()
+        tasks.cancel_scope.cancel()
+
+
+def replica_environ(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment of a replica that is a process of its own."""
+    return {
+        **environ,
+        "OPENCODE_MCP_URL": settings.url,
+        "OPENCODE_SERVER_PASSWORD": settings.password,
+        "OPENCODE_MCP_DIRECTORY": settings.directory,
+        "OPENCODE_MCP_REDIS": settings.redis,
+    }
+
+
+async def test_redis_goes_away_and_comes_back(
+    connect: Connect, shared: Settings, relay: Relay, redis: RedisServer, era: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Meanwhile each replica watches for itself and warns once; afterwards each client is told, and one watches."""
+    one, two = Updates(), Updates()
+    async with (
+        connect(shared, mode=era, message_handler=one.hear) as client,
+        connect(shared, mode=era, message_handler=two.hear) as other,
+    ):
+        uri = f"opencode://session/{await new_session(client)}"
+        async with following(client, uri), following(other, uri):
+            await told_after_a_change(client, uri, one, two)
+            for outage in (1, 2):
+                await redis.stop()
+                await feeds(relay, 2)
+                await told_after_a_change(client, uri, one, two)
+                warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
+                assert len(warnings) == 2 * outage
+                for updates in (one, two):
+                    await quiet(updates)
+                await redis.start()
+                for updates in (one, two):
+                    await updates.next(uri)
+                await feeds(relay, 1)
+                await told_after_a_change(client, uri, one, two)
+
+    assert PASSWORD not in caplog.text

@@ -1,0 +1,37 @@
+"""What a replica says when it cannot do as it was told; `tests/scale` has what it does."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode.outgoing import REDACTED, Outgoing
+from opencode_mcp.server import create_server
+from opencode_mcp.server.lifespan import known_secrets
+from opencode_mcp.settings import Settings
+
+URL = "http://127.0.0.1:9"
+KEY = "the key of the replicas, which is long"
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
+    """Redis' client is an extra; without --redis nobody misses it."""
+    monkeypatch.delitem(sys.modules, "opencode_mcp.server.fanout", raising=False)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    create_server(Settings(url=URL), catalog)
+
+    with pytest.raises(SettingsError, match=r"pip install 'opencode-mcp\[redis\]'"):
+        create_server(Settings(url=URL, redis="redis://localhost"), catalog)
+
+
+def test_what_replicas_share_does_not_leave() -> None:
+    """Neither the key, nor the password of Redis, however it is written."""
+    settings = Settings(url=URL, state_key=KEY, redis="redis://me:pass%20word@localhost")
+    outgoing = Outgoing(known_secrets(settings))
+
+    for secret in (KEY, "pass%20word", "pass word", settings.redis):
+        assert outgoing.text(f"it is {secret}!") == f"it is {REDACTED}!"
