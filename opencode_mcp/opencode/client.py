@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Hashable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from types import TracebackType
@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import anyio
 import httpx2
+from opentelemetry.propagate import inject
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, TransportError
 from opencode_mcp.openapi import Catalog, Operation
@@ -44,7 +46,8 @@ class OpenCode:
 
     `directory` is sent with every operation that takes one and was given none; what lies outside of `fence`
     is refused. `events` is the server's event stream, shared by all who listen. `caller` is whose calls
-    wait for one another when there are more than OpenCode is asked at once.
+    wait for one another when there are more than OpenCode is asked at once. `observe` is entered for each
+    exchange with OpenCode, from what is sent to the end of what comes, and sees the error that it ends with.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class OpenCode:
         )
 
         self.caller: Hashable = None
+        self.observe: Callable[[Operation], AbstractContextManager[object]] = nullcontext
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
         self._queue, self._turns = FairQueue(AT_ONCE), FairQueue(TURNS_AT_ONCE)
         self._tasks = anyio.create_task_group()
@@ -88,6 +92,11 @@ class OpenCode:
             await self._tasks.__aexit__(None, None, None)
         finally:
             await self.http.__aexit__(kind, error, trace)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait until OpenCode has answered others."""
+        return self._queue.waiting + self._turns.waiting
 
     def on_behalf_of(self, caller: Hashable) -> Self:
         """Return this client, to be used for one of several callers."""
@@ -176,8 +185,7 @@ class OpenCode:
             nullcontext() if waits else queue.slot(self.caller, report),
             self.translated_errors(operation, read_seconds),
         ):
-            response = await self.http.send(request, auth=endpoint.auth)
-        return decode(operation, response)
+            return decode(operation, await self.http.send(request, auth=endpoint.auth))
 
     @asynccontextmanager
     async def stream(
@@ -204,7 +212,7 @@ class OpenCode:
                     await response.aclose()
 
     def build_request(self, operation: Operation, parts: RequestParts, endpoint: Endpoint) -> httpx2.Request:
-        """Build the HTTP request.
+        """Build the HTTP request; with an OpenTelemetry SDK it carries the trace that the call belongs to.
 
         Raises:
             InvalidArguments: the final URL does not lie on the operation's own route.
@@ -214,29 +222,34 @@ class OpenCode:
         sent = url.raw_path.decode()
         if url.host != endpoint.url.host or not is_on_route(operation, sent.removeprefix(base)):
             raise InvalidArguments(operation.name, [f"the path {sent!r} leaves the route {operation.path}"])
-        return self.http.build_request(
+        request = self.http.build_request(
             operation.method,
             url.copy_merge_params(list(parts.query)) if parts.query else url,
             content=None if operation.body is None else json.dumps(parts.body).encode(),
             headers={**operation.headers, **({} if operation.body is None else {"content-type": JSON})},
         )
+        # Without an SDK the API would pass on what the client sent.
+        if not isinstance(get_tracer_provider(), ProxyTracerProvider):
+            inject(request.headers)
+        return request
 
     @asynccontextmanager
     async def translated_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
-        """Map the transport's exceptions to ours, in one place."""
+        """Map the transport's exceptions to ours, in one place, for whoever observes as well."""
         where = self.server.describe
-        try:
-            yield
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
-        except httpx2.TimeoutException as error:
-            raise RequestTimeout(
-                f"{operation.name}: no answer within {read_seconds:g} s from {where()}; it may still be carried out"
-                if read_seconds is not None
-                else f"{operation.name}: no answer in time from {where()} ({type(error).__name__})"
-            ) from error
-        except httpx2.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise TransportError(
-                f"{where()} went away during {operation.name} ({reason}); whether it took effect is unknown"
-            ) from error
+        with self.observe(operation):
+            try:
+                yield
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
+            except httpx2.TimeoutException as error:
+                raise RequestTimeout(
+                    f"{operation.name}: no answer within {read_seconds:g} s from {where()}; it may still be carried out"
+                    if read_seconds is not None
+                    else f"{operation.name}: no answer in time from {where()} ({type(error).__name__})"
+                ) from error
+            except httpx2.TransportError as error:
+                reason = str(error) or type(error).__name__
+                raise TransportError(
+                    f"{where()} went away during {operation.name} ({reason}); whether it took effect is unknown"
+                ) from error

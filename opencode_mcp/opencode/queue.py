@@ -18,6 +18,11 @@ class FairQueue:
         self._free = slots
         self._waiting: dict[Hashable, deque[anyio.Event]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        return sum(map(len, self._waiting.values()))
+
     @asynccontextmanager
     async def slot(self, caller: Hashable, report: Report) -> AsyncGenerator[None]:
         """Hold a slot while the block lasts; waiting for one is told."""
@@ -31,7 +36,7 @@ class FairQueue:
             self._pass_on()
 
     async def _wait(self, caller: Hashable, report: Report) -> None:
-        ahead = sum(map(len, self._waiting.values()))
+        ahead = self.waiting
         turn = anyio.Event()
         self._waiting.setdefault(caller, deque()).append(turn)
         try:

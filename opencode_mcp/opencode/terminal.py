@@ -69,20 +69,21 @@ async def drive_terminal(
     request = opencode.build_request(operation, parts, endpoint)
     await report(f"connected to {request.url.path}")
     screen = Screen(cursor=0)
-    try:
-        async with opencode.translated_errors(operation, None):
+    async with opencode.translated_errors(operation, None):
+        try:
             with anyio.move_on_after(parts.controls["timeout_seconds"]):
                 async with opencode.http.websocket(
                     request.url,
+                    headers=request.headers,
                     auth=endpoint.auth,
                     max_message_size_bytes=MAX_MESSAGE_BYTES,
                     timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
                 ) as socket:
                     screen.ended = await converse(socket, screen, parts.controls)
-    except WebSocketUpgradeError as error:
-        await error.response.aread()
-        decode(operation, error.response)
-        raise TransportError(f"{operation.name}: {endpoint.url} did not open a WebSocket") from error
+        except WebSocketUpgradeError as error:
+            await error.response.aread()
+            decode(operation, error.response)
+            raise TransportError(f"{operation.name}: {endpoint.url} did not open a WebSocket") from error
     if screen.ended == "broken":
         raise TransportError(f"{operation.name}: the terminal's connection broke; output so far: {screen.output!r}")
     return Answer(excerpt(screen, parts.controls["max_chars"]))

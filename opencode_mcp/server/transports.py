@@ -94,7 +94,11 @@ async def serve_http(server: BridgeServer, settings: Settings, host: str, port: 
 
 
 def http_application(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
-    """Return the application: the endpoint, the views below it, and a sign of life that tells nothing else."""
+    """Return the application: the endpoint, the views below it, a sign of life that tells nothing else, and metrics.
+
+    Raises:
+        SettingsError: metrics are wanted, and what they need is not installed.
+    """
     from starlette.middleware.cors import CORSMiddleware
     from starlette.routing import Route
 
@@ -102,15 +106,18 @@ def http_application(server: BridgeServer, settings: Settings, host: str, path: 
 
     from .authorization import authorization, transport_security
 
+    security = transport_security(settings, host)
     # Not json_response: there a client that goes away would not cancel its call.
     application = server.streamable_http_app(
-        streamable_http_path=path,
-        transport_security=transport_security(settings, host),
-        **authorization(settings),
+        streamable_http_path=path, transport_security=security, **authorization(settings)
     )
     endpoint = next(one for one in application.routes if isinstance(one, Route) and one.path == path).endpoint
     application.routes.extend(Route(f"{path.rstrip('/')}/{view}", endpoint) for view in VIEWS)
     application.routes.append(Route("/healthz", healthy))
+    if settings.is_on("metrics"):
+        from .metrics import metrics_route
+
+        application.routes.append(metrics_route(server, endpoint, security))
     if origins := settings.names("allow_origin"):
         application.add_middleware(
             CORSMiddleware,

@@ -1,10 +1,10 @@
-"""A way to OpenCode that sees which of its connections carry the event stream."""
+"""A way to OpenCode that sees what is sent, and which of its connections carry the event stream."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
@@ -15,12 +15,13 @@ from opencode_mcp.opencode.background import background
 
 @dataclass
 class Relay:
-    """`feeds` is how many event streams are open now, `opened` how many ever were."""
+    """`feeds` is how many event streams are open now, `opened` how many ever were; `sent` is what clients sent."""
 
     upstream: Endpoint
     url: str = ""
     feeds: int = 0
     opened: int = 0
+    sent: list[bytes] = field(default_factory=list[bytes])
 
     async def carry(self, client: SocketStream) -> None:
         """Carry one connection until either side closes it."""
@@ -37,6 +38,7 @@ class Relay:
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 while True:
                     data = await client.receive()
+                    self.sent.append(data)
                     if data.startswith(b"GET /global/event"):
                         feeds = 1
                         self.feeds, self.opened = self.feeds + 1, self.opened + 1

@@ -1,0 +1,183 @@
+"""What Prometheus is told over HTTP: calls of tools, requests to OpenCode, and what is there at the moment.
+
+Labels are names of tools and operations, and how they ended: never what a client or OpenCode says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from time import perf_counter
+from typing import Any
+
+import anyio
+from mcp import MCPError
+from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.lowlevel import Server
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp_types import INTERNAL_ERROR
+from mcp_types.methods import is_input_required
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, request_response
+from starlette.types import ASGIApp
+
+from opencode_mcp.exceptions import APIError, SettingsError, TransportError, UnexpectedResponse
+from opencode_mcp.openapi import Operation
+
+from .lifespan import Lifespan, RequestContext
+from .server import BridgeServer
+
+try:
+    from prometheus_client import CollectorRegistry, Gauge, Histogram
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.process_collector import ProcessCollector
+except ImportError as error:
+    raise SettingsError("--metrics needs prometheus-client: pip install 'opencode-mcp[metrics]'") from error
+
+PATH = "/metrics"
+SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
+"""From a read to a task of an hour."""
+UNKNOWN = "(unknown)"
+"""In place of the name of a tool that there is not."""
+
+
+def metrics_route(server: BridgeServer, endpoint: ASGIApp, security: TransportSecuritySettings) -> Route:
+    """Measure a server that is not yet started; return the route, which is for whom the endpoint is for."""
+    metrics, check = Metrics(server), TransportSecurityMiddleware(security)
+
+    async def tell(request: Request) -> Response:
+        if (refusal := await check.validate_request(request)) is not None:
+            return refusal
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics.registry), media_type=media_type)
+
+    if isinstance(endpoint, RequireAuthMiddleware):
+        asked = RequireAuthMiddleware(request_response(tell), endpoint.required_scopes, endpoint.resource_metadata_url)
+        return Route(PATH, asked, methods=["GET"])
+    return Route(PATH, tell)
+
+
+class Metrics:
+    """The metrics of one server, in a registry of their own."""
+
+    def __init__(self, server: BridgeServer) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._input_schema = server.get_tool_input_schema
+        self._calls = Histogram(
+            "opencode_mcp_tool_call_duration_seconds",
+            "Calls of tools: ok, input_required, error (of the tool or its arguments), failed (a defect), cancelled.",
+            ("tool", "outcome"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._running = Gauge(
+            "opencode_mcp_tool_calls_running", "Calls of tools that run now.", ("tool",), registry=registry
+        )
+        self._requests = Histogram(
+            "opencode_mcp_request_duration_seconds",
+            "Requests to OpenCode: 2xx, 4xx, 5xx, none (no answer), unexpected (no such answer), cancelled, failed.",
+            ("operation", "status"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._streams = gauge("event_streams", "Event streams of OpenCode that are open now.", registry)
+        self._waiting = gauge(
+            "requests_waiting", "Requests that wait now until OpenCode has answered others.", registry
+        )
+        self._subscriptions = gauge("subscriptions", "Resources that clients are subscribed to now.", registry)
+        # The SDK has no public name for its sessions.
+        sessions = server.session_manager._server_instances  # pyright: ignore[reportPrivateUsage]
+        gauge("sessions", "Sessions of clients of the handshake era now.", registry).set_function(lambda: len(sessions))
+        ProcessCollector(registry=registry)
+        server.middleware.insert(0, self.called)
+        server.lifespan = self._observed(server.lifespan)
+
+    def _observed(self, lifespan: Any) -> Any:
+        """Return a lifespan whose clients of OpenCode are observed."""
+
+        @asynccontextmanager
+        async def observed(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
+            async with lifespan(server) as life:
+                clients = life.servers.clients.values()
+                for opencode in clients:
+                    opencode.observe = self.exchanged
+                self._waiting.set_function(lambda: sum(opencode.waiting for opencode in clients))
+                self._subscriptions.set_function(lambda: life.watches.followers)
+                yield life
+
+        return observed
+
+    async def called(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+        """Measure a message from a client, if it is a call of a tool."""
+        if ctx.method != "tools/call":
+            return await call_next(ctx)
+        tool = self._name(ctx.params or {})
+        begun, outcome = perf_counter(), ""
+        with self._running.labels(tool).track_inprogress():
+            try:
+                result = await call_next(ctx)
+                outcome = outcome_of(result)
+                return result
+            except BaseException as error:
+                outcome = failure_of(error)
+                raise
+            finally:
+                self._calls.labels(tool, outcome).observe(perf_counter() - begun)
+
+    def _name(self, params: Mapping[str, Any]) -> str:
+        """Return the name of the tool that is called: of those there are, as a client may send any."""
+        name = params.get("name")
+        assert self._input_schema is not None
+        return name if isinstance(name, str) and self._input_schema(name) is not None else UNKNOWN
+
+    @contextmanager
+    def exchanged(self, operation: Operation) -> Generator[None]:
+        """Measure an exchange with OpenCode, which the block is."""
+        begun, status = perf_counter(), "2xx"
+        if operation.exchange == "events":
+            self._streams.inc()
+        try:
+            yield
+        except BaseException as error:
+            status = failure_of(error)
+            raise
+        finally:
+            if operation.exchange == "events":
+                self._streams.dec()
+            self._requests.labels(operation.name, status).observe(perf_counter() - begun)
+
+
+def gauge(name: str, documentation: str, registry: CollectorRegistry) -> Gauge:
+    """Return a gauge without labels."""
+    return Gauge(f"opencode_mcp_{name}", documentation, registry=registry)
+
+
+def outcome_of(result: HandlerResult) -> str:
+    """Name how a call ended that had a result, which the SDK has made ready for the wire by then."""
+    if is_input_required(result):
+        return "input_required"
+    match result:
+        case {"isError": True}:
+            return "error"
+        case _:
+            return "ok"
+
+
+def failure_of(error: BaseException) -> str:
+    """Name how a call or a request ended that had no result; "failed" is a defect."""
+    match error:
+        case APIError():
+            return f"{error.status // 100}xx"
+        case UnexpectedResponse():
+            return "unexpected"
+        case TransportError():
+            return "none"
+        case ValidationError():
+            return "error"
+        case MCPError():
+            return "failed" if error.error.code == INTERNAL_ERROR else "error"
+        case _:
+            return "cancelled" if isinstance(error, anyio.get_cancelled_exc_class()) else "failed"

@@ -1,0 +1,311 @@
+"""What Prometheus is told: the truth about calls, requests and what is there now, and nothing of what is in them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import mcp_types as types
+import pytest
+from mcp import Client, ClientSession, MCPError
+from mcp.client import ClientRequestContext
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.context import CallNext, HandlerResult
+from prometheus_client.parser import text_string_to_metric_families
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.server import create_server
+from opencode_mcp.server.lifespan import RequestContext
+from opencode_mcp.server.transports import http_application
+from opencode_mcp.settings import Settings
+from tests.eventually import eventually
+
+from .conftest import call, new_session
+from .connections import HANDSHAKE, MODERN, TOKEN, authorized, http_bridge, negotiate
+from .test_http import AUDIENCE, ISSUER, bearer, issued, issuer
+
+__all__ = ["issuer"]
+
+pytestmark = pytest.mark.anyio
+
+VERSIONS = (HANDSHAKE[-1], MODERN)
+
+
+class Figures(dict[str, float]):
+    """Samples by their name and labels, as Prometheus writes them; those that are not there are 0."""
+
+    def __missing__(self, key: str) -> float:
+        return 0.0
+
+
+def read(text: str) -> Figures:
+    """Parse what is told, as Prometheus does."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return Figures({shown(sample.name, sample.labels): sample.value for sample in samples})
+
+
+def shown(name: str, labels: Mapping[str, str]) -> str:
+    """Write a sample's name with its labels."""
+    return name + "".join(f" {label}={value}" for label, value in sorted(labels.items()))
+
+
+def calls(tool: str, outcome: str) -> str:
+    """The number of calls of a tool that ended so."""
+    return f"opencode_mcp_tool_call_duration_seconds_count outcome={outcome} tool={tool}"
+
+
+def requests(operation: str, status: str) -> str:
+    """The number of requests to OpenCode that ended so."""
+    return f"opencode_mcp_request_duration_seconds_count operation={operation} status={status}"
+
+
+async def scraped(url: str) -> tuple[str, Figures]:
+    """Do what Prometheus does from time to time."""
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        answer = await http.get(url.replace("/mcp", "/metrics"), headers=bearer(TOKEN))
+    assert answer.status_code == 200
+    return answer.text, read(answer.text)
+
+
+async def figures(url: str) -> Figures:
+    """The figures alone."""
+    return (await scraped(url))[1]
+
+
+@pytest.fixture
+async def url(environ: Mapping[str, str], attached: Settings) -> AsyncGenerator[str]:
+    """The endpoint of a bridge that tells metrics."""
+    given = {
+        "OPENCODE_MCP_METRICS": "1",
+        "OPENCODE_MCP_URL": attached.url,
+        "OPENCODE_SERVER_PASSWORD": attached.password,
+        "OPENCODE_MCP_DIRECTORY": attached.directory,
+    }
+    async with http_bridge({**environ, **given}) as url:
+        yield url
+
+
+@asynccontextmanager
+async def session(url: str, version: str) -> AsyncGenerator[ClientSession]:
+    """Connect as a client of a version."""
+    async with authorized(url) as (read, write), ClientSession(read, write) as session:
+        await negotiate(session, version)
+        yield session
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_each_call_and_each_request_is_counted_as_it_ended(url: str, version: str) -> None:
+    """Also the second time that Prometheus looks."""
+    async with session(url, version) as client:
+        assert not (await client.call_tool("session_list", {})).is_error
+        assert (await client.call_tool("session_get", {"sessionID": "ses_none"})).is_error
+        assert (await client.call_tool("session_get", {"sessionID": "nothing is sent"})).is_error
+        first = await figures(url)
+        assert not (await client.call_tool("session_list", {})).is_error
+        second = await figures(url)
+
+    assert first[calls("session_list", "ok")] == 1
+    assert first[calls("session_get", "error")] == 2
+    assert first[requests("session_list", "2xx")] == 1
+    assert first[requests("session_get", "4xx")] == 1
+    assert first["opencode_mcp_tool_call_duration_seconds_bucket le=3600.0 outcome=ok tool=session_list"] == 1
+    assert 0 < first["opencode_mcp_tool_call_duration_seconds_sum outcome=ok tool=session_list"] < 60
+    assert first["process_resident_memory_bytes"] > 10_000_000
+    changed = {name for name in second if second[name] != first[name] and "_bucket" not in name}
+    assert {name for name in changed if "_count" in name} == {
+        calls("session_list", "ok"),
+        requests("session_list", "2xx"),
+    }
+
+
+async def test_a_call_that_asks_has_not_ended_well_yet(url: str) -> None:
+    """In the 2026 era a question to the user ends the call, and its answer is another."""
+
+    async def blue(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+        return types.ElicitResult(action="accept", content={"answer_1": "Blue"})
+
+    async with httpx2.AsyncClient(headers=bearer(TOKEN), trust_env=False, timeout=120) as http:
+        over = streamable_http_client(url, http_client=http)
+        async with Client(over, mode=MODERN, elicitation_callback=blue) as client:
+            report = await call(client, "run_task", prompt="script:question")
+            told = await figures(url)
+
+    assert report["state"] == "completed"
+    assert (told[calls("run_task", "input_required")], told[calls("run_task", "ok")]) == (1, 1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_a_client_sends_is_never_in_the_metrics(url: str, version: str) -> None:
+    """Names of tools that there are not would be as many as a client likes."""
+    async with session(url, version) as client:
+        for name in (*(f"made-up-{number}" for number in range(20)), "", '"} 1\nforged 1', "(unknown)"):
+            with pytest.raises(MCPError):
+                await client.call_tool(name, {})
+        created = await client.call_tool("session_create", {"title": "confidential"})
+        told, seen = await scraped(url)
+
+    assert seen[calls("(unknown)", "error")] == 23
+    assert created.structured_content is not None
+    for content in ("made-up", "forged", "confidential", "ses_", created.structured_content["directory"]):
+        assert content not in told
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_runs_is_told_until_it_ends(url: str, version: str) -> None:
+    """A call that waits for events, and is given up."""
+
+    async def seen(**wanted: float) -> None:
+        names = {f"opencode_mcp_{name}": value for name, value in wanted.items()}
+        await eventually(lambda: figures(url), lambda now: all(now[name] == names[name] for name in names), within=30)
+
+    running = "opencode_mcp_tool_calls_running tool=event_subscribe"
+    async with session(url, version) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.call_tool, "event_subscribe", {"timeout_seconds": 120, "types": ["none"]})
+        await seen(event_streams=1)
+        assert (await figures(url))[running] == 1
+        tasks.cancel_scope.cancel()
+    await seen(event_streams=0)
+    ended = await eventually(lambda: figures(url), lambda now: now[calls("event_subscribe", "cancelled")], within=30)
+    assert ended[running] == 0
+    assert ended[requests("event_subscribe", "cancelled")] == 1
+
+
+async def test_clients_of_the_handshake_era_and_subscriptions_are_told_while_they_are_there(url: str) -> None:
+    """A session and what it subscribed to end together."""
+
+    async def seen(sessions: float, subscriptions: float) -> None:
+        def right(now: Figures) -> bool:
+            return (now["opencode_mcp_sessions"], now["opencode_mcp_subscriptions"]) == (sessions, subscriptions)
+
+        await eventually(lambda: figures(url), right, within=30)
+
+    await seen(0, 0)
+    async with session(url, HANDSHAKE[-1]) as client:
+        created = (await client.call_tool("session_create", {})).structured_content
+        assert created is not None
+        uri = f"opencode://session/{created['id']}"
+        await client.send_request(
+            types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri)), types.EmptyResult
+        )
+        await seen(1, 1)
+    await seen(0, 0)
+
+
+async def test_a_client_that_listens_is_a_subscriber(url: str) -> None:
+    """In the 2026 era it has no session."""
+    async with httpx2.AsyncClient(headers=bearer(TOKEN), trust_env=False) as http:
+        async with Client(streamable_http_client(url, http_client=http), mode=MODERN) as client:
+            uri = f"opencode://session/{await new_session(client)}"
+            async with client.listen(resource_subscriptions=[uri]):
+                await eventually(lambda: figures(url), lambda now: now["opencode_mcp_subscriptions"] == 1, within=30)
+            await call(client, "session_list")
+    await eventually(lambda: figures(url), lambda now: now["opencode_mcp_subscriptions"] == 0, within=30)
+    assert (await figures(url))["opencode_mcp_sessions"] == 0
+
+
+async def test_requests_that_wait_for_others_are_told(environ: Mapping[str, str]) -> None:
+    """Of forty at once an OpenCode that does not answer is asked thirty-two."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        given = {
+            "OPENCODE_MCP_METRICS": "1",
+            "OPENCODE_MCP_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+        }
+        async with http_bridge({**environ, **given}) as url, session(url, MODERN) as client:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(40):
+                    tasks.start_soon(client.call_tool, "session_list")
+                await eventually(lambda: figures(url), lambda now: now["opencode_mcp_requests_waiting"] == 8, within=30)
+                tasks.cancel_scope.cancel()
+            await eventually(lambda: figures(url), lambda now: now["opencode_mcp_requests_waiting"] == 0, within=30)
+
+
+@asynccontextmanager
+async def application(*defects: Any, **given: str) -> AsyncGenerator[httpx2.AsyncClient]:
+    """Serve with these settings in this process, and provide an HTTP client without any token."""
+    settings = Settings.load(given, {})
+    server = create_server(settings, Catalog.bundled())
+    server.middleware.extend(defects)
+    app = http_application(server, settings, "127.0.0.1", "/mcp")
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8000") as http,
+    ):
+        yield http
+
+
+async def defect(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+    """Stand for something of ours that breaks."""
+    raise RuntimeError("a defect")
+
+
+async def test_a_defect_is_told_apart_from_an_error() -> None:
+    """It is what an alarm is for."""
+    async with application(defect, no_auth="true", metrics="true") as http:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        sent = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": MODERN,
+            "mcp-method": "tools/call",
+            "mcp-name": "session_list",
+        }
+        params = {"name": "session_list", "_meta": meta}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        assert "Internal" in (await http.post("/mcp", json=request, headers=sent)).text
+        told = read((await http.get("/metrics")).text)
+
+    assert told[calls("session_list", "failed")] == 1
+
+
+async def test_the_metrics_are_for_whom_the_endpoint_is_for() -> None:
+    """Who has the token, by a name of this server, and no web page of another site."""
+    async with application(token=TOKEN, metrics="true") as http:
+        assert (await http.get("/metrics")).status_code == 401
+        assert (await http.get("/metrics", headers=bearer(f"{TOKEN}x"))).status_code == 401
+        assert (await http.get("/metrics", headers=bearer(TOKEN))).status_code == 200
+        assert (await http.get("/metrics", headers={**bearer(TOKEN), "host": "evil.test"})).status_code == 421
+        assert (await http.get("/metrics", headers={**bearer(TOKEN), "origin": "http://evil.test"})).status_code == 403
+        assert (await http.post("/metrics", headers=bearer(TOKEN))).status_code == 405
+    async with application(no_auth="true", metrics="true") as http:
+        assert (await http.get("/metrics")).status_code == 200
+
+
+async def test_a_token_of_the_issuer_opens_them_too(issuer: list[str]) -> None:
+    """As it opens the endpoint."""
+    async with application(oauth_issuer=ISSUER, oauth_audience=AUDIENCE, metrics="true") as http:
+        assert (await http.get("/metrics", headers=bearer(issued()))).status_code == 200
+        assert (await http.get("/metrics", headers=bearer(issued(aud="https://other.test")))).status_code == 401
+
+
+async def test_there_are_none_unless_they_are_wanted() -> None:
+    """Nothing is measured then either."""
+    async with application(token=TOKEN) as http:
+        assert (await http.get("/metrics", headers=bearer(TOKEN))).status_code == 404
+
+
+async def test_two_servers_in_a_process_count_for_themselves(attached: Settings) -> None:
+    """Nothing is kept beside a server."""
+    async with application(no_auth="true", metrics="true") as one, application(no_auth="true", metrics="true") as two:
+        assert [read((await http.get("/metrics")).text)["opencode_mcp_sessions"] for http in (one, two)] == [0, 0]
+
+
+def test_what_is_missing_for_them_is_named(tmp_path: Path) -> None:
+    """At the start, and not when Prometheus comes."""
+    (tmp_path / "prometheus_client.py").write_text("raise ImportError")
+    command = (sys.executable, "-m", "opencode_mcp", "http", "--port", "0", "--metrics")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert "pip install 'opencode-mcp[metrics]'" in done.stderr

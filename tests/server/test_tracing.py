@@ -1,0 +1,95 @@
+"""A trace goes from the client through the bridge to OpenCode, if the bridge has an OpenTelemetry SDK."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters
+
+from opencode_mcp.opencode import Endpoint
+
+from .conftest import call
+from .relay import Relay, relayed
+
+pytestmark = pytest.mark.anyio
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+META: Any = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=value"}
+"""What a client sends that has a span of its own."""
+
+
+@asynccontextmanager
+async def bridged(
+    era: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path, *command: str
+) -> AsyncGenerator[tuple[Client, Relay]]:
+    """Run a program that serves over stdio, and see what it sends to OpenCode."""
+    async with relayed(endpoint) as relay:
+        settings = {
+            "OPENCODE_MCP_URL": relay.url,
+            "OPENCODE_SERVER_PASSWORD": endpoint.password or "",
+            "OPENCODE_MCP_DIRECTORY": str(project),
+        }
+        args, env = ["-m", *command], {**environ, **settings}
+        async with Client(StdioServerParameters(command=sys.executable, args=args, env=env), mode=era) as client:
+            yield client, relay
+
+
+def traced(relay: Relay) -> dict[str, str | None]:
+    """The header of each request by its path, or None where there was none."""
+    found: dict[str, str | None] = {}
+    for head in relay.sent:
+        line, *headers = head.partition(b"\r\n\r\n")[0].decode(errors="replace").split("\r\n")
+        if line.endswith(" HTTP/1.1"):
+            given = dict(header.lower().split(": ", 1) for header in headers)
+            found[line.split()[1].partition("?")[0]] = given.get("traceparent")
+    return found
+
+
+async def test_requests_streams_and_terminals_are_of_the_trace_of_the_call(
+    era: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path
+) -> None:
+    """The span of tools/call is the client's child and the parent of what OpenCode is sent."""
+    file = tmp_path / "spans"
+    async with bridged(era, environ, endpoint, project, "tests.server.tracing", str(file)) as (client, relay):
+        for tool, arguments in (
+            ("session_list", {}),
+            ("event_subscribe", {"max_events": 1, "timeout_seconds": 30}),
+        ):
+            answer = await client.call_tool(tool, arguments, meta=META)
+            assert not answer.is_error, answer.content
+        terminal = (await call(client, "pty_create", command="/bin/cat"))["id"]
+        connected = {"ptyID": terminal, "input": "", "timeout_seconds": 1}
+        assert not (await client.call_tool("pty_connect", connected, meta=META)).is_error
+        await call(client, "pty_remove", ptyID=terminal)
+    spans = {span["name"]: span for span in map(json.loads, file.read_text().splitlines())}
+
+    sent = traced(relay)
+    for tool, path in (
+        ("session_list", "/session"),
+        ("event_subscribe", "/event"),
+        ("pty_connect", f"/pty/{terminal}/connect"),
+    ):
+        span = spans[f"tools/call {tool}"]
+        assert span["parent_id"] == f"0x{SPAN}", tool
+        assert span["context"]["trace_id"] == f"0x{TRACE}", tool
+        assert sent[path] == f"00-{TRACE}-{span['context']['span_id'][2:]}-01", tool
+    assert b"\r\ntracestate: vendor=value\r\n" in relay.sent[0]
+
+
+async def test_without_an_sdk_nothing_is_sent(
+    era: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path
+) -> None:
+    """Whatever the client sends; and an argument never becomes a header."""
+    async with bridged(era, environ, endpoint, project, "opencode_mcp") as (client, relay):
+        assert not (await client.call_tool("session_list", {}, meta=META)).is_error
+        refused = await client.call_tool("session_list", META)
+
+    assert traced(relay) == {"/session": None}
+    assert refused.is_error
+    assert b"trace" not in b"".join(relay.sent)
