@@ -1,0 +1,226 @@
+"""A deployment on one machine: nginx, three replicas of `opencode-mcp http`, Redis, two OpenCode servers.
+
+python -m examples.scale.serve [--port 8000] [--own]: serves until Ctrl-C or SIGTERM, and takes everything with it.
+It needs nginx and redis-server on PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+
+from examples.scripted_model import provider_config, scripted_model
+from opencode_mcp.opencode import Endpoint
+from opencode_mcp.opencode.install import cache_folder, find
+from opencode_mcp.opencode.process import managed_server
+
+REPLICAS = ("r1", "r2", "r3")
+SERVERS = ("one", "two")
+PORTS: tuple[str, ...] = ("8000", "8001", "8002", "8003")
+"""Those in nginx.conf: of nginx itself, and of the replicas."""
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+PAUSE_SECONDS = 1.0
+"""Before a replica that has died is started again."""
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
+
+
+def say(line: str) -> None:
+    """Tell the person who runs it."""
+    print(line, flush=True)
+
+
+async def told(line: str) -> None:
+    """Tell what takes a while, such as fetching OpenCode."""
+    say(line)
+
+
+async def accepting(port: int) -> None:
+    """Wait until somebody listens on a port.
+
+    Raises:
+        TimeoutError: nobody does.
+    """
+    with anyio.fail_after(START_SECONDS):
+        while True:
+            with suppress(OSError):
+                return await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+            await anyio.sleep(0.05)
+
+
+@asynccontextmanager
+async def running(
+    *command: str, environ: Mapping[str, str] | None = None, given: bytes | None = None
+) -> AsyncGenerator[Process]:
+    """Run a program in the block, with `given` on its input; at the end it is asked to stop, and made to at last."""
+    kind = subprocess.DEVNULL if given is None else subprocess.PIPE
+    # In a session of its own: Ctrl-C is for this program, which ends the others in their order.
+    started = anyio.open_process(command, stdin=kind, stdout=None, stderr=None, env=environ, start_new_session=True)
+    async with await started as process:
+        try:
+            if process.stdin is not None and given is not None:
+                await process.stdin.send(given)
+                await process.stdin.aclose()
+            yield process
+        finally:
+            with anyio.CancelScope(shield=True), suppress(ProcessLookupError):
+                process.terminate()
+                with anyio.move_on_after(STOP_SECONDS) as limit:
+                    await process.wait()
+                if limit.cancelled_caught:
+                    process.kill()
+
+
+@asynccontextmanager
+async def model(own: bool, folder: Path) -> AsyncGenerator[Mapping[str, str]]:
+    """Provide OpenCode's environment: yours, or one apart from it with the scripted model."""
+    if own:
+        yield os.environ
+        return
+    async with scripted_model() as scripted:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
+        config = json.dumps(provider_config(scripted.url))
+        yield {**kept, "HOME": str(folder / "home"), "OPENCODE_CONFIG_CONTENT": config}
+
+
+def new_project(folder: Path) -> Path:
+    """Make a git repository with one commit, unlike any other."""
+    folder.mkdir(parents=True)
+    author = ("-c", "user.name=scale", "-c", "user.email=scale@localhost")
+    for command in (("init", "-q"), (*author, "commit", "-q", "--allow-empty", "-m", str(folder))):
+        subprocess.run(("git", *command), cwd=folder, check=True)
+    return folder
+
+
+@asynccontextmanager
+async def opencode(name: str, environ: Mapping[str, str], folder: Path) -> AsyncGenerator[Endpoint]:
+    """Run an OpenCode server with data and a project of its own."""
+    project = new_project(folder / name / "project")
+    program = await find((), cache_folder(os.environ), os.environ, told)
+    environ = {**environ, "XDG_DATA_HOME": str(folder / name / "data"), "XDG_STATE_HOME": str(folder / name / "state")}
+    environ["PATH"] = os.pathsep.join([*program.path, environ["PATH"]])
+    async with managed_server(program.command, str(project), environ) as server:
+        endpoint = await server.endpoint()
+        say(f"OpenCode {name}: {endpoint.url}, {project}")
+        yield endpoint
+
+
+@asynccontextmanager
+async def redis(folder: Path) -> AsyncGenerator[str]:
+    """Run a Redis that keeps nothing; return its URL, with the password."""
+    port, password = free_port(), secrets.token_urlsafe(24)
+    config = f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\nsave ""\nlogfile /dev/null\n'
+    async with running("redis-server", "-", given=config.encode()):
+        await accepting(port)
+        yield f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def shared(url: str, servers: Mapping[str, Endpoint]) -> dict[str, str]:
+    """Return what all replicas have in common, as environment variables: none of it is for other eyes."""
+    passwords = {f"OPENCODE_SERVER_PASSWORD_{name.upper()}": one.password or "" for name, one in servers.items()}
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("OPENCODE")},
+        **passwords,
+        "OPENCODE_MCP_SERVERS": ",".join(f"{name}={one.url}" for name, one in servers.items()),
+        "OPENCODE_MCP_REDIS": url,
+        "OPENCODE_MCP_STATE_KEY": secrets.token_urlsafe(32),
+        "OPENCODE_MCP_TOKEN": os.environ.get("OPENCODE_MCP_TOKEN") or secrets.token_urlsafe(32),
+        "OPENCODE_MCP_METRICS": "true",
+    }
+
+
+async def keep_replica(name: str, port: int, environ: Mapping[str, str]) -> None:
+    """Run a replica, and run it again when it has died."""
+    while True:
+        async with running(sys.executable, "-m", "opencode_mcp", "http", "--port", str(port), environ=environ) as one:
+            await accepting(port)
+            say(f"replica {name}: process {one.pid}, http://127.0.0.1:{port}/mcp")
+            await one.wait()
+        await anyio.sleep(PAUSE_SECONDS)
+
+
+def configured(ports: Mapping[str, int], folder: Path) -> Path:
+    """Write nginx.conf into a new folder, with these ports for those that are written in it."""
+    text = (Path(__file__).parent / "nginx.conf").read_text()
+    for written, port in ports.items():
+        text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{port}")
+        text = text.replace(rf"127\.0\.0\.1:{written}", rf"127\.0\.0\.1:{port}")
+    folder.mkdir()
+    config = folder / "nginx.conf"
+    config.write_text(text)
+    return config
+
+
+@asynccontextmanager
+async def nginx(ports: Mapping[str, int], folder: Path) -> AsyncGenerator[None]:
+    """Run nginx with nginx.conf, in a folder of its own and as whoever runs this."""
+    config = configured(ports, folder)
+    foreground = "daemon off;" + ("user root;" if os.geteuid() == 0 else "")
+    async with running("nginx", "-e", "stderr", "-p", str(folder), "-c", str(config), "-g", foreground):
+        await accepting(ports[PORTS[0]])
+        yield
+
+
+async def serve(port: int, own: bool, folder: Path) -> None:
+    """Start everything, from the back to the front, and wait."""
+    ports = dict(zip(PORTS, (port or free_port(), *(free_port() for _ in REPLICAS)), strict=True))
+    async with AsyncExitStack() as stack:
+        environ = await stack.enter_async_context(model(own, folder))
+        servers = {name: await stack.enter_async_context(opencode(name, environ, folder)) for name in SERVERS}
+        common = shared(await stack.enter_async_context(redis(folder)), servers)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        for name, written in zip(REPLICAS, PORTS[1:], strict=True):
+            tasks.start_soon(keep_replica, name, ports[written], common)
+        for written in PORTS[1:]:
+            await accepting(ports[written])
+        await stack.enter_async_context(nginx(ports, folder / "nginx"))
+        say(f"header: Authorization: Bearer {common['OPENCODE_MCP_TOKEN']}")
+        say(f"url: http://127.0.0.1:{ports[PORTS[0]]}/mcp")
+        await anyio.sleep_forever()
+
+
+async def until_signal(port: int, own: bool, folder: Path) -> None:
+    """Serve until a signal comes."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve, port, own, folder)
+        with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                break
+        tasks.cancel_scope.cancel()
+
+
+def main() -> int:
+    """Serve; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8000, help="port of nginx (default 8000; 0: a free one)")
+    parser.add_argument("--own", action="store_true", help="OpenCode with your own settings, not the scripted model")
+    options = parser.parse_args()
+    if missing := [name for name in ("nginx", "redis-server") if shutil.which(name) is None]:
+        parser.error(f"{' and '.join(missing)} not found: apt-get install nginx-light redis-server")
+    with tempfile.TemporaryDirectory(prefix="opencode-mcp-scale-", ignore_cleanup_errors=True) as folder:
+        anyio.run(until_signal, options.port, options.own, Path(folder).resolve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

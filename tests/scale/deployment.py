@@ -1,0 +1,114 @@
+"""The deployment of examples/scale, started as a person starts it, and clients of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from anyio.abc import Process
+from anyio.streams.text import TextReceiveStream
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+from prometheus_client.parser import text_string_to_metric_families
+
+from opencode_mcp.opencode.background import background
+from tests.eventually import eventually
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 120.0
+"""It starts two OpenCode servers, three replicas, nginx and Redis on a machine that may be busy."""
+
+
+@dataclass
+class Deployment:
+    """What the program has printed. `replicas` has each one's process and endpoint, `started` how often it started."""
+
+    process: Process
+    replicas: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    started: dict[str, int] = field(default_factory=dict[str, int])
+    token: str = ""
+    url: str = ""
+
+    async def read(self) -> None:
+        """Read on for as long as it prints."""
+        assert self.process.stdout is not None
+        rest = ""
+        async for text in TextReceiveStream(self.process.stdout):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                self.hear(line)
+
+    def hear(self, line: str) -> None:
+        """Take note of a line."""
+        if found := re.fullmatch(r"replica (\w+): process (\d+), (\S+)", line):
+            self.replicas[found[1]] = (int(found[2]), found[3])
+            self.started[found[1]] = self.started.get(found[1], 0) + 1
+        elif found := re.fullmatch(r"header: Authorization: Bearer (\S+)", line):
+            self.token = found[1]
+        elif found := re.fullmatch(r"url: (\S+)", line):
+            self.url = found[1]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What each request needs."""
+        return {"authorization": f"Bearer {self.token}"}
+
+    @asynccontextmanager
+    async def client(self, era: str, **options: Any) -> AsyncGenerator[Client]:
+        """Connect through nginx."""
+        async with create_mcp_http_client(headers=dict(self.headers)) as http:
+            async with Client(streamable_http_client(self.url, http_client=http), mode=era, **options) as client:
+                yield client
+
+    async def figures(self, replica: str) -> dict[str, float]:
+        """What a replica tells Prometheus, by name and labels."""
+        address = self.replicas[replica][1].replace("/mcp", "/metrics")
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            text = (await http.get(address, headers=self.headers)).text
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {" ".join([one.name, *sorted(one.labels.values())]): one.value for one in samples}
+
+    async def each(self, figure: str) -> dict[str, float]:
+        """One figure of every replica."""
+        return {name: (await self.figures(name)).get(figure, 0.0) for name in self.replicas}
+
+
+@asynccontextmanager
+async def deployed(**environ: str) -> AsyncGenerator[Deployment]:
+    """Run it, and end it as Ctrl-C does."""
+    for program in ("nginx", "redis-server"):
+        if shutil.which(program) is None:
+            pytest.fail(f"there is no {program} on PATH: install the distribution's packages nginx-light redis-server")
+    command = (sys.executable, "-m", "examples.scale.serve", "--port", "0")
+    async with (
+        await anyio.open_process(command, cwd=ROOT, env={**os.environ, **environ}, stderr=None) as process,
+        background() as tasks,
+    ):
+        deployment = Deployment(process)
+        tasks.start_soon(deployment.read)
+        try:
+            await eventually(lambda: deployment.url and len(deployment.replicas) == 3, within=START_SECONDS)
+            yield deployment
+        finally:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            with anyio.CancelScope(shield=True):
+                await process.wait()
+
+
+async def one_of(deployment: Deployment, figure: str) -> str:
+    """Wait until a figure of one replica is not 0, and return its name."""
+    told = await eventually(partial(deployment.each, figure), lambda told: any(told.values()), within=60)
+    return next(name for name, value in told.items() if value)
