@@ -9,7 +9,10 @@ import cProfile
 import pstats
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+
+from opencode_mcp.cli import main
 
 from .calls import HEALTH, rate
 from .stage import Stage
@@ -39,10 +42,8 @@ IDLE = "method 'poll'"
 def shares(path: Path) -> dict[str, float]:
     """Return each package's share of the time that was not idle."""
     found = dict.fromkeys([*PACKAGES, "the rest of Python"], 0.0)
-    statistics: Mapping[tuple[str, int, str], tuple[int, int, float, float, object]]
-    statistics = pstats.Stats(str(path)).stats  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
-    for (file, _, function), (_, _, own, _, _) in statistics.items():  # pyright: ignore[reportUnknownVariableType]
-        where = f"{file} {function}"
+    for name, function in pstats.Stats(str(path)).get_stats_profile().func_profiles.items():
+        where, own = f"{function.file_name} {name}", function.tottime
         if IDLE not in where:
             package = next((name for name, parts in PACKAGES.items() if any(part in where for part in parts)), None)
             found[package or "the rest of Python"] += own
@@ -66,11 +67,8 @@ async def profiles(stage: Stage, scale: float) -> dict[str, Mapping[str, float]]
 
 
 if __name__ == "__main__":
-    # Imported before, so that imports are no part of it.
-    import opencode_mcp.client.library
-    import opencode_mcp.server.calls
-    from opencode_mcp.cli import main
-
+    for module in ("server.calls", "server.transports", "client.library"):  # so that imports are no part of it
+        import_module(f"opencode_mcp.{module}")
     profiler = cProfile.Profile()
     profiler.runcall(main, sys.argv[2:])
     profiler.dump_stats(sys.argv[1])
