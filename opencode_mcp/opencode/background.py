@@ -1,8 +1,8 @@
-"""Tasks beside a block of code."""
+"""Tasks beside a block of code, and several at once."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,3 +33,19 @@ async def alongside(task: Callable[..., Coroutine[Any, Any, None]], *arguments: 
     async with background() as tasks:
         tasks.start_soon(task, *arguments)
         yield
+
+
+async def at_once(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Make several calls at once, and return what they gave, in their order; the first error ends the others."""
+    results: list[Any] = [None] * len(calls)
+
+    async def one(at: int, call: Callable[[], Awaitable[Any]]) -> None:
+        results[at] = await call()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for at, call in enumerate(calls):
+                tasks.start_soon(one, at, call)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return results

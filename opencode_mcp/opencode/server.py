@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import httpx2
@@ -23,6 +24,13 @@ class Endpoint:
     url: httpx2.URL
     username: str = "opencode"
     password: str | None = field(default=None, repr=False)
+
+    @cached_property
+    def base(self) -> str:
+        """The address as the beginning of a URL, without the slash at its end."""
+        who = f"{self.url.userinfo.decode()}@" if self.url.userinfo else ""
+        path = self.url.raw_path.partition(b"?")[0].decode().rstrip("/")
+        return f"{self.url.scheme}://{who}{self.url.netloc.decode()}{path}"
 
     @property
     def auth(self) -> httpx2.BasicAuth | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.models import Message, PermissionRequest, QuestionRequest, Todo
 
 from .activity import activity
@@ -77,6 +79,11 @@ async def build_report(
     end = answer_offset + len(page)
     async with context.at(session_id) as there:
         opencode = there.opencode
+        todos, changes, seconds = await at_once(
+            partial(opencode.call, "session_todo", sessionID=session_id),
+            partial(changes_of, opencode, truth),
+            partial(elapsed, opencode, truth),
+        )
         return TaskReport(
             session_id=session_id,
             server=opencode.server.name,
@@ -87,11 +94,11 @@ async def build_report(
             error=verdict.error,
             pending=pending,
             activity=doing(truth),
-            todos=TODOS.validate_python(await opencode.call("session_todo", sessionID=session_id)),
-            changes=await changes_of(opencode, truth),
+            todos=TODOS.validate_python(todos),
+            changes=changes,
             cost=truth.session.cost,
             tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
-            elapsed_seconds=await elapsed(opencode, truth),
+            elapsed_seconds=seconds,
             note=note,
             next=next_call(session_id, verdict, pending, end if end < len(answer) else None),
         )

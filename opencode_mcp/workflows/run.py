@@ -84,26 +84,32 @@ async def begun(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[
 
     The second half of a call that asked the user goes on with the tasks that the first has started.
     """
-    turns: list[Turn] = []
-    try:
-        if context.resumed is not None:
-            turns = [Turn(session_id=session_id, after=after) for session_id, after in context.resumed["turns"].items()]
-        else:
-            for task in tasks:
-                turns.append(await start(context, task))
-    except OpenCodeError as error:
-        if not turns:
+    # The stream of events opens while the tasks are started: nobody has to wait for it then.
+    with context.opencode.events.heard_by(lambda event: None):
+        turns: list[Turn] = []
+        try:
+            if context.resumed is not None:
+                turns = [
+                    Turn(session_id=session_id, after=after) for session_id, after in context.resumed["turns"].items()
+                ]
+            else:
+                for task in tasks:
+                    turns.append(await start(context, task))
+        except OpenCodeError as error:
+            if not turns:
+                raise
+            await abandon_all(context, turns)
+            raise WorkflowError(
+                f"task {len(turns) + 1} cannot start, so those before it were stopped: {error}"
+            ) from error
+        except anyio.get_cancelled_exc_class():
+            await abandon_all(context, turns)
             raise
-        await abandon_all(context, turns)
-        raise WorkflowError(f"task {len(turns) + 1} cannot start, so those before it were stopped: {error}") from error
-    except anyio.get_cancelled_exc_class():
-        await abandon_all(context, turns)
-        raise
-    try:
-        yield turns
-    except anyio.get_cancelled_exc_class():
-        await abandon_all(context, turns)
-        raise
+        try:
+            yield turns
+        except anyio.get_cancelled_exc_class():
+            await abandon_all(context, turns)
+            raise
 
 
 async def known_to_run(context: Context, turn: Turn) -> Outcome:

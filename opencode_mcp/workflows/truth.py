@@ -6,11 +6,13 @@ Nothing else decides what a task's state is; events and HTTP answers are only re
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Session, Status
 
 State = Literal["completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
@@ -51,20 +53,31 @@ class Verdict:
     doubt: str | None = None
 
 
-async def look(opencode: OpenCode, session_id: str) -> Truth:
-    """Read the truth. The status is read first: what is read later is then at least as new.
+async def look(opencode: OpenCode, session_id: str, before: Truth | None = None) -> Truth:
+    """Read the truth. The status is read first: what is read later, all at once, is then at least as new.
+
+    With the truth `before` the session need not be read to know its directory.
 
     Raises:
         APIError: the session is unknown.
         TransportError: OpenCode cannot be reached.
     """
-    session = Session.model_validate(await opencode.call("session_get", sessionID=session_id))
-    family = await family_of(opencode, session_id)
+    session = await read_session(opencode, session_id) if before is None else before.session
     where = {"directory": session.directory}
     statuses = STATUSES.validate_python(await opencode.call("session_status", **where))
-    permissions = PERMISSIONS.validate_python(await opencode.call("permission_list", **where))
-    questions = QUESTIONS.validate_python(await opencode.call("question_list", **where))
-    newest = MESSAGES.validate_python(await opencode.call("session_messages", sessionID=session_id, limit=1))
+    family: tuple[str, ...]
+    family, permissions, questions, newest, *again = await at_once(
+        partial(family_of, opencode, session_id),
+        partial(opencode.call, "permission_list", **where),
+        partial(opencode.call, "question_list", **where),
+        partial(opencode.call, "session_messages", sessionID=session_id, limit=1),
+        *(partial(read_session, opencode, one.session.id) for one in (before,) if one is not None),
+    )
+    if again and again[0].directory != session.directory:  # it was moved meanwhile
+        return await look(opencode, session_id)
+    session = again[0] if again else session
+    newest = MESSAGES.validate_python(newest)
+    permissions, questions = PERMISSIONS.validate_python(permissions), QUESTIONS.validate_python(questions)
     working = {id: statuses[id] for id in family if id in statuses and statuses[id].type != "idle"}
     return Truth(
         session=session,
@@ -78,17 +91,19 @@ async def look(opencode: OpenCode, session_id: str) -> Truth:
 
 async def renewed(opencode: OpenCode, truth: Truth) -> Truth:
     """Return the truth with the session as it is now: OpenCode adds up its cost and tokens after its last message."""
-    session = await opencode.call("session_get", sessionID=truth.session.id)
-    return replace(truth, session=Session.model_validate(session))
+    return replace(truth, session=await read_session(opencode, truth.session.id))
+
+
+async def read_session(opencode: OpenCode, session_id: str) -> Session:
+    """Read a session."""
+    return Session.model_validate(await opencode.call("session_get", sessionID=session_id))
 
 
 async def family_of(opencode: OpenCode, session_id: str) -> tuple[str, ...]:
     """Return the ids of a session and all its descendants, the session first."""
     children: list[dict[str, Any]] = await opencode.call("session_children", sessionID=session_id)
-    family = [session_id]
-    for child in children:
-        family += await family_of(opencode, child["id"])
-    return tuple(family)
+    families = await at_once(*(partial(family_of, opencode, child["id"]) for child in children))
+    return (session_id, *(one for family in families for one in family))
 
 
 def judge(truth: Truth, after: str | None = None) -> Verdict:

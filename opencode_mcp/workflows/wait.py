@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import anyio
+from pydantic import ValidationError
 
 from opencode_mcp.exceptions import OpenCodeError, ServerStartError, TransportError, WorkflowError
+from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.events import Event, session_of
 from opencode_mcp.opencode.models import Part
 
@@ -47,6 +50,9 @@ TELLING = frozenset(
 )
 """Events that are a reason to look."""
 
+GOES_ON = frozenset({"session.status", "message.updated"})
+"""Those that may say no more than that a session works."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -60,13 +66,17 @@ class Outcome:
 class Watch:
     """Hears the events of one session's family; `stirred` is set when something is to be done.
 
-    `steps` are what it did since that was told last; `known` what all of its steps were about.
+    `look` is whether something told a reason to look, `at_work` whether something told that it works, and `busy`
+    whether it was found so; `steps` are what it did since that was told last; `known` what all of
+    its steps were about.
     """
 
     family: set[str]
     prompts: set[str] = field(default_factory=set[str])
     stirred: anyio.Event = field(default_factory=anyio.Event)
     look: bool = True
+    at_work: bool = False
+    busy: bool = False
     activity: str = ""
     steps: list[str] = field(default_factory=list[str])
     known: set[str] = field(default_factory=set[str])
@@ -85,9 +95,16 @@ class Watch:
                 self.prompts.add(event["properties"]["info"]["id"])
             if kind == "message.part.updated" and event["properties"]["part"]["messageID"] not in self.prompts:
                 self.step(activity([Part.model_validate(event["properties"]["part"])]))
-            if kind in TELLING:
+            if kind in GOES_ON and is_busy(event):
+                self.at_work = True
+            elif kind in TELLING:
                 self.look = True
             self.stirred.set()
+
+    @property
+    def due(self) -> bool:
+        """Whether there is a reason to look: that it works is none when it was found at work."""
+        return self.look or (self.at_work and not self.busy)
 
     def step(self, activity: str) -> None:
         """Keep a step until it is told; one that is told already says nothing new."""
@@ -95,6 +112,12 @@ class Watch:
             self.activity = activity
             self.steps.append(activity)
             self.known.add(subject(activity))
+
+
+def is_busy(event: Event) -> bool:
+    """Whether an event says no more than that a session works."""
+    status: dict[str, Any] = event["properties"].get("status") or {"type": "busy"}
+    return status["type"] == "busy"
 
 
 def subject(activity: str) -> str:
@@ -124,16 +147,21 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
     """
     watch = Watch({session_id})
     doubted: float | None = None
+    truth: Truth | None = None
     waited = False
     with context.opencode.events.heard_by(watch.notice):
         while True:
-            watch.look, watch.stirred = False, anyio.Event()
-            truth = await look(context.opencode, session_id)
+            watch.look = watch.at_work = False
+            watch.stirred = anyio.Event()
+            truth = await look(context.opencode, session_id, truth)
             watch.family.update(truth.family)
+            watch.busy = truth.busy
             verdict = judge(truth, after)
             if verdict.state != "running" and waited:
-                await catch_up(context, truth, watch)
-                truth = await renewed(context.opencode, truth)
+                _, truth = await at_once(
+                    partial(catch_up, context, truth, watch), partial(renewed, context.opencode, truth)
+                )
+                assert truth is not None
             await tell(context, truth, watch)
             if verdict.state != "running":
                 return Outcome(truth, verdict)
@@ -152,7 +180,7 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
 
 async def stirred(context: Context, truth: Truth, watch: Watch) -> None:
     """Report what the session does until there is a reason to look."""
-    while not watch.look:
+    while not watch.due:
         await watch.stirred.wait()
         watch.stirred = anyio.Event()
         if watch.steps:
@@ -205,14 +233,14 @@ async def wait(
     """
     state = {"turns": dict(turns)}
     outcomes: dict[str, Outcome] = {}
-    failures: list[OpenCodeError | InputRequired] = []
+    failures: list[OpenCodeError | InputRequired | ValidationError] = []
 
     async def one(session_id: str, after: str | None) -> None:
         try:
             outcomes[session_id] = await attend(context, session_id, after, deadline, state)
         except (TransportError, ServerStartError) as error:
             failures.append(out_of_reach(session_id, error))
-        except (OpenCodeError, InputRequired) as error:
+        except (OpenCodeError, InputRequired, ValidationError) as error:
             failures.append(error)
         if failures or (until == "any" and outcomes[session_id].verdict.state != "running"):
             tasks.cancel_scope.cancel()
