@@ -48,6 +48,11 @@ class EventFeed:
         self._next_key = 0
         self._reading: anyio.CancelScope | None = None
 
+    @property
+    def listeners(self) -> int:
+        """How many listen now."""
+        return len(self._notices)
+
     @contextmanager
     def heard_by(self, notice: Notice) -> Generator[None]:
         """Tell `notice` of every event while the block lasts."""

@@ -24,6 +24,9 @@ from .truth import Truth, Verdict, judge, look, renewed
 LOOK_SECONDS = 3.0
 """How often to look without any event."""
 
+AS_OFTEN = 10
+"""So many listeners look as often as that, and of more each less often: else OpenCode would do little else."""
+
 DOUBT_SECONDS = 10.0
 """How long a session may do nothing about a prompt before that counts as a failure; 1.3 s were seen."""
 
@@ -172,7 +175,8 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             if now >= deadline and doubted is None:
                 return Outcome(truth, verdict)
             # A doubt is settled even past the deadline: "running" may not be said of what does not run.
-            limit = now + LOOK_SECONDS if doubted else min(deadline, now + LOOK_SECONDS)
+            pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listeners / AS_OFTEN))
+            limit = now + pause if doubted else min(deadline, now + pause)
             with anyio.CancelScope(deadline=limit):
                 await stirred(context, truth, watch)
             waited = True
