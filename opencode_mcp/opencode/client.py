@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import anyio
 import httpx2
@@ -78,6 +79,7 @@ class OpenCode:
         self.caller: Hashable = None
         self.observe: Callable[[Operation], AbstractContextManager[object]] = nullcontext
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
+        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._queue, self._turns = FairQueue(AT_ONCE), FairQueue(TURNS_AT_ONCE)
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self, self._tasks)
@@ -107,6 +109,10 @@ class OpenCode:
         other = copy(self)
         other.caller = caller
         return other
+
+    def alone(self, session_id: str) -> anyio.Lock:
+        """Return the lock of a session, for what may be done with it by one caller at a time."""
+        return self._locks.setdefault(session_id, anyio.Lock())
 
     def impatient(self) -> Self:
         """Return this client, to be used by somebody who would rather have no answer than wait for one."""

@@ -6,9 +6,8 @@ check -> worktree -> session -> prompt_async
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from urllib.parse import quote
 import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Message, Session
 
@@ -24,10 +23,12 @@ from .choices import check_choices, check_session_model
 from .context import Context
 from .identity import prompt_id, same_request, suffix
 from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metadata
+from .place import check_directory, located, workplace
 from .report import newest_messages
 from .truth import judge, look
 
-CHECKOUT_SECONDS = 120.0
+SEEN_SECONDS = 10.0
+"""How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
 MAX_DEPTH = 2
 ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
 
@@ -99,40 +100,6 @@ async def start(context: Context, arguments: StartTask) -> Turn:
     return await go_on(context, arguments, first)
 
 
-@dataclass
-class Workplace:
-    """Where a task is to work. `project` is set for a worktree; what is not `kept` is removed again."""
-
-    directory: str | None
-    project: str | None = None
-    session: Session | None = None
-    kept: bool = False
-
-
-@asynccontextmanager
-async def workplace(opencode: OpenCode, directory: str | None, worktree: bool) -> AsyncGenerator[Workplace]:
-    """Provide a place for a task; where none was started, for whatever reason, nothing is left behind.
-
-    Raises:
-        WorkflowError: there can be no worktree.
-    """
-    place = Workplace(directory)
-    try:
-        if worktree:
-            project: str = (await opencode.call("path_get", **located(directory)))["directory"]
-            place.directory, place.project = await make_worktree(opencode, project), project
-            await checked_out(opencode, place.directory)
-        yield place
-    finally:
-        if not place.kept:
-            with anyio.CancelScope(shield=True), suppress(OpenCodeError):
-                if place.session is not None:
-                    await opencode.call("session_delete", sessionID=place.session.id)
-                if place.project is not None:
-                    body = {"directory": place.directory}
-                    await opencode.call("worktree_remove", directory=place.project, body=body)
-
-
 async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn:
     """Send a prompt to a session that exists, unless it has this request already.
 
@@ -140,26 +107,49 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
         WorkflowError: the session is busy, or its model does not exist.
     """
     opencode = context.opencode
-    truth = await look(opencode, session_id)
-    after = truth.newest.user_message_id if truth.newest else None
-    if arguments.request_id is not None:
-        sent = await sent_before(opencode, session_id, arguments.request_id)
-        if sent is not None:
-            state = "running" if truth.busy else "done"
-            return Turn(session_id=session_id, after=sent, note=f"request {arguments.request_id} is already {state}")
-    if truth.busy:
-        raise WorkflowError(
-            f"session {session_id} is busy ({judge(truth).state}); wait_for_tasks waits for it, stop_task stops it",
-            session_id,
-        )
-    directory = truth.session.directory
-    choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
-    if arguments.model is None:
-        await check_session_model(opencode, directory, truth.session.model)
-    if arguments.permissions is not None:
-        await set_permissions(opencode, truth.session, arguments.permissions)
-    await send_prompt(opencode, truth.session, arguments, choices, truth.newest)
-    return Turn(session_id=session_id, after=after)
+    async with opencode.alone(session_id):  # of two at the same time OpenCode may lose one
+        truth = await look(opencode, session_id)
+        after = truth.newest.user_message_id if truth.newest else None
+        if arguments.request_id is not None:
+            sent = await sent_before(opencode, session_id, arguments.request_id)
+            if sent is not None:
+                state = "running" if truth.busy else "done"
+                return Turn(
+                    session_id=session_id, after=sent, note=f"request {arguments.request_id} is already {state}"
+                )
+        if truth.busy or just_sent(truth.newest):
+            raise WorkflowError(
+                f"session {session_id} is busy ({judge(truth).state}); wait_for_tasks waits for it, stop_task stops it",
+                session_id,
+            )
+        directory = truth.session.directory
+        choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
+        if arguments.model is None:
+            await check_session_model(opencode, directory, truth.session.model)
+        if arguments.permissions is not None:
+            await set_permissions(opencode, truth.session, arguments.permissions)
+        await send_prompt(opencode, truth.session, arguments, choices, truth.newest)
+        await until_seen(opencode, session_id, truth.newest)
+        return Turn(session_id=session_id, after=after)
+
+
+def just_sent(newest: Message | None) -> bool:
+    """Whether a session's newest message is a prompt that is yet to be worked on."""
+    return (
+        newest is not None
+        and newest.info.role == "user"
+        and abs(time.time() - newest.info.time.created / 1000) < SEEN_SECONDS
+    )
+
+
+async def until_seen(opencode: OpenCode, session_id: str, before: Message | None) -> None:
+    """Wait until a prompt that was accepted is there for others to see; one that does not come is found out later."""
+    with anyio.move_on_after(SEEN_SECONDS):
+        while True:
+            newest = await newest_messages(opencode, session_id, limit=1)
+            if newest and (before is None or newest[0].info.id != before.info.id):
+                return
+            await anyio.sleep(0.05)
 
 
 async def sent_before(opencode: OpenCode, session_id: str, request_id: str) -> str | None:
@@ -205,11 +195,6 @@ def rules(permissions: Permissions | None) -> dict[str, Any]:
     return {"permission": ALLOW_ALL} if permissions == "allow" else {}
 
 
-def located(directory: str | None) -> dict[str, str]:
-    """Return the argument that says where; None leaves the choice to OpenCode."""
-    return {} if directory is None else {"directory": directory}
-
-
 async def send_prompt(
     opencode: OpenCode,
     session: Session,
@@ -229,46 +214,6 @@ async def send_prompt(
         parts[0]["id"] = f"prt_{own}"
     with anyio.CancelScope(shield=True):  # cut off on its way it may be taken, and nobody would know of it
         await opencode.call("session_prompt_async", sessionID=session.id, parts=parts, **optional)
-
-
-async def make_worktree(opencode: OpenCode, directory: str) -> str:
-    """Create a git worktree. Cut off, it would be made all the same, and nobody would know where.
-
-    Raises:
-        WorkflowError: the directory is not in a git repository.
-    """
-    created = dict[str, str]()
-    try:
-        with anyio.CancelScope(shield=True):
-            created = await opencode.call("worktree_create", directory=directory)
-    except APIError as error:
-        raise WorkflowError(f"no worktree could be made of {directory}: {error.message or error}") from error
-    return created["directory"]
-
-
-async def checked_out(opencode: OpenCode, worktree: str) -> None:
-    """Wait until the files of a worktree are there: OpenCode answers before they are.
-
-    Raises:
-        WorkflowError: the checkout does not end.
-    """
-    with anyio.move_on_after(CHECKOUT_SECONDS):
-        while any(one["status"] == "deleted" for one in await opencode.call("vcs_status", directory=worktree)):
-            await anyio.sleep(0.1)
-        return
-    raise WorkflowError(f"the files of the worktree {worktree} are not there after {CHECKOUT_SECONDS:g} s")
-
-
-async def check_directory(opencode: OpenCode, directory: str) -> None:
-    """Refuse a directory that is not there: OpenCode would work in it all the same.
-
-    Raises:
-        WorkflowError: it is not a directory on OpenCode's machine.
-    """
-    try:
-        await opencode.call("file_list", directory=directory, path=".")
-    except APIError as error:
-        raise WorkflowError(f"{directory} is no directory on OpenCode's machine") from error
 
 
 def effective(context: Context, arguments: StartTask) -> Permissions:
