@@ -168,7 +168,7 @@ async def started(
     }
     serve = (*program.command, "serve", "--hostname", "127.0.0.1", "--port", "0")
     process = await anyio.open_process(
-        (sys.executable, "-I", str(Path(keeper.__file__)), *serve),
+        (sys.executable, "-I", "-S", str(Path(keeper.__file__)), *serve),
         env=environment,
         cwd=directory,
         stderr=None,
