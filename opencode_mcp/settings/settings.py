@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
 
-from .exceptions import SettingsError
+from .checks import LOG_LEVELS, ON, check
 
 DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
-MIN_RESULT_CHARS = 1_000
-ON = ("1", "true", "yes", "on")
-OFF = ("", "0", "false", "no", "off")
-SERVER_NAME = re.compile(r"[a-z0-9-]{1,32}")
 HTTP = ("http",)
 """The command that serves HTTP."""
-MIN_TOKEN_CHARS = 16
-MIN_KEY_CHARS = 32
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def setting(default: str, variable: str, help: str, **extra: Any) -> Any:
@@ -163,72 +153,8 @@ class Settings:
                         values[one.name] = value
                         break
         settings = cls(**values, environ=environ)
-        settings.check()
+        check(settings)
         return settings
-
-    def check(self) -> None:
-        """Raise on the first value that makes no sense.
-
-        Raises:
-            SettingsError: names the flag.
-        """
-        if self.url and not is_http_url(self.url):
-            raise SettingsError(f"--url {self.url!r} is no http:// or https:// URL")
-        self.check_servers()
-        if self.document == "live" and not self.urls:
-            raise SettingsError("--document live reads the document of the server at --url, which is not given")
-        if not self.max_result_chars.isdigit() or int(self.max_result_chars) < MIN_RESULT_CHARS:
-            raise SettingsError(
-                f"--max-result-chars {self.max_result_chars!r} is no number of {MIN_RESULT_CHARS} or more"
-            )
-        for name in ("read_only", "no_destructive", "no_auth", "allow_remote", "metrics", "show_secrets"):
-            if getattr(self, name).lower() not in {*ON, *OFF}:
-                raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is neither true nor false")
-        if self.log_level not in LOG_LEVELS:
-            raise SettingsError(f"--log-level {self.log_level!r} is none of {', '.join(LOG_LEVELS)}")
-        if self.directory and not self.urls and not os.path.isdir(self.directory):
-            raise SettingsError(f"--directory {self.directory!r} is no directory")
-        for allowed in self.allowed_directories:
-            if not os.path.isabs(allowed) or (not self.urls and not os.path.isdir(allowed)):
-                raise SettingsError(f"--allow-directory {allowed!r} is no absolute path of a directory")
-        if self.token and len(self.token) < MIN_TOKEN_CHARS:
-            raise SettingsError(f"--token has {len(self.token)} characters; {MIN_TOKEN_CHARS} are the least")
-        if bool(self.oauth_issuer) != bool(self.oauth_audience):
-            raise SettingsError("--oauth-issuer and --oauth-audience go together")
-        for name in ("oauth_issuer", "oauth_audience"):
-            if getattr(self, name) and not is_http_url(getattr(self, name)):
-                raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)!r} is no http:// or https:// URL")
-        if sum((bool(self.token), self.is_on("no_auth"), bool(self.oauth_issuer))) > 1:
-            raise SettingsError("--token, --no-auth and --oauth-issuer exclude each other")
-        if self.redis and scheme_of(self.redis) not in REDIS_SCHEMES:
-            raise SettingsError("--redis is no redis://, rediss:// or unix:// URL")  # not which: it may hold a password
-        if self.redis and not self.urls:
-            raise SettingsError("--redis is for replicas that share the OpenCode at --url or --server; none is given")
-        if self.state_key and len(self.state_key) < MIN_KEY_CHARS:
-            raise SettingsError(
-                f"OPENCODE_MCP_STATE_KEY has {len(self.state_key)} characters; {MIN_KEY_CHARS} are the least"
-            )
-        try:
-            _ = self.command_line
-        except ValueError as error:
-            raise SettingsError(f"--command {self.command!r} is no command line: {error}") from error
-
-    def check_servers(self) -> None:
-        """Raise on the first `--server` that makes no sense.
-
-        Raises:
-            SettingsError: quotes it.
-        """
-        names: set[str] = set()
-        for one in self.names("server"):
-            name, _, url = one.partition("=")
-            if not SERVER_NAME.fullmatch(name) or not is_http_url(url):
-                raise SettingsError(f"--server {one!r} is no NAME=URL: a-z, 0-9 and - in the name, http:// or https://")
-            if name in names:
-                raise SettingsError(f"--server {one!r}: there is a {name!r} already")
-            names.add(name)
-        if names and self.url:
-            raise SettingsError("--url and --server exclude each other")
 
     @property
     def urls(self) -> dict[str, str]:
@@ -302,23 +228,6 @@ class Settings:
         return tuple(shlex.split(self.command, posix=os.name != "nt"))
 
 
-def scheme_of(url: str) -> str:
-    """Return a URL's scheme, "" for what is none."""
-    try:
-        return urlsplit(url).scheme
-    except ValueError:
-        return ""
-
-
 def password_variable(server: str) -> str:
     """Return the variable that holds a server's own password."""
     return f"OPENCODE_SERVER_PASSWORD_{server.upper().replace('-', '_')}"
-
-
-def is_http_url(url: str) -> bool:
-    """Whether a URL has http or https, a host, and no port that is none."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False

@@ -1,0 +1,5 @@
+"""SETTINGS: what a user can choose."""
+
+from .settings import DEPTH_VARIABLE, Settings
+
+__all__ = ["DEPTH_VARIABLE", "Settings"]
