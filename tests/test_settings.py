@@ -103,14 +103,32 @@ def test_what_replicas_share_is_not_shown() -> None:
     """A URL of Redis may hold a password; neither it nor the key is shown, be it wrong or right."""
     base = {"OPENCODE_MCP_URL": "http://localhost"}
     key, redis = "the key of the replicas, which is long", "redis://:the-password@localhost"
-    settings = Settings.load({}, {**base, "OPENCODE_MCP_STATE_KEY": key, "OPENCODE_MCP_REDIS": redis})
+    settings = Settings.load({}, {**base, "OPENCODE_MCP_STATE_KEY": key, "OPENCODE_MCP_REDIS": redis}, "http")
     assert (settings.state_key, settings.redis) == (key, redis)
     assert key not in repr(settings)
     assert "the-password" not in repr(settings)
 
     with pytest.raises(SettingsError) as caught:
-        Settings.load({}, {**base, "OPENCODE_MCP_REDIS": "rediss//:the-password@localhost"})
+        Settings.load({}, {**base, "OPENCODE_MCP_REDIS": "rediss//:the-password@localhost"}, "http")
     assert "the-password" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [None, "stdio", "call"])
+def test_a_variable_for_one_command_means_nothing_to_the_others(command: str | None) -> None:
+    """Neither is it taken, nor is it an error there that it makes no sense. Secret it is all the same."""
+    variables = {"OPENCODE_MCP_TOKEN": "short", "OPENCODE_MCP_METRICS": "perhaps", "OPENCODE_MCP_REDIS": "redis://[:no"}
+    settings = Settings.load({}, variables, command)
+
+    assert (settings.token, settings.metrics, settings.redis) == ("", "", "")
+    assert settings.secrets == {"short", "redis://[:no"}
+    with pytest.raises(SettingsError):
+        Settings.load({}, variables, "http")
+
+
+def test_the_token_is_known_to_what_serves_http_and_to_what_registers_it() -> None:
+    """`install --http` writes it into an entry."""
+    for command in ("http", "install"):
+        assert Settings.load({}, {"OPENCODE_MCP_TOKEN": 16 * "t"}, command).token == 16 * "t"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         if program:
             tell("would run: " + shlex.join(claude.adding(program, options.name, change.entry)) + "\nwhich comes to:")
-        tell(change.diff([*settings.passwords, settings.token]))
+        tell(change.diff(settings.secrets))
     else:
         apply(change, program, settings, options.name)
         tell(f"{client.title} has it now, as {options.name!r} in {path}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from opencode_mcp import __version__
 from opencode_mcp.exceptions import OpenCodeError, SettingsError
-from opencode_mcp.settings import Settings
+from opencode_mcp.settings import Settings, holds
 
 COMMANDS = {
     "stdio": "serve over stdin and stdout (the default)",
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         del given[position(root, given, name)]
     options = parser.parse_args(given)
     try:
-        return command.run(Settings.load(vars(options)), options)
+        return command.run(Settings.load(vars(options), command=name), options)
     except SettingsError as error:
         print(f"opencode-mcp: {error}", file=sys.stderr)  # noqa: T201 - usage errors go to the person
         return 2
@@ -89,7 +89,7 @@ def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
     for one in fields(Settings):
         if not one.metadata or not one.metadata.get("flag", True):
             continue
-        if command in one.metadata.get("only", (command,)):
+        if holds(one, command):
             kind: dict[str, Any] = {"choices": one.metadata.get("choices")}
             if one.metadata.get("switch"):
                 kind = {"action": "store_const", "const": "true"}

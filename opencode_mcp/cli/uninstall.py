@@ -29,7 +29,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         if program:
             tell("would run: " + shlex.join(claude.removing(program, options.name)) + "\nwhich comes to:")
-        tell(change.diff(settings.passwords))
+        tell(change.diff(settings.secrets))
         return 0
     if program:
         claude.run(claude.removing(program, options.name), settings.environ)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from anyio.abc import TaskGroup
 from mcp.server.connection import Connection
@@ -58,9 +57,7 @@ class Lifespan:
 
 def known_secrets(settings: Settings) -> Iterator[str]:
     """Yield the values that are secret here: OpenCode is given this environment, and its tools may print it."""
-    yield from (settings.password, settings.token, settings.redis, settings.state_key)
-    password = urlsplit(settings.redis).password or ""
-    yield from (password, unquote(password))
+    yield from settings.secrets
     for name, value in settings.environ.items():
         if is_secret(name) and not os.path.isabs(value):  # a path is none, be it PWD or that of a key
             yield value

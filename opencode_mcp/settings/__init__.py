@@ -1,5 +1,5 @@
 """SETTINGS: what a user can choose."""
 
-from .settings import DEPTH_VARIABLE, Settings
+from .settings import DEPTH_VARIABLE, Settings, holds
 
-__all__ = ["DEPTH_VARIABLE", "Settings"]
+__all__ = ["DEPTH_VARIABLE", "Settings", "holds"]

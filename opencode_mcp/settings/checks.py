@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import fields
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from opencode_mcp.exceptions import SettingsError
 
@@ -88,7 +88,7 @@ def check_authorization(settings: Settings) -> None:
 
 def check_replicas(settings: Settings) -> None:
     """Check what replicas share."""
-    if settings.redis and scheme_of(settings.redis) not in REDIS_SCHEMES:
+    if settings.redis and split(settings.redis).scheme not in REDIS_SCHEMES:
         raise SettingsError("--redis is no redis://, rediss:// or unix:// URL")  # not which: it may hold a password
     if settings.redis and not settings.urls:
         raise SettingsError("--redis is for replicas that share the OpenCode at --url or --server; none is given")
@@ -106,12 +106,12 @@ def check_command(settings: Settings) -> None:
         raise SettingsError(f"--command {settings.command!r} is no command line: {error}") from error
 
 
-def scheme_of(url: str) -> str:
-    """Return a URL's scheme, "" for what is none."""
+def split(url: str) -> SplitResult:
+    """Return a URL's parts; of what is none they are empty."""
     try:
-        return urlsplit(url).scheme
+        return urlsplit(url)
     except ValueError:
-        return ""
+        return urlsplit("")
 
 
 def is_http_url(url: str) -> bool:

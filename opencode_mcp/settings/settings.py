@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
+from urllib.parse import unquote
 
-from .checks import LOG_LEVELS, ON, check
+from .checks import LOG_LEVELS, ON, check, split
 
 DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
+OWN_PASSWORD = "OPENCODE_SERVER_PASSWORD_"
+"""What a server's name follows."""
 HTTP = ("http",)
 """The command that serves HTTP."""
 
@@ -18,7 +21,7 @@ HTTP = ("http",)
 def setting(default: str, variable: str, help: str, **extra: Any) -> Any:
     """Declare a setting: its environment variable and one line of help; the field's name is the flag's.
 
-    With `only`, the flag is one of these commands alone. With `separator`, it can be given several times, and that
+    With `only`, it is one of these commands alone. With `separator`, it can be given several times, and that
     stands between the values of the variable.
     """
     secret = variable.endswith(("_KEY", "_PASSWORD", "_REDIS", "_TOKEN"))
@@ -84,7 +87,10 @@ class Settings:
         "40000", "OPENCODE_MCP_MAX_RESULT_CHARS", "longest result, in characters; longer ones are cut and paged"
     )
     token: str = setting(
-        "", "OPENCODE_MCP_TOKEN", "HTTP: bearer token that clients send (default: a new one, told on stderr)", only=HTTP
+        "",
+        "OPENCODE_MCP_TOKEN",
+        "HTTP: bearer token that clients send (default: a new one, told on stderr)",
+        only=(*HTTP, "install"),
     )
     no_auth: str = setting(
         "",
@@ -134,8 +140,13 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @classmethod
-    def load(cls, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the flags that were given, then the environment.
+    def load(
+        cls,
+        flags: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        command: str | None = None,
+    ) -> Settings:
+        """Read the flags that were given, then the environment, as far as its settings hold for the command.
 
         An empty value, and an unexpanded `${user_config.…}` of a bundle's manifest, count as not given.
 
@@ -148,7 +159,7 @@ class Settings:
             if one.metadata:
                 flag: str | list[str] | None = (flags or {}).get(one.name)
                 given = one.metadata["separator"].join(flag) if isinstance(flag, list) else flag
-                for value in (given, environ.get(one.metadata["variable"])):
+                for value in (given, environ.get(one.metadata["variable"]) if holds(one, command) else None):
                     if value and not value.startswith("${user_config."):
                         values[one.name] = value
                         break
@@ -169,10 +180,14 @@ class Settings:
         return {variable: self.environ[variable] for variable in variables if self.environ.get(variable)}
 
     @property
-    def passwords(self) -> tuple[str, ...]:
-        """All passwords of OpenCode servers that are known here, whether they are used or not."""
-        own = (value for name, value in self.environ.items() if name.startswith(password_variable("")))
-        return (self.password, *own)
+    def secrets(self) -> frozenset[str]:
+        """All that is secret in settings that were given, whether they hold or not."""
+        hidden = [one for one in fields(self) if one.metadata and not one.repr]
+        variables = {one.metadata["variable"] for one in hidden}
+        given = [value for name, value in self.environ.items() if name in variables or name.startswith(OWN_PASSWORD)]
+        whole = {getattr(self, one.name) for one in hidden} | {*given}
+        inner = {split(one).password or "" for one in whole}
+        return frozenset(whole | inner | {unquote(one) for one in inner}) - {""}
 
     def password_of(self, server: str) -> str | None:
         """Return the password of one of `urls`, if it has any."""
@@ -228,6 +243,11 @@ class Settings:
         return tuple(shlex.split(self.command, posix=os.name != "nt"))
 
 
+def holds(setting: Field[Any], command: str | None) -> bool:
+    """Whether a setting is one of a command's; without a command, one of every command's."""
+    return command in setting.metadata.get("only", (command,))
+
+
 def password_variable(server: str) -> str:
     """Return the variable that holds a server's own password."""
-    return f"OPENCODE_SERVER_PASSWORD_{server.upper().replace('-', '_')}"
+    return OWN_PASSWORD + server.upper().replace("-", "_")

@@ -147,6 +147,8 @@ def test_the_token_of_the_environment_stays_out_of_an_entry_for_stdio(
     person.run("install", "cursor")
     assert CLEAR not in (person.home / USER["cursor"]).read_text()
     assert CLEAR not in person.run("install", "zed", "--http", URL, "--with-password", "--dry-run")
+    person.run("install", "zed", "--http", URL, "--with-password")
+    assert CLEAR not in person.run("uninstall", "zed", "--dry-run")
 
 
 def test_a_url_is_narrowed_by_one_toolset(person: Person) -> None:

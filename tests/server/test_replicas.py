@@ -29,9 +29,10 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, catalog: Ca
 
 
 def test_what_replicas_share_does_not_leave() -> None:
-    """Neither the key, nor the password of Redis, however it is written."""
-    settings = Settings(url=URL, state_key=KEY, redis="redis://me:pass%20word@localhost")
-    outgoing = Outgoing(known_secrets(settings))
-
-    for secret in (KEY, "pass%20word", "pass word", settings.redis):
-        assert outgoing.text(f"it is {secret}!") == f"it is {REDACTED}!"
+    """Neither the key, nor the password of Redis, however it is written; also where there is no use for them."""
+    redis = "redis://me:pass%20word@localhost"
+    variables = {"OPENCODE_MCP_URL": URL, "OPENCODE_MCP_STATE_KEY": KEY, "OPENCODE_MCP_REDIS": redis}
+    for command in ("http", "stdio"):
+        outgoing = Outgoing(known_secrets(Settings.load({}, variables, command)))
+        for secret in (KEY, "pass%20word", "pass word", redis):
+            assert outgoing.text(f"it is {secret}!") == f"it is {REDACTED}!"
