@@ -12,7 +12,7 @@ import anyio
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server.authorization import LOOPBACK
-from opencode_mcp.server.transports import serve_http
+from opencode_mcp.server.transports import http_application, serve_http
 from opencode_mcp.settings import Settings
 
 from .serving import prepared
@@ -37,9 +37,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         told.append(
             f"clients send the header `Authorization: Bearer {settings.token}`; set OPENCODE_MCP_TOKEN to choose"
         )
+    application = http_application(server, settings, options.host, options.path)
     for line in told:
         print(f"opencode-mcp: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for who started it, not for a log
-    anyio.run(partial(serve_http, server, settings, options.host, options.port, options.path))
+    anyio.run(partial(serve_http, server, application, options.host, options.port))
     return 0
 
 

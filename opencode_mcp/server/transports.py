@@ -64,8 +64,8 @@ async def until_signal(
     return caught[0] if caught else None
 
 
-async def serve_http(server: BridgeServer, settings: Settings, host: str, port: int, path: str) -> None:
-    """Serve streamable HTTP (SSE mode, both protocol eras) until a signal comes and the calls have ended."""
+async def serve_http(server: BridgeServer, application: Starlette, host: str, port: int) -> None:
+    """Serve the server's application until a signal comes and the calls have ended."""
     import uvicorn
     from sse_starlette.sse import AppStatus
 
@@ -82,7 +82,7 @@ async def serve_http(server: BridgeServer, settings: Settings, host: str, port: 
     AppStatus.disable_automatic_graceful_drain()  # it would cut the responses off as soon as a signal comes
 
     config = uvicorn.Config(
-        http_application(server, settings, host, path),
+        application,
         host=host,
         port=port,
         log_config=None,
@@ -94,7 +94,9 @@ async def serve_http(server: BridgeServer, settings: Settings, host: str, port: 
 
 
 def http_application(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
-    """Return the application: the endpoint, the views below it, a sign of life that tells nothing else, and metrics.
+    """Return the application: streamable HTTP (SSE mode, both protocol eras), and what is beside it.
+
+    The endpoint, the views below it, a sign of life that tells nothing else, and metrics.
 
     Raises:
         SettingsError: metrics are wanted, and what they need is not installed.

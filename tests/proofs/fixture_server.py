@@ -21,7 +21,7 @@ from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.server import BridgeServer, prompts, resources, subscriptions
 from opencode_mcp.server.calls import Calls
 from opencode_mcp.server.lifespan import RequestContext, connection_of
-from opencode_mcp.server.transports import serve_http
+from opencode_mcp.server.transports import http_application, serve_http
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import Toolbox
 from opencode_mcp.workflows import Context
@@ -119,10 +119,11 @@ def add_fixtures(server: BridgeServer, settings: Settings, catalog: Catalog) -> 
 
 def main() -> None:
     """Serve until a signal comes."""
-    settings = Settings.load()
+    settings = Settings.load(command="http")
     server = prepared(settings)
     add_fixtures(server, settings, Catalog.bundled())
-    anyio.run(partial(serve_http, server, settings, "127.0.0.1", int(sys.argv[1]), "/mcp"))
+    application = http_application(server, settings, "127.0.0.1", "/mcp")
+    anyio.run(partial(serve_http, server, application, "127.0.0.1", int(sys.argv[1])))
 
 
 if __name__ == "__main__":

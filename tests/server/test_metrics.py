@@ -308,4 +308,4 @@ def test_what_is_missing_for_them_is_named(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 2
-    assert "pip install 'opencode-mcp[metrics]'" in done.stderr
+    assert done.stderr == "opencode-mcp: --metrics needs prometheus-client: pip install 'opencode-mcp[metrics]'\n"
