@@ -34,6 +34,8 @@ PORTS: tuple[str, ...] = ("8000", "8001", "8002", "8003")
 """Those in nginx.conf: of nginx itself, and of the replicas."""
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+TIED = ("setpriv", "--pdeathsig", "TERM") if sys.platform == "linux" else ()
+"""Has the system end a program when this one is gone, `kill -9` included; OpenCode ends by itself then."""
 PAUSE_SECONDS = 1.0
 """Before a replica that has died is started again."""
 
@@ -75,8 +77,9 @@ async def running(
     """Run a program in the block, with `given` on its input; at the end it is asked to stop, and made to at last."""
     kind = subprocess.DEVNULL if given is None else subprocess.PIPE
     # In a session of its own: Ctrl-C is for this program, which ends the others in their order.
-    started = anyio.open_process(command, stdin=kind, stdout=None, stderr=None, env=environ, start_new_session=True)
-    async with await started as process:
+    async with await anyio.open_process(
+        (*TIED, *command), stdin=kind, stdout=None, stderr=None, env=environ, start_new_session=True
+    ) as process:
         try:
             if process.stdin is not None and given is not None:
                 await process.stdin.send(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from uuid import uuid4
 
 import anyio
@@ -24,8 +25,8 @@ from .deployment import Deployment, deployed, one_of
 pytestmark = [pytest.mark.anyio, pytest.mark.scale]
 
 ERAS = ("legacy", "auto")
-SLOW = "script:slow 20 0.5"
-"""Ten seconds of work."""
+SLOW = "script:slow 20 0.4"
+"""Eight seconds of work."""
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +200,15 @@ async def test_two_servers_are_one_to_a_client(deployment: Deployment, era: str)
             assert f"/{name}/project" in session["directory"]
 
 
-async def test_it_ends_with_all_that_it_has_started() -> None:
-    """On SIGTERM, with exit code 0."""
+@pytest.mark.parametrize(("end", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+async def test_it_ends_with_all_that_it_has_started(tmp_path: Path, end: signal.Signals, code: int) -> None:
+    """When it is asked to, and when it is not asked."""
     mark = uuid4().hex
-    async with deployed(SCALE_TEST=mark) as deployment:
+    async with deployed(SCALE_TEST=mark, TMPDIR=str(tmp_path)) as deployment:
         url = deployment.url
         assert len(marked(f"SCALE_TEST={mark}")) >= 7
-    assert deployment.process.returncode == 0
+        deployment.process.send_signal(end)
+        assert await deployment.process.wait() == code
     await eventually(lambda: not marked(f"SCALE_TEST={mark}"), within=30)
     async with httpx2.AsyncClient(trust_env=False) as http:
         with pytest.raises(httpx2.ConnectError):
