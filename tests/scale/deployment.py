@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import httpx2
@@ -24,6 +25,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from prometheus_client.parser import text_string_to_metric_families
 
 from opencode_mcp.opencode.background import background
+from tests.bridge import marked
 from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,7 @@ class Deployment:
     """What the program has printed. `replicas` has each one's process and endpoint, `started` how often it started."""
 
     process: Process
+    mark: str
     replicas: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     started: dict[str, int] = field(default_factory=dict[str, int])
     token: str = ""
@@ -59,6 +62,10 @@ class Deployment:
             self.token = found[1]
         elif found := re.fullmatch(r"url: (\S+)", line):
             self.url = found[1]
+
+    def living(self) -> dict[int, str]:
+        """The command lines of all that it has started, and of itself, by process."""
+        return marked(self.mark)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -87,16 +94,17 @@ class Deployment:
 
 @asynccontextmanager
 async def deployed(**environ: str) -> AsyncGenerator[Deployment]:
-    """Run it, and end it as Ctrl-C does."""
+    """Run it, end it by SIGTERM, and see that nothing of it goes on."""
     for program in ("nginx", "redis-server"):
         if shutil.which(program) is None:
             pytest.fail(f"there is no {program} on PATH: install the distribution's packages nginx-light redis-server")
     command = (sys.executable, "-m", "examples.scale.serve", "--port", "0")
+    environ["SCALE_TEST"] = uuid4().hex
     async with (
         await anyio.open_process(command, cwd=ROOT, env={**os.environ, **environ}, stderr=None) as process,
         background() as tasks,
     ):
-        deployment = Deployment(process)
+        deployment = Deployment(process, f"SCALE_TEST={environ['SCALE_TEST']}")
         tasks.start_soon(deployment.read)
         try:
             await eventually(lambda: deployment.url and len(deployment.replicas) == 3, within=START_SECONDS)
@@ -106,6 +114,7 @@ async def deployed(**environ: str) -> AsyncGenerator[Deployment]:
                 process.terminate()
             with anyio.CancelScope(shield=True):
                 await process.wait()
+                await eventually(lambda: not deployment.living(), within=30)
 
 
 async def one_of(deployment: Deployment, figure: str) -> str:

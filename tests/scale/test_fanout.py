@@ -72,25 +72,25 @@ async def rename(client: Client, uri: str) -> None:
 
 async def told_after_a_change(client: Client, uri: str, *clients: Updates) -> None:
     """See that every client is told of a change, after having been told of nothing for a while."""
-    for updates in clients:
-        await quiet(updates)
+    await quiet(*clients)
     await rename(client, uri)
     for updates in clients:
         await updates.next(uri)
 
 
-async def quiet(updates: Updates) -> None:
-    """Wait until a client has been told of nothing for a while, and forget what it was told of before."""
+async def quiet(*clients: Updates) -> None:
+    """Wait until clients have been told of nothing for a while, and forget what they were told of before."""
     seen, since = -1, anyio.current_time()
 
     def still() -> bool:
         nonlocal seen, since
-        if seen != len(updates.uris):
-            seen, since = len(updates.uris), anyio.current_time()
+        if seen != (told := sum(len(updates.uris) for updates in clients)):
+            seen, since = told, anyio.current_time()
         return anyio.current_time() - since > QUIET_SECONDS
 
     await eventually(still, within=60)
-    updates.uris.clear()
+    for updates in clients:
+        updates.uris.clear()
 
 
 async def test_one_replica_watches_for_all(connect: Connect, shared: Settings, relay: Relay, era: str) -> None:
@@ -124,8 +124,7 @@ async def test_a_subscriber_of_a_replica_that_joins_is_told(connect: Connect, sh
         for client in clients:
             await stack.enter_async_context(following(client, uri))
         child = await new_session(clients[0], parentID=id)
-        for updates in heard:
-            await quiet(updates)
+        await quiet(*heard)
         await rename(clients[0], f"opencode://session/{child}")
         for updates in heard:
             await updates.next(uri)
@@ -167,31 +166,32 @@ async def test_events_of_other_deployments_are_not_heard(redis: RedisServer) -> 
 
 
 async def test_a_replica_is_killed(
-    connect: Connect,
-    shared: Settings,
-    relay: Relay,
-    environ: Mapping[str, str],
-    era: str,
-    figures: list[str],
+    connect: Connect, shared: Settings, relay: Relay, environ: Mapping[str, str], figures: list[str]
 ) -> None:
-    """Another one takes over what it watched, and tells its own clients, who may have missed something."""
-    updates, told = Updates(), anyio.Event()
-    async with connect(shared, mode=era, message_handler=updates.hear) as client, anyio.create_task_group() as tasks:
+    """Another one takes over what it watched, and tells the clients of all, who may have missed something."""
+    heard, told = [Updates() for _ in ERAS], [anyio.Event() for _ in ERAS]
+    async with (
+        connect(shared, mode=ERAS[0], message_handler=heard[0].hear) as client,
+        connect(shared, mode=ERAS[1], message_handler=heard[1].hear) as other,
+        anyio.create_task_group() as tasks,
+    ):
         uri = f"opencode://session/{await new_session(client)}"
         async with http_bridge_process(replica_environ(shared, environ)) as (process, url):
-            await tasks.start(SUBSCRIBERS[era], url, uri, told.set)
-            async with following(client, uri):
+            for era, event in zip(ERAS, told, strict=True):
+                await tasks.start(SUBSCRIBERS[era], url, uri, event.set)
+            async with following(client, uri), following(other, uri):
                 await feeds(relay, 1)
-                await told_after_a_change(client, uri, updates)
+                await told_after_a_change(client, uri, *heard)
                 assert relay.feeds == 1
-                await quiet(updates)
+                await quiet(*heard)
                 process.kill()
                 began = anyio.current_time()
-                await updates.next(uri)
-                figures.append(f"killed replica, {era}: taken over after {anyio.current_time() - began:.2f} s")
+                for updates in heard:
+                    await updates.next(uri)
+                figures.append(f"killed replica: taken over after {anyio.current_time() - began:.2f} s")
                 assert anyio.current_time() - began < LEASE_SECONDS + 2 * RENEW_SECONDS
-                await told_after_a_change(client, uri, updates)
-        assert told.is_set()
+                await told_after_a_change(client, uri, *heard)
+        assert all(event.is_set() for event in told)
         tasks.cancel_scope.cancel()
 
 
@@ -207,13 +207,13 @@ def replica_environ(settings: Settings, environ: Mapping[str, str]) -> Mapping[s
 
 
 async def test_redis_goes_away_and_comes_back(
-    connect: Connect, shared: Settings, relay: Relay, redis: RedisServer, era: str, caplog: pytest.LogCaptureFixture
+    connect: Connect, shared: Settings, relay: Relay, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Meanwhile each replica watches for itself and warns once; afterwards each client is told, and one watches."""
     one, two = Updates(), Updates()
     async with (
-        connect(shared, mode=era, message_handler=one.hear) as client,
-        connect(shared, mode=era, message_handler=two.hear) as other,
+        connect(shared, mode=ERAS[0], message_handler=one.hear) as client,
+        connect(shared, mode=ERAS[1], message_handler=two.hear) as other,
     ):
         uri = f"opencode://session/{await new_session(client)}"
         async with following(client, uri), following(other, uri):
@@ -224,8 +224,7 @@ async def test_redis_goes_away_and_comes_back(
                 await told_after_a_change(client, uri, one, two)
                 warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
                 assert len(warnings) == 2 * outage
-                for updates in (one, two):
-                    await quiet(updates)
+                await quiet(one, two)
                 await redis.start()
                 for updates in (one, two):
                     await updates.next(uri)
