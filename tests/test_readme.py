@@ -51,15 +51,37 @@ def test_both_commands_begin_in_the_clone_with_a_virtual_environment_of_its_own(
 def test_ci_runs_the_second_command_in_two_halves() -> None:
     """What one leaves out the other runs, so that together they are what the README says."""
     environment, install, tests = steps(command(README, "/pytest"))
-    ours = CI.replace('"$folder"/', "").replace('"$folder/.venv"', ".venv").splitlines()
+    ours = ci_lines()
 
     assert environment in ours
     assert install in ours
-    halves = [line for line in ours if line.startswith(tests) and "-m clients" not in line]
+    halves = [line for line in ours if line.startswith(tests) and " -m " not in line]
     [folders] = re.findall(r"pytest ([\w/ ]+) >", halves[0])
     others = "".join(f" --ignore {folder}" for folder in folders.split())
     assert halves == [f'{tests} {folders} >"$folder/half.log" 2>&1 &', f"{tests}{others} || status=$?"]
     assert ours[-3:] == ['wait "$half" || status=$?', 'cat "$folder/half.log"', 'exit "$status"']
+
+
+def test_ci_runs_what_the_second_command_leaves_out_too() -> None:
+    """Each failure is one of the run's, and what runs in the background is waited for and shown."""
+    ours = ci_lines()
+    (left_out,) = re.findall(r'"-m", "([a-z ]+)"', (ROOT / "pyproject.toml").read_text())
+    runs = [line for line in ours if re.match(r"\.venv/bin/(pytest|python -m)", line)]
+    behind = [index for index, line in enumerate(ours) if line in runs and line.endswith(" &")]
+
+    assert set(re.findall(r"not (\w+)", left_out)) == set(re.findall(r"pytest -m (\w+)", "\n".join(runs)))
+    assert ".venv/bin/python -m benchmarks --check || status=$?" in runs
+    assert all(line.endswith((" &", " || status=$?")) for line in runs)
+    for index in behind:
+        name = ours[index + 1].removesuffix("=$!")
+        assert ours[index].endswith(f' >"$folder/{name}.log" 2>&1 &')
+        waited = ours.index(f'wait "${name}" || status=$?')
+        assert ours[waited + 1] == f'cat "$folder/{name}.log"'
+
+
+def ci_lines() -> list[str]:
+    """The lines of .ci/run, its environment named as the README does."""
+    return CI.replace('"$folder"/', "").replace('"$folder/.venv"', ".venv").splitlines()
 
 
 def test_contributing_has_the_same_commands() -> None:
@@ -158,5 +180,5 @@ def test_the_constraints_pin_each_package_exactly() -> None:
     lines = (ROOT / "constraints-dev.txt").read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
 
-    assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9.]+(b[0-9]+)?", pin)] == []
+    assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9.]+((b|post)[0-9]+)?", pin)] == []
     assert {"pytest", "hypothesis", "ruff", "pyright", "mcp", "httpx2"} <= {pin.partition("==")[0] for pin in pins}
