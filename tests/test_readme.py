@@ -145,7 +145,17 @@ def test_the_settings_table_is_that_of_the_settings() -> None:
     assert len(table) == len(actual)
 
 
-@pytest.mark.parametrize("name", ["README.md", ".github/CONTRIBUTING.md", "CHANGELOG.md", "docs/library.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        ".github/CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/library.md",
+        "docs/performance.md",
+        "docs/scaling.md",
+    ],
+)
 def test_links_to_files_lead_to_files(name: str) -> None:
     page = ROOT / name
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
