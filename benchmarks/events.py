@@ -24,29 +24,38 @@ GRACE_SECONDS = 2.0
 
 
 class Clock:
-    """Knows when OpenCode told of each session's newest change, and how long the notifications took after it."""
+    """Knows when OpenCode told of each session's newest change, and how long the notifications took after it.
+
+    A notification may be here before the event itself, which comes on another connection: that is no delay.
+    """
 
     def __init__(self) -> None:
         self.told: dict[str, float] = {}
+        self.early: dict[str, int] = {}
         self.waiting: dict[str, int] = {}
         self.delays: list[float] = []
-        self.streams = 0
 
     def changed(self, session: str, subscribers: int) -> None:
         """Begin to wait for the notifications of a change."""
         self.told.pop(session, None)
+        self.early[session] = 0
         self.waiting[session] = subscribers
 
     def event(self, session: str) -> None:
         """Note the first event of a change."""
-        if self.waiting.get(session):
-            self.told.setdefault(session, perf_counter())
+        if session in self.waiting and session not in self.told:
+            self.told[session] = perf_counter()
+            self.delays += [0.0] * self.early[session]
 
     def notified(self, session: str) -> None:
         """Note a notification; what comes beside it later is of the same change."""
-        if self.waiting.get(session) and session in self.told:
-            self.waiting[session] -= 1
+        if not self.waiting.get(session):
+            return
+        self.waiting[session] -= 1
+        if session in self.told:
             self.delays.append(perf_counter() - self.told[session])
+        else:
+            self.early[session] += 1
 
 
 async def heard(direct: httpx2.AsyncClient, clock: Clock, ready: asyncio.Event) -> None:
