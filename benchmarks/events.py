@@ -134,10 +134,11 @@ async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
 
 async def rows(stage: Stage, scale: float) -> list[Row]:
     """Measure the row about events."""
-    taken = [MILLISECONDS * one for one in await delays(stage, 200, max(2, round(10 * scale)))]
+    subscribers = max(40, round(200 * scale))
+    taken = [MILLISECONDS * one for one in await delays(stage, subscribers, max(2, round(10 * scale)))]
     return [
         Row(
-            "200 subscribers of 20 busy sessions over HTTP, half in each era: from OpenCode's event to each "
+            f"{subscribers} subscribers of 20 busy sessions over HTTP, half in each era: from OpenCode's event to each "
             "notification, p99",
             {"bridge": Samples(taken, "ms")},
             percentile(taken, 99),

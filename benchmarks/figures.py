@@ -9,7 +9,7 @@ from statistics import median
 
 Measure = Callable[[], Awaitable[float]]
 
-MARGIN = 2.0
+MARGIN = 3.0
 """How far a target may be missed by before a short run on a busy machine counts as a fault."""
 
 

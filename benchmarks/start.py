@@ -65,9 +65,9 @@ async def until_served(stage: Stage) -> float:
 async def rows(stage: Stage, scale: float) -> list[Row]:
     """Measure the rows about starting."""
     cwd = str(stage.project)
-    commands = {"floor": FLOOR, "bridge": BRIDGE, "from_openapi": FROM_OPENAPI}
+    commands = {"floor": FLOOR, "bridge": BRIDGE, **({"from_openapi": FROM_OPENAPI} if scale >= 1 else {})}
     started = await in_turns(
-        max(3, round(15 * scale)),
+        max(5, round(15 * scale)),
         {
             name: lambda command=command: until_initialized(command, stage.attached, cwd)
             for name, command in commands.items()

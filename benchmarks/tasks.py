@@ -17,7 +17,6 @@ from .figures import Row, Samples, in_turns, paired
 from .stage import BRIDGE, READ_SECONDS, Stage, resident_bytes
 from .wire import Stdio, call, stdio
 
-AT_ONCE = 50
 REPLY_BYTES = 5_000_000
 
 
@@ -48,6 +47,7 @@ async def ran(bridge: Stdio, words: str) -> None:
 
 async def rows(stage: Stage, scale: float) -> list[Row]:
     """Measure the rows about tasks."""
+    at_once = max(10, round(50 * scale))
     async with stage.direct() as direct, stdio(BRIDGE, stage.attached, str(stage.project)) as bridge:
         await prompted(direct, "script:text once")
         one = await in_turns(
@@ -60,8 +60,8 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
         many = await in_turns(
             max(1, round(5 * scale)),
             {
-                "direct": lambda: together(lambda: prompted(direct, "script:text hello")),
-                "bridge": lambda: together(lambda: ran(bridge, "script:text hello")),
+                "direct": lambda: together(at_once, lambda: prompted(direct, "script:text hello")),
+                "bridge": lambda: together(at_once, lambda: ran(bridge, "script:text hello")),
             },
         )
         large = await reply(direct, bridge, scale)
@@ -74,7 +74,7 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
             1.15,
         ),
         Row(
-            f"{AT_ONCE} tasks at once through one bridge",
+            f"{at_once} tasks at once through one bridge",
             {name: Samples(values, "s") for name, values in many.items()},
             paired(many["bridge"], many["direct"]),
             "bridge / the same prompts sent directly",
@@ -85,11 +85,11 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
     ]
 
 
-async def together(one: Any) -> float:
+async def together(many: int, one: Any) -> float:
     """Return the seconds that many take at once."""
     begin = perf_counter()
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
+        for _ in range(many):
             tasks.create_task(one())
     return perf_counter() - begin
 

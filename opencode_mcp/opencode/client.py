@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakValueDictionary
@@ -63,19 +64,7 @@ class OpenCode:
         self.catalog = catalog
         self.directory = directory
         self.fence = fence
-        running = server.running()
-        # trust_env would send a loopback server's traffic to a proxy, and look for credentials in ~/.netrc.
-        # Where there is no TLS, what would verify it is not loaded: that takes a tenth of the start.
-        self.http = httpx2.AsyncClient(
-            transport=transport,
-            verify=running is not None and running.url.scheme == "https",
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
-        )
-
-        self._headers = dict(self.http.headers)
+        self._http = cache(partial(http_client, server, transport))
         self.caller: Hashable = None
         self.observe: Callable[[Operation], AbstractContextManager[object]] = nullcontext
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
@@ -84,8 +73,12 @@ class OpenCode:
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self, self._tasks)
 
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """The HTTP client, made by the first request: what it imports would take a share of the start."""
+        return self._http()
+
     async def __aenter__(self) -> Self:
-        await self.http.__aenter__()
         await self._tasks.__aenter__()
         return self
 
@@ -97,7 +90,8 @@ class OpenCode:
             # The block's error is not the task group's: handed in, it would come out in an exception group.
             await self._tasks.__aexit__(None, None, None)
         finally:
-            await self.http.__aexit__(kind, error, trace)
+            if self._http.cache_info().currsize:
+                await self.http.aclose()
 
     @property
     def waiting(self) -> int:
@@ -238,7 +232,7 @@ class OpenCode:
             url,
             content=None if operation.body is None else json.dumps(parts.body).encode(),
             headers={
-                **self._headers,
+                **self.http.headers,
                 **operation.headers,
                 **({} if operation.body is None else {"content-type": JSON}),
             },
@@ -268,3 +262,19 @@ class OpenCode:
                 raise TransportError(
                     f"{where()} went away during {operation.name} ({reason}); whether it took effect is unknown"
                 ) from error
+
+
+def http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
+    """Return the HTTP client for a server."""
+    running = server.running()
+    # trust_env would send a loopback server's traffic to a proxy, and look for credentials in ~/.netrc.
+    # Where there is no TLS, what would verify it is not loaded: that takes longer than the rest.
+    return httpx2.AsyncClient(
+        transport=transport,
+        verify=running is not None and running.url.scheme == "https",
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        # An idle one costs: all of them are looked at before each request.
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=16),
+    )
