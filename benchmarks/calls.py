@@ -135,7 +135,7 @@ async def throughput(
 ) -> list[Row]:
     """Measure how many calls are answered in a second."""
     found: list[Row] = []
-    calls, rounds = max(200, round(1500 * scale)), max(3, round(5 * scale))
+    calls, rounds = max(200, round(800 * scale)), 3
     async with raw(stage) as asked:
         for concurrent in (16, 64) if scale >= 1 else (16,):
             subjects: dict[str, Call] = {

@@ -14,7 +14,7 @@ from .stage import BRIDGE, Stage
 from .wire import call, stdio
 
 SIZES = (1, 3, 10)
-SESSIONS, MESSAGES, SUBSCRIBERS = 50, 20, 20
+SESSIONS, MESSAGES, SUBSCRIBERS = 50, 10, 20
 """The smallest of each size."""
 
 

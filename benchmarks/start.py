@@ -67,14 +67,14 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
     cwd = str(stage.project)
     commands = {"floor": FLOOR, "bridge": BRIDGE, **({"from_openapi": FROM_OPENAPI} if scale >= 1 else {})}
     started = await in_turns(
-        max(5, round(15 * scale)),
+        max(5, round(9 * scale)),
         {
             name: lambda command=command: until_initialized(command, stage.attached, cwd)
             for name, command in commands.items()
         },
     )
     useful = await in_turns(
-        max(2, round(7 * scale)),
+        max(2, round(4 * scale)),
         {"opencode serve": lambda: until_served(stage), "bridge": lambda: until_useful(stage)},
     )
     return [

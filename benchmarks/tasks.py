@@ -58,7 +58,7 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
             },
         )
         many = await in_turns(
-            max(1, round(5 * scale)),
+            max(1, round(2 * scale)),
             {
                 "direct": lambda: together(at_once, lambda: prompted(direct, "script:text hello")),
                 "bridge": lambda: together(at_once, lambda: ran(bridge, "script:text hello")),
