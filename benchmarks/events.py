@@ -111,9 +111,9 @@ async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
         await stack.enter_async_context(serving(command, stage.attached, port))
         ids = [(await direct.post("/session", json={})).json()["id"] for _ in range(SESSIONS)]
         for at in range(subscribers):
-            client = http(f"http://127.0.0.1:{port}/mcp", (LEGACY, MODERN)[at % 2], TOKEN)
+            client = http(f"http://127.0.0.1:{port}/mcp", (LEGACY, MODERN)[(at + at // SESSIONS) % 2], TOKEN)
             await stack.enter_async_context(
-                subscriber(await stack.enter_async_context(client), ids[at // 2 % SESSIONS], clock)
+                subscriber(await stack.enter_async_context(client), ids[at % SESSIONS], clock)
             )
         ready = asyncio.Event()
         hearing = asyncio.create_task(heard(direct, clock, ready))
