@@ -81,9 +81,9 @@ def svg(results: Results) -> str:
     lines = [line(curve, 20 + 300 * at, top) for at, curve in enumerate(results.curves)]
     height = top + 210
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="920" height="{height}" viewBox="0 0 920 {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="980" height="{height}" viewBox="0 0 980 {height}" '
         'font-family="system-ui, sans-serif" font-size="12">\n'
-        f'<rect width="920" height="{height}" fill="#fff"/>\n'
+        f'<rect width="980" height="{height}" fill="#fff"/>\n'
         '<text x="20" y="22" font-weight="bold">Figures as shares of their targets (shorter is better; the line is '
         "the target)</text>\n"
         + "\n".join(bars)
@@ -100,7 +100,7 @@ def bar(row: Row, y: int) -> str:
     colour = COLOURS["bridge"] if row.met else COLOURS["from_openapi"]
     what = row.what.replace("`", "")
     return (
-        f'<text x="490" y="{y + 13}" text-anchor="end">{escape(what if len(what) < 80 else what[:78] + "…")}</text>'
+        f'<text x="490" y="{y + 13}" text-anchor="end">{escape(what if len(what) < 72 else what[:70] + "…")}</text>'
         f'<rect x="500" y="{y}" width="{width:.0f}" height="18" fill="{colour}"/>'
         f'<text x="{506 + min(width, 400):.0f}" y="{y + 13}">{share:.0%}</text>'
     )
