@@ -26,6 +26,7 @@ from opencode_mcp.opencode.server import Endpoint, silent
 REPOSITORY = Path(__file__).parents[1]
 READY_SECONDS = 60.0
 READ_SECONDS = 600.0
+END_SECONDS = 15.0
 TOKEN = secrets.token_urlsafe(32)
 
 FLOOR = (sys.executable, "-m", "benchmarks.floor")
@@ -122,6 +123,16 @@ async def serving(
         yield process
     finally:
         process.terminate()
+        await ended(process)
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """Wait until a process that was told to end has ended; one that does not is killed."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
         await process.wait()
 
 

@@ -13,7 +13,7 @@ from time import perf_counter
 import httpx2
 
 from .figures import Row, Samples, in_turns, paired
-from .stage import BRIDGE, FLOOR, FROM_OPENAPI, Stage
+from .stage import BRIDGE, FLOOR, FROM_OPENAPI, READY_SECONDS, Stage
 from .wire import call, stdio
 
 LISTENING = re.compile(rb"listening on (http://[\d.:]+)")
@@ -50,11 +50,12 @@ async def until_served(stage: Stage) -> float:
     )
     try:
         assert process.stdout is not None
-        async for line in process.stdout:
-            if found := LISTENING.search(line):
-                async with httpx2.AsyncClient(trust_env=False) as http:
-                    (await http.get(f"{found[1].decode()}/global/health")).raise_for_status()
-                return perf_counter() - begin
+        async with asyncio.timeout(READY_SECONDS):
+            async for line in process.stdout:
+                if found := LISTENING.search(line):
+                    async with httpx2.AsyncClient(trust_env=False) as http:
+                        (await http.get(f"{found[1].decode()}/global/health")).raise_for_status()
+                    return perf_counter() - begin
         raise RuntimeError("opencode serve ended before it listened")
     finally:
         with suppress(ProcessLookupError):

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from .stage import READY_SECONDS, ended
+
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 CLIENT = {"name": "benchmark", "version": "0"}
 MAX_LINE_BYTES = 256 * 1024 * 1024
@@ -96,13 +98,14 @@ async def stdio(command: Sequence[str], environ: Mapping[str, str], cwd: str) ->
     wire = Stdio(process)
     listening = asyncio.create_task(wire.listen())
     try:
-        await wire.request("initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT})
+        async with asyncio.timeout(READY_SECONDS):
+            await wire.request("initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT})
         wire.send({"method": "notifications/initialized"})
         yield wire
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        await process.wait()
+        await ended(process)
         await listening
 
 

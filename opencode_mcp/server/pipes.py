@@ -69,6 +69,7 @@ def pipes() -> Generator[dict[str, Any]]:
     if sys.platform == "win32" or not all(is_pipe(descriptor) for descriptor in (0, 1)):
         yield {}
         return
+    blocking = os.get_blocking(1)  # which is the pipe's, and so everybody's who has this end of it
     ours = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -77,8 +78,8 @@ def pipes() -> Generator[dict[str, Any]]:
     try:
         yield {"stdin": Lines(ours[0]), "stdout": Writer(ours[1])}
     finally:
+        os.set_blocking(ours[1], blocking)
         for descriptor, own in enumerate(ours):
-            os.set_blocking(own, True)
             os.dup2(own, descriptor)
             os.close(own)
 
