@@ -80,8 +80,7 @@ async def listen(
         prompts_list_changed=wanted.prompts_list_changed, resource_subscriptions=list(uris)
     )
     async with AsyncExitStack() as watched, background() as tasks:
-        for followed in all_followed:
-            await watched.enter_async_context(life.watches.followed(*followed))
+        watches = [await watched.enter_async_context(life.watches.followed(*followed)) for followed in all_followed]
         if wanted.prompts_list_changed:
             # To this client alone: for others nothing has changed. What it asks OpenCode first takes until after
             # the acknowledgement, which begins the stream.
@@ -89,6 +88,8 @@ async def listen(
             changed = event_to_notification(PromptsListChanged(), meta)
             send = partial(context.session.send_notification, changed, related_request_id=context.request_id)
             tasks.start_soon(tell_of_commands, life.servers.first, send)
+        for watch in watches:
+            watch.begun.set()  # what they tell comes after the handler hears the bus, which it does before it waits
         return await life.listening(context, params.model_copy(update={"notifications": honored}))
 
 
@@ -132,8 +133,9 @@ async def follow(
                 pending.send_nowait(None)
 
     with scope, pending, changed:
-        async with life.watches.followed(*followed):
+        async with life.watches.followed(*followed) as watch:
             unsubscribe = life.bus.subscribe(hear)
+            watch.begun.set()
             task_status.started()
             try:
                 async for _ in changed:

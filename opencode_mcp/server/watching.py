@@ -42,6 +42,7 @@ class Watch:
     """What is heard of one resource of a session; `changed` is set by each event that changes it.
 
     `family` are the session and, where they count, its descendants; `doubted` says that some may be unknown.
+    `ready` says that nothing is missed any more; nothing is told before `begun`, which a follower that hears it sets.
     """
 
     uri: str
@@ -53,6 +54,7 @@ class Watch:
     doubted: bool = False
     hearing: bool = False
     followers: int = 0
+    ready: anyio.Event = field(default_factory=anyio.Event)
     begun: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
@@ -79,6 +81,7 @@ class Watch:
 
     async def tell(self, send: Callable[[], Awaitable[None]]) -> None:
         """Send after every change: at once after the first, and always once more after the last."""
+        await self.begun.wait()
         while True:
             await self.changed.wait()
             self.changed = anyio.Event()
@@ -147,16 +150,19 @@ class Watches:
         return sum(watch.followers for watch in self._watches.values())
 
     @asynccontextmanager
-    async def followed(self, uri: str, session_id: str, changes: Changes, opencode: OpenCode) -> AsyncGenerator[None]:
-        """Publish the changes of a session's resource while the block lasts; none is missed from its begin on."""
+    async def followed(self, uri: str, session_id: str, changes: Changes, opencode: OpenCode) -> AsyncGenerator[Watch]:
+        """Publish the changes of a session's resource from when the follower says that the watch has begun.
+
+        None is missed from the block's begin on: a change that comes in between is told then.
+        """
         if (watch := self._watches.get(uri)) is None:
             index = self._indexes.setdefault(opencode.events, Index(opencode.events.heard_by))
             watch = self._watches[uri] = Watch(uri, session_id, changes, index)
             self._tasks.start_soon(self._keep, opencode, watch)
         watch.followers += 1
         try:
-            await watch.begun.wait()
-            yield
+            await watch.ready.wait()
+            yield watch
         finally:
             watch.followers -= 1
             if not watch.followers:
@@ -168,7 +174,7 @@ class Watches:
             try:
                 async with self._bus.lease(watch):
                     await self._find_family(opencode, watch)
-                    watch.begun.set()
+                    watch.ready.set()
                     await watch.tell(partial(self._publish, opencode, watch))
             finally:
                 watch.rest()

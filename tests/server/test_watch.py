@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, cast
@@ -12,11 +13,11 @@ import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import Event
+from opencode_mcp.opencode.events import Event, Notice
 from opencode_mcp.server.bus import Bus
 from opencode_mcp.server.resources import Changes
 from opencode_mcp.server.subscriptions import follow
-from opencode_mcp.server.watching import UPDATE_SECONDS, Index, Watch
+from opencode_mcp.server.watching import UPDATE_SECONDS, Index, Watch, Watches
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +71,7 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
     """What comes while a notification is sent, or in the pause after it, is told when the pause is over."""
     watch = Watch("opencode://session/ses_parent", "ses_parent", EVERYTHING, Index(lambda notice: nullcontext()))
     times, over = list[float](), anyio.Event()
+    watch.begun.set()
 
     async def late() -> None:
         watch.notice("message.updated")
@@ -92,6 +94,44 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
 
     assert len(times) == 3
     assert all(after - before > 0.9 * UPDATE_SECONDS for before, after in pairwise(times))
+
+
+@dataclass(eq=False)
+class Feed:
+    """An event feed, whose events are the test's."""
+
+    notices: list[Notice] = field(default_factory=list[Notice])
+
+    @property
+    def events(self) -> Feed:
+        """Itself."""
+        return self
+
+    @contextmanager
+    def heard_by(self, notice: Notice) -> Generator[None]:
+        """Tell of every event while the block lasts."""
+        self.notices.append(notice)
+        yield
+        self.notices.remove(notice)
+
+
+async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
+    """Who follows several URIs hears none of them before all are watched, and misses nothing meanwhile."""
+    bus, feed, heard = Bus(), Feed(), list[ServerEvent]()
+    async with background() as tasks:
+        watches = Watches(bus, tasks)
+        async with watches.followed("opencode://session/ses_1/todo", "ses_1", TODO, cast("Any", feed)) as watch:
+            for notice in feed.notices:
+                notice(CONNECTED)
+            await anyio.wait_all_tasks_blocked()
+            bus.subscribe(heard.append)
+            await anyio.wait_all_tasks_blocked()
+            assert not heard
+            watch.begun.set()
+            await anyio.wait_all_tasks_blocked()
+            assert heard == [ResourceUpdated("opencode://session/ses_1/todo")]
+        await anyio.wait_all_tasks_blocked()
+        assert not feed.notices
 
 
 @dataclass
@@ -118,9 +158,11 @@ class Life:
         """Itself."""
         return self
 
-    def followed(self, *followed: object) -> AbstractAsyncContextManager[None]:
+    def followed(
+        self, uri: str, session_id: str, changes: Changes, opencode: object
+    ) -> AbstractAsyncContextManager[Watch]:
         """Watch nothing: the test publishes."""
-        return nullcontext()
+        return nullcontext(Watch(uri, session_id, changes, Index(lambda notice: nullcontext())))
 
 
 async def test_a_client_that_takes_nothing_holds_up_nobody_and_is_told_once() -> None:
