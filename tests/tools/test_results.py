@@ -90,6 +90,7 @@ async def test_six_megabytes_of_providers_are_cut_and_can_be_read(
     config = json.loads(environ["OPENCODE_CONFIG_CONTENT"])
     del config["enabled_providers"]
     everything = {**environ, "OPENCODE_CONFIG_CONTENT": json.dumps(config)}
+    del everything["OPENCODE_MODELS_PATH"]
     async with managed_server(program.command, str(tmp_path), everything) as server:
         endpoint = await server.endpoint()
         bare = replace(attached, url=str(endpoint.url), password=endpoint.password or "")
