@@ -6,7 +6,6 @@ and returns the exit code: 1 when something was not as the example says.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -21,7 +20,8 @@ from typing import Any, cast
 import anyio
 from mcp import Client, StdioServerParameters
 from mcp.types import TextContent
-from scripted_model import provider_config, scripted_model
+from scripted_model import environment as scripted_environment
+from scripted_model import scripted_model
 
 LIMIT_SECONDS = 1800.0
 """For everything. Fetching OpenCode may take minutes, and so may a real model."""
@@ -91,7 +91,7 @@ async def environment(model: str | None, temporary: Path) -> AsyncGenerator[Mapp
             "XDG_STATE_HOME": str(temporary / "state"),
             # The copy of OpenCode that was fetched is fetched once.
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(home / ".cache"),
-            "OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(scripted.url)),
+            **scripted_environment(scripted.url, temporary),
         }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from examples.scripted_model import ScriptedModel, provider_config, scripted_model
+from examples.scripted_model import ScriptedModel, environment, scripted_model
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import Program, cache_folder, find
@@ -101,8 +100,6 @@ async def program(anyio_backend: str) -> Program:
 def environ(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """An environment with an empty home, the scripted model as the only provider, and ripgrep."""
     home = tmp_path_factory.mktemp("home")
-    models = home / "models.json"  # reading that of the public models takes 1.5 s of CPU in every project
-    models.write_text("{}")
     identity = {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
     return {
@@ -110,8 +107,7 @@ def environ(program: Program, model: ScriptedModel, tmp_path_factory: pytest.Tem
         **identity,
         "HOME": str(home),
         "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),
-        "OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(model.url)),
-        "OPENCODE_MODELS_PATH": str(models),
+        **environment(model.url, home),
         "OPENCODE_MCP_COMMAND": program.command[0],
     }
 

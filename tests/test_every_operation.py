@@ -43,7 +43,7 @@ def values(project: Path, environ: Mapping[str, str]) -> Values:
 async def server_apart(
     environ: Mapping[str, str], program: Program, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Endpoint]:
-    """An OpenCode that no other test uses.
+    """An OpenCode that no other test uses, and that knows the public models' providers.
 
     Its home is empty, and of programs it finds git and shells only: no package manager to upgrade itself with.
     """
@@ -52,6 +52,7 @@ async def server_apart(
         if found := shutil.which(name, path=environ["PATH"]):
             (folder / name).symlink_to(found)
     apart = {**environ, "HOME": str(folder), "PATH": os.pathsep.join([*program.path, str(folder)])}
+    del apart["OPENCODE_MODELS_PATH"]
     async with managed_server(program.command, str(folder), apart) as server:
         yield await server.endpoint()
 

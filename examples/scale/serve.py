@@ -7,7 +7,6 @@ It needs nginx and redis-server on PATH.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import shutil
@@ -23,7 +22,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
-from examples.scripted_model import provider_config, scripted_model
+from examples.scripted_model import environment, scripted_model
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import cache_folder, find
 from opencode_mcp.opencode.process import managed_server
@@ -102,8 +101,7 @@ async def model(own: bool, folder: Path) -> AsyncGenerator[Mapping[str, str]]:
         return
     async with scripted_model() as scripted:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
-        config = json.dumps(provider_config(scripted.url))
-        yield {**kept, "HOME": str(folder / "home"), "OPENCODE_CONFIG_CONTENT": config}
+        yield {**kept, "HOME": str(folder / "home"), **environment(scripted.url, folder)}
 
 
 def new_project(folder: Path) -> Path:

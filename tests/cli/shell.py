@@ -97,7 +97,7 @@ def terminal(environ: Mapping[str, str], *arguments: str, cwd: Path | None = Non
     """Run a command at a terminal of its own; it is killed at the end, if it has not ended before."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        # A session of its own with this as its terminal, so that Ctrl-C is a signal, which a shell does not have ignored.
+        # A session of its own with this as its terminal, so that Ctrl-C is a signal, and one that is not ignored.
         [sys.executable, "-c", CONTROLLING, *COMMAND, *arguments],
         stdin=theirs,
         stdout=theirs,
