@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.hints import Hints
+from opencode_mcp.openapi.hints import READ_ONLY, Hints
+
+from .shorten import dump
 
 Safety = Literal["read", "write", "delete"]
 
@@ -67,7 +70,6 @@ class GatewayTool:
         return self.arguments.model_json_schema()
 
 
-READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
 WRITES = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
 DELETES = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
 
@@ -79,21 +81,21 @@ GATEWAY = {
             "Search operations",
             "Find operations of OpenCode's API by what they do, in plain words.",
             SearchOperations,
-            READS,
+            READ_ONLY,
         ),
         GatewayTool(
             "describe_operation",
             "Describe an operation",
             "An operation's full input schema, response schema, traps and an example.",
             DescribeOperation,
-            READS,
+            READ_ONLY,
         ),
         GatewayTool(
             "read_operation",
             "Call a reading operation",
             "Call an operation that changes nothing. pointer, offset and limit read parts of large answers.",
             ReadOperation,
-            READS,
+            READ_ONLY,
             "read",
         ),
         GatewayTool(
@@ -145,9 +147,9 @@ def found(operations: list[Operation]) -> dict[str, Any]:
     }
 
 
-def described(operation: Operation) -> dict[str, Any]:
-    """Return all that is known of an operation."""
-    return {
+def described(operation: Operation, room: float = inf) -> dict[str, Any]:
+    """Return all that is known of an operation, without the schema of its answers where that has no room."""
+    facts: dict[str, Any] = {
         "operation": operation.name,
         "call_with": f"{safety_of(operation)}_operation",
         "does": operation.description,
@@ -157,6 +159,9 @@ def described(operation: Operation) -> dict[str, Any]:
         "traps": {str(status): words for status, words in operation.advice.items()},
         "example": {"operation": operation.name, "arguments": example(operation.input_schema)},
     }
+    if len(dump(facts)) > room:
+        facts["response_schema"] = f"left out, as it is long; the resource opencode://operation/{operation.name} has it"
+    return facts
 
 
 def example(schema: Schema) -> Any:

@@ -19,9 +19,6 @@ from opencode_mcp.opencode.outgoing import Outgoing
 
 T = TypeVar("T")
 
-MAX_RESULT_CHARS = 40_000
-"""Some clients cut at 50,000 characters, others far earlier."""
-
 SHOWN_OMISSIONS = 20
 MARGIN_CHARS = 4_000
 """Room for the words about what was left out."""
@@ -42,7 +39,8 @@ class Cut:
     """One attempt: how many items of a list or object, and characters of a string, are kept at most.
 
     `left` is the room that is left, in characters. An attempt gives up when there is none. `texts` are
-    long strings that another attempt has made fit to leave, by their identity.
+    long strings that another attempt has made fit to leave, by their identity. `most` is how many items
+    of one list or object it came to see, and `longest` how many characters of one string.
     """
 
     outgoing: Outgoing
@@ -51,6 +49,8 @@ class Cut:
     left: int
     texts: dict[int, str] = field(default_factory=dict[int, str])
     omissions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    most: int = 0
+    longest: int = 0
 
     def apply(self, value: Any, pointer: str = "", secret: bool = False) -> Any:
         """Return a shortened copy that is fit to leave, noting what was left out; `secret` hides its texts.
@@ -60,6 +60,7 @@ class Cut:
         """
         if isinstance(value, str):
             text = self.text(value, secret)
+            self.longest = max(self.longest, len(text))
             text = self.elide(text, int(self.chars), pointer) if len(text) > self.chars else text
             self.spend(len(text))
             return text
@@ -80,7 +81,13 @@ class Cut:
 
     def first(self, items: Iterable[T]) -> Iterator[T]:
         """Return the items that are kept."""
-        return islice(items, None if self.items == inf else int(self.items))
+        for number, item in enumerate(islice(items, None if self.items == inf else int(self.items)), 1):
+            self.most = max(self.most, number)
+            yield item
+
+    def as_before(self, items: float, chars: float) -> bool:
+        """Whether an attempt with less would go as this one did: nothing that it saw would be cut."""
+        return items >= self.most and chars >= self.longest
 
     def text(self, text: str, secret: bool) -> str:
         """Return a text that is fit to leave; a long one that is not to be hidden is made so once."""
@@ -119,7 +126,10 @@ def shorten(value: dict[str, Any], limit: int, how: str, outgoing: Outgoing = FI
     """
     room = max(limit - MARGIN_CHARS, limit // 2)
     texts: dict[int, str] = {}
+    cut: Cut | None = None
     for items, chars in attempts(limit):
+        if cut is not None and cut.as_before(items, chars):
+            continue
         whole = chars == inf
         cut = Cut(outgoing, items, chars, 2 * limit if whole else room, texts)  # `spend` may reckon twice the truth
         try:

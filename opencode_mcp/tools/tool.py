@@ -10,13 +10,12 @@ from opencode_mcp.workflows import Workflow
 
 from .gateway import GatewayTool
 from .publish import published
-from .shorten import MAX_RESULT_CHARS
 from .toolsets import SEARCH_HINTS, toolset_of
 
 CLIENT_CHARS = 50_000
 
 
-def operation_tool(operation: Operation, max_result_chars: int = MAX_RESULT_CHARS) -> dict[str, Any]:
+def operation_tool(operation: Operation, max_result_chars: int) -> dict[str, Any]:
     """Return the tool of an operation. It has no output schema: live answers deviate, and clients throw then."""
     meta: dict[str, Any] = {}
     if hint := SEARCH_HINTS.get(toolset_of(operation.id)):

@@ -104,8 +104,8 @@ class Toolbox:
         if isinstance(given, SearchOperations):
             return structured(found(self._search.search(given.query, given.limit)))
         if isinstance(given, DescribeOperation):
-            limit = Limit(self.max_result_chars, "the response schema is cut; the input schema is whole in tools/list")
-            return structured(described(self._reachable(tool, given.operation)), limit)
+            limit = Limit(self.max_result_chars, f"the resource opencode://operation/{given.operation} is whole")
+            return structured(described(self._reachable(tool, given.operation), self.max_result_chars), limit)
         assert isinstance(given, CallOperation)
         operation = self._reachable(tool, given.operation)
         refuse_other_class(tool, operation)

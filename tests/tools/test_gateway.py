@@ -9,7 +9,9 @@ from jsonschema_rs import Draft202012Validator
 from mcp import Client
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.tools.gateway import example, safety_of
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools.gateway import described, example, safety_of
+from opencode_mcp.tools.shorten import dump
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +39,17 @@ async def test_a_description_is_complete(client: Client, catalog: Catalog) -> No
     assert told["response_schema"]["properties"].keys() == {"info", "parts"}
     assert "unknown" in told["traps"]["500"] or "does not know" in told["traps"]["500"]
     assert catalog["session_prompt"].validator.is_valid(told["example"]["arguments"])
+
+
+def test_every_input_schema_is_whole_within_the_limit(catalog: Catalog) -> None:
+    """The longest go without the schema of their answers, and say where that is."""
+    limit = int(Settings().max_result_chars)
+    told = {name: described(operation, limit) for name, operation in catalog.items()}
+
+    assert all(len(dump(one)) <= limit for one in told.values())
+    assert all(one["input_schema"] == catalog[name].input_schema for name, one in told.items())
+    without = {name for name, one in told.items() if isinstance(one["response_schema"], str)}
+    assert without == {"config_update", "global_config_update"}
 
 
 def test_every_example_is_valid(catalog: Catalog) -> None:
