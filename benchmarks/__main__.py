@@ -36,8 +36,8 @@ async def measured(names: list[str], scale: float, whole: bool) -> Results:
                     for subject, samples in row.subjects.items():
                         print(f"    {subject}: {samples}", flush=True)
             if whole:
-                results.profiles.update(await profiled.profiles(here, scale))
-                results.curves.extend(await growth.curves(here, scale))
+                results.profiles.update(await profiled.profiles(here))
+                results.curves.extend(await growth.curves(here))
     return results
 
 

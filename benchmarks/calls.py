@@ -11,7 +11,7 @@ from time import perf_counter
 import aiohttp
 import httpx2
 
-from .figures import Row, Samples, in_turns, paired
+from .figures import MILLISECONDS, Row, Samples, in_turns, paired
 from .stage import BRIDGE, FLOOR, FROM_OPENAPI, TOKEN, Stage, free_port, resident_bytes, serving
 from .wire import LEGACY, MODERN, Stdio, Wire, call, http, stdio
 
@@ -91,7 +91,7 @@ async def listing(bridge: Stdio, fastmcp: Stdio | None, scale: float) -> list[Ro
             for name, server in servers.items()
         },
     )
-    times = {name: Samples([1000 * value for value in values], "ms") for name, values in taken.items()}
+    times = {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()}
     sizes = {
         name: Samples([len(await server.request("tools/list", {})) / KILOBYTE], "KB")
         for name, server in servers.items()
@@ -117,7 +117,7 @@ async def cost(direct: httpx2.AsyncClient, floor: Stdio, bridge: Stdio, fastmcp:
     ratio = (middle["bridge"] - middle["direct"]) / middle["floor"]
     return Row(
         "a call's cost beyond the direct request (GET /global/health, one client, p50)",
-        {name: Samples([1000 * value for value in values], "ms") for name, values in taken.items()},
+        {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()},
         ratio,
         "(bridge less direct) / floor's no-op",
         1.3,
@@ -157,7 +157,7 @@ async def throughput(
             both = median(1 / (1 / one + 1 / other) for one, other in pairs)
             found.append(
                 Row(
-                    f"calls in a second, {concurrent} at once, {over}",
+                    f"calls per second, {concurrent} at once, {over}",
                     {name: Samples(values, "/s") for name, values in taken.items()},
                     paired(taken["bridge"], [min(pair) for pair in pairs]),
                     "bridge / min(floor, direct)",
@@ -177,7 +177,7 @@ async def raw(stage: Stage) -> AsyncGenerator[Call]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auth=auth) as session:
 
         async def ask() -> None:
-            async with session.get(f"{str(endpoint.url).rstrip('/')}/global/health") as response:
+            async with session.get(f"{endpoint.base}/global/health") as response:
                 await response.read()
 
         yield ask

@@ -1,4 +1,4 @@
-"""The row about events: from a change of a session to the notification of its last subscriber."""
+"""The row about events: from a change of a session to the notification of each subscriber."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from .figures import Row, Samples, percentile
+from .figures import MILLISECONDS, Row, Samples, percentile
 from .stage import BRIDGE, TOKEN, Stage, free_port, serving
 from .wire import LEGACY, MODERN, Http, http
 
@@ -19,7 +19,6 @@ SESSIONS = 20
 PAUSE_SECONDS = 1.0
 """Between two changes of a session: more than the least time between two notifications of one resource."""
 
-MILLISECONDS = 1000
 GRACE_SECONDS = 2.0
 
 

@@ -9,6 +9,9 @@ from statistics import median
 
 Measure = Callable[[], Awaitable[float]]
 
+MILLISECONDS = 1000
+"""In a second."""
+
 MARGIN = 3.0
 """How far a target may be missed by before a short run on a busy machine counts as a fault."""
 

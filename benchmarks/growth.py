@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 
 from .calls import seconds
-from .events import MILLISECONDS, delays
-from .figures import Curve, in_turns, percentile
+from .events import delays
+from .figures import MILLISECONDS, Curve, in_turns, percentile
 from .stage import BRIDGE, Stage
 from .wire import call, stdio
 
@@ -17,19 +17,16 @@ SIZES = (1, 3, 10)
 SESSIONS, MESSAGES, SUBSCRIBERS = 50, 10, 20
 """The smallest of each size."""
 
+ROUNDS, ROUNDS_OF_SUBSCRIBERS = 15, 5
 
-async def curves(stage: Stage, scale: float) -> list[Curve]:
+
+async def curves(stage: Stage) -> list[Curve]:
     """Measure the same at growing sizes."""
-    rounds = max(3, round(15 * scale))
     async with stage.direct() as direct:
-        return [
-            await of_sessions(stage, direct, rounds),
-            await of_messages(stage, direct, rounds),
-            await of_subscribers(stage, scale),
-        ]
+        return [await of_sessions(stage, direct), await of_messages(stage, direct), await of_subscribers(stage)]
 
 
-async def of_sessions(stage: Stage, direct: httpx2.AsyncClient, rounds: int) -> Curve:
+async def of_sessions(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
     """Measure a list of sessions."""
     sizes = [SESSIONS * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
@@ -40,7 +37,7 @@ async def of_sessions(stage: Stage, direct: httpx2.AsyncClient, rounds: int) -> 
                 await direct.post("/session", json={})
             made = max(made, size)
             taken = await in_turns(
-                rounds,
+                ROUNDS,
                 {
                     "direct": lambda size=size: seconds(lambda: direct.get("/session", params={"limit": size})),
                     "bridge": lambda size=size: seconds(lambda: call(bridge, "session_list", limit=size)),
@@ -51,7 +48,7 @@ async def of_sessions(stage: Stage, direct: httpx2.AsyncClient, rounds: int) -> 
     return Curve("`session_list`", "ms", sizes, figures)
 
 
-async def of_messages(stage: Stage, direct: httpx2.AsyncClient, rounds: int) -> Curve:
+async def of_messages(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
     """Measure the report of a task in a session with many messages."""
     sizes = [MESSAGES * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
@@ -64,7 +61,7 @@ async def of_messages(stage: Stage, direct: httpx2.AsyncClient, rounds: int) -> 
                 (await direct.post(path, json={"parts": parts})).raise_for_status()
             made = size
             taken = await in_turns(
-                rounds,
+                ROUNDS,
                 {
                     "direct": lambda: seconds(lambda: direct.get(path, params={"limit": 1})),
                     "bridge": lambda: seconds(lambda: call(bridge, "report_task", session_id=session["id"])),
@@ -75,8 +72,8 @@ async def of_messages(stage: Stage, direct: httpx2.AsyncClient, rounds: int) -> 
     return Curve("`report_task` in a session of so many turns (direct: its newest message)", "ms", sizes, figures)
 
 
-async def of_subscribers(stage: Stage, scale: float) -> Curve:
+async def of_subscribers(stage: Stage) -> Curve:
     """Measure how long a notification takes."""
     sizes = [SUBSCRIBERS * size for size in SIZES]
-    found = [MILLISECONDS * percentile(await delays(stage, size, max(2, round(5 * scale))), 99) for size in sizes]
+    found = [MILLISECONDS * percentile(await delays(stage, size, ROUNDS_OF_SUBSCRIBERS), 99) for size in sizes]
     return Curve("notification of so many subscribers of 20 sessions, p99", "ms", sizes, {"bridge": found})

@@ -51,19 +51,16 @@ def shares(path: Path) -> dict[str, float]:
     return {name: own / total for name, own in found.items()}
 
 
-async def profiles(stage: Stage, scale: float) -> dict[str, Mapping[str, float]]:
+async def profiles(stage: Stage) -> dict[str, Mapping[str, float]]:
     """Profile calls that do next to nothing, and tasks."""
-    found: dict[str, Mapping[str, float]] = {}
-    for what, calls in (("calls of `global_health`, 16 at once", 2000), ("`run_task`, one after the other", 20)):
-        file = stage.folder / "profile"
-        command = (sys.executable, "-m", "benchmarks.profiled", str(file))
-        async with stdio(command, stage.attached, str(stage.project)) as bridge:
-            if calls > 100:
-                await rate(lambda bridge=bridge: call(bridge, HEALTH), max(100, round(calls * scale)), 16)
-            else:
-                await rate(lambda bridge=bridge: ran(bridge, "script:text hello"), max(3, round(calls * scale)), 1)
-        found[what] = shares(file)
-    return found
+    file = stage.folder / "profile"
+    command = (sys.executable, "-m", "benchmarks.profiled", str(file))
+    async with stdio(command, stage.attached, str(stage.project)) as bridge:
+        await rate(lambda: call(bridge, HEALTH), 2000, 16)
+    of_calls = shares(file)
+    async with stdio(command, stage.attached, str(stage.project)) as bridge:
+        await rate(lambda: ran(bridge, "script:text hello"), 20, 1)
+    return {"calls of `global_health`, 16 at once": of_calls, "`run_task`, one after the other": shares(file)}
 
 
 if __name__ == "__main__":

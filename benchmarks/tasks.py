@@ -13,7 +13,7 @@ import httpx2
 from opencode_mcp.opencode.process import managed_server
 
 from .calls import MEGABYTE, seconds
-from .figures import Row, Samples, in_turns, paired
+from .figures import MILLISECONDS, Row, Samples, in_turns, paired
 from .stage import BRIDGE, READ_SECONDS, Stage, resident_bytes
 from .wire import Stdio, call, stdio
 
@@ -68,7 +68,7 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
     return [
         Row(
             "`run_task` with a model that answers at once",
-            {name: Samples([1000 * value for value in values], "ms") for name, values in one.items()},
+            {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in one.items()},
             paired(one["bridge"], one["direct"]),
             "bridge / create and blocking prompt",
             1.15,
@@ -107,7 +107,7 @@ async def reply(direct: httpx2.AsyncClient, bridge: Stdio, scale: float) -> Row:
     )
     grown = (resident_bytes(bridge.process.pid) - before) / MEGABYTE
     return Row(
-        "a task whose reply has 5 MB",
+        "a task with a reply of 5 MB",
         {name: Samples(values, "s") for name, values in taken.items()},
         paired(taken["bridge"], taken["direct"]),
         "bridge / create and blocking prompt",
@@ -142,7 +142,7 @@ async def answer(stage: Stage, scale: float) -> Row:
             grown = (resident_bytes(bridge.process.pid) - before) / MEGABYTE
     return Row(
         f"an answer of {size / MEGABYTE:.1f} MB (`provider_list`)",
-        {name: Samples([1000 * value for value in values], "ms") for name, values in taken.items()},
+        {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()},
         paired(taken["bridge"], taken["direct"]),
         "bridge / direct, parsed",
         1.5,

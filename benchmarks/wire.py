@@ -48,7 +48,6 @@ class Stdio:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.notifications: list[bytes] = []
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 
@@ -71,8 +70,6 @@ class Stdio:
             message = json.loads(line) if len(line) < 4096 else {"id": long_id(line)}
             if "id" in message and "method" not in message:
                 self._waiting.pop(message["id"]).set_result(line)
-            else:
-                self.notifications.append(line)
         for waiting in self._waiting.values():
             waiting.set_exception(ConnectionError("the server has ended"))
 

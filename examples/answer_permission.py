@@ -1,4 +1,4 @@
-"""A client that answers when OpenCode asks for leave, in the course of one tool call (an elicitation).
+"""A client that answers when OpenCode asks for permission, in the course of one tool call (an elicitation).
 
 Up to protocol 2025-11-25 the server asks while the call is open. From 2026-07-28 on the call ends with the question
 and the client calls again with the answer; the SDK's client does that by itself, so that the code is the same.

@@ -20,11 +20,11 @@ PRINTED: dict[str, tuple[str, ...]] = {
         r"it changed scripted\.txt added \+1",
     ),
     "answer_permission.py": (
-        r"2026-07-28: OpenCode asks for leave: bash: touch allowed\.txt.*",
+        r"2026-07-28: OpenCode asks for permission: bash: touch allowed\.txt.*",
         r"allowed once: allowed\.txt is there",
     ),
     "answer_permission.py --era 2025-11-25": (
-        r"2025-11-25: OpenCode asks for leave: bash: touch allowed\.txt.*",
+        r"2025-11-25: OpenCode asks for permission: bash: touch allowed\.txt.*",
         r"allowed once: allowed\.txt is there",
     ),
     "watch_session.py": (

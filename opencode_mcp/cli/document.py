@@ -32,23 +32,19 @@ def chosen_catalog(settings: Settings) -> Catalog:
 
 
 def choose(settings: Settings) -> Document:
-    """Return the document that `--document` names.
+    """Return the document that `--document` names, which is not the bundled one.
 
     Raises:
         SettingsError: a file that cannot be read.
         DocumentError: a file that is no OpenAPI document, or poorer than the snapshot.
     """
     bundled = snapshot()
-    if settings.document == "bundled":
-        return bundled
     if settings.document == "live":
         return live(settings, bundled)
     try:
-        document = Document.parse(Path(settings.document).read_bytes())
+        return accept(Path(settings.document).read_bytes(), bundled)
     except OSError as error:
         raise SettingsError(f"--document {settings.document!r} cannot be read: {error.strerror}") from error
-    document.refuse_if_poorer_than(bundled)
-    return document
 
 
 def live(settings: Settings, bundled: Document) -> Document:

@@ -1,4 +1,4 @@
-"""What every serving command does first: logging to stderr, the document, the server."""
+"""What every serving command does first: logging, the document, the server."""
 
 from __future__ import annotations
 

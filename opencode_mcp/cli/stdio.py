@@ -28,6 +28,6 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     except Exception:
         log.exception("the server broke off")
         logging.shutdown()
-        # A thread still reads stdin, and would keep the process until the client closes that.
+        # Where stdin is no pipe a thread still reads it, and would keep the process until the client closes that.
         os._exit(1)
     return 0

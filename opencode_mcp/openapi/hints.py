@@ -28,6 +28,9 @@ class Hints:
     open_world: bool
 
 
+READ_ONLY = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
+
+
 def operations(table: str) -> frozenset[str]:
     """Read the operationIds of a table: separated by white space, a `#` starts a comment."""
     return frozenset(word for line in table.splitlines() for word in line.partition("#")[0].split())

@@ -3,7 +3,7 @@
 from .client import OpenCode
 from .exchanges import perform
 from .responses import Answer
-from .server import AttachedServer, Endpoint, OpenCodeServer, Report
+from .server import AttachedServer, Endpoint, Report
 from .servers import Servers
 
-__all__ = ["Answer", "AttachedServer", "Endpoint", "OpenCode", "OpenCodeServer", "Report", "Servers", "perform"]
+__all__ = ["Answer", "AttachedServer", "Endpoint", "OpenCode", "Report", "Servers", "perform"]

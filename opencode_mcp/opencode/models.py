@@ -62,7 +62,7 @@ class Status(Model):
 
 
 class PermissionRequest(Model):
-    """A tool call that waits for leave. `session_id` may be a subagent's."""
+    """A tool call that waits for permission. `session_id` may be a subagent's."""
 
     id: str
     session_id: str
@@ -83,7 +83,6 @@ class QuestionInfo(Model):
     """One question. Free text is allowed unless `custom` is False."""
 
     question: str
-    header: str = ""
     options: tuple[QuestionOption, ...] = ()
     multiple: bool = False
     custom: bool = True
@@ -95,6 +94,10 @@ class QuestionRequest(Model):
     id: str
     session_id: str
     questions: tuple[QuestionInfo, ...]
+
+
+Request = PermissionRequest | QuestionRequest
+"""What waits for an answer."""
 
 
 class MessageError(Model):
@@ -118,7 +121,6 @@ class MessageInfo(Model):
     parent_id: str | None = None
     finish: str | None = None
     error: MessageError | None = None
-    summary: Any = None
 
 
 class ToolState(Model):
@@ -127,7 +129,6 @@ class ToolState(Model):
     status: str
     input: dict[str, Any] = {}
     title: str | None = None
-    output: str | None = None
     error: str | None = None
 
 

@@ -15,14 +15,13 @@ import mcp_types as types
 from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, QuestionRequest
+from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, Request
 from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.workflows import Asker, Decision, InputRequired
 from opencode_mcp.workflows.report import describe
 
 from .lifespan import RequestContext
 
-Request = PermissionRequest | QuestionRequest
 Form = dict[str, Any]
 
 log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ def message(request: Request) -> str:
     wants = describe(request).wants
     if isinstance(request, PermissionRequest):
         always = f" (always: {', '.join(request.always)})" if request.always else ""
-        return f"OpenCode asks for leave: {wants}{always}"
+        return f"OpenCode asks for permission: {wants}{always}"
     return f"OpenCode asks: {wants}"
 
 

@@ -41,7 +41,10 @@ class Settings:
         separator=",",
     )
     username: str = setting(
-        "opencode", "OPENCODE_SERVER_USERNAME", "user name of the server at --url, or of every --server", flag=False
+        "opencode",
+        "OPENCODE_SERVER_USERNAME",
+        "user name of the server at --url, or of every --server (default opencode)",
+        flag=False,
     )
     password: str = setting(
         "",
@@ -70,10 +73,11 @@ class Settings:
     document: str = setting(
         "bundled",
         "OPENCODE_MCP_DOCUMENT",
-        "the OpenAPI document that tools are made from: bundled, live (that of --url or the first --server) or a path",
+        "the OpenAPI document that tools are made from: bundled (default), live (that of --url or the first --server) "
+        "or a path",
     )
     toolsets: str = setting(
-        "", "OPENCODE_MCP_TOOLSETS", "toolsets to list, separated by commas: all (default), essential, or areas"
+        "", "OPENCODE_MCP_TOOLSETS", "toolsets to list, separated by commas: all (default), essential, or their names"
     )
     tools: str = setting("", "OPENCODE_MCP_TOOLS", "single tools to list, separated by commas")
     exclude_tools: str = setting("", "OPENCODE_MCP_EXCLUDE_TOOLS", "tools to leave out, separated by commas")
@@ -84,12 +88,14 @@ class Settings:
         "", "OPENCODE_MCP_NO_DESTRUCTIVE", "no tools that may destroy anything or run commands", switch=True
     )
     max_result_chars: str = setting(
-        "40000", "OPENCODE_MCP_MAX_RESULT_CHARS", "longest result, in characters; longer ones are cut and paged"
+        "40000",
+        "OPENCODE_MCP_MAX_RESULT_CHARS",
+        "longest result, in characters (default 40000); longer ones are cut and paged",
     )
     token: str = setting(
         "",
         "OPENCODE_MCP_TOKEN",
-        "HTTP: bearer token that clients send (default: a new one, told on stderr)",
+        "HTTP: bearer token that clients send (default: a new one, printed on stderr)",
         only=(*HTTP, "install"),
     )
     no_auth: str = setting(
@@ -103,7 +109,10 @@ class Settings:
         "", "OPENCODE_MCP_ALLOW_REMOTE", "HTTP: listen on other than loopback addresses", switch=True, only=HTTP
     )
     allow_host: str = setting(
-        "", "OPENCODE_MCP_ALLOW_HOST", "HTTP: more names, or name:port, by which clients reach it", only=HTTP
+        "",
+        "OPENCODE_MCP_ALLOW_HOST",
+        "HTTP: more names, or name:port, by which clients reach it, separated by commas",
+        only=HTTP,
     )
     allow_origin: str = setting(
         "", "OPENCODE_MCP_ALLOW_ORIGIN", "HTTP: origins whose web pages may use it, separated by commas", only=HTTP
@@ -120,7 +129,7 @@ class Settings:
     redis: str = setting(
         "",
         "OPENCODE_MCP_REDIS",
-        "HTTP: the Redis through which replicas share subscriptions; a URL with a password belongs into the variable",
+        "HTTP: the Redis through which replicas share subscriptions; a URL with a password belongs in the variable",
         only=HTTP,
     )
     state_key: str = setting(
@@ -136,7 +145,9 @@ class Settings:
     log_file: str = setting(
         "", "OPENCODE_MCP_LOG_FILE", "log to the end of this file, which you alone can read, instead of stderr"
     )
-    log_level: str = setting("warning", "OPENCODE_MCP_LOG_LEVEL", "what to log on stderr", choices=LOG_LEVELS)
+    log_level: str = setting(
+        "warning", "OPENCODE_MCP_LOG_LEVEL", "the least that is logged (default warning)", choices=LOG_LEVELS
+    )
     environ: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @classmethod

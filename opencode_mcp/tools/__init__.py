@@ -1,8 +1,8 @@
 """Operations, workflows and the gateway as MCP tools."""
 
 from .results import failure
-from .tool import operation_tool, workflow_tool
+from .tool import operation_tool
 from .toolbox import Toolbox
 from .toolsets import VIEWS, Selection, select, view
 
-__all__ = ["VIEWS", "Selection", "Toolbox", "failure", "operation_tool", "select", "view", "workflow_tool"]
+__all__ = ["VIEWS", "Selection", "Toolbox", "failure", "operation_tool", "select", "view"]

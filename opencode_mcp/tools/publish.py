@@ -21,7 +21,7 @@ NESTED_BYTES = 110
 LISTED_FIELDS = 40
 
 UNPUBLISHED = frozenset({"workspace"})
-"""An argument of more than a hundred tools, seldom used: the server's instructions name it once."""
+"""An argument of more than a hundred tools, seldom used; describe_operation tells of it."""
 
 NOISE = frozenset(
     {"$defs", "$schema", "additionalProperties", "const", "default", "exclusiveMaximum", "exclusiveMinimum"}

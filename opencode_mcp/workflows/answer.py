@@ -11,17 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import alongside
-from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Session
+from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Request
 
 from .context import Context, Decision, PermissionReply
 from .metadata import task_metadata
-from .truth import PERMISSIONS, QUESTIONS, SESSIONS, Truth, look
+from .truth import PERMISSIONS, QUESTIONS, SESSIONS, Truth, look, read_session
 
 VERIFY_SECONDS = 10.0
 NEAR_SESSIONS = 30
 """How many of the newest sessions are searched for a request that is given without its session."""
-
-AnyRequest = PermissionRequest | QuestionRequest
 
 
 class AnswerPermission(BaseModel):
@@ -88,7 +86,7 @@ async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) 
     return decision
 
 
-async def send(opencode: OpenCode, directory: str, request: AnyRequest, decision: Decision) -> None:
+async def send(opencode: OpenCode, directory: str, request: Request, decision: Decision) -> None:
     """Send a decision to OpenCode, in the directory in which the request is known."""
     if isinstance(request, PermissionRequest):
         words = {"message": decision.message} if decision.message else {}
@@ -102,7 +100,7 @@ async def send(opencode: OpenCode, directory: str, request: AnyRequest, decision
         await opencode.call("question_reply", requestID=request.id, directory=directory, answers=answers)
 
 
-async def requests_in(opencode: OpenCode, directory: str) -> list[AnyRequest]:
+async def requests_in(opencode: OpenCode, directory: str) -> list[Request]:
     """Return everything that waits for an answer in a directory."""
     return [
         *PERMISSIONS.validate_python(await opencode.call("permission_list", directory=directory)),
@@ -110,17 +108,17 @@ async def requests_in(opencode: OpenCode, directory: str) -> list[AnyRequest]:
     ]
 
 
-async def is_pending(opencode: OpenCode, directory: str, request: AnyRequest) -> bool:
+async def is_pending(opencode: OpenCode, directory: str, request: Request) -> bool:
     """Whether a request still waits."""
     return any(one.id == request.id for one in await requests_in(opencode, directory))
 
 
-async def still_waits(opencode: OpenCode, session_id: str, request: AnyRequest) -> bool:
+async def still_waits(opencode: OpenCode, session_id: str, request: Request) -> bool:
     """Whether a task still waits for this; an abort leaves it listed, and nobody waits for it then."""
     return any(one.id == request.id for one in (await look(opencode, session_id)).pending)
 
 
-async def until_gone(opencode: OpenCode, directory: str, request: AnyRequest) -> None:
+async def until_gone(opencode: OpenCode, directory: str, request: Request) -> None:
     """Wait until OpenCode no longer lists a request that was answered.
 
     Raises:
@@ -133,14 +131,14 @@ async def until_gone(opencode: OpenCode, directory: str, request: AnyRequest) ->
     raise WorkflowError(f"{request.id} still waits although it was answered", request.session_id)
 
 
-async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> tuple[str, AnyRequest]:
+async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> tuple[str, Request]:
     """Find a request and its directory: requests are listed per directory, so a session says where.
 
     Raises:
         WorkflowError: nothing waits under this id.
     """
     if session_id is not None:
-        session = Session.model_validate(await opencode.call("session_get", sessionID=session_id))
+        session = await read_session(opencode, session_id)
         directories = [session.directory]
     else:
         listed = await opencode.call("experimental_session_list", limit=NEAR_SESSIONS)
@@ -160,13 +158,13 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
 async def root_of(opencode: OpenCode, session_id: str) -> str:
     """Return the session that a subagent's session works for, or itself."""
     while True:
-        session = Session.model_validate(await opencode.call("session_get", sessionID=session_id))
+        session = await read_session(opencode, session_id)
         if session.parent_id is None:
             return session.id
         session_id = session.parent_id
 
 
-def checked_answers(request: AnyRequest, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
+def checked_answers(request: Request, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
     """Check answers against the questions; OpenCode takes any.
 
     Raises:

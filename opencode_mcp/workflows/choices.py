@@ -13,6 +13,8 @@ from typing import Any
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCode
 
+from .place import located
+
 
 async def check_choices(
     opencode: OpenCode, directory: str | None, model: str | None, agent: str | None, variant: str | None
@@ -22,7 +24,7 @@ async def check_choices(
     Raises:
         WorkflowError: one is unknown, with the nearest real names; or there is no model at all.
     """
-    where = {"directory": directory} if directory is not None else {}
+    where = located(directory)
     providers: list[dict[str, Any]] = (await opencode.call("config_providers", **where))["providers"]
     models = {f"{provider['id']}/{name}": one for provider in providers for name, one in provider["models"].items()}
     if not models:

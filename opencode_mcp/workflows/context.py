@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from opencode_mcp.opencode import OpenCode, Report, Servers
-from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest
+from opencode_mcp.opencode.models import Request
 
 from .metadata import Permissions
 
@@ -33,7 +33,7 @@ class Decision:
 class InputRequired(Exception):
     """The client must ask its user and call again: protocol 2026-07-28 has no requests by the server."""
 
-    def __init__(self, request: PermissionRequest | QuestionRequest, state: Mapping[str, Any]) -> None:
+    def __init__(self, request: Request, state: Mapping[str, Any]) -> None:
         self.request = request
         self.state = state
         super().__init__(request.id)
@@ -42,7 +42,7 @@ class InputRequired(Exception):
 class Asker(Protocol):
     """Asks the user through the client."""
 
-    async def ask(self, request: PermissionRequest | QuestionRequest, state: Mapping[str, Any]) -> Decision | None:
+    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
         """Return the decision, or None when the user did not decide.
 
         Raises:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
-from opencode_mcp.opencode.models import Message, PermissionRequest, QuestionRequest, Todo
+from opencode_mcp.opencode.models import Message, PermissionRequest, Request, Todo
 
 from .activity import activity
 from .context import Context
@@ -104,7 +104,7 @@ async def build_report(
         )
 
 
-def describe(request: PermissionRequest | QuestionRequest) -> PendingRequest:
+def describe(request: Request) -> PendingRequest:
     """Say in one line what a request wants, and what can be answered."""
     if isinstance(request, PermissionRequest):
         subject = request.metadata.get("command") or ", ".join(request.patterns)

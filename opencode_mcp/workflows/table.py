@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, Field, create_model
 
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.hints import Hints
+from opencode_mcp.openapi.hints import READ_ONLY, Hints
 
 from .answer import AnswerPermission, AnswerQuestion
 from .arguments import parsed
@@ -30,7 +30,6 @@ from .tasks import (
 )
 from .transcript import ReadTranscript, Transcript, read_transcript
 
-READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
 WAITS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
 """Waiting answers what the task's policy answers: it may let a command run."""
 RUNS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
@@ -129,12 +128,12 @@ TABLE: tuple[Workflow, ...] = (
         ReportTask,
         TaskReport,
         report_task,
-        READS,
+        READ_ONLY,
     ),
     Workflow(
         "answer_permission",
         "Answer a permission",
-        "Allow or reject what a task asks leave for. Returns when the answer is seen to have taken.",
+        "Allow or reject what a task asks permission for. Returns when the answer is seen to have taken.",
         AnswerPermission,
         TaskReport,
         answer_permission,
@@ -175,7 +174,7 @@ TABLE: tuple[Workflow, ...] = (
         ReadTranscript,
         Transcript,
         read_transcript,
-        READS,
+        READ_ONLY,
     ),
 )
 

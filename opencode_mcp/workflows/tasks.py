@@ -8,7 +8,9 @@ from typing import Literal
 import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
-from .answer import AnswerPermission, AnswerQuestion, AnyRequest, checked_answers, find, root_of, send, until_gone
+from opencode_mcp.opencode.models import Request
+
+from .answer import AnswerPermission, AnswerQuestion, checked_answers, find, root_of, send, until_gone
 from .context import Context, Decision
 from .report import TaskReport, build_report
 from .run import RUN_SECONDS, TaskReports
@@ -64,7 +66,7 @@ async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskRe
     return await answered(context, directory, request, decision)
 
 
-async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) -> tuple[Context, str, AnyRequest]:
+async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) -> tuple[Context, str, Request]:
     """Find a request: its server, its directory, and what it asks.
 
     Raises:
@@ -76,7 +78,7 @@ async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) 
     return replace(context, servers=servers), directory, request
 
 
-async def answered(context: Context, directory: str, request: AnyRequest, decision: Decision) -> TaskReport:
+async def answered(context: Context, directory: str, request: Request, decision: Decision) -> TaskReport:
     """Send an answer, see that the request is gone, and report the task that it belongs to."""
     await send(context.opencode, directory, request, decision)
     await until_gone(context.opencode, directory, request)

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
-from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Session, Status
+from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Request, Session, Status
 
 State = Literal["completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
 
@@ -35,7 +35,7 @@ class Truth:
     session: Session
     family: tuple[str, ...]
     statuses: dict[str, Status]
-    pending: tuple[PermissionRequest | QuestionRequest, ...]
+    pending: tuple[Request, ...]
     newest: Message | None
 
     @property

@@ -57,7 +57,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Errand:
-    """A command that OpenCode has to ask leave for, and the file that it leaves in the project."""
+    """A command that OpenCode has to ask permission for, and the file that it leaves in the project."""
 
     project: Path
     name: str

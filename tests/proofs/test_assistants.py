@@ -1,4 +1,4 @@
-"""Real assistants, their models scripted, have OpenCode do a task that asks for leave: `pytest -m clients`."""
+"""Real assistants, their models scripted, have OpenCode do a task that asks for permission: `pytest -m clients`."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ async def working(bench: Bench) -> Seen:
 
 
 async def waiting(bench: Bench) -> Seen:
-    """A task that waits for leave: OpenCode keeps the request of an aborted task, we do not."""
+    """A task that waits for permission: OpenCode keeps the request of an aborted task, we do not."""
     seen = await stop(bench, await bench.run(touch(bench)))
     assert not made(bench).exists()
     return seen
@@ -58,7 +58,7 @@ async def with_subagent(bench: Bench) -> Seen:
 
 
 async def with_waiting_subagent(bench: Bench) -> Seen:
-    """A task whose subagent waits for leave."""
+    """A task whose subagent waits for permission."""
     seen = await stop(bench, await bench.run(with_child(touch(bench))))
     assert not made(bench).exists()
     return seen

@@ -2,6 +2,6 @@
 
 from .change import Change, installation, removal
 from .places import Machine
-from .table import CLIENTS, Client, Launch, Limits, Remote
+from .table import CLIENTS, Client, Launch, Remote
 
-__all__ = ["CLIENTS", "Change", "Client", "Launch", "Limits", "Machine", "Remote", "installation", "removal"]
+__all__ = ["CLIENTS", "Change", "Client", "Launch", "Machine", "Remote", "installation", "removal"]

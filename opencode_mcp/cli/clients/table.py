@@ -151,7 +151,6 @@ CLIENTS: dict[str, Client] = {
                 "all",
                 "shows the model only names, and loads a tool when it is searched for",
                 full_name="mcp__{server}__{tool}",
-                name_length=64,
             ),
         ),
         Client(

@@ -36,8 +36,7 @@ async def document(opencode: OpenCode) -> Finding:
     """Compare GET /doc with the snapshot. A document that is no help is no failure: the snapshot is used."""
     endpoint = await opencode.server.endpoint()
     try:
-        url = str(endpoint.url).rstrip("/") + "/doc"
-        response = await opencode.http.get(url, auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
+        response = await opencode.http.get(f"{endpoint.base}/doc", auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
         response.raise_for_status()
         theirs = Document.parse(response.content)
     except (httpx2.HTTPError, DocumentError) as error:

@@ -1,4 +1,4 @@
-"""What concerns this machine and its MCP clients, whether OpenCode is there or not."""
+"""What concerns this machine, whether OpenCode is there or not."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
 
 async def get(opencode: OpenCode, endpoint: Endpoint, path: str, admit: bool = True) -> httpx2.Response:
     """Read what a path of the server gives, whatever that is."""
-    url = str(endpoint.url).rstrip("/") + path
+    url = endpoint.base + path
     return await opencode.http.get(url, auth=endpoint.auth if admit else None, timeout=ANSWER_SECONDS)
 
 
