@@ -41,12 +41,14 @@ async def workplace(opencode: OpenCode, directory: str | None, worktree: bool) -
         yield place
     finally:
         if not place.kept:
-            with anyio.CancelScope(shield=True), suppress(OpenCodeError):
+            with anyio.CancelScope(shield=True):
                 if place.session is not None:
-                    await opencode.call("session_delete", sessionID=place.session.id)
+                    with suppress(OpenCodeError):
+                        await opencode.call("session_delete", sessionID=place.session.id)
                 if place.project is not None:
-                    body = {"directory": place.directory}
-                    await opencode.call("worktree_remove", directory=place.project, body=body)
+                    with suppress(OpenCodeError):
+                        body = {"directory": place.directory}
+                        await opencode.call("worktree_remove", directory=place.project, body=body)
 
 
 async def make_worktree(opencode: OpenCode, directory: str) -> str:

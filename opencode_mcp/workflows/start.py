@@ -8,6 +8,7 @@ from __future__ import annotations
 import mimetypes
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Message, Session
 
@@ -25,6 +26,7 @@ from .identity import prompt_id, same_request, suffix
 from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metadata
 from .place import check_directory, located, workplace
 from .report import newest_messages
+from .stop import abandon
 from .truth import judge, look
 
 SEEN_SECONDS = 10.0
@@ -129,7 +131,12 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
         if arguments.permissions is not None:
             await set_permissions(opencode, truth.session, arguments.permissions)
         await send_prompt(opencode, truth.session, arguments, choices, truth.newest)
-        await until_seen(opencode, session_id, truth.newest)
+        try:
+            with suppress(OpenCodeError):  # whoever waits for it finds out
+                await until_seen(opencode, session_id, truth.newest)
+        except anyio.get_cancelled_exc_class():
+            await abandon(context, session_id)
+            raise
         return Turn(session_id=session_id, after=after)
 
 

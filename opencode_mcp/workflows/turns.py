@@ -97,7 +97,9 @@ async def resumed(context: Context, operation: Operation, session_id: str) -> An
         return Answer(outcome.verdict.state == "completed")
     assert outcome.truth.newest is not None
     message_id = outcome.truth.newest.info.id
-    return Answer(await context.opencode.call("session_message", sessionID=session_id, messageID=message_id))
+    message = await context.opencode.call("session_message", sessionID=session_id, messageID=message_id)
+    failed = outcome.verdict.state == "failed" or outcome.truth.newest.info.error is not None
+    return Answer(message, failed=failed)
 
 
 def waiting(truth: Truth) -> WorkflowError:

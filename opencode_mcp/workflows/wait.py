@@ -30,6 +30,9 @@ AS_OFTEN = 10
 DOUBT_SECONDS = 10.0
 """How long a session may do nothing about a prompt before that counts as a failure; 1.3 s were seen."""
 
+ERROR_SECONDS = 2.0
+"""How long when OpenCode has told of an error: it tells of some that end nothing, as a file that cannot be read."""
+
 CAUGHT_UP_MESSAGES = 20
 """How many of a turn's newest messages are looked at for steps that nothing has told of."""
 
@@ -92,7 +95,7 @@ class Watch:
         if about is None or about in self.family or parent_of(event) in self.family:
             if about is not None and kind == "session.created":
                 self.family.add(about)
-            if kind == "session.error":
+            if kind == "session.error" and about in self.family:
                 self.error = error_text(event)
             if kind == "message.updated" and event["properties"]["info"]["role"] == "user":
                 self.prompts.add(event["properties"]["info"]["id"])
@@ -159,6 +162,8 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             truth = await look(context.opencode, session_id, truth)
             watch.family.update(truth.family)
             watch.busy = truth.busy
+            if truth.busy:
+                watch.error = ""  # it ended nothing
             verdict = judge(truth, after)
             if verdict.state != "running" and waited:
                 _, truth = await at_once(
@@ -170,13 +175,14 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
                 return Outcome(truth, verdict)
             now = anyio.current_time()
             doubted = None if verdict.doubt is None else doubted or now
-            if doubted is not None and (watch.error or now - doubted >= DOUBT_SECONDS):
+            patience = ERROR_SECONDS if watch.error else DOUBT_SECONDS
+            if doubted is not None and now - doubted >= patience:
                 return Outcome(truth, Verdict("failed", error=watch.error or verdict.doubt, doubt=verdict.doubt))
             if now >= deadline and doubted is None:
                 return Outcome(truth, verdict)
             # A doubt is settled even past the deadline: "running" may not be said of what does not run.
             pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listeners / AS_OFTEN))
-            limit = now + pause if doubted else min(deadline, now + pause)
+            limit = min(doubted + patience, now + pause) if doubted else min(deadline, now + pause)
             with anyio.CancelScope(deadline=limit):
                 await stirred(context, truth, watch)
             waited = True
@@ -257,8 +263,7 @@ async def wait(
     for session_id, after in turns.items():
         if session_id not in outcomes:
             async with context.at(session_id) as there:
-                truth = await look(there.opencode, session_id)
-            outcomes[session_id] = Outcome(truth, judge(truth, after))
+                outcomes[session_id] = await settle(there, session_id, after, deadline=0)
     return {session_id: outcomes[session_id] for session_id in turns}
 
 

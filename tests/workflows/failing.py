@@ -54,6 +54,7 @@ RETRY = r"^retry \d of the model in \d s: the error that the prompt asked for"
 ROWS = (
     Row("model error 500 until OpenCode gives up", run("script:error 500", timeout_seconds=170), "failed", "500", 180),
     Row("plain answer", run("script:text {key}"), "completed", r"^Hello from the scripted model\. row\d+x$"),
+    Row("a file that cannot be read", run("script:text {key}", files=["nowhere.txt"]), "completed", "Hello from"),
     Row("tool calls", tool_calls, "completed", "^done: chain$", project={}),
     Row("subagent", subagent, "completed", "^done: task$"),
     Row("changes of ten tasks right after their end", changes_ten_times, "completed", seconds=150, project={}),
