@@ -15,16 +15,13 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Answer, Servers
 from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import Event, EventFeed
+from opencode_mcp.opencode.events import DEAF_SECONDS, Event, EventFeed
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import Context, perform_any, workflows
 
 from .connect import connected
 from .operations import Operations, tree
-
-DEAF_SECONDS = 0.3
-"""OpenCode 1.18.33 says server.connected up to 50 ms before it listens to its own events."""
 
 __all__ = ["Answer", "OpenCode"]
 

@@ -257,7 +257,7 @@ class OpenCode:
                     if read_seconds is not None
                     else f"{operation.name}: no answer in time from {where()} ({type(error).__name__})"
                 ) from error
-            except httpx2.TransportError as error:
+            except (httpx2.RequestError, OSError) as error:  # an error of TLS comes as it is
                 reason = str(error) or type(error).__name__
                 raise TransportError(
                     f"{where()} went away during {operation.name} ({reason}); whether it took effect is unknown"

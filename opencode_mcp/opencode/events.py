@@ -9,6 +9,7 @@ OpenCode's /global/event covers all directories and survives a dispose (/event d
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from .client import OpenCode
 
 Event = Mapping[str, Any]
-"""`{"type", "properties", …}` of OpenCode, or `{"type": "stream.connected" | "stream.lost"}` of ours."""
+"""`{"type", "properties", …}` of OpenCode, or `{"type": "stream.connected" | "stream.heard" | "stream.lost"}` of ours.
+
+What happens between "connected" and "heard" may be told or not.
+"""
 
 Notice = Callable[[Event], None]
 """Is told of every event; must return at once."""
@@ -35,7 +39,12 @@ MAX_EVENT_BYTES = 64 * 1024 * 1024
 SILENCE_SECONDS = 25.0
 """The server sends a heartbeat every 10 s; a stream that is silent for longer is dead."""
 
+DEAF_SECONDS = 0.3
+"""OpenCode 1.18.33 says server.connected up to 50 ms before it listens to its own events."""
+
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+
+log = logging.getLogger(__name__)
 
 
 class EventFeed:
@@ -70,8 +79,23 @@ class EventFeed:
                 self._reading = None
 
     def _tell(self, event: Event) -> None:
+        """Tell all of an event.
+
+        Raises:
+            UnexpectedResponse: it is not as OpenCode's events are. Whoever missed it looks when the stream is back.
+        """
         for notice in list(self._notices.values()):
-            notice(event)
+            try:
+                notice(event)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise UnexpectedResponse(
+                    f"an event {event.get('type')!r} is not as OpenCode's are: {error!r}"
+                ) from error
+
+    async def _tell_late(self, scope: anyio.CancelScope) -> None:
+        await anyio.sleep(DEAF_SECONDS)
+        if scope is self._reading:
+            self._tell({"type": "stream.heard", "properties": {}})
 
     async def _read(self, scope: anyio.CancelScope) -> None:
         """Read until cancelled, connecting again whenever the stream ends or breaks."""
@@ -84,7 +108,10 @@ class EventFeed:
                             failures = 0
                             silence.deadline = anyio.current_time() + SILENCE_SECONDS
                             self._tell(event)
+                            if event["type"] == "stream.connected":
+                                self._tasks.start_soon(self._tell_late, scope)
                 except OpenCodeError as error:
+                    log.info("the event stream was lost: %s", error)
                     self._tell({"type": "stream.lost", "properties": {"reason": str(error)}})
                 else:
                     self._tell({"type": "stream.lost", "properties": {"reason": "closed or silent"}})
@@ -98,9 +125,9 @@ class EventFeed:
         async with self._opencode.stream(operation, parts) as response:
             yield {"type": "stream.connected", "properties": {}}
             async for sent in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
-                payload = parse(operation, sent.data).get("payload", {})
-                if payload.get("type", "sync") != "sync":
-                    yield payload
+                payload = parse(operation, sent.data).get("payload")
+                if isinstance(payload, dict) and payload.get("type", "sync") != "sync":  # pyright: ignore[reportUnknownMemberType]
+                    yield cast("Event", payload)
 
 
 def session_of(event: Event) -> str | None:

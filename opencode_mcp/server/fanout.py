@@ -77,6 +77,7 @@ class RedisBus(Bus):
         self._replica = token_hex(8)
         self._watches: set[Watch] = set()
         self._unsent: dict[ServerEvent, None] = {}
+        self._sending = anyio.Lock()
         self.connected: bool | None = None
         super().__init__()
 
@@ -157,10 +158,12 @@ class RedisBus(Bus):
             await super().publish(event)
 
     async def _send(self) -> None:
-        for event in tuple(self._unsent):
-            text = json.dumps([self._replica, type(event).__name__, asdict(event)])
-            await self._redis.publish(f"{self._prefix}:events", text)
-            self._unsent.pop(event, None)
+        async with self._sending:  # one connection for all, and nothing twice
+            while self._unsent:
+                event = next(iter(self._unsent))
+                text = json.dumps([self._replica, type(event).__name__, asdict(event)])
+                await self._redis.publish(f"{self._prefix}:events", text)
+                self._unsent.pop(event)
 
     async def _take(self, watches: list[Watch]) -> None:
         """Take or renew leases: what is ours is heard, what is another's is not."""

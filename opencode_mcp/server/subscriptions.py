@@ -20,7 +20,7 @@ from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY, PromptsListChange
 from mcp.shared.subscriptions import event_to_notification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.exceptions import OpenCodeError, TransportError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import background
 
@@ -30,6 +30,9 @@ from .resources import Changes, find, resource_errors
 
 SCOPES = "opencode_mcp.subscriptions"
 """Where a connection keeps the cancel scopes of what it subscribed to, by URI."""
+
+AGAIN_SECONDS = 5.0
+"""How often an OpenCode that is away is asked for its commands."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,11 @@ async def subscribe(context: RequestContext, params: types.SubscribeRequestParam
     life, connection = context.lifespan_context, connection_of(context)
     followed = await followable(life, params.uri)
     if (scope := begun(connection, params.uri)) is not None:
-        await life.tasks.start(follow, life, followed, connection, scope)
+        try:
+            await life.tasks.start(follow, life, followed, connection, scope)
+        except BaseException:  # cut off, or it cannot be followed: another request begins anew
+            connection.state[SCOPES].pop(params.uri, None)
+            raise
     return types.EmptyResult()
 
 
@@ -149,10 +156,15 @@ async def tell_of_commands(
 ) -> None:
     """Send once, when OpenCode runs and has told its commands: it does so at once from then on."""
     with scope or anyio.CancelScope():
-        await opencode.server.until_running()
-        try:
-            await opencode.call("command_list")
-        except OpenCodeError as error:
-            log.debug("no commands: %s", error)
-        else:
-            await send()
+        while True:
+            await opencode.server.until_running()
+            try:
+                await opencode.call("command_list")
+            except TransportError:
+                await anyio.sleep(AGAIN_SECONDS)
+            except OpenCodeError as error:
+                log.debug("no commands: %s", error)
+                return
+            else:
+                await send()
+                return

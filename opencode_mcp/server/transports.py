@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server.stdio import stdio_server
@@ -65,7 +66,11 @@ async def until_signal(
 
 
 async def serve_http(server: BridgeServer, application: Starlette, host: str, port: int) -> None:
-    """Serve the server's application until a signal comes and the calls have ended."""
+    """Serve the server's application until a signal comes and the calls have ended.
+
+    Raises:
+        Exception: what broke the server off.
+    """
     import uvicorn
     from sse_starlette.sse import AppStatus
 
@@ -90,7 +95,24 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
         http=PatientProtocol,
         ws="none",
     )
-    await Draining(config).serve()
+    running = Draining(config)
+    lifespan = application.router.lifespan_context
+
+    @asynccontextmanager
+    async def ending_all(application: Starlette) -> AsyncGenerator[Any]:
+        try:
+            async with lifespan(application) as state:
+                yield state
+        except Exception as error:
+            failures.append(error)
+            running.should_exit = True  # uvicorn would go on, with nothing behind it
+            raise
+
+    failures: list[Exception] = []
+    application.router.lifespan_context = ending_all
+    await running.serve()
+    if failures:
+        raise failures[0]
 
 
 def http_application(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:

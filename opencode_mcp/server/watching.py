@@ -28,7 +28,7 @@ from .resources import Changes
 UPDATE_SECONDS = 0.5
 """The least time between two notifications of one resource; a burst of events becomes one."""
 
-CONCERNS_ALL = frozenset({"stream.connected", "server.instance.disposed", "global.disposed"})
+CONCERNS_ALL = frozenset({"stream.connected", "stream.heard", "server.instance.disposed", "global.disposed"})
 """Events after which anything may have changed; before the first of them events may have been missed."""
 
 UNREADABLE = frozenset({"message.part.delta"})

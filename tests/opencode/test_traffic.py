@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import ssl
 from typing import Any
 
 import anyio
@@ -16,6 +18,7 @@ from opencode_mcp.opencode.queue import FairQueue
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
+from opencode_mcp.workflows.wait import Watch
 from tests.eventually import eventually
 
 from .conftest import Wire
@@ -66,6 +69,27 @@ async def test_a_read_is_asked_for_again_and_says_so(
     assert len(answer.retried) == 1
     assert told == [f"asking again in 0 s: {answer.retried[0]}"]
     assert shown.structured_content == {"healthy": True, "_retried": list(answer.retried)}
+
+
+async def test_an_error_of_tls_is_one_of_the_transport(opencode: OpenCode, wire: Wire) -> None:
+    """httpx2 hands an alert of the other side on as it is."""
+    answers(wire, *[ssl.SSLError(1, "tlsv13 alert certificate required")] * TIMES)
+
+    with pytest.raises(TransportError, match="certificate required"):
+        await opencode.call("global_health")
+
+
+async def test_an_event_of_another_shape_is_a_reason_to_look(opencode: OpenCode, wire: Wire) -> None:
+    """The stream begins anew, and what was missed is looked for; whoever listens beside is not cut off."""
+    odd = {"payload": {"type": "message.updated", "properties": {"sessionID": "ses_1", "info": None}}}
+    stream = httpx2.Response(200, text=f"data: {json.dumps(odd)}\n\n", headers={"content-type": "text/event-stream"})
+    answers(wire, stream, httpx2.Response(200, text="", headers={"content-type": "text/event-stream"}))
+    watch, kinds = Watch({"ses_1"}), list[str]()
+    with opencode.events.heard_by(watch.notice), opencode.events.heard_by(lambda event: kinds.append(event["type"])):
+        await eventually(lambda: kinds.count("stream.connected") >= 2)
+
+    assert kinds[:3] == ["stream.connected", "stream.lost", "stream.connected"]
+    assert watch.look
 
 
 async def test_who_has_no_time_is_told_at_once(opencode: OpenCode, wire: Wire) -> None:

@@ -93,6 +93,21 @@ async def quiet(*clients: Updates) -> None:
         updates.uris.clear()
 
 
+async def test_many_changes_at_once_are_each_told_once(redis: RedisServer) -> None:
+    """As when a replica takes over, or its event stream is back: more than the client of Redis has connections."""
+    heard = list[ServerEvent]()
+    async with replicated(redis.url, "one") as mine, replicated(redis.url, "one") as other:
+        await eventually(lambda: mine.connected and other.connected)
+        other.subscribe(heard.append)
+        async with anyio.create_task_group() as tasks:
+            for number in range(200):
+                tasks.start_soon(mine.publish, ResourceUpdated(f"opencode://session/ses_{number}"))
+        await eventually(lambda: len(heard) >= 200)
+        await anyio.sleep(RENEW_SECONDS)
+
+    assert len(heard) == len(set(heard)) == 200
+
+
 async def test_one_replica_watches_for_all(connect: Connect, shared: Settings, relay: Relay, era: str) -> None:
     """Each replica's clients are told, by one event stream; when its last subscriber goes another one takes over."""
     mine, others = Updates(), Updates()

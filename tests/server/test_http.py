@@ -17,6 +17,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -25,7 +26,7 @@ from starlette.routing import Route
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import authorization as module
 from opencode_mcp.server import create_server
-from opencode_mcp.server.transports import http_application
+from opencode_mcp.server.transports import http_application, serve_http
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS
 
@@ -47,6 +48,27 @@ async def served(host: str = "127.0.0.1", **given: str) -> AsyncGenerator[httpx2
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8000") as http,
     ):
         yield http
+
+
+async def test_the_process_ends_when_what_is_behind_it_breaks_off(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would answer every request with an error, and /healthz well."""
+    monkeypatch.setattr(AppStatus, "should_exit", False)  # set by the end, and this process lives on
+
+    async def fail() -> None:
+        await anyio.sleep(0.2)
+        raise RuntimeError("broke off")
+
+    @asynccontextmanager
+    async def breaking(application: Starlette) -> AsyncGenerator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail)
+            yield
+
+    with anyio.fail_after(30), pytest.raises(ExceptionGroup) as raised:
+        await serve_http(create_server(Settings(), catalog), Starlette(lifespan=breaking), "127.0.0.1", 0)
+    assert raised.group_contains(RuntimeError, match="broke off")
 
 
 async def listed(http: httpx2.AsyncClient, path: str = "/mcp", version: str = VERSIONS[0], **headers: str) -> int:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import mcp_types as types
 import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event, Notice
+from opencode_mcp.server import subscriptions as module
 from opencode_mcp.server.bus import Bus
 from opencode_mcp.server.resources import Changes
-from opencode_mcp.server.subscriptions import follow
 from opencode_mcp.server.watching import UPDATE_SECONDS, Index, Watch, Watches
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +136,38 @@ async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
         assert not feed.notices
 
 
+async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that gave up while it waited is told of changes when it subscribes once more."""
+    uri, sent, ready = "opencode://session/ses_1", list[str](), anyio.Event()
+
+    async def send(uri: str) -> None:
+        sent.append(uri)
+
+    async def followable(life: object, uri: str) -> tuple[str, str, Changes, object]:
+        return uri, "ses_1", EVERYTHING, life
+
+    @asynccontextmanager
+    async def followed(*followed: object) -> AsyncGenerator[Watch]:
+        await ready.wait()
+        yield Watch(uri, "ses_1", EVERYTHING, Index(lambda notice: nullcontext()))
+
+    monkeypatch.setattr(module, "followable", followable)
+    connection = SimpleNamespace(state={}, exit_stack=ExitStack(), send_resource_updated=send)
+    bus = Bus()
+    async with background() as tasks:
+        life = SimpleNamespace(tasks=tasks, bus=bus, watches=SimpleNamespace(followed=followed))
+        context = cast("Any", SimpleNamespace(lifespan_context=life, session=SimpleNamespace(_connection=connection)))
+        wanted = types.SubscribeRequestParams(uri=uri)
+        with anyio.move_on_after(0.05):
+            await module.subscribe(context, wanted)
+        ready.set()
+        await module.subscribe(context, wanted)
+        await bus.publish(ResourceUpdated(uri))
+        await anyio.wait_all_tasks_blocked()
+
+    assert sent == [uri]
+
+
 @dataclass
 class Stuck:
     """A client that takes nothing more until it is released."""
@@ -171,7 +205,9 @@ async def test_a_client_that_takes_nothing_holds_up_nobody_and_is_told_once() ->
     anyone, heard = cast("Any", life), list[ServerEvent]()
     life.bus.subscribe(heard.append)
     async with anyio.create_task_group() as tasks:
-        await tasks.start(follow, anyone, ("opencode://session/ses_1", "ses_1", EVERYTHING, anyone), stuck, scope)
+        await tasks.start(
+            module.follow, anyone, ("opencode://session/ses_1", "ses_1", EVERYTHING, anyone), stuck, scope
+        )
         with anyio.fail_after(10):
             for _ in range(1000):
                 await life.bus.publish(ResourceUpdated("opencode://session/ses_1"))
