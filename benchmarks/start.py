@@ -1,4 +1,4 @@
-"""Rows about starting: to the first answer, and to the first useful one on a cold machine."""
+"""Rows about starting: to the first answer, and to the first useful one, with OpenCode to be started."""
 
 from __future__ import annotations
 
