@@ -117,6 +117,7 @@ async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
         ready = asyncio.Event()
         hearing = asyncio.create_task(heard(direct, clock, ready))
         await ready.wait()
+        await asyncio.sleep(PAUSE_SECONDS)  # OpenCode is deaf for a moment, which subscribers are told of
         each = dict.fromkeys(ids, subscribers // SESSIONS)
         for turn in range(changes):
             for session in ids:

@@ -22,14 +22,12 @@ from tests.eventually import eventually
 from tests.server.conftest import ERAS, call, new_session
 from tests.server.connections import http_bridge_process
 from tests.server.relay import Relay, relayed
-from tests.server.test_subscriptions import Updates, following
+from tests.server.test_subscriptions import Updates, following, quiet
 
 from .redis import PASSWORD, RedisServer, redis_server
 from .subscribers import SUBSCRIBERS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.scale]
-
-QUIET_SECONDS = 1.5
 
 Redis: Any = AnyRedis  # it has annotations, but not all of them
 
@@ -76,21 +74,6 @@ async def told_after_a_change(client: Client, uri: str, *clients: Updates) -> No
     await rename(client, uri)
     for updates in clients:
         await updates.next(uri)
-
-
-async def quiet(*clients: Updates) -> None:
-    """Wait until clients have been told of nothing for a while, and forget what they were told of before."""
-    seen, since = -1, anyio.current_time()
-
-    def still() -> bool:
-        nonlocal seen, since
-        if seen != (told := sum(len(updates.uris) for updates in clients)):
-            seen, since = told, anyio.current_time()
-        return anyio.current_time() - since > QUIET_SECONDS
-
-    await eventually(still, within=60)
-    for updates in clients:
-        updates.uris.clear()
 
 
 async def test_many_changes_at_once_are_each_told_once(redis: RedisServer) -> None:
