@@ -161,9 +161,13 @@ class RedisBus(Bus):
         async with self._sending:  # one connection for all, and nothing twice
             while self._unsent:
                 event = next(iter(self._unsent))
+                del self._unsent[event]  # before it is sent: what changes meanwhile is another event
                 text = json.dumps([self._replica, type(event).__name__, asdict(event)])
-                await self._redis.publish(f"{self._prefix}:events", text)
-                self._unsent.pop(event)
+                try:
+                    await self._redis.publish(f"{self._prefix}:events", text)
+                except BaseException:
+                    self._unsent[event] = None
+                    raise
 
     async def _take(self, watches: list[Watch]) -> None:
         """Take or renew leases: what is ours is heard, what is another's is not."""
