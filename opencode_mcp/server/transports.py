@@ -97,6 +97,7 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
     )
     running = Draining(config)
     lifespan = application.router.lifespan_context
+    failures: list[Exception] = []
 
     @asynccontextmanager
     async def ending_all(application: Starlette) -> AsyncGenerator[Any]:
@@ -108,7 +109,6 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
             running.should_exit = True  # uvicorn would go on, with nothing behind it
             raise
 
-    failures: list[Exception] = []
     application.router.lifespan_context = ending_all
     await running.serve()
     if failures:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import SimpleNamespace
@@ -15,11 +15,12 @@ import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import Event, Notice
+from opencode_mcp.opencode.events import Event
 from opencode_mcp.server import subscriptions as module
 from opencode_mcp.server.bus import Bus
 from opencode_mcp.server.resources import Changes
 from opencode_mcp.server.watching import UPDATE_SECONDS, Index, Watch, Watches
+from tests.feed import Feed
 
 pytestmark = pytest.mark.anyio
 
@@ -98,33 +99,14 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
     assert all(after - before > 0.9 * UPDATE_SECONDS for before, after in pairwise(times))
 
 
-@dataclass(eq=False)
-class Feed:
-    """An event feed, whose events are the test's."""
-
-    notices: list[Notice] = field(default_factory=list[Notice])
-
-    @property
-    def events(self) -> Feed:
-        """Itself."""
-        return self
-
-    @contextmanager
-    def heard_by(self, notice: Notice) -> Generator[None]:
-        """Tell of every event while the block lasts."""
-        self.notices.append(notice)
-        yield
-        self.notices.remove(notice)
-
-
 async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
     """Who follows several URIs hears none of them before all are watched, and misses nothing meanwhile."""
     bus, feed, heard = Bus(), Feed(), list[ServerEvent]()
+    opencode = cast("Any", SimpleNamespace(events=feed))
     async with background() as tasks:
         watches = Watches(bus, tasks)
-        async with watches.followed("opencode://session/ses_1/todo", "ses_1", TODO, cast("Any", feed)) as watch:
-            for notice in feed.notices:
-                notice(CONNECTED)
+        async with watches.followed("opencode://session/ses_1/todo", "ses_1", TODO, opencode) as watch:
+            feed.tell(CONNECTED)
             await anyio.wait_all_tasks_blocked()
             bus.subscribe(heard.append)
             await anyio.wait_all_tasks_blocked()
@@ -133,7 +115,7 @@ async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
             await anyio.wait_all_tasks_blocked()
             assert heard == [ResourceUpdated("opencode://session/ses_1/todo")]
         await anyio.wait_all_tasks_blocked()
-        assert not feed.notices
+        assert feed.listeners == 0
 
 
 async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

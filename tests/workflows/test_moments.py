@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,12 +10,13 @@ import pytest
 
 from opencode_mcp.opencode import Servers
 from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import Event, Notice
+from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.workflows.context import Context
 from opencode_mcp.workflows.run import RunTask, run_task
 from opencode_mcp.workflows.wait import ERROR_SECONDS, settle
 from tests.eventually import eventually
+from tests.feed import Feed
 
 pytestmark = pytest.mark.anyio
 
@@ -32,27 +31,9 @@ class Still:
     status: dict[str, Any] = field(default_factory=dict[str, Any])
     messages: list[Any] = field(default_factory=list[Any])
     calls: list[str] = field(default_factory=list[str])
-    notices: list[Notice] = field(default_factory=list[Notice])
+    events: Feed = field(default_factory=Feed)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     sent: anyio.Event = field(default_factory=anyio.Event)
-    listeners: int = 1
-
-    @property
-    def events(self) -> Still:
-        """Its event feed."""
-        return self
-
-    @contextmanager
-    def heard_by(self, notice: Notice) -> Generator[None]:
-        """Tell of every event while the block lasts."""
-        self.notices.append(notice)
-        yield
-        self.notices.remove(notice)
-
-    def tell(self, event: Event) -> None:
-        """Tell of an event."""
-        for notice in self.notices:
-            notice(event)
 
     def alone(self, session_id: str) -> anyio.Lock:
         """The session's lock."""
@@ -95,10 +76,10 @@ async def test_an_error_that_ends_nothing_is_no_verdict(event: Event) -> None:
 
     async def go_on() -> None:
         await anyio.sleep(0.05)
-        opencode.tell(event)
+        opencode.events.tell(event)
         await anyio.sleep(ERROR_SECONDS / 4)
         opencode.messages, opencode.status = [DONE], {}
-        opencode.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
+        opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
     async with background() as tasks:
         tasks.start_soon(go_on)
@@ -113,7 +94,7 @@ async def test_an_error_that_stays_alone_is_the_verdict() -> None:
 
     async def fail() -> None:
         await anyio.sleep(0.05)
-        opencode.tell(error("NoSuchAgent", sessionID="ses_1"))
+        opencode.events.tell(error("NoSuchAgent", sessionID="ses_1"))
 
     async with background() as tasks:
         tasks.start_soon(fail)
