@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +15,8 @@ from typing import Any
 import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
+
+from opencode_mcp.opencode.keeper import processes
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 CLIENT = {"name": "raw", "version": "0"}
@@ -98,3 +102,20 @@ def marked(variable: str) -> dict[int, str]:
             if entry.name.isdigit() and variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
                 found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found
+
+
+def servers(variable: str) -> list[int]:
+    """Return the process ids of the OpenCode servers that have this in their environment.
+
+    A child that one of them has just forked is none, though it has the server's command line until it becomes
+    another program.
+    """
+    found = [pid for pid, line in marked(variable).items() if " serve " in line and "keeper.py" not in line]
+    parents = dict(processes())
+    return [pid for pid in found if pid in parents and parents[pid] not in found]
+
+
+def kill_server(variable: str) -> None:
+    """Kill the one OpenCode that has this in its environment."""
+    [pid] = servers(variable)
+    os.kill(pid, signal.SIGKILL)

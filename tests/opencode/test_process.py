@@ -24,7 +24,7 @@ from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import ManagedServer, managed_server
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from tests.bridge import Bridge, bridge, marked
+from tests.bridge import Bridge, bridge, kill_server, marked, servers
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.anyio
@@ -59,17 +59,6 @@ async def managed(
         OpenCode(server, catalog, str(directory)) as opencode,
     ):
         yield server, opencode
-
-
-def servers(mark: str) -> list[int]:
-    """Return the process ids of the OpenCode servers that bear the mark."""
-    return [pid for pid, command in marked(mark).items() if " serve " in command and "keeper.py" not in command]
-
-
-async def kill_server(mark: str) -> None:
-    """Kill the one OpenCode that bears the mark."""
-    [pid] = servers(mark)
-    os.kill(pid, signal.SIGKILL)
 
 
 async def until_gone(mark: str) -> None:
@@ -121,7 +110,7 @@ async def test_a_server_that_was_killed_between_calls_is_started_again(
     async with managed(marking, program, project, catalog) as (server, opencode):
         await opencode.call("path_get")
         first = servers(mark)
-        await kill_server(mark)
+        kill_server(mark)
         described = await eventually(server.describe, until=lambda words: "starts it again" in words)
         assert "it ended with status 137" in described
         assert (await opencode.call("path_get"))["directory"] == str(project)
@@ -172,7 +161,7 @@ async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_w
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_shell)
             await until_sleeping(mark)
-            await kill_server(mark)
+            kill_server(mark)
 
         [broken] = results
         assert "the OpenCode that this bridge started" in said(broken)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
@@ -18,7 +16,7 @@ from anyio.streams.text import TextReceiveStream
 from mcp.client import ClientRequestContext
 
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
-from tests.bridge import marked
+from tests.bridge import kill_server, marked, servers
 from tests.chaos import cuts, proxied
 
 from .asking import touch
@@ -36,20 +34,6 @@ def marking(bench: Bench) -> tuple[str, Mapping[str, str]]:
     return f"OPENCODE_MCP_TEST_ROW={bench.key}", {**bench.world.environ, "OPENCODE_MCP_TEST_ROW": bench.key}
 
 
-def servers(mark: str) -> list[int]:
-    """Return the process ids of the OpenCode servers that bear the mark."""
-    return [pid for pid, command in marked(mark).items() if " serve " in command and "keeper.py" not in command]
-
-
-def kill(mark: str) -> None:
-    """Kill the OpenCode that bears the mark; a child that it has just forked looks like it."""
-    found = servers(mark)
-    assert found
-    for pid in found:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
 def managed(bench: Bench, environ: Mapping[str, str]) -> Settings:
     """Settings of a bridge that starts its own OpenCode."""
     return Settings(command=bench.world.program.command[0], directory=str(bench.project), environ=environ)
@@ -65,7 +49,7 @@ async def killed_ours(bench: Bench) -> Seen:
             if not before and message and message.startswith("waiting for the model"):
                 before.extend(servers(mark))
                 assert set(before) <= marked(f"{DEPTH_VARIABLE}=1").keys()
-                kill(mark)
+                kill_server(mark)
 
         result = await client.call_tool("run_task", {"prompt": HANG}, progress_callback=progressed)
         after = await bench.run("script:text again", client)
@@ -80,7 +64,7 @@ async def killed_ours_while_asking(bench: Bench) -> Seen:
     mark, environ = marking(bench)
 
     async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
-        kill(mark)
+        kill_server(mark)
         await anyio.sleep_forever()
         raise AssertionError
 
