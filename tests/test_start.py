@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -80,7 +79,7 @@ def test_the_package_adds_little_to_the_start_of_a_bare_server(
     for command in (bare, ours):
         seconds_to_answer(command, environ, tmp_path)  # compiles what was never imported
     pairs = [tuple(seconds_to_answer(command, environ, tmp_path) for command in (bare, ours)) for _ in range(PAIRS)]
-    of_bare, of_ours = (median(times) for times in zip(*pairs, strict=True))
+    of_bare, of_ours = (min(times) for times in zip(*pairs, strict=True))  # what other processes take comes in bursts
     with capsys.disabled():
         print(f"\nfirst answer: bare {of_bare:.3f} s, ours {of_ours:.3f} s, added {of_ours - of_bare:+.3f} s")  # noqa: T201
 
