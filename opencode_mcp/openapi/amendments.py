@@ -250,6 +250,12 @@ AMENDMENTS: tuple[Amendment, ...] = (
         note="Always empty without messageID.",
     ),
     Amendment(
+        operations=("session.deleteMessage",),
+        evidence="a prompt that is deleted as soon as its turn is over is there again 0.1 s later, written with the "
+        "turn's summary; after 0.5 s, and of an answer, the deletion lasts",
+        note="A prompt that is deleted right after its turn may come back: look again.",
+    ),
+    Amendment(
         operations=("session.abort",),
         evidence="200 true for idle and for unknown sessions as well",
         check="session_exists",

@@ -65,11 +65,12 @@ TURNS = Scenario(
         ),
         Step("part_delete", {"sessionID": "$session", "messageID": "$question", "partID": "$part"}, TRUE),
         Step("session_message", {"sessionID": "$session", "messageID": "$question"}, {"parts": []}),
-        Step("session_delete_message", {"sessionID": "$session", "messageID": "$question"}, TRUE),
+        # Not the question: OpenCode would write it back with the turn's summary (1.18.33).
+        Step("session_delete_message", {"sessionID": "$session", "messageID": "$answer"}, TRUE),
         Step(
             "session_message",
-            {"sessionID": "$session", "messageID": "$question"},
-            Fails(404, "NotFoundError", "Message not found: $question"),
+            {"sessionID": "$session", "messageID": "$answer"},
+            Fails(404, "NotFoundError", "Message not found: $answer"),
         ),
         Step(
             "session_command",
