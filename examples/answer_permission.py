@@ -24,7 +24,7 @@ COMMAND = {"command": "touch allowed.txt", "description": "Make a file"}
 
 
 async def answer_permission(era: str, bench: Workbench) -> None:
-    """Run a task that needs leave for a command, and allow it once."""
+    """Run a task that needs permission for a command, and allow it once."""
     made = bench.project / "allowed.txt"
     (bench.project / "opencode.json").write_text('{"permission": {"bash": "ask"}}')
     asked: list[str] = []

@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cache, partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
@@ -23,9 +23,12 @@ from opencode_mcp.openapi import Catalog, Operation
 from .arguments import RequestParts, is_on_route, part, validate
 from .events import EventFeed
 from .fence import Fence
+from .models import as_model
 from .queue import FairQueue
 from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
+
+T = TypeVar("T")
 
 JSON = "application/json"
 CONNECT_SECONDS = 10.0
@@ -123,6 +126,14 @@ class OpenCode:
         operation = self.catalog[name]
         seconds = QUICK_SECONDS if operation.hints.read_only else READ_SECONDS
         return (await self.request(operation, await self.admitted(operation, arguments), read_seconds=seconds)).value
+
+    async def call_as(self, kind: type[T], name: str, /, **arguments: Any) -> T:
+        """Carry out an operation as `call` does, and return its value as a model, or a list or dict of models.
+
+        Raises:
+            UnexpectedResponse: the value is another; and what `call` raises.
+        """
+        return as_model(f"the answer of {name}", kind, await self.call(name, **arguments))
 
     async def admitted(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
         """Validate arguments and part them; a session that they name must work inside the fence.

@@ -5,10 +5,15 @@ Each model is checked against the document's schema by a test. Names are the ser
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+
+from opencode_mcp.exceptions import UnexpectedResponse
+
+T = TypeVar("T")
 
 
 def wire_name(name: str) -> str:
@@ -176,3 +181,63 @@ class FileChange(Model):
     deletions: int = 0
     status: str = Field(default="modified")
     patch: str = ""
+
+
+class Location(Model):
+    """A directory on OpenCode's machine."""
+
+    directory: str
+
+
+class Agent(Model):
+    """An agent; one that is hidden OpenCode keeps to itself."""
+
+    name: str
+    mode: str
+    description: str | None = None
+    model: dict[str, Any] | None = None
+    hidden: bool = False
+
+
+class Provider(Model):
+    """A provider that is set up, with its models by their ids."""
+
+    id: str
+    models: dict[str, dict[str, Any]]
+
+
+class Providers(Model):
+    """The providers that are set up; `default` has the id of each one's default model."""
+
+    providers: tuple[Provider, ...]
+    default: dict[str, str]
+
+    @property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """Their models as `provider/model`."""
+        return {f"{one.id}/{id}": model for one in self.providers for id, model in one.models.items()}
+
+
+validator = cache(TypeAdapter[Any])
+"""Of a model, or of a list or dict of models."""
+
+
+def as_model(source: str, kind: type[T], value: object) -> T:
+    """Return what `source` gave as a model, or as a list or dict of models.
+
+    Raises:
+        UnexpectedResponse: where it is another, what is wrong, what came.
+    """
+    try:
+        return validator(kind).validate_python(value)
+    except ValidationError as error:
+        wrong = "; ".join(problems(error))
+        raise UnexpectedResponse(f"{source} is not what OpenCode's document says: {wrong}") from error
+
+
+def problems(error: ValidationError) -> list[str]:
+    """Return one line for each problem: where, what is wrong, what came."""
+    return [
+        f"{'.'.join(map(str, one['loc'])) or 'all'}: {one['msg']}; got {str(one['input'])[:120]!r}"
+        for one in error.errors()
+    ]

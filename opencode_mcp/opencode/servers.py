@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import anyio
-from pydantic import ValidationError
 
 from opencode_mcp.exceptions import (
     APIError,
@@ -124,7 +123,7 @@ class Servers:
                     answers[name] = await ask(opencode)
             except TimeoutError:
                 failures[name] = RequestTimeout(f"{opencode.server.describe()} gave no answer in {ASK_SECONDS:g} s")
-            except (OpenCodeError, ValidationError) as error:
+            except OpenCodeError as error:
                 failures[name] = error
             else:
                 if enough:

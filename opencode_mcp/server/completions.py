@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import mcp_types as types
 from mcp import MCPError
 
 from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.models import Providers
 
 from .contents import newest_sessions, visible_agents
 from .lifespan import RequestContext
@@ -42,13 +42,12 @@ async def sessions(opencode: OpenCode, typed: str) -> list[str]:
 
 async def agents(opencode: OpenCode, typed: str) -> list[str]:
     """Return names of agents."""
-    return matching([agent["name"] for agent in await visible_agents(opencode)], typed)
+    return matching([agent.name for agent in await visible_agents(opencode)], typed)
 
 
 async def models(opencode: OpenCode, typed: str) -> list[str]:
     """Return models as provider/model."""
-    answer: dict[str, Any] = await opencode.call("config_providers")
-    return matching([f"{one['id']}/{model}" for one in answer["providers"] for model in one["models"]], typed)
+    return matching([*(await opencode.call_as(Providers, "config_providers")).models], typed)
 
 
 async def files(opencode: OpenCode, typed: str) -> list[str]:

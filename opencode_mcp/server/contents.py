@@ -9,7 +9,7 @@ from typing import Any
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode, Servers, perform
-from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.models import Agent, Providers, Session, Status
 from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.opencode.servers import newest_first, told
@@ -18,7 +18,7 @@ from opencode_mcp.workflows import Context
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.report import describe, doing
 from opencode_mcp.workflows.transcript import ReadTranscript, read_transcript
-from opencode_mcp.workflows.truth import SESSIONS, STATUSES, judge, look
+from opencode_mcp.workflows.truth import judge, look
 
 JSON = "application/json"
 LISTED_SESSIONS = 100
@@ -77,13 +77,13 @@ async def sessions(servers: Servers) -> Content:
 async def sessions_and_statuses(opencode: OpenCode) -> list[tuple[Session, str]]:
     """Return a server's sessions of the project, newest first, each with what it does."""
     listed = await newest_sessions(opencode, LISTED_SESSIONS)
-    statuses = STATUSES.validate_python(await opencode.call("session_status"))
+    statuses = await opencode.call_as(dict[str, Status], "session_status")
     return [(one, statuses[one.id].type if one.id in statuses else "idle") for one in listed]
 
 
 async def newest_sessions(opencode: OpenCode, limit: int) -> list[Session]:
     """Return the project's newest sessions, newest first."""
-    return SESSIONS.validate_python(await opencode.call("session_list", limit=limit))
+    return await opencode.call_as(list[Session], "session_list", limit=limit)
 
 
 def changed(session: Session) -> float:
@@ -180,34 +180,30 @@ async def operation(servers: Servers, name: str) -> Content:
 async def agents(servers: Servers) -> Content:
     """List the agents that can be chosen."""
     return as_json(
-        [
-            {key: agent[key] for key in ("name", "description", "mode", "model") if agent.get(key)}
-            for agent in await visible_agents(servers.first)
-        ]
+        [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.first)]
     )
 
 
-async def visible_agents(opencode: OpenCode) -> list[dict[str, Any]]:
+async def visible_agents(opencode: OpenCode) -> list[Agent]:
     """Return the agents without those that OpenCode keeps to itself."""
-    listed: list[dict[str, Any]] = await opencode.call("app_agents")
-    return [agent for agent in listed if not agent.get("hidden")]
+    return [one for one in await opencode.call_as(list[Agent], "app_agents") if not one.hidden]
 
 
 async def models(servers: Servers) -> Content:
     """List the models of the providers that are set up."""
-    answer: dict[str, Any] = await servers.first.call("config_providers")
+    known = await servers.first.call_as(Providers, "config_providers")
+    defaults = {f"{provider}/{id}" for provider, id in known.default.items()}
     return as_json(
         [
             {
-                "model": f"{provider['id']}/{id}",
+                "model": id,
                 "name": model.get("name", id),
-                "default": answer["default"].get(provider["id"]) == id,
+                "default": id in defaults,
                 "variants": list(model.get("variants") or ()),
                 "limit": model.get("limit"),
                 "cost": model.get("cost"),
             }
-            for provider in answer["providers"]
-            for id, model in provider["models"].items()
+            for id, model in known.models.items()
         ]
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import mcp_types as types
 from mcp import MCPError
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCode
@@ -34,9 +34,6 @@ class Command(BaseModel):
     source: str = ""
     template: Any = None
     hints: list[str] = []
-
-
-COMMANDS = TypeAdapter(list[Command])
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,7 @@ async def known_commands(opencode: OpenCode) -> dict[str, Command]:
 
 async def commands(opencode: OpenCode) -> dict[str, Command]:
     """Return OpenCode's own commands by name, without those that are named like a prompt of ours."""
-    known = COMMANDS.validate_python(await opencode.call("command_list"))
+    known = await opencode.call_as(list[Command], "command_list")
     own = (one for one in known if one.source != "mcp" and isinstance(one.template, str))
     return {one.name: one for one in own if one.name not in OWN_PROMPTS}
 

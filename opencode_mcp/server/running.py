@@ -28,6 +28,6 @@ async def ask_running(
     try:
         with anyio.fail_after(seconds):
             return await ask(opencode.impatient())
-    except (OpenCodeError, TimeoutError, ValueError) as error:
+    except (OpenCodeError, TimeoutError) as error:
         log.debug("%s gave no list: %r", opencode.server.describe(), error)
         return None

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import alongside
-from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Request
+from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Request, Session
 
 from .context import Context, Decision, PermissionReply
 from .metadata import task_metadata
-from .truth import PERMISSIONS, QUESTIONS, SESSIONS, Truth, look, read_session
+from .truth import Truth, look, read_session
 
 VERIFY_SECONDS = 10.0
 NEAR_SESSIONS = 30
@@ -103,8 +103,8 @@ async def send(opencode: OpenCode, directory: str, request: Request, decision: D
 async def requests_in(opencode: OpenCode, directory: str) -> list[Request]:
     """Return everything that waits for an answer in a directory."""
     return [
-        *PERMISSIONS.validate_python(await opencode.call("permission_list", directory=directory)),
-        *QUESTIONS.validate_python(await opencode.call("question_list", directory=directory)),
+        *await opencode.call_as(list[PermissionRequest], "permission_list", directory=directory),
+        *await opencode.call_as(list[QuestionRequest], "question_list", directory=directory),
     ]
 
 
@@ -141,9 +141,8 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
         session = await read_session(opencode, session_id)
         directories = [session.directory]
     else:
-        listed = await opencode.call("experimental_session_list", limit=NEAR_SESSIONS)
-        near = (session.directory for session in SESSIONS.validate_python(listed))
-        directories = [directory for directory in near if opencode.fence.allows(directory)]
+        near = await opencode.call_as(list[Session], "experimental_session_list", limit=NEAR_SESSIONS)
+        directories = [session.directory for session in near if opencode.fence.allows(session.directory)]
     for directory in dict.fromkeys(directories):
         for request in await requests_in(opencode, directory):
             if request.id == request_id:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.opencode.models import problems
 
 
 def parsed(tool: str, model: type[BaseModel], arguments: Mapping[str, Any]) -> BaseModel:
@@ -19,8 +20,4 @@ def parsed(tool: str, model: type[BaseModel], arguments: Mapping[str, Any]) -> B
     try:
         return model.model_validate(arguments)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}; got {str(one['input'])[:120]!r}"
-            for one in error.errors()
-        ]
-        raise InvalidArguments(tool, problems) from error
+        raise InvalidArguments(tool, problems(error)) from error

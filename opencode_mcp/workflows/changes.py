@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import FileChange, Session
+from opencode_mcp.opencode.models import FileChange, Message, Session
 
 from .context import Context
-from .diffs import CHANGES, diff_of
+from .diffs import diff_of
 from .metadata import task_metadata
-from .truth import MESSAGES, Truth, look
+from .truth import Truth, look
 
 
 class CollectChanges(BaseModel):
@@ -112,7 +112,7 @@ async def message_changes(opencode: OpenCode, truth: Truth, message_id: str | No
     if message_id is not None:
         ids = [message_id]
     else:
-        messages = MESSAGES.validate_python(await opencode.call("session_messages", sessionID=truth.session.id))
+        messages = await opencode.call_as(list[Message], "session_messages", sessionID=truth.session.id)
         ids = [message.info.id for message in messages if message.info.role == "user"]
     return [change for one in ids for change in await diff_of(opencode, truth, one)]
 
@@ -126,7 +126,7 @@ async def worktree_changes(opencode: OpenCode, session: Session, project: str) -
     vcs: dict[str, Any] = await opencode.call("vcs_get", directory=project)
     mode = "branch" if vcs.get("branch") == vcs.get("default_branch") else "git"
     try:
-        return CHANGES.validate_python(await opencode.call("vcs_diff", directory=session.directory, mode=mode))
+        return await opencode.call_as(list[FileChange], "vcs_diff", directory=session.directory, mode=mode)
     except APIError as error:
         raise WorkflowError(f"the worktree {session.directory} cannot be read: {error}", session.id) from error
 
@@ -140,7 +140,7 @@ async def apply(opencode: OpenCode, session: Session, project: str | None, chang
     binary = [one.file for one in changes if not one.patch or "\nBinary files " in one.patch]
     if binary:
         raise WorkflowError(f"binary files cannot be brought over by patch: {', '.join(binary)}", session.id)
-    uncommitted = CHANGES.validate_python(await opencode.call("vcs_diff", directory=project, mode="git"))
+    uncommitted = await opencode.call_as(list[FileChange], "vcs_diff", directory=project, mode="git")
     there = {one.file: one.patch for one in uncommitted}
     # The same line in both is common: OpenCode itself writes "$schema" into an opencode.json without one (1.18.33).
     missing = [one for one in changes if there.get(one.file) != one.patch]

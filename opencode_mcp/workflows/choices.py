@@ -12,6 +12,7 @@ from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.models import Agent, Providers
 
 from .place import located
 
@@ -25,8 +26,7 @@ async def check_choices(
         WorkflowError: one is unknown, with the nearest real names; or there is no model at all.
     """
     where = located(directory)
-    providers: list[dict[str, Any]] = (await opencode.call("config_providers", **where))["providers"]
-    models = {f"{provider['id']}/{name}": one for provider in providers for name, one in provider["models"].items()}
+    models = (await opencode.call_as(Providers, "config_providers", **where)).models
     if not models:
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
     chosen: dict[str, Any] = {}
@@ -36,7 +36,7 @@ async def check_choices(
         provider_id, _, model_id = model.partition("/")
         chosen["model"] = {"providerID": provider_id, "modelID": model_id}
     if agent is not None:
-        agents = [one["name"] for one in await opencode.call("app_agents", **where)]
+        agents = [one.name for one in await opencode.call_as(list[Agent], "app_agents", **where)]
         if agent not in agents:
             raise WorkflowError(unknown("agent", agent, agents))
         chosen["agent"] = agent

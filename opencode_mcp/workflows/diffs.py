@@ -6,14 +6,12 @@ import time
 from typing import Any
 
 import anyio
-from pydantic import TypeAdapter
 
 from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import FileChange, Message
+from opencode_mcp.opencode.models import FileChange, Message, as_model
 
-from .truth import MESSAGES, Truth
+from .truth import Truth
 
-CHANGES = TypeAdapter(list[FileChange])
 SUM_SECONDS = 10.0
 """How long the sum may lag behind; 1.18.33 takes 0.1 s on a quiet machine, some seconds on a busy one."""
 TURN_MESSAGES = 200
@@ -45,16 +43,17 @@ async def read_diff(opencode: OpenCode, session_id: str, message_id: str) -> lis
 
     The document allows for entries without a file's name; there is nothing to say of those.
     """
-    sent: list[dict[str, Any]] = await opencode.call("session_diff", sessionID=session_id, messageID=message_id)
-    return CHANGES.validate_python([one for one in sent if one.get("file")])
+    wanted = {"sessionID": session_id, "messageID": message_id}
+    sent = await opencode.call_as(list[dict[str, Any]], "session_diff", **wanted)
+    return as_model("the answer of session_diff", list[FileChange], [one for one in sent if one.get("file")])
 
 
 async def files_touched(opencode: OpenCode, session_id: str, message_id: str) -> set[str]:
     """Return the paths that the steps of a turn have touched, as the steps themselves say."""
-    messages = await opencode.call("session_messages", sessionID=session_id, limit=TURN_MESSAGES)
+    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=TURN_MESSAGES)
     return {
         path
-        for message in MESSAGES.validate_python(messages)
+        for message in messages
         if message.user_message_id == message_id
         for part in message.parts
         if part.type == "patch"

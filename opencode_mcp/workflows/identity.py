@@ -11,7 +11,6 @@ from opencode_mcp.opencode.models import Message, Session
 
 from .metadata import task_metadata
 from .place import located
-from .truth import SESSIONS
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SUFFIX_CHARS = 14
@@ -44,6 +43,7 @@ def suffix(request_id: str) -> str:
 
 async def same_request(opencode: OpenCode, directory: str | None, request_id: str) -> str | None:
     """Return the session that was created for a request in the project: the first, if there are several."""
-    listed = await opencode.call("session_list", scope="project", limit=SEARCHED_SESSIONS, **located(directory))
-    same = [one for one in SESSIONS.validate_python(listed) if task_metadata(one).request_id == request_id]
+    where = {"scope": "project", "limit": SEARCHED_SESSIONS, **located(directory)}
+    listed = await opencode.call_as(list[Session], "session_list", **where)
+    same = [one for one in listed if task_metadata(one).request_id == request_id]
     return min(same, key=lambda one: (one.time.created, one.id)).id if same else None

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.models import Session, as_model
 
 METADATA_KEY = "opencode_mcp"
 
 Permissions = Literal["report", "ask", "allow", "reject"]
-"""What happens when a tool call needs leave: report it, ask the user, allow it, reject it."""
+"""What happens when a tool call needs permission: report it, ask the user, allow it, reject it."""
 
 
 class TaskMetadata(BaseModel):
@@ -28,7 +28,7 @@ class TaskMetadata(BaseModel):
 
 def task_metadata(session: Session) -> TaskMetadata:
     """Read a session's task metadata; a session that no bridge created has the defaults."""
-    return TaskMetadata.model_validate(session.metadata.get(METADATA_KEY, {}))
+    return as_model(f"the metadata of {session.id}", TaskMetadata, session.metadata.get(METADATA_KEY, {}))
 
 
 def with_task_metadata(metadata: dict[str, Any], task: TaskMetadata) -> dict[str, Any]:

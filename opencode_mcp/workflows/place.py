@@ -10,7 +10,7 @@ import anyio
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.models import FileChange, Location, Session, as_model
 
 CHECKOUT_SECONDS = 120.0
 
@@ -35,7 +35,7 @@ async def workplace(opencode: OpenCode, directory: str | None, worktree: bool) -
     place = Workplace(directory)
     try:
         if worktree:
-            project: str = (await opencode.call("path_get", **located(directory)))["directory"]
+            project = (await opencode.call_as(Location, "path_get", **located(directory))).directory
             place.directory, place.project = await make_worktree(opencode, project), project
             await checked_out(opencode, place.directory)
         yield place
@@ -63,7 +63,7 @@ async def make_worktree(opencode: OpenCode, directory: str) -> str:
             created = await opencode.call("worktree_create", directory=directory)
     except APIError as error:
         raise WorkflowError(f"no worktree could be made of {directory}: {error.message or error}") from error
-    return created["directory"]
+    return as_model("the answer of worktree_create", Location, created).directory
 
 
 async def checked_out(opencode: OpenCode, worktree: str) -> None:
@@ -73,7 +73,10 @@ async def checked_out(opencode: OpenCode, worktree: str) -> None:
         WorkflowError: the checkout does not end.
     """
     with anyio.move_on_after(CHECKOUT_SECONDS):
-        while any(one["status"] == "deleted" for one in await opencode.call("vcs_status", directory=worktree)):
+        while any(
+            one.status == "deleted"
+            for one in await opencode.call_as(list[FileChange], "vcs_status", directory=worktree)
+        ):
             await anyio.sleep(0.1)
         return
     raise WorkflowError(f"the files of the worktree {worktree} are not there after {CHECKOUT_SECONDS:g} s")

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode
@@ -16,9 +16,7 @@ from opencode_mcp.opencode.models import Message, PermissionRequest, Request, To
 from .activity import activity
 from .context import Context
 from .diffs import diff_of
-from .truth import MESSAGES, State, Truth, Verdict
-
-TODOS = TypeAdapter(list[Todo])
+from .truth import State, Truth, Verdict
 
 
 class PendingRequest(BaseModel):
@@ -80,7 +78,7 @@ async def build_report(
     async with context.at(session_id) as there:
         opencode = there.opencode
         todos, changes, seconds = await at_once(
-            partial(opencode.call, "session_todo", sessionID=session_id),
+            partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),
             partial(changes_of, opencode, truth),
             partial(elapsed, opencode, truth),
         )
@@ -94,7 +92,7 @@ async def build_report(
             error=verdict.error,
             pending=pending,
             activity=doing(truth),
-            todos=TODOS.validate_python(todos),
+            todos=todos,
             changes=changes,
             cost=truth.session.cost,
             tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
@@ -157,9 +155,8 @@ async def elapsed(opencode: OpenCode, truth: Truth) -> float:
     prompt = newest
     if newest.info.role == "assistant":
         try:
-            prompt = Message.model_validate(
-                await opencode.call("session_message", sessionID=truth.session.id, messageID=newest.user_message_id)
-            )
+            wanted = {"sessionID": truth.session.id, "messageID": newest.user_message_id}
+            prompt = await opencode.call_as(Message, "session_message", **wanted)
         except APIError:  # the prompt was deleted meanwhile
             prompt = newest
     end = newest.info.time.completed if not truth.busy else None
@@ -192,4 +189,4 @@ def one_line(text: str, limit: int = 300) -> str:
 
 async def newest_messages(opencode: OpenCode, session_id: str, limit: int) -> list[Message]:
     """Return a session's newest messages, oldest first."""
-    return MESSAGES.validate_python(await opencode.call("session_messages", sessionID=session_id, limit=limit))
+    return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)

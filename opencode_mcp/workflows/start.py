@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import Message, Session
+from opencode_mcp.opencode.models import Message, Session, as_model
 
 from .choices import check_choices, check_session_model
 from .context import Context
@@ -51,7 +51,7 @@ class StartTask(BaseModel):
     files: list[str] = Field(default_factory=list[str], description="Paths or URLs to attach.")
     permissions: Permissions | None = Field(
         None,
-        description="What happens when a tool call needs leave: report it, ask the user, allow it, reject it. "
+        description="What happens when a tool call needs permission: report it, ask the user, allow it, reject it. "
         "Default: ask where the client can, else report.",
     )
     request_id: str | None = Field(
@@ -176,7 +176,7 @@ async def create_session(opencode: OpenCode, directory: str | None, task: TaskMe
     created = dict[str, Any]()
     with anyio.CancelScope(shield=True):  # as with a worktree
         created = await opencode.call("session_create", **facts, **located(directory))
-    return Session.model_validate(created)
+    return as_model("the answer of session_create", Session, created)
 
 
 async def set_permissions(opencode: OpenCode, session: Session, permissions: Permissions) -> None:

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.opencode import perform
-from opencode_mcp.opencode.models import Message, Part
+from opencode_mcp.opencode.models import Message, Part, as_model
 
 from .activity import tool_line
 from .context import Context
-from .truth import MESSAGES
 
 PART_CHARS = 4_000
 
@@ -40,7 +39,7 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     page = {"limit": arguments.limit, **({"before": arguments.before} if arguments.before else {})}
     operation = context.opencode.catalog["session_messages"]
     answer = await perform(context.opencode, operation, {"sessionID": arguments.session_id, **page})
-    messages = MESSAGES.validate_python(answer.value)
+    messages = as_model("the answer of session_messages", list[Message], answer.value)
     return Transcript(
         session_id=arguments.session_id,
         messages=len(messages),

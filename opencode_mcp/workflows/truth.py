@@ -7,21 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
-
-from pydantic import TypeAdapter
+from typing import Literal
 
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Request, Session, Status
 
 State = Literal["completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
-
-STATUSES = TypeAdapter(dict[str, Status])
-PERMISSIONS = TypeAdapter(list[PermissionRequest])
-QUESTIONS = TypeAdapter(list[QuestionRequest])
-MESSAGES = TypeAdapter(list[Message])
-SESSIONS = TypeAdapter(list[Session])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +56,18 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
     """
     session = await read_session(opencode, session_id) if before is None else before.session
     where = {"directory": session.directory}
-    statuses = STATUSES.validate_python(await opencode.call("session_status", **where))
+    statuses = await opencode.call_as(dict[str, Status], "session_status", **where)
     family: tuple[str, ...]
     family, permissions, questions, newest, *again = await at_once(
         partial(family_of, opencode, session_id),
-        partial(opencode.call, "permission_list", **where),
-        partial(opencode.call, "question_list", **where),
-        partial(opencode.call, "session_messages", sessionID=session_id, limit=1),
+        partial(opencode.call_as, list[PermissionRequest], "permission_list", **where),
+        partial(opencode.call_as, list[QuestionRequest], "question_list", **where),
+        partial(opencode.call_as, list[Message], "session_messages", sessionID=session_id, limit=1),
         *(partial(read_session, opencode, one.session.id) for one in (before,) if one is not None),
     )
     if again and again[0].directory != session.directory:  # it was moved meanwhile
         return await look(opencode, session_id)
     session = again[0] if again else session
-    newest = MESSAGES.validate_python(newest)
-    permissions, questions = PERMISSIONS.validate_python(permissions), QUESTIONS.validate_python(questions)
     working = {id: statuses[id] for id in family if id in statuses and statuses[id].type != "idle"}
     return Truth(
         session=session,
@@ -96,13 +86,13 @@ async def renewed(opencode: OpenCode, truth: Truth) -> Truth:
 
 async def read_session(opencode: OpenCode, session_id: str) -> Session:
     """Read a session."""
-    return Session.model_validate(await opencode.call("session_get", sessionID=session_id))
+    return await opencode.call_as(Session, "session_get", sessionID=session_id)
 
 
 async def family_of(opencode: OpenCode, session_id: str) -> tuple[str, ...]:
     """Return the ids of a session and all its descendants, the session first."""
-    children: list[dict[str, Any]] = await opencode.call("session_children", sessionID=session_id)
-    families = await at_once(*(partial(family_of, opencode, child["id"]) for child in children))
+    children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
+    families = await at_once(*(partial(family_of, opencode, child.id) for child in children))
     return (session_id, *(one for family in families for one in family))
 
 

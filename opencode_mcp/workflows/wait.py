@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Literal
 
 import anyio
-from pydantic import ValidationError
 
 from opencode_mcp.exceptions import OpenCodeError, ServerStartError, TransportError, WorkflowError
 from opencode_mcp.opencode.background import at_once
@@ -243,14 +242,14 @@ async def wait(
     """
     state = {"turns": dict(turns)}
     outcomes: dict[str, Outcome] = {}
-    failures: list[OpenCodeError | InputRequired | ValidationError] = []
+    failures: list[OpenCodeError | InputRequired] = []
 
     async def one(session_id: str, after: str | None) -> None:
         try:
             outcomes[session_id] = await attend(context, session_id, after, deadline, state)
         except (TransportError, ServerStartError) as error:
             failures.append(out_of_reach(session_id, error))
-        except (OpenCodeError, InputRequired, ValidationError) as error:
+        except (OpenCodeError, InputRequired) as error:
             failures.append(error)
         if failures or (until == "any" and outcomes[session_id].verdict.state != "running"):
             tasks.cancel_scope.cancel()

@@ -26,6 +26,10 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.Todo, "Todo"),
     (models.FileChange, "SnapshotFileDiff"),
     (models.FileChange, "VcsFileDiff"),
+    (models.FileChange, "VcsFileStatus"),
+    (models.Location, "Path"),
+    (models.Location, "Worktree"),
+    (models.Agent, "Agent"),
 )
 """Each model that is read from a response, and the component that the document gives it."""
 
@@ -88,8 +92,10 @@ def read() -> Read:
     found: Read = {}
     for model, component in CONTRACTS:
         places(model, COMPONENTS[component], component, found)
-    listed = DOCUMENT["paths"]["/session/{sessionID}/message"]["get"]["responses"]["200"]
-    return places(models.Message, listed["content"]["application/json"]["schema"], "message", found)
+    for model, path in ((models.Message, "/session/{sessionID}/message"), (models.Providers, "/config/providers")):
+        response = DOCUMENT["paths"][path]["get"]["responses"]["200"]
+        places(model, response["content"]["application/json"]["schema"], path, found)
+    return found
 
 
 def test_the_models_read_what_the_document_has(read: Read) -> None:

@@ -10,16 +10,20 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import mcp_types as types
 import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
+from opencode_mcp.exceptions import TransportError, UnexpectedResponse
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event
+from opencode_mcp.opencode.models import as_model
 from opencode_mcp.server import subscriptions as module
 from opencode_mcp.server.bus import Bus
 from opencode_mcp.server.resources import Changes
 from opencode_mcp.server.watching import UPDATE_SECONDS, Index, Watch, Watches
+from tests.eventually import eventually
 from tests.feed import Feed
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +39,7 @@ ASKED = event("permission.asked", "ses_child", id="per_1")
 DISPOSED: Event = {"type": "global.disposed", "properties": dict[str, Any]()}
 CONNECTED: Event = {"type": "stream.connected", "properties": dict[str, Any]()}
 HEARTBEAT: Event = {"type": "server.heartbeat", "properties": dict[str, Any]()}
+SESSION = {"id": "ses_child", "directory": "/project", "time": {"created": 1}}
 EVERYTHING = Changes(("",), subagents=True)
 TODO = Changes(("todo.",))
 
@@ -116,6 +121,58 @@ async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
             assert heard == [ResourceUpdated("opencode://session/ses_1/todo")]
         await anyio.wait_all_tasks_blocked()
         assert feed.listeners == 0
+
+
+async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_change() -> None:
+    """An answer that is none of OpenCode's ends neither the watch nor the bridge."""
+    bus, feed, heard = Bus(), Feed(), list[ServerEvent]()
+    bus.subscribe(heard.append)
+    answers: list[Any] = [[{"id": 7}], [SESSION], []]
+
+    async def call_as(kind: type[Any], name: str, **arguments: Any) -> Any:
+        return as_model(name, kind, answers.pop(0))
+
+    opencode = SimpleNamespace(events=feed, call_as=call_as)
+    opencode.impatient = lambda: opencode
+    async with background() as tasks:
+        watches = Watches(bus, tasks)
+        async with watches.followed(
+            "opencode://session/ses_parent", "ses_parent", EVERYTHING, cast("Any", opencode)
+        ) as watch:
+            watch.begun.set()
+            assert watch.family == {"ses_parent"}
+            feed.tell(event("message.updated", "ses_parent"))
+            await eventually(lambda: "ses_child" in watch.family)
+            await eventually(lambda: len(heard) == 2)
+
+
+@pytest.mark.parametrize(
+    ("failures", "told"),
+    [([TransportError("gone"), TransportError("gone")], True), ([UnexpectedResponse("odd")], False)],
+)
+async def test_commands_are_told_of_once_opencode_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, failures: list[Exception], told: bool
+) -> None:
+    """It may have been away at the first look; what it answers with is not asked for again."""
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    sent = list[str]()
+
+    async def call(name: str) -> list[Any]:
+        if failures:
+            raise failures.pop(0)
+        return []
+
+    async def until_running() -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def send() -> None:
+        sent.append("told")
+
+    opencode = SimpleNamespace(call=call, server=SimpleNamespace(until_running=until_running))
+    with anyio.fail_after(10):
+        await module.tell_of_commands(cast("Any", opencode), send)
+
+    assert (sent, failures) == (["told"] if told else [], [])
 
 
 async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
 
 import anyio
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.opencode.models import Providers
 from opencode_mcp.workflows.report import one_line
 
 from .finding import Finding
@@ -22,8 +22,8 @@ CONNECT = "connect one with `opencode auth login`, or configure it in opencode.j
 
 async def providers(opencode: OpenCode) -> Finding:
     """Say which providers have models."""
-    answer = await opencode.call("config_providers")
-    models = {provider["id"]: len(provider["models"]) for provider in answer["providers"] if provider["models"]}
+    known = await opencode.call_as(Providers, "config_providers")
+    models = {one.id: len(one.models) for one in known.providers if one.models}
     if not models:
         return Finding("providers", "failed", "no provider has a model", CONNECT)
     said = ", ".join(f"{name} ({count} model{'s' * (count > 1)})" for name, count in models.items())
@@ -32,12 +32,12 @@ async def providers(opencode: OpenCode) -> Finding:
 
 async def model(opencode: OpenCode) -> Finding:
     """Say which model a task gets that names none, and whether its provider has it. It is not tried."""
-    answer: dict[str, Any] = await opencode.call("config_providers")
-    known = [f"{provider['id']}/{name}" for provider in answer["providers"] for name in provider["models"]]
+    connected = await opencode.call_as(Providers, "config_providers")
+    known = [*connected.models]
     if not known:
         return Finding("model", "failed", "there is none to choose", CONNECT)
     configured: str | None = (await opencode.call("config_get")).get("model")
-    defaults = [f"{provider}/{name}" for provider, name in answer["default"].items()]
+    defaults = [f"{provider}/{name}" for provider, name in connected.default.items()]
     if configured is None:
         usable = [name for name in defaults if name in known]
         if usable:
