@@ -27,7 +27,9 @@ from pathlib import Path
 
 LISTENING = re.compile(rb"listening on http://([\d.]+):(\d+)")
 DISPOSE_SECONDS = 2.0
-KILL_SECONDS = 2.0
+KILL_SECONDS = 6.0
+"""The bridge waits for ten, and what writes to a slow disk does not die before it has written."""
+OUTPUT_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -66,7 +68,7 @@ def main(command: list[str]) -> int:
     status = child.wait()
     kill_descendants(child.pid)
     shutil.rmtree(temporary, ignore_errors=True)
-    output.join(KILL_SECONDS)
+    output.join(OUTPUT_SECONDS)
     return status if status >= 0 else 128 - status
 
 
@@ -146,8 +148,9 @@ def processes() -> list[tuple[int, int]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):  # it ended meanwhile
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                if state != "Z":
+                # As bytes: the name before it is any 15 bytes.
+                state, parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+                if state != b"Z":
                     found.append((int(entry.name), int(parent)))
     return found
 

@@ -46,6 +46,7 @@ LEASE_SECONDS = 3.0
 RENEW_SECONDS = LEASE_SECONDS / 3
 ANSWER_SECONDS = 1.0
 """Redis answers within milliseconds; when it does not, the clients shall not wait for it."""
+LAST_LOOK_SECONDS = 0.1
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 TAKE = """
@@ -98,8 +99,9 @@ class RedisBus(Bus):
             yield
         finally:
             self._watches.discard(watch)
-            with anyio.move_on_after(ANSWER_SECONDS, shield=True), suppress(*AWAY):
-                await self._redis.eval(RELEASE, 1, self._key(watch), self._replica)
+            if all(one.uri != watch.uri for one in self._watches):  # else the lease is that one's by now
+                with anyio.move_on_after(ANSWER_SECONDS, shield=True), suppress(*AWAY):
+                    await self._redis.eval(RELEASE, 1, self._key(watch), self._replica)
 
     async def _settle(self, watch: Watch) -> None:
         """Find out who is to watch; whoever cannot find out does."""
@@ -119,13 +121,19 @@ class RedisBus(Bus):
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(f"{self._prefix}:events")
                     heard_at, renewed_at = anyio.current_time(), float("-inf")
-                    while (now := anyio.current_time()) - heard_at < LEASE_SECONDS:
-                        if now - renewed_at >= RENEW_SECONDS:
+                    while True:
+                        now = anyio.current_time()
+                        # A process that had to wait may have what it waits for: it looks once more.
+                        late = now - heard_at >= LEASE_SECONDS
+                        if not late and now - renewed_at >= RENEW_SECONDS:
                             await self._renew(channel)
                             failures, renewed_at = 0, now
-                        if message := await channel.get_message(timeout=renewed_at + RENEW_SECONDS - now):
-                            heard_at = now
+                        wait = LAST_LOOK_SECONDS if late else max(0.0, renewed_at + RENEW_SECONDS - now)
+                        if message := await channel.get_message(timeout=wait):
+                            heard_at = anyio.current_time()
                             await self._hear(message)
+                        elif late:
+                            break
                 self._lose("it is silent")
             except AWAY as error:
                 self._lose(error)

@@ -63,7 +63,9 @@ async def subscribe(context: RequestContext, params: types.SubscribeRequestParam
         try:
             await life.tasks.start(follow, life, followed, connection, scope)
         except BaseException:  # cut off, or it cannot be followed: another request begins anew
-            connection.state[SCOPES].pop(params.uri, None)
+            scopes: dict[str, anyio.CancelScope] = connection.state[SCOPES]
+            if scopes.get(params.uri) is scope:  # another may have begun already
+                del scopes[params.uri]
             raise
     return types.EmptyResult()
 

@@ -109,12 +109,11 @@ def refuse_unless_over(truth: Truth, project: str | None, arguments: CollectChan
 
 async def message_changes(opencode: OpenCode, truth: Truth, message_id: str | None) -> list[FileChange]:
     """Return the changes of one user message, or of all of them in order."""
-    if message_id is not None:
-        ids = [message_id]
-    else:
-        messages = await opencode.call_as(list[Message], "session_messages", sessionID=truth.session.id)
-        ids = [message.info.id for message in messages if message.info.role == "user"]
-    return [change for one in ids for change in await diff_of(opencode, truth, one)]
+    session_id = truth.session.id
+    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id)
+    ended = {one.user_message_id: one.info.time.completed for one in messages}  # of several the last one decides
+    ids = [one.info.id for one in messages if one.info.role == "user"] if message_id is None else [message_id]
+    return [change for id in ids for change in await diff_of(opencode, session_id, id, ended.get(id))]
 
 
 async def worktree_changes(opencode: OpenCode, session: Session, project: str) -> list[FileChange]:

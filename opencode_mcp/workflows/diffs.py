@@ -10,32 +10,27 @@ import anyio
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange, Message, as_model
 
-from .truth import Truth
-
 SUM_SECONDS = 10.0
 """How long the sum may lag behind; 1.18.33 takes 0.1 s on a quiet machine, some seconds on a busy one."""
 TURN_MESSAGES = 200
 
 
-async def diff_of(opencode: OpenCode, truth: Truth, message_id: str) -> list[FileChange]:
-    """Return what a user message led to; when its turn has just ended, with all of its steps in the sum.
+async def diff_of(opencode: OpenCode, session_id: str, message_id: str, ended: float | None) -> list[FileChange]:
+    """Return what a user message led to; when its turn has just `ended` (ms), with all of its steps in the sum.
 
     A file that a step has put back as it was never comes into the sum: then the time decides.
     """
-    changed = await read_diff(opencode, truth.session.id, message_id)
-    if truth.newest is None or truth.newest.user_message_id != message_id or not has_just_ended(truth.newest):
+    changed = await read_diff(opencode, session_id, message_id)
+    if ended is None or time.time() - ended / 1000 >= SUM_SECONDS:
         return changed
-    touched = await files_touched(opencode, truth.session.id, message_id)
-    with anyio.move_on_after(SUM_SECONDS):
-        while any(not path.endswith(tuple(one.file for one in changed)) for path in touched):
-            await anyio.sleep(0.2)
-            changed = await read_diff(opencode, truth.session.id, message_id)
+    touched = await files_touched(opencode, session_id, message_id)
+    deadline = anyio.current_time() + SUM_SECONDS
+    while any(not path.endswith(tuple(one.file for one in changed)) for path in touched):
+        if anyio.current_time() > deadline:
+            break
+        await anyio.sleep(0.2)
+        changed = await read_diff(opencode, session_id, message_id)
     return changed
-
-
-def has_just_ended(newest: Message) -> bool:
-    """Whether a turn ended so lately that its sum may lag behind."""
-    return time.time() - (newest.info.time.completed or 0) / 1000 < SUM_SECONDS
 
 
 async def read_diff(opencode: OpenCode, session_id: str, message_id: str) -> list[FileChange]:

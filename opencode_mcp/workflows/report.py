@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
-from opencode_mcp.opencode.models import Message, PermissionRequest, Request, Todo
+from opencode_mcp.opencode.models import FileChange, Message, PermissionRequest, Request, Todo
 
 from .activity import activity
 from .context import Context
@@ -138,7 +138,10 @@ def doing(truth: Truth) -> str:
 
 async def changes_of(opencode: OpenCode, truth: Truth) -> Changes:
     """Read what the newest turn changed."""
-    changed = await diff_of(opencode, truth, truth.newest.user_message_id) if truth.newest is not None else []
+    newest = truth.newest
+    changed: list[FileChange] = []
+    if newest is not None:
+        changed = await diff_of(opencode, truth.session.id, newest.user_message_id, newest.info.time.completed)
     return Changes(
         files=len(changed),
         additions=sum(one.additions for one in changed),

@@ -145,4 +145,4 @@ async def abandon_all(context: Context, turns: Sequence[Turn]) -> None:
     with anyio.CancelScope(shield=True):
         async with anyio.create_task_group() as group:
             for turn in turns:
-                group.start_soon(abandon, context, turn.session_id)
+                group.start_soon(abandon, context, turn.session_id, turn.after)

@@ -135,7 +135,7 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
             with suppress(OpenCodeError):  # whoever waits for it finds out
                 await until_seen(opencode, session_id, truth.newest)
         except anyio.get_cancelled_exc_class():
-            await abandon(context, session_id)
+            await abandon(context, session_id, after)
             raise
         return Turn(session_id=session_id, after=after)
 

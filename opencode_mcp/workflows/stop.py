@@ -12,13 +12,12 @@ from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from .answer import requests_in, send
 from .context import Context, Decision
 from .report import TaskReport, build_report
-from .truth import Verdict, judge, look
-from .wait import settle
+from .truth import Truth, Verdict, judge, look
+from .wait import DOUBT_SECONDS, settle
 
 STOP_SECONDS = 15.0
 LATE_SECONDS = 2.0
-"""How long a prompt that was taken may do nothing; 1.3 s were seen."""
-LATE_LOOKS = 5
+"""How long a prompt may take to be seen after it was sent; 1.3 s were seen."""
 
 
 class StopTask(BaseModel):
@@ -35,18 +34,21 @@ async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
     Raises:
         WorkflowError: it is not seen to have stopped after 15 s.
     """
-    if not await stop_session(context, arguments.session_id):
+    worked, truth = await stop_session(context, arguments.session_id)
+    if not worked:
         outcome = await settle(context, arguments.session_id, None, deadline=0)
         return await build_report(context, outcome.truth, outcome.verdict)
-    truth = await look(context.opencode, arguments.session_id)
     verdict = judge(truth)
     if verdict.doubt is not None:  # between two steps an abort leaves no trace
         verdict = Verdict("stopped", error="aborted")
     return await build_report(context, truth, verdict)
 
 
-async def stop_session(context: Context, session_id: str) -> bool:
-    """Abort a session's family until none of it works, then clear its requests; return whether any of it worked."""
+async def stop_session(context: Context, session_id: str) -> tuple[bool, Truth]:
+    """Abort a session's family until none of it works, then clear its requests.
+
+    Returns whether any of it worked, and the truth that none does.
+    """
     opencode = context.opencode
     truth = await look(opencode, session_id)
     worked = truth.busy
@@ -64,15 +66,21 @@ async def stop_session(context: Context, session_id: str) -> bool:
                 except APIError as error:
                     if error.status != 404:  # else it is gone by now
                         raise
-        return worked
+        return worked, truth
     raise WorkflowError(f"{session_id} was aborted, and is not seen to have stopped in {STOP_SECONDS:g} s", session_id)
 
 
-async def abandon(context: Context, session_id: str) -> None:
-    """Stop a session whose caller has gone, be it a moment before it begins; nobody is left to be told of a failure."""
+async def abandon(context: Context, session_id: str, after: str | None = None) -> None:
+    """Stop a session whose caller has gone, be it a moment before it begins; nobody is left to be told of a failure.
+
+    `after` is the user's message before the prompt, as far as that is known.
+    """
     with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS), suppress(OpenCodeError):
         async with context.at(session_id) as there:
-            for _ in range(LATE_LOOKS):
-                if await stop_session(there, session_id):
+            began = anyio.current_time()
+            while True:
+                worked, truth = await stop_session(there, session_id)
+                patience = LATE_SECONDS if judge(truth, after).doubt is None else DOUBT_SECONDS
+                if worked or anyio.current_time() - began >= patience:
                     return
-                await anyio.sleep(LATE_SECONDS / LATE_LOOKS)
+                await anyio.sleep(0.4)

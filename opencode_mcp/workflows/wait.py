@@ -38,6 +38,7 @@ CAUGHT_UP_MESSAGES = 20
 TELLING = frozenset(
     {
         "stream.connected",
+        "stream.heard",
         "server.instance.disposed",
         "global.disposed",
         "session.created",
@@ -158,6 +159,7 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
         while True:
             watch.look = watch.at_work = False
             watch.stirred = anyio.Event()
+            began = anyio.current_time()
             truth = await look(context.opencode, session_id, truth)
             watch.family.update(truth.family)
             watch.busy = truth.busy
@@ -173,9 +175,12 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             if verdict.state != "running":
                 return Outcome(truth, verdict)
             now = anyio.current_time()
-            doubted = None if verdict.doubt is None else doubted or now
-            patience = ERROR_SECONDS if watch.error else DOUBT_SECONDS
-            if doubted is not None and now - doubted >= patience:
+            # A look tells how it was at its beginning: only from one to the other a doubt has been seen to stay.
+            doubted = None if verdict.doubt is None else doubted or began
+            # A reply that breaks off is given its own error only after OpenCode has told of it, and put its files away.
+            replying = truth.newest is not None and truth.newest.info.role == "assistant"
+            patience = ERROR_SECONDS if watch.error and not replying else DOUBT_SECONDS
+            if doubted is not None and began - doubted >= patience:
                 return Outcome(truth, Verdict("failed", error=watch.error or verdict.doubt, doubt=verdict.doubt))
             if now >= deadline and doubted is None:
                 return Outcome(truth, verdict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from itertools import product
 from types import SimpleNamespace
@@ -10,16 +11,19 @@ from typing import Any, TypeVar, cast
 import anyio
 import pytest
 
-from opencode_mcp.exceptions import TransportError, UnexpectedResponse
+from opencode_mcp.exceptions import TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Servers
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event
-from opencode_mcp.opencode.models import as_model
+from opencode_mcp.opencode.models import PermissionRequest, as_model
 from opencode_mcp.opencode.server import silent
+from opencode_mcp.workflows import answer as answering
 from opencode_mcp.workflows import wait as waiting
+from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.context import Context
 from opencode_mcp.workflows.run import RunTask, run_task
+from opencode_mcp.workflows.stop import abandon
 from opencode_mcp.workflows.turns import resumed
 from opencode_mcp.workflows.wait import ERROR_SECONDS, settle
 from tests.eventually import eventually
@@ -118,8 +122,9 @@ async def test_an_error_that_ends_nothing_is_no_verdict(event: Event) -> None:
     assert outcome.verdict.state == "completed"
 
 
-async def test_an_error_that_stays_alone_is_the_verdict() -> None:
+async def test_an_error_that_stays_alone_is_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing comes of the prompt: OpenCode's own words say why."""
+    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 1000.0)
     opencode = Still()
 
     async def fail() -> None:
@@ -128,10 +133,60 @@ async def test_an_error_that_stays_alone_is_the_verdict() -> None:
 
     async with background() as tasks:
         tasks.start_soon(fail)
-        with anyio.fail_after(3 * ERROR_SECONDS):
+        with anyio.fail_after(60):
             outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
 
     assert (outcome.verdict.state, outcome.verdict.error) == ("failed", "NoSuchAgent: NoSuchAgent")
+
+
+async def test_an_abort_that_is_told_of_before_the_reply_has_it_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCode says that it does nothing before it has put its files away and completed the message (1.18.33)."""
+    monkeypatch.setattr(waiting, "ERROR_SECONDS", 0.1)
+    half = {**DONE, "info": {**REPLY, "finish": None, "time": {"created": 1}}}
+    aborted = {"name": "MessageAbortedError", "data": {"message": "aborted"}}
+    opencode = Still(messages=[half])
+
+    async def abort() -> None:
+        await anyio.sleep(0.05)
+        opencode.events.tell(error("MessageAbortedError", sessionID="ses_1"))
+        await anyio.sleep(0.5)
+        opencode.messages = [{**DONE, "info": {**REPLY, "time": {"created": 1, "completed": 2}, "error": aborted}}]
+        opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
+
+    async with background() as tasks:
+        tasks.start_soon(abort)
+        outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+
+    assert outcome.verdict.state == "stopped"
+
+
+async def test_what_a_look_took_is_no_sign_that_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes long tells how it was at its beginning, and the turn has begun meanwhile."""
+    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 1.0)
+    prompt = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}
+    looks = 0
+
+    class Slow(Still):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            nonlocal looks
+            looks += name == "session_status"
+            if name == "session_messages" and looks == 2:
+                await anyio.sleep(1.5)
+                self.messages = [DONE]
+                return [prompt]
+            return await super().call(name, **arguments)
+
+    opencode = Slow(messages=[prompt])
+
+    async def look_again() -> None:
+        await anyio.sleep(0.1)
+        opencode.events.tell({"type": "stream.heard", "properties": {}})
+
+    async with background() as tasks:
+        tasks.start_soon(look_again)
+        outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+
+    assert (looks, outcome.verdict.state) == (3, "completed")
 
 
 async def test_a_caller_that_goes_between_the_prompt_and_its_beginning_leaves_no_task() -> None:
@@ -235,3 +290,71 @@ async def test_an_answer_that_is_none_of_opencodes_is_an_error_that_says_so(name
 
     made = name != "worktree_create" and "worktree_create" in opencode.calls
     assert ("worktree_remove" in opencode.calls) is (made and "session_prompt_async" not in opencode.calls)
+
+
+async def test_the_changes_of_every_turn_that_has_just_ended_are_waited_for() -> None:
+    """Not only of the newest one: OpenCode may still be at the sum of the one before it."""
+    now = time.time() * 1000
+    turns = [
+        {"info": {"id": f"msg_{n}", "role": role, "time": {"created": now, "completed": now}, **parent}, "parts": parts}
+        for n, role, parent, parts in (
+            ("1", "user", {}, []),
+            ("2", "assistant", {"parentID": "msg_1"}, [{"type": "patch", "files": ["/project/a.txt"]}]),
+            ("3", "user", {}, []),
+            ("4", "assistant", {"parentID": "msg_3"}, []),
+        )
+    ]
+    asked = list[str]()
+
+    class Late(Still):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "session_diff":
+                asked.append(arguments["messageID"])
+                return [{"file": "a.txt"}] if asked.count("msg_1") == 2 and asked[-1] == "msg_1" else []
+            return await super().call(name, **arguments)
+
+    changes = await collect_changes(
+        context_of(Late(messages=turns)), CollectChanges.model_validate({"session_id": "ses_1"})
+    )
+
+    assert [one.path for one in changes.files] == ["a.txt"]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_an_answer_is_verified_however_long_opencode_takes(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+    """That it takes long to say what waits does not mean that the request still does."""
+    monkeypatch.setattr(answering, "VERIFY_SECONDS", 0.1)
+    request = PermissionRequest(id="per_1", session_id="ses_1", permission="bash")
+    waits = {"id": "per_1", "sessionID": "ses_1", "permission": "bash"}
+
+    class Silent(Still):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "permission_list":
+                await anyio.sleep(0.3)
+                return [] if slow else [waits]
+            return await super().call(name, **arguments)
+
+    verifying = answering.until_gone(cast("Any", Silent()), "/project", request)
+    if slow:
+        await verifying
+    else:
+        with pytest.raises(WorkflowError, match="per_1 still waits although it was answered"):
+            await verifying
+
+
+@pytest.mark.parametrize(("after", "begins"), [(None, 0.2), ("msg_1", 3.0)])
+async def test_a_prompt_that_begins_late_is_stopped_without_its_caller(after: str | None, begins: float) -> None:
+    """As long as it may begin: it was sent, and is not to be seen yet."""
+    opencode = Still(messages=[DONE])
+
+    async def begin() -> None:
+        await anyio.sleep(begins)
+        opencode.status = {"ses_1": {"type": "busy"}}
+        await eventually(lambda: "session_abort" in opencode.calls)
+        opencode.status = {}
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(begin)
+        await abandon(context_of(opencode), "ses_1", after)
+
+    assert "session_abort" in opencode.calls

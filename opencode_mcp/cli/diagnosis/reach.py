@@ -52,15 +52,15 @@ async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
     where = shown(endpoint.url)
     try:
         response = await get(opencode, endpoint, "/global/health")
+        reachable = Finding("reachable", "ok", f"{where} answers ({time.monotonic() - begun:.1f} s)")
+        if response.status_code == 401:
+            return [reachable, refused(endpoint)]
+        health = json_object(response)
+        if response.status_code == 200 and isinstance(health.get("version"), str):
+            return [reachable, await admitted(opencode, endpoint), tested(health["version"])]
+        return [await stranger(opencode, endpoint, response)]
     except httpx2.TransportError as error:
         return [unreachable(where, error)]
-    reachable = Finding("reachable", "ok", f"{where} answers ({time.monotonic() - begun:.1f} s)")
-    if response.status_code == 401:
-        return [reachable, refused(endpoint)]
-    health = json_object(response)
-    if response.status_code == 200 and isinstance(health.get("version"), str):
-        return [reachable, await admitted(opencode, endpoint), tested(health["version"])]
-    return [await stranger(opencode, endpoint, response)]
 
 
 async def get(opencode: OpenCode, endpoint: Endpoint, path: str, admit: bool = True) -> httpx2.Response:

@@ -13,7 +13,7 @@ from opencode_mcp.workflows.report import one_line
 
 from .finding import Finding
 
-EVENT_SECONDS = 5.0
+EVENT_SECONDS = 15.0
 SEARCH_SECONDS = 30.0
 RARE = "opencode-mcp doctor searches for a line that nobody has written [0-9]{9}"
 
