@@ -97,8 +97,8 @@ async def listing(bridge: Stdio, fastmcp: Stdio | None, scale: float) -> list[Ro
         for name, server in servers.items()
     }
     return [
-        Row("`tools/list` of everything over stdio, p50", times, times["bridge"].middle, "bridge", 6, unit="ms"),
-        Row("… its size", sizes, sizes["bridge"].middle, "bridge", 120, unit="KB"),
+        Row("`tools/list` of everything over stdio, p50", times, times["bridge"].values, "bridge", 6, unit="ms"),
+        Row("… its size", sizes, sizes["bridge"].values, "bridge", 120, unit="KB"),
     ]
 
 
@@ -114,11 +114,10 @@ async def cost(direct: httpx2.AsyncClient, floor: Stdio, bridge: Stdio, fastmcp:
         },
     )
     middle = {name: median(values) for name, values in taken.items()}
-    ratio = (middle["bridge"] - middle["direct"]) / middle["floor"]
     return Row(
         "a call's cost beyond the direct request (GET /global/health, one client, p50)",
         {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()},
-        ratio,
+        [(middle["bridge"] - middle["direct"]) / middle["floor"]],
         "(bridge less direct) / floor's no-op",
         1.3,
     )
@@ -198,7 +197,7 @@ async def memory(floor: Stdio, bridge: Stdio, fastmcp: Stdio | None, scale: floa
     return Row(
         f"memory after {calls:,} calls",
         {name: Samples([value], "MB") for name, value in late.items()},
-        late["bridge"] / late["floor"],
+        [late["bridge"] / late["floor"]],
         "bridge / floor",
         1.10,
         note=f"{early['bridge']:.1f} MB after the first {calls // 5:,} calls, {late['bridge']:.1f} MB after all.",
