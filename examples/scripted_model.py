@@ -7,6 +7,7 @@ done. When OpenCode wants a title or a summary it gets a fixed one (the scripts 
     script:text [words]              a short text that repeats the words
     script:reasoning                 reasoning, then text
     script:slow [chunks] [seconds]   a text of so many chunks (20), each after a pause (0.5)
+    script:hold FILE                 "held", once there is that file
     script:huge [bytes]              a text of so many bytes (1000000)
     script:hang                      a reply that never comes (OpenCode itself tries again after 300 s)
     script:drop                      half a reply, then a closed connection
@@ -66,6 +67,7 @@ class Request:
 class Piece:
     delta: dict[str, Any] | None  # what a chunk of the reply adds to the message; None cuts the connection
     pause: float = 0  # seconds before it
+    file: Path | None = None  # without which it does not come
 
 
 def say(text: str, pause: float = 0) -> Piece:
@@ -142,6 +144,7 @@ SCRIPTS: dict[str, Callable[[Request], list[Piece] | JSONResponse]] = {
     "text": lambda ask: [say("Hello from the scripted model. "), say(ask.argument[:200])],
     "reasoning": lambda _: [Piece({"reasoning_content": "Let me think."}), say("A reasoned answer.")],
     "slow": lambda ask: [say(f"chunk{at} ", number(ask, 1, 0.5)) for at in range(int(number(ask, 0, 20)))],
+    "hold": lambda ask: [Piece({"content": "held"}, file=Path(ask.argument.split()[0]))],
     "huge": huge,
     "hang": lambda _: [say("never said", float("inf"))],
     "drop": lambda _: [say("The second half of this sen"), Piece(None)],
@@ -228,6 +231,8 @@ class ScriptedModel:
         for piece in (Piece({"role": "assistant"}), *pieces):
             with anyio.move_on_after(piece.pause):
                 await self.closing.wait()
+            while piece.file is not None and not piece.file.exists() and not self.closing.is_set():
+                await anyio.sleep(0.05)
             if piece.delta is None or self.closing.is_set():
                 request.finished.set()
                 raise EOFError  # uvicorn closes the connection of a response that was left incomplete

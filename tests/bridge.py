@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from opencode_mcp.opencode.keeper import processes
 
+PROGRAM = (sys.executable, "-m", "opencode_mcp")
 MAX_LINE_BYTES = 16 * 1024 * 1024
 CLIENT = {"name": "raw", "version": "0"}
 
@@ -79,9 +80,11 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridge(environ: Mapping[str, str], directory: Path, *flags: str) -> AsyncGenerator[Bridge]:
+async def bridge(
+    environ: Mapping[str, str], directory: Path, *flags: str, program: Sequence[str] = PROGRAM
+) -> AsyncGenerator[Bridge]:
     """Run a bridge in a directory; killed at the end, if it has not ended before."""
-    command = (sys.executable, "-m", "opencode_mcp", *flags)
+    command = (*program, *flags)
     async with await anyio.open_process(command, env=environ, cwd=directory, stderr=None) as process:
         try:
             async with anyio.create_task_group() as tasks:

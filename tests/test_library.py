@@ -162,7 +162,7 @@ async def test_a_terminal_is_driven_call_by_call(opencode: OpenCode) -> None:
     """As the tool does it."""
     pty = (await opencode.pty.create(command="/bin/sh"))["id"]
 
-    screen = await opencode.call("pty_connect", ptyID=pty, input='echo "he""llo"\n', until="hello")
+    screen = await opencode.call("pty_connect", ptyID=pty, input='echo "he""llo"\n', until="hello", timeout_seconds=60)
 
     assert screen["ended"] == "until"
     assert await opencode.pty.remove(ptyID=pty) is True
@@ -223,7 +223,7 @@ async def test_without_a_url_it_starts_one_and_stops_it(environ: Mapping[str, st
         assert (await opencode.path.get())["directory"] == str(project)
         assert [*living_in(project)] != []
 
-    assert [*living_in(project)] == []
+    assert await eventually(lambda: [*living_in(project)], until=lambda left: not left) == []
 
 
 def living_in(folder: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from examples.scripted_model import ScriptedModel
@@ -17,6 +18,7 @@ from opencode_mcp.openapi.document import snapshot_bytes
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.settings import Settings
 from tests.bridge import marked
+from tests.server.connections import free_port
 
 from .shell import run, variables
 from .stranger import PAGE, Answer, web_server
@@ -58,6 +60,10 @@ async def test_all_is_well_with_the_tested_opencode(
     home: Mapping[str, str], attached: Settings, model: ScriptedModel
 ) -> None:
     """Every check of OpenCode is ok, and the model was not asked for anything."""
+    async with httpx2.AsyncClient(
+        base_url=attached.url, auth=(attached.username, attached.password), timeout=300
+    ) as http:
+        (await http.get("/doc")).raise_for_status()  # the first time it takes OpenCode up to 13 s on a quiet machine
     before = len(model.requests)
     code, findings = await examined(variables(home, attached))
 
@@ -133,8 +139,7 @@ async def test_an_opencode_that_ends_at_once_is_quoted(home: Mapping[str, str], 
 
 async def test_a_port_on_which_nothing_listens_is_refused(home: Mapping[str, str]) -> None:
     """No web page, no password: nobody is there."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     code, findings = await examined(home, "--url", f"http://user:hidden@127.0.0.1:{port}")
 
     assert (code, failed(findings)) == (1, ["reachable"])

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from opencode_mcp.exceptions import APIError, InvalidArguments
@@ -106,6 +106,7 @@ async def test_an_odd_but_harmless_path_value_is_encoded(
 async def test_no_text_at_all_leaves_its_route(opencode: OpenCode) -> None:
     """Whatever stands in a path is refused, or arrives undamaged at the operation's own route and host."""
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.text() | st.text(alphabet="./\\%2eE5cfF0\0\n ~ab"))
     @example("..;/")
     @example("%c0%ae%c0%ae/")

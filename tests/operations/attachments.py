@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from .scenario import NO_CONTENT, OPAQUE, TRUE, Fails, Has, Keep, Like, NoAnswer, Scenario, Step
 
+ANSWERED = {
+    "ptyID": "$pty",
+    "input": "echo $((40 + 2)) is the answer\n",
+    "until": "42 is the answer",
+    "timeout_seconds": 60,
+}
+
 TERMINALS = Scenario(
     "a terminal from its start to its end",
     (
         Step("pty_create", {"title": "shell"}, {"id": Keep("pty"), "status": "running", "cwd": "$project"}),
         Step(
             "pty_connect",
-            {"ptyID": "$pty", "input": "echo $((40 + 2)) is the answer\n", "until": "42 is the answer"},
+            ANSWERED,
             {"output": Like("42 is the answer"), "cursor": int, "ended": "until"},
         ),
         Step("pty_list", {}, {"result": [{"id": "$pty", "title": "shell"}]}),
@@ -32,7 +39,7 @@ TERMINALS_V2 = Scenario(
         ),
         Step(
             "v2_pty_connect",
-            {"ptyID": "$pty", "input": "echo $((40 + 2)) is the answer\n", "until": "42 is the answer"},
+            ANSWERED,
             {"output": Like("42 is the answer"), "cursor": int, "ended": "until"},
         ),
         Step("v2_pty_list", {}, {"data": [{"id": "$pty", "title": "shell"}]}),

@@ -23,7 +23,7 @@ FILES = Scenario(
                 ]
             },
         ),
-        Step("find_files", {"query": "main"}, {"result": ["src/main.py"]}),
+        Step("find_files", {"query": "main"}, {"result": ["src/main.py"]}, eventually=True),
         Step("find_symbols", {"query": "main"}, {"result": []}),
     ),
     files={"src/main.py": "print('main')\n"},

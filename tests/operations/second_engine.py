@@ -89,7 +89,7 @@ TURNS = Scenario(
         ),
         Step(
             "v2_session_prompt",
-            {"sessionID": "$session", "prompt": {"text": "script:slow 100 0.2"}},
+            {"sessionID": "$session", "prompt": {"text": "script:slow 3000 0.2"}},
             {"data": {"sessionID": "$session"}},
         ),
         Step("v2_session_active", {}, {"data": {"$session": {"type": "running"}}}, eventually=True),
@@ -131,7 +131,7 @@ OFFERS = Scenario(
         Step("v2_provider_get", {"providerID": "scripted"}, {"data": {"id": "scripted"}}, eventually=True),
         Step("v2_reference_list", {}, {"data": []}),
         Step("v2_fs_list", {"path": "src"}, {"data": [{"path": "src/main.py", "type": "file"}]}),
-        Step("v2_fs_find", {"query": "main"}, {"data": [{"path": "src/main.py", "type": "file"}]}),
+        Step("v2_fs_find", {"query": "main"}, {"data": [{"path": "src/main.py", "type": "file"}]}, eventually=True),
         Step("v2_fs_read", {"path": "src/main.py"}, {"result": "print('main')\n"}),
         NEW_SESSION,
         Step(

@@ -147,6 +147,7 @@ WAITING = Scenario(
             },
             eventually=True,
         ),
+        Step("session_status", {}, {}, eventually=True),  # else the prompt may join the turn that ends
         Step("session_prompt_async", {"sessionID": "$session", "parts": prompt("script:bash")}, NO_CONTENT),
         Step("permission_list", {}, {"result": [{"id": Keep("request")}]}, eventually=True),
         Step(
@@ -180,6 +181,7 @@ WAITING = Scenario(
             },
             eventually=True,
         ),
+        Step("session_status", {}, {}, eventually=True),
         Step("session_prompt_async", {"sessionID": "$session", "parts": prompt("script:question")}, NO_CONTENT),
         Step("question_list", {}, {"result": [{"id": Keep("request")}]}, eventually=True),
         Step("question_reject", {"requestID": "$request"}, TRUE),
@@ -189,8 +191,8 @@ WAITING = Scenario(
             {"sessionID": "$session", "limit": 1},
             {"result": [{"parts": Has({"tool": "question", "state": {"status": "error"}})}]},
         ),
-        # Twenty seconds of text, unless it is aborted.
-        Step("session_prompt_async", {"sessionID": "$session", "parts": prompt("script:slow 100 0.2")}, NO_CONTENT),
+        # Ten minutes of text, unless it is aborted.
+        Step("session_prompt_async", {"sessionID": "$session", "parts": prompt("script:slow 3000 0.2")}, NO_CONTENT),
         Step("session_status", {}, {"$session": {"type": "busy"}}, eventually=True),
         Step(
             "event_subscribe",

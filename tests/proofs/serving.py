@@ -27,7 +27,10 @@ async def serving(command: tuple[str, ...], environ: Mapping[str, str]) -> Async
         (*command, str(port)), env=environ, cwd=ROOT, stdout=None, stderr=None
     ) as process:
         try:
-            await eventually(partial(accepting, port), within=30)
+            await eventually(
+                partial(accepting, port),
+            )
+            assert process.returncode is None
             yield f"http://127.0.0.1:{port}/mcp"
         finally:
             with suppress(ProcessLookupError):

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from random import randrange
 from typing import Any
 
 import anyio
@@ -100,15 +101,16 @@ async def http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def http_bridge_process(environ: Mapping[str, str]) -> AsyncGenerator[tuple[Process, str]]:
-    """The same, with the process."""
+async def http_bridge_process(environ: Mapping[str, str], *program: str) -> AsyncGenerator[tuple[Process, str]]:
+    """The same, with the process; `program` is how the bridge is run, when it is not by its own script."""
     port = free_port()
     script = Path(sys.executable).with_name("opencode-mcp")
-    command = (str(script), "http", "--port", str(port))
+    command = (*(program or (str(script),)), "http", "--port", str(port))
     environ = {**environ, "OPENCODE_MCP_TOKEN": TOKEN}
     async with await anyio.open_process(command, env=environ, stdout=None, stderr=None) as process:
         try:
-            await eventually(partial(accepting, port), within=30)
+            await eventually(partial(accepting, port))
+            assert process.returncode is None
             yield process, f"http://127.0.0.1:{port}/mcp"
         finally:
             with suppress(ProcessLookupError):
@@ -116,10 +118,12 @@ async def http_bridge_process(environ: Mapping[str, str]) -> AsyncGenerator[tupl
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
+    """Return a port that nothing listens on, and that the system gives to nobody who asks for any."""
+    while True:
+        port = randrange(10_000, 30_000)
+        with suppress(OSError), socket.socket() as unused:
+            unused.bind(("127.0.0.1", port))
+            return port
 
 
 async def accepting(port: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from opencode_mcp.opencode.background import alongside
 from opencode_mcp.server import progress as beating
 from tests.conftest import Connect
 
@@ -45,15 +46,24 @@ async def test_a_call_that_is_over_is_told_of_no_more(connect: Connect, monkeypa
     """What is repeated ends with the call."""
     monkeypatch.setattr(beating, "ROUND_SECONDS", 0.1)
     heard: list[str | None] = []
+    enough = anyio.Event()
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append(message)
+        if len(heard) >= 3:
+            enough.set()
 
-    arguments = {"timeout_seconds": 1, "types": ["never.comes"]}
+    arguments = {"timeout_seconds": 60, "max_events": 1, "types": ["session.created"]}
     async with connect() as client:
-        await client.call_tool("event_subscribe", arguments, progress_callback=hear)
+
+        async def create_a_session() -> None:
+            await enough.wait()
+            await client.call_tool("session_create", {})
+
+        async with alongside(create_a_session):
+            await client.call_tool("event_subscribe", arguments, progress_callback=hear)
         told = len(heard)
-        await client.call_tool("event_subscribe", arguments)
+        await client.call_tool("event_subscribe", {"timeout_seconds": 1, "types": ["never.comes"]})
 
     assert told >= 3
     assert len(heard) == told

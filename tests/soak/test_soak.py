@@ -72,7 +72,7 @@ async def observed_http(environ: Mapping[str, str], project: Path, file: Path) -
     flags = ("http", "--port", str(port))
     async with await anyio.open_process(command(file, *flags), env=environ, stdout=None, stderr=None) as process:
         try:
-            await eventually(partial(accepting, port), within=30)
+            await eventually(partial(accepting, port))
             yield Observed(process, file), f"http://127.0.0.1:{port}/mcp"
         finally:
             process.terminate()
@@ -96,7 +96,12 @@ async def test_many_calls_of_many_clients(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(over_stdio, attached, stdio, CALLS // 10)
             await run(url, tally, CALLS)
-        done = await settled(bridge, url)
+        # A leak does not come down.
+        done = await eventually(
+            partial(settled, bridge, url),
+            lambda facts: facts["tasks"] <= warm["tasks"] and facts["descriptors"] <= warm["descriptors"] + 2,
+            within=120,
+        )
 
     growth = done["kilobytes"] / warm["kilobytes"] - 1
     calls = tally.calls + stdio.calls
@@ -107,8 +112,6 @@ async def test_many_calls_of_many_clients(
         f"{done['tasks']}, descriptors {warm['descriptors']} -> {done['descriptors']}"
     )
     assert tally.lost + stdio.lost == []
-    assert done["tasks"] <= warm["tasks"]
-    assert done["descriptors"] <= warm["descriptors"] + 2
     assert growth < (0.05 if LONG else 0.25)
 
 

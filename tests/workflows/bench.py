@@ -28,6 +28,8 @@ ASKS: Config = {"permission": {"bash": "ask"}}
 QUICK: Config = {"snapshot": False, "agent": {"title": {"disable": True}}}
 """Half the work for rows that look neither at changes nor at titles."""
 
+LONG_SECONDS = 600
+
 MODES = {"2025-11-25": "legacy", "2026-07-28": "auto"}
 """The SDK client's words for the two protocol eras."""
 
@@ -65,18 +67,28 @@ class Bench:
         return seen
 
     async def run(self, prompt: str, client: Client | None = None, **arguments: Any) -> Seen:
-        """Run a task."""
-        return await self.call("run_task", client, prompt=prompt, **arguments)
+        """Run a task; what would take longer than its row may is hung."""
+        return await self.call("run_task", client, prompt=prompt, **{"timeout_seconds": LONG_SECONDS, **arguments})
 
     async def wait(self, *session_ids: str, client: Client | None = None, **arguments: Any) -> Seen:
         """Wait for tasks; the report of the first one."""
-        return (await self.call("wait_for_tasks", client, session_ids=[*session_ids], **arguments)).tasks[0]
+        arguments = {"session_ids": [*session_ids], "timeout_seconds": LONG_SECONDS, **arguments}
+        return (await self.call("wait_for_tasks", client, **arguments)).tasks[0]
 
     async def create_session(self) -> str:
         """Create a session that is no task of the bridge."""
         session_id: str = (await self.call("session_create"))["id"]
         self.sessions.add(session_id)
         return session_id
+
+    @property
+    def held(self) -> str:
+        """A prompt that is answered once `go` was called."""
+        return f"script:hold {self.file('go')}"
+
+    def go(self) -> None:
+        """Have it answered."""
+        self.file("go").touch()
 
     def bridge(self, settings: Settings | None = None, **options: Any) -> AbstractAsyncContextManager[Client]:
         """Open a client of another bridge; `options` are those of `mcp.Client`."""

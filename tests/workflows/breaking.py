@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +17,7 @@ from mcp.client import ClientRequestContext
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 from tests.bridge import kill_server, marked, servers
 from tests.chaos import cuts, proxied
+from tests.server.connections import free_port
 
 from .asking import touch
 from .bench import QUICK, Bench
@@ -88,12 +88,6 @@ async def opencode_at(bench: Bench, port: int) -> AsyncGenerator[Process]:
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 async def killed_theirs(bench: Bench) -> Seen:

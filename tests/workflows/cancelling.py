@@ -129,8 +129,8 @@ def wait_for_tasks(transport: Transport, mode: str) -> Deed:
     """The client cancels a wait: the task goes on."""
 
     async def does(bench: Bench) -> Seen:
-        task = await bench.call("start_task", prompt="script:slow 50 0.2")  # a bridge takes seconds to start
         async with transport(bench, mode) as client:
+            task = await bench.call("start_task", prompt="script:slow 50 0.2")
             await call_and_cancel(client, "wait_for_tasks", {"session_ids": [task.session_id]}, "chunk")
             return await bench.wait(task.session_id)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+
+from tests.eventually import eventually
 
 from .bench import Bench
 from .doing import run
 from .seen import Seen
-from .table import Row
+from .table import Deed, Row
 
 TWO_CALLS = json.dumps(
     [
@@ -49,7 +52,21 @@ async def written(bench: Bench, number: int) -> Seen:
     return seen
 
 
-RETRY = r"^retry \d of the model in \d s: the error that the prompt asked for"
+RETRY = r"^retry \d of the model in \d+ s: "
+ERROR = "the error that the prompt asked for"
+
+
+def retried(prompt: str) -> Deed:
+    """A task whose model fails again and again, looked at while OpenCode waits to try again."""
+
+    async def does(bench: Bench) -> Seen:
+        task = await bench.call("start_task", prompt=prompt)
+        return await eventually(
+            lambda: bench.report(task.session_id), lambda seen: re.search(RETRY, seen.words) is not None
+        )
+
+    return does
+
 
 ROWS = (
     Row("model error 500 until OpenCode gives up", run("script:error 500", timeout_seconds=170), "failed", "500", 180),
@@ -60,10 +77,10 @@ ROWS = (
     Row("changes of ten tasks right after their end", changes_ten_times, "completed", seconds=150, project={}),
     Row("model error 400", run("script:error 400"), "failed", "HTTP 400: the error that the prompt asked for"),
     Row("model error 401", run("script:error 401"), "failed", "HTTP 401: the error that the prompt asked for"),
-    Row("model error 429, retried", run("script:error 429", timeout_seconds=5), "running", RETRY),
+    Row("model error 429, retried", retried("script:error 429"), "running", RETRY + ERROR),
     Row("model error 429, once", run("script:flaky 429 {key}"), "completed", "^done: flaky$"),
-    Row("model error 500, retried", run("script:error 500", timeout_seconds=5), "running", RETRY),
-    Row("model drops the connection", run("script:drop", timeout_seconds=5), "running", r"^retry \d of the model in"),
+    Row("model error 500, retried", retried("script:error 500"), "running", RETRY + ERROR),
+    Row("model drops the connection", retried("script:drop"), "running", RETRY),
     Row("model says nothing", run("script:hang", timeout_seconds=3), "running", "^waiting for the model$"),
     Row("context overflow, compacted by OpenCode", run("script:overflow"), "completed"),
     Row(
