@@ -12,7 +12,7 @@ import anyio
 from opencode_mcp.exceptions import OpenCodeError, ServerStartError, TransportError, WorkflowError
 from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.events import Event, session_of
-from opencode_mcp.opencode.models import Part
+from opencode_mcp.opencode.models import Message, Part
 
 from .activity import activity
 from .answer import respond
@@ -178,8 +178,7 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             # A look tells how it was at its beginning: only from one to the other a doubt has been seen to stay.
             doubted = None if verdict.doubt is None else doubted or began
             # A reply that breaks off is given its own error only after OpenCode has told of it, and put its files away.
-            replying = truth.newest is not None and truth.newest.info.role == "assistant"
-            patience = ERROR_SECONDS if watch.error and not replying else DOUBT_SECONDS
+            patience = ERROR_SECONDS if watch.error and not is_incomplete(truth.newest) else DOUBT_SECONDS
             if doubted is not None and began - doubted >= patience:
                 return Outcome(truth, Verdict("failed", error=watch.error or verdict.doubt, doubt=verdict.doubt))
             if now >= deadline and doubted is None:
@@ -190,6 +189,11 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             with anyio.CancelScope(deadline=limit):
                 await stirred(context, truth, watch)
             waited = True
+
+
+def is_incomplete(newest: Message | None) -> bool:
+    """Whether the newest message is a reply that is neither complete nor has an error."""
+    return newest is not None and newest.info.role == "assistant" and newest.info.time.completed is None
 
 
 async def stirred(context: Context, truth: Truth, watch: Watch) -> None:

@@ -122,10 +122,13 @@ async def test_an_error_that_ends_nothing_is_no_verdict(event: Event) -> None:
     assert outcome.verdict.state == "completed"
 
 
-async def test_an_error_that_stays_alone_is_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("before", "after"), [([], None), ([DONE], "msg_1")])
+async def test_an_error_that_stays_alone_is_the_verdict(
+    monkeypatch: pytest.MonkeyPatch, before: list[Any], after: str | None
+) -> None:
     """Nothing comes of the prompt: OpenCode's own words say why."""
     monkeypatch.setattr(waiting, "DOUBT_SECONDS", 1000.0)
-    opencode = Still()
+    opencode = Still(messages=before)
 
     async def fail() -> None:
         await anyio.sleep(0.05)
@@ -134,7 +137,7 @@ async def test_an_error_that_stays_alone_is_the_verdict(monkeypatch: pytest.Monk
     async with background() as tasks:
         tasks.start_soon(fail)
         with anyio.fail_after(60):
-            outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+            outcome = await settle(context_of(opencode), "ses_1", after, anyio.current_time() + 30)
 
     assert (outcome.verdict.state, outcome.verdict.error) == ("failed", "NoSuchAgent: NoSuchAgent")
 
