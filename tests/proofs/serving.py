@@ -27,9 +27,7 @@ async def serving(command: tuple[str, ...], environ: Mapping[str, str]) -> Async
         (*command, str(port)), env=environ, cwd=ROOT, stdout=None, stderr=None
     ) as process:
         try:
-            await eventually(
-                partial(accepting, port),
-            )
+            await eventually(partial(accepting, port))
             assert process.returncode is None
             yield f"http://127.0.0.1:{port}/mcp"
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from statistics import median
 
 import anyio
 import httpx2
@@ -70,5 +69,5 @@ async def test_five_hundred_calls_at_once(connect: Connect, client: Client, endp
     assert failed == []
     assert any(message.startswith("waiting until OpenCode has answered others") for message in told)
     assert len(latencies) >= 3
-    assert median(latencies) < max(5.0, seconds / 2)
-    assert median(direct) < max(5.0, seconds / 2)
+    assert max(latencies) < max(5.0, seconds / 2)
+    assert max(direct) < max(5.0, seconds / 2)
