@@ -21,6 +21,8 @@ from anyio.abc import TaskGroup
 from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
 from opencode_mcp.openapi import Operation
 
+from .error_words import MARK, without_traces
+
 if TYPE_CHECKING:
     from .client import OpenCode
 
@@ -151,7 +153,7 @@ def parse(operation: Operation, data: str) -> dict[str, Any]:
         raise UnexpectedResponse(f"{operation.name}: an event is no valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise UnexpectedResponse(f"{operation.name}: an event is no JSON object: {data[:200]}")
-    return cast("dict[str, Any]", value)
+    return without_traces(value) if MARK.decode() in data else cast("dict[str, Any]", value)
 
 
 def event_type(event: dict[str, Any]) -> str:

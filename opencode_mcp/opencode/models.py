@@ -13,6 +13,8 @@ from pydantic.alias_generators import to_camel
 
 from opencode_mcp.exceptions import UnexpectedResponse
 
+from .error_words import error_words
+
 T = TypeVar("T")
 
 
@@ -112,9 +114,10 @@ class MessageError(Model):
     data: dict[str, Any] = {}
 
     def __str__(self) -> str:
-        message = self.data.get("message")
+        words = error_words(self.name, self.data)
         status = self.data.get("statusCode")
-        return ": ".join(str(part) for part in (self.name, status and f"HTTP {status}", message) if part)
+        said = ": ".join(part for part in (self.name, f"HTTP {status}" if status else "", words.message) if part)
+        return f"{said}\n{words.advice}" if words.advice else said
 
 
 class MessageInfo(Model):

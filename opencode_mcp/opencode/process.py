@@ -22,6 +22,7 @@ from opencode_mcp.exceptions import ServerStartError
 
 from . import install, keeper
 from .background import background
+from .error_words import without_trace
 from .server import Endpoint, Report, silent
 
 LISTENING = re.compile(r"opencode server listening on (http://\S+)")
@@ -207,5 +208,5 @@ def never_listened(run: Run) -> str:
 def last_output(run: Run) -> str:
     """Return the server's last lines."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in run.output]
-    said = "\n".join(line for line in lines if line)
+    said = without_trace("\n".join(line for line in lines if line))
     return f"; it said:\n{said}" if said else ""

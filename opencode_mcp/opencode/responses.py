@@ -12,6 +12,8 @@ import httpx2
 from opencode_mcp.exceptions import APIError, UnexpectedResponse
 from opencode_mcp.openapi import Operation
 
+from .error_words import MARK, SHOWN_CHARS, error_words, without_trace, without_traces
+
 TEXT_FILES = frozenset({"application/json", "image/svg+xml", "text/html"})
 """Types that OpenCode gives to a file by its name, and whose content is to be returned as it is."""
 
@@ -68,11 +70,12 @@ def parse(operation: Operation, response: httpx2.Response, media_type: str) -> A
         return None
     if media_type == "application/json":
         try:
-            return json.loads(response.content)
+            value = json.loads(response.content)
         except ValueError as error:
             raise UnexpectedResponse(
                 f"{operation.name}: the answer is no valid JSON ({len(response.content)} bytes): {error}"
             ) from error
+        return without_traces(value) if MARK in response.content else value
     if media_type.startswith("image/"):
         return response.content
     try:
@@ -91,17 +94,17 @@ def api_error(operation: Operation, response: httpx2.Response) -> APIError:
             "to those that the OpenCode server was started with."
         )
     if not isinstance(body, dict):
-        return APIError(operation.name, response.status_code, "", str(body).strip()[:2000], body, advice)
+        said = without_trace(str(body)).strip()[:SHOWN_CHARS]
+        return APIError(operation.name, response.status_code, "", said, body, advice)
     fields = cast("dict[str, Any]", body)
     data: Any = fields.get("data")
     inner = cast("dict[str, Any]", data) if isinstance(data, dict) else fields
     # `_tag` first: beside it, `name` is that of the thing which was not found.
-    name = fields.get("_tag") or fields.get("name") or ""
-    message = inner.get("message") or fields.get("message") or fields.get("error") or ""
-    reference = inner.get("ref")
-    if reference:
-        message = f"{message} ({reference})"
-    return APIError(operation.name, response.status_code, str(name), str(message), body, advice)
+    name = str(fields.get("_tag") or fields.get("name") or "")
+    words = error_words(
+        name, {**inner, "message": inner.get("message") or fields.get("message") or fields.get("error")}
+    )
+    return APIError(operation.name, response.status_code, name, words.message, body, words.advice or advice)
 
 
 def error_body(response: httpx2.Response) -> Any:

@@ -11,6 +11,7 @@ import anyio
 
 from opencode_mcp.exceptions import OpenCodeError, ServerStartError, TransportError, WorkflowError
 from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode.error_words import error_words
 from opencode_mcp.opencode.events import Event, session_of
 from opencode_mcp.opencode.models import Message, Part
 
@@ -140,9 +141,8 @@ def parent_of(event: Event) -> str | None:
 def error_text(event: Event) -> str:
     """Return the words of a session.error event."""
     error: dict[str, Any] = event["properties"].get("error") or {}
-    data: dict[str, Any] = error.get("data") or {}
-    message = data.get("message")
-    return ": ".join(str(part) for part in (error.get("name"), message) if part)
+    words = error_words(str(error.get("name") or ""), error.get("data") or {})
+    return f"{words}\n{words.advice}" if words.advice else str(words)
 
 
 async def settle(context: Context, session_id: str, after: str | None, deadline: float) -> Outcome:

@@ -1,0 +1,50 @@
+"""What OpenCode's own errors leave out: one entry per kind of error, with its evidence and the next step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownError:
+    """One kind of error, which any operation may answer with.
+
+    `names` are the server's names for it; `message` is a regular expression that its words must match as well.
+    `noise` is a regular expression of what its words hold beside the cause. `advice` is the next step.
+    """
+
+    names: frozenset[str]
+    evidence: str
+    advice: str
+    message: str = ""
+    noise: str = ""
+
+
+KNOWN_ERRORS: tuple[KnownError, ...] = (
+    KnownError(
+        names=frozenset(
+            {"ConfigInvalidError", "ConfigJsonError", "ConfigDirectoryTypoError", "ConfigFrontmatterError"}
+        ),
+        evidence="1.18.33: 400 for every v1 route of the directory; the same answer after the file was corrected and "
+        "after instance.dispose and global.dispose, until a restart. ConfigJsonError repeats the whole file, keys and "
+        "passwords included, between `--- JSONC Input ---` and `--- Errors ---`, and each wrong line below its error",
+        noise=r"(?s)--- JSONC Input ---.*?--- Errors ---|^ +Line \d+: [^\n]*\n *\^|--- End ---",
+        advice="OpenCode's configuration is wrong there. Correct that file, then restart OpenCode, which remembers the "
+        "error (where this MCP server started it, restart this MCP server).",
+    ),
+    KnownError(
+        names=frozenset({"UnknownError", "PlatformError"}),
+        message=r"NotFound: FileSystem\.realPath",
+        evidence="1.18.33: a prompt in a session whose directory was removed, with 1.5 KB of stack trace",
+        advice="The session's directory is not there any more. Start a new task (no session_id) in one that is there.",
+    ),
+)
+
+
+def known_error(name: str, message: str) -> KnownError | None:
+    """Return what is known of an error by its name and words."""
+    for known in KNOWN_ERRORS:
+        if name in known.names and re.search(known.message, message):
+            return known
+    return None
