@@ -1,31 +1,43 @@
-"""One real OpenCode with a scripted model for the whole run; a fresh git project and a client for each test."""
+"""A real OpenCode with a scripted model, shared by tests; a fresh git project and a client for each test; tiers."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from mcp import Client
 
 from examples.scripted_model import ScriptedModel, environment, scripted_model
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
+from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.install import Program, cache_folder, find
-from opencode_mcp.opencode.process import managed_server
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 
 from . import npm
+from .shared_server import SharedServer
+from .tiers import TIERS, Spawned, tier_of
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
-CALLED = pytest.StashKey[set[str]]()
-FIGURES = pytest.StashKey[list[str]]()
+Note = Callable[[str], None]
+"""Notes a line for the end of the run."""
+
+SPAWNED = Spawned()
+"""For the whole run: the interpreter keeps what listens to its audit events."""
+
+hypothesis.settings.register_profile("dev", max_examples=10, deadline=None, database=None)
+hypothesis.settings.register_profile("ci", max_examples=40, deadline=None, database=None)
+hypothesis.settings.register_profile("long", max_examples=1000, deadline=None, database=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 @pytest.fixture(scope="session")
@@ -37,40 +49,55 @@ def anyio_backend() -> str:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the flag that renews the tool snapshots, and the one for a long run."""
     parser.addoption("--update-snapshots", action="store_true", help="write tests/tools/snapshots anew")
-    parser.addoption("--chaos", type=int, metavar="SEED", help="play the whole truth table over a bad network too")
+    parser.addoption("--chaos", type=int, metavar="SEED", help="play every scenario over a bad network too")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count the operations that `test_every_operation.py` calls, and to collect what others say."""
-    config.stash[CALLED] = set()
-    config.stash[FIGURES] = []
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers `-n auto` is: two for each core, as much of most tests is waiting."""
+    return 2 * (os.cpu_count() or 1)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell how many operations were called, if any, and the figures of the run."""
-    if called := config.stash[CALLED]:
-        total = len(Catalog.bundled())
-        terminalreporter.write_line(f"operations called on the real server: {len(called)} of {total}")
-    for line in config.stash[FIGURES]:
-        terminalreporter.write_line(line)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, before `-m` selects."""
+    for item in items:
+        item.add_marker(tier_of(item))
+    items.sort(key=lambda item: TIERS.index(tier_of(item)))
+
+
+@pytest.fixture(autouse=True)
+def _starts_no_process(request: pytest.FixtureRequest) -> Generator[None]:
+    """Hold a unit test to what its tier says."""
+    with SPAWNED.noted() as started:
+        yield
+    if started and tier_of(request.node) == "unit":
+        pytest.fail(f"a unit test starts processes ({started[0]}): it needs the fixture `spawns`", pytrace=False)
 
 
 @pytest.fixture
-def figures(pytestconfig: pytest.Config) -> list[str]:
-    """Lines for the end of the run."""
-    return pytestconfig.stash[FIGURES]
+def spawns() -> None:
+    """Say that a test starts processes, which puts it into the tier `process`."""
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Note:
+    """What a test measures, to be printed at the end of the run."""
+    return partial(record_property, "figure")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have noted, on whatever worker they ran."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    for report in reports:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "figure" and report.when == "call":
+                terminalreporter.write_line(str(value))
 
 
 @pytest.fixture(scope="session")
 def binaries() -> Path:
     """The folder of the commands of assistants from npm."""
     return npm.assistants()
-
-
-@pytest.fixture(scope="session")
-def called(pytestconfig: pytest.Config) -> set[str]:
-    """The operations that were called and answered as expected, to be added to."""
-    return pytestconfig.stash[CALLED]
 
 
 @pytest.fixture(scope="session")
@@ -96,10 +123,8 @@ async def program(anyio_backend: str) -> Program:
     return await find((), cache_folder(environ), environ, silent)
 
 
-@pytest.fixture(scope="session")
-def environ(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """An environment with an empty home, the scripted model as the only provider, and ripgrep."""
-    home = tmp_path_factory.mktemp("home")
+def environ_in(program: Program, model: ScriptedModel, home: Path) -> Mapping[str, str]:
+    """Return an environment with a home, the scripted model as the only provider, and ripgrep."""
     identity = {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
     return {
@@ -112,14 +137,41 @@ def environ(program: Program, model: ScriptedModel, tmp_path_factory: pytest.Tem
     }
 
 
+@pytest.fixture
+def environ(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """An environment with an empty home of the test's own."""
+    return environ_in(program, model, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def module_environ(
+    program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
+    """An environment with an empty home of the module's own."""
+    return environ_in(program, model, tmp_path_factory.mktemp("home"))
+
+
 @pytest.fixture(scope="session")
-async def endpoint(
-    environ: Mapping[str, str], program: Program, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Endpoint]:
+async def shared_server(
+    program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[SharedServer]:
+    """What lends the OpenCode that tests share; each xdist worker has one."""
+    async with background() as tasks:
+        yield SharedServer(tasks, program, tmp_path_factory.mktemp, partial(environ_in, program, model))
+
+
+@pytest.fixture
+async def endpoint(shared_server: SharedServer) -> AsyncGenerator[Endpoint]:
     """A running OpenCode."""
-    folder = str(tmp_path_factory.mktemp("served"))
-    async with managed_server(program.command, folder, environ) as server:
-        yield await server.endpoint()
+    async with shared_server.lent() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+async def module_endpoint(shared_server: SharedServer) -> AsyncGenerator[Endpoint]:
+    """A running OpenCode for fixtures of a whole module."""
+    async with shared_server.lent() as endpoint:
+        yield endpoint
 
 
 def make_project(folder: Path, environ: Mapping[str, str]) -> Path:

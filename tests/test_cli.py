@@ -28,6 +28,7 @@ THREE = json.dumps(
 """A document of three operations."""
 
 
+@pytest.mark.usefixtures("spawns")
 @pytest.mark.parametrize(("flag", "shown"), [("--version", f"opencode-mcp {__version__}\n"), ("--help", "usage: ")])
 def test_version_and_help_import_nothing_heavy(flag: str, shown: str) -> None:
     """They are answered at once, on a machine where a dependency is broken as well."""

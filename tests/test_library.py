@@ -48,6 +48,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         _ = opencode_mcp.OpenCoda  # pyright: ignore[reportUnknownVariableType, reportAttributeAccessIssue]
 
 
+@pytest.mark.usefixtures("spawns")
 def test_importing_the_package_imports_no_other() -> None:
     """What is heavy is imported with OpenCode, and the MCP SDK not even then."""
     look = "import sys; print(sorted({'anyio', 'httpx2', 'mcp', 'pydantic'} & sys.modules.keys()))"
@@ -236,6 +237,7 @@ def living_in(folder: Path) -> Iterator[str]:
             continue
 
 
+@pytest.mark.usefixtures("spawns")
 def test_the_stub_is_what_the_document_says() -> None:
     """scripts/write_stubs.py has been run."""
     done = subprocess.run([sys.executable, ROOT / "scripts" / "write_stubs.py", "--check"], capture_output=True)

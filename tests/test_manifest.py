@@ -39,6 +39,7 @@ def read(name: str) -> dict[str, Any]:
     return json.loads((ROOT / name).read_text())
 
 
+@pytest.mark.usefixtures("spawns")
 def test_the_files_are_as_the_script_writes_them() -> None:
     """Version and tool list come from the package; `python scripts/write_manifest.py` renews them."""
     command = [sys.executable, "scripts/write_manifest.py", "--check"]
@@ -63,6 +64,7 @@ def test_the_readme_has_the_registry_s_marker() -> None:
     assert f"<!-- mcp-name: {read('server.json')['name']} -->" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.usefixtures("spawns")
 def test_the_manifest_is_valid_and_packs(mcpb: Path, tmp_path: Path) -> None:
     """The bundle's own tool accepts the manifest and the icon; the bundle is small and holds no tests."""
     bundle = tmp_path / "out.mcpb"

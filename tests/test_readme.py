@@ -19,11 +19,13 @@ from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import Toolbox, select
+from tests.tiers import TIERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
-CI = (ROOT / ".ci" / "run").read_text()
+TESTS = "-m 'unit or opencode or process'"
+"""How the second command ends."""
 
 
 def shell(markdown: str) -> list[str]:
@@ -44,63 +46,22 @@ def command(markdown: str, ending: str) -> str:
 
 
 def test_both_commands_begin_in_the_clone_with_a_virtual_environment_of_its_own() -> None:
-    for ending in ("examples/quickstart.py", "/pytest"):
+    for ending in ("examples/quickstart.py", TESTS):
         assert steps(command(README, ending))[0] == "python3 -m venv .venv"
 
 
-def test_ci_runs_the_second_command_in_two_halves() -> None:
-    """What one leaves out the other runs, so that together they are what the README says."""
-    environment, install, tests = steps(command(README, "/pytest"))
-    ours = ci_lines()
-
-    assert environment in ours
-    # Before more is installed: what it installs must be all that the tests need.
-    assert ours[ours.index(install) + 1] == ".venv/bin/python -m pytest --collect-only -qq || status=$?"
-    halves = [line for line in ours if line.startswith(tests) and " -m " not in line]
-    [folders] = re.findall(r"pytest ([\w/ ]+) >", halves[0])
-    others = "".join(f" --ignore {folder}" for folder in folders.split())
-    assert halves == [f'{tests} {folders} >"$folder/half.log" 2>&1 &', f"{tests}{others} || status=$?"]
-    assert ours[-3:] == ['wait "$half" || status=$?', 'cat "$folder/half.log"', 'exit "$status"']
-
-
-def test_ci_runs_what_the_second_command_leaves_out_too() -> None:
-    """Each failure is one of the run's, and what runs in the background is waited for and shown."""
-    ours = ci_lines()
-    (left_out,) = re.findall(r'"-m", "([a-z ]+)"', (ROOT / "pyproject.toml").read_text())
-    runs = [line for line in ours if re.match(r"\.venv/bin/(pytest|python -m)", line)]
-    behind = [index for index, line in enumerate(ours) if line in runs and line.endswith(" &")]
-
-    assert set(re.findall(r"not (\w+)", left_out)) == set(re.findall(r"pytest -m (\w+)", "\n".join(runs)))
-    assert ".venv/bin/python -m benchmarks --check || status=$?" in runs
-    assert all(line.endswith((" &", " || status=$?")) for line in runs)
-    for index in behind:
-        name = ours[index + 1].removesuffix("=$!")
-        assert ours[index].endswith(f' >"$folder/{name}.log" 2>&1 &')
-        waited = ours.index(f'wait "${name}" || status=$?')
-        assert ours[waited + 1] == f'cat "$folder/{name}.log"'
-
-
-def ci_lines() -> list[str]:
-    """The lines of .ci/run, its environment named as the README does."""
-    return CI.replace('"$folder"/', "").replace('"$folder/.venv"', ".venv").splitlines()
-
-
 def test_contributing_has_the_same_commands() -> None:
-    assert steps(command(README, "/pytest"))[-1] in shell(CONTRIBUTING)
+    """Both pages name the whole test run and the first task in the same words."""
+    assert steps(command(README, TESTS))[-1] in shell(CONTRIBUTING)
     assert steps(command(README, "examples/quickstart.py"))[-1] in shell(CONTRIBUTING)
 
 
-def test_contributing_and_ci_check_the_same() -> None:
-    ours = CI.replace('"$folder"/', "").replace('"$folder/.venv/', '"').replace('"', "")
-    for check in ("ruff check", "ruff format --check", "pyright --pythonpath"):
-        assert f"\n.venv/bin/{check}" in ours
-        assert f".venv/bin/{check}" in CONTRIBUTING
+def test_contributing_names_every_tier() -> None:
+    """A contributor finds how to run each."""
+    assert {tier for tier in TIERS if f"`{tier}`" not in CONTRIBUTING} == set()
 
 
-def test_contributing_has_five_commands() -> None:
-    assert len(shell(CONTRIBUTING)) == 5
-
-
+@pytest.mark.usefixtures("spawns")
 def test_the_generated_tables_are_those_of_the_package() -> None:
     command = [sys.executable, "scripts/write_readme.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

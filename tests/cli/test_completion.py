@@ -43,11 +43,11 @@ ASK = {
 
 
 @pytest.fixture(scope="module")
-async def scripts(environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+async def scripts(module_environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a script for each shell."""
     folder = tmp_path_factory.mktemp("completion")
     for shell in SHELLS:
-        done = await run(environ, "completion", shell)
+        done = await run(module_environ, "completion", shell)
         assert (done.returncode, done.stderr) == (0, "")
         (folder / shell).write_text(done.stdout)
     return folder

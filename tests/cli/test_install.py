@@ -154,6 +154,7 @@ def test_install_with_other_flags_replaces_only_what_is_ours(person: Person, nam
     assert list(person.files().values()) == [before]
 
 
+@pytest.mark.usefixtures("spawns")
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", ["claude-code", "cursor", "opencode"])
 async def test_the_command_of_the_entry_works(person: Person, name: str) -> None:

@@ -1,11 +1,10 @@
 """Arguments that nobody would think of: what is sent is valid and on its own route, all else an error of ours.
 
-OPENCODE_MCP_TEST_FUZZ multiplies the number of examples.
+How many are drawn is the hypothesis profile's: `dev`, `ci`, or for hours `--hypothesis-profile long`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,10 +24,9 @@ from .conftest import ELSEWHERE, Wire
 
 pytestmark = pytest.mark.anyio
 
-FACTOR = int(os.environ.get("OPENCODE_MCP_TEST_FUZZ", "1"))
-PATH_VALUES = 10_000
 AT_ONCE = 20
-CALLS = 400
+PATH_VALUES = 250 * settings().max_examples
+"""10,000 with the profile `ci`."""
 
 CATALOG = Catalog.bundled()
 WITH_PATHS = [one.name for one in CATALOG.values() if "{" in one.path]
@@ -74,7 +72,7 @@ async def test_path_values(opencode: OpenCode) -> None:
     """Encodings, Unicode, NUL, control characters and very long values do not change where a request goes."""
     sent = refused = 0
 
-    @settings(max_examples=PATH_VALUES // AT_ONCE * FACTOR, deadline=None, database=None)
+    @settings(max_examples=PATH_VALUES // AT_ONCE)
     @given(name=st.sampled_from(WITH_PATHS), data=st.data())
     def check(name: str, data: st.DataObject) -> None:
         nonlocal sent, refused
@@ -128,9 +126,6 @@ async def test_arguments_of_every_operation(operation: Operation, opencode: Open
     drawn: list[dict[str, Any]] = []
 
     @settings(
-        max_examples=max(1, CALLS // 10) * FACTOR,
-        deadline=None,
-        database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )
     @given(arguments=mutated(operation))

@@ -126,8 +126,12 @@ class Mismatch(AssertionError):
     """An answer is not what its step expects."""
 
 
-async def play(scenario: Scenario, client: Client, values: Values, called: set[str]) -> None:
-    """Write a scenario's files, and make its calls; tools that answered as expected are added to `called`."""
+async def play(scenario: Scenario, client: Client, values: Values) -> None:
+    """Write a scenario's files, and make each of its calls.
+
+    Raises:
+        AssertionError: the first step that is not answered as it expects.
+    """
     write(scenario.files, values)
     for number, step in enumerate(scenario.steps, 1):
         try:
@@ -136,7 +140,6 @@ async def play(scenario: Scenario, client: Client, values: Values, called: set[s
         except (Mismatch, MCPError, TimeoutError) as reason:
             said = str(reason) or type(reason).__name__
             raise AssertionError(f"{scenario.name}, step {number}, {step.tool}: {said}") from None
-        called.add(step.tool)
 
 
 def write(files: Mapping[str, str], values: Values) -> None:

@@ -21,13 +21,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
 
 @pytest.fixture(scope="module")
 def attached_environ(
-    environ: Mapping[str, str], endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
+    module_environ: Mapping[str, str], module_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, str]:
     """The environment of a server that is attached to the running OpenCode, and serves whoever reaches it."""
     return {
-        **environ,
-        "OPENCODE_MCP_URL": str(endpoint.url),
-        "OPENCODE_SERVER_PASSWORD": endpoint.password or "",
-        "OPENCODE_MCP_DIRECTORY": str(make_project(tmp_path_factory.mktemp("proofs") / "project", environ)),
+        **module_environ,
+        "OPENCODE_MCP_URL": str(module_endpoint.url),
+        "OPENCODE_SERVER_PASSWORD": module_endpoint.password or "",
+        "OPENCODE_MCP_DIRECTORY": str(make_project(tmp_path_factory.mktemp("proofs") / "project", module_environ)),
         "OPENCODE_MCP_NO_AUTH": "1",
     }

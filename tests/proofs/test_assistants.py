@@ -12,6 +12,7 @@ from mcp import Client
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.settings import Settings
+from tests.conftest import Note
 from tests.workflows.bench import QUICK, project_that_asks
 
 from .assistant_errand import Outing, go
@@ -25,16 +26,16 @@ async def outing(
     request: pytest.FixtureRequest,
     binaries: Path,
     program: Program,
-    environ: Mapping[str, str],
-    endpoint: Endpoint,
+    module_environ: Mapping[str, str],
+    module_endpoint: Endpoint,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Outing:
     """An assistant that was asked to have OpenCode run a command, in a project where commands need leave."""
     assistant = cast("Assistant", request.param)
     folder = tmp_path_factory.mktemp(assistant.client)
-    project = project_that_asks(folder / "project", environ, QUICK)
-    settings = Settings(url=str(endpoint.url), password=endpoint.password or "", directory=str(project))
-    return await go(assistant, Installed(binaries, program), environ, settings, folder)
+    project = project_that_asks(folder / "project", module_environ, QUICK)
+    settings = Settings(url=str(module_endpoint.url), password=module_endpoint.password or "", directory=str(project))
+    return await go(assistant, Installed(binaries, program), module_environ, settings, folder)
 
 
 async def test_an_assistant_offers_every_tool_to_its_model(outing: Outing, client: Client) -> None:
@@ -64,9 +65,9 @@ async def test_the_command_runs_after_the_answer_and_not_before(outing: Outing) 
     assert outing.errand.file.exists()
 
 
-async def test_the_assistant_says_the_answer_and_leaves_nothing_running(outing: Outing, figures: list[str]) -> None:
+async def test_the_assistant_says_the_answer_and_leaves_nothing_running(outing: Outing, figures: Note) -> None:
     """OpenCode's answer is its last word, and our server ends with it."""
-    figures.append(
+    figures(
         f"{outing.assistant.title}: {len(outing.turns[0].offered)} tools offered, {len(outing.tools)} calls, "
         f"answered in {outing.seconds:.1f} s"
     )

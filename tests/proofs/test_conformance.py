@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Note
+
 from .conformance import Scenario, run_suite
 from .programs import Programs
 from .serving import REAL, WITH_FIXTURES, serving
@@ -86,13 +88,11 @@ async def outcome(
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_the_real_server_passes_what_needs_no_fixtures(
-    outcome: Outcome, revision: str, figures: list[str]
-) -> None:
+async def test_the_real_server_passes_what_needs_no_fixtures(outcome: Outcome, revision: str, figures: Note) -> None:
     """All that the suite can check there is as it should be, with no warning either."""
     needed = [outcome.real[revision][name] for name in NEED_NO_FIXTURES[revision]]
     good = [one for one in needed if one.passed and not one.faults]
-    figures.append(
+    figures(
         f"conformance {revision}, the real server: {len(good)} of {len(needed)} scenarios that need no fixtures, "
         f"{sum(one.passed for one in good)} checks; {sum(len(one.untestable) for one in needed)} cannot be made there"
     )
@@ -114,13 +114,13 @@ async def test_what_else_the_real_server_fails_only_lacks_fixtures(outcome: Outc
 
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_with_fixtures_it_passes_everything_but_what_is_expected_to_fail(
-    outcome: Outcome, revision: str, figures: list[str]
+    outcome: Outcome, revision: str, figures: Note
 ) -> None:
     """What is expected to fail does fail, and scenarios that do not count pass too, but for extensions."""
     scenarios = outcome.with_fixtures[revision].values()
     scored = [one for one in scenarios if not one.not_scored]
     others = [one for one in scenarios if one.not_scored not in {"", EXTENSION}]
-    figures.append(
+    figures(
         f"conformance {revision}, with fixtures: {sum(one.passes for one in scored)} of {len(scored)} scored "
         f"scenarios, and {sum(one.passes for one in others)} of {len(others)} that are not scored, "
         f"{sum(one.passed for one in (*scored, *others))} checks; {len(EXPECTED[revision])} expected not to pass"

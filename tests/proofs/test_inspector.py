@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from opencode_mcp.openapi import Catalog
+from tests.conftest import Note
 
 from .programs import Programs
 from .serving import REAL, serving
@@ -54,7 +55,7 @@ async def inspect(programs: Programs, *arguments: str) -> Any:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_inspector_finds_no_error_in_any_tool(
-    programs: Programs, server: list[str], era: str, catalog: Catalog, figures: list[str]
+    programs: Programs, server: list[str], era: str, catalog: Catalog, figures: Note
 ) -> None:
     """It sees all tools, and judges each of their schemas."""
     said = await inspect(programs, *server, "--method", "tools/list", "--strict", "--protocol-era", era)
@@ -63,7 +64,7 @@ async def test_the_inspector_finds_no_error_in_any_tool(
     severities = Counter(found["severity"] for found in findings)
     warned = ", ".join(f"{number} {rule}" for rule, number in Counter(found["rule"] for found in findings).items())
     transport = "http" if "--transport" in server else "stdio"
-    figures.append(
+    figures(
         f"inspector, {transport}, {era}: {len(tools)} tools, {severities['error']} errors, "
         f"{severities['warning']} warnings ({warned or 'none'})"
     )

@@ -17,7 +17,7 @@ from redis.asyncio import Redis as AnyRedis
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server.fanout import LEASE_SECONDS, RENEW_SECONDS, replicated
 from opencode_mcp.settings import Settings
-from tests.conftest import Connect
+from tests.conftest import Connect, Note
 from tests.eventually import eventually
 from tests.server.conftest import ERAS, call, new_session
 from tests.server.connections import http_bridge_process
@@ -164,7 +164,7 @@ async def test_events_of_other_deployments_are_not_heard(redis: RedisServer) -> 
 
 
 async def test_a_replica_is_killed(
-    connect: Connect, shared: Settings, relay: Relay, environ: Mapping[str, str], figures: list[str]
+    connect: Connect, shared: Settings, relay: Relay, environ: Mapping[str, str], figures: Note
 ) -> None:
     """Another one takes over what it watched, and tells the clients of all, who may have missed something."""
     heard, told = [Updates() for _ in ERAS], [anyio.Event() for _ in ERAS]
@@ -186,7 +186,7 @@ async def test_a_replica_is_killed(
                 began = anyio.current_time()
                 for updates in heard:
                     await updates.next(uri)
-                figures.append(f"killed replica: taken over after {anyio.current_time() - began:.2f} s")
+                figures(f"killed replica: taken over after {anyio.current_time() - began:.2f} s")
                 assert anyio.current_time() - began < 3 * LEASE_SECONDS
                 await told_after_a_change(client, uri, *heard)
         assert all(event.is_set() for event in told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -23,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from opencode_mcp.cli import main
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import authorization as module
 from opencode_mcp.server import create_server
@@ -261,16 +261,17 @@ async def test_any_other_token_is_refused(issuer: list[str], token: str) -> None
         (["--oauth-issuer", ISSUER], "go together"),
     ],
 )
-def test_what_would_let_others_in_is_refused(flags: list[str], words: str) -> None:
-    """Whoever reaches the endpoint runs commands as this user."""
-    command = (sys.executable, "-m", "opencode_mcp", "http", *flags)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+def test_what_would_let_others_in_is_refused(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A client that reaches the endpoint runs commands as this user."""
+    status = main(["http", *flags])
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert words in done.stderr
-    assert TOKEN not in done.stderr
+    printed = capsys.readouterr()
+    assert (status, printed.out) == (2, "")
+    assert words in printed.err
+    assert TOKEN not in printed.err
 
 
+@pytest.mark.usefixtures("spawns")
 @pytest.mark.parametrize("flags", [[], ["--no-auth"]])
 async def test_a_token_is_made_and_told_once(flags: list[str]) -> None:
     """Unless none is wanted, which is said as well."""

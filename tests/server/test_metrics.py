@@ -300,6 +300,7 @@ async def test_two_servers_in_a_process_count_for_themselves(attached: Settings)
         assert [read((await http.get("/metrics")).text)["opencode_mcp_sessions"] for http in (one, two)] == [0, 0]
 
 
+@pytest.mark.usefixtures("spawns")
 def test_what_is_missing_for_them_is_named(tmp_path: Path) -> None:
     """At the start, and not when Prometheus comes."""
     (tmp_path / "prometheus_client.py").write_text("raise ImportError")

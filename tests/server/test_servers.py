@@ -34,13 +34,12 @@ DEAD = "http://127.0.0.1:9"
 NAMES = {"main", "second"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def second(
-    environ: Mapping[str, str], program: Program, tmp_path_factory: pytest.TempPathFactory
+    module_environ: Mapping[str, str], program: Program, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Endpoint]:
     """Another running OpenCode, with a home and so with a database of its own."""
-    apart = {**environ, "HOME": str(tmp_path_factory.mktemp("second"))}
-    async with managed_server(program.command, str(tmp_path_factory.mktemp("served")), apart) as server:
+    async with managed_server(program.command, str(tmp_path_factory.mktemp("served")), module_environ) as server:
         yield await server.endpoint()
 
 

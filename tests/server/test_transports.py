@@ -29,18 +29,20 @@ VERSIONS = (*HANDSHAKE, MODERN)
 
 
 @pytest.fixture(scope="module")
-def shared_project(environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_project(module_environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project for all bridges of this module."""
-    return make_project(tmp_path_factory.mktemp("transports") / "project", environ)
+    return make_project(tmp_path_factory.mktemp("transports") / "project", module_environ)
 
 
 @pytest.fixture(scope="module")
-def attached_environ(environ: Mapping[str, str], endpoint: Endpoint, shared_project: Path) -> Mapping[str, str]:
+def attached_environ(
+    module_environ: Mapping[str, str], module_endpoint: Endpoint, shared_project: Path
+) -> Mapping[str, str]:
     """The environment of a bridge that is attached to the running OpenCode."""
     return {
-        **environ,
-        "OPENCODE_MCP_URL": str(endpoint.url),
-        "OPENCODE_SERVER_PASSWORD": endpoint.password or "",
+        **module_environ,
+        "OPENCODE_MCP_URL": str(module_endpoint.url),
+        "OPENCODE_SERVER_PASSWORD": module_endpoint.password or "",
         "OPENCODE_MCP_DIRECTORY": str(shared_project),
     }
 

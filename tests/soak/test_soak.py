@@ -24,13 +24,14 @@ from mcp.client.stdio import stdio_client
 
 from opencode_mcp.opencode import Endpoint
 from tests.bridge import Bridge, marked
+from tests.conftest import Note
 from tests.eventually import eventually
 from tests.server.connections import HANDSHAKE, MODERN, TOKEN, accepting, authorized, free_port, negotiate
 
 from . import observed
 from .mix import Tally, work
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 CALLS = int(os.environ.get("OPENCODE_MCP_TEST_CALLS", "1500"))
 CLIENTS = int(os.environ.get("OPENCODE_MCP_TEST_CLIENTS", "16"))
@@ -80,7 +81,7 @@ async def observed_http(environ: Mapping[str, str], project: Path, file: Path) -
 
 
 async def test_many_calls_of_many_clients(
-    environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path, figures: list[str]
+    environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path, figures: Note
 ) -> None:
     """Every call comes out as it should; memory, descriptors and tasks are afterwards what they were."""
     tally, stdio, began = Tally(), Tally(), time.monotonic()
@@ -105,7 +106,7 @@ async def test_many_calls_of_many_clients(
 
     growth = done["kilobytes"] / warm["kilobytes"] - 1
     calls = tally.calls + stdio.calls
-    figures.append(
+    figures(
         f"soak: {calls} calls ({tally.provoked + stdio.provoked} provoked errors) by {CLIENTS} clients over HTTP and "
         f"one over stdio in {time.monotonic() - began:.0f} s, {len(tally.lost) + len(stdio.lost)} lost; memory "
         f"{warm['kilobytes'] // 1024} -> {done['kilobytes'] // 1024} MB ({growth:+.1%}), tasks {warm['tasks']} -> "
@@ -152,7 +153,7 @@ async def settled(bridge: Observed, url: str) -> dict[str, int]:
 WAYS = ("end of input", "SIGTERM", "SIGKILL", "exception")
 
 
-async def test_many_lives(environ: Mapping[str, str], tmp_path: Path, project: Path, figures: list[str]) -> None:
+async def test_many_lives(environ: Mapping[str, str], tmp_path: Path, project: Path, figures: Note) -> None:
     """However a bridge ends, in a call or between two, no process and no temporary file is left."""
     for number in range(LIVES):
         mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
@@ -165,7 +166,7 @@ async def test_many_lives(environ: Mapping[str, str], tmp_path: Path, project: P
 
         await eventually(lambda mark=mark: marked(mark), until=lambda left: not left, within=20)
         assert [*temporary.iterdir()] == [], f"after {way}"
-    figures.append(f"lives: {LIVES} starts and ends ({', '.join(WAYS)}), 0 processes and 0 temporary files left")
+    figures(f"lives: {LIVES} starts and ends ({', '.join(WAYS)}), 0 processes and 0 temporary files left")
 
 
 async def live(environ: Mapping[str, str], project: Path, file: Path, way: str, within_a_call: bool) -> None:

@@ -1,0 +1,57 @@
+"""Which tier a test belongs to: decided by what it uses, and checked while it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+USES = {
+    "binaries": "clients",
+    "programs": "clients",
+    "spawns": "process",
+    "second": "process",
+    "server_apart": "process",
+    "module_endpoint": "opencode",
+    "endpoint": "opencode",
+    "program": "process",
+    "environ": "process",
+}
+"""A fixture, and the tier of the tests that use it. The first that fits decides."""
+
+TIERS = ("clients", "scale", "slow", "process", "opencode", "unit")
+"""Every tier, in the order in which tests run: those that take longest begin first."""
+
+SPAWNING = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"})
+"""Audit events of the interpreter that mean a new process."""
+
+
+def tier_of(item: pytest.Item) -> str:
+    """Return the tier that a test is marked with, else the one that its fixtures tell."""
+    marked = next((tier for tier in TIERS if item.get_closest_marker(tier)), None)
+    used: frozenset[str] = frozenset(getattr(item, "fixturenames", ()))
+    return marked or next((tier for fixture, tier in USES.items() if fixture in used), "unit")
+
+
+class Spawned:
+    """Notes the processes that this interpreter starts."""
+
+    def __init__(self) -> None:
+        self._noted: list[str] | None = None
+        sys.addaudithook(self._hear)  # stays for as long as the interpreter
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._noted is not None and event in SPAWNING:
+            self._noted.append(f"{event} {arguments[0] if arguments else ''}".strip())
+
+    @contextmanager
+    def noted(self) -> Generator[list[str]]:
+        """Note what is started while the block lasts."""
+        noted = self._noted = list[str]()
+        try:
+            yield noted
+        finally:
+            self._noted = None
