@@ -17,8 +17,18 @@ Exchange = Literal["request", "turn", "events", "terminal"]
 a stream of events; a WebSocket to a terminal."""
 
 
-Check = Literal["session_exists", "file_exists", "reply_succeeded", "says_where"]
-"""A look that tells an answer which only looks like success (`opencode/checks.py`)."""
+Check = Literal[
+    "session_exists",
+    "terminal_runs",
+    "file_exists",
+    "reply_succeeded",
+    "says_where",
+    "says_why_empty",
+    "search_explained",
+    "read_explained",
+]
+"""What is asked further: before the call; about an answer which only looks like success; about a failure which
+does not say its cause (`opencode/checks.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +41,8 @@ class Amendment:
     `returns_file` says that the answer is a file of the project, of any type;
     `spans_directories` that it tells of every directory that the server works in;
     `lists_sessions` that it is a list of sessions, newest first, which can be made one with those of other servers;
-    `advice` maps an HTTP status to what usually causes it; `note` is added to the description.
+    `advice` maps an HTTP status to what usually causes it; `note` is added to the description; `empty_note` says what
+    an empty answer means.
     """
 
     operations: tuple[str, ...]
@@ -50,6 +61,7 @@ class Amendment:
     check: Check | None = None
     title: str = ""
     note: str = ""
+    empty_note: str = ""
     advice: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
@@ -113,6 +125,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         evidence="a WebSocket, documented as a GET that answers 200 with a JSON boolean; the server sends the "
         'replay as text frames, then a binary frame \\x00{"cursor":N}, then live output; N counts UTF-16 units',
         exchange="terminal",
+        check="terminal_runs",
         parameters=(
             query("cursor", {"type": "integer", "minimum": -1, "default": 0}),
             query("ticket", {"type": "string"}),
@@ -128,6 +141,11 @@ AMENDMENTS: tuple[Amendment, ...] = (
         },
         note="Types `input`; returns the output from `cursor` on and the next cursor. Without `until` it returns "
         "after a quiet second. What is typed is echoed: `until` must not be in it.",
+    ),
+    Amendment(
+        operations=("pty.get", "pty.list", "pty.create"),
+        evidence="1.18.33: an opaque 500 for a directory that does not exist",
+        advice={500: "Usually `directory`, or pty_create's `cwd` or `command`, does not exist."},
     ),
     Amendment(
         operations=("v2.pty.connect",),
@@ -208,12 +226,17 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("find.text",),
         evidence="500 when no rg is on PATH and none can be downloaded, remembered until a restart; also for a "
-        "regular expression that does not compile",
+        "regular expression that does not compile, and for a match in a line that is not UTF-8 (1.18.33)",
         note="At most 10 matches. `pattern` is a regular expression.",
-        advice={
-            500: "Usually the regular expression is wrong, or ripgrep (rg) is missing on OpenCode's machine: "
-            "install it and restart OpenCode."
-        },
+        check="search_explained",
+    ),
+    Amendment(
+        operations=("find.symbols", "file.status"),
+        evidence="1.18.33: the routes' handlers return [], whatever there is; no language server is asked",
+        note="Always empty in OpenCode 1.18.",
+        check="says_why_empty",
+        empty_note="OpenCode 1.18 always answers [] here, with or without a language server: it says nothing. "
+        "Search with find_text; vcs_status lists changed files.",
     ),
     Amendment(
         operations=("find.files",),
@@ -237,7 +260,12 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("file.read",),
         evidence='a missing file is 200 with content ""; outside the project or not UTF-8 is an opaque 500',
         check="file_exists",
-        advice={500: "The path is outside the project, a directory, or not UTF-8 text."},
+        advice={500: "The path is outside the project, or a directory."},
+    ),
+    Amendment(
+        operations=("file.read",),
+        evidence="1.18.33: 500 for a file that is not UTF-8 and has no NUL byte, a PDF often among them",
+        check="read_explained",
     ),
     Amendment(
         operations=("file.list",),

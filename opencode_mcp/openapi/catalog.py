@@ -57,6 +57,7 @@ class Operation:
     exchange: Exchange
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
+    empty_note: str
     hints: Hints
     deprecated: bool
     response: Schema = field(repr=False)
@@ -179,6 +180,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         exchange=exchange(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
+        empty_note=" ".join(a.empty_note for a in amendments if a.empty_note),
         hints=hints(source.operation_id, method),
         deprecated=source.deprecated,
         response=response_schema(source),

@@ -1,4 +1,5 @@
-"""Answers that look like success and are none, told apart. Which operation needs which check: `amendments.py`."""
+"""Answers that look like success and are none, told apart; failures explained. Which operation needs which check:
+`amendments.py`."""
 
 from __future__ import annotations
 
@@ -12,19 +13,44 @@ from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.amendments import Check
 
 from .client import OpenCode
+from .failures import explain_read, explain_search
 from .responses import Answer
 
-Before = Callable[[OpenCode, Mapping[str, Any]], Awaitable[None]]
+Before = Callable[[OpenCode, Operation, Mapping[str, Any]], Awaitable[None]]
 After = Callable[[OpenCode, Operation, Mapping[str, Any], Answer], Awaitable[Answer]]
+Failed = Callable[[OpenCode, Operation, Mapping[str, Any], APIError], Awaitable[Answer]]
 
 
-async def session_exists(opencode: OpenCode, arguments: Mapping[str, Any]) -> None:
+async def session_exists(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any]) -> None:
     """Raise the server's own 404 for a session that it does not know.
 
     Raises:
         APIError: 404.
     """
     await opencode.call("session_get", sessionID=arguments["sessionID"])
+
+
+async def terminal_runs(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any]) -> None:
+    """Raise for a terminal that is not there, or whose process has ended: its WebSocket says neither.
+
+    Raises:
+        APIError: 404, no such terminal; 409, its process has ended.
+    """
+    terminal: str = arguments["ptyID"]
+    prefix = operation.name.removesuffix("pty_connect")
+    place = {key: arguments[key] for key in ("directory", "workspace", "location") if key in arguments}
+    try:
+        known: dict[str, Any] = await opencode.call(f"{prefix}pty_get", ptyID=terminal, **place)
+    except APIError as error:
+        if error.status != 404:
+            raise
+        listing = f"{prefix}pty_list lists those that are there, {prefix}pty_create makes one."
+        reason = f"It has ended, was removed, or belongs to another directory. {listing}"
+        raise APIError(operation.name, 404, error.name, error.message, error.body, reason) from error
+    facts = known.get("data", known)
+    if facts.get("status") == "exited":
+        said = f"terminal {terminal} has ended (exit code {facts.get('exitCode', 'unknown')}), and its output is gone"
+        raise APIError(operation.name, 409, "PtyExited", said, known, f"{prefix}pty_create makes another.")
 
 
 async def file_exists(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer) -> Answer:
@@ -55,6 +81,15 @@ async def reply_succeeded(
     return replace(answer, failed=failed)
 
 
+async def says_why_empty(
+    opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer
+) -> Answer:
+    """Say beside an empty list what it means."""
+    if answer.value:
+        return answer
+    return replace(answer, fields={**answer.fields, "note": operation.empty_note})
+
+
 async def says_where(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer) -> Answer:
     """Say for which directory an empty list holds."""
     if answer.value:
@@ -64,9 +99,11 @@ async def says_where(opencode: OpenCode, operation: Operation, arguments: Mappin
     return replace(answer, fields={**answer.fields, "note": note})
 
 
-BEFORE: dict[Check, Before] = {"session_exists": session_exists}
+BEFORE: dict[Check, Before] = {"session_exists": session_exists, "terminal_runs": terminal_runs}
 AFTER: dict[Check, After] = {
     "file_exists": file_exists,
     "reply_succeeded": reply_succeeded,
     "says_where": says_where,
+    "says_why_empty": says_why_empty,
 }
+FAILED: dict[Check, Failed] = {"search_explained": explain_search, "read_explained": explain_read}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.exceptions import APIError, InvalidArguments
 from opencode_mcp.openapi import Operation
 
 from .arguments import RequestParts
-from .checks import AFTER, BEFORE
+from .checks import AFTER, BEFORE, FAILED
 from .client import READ_SECONDS, OpenCode
 from .responses import Answer
 from .server import Report, silent
@@ -29,8 +29,14 @@ async def perform(
     parts = await opencode.admitted(operation, arguments)
     for check in operation.checks:
         if check in BEFORE:
-            await BEFORE[check](opencode, arguments)
-    answer = await exchange(opencode, operation, parts, report)
+            await BEFORE[check](opencode, operation, arguments)
+    try:
+        answer = await exchange(opencode, operation, parts, report)
+    except APIError as error:
+        for check in operation.checks:
+            if check in FAILED:
+                return await FAILED[check](opencode, operation, arguments, error)
+        raise
     for check in operation.checks:
         if check in AFTER:
             answer = await AFTER[check](opencode, operation, arguments, answer)

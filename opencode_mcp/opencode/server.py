@@ -33,6 +33,11 @@ class Endpoint:
         return f"{self.url.scheme}://{who}{self.url.netloc.decode()}{path}"
 
     @property
+    def address(self) -> str:
+        """The address for a person to read: without the user name and the password that may be in it."""
+        return str(self.url.copy_with(username=None, password=None)).rstrip("/")
+
+    @property
     def auth(self) -> httpx2.BasicAuth | None:
         """The credentials as httpx2 takes them."""
         return None if self.password is None else httpx2.BasicAuth(self.username, self.password)
@@ -97,4 +102,4 @@ class AttachedServer:
 
     def describe(self) -> str:
         """Name the server and its address."""
-        return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.address.url}"
+        return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.address.address}"

@@ -20,13 +20,13 @@ from httpx2.websockets import (
 )
 from wsproto.events import BytesMessage, TextMessage
 
-from opencode_mcp.exceptions import TransportError
+from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
 from opencode_mcp.openapi import Operation
 
 from .arguments import RequestParts
 from .client import CONNECT_SECONDS, OpenCode
-from .responses import Answer, decode
-from .server import Report, silent
+from .responses import Answer
+from .server import Endpoint, Report, silent
 
 QUIET_SECONDS = 1.0
 """Without `until`, output that pauses for as long as this is taken to be complete."""
@@ -71,7 +71,7 @@ async def drive_terminal(
     screen = Screen(cursor=0)
     async with opencode.translated_errors(operation, None):
         try:
-            with anyio.move_on_after(parts.controls["timeout_seconds"]):
+            with anyio.move_on_after(parts.controls["timeout_seconds"]) as limit:
                 async with opencode.http.websocket(
                     request.url,
                     headers=request.headers,
@@ -80,13 +80,23 @@ async def drive_terminal(
                     timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
                 ) as socket:
                     screen.ended = await converse(socket, screen, parts.controls)
-        except WebSocketUpgradeError as error:
-            await error.response.aread()
-            decode(operation, error.response)
-            raise TransportError(f"{operation.name}: {endpoint.url} did not open a WebSocket") from error
+        except WebSocketUpgradeError as error:  # its response is closed, its body lost
+            raise refused(operation, endpoint, error.response) from error
+    if limit.cancelled_caught and not screen.ready and not screen.output:
+        seconds = parts.controls["timeout_seconds"]
+        raise RequestTimeout(f"{operation.name}: {parts.path} gave nothing within {seconds:g} s; try again")
     if screen.ended == "broken":
         raise TransportError(f"{operation.name}: the terminal's connection broke; output so far: {screen.output!r}")
     return Answer(excerpt(screen, parts.controls["max_chars"]))
+
+
+def refused(operation: Operation, endpoint: Endpoint, response: httpx2.Response) -> APIError | TransportError:
+    """Return the error of a server that opened no WebSocket."""
+    if response.status_code >= 400:
+        said = "no WebSocket was opened; the terminal may just have ended"
+        listing = operation.name.replace("connect", "list")
+        return APIError(operation.name, response.status_code, "", said, advice=f"{listing} lists those that are there.")
+    return TransportError(f"{operation.name}: {endpoint.address} did not open a WebSocket")
 
 
 async def converse(socket: AsyncWebSocketSession, screen: Screen, controls: Any) -> str:

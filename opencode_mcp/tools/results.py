@@ -21,6 +21,14 @@ from .gateway import ReadOperation
 from .shorten import FIT, dump, page, part_at, shorten
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
+IMAGE_MARKS = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+READS_PDF = "Not text. To have a model read this PDF, give it to run_task in `files`; v2_fs_read returns its bytes."
+READS_BYTES = "Not text. v2_fs_read returns its bytes, as base64."
 RETRIED = "_retried"
 
 
@@ -39,7 +47,9 @@ def result(answer: Answer, limit: Limit, outgoing: Outgoing) -> types.CallToolRe
     came beside it; text is the same as multi-line JSON, or the plain text of a plain text.
     """
     if isinstance(answer.value, bytes) and is_image(answer):
-        return image(answer.value, answer.media_type)
+        return image(answer.value, image_type(answer.value))
+    if (file := BinaryFile.of(answer.value)) is not None:
+        return file_result(file)
     facts = as_object(answer)
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
         shown: dict[str, Any] = outgoing.value(facts)
@@ -94,9 +104,52 @@ def structured(value: dict[str, Any], limit: Limit | None = None, outgoing: Outg
     return types.CallToolResult(content=[types.TextContent(type="text", text=dump(shown))], structured_content=shown)
 
 
+@dataclass(frozen=True, slots=True)
+class BinaryFile:
+    """A file that OpenCode returns within JSON: `{"type": "binary", "encoding": "base64", "content", "mimeType"}`."""
+
+    media_type: str
+    data: bytes
+
+    @classmethod
+    def of(cls, value: Any) -> BinaryFile | None:
+        """Return the file that an answer is, None where it is anything else."""
+        if not isinstance(value, dict):
+            return None
+        fields = cast("dict[str, Any]", value)
+        if (fields.get("type"), fields.get("encoding")) != ("binary", "base64"):
+            return None
+        try:
+            data = base64.b64decode(fields["content"], validate=True)
+        except (KeyError, TypeError, ValueError):
+            return None
+        return cls(str(fields.get("mimeType") or "application/octet-stream"), data)
+
+
+def file_result(file: BinaryFile) -> types.CallToolResult:
+    """Return an image as an image, and of any other file what it is and which tools read it."""
+    if shows(file.data):
+        return image(file.data, image_type(file.data))
+    note = READS_PDF if file.media_type == "application/pdf" else READS_BYTES
+    return structured({"type": "binary", "mimeType": file.media_type, "bytes": len(file.data), "note": note})
+
+
 def is_image(answer: Answer) -> bool:
     """Whether an answer is an image that a client can show."""
-    return answer.media_type.startswith("image/") and len(answer.value) <= MAX_IMAGE_BYTES
+    return answer.media_type.startswith("image/") and shows(answer.value)
+
+
+def shows(data: bytes) -> bool:
+    """Whether clients and their models take these bytes for an image."""
+    return bool(image_type(data)) and len(data) <= MAX_IMAGE_BYTES
+
+
+def image_type(data: bytes) -> str:
+    """Return the media type of an image by its first bytes, "" of anything else: one call with a wrong type, or with
+    one that a model does not take, can end a client's whole conversation."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for mark, kind in IMAGE_MARKS.items() if data.startswith(mark)), "")
 
 
 def image(data: bytes, media_type: str) -> types.CallToolResult:
