@@ -11,7 +11,8 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode.fence import Fence
-from opencode_mcp.settings import Settings
+from opencode_mcp.opencode.server import RefusedServer
+from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 
 
 def fence_of(settings: Settings) -> Fence:
@@ -41,6 +42,10 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Serv
                 clients[name] = await stack.enter_async_context(OpenCode(server, catalog, directory, fence))
             yield Servers(clients)
         return
+    if settings.depth:
+        async with OpenCode(RefusedServer(recursion(settings.depth)), catalog, directory, fence) as opencode:
+            yield Servers({"": opencode})
+        return
     from opencode_mcp.opencode.process import managed_server
 
     assert directory is not None
@@ -49,3 +54,12 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Serv
         OpenCode(server, catalog, directory, fence) as opencode,
     ):
         yield Servers({"": opencode})
+
+
+def recursion(depth: int) -> str:
+    """Say why no OpenCode is started below one that a bridge has started: it has the same servers configured."""
+    return (
+        f"This server runs inside an OpenCode that opencode-mcp started ({DEPTH_VARIABLE}={depth} in its environment), "
+        "so it starts no OpenCode: that one would start this server again. Nothing was sent. Do the work with the "
+        "other tools of this session; or have the user attach this server to a running OpenCode with --url."
+    )

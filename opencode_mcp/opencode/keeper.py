@@ -26,6 +26,9 @@ from contextlib import suppress
 from pathlib import Path
 
 LISTENING = re.compile(rb"listening on http://([\d.]+):(\d+)")
+CHUNK_BYTES = 65_536
+LINE_BYTES = 4_096
+"""What is kept of a line that has not ended yet, to find the address in it."""
 DISPOSE_SECONDS = 2.0
 KILL_SECONDS = 6.0
 """The bridge waits for ten, and what writes to a slow disk does not die before it has written."""
@@ -40,21 +43,15 @@ def main(command: list[str]) -> int:
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    temporary = tempfile.mkdtemp(prefix="opencode-mcp-")
     try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)},
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        temporary = tempfile.mkdtemp(prefix="opencode-mcp-")
     except OSError as error:
-        os.write(1, f"{command[0]} cannot be run: {error.strerror}\n".encode())
+        return give_up("no folder for temporary files can be made", error)
+    try:
+        child = spawn(command, temporary)
+    except OSError as error:
         os.rmdir(temporary)
-        return 127
+        return give_up(f"{command[0]} cannot be run", error)
     address: list[tuple[str, int]] = []
 
     def terminate(number: int, frame: object) -> None:
@@ -72,14 +69,42 @@ def main(command: list[str]) -> int:
     return status if status >= 0 else 128 - status
 
 
+def spawn(command: list[str], temporary: str) -> subprocess.Popen[bytes]:
+    """Start the command in a session of its own, with a folder for its temporary files."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)},
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+
+
+def give_up(what: str, error: OSError) -> int:
+    """Write what failed and why; return the status of a command that could not be run."""
+    os.write(1, f"{what}: {error.strerror or error}\n".encode())
+    return 127
+
+
 def pass_on(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
-    """Pass the command's output on, and take the address from it."""
+    """Pass the command's output on as it comes, however long its lines are, and take the address from it."""
     assert child.stdout is not None
-    for line in child.stdout:
-        if not address and (found := LISTENING.search(line)):
+    begun = b""
+    while chunk := os.read(child.stdout.fileno(), CHUNK_BYTES):
+        begun += chunk
+        if not address and (found := LISTENING.search(begun)) and found.end() < len(begun):
             address.append((found[1].decode(), int(found[2])))
+        begun = begun.rpartition(b"\n")[2][-LINE_BYTES:]
         with suppress(OSError):  # the bridge is gone; its end of input says so as well
-            os.write(1, line)
+            write(chunk)
+
+
+def write(data: bytes) -> None:
+    """Write all of it to standard output."""
+    while data:
+        data = data[os.write(1, data) :]
 
 
 def end_with_parent(child: subprocess.Popen[bytes], address: list[tuple[str, int]], temporary: str) -> None:

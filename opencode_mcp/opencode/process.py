@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import secrets
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -22,11 +24,16 @@ from opencode_mcp.exceptions import ServerStartError
 
 from . import install, keeper
 from .background import background
+from .backoff import Backoff, cause_of, describe_os_error
 from .error_words import without_trace
 from .server import Endpoint, Report, silent
 
 LISTENING = re.compile(r"opencode server listening on (http://\S+)")
 START_SECONDS = 60.0
+LINE_CHARS = 2_000
+"""What is kept of a longer line of its output, which may have no end."""
+OUTPUT_CHARS = 4_000
+"""The end of its output, as far as an error shows it."""
 STOP_SECONDS = 10.0
 """The keeper takes at most 2 s to dispose and 2 s to kill."""
 
@@ -39,6 +46,7 @@ class Run:
 
     settled: anyio.Event = field(default_factory=anyio.Event)
     address: Endpoint | None = None
+    listening_since: float | None = None
     failure: str | None = None
     status: str = "starting"
     output: deque[str] = field(default_factory=lambda: deque[str](maxlen=40))
@@ -60,6 +68,7 @@ class ManagedServer:
         self.password = secrets.token_urlsafe(24)
         self._run: Run | None = None
         self._begun = anyio.Event()
+        self._backoff = Backoff()
         self._closed = False
         self.name = None
 
@@ -74,6 +83,7 @@ class ManagedServer:
         if self._closed:
             raise ServerStartError("OpenCode was stopped, as the bridge ends")
         if self._run is None or self._run.over:
+            self._check_backoff()
             self._run = Run()
             self._begun.set()
             self._begun = anyio.Event()
@@ -86,6 +96,18 @@ class ManagedServer:
         if run.address is None:
             raise ServerStartError(run.failure or "OpenCode did not start")
         return run.address
+
+    def _check_backoff(self) -> None:
+        """Refuse a start that comes too soon after several lives that were short.
+
+        Raises:
+            ServerStartError: how the last life ended, and when the next may begin.
+        """
+        if self._run is not None and (seconds := self._backoff.remaining):
+            raise ServerStartError(
+                f"{self._run.failure}\nOpenCode ended right after its start {self._backoff.short_lives} times in a "
+                f"row, so it is not started again for {math.ceil(seconds)} s. Nothing was sent."
+            )
 
     def running(self) -> Endpoint | None:
         """Return the address if the server listens."""
@@ -115,8 +137,12 @@ class ManagedServer:
                 with anyio.move_on_after(START_SECONDS) as limit:
                     await self._read(process, run, limit)
                 run.failure = never_listened(run) if limit.cancelled_caught else ended(run, await process.wait())
-        except (ServerStartError, OSError) as error:
+                since = run.listening_since
+                self._backoff.ended(None if since is None else time.monotonic() - since)
+        except ServerStartError as error:
             run.failure = str(error)
+        except OSError as error:
+            run.failure = f"OpenCode did not start: {describe_os_error(error)}"
         except anyio.get_cancelled_exc_class():
             # A call that cleans up behind a shield must not start it again.
             self._closed = True
@@ -135,14 +161,17 @@ class ManagedServer:
         rest = ""
         async for text in TextReceiveStream(process.stdout, errors="replace"):
             *lines, rest = (rest + text).split("\n")
+            rest = rest[:LINE_CHARS]
             for line in lines:
-                run.output.append(line)
-                log.debug("opencode: %s", line)
+                run.output.append(line[:LINE_CHARS])
+                log.debug("opencode: %s", run.output[-1])
                 if run.address is None and (found := LISTENING.search(line)):
                     run.address = Endpoint(httpx2.URL(found[1]), password=self.password)
+                    run.listening_since = time.monotonic()
                     limit.deadline = float("inf")
                     run.settled.set()
                     log.info("OpenCode listens on %s", found[1])
+        run.output.append(rest)
 
 
 @asynccontextmanager
@@ -208,5 +237,6 @@ def never_listened(run: Run) -> str:
 def last_output(run: Run) -> str:
     """Return the server's last lines."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in run.output]
-    said = without_trace("\n".join(line for line in lines if line))
-    return f"; it said:\n{said}" if said else ""
+    said = without_trace("\n".join(line for line in lines if line)[-OUTPUT_CHARS:])
+    advice = cause_of(said)
+    return (f"; it said:\n{said}" if said else "") + (f"\n{advice}" if advice else "")

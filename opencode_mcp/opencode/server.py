@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+import anyio
 import httpx2
+
+from opencode_mcp.exceptions import ServerStartError
 
 Report = Callable[[str], Awaitable[None]]
 """Tells whoever waits for a call what it is doing, in one line."""
@@ -103,3 +106,27 @@ class AttachedServer:
     def describe(self) -> str:
         """Name the server and its address."""
         return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.address.address}"
+
+
+@dataclass(frozen=True)
+class RefusedServer:
+    """An OpenCode server that this process must not start. `reason` says why, and what to do instead."""
+
+    reason: str
+    name: None = None
+    password: None = None
+
+    async def endpoint(self, report: Report = silent) -> Endpoint:
+        """Raise the reason."""
+        raise ServerStartError(self.reason)
+
+    def running(self) -> None:
+        """Return no address."""
+
+    async def until_running(self) -> None:
+        """Wait until the caller is cancelled."""
+        await anyio.sleep_forever()
+
+    def describe(self) -> str:
+        """Name the server, and why there is none."""
+        return f"the OpenCode that is not started ({self.reason})"

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .checks import LOG_LEVELS, ON, check, split
+from .inherited import inherited
 
 DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
 OWN_PASSWORD = "OPENCODE_SERVER_PASSWORD_"
@@ -245,8 +246,8 @@ class Settings:
 
     @property
     def child_environ(self) -> Mapping[str, str]:
-        """The environment of an OpenCode that this process starts."""
-        return {**self.environ, DEPTH_VARIABLE: str(self.depth + 1)}
+        """The environment of an OpenCode that this process starts: ours, without an assistant's session."""
+        return {**inherited(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
 
     @property
     def command_line(self) -> tuple[str, ...]:

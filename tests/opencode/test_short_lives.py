@@ -1,0 +1,221 @@
+"""A server that ends at once, that writes without end, or that lacks a resource; and what it inherits."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import pytest
+from mcp import Client
+
+from opencode_mcp.exceptions import ServerStartError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import backoff, keeper
+from opencode_mcp.opencode.backoff import DELAYS, SHORT_SECONDS, Backoff, cause_of
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process import LINE_CHARS, OUTPUT_CHARS, managed_server
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+from opencode_mcp.settings.inherited import SESSION_VARIABLES
+from tests.bridge import servers
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("environ")]
+
+MARK = "OPENCODE_MCP_DEPTH"
+
+
+class Clock:
+    """A monotonic clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def test_delays_grow_while_lives_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once after the first end, at most half a minute, and none after a life that was long."""
+    clock = Clock()
+    monkeypatch.setattr(backoff, "time", clock)
+    lives = Backoff()
+    seen: list[float] = []
+    for listened in (None, None, 1.0, None, 0.0, None, None, None, None):
+        assert lives.remaining == 0
+        lives.ended(listened)
+        seen.append(lives.remaining)
+        clock.now += lives.remaining
+    assert seen == [*DELAYS, DELAYS[-1], DELAYS[-1]]
+
+    lives.ended(SHORT_SECONDS)
+    assert (lives.remaining, lives.short_lives) == (0, 0)
+    lives.ended(None)
+    assert lives.remaining == 0
+
+
+async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Twenty calls in a row start it three times at most, and each has its last output."""
+    starts = tmp_path / "starts"
+    script = f"echo started >> {starts}; printf 'broken beyond repair'; exit 3"
+    async with managed_server(("sh", "-c", script), str(tmp_path), environ) as server:
+        errors: list[str] = []
+        for _ in range(20):
+            with pytest.raises(ServerStartError, match="broken beyond repair") as caught:
+                await server.endpoint()
+            errors.append(str(caught.value))
+
+    assert starts.read_text().count("started") in {2, 3}
+    assert "ended with status 3" in errors[-1]
+    assert "2 times in a row, so it is not started again for" in errors[2]
+
+
+WITHOUT_END = "import sys\nfor _ in range({chunks}): sys.stdout.write('x' * 65536)\nsys.stdout.flush()\n"
+
+
+async def test_a_line_without_end_takes_no_memory(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """Neither in the supervisor nor here: 200 MB pass, and the error shows the end of what was kept."""
+    script = tmp_path / "endless.py"
+    script.write_text(WITHOUT_END.format(chunks=3200) + "import sys; sys.exit(4)\n")
+    async with managed_server((sys.executable, str(script)), str(tmp_path), environ) as server:
+        with anyio.fail_after(120), pytest.raises(ServerStartError, match="ended with status 4") as caught:
+            await server.endpoint()
+    assert LINE_CHARS <= len(str(caught.value)) <= OUTPUT_CHARS + 200
+
+    measured = tmp_path / "measured.py"
+    measured.write_text(
+        "import runpy, sys\n"
+        f"module = runpy.run_path({keeper.__file__!r})\n"
+        f"module['main']([{sys.executable!r}, {str(script)!r}])\n"
+        "status = open('/proc/self/status').read()\n"
+        "print(status.partition('VmHWM:')[2].split()[0], file=sys.stderr)\n"
+    )
+    async with await anyio.open_process((sys.executable, str(measured)), env=environ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with anyio.fail_after(120):
+            passed = 0
+            async for chunk in process.stdout:
+                passed += len(chunk)
+            kilobytes = int((await process.stderr.receive()).decode().split()[0])
+    assert passed == 3200 * 65536
+    assert kilobytes < 60_000
+
+
+async def test_the_address_is_found_however_it_is_cut(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """A line in pieces, after one that is long."""
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import sys, time\n"
+        "for piece in ('y' * 100000, '\\nopencode server list', 'ening on http://127.0.0.1:1', '23', '4\\n'):\n"
+        "    sys.stdout.write(piece); sys.stdout.flush(); time.sleep(0.05)\n"
+        "sys.stdin.read(); time.sleep(60)\n"
+    )
+    async with managed_server((sys.executable, str(script)), str(tmp_path), environ) as server:
+        with anyio.fail_after(60):
+            assert (await server.endpoint()).url.port == 1234
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("Error: Unexpected error\ndatabase or disk is full", "A disk is full"),
+        ("ENOSPC: no space left on device, write", "A disk is full"),
+        ("error: EMFILE: too many open files", "ulimit -n"),
+        ("error: ProcessFdQuotaExceeded", "ulimit -n"),
+        ("EROFS: read-only file system, mkdir", "is read-only"),
+    ],
+)
+async def test_the_error_names_a_resource_that_is_used_up(
+    environ: Mapping[str, str], tmp_path: Path, said: str, advice: str
+) -> None:
+    """And what to do."""
+    script = f"printf '%s' '{said}'; exit 1"
+    async with managed_server(("sh", "-c", script), str(tmp_path), environ) as server:
+        with pytest.raises(ServerStartError, match="ended with status 1") as caught:
+            await server.endpoint()
+    assert said in str(caught.value)
+    assert advice in str(caught.value)
+
+
+def test_an_ordinary_error_names_no_resource() -> None:
+    """A cause is not guessed."""
+    assert cause_of("Error: config is invalid at opencode.json") == ""
+
+
+async def test_a_bridge_without_descriptors_says_so(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """It can start no process then."""
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    async with managed_server(("true",), str(tmp_path), environ) as server:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    held.append(os.dup(0))
+            with pytest.raises(ServerStartError, match=r"did not start: .*Too many open files") as caught:
+                await server.endpoint()
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "ulimit -n" in str(caught.value)
+
+
+def test_the_marks_of_the_session_that_started_us_are_not_passed_on() -> None:
+    """Credentials, settings and everything else are."""
+    kept = {
+        "PATH": "/bin",
+        "ANTHROPIC_API_KEY": "a key",
+        "CLAUDE_CODE_OAUTH_TOKEN": "a token",
+        "CLAUDE_CONFIG_DIR": "/claude",
+        "CODEX_HOME": "/codex",
+        "OPENCODE_API_KEY": "a key",
+        "OPENCODE_AUTH_CONTENT": "{}",
+        "OPENCODE_CONFIG_CONTENT": "{}",
+        "OPENCODE_PERMISSION": "{}",
+    }
+    dropped = dict.fromkeys(
+        {*SESSION_VARIABLES, "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_SESSION_ID"}, "1"
+    )
+    settings = Settings.load({}, {**kept, **dropped})
+    assert settings.child_environ == {**kept, MARK: "1"}
+    assert {"CLAUDECODE", "OPENCODE_PID", "OPENCODE_RUN_ID"} <= SESSION_VARIABLES
+
+
+async def test_a_bridge_inside_an_opencode_that_a_bridge_started_starts_none(
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> None:
+    """The project has this very server configured: the model's call of it fails in words, with one OpenCode running."""
+    mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
+    name, _, value = mark.partition("=")
+    entry = {"type": "local", "command": [sys.executable, "-m", "opencode_mcp"], "enabled": True}
+    (project / "opencode.json").write_text(json.dumps({"mcp": {"inner": entry}}))
+    flags = {"directory": str(project), "command": program.command[0]}
+    settings = Settings.load(flags, {**environ, name: value, "OPENCODE_PID": "1", "CLAUDECODE": "1"})
+    async with Client(create_server(settings, catalog)) as client:
+        prompt = {"prompt": "script:tool inner_global_health {}", "permissions": "allow"}
+        report = await client.call_tool("run_task", prompt)
+        assert report.structured_content is not None
+        session = report.structured_content["session_id"]
+        messages = await client.call_tool("session_messages", {"sessionID": session})
+        running = servers(mark)
+        inherited = environment_of(running[0])
+
+    said = json.dumps(messages.structured_content)
+    assert "runs inside an OpenCode that opencode-mcp started (OPENCODE_MCP_DEPTH=1 in its environment)" in said
+    assert len(running) == 1
+    assert not {b"OPENCODE_PID=1", b"CLAUDECODE=1"} & inherited
+
+
+def environment_of(pid: int) -> set[bytes]:
+    """Return what a process was started with, as NAME=value."""
+    return {*Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")}
