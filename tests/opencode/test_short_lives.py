@@ -25,7 +25,7 @@ from opencode_mcp.settings import Settings
 from opencode_mcp.settings.inherited import SESSION_VARIABLES
 from tests.bridge import servers
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("environ")]
+pytestmark = pytest.mark.anyio
 
 MARK = "OPENCODE_MCP_DEPTH"
 
