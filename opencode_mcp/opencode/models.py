@@ -37,12 +37,30 @@ class Times(Model):
     completed: float | None = None
 
 
+class Span(Model):
+    """From when to when, in milliseconds since the epoch, by the server's clock; None is not known, or not yet."""
+
+    start: float | None = None
+    end: float | None = None
+
+
 class Tokens(Model):
-    """Token counts; reasoning tokens are apart from output tokens."""
+    """Token counts; reasoning tokens are apart from output tokens, and cached ones are in none of them."""
 
     input: float = 0
     output: float = 0
     reasoning: float = 0
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return int(self.input + self.output + self.reasoning)
+
+
+class Revert(Model):
+    """What was taken back of a session: the messages from this one on, and what they changed in files."""
+
+    message_id: str
 
 
 class Session(Model):
@@ -56,6 +74,7 @@ class Session(Model):
     tokens: Tokens = Tokens()
     metadata: dict[str, Any] = {}
     model: dict[str, Any] | None = None
+    revert: Revert | None = None
     time: Times
 
 
@@ -121,12 +140,19 @@ class MessageError(Model):
 
 
 class MessageInfo(Model):
-    """A message without its parts. `parent_id` of an assistant's is the user's message that it answers."""
+    """A message without its parts. `parent_id` of an assistant's is the user's message that it answers.
+
+    An assistant's message is one call of a model, which it names: a turn has one or more. Its `cost` is in US dollars.
+    """
 
     id: str
     role: Literal["user", "assistant"]
     time: Times
     parent_id: str | None = None
+    provider_id: str | None = None
+    model_id: str | None = None
+    cost: float = 0
+    tokens: Tokens = Tokens()
     finish: str | None = None
     error: MessageError | None = None
 
@@ -138,6 +164,7 @@ class ToolState(Model):
     input: dict[str, Any] = {}
     title: str | None = None
     error: str | None = None
+    time: Span = Span()
 
 
 class Part(Model):
@@ -150,6 +177,7 @@ class Part(Model):
     state: ToolState | None = None
     filename: str | None = None
     files: tuple[str, ...] = ()
+    time: Span = Span()
 
 
 class Message(Model):
@@ -162,6 +190,17 @@ class Message(Model):
     def user_message_id(self) -> str:
         """The user's message that this one is, or answers."""
         return self.info.parent_id or self.info.id
+
+    @property
+    def written(self) -> float:
+        """When it was last written to, as far as it says so (ms)."""
+        spans = [part.state.time if part.state is not None else part.time for part in self.parts]
+        times = [
+            self.info.time.created,
+            self.info.time.completed,
+            *(at for one in spans for at in (one.start, one.end)),
+        ]
+        return max(at for at in times if at is not None)
 
     @property
     def text(self) -> str:

@@ -16,6 +16,7 @@ from opencode_mcp.opencode.servers import newest_first, told
 from opencode_mcp.tools.gateway import described, safety_of
 from opencode_mcp.workflows import Context
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
+from opencode_mcp.workflows.elsewhere import elsewhere
 from opencode_mcp.workflows.report import describe, doing
 from opencode_mcp.workflows.transcript import ReadTranscript, read_transcript
 from opencode_mcp.workflows.truth import judge, look
@@ -103,15 +104,17 @@ async def session(servers: Servers, id: str) -> Content:
     """
     truth = await look(servers.first, id)
     verdict = judge(truth)
+    note = await elsewhere(servers.first, truth)
     newest = truth.newest
     return as_json(
         {
             "session": await servers.first.call("session_get", sessionID=id),
-            "state": "idle" if verdict.doubt else verdict.state,
+            "state": "idle" if verdict.doubt and note is None else verdict.state,
             "error": verdict.error,
+            "note": note,
             "pending": [describe(request).model_dump() for request in truth.pending],
-            "activity": doing(truth),
-            "answer": newest.text if newest and newest.info.role == "assistant" and not truth.busy else "",
+            "activity": doing(truth, elsewhere=note is not None),
+            "answer": newest.text if newest and newest.info.role == "assistant" and not (truth.busy or note) else "",
         }
     )
 

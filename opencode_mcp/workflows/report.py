@@ -71,7 +71,7 @@ async def build_report(
 ) -> TaskReport:
     """Read what the truth does not hold yet, and put the report together; `among` share the room of one result."""
     session_id, newest = truth.session.id, truth.newest
-    answer = newest.text if newest and newest.info.role == "assistant" and not truth.busy else ""
+    answer = newest.text if newest and newest.info.role == "assistant" and verdict.over else ""
     pending = [describe(request) for request in truth.pending]
     page = answer[answer_offset : answer_offset + context.answer_chars // among]
     end = answer_offset + len(page)
@@ -91,13 +91,13 @@ async def build_report(
             answer_chars=len(answer),
             error=verdict.error,
             pending=pending,
-            activity=doing(truth),
+            activity=doing(truth, elsewhere=verdict.note is not None),
             todos=todos,
             changes=changes,
             cost=truth.session.cost,
             tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
             elapsed_seconds=seconds,
-            note=note,
+            note=" ".join(said for said in (note, verdict.note) if said) or None,
             next=next_call(session_id, verdict, pending, end if end < len(answer) else None),
         )
 
@@ -122,9 +122,12 @@ def describe(request: Request) -> PendingRequest:
     )
 
 
-def doing(truth: Truth) -> str:
-    """Say what a session does now: the retry that it waits for, what its newest message is about, or nothing."""
-    if not truth.busy:
+def doing(truth: Truth, elsewhere: bool = False) -> str:
+    """Say what a session does now: the retry that it waits for, what its newest message is about, or nothing.
+
+    With `elsewhere` another process may be running it, so that its newest message says it as well.
+    """
+    if not truth.busy and not elsewhere:
         return "nothing"
     for status in truth.statuses.values():
         if status.type == "retry":

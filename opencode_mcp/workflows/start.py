@@ -22,12 +22,13 @@ from opencode_mcp.opencode.models import Message, Session, as_model
 
 from .choices import check_choices, check_session_model
 from .context import Context
+from .elsewhere import look_everywhere
 from .identity import prompt_id, same_request, suffix
 from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metadata
 from .place import check_directory, located, workplace
 from .report import newest_messages
 from .stop import abandon
-from .truth import judge, look
+from .truth import judge
 
 SEEN_SECONDS = 10.0
 """How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
@@ -60,7 +61,10 @@ class StartTask(BaseModel):
 
 
 class Turn(BaseModel):
-    """A prompt that was sent: `after` is the user's message before it; `note` what the caller must know."""
+    """A prompt that was sent: `after` is the user's message before it, "" when there is none.
+
+    It is None where the prompt may have been sent by another process. `note` is what the caller must know.
+    """
 
     session_id: str
     after: str | None = None
@@ -98,7 +102,7 @@ async def start(context: Context, arguments: StartTask) -> Turn:
         if first == session.id:
             await send_prompt(opencode, session, arguments, choices, None)
             place.kept = True
-            return Turn(session_id=session.id)
+            return Turn(session_id=session.id, after="")
     return await go_on(context, arguments, first)
 
 
@@ -110,18 +114,23 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
     """
     opencode = context.opencode
     async with opencode.alone(session_id):  # of two at the same time OpenCode may lose one
-        truth = await look(opencode, session_id)
+        truth, elsewhere = await look_everywhere(opencode, session_id)
         after = truth.newest.user_message_id if truth.newest else None
         if arguments.request_id is not None:
-            sent = await sent_before(opencode, session_id, arguments.request_id)
+            sent = await sent_already(opencode, session_id, arguments.request_id)
             if sent is not None:
-                state = "running" if truth.busy else "done"
-                return Turn(
-                    session_id=session_id, after=sent, note=f"request {arguments.request_id} is already {state}"
-                )
+                refuse_another_prompt(arguments, session_id, sent)
+                state = "running" if truth.busy or elsewhere else "done"
+                return Turn(session_id=session_id, note=f"request {arguments.request_id} is already {state}")
         if truth.busy or just_sent(truth.newest):
             raise WorkflowError(
                 f"session {session_id} is busy ({judge(truth).state}); wait_for_tasks waits for it, stop_task stops it",
+                session_id,
+            )
+        if elsewhere is not None:
+            raise WorkflowError(
+                f"session {session_id} takes no prompt now. {elsewhere} wait_for_tasks waits for its end; "
+                "session_fork makes a session of what it has so far",
                 session_id,
             )
         directory = truth.session.directory
@@ -159,15 +168,27 @@ async def until_seen(opencode: OpenCode, session_id: str, before: Message | None
             await anyio.sleep(0.05)
 
 
-async def sent_before(opencode: OpenCode, session_id: str, request_id: str) -> str | None:
-    """Return the message before that of a request which the session has already, or None when it has it not."""
-    before = ""
+async def sent_already(opencode: OpenCode, session_id: str, request_id: str) -> Message | None:
+    """Return the message of a request which the session has already, or None when it has it not."""
     for message in await newest_messages(opencode, session_id, limit=200):
         if message.info.id.endswith(suffix(request_id)):
-            return before
-        if message.info.role == "user":
-            before = message.info.id
+            return message
     return None
+
+
+def refuse_another_prompt(arguments: StartTask, session_id: str, sent: Message) -> None:
+    """Refuse a request id that comes again with another prompt.
+
+    Raises:
+        WorkflowError: the first prompt's text is not this one's; this one was not sent.
+    """
+    if sent.text != arguments.prompt:
+        raise WorkflowError(
+            f"request_id {arguments.request_id!r} was used before, in session {session_id}, with another prompt, so "
+            "this prompt was not sent: give each prompt a request_id of its own. report_task tells what became of the "
+            "first one",
+            session_id,
+        )
 
 
 async def create_session(opencode: OpenCode, directory: str | None, task: TaskMetadata) -> Session:

@@ -32,11 +32,17 @@ async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
     """Abort a task and report. A task that was over already is reported as what it was.
 
     Raises:
-        WorkflowError: it is not seen to have stopped after 15 s.
+        WorkflowError: it is not seen to have stopped after 15 s; or another OpenCode process may be running it.
     """
     worked, truth = await stop_session(context, arguments.session_id)
     if not worked:
         outcome = await settle(context, arguments.session_id, None, deadline=0)
+        if outcome.verdict.note is not None:
+            raise WorkflowError(
+                f"{arguments.session_id} cannot be stopped from here. {outcome.verdict.note} Stop it where it runs; "
+                "wait_for_tasks waits for its end.",
+                arguments.session_id,
+            )
         return await build_report(context, outcome.truth, outcome.verdict)
     verdict = judge(truth)
     if verdict.doubt is not None:  # between two steps an abort leaves no trace

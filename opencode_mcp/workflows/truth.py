@@ -38,11 +38,20 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A task's state. `doubt` is why a running task may not run at all; it becomes the error if it stays."""
+    """A task's state. `doubt` is why a running task may not run at all; it becomes the error if it stays.
+
+    `note` is why another OpenCode process may be running it: then a doubt that stays is no error.
+    """
 
     state: State
     error: str | None = None
     doubt: str | None = None
+    note: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the turn has ended, well or not."""
+        return self.state in {"completed", "failed", "stopped"}
 
 
 async def look(opencode: OpenCode, session_id: str, before: Truth | None = None) -> Truth:

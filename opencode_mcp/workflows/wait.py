@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from opencode_mcp.opencode.models import Message, Part
 from .activity import activity
 from .answer import respond
 from .context import Context, InputRequired
+from .elsewhere import STAYS_SECONDS, elsewhere, since
 from .report import doing, newest_messages
 from .truth import Truth, Verdict, judge, look, renewed
 
@@ -73,9 +74,9 @@ class Outcome:
 class Watch:
     """Hears the events of one session's family; `stirred` is set when something is to be done.
 
-    `look` is whether something told a reason to look, `at_work` whether something told that it works, and `busy`
-    whether it was found so; `steps` are what it did since that was told last; `known` what all of
-    its steps were about.
+    `look` is whether something told a reason to look, `at_work` whether something told that it works, `busy`
+    whether it was found so, and `worked` whether it ever was; `steps` are what it did since that was told last;
+    `known` what all of its steps were about.
     """
 
     family: set[str]
@@ -84,6 +85,7 @@ class Watch:
     look: bool = True
     at_work: bool = False
     busy: bool = False
+    worked: bool = False
     activity: str = ""
     steps: list[str] = field(default_factory=list[str])
     known: set[str] = field(default_factory=set[str])
@@ -160,12 +162,13 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             watch.look = watch.at_work = False
             watch.stirred = anyio.Event()
             began = anyio.current_time()
-            truth = await look(context.opencode, session_id, truth)
+            before, truth = truth, await look(context.opencode, session_id, truth)
             watch.family.update(truth.family)
             watch.busy = truth.busy
+            watch.worked |= truth.busy
             if truth.busy:
                 watch.error = ""  # it ended nothing
-            verdict = judge(truth, after)
+            verdict = await classify(context, truth, after, before, watch)
             if verdict.state != "running" and waited:
                 _, truth = await at_once(
                     partial(catch_up, context, truth, watch), partial(renewed, context.opencode, truth)
@@ -179,16 +182,37 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             doubted = None if verdict.doubt is None else doubted or began
             # A reply that breaks off is given its own error only after OpenCode has told of it, and put its files away.
             patience = ERROR_SECONDS if watch.error and not is_incomplete(truth.newest) else DOUBT_SECONDS
+            patience = patience if verdict.note is None else STAYS_SECONDS
             if doubted is not None and began - doubted >= patience:
-                return Outcome(truth, Verdict("failed", error=watch.error or verdict.doubt, doubt=verdict.doubt))
-            if now >= deadline and doubted is None:
+                if verdict.note is None:
+                    return Outcome(truth, failed(truth, verdict, watch))
+                verdict = replace(verdict, doubt=None)
+                await context.report(verdict.note or "")
+            if now >= deadline and (doubted is None or verdict.doubt is None):
                 return Outcome(truth, verdict)
             # A doubt is settled even past the deadline: "running" may not be said of what does not run.
             pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listeners / AS_OFTEN))
-            limit = min(doubted + patience, now + pause) if doubted else min(deadline, now + pause)
+            limit = min(doubted + patience if doubted and verdict.doubt else deadline, now + pause)
             with anyio.CancelScope(deadline=limit):
                 await stirred(context, truth, watch)
             waited = True
+
+
+async def classify(context: Context, truth: Truth, after: str | None, before: Truth | None, watch: Watch) -> Verdict:
+    """Judge a session; where the turn may be another process's than this OpenCode's, ask about that as well.
+
+    A prompt that was sent here (`after` is known), and a turn that was seen to work or to fail here, is not.
+    """
+    verdict = judge(truth, after)
+    if verdict.doubt is None or after is not None or watch.error or watch.worked:
+        return verdict
+    return replace(verdict, note=await elsewhere(context.opencode, truth, before))
+
+
+def failed(truth: Truth, verdict: Verdict, watch: Watch) -> Verdict:
+    """Return the verdict of a session whose doubt stays."""
+    doubt = f"{verdict.doubt}; {since(truth)}"
+    return Verdict("failed", error=watch.error or doubt, doubt=verdict.doubt)
 
 
 def is_incomplete(newest: Message | None) -> bool:

@@ -76,9 +76,10 @@ async def killed_ours_while_asking(bench: Bench) -> Seen:
 
 @asynccontextmanager
 async def opencode_at(bench: Bench, port: int) -> AsyncGenerator[Process]:
-    """Run an OpenCode as its user does."""
+    """Run an OpenCode as its user does; no other process uses its data, or that one might be running the task."""
     command = (*bench.world.program.command, "serve", "--hostname", "127.0.0.1", "--port", str(port))
-    async with await anyio.open_process(command, env=bench.world.environ, cwd=bench.project) as process:
+    environ = {**bench.world.environ, "XDG_DATA_HOME": str(bench.project.with_name(f"data-{bench.key}"))}
+    async with await anyio.open_process(command, env=environ, cwd=bench.project) as process:
         try:
             assert process.stdout is not None
             async for text in TextReceiveStream(process.stdout):

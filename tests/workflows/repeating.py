@@ -55,6 +55,14 @@ async def again_in_a_session(bench: Bench) -> Seen:
     return second
 
 
+async def with_another_prompt(bench: Bench) -> Seen:
+    """The id of a request that was done, with another prompt: it is not answered with the first one's report."""
+    await bench.run(**repeatable(bench, "script:text"))
+    seen = await bench.run(**repeatable(bench, "script:text another"))
+    assert not bench.asked_of_model(f"script:text another {bench.key}"), "the other prompt was sent"
+    return seen
+
+
 def at_once(bridges: int, in_session: bool = False, **arguments: Any) -> Deed:
     """The same request in the same moment: twice through one bridge, or once through each of several."""
 
@@ -97,6 +105,7 @@ ROWS = (
     Row("request repeated, in a worktree", again("script:text", worktree=True), "completed", project={}),
     Row("request repeated while it runs", again_while_running, "completed", "^held$"),
     Row("request repeated in a session", again_in_a_session, "completed"),
+    Row("request repeated with another prompt", with_another_prompt, "error", "with another prompt.* was not sent"),
     Row("request twice at once", at_once(1), "completed"),
     Row("request three times at once, by three bridges", at_once(3), "completed"),
     Row("request twice at once in a session", at_once(2, in_session=True), "completed"),

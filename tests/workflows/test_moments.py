@@ -50,7 +50,7 @@ class Still:
     calls: list[str] = field(default_factory=list[str])
     events: Feed = field(default_factory=Feed)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
-    server: Any = field(default_factory=lambda: SimpleNamespace(name=""))
+    server: Any = field(default_factory=lambda: SimpleNamespace(name="", running=lambda: None))
     directory: str | None = None
     sent: anyio.Event = field(default_factory=anyio.Event)
 

@@ -1,0 +1,118 @@
+"""Which processes of this machine use the data of an OpenCode server: read from /proc, where there is one (Linux).
+
+address -> the process that listens there -> the database that it has open -> every other process that has it open
+
+OpenCode keeps its database open from start to end (1.18.33), so within what /proc shows nothing is missed. It does
+not show processes of other users, and of other containers or machines that share the folder.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .server import Endpoint
+
+PROC = Path("/proc")
+LISTENING = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
+
+File = tuple[int, int]
+"""A file's device and inode: the same for everyone, whatever path leads to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A process that uses the same data; `started` is in seconds since the epoch, by this machine's clock."""
+
+    pid: int
+    name: str
+    started: float
+
+    def __str__(self) -> str:
+        return f"{self.name}, process {self.pid}"
+
+
+def neighbours(endpoint: Endpoint) -> tuple[Neighbour, ...] | None:
+    """Return the other processes that use a server's data; None where that cannot be known.
+
+    It can be known of a server on a loopback address whose process is this user's, on Linux. Reads files only;
+    takes some milliseconds, so run it in a thread.
+    """
+    port = endpoint.url.port
+    if port is None or not is_loopback(endpoint.url.host) or not (PROC / "net" / "tcp").exists():
+        return None
+    sockets = {f"socket:[{inode}]" for inode in listening(port)}
+    opened = {pid: files for pid in processes() if (files := open_files(pid))}
+    serving = {pid for pid, files in opened.items() if sockets & files.keys()}
+    data = {file for pid in serving for file in databases(pid, opened[pid])}
+    if not data:
+        return None
+    others = [pid for pid, files in opened.items() if pid not in serving and data & databases(pid, files)]
+    return tuple(one for pid in others if (one := neighbour(pid)) is not None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name is that of this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listening(port: int) -> set[str]:
+    """Return the inodes of the sockets that listen on a port, of IPv4 and IPv6."""
+    inodes = set[str]()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):  # there is no IPv6
+            for line in (PROC / "net" / name).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(fields[9])
+    return inodes
+
+
+def processes() -> list[int]:
+    """Return the ids of all processes."""
+    return [int(name) for name in os.listdir(PROC) if name.isdigit()]
+
+
+def open_files(pid: int) -> dict[str, int]:
+    """Return what a process has open, as /proc names it, with a descriptor of each; nothing of another user's."""
+    files: dict[str, int] = {}
+    with suppress(OSError):  # it is another user's, or has ended
+        for descriptor in os.listdir(PROC / str(pid) / "fd"):
+            with suppress(OSError):  # it was closed meanwhile
+                files[os.readlink(PROC / str(pid) / "fd" / descriptor)] = int(descriptor)
+    return files
+
+
+def databases(pid: int, files: dict[str, int]) -> set[File]:
+    """Return the SQLite databases that a process has open: those whose write-ahead log it has open as well."""
+    found = set[File]()
+    for name, descriptor in files.items():
+        if f"{name}-wal" in files:
+            with suppress(OSError):  # it was closed meanwhile
+                status = os.stat(PROC / str(pid) / "fd" / str(descriptor))
+                found.add((status.st_dev, status.st_ino))
+    return found
+
+
+def neighbour(pid: int) -> Neighbour | None:
+    """Read a process's name and start; None when it has ended, or is a zombie."""
+    try:
+        name, _, rest = (PROC / str(pid) / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+        uptime = float((PROC / "uptime").read_text().split()[0])
+    except OSError:
+        return None
+    fields = rest.split()
+    if fields[0] == "Z":
+        return None
+    age = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return Neighbour(pid, name, time.time() - age)
