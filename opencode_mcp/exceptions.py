@@ -6,7 +6,8 @@ OpenCodeError
 ├── InvalidArguments     arguments do not match the operation's schema; nothing was sent
 ├── ServerStartError     OpenCode could not be found, installed or started
 ├── TransportError       no HTTP answer: refused, reset, closed early
-│   └── RequestTimeout   a time limit passed
+│   ├── RequestTimeout   a time limit passed
+│   └── TLSError         no TLS connection: a certificate that is not trusted; nothing was sent
 ├── APIError             OpenCode answered 4xx or 5xx
 ├── UnexpectedResponse   an answer that the operation does not give
 └── WorkflowError        a task could not be carried on
@@ -51,6 +52,10 @@ class TransportError(OpenCodeError):
 
 class RequestTimeout(TransportError):
     """A time limit passed without an answer."""
+
+
+class TLSError(TransportError):
+    """There is no TLS connection, and trying again gives none. Nothing was sent."""
 
 
 class APIError(OpenCodeError):

@@ -37,7 +37,7 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Serv
         async with AsyncExitStack() as stack:
             clients: dict[str, OpenCode] = {}
             for name, url in settings.urls.items():
-                endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name))
+                endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), settings.trusted)
                 server = AttachedServer(endpoint, name if several else None)
                 clients[name] = await stack.enter_async_context(OpenCode(server, catalog, directory, fence))
             yield Servers(clients)

@@ -17,7 +17,7 @@ import httpx2
 from opentelemetry.propagate import inject
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
-from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, TransportError
+from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, TLSError, TransportError
 from opencode_mcp.openapi import Catalog, Operation
 
 from .arguments import RequestParts, is_on_route, part, validate
@@ -27,6 +27,7 @@ from .models import as_model
 from .queue import FairQueue
 from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
+from .tls import tls_problem, trusting
 
 T = TypeVar("T")
 
@@ -180,7 +181,7 @@ class OpenCode:
                 return replace(await self._request(operation, parts, read_seconds, report), retried=tuple(reasons))
             except (TransportError, APIError) as error:
                 slow = isinstance(error, RequestTimeout) and read_seconds != QUICK_SECONDS
-                if slow or (isinstance(error, APIError) and error.status not in BUSY):
+                if slow or isinstance(error, TLSError) or (isinstance(error, APIError) and error.status not in BUSY):
                     raise
                 reasons.append(str(error))
             await report(f"asking again in {pause:g} s: {reasons[-1]}")
@@ -261,6 +262,8 @@ class OpenCode:
             try:
                 yield
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                if problem := tls_problem(error):
+                    raise TLSError(f"TLS with {where()} failed: {problem}") from error
                 raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
             except httpx2.TimeoutException as error:
                 raise RequestTimeout(
@@ -278,11 +281,12 @@ class OpenCode:
 def http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
     """Return the HTTP client for a server."""
     running = server.running()
+    secured = running is not None and running.url.scheme == "https"
     # trust_env would send a loopback server's traffic to a proxy, and look for credentials in ~/.netrc.
     # Where there is no TLS, what would verify it is not loaded: that takes longer than the rest.
     return httpx2.AsyncClient(
         transport=transport,
-        verify=running is not None and running.url.scheme == "https",
+        verify=trusting(running.ca_file) if running is not None and secured else False,
         trust_env=False,
         follow_redirects=False,
         timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),

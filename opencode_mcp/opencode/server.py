@@ -22,11 +22,15 @@ async def silent(message: str) -> None:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address of a running OpenCode server. `password` is None when it has none."""
+    """The address of a running OpenCode server. `password` is None when it has none.
+
+    `ca_file` holds certificates (PEM) that are trusted beside the system's.
+    """
 
     url: httpx2.URL
     username: str = "opencode"
     password: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
 
     @cached_property
     def base(self) -> str:

@@ -47,8 +47,23 @@ def check_servers(settings: Settings) -> None:
         names.add(name)
     if names and settings.url:
         raise SettingsError("--url and --server exclude each other")
+    check_certificates(settings)
     if settings.document == "live" and not settings.urls:
         raise SettingsError("--document live reads the document of the server at --url, which is not given")
+
+
+def check_certificates(settings: Settings) -> None:
+    """Check that the certificates to trust can be read, where there is TLS."""
+    if settings.trusted is None or not any(split(url).scheme == "https" for url in settings.urls.values()):
+        return
+    import ssl
+
+    flag = "--ca-file" if settings.ca_file else "SSL_CERT_FILE"
+    try:
+        ssl.create_default_context(cafile=settings.trusted)
+    except OSError as error:  # an SSLError is one too
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError(f"{flag} {settings.trusted!r} cannot be used: {reason}") from error
 
 
 def check_choices(settings: Settings) -> None:

@@ -54,6 +54,12 @@ class Settings:
         "OPENCODE_SERVER_PASSWORD_NAME (upper case, - as _)",
         flag=False,
     )
+    ca_file: str = setting(
+        "",
+        "OPENCODE_MCP_CA_FILE",
+        "certificates (PEM) to trust beside the system's, for an https:// URL behind a private CA "
+        "(default: SSL_CERT_FILE)",
+    )
     directory: str = setting(
         "",
         "OPENCODE_MCP_DIRECTORY",
@@ -204,6 +210,11 @@ class Settings:
     def password_of(self, server: str) -> str | None:
         """Return the password of one of `urls`, if it has any."""
         return self.own_passwords.get(password_variable(server), self.password) or None
+
+    @property
+    def trusted(self) -> str | None:
+        """The file of certificates to trust beside the system's."""
+        return self.ca_file or self.environ.get("SSL_CERT_FILE") or None
 
     @property
     def project_directory(self) -> str | None:

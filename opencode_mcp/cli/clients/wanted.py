@@ -68,7 +68,7 @@ def flags(client: Client, settings: Settings) -> Iterator[str]:
         elif (
             (one.name == "directory" and not settings.urls)
             or (one.name == "document" and value not in ("bundled", "live"))
-            or one.name == "log_file"
+            or one.name in ("log_file", "ca_file")
         ):
             yield from (flag, os.path.abspath(value))
         else:

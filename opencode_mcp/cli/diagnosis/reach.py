@@ -13,6 +13,7 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import Endpoint, OpenCode, Report
 from opencode_mcp.opencode.install import cache_folder, find
+from opencode_mcp.opencode.tls import tls_problem
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows.report import one_line
 
@@ -73,6 +74,8 @@ def unreachable(where: str, error: httpx2.TransportError) -> Finding:
     """Tell a refused connection from one that does not come about and one that breaks."""
     if isinstance(error, httpx2.TimeoutException):
         said, advice = f"no answer within {ANSWER_SECONDS:g} s", "is it busy, or behind a firewall? Is the host right?"
+    elif problem := tls_problem(error):
+        said, advice = f"TLS fails: {problem}", "the address is right where it speaks TLS; check the certificate"
     elif is_unknown_host(error):
         said, advice = "there is no host of that name", "is --url spelled right?"
     elif isinstance(error, httpx2.ConnectError):

@@ -1,0 +1,42 @@
+"""TLS to an OpenCode that runs behind a proxy: which certificates are trusted, and what an error of TLS means."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx2
+
+UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
+"""OpenSSL's codes for a certificate whose issuer is not trusted: self-signed, or the CA is not known."""
+
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE")
+"""OpenSSL's reasons when what answers is not TLS."""
+
+
+def trusting(ca_file: str | None) -> ssl.SSLContext:
+    """Return what verifies a server: the system's certificates, and those of a PEM file.
+
+    Raises:
+        OSError: the file cannot be read, or holds no certificate.
+    """
+    context = httpx2.create_ssl_context(trust_env=False)
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def tls_problem(error: BaseException | None) -> str | None:
+    """Return what went wrong with TLS and what to do, None for an error that is not one of TLS."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return None
+    if isinstance(error, ssl.SSLCertVerificationError):
+        said = f"its certificate is not trusted: {error.verify_message}"
+        if error.verify_code in UNKNOWN_ISSUER:
+            said += "; behind a private CA give the CA's certificate with --ca-file or SSL_CERT_FILE"
+        return said
+    reason = str(error.reason or error)
+    if reason.replace(" ", "_").upper() in NO_TLS:
+        return f"what answers there does not speak TLS ({reason}): is it http:// instead of https://?"
+    return reason
