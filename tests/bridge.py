@@ -72,7 +72,7 @@ class Bridge:
                 line = await lines.receive_until(b"\n", MAX_LINE_BYTES)
                 self.lines.append(line)
                 message = json.loads(line)
-                if "id" in message and "method" not in message:
+                if message.get("id") in self._answered and "method" not in message:
                     self._answers[message["id"]] = message
                     self._answered[message["id"]].set()
         for answered in self._answered.values():

@@ -1,4 +1,4 @@
-"""stdin and stdout as lines of text for the SDK's stdio transport, without its threads where they are pipes.
+"""stdin and stdout as lines of text, without the threads of the SDK's transport where they are pipes.
 
 A message costs three hops between threads there, half of what a short call costs in all; and a thread that
 reads cannot be cancelled.
@@ -6,7 +6,9 @@ reads cannot be cancelled.
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import stat
 import sys
 from collections.abc import AsyncIterator, Generator
@@ -16,6 +18,8 @@ from typing import Any
 import anyio
 
 CHUNK_BYTES = 256 * 1024
+UNREAD_SECONDS = 5.0
+"""How long a client that has closed stdin may leave stdout unread; one that keeps stdin open may be slow."""
 
 
 class Lines:
@@ -40,20 +44,41 @@ class Lines:
 
 
 class Writer:
-    """Writes text into a pipe; it waits while the reader is slow, and nothing else does."""
+    """Writes text into a pipe; it waits while the reader is slow, and nothing else does.
 
-    def __init__(self, descriptor: int) -> None:
+    `source` is the descriptor of the same client's requests.
+    """
+
+    def __init__(self, descriptor: int, source: int | None = None) -> None:
         self._descriptor = descriptor
+        self._source = source
         os.set_blocking(descriptor, False)
 
     async def write(self, text: str) -> None:
-        """Write all of a text."""
+        """Write all of a text.
+
+        Raises:
+            BrokenPipeError: the client does not read any more.
+        """
         left = memoryview(text.encode())
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
+                await self._writable()
+
+    async def _writable(self) -> None:
+        """Wait until the client has read something.
+
+        Raises:
+            BrokenPipeError: it has closed its end of `source`, and read nothing for a while.
+        """
+        while True:
+            with anyio.move_on_after(UNREAD_SECONDS):
                 await anyio.wait_writable(self._descriptor)
+                return
+            if self._source is not None and is_closed(self._source):
+                raise BrokenPipeError(errno.EPIPE, f"it closed stdin, and read nothing for {UNREAD_SECONDS:g} s")
 
     async def flush(self) -> None:
         """Do nothing: nothing is kept back."""
@@ -61,7 +86,7 @@ class Writer:
 
 @contextmanager
 def pipes() -> Generator[dict[str, Any]]:
-    """Provide the arguments of `stdio_server`: none where standard input or output is no pipe.
+    """Provide the lines of standard input as `stdin` and a writer as `stdout`; nothing where one is not a pipe.
 
     While the block lasts, descriptor 0 is the null device and 1 is stderr, so that what a child or a stray
     `print` does cannot harm the wire.
@@ -76,7 +101,7 @@ def pipes() -> Generator[dict[str, Any]]:
     os.close(null)
     os.dup2(2, 1)
     try:
-        yield {"stdin": Lines(ours[0]), "stdout": Writer(ours[1])}
+        yield {"stdin": Lines(ours[0]), "stdout": Writer(ours[1], ours[0])}
     finally:
         os.set_blocking(ours[1], blocking)
         for descriptor, own in enumerate(ours):
@@ -88,3 +113,10 @@ def is_pipe(descriptor: int) -> bool:
     """Whether a descriptor is a pipe or a socket, which can be waited for."""
     mode = os.fstat(descriptor).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def is_closed(descriptor: int) -> bool:
+    """Whether the other end of a pipe or a socket sends no more, be there something left to read or not."""
+    poll = select.poll()
+    poll.register(descriptor, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))

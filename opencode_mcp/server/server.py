@@ -28,10 +28,15 @@ from opencode_mcp.settings import Settings
 
 from .bus import bus_of
 from .ending import Ending
+from .eras import serve
 from .lifespan import Lifespan, RequestContext, known_secrets
 from .progress import Heartbeat
 
 if TYPE_CHECKING:
+    from mcp.server.models import InitializationOptions
+    from mcp.shared._stream_protocols import ReadStream, WriteStream
+    from mcp.shared.message import SessionMessage
+
     from .calls import Calls
 
 INSTRUCTIONS = """\
@@ -63,6 +68,17 @@ class BridgeServer(Server[Lifespan]):
     """
 
     ending: Ending
+
+    async def run(
+        self,
+        read_stream: ReadStream[SessionMessage | Exception],
+        write_stream: WriteStream[SessionMessage],
+        initialization_options: InitializationOptions,
+        raise_exceptions: bool = False,
+    ) -> None:
+        """Serve one connection until its read side closes; `serve` says how the protocol era is decided."""
+        async with self.lifespan(self) as lifespan:
+            await serve(self, read_stream, write_stream, initialization_options, lifespan, raise_exceptions)
 
     def get_capabilities(
         self, notification_options: NotificationOptions | None = None, *arguments: Any, **options: Any

@@ -9,12 +9,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from mcp.server.stdio import stdio_server
 
 from opencode_mcp.settings import Settings
 
-from .pipes import pipes
 from .server import BridgeServer
+from .stdio import stdio_streams
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -30,14 +29,13 @@ async def serve_stdio(server: BridgeServer) -> None:
     Raises no error for a signal: cleaned up, the process dies of it, as its parent expects. (A thread
     that reads a stdin which is no pipe cannot be cancelled, so the process could not end otherwise.)
     """
-    with pipes() as streams:
-        async with stdio_server(**streams) as (read, write):
-            caught = await until_signal(
-                lambda: server.run(read, write, server.create_initialization_options()), server.ending.drain
-            )
-            if caught is not None:
-                signal.signal(caught, signal.SIG_DFL)
-                signal.raise_signal(caught)
+    async with stdio_streams() as (read, write):
+        caught = await until_signal(
+            lambda: server.run(read, write, server.create_initialization_options()), server.ending.drain
+        )
+        if caught is not None:
+            signal.signal(caught, signal.SIG_DFL)
+            signal.raise_signal(caught)
 
 
 async def until_signal(

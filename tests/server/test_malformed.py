@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from mcp_types import INVALID_REQUEST, PARSE_ERROR
 
 from opencode_mcp.settings import Settings
 from tests.bridge import Bridge, bridge
@@ -80,6 +81,45 @@ async def test_malformed_lines(bridged: Mapping[str, str], project: Path) -> Non
             await running.process.stdin.send(line + b"\n")
             await healthy(running)
         assert all(json.loads(line)["jsonrpc"] == "2.0" for line in running.lines)
+
+
+WRONG: dict[str, tuple[bytes, int, Any]] = {
+    "a fraction": (b'{"jsonrpc": "2.0", "id": 2.5, "method": "ping"}', INVALID_REQUEST, None),
+    "null": (b'{"jsonrpc": "2.0", "id": null, "method": "ping"}', INVALID_REQUEST, None),
+    "true": (b'{"jsonrpc": "2.0", "id": true, "method": "ping"}', INVALID_REQUEST, None),
+    "an object": (b'{"jsonrpc": "2.0", "id": {}, "method": "ping"}', INVALID_REQUEST, None),
+    "a list": (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', INVALID_REQUEST, None),
+    "no JSON": (b"hello", PARSE_ERROR, None),
+    "params that are a list": (b'{"jsonrpc": "2.0", "id": "a", "method": "ping", "params": [1]}', INVALID_REQUEST, "a"),
+    "another version": (b'{"jsonrpc": "1.0", "id": 7, "method": "ping"}', INVALID_REQUEST, 7),
+    "an answer that is none": (b'{"jsonrpc": "2.0", "id": 7}', INVALID_REQUEST, None),
+}
+"""What is no request, the code of the error that answers it, and the id of that."""
+SILENT = (
+    b'{"jsonrpc": "2.0", "method": "notifications/initialized"}',
+    b'{"jsonrpc": "2.0", "method": "ping"}',
+    b'{"jsonrpc": "2.0", "id": 99, "result": {}}',
+    b'{"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "Invalid request"}}',
+    b"   ",
+)
+"""What asks for no answer."""
+
+
+async def test_lines_that_are_no_request_are_answered(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """With an error of JSON-RPC, whose id is null where the request has none that could be repeated."""
+    async with bridge(environ, tmp_path) as running:
+        await running.initialize()
+        assert running.process.stdin is not None
+        before = len(running.lines)
+        for line in (*SILENT, *(line for line, _, _ in WRONG.values())):
+            await running.process.stdin.send(line + b"\n")
+        with anyio.fail_after(60):
+            await running.request("ping", {})
+
+    found = [json.loads(line) for line in running.lines[before:]]
+    errors = [(message["error"]["code"], message["id"]) for message in found if "error" in message]
+    assert errors == [(code, number) for _, code, number in WRONG.values()]
+    assert len(found) == len(errors) + 1
 
 
 async def test_malformed_first_lines(bridged: Mapping[str, str], project: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from opencode_mcp.server import pipes as pipes_module
 from opencode_mcp.server.pipes import Lines, Writer
 from tests.bridge import CLIENT
 
@@ -85,6 +86,68 @@ async def test_a_writer_whose_reader_has_gone_says_so(ends: tuple[int, int]) -> 
     with pytest.raises(BrokenPipeError):
         await Writer(send).write("nobody reads this")
     os.close(send)
+
+
+async def test_a_client_that_closed_its_requests_and_reads_nothing_has_gone(
+    ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow one that keeps them open has not."""
+    monkeypatch.setattr(pipes_module, "UNREAD_SECONDS", 0.2)
+    receive, send = ends
+    source, requests = os.pipe()
+    text = "0123456789" * 100_000
+    outcomes: list[str] = []
+    done = anyio.Event()
+
+    async def write() -> None:
+        for _ in range(2):
+            try:
+                await Writer(send, source).write(text)
+                outcomes.append("written")
+            except BrokenPipeError as error:
+                outcomes.append(str(error))
+        done.set()
+
+    got = 0
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            with anyio.move_on_after(1):
+                await done.wait()
+            assert outcomes == []
+            while got < len(text):
+                await anyio.wait_readable(receive)
+                got += len(os.read(receive, 65536))
+            await anyio.wait_all_tasks_blocked()
+            os.write(requests, b"not read either")
+            os.close(requests)
+            await done.wait()
+    for end in (receive, send, source):
+        os.close(end)
+
+    assert outcomes[0] == "written"
+    assert "closed stdin, and read nothing for 0.2 s" in outcomes[1]
+
+
+@pytest.mark.parametrize("flood", [1, 4000], ids=["one request", "more than a pipe holds"])
+async def test_a_client_that_stops_reading_and_closes_stdin_leaves_nothing(
+    environ: Mapping[str, str], tmp_path: Path, flood: int
+) -> None:
+    """The bridge ends, whether its write is blocked by one long list or its reading by what it cannot answer."""
+    listing = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {"x": "y" * 500}}).encode()
+    command = (sys.executable, "-m", "opencode_mcp")
+    receive, send = os.pipe()
+    async with await anyio.open_process(command, env=environ, cwd=tmp_path, stdout=send, stderr=None) as process:
+        os.close(send)
+        assert process.stdin is not None
+        await process.stdin.send(json.dumps(INITIALIZE).encode() + b"\n" + listing + b"\n")
+        await anyio.wait_readable(receive)
+        with anyio.move_on_after(10):
+            await process.stdin.send((listing + b"\n") * flood)
+        await process.stdin.aclose()
+        with anyio.fail_after(PATIENCE):
+            assert await process.wait() == 0
+    os.close(receive)
 
 
 def test_standard_input_may_be_a_file(environ: Mapping[str, str], tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""JSON-RPC envelopes that are wrong, and the errors that they are answered with."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pydantic_core
+from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError
+
+
+def refusal_of(text: str | bytes) -> JSONRPCError | None:
+    """Return the error for a text that is no message of JSON-RPC 2.0, or for a request that has no usable id.
+
+    The id of the answer is that of the request where it has one, else null. A notification gets None.
+    """
+    try:
+        decoded = pydantic_core.from_json(text)
+    except ValueError:
+        return refused(PARSE_ERROR, "Parse error: this is not JSON")
+    if isinstance(decoded, list):
+        return refused(INVALID_REQUEST, "Invalid request: send one message at a time; batches are not supported")
+    if not isinstance(decoded, dict):
+        return refused(INVALID_REQUEST, "Invalid request: a message is a JSON object")
+    message = cast("dict[str, Any]", decoded)
+    if "id" in message and "method" in message and not is_request_id(message["id"]):
+        return refused(INVALID_REQUEST, "Invalid request: `id` must be a string or an integer")
+    if is_notification(message):
+        return None
+    # Only a request's id is repeated: what has no method may be an answer to a request of ours.
+    known = message["id"] if "method" in message and "id" in message else None
+    return refused(
+        INVALID_REQUEST,
+        'Invalid request: `jsonrpc` must be "2.0", `method` a string, and `params`, if there are any, an object',
+        known,
+    )
+
+
+def is_request_id(value: Any) -> bool:
+    """Whether a value may be the id of a request."""
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def is_notification(message: dict[str, Any]) -> bool:
+    """Whether a message is a notification whose envelope is right."""
+    return (
+        "id" not in message
+        and message.get("jsonrpc") == "2.0"
+        and isinstance(message.get("method"), str)
+        and isinstance(message.get("params") or {}, dict)
+    )
+
+
+def refused(code: int, words: str, request_id: str | int | None = None) -> JSONRPCError:
+    """Return an error as a message."""
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=words))

@@ -1,0 +1,159 @@
+"""One connection in whichever protocol era its client chooses, also after it has only asked what there is.
+
+The SDK (mcp 2.3) lets the first request decide, and refuses `initialize` with -32022 when that was server/discover.
+GitHub Copilot CLI sends both when its first one was not answered within 9 s, and would have no tools. Here each
+server/discover that comes first is answered by itself, and the request after it decides.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+from mcp.server.runner import serve_dual_era_loop
+from mcp_types import (
+    PROTOCOL_VERSION_META_KEY,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
+    from mcp.server.models import InitializationOptions
+    from mcp.shared._stream_protocols import ReadStream, WriteStream
+    from mcp.shared.message import SessionMessage
+
+    Read = ReadStream[SessionMessage | Exception]
+    Write = WriteStream[SessionMessage]
+    Envelope = tuple[contextvars.Context | None, SessionMessage | Exception]
+    Serve = Callable[[Read, Write], Coroutine[Any, Any, None]]
+
+LEAD_MESSAGES = 8
+"""How many messages before the first request are kept, as in the SDK: more come from no client."""
+
+
+async def serve(
+    server: Server[Any],
+    read: Read,
+    write: Write,
+    options: InitializationOptions,
+    lifespan: Any,
+    raise_exceptions: bool = False,
+) -> None:
+    """Serve one connection until its read side closes; both streams are closed then."""
+
+    async def serve_stream(stream: Read, answers: Write) -> None:
+        await serve_dual_era_loop(
+            server,
+            stream,
+            answers,
+            lifespan_state=lifespan,
+            init_options=options,
+            raise_exceptions=raise_exceptions,
+        )
+
+    async with write, read:
+        lead: list[Envelope] = []
+        async for item in read:
+            envelope = (getattr(read, "last_context", None), item)
+            if asks_what_there_is(item):
+                await answer_alone(serve_stream, envelope, write)
+                continue
+            if len(lead) < LEAD_MESSAGES or is_request(item):
+                lead.append(envelope)
+            if is_request(item):
+                break
+        await serve_stream(Replayed(lead, read), write)
+
+
+async def answer_alone(serve_stream: Serve, envelope: Envelope, write: Write) -> None:
+    """Answer one request on a connection of its own, which decides nothing for those after it."""
+    ending, rest = anyio.create_memory_object_stream["SessionMessage | Exception"]()
+    answers = Answers(write)
+    async with anyio.create_task_group() as tasks, ending:
+        tasks.start_soon(serve_stream, Replayed([envelope], rest), answers)
+        await answers.answered.wait()
+
+
+def asks_what_there_is(item: SessionMessage | Exception) -> bool:
+    """Whether a message is a server/discover in the form of 2026-07-28, whatever version it names."""
+    if isinstance(item, Exception):
+        return False
+    message = item.message
+    if not isinstance(message, JSONRPCRequest) or message.method != "server/discover":
+        return False
+    meta = (message.params or {}).get("_meta")
+    return isinstance(meta, Mapping) and PROTOCOL_VERSION_META_KEY in meta
+
+
+def is_request(item: SessionMessage | Exception) -> bool:
+    """Whether a message asks for an answer."""
+    return not isinstance(item, Exception) and isinstance(item.message, JSONRPCRequest)
+
+
+class Replayed:
+    """A read stream that gives some messages first, each with its sender's context, and then the rest."""
+
+    def __init__(self, lead: list[Envelope], rest: Read) -> None:
+        self._lead, self._rest = lead, rest
+        self.last_context: contextvars.Context | None = None
+
+    async def receive(self) -> SessionMessage | Exception:
+        """Return the next message."""
+        if self._lead:
+            self.last_context, item = self._lead.pop(0)
+            return item
+        item = await self._rest.receive()
+        self.last_context = getattr(self._rest, "last_context", None)
+        return item
+
+    async def aclose(self) -> None:
+        """Close the rest."""
+        await self._rest.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class Answers:
+    """A write stream that stays open when it is closed. `answered` is set once a response has been written."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self.answered = anyio.Event()
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Write a message."""
+        await self._write.send(item)
+        if isinstance(item.message, (JSONRPCResponse, JSONRPCError)):
+            self.answered.set()
+
+    async def aclose(self) -> None:
+        """Leave the stream to the requests after this one."""
+        self.answered.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,101 @@
+"""Messages over stdin and stdout: lines -> messages -> the server -> messages -> lines.
+
+The SDK's transport (mcp 2.3) says nothing about a request whose envelope is wrong, takes one with an id such as 2.5
+for a notification, and waits without limit for a client that closed stdin and does not read stdout. It serves what is
+no pipe: a terminal, a file, and Windows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import mcp_types as types
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
+
+from .envelopes import refusal_of
+from .pipes import Writer, pipes
+
+if TYPE_CHECKING:
+    Received = SessionMessage | Exception
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def stdio_streams() -> AsyncGenerator[tuple[Any, Any]]:
+    """Provide what `Server.run` reads from and writes to; the caller closes both.
+
+    They end when stdin does, and when nobody reads stdout any more.
+    """
+    with pipes() as streams:
+        if streams:
+            async with piped(streams["stdin"], streams["stdout"]) as both:
+                yield both
+        else:
+            async with stdio_server() as both:
+                yield both
+
+
+@asynccontextmanager
+async def piped(lines: AsyncIterable[str], writer: Writer) -> AsyncGenerator[tuple[Any, Any]]:
+    """Provide the streams of messages over lines."""
+    incoming, read = anyio.create_memory_object_stream["Received"](0)
+    write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
+    reading = anyio.CancelScope()
+
+    async def receive() -> None:
+        with reading:
+            async with incoming, write.clone() as answers:
+                await receive_lines(lines, incoming, answers)
+
+    async def send() -> None:
+        async with outgoing:
+            try:
+                await send_lines(outgoing, writer)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                log.warning("the client does not read what is sent: %s", error)
+                reading.cancel()  # the server ends as at the end of stdin
+                async for _ in outgoing:
+                    pass
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receive)
+        tasks.start_soon(send)
+        yield read, write
+        reading.cancel()
+
+
+async def receive_lines(
+    lines: AsyncIterable[str],
+    incoming: MemoryObjectSendStream[Received],
+    answers: MemoryObjectSendStream[SessionMessage],
+) -> None:
+    """Pass the messages on, and answer those that are none with the error that JSON-RPC has for them."""
+    async for line in lines:
+        if not line.strip():
+            continue
+        try:
+            message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+        except ValidationError:
+            message = None
+        refusal = refusal_of(line) if message is None or isinstance(message, types.JSONRPCNotification) else None
+        try:
+            if refusal is not None:
+                await answers.send(SessionMessage(refusal))
+            elif message is not None:
+                await incoming.send(SessionMessage(message))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return  # the server has ended
+
+
+async def send_lines(outgoing: MemoryObjectReceiveStream[SessionMessage], writer: Writer) -> None:
+    """Write each message as a line."""
+    async for item in outgoing:
+        await writer.write(item.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n")

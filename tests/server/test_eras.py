@@ -1,0 +1,155 @@
+"""Which protocol era a connection speaks: the first request after any server/discover decides."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+import pytest
+from mcp.shared.message import SessionMessage
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+from tests.bridge import bridge
+
+from .connections import in_memory
+
+pytestmark = pytest.mark.anyio
+
+INITIALIZE = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "0"},
+}
+
+
+def meta(version: str = "2026-07-28") -> dict[str, Any]:
+    """What every request of a modern version bears."""
+    return {
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+    }
+
+
+class Raw:
+    """A client that sends single messages."""
+
+    def __init__(self, read: Any, write: Any) -> None:
+        self._read, self._write = read, write
+
+    async def send(self, method: str, params: Mapping[str, Any], number: int | None = None) -> None:
+        """Send a request, or without a number a notification."""
+        kept = dict(params)
+        message = (
+            types.JSONRPCNotification(jsonrpc="2.0", method=method, params=kept)
+            if number is None
+            else types.JSONRPCRequest(jsonrpc="2.0", id=number, method=method, params=kept)
+        )
+        await self._write.send(SessionMessage(message))
+
+    async def answer(self) -> tuple[int, dict[str, Any] | int]:
+        """Return the id of the next answer, with its result or its error's code."""
+        item = await self._read.receive()
+        assert isinstance(item, SessionMessage)
+        match item.message:
+            case types.JSONRPCResponse(id=int(number), result=result):
+                return number, result
+            case types.JSONRPCError(id=int(number), error=error):
+                return number, error.code
+            case other:
+                raise AssertionError(other)
+
+
+@pytest.fixture
+async def raw(anyio_backend: str, catalog: Catalog, tmp_path: Path) -> AsyncGenerator[Raw]:
+    """A client of a server in this process, which needs no OpenCode for what is asked here."""
+    async with raw_client(create_server(Settings(directory=str(tmp_path)), catalog)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def raw_client(server: Any) -> AsyncGenerator[Raw]:
+    """Connect to a server."""
+    with anyio.fail_after(30):
+        async with in_memory(server) as (read, write):
+            yield Raw(read, write)
+
+
+@pytest.mark.parametrize("discoveries", [0, 1, 3])
+async def test_a_client_that_only_discovered_may_still_shake_hands(raw: Raw, discoveries: int) -> None:
+    """Every message is answered, in order, and the connection is one of the handshake era."""
+    async with anyio.create_task_group() as tasks:
+
+        async def send_all() -> None:
+            for number in range(discoveries):
+                await raw.send("server/discover", meta(), number)
+                await raw.send("notifications/cancelled", {"requestId": number})
+            await raw.send("initialize", INITIALIZE, 10)
+            await raw.send("notifications/initialized", {})
+            await raw.send("tools/list", {}, 11)
+
+        tasks.start_soon(send_all)
+        for number in range(discoveries):
+            found, result = await raw.answer()
+            assert found == number
+            assert isinstance(result, dict)
+            assert result["supportedVersions"] == ["2026-07-28"]
+        number, result = await raw.answer()
+        assert number == 10
+        assert isinstance(result, dict)
+        assert result["protocolVersion"] == "2025-11-25"
+        number, result = await raw.answer()
+        assert number == 11
+        assert isinstance(result, dict)
+        assert len(result["tools"]) > 100
+
+
+async def test_a_client_whose_version_is_unknown_may_shake_hands(raw: Raw) -> None:
+    """It is refused with the versions that there are, and falls back."""
+    await raw.send("server/discover", meta("2031-01-01"), 1)
+    assert await raw.answer() == (1, types.UNSUPPORTED_PROTOCOL_VERSION)
+    await raw.send("initialize", INITIALIZE, 2)
+    number, result = await raw.answer()
+    assert (number, isinstance(result, dict)) == (2, True)
+
+
+async def test_a_modern_client_goes_on_after_discovery(raw: Raw) -> None:
+    """And once it has sent a request of its era, `initialize` is refused."""
+    await raw.send("server/discover", meta(), 1)
+    await raw.answer()
+    await raw.send("tools/list", meta(), 2)
+    number, result = await raw.answer()
+    assert isinstance(result, dict)
+    assert (number, result["resultType"]) == (2, "complete")
+    await raw.send("server/discover", meta(), 3)
+    number, result = await raw.answer()
+    assert (number, isinstance(result, dict)) == (3, True)
+    await raw.send("initialize", INITIALIZE, 4)
+    assert await raw.answer() == (4, types.UNSUPPORTED_PROTOCOL_VERSION)
+
+
+async def test_a_connection_of_the_handshake_era_discovers_nothing(raw: Raw) -> None:
+    """The request that decides stays decisive."""
+    await raw.send("initialize", INITIALIZE, 1)
+    await raw.answer()
+    await raw.send("server/discover", meta(), 2)
+    assert await raw.answer() == (2, types.INVALID_REQUEST)
+
+
+async def test_discovery_and_handshake_in_one_write_over_stdio(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """As a client does whose server was slow to start."""
+    async with bridge(environ, tmp_path) as running:
+        await running.begin("server/discover", meta())
+        with anyio.fail_after(60):
+            shaken = await running.initialize()
+            listed = await running.request("tools/list", {})
+    assert shaken["protocolVersion"] == "2025-11-25"
+    assert len(listed["result"]["tools"]) > 100
