@@ -11,6 +11,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode.fence import Fence
+from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.server import RefusedServer
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 
@@ -26,6 +27,13 @@ def fence_of(settings: Settings) -> Fence:
     if directory is not None and not fence.allows(directory):
         raise SettingsError(f"--directory {directory!r} {fence.outside()}")
     return fence
+
+
+def empty_folder(settings: Settings) -> str:
+    """Return a folder for an OpenCode without a project: in / or the home folder it would search everything below."""
+    folder = cache_folder(settings.environ) / "no-project"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
 
 
 @asynccontextmanager
@@ -48,10 +56,10 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Serv
         return
     from opencode_mcp.opencode.process import managed_server
 
-    assert directory is not None
+    place = directory or empty_folder(settings)
     async with (
-        managed_server(settings.command_line, directory, settings.child_environ) as server,
-        OpenCode(server, catalog, directory, fence) as opencode,
+        managed_server(settings.command_line, place, settings.child_environ) as server,
+        OpenCode(server, catalog, directory, fence, lacks_project=directory is None) as opencode,
     ):
         yield Servers({"": opencode})
 

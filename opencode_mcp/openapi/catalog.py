@@ -16,6 +16,7 @@ from .amendments import Amendment, Check, Exchange, amendments_for
 from .descriptions import DESCRIPTIONS
 from .document import Document, OperationObject, ParameterObject, Schema, snapshot
 from .hints import Hints, hints
+from .projects import WITHOUT_PROJECT
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
@@ -37,7 +38,8 @@ class Body:
 class Operation:
     """One operation of the server, ready to be called.
 
-    `name` is the tool name, `id` the operationId, `path` a template such as /session/{sessionID}.
+    `name` is the tool name, `id` the operationId, `path` a template such as /session/{sessionID}. One that
+    `needs_project` and takes a directory says nothing useful without one.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Operation:
     headers: Mapping[str, str]
     returned_headers: Mapping[str, str]
     returns_file: bool
+    needs_project: bool
     spans_directories: bool
     lists_sessions: bool
     exchange: Exchange
@@ -176,6 +179,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         body=build_body(source, set(parameters), components, any(a.optional_body for a in amendments)),
         **merged,
         returns_file=any(amendment.returns_file for amendment in amendments),
+        needs_project=source.operation_id not in WITHOUT_PROJECT,
         spans_directories=any(amendment.spans_directories for amendment in amendments),
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         exchange=exchange(amendments),

@@ -88,6 +88,27 @@ def part(operation: Operation, arguments: Mapping[str, Any], directory: str | No
     )
 
 
+def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
+    """Refuse to leave the choice of the directory to OpenCode, for an operation that is about one.
+
+    Raises:
+        InvalidArguments: no directory was given; says how to give one.
+    """
+    if not operation.needs_project or "sessionID" in arguments:  # a session has its own
+        return
+    fields = (operation.body.fields or ()) if operation.body is not None else ()
+    for name in ("directory", "location"):
+        takes = operation.takes(name) or name in fields
+        if takes and not any(arguments.get(given) for given in (name, "workspace")):
+            raise InvalidArguments(
+                operation.name,
+                [
+                    f"{name}: this server was started outside of a project. Pass the project's absolute path as "
+                    f"`{name}`{' {directory}' if name == 'location' else ''}, or start the server with --directory"
+                ],
+            )
+
+
 def default_directory(operation: Operation, arguments: Mapping[str, Any], directory: str) -> Iterator[tuple[str, str]]:
     """Yield the project directory in the form that the operation takes; a named workspace has its own."""
     if operation.takes("directory") and not arguments.keys() & {"directory", "workspace"}:

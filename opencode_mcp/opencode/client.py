@@ -20,7 +20,7 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, TLSError, TransportError
 from opencode_mcp.openapi import Catalog, Operation
 
-from .arguments import RequestParts, is_on_route, part, validate
+from .arguments import RequestParts, is_on_route, part, require_project, validate
 from .events import EventFeed
 from .fence import Fence
 from .models import as_model
@@ -51,9 +51,10 @@ class OpenCode:
     """Calls the operations of an OpenCode server. An async context manager; safe for concurrent use.
 
     `directory` is sent with every operation that takes one and was given none; what lies outside of `fence`
-    is refused. `events` is the server's event stream, shared by all who listen. `caller` is whose calls
-    wait for one another when there are more than OpenCode is asked at once. `observe` is entered for each
-    exchange with OpenCode, from what is sent to the end of what comes, and sees the error that it ends with.
+    is refused. One that `lacks_project` refuses operations that need a directory and were given none. `events` is
+    the server's event stream, shared by all who listen. `caller` is whose calls wait for one another when there are
+    more than OpenCode is asked at once. `observe` is entered for each exchange with OpenCode, from what is sent to
+    the end of what comes, and sees the error that it ends with.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class OpenCode:
         directory: str | None = None,
         fence: Fence = Fence(),  # noqa: B008 - frozen
         transport: httpx2.AsyncBaseTransport | None = None,
+        lacks_project: bool = False,
     ) -> None:
         self.server = server
         self.catalog = catalog
         self.directory = directory
+        self.lacks_project = lacks_project
         self.fence = fence
         self._http = cache(partial(http_client, server, transport))
         self.caller: Hashable = None
@@ -106,6 +109,12 @@ class OpenCode:
         """Return this client, to be used for one of several callers."""
         other = copy(self)
         other.caller = caller
+        return other
+
+    def within(self, directory: str) -> Self:
+        """Return this client, to be used for a project."""
+        other = copy(self)
+        other.directory, other.lacks_project = directory, False
         return other
 
     def alone(self, session_id: str) -> anyio.Lock:
@@ -160,6 +169,8 @@ class OpenCode:
         """
         validate(operation, arguments)
         self.fence.check(operation.name, arguments)
+        if self.lacks_project:
+            require_project(operation, arguments)
         return part(operation, arguments, self.directory)
 
     async def request(

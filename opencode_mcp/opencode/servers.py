@@ -60,6 +60,10 @@ class Servers:
         """Return the servers, to be used for one of several callers."""
         return replace(self, clients={name: one.on_behalf_of(caller) for name, one in self.clients.items()})
 
+    def within(self, directory: str) -> Servers:
+        """Return the servers, to be used for a project."""
+        return replace(self, clients={name: one.within(directory) for name, one in self.clients.items()})
+
     @asynccontextmanager
     async def having(self, session_id: str) -> AsyncGenerator[Servers]:
         """Provide the server that has a session, alone; one server is not asked.

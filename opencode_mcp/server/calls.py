@@ -21,6 +21,7 @@ from opencode_mcp.workflows import Context, InputRequired
 from .asking import asker_for, input_required
 from .ending import Ending
 from .lifespan import RequestContext, connection_of
+from .project import in_project
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +82,11 @@ class Calls:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
         resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         life = context.lifespan_context
-        servers, outgoing = life.servers.on_behalf_of(caller(context)), life.outgoing
+        outgoing = life.outgoing
         result: types.CallToolResult | None = None
         try:
             with self._ending.running(), life.heartbeat.reported(context) as report:
+                servers = (await in_project(context)).on_behalf_of(caller(context))
                 asker = asker_for(context, params, resumed)
                 call = Context(servers, report, asker, resumed, self._depth)
                 result = await toolbox.call(call, outgoing, params.name, params.arguments or {})

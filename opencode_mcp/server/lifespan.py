@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ class Lifespan:
     """`tasks` runs what outlives a request, such as a subscription; it is cancelled with the server.
 
     `outgoing` is what every text passes through on its way to a client, `heartbeat` repeats the progress of calls,
-    `bus` carries what changes to all clients.
+    `bus` carries what changes to all clients, `is_project` says whether a directory of this machine can be a project.
     """
 
     servers: Servers
@@ -39,6 +39,7 @@ class Lifespan:
     heartbeat: Heartbeat
     bus: Bus
     ending: Ending
+    is_project: Callable[[str], bool]
 
     @cached_property
     def watches(self) -> Watches:

@@ -26,6 +26,7 @@ from opencode_mcp.opencode.servers import newest_first
 from . import contents
 from .contents import JSON, Content, NotFound, changed, newest_sessions, when
 from .lifespan import RequestContext
+from .project import in_project
 from .running import ask_running
 
 NEWEST_SESSIONS = 20
@@ -231,7 +232,8 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
     life = context.lifespan_context
     with resource_errors(params.uri, life.outgoing):
         found, variables = find(params.uri)
-        async with life.servers.having(variables["id"]) if "id" in variables else nullcontext(life.servers) as servers:
+        all_servers = await in_project(context)
+        async with all_servers.having(variables["id"]) if "id" in variables else nullcontext(all_servers) as servers:
             content = await found.read(servers, **variables)
         value = content.fit(life.outgoing)
     if isinstance(value, bytes):

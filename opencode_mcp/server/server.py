@@ -131,7 +131,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
             heartbeat = Heartbeat()
             tasks.start_soon(heartbeat.beat)
             outgoing = Outgoing(secrets, settings.is_on("show_secrets"))
-            yield Lifespan(servers, tasks, outgoing, heartbeat, bus, ending)
+            yield Lifespan(servers, tasks, outgoing, heartbeat, bus, ending, settings.is_project)
 
     fence_of(settings)
     open_bus = bus_of(settings)

@@ -13,6 +13,8 @@ from .checks import LOG_LEVELS, ON, check, split
 from .inherited import inherited
 
 DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
+CLIENT_PROJECT = "CLAUDE_PROJECT_DIR"
+"""Where Claude Code tells a server the project that it was opened in."""
 OWN_PASSWORD = "OPENCODE_SERVER_PASSWORD_"
 """What a server's name follows."""
 HTTP = ("http",)
@@ -64,7 +66,8 @@ class Settings:
         "",
         "OPENCODE_MCP_DIRECTORY",
         "project directory for every operation that takes one and was given none "
-        "(default: the first --allow-directory, else the working directory, or that of a server that runs already)",
+        "(default: the first --allow-directory, CLAUDE_PROJECT_DIR, or the working directory unless that is / or the "
+        "home folder; of a server that runs already its own)",
     )
     allow_directory: str = setting(
         "",
@@ -218,11 +221,26 @@ class Settings:
 
     @property
     def project_directory(self) -> str | None:
-        """The directory to send: absolute when we start OpenCode here, as given for a server elsewhere."""
+        """The directory to send: absolute when we start OpenCode here, as given for a server elsewhere.
+
+        None leaves the choice to a server elsewhere. Here it means that there is no project: none was given, and
+        the working directory is one that no one works in.
+        """
         chosen = self.directory or next(iter(self.allowed_directories), "")
         if self.urls:
             return chosen or None
-        return os.path.abspath(chosen or ".")
+        if chosen:
+            return os.path.abspath(chosen)
+        candidates = (self.environ.get(CLIENT_PROJECT, ""), os.getcwd())
+        return next((os.path.abspath(one) for one in candidates if one and self.is_project(one)), None)
+
+    def is_project(self, directory: str) -> bool:
+        """Whether a directory of this machine can be a project: neither a root, the home folder nor Windows' own."""
+        place = os.path.realpath(directory)
+        home, windows = (self.environ.get(name) for name in ("HOME", "SYSTEMROOT"))
+        homes = (home or self.environ.get("USERPROFILE"), windows and os.path.join(windows, "System32"))
+        unfit = {os.path.normcase(os.path.realpath(one)) for one in homes if one}
+        return os.path.isdir(place) and os.path.dirname(place) != place and os.path.normcase(place) not in unfit
 
     @property
     def allowed_directories(self) -> tuple[str, ...]:

@@ -67,6 +67,9 @@ async def events(opencode: OpenCode) -> Finding:
 
 async def ripgrep(opencode: OpenCode) -> Finding:
     """See that the project can be searched."""
+    if opencode.lacks_project:
+        said, advice = "there is no project to search here", "run this in a project, or give --directory"
+        return Finding("ripgrep", "skipped", said, advice)
     try:
         with anyio.move_on_after(SEARCH_SECONDS):
             await opencode.call("find_text", pattern=RARE)

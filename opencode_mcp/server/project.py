@@ -1,0 +1,53 @@
+"""The project of a client that names one by its roots, where this server was started outside of any."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import anyio
+import mcp_types as types
+from mcp import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from opencode_mcp.opencode import Servers
+
+from .lifespan import RequestContext
+
+ROOTS_SECONDS = 3.0
+"""How long a client may take to name its roots, which it does without asking its user."""
+
+log = logging.getLogger(__name__)
+
+
+async def in_project(context: RequestContext) -> Servers:
+    """Return the servers, for the client's only root where no other project is known."""
+    life = context.lifespan_context
+    if not life.servers.first.lacks_project:
+        return life.servers
+    root = await only_root(context)
+    return life.servers if root is None or not life.is_project(root) else life.servers.within(root)
+
+
+async def only_root(context: RequestContext) -> str | None:
+    """Return the path of the client's root; None where it has none or several, or cannot be asked.
+
+    From 2026-07-28 on a server asks no client; those that have roots then say their project in another way.
+    """
+    capabilities = context.session.client_capabilities
+    if capabilities is None or capabilities.roots is None or context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        return None
+    if not context.session.can_send_request:
+        return None
+    listed: types.ListRootsResult | None = None
+    with anyio.move_on_after(ROOTS_SECONDS):
+        try:
+            listed = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
+        except (MCPError, ValidationError) as error:
+            log.warning("the client did not name its roots: %s", error)
+    if listed is None or len(listed.roots) != 1:
+        return None
+    uri = urlsplit(str(listed.roots[0].uri))
+    return url2pathname(uri.path) if uri.scheme == "file" else None
