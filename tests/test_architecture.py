@@ -9,7 +9,17 @@ from pathlib import Path
 import opencode_mcp
 
 PACKAGE = Path(opencode_mcp.__file__).parent
-ROOMS: tuple[str, ...] = ("exceptions", "openapi", "opencode", "workflows", "client", "tools", "server", "cli")
+ROOMS: tuple[str, ...] = (
+    "exceptions",
+    "redaction",
+    "openapi",
+    "opencode",
+    "workflows",
+    "client",
+    "tools",
+    "server",
+    "cli",
+)
 """From the bottom to the top: a room imports from itself and from those before it."""
 
 KNOW_SETTINGS = {"client", "server", "cli"}

@@ -7,21 +7,21 @@ import os
 import sys
 
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.redaction import Redactor
 from opencode_mcp.server.lifespan import known_secrets
 from opencode_mcp.settings import Settings
 
 
-class OutgoingFormatter(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """Formats records, their tracebacks included, without the values that are known to be secret."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._outgoing = Outgoing(known_secrets(settings))
+        self._redactor = Redactor(known_secrets(settings))
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record's line."""
-        return self._outgoing.text(super().format(record))
+        return self._redactor.text(super().format(record))
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -31,7 +31,7 @@ def set_up_logging(settings: Settings) -> None:
         SettingsError: the log file cannot be written.
     """
     handler = private_file(settings.log_file) if settings.log_file else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OutgoingFormatter(settings))
+    handler.setFormatter(RedactingFormatter(settings))
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper())
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the OpenCode server, as data. Imports nothing else of this package but its errors."""
+"""The OpenAPI document of the OpenCode server, as data. Of this package it imports only errors and redaction."""
 
 from .catalog import Catalog, Operation
 from .document import SNAPSHOT_VERSION, Document

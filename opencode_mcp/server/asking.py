@@ -16,7 +16,7 @@ from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, Request
-from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.redaction import Redactor
 from opencode_mcp.workflows import Asker, Decision, InputRequired
 from opencode_mcp.workflows.report import describe
 
@@ -49,13 +49,13 @@ class PushAsker:
 
     def __init__(self, context: RequestContext) -> None:
         self._session = context.session
-        self._outgoing = context.lifespan_context.outgoing
+        self._redactor = context.lifespan_context.redactor
         self._request_id = context.request_id
 
     async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
         """Ask and wait for the user; a client that fails to ask has not decided anything."""
         try:
-            asked = question(request, self._outgoing)
+            asked = question(request, self._redactor)
             answer = await self._session.elicit_form(
                 asked.message, asked.requested_schema, related_request_id=self._request_id
             )
@@ -80,19 +80,19 @@ class ResultAsker:
         return decision(request, types.ElicitResult.model_validate(answer, from_attributes=True))
 
 
-def input_required(required: InputRequired, outgoing: Outgoing) -> types.InputRequiredResult:
+def input_required(required: InputRequired, redactor: Redactor) -> types.InputRequiredResult:
     """Return the result that asks; its state is sealed on the way out."""
-    params = question(required.request, outgoing)
+    params = question(required.request, redactor)
     return types.InputRequiredResult(
         input_requests={required.request.id: types.ElicitRequest(params=params)},
         request_state=json.dumps(required.state),
     )
 
 
-def question(request: Request, outgoing: Outgoing) -> types.ElicitRequestFormParams:
+def question(request: Request, redactor: Redactor) -> types.ElicitRequestFormParams:
     """Return what the user is asked; nothing in it is hidden."""
     return types.ElicitRequestFormParams(
-        message=outgoing.text(message(request)), requested_schema=outgoing.plain(form(request))
+        message=redactor.text(message(request)), requested_schema=redactor.value(form(request))
     )
 
 

@@ -16,6 +16,7 @@ from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS, Toolbox, failure, select, view
+from opencode_mcp.tools.shorten import short
 from opencode_mcp.workflows import Context, InputRequired
 
 from .asking import asker_for, input_required
@@ -79,23 +80,24 @@ class Calls:
         """Call a tool. Whatever goes wrong with it is a result; an unknown tool is a protocol error."""
         toolbox = self._toolbox(context)
         if params.name not in toolbox:
-            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name}")
+            name = context.lifespan_context.redactor.text(short(params.name))
+            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
         resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         life = context.lifespan_context
-        outgoing = life.outgoing
+        redactor = life.redactor
         result: types.CallToolResult | None = None
         try:
             with self._ending.running(), life.heartbeat.reported(context) as report:
                 servers = (await in_project(context)).on_behalf_of(caller(context))
                 asker = asker_for(context, params, resumed)
                 call = Context(servers, report, asker, resumed, self._depth)
-                result = await toolbox.call(call, outgoing, params.name, params.arguments or {})
+                result = await toolbox.call(call, redactor, params.name, params.arguments or {})
             assert result is not None
             return result
         except InputRequired as required:
-            return input_required(required, outgoing)
+            return input_required(required, redactor)
         except OpenCodeError as error:
-            return failure(outgoing.text(str(error)))
+            return failure(short(redactor.error(error), life.result_chars))
         except Exception:
             # A defect of ours: its words stay in the log, as they may hold anything.
             log.exception("%s failed", params.name)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from opencode_mcp.exceptions import APIError
+from opencode_mcp.exceptions import APIError, InvalidArguments
+from opencode_mcp.openapi.sensitive import position_of
 from opencode_mcp.opencode import OpenCode, Servers, perform
 from opencode_mcp.opencode.models import Agent, Providers, Session, Status
-from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.opencode.servers import newest_first, told
+from opencode_mcp.redaction import Position, Redactor, count_replaced, part_of
 from opencode_mcp.tools.gateway import described, safety_of
+from opencode_mcp.tools.results import MAX_IMAGE_BYTES
+from opencode_mcp.tools.shorten import REPLACED, dump, part_at, short, shorten
 from opencode_mcp.workflows import Context
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.elsewhere import elsewhere
@@ -32,23 +34,48 @@ class NotFound(Exception):
 
 @dataclass(frozen=True)
 class Content:
-    """What was read: a text, bytes, or the value of a JSON; `ours` when no key in it can name a secret."""
+    """What was read: a text, bytes, or the value of a JSON.
+
+    `position` says what it describes, `rest` how what a limit cuts off can be read.
+    """
 
     value: Any
     mime_type: str
-    ours: bool = False
+    position: Position = Position.CONTENT
+    rest: str = "read_operation returns any part of what an operation answers"
 
-    def fit(self, outgoing: Outgoing) -> str | bytes:
-        """Return it as it may leave; JSON has many lines."""
-        if self.mime_type == JSON:
-            fit = outgoing.plain if self.ours else outgoing.value
-            return json.dumps(fit(self.value), indent=1, ensure_ascii=False)
-        return self.value if isinstance(self.value, bytes) else outgoing.text(self.value)
+    def fit(self, redactor: Redactor, chars: int) -> tuple[str | bytes, int]:
+        """Return it as it may leave, in at most `chars` characters, and how many secrets are replaced in it.
+
+        JSON has many lines, and is still JSON when it is cut.
+
+        Raises:
+            InvalidArguments: bytes, which cannot be cut, are too many.
+        """
+        redactor.refresh()
+        if isinstance(self.value, bytes):
+            if len(self.value) > MAX_IMAGE_BYTES:
+                raise InvalidArguments("the resource", [f"{len(self.value)} bytes are more than {MAX_IMAGE_BYTES}"])
+            return self.value, 0
+        shown = redactor.value(self.value, self.position)
+        if self.mime_type != JSON:
+            text = shown if len(shown) <= chars else part_of(shown, self.cut(shown, chars))
+            return text, count_replaced(text)
+        if len(dump(shown)) > chars:
+            facts: dict[str, Any] = cast("dict[str, Any]", shown) if isinstance(shown, dict) else {"result": shown}
+            shown = shorten(facts, chars, self.rest)
+        return dump(shown), count_replaced({**shown, REPLACED: ""} if isinstance(shown, dict) else shown)
+
+    def cut(self, text: str, chars: int) -> str:
+        """Return the beginning of a text, and how the rest can be read."""
+        words = f"\n…[{{}} of {len(text)} characters left out: {self.rest}]\n"
+        kept = chars - len(words) - len(str(len(text)))
+        return text[:kept] + words.format(len(text) - kept)
 
 
-def as_json(value: Any, *, ours: bool = False) -> Content:
+def as_json(value: Any, position: Position = Position.CONTENT, rest: str = Content.rest) -> Content:
     """Return a value as JSON."""
-    return Content(value, JSON, ours)
+    return Content(value, JSON, position, rest)
 
 
 async def sessions(servers: Servers) -> Content:
@@ -124,14 +151,15 @@ async def transcript(servers: Servers, id: str) -> Content:
     wanted = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
     page = await read_transcript(Context(servers, silent), wanted)
     older = f"(There are older messages: read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
-    return Content(older + page.text, "text/plain")
+    return Content(older + page.text, "text/plain", rest="read_transcript returns fewer messages at a time")
 
 
 async def diff(servers: Servers, id: str) -> Content:
     """Read what a session changed in files, as one patch."""
     wanted = CollectChanges.model_validate({"session_id": id, "format": "patch"})
     changes = await collect_changes(Context(servers, silent), wanted)
-    return Content(changes.patch or "", "text/x-diff")
+    rest = "read_operation with operation session_diff returns any part, collect_changes the names of the files"
+    return Content(changes.patch or "", "text/x-diff", rest=rest)
 
 
 async def todo(servers: Servers, id: str) -> Content:
@@ -155,7 +183,8 @@ async def file(servers: Servers, path: str) -> Content:
         return Content(answer.value, answer.media_type)
     # OpenCode goes by the file's name alone: a text may be an application/octet-stream, or a video/mp2t (.ts).
     text_type = answer.media_type if answer.media_type.startswith("text/") else "text/plain"
-    return Content(answer.value or "", text_type)
+    rest = "read_operation with operation v2_fs_read, its `path`, pointer /result and an offset returns any part"
+    return Content(answer.value or "", text_type, rest=rest)
 
 
 async def operations(servers: Servers) -> Content:
@@ -165,25 +194,28 @@ async def operations(servers: Servers) -> Content:
             {"operation": one.name, "title": one.title, "call_with": f"{safety_of(one)}_operation"}
             for one in servers.first.catalog.values()
         ],
-        ours=True,
+        rest="search_operations finds operations",
     )
 
 
-async def operation(servers: Servers, name: str) -> Content:
-    """Describe one operation; needs no OpenCode.
+async def operation(servers: Servers, name: str, pointer: str = "") -> Content:
+    """Describe one operation, or the part of its description at a JSON pointer; needs no OpenCode.
 
     Raises:
         NotFound: there is none of this name.
+        InvalidArguments: there is no such part.
     """
     if name not in servers.first.catalog:
-        raise NotFound(f"There is no operation {name!r}; opencode://operations lists them.")
-    return as_json(described(servers.first.catalog[name]), ours=True)
+        raise NotFound(f"There is no operation {short(name)!r}; opencode://operations lists them.")
+    part = part_at(described(servers.first.catalog[name]), pointer and f"/{pointer}", name)
+    return as_json(part, rest="add a pointer from `parts` to the URI of this resource")
 
 
 async def agents(servers: Servers) -> Content:
     """List the agents that can be chosen."""
     return as_json(
-        [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.first)]
+        [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.first)],
+        Position.ENTRY,
     )
 
 
@@ -213,4 +245,8 @@ async def models(servers: Servers) -> Content:
 
 async def config(servers: Servers) -> Content:
     """Read the configuration."""
-    return as_json(await servers.first.call("config_get"))
+    return as_json(
+        await servers.first.call("config_get"),
+        position_of(servers.first.catalog["config_get"]),
+        "read_operation with operation config_get and a pointer returns any part",
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import ListenHandler
 
 from opencode_mcp.opencode import Servers
-from opencode_mcp.opencode.outgoing import Outgoing, is_secret
+from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files
 from opencode_mcp.settings import Settings
 
 from .bus import Bus
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 class Lifespan:
     """`tasks` runs what outlives a request, such as a subscription; it is cancelled with the server.
 
-    `outgoing` is what every text passes through on its way to a client, `heartbeat` repeats the progress of calls,
-    `bus` carries what changes to all clients, `is_project` says whether a directory of this machine can be a project.
+    `redactor` is what every text passes through on its way to a client, `heartbeat` repeats the progress of calls,
+    `bus` carries what changes to all clients, `is_project` says whether a directory of this machine can be a project,
+    `result_chars` bounds what one answer holds.
     """
 
     servers: Servers
     tasks: TaskGroup
-    outgoing: Outgoing
+    redactor: Redactor
+    result_chars: int
     heartbeat: Heartbeat
     bus: Bus
     ending: Ending
@@ -56,12 +58,14 @@ class Lifespan:
         return handler
 
 
-def known_secrets(settings: Settings) -> Iterator[str]:
-    """Yield the values that are secret here: OpenCode is given this environment, and its tools may print it."""
-    yield from settings.secrets
-    for name, value in settings.environ.items():
-        if is_secret(name) and not os.path.isabs(value):  # a path is none, be it PWD or that of a key
-            yield value
+def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSecrets:
+    """Return the values that are secret here: OpenCode has this environment, and its tools may print it.
+
+    `passwords` are those of OpenCode's that are not settings.
+    """
+    logins = (f"{settings.username}:{password}" for password in (*passwords, settings.password) if password)
+    own = [*settings.secrets, *passwords, *(b64encode(login.encode()).decode() for login in logins)]
+    return KnownSecrets(own, settings.environ, credential_files(settings.environ))
 
 
 RequestContext = ServerRequestContext[Lifespan, Any]

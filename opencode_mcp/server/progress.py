@@ -22,14 +22,14 @@ class Progress:
 
     def __init__(self, context: RequestContext) -> None:
         self._session = context.session
-        self._outgoing = context.lifespan_context.outgoing
+        self._redactor = context.lifespan_context.redactor
         self._count = 0
         self._message = "working"
         self.silent = False
 
     async def report(self, message: str) -> None:
         """Tell what the call is doing, unless that was told last."""
-        shown = self._outgoing.text(message)
+        shown = self._redactor.text(message)
         if shown != self._message:
             self._message = shown
             await self.send()

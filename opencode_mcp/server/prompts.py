@@ -14,6 +14,8 @@ from pydantic import BaseModel
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCode
+from opencode_mcp.redaction import Redactor
+from opencode_mcp.tools.shorten import short
 
 from .lifespan import RequestContext
 from .running import ask_running
@@ -142,7 +144,9 @@ async def list_prompts(context: RequestContext, params: types.PaginatedRequestPa
     if known is None:
         announce_commands(context)
     own = (one.prompt for one in OWN_PROMPTS.values())
-    return types.ListPromptsResult(prompts=[*own, *map(command_prompt, (known or {}).values())])
+    redactor = context.lifespan_context.redactor
+    commanded = (command_prompt(command, redactor) for command in (known or {}).values())
+    return types.ListPromptsResult(prompts=[*own, *commanded])
 
 
 async def get_prompt(context: RequestContext, params: types.GetPromptRequestParams) -> types.GetPromptResult:
@@ -152,17 +156,17 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
         MCPError: it is unknown, or a required argument is missing.
     """
     given = params.arguments or {}
+    redactor = context.lifespan_context.redactor
     own = OWN_PROMPTS.get(params.name)
     if own is not None:
         missing = [one.name for one in own.arguments if one.required and not given.get(one.name)]
         if missing:
             raise MCPError(types.INVALID_PARAMS, f"The prompt {params.name} needs: {', '.join(missing)}")
         return message(own.description, own.text(given))
-    command = (await known_commands(context.lifespan_context.servers.first)).get(params.name)
+    command = (await known_commands(context.lifespan_context.servers.first, redactor)).get(params.name)
     if command is None:
-        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
-    outgoing = context.lifespan_context.outgoing
-    return message(command.description, outgoing.text(filled(command, given)))
+        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.text(short(params.name))}")
+    return message(redactor.text(command.description or "") or None, redactor.text(filled(command, given)))
 
 
 def message(description: str | None, text: str) -> types.GetPromptResult:
@@ -171,7 +175,7 @@ def message(description: str | None, text: str) -> types.GetPromptResult:
     return types.GetPromptResult(description=description, messages=[types.PromptMessage(role="user", content=content)])
 
 
-async def known_commands(opencode: OpenCode) -> dict[str, Command]:
+async def known_commands(opencode: OpenCode, redactor: Redactor) -> dict[str, Command]:
     """Return the commands of an OpenCode that runs, however long it takes to answer.
 
     Raises:
@@ -182,7 +186,7 @@ async def known_commands(opencode: OpenCode) -> dict[str, Command]:
     try:
         return await commands(opencode)
     except OpenCodeError as error:
-        raise MCPError(types.INTERNAL_ERROR, str(error)) from error
+        raise MCPError(types.INTERNAL_ERROR, redactor.error(error)) from error
 
 
 async def commands(opencode: OpenCode) -> dict[str, Command]:
@@ -192,11 +196,11 @@ async def commands(opencode: OpenCode) -> dict[str, Command]:
     return {one.name: one for one in own if one.name not in OWN_PROMPTS}
 
 
-def command_prompt(command: Command) -> types.Prompt:
+def command_prompt(command: Command, redactor: Redactor) -> types.Prompt:
     """Return a command as it is listed; all arguments are optional, as they are for OpenCode."""
     return types.Prompt(
         name=command.name,
-        description=command.description,
+        description=redactor.text(command.description or "") or None,
         arguments=[argument(argument_name(hint), f"Stands for {hint}.") for hint in command.hints],
     )
 

@@ -20,12 +20,13 @@ from mcp.shared.uri_template import UriTemplate
 from opencode_mcp.exceptions import APIError, InvalidArguments, OpenCodeError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Session
-from opencode_mcp.opencode.outgoing import Outgoing
 from opencode_mcp.opencode.servers import newest_first
+from opencode_mcp.redaction import Position, Redactor
+from opencode_mcp.tools.shorten import short
 
 from . import contents
 from .contents import JSON, Content, NotFound, changed, newest_sessions, when
-from .lifespan import RequestContext
+from .lifespan import Lifespan, RequestContext
 from .project import in_project
 from .running import ask_running
 
@@ -167,6 +168,15 @@ READABLES: tuple[Readable, ...] = (
         contents.operation,
         ttl_ms=CONSTANT_MS,
     ),
+    readable(
+        "opencode://operation/{name}/{+pointer}",
+        "operation_part",
+        "Part of an operation",
+        "The part of an operation's description at a JSON pointer, such as response_schema.",
+        JSON,
+        contents.operation,
+        ttl_ms=CONSTANT_MS,
+    ),
 )
 
 
@@ -190,19 +200,25 @@ async def list_resources(
         if not one.uri.variables
     ]
     return types.ListResourcesResult(
-        resources=[*fixed, *(session_resource(one, servers.clients[name]) for name, one in sessions[:NEWEST_SESSIONS])],
+        resources=[
+            *fixed,
+            *(
+                session_resource(session, servers.clients[name], context.lifespan_context.redactor)
+                for name, session in sessions[:NEWEST_SESSIONS]
+            ),
+        ],
         _meta={"unreachable": silent} if silent and len(servers.clients) > 1 else None,
     )
 
 
-def session_resource(session: Session, opencode: OpenCode) -> types.Resource:
+def session_resource(session: Session, opencode: OpenCode, redactor: Redactor) -> types.Resource:
     """Return a session as a resource; of several servers, its own is named."""
     place = f"{session.directory} on {opencode.server.name}" if opencode.server.name else session.directory
     return types.Resource(
         uri=SESSION.expand({"id": session.id}),
         name=session.id,
-        title=session.title or None,
-        description=f"Session in {place}",
+        title=redactor.text(session.title) or None,
+        description=redactor.text(f"Session in {place}", Position.IDENTITY),
         mime_type=JSON,
         annotations=types.Annotations(last_modified=when(session)),
     )
@@ -230,17 +246,18 @@ async def list_resource_templates(
 async def read_resource(context: RequestContext, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
     """Read a resource. Unlike a list, this starts OpenCode where it is needed and does not run."""
     life = context.lifespan_context
-    with resource_errors(params.uri, life.outgoing):
+    with resource_errors(params.uri, life):
         found, variables = find(params.uri)
         all_servers = await in_project(context)
         async with all_servers.having(variables["id"]) if "id" in variables else nullcontext(all_servers) as servers:
             content = await found.read(servers, **variables)
-        value = content.fit(life.outgoing)
+        value, replaced = content.fit(life.redactor, life.result_chars)
+    meta = {"redacted": replaced} if replaced else None
     if isinstance(value, bytes):
         blob = base64.b64encode(value).decode()
         item = types.BlobResourceContents(uri=params.uri, mime_type=content.mime_type, blob=blob)
     else:
-        item = types.TextResourceContents(uri=params.uri, mime_type=content.mime_type, text=value)
+        item = types.TextResourceContents(uri=params.uri, mime_type=content.mime_type, text=value, _meta=meta)
     return types.ReadResourceResult(contents=[item], ttl_ms=found.ttl_ms, cache_scope="private")
 
 
@@ -253,21 +270,25 @@ def find(uri: str) -> tuple[Readable, dict[str, str]]:
     for one in READABLES:
         if (variables := one.uri.match(uri)) is not None:
             return one, {name: str(value) for name, value in variables.items()}
-    raise NotFound(f"Unknown resource: {uri}")
+    raise NotFound(f"Unknown resource: {short(uri)}")
 
 
 @contextmanager
-def resource_errors(uri: str, outgoing: Outgoing) -> Generator[None]:
+def resource_errors(uri: str, life: Lifespan) -> Generator[None]:
     """Turn what can go wrong into a protocol error: a missing resource is -32602 in both eras (SEP-2164)."""
+
+    def words(error: Exception) -> str:
+        return short(life.redactor.error(error), life.result_chars)
+
     try:
         yield
     except (NotFound, InvalidArguments) as error:
-        raise MCPError(types.INVALID_PARAMS, outgoing.text(str(error)), {"uri": uri}) from error
+        raise MCPError(types.INVALID_PARAMS, words(error), {"uri": short(uri)}) from error
     except OpenCodeError as error:
         missing = isinstance(error, APIError) and error.status == 404
         code = types.INVALID_PARAMS if missing else types.INTERNAL_ERROR
-        raise MCPError(code, outgoing.text(str(error)), {"uri": uri}) from error
+        raise MCPError(code, words(error), {"uri": short(uri)}) from error
     except Exception:
         # A defect of ours: its words stay in the log, as they may hold anything.
         log.exception("reading %s failed", uri)
-        raise MCPError(types.INTERNAL_ERROR, "Internal error; see the server's log.", {"uri": uri}) from None
+        raise MCPError(types.INTERNAL_ERROR, "Internal error; see the server's log.", {"uri": short(uri)}) from None

@@ -23,7 +23,7 @@ from opencode_mcp import __version__
 from opencode_mcp.client.connect import connected, fence_of
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.redaction import Redactor
 from opencode_mcp.settings import Settings
 
 from .bus import bus_of
@@ -126,12 +126,12 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     @asynccontextmanager
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
         async with connected(settings, catalog) as servers, open_bus() as bus, background() as tasks:
-            passwords = (one.server.password or "" for one in servers.clients.values())
-            secrets = [*known_secrets(settings), *passwords]
+            passwords = [one.server.password for one in servers.clients.values() if one.server.password]
             heartbeat = Heartbeat()
             tasks.start_soon(heartbeat.beat)
-            outgoing = Outgoing(secrets, settings.is_on("show_secrets"))
-            yield Lifespan(servers, tasks, outgoing, heartbeat, bus, ending, settings.is_project)
+            redactor = Redactor(known_secrets(settings, passwords), settings.is_on("show_secrets"))
+            limit = settings.result_chars
+            yield Lifespan(servers, tasks, redactor, limit, heartbeat, bus, ending, settings.is_project)
 
     fence_of(settings)
     open_bus = bus_of(settings)

@@ -23,6 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.exceptions import OpenCodeError, TransportError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import background
+from opencode_mcp.tools.shorten import short
 
 from .contents import NotFound
 from .lifespan import Lifespan, RequestContext, connection_of
@@ -46,10 +47,10 @@ async def followable(life: Lifespan, uri: str) -> Followed:
     Raises:
         MCPError: there is no such session, or nothing tells when the resource changes.
     """
-    with resource_errors(uri, life.outgoing):
+    with resource_errors(uri, life):
         found, variables = find(uri)
         if found.changes is None:
-            raise NotFound(f"{uri} cannot be subscribed to: OpenCode does not tell when it changes.")
+            raise NotFound(f"{short(uri)} cannot be subscribed to: OpenCode does not tell when it changes.")
         async with life.servers.having(variables["id"]) as there:
             await there.first.call("session_get", sessionID=variables["id"])
         return uri, variables["id"], found.changes, there.first

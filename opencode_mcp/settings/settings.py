@@ -206,8 +206,10 @@ class Settings:
         hidden = [one for one in fields(self) if one.metadata and not one.repr]
         variables = {one.metadata["variable"] for one in hidden}
         given = [value for name, value in self.environ.items() if name in variables or name.startswith(OWN_PASSWORD)]
-        whole = {getattr(self, one.name) for one in hidden} | {*given}
-        inner = {split(one).password or "" for one in whole}
+        given += [getattr(self, one.name) for one in hidden]
+        addresses = [one for one in (*given, *self.urls.values()) if "://" in one]
+        inner = {split(one).password or "" for one in addresses} - {""}
+        whole = {one for one in given if one not in addresses or split(one).password}
         return frozenset(whole | inner | {unquote(one) for one in inner}) - {""}
 
     def password_of(self, server: str) -> str | None:

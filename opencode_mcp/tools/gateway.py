@@ -160,7 +160,8 @@ def described(operation: Operation, room: float = inf) -> dict[str, Any]:
         "example": {"operation": operation.name, "arguments": example(operation.input_schema)},
     }
     if len(dump(facts)) > room:
-        facts["response_schema"] = f"left out, as it is long; the resource opencode://operation/{operation.name} has it"
+        where = f"opencode://operation/{operation.name}/response_schema"
+        facts["response_schema"] = f"left out, as it is long; the resource {where} has it"
     return facts
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,11 +15,11 @@ import mcp_types as types
 from pydantic import BaseModel
 
 from opencode_mcp.opencode import Answer
-from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.redaction import Position, Redactor, count_replaced
 from opencode_mcp.workflows.report import TaskReport
 
 from .gateway import ReadOperation
-from .shorten import FIT, dump, page, part_at, shorten
+from .shorten import FIT, REPLACED, dump, page, part_at, shorten, with_note
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 IMAGE_MARKS = {
@@ -40,23 +41,27 @@ class Limit:
     how: str
 
 
-def result(answer: Answer, limit: Limit, outgoing: Outgoing) -> types.CallToolResult:
-    """Return a successful call's result, made fit to leave by `outgoing`.
+def result(
+    answer: Answer, limit: Limit, redactor: Redactor, position: Position = Position.CONTENT
+) -> types.CallToolResult:
+    """Return a successful call's result, made fit to leave by `redactor`.
 
     structuredContent is the answer when that is an object, else `{"result": answer}`, with what
-    came beside it; text is the same as multi-line JSON, or the plain text of a plain text.
+    came beside it; text is the same as multi-line JSON, or the plain text of a plain text. `position`
+    says what the answer describes.
     """
+    redactor.refresh()
     if isinstance(answer.value, bytes) and is_image(answer):
         return image(answer.value, image_type(answer.value))
     if (file := BinaryFile.of(answer.value)) is not None:
         return file_result(file)
     facts = as_object(answer)
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
-        shown: dict[str, Any] = outgoing.value(facts)
-        texts = [shown["result"], *(json.dumps({RETRIED: shown[RETRIED]}) for _ in answer.retried[:1])]
-        content = [types.TextContent(type="text", text=text) for text in texts]
-        return types.CallToolResult(content=list(content), structured_content=shown)
-    made = structured(facts, limit, outgoing)
+        shown: dict[str, Any] = with_note(redactor.value(facts, position))
+        beside = [json.dumps({name: shown[name]}) for name in (RETRIED, REPLACED) if name in shown]
+        content = [types.TextContent(type="text", text=text) for text in (shown["result"], *beside)]
+        return types.CallToolResult(content=list(content), structured_content=shown, _meta=meta_of(shown))
+    made = structured(facts, limit, redactor, position)
     made.is_error = answer.failed
     return made
 
@@ -79,7 +84,9 @@ def facts_of(answer: Answer) -> dict[str, Any]:
     return {"result": value, **answer.fields}
 
 
-def page_result(answer: Answer, part: ReadOperation, limit: Limit, outgoing: Outgoing) -> types.CallToolResult:
+def page_result(
+    answer: Answer, part: ReadOperation, limit: Limit, redactor: Redactor, position: Position
+) -> types.CallToolResult:
     """Return the part of an answer that was asked for. All of it is made fit to leave: a place may hide what is below.
 
     A pointer from `_omitted` names a place in the structured result, so that is where it is looked for.
@@ -87,21 +94,32 @@ def page_result(answer: Answer, part: ReadOperation, limit: Limit, outgoing: Out
     Raises:
         InvalidArguments: there is no such part.
     """
-    whole = outgoing.value(as_object(answer))
+    redactor.refresh()
+    whole = redactor.value(as_object(answer), position)
     return structured(page(part_at(whole, part.pointer, "read_operation"), part.offset, part.limit), limit)
 
 
-def report_result(report: BaseModel, outgoing: Outgoing, limit: Limit) -> types.CallToolResult:
+def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.CallToolResult:
     """Return a workflow's result; the report of a task that failed is an error."""
-    made = structured(outgoing.plain(report.model_dump(mode="json")), limit)
+    redactor.refresh()
+    made = structured(redactor.value(report.model_dump(mode="json")), limit)
     made.is_error = isinstance(report, TaskReport) and report.state == "failed"
     return made
 
 
-def structured(value: dict[str, Any], limit: Limit | None = None, outgoing: Outgoing = FIT) -> types.CallToolResult:
-    """Return an object as structured content and as text; without `outgoing` it is fit to leave already."""
-    shown = value if limit is None else shorten(value, limit.chars, limit.how, outgoing)
-    return types.CallToolResult(content=[types.TextContent(type="text", text=dump(shown))], structured_content=shown)
+def structured(
+    value: dict[str, Any], limit: Limit | None = None, redactor: Redactor = FIT, position: Position = Position.CONTENT
+) -> types.CallToolResult:
+    """Return an object as structured content and as text; without `redactor` it is fit to leave already."""
+    shown = value if limit is None else shorten(value, limit.chars, limit.how, redactor, position)
+    content = types.TextContent(type="text", text=dump(shown))
+    return types.CallToolResult(content=[content], structured_content=shown, _meta=meta_of(shown))
+
+
+def meta_of(shown: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the metadata of a result: how many secrets are replaced in it, if any."""
+    replaced = count_replaced({name: value for name, value in shown.items() if name != REPLACED})
+    return {"redacted": replaced} if replaced else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,22 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, part_of
 
 T = TypeVar("T")
 
 SHOWN_OMISSIONS = 20
+SHOWN_NAME_CHARS = 200
+"""How much of a name that a client sent is sent back."""
+
+REPLACED = "_redacted"
 MARGIN_CHARS = 4_000
 """Room for the words about what was left out."""
 
 LONG_CHARS = 2_000
 """A string that is longer is made fit to leave once for all attempts."""
 
-FIT = Outgoing(show_secrets=True)
+FIT = Redactor(show_secrets=True)
 """For what is fit to leave already."""
 
 
@@ -39,27 +43,27 @@ class Cut:
     """One attempt: how many items of a list or object, and characters of a string, are kept at most.
 
     `left` is the room that is left, in characters. An attempt gives up when there is none. `texts` are
-    long strings that another attempt has made fit to leave, by their identity. `most` is how many items
+    long strings that another attempt has made fit to leave, by their identity and position. `most` is how many items
     of one list or object it came to see, and `longest` how many characters of one string.
     """
 
-    outgoing: Outgoing
+    redactor: Redactor
     items: float
     chars: float
     left: int
-    texts: dict[int, str] = field(default_factory=dict[int, str])
+    texts: dict[tuple[int, Position], str] = field(default_factory=dict[tuple[int, Position], str])
     omissions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     most: int = 0
     longest: int = 0
 
-    def apply(self, value: Any, pointer: str = "", secret: bool = False) -> Any:
-        """Return a shortened copy that is fit to leave, noting what was left out; `secret` hides its texts.
+    def apply(self, value: Any, position: Position, pointer: str = "") -> Any:
+        """Return a shortened copy that is fit to leave, noting what was left out.
 
         Raises:
             TooLong: there is no room for it.
         """
         if isinstance(value, str):
-            text = self.text(value, secret)
+            text = self.text(value, position)
             self.longest = max(self.longest, len(text))
             text = self.elide(text, int(self.chars), pointer) if len(text) > self.chars else text
             self.spend(len(text))
@@ -67,14 +71,15 @@ class Cut:
         if isinstance(value, list):
             items = cast("list[Any]", value)
             self.note(pointer, "items", self.items, len(items))
-            return [self.apply(item, f"{pointer}/{at}", secret) for at, item in self.first(enumerate(items))]
+            placed = enumerate(self.redactor.items(items, position))
+            return [self.apply(item, at, f"{pointer}/{number}") for number, (item, at) in self.first(placed)]
         if isinstance(value, dict):
             fields = cast("dict[str, Any]", value)
             self.note(pointer, "fields", self.items, len(fields))
             kept: dict[str, Any] = {}
-            for key, item, hidden in self.first(self.outgoing.fields(fields, secret)):
+            for key, item, at in self.first(self.redactor.fields(fields, position)):
                 self.spend(len(key))
-                kept[key] = self.apply(item, f"{pointer}/{escape(key)}", hidden)
+                kept[key] = self.apply(item, at, f"{pointer}/{escape(key)}")
             return kept
         self.spend(4)
         return value
@@ -89,19 +94,21 @@ class Cut:
         """Whether an attempt with less would go as this one did: nothing that it saw would be cut."""
         return items >= self.most and chars >= self.longest
 
-    def text(self, text: str, secret: bool) -> str:
-        """Return a text that is fit to leave; a long one that is not to be hidden is made so once."""
-        if secret or len(text) < LONG_CHARS:
-            return self.outgoing.text(text, secret)
-        if id(text) not in self.texts:
-            self.texts[id(text)] = self.outgoing.text(text)
-        return self.texts[id(text)]
+    def text(self, text: str, position: Position) -> str:
+        """Return a text that is fit to leave; a long one is made so once for each position."""
+        if len(text) < LONG_CHARS:
+            return self.redactor.text(text, position)
+        key = (id(text), position)
+        if key not in self.texts:
+            self.texts[key] = self.redactor.text(text, position)
+        return self.texts[key]
 
     def elide(self, text: str, chars: int, pointer: str) -> str:
         """Leave out the middle of a text."""
         head, tail = chars * 2 // 3, chars // 3
         self.note(pointer, "characters", head + tail, len(text))
-        return f"{text[:head]}…[{len(text) - head - tail} characters left out]…{text[-tail:] if tail else ''}"
+        left_out = f"…[{len(text) - head - tail} characters left out]…"
+        return part_of(text, f"{text[:head]}{left_out}{text[-tail:] if tail else ''}")
 
     def note(self, pointer: str, unit: str, kept: float, of: int) -> None:
         """Note one omission, if it is one."""
@@ -119,27 +126,46 @@ class Cut:
             raise TooLong
 
 
-def shorten(value: dict[str, Any], limit: int, how: str, outgoing: Outgoing = FIT) -> dict[str, Any]:
+def shorten(
+    value: dict[str, Any],
+    limit: int,
+    how: str,
+    redactor: Redactor = FIT,
+    position: Position = Position.CONTENT,
+) -> dict[str, Any]:
     """Return a copy of an object that is fit to leave: whole when its JSON is short enough, else cut, with `_omitted`.
 
-    `how` says how the rest can be had. Without `outgoing` the object is fit to leave already.
+    `how` says how the rest can be had. Without `redactor` the object is fit to leave already. When something was
+    replaced, `_redacted` says so.
     """
     room = max(limit - MARGIN_CHARS, limit // 2)
-    texts: dict[int, str] = {}
+    texts: dict[tuple[int, Position], str] = {}
     cut: Cut | None = None
     for items, chars in attempts(limit):
         if cut is not None and cut.as_before(items, chars):
             continue
         whole = chars == inf
-        cut = Cut(outgoing, items, chars, 2 * limit if whole else room, texts)  # `spend` may reckon twice the truth
+        cut = Cut(redactor, items, chars, 2 * limit if whole else room, texts)  # `spend` may reckon twice the truth
         try:
-            shortened = cut.apply(value)
+            shortened = with_note(cut.apply(value, position))
         except TooLong:
             continue
         if len(dump(shortened)) <= (limit if whole else room):
             return shortened if whole else {**shortened, "_omitted": told(cut.omissions, size_of(value), how)}
     nothing = {"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}
     return {"_omitted": told([nothing], size_of(value), how)}
+
+
+def with_note(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return an object that is fit to leave, with a sentence about what is replaced in it, if anything is."""
+    replaced = count_replaced(shown)
+    return {**shown, REPLACED: note_of(replaced)} if replaced else shown
+
+
+def note_of(replaced: int) -> str:
+    """Say how many secrets are replaced."""
+    secrets = "1 secret is" if replaced == 1 else f"{replaced} secrets are"
+    return f"{secrets} replaced by {MARKER} here; the original is unchanged. Do not write the marker anywhere."
 
 
 def size_of(value: Any) -> int:
@@ -204,10 +230,16 @@ def page(part: Any, offset: int, limit: int | None) -> dict[str, Any]:
         sized = cast("list[Any] | str", part)
         total = len(sized)
         taken = sized[offset : None if limit is None else offset + limit]
+        taken = part_of(part, taken) if isinstance(part, str) else taken
     else:
         return {"result": part}
     end = offset + len(taken)
     return {"result": taken, "offset": offset, "total": total, "next_offset": end if end < total else None}
+
+
+def short(text: str, chars: int = SHOWN_NAME_CHARS) -> str:
+    """Return a text, or its beginning and how long it is."""
+    return text if len(text) <= chars else f"{text[: chars - 40]}… ({len(text)} characters)"
 
 
 def escape(key: str) -> str:

@@ -12,8 +12,9 @@ import mcp_types as types
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog, Operation
+from opencode_mcp.openapi.sensitive import position_of
 from opencode_mcp.opencode import Answer
-from opencode_mcp.opencode.outgoing import Outgoing, refuse_redacted
+from opencode_mcp.redaction import Redactor, refuse_marker
 from opencode_mcp.workflows import Context, Workflow, perform_any, workflows
 from opencode_mcp.workflows.arguments import parsed
 
@@ -30,6 +31,7 @@ from .gateway import (
 )
 from .results import Limit, page_result, report_result, result, structured
 from .search import OperationSearch
+from .shorten import SHOWN_NAME_CHARS, short
 from .tool import gateway_tool, operation_tool, workflow_tool
 from .toolsets import Selection
 
@@ -66,9 +68,9 @@ class Toolbox:
         return None if one is None else one.input_schema
 
     async def call(
-        self, context: Context, outgoing: Outgoing, name: str, arguments: Mapping[str, Any]
+        self, context: Context, redactor: Redactor, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
-        """Call a tool; what its result says has gone through `outgoing`.
+        """Call a tool; what its result says has gone through `redactor`.
 
         Raises:
             KeyError: there is no such tool.
@@ -76,31 +78,35 @@ class Toolbox:
             OpenCodeError: what went wrong.
         """
         if name in self.workflows:
-            return await self._run(self.workflows[name], context, outgoing, arguments)
+            return await self._run(self.workflows[name], context, redactor, arguments)
         if name in GATEWAY:
-            return await self._pass(GATEWAY[name], context, outgoing, arguments)
+            return await self._pass(GATEWAY[name], context, redactor, arguments)
         operation = self.catalog[name]
         answer = await answered(context, operation, arguments)
-        return result(answer, self._limit(operation, arguments), outgoing)
+        return result(answer, self._limit(operation, arguments), redactor, position_of(operation))
 
     async def _run(
-        self, workflow: Workflow, context: Context, outgoing: Outgoing, arguments: Mapping[str, Any]
+        self, workflow: Workflow, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
+        if not workflow.hints.read_only:
+            refuse_marker(workflow.name, arguments)
         room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
         return report_result(
             await workflow.perform(room, arguments),
-            outgoing,
+            redactor,
             Limit(self.max_result_chars, "ask for less: a smaller limit, or format stat"),
         )
 
     async def _pass(
-        self, tool: GatewayTool, context: Context, outgoing: Outgoing, arguments: Mapping[str, Any]
+        self, tool: GatewayTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         given = parsed(tool.name, tool.arguments, arguments)
         if isinstance(given, SearchOperations):
-            return structured(found(self._search.search(given.query, given.limit)))
+            hits = found(self._search.search(given.query, given.limit))
+            return structured(hits, Limit(self.max_result_chars, "a smaller limit, or more words in the query"))
         if isinstance(given, DescribeOperation):
-            limit = Limit(self.max_result_chars, f"the resource opencode://operation/{given.operation} is whole")
+            how = f"the resource opencode://operation/{given.operation} with a pointer added is any part"
+            limit = Limit(self.max_result_chars, how)
             return structured(described(self._reachable(tool, given.operation), self.max_result_chars), limit)
         assert isinstance(given, CallOperation)
         operation = self._reachable(tool, given.operation)
@@ -108,8 +114,8 @@ class Toolbox:
         answer = await answered(context, operation, given.arguments)
         limit = self._limit(operation, given.arguments)
         if isinstance(given, ReadOperation) and (given.pointer or given.offset or given.limit is not None):
-            return page_result(answer, given, limit, outgoing)
-        return result(answer, limit, outgoing)
+            return page_result(answer, given, limit, redactor, position_of(operation))
+        return result(answer, limit, redactor, position_of(operation))
 
     @cached_property
     def _search(self) -> OperationSearch:
@@ -122,9 +128,11 @@ class Toolbox:
             InvalidArguments: it does not, or there is none of this name.
         """
         if name not in self.selection.reachable:
-            near = ", ".join(get_close_matches(name, self.selection.reachable, n=3))
+            known = name[:SHOWN_NAME_CHARS]  # what is longer takes seconds to compare
+            near = ", ".join(get_close_matches(known, self.selection.reachable, n=3))
             raise InvalidArguments(
-                tool.name, [f"operation: there is no {name!r} in this server's selection; nearest: {near or 'none'}"]
+                tool.name,
+                [f"operation: there is no {short(name)!r} in this server's selection; nearest: {near or 'none'}"],
             )
         return self.catalog[name]
 
@@ -147,5 +155,5 @@ async def answered(context: Context, operation: Operation, arguments: Mapping[st
         InvalidArguments: the arguments do not fit, or would overwrite a secret with what stands for it.
     """
     if not operation.hints.read_only:
-        refuse_redacted(operation.name, arguments)
+        refuse_marker(operation.name, arguments)
     return await perform_any(context, operation, arguments)

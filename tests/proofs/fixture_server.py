@@ -17,7 +17,7 @@ import mcp_types as types
 
 from opencode_mcp.cli.serving import prepared
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.outgoing import Outgoing
+from opencode_mcp.redaction import Redactor
 from opencode_mcp.server import BridgeServer, prompts, resources, subscriptions
 from opencode_mcp.server.calls import Calls
 from opencode_mcp.server.lifespan import RequestContext, connection_of
@@ -47,12 +47,12 @@ class FixtureToolbox(Toolbox):
         return tools.schema_of(name) if name in tools.SERVED else super().input_schema(name)
 
     async def call(
-        self, context: Context, outgoing: Outgoing, name: str, arguments: Mapping[str, Any]
+        self, context: Context, redactor: Redactor, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         """Call either."""
         if name in tools.SERVED:
             return await tools.SERVED[name](context)
-        return await super().call(context, outgoing, name, arguments)
+        return await super().call(context, redactor, name, arguments)
 
 
 class FixtureCalls(Calls):

@@ -193,7 +193,7 @@ def can_ask(context: RequestContext) -> bool:
 def form_request(context: RequestContext, key: str, words: str) -> types.ElicitRequest:
     """Return a question as our code asks it."""
     asked = QuestionRequest(id=key, session_id="ses_fixture", questions=(QuestionInfo(question=words),))
-    return types.ElicitRequest(params=question(asked, context.lifespan_context.outgoing))
+    return types.ElicitRequest(params=question(asked, context.lifespan_context.redactor))
 
 
 async def missing_capability(context: RequestContext, params: Params) -> types.CallToolResult:

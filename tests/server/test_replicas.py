@@ -8,7 +8,7 @@ import pytest
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.outgoing import REDACTED, Outgoing
+from opencode_mcp.redaction import MARKER, Redactor
 from opencode_mcp.server import create_server
 from opencode_mcp.server.lifespan import known_secrets
 from opencode_mcp.settings import Settings
@@ -33,6 +33,6 @@ def test_what_replicas_share_does_not_leave() -> None:
     redis = "redis://me:pass%20word@localhost"
     variables = {"OPENCODE_MCP_URL": URL, "OPENCODE_MCP_STATE_KEY": KEY, "OPENCODE_MCP_REDIS": redis}
     for command in ("http", "stdio"):
-        outgoing = Outgoing(known_secrets(Settings.load({}, variables, command)))
+        redactor = Redactor(known_secrets(Settings.load({}, variables, command)))
         for secret in (KEY, "pass%20word", "pass word", redis):
-            assert outgoing.text(f"it is {secret}!") == f"it is {REDACTED}!"
+            assert redactor.text(f"it is {secret}!") == f"it is {MARKER}!"

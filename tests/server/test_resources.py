@@ -14,7 +14,7 @@ import pytest
 from mcp import Client, MCPError
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.outgoing import REDACTED
+from opencode_mcp.redaction import MARKER
 from opencode_mcp.server.contents import Content
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
@@ -69,6 +69,7 @@ async def test_the_templates(client: Client) -> None:
         "opencode://session/{id}/todo",
         "opencode://file/{+path}",
         "opencode://operation/{name}",
+        "opencode://operation/{name}/{+pointer}",
     ]
     assert all(one.title and one.description for one in listed.resource_templates)
 
@@ -151,8 +152,8 @@ async def test_the_configuration_has_no_secrets(client: Client, project: Path) -
     config = json.loads(text)
 
     assert "do-not-tell" not in text
-    assert config["provider"]["scripted"]["options"]["apiKey"] == REDACTED
-    assert config["mcp"]["remote"]["headers"] == {"Authorization": REDACTED, "X-Region": "eu"}
+    assert config["provider"]["scripted"]["options"]["apiKey"] == MARKER
+    assert config["mcp"]["remote"]["headers"] == {"Authorization": MARKER, "X-Region": "eu"}
     assert config["model"] == "scripted/scripted"
 
 
@@ -205,7 +206,7 @@ async def test_lists_do_not_wait_for_opencode(connect: Connect, era: str, out_of
             templates = await client.list_resource_templates()
 
     assert [one.uri for one in listed.resources] == FIXED
-    assert len(templates.resource_templates) == 6
+    assert len(templates.resource_templates) == 7
 
 
 @pytest.mark.parametrize("out_of_reach", ["refuses", "is not started"], indirect=True)

@@ -15,25 +15,35 @@ from mcp import Client
 
 from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.opencode.outgoing import REDACTED
+from opencode_mcp.redaction import MARKER
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 
 pytestmark = pytest.mark.anyio
 
 CONFIGURED = "sk-configured-0123456789"
-INHERITED = "sk-inherited-0123456789"
+INHERITED = "sk-proj-q7Zp2xVd9TkLm4Rw8sBn"
 SECRETS: Mapping[str, Any] = {
     "permission": {"bash": "allow"},
     "provider": {"other": {"npm": "@ai-sdk/openai-compatible", "options": {"apiKey": CONFIGURED}, "models": {"m": {}}}},
     "mcp": {
+        "by-token": {
+            "type": "remote",
+            "url": f"http://{CONFIGURED}@127.0.0.1:1/mcp?api_key={CONFIGURED}",
+            "headers": {"X-Auth": CONFIGURED},
+        },
         "remote": {
             "type": "remote",
             "url": "http://me:sk-of-the-url@127.0.0.1:1/mcp",
             "enabled": False,
             "headers": {"Authorization": f"Bearer {CONFIGURED}"},
         },
-        "local": {"type": "local", "command": ["x"], "enabled": False, "environment": {"X_TOKEN": CONFIGURED}},
+        "local": {
+            "type": "local",
+            "command": ["x", "--token", CONFIGURED],
+            "enabled": False,
+            "environment": {"X_TOKEN": CONFIGURED, "GITHUB_PAT": CONFIGURED, "DB_PASS": CONFIGURED, "MODE": "test"},
+        },
     },
 }
 
@@ -66,10 +76,17 @@ async def test_configuration(client: Client) -> None:
     """Keys, headers and environments lose their values, and keep their names; the rest stays."""
     config = json.loads(await said(client, "config_get"))
 
-    assert config["provider"]["other"]["options"]["apiKey"] == REDACTED
-    assert config["mcp"]["remote"]["headers"] == {"Authorization": REDACTED}
-    assert config["mcp"]["remote"]["url"] == f"http://{REDACTED}@127.0.0.1:1/mcp"
-    assert config["mcp"]["local"]["environment"] == {"X_TOKEN": REDACTED}
+    assert config["provider"]["other"]["options"]["apiKey"] == MARKER
+    assert config["mcp"]["remote"]["headers"] == {"Authorization": MARKER}
+    assert config["mcp"]["remote"]["url"] == f"http://{MARKER}@127.0.0.1:1/mcp"
+    assert config["mcp"]["by-token"] == {
+        "type": "remote",
+        "url": f"http://{MARKER}@127.0.0.1:1/mcp?api_key={MARKER}",
+        "headers": {"X-Auth": MARKER},
+    }
+    environment = {"X_TOKEN": MARKER, "GITHUB_PAT": MARKER, "DB_PASS": MARKER, "MODE": "test"}
+    assert config["mcp"]["local"]["environment"] == environment
+    assert config["mcp"]["local"]["command"] == ["x", "--token", MARKER]
     assert config["permission"] == {"bash": "allow"}
 
 
@@ -83,17 +100,17 @@ async def test_parts(client: Client) -> None:
     """A pointer does not lead past it."""
     part = {"operation": "config_get", "pointer": "/provider/other/options/apiKey"}
 
-    assert REDACTED in await said(client, "read_operation", **part)
+    assert MARKER in await said(client, "read_operation", **part)
 
 
 async def test_files_and_commands(client: Client, secretive: Settings) -> None:
     """A value that is known to be secret is found in what a file or a command says; nothing in it stays invisible."""
     words = await said(client, "file_read", path="notes.txt")
-    assert f"the key is {REDACTED}, the password {REDACTED}<U+202E>!" in words
+    assert f"the key is {MARKER}, the password {MARKER}<U+202E>!" in words
 
     session = json.loads(await said(client, "session_create"))["id"]
     words = await said(client, "session_shell", sessionID=session, agent="build", command="cat notes.txt; pwd")
-    assert f"the password {REDACTED}<U+202E>!" in words
+    assert f"the password {MARKER}<U+202E>!" in words
     assert secretive.directory in words
 
 
@@ -102,14 +119,14 @@ async def test_resources(client: Client) -> None:
     for uri in ("opencode://config", "opencode://file/notes.txt"):
         [item] = (await client.read_resource(uri)).contents
         assert isinstance(item, types.TextResourceContents)
-        assert REDACTED in item.text
+        assert MARKER in item.text
         assert CONFIGURED not in item.text
         assert INHERITED not in item.text
 
 
 async def test_errors(client: Client) -> None:
     """An error that repeats what came does not repeat a secret."""
-    assert REDACTED in await said(client, "session_get", sessionID=INHERITED)
+    assert MARKER in await said(client, "session_get", sessionID=INHERITED)
 
 
 async def test_progress(client: Client, attached: Settings) -> None:
@@ -124,7 +141,7 @@ async def test_progress(client: Client, attached: Settings) -> None:
     result = await client.call_tool("run_task", arguments, progress_callback=keep)
 
     assert not result.is_error
-    assert any(REDACTED in one for one in told)
+    assert any(MARKER in one for one in told)
     assert not [one for one in told if INHERITED in one or (attached.password and attached.password in one)]
 
 
@@ -134,6 +151,86 @@ async def test_an_answer_is_not_sent_back(client: Client) -> None:
     words = await said(client, "config_update", body={"provider": config["provider"]})
 
     assert "it would overwrite the secret" in words
+
+
+EVERYDAY: Mapping[str, str] = {
+    "POSTGRES_PASSWORD": "postgres",
+    "DB_PASSWORD": "password",
+    "COOKIE_DOMAIN": "localhost",
+    "WORDPRESS_DB_PASSWORD": "wordpress",
+}
+CODE = """\
+import postgres from "postgres";
+const fixture = '{"url":"http://localhost:3000","email":"me@example.com"}';
+const mirror = `https://${USER}:${PASS}@host`, dsn = "postgres://{}:{}@{}";
+const image = "docker://alpine:3.18@sha256:c5b1261d6d3e43071626931fc004f70149baeba2c8ec672bd4f27761f8e1ad6b";
+const options = { apiKey: "password", token: "postgres" };
+"""
+
+
+async def test_an_everyday_environment_changes_no_code(connect: Connect, attached: Settings, project: Path) -> None:
+    """Files, listings, searches and patches of a project are as they are, and what was read can be applied."""
+    (project / "wordpress").mkdir()
+    (project / "wordpress" / "db.js").write_text(CODE)
+    (project / "README.md").write_text('hello from postgres at {"url":"http://localhost","email":"me@example.com"}\n')
+    async with connect(replace(attached, environ=EVERYDAY)) as client:
+        read = await client.call_tool("v2_fs_read", {"path": "wordpress/db.js"})
+        listed = await client.call_tool("file_list", {"path": "wordpress"})
+        found = await client.call_tool("find_text", {"pattern": "import postgres"})
+        patch = await client.call_tool("vcs_diff_raw", {})
+        assert read.structured_content is not None
+        assert patch.structured_content is not None
+        (project / "README.md").write_text("hello from the project\n")
+        (project / "wordpress" / "db.js").unlink()
+        applied = await client.call_tool("vcs_apply", {"patch": patch.structured_content["result"]})
+
+    assert read.structured_content == {"result": CODE}
+    assert "wordpress/db.js" in json.dumps(listed.structured_content)
+    assert MARKER not in json.dumps([listed.structured_content, found.structured_content, patch.structured_content])
+    assert not applied.is_error, applied.content
+    assert (project / "README.md").read_text().startswith("hello from postgres at {")
+    assert (project / "wordpress" / "db.js").read_text() == CODE
+
+
+async def test_a_result_says_how_many_secrets_are_replaced(client: Client) -> None:
+    """In its content, for the model, and in its metadata."""
+    read = await client.call_tool("file_read", {"path": "notes.txt"})
+    plain = await client.call_tool("path_get", {})
+    resource = (await client.read_resource("opencode://file/notes.txt")).contents[0]
+
+    assert read.structured_content is not None
+    assert read.structured_content["_redacted"].startswith(f"2 secrets are replaced by {MARKER} here")
+    assert (read.meta or {})["redacted"] == 2
+    assert "redacted" not in (plain.meta or {})
+    assert plain.structured_content is not None
+    assert "_redacted" not in plain.structured_content
+    assert resource.meta == {"redacted": 2}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("vcs_apply", {"patch": f"--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-hello\n+import {MARKER}\n"}),
+        ("run_task", {"prompt": f"Write import {MARKER} into db.js"}),
+        ("start_task", {"prompt": "Do it", "system": f"The password is {MARKER}"}),
+        ("answer_question", {"request_id": "que_1", "answers": [[f"use {MARKER}"]]}),
+        ("session_create", {"title": f"about {MARKER}"}),
+        ("delete_operation", {"operation": "auth_set", "arguments": {"providerID": "x", "body": {"key": MARKER}}}),
+    ],
+)
+async def test_the_marker_is_not_written(client: Client, tool: str, arguments: dict[str, Any]) -> None:
+    """Wherever it stands in an argument, the call is refused before anything is sent."""
+    words = await said(client, tool, **arguments)
+
+    assert "nothing was sent" in words
+    assert "it would overwrite the secret" in words
+
+
+async def test_the_marker_can_be_searched_for(client: Client) -> None:
+    """A call that changes nothing may have it."""
+    result = await client.call_tool("find_text", {"pattern": "redacted:opencode-mcp"})
+
+    assert not result.is_error
 
 
 async def test_show_secrets(connect: Connect, secretive: Settings) -> None:
@@ -161,6 +258,6 @@ def test_the_log(tmp_path: Path, secretive: Settings) -> None:
         root.handlers = handlers
 
     assert file.stat().st_mode & 0o777 == 0o600
-    assert f"WARNING any: it is {REDACTED}\n" in file.read_text()
+    assert f"WARNING any: it is {MARKER}\n" in file.read_text()
     with pytest.raises(SettingsError, match="cannot be written"):
         set_up_logging(replace(secretive, log_file=str(tmp_path / "no" / "log")))

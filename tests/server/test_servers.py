@@ -18,8 +18,8 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.outgoing import REDACTED
 from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.redaction import MARKER
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 from tests.eventually import eventually
@@ -350,7 +350,7 @@ async def test_no_password_leaves(client: Client, second: Endpoint) -> None:
     """That of a single server is as secret as the one of all."""
     made = await call(client, "session_create", title=f"it is {second.password}")
 
-    assert made["title"] == f"it is {REDACTED}"
+    assert made["title"] == f"it is {MARKER}"
 
 
 async def test_a_server_with_a_wrong_password_is_told_of(

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode.outgoing import REDACTED, Outgoing, is_secret, refuse_redacted
+from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, refuse_marker
+from opencode_mcp.redaction.names import is_secret
 
-OUTGOING = Outgoing()
+REDACTOR = Redactor()
 
 
 @pytest.mark.parametrize(
@@ -51,13 +52,13 @@ def test_every_depth() -> None:
         "password": "",
     }
 
-    assert OUTGOING.value(value) == {
-        "provider": {"x": {"options": {"apiKey": REDACTED, "baseURL": "https://x.test/v1", "timeout": 5}}},
+    assert REDACTOR.value(value, Position.ENTRY) == {
+        "provider": {"x": {"options": {"apiKey": MARKER, "baseURL": "https://x.test/v1", "timeout": 5}}},
         "mcp": [
-            {"headers": {"Authorization": REDACTED, "Accept": "text/plain"}},
-            {"environment": {"A_TOKEN": REDACTED}},
+            {"headers": {"Authorization": MARKER, "Accept": "text/plain"}},
+            {"environment": {"A_TOKEN": MARKER}},
         ],
-        "credentials": {"github": [REDACTED, {"user": REDACTED, "until": 17, "valid": True, "note": None}]},
+        "credentials": {"github": [MARKER, {"user": MARKER, "until": 17, "valid": True, "note": None}]},
         "tokens": {"input": 1, "cache": {"read": 2}},
         "password": "",
     }
@@ -74,12 +75,12 @@ def test_credentials() -> None:
         {"type": "wellknown", "key": "NAME", "token": "t"},
     ]
 
-    assert OUTGOING.value(kept) == kept
-    assert OUTGOING.value(secret) == [
-        {"type": "api", "key": REDACTED},
-        {"type": "oauth", "refresh": REDACTED, "access": REDACTED, "expires": 1},
-        {"id": "x", "env": ["X_API_KEY"], "key": REDACTED},
-        {"type": "wellknown", "key": "NAME", "token": REDACTED},
+    assert REDACTOR.value(kept, Position.ENTRY) == kept
+    assert REDACTOR.value(secret, Position.ENTRY) == [
+        {"type": "api", "key": MARKER},
+        {"type": "oauth", "refresh": MARKER, "access": MARKER, "expires": 1},
+        {"id": "x", "env": ["X_API_KEY"], "key": MARKER},
+        {"type": "wellknown", "key": "NAME", "token": MARKER},
     ]
 
 
@@ -87,32 +88,34 @@ def test_schemas() -> None:
     """What describes a secret is none."""
     schema = {"type": "object", "properties": {"password": {"type": "string", "description": "of the server"}}}
 
-    assert OUTGOING.value(schema) == schema
-    assert OUTGOING.value({"type": ["string", "null"]}) == {"type": ["string", "null"]}
-    assert OUTGOING.value({"type": {"key": "k"}, "key": "k"}) == {"type": {"key": "k"}, "key": "k"}
+    assert REDACTOR.value(schema, Position.ENTRY) == schema
+    assert REDACTOR.value({"type": ["string", "null"]}, Position.ENTRY) == {"type": ["string", "null"]}
+    assert REDACTOR.value({"type": {"key": "k"}, "key": "k"}, Position.ENTRY) == {"type": {"key": "k"}, "key": "k"}
 
 
 def test_urls() -> None:
     """A URL loses its user name and password, and stays a URL."""
-    assert Outgoing().value(["postgres://me:s3cret@db.test:5432/x?a=b:c@d", "https://x.test/a:b@c"]) == [
-        f"postgres://{REDACTED}@db.test:5432/x?a=b:c@d",
+    urls = ["postgres://me:s3cret@db.test:5432/x?a=b:c@d", "https://x.test/a:b@c"]
+    assert REDACTOR.value(urls) == urls
+    assert REDACTOR.value(urls, Position.ENTRY) == [
+        f"postgres://{MARKER}@db.test:5432/x?a=b:c@d",
         "https://x.test/a:b@c",
     ]
 
 
 def test_known_values() -> None:
     """A value that is known to be secret is found in any text, the longer one first; a short one is not looked for."""
-    outgoing = Outgoing(["hunter2hunter2", "hunter2hunter2-and-more", "short", ""])
+    redactor = Redactor(["hunter2hunter2", "hunter2hunter2-and-more", "short", ""])
 
-    assert outgoing.text("a hunter2hunter2-and-more b hunter2hunter2 short") == f"a {REDACTED} b {REDACTED} short"
-    assert outgoing.plain({"k hunter2hunter2": ["hunter2hunter2"]}) == {f"k {REDACTED}": [REDACTED]}
+    assert redactor.text("a hunter2hunter2-and-more b hunter2hunter2 short") == f"a {MARKER} b {MARKER} short"
+    assert redactor.value({"k hunter2hunter2": ["hunter2hunter2"]}) == {f"k {MARKER}": [MARKER]}
 
 
 def test_secrets_that_are_to_be_shown() -> None:
     """With --show-secrets they stay, and what is invisible is still made visible."""
-    outgoing = Outgoing(["hunter2hunter2"], show_secrets=True)
+    redactor = Redactor(["hunter2hunter2"], show_secrets=True)
 
-    assert outgoing.value({"apiKey": "hunter2hunter2\u202e"}) == {"apiKey": "hunter2hunter2<U+202E>"}
+    assert redactor.value({"apiKey": "hunter2hunter2\u202e"}, Position.ENTRY) == {"apiKey": "hunter2hunter2<U+202E>"}
 
 
 @pytest.mark.parametrize(
@@ -133,12 +136,51 @@ def test_secrets_that_are_to_be_shown() -> None:
 )
 def test_invisible_characters(text: str, shown: str) -> None:
     """They are written by their numbers, unless a script or an emoji needs them; what is seen stays."""
-    assert Outgoing().text(text) == shown
+    assert Redactor().text(text) == shown
 
 
-def test_what_was_left_out_is_not_sent() -> None:
-    """The placeholder would overwrite the secret that it stands for; words about it are words."""
-    refuse_redacted("session_prompt", {"parts": [{"type": "text", "text": f"why {REDACTED}?"}]})
-    for value in ({"provider": {"x": {"options": {"apiKey": REDACTED}}}}, [f"https://{REDACTED}@x.test/"]):
-        with pytest.raises(InvalidArguments, match="overwrite"):
-            refuse_redacted("config_update", value)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"body": {"provider": {"x": {"options": {"apiKey": MARKER}}}}},
+        {"patch": f"--- a/app.py\n+++ b/app.py\n@@ -1 +1 @@\n-x\n+import {MARKER}\n"},
+        {"parts": [{"type": "text", "text": f"write {MARKER} into it"}]},
+        {"url": "https://%5Bredacted%3Aopencode-mcp%5D@x.test/"},
+        {"body": {"mcp": {MARKER: {"enabled": True}}}},
+        {"text": MARKER.upper()},
+    ],
+)
+def test_the_marker_is_refused_wherever_it_stands(arguments: dict[str, Any]) -> None:
+    """In a part of a text, in a key, encoded: written, it would replace the secret or end up in a file."""
+    with pytest.raises(InvalidArguments, match=r"(body|patch|parts|url|text)[\w.]*: \[redacted:opencode-mcp\]"):
+        refuse_marker("config_update", arguments)
+
+
+def test_text_of_the_same_kind_is_no_marker() -> None:
+    """Programs write `[redacted]` of their own; it can be written."""
+    refuse_marker("vcs_apply", {"patch": "+ log.info('[redacted]')", "n": 1, "list": ["redacted", None]})
+
+
+def test_replaced_secrets_are_counted() -> None:
+    """Each secret counts once; a marker that was there before does not count."""
+    redactor = Redactor(["hunter2hunter2"])
+    shown = redactor.value({"a": f"hunter2hunter2 {MARKER} hunter2hunter2", "b": ["hunter2hunter2"], "c": MARKER})
+
+    assert count_replaced(shown) == 3
+    assert count_replaced(redactor.value({"apiKey": MARKER}, Position.ENTRY)) == 0
+
+
+def test_ids_paths_and_directories_are_never_altered() -> None:
+    """Not even where they hold a value that is known to be secret."""
+    redactor = Redactor(["hunter2hunter2"])
+    value = {
+        "id": "hunter2hunter2",
+        "sessionID": "ses_hunter2hunter2",
+        "directory": "/srv/hunter2hunter2",
+        "path": {"cwd": "/srv/hunter2hunter2"},
+        "paths": ["hunter2hunter2/a.py"],
+    }
+
+    assert redactor.value(value) == value
+    assert redactor.value(value, Position.ENTRY) == value
+    assert redactor.value({"result": ["hunter2hunter2/a.py"]}, Position.IDENTITY) == {"result": ["hunter2hunter2/a.py"]}

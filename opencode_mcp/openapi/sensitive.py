@@ -1,0 +1,101 @@
+"""Which answers describe configuration, credentials, MCP servers or processes: one decision per operation.
+
+Only in these answers are secrets found by key and position (`redaction/structure.py`). Every operation whose
+response schema has a field of `may_hold_secret` must be decided here; what is content is content for a reason that
+stands beside it. All of it was seen in OpenCode 1.18.33.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from opencode_mcp.redaction.names import is_secret
+from opencode_mcp.redaction.structure import CREDENTIAL_KEYS, Position
+
+from .catalog import Operation
+from .document import Schema
+from .hints import operations
+
+CONTAINERS = frozenset({"args", "argv", "command", "env", "environment", "headers", "options", "responseHeaders"})
+"""Fields of a response schema in which free-form values can be secret."""
+
+POSITIONS = {
+    Position.ENTRY: operations("""
+        app.agents v2.agent.list  # `options` go to the provider's SDK
+        config.get config.update global.config.get global.config.update
+        config.providers provider.list v2.provider.get v2.provider.list v2.model.list
+        experimental.console.get
+        experimental.workspace.create experimental.workspace.list experimental.workspace.remove  # `extra`: an adapter's
+        formatter.status lsp.status
+        mcp.auth.authenticate mcp.auth.callback  # a status, whose error quotes the server's URL
+        pty.create pty.get pty.list pty.update
+        v2.integration.get v2.integration.list
+        v2.pty.create v2.pty.get v2.pty.list v2.pty.update
+    """),
+    Position.NAMES: operations("""
+        mcp.add mcp.status  # by the server's name
+        provider.auth  # by the provider's id
+    """),
+    Position.EVENTS: operations("""
+        event.subscribe global.event v2.event.subscribe v2.session.events
+        sync.history.list
+    """),
+    Position.MESSAGES: operations("""
+        part.update
+        session.command session.message session.messages session.prompt session.shell
+        v2.session.context v2.session.history v2.session.message v2.session.messages
+    """),
+    Position.IDENTITY: operations("""
+        find.files tool.ids worktree.list  # a list of paths, names, directories
+    """),
+    Position.CONTENT: operations("""
+        command.list  # templates
+        mcp.auth.start provider.oauth.authorize  # the user opens their URL, which works only as a whole
+        project.current project.initGit project.list project.update  # `commands` are scripts of the project
+        pty.connectToken v2.pty.connectToken  # the ticket is for the next call
+        question.list v2.question.request.list v2.session.question.list  # `options` are what a user can choose
+        tool.list  # schemas of arguments
+        v2.integration.connect.oauth v2.integration.attempt.status  # as provider.oauth.authorize
+    """),
+}
+"""The position of whole answers, by operationId."""
+
+DECIDED: Mapping[str, Position] = {name: position for position, names in POSITIONS.items() for name in names}
+
+
+def position_of(operation: Operation) -> Position:
+    """Return the position of an operation's answer.
+
+    An operation of a newer document, which is not decided, describes configuration when its schema has a field that
+    may hold a secret.
+    """
+    decided = DECIDED.get(operation.id)
+    if decided is not None:
+        return decided
+    return Position.ENTRY if may_hold_secret(operation) else Position.CONTENT
+
+
+def may_hold_secret(operation: Operation) -> bool:
+    """Whether the response schema has, at any depth, a field that holds secrets by its name."""
+    names = property_names(operation.response, operation.components, frozenset())
+    return any(name in CONTAINERS or name in CREDENTIAL_KEYS or is_secret(name) for name in names)
+
+
+def property_names(schema: Any, components: Mapping[str, Schema], seen: frozenset[str]) -> Iterator[str]:
+    """Yield the names of all properties of a schema; `seen` are the components on the way to it."""
+    if isinstance(schema, list):
+        for inner in cast("list[Any]", schema):
+            yield from property_names(inner, components, seen)
+    if not isinstance(schema, dict):
+        return
+    for key, inner in cast("dict[str, Any]", schema).items():
+        if key == "$ref":
+            name = inner.rpartition("/")[2]
+            if name not in seen:
+                yield from property_names(components[name], components, seen | {name})
+        elif key == "properties":
+            yield from inner
+            yield from property_names(list(inner.values()), components, seen)
+        elif key != "required":
+            yield from property_names(inner, components, seen)

@@ -1,0 +1,131 @@
+"""Secrets that this process knows by their value: its own, those of its environment, and OpenCode's credentials."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote, unquote, urlsplit
+
+from .entropy import is_random, is_simple_word
+from .names import is_secret_entry
+from .structure import CREDENTIAL_KEYS
+
+MIN_OWN_CHARS = 8
+"""A shorter one would be found in words that have nothing to do with it."""
+
+CREDENTIAL_FILES = ("auth.json", "mcp-auth.json")
+"""What OpenCode 1.18.33 keeps in its data folder: keys of providers, tokens of MCP servers."""
+
+CREDENTIAL_VARIABLE = "OPENCODE_AUTH_CONTENT"
+"""What OpenCode 1.18.33 reads instead of auth.json."""
+
+log = logging.getLogger(__name__)
+
+
+class KnownSecrets:
+    """The values to replace, the longest first, as one may be a part of another.
+
+    `own` are secrets of this process, replaced unless they are simple words. Of the variables of `environ` only random
+    values are, and of these only those with a secret name and passwords in URLs. `files` are read again when they
+    change.
+    """
+
+    def __init__(
+        self, own: Iterable[str] = (), environ: Mapping[str, str] | None = None, files: Iterable[Path] = ()
+    ) -> None:
+        variables = environ or {}
+        self._fixed = {one for one in own if is_distinctive(one)}
+        self._fixed |= {one for one in secrets_in(variables) if is_random(one)}
+        self._fixed |= set(credentials_in(variables.get(CREDENTIAL_VARIABLE, "")))
+        self._files = tuple(files)
+        self._seen: dict[Path, tuple[int, int]] = {}
+        self.values = ordered(self._fixed)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the credential files that have changed."""
+        seen = {path: state for path in self._files if (state := state_of(path)) is not None}
+        if seen != self._seen:
+            self._seen = seen
+            self.values = ordered({*self._fixed, *(one for path in seen for one in credentials_of(path))})
+
+
+def credential_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return where an OpenCode with this environment keeps its credentials."""
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    data = environ.get("XDG_DATA_HOME") or (home and str(Path(home, ".local", "share")))
+    return tuple(Path(data, "opencode", name) for name in CREDENTIAL_FILES) if data else ()
+
+
+def is_distinctive(value: str) -> bool:
+    """Whether a secret of ours can be looked for without finding ordinary words."""
+    return len(value) >= MIN_OWN_CHARS and not is_simple_word(value)
+
+
+def ordered(values: Iterable[str]) -> tuple[str, ...]:
+    """Return values, and the forms that they have in URLs and in JSON, the longest first."""
+    forms = {form for value in values for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
+
+
+def secrets_in(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the values of variables with a secret name, and the passwords of URLs in all of them."""
+    for name, value in environ.items():
+        if is_secret_entry(name):
+            yield value
+        yield from passwords_of(value)
+
+
+def passwords_of(url: str) -> Iterator[str]:
+    """Yield the password of a URL, or what stands in the place of user and password, as written and decoded."""
+    if "@" not in url or "://" not in url:
+        return
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    for secret in (parts.password or parts.username or "",):
+        yield from {secret, unquote(secret)} - {""}
+
+
+def state_of(path: Path) -> tuple[int, int] | None:
+    """Return what changes with a file; None when there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
+def credentials_of(path: Path) -> tuple[str, ...]:
+    """Return the secrets of a credential file; one that cannot be read is logged."""
+    try:
+        return tuple(credentials_in(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        log.warning("the credentials in %s cannot be read, so they are not redacted: %s", path, error)
+        return ()
+
+
+def credentials_in(text: str) -> Iterator[str]:
+    """Yield the random values below the keys of credentials in a JSON text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return
+    yield from (one for one in texts_of_credentials(value) if is_random(one))
+
+
+def texts_of_credentials(value: Any, secret: bool = False) -> Iterator[str]:
+    """Yield the texts below keys that hold a secret."""
+    if isinstance(value, str):
+        yield from (value,) if secret else ()
+    elif isinstance(value, dict):
+        for name, inner in cast("dict[str, Any]", value).items():
+            named = name in CREDENTIAL_KEYS or name == "codeVerifier" or is_secret_entry(name)
+            yield from texts_of_credentials(inner, named and isinstance(inner, str))
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from texts_of_credentials(inner, secret)

@@ -1,0 +1,74 @@
+"""Names of keys, headers, flags and variables that hold a secret."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+SECRET_WORDS = (
+    *("apikey", "authentication", "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "jwt"),
+    *("passcode", "passphrase", "passwd", "password", "passwords", "pwd", "secret", "secrets", "token"),
+)
+"""A name with a word that ends with one of these names a secret. `tokens` is not one: those are counted."""
+
+WHOLE_WORDS = frozenset({"auth", "creds", "dsn", "pass", "pat"})
+"""Names of secrets that are the end of other words as well: oauth, bypass, compat."""
+
+ENDINGS = frozenset(
+    (kind, "key")
+    for kind in (
+        *("access", "account", "api", "auth", "encryption", "functions", "master", "private", "secret", "service"),
+        *("shared", "signing", "subscription"),
+    )
+) | {("connection", "string")}
+"""The last two words of a name of a secret."""
+
+FACTS = frozenset(
+    (
+        *("algorithm", "audience", "count", "dir", "directory", "domain", "enabled", "endpoint", "env", "expires"),
+        *("expiry", "field", "file", "format", "header", "host", "id", "ids", "issuer", "length", "limit", "method"),
+        *("mode", "name", "names", "path", "policy", "port", "prefix", "provider", "region", "required", "samesite"),
+        *("scope", "scopes", "secure", "size", "store", "timeout", "ttl", "type", "uri", "url", "user", "username"),
+    )
+)
+"""A name that ends with one of these names a fact about a secret: COOKIE_DOMAIN, TOKEN_URL, AWS_ACCESS_KEY_ID."""
+
+NOT_SECRET_KEYS = frozenset({"cache", "foreign", "partition", "primary", "public", "sort"})
+"""What stands before `key` in names of keys that are not secret."""
+
+QUERY_NAMES = frozenset({"k", "key", "sig", "signature", "apitoken", "accesskey", "authkey"})
+"""Query parameters that hold a credential, beside those that are named like one."""
+
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a name in lower case: `X-Api-Key`, `apiKey` and `API_KEY` have the same."""
+    return tuple(word.lower() for word in WORD.findall(name))
+
+
+@lru_cache(maxsize=4096)  # a large answer has few names, each of them thousands of times
+def is_secret(name: str) -> bool:
+    """Whether a key's name says that it holds a secret: `apiKey`, `X-Auth`, `GITHUB_PAT`."""
+    words = words_of(name)
+    if not words or words[-1] in FACTS:
+        return False
+    return (
+        words[-2:] in ENDINGS
+        or not WHOLE_WORDS.isdisjoint(words)
+        or any(word.endswith(secret) for word in words for secret in SECRET_WORDS)
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_secret_entry(name: str) -> bool:
+    """Whether a header, flag or variable of this name holds a secret; unlike other objects' its `…_KEY` is one."""
+    words = words_of(name)
+    if words and words[-1] == "key" and not NOT_SECRET_KEYS.intersection(words):
+        return True
+    return is_secret(name)
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Whether a query parameter of this name holds a credential."""
+    return name.lower() in QUERY_NAMES or is_secret_entry(name)

@@ -1,0 +1,156 @@
+"""Everything that leaves for a client: secrets replaced by `MARKER`, invisible characters written by their numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import unquote
+
+from opencode_mcp.exceptions import InvalidArguments
+
+from .keys import MARKER
+from .known import KnownSecrets
+from .structure import Position, field_position, item_positions, redact_text
+
+INVISIBLE = re.compile(
+    "["
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # controls, but for tab and the ends of lines
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f"  # zero width, and the direction of text
+    "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"  # the second: halves of pairs, in no encoding
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # the last: tags, which can spell a whole text
+    "]+"
+)
+JOINER = re.compile("\ufe0f?\u200d|[\u200c\ufe0e\ufe0f]")
+"""What stands singly between the letters of some scripts and the parts of an emoji."""
+
+
+class Redacted(str):
+    """A text in which `replaced` secrets are replaced by `MARKER`."""
+
+    __slots__ = ("replaced",)
+    replaced: int
+
+    def __new__(cls, text: str, replaced: int) -> Redacted:
+        """Create the text."""
+        made = super().__new__(cls, text)
+        made.replaced = replaced
+        return made
+
+
+class Redactor:
+    """Makes texts and JSON values fit to leave; `secrets` are values that are known to be secret.
+
+    What a position makes a secret is replaced in answers that describe configuration; a known value everywhere but
+    in ids, paths and directories. A text in which something was replaced is a `Redacted`.
+    """
+
+    def __init__(self, secrets: KnownSecrets | Iterable[str] = (), show_secrets: bool = False) -> None:
+        self._known = secrets if isinstance(secrets, KnownSecrets) else KnownSecrets(secrets)
+        self._show_secrets = show_secrets
+
+    def refresh(self) -> None:
+        """Look for credentials that OpenCode has stored since the last call."""
+        self._known.refresh()
+
+    def text(self, text: str, position: Position = Position.CONTENT) -> str:
+        """Return a text without secrets, and with what is invisible as `<U+202E>`."""
+        shown = text
+        if not self._show_secrets and position is not Position.IDENTITY:
+            shown = redact_text(text, position)
+            for known in self._known.values:
+                if known in shown:
+                    shown = shown.replace(known, MARKER)
+        replaced = 0 if shown is text or shown == text else max(1, shown.count(MARKER) - text.count(MARKER))
+        shown = shown if is_visible(shown) else INVISIBLE.sub(visible, shown)
+        return Redacted(shown, replaced) if replaced else shown
+
+    def error(self, error: Exception) -> str:
+        """Return the words of an error; they may quote a URL of the configuration."""
+        self.refresh()
+        return self.text(str(error))
+
+    def value(self, value: Any, position: Position = Position.CONTENT) -> Any:
+        """Return a copy of a JSON value that is fit to leave; numbers and the value's shape stay."""
+        if isinstance(value, str):
+            return self.text(value, position)
+        if isinstance(value, Mapping):
+            fields = self.fields(cast("Mapping[str, Any]", value), position)
+            return {name: self.value(inner, at) for name, inner, at in fields}
+        if isinstance(value, Sequence) and not isinstance(value, bytes):
+            items = self.items(cast("Sequence[Any]", value), position)
+            return [self.value(item, at) for item, at in items]
+        return value
+
+    def fields(self, value: Mapping[str, Any], position: Position) -> Iterator[tuple[str, Any, Position]]:
+        """Yield an object's fields: the name, fit to leave; the value as it is; its position."""
+        for name, inner in value.items():
+            yield self.text(name), inner, field_position(position, name, inner, value)
+
+    def items(self, value: Sequence[Any], position: Position) -> Iterator[tuple[Any, Position]]:
+        """Yield the items of a list as they are, with their positions."""
+        return item_positions(position, value)
+
+
+def count_replaced(value: Any) -> int:
+    """Return how many secrets are replaced in a value that is fit to leave."""
+    if isinstance(value, str):
+        return value.replaced if isinstance(value, Redacted) else 0
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return sum(count_replaced(name) + count_replaced(inner) for name, inner in fields.items())
+    if isinstance(value, list):
+        return sum(map(count_replaced, cast("list[Any]", value)))
+    return 0
+
+
+def part_of(text: str, part: str) -> str:
+    """Return a part of a text, or a text with a part of it, with the count of what it still has of `MARKER`."""
+    replaced = min(count_replaced(text), part.count(MARKER))
+    return Redacted(part, replaced) if replaced else part
+
+
+def is_visible(text: str) -> bool:
+    """Whether all of a text can be seen, which is quick to tell of plain text; of others `INVISIBLE` tells."""
+    return text.isascii() and (text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable())
+
+
+def visible(found: re.Match[str]) -> str:
+    """Write a run of invisible characters by their numbers; a single joiner between letters stays."""
+    before = found.string[found.start() - 1 : found.start()]
+    if JOINER.fullmatch(found[0]) and before and not before.isascii():
+        return found[0]
+    return "".join(f"<U+{ord(character):04X}>" for character in found[0])
+
+
+def refuse_marker(operation: str, value: Any) -> None:
+    """Refuse to write what stands for a secret: it would overwrite the secret, or end up in a file.
+
+    Raises:
+        InvalidArguments: a text or a key at any depth has the marker in it, also percent-encoded; names where.
+    """
+    places = [place or "arguments" for place in places_of_marker(value)]
+    if places:
+        raise InvalidArguments(
+            operation,
+            [
+                f"{place}: {MARKER} stands for a secret that you were not shown; sent, it would overwrite the secret. "
+                "Leave this out, or change only other parts"
+                for place in places[:10]
+            ],
+        )
+
+
+def places_of_marker(value: Any, place: str = "") -> Iterator[str]:
+    """Yield where the marker stands in a value."""
+    if isinstance(value, str):
+        if any(MARKER in text.lower() for text in (value, unquote(value))):
+            yield place
+    elif isinstance(value, Mapping):
+        for name, inner in cast("Mapping[str, Any]", value).items():
+            yield from places_of_marker(name, place)
+            yield from places_of_marker(inner, f"{place}.{name[:40]}" if place else name[:40])
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for number, inner in enumerate(cast("Sequence[Any]", value)):
+            yield from places_of_marker(inner, f"{place}.{number}")
