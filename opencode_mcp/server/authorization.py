@@ -8,27 +8,33 @@ from __future__ import annotations
 import hmac
 import logging
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anyio
-import httpx2
 import jwt
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
-from mcp.server.transport_security import TransportSecuritySettings
 
 from opencode_mcp.settings import Settings
+
+from .issuer import IssuerKeys, IssuerUnavailable
+from .requests import Names
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures of a key pair: with the others whoever can check a token could make one."""
 
-METADATA = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
-"""Where an issuer describes itself (OpenID Connect Discovery, RFC 8414)."""
+TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", ""})
+"""What `typ` of an access token may be: RFC 9068's, and the plain one or none that many issuers still send. Any other
+names a token that is made for something else: dpop+jwt, logout+jwt, secevent+jwt."""
+FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "events"})
+"""Claims of ID tokens and of logout tokens, which have a plain `typ` as well."""
 
-RENEW_SECONDS = 60.0
-"""The least time between two readings of an issuer's keys: an unknown key's name must not make us ask on and on."""
+RETRY_AFTER = 5
+"""Seconds after which a client should send its request again when tokens cannot be checked."""
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +54,15 @@ def authorization(settings: Settings) -> dict[str, Any]:
     return {"auth": AuthSettings.model_validate(auth), "token_verifier": verifier}
 
 
-def transport_security(settings: Settings, host: str) -> TransportSecuritySettings:
+def names_of(settings: Settings, host: str) -> Names:
     """Return the names that a request may call this server by, and the web pages that may send one."""
     names = ["127.0.0.1", "localhost", "[::1]"]
     if host not in LOOPBACK:
         names += [f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()]
     hosts = [*names, *settings.names("allow_host")]
-    return TransportSecuritySettings(
-        allowed_hosts=[*hosts, *(f"{name}:*" for name in hosts)],
-        allowed_origins=[*(f"http://{name}:*" for name in names[:3]), *settings.names("allow_origin")],
+    return Names(
+        hosts=[*hosts, *(f"{name}:*" for name in hosts)],
+        origins=[*(f"http://{name}:*" for name in names[:3]), *settings.names("allow_origin")],
     )
 
 
@@ -78,14 +84,20 @@ class IssuedToken:
 
     def __init__(self, issuer: str, audience: str) -> None:
         self._issuer, self._audience = issuer, audience
-        self._keys: dict[str | None, jwt.PyJWK] = {}
-        self._read_at = float("-inf")
-        self._lock = anyio.Lock()
+        self.keys = IssuerKeys(issuer)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return what a token stands for, or None; a token for somebody else is none."""
+        """Return what a token stands for, or None; a token for another server, or another purpose, is none.
+
+        Raises:
+            IssuerUnavailable: the issuer's keys cannot be read, so the token can be neither taken nor refused.
+        """
         try:
-            key = await self._key(jwt.get_unverified_header(token).get("kid"))
+            header = jwt.get_unverified_header(token)
+            if str(header.get("typ") or "").lower() not in TYPES:
+                log.info("a token was refused: its typ is not that of an access token")
+                return None
+            key = await self.keys.key(header.get("kid"))
             if key is None:
                 return None
             claims: dict[str, Any] = jwt.decode(
@@ -99,6 +111,9 @@ class IssuedToken:
         except jwt.InvalidTokenError as error:
             log.info("a token was refused: %s", error)
             return None
+        if foreign := FOREIGN_CLAIMS & claims.keys():
+            log.info("a token was refused: %s is not a claim of an access token", ", ".join(sorted(foreign)))
+            return None
         return AccessToken(
             token=token,
             client_id=str(claims.get("client_id") or claims.get("azp") or claims.get("sub") or ""),
@@ -109,29 +124,20 @@ class IssuedToken:
             claims={"iss": self._issuer},
         )
 
-    async def _key(self, name: str | None) -> jwt.PyJWK | None:
-        """Return the issuer's key of this name; its keys are read when it is not known."""
-        async with self._lock:
-            if name not in self._keys and anyio.current_time() - self._read_at >= RENEW_SECONDS:
-                try:
-                    self._keys = await read_keys(self._issuer)
-                    self._read_at = anyio.current_time()
-                except (httpx2.HTTPError, ValueError, KeyError, jwt.PyJWTError) as error:
-                    log.warning("the keys of %s cannot be read: %r", self._issuer, error)
-        return self._keys.get(name)
 
+class UnavailableIssuer:
+    """An ASGI application that answers 503 where the one behind it cannot check a token."""
 
-async def read_keys(issuer: str) -> dict[str | None, jwt.PyJWK]:
-    """Read an issuer's keys by their names.
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
-    Raises:
-        httpx2.HTTPError, ValueError, KeyError, jwt.PyJWTError: it does not tell them.
-    """
-    async with httpx2.AsyncClient(timeout=10) as client:
-        answers = [await client.get(f"{issuer.rstrip('/')}/{path}") for path in METADATA]
-        found = next((answer for answer in answers if answer.is_success), answers[0])
-        metadata: dict[str, Any] = found.raise_for_status().json()
-        if metadata.get("issuer") != issuer:
-            raise ValueError(f"it says that it is {metadata.get('issuer')!r}")
-        keys = (await client.get(metadata["jwks_uri"])).raise_for_status().json()
-    return {key.key_id: key for key in jwt.PyJWKSet.from_dict(keys).keys}
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        from starlette.responses import JSONResponse
+
+        try:
+            await self._app(scope, receive, send)
+        except IssuerUnavailable as error:
+            log.warning("a token could not be checked: %s", error)
+            words = {"error": "temporarily_unavailable", "error_description": "The issuer's keys cannot be read"}
+            await JSONResponse(words, 503, {"Retry-After": str(RETRY_AFTER)})(scope, receive, send)

@@ -22,8 +22,8 @@ def refusal_of(text: str | bytes) -> JSONRPCError | None:
     if not isinstance(decoded, dict):
         return refused(INVALID_REQUEST, "Invalid request: a message is a JSON object")
     message = cast("dict[str, Any]", decoded)
-    if "id" in message and "method" in message and not is_request_id(message["id"]):
-        return refused(INVALID_REQUEST, "Invalid request: `id` must be a string or an integer")
+    if (error := refusal_of_id(message)) is not None:
+        return error
     if is_notification(message):
         return None
     # Only a request's id is repeated: what has no method may be an answer to a request of ours.
@@ -33,6 +33,13 @@ def refusal_of(text: str | bytes) -> JSONRPCError | None:
         'Invalid request: `jsonrpc` must be "2.0", `method` a string, and `params`, if there are any, an object',
         known,
     )
+
+
+def refusal_of_id(message: dict[str, Any]) -> JSONRPCError | None:
+    """Return the error for a request whose id is neither a string nor an integer."""
+    if "method" not in message or "id" not in message or is_request_id(message["id"]):
+        return None
+    return refused(INVALID_REQUEST, "Invalid request: `id` must be a string or an integer")
 
 
 def is_request_id(value: Any) -> bool:

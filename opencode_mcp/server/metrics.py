@@ -15,7 +15,6 @@ from mcp import MCPError
 from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from mcp_types import INTERNAL_ERROR
 from mcp_types.methods import is_input_required
 from pydantic import ValidationError
@@ -28,6 +27,7 @@ from opencode_mcp.exceptions import APIError, SettingsError, TransportError, Une
 from opencode_mcp.openapi import Operation
 
 from .lifespan import Lifespan, RequestContext
+from .requests import Names
 from .server import BridgeServer
 
 try:
@@ -44,12 +44,12 @@ UNKNOWN = "(unknown)"
 """In place of the name of a tool that there is not."""
 
 
-def metrics_route(server: BridgeServer, endpoint: ASGIApp, security: TransportSecuritySettings) -> Route:
+def metrics_route(server: BridgeServer, endpoint: ASGIApp, names: Names) -> Route:
     """Measure a server that is not yet started; return the route, which is for whom the endpoint is for."""
-    metrics, check = Metrics(server), TransportSecurityMiddleware(security)
+    metrics = Metrics(server)
 
     async def tell(request: Request) -> Response:
-        if (refusal := await check.validate_request(request)) is not None:
+        if (refusal := names.refusal(request.scope)) is not None:
             return refusal
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(metrics.registry), media_type=media_type)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from mcp.server.transport_security import TransportSecuritySettings
 
 from opencode_mcp.settings import Settings
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+    Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
+
+IDLE_SECONDS = 30 * 60.0
+"""A session of the handshake era without a request for this long ends: 404, and the client initializes again."""
+MAX_SESSIONS = 2_000
+"""How many there may be at once, at some 42 KB each; `initialize` gets 503 while there are that many."""
+UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+"""Host and Origin are checked before: the SDK takes any text for a port."""
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -126,20 +136,30 @@ def http_application(server: BridgeServer, settings: Settings, host: str, path: 
 
     from opencode_mcp.tools import VIEWS
 
-    from .authorization import authorization, transport_security
+    from .authorization import IssuedToken, UnavailableIssuer, authorization, names_of
+    from .requests import CheckedRequests
 
-    security = transport_security(settings, host)
+    names, asked = names_of(settings, host), authorization(settings)
     # Not json_response: there a client that goes away would not cancel its call.
     application = server.streamable_http_app(
-        streamable_http_path=path, transport_security=security, **authorization(settings)
+        streamable_http_path=path,
+        transport_security=UNCHECKED,
+        session_idle_timeout=IDLE_SECONDS,
+        max_sessions=MAX_SESSIONS,
+        **asked,
     )
+    limited = server.session_manager.asgi_app
+    limited.app = CheckedRequests(limited.app, names)
+    if isinstance(verifier := asked.get("token_verifier"), IssuedToken):
+        application.add_middleware(UnavailableIssuer)
+        application.router.lifespan_context = beside(application.router.lifespan_context, verifier.keys.renewing)
     endpoint = next(one for one in application.routes if isinstance(one, Route) and one.path == path).endpoint
     application.routes.extend(Route(f"{path.rstrip('/')}/{view}", endpoint) for view in VIEWS)
     application.routes.append(Route("/healthz", healthy))
     if settings.is_on("metrics"):
         from .metrics import metrics_route
 
-        application.routes.append(metrics_route(server, endpoint, security))
+        application.routes.append(metrics_route(server, endpoint, names))
     if origins := settings.names("allow_origin"):
         application.add_middleware(
             CORSMiddleware,
@@ -149,6 +169,17 @@ def http_application(server: BridgeServer, settings: Settings, host: str, path: 
             expose_headers=["Mcp-Session-Id", "WWW-Authenticate"],
         )
     return application
+
+
+def beside(lifespan: Lifespan, block: Callable[[], AbstractAsyncContextManager[None]]) -> Lifespan:
+    """Return a lifespan of an application within which the block lasts."""
+
+    @asynccontextmanager
+    async def both(application: Starlette) -> AsyncGenerator[Any]:
+        async with block(), lifespan(application) as state:
+            yield state
+
+    return both
 
 
 async def healthy(request: Request) -> Response:

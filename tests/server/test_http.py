@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from mcp_types import INVALID_REQUEST
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,11 +28,14 @@ from starlette.routing import Route
 
 from opencode_mcp.cli import main
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.server import authorization as module
-from opencode_mcp.server import create_server
+from opencode_mcp.opencode.background import background
+from opencode_mcp.server import create_server, transports
+from opencode_mcp.server import issuer as module
+from opencode_mcp.server.requests import allowed
 from opencode_mcp.server.transports import http_application, serve_http
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +145,13 @@ async def test_a_sign_of_life_needs_no_token_and_tells_nothing() -> None:
         ("origin", "http://evil.test", 403),
         ("origin", "http://127.0.0.1.evil.test", 403),
         ("origin", "null", 403),
+        ("host", "127.0.0.1:evil.test", 421),
+        ("host", "localhost:8000@evil.test", 421),
+        ("host", "localhost:", 421),
+        ("host", "localhost:80:80", 421),
+        ("host", "localhost:99999", 421),
+        ("origin", "http://127.0.0.1:80.evil.test", 403),
+        ("origin", "http://localhost:8000/path", 403),
     ],
 )
 @pytest.mark.parametrize("version", VERSIONS)
@@ -171,6 +185,127 @@ async def test_a_web_page_that_was_allowed_can_use_it_and_no_other() -> None:
     assert [name for one in (other, none) for name in one.headers if name == "access-control-allow-origin"] == []
 
 
+async def opened(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
+    """Begin a session of the handshake era."""
+    params = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    return await http.post("/mcp", json=request, headers={**bearer(TOKEN), **ACCEPT, **headers})
+
+
+async def pinged(http: httpx2.AsyncClient, session: str, number: Any = 2) -> httpx2.Response:
+    """Send a request in a session."""
+    request = {"jsonrpc": "2.0", "id": number, "method": "ping"}
+    return await http.post("/mcp", json=request, headers={**bearer(TOKEN), **ACCEPT, "mcp-session-id": session})
+
+
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+async def test_a_client_whose_session_has_ended_begins_another() -> None:
+    """`initialize` with an id that is not known any more, or still is, opens a session; a request with it gets 404."""
+    async with served(token=TOKEN) as http:
+        stale = await opened(http, **{"mcp-session-id": "0123456789abcdef"})
+        assert stale.status_code == 200
+        first = stale.headers["mcp-session-id"]
+        second = (await opened(http, **{"mcp-session-id": first})).headers["mcp-session-id"]
+        assert len({first, second, "0123456789abcdef"}) == 3
+        assert [(await pinged(http, session)).status_code for session in (first, second)] == [200, 200]
+        assert (await pinged(http, "0123456789abcdef")).status_code == 404
+
+
+@pytest.mark.parametrize("number", [2.5, None, True, {}, []], ids=repr)
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_request_whose_id_is_none_is_answered(version: str, number: Any) -> None:
+    """With an error, as the SDK takes it for a notification in the handshake era; its arguments may hold any id."""
+    sent = {**bearer(TOKEN), **ACCEPT, "mcp-protocol-version": version, "mcp-method": "ping"}
+    async with served(token=TOKEN) as http:
+        session = {"mcp-session-id": (await opened(http)).headers["mcp-session-id"]} if version < "2026" else {}
+        request = {"jsonrpc": "2.0", "id": number, "method": "ping"}
+        answer = await http.post("/mcp", json=request, headers={**sent, **session})
+        nested = {"jsonrpc": "2.0", "id": 7, "result": {"id": number}}
+        response = await http.post("/mcp", json=nested, headers={**sent, **session})
+    assert answer.status_code == 400
+    assert (answer.json()["error"]["code"], answer.json()["id"]) == (INVALID_REQUEST, None)
+    if version < "2026":
+        assert response.status_code == 202
+
+
+async def test_a_stream_that_is_taken_up_again_begins() -> None:
+    """There is no store of events to repeat; a GET with Last-Event-ID is a GET."""
+    async with served(token=TOKEN) as http:
+        session = (await opened(http)).headers["mcp-session-id"]
+        sent = {**bearer(TOKEN), "accept": "text/event-stream", "mcp-session-id": session, "last-event-id": "7"}
+        scope = {"type": "http", "method": "GET", "path": "/mcp", "raw_path": b"/mcp", "query_string": b""}
+        headers = [(b"host", b"127.0.0.1:8000"), *((name.encode(), value.encode()) for name, value in sent.items())]
+        started = await first_message(http, {**scope, "headers": headers, "http_version": "1.1", "scheme": "http"})
+    assert started["type"] == "http.response.start"
+    assert started["status"] == 200
+    assert (b"content-type", b"text/event-stream") in started["headers"]
+
+
+async def first_message(http: httpx2.AsyncClient, scope: dict[str, Any]) -> dict[str, Any]:
+    """Send a request to the application, and return what it sends first: its stream has no end."""
+    transport = http._transport  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(transport, httpx2.ASGITransport)
+    messages: list[dict[str, Any]] = []
+    sent = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        for message in sent:
+            return message
+        return await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    with anyio.fail_after(30):
+        async with background() as tasks:
+            tasks.start_soon(cast("Callable[..., Coroutine[Any, Any, None]]", transport.app), scope, receive, send)
+            await eventually(lambda: messages)
+    return messages[0]
+
+
+async def test_sessions_have_a_limit_and_end_when_they_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more gets 503 while the others go on; after a while without a request one is gone."""
+    monkeypatch.setattr(transports, "MAX_SESSIONS", 3)
+    monkeypatch.setattr(transports, "IDLE_SECONDS", 2.0)
+    async with served(token=TOKEN) as http:
+        first, *others = [(await opened(http)).headers["mcp-session-id"] for _ in range(3)]
+        refused = await opened(http)
+        assert (refused.status_code, refused.json()["error"]["message"]) == (503, "Too many open sessions")
+        assert (await pinged(http, first)).status_code == 200
+        ended = await http.delete("/mcp", headers={**bearer(TOKEN), "mcp-session-id": first})
+        assert ended.status_code == 200
+        assert (await opened(http)).status_code == 200
+
+        async def last() -> int:
+            return (await opened(http)).status_code
+
+        assert await last() == 503
+        assert await eventually(last, until=lambda status: status == 200) == 200
+        assert [(await pinged(http, session)).status_code for session in others] == [404, 404]
+
+
+def test_the_limits_of_sessions_are_those_that_are_documented() -> None:
+    """2,000 of them, for half an hour: in docs/scaling.md and SECURITY.md."""
+    root = Path(__file__).parents[2]
+    for file in ("docs/scaling.md", ".github/SECURITY.md"):
+        text = (root / file).read_text()
+        assert f"{transports.MAX_SESSIONS:,} sessions" in text, file
+        assert f"{transports.IDLE_SECONDS / 60:g} minutes" in text, file
+
+
+@pytest.mark.parametrize("port", ["1", "80", "65535"])
+def test_a_port_is_a_number(port: str) -> None:
+    """And any number of one will do."""
+    names = frozenset({"127.0.0.1:*", "[::1]:*", "http://localhost:*"})
+    for name in ("127.0.0.1", "[::1]", "http://localhost"):
+        assert allowed(f"{name}:{port}", names)
+        assert not allowed(f"{name}:{port}x", names)
+        assert not allowed(f"{name}:-{port}", names)
+        assert not allowed(f"{name}.evil.test:{port}", names)
+
+
 async def test_a_body_has_a_limit() -> None:
     """Of 4 MiB."""
     async with served(token=TOKEN) as http:
@@ -179,38 +314,50 @@ async def test_a_body_has_a_limit() -> None:
     assert answer.status_code == 413
 
 
+@dataclass
+class Issuer:
+    """An OAuth issuer: the paths that it was asked for; while it `hangs` it does not answer."""
+
+    asked: list[str] = field(default_factory=list[str])
+    status: int = 200
+    hangs: bool = False
+    kid: str = "one"
+
+    async def answer(self, request: Request) -> JSONResponse:
+        """Answer with what the path is for."""
+        self.asked.append(request.url.path)
+        if self.hangs:
+            await anyio.sleep_forever()
+        key = {**json.loads(RSAAlgorithm.to_jwk(KEY.public_key())), "kid": self.kid, "use": "sig", "alg": "RS256"}
+        described = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"}
+        return JSONResponse({"keys": [key]} if request.url.path == "/keys" else described, self.status)
+
+
 @pytest.fixture
-async def issuer(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An OAuth issuer; returns the paths that it was asked for."""
-    asked: list[str] = []
-    public = json.loads(RSAAlgorithm.to_jwk(KEY.public_key()))
-
-    async def metadata(request: Request) -> JSONResponse:
-        asked.append(request.url.path)
-        return JSONResponse({"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"})
-
-    async def keys(request: Request) -> JSONResponse:
-        asked.append(request.url.path)
-        return JSONResponse({"keys": [{**public, "kid": "one", "use": "sig", "alg": "RS256"}]})
-
-    app = Starlette(routes=[Route("/.well-known/oauth-authorization-server", metadata), Route("/keys", keys)])
+def issuer(monkeypatch: pytest.MonkeyPatch) -> Issuer:
+    """An OAuth issuer in this process."""
+    issuer = Issuer()
+    paths = ("/.well-known/oauth-authorization-server", "/keys")
+    app = Starlette(routes=[Route(path, issuer.answer) for path in paths])
     make = httpx2.AsyncClient
 
     def client(**_: Any) -> httpx2.AsyncClient:
         return make(transport=httpx2.ASGITransport(app))
 
-    monkeypatch.setattr(module, "httpx2", SimpleNamespace(AsyncClient=client, HTTPError=httpx2.HTTPError))
-    return asked
+    monkeypatch.setattr(module, "httpx2", SimpleNamespace(AsyncClient=client))
+    return issuer
 
 
-def issued(key: Any = KEY, kid: str = "one", algorithm: str = "RS256", **claims: Any) -> str:
+def issued(
+    key: Any = KEY, kid: str = "one", algorithm: str = "RS256", typ: str | None = "at+jwt", **claims: Any
+) -> str:
     """A token; good unless something is said otherwise."""
     good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": time.time() + 60}
     kept = {name: value for name, value in {**good, **claims}.items() if value is not None}
-    return jwt.encode(kept, key, algorithm=algorithm, headers={"kid": kid})
+    return jwt.encode(kept, key, algorithm=algorithm, headers={"kid": kid, "typ": typ})
 
 
-async def test_a_token_of_the_issuer_for_this_server_is_taken(issuer: list[str]) -> None:
+async def test_a_token_of_the_issuer_for_this_server_is_taken(issuer: Issuer) -> None:
     """Its keys are read once; clients are told where tokens are to be had."""
     async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
         for _ in range(3):
@@ -218,7 +365,7 @@ async def test_a_token_of_the_issuer_for_this_server_is_taken(issuer: list[str])
         refused = await http.post("/mcp", json={})
         told = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
 
-    assert issuer.count("/keys") == 1
+    assert issuer.asked.count("/keys") == 1
     assert "/.well-known/oauth-protected-resource/mcp" in refused.headers["www-authenticate"]
     assert (told["resource"], told["authorization_servers"]) == (AUDIENCE, [ISSUER])
 
@@ -236,18 +383,88 @@ REFUSED: Mapping[str, str] = {
     "not signed": issued(None, algorithm="none"),
     "signed with a shared secret": issued("a secret that is shared by both sides", algorithm="HS256"),
     "no token at all": "x.y.z",
+    "a proof of possession": issued(typ="dpop+jwt"),
+    "a logout token": issued(typ="logout+jwt"),
+    "a logout token without its type": issued(
+        typ="JWT", events={"http://schemas.openid.net/event/backchannel-logout": {}}
+    ),
+    "an ID token": issued(typ="JWT", at_hash="x"),
 }
 
 
 @pytest.mark.parametrize("token", REFUSED.values(), ids=REFUSED)
-async def test_any_other_token_is_refused(issuer: list[str], token: str) -> None:
+async def test_any_other_token_is_refused(issuer: Issuer, token: str) -> None:
     """Above all one that was made for somebody else."""
     async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
         assert await listed(http, **bearer(token)) == 401
         assert await listed(http, **bearer(token)) == 401
         assert await listed(http) == 401
 
-    assert issuer.count("/keys") <= 1
+    assert issuer.asked.count("/keys") <= 1
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "JWT", None])
+async def test_an_access_token_says_so_or_says_nothing(issuer: Issuer, typ: str | None) -> None:
+    """Many issuers still name the plain type."""
+    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await listed(http, **bearer(issued(typ=typ))) == 200
+
+
+async def test_an_issuer_that_hangs_keeps_no_good_user_waiting(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known keys serve at once beside a hundred tokens with unknown ones, which make one reading together."""
+    monkeypatch.setattr(module, "WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
+    statuses: list[int] = []
+    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await listed(http, **bearer(issued())) == 200
+        issuer.hangs = True
+        issuer.asked.clear()
+
+        async def unknown(number: int) -> None:
+            statuses.append(await listed(http, **bearer(issued(OTHER_KEY, kid=f"unknown {number}"))))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(100):
+                tasks.start_soon(unknown, number)
+            await eventually(lambda: issuer.asked)
+            assert await listed(http, **bearer(issued())) == 200
+            assert statuses == []
+
+    assert statuses == [503] * 100
+    assert issuer.asked == ["/.well-known/oauth-authorization-server"]
+
+
+async def test_what_an_issuer_cannot_say_is_not_asked_again_and_again(issuer: Issuer) -> None:
+    """A good token gets 503 with the time to wait, not 401; and is good once the issuer answers again."""
+    issuer.status = 500
+    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        for _ in range(20):
+            answer = await http.post("/mcp", json={}, headers=bearer(issued()))
+            assert answer.status_code == 503
+            assert answer.json()["error"] == "temporarily_unavailable"
+            assert int(answer.headers["retry-after"]) > 0
+    assert len(issuer.asked) == 1
+
+    issuer.status = 200
+    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await listed(http, **bearer(issued())) == 200
+
+
+async def test_keys_are_renewed_beside_the_requests(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the issuer has withdrawn stops serving; unknown names make few readings."""
+    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await listed(http, **bearer(issued())) == 200
+        for number in range(50):
+            assert await listed(http, **bearer(issued(OTHER_KEY, kid=str(number)))) == 401
+        assert issuer.asked.count("/keys") == 1
+
+        issuer.kid = "two"
+        monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
+        monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
+        await anyio.lowlevel.checkpoint()
+        keys = await eventually(lambda: listed(http, **bearer(issued())), until=lambda status: status == 401)
+        assert keys == 401
+        assert await listed(http, **bearer(issued(kid="two"))) == 200
 
 
 @pytest.mark.parametrize(

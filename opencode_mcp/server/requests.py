@@ -1,0 +1,104 @@
+"""What a request over HTTP must be before the SDK reads it, and the requests that the SDK (mcp 2.3) answers wrongly.
+
+- Host and Origin: the SDK takes any text for a port.
+- GET with Last-Event-ID: the SDK sends no response at all, as there is no store of events; the stream just begins.
+- `initialize` with the id of a session: a client whose session has ended would get 404 for as long as it repeats that
+  id. It begins a new session.
+- A request whose id is no id: the SDK takes it for a notification.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, cast
+
+import pydantic_core
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .envelopes import refusal_of_id
+
+PORT = re.compile(r":[0-9]{1,5}")
+SESSION_ID, LAST_EVENT_ID = b"mcp-session-id", b"last-event-id"
+NO_ID = re.compile(rb'"id"\s*:\s*(?:[\[{tfn]|-?[0-9]+[.eE])')
+"""What a body must contain to have an id that is neither a string nor an integer; only such a body is parsed."""
+INITIALIZE = b'"initialize"'
+
+
+class Names:
+    """The names that requests may call this server by, and the web pages that may send one."""
+
+    def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
+        """Take hosts and origins; one that ends in `:*` is good with any port."""
+        self._hosts, self._origins = frozenset(hosts), frozenset(origins)
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """Return the response to a request that is not for this server, or comes from another site's page."""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not allowed(hosts[0], self._hosts):
+            return Response("Invalid Host header", status_code=421)
+        if not all(allowed(origin, self._origins) for origin in headers.getlist("origin")):
+            return Response("Invalid Origin header", status_code=403)
+        return None
+
+
+def allowed(value: str, names: frozenset[str]) -> bool:
+    """Whether a value is one of the names, or one of those that end in `:*` with a port in place of the star."""
+    if value in names:
+        return True
+    name, colon, port = value.rpartition(":")
+    return f"{name}:*" in names and PORT.fullmatch(colon + port) is not None and int(port) <= 65_535
+
+
+class CheckedRequests:
+    """An ASGI application before the SDK's. It stands behind the body's limit, so that a body comes in one message."""
+
+    def __init__(self, app: ASGIApp, names: Names) -> None:
+        self._app, self._names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what the SDK must not see, and pass the rest on."""
+        if (refusal := self._names.refusal(scope)) is not None:
+            await refusal(scope, receive, send)
+        elif scope["method"] == "POST":
+            await self._post(scope, receive, send)
+        else:
+            await self._app(without(scope, LAST_EVENT_ID), receive, send)
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if NO_ID.search(body) and (error := refusal_of_id(decoded(body))) is not None:
+            text = error.model_dump_json(by_alias=True, exclude_unset=True)
+            await Response(text, status_code=400, media_type="application/json")(scope, receive, send)
+            return
+        if INITIALIZE in body and SESSION_ID in dict(scope["headers"]) and decoded(body).get("method") == "initialize":
+            scope = without(scope, SESSION_ID)
+        await self._app(scope, again(message, receive), send)
+
+
+def without(scope: Scope, header: bytes) -> Scope:
+    """Return a request's scope without one of its headers."""
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != header]}
+
+
+def decoded(body: bytes) -> dict[str, Any]:
+    """Return the object that a body is; an empty one for anything else, which the SDK refuses."""
+    try:
+        message = pydantic_core.from_json(body)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", message) if isinstance(message, dict) else {}
+
+
+def again(first: Message, receive: Receive) -> Receive:
+    """Return a `receive` that gives this message first."""
+    pending = [first]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
