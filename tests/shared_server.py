@@ -14,7 +14,7 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import managed_server
 
-TESTS_PER_SERVER = 120
+TESTS_PER_SERVER = 60
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
@@ -318,20 +317,21 @@ async def test_on_a_real_opencode_an_encoded_slash_reaches_its_own_route(
 
 
 async def test_on_a_real_opencode_a_credential_is_kept_under_its_provider_s_url(
-    endpoint: Endpoint, catalog: Catalog, environ: Mapping[str, str]
+    endpoint: Endpoint, catalog: Catalog
 ) -> None:
     """A provider may be named by a URL, all of which is its id."""
     credential = {"type": "api", "key": "the-key"}
     async with OpenCode(AttachedServer(endpoint), catalog) as opencode:
+        home = (await opencode.call("path_get"))["home"]
         await opencode.call("auth_set", providerID="https://example.com", body=credential)
-        assert credentials(environ)["https://example.com"] == credential
+        assert credentials(home)["https://example.com"] == credential
         await opencode.call("auth_remove", providerID="https://example.com")
-        assert "https://example.com" not in credentials(environ)
+        assert "https://example.com" not in credentials(home)
 
 
-def credentials(environ: Mapping[str, str]) -> dict[str, Any]:
+def credentials(home: str) -> dict[str, Any]:
     """Read the credentials that OpenCode has stored, by provider."""
-    return json.loads(Path(environ["HOME"], ".local/share/opencode/auth.json").read_text())
+    return json.loads(Path(home, ".local/share/opencode/auth.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["a%41b", "100%", "a b+c&d#e?f=g", "ünï-日本"])
