@@ -6,12 +6,14 @@ Without --url an OpenCode is started as the server would, and stopped again. The
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import anyio
 from rich.console import Console
 from rich.text import Text
 
 from opencode_mcp.settings import Settings
+from opencode_mcp.settings.checks import without_password
 
 from .diagnosis import Finding, examine
 from .logs import set_up_logging
@@ -33,7 +35,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     out, live = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
     with live.status(Text("looking for OpenCode")) as status:
 
-        def tell(finding: Finding) -> None:
+        def tell(found: Finding) -> None:
+            says, advice = without_password(found.says), without_password(found.advice)
+            finding = replace(found, says=says, advice=advice)
             findings.append(finding)
             if not options.json:
                 with unless_closed():

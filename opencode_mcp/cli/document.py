@@ -1,8 +1,13 @@
-"""`--document`: the bundled snapshot, a file, or that of a running server."""
+"""`--document`: the bundled snapshot, a file, or that of a running server.
+
+parse -> leave out what cannot be used -> refuse what says too little -> merge with the snapshot
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,15 +16,28 @@ import httpx2
 from opencode_mcp.exceptions import DocumentError, SettingsError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog, Document
 from opencode_mcp.openapi.document import snapshot
+from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import cache_folder
+from opencode_mcp.opencode.tls import tls_problem, trusting
 from opencode_mcp.settings import Settings
+from opencode_mcp.settings.checks import without_password
+from opencode_mcp.tools import operation_tool
+from opencode_mcp.tools.gateway import GATEWAY
+from opencode_mcp.workflows import WORKFLOWS
 
 LIVE_SECONDS = 20.0
 """The first GET /doc costs OpenCode 2 to 13 s."""
 
+RESERVED = frozenset({*WORKFLOWS, *GATEWAY})
+"""Names that no operation of a document may take from a tool."""
+
+NAMED = 5
+
 
 def chosen_catalog(settings: Settings) -> Catalog:
     """Return the catalog of the document that `--document` names; the bundled one is read when it is needed.
+
+    Operations that it lacks and the snapshot has are there too, marked.
 
     Raises:
         SettingsError, DocumentError: as `choose`.
@@ -28,7 +46,7 @@ def chosen_catalog(settings: Settings) -> Catalog:
     if settings.document == "bundled":
         return Catalog.bundled().among(servers)
     document = choose(settings)
-    return Catalog(lambda: document).among(servers)
+    return Catalog(lambda: document, fallback=snapshot, reserved=RESERVED).among(servers)
 
 
 def choose(settings: Settings) -> Document:
@@ -36,7 +54,7 @@ def choose(settings: Settings) -> Document:
 
     Raises:
         SettingsError: a file that cannot be read.
-        DocumentError: a file that is no OpenAPI document, or poorer than the snapshot.
+        DocumentError: a file that is no OpenAPI document, or lacks most of what the snapshot has.
     """
     bundled = snapshot()
     if settings.document == "live":
@@ -53,23 +71,34 @@ def live(settings: Settings, bundled: Document) -> Document:
     Of several servers it is that of the first.
     """
     name, url = next(iter(settings.urls.items()))
-    password, url = settings.password_of(name), url.rstrip("/")
-    auth = httpx2.BasicAuth(settings.username, password) if password else None
+    endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), settings.trusted)
     cached: Path | None = None
     try:
-        with httpx2.Client(auth=auth, timeout=LIVE_SECONDS, trust_env=False) as http:
-            version = str(http.get(f"{url}/global/health").raise_for_status().json()["version"])
+        verify = trusting(endpoint.ca_file) if endpoint.url.scheme == "https" else False
+        with httpx2.Client(auth=endpoint.auth, verify=verify, timeout=LIVE_SECONDS, trust_env=False) as http:
+            version = str(http.get(f"{endpoint.base}/global/health").raise_for_status().json()["version"])
             cached = cache_folder(settings.environ) / "documents" / f"{Path(version).name}.json"
-            data = http.get(f"{url}/doc").raise_for_status().content
+            data = http.get(f"{endpoint.base}/doc").raise_for_status().content
         document = accept(data, bundled)
-    except (httpx2.HTTPError, ValueError, KeyError, DocumentError) as error:
-        return fall_back(cached, bundled, str(error) or type(error).__name__)
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError, DocumentError) as error:
+        return fall_back(cached, bundled, tls_problem(error) or str(error) or type(error).__name__)
     with suppress(OSError):  # kept for later where that is possible
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        cached.write_bytes(data)
+        keep(cached, data)
     first = f", the first of {len(settings.urls)} servers" if len(settings.urls) > 1 else ""
-    say(f"document: live, of OpenCode {version} at {url}{first}")
+    say(f"document: live, of OpenCode {version} at {endpoint.address}{first}")
     return document
+
+
+def keep(file: Path, data: bytes) -> None:
+    """Write a document that was accepted, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as fresh:
+        fresh.write(data)
+    os.replace(fresh.name, file)
 
 
 def fall_back(cached: Path | None, bundled: Document, reason: str) -> Document:
@@ -86,16 +115,35 @@ def fall_back(cached: Path | None, bundled: Document, reason: str) -> Document:
 
 
 def accept(data: bytes, bundled: Document) -> Document:
-    """Parse a document, and refuse one that is poorer than the snapshot.
+    """Parse a document, say what of it cannot be used or is missing, and refuse one that says too little.
 
     Raises:
         DocumentError: why it is not to be used.
     """
-    document = Document.parse(data)
+    left_out: list[str] = []
+    document = usable(Document.parse(data, left_out), left_out)
     document.refuse_if_poorer_than(bundled)
+    for line in left_out:
+        say(f"document: left out: {line}")
+    if missing := document.missing_from(bundled):
+        some = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
+        say(f"document: {len(missing)} operations of the bundled one are not in it, and are marked: {some}")
     return document
+
+
+def usable(document: Document, left_out: list[str]) -> Document:
+    """Return a document without the operations that no tool can be made of."""
+    broken: set[str] = set()
+    for operation in Catalog(lambda: document).values():
+        try:
+            operation_tool(operation, 0)
+            _ = operation.validator, operation.response_schema
+        except Exception as error:  # a document of another server can be wrong in any way
+            broken.add(operation.id)
+            left_out.append(f"{operation.method} {operation.path}: {type(error).__name__}: {str(error)[:200]}")
+    return document.without(broken) if broken else document
 
 
 def say(message: str) -> None:
     """Tell the person who started the server; not a log line, as it holds at every log level."""
-    print(f"opencode-mcp: {message}", file=sys.stderr)  # noqa: T201 - as above
+    print(f"opencode-mcp: {without_password(message)}", file=sys.stderr)  # noqa: T201 - as above

@@ -16,6 +16,7 @@ from typing import Any
 from opencode_mcp import __version__
 from opencode_mcp.exceptions import OpenCodeError, SettingsError
 from opencode_mcp.settings import Settings, holds
+from opencode_mcp.settings.checks import without_password
 
 COMMANDS = {
     "stdio": "serve over stdin and stdout (the default)",
@@ -50,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command.run(Settings.load(vars(options), command=name), options)
     except SettingsError as error:
-        print(f"opencode-mcp: {error}", file=sys.stderr)  # noqa: T201 - usage errors go to the person
+        print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - usage errors go to the person
         return 2
     except OpenCodeError as error:
-        print(f"opencode-mcp: {error}", file=sys.stderr)  # noqa: T201 - so do failures to start
+        print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - so do failures to start
         return 1
     except KeyboardInterrupt:
         return 130

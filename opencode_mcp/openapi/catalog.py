@@ -6,7 +6,7 @@ Document -> amendments -> Catalog
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,14 +24,24 @@ if TYPE_CHECKING:
 PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 """What MCP clients accept as a property key; Claude Code drops a tool with any other."""
 
+JSON_TYPE = "application/json"
+MAX_NAME = 50
+"""Clients put a prefix before a tool's name, and take 64 characters."""
+
+ABSENT = "Not in this server's document: it may not offer it."
+
 
 @dataclass(frozen=True)
 class Body:
-    """A JSON request body: `fields` are its properties as arguments, or None when `body` is one argument."""
+    """A request body: `fields` are its properties as arguments, or None when `body` is one argument.
+
+    One that is not JSON is sent as its `media_type`: bytes are given as base64.
+    """
 
     schema: Schema
     fields: tuple[str, ...] | None
     required: bool
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,9 @@ class Operation:
         properties: dict[str, Schema] = {}
         required: list[str] = []
         for parameter in self.parameters:
-            properties[parameter.name] = described(parameter.value_schema, parameter.description)
+            properties[parameter.key] = described(parameter.value_schema, parameter.description)
             if parameter.required:
-                required.append(parameter.name)
+                required.append(parameter.key)
         if self.body is not None:
             resolved = schemas.resolve(self.body.schema, self.components)
             if self.body.fields is None:
@@ -117,12 +127,21 @@ class Operation:
 class Catalog(Mapping[str, Operation]):
     """Operations by tool name, in the document's order. Immutable; built when it is first looked into.
 
-    `servers` are the names of those that a call can choose among, none when there is but one.
+    `servers` are the names of those that a call can choose among, none when there is but one. What the document
+    lacks and `fallback` has comes after it, marked. `reserved` are names of other tools, which none gets.
     """
 
-    def __init__(self, load: Callable[[], Document], servers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Document],
+        servers: tuple[str, ...] = (),
+        fallback: Callable[[], Document] | None = None,
+        reserved: frozenset[str] = frozenset(),
+    ) -> None:
         self._load = load
         self.servers = servers
+        self._fallback = fallback
+        self._reserved = reserved
 
     @classmethod
     def bundled(cls) -> Catalog:
@@ -132,16 +151,25 @@ class Catalog(Mapping[str, Operation]):
     def among(self, servers: Sequence[str]) -> Catalog:
         """Return the catalog for the servers of these names; one server leaves nothing to choose."""
         names = tuple(servers) if len(servers) > 1 else ()
-        return self if names == self.servers else Catalog(self._load, names)
+        if names == self.servers:
+            return self
+        return Catalog(self._load, names, self._fallback, self._reserved)
 
     @cached_property
     def _operations(self) -> dict[str, Operation]:
         document = self._load()
-        components = document.components.schemas
-        operations = (build(method, path, source, components) for method, path, source in document.operations())
+        operations = list(built(document))
+        if self._fallback is not None:
+            known = {operation.id for operation in operations}
+            others = (operation for operation in built(self._fallback()) if operation.id not in known)
+            operations += [replace(one, description=f"{one.description} {ABSENT}") for one in others]
         if self.servers:
-            operations = (operation.among(self.servers) for operation in operations)
-        return {operation.name: operation for operation in operations}
+            operations = [operation.among(self.servers) for operation in operations]
+        named: dict[str, Operation] = {}
+        for operation in operations:
+            name = free_name(operation.name, named.keys() | self._reserved)
+            named[name] = operation if name == operation.name else replace(operation, name=name)
+        return named
 
     def __getitem__(self, name: str) -> Operation:
         return self._operations[name]
@@ -153,21 +181,37 @@ class Catalog(Mapping[str, Operation]):
         return len(self._operations)
 
 
+def built(document: Document) -> Iterator[Operation]:
+    """Yield the operations of a document."""
+    components = document.components.schemas
+    for method, path, source in document.operations():
+        yield build(method, path, source, components)
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a tool name, another where it is taken: by an operation before it, or a tool that is none."""
+    names = (name, f"api_{name}", *(f"api_{name}_{number}" for number in range(2, 1000)))
+    return next(one for one in names if one not in taken)
+
+
 def build(method: str, path: str, source: OperationObject, components: Mapping[str, Schema]) -> Operation:
     """Merge one operation of the document with its amendments."""
     amendments = amendments_for(source.operation_id)
-    parameters = {parameter.name: parameter for parameter in source.parameters}
+    parameters = {(one.location, one.name): one for one in source.parameters}
     merged: dict[str, dict[Any, Any]] = {"controls": {}, "headers": {}, "returned_headers": {}, "advice": {}}
     for amendment in amendments:
-        for name in amendment.without:
-            parameters.pop(name, None)
-        parameters |= {parameter.name: parameter for parameter in amendment.parameters}
+        parameters = {key: one for key, one in parameters.items() if one.name not in amendment.without}
+        parameters |= {(one.location, one.name): one for one in amendment.parameters}
         for attribute, values in merged.items():
             values |= getattr(amendment, attribute)
         path = amendment.path or path
     title = next((amendment.title for amendment in amendments if amendment.title), source.summary)
     described_as = DESCRIPTIONS.get(source.operation_id) or source.description or (title and f"{title}.")
+    arguments = named_arguments(parameters.values())
+    body = build_body(source, {one.key for one in arguments}, components, any(a.optional_body for a in amendments))
     sentences = [described_as, *(amendment.note for amendment in amendments)]
+    if body is not None and body.media_type != JSON_TYPE:
+        sentences.append(f"Sent as {body.media_type}; bytes are given as base64.")
     return Operation(
         name=tool_name(source.operation_id),
         id=source.operation_id,
@@ -175,8 +219,8 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         path=path,
         title=title or source.operation_id,
         description=" ".join(sentence for sentence in sentences if sentence) or source.operation_id,
-        parameters=tuple(parameters.values()),
-        body=build_body(source, set(parameters), components, any(a.optional_body for a in amendments)),
+        parameters=arguments,
+        body=body,
         **merged,
         returns_file=any(amendment.returns_file for amendment in amendments),
         needs_project=source.operation_id not in WITHOUT_PROJECT,
@@ -208,14 +252,42 @@ def build_body(
     The fields of a plain object stand beside the parameters. A body that is no plain object, or
     that has a field which a parameter is named like or which is no valid property key, is whole.
     """
-    if source.request_body is None:
+    if source.request_body is None or not source.request_body.content:
         return None
-    schema = source.request_body.content["application/json"].value_schema
+    content = source.request_body.content
+    media_type = min(content, key=preference)
+    schema = content[media_type].value_schema
+    sent_as = JSON_TYPE if "*" in media_type else media_type
     resolved = schemas.resolve(schema, components)
     fields = resolved.get("properties")
     if not fields or any(name in parameters or not PROPERTY_KEY.fullmatch(name) for name in fields):
-        return Body(schema=schema, fields=None, required=not optional)
-    return Body(schema=schema, fields=tuple(fields), required=bool(resolved.get("required")))
+        return Body(schema=schema, fields=None, required=not optional, media_type=sent_as)
+    return Body(schema=schema, fields=tuple(fields), required=bool(resolved.get("required")), media_type=sent_as)
+
+
+def preference(media_type: str) -> int:
+    """Return which place a content type has among those that a body may be sent as: JSON comes first."""
+    kind = media_type.partition(";")[0].strip().lower()
+    if kind == JSON_TYPE or kind.endswith("+json"):
+        return 0
+    if "*" in kind:
+        return 1
+    known = ("multipart/form-data", "application/x-www-form-urlencoded")
+    return 2 + known.index(kind) if kind in known else 4
+
+
+def named_arguments(parameters: Iterable[ParameterObject]) -> tuple[ParameterObject, ...]:
+    """Give each parameter an argument's name that clients accept and that no other has."""
+    named: list[ParameterObject] = []
+    for parameter in parameters:
+        taken = {one.key for one in named}
+        name = parameter.name
+        if not PROPERTY_KEY.fullmatch(name) or name in taken:
+            clean = re.sub(r"[^a-zA-Z0-9_.-]+", "_", name).strip("_")[:50] or "value"
+            names = (clean, f"{parameter.location}_{clean}", *(f"{clean}_{number}" for number in range(2, 1000)))
+            parameter = parameter.model_copy(update={"argument": next(one for one in names if one not in taken)})
+        named.append(parameter)
+    return tuple(named)
 
 
 def described(schema: Schema, description: str) -> Schema:
@@ -225,7 +297,8 @@ def described(schema: Schema, description: str) -> Schema:
 
 def tool_name(operation_id: str) -> str:
     """Turn an operationId into a tool name: `v2.session.switchAgent` -> `v2_session_switch_agent`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation_id).replace(".", "_").lower()
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation_id).lower()
+    return re.sub(r"[^a-z0-9_]+", "_", snake).strip("_")[:MAX_NAME] or "operation"
 
 
 def response_schema(source: OperationObject) -> Schema:

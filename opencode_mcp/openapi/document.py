@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Container, Iterator
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from opencode_mcp.exceptions import DocumentError
 
+from .normalize import METHODS, normalized
+
 Schema = dict[str, Any]
 """A JSON Schema (2020-12) object, kept as data."""
-
-METHODS = ("get", "put", "post", "delete", "patch")
 
 SNAPSHOT_VERSION = "1.18.33"
 """The OpenCode version whose `GET /doc` the snapshot is, to the byte."""
@@ -30,15 +31,24 @@ class OpenAPIObject(BaseModel):
 
 
 class ParameterObject(OpenAPIObject):
-    """One parameter. `allow_reserved` on a path parameter means that it may span segments."""
+    """One parameter. `allow_reserved` on a path parameter means that it may span segments.
+
+    `argument` is what a call names it by, where that is not `name`: see `key`.
+    """
 
     name: str
+    argument: str = ""
     location: Literal["path", "query", "header", "cookie"] = Field(alias="in")
     required: bool = False
     description: str = ""
     style: str | None = None
     allow_reserved: bool = False
     value_schema: Schema = Field(default_factory=dict, alias="schema")
+
+    @property
+    def key(self) -> str:
+        """The argument that it becomes."""
+        return self.argument or self.name
 
 
 class MediaTypeObject(OpenAPIObject):
@@ -98,15 +108,19 @@ class Document(OpenAPIObject):
     components: ComponentsObject = ComponentsObject()
 
     @classmethod
-    def parse(cls, data: str | bytes) -> Document:
-        """Parse JSON text.
+    def parse(cls, data: str | bytes, left_out: list[str] | None = None) -> Document:
+        """Parse JSON text. `left_out` gets a line for each part that is not as OpenAPI has it, and is left out.
 
         Raises:
             DocumentError: it is not JSON, or not an OpenAPI 3 document.
         """
+        left_out = [] if left_out is None else left_out
         try:
-            document = cls.model_validate_json(data)
-        except ValidationError as error:
+            raw = json.loads(data)
+            if not isinstance(raw, dict):
+                raise DocumentError("not an OpenAPI document: it is no JSON object")
+            document = cls.model_validate(without_invalid(normalized(cast("dict[str, Any]", raw), left_out), left_out))
+        except (ValidationError, ValueError, RecursionError) as error:
             raise DocumentError(f"not an OpenAPI document: {error}") from error
         if not document.openapi.startswith("3."):
             raise DocumentError(f"OpenAPI {document.openapi} is not supported, 3.x is")
@@ -120,19 +134,55 @@ class Document(OpenAPIObject):
                 if operation is not None:
                     yield method, path, operation
 
+    def missing_from(self, other: Document) -> list[str]:
+        """Return the ids of the operations of `other` that this document lacks, sorted."""
+        mine = {operation.operation_id for _, _, operation in self.operations()}
+        return sorted({operation.operation_id for _, _, operation in other.operations()} - mine)
+
     def refuse_if_poorer_than(self, other: Document) -> None:
-        """Raise when this document lacks operations that `other` has.
+        """Raise when this document lacks most of the operations of `other`: it says little about its server then.
 
         OpenCode 1.14.41 lists 3 operations in its document although it serves more than a hundred.
 
         Raises:
             DocumentError: names how many are missing, and some of them.
         """
-        mine = {operation.operation_id for _, _, operation in self.operations()}
-        missing = sorted({operation.operation_id for _, _, operation in other.operations()} - mine)
-        if missing:
+        missing = self.missing_from(other)
+        if len(missing) > sum(1 for _ in other.operations()) // 2:
             some = ", ".join(missing[:5])
             raise DocumentError(f"it lacks {len(missing)} operations that the snapshot has ({some}, …)")
+
+    def without(self, operation_ids: Container[str]) -> Document:
+        """Return this document without some of its operations."""
+        paths = {
+            path: item.model_copy(
+                update={
+                    method: None
+                    for method in METHODS
+                    if (one := getattr(item, method)) is not None and one.operation_id in operation_ids
+                }
+            )
+            for path, item in self.paths.items()
+        }
+        return self.model_copy(update={"paths": paths})
+
+
+def without_invalid(document: dict[str, Any], left_out: list[str]) -> dict[str, Any]:
+    """Return a normalized document without the operations and component schemas that are not as OpenAPI has them."""
+    paths: dict[str, dict[str, Any]] = {path: {} for path in document["paths"]}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            try:
+                paths[path][method] = OperationObject.model_validate(operation)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                left_out.append(f"{method.upper()} {path}: {where}: {first['msg']}")
+    components: Any = document.get("components")
+    named: Any = cast("dict[str, Any]", components).get("schemas") if isinstance(components, dict) else None
+    schemas = cast("dict[str, Any]", named) if isinstance(named, dict) else {}
+    kept: dict[str, Any] = {name: schema for name, schema in schemas.items() if isinstance(schema, dict)}
+    return {**document, "paths": paths, "components": {"schemas": kept}}
 
 
 def snapshot_bytes() -> bytes:
@@ -142,7 +192,7 @@ def snapshot_bytes() -> bytes:
 
 def snapshot() -> Document:
     """Parse the bundled document of OpenCode `SNAPSHOT_VERSION`."""
-    return Document.parse(snapshot_bytes())
+    return Document.model_validate_json(snapshot_bytes())
 
 
 def sha256(data: bytes) -> str:

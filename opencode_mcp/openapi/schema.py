@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
-
-from opencode_mcp.exceptions import DocumentError
 
 from .document import Schema
 
@@ -14,20 +13,18 @@ COMPONENT = "#/components/schemas/"
 
 def resolve(schema: Schema, components: Mapping[str, Schema]) -> Schema:
     """Follow a `$ref` at the root of a schema to the component that it names."""
-    while (reference := schema.get("$ref")) is not None:
+    seen: set[str] = set()
+    while isinstance(reference := schema.get("$ref"), str) and reference not in seen:
+        seen.add(reference)
         schema = component(reference, components)
     return schema
 
 
 def component(reference: str, components: Mapping[str, Schema]) -> Schema:
-    """Return the component that a `$ref` names.
-
-    Raises:
-        DocumentError: it points elsewhere, or to nothing.
-    """
+    """Return the component that a `$ref` names; one that points elsewhere, or to nothing, says nothing: any value."""
     name = reference.removeprefix(COMPONENT)
     if name == reference or name not in components:
-        raise DocumentError(f"unresolvable $ref {reference!r}")
+        return {"description": f"Unknown: the document has no {reference}."}
     return components[name]
 
 
@@ -44,7 +41,7 @@ def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:
         reference = mapping.get("$ref")
         if not isinstance(reference, str):
             return {key: localize(item) for key, item in mapping.items()}
-        name = reference.removeprefix(COMPONENT)
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", reference.removeprefix(COMPONENT))
         if name not in definitions:
             target = component(reference, components)
             definitions[name] = {}  # a place held, so that a recursive component ends here

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Operation
+from opencode_mcp.openapi.catalog import JSON_TYPE
 
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError
@@ -28,6 +29,7 @@ class RequestParts:
     query: tuple[tuple[str, str], ...]
     body: Any
     controls: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -75,8 +77,8 @@ def part(operation: Operation, arguments: Mapping[str, Any], directory: str | No
     query = [
         pair
         for parameter in operation.parameters
-        if parameter.location == "query" and parameter.name in arguments
-        for pair in serialize(parameter.name, arguments[parameter.name], parameter.style)
+        if parameter.location == "query" and parameter.key in arguments
+        for pair in serialize(parameter.name, arguments[parameter.key], parameter.style)
     ]
     if directory is not None:
         query.extend(default_directory(operation, arguments, directory))
@@ -85,7 +87,22 @@ def part(operation: Operation, arguments: Mapping[str, Any], directory: str | No
         query=tuple((name, escaped(operation, name, value)) for name, value in query),
         body=build_body(operation, arguments, directory),
         controls={name: arguments.get(name, schema.get("default")) for name, schema in operation.controls.items()},
+        headers=dict(headers(operation, arguments)),
     )
+
+
+def headers(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the headers that arguments become.
+
+    Raises:
+        InvalidArguments: a value cannot stand in a header.
+    """
+    for parameter in operation.parameters:
+        if parameter.location == "header" and parameter.key in arguments:
+            value = text(arguments[parameter.key])
+            if not value.isascii() or not value.isprintable():
+                raise InvalidArguments(operation.name, [f"{parameter.key}: only printable ASCII can be a header"])
+            yield parameter.name, value
 
 
 def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -152,7 +169,7 @@ def build_body(operation: Operation, arguments: Mapping[str, Any], directory: st
     if operation.body is None:
         return None
     if operation.body.fields is None:
-        return arguments.get("body", {})
+        return arguments.get("body", {} if operation.body.media_type == JSON_TYPE else "")
     body = {name: arguments[name] for name in operation.body.fields if name in arguments}
     if directory is not None and "location" in operation.body.fields and not body.get("location"):
         body["location"] = {"directory": directory}
@@ -169,13 +186,13 @@ def build_path(operation: Operation, arguments: Mapping[str, Any]) -> str:
     path = operation.path
     for parameter in operation.parameters:
         if parameter.location == "path":
-            value = str(arguments[parameter.name])
+            value = text(arguments[parameter.key])
             if reason := changes_route(value):
-                raise InvalidArguments(operation.name, [f"{parameter.name}: {reason}; got {value[:SHOWN_CHARS]!r}"])
+                raise InvalidArguments(operation.name, [f"{parameter.key}: {reason}; got {value[:SHOWN_CHARS]!r}"])
             if parameter.allow_reserved and ("" in value.split("/")):
                 raise InvalidArguments(
                     operation.name,
-                    [f"{parameter.name}: must be a relative path; got {value[:SHOWN_CHARS]!r}"],
+                    [f"{parameter.key}: must be a relative path; got {value[:SHOWN_CHARS]!r}"],
                 )
             path = path.replace(f"{{{parameter.name}}}", quote(value, safe="/" if parameter.allow_reserved else ""))
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from copy import copy
@@ -21,6 +20,7 @@ from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, 
 from opencode_mcp.openapi import Catalog, Operation
 
 from .arguments import RequestParts, is_on_route, part, require_project, validate
+from .bodies import encoded
 from .events import EventFeed
 from .fence import Fence
 from .models import as_model
@@ -31,7 +31,6 @@ from .tls import tls_problem, trusting
 
 T = TypeVar("T")
 
-JSON = "application/json"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 """For an operation that does not wait for a model; `mcp.add` alone may take 30 s."""
@@ -250,15 +249,12 @@ class OpenCode:
         if url.host != endpoint.url.host or not is_on_route(operation, sent):
             raise InvalidArguments(operation.name, [f"the path {sent!r} leaves the route {operation.path}"])
         # Not http.build_request, which takes a URL apart again and again: it takes longer than OpenCode does.
+        content, content_headers = encoded(operation, parts.body)
         request = httpx2.Request(
             operation.method,
             url,
-            content=None if operation.body is None else json.dumps(parts.body).encode(),
-            headers={
-                **self.http.headers,
-                **operation.headers,
-                **({} if operation.body is None else {"content-type": JSON}),
-            },
+            content=content,
+            headers={**self.http.headers, **parts.headers, **operation.headers, **content_headers},
         )
         # Without an SDK the API would pass on what the client sent.
         if not isinstance(get_tracer_provider(), ProxyTracerProvider):

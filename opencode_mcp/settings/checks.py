@@ -20,6 +20,7 @@ ON = ("1", "true", "yes", "on")
 OFF = ("", "0", "false", "no", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SERVER_NAME = re.compile(r"[a-z0-9-]{1,32}")
+USER_INFORMATION = re.compile(r"://[^/?#\s]*@")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -36,14 +37,16 @@ def check(settings: Settings) -> None:
 def check_servers(settings: Settings) -> None:
     """Check where OpenCode is, and whether its document can be read there."""
     if settings.url and not is_http_url(settings.url):
-        raise SettingsError(f"--url {settings.url!r} is no http:// or https:// URL")
+        raise SettingsError(f"--url {without_password(settings.url)!r} is no http:// or https:// URL")
     names: set[str] = set()
     for one in settings.names("server"):
         name, _, url = one.partition("=")
         if not SERVER_NAME.fullmatch(name) or not is_http_url(url):
-            raise SettingsError(f"--server {one!r} is no NAME=URL: a-z, 0-9 and - in the name, http:// or https://")
+            raise SettingsError(
+                f"--server {without_password(one)!r} is no NAME=URL: a-z, 0-9 and - in the name, http:// or https://"
+            )
         if name in names:
-            raise SettingsError(f"--server {one!r}: there is a {name!r} already")
+            raise SettingsError(f"--server {without_password(one)!r}: there is a {name!r} already")
         names.add(name)
     if names and settings.url:
         raise SettingsError("--url and --server exclude each other")
@@ -119,6 +122,11 @@ def check_command(settings: Settings) -> None:
         _ = settings.command_line
     except ValueError as error:
         raise SettingsError(f"--command {settings.command!r} is no command line: {error}") from error
+
+
+def without_password(text: str) -> str:
+    """Return a text whose URLs have neither a user name nor a password."""
+    return USER_INFORMATION.sub("://", text)
 
 
 def split(url: str) -> SplitResult:

@@ -1,0 +1,124 @@
+"""A password within a URL is printed nowhere: not by a refusal, an error, a finding or a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import httpx2
+import pytest
+
+from opencode_mcp.cli.document import choose
+from opencode_mcp.cli.main import main
+from opencode_mcp.openapi.document import snapshot_bytes
+from opencode_mcp.opencode import AttachedServer, Endpoint
+from opencode_mcp.settings import Settings
+from opencode_mcp.settings.checks import without_password
+
+PASSWORD = "sesame-open"
+GONE = f"http://someone:{PASSWORD}@127.0.0.1:9"
+
+
+@contextmanager
+def serving(status: int) -> Generator[str]:
+    """Serve OpenCode's health and document, or a refusal; return the address with the password in it."""
+    answers = {"/global/health": b'{"healthy": true, "version": "1.18.33"}', "/doc": snapshot_bytes()}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answers.get(self.path, b""))
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://someone:{PASSWORD}@127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder, which no client's configuration is in."""
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--url", f"ftp://someone:{PASSWORD}@opencode.test"],
+        ["--server", f"one=ftp://someone:{PASSWORD}@opencode.test"],
+        ["--server", f"one={GONE}", "--server", f"one={GONE}"],
+        ["call", "global_health", "--url", GONE],
+        ["doctor", "--url", GONE],
+        ["doctor", "--url", GONE, "--json"],
+        ["install", "cursor", "--url", GONE, "--dry-run"],
+    ],
+    ids=["url", "server", "same name", "call", "doctor", "doctor as JSON", "install"],
+)
+def test_no_command_prints_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever goes wrong."""
+    main(arguments)
+
+    said = capsys.readouterr()
+    assert said.out + said.err != ""
+    assert PASSWORD not in said.out + said.err
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_the_live_document_does_not_print_it(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither when it comes, nor when an error names the address."""
+    with serving(status) as url:
+        choose(Settings.load({"url": url, "document": "live"}))
+
+    said = capsys.readouterr().err
+    assert said.startswith("opencode-mcp: document: ")
+    assert "127.0.0.1" in said
+    assert PASSWORD not in said
+
+
+def test_no_error_names_it() -> None:
+    """Every error of a request names the server by this."""
+    assert AttachedServer(Endpoint(httpx2.URL(GONE))).describe() == "OpenCode at http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://u:p@h/x", "http://h/x"),
+        ("http://u:p@ss@h/x", "http://h/x"),
+        ("http://token@h", "http://h"),
+        ("a http://h/a@b c https://u:p@h", "a http://h/a@b c https://h"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_a_url_keeps_all_but_its_user(text: str, shown: str) -> None:
+    """The address is what one looks for in an error."""
+    assert without_password(text) == shown
+
+
+def test_a_secret_of_a_url_is_known_as_one() -> None:
+    """It is left out of results and logs too."""
+    assert PASSWORD in Settings.load({"url": GONE}, {}).secrets
+    assert PASSWORD in Settings.load({"server": [f"one={GONE}"]}, {}).secrets
+
+
+def test_a_document_is_kept_whole_and_alone(home: Path) -> None:
+    """Nothing is left beside it, and nothing half written in its place."""
+    with serving(200) as url:
+        choose(Settings.load({"url": url, "document": "live"}))
+
+    [kept] = home.rglob("1.18.33.json")
+    assert kept.read_bytes() == snapshot_bytes()
+    assert [file.name for file in kept.parent.iterdir()] == ["1.18.33.json"]

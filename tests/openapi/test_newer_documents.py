@@ -1,0 +1,269 @@
+"""Documents of other servers: what is new is reachable, what is missing is marked, what is broken breaks nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx2
+import pytest
+from mcp import Client
+
+from opencode_mcp.cli.document import RESERVED, accept, chosen_catalog
+from opencode_mcp.exceptions import DocumentError, InvalidArguments
+from opencode_mcp.openapi import Catalog, Document
+from opencode_mcp.openapi.document import snapshot, snapshot_bytes
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, perform
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools import operation_tool
+
+pytestmark = pytest.mark.anyio
+
+Json = dict[str, Any]
+OK: Json = {"responses": {"200": {"description": "", "content": {"application/json": {"schema": {}}}}}}
+
+
+def newer(paths: Json, without: str = "", **components: Json) -> bytes:
+    """Return the bundled document with more paths, without an operation's path, and with other components."""
+    document: Json = json.loads(snapshot_bytes())
+    document["paths"] = {path: item for path, item in document["paths"].items() if path != without} | paths
+    document["components"] |= components
+    return json.dumps(document).encode()
+
+
+def catalog_of(data: bytes) -> Catalog:
+    """Return the catalog that `--document` makes of a document."""
+    document = accept(data, snapshot())
+    return Catalog(lambda: document, fallback=snapshot, reserved=RESERVED)
+
+
+async def sent(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
+    """Carry out an operation on a server that is not there; return the one request."""
+    requests: list[httpx2.Request] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return httpx2.Response(200, json=True)
+
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    async with OpenCode(server, catalog, transport=httpx2.MockTransport(handle)) as opencode:
+        await perform(opencode, catalog[name], arguments)
+    [request] = requests
+    return request
+
+
+def test_one_missing_operation_is_marked_and_what_is_new_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """A newer OpenCode may drop an operation; all the others were lost with it."""
+    catalog = catalog_of(newer({"/brand/new": {"get": {"operationId": "brand.new", **OK}}}, without="/find/symbol"))
+
+    assert set(catalog) == {*Catalog.bundled(), "brand_new"}
+    assert catalog["find_symbols"].description.endswith("Not in this server's document: it may not offer it.")
+    assert not [one.name for one in catalog.values() if "may not offer" in one.description and one.id != "find.symbols"]
+    assert "1 operations of the bundled one are not in it, and are marked: find.symbols" in capsys.readouterr().err
+
+
+def test_what_is_missing_keeps_its_own_schemas() -> None:
+    """A component of the newer document may have the same name and another meaning."""
+    schemas = {"schemas": {"Session": {"type": "string"}}}
+    catalog = catalog_of(newer({}, without="/config", **schemas))
+
+    assert catalog["config_update"].input_schema == Catalog.bundled()["config_update"].input_schema
+
+
+def test_a_document_that_lacks_most_operations_is_refused() -> None:
+    """OpenCode 1.14.41 lists three although it has a hundred: marking the others would be wrong."""
+    document: Json = json.loads(snapshot_bytes())
+    document["paths"] = dict(list(document["paths"].items())[:40])
+
+    with pytest.raises(DocumentError, match=r"lacks \d+ operations that the snapshot has"):
+        accept(json.dumps(document).encode(), snapshot())
+
+
+async def test_parameters_of_a_path_and_references_to_parameters_are_arguments() -> None:
+    """They are what the operations of a path share; lost, the request cannot be built."""
+    item = {
+        "parameters": [
+            {"name": "thingID", "in": "path", "required": True, "schema": {"type": "string"}},
+            {"name": "limit", "in": "query", "schema": {"type": "string"}},
+            {"$ref": "#/components/parameters/Trace"},
+        ],
+        "get": {
+            "operationId": "thing.get",
+            "parameters": [{"name": "limit", "in": "query", "schema": {"type": "integer"}}],
+            **OK,
+        },
+    }
+    trace = {"Trace": {"name": "X-Trace", "in": "header", "schema": {"type": "string"}}}
+    catalog = catalog_of(newer({"/thing/{thingID}": item}, parameters=trace))
+
+    properties = catalog["thing_get"].input_schema["properties"]
+    assert {name: schema["type"] for name, schema in properties.items()} == {
+        "thingID": "string",
+        "limit": "integer",
+        "X-Trace": "string",
+    }
+    request = await sent(catalog, "thing_get", thingID="a/b", limit=5, **{"X-Trace": "yes"})
+    assert request.url.raw_path == b"/thing/a%2Fb?limit=5"
+    assert request.headers["x-trace"] == "yes"
+    with pytest.raises(InvalidArguments, match="X-Trace: only printable ASCII"):
+        await sent(catalog, "thing_get", thingID="a", **{"X-Trace": "a\r\nb: c"})
+
+
+async def test_arguments_with_odd_or_equal_names_reach_their_own_places() -> None:
+    """A client drops a tool with an odd key, and of two equal ones the last alone was sent."""
+    parameters = [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
+        {"name": "id", "in": "query", "schema": {"type": "string"}},
+        {"name": "filter[kind]", "in": "query", "schema": {"type": "string"}},
+    ]
+    catalog = catalog_of(newer({"/odd/{id}": {"get": {"operationId": "odd", "parameters": parameters, **OK}}}))
+
+    assert list(catalog["odd"].input_schema["properties"]) == ["id", "query_id", "filter_kind"]
+    request = await sent(catalog, "odd", id="p", query_id="q", filter_kind="k")
+    assert request.url.path == "/odd/p"
+    assert dict(request.url.params) == {"id": "q", "filter[kind]": "k"}
+
+
+async def test_a_multipart_body_is_sent_as_such() -> None:
+    """Bytes come as base64, as JSON has none."""
+    schema = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "title": {"type": "string"},
+            "pages": {"type": "array", "items": {"type": "integer"}},
+        },
+    }
+    body = {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}}}
+    catalog = catalog_of(newer({"/upload": {"post": {"operationId": "upload", **body, **OK}}}))
+    content = b"\x00\xff\r\n--x"
+
+    assert "Sent as multipart/form-data; bytes are given as base64." in catalog["upload"].description
+    request = await sent(catalog, "upload", file=base64.b64encode(content).decode(), title="ü", pages=[1, 2])
+    message = message_from_bytes(f"content-type: {request.headers['content-type']}\n\n".encode() + request.content)
+    parts = [one for one in message.walk() if not one.is_multipart()]
+    assert [(one.get_param("name", header="content-disposition"), one.get_payload(decode=True)) for one in parts] == [
+        ("file", content),
+        ("title", "ü".encode()),
+        ("pages", b"1"),
+        ("pages", b"2"),
+    ]
+    with pytest.raises(InvalidArguments, match="file: must be the bytes as base64"):
+        await sent(catalog, "upload", file="no base64!")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "value", "content"),
+    [
+        ("text/plain", "hello", b"hello"),
+        ("application/octet-stream", "AP8=", b"\x00\xff"),
+        ("application/merge-patch+json", {"a": None}, b'{"a": null}'),
+        ("*/*", {"a": 1}, b'{"a": 1}'),
+    ],
+)
+async def test_a_body_of_another_type_is_sent_as_it(media_type: str, value: Any, content: bytes) -> None:
+    """Each was a KeyError that took the whole list with it."""
+    body: Json = {"requestBody": {"content": {media_type: {"schema": {}}}}}
+    catalog = catalog_of(newer({"/raw": {"put": {"operationId": "raw", **body, **OK}}}))
+
+    request = await sent(catalog, "raw", body=value)
+
+    assert request.content == content
+    assert request.headers["content-type"] == ("application/json" if "*" in media_type else media_type)
+
+
+async def test_a_form_is_sent_as_one() -> None:
+    """Fields of an object, as a web page sends them."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "integer"}}}
+    body = {"requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": schema}}}}
+    catalog = catalog_of(newer({"/form": {"post": {"operationId": "form", **body, **OK}}}))
+
+    request = await sent(catalog, "form", a="x & y", n=3)
+
+    assert parse_qs(request.content.decode()) == {"a": ["x & y"], "n": ["3"]}
+
+
+def test_an_unresolvable_reference_takes_nothing_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A schema that says nothing accepts any value; an operation whose body is unknown is left out, and named."""
+    paths = {
+        "/loose": {
+            "get": {
+                "operationId": "loose",
+                "parameters": [{"name": "a", "in": "query", "schema": {"$ref": "#/components/schemas/Gone"}}],
+                "responses": {"200": {"$ref": "#/components/responses/Gone"}},
+            }
+        },
+        "/lost": {"post": {"operationId": "lost", "requestBody": {"$ref": "other.json#/x"}, **OK}},
+        "/turning": {"$ref": "#/paths/~1turning"},
+        "/cookie": {"get": {"parameters": [{"name": "c", "in": "cookie", "required": True}], **OK}},
+    }
+    catalog = catalog_of(newer(paths))
+
+    assert "lost" not in catalog
+    loose = catalog["loose"]
+    assert loose.validator.is_valid({"a": {"anything": 1}})
+    assert operation_tool(loose, 40_000)["inputSchema"]["properties"].keys() == {"a"}
+    said = capsys.readouterr().err
+    assert "left out: POST /lost: its body refers to nothing" in said
+    assert "left out: /turning: it is no object, or refers to nothing" in said
+    assert "left out: GET /cookie: it needs the parameter 'c' in 'cookie'" in said
+
+
+def test_a_name_that_a_task_tool_has_is_given_another() -> None:
+    """The same for two operations whose ids come to one name: the second was lost."""
+    paths = {
+        "/run": {"post": {"operationId": "run.task", **OK}},
+        "/one": {"get": {"operationId": "same.name", **OK}},
+        "/two": {"get": {"operationId": "same_name", **OK}},
+        "/none/{x}": {"get": OK},
+    }
+    catalog = catalog_of(newer(paths))
+
+    assert catalog["api_run_task"].path == "/run"
+    assert "run_task" not in catalog
+    assert (catalog["same_name"].path, catalog["api_same_name"].path) == ("/one", "/two")
+    assert catalog["get_none_x"].input_schema["required"] == ["x"]
+
+
+def test_a_schema_that_is_none_costs_its_operation_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Found out when the document is read, not by the first call, and not by tools/list."""
+    bad = {"name": "a", "in": "query", "schema": {"type": "strin"}}
+    worse: Json = {"name": "a", "in": "query", "schema": {"properties": 5, "anyOf": {}}}
+    paths: Json = {
+        "/bad": {"get": {"operationId": "bad", "parameters": [bad], **OK}},
+        "/worse": {"get": {"operationId": "worse", "parameters": [worse], **OK}},
+        "/typed": {"get": {"operationId": 5, **OK}},
+    }
+    catalog = catalog_of(newer(paths))
+
+    assert set(catalog) == set(Catalog.bundled())
+    said = capsys.readouterr().err
+    for where in ("GET /bad: ", "GET /worse: ", "GET /typed: operationId: "):
+        assert f"left out: {where}" in said
+
+
+def test_the_bundled_document_comes_through_unchanged() -> None:
+    """Nothing in it is left out, renamed or added."""
+    left_out: list[str] = []
+
+    assert Document.parse(snapshot_bytes(), left_out) == snapshot()
+    assert left_out == []
+
+
+async def test_a_newer_document_s_tools_are_listed_beside_the_tasks(tmp_path: Path) -> None:
+    """Through the protocol: the list is whole, and every name in it is there once."""
+    file = tmp_path / "doc.json"
+    file.write_bytes(newer({"/run": {"post": {"operationId": "run.task", **OK}}}, without="/find/symbol"))
+    settings = Settings.load({"document": str(file), "url": "http://opencode.test"}, {})
+
+    async with Client(create_server(settings, chosen_catalog(settings))) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+
+    assert len(names) == len(set(names)) == 204
+    assert {"run_task", "api_run_task", "find_symbols"} <= set(names)
