@@ -20,6 +20,9 @@ SHOWN_CHARS = 120
 
 SHOWN_PROBLEMS = 10
 
+MAX_URL_CHARS = 15_000
+"""How long path and query of a request may be together: OpenCode 1.18.33 takes 16 KiB with its headers, else 431."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestParts:
@@ -45,12 +48,32 @@ def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
     problems = [problem(error) for error in operation.validator.iter_errors(dict(arguments))]
     if problems:
         raise InvalidArguments(operation.name, problems[:SHOWN_PROBLEMS])
+    refuse_long(operation, arguments)
+
+
+def refuse_long(operation: Operation, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that no URL can hold.
+
+    Raises:
+        InvalidArguments: names the longest of them.
+    """
+    sizes = {
+        parameter.name: len(quote(text(arguments[parameter.name]), safe=""))
+        for parameter in operation.parameters
+        if parameter.location in {"path", "query"} and parameter.name in arguments
+    }
+    if sum(sizes.values()) > MAX_URL_CHARS:
+        longest = max(sizes, key=lambda name: sizes[name])
+        raise InvalidArguments(
+            operation.name,
+            [f"{longest}: {sizes[longest]} characters in the URL are too many: {MAX_URL_CHARS} are the most for all"],
+        )
 
 
 def problem(error: ValidationError) -> str:
     """Say where, what was expected and what came, for the most telling of an error's causes."""
     error = most_telling(error)
-    where = ".".join(str(step) for step in error.instance_path) or "arguments"
+    where = ".".join(str(step)[:SHOWN_CHARS] for step in error.instance_path) or "arguments"
     message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
     came = json.dumps(error.instance, ensure_ascii=False, default=str)
     if came[:SHOWN_CHARS] in message:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
@@ -33,7 +33,25 @@ from .truth import judge
 SEEN_SECONDS = 10.0
 """How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
 MAX_DEPTH = 2
+MAX_PATH_CHARS = 4_096
+"""The longest path that Linux takes."""
+
+WEB_OR_DATA = ("http://", "https://", "data:")
 ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
+
+
+def not_too_long(path: str) -> str:
+    """Return a path or URL.
+
+    Raises:
+        ValueError: no file can have this path.
+    """
+    if len(path) > MAX_PATH_CHARS and not path.startswith(WEB_OR_DATA):
+        raise ValueError(f"a path of {len(path)} characters is too long: {MAX_PATH_CHARS} are the most")
+    return path
+
+
+Attachment = Annotated[str, AfterValidator(not_too_long)]
 
 
 class StartTask(BaseModel):
@@ -49,7 +67,7 @@ class StartTask(BaseModel):
     agent: str | None = None
     variant: str | None = Field(None, description="The model's reasoning effort, such as high.")
     system: str | None = Field(None, description="Added to the system prompt.")
-    files: list[str] = Field(default_factory=list[str], description="Paths or URLs to attach.")
+    files: list[Attachment] = Field(default_factory=list[str], description="Paths or URLs to attach.")
     permissions: Permissions | None = Field(
         None,
         description="What happens when a tool call needs permission: report it, ask the user, allow it, reject it. "

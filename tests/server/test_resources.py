@@ -225,7 +225,7 @@ async def test_a_defect_of_ours_stays_in_the_log(
 ) -> None:
     """An unexpected exception is answered with a fixed sentence, as its words may hold anything."""
 
-    def broken(value: Any) -> Content:
+    def broken(value: Any, *more: Any) -> Content:
         raise RuntimeError("the password is hunter2")
 
     monkeypatch.setattr("opencode_mcp.server.contents.as_json", broken)
