@@ -10,23 +10,31 @@ import httpx2
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
-from opencode_mcp.opencode.fence import Fence
+from opencode_mcp.opencode.allowlist import Allowlist
 from opencode_mcp.opencode.install import cache_folder
+from opencode_mcp.opencode.opening import Openers
 from opencode_mcp.opencode.server import RefusedServer
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 
 
-def fence_of(settings: Settings) -> Fence:
-    """Return the fence around the allowed directories.
+def allowlist_of(settings: Settings) -> Allowlist:
+    """Return the allowlist of `--allow-directory`.
 
     Raises:
         SettingsError: what is done without a directory would be done outside.
     """
-    fence = Fence.around(settings.allowed_directories)
+    allowlist = Allowlist.of(settings.allowed_directories)
     directory = settings.project_directory
-    if directory is not None and not fence.allows(directory):
-        raise SettingsError(f"--directory {directory!r} {fence.outside()}")
-    return fence
+    if directory is not None and not allowlist.allows(directory):
+        raise SettingsError(f"--directory {directory!r} {allowlist.outside()}")
+    return allowlist
+
+
+def openers_of(settings: Settings) -> Openers:
+    """Return which operations of an MCP server may open a directory."""
+    if settings.is_on("read_only"):
+        return "none strictly"
+    return "none" if settings.is_on("no_destructive") else "writes"
 
 
 def empty_folder(settings: Settings) -> str:
@@ -37,9 +45,12 @@ def empty_folder(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Servers]:
-    """Provide the clients of the OpenCode that the settings choose. Nothing is started or sent yet."""
-    directory, fence = settings.project_directory, fence_of(settings)
+async def connected(settings: Settings, catalog: Catalog, openers: Openers = "all") -> AsyncGenerator[Servers]:
+    """Provide the clients of the OpenCode that the settings choose. Nothing is started or sent yet.
+
+    `openers` are the operations that may name a directory which OpenCode has not opened.
+    """
+    directory, allowlist = settings.project_directory, allowlist_of(settings)
     if settings.urls:
         several = len(settings.urls) > 1
         async with AsyncExitStack() as stack:
@@ -47,11 +58,12 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Serv
             for name, url in settings.urls.items():
                 endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), settings.trusted)
                 server = AttachedServer(endpoint, name if several else None)
-                clients[name] = await stack.enter_async_context(OpenCode(server, catalog, directory, fence))
+                client = OpenCode(server, catalog, directory, allowlist, openers=openers)
+                clients[name] = await stack.enter_async_context(client)
             yield Servers(clients)
         return
     if settings.depth:
-        async with OpenCode(RefusedServer(recursion(settings.depth)), catalog, directory, fence) as opencode:
+        async with OpenCode(RefusedServer(recursion(settings.depth)), catalog, directory, allowlist) as opencode:
             yield Servers({"": opencode})
         return
     from opencode_mcp.opencode.process import managed_server
@@ -59,7 +71,7 @@ async def connected(settings: Settings, catalog: Catalog) -> AsyncGenerator[Serv
     place = directory or empty_folder(settings)
     async with (
         managed_server(settings.command_line, place, settings.child_environ) as server,
-        OpenCode(server, catalog, directory, fence, lacks_project=directory is None) as opencode,
+        OpenCode(server, catalog, directory, allowlist, lacks_project=directory is None, openers=openers) as opencode,
     ):
         yield Servers({"": opencode})
 

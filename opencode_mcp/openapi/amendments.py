@@ -39,7 +39,6 @@ class Amendment:
     are arguments for the bridge itself, never sent; `headers` go with the request;
     `returned_headers` maps a response header to the field of the result that carries it;
     `returns_file` says that the answer is a file of the project, of any type;
-    `spans_directories` that it tells of every directory that the server works in;
     `lists_sessions` that it is a list of sessions, newest first, which can be made one with those of other servers;
     `advice` maps an HTTP status to what usually causes it; `note` is added to the description; `empty_note` says what
     an empty answer means.
@@ -55,7 +54,6 @@ class Amendment:
     returned_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     optional_body: bool = False
     returns_file: bool = False
-    spans_directories: bool = False
     lists_sessions: bool = False
     exchange: Exchange = "request"
     check: Check | None = None
@@ -103,11 +101,6 @@ AMENDMENTS: tuple[Amendment, ...] = (
             },
         },
         note="Returns what came until timeout_seconds or max_events.",
-    ),
-    Amendment(
-        operations=("global.event", "v2.event.subscribe", "experimental.session.list", "sync.history.list"),
-        evidence="events, and sessions with their messages, of all directories, whatever `directory` is given",
-        spans_directories=True,
     ),
     Amendment(
         operations=("session.list", "experimental.session.list"),

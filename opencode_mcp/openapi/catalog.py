@@ -17,6 +17,7 @@ from .descriptions import DESCRIPTIONS
 from .document import Document, OperationObject, ParameterObject, Schema, snapshot
 from .hints import Hints, hints
 from .projects import WITHOUT_PROJECT
+from .scopes import Scope, scope_of
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
@@ -65,7 +66,7 @@ class Operation:
     returned_headers: Mapping[str, str]
     returns_file: bool
     needs_project: bool
-    spans_directories: bool
+    scope: Scope | None
     lists_sessions: bool
     exchange: Exchange
     checks: tuple[Check, ...]
@@ -110,6 +111,11 @@ class Operation:
         from jsonschema_rs import Draft202012Validator
 
         return Draft202012Validator(self.input_schema)
+
+    @cached_property
+    def argument_names(self) -> frozenset[str]:
+        """The names of all arguments and of all properties in them, at any depth."""
+        return frozenset(schemas.property_names(self.input_schema))
 
     def among(self, servers: Sequence[str]) -> Operation:
         """Return the operation of several servers: with an argument that chooses one, unless a session does."""
@@ -224,7 +230,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         **merged,
         returns_file=any(amendment.returns_file for amendment in amendments),
         needs_project=source.operation_id not in WITHOUT_PROJECT,
-        spans_directories=any(amendment.spans_directories for amendment in amendments),
+        scope=scope_of(source.operation_id),
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         exchange=exchange(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),

@@ -6,8 +6,10 @@
 - openWorldHint: the tool may interact with external entities, not only with a closed domain.
 
 Clients let read-only tools run unasked and in parallel. So a doubtful operation is never read-only, and
-a doubtful write is destructive. The HTTP method says too little: here a GET types into a shell and a POST
-only lists. Reasons stand beside the classes that surprise: seen in, or read in the code of, OpenCode 1.18.33.
+a doubtful write is destructive, and so is whatever may run code of the project. What only loads the project's
+directory does so too, by its plugins and MCP servers; `opencode/opening.py` decides which directories it may name.
+The HTTP method says too little: here a GET types into a shell and a POST only lists. Reasons stand beside the
+classes that surprise: seen in, or read in the code of, OpenCode 1.18.33.
 
 An operation that is not named here comes from a newer document: a GET is then read-only, anything else
 destructive and not idempotent, and both are open-world.
@@ -55,7 +57,7 @@ READS = operations("""
     session.todo
     sync.history.list  # a POST only because its filter is a body
     tool.ids tool.list
-    vcs.diff vcs.diff.raw vcs.get vcs.status
+    vcs.diff vcs.diff.raw vcs.get vcs.status  # git runs the filters that the repository's own .git/config names
     worktree.list
 
     v2.agent.list v2.command.list v2.event.subscribe
@@ -90,7 +92,6 @@ WRITES = operations("""
     tui.control.response
     tui.openHelp tui.openModels tui.openSessions tui.openThemes tui.selectSession tui.showToast
 
-    v2.projectCopy.create  # an existing directory is never reused
     v2.projectCopy.refresh  # forgets only copies whose directory is gone
     v2.pty.connectToken v2.pty.update
     v2.session.create
@@ -152,6 +153,7 @@ DESTROYS = operations("""
     v2.integration.connect.key  # deletes the integration's other credentials
     v2.integration.connect.oauth  # an attempt of mode auto stores the credential by itself
     v2.permission.saved.remove
+    v2.projectCopy.create  # checks a worktree out, which runs the repository's git hooks
     v2.projectCopy.remove
     v2.pty.connect v2.pty.create v2.pty.remove  # as pty.*
     v2.session.compact  # always 503 in 1.18; would replace the context

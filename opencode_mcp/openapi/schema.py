@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from .document import Schema
@@ -50,3 +50,18 @@ def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:
 
     bundled = localize(schema)
     return bundled | {"$defs": definitions} if definitions else bundled
+
+
+def property_names(value: Any) -> Iterator[str]:
+    """Yield the name of every property that a schema declares, at any depth."""
+    if isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from property_names(item)
+    elif isinstance(value, dict):
+        for key, inner in cast("dict[str, Any]", value).items():
+            if key == "properties":
+                yield from inner
+            if key in {"properties", "patternProperties", "$defs"}:
+                yield from (name for schema in inner.values() for name in property_names(schema))
+            elif key not in {"const", "default", "enum", "examples"}:
+                yield from property_names(inner)

@@ -19,11 +19,13 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, TLSError, TransportError
 from opencode_mcp.openapi import Catalog, Operation
 
+from .allowlist import Allowlist
 from .arguments import RequestParts, is_on_route, part, require_project, validate
+from .authorize import Authorization, without_outside
 from .bodies import encoded
 from .events import EventFeed
-from .fence import Fence
 from .models import as_model
+from .opening import Openers, Opening
 from .queue import FairQueue
 from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
@@ -49,11 +51,11 @@ BUSY = frozenset({429, 502, 503, 504})
 class OpenCode:
     """Calls the operations of an OpenCode server. An async context manager; safe for concurrent use.
 
-    `directory` is sent with every operation that takes one and was given none; what lies outside of `fence`
-    is refused. One that `lacks_project` refuses operations that need a directory and were given none. `events` is
-    the server's event stream, shared by all who listen. `caller` is whose calls wait for one another when there are
-    more than OpenCode is asked at once. `observe` is entered for each exchange with OpenCode, from what is sent to
-    the end of what comes, and sees the error that it ends with.
+    `directory` is sent with every operation that takes one and was given none; what lies outside of `allowlist`
+    is refused, and directories are opened by `openers` only. One that `lacks_project` refuses operations that need
+    a directory and were given none. `events` is the server's event stream, shared by all who listen. `caller` is
+    whose calls wait for one another when there are more than OpenCode is asked at once. `observe` is entered for
+    each exchange with OpenCode, from what is sent to the end of what comes, and sees the error that it ends with.
     """
 
     def __init__(
@@ -61,15 +63,17 @@ class OpenCode:
         server: OpenCodeServer,
         catalog: Catalog,
         directory: str | None = None,
-        fence: Fence = Fence(),  # noqa: B008 - frozen
+        allowlist: Allowlist = Allowlist(),  # noqa: B008 - frozen
         transport: httpx2.AsyncBaseTransport | None = None,
         lacks_project: bool = False,
+        openers: Openers = "all",
     ) -> None:
         self.server = server
         self.catalog = catalog
         self.directory = directory
         self.lacks_project = lacks_project
-        self.fence = fence
+        self.allowlist = allowlist
+        self.opening = Opening(openers, allowlist, self._ask)
         self._http = cache(partial(http_client, server, transport))
         self.caller: Hashable = None
         self.observe: Callable[[Operation], AbstractContextManager[object]] = nullcontext
@@ -145,19 +149,15 @@ class OpenCode:
         return as_model(f"the answer of {name}", kind, await self.call(name, **arguments))
 
     async def admitted(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
-        """Validate arguments and part them; a session that they name must work inside the fence.
+        """Validate arguments and part them; what they name by an id must be allowed as well.
 
         Raises:
             InvalidArguments: nothing may be sent.
-            APIError: there is a fence, and the session is unknown.
+            APIError: there is an allowlist, and a session is unknown.
         """
         parts = self.parts(operation, arguments)
-        if self.fence.roots and "sessionID" in arguments:
-            look = self.catalog["session_get"]
-            named = {"sessionID": arguments["sessionID"]}
-            session = (await self.request(look, self.parts(look, named))).value
-            if not self.fence.allows(session["directory"]):
-                raise InvalidArguments(operation.name, [f"sessionID: its directory {self.fence.outside()}"])
+        if self.allowlist.roots:
+            await Authorization(self.allowlist, self._ask, self.directory).check(operation, arguments)
         return parts
 
     def parts(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
@@ -167,10 +167,16 @@ class OpenCode:
             InvalidArguments: nothing may be sent.
         """
         validate(operation, arguments)
-        self.fence.check(operation.name, arguments)
+        self.allowlist.check(operation, arguments)
         if self.lacks_project:
             require_project(operation, arguments)
         return part(operation, arguments, self.directory)
+
+    async def _ask(self, name: str, /, **arguments: Any) -> Any:
+        """Carry out a read that a check needs, and return the value of its answer."""
+        operation = self.catalog[name]
+        parts = part(operation, arguments, self.directory)
+        return (await self.request(operation, parts, read_seconds=QUICK_SECONDS)).value
 
     async def request(
         self,
@@ -211,7 +217,8 @@ class OpenCode:
             nullcontext() if waits else queue.slot(self.caller, report),
             self.translated_errors(operation, read_seconds),
         ):
-            return decode(operation, await self.http.send(request, auth=endpoint.auth))
+            answer = decode(operation, await self.http.send(request, auth=endpoint.auth))
+        return without_outside(self.allowlist, operation, answer)
 
     @asynccontextmanager
     async def stream(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opencode_mcp.exceptions import APIError, InvalidArguments
+from opencode_mcp.exceptions import APIError
 from opencode_mcp.openapi import Operation
 
 from .arguments import RequestParts
@@ -24,9 +24,9 @@ async def perform(
     Raises:
         InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
     """
-    if operation.spans_directories and opencode.fence.roots:
-        raise InvalidArguments(operation.name, ["it answers for every directory, and --allow-directory is given"])
+    opencode.allowlist.refuse_everywhere(operation)
     parts = await opencode.admitted(operation, arguments)
+    await opencode.opening.check(operation, arguments, opencode.directory)
     for check in operation.checks:
         if check in BEFORE:
             await BEFORE[check](opencode, operation, arguments)
@@ -37,6 +37,7 @@ async def perform(
             if check in FAILED:
                 return await FAILED[check](opencode, operation, arguments, error)
         raise
+    opencode.opening.note(operation, arguments)
     for check in operation.checks:
         if check in AFTER:
             answer = await AFTER[check](opencode, operation, arguments, answer)

@@ -20,7 +20,7 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from opencode_mcp import __version__
-from opencode_mcp.client.connect import connected, fence_of
+from opencode_mcp.client.connect import allowlist_of, connected, openers_of
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background
 from opencode_mcp.redaction import Redactor
@@ -125,7 +125,8 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
 
     @asynccontextmanager
     async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
-        async with connected(settings, catalog) as servers, open_bus() as bus, background() as tasks:
+        openers = openers_of(settings)
+        async with connected(settings, catalog, openers) as servers, open_bus() as bus, background() as tasks:
             passwords = [one.server.password for one in servers.clients.values() if one.server.password]
             heartbeat = Heartbeat()
             tasks.start_soon(heartbeat.beat)
@@ -133,7 +134,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
             limit = settings.result_chars
             yield Lifespan(servers, tasks, redactor, limit, heartbeat, bus, ending, settings.is_project)
 
-    fence_of(settings)
+    allowlist_of(settings)
     open_bus = bus_of(settings)
     if settings.chooses_tools:
         calls()

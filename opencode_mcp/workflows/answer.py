@@ -142,7 +142,7 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
         directories = [session.directory]
     else:
         near = await opencode.call_as(list[Session], "experimental_session_list", limit=NEAR_SESSIONS)
-        directories = [session.directory for session in near if opencode.fence.allows(session.directory)]
+        directories = [session.directory for session in near if opencode.allowlist.allows(session.directory)]
     for directory in dict.fromkeys(directories):
         for request in await requests_in(opencode, directory):
             if request.id == request_id:

@@ -40,6 +40,7 @@ def test_only_known_operations_are_called_idempotent_or_open_world() -> None:
         "session_shell",
         "sync_steal",
         "v2_credential_remove",
+        "v2_project_copy_create",
         "v2_pty_connect",
         "v2_session_prompt",
         "worktree_remove",

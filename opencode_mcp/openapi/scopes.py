@@ -1,0 +1,199 @@
+"""Which directories an operation concerns, and which of its arguments name one: one decision each.
+
+`--allow-directory` refuses an operation whose scope reaches beyond a directory, and checks each argument that names a
+place: a path, a URL, or the id of something that has a directory. What is undecided here comes from a newer document
+and is refused. Reasons stand beside the decisions that surprise: measured on OpenCode 1.18.33.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from .hints import operations
+
+Scope = Literal["located", "everywhere", "apart"]
+"""Where an operation reads or acts: in the directory that its arguments name, directly or by an id, else the default
+one; in every directory of the server; in none, as it concerns the server itself or the user's credentials."""
+
+Kind = Literal["directory", "path", "url", "source", "mentions", "session", "project", "workspace", "id"]
+"""What the value of an argument is.
+
+- directory: an absolute path.
+- path: of a file or a folder, absolute or relative to the directory; in a configuration it can be a web address.
+- url: a file: URL names a file, any other URL none.
+- source: a package or a repository by its name, its URL or its path.
+- mentions: text in which OpenCode attaches each `@path`.
+- session, project, workspace: the id of one.
+- id: of what its prefix says, `ses` or `wrk`; any other has no directory.
+"""
+
+names = operations
+"""Names of arguments are written in a table as operationIds are."""
+
+EVERYWHERE = operations("""
+    experimental.session.list global.event project.list
+    sync.history.list v2.event.subscribe  # whatever `directory` is given
+    global.config.update global.dispose global.upgrade
+    sync.replay  # writes events of any session
+    tui.control.next tui.control.response  # one queue for the server
+    v2.permission.saved.remove  # an id that says nothing of its project
+    v2.session.active
+""")
+"""Read or change what belongs to every directory."""
+
+APART = operations("""
+    auth.remove auth.set
+    global.config.get
+    global.health v2.health.get
+""")
+"""Concern no directory."""
+
+LOCATED = operations("""
+    app.agents app.log app.skills
+    command.list
+    config.get config.providers config.update
+    event.subscribe
+    experimental.capabilities.get
+    experimental.console.get experimental.console.listOrgs experimental.console.switchOrg
+    experimental.controlPlane.moveSession
+    experimental.projectCopy.generateName
+    experimental.resource.list
+    experimental.session.background
+    experimental.workspace.adapter.list experimental.workspace.create experimental.workspace.list
+    experimental.workspace.remove experimental.workspace.status experimental.workspace.syncList
+    experimental.workspace.warp
+    file.list file.read file.status
+    find.files find.symbols find.text
+    formatter.status
+    instance.dispose
+    lsp.status
+    mcp.add mcp.auth.authenticate mcp.auth.callback mcp.auth.remove mcp.auth.start mcp.connect mcp.disconnect
+    mcp.status
+    part.delete part.update
+    path.get
+    permission.list permission.reply permission.respond
+    project.current project.directories project.initGit project.update
+    provider.auth provider.list provider.oauth.authorize provider.oauth.callback
+    pty.connect pty.connectToken pty.create pty.get pty.list pty.remove pty.shells pty.update
+    question.list question.reject question.reply
+    session.abort session.children session.command session.create session.delete session.deleteMessage
+    session.diff session.fork session.get session.init session.list session.message session.messages
+    session.prompt session.prompt_async session.revert session.share session.shell session.status
+    session.summarize session.todo session.unrevert session.unshare session.update
+    sync.start sync.steal
+    tool.ids tool.list
+    tui.appendPrompt tui.clearPrompt tui.executeCommand tui.openHelp tui.openModels tui.openSessions
+    tui.openThemes tui.publish tui.selectSession tui.showToast tui.submitPrompt
+    v2.agent.list
+    v2.command.list
+    v2.credential.remove v2.credential.update
+    v2.fs.find v2.fs.list v2.fs.read
+    v2.integration.attempt.cancel v2.integration.attempt.complete v2.integration.attempt.status
+    v2.integration.connect.key v2.integration.connect.oauth v2.integration.get v2.integration.list
+    v2.location.get
+    v2.model.list
+    v2.permission.request.list v2.permission.saved.list
+    v2.projectCopy.create v2.projectCopy.refresh v2.projectCopy.remove
+    v2.provider.get v2.provider.list
+    v2.pty.connect v2.pty.connectToken v2.pty.create v2.pty.get v2.pty.list v2.pty.remove v2.pty.update
+    v2.question.request.list
+    v2.reference.list
+    v2.session.compact v2.session.context v2.session.create v2.session.events v2.session.get
+    v2.session.history v2.session.interrupt v2.session.list v2.session.message v2.session.messages
+    v2.session.permission.create v2.session.permission.get v2.session.permission.list
+    v2.session.permission.reply v2.session.prompt v2.session.question.list v2.session.question.reject
+    v2.session.question.reply v2.session.revert.clear v2.session.revert.commit v2.session.revert.stage
+    v2.session.switchAgent v2.session.switchModel v2.session.wait
+    v2.skill.list
+    vcs.apply vcs.diff vcs.diff.raw vcs.get vcs.status
+    worktree.create worktree.list worktree.remove worktree.reset
+""")
+"""Read or change what belongs to one directory."""
+
+FILTERED = operations("""
+    experimental.session.list  # for the tasks, which look for a request in every session
+    session.children  # a child can work elsewhere
+    session.list  # `scope` and `path` list the sessions of every directory of the project
+    v2.session.list  # `project` does so too, and a `cursor` is JSON that names any directory
+""")
+"""Answer with a list of sessions, from which those that are elsewhere are left out."""
+
+NEEDED: Mapping[str, str] = {"v2.permission.saved.list": "projectID"}
+"""The argument without which an operation answers for every directory."""
+
+OPENS_NOTHING = operations("""
+    v2.session.list  # reads the database
+""")
+"""Take a `directory`, and do not load it."""
+
+ARGUMENTS: Mapping[Kind, frozenset[str]] = {
+    "directory": names("directory cwd"),
+    "path": names("path paths subpath instructions"),
+    "url": names("url uri"),
+    "source": names("plugin repository"),
+    "mentions": names("arguments"),
+    "session": names("sessionID parentID"),
+    "project": names("projectID"),
+    "workspace": names("workspace workspaceID"),
+    "id": names("id"),
+}
+"""What the arguments that name a place are called, at any depth."""
+
+EXCEPTIONS: Mapping[tuple[str, str], Kind | None] = {
+    ("experimental.workspace.create", "id"): None,  # of the workspace that it will be
+    ("v2.projectCopy.create", "name"): "path",  # joined to `directory` as it is, `..` included
+}
+"""Arguments that are not what others of their name are."""
+
+NO_PLACE = names("""
+    cursor project roots scope search  # choose among what a FILTERED operation lists
+    $schema access accountID accountId action after agent agents aggregateID answers api apiKey archived args
+    attachment attachments attempt attemptID auto auto_resize autoshare autoupdate baseURL bash batch_tool
+    before blacklist body branch build cache cache_read cache_write callbackPort callID character chunkTimeout
+    clientId clientName clientSecret code color cols command commands compacted compaction config context
+    context_over_200k continue_loop_on_deny copyChanges cors cost created credentialID data default_agent
+    delivery description destination dirs disable disable_paste_summary disabled disabled_providers doom_loop
+    duration edit effect enabled enabled_providers end enterprise enterpriseUrl env environment error events
+    experimental expires explore extensions external_directory extra family field filename files force format
+    formatter general glob grep hash headers headerTimeout hidden hostname icon ignore ignored image
+    initialization input inputs integrationID interleaved isRetryable key kind label layout level limit line
+    list location logLevel lsp max_base64_bytes max_bytes max_chars max_events max_height max_lines max_width
+    maxSteps mcp mcp_timeout mdns mdnsDomain message messageID metadata method methodID mime modalities mode
+    model modelID models moveChanges name noReply npm oauth openTelemetry options order orgID output overflow
+    override partID parts patch pattern permission permissionID plan policies port preserve_recent_tokens
+    primary_tools prompt properties provider providerID prune ptyID query question range raw read reason
+    reasoning redirectUri reference references refresh release_date reply requestID reserved resource
+    resources response responseBody responseHeaders resume retryCount rows save schema seq server service
+    setCacheKey share shell size skill skills small_model snapshot source start startCommand state status
+    statusCode steps strategy subagent_depth subtask summary synthetic system tail_start_id tail_turns target
+    task temperature template text ticket time timeout timeout_seconds title todowrite token tokens tool
+    tool_call tool_output tools top_p total type types until urls username value variant variants watcher
+    webfetch websearch whitelist write
+""")
+"""What the arguments that name no place are called. Two that may look like one: `external_directory` and the other
+permission rules say what OpenCode's tools may reach without asking, not where they work."""
+
+KINDS: Mapping[str, Kind] = {name: kind for kind, names in ARGUMENTS.items() for name in names}
+"""The kind of each argument that names a place, by its name."""
+
+
+def scope_of(operation_id: str) -> Scope | None:
+    """Return the scope of an operation, or None when it is undecided."""
+    if operation_id in EVERYWHERE:
+        return "everywhere"
+    if operation_id in APART:
+        return "apart"
+    return "located" if operation_id in LOCATED else None
+
+
+def kind_of(operation_id: str, where: str, name: str) -> Kind | None:
+    """Return what an argument names; `where` is the dotted path to it, `name` the last step of that."""
+    if (operation_id, where) in EXCEPTIONS:
+        return EXCEPTIONS[operation_id, where]
+    return KINDS.get(name)
+
+
+def is_decided(name: str) -> bool:
+    """Whether an argument's name is one that this module knows."""
+    return name in KINDS or name in NO_PLACE

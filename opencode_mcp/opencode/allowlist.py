@@ -1,0 +1,131 @@
+"""`--allow-directory`: the directories in which OpenCode may be set to work. What lies outside is refused here.
+
+It restricts where work is done, not what work can reach: OpenCode's permissions are no sandbox.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.openapi import Operation
+from opencode_mcp.openapi.scopes import NEEDED, is_decided
+
+from .places import Place, is_absolute, leads_up, names_in, path_of, places
+
+
+@dataclass(frozen=True)
+class Allowlist:
+    """`roots` are absolute, their symbolic links resolved. Without any, everything is allowed."""
+
+    roots: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, directories: tuple[str, ...]) -> Allowlist:
+        """Return the allowlist of directories."""
+        return cls(tuple(os.path.realpath(directory) for directory in directories))
+
+    def allows(self, path: str) -> bool:
+        """Whether a directory, or a file, is in a root, or in a git worktree of a repository that is in one."""
+        if not self.roots:
+            return True
+        if not os.path.isabs(path):
+            return False  # OpenCode resolves it against a directory of its own
+        real = os.path.realpath(path)
+        return is_below(real, self.roots) or any(
+            is_below(repository, self.roots) for repository in repositories_of(real)
+        )
+
+    def check(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that name a place outside by a path or a URL; ids are looked up later.
+
+        Raises:
+            InvalidArguments: names it, and the roots; or no path can be as it is, whatever the roots are.
+        """
+        named = list(places(operation.id, arguments))
+        problems = [f"{one.where}: must not have a NUL in it" for one in named if "\0" in one.value]
+        if self.roots and not problems:
+            problems = [*self._undecided(operation, arguments), *self._unplaced(operation, arguments)]
+            problems += [problem for one in named if (problem := self._problem(one))]
+        if problems:
+            raise InvalidArguments(operation.name, problems)
+
+    def refuse_everywhere(self, operation: Operation) -> None:
+        """Refuse an operation that concerns every directory.
+
+        Raises:
+            InvalidArguments: says so.
+        """
+        if self.roots and operation.scope == "everywhere":
+            raise InvalidArguments(
+                operation.name, ["it concerns every directory of the server, and --allow-directory is given"]
+            )
+
+    def outside(self) -> str:
+        """Say of something that it is outside."""
+        return f"is outside of what --allow-directory allows: {', '.join(self.roots)}"
+
+    def _problem(self, place: Place) -> str | None:
+        """Say why a place is refused, or None."""
+        if place.kind == "directory":
+            return None if self.allows(place.value) else f"{place.where}: {place.value!r} {self.outside()}"
+        if place.kind not in {"path", "url", "source"}:
+            return None
+        try:
+            path = path_of(place)
+        except ValueError as error:
+            return f"{place.where}: {error}, as --allow-directory is given"
+        if path is None:
+            return None
+        inside = self.allows(path) if is_absolute(path) else not leads_up(path)
+        return None if inside else f"{place.where}: {place.value!r} {self.outside()}"
+
+    def _undecided(self, operation: Operation, arguments: Mapping[str, Any]) -> Iterator[str]:
+        """Say what a newer document has that may name a place, as far as this is known."""
+        if operation.scope is None:
+            yield "it is not known which directories it concerns, and --allow-directory is given"
+        new = {name for name in operation.argument_names if not is_decided(name)}
+        if new:
+            for name in new.intersection(names_in(arguments)):
+                yield f"{name}: it is not known whether it names a directory, and --allow-directory is given"
+
+    def _unplaced(self, operation: Operation, arguments: Mapping[str, Any]) -> Iterator[str]:
+        """Say where a directory is missing without which OpenCode takes its own, or every one."""
+        if "workspace" in arguments and operation.takes("directory") and "directory" not in arguments:
+            yield "workspace: give its `directory` as well, as --allow-directory is given"
+        location = arguments.get("location")
+        if location and "directory" not in location:
+            yield "location: give its `directory` as well, as --allow-directory is given"
+        needed = NEEDED.get(operation.id)
+        if needed is not None and needed not in arguments:
+            yield f"{needed}: must be given, as --allow-directory is"
+
+
+def is_below(real: str, roots: tuple[str, ...]) -> bool:
+    """Whether an absolute path is one of some directories, or below one of them."""
+    return any(os.path.commonpath((root, real)) == root for root in roots if same_drive(root, real))
+
+
+def same_drive(one: str, other: str) -> bool:
+    """Whether two absolute paths can have a common one; on Windows each drive is a tree of its own."""
+    return os.path.splitdrive(one)[0].lower() == os.path.splitdrive(other)[0].lower()
+
+
+def repositories_of(real: str) -> Iterator[str]:
+    """Yield the main repository of the git worktree that a path is in, if it is in one.
+
+    The worktree's `.git` names a folder in the repository, which names the worktree's `.git` in turn: a
+    forged `.git` has no counterpart there.
+    """
+    link = next((one for folder in (Path(real), *Path(real).parents) if (one := folder / ".git").exists()), None)
+    if link is None or not link.is_file():
+        return
+    with suppress(OSError, UnicodeDecodeError, IndexError):  # what cannot be read proves nothing
+        entry = Path(link.read_text(encoding="utf-8").removeprefix("gitdir:").strip())
+        if os.path.realpath((entry / "gitdir").read_text(encoding="utf-8").strip()) == str(link):
+            yield os.path.realpath(entry.parents[2])  # REPOSITORY/.git/worktrees/NAME

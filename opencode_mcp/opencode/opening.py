@@ -1,0 +1,121 @@
+"""Which calls may open a directory: to open one is to run its code.
+
+The first request that names a directory makes OpenCode load it: its configuration, plugins, tools and MCP servers,
+whose packages npm installs. A client runs tools that only read without asking, so those name only what is known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.openapi import Operation
+from opencode_mcp.openapi.scopes import OPENS_NOTHING
+
+from .allowlist import Allowlist, is_below
+from .authorize import Ask, known_projects
+from .places import is_absolute, places
+
+Openers = Literal["all", "writes", "none", "none strictly"]
+"""Which operations may open a directory: all; those that do not only read; none, and then a directory is known when it
+lies in the project, in an allowed directory or in a project that OpenCode has opened before; or none, and only the
+configured directories and those with sessions are known."""
+
+REMEDIES: Mapping[Openers, str] = {
+    "writes": "session_create with this directory opens it, as run_task does",
+    "none": "--no-destructive is given: only what lies in --directory, --allow-directory or a known project",
+    "none strictly": "--read-only is given: only --directory itself, what lies in --allow-directory, and directories "
+    "in which OpenCode has sessions",
+}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Decides about the calls to one server. `opened` are the directories that calls have opened."""
+
+    openers: Openers
+    allowlist: Allowlist
+    ask: Ask
+    opened: set[str] = field(default_factory=set[str])
+
+    async def check(self, operation: Operation, arguments: Mapping[str, Any], default: str | None) -> None:
+        """Refuse a call that would open a directory and may not; the `default` one may be opened by any.
+
+        Raises:
+            InvalidArguments: names the directory, and what opens it.
+        """
+        if not self._restricts(operation):
+            return
+        for where, directory in directories(operation, arguments):
+            if not await self._is_known(directory, default):
+                raise InvalidArguments(
+                    operation.name,
+                    [
+                        f"{where}: OpenCode has not opened {directory!r} yet, and this call does not open it, as that "
+                        f"runs the plugins and MCP servers configured there ({REMEDIES[self.openers]})"
+                    ],
+                )
+
+    def note(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
+        """Take note of what a call that succeeded has opened."""
+        if operation.id not in OPENS_NOTHING and not operation.hints.read_only:
+            self.opened.update(resolved(directory) for _, directory in directories(operation, arguments))
+
+    def _restricts(self, operation: Operation) -> bool:
+        if self.openers == "all" or operation.id in OPENS_NOTHING:
+            return False
+        return operation.hints.read_only or self.openers != "writes"
+
+    async def _is_known(self, directory: str, default: str | None) -> bool:
+        """Whether OpenCode may load a directory without more ado; nothing is loaded to find out."""
+        real = resolved(directory)
+        strictly = self.openers == "none strictly"
+        if not is_absolute(directory):
+            return False  # OpenCode resolves it against a directory of its own
+        if default is not None and (same(real, default) if strictly else lies_in(real, default)):
+            return True
+        if self.allowlist.roots and self.allowlist.allows(directory):
+            return True
+        if real in self.opened and not strictly:
+            return True
+        return await self._has_sessions(directory) or (not strictly and await self._in_project(real, default))
+
+    async def _has_sessions(self, directory: str) -> bool:
+        """Whether OpenCode has a session that works in a directory; asking for it opens nothing."""
+        answer = cast("dict[str, Any]", await self.ask("v2_session_list", directory=directory, limit=1))
+        return bool(answer["data"])
+
+    async def _in_project(self, real: str, default: str | None) -> bool:
+        """Whether a directory lies in a project that OpenCode has opened; the one of no repository is `/`."""
+        known = {
+            directory
+            for project in await known_projects(self.ask, default)
+            if os.path.dirname(project.worktree) != project.worktree
+            for directory in (project.worktree, *project.sandboxes)
+        }
+        return any(lies_in(real, directory) for directory in known)
+
+
+def directories(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the directories that a call loads, each after the argument that names it; `cwd` is only a process's."""
+    for place in places(operation.id, arguments):
+        if place.kind == "directory" and place.where.rpartition(".")[2] == "directory":
+            yield place.where, place.value
+
+
+def resolved(directory: str) -> str:
+    """Return a path with its symbolic links resolved."""
+    return os.path.realpath(directory)
+
+
+def same(real: str, directory: str) -> bool:
+    """Whether a resolved path is a directory."""
+    return real == resolved(directory)
+
+
+def lies_in(real: str, directory: str) -> bool:
+    """Whether a resolved path is a directory or below it."""
+    return is_below(real, (resolved(directory),))

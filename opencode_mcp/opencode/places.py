@@ -1,0 +1,131 @@
+"""The places that arguments name: directories, files, and ids of what has a directory (kinds: `openapi/scopes.py`)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from opencode_mcp.openapi.scopes import Kind, kind_of
+
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""How a URL begins. One letter and a colon is a drive of Windows."""
+
+DROPPED_AT_THE_ENDS = "".join(map(chr, range(33)))
+"""What a URL parser leaves out at both ends of a URL."""
+
+MENTION = re.compile(r"(?<![\w`])@(\.?[^\s`,.]*(?:\.[^\s`,.]+)*)")
+"""What OpenCode 1.18.33 takes for the mention of a file in the arguments of a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`value` is what the argument at the dotted path `where` names."""
+
+    where: str
+    kind: Kind
+    value: str
+
+
+def places(operation_id: str, arguments: Mapping[str, Any]) -> Iterator[Place]:
+    """Yield every place that the arguments of an operation name, at any depth, in their order."""
+    yield from _places(operation_id, arguments, "", None)
+
+
+def _places(operation_id: str, value: Any, where: str, kind: Kind | None) -> Iterator[Place]:
+    if isinstance(value, str):
+        if kind is not None:
+            yield Place(where, kind, value)
+    elif isinstance(value, list):
+        for number, inner in enumerate(cast("list[Any]", value)):
+            yield from _places(operation_id, inner, f"{where}.{number}", kind)
+    elif isinstance(value, Mapping):
+        for name, inner in cast("Mapping[str, Any]", value).items():
+            path = f"{where}.{name}" if where else name
+            yield from _places(operation_id, inner, path, kind_of(operation_id, path, name))
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """Yield the names of all arguments and of all properties in them."""
+    if isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from names_in(inner)
+    elif isinstance(value, Mapping):
+        for name, inner in cast("Mapping[str, Any]", value).items():
+            yield name
+            yield from names_in(inner)
+
+
+def file_of(url: str) -> str | None:
+    """Return the path of a file: URL, or None for a URL that names no file.
+
+    OpenCode reads a URL as WHATWG has it: blanks around it, and tabs and line breaks in it, count for nothing; a
+    backslash is a slash; the slashes after the scheme may be missing or more. Only the plain form is taken here, so
+    that both read the same.
+
+    Raises:
+        ValueError: says how to write it.
+    """
+    refuse_blanks(url)
+    if not SCHEME.match(url):
+        raise ValueError("must be a URL; that of a file is file:///absolute/path")
+    if not url.lower().startswith("file:"):
+        return None
+    parts = urlsplit(url)
+    plain = url.lower().startswith(("file:///", "file://localhost/")) and not parts.path.startswith("//")
+    if "\\" in url or not plain:
+        raise ValueError("must be written as file:///absolute/path")
+    if "%2f" in url.lower() or "%5c" in url.lower():
+        raise ValueError("must not have an encoded slash in it")
+    return url2pathname(parts.path)
+
+
+def refuse_blanks(url: str) -> None:
+    """Refuse what a URL parser leaves out.
+
+    Raises:
+        ValueError: there is a blank or a control character at an end, or a tab or a line break anywhere.
+    """
+    if url != url.strip(DROPPED_AT_THE_ENDS) or any(character in "\t\r\n" for character in url):
+        raise ValueError("must not have blanks or control characters around it, nor tabs or line breaks in it")
+
+
+def path_of(place: Place) -> str | None:
+    """Return the path that a path, a URL or a source names, or None for one that is not a file.
+
+    A relative path is returned as it is.
+
+    Raises:
+        ValueError: it may be read in more than one way.
+    """
+    value = place.value
+    if place.kind == "url" or value.lower().startswith("file:"):
+        return file_of(value)
+    if place.kind == "source":
+        refuse_blanks(value)
+        if any(scheme in value.lower() for scheme in ("file:", "link:")):
+            raise ValueError("must not be a package from a folder")  # as npm has it: name@file:../folder
+        if not is_absolute(value) and not value.startswith((".", "~")):
+            return None
+    if value == "~" or value.startswith(("~/", "~\\")):
+        raise ValueError("must not begin with ~: write the absolute path")
+    return value
+
+
+def is_absolute(path: str) -> bool:
+    """Whether a path is absolute, here or on the Windows machine of a server."""
+    return os.path.isabs(path) or path.startswith(("/", "\\")) or path[1:2] == ":"
+
+
+def leads_up(path: str) -> bool:
+    """Whether a relative path leads out of the directory that it is relative to."""
+    return os.path.normpath(path.replace("\\", "/")).split(os.sep)[0] == ".."
+
+
+def mentioned(text: str) -> list[str]:
+    """Return what a command's arguments mention with an @, each once."""
+    return list(dict.fromkeys(name for name in MENTION.findall(text) if name))

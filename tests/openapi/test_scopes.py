@@ -1,0 +1,95 @@
+"""Every operation and every argument has been decided about: whether it names a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.openapi.scopes import (
+    APART,
+    ARGUMENTS,
+    EVERYWHERE,
+    EXCEPTIONS,
+    FILTERED,
+    KINDS,
+    LOCATED,
+    NEEDED,
+    NO_PLACE,
+    OPENS_NOTHING,
+    is_decided,
+    kind_of,
+    scope_of,
+)
+
+
+def identified(
+    schema: Any, definitions: dict[str, Any], seen: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, str]]:
+    """Yield (name, pattern) for every property of a schema whose value, or one of whose items, has a pattern."""
+    while "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        if name in seen:
+            return
+        seen, schema = seen | {name}, definitions[name]
+    for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from identified(branch, definitions, seen)
+    if isinstance(schema.get("items"), dict):
+        yield from identified(schema["items"], definitions, seen)
+    for name, value in cast("dict[str, Any]", schema.get("properties", {})).items():
+        for branch in (value, *value.get("anyOf", ()), *value.get("oneOf", ())):
+            if "pattern" in branch:
+                yield name, branch["pattern"]
+        yield from identified(value, definitions, seen)
+
+
+def test_every_operation_has_one_scope(catalog: Catalog) -> None:
+    """The three scopes are disjoint, and together the document; a new operation must be decided about."""
+    documented = {operation.id for operation in catalog.values()}
+
+    assert LOCATED | EVERYWHERE | APART == documented
+    assert len(LOCATED) + len(EVERYWHERE) + len(APART) == len(documented)
+    assert FILTERED | OPENS_NOTHING | NEEDED.keys() | {operation for operation, _ in EXCEPTIONS} <= documented
+
+
+def test_every_argument_at_any_depth_is_decided(catalog: Catalog) -> None:
+    """The names that are decided are those of the document; a new one must be decided about."""
+    documented = set[str]().union(*(operation.argument_names for operation in catalog.values()))
+
+    assert KINDS.keys() | NO_PLACE == documented
+    assert not KINDS.keys() & NO_PLACE
+    assert sum(map(len, ARGUMENTS.values())) == len(KINDS)
+
+
+def test_what_has_the_pattern_of_an_id_with_a_directory_is_looked_up(catalog: Catalog) -> None:
+    """The document itself says which arguments are ids of sessions and of workspaces."""
+    wanted = {"^ses": {"session", "id"}, "^wrk": {"workspace", "id"}}
+    for operation in catalog.values():
+        schema = operation.input_schema
+        for name, pattern in identified(schema, schema.get("$defs", {})):
+            if pattern in wanted and (operation.id, name) not in EXCEPTIONS:
+                assert kind_of(operation.id, name, name) in wanted[pattern], (operation.name, name)
+
+
+def test_an_operation_that_takes_no_place_is_not_called_located(catalog: Catalog) -> None:
+    """What is located says where by an argument, so that there is something to check."""
+    for operation in catalog.values():
+        if operation.id in LOCATED:
+            assert operation.argument_names & {"directory", "location", "sessionID", "projectID"}, operation.name
+
+
+@pytest.mark.parametrize("operation", ["brand.new", "project.listAll"])
+def test_an_operation_of_a_newer_document_is_undecided(operation: str) -> None:
+    """Whether it reaches beyond a directory is not known."""
+    assert scope_of(operation) is None
+    assert not is_decided("somewhereNew")
+
+
+def test_argument_names_hold_every_level(catalog: Catalog) -> None:
+    """Properties within lists, within alternatives and within references count; their names are no keywords."""
+    assert {"sessionID", "parts", "url", "source", "path", "uri"} <= catalog["session_prompt"].argument_names
+    assert {"body", "mcp", "cwd", "external_directory", "instructions"} <= catalog["config_update"].argument_names
+    assert "properties" in catalog["tui_publish"].argument_names
+    assert not {"anyOf", "items", "type"} & catalog["path_get"].argument_names

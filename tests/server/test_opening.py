@@ -1,0 +1,119 @@
+"""What only reads opens no directory, as that runs what is in it; through an MCP client, on a real OpenCode."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from opencode_mcp.settings import Settings
+from tests.conftest import Connect, make_project
+
+pytestmark = pytest.mark.anyio
+
+PLUGIN = """import fs from "fs"
+export const Mark = async () => { fs.writeFileSync(%s, "ran"); return {} }
+"""
+
+
+@pytest.fixture
+def cloned(tmp_path: Path, environ: Mapping[str, str]) -> Path:
+    """A repository with a plugin, as anybody may have published it; `ran` beside it appears once the plugin has run."""
+    folder = tmp_path / "cloned"
+    folder.mkdir()
+    (folder / "mark.js").write_text(PLUGIN % json.dumps(str(tmp_path / "ran")))
+    (folder / "opencode.json").write_text(json.dumps({"plugin": ["./mark.js"]}))
+    return make_project(folder, environ)
+
+
+async def words_of(client: Client, tool: str, **arguments: Any) -> str:
+    """Call a tool that must be refused as it would open a directory; return its words."""
+    result = await client.call_tool(tool, arguments)
+    words = str(result.content)
+    assert result.is_error, words
+    assert "has not opened" in words
+    return words
+
+
+async def reads(client: Client, directory: Path | str) -> bool:
+    """Whether a tool that only reads may name a directory."""
+    result = await client.call_tool("file_list", {"path": ".", "directory": str(directory)})
+    assert not result.is_error or "has not opened" in str(result.content), result.content
+    return not result.is_error
+
+
+async def test_a_read_does_not_open_a_directory(connect: Connect, cloned: Path, tmp_path: Path) -> None:
+    """In each form, the gateway's included; the error names what opens it, and once that has, it can be read."""
+    there = str(cloned)
+    async with connect() as client:
+        words = await words_of(client, "file_list", path=".", directory=there)
+        await words_of(client, "v2_agent_list", location={"directory": there})
+        await words_of(client, "read_operation", operation="vcs_get", arguments={"directory": there})
+        await words_of(client, "session_list", directory=there)
+        await words_of(client, "path_get", directory="cloned")
+        assert not (await client.call_tool("v2_session_list", {"directory": there})).is_error  # reads the database only
+        assert not (tmp_path / "ran").exists()
+
+        assert "session_create" in words
+        assert not (await client.call_tool("session_create", {"directory": there})).is_error
+        assert await reads(client, cloned)
+        assert (tmp_path / "ran").exists()
+
+
+async def test_what_is_known_can_be_read(
+    connect: Connect, attached: Settings, environ: Mapping[str, str], project: Path, tmp_path: Path
+) -> None:
+    """What lies below the project, in an allowed directory, or in a project that another bridge has opened."""
+    (project / "src").mkdir()
+    other, fresh = make_project(tmp_path / "other", environ), make_project(tmp_path / "fresh", environ)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (other / "src").mkdir()
+    (project / "link").symlink_to(plain)
+    async with connect() as client, connect(replace(attached, directory=str(other))) as another:
+        assert await reads(client, project / "src")
+        assert not await reads(client, project / "link")
+        assert not await reads(client, f"{project}/../other")
+        assert not (await another.call_tool("path_get", {})).is_error
+        assert await reads(client, other / "src")
+        assert not await reads(client, plain)  # without a repository, and with no session yet
+        assert not (await another.call_tool("session_create", {"directory": str(plain)})).is_error
+        assert await reads(client, plain)
+    confined = replace(attached, directory="", allow_directory=os.pathsep.join(map(str, (project, fresh))))
+    async with connect(confined) as client:
+        assert await reads(client, fresh)
+
+
+async def test_with_read_only_no_other_directory_is_opened(
+    connect: Connect, attached: Settings, cloned: Path, project: Path, tmp_path: Path
+) -> None:
+    """Only the configured one, and those where OpenCode has sessions: not even what lies in the project."""
+    (project / "src").mkdir()
+    async with connect() as client, connect(replace(attached, read_only="true")) as reader:
+        assert await reads(reader, project)
+        assert not await reads(reader, project / "src")
+        words = await words_of(reader, "file_list", path=".", directory=str(cloned))
+        assert "--read-only" in words
+        assert not (tmp_path / "ran").exists()
+
+        assert not (await client.call_tool("session_create", {"directory": str(cloned)})).is_error
+        assert await reads(reader, cloned)
+
+
+async def test_with_no_destructive_nothing_opens_a_directory(
+    connect: Connect, attached: Settings, cloned: Path, project: Path, tmp_path: Path
+) -> None:
+    """To open one runs commands, so that a session cannot be created there either."""
+    (project / "src").mkdir()
+    async with connect(replace(attached, no_destructive="true")) as client:
+        for tool in ("session_create", "file_status"):
+            assert "--no-destructive" in await words_of(client, tool, directory=str(cloned))
+        await words_of(client, "v2_session_create", location={"directory": str(cloned)})
+        assert await reads(client, project / "src")
+        assert not (tmp_path / "ran").exists()
