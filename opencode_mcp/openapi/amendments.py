@@ -40,6 +40,7 @@ class Amendment:
     `returned_headers` maps a response header to the field of the result that carries it;
     `returns_file` says that the answer is a file of the project, of any type;
     `lists_sessions` that it is a list of sessions, newest first, which can be made one with those of other servers;
+    `misreads_directory` that what is made in a directory is later looked for in another, when its path has escapes;
     `advice` maps an HTTP status to what usually causes it; `note` is added to the description; `empty_note` says what
     an empty answer means.
     """
@@ -55,6 +56,7 @@ class Amendment:
     optional_body: bool = False
     returns_file: bool = False
     lists_sessions: bool = False
+    misreads_directory: bool = False
     exchange: Exchange = "request"
     check: Check | None = None
     title: str = ""
@@ -275,6 +277,12 @@ AMENDMENTS: tuple[Amendment, ...] = (
         evidence="a prompt that is deleted as soon as its turn is over is there again 0.1 s later, written with the "
         "turn's summary; after 0.5 s, and of an answer, the deletion lasts",
         note="A prompt that is deleted right after its turn may come back: look again.",
+    ),
+    Amendment(
+        operations=("session.create",),
+        evidence="1.18.33: every later request decodes the session's directory once more, whatever `directory` it is "
+        "given: a session of /a%41b works in /aAb where there is one, and fails where there is none",
+        misreads_directory=True,
     ),
     Amendment(
         operations=("session.abort",),

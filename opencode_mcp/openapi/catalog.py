@@ -68,6 +68,7 @@ class Operation:
     needs_project: bool
     scope: Scope | None
     lists_sessions: bool
+    misreads_directory: bool
     exchange: Exchange
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
@@ -232,6 +233,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         needs_project=source.operation_id not in WITHOUT_PROJECT,
         scope=scope_of(source.operation_id),
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
+        misreads_directory=any(amendment.misreads_directory for amendment in amendments),
         exchange=exchange(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         empty_note=" ".join(a.empty_note for a in amendments if a.empty_note),

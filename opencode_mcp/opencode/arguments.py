@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -95,7 +96,7 @@ def part(operation: Operation, arguments: Mapping[str, Any], directory: str | No
     """Part valid arguments into a request, with `directory` where the operation takes one and was given none.
 
     Raises:
-        InvalidArguments: a path argument would change the route.
+        InvalidArguments: a path argument would change the route, or OpenCode would work in another directory.
     """
     query = [
         pair
@@ -105,6 +106,8 @@ def part(operation: Operation, arguments: Mapping[str, Any], directory: str | No
     ]
     if directory is not None:
         query.extend(default_directory(operation, arguments, directory))
+    if operation.misreads_directory and (problem := misread(dict(query).get("directory", ""))):
+        raise InvalidArguments(operation.name, [f"directory: {problem}"])
     return RequestParts(
         path=build_path(operation, arguments),
         query=tuple((name, escaped(operation, name, value)) for name, value in query),
@@ -177,6 +180,22 @@ def escaped(operation: Operation, name: str, value: str) -> str:
     """
     decoded_twice = name == "directory" and not operation.path.startswith("/api/")
     return value.replace("%", "%25") if decoded_twice else value
+
+
+def misread(directory: str) -> str | None:
+    """Say what is wrong with a session's directory that OpenCode decodes as it does a URI's part, or None."""
+    if re.search(r"%(?![0-9A-Fa-f]{2})", directory):
+        return None  # it is no such part as a whole, and is then left as it is
+    try:
+        other = unquote(directory, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    if other == directory:
+        return None
+    return (
+        f"OpenCode takes {directory!r} for {other!r} and would work there: rename the directory, so that its path has "
+        "no % with two hexadecimal digits, or let the task work in a worktree"
+    )
 
 
 def text(value: Any) -> str:

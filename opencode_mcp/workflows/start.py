@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.arguments import misread
 from opencode_mcp.opencode.models import Message, Session, as_model
 
 from .choices import check_choices, check_session_model
@@ -152,6 +153,8 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
                 session_id,
             )
         directory = truth.session.directory
+        if problem := misread(directory):
+            raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
         choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
         if arguments.model is None:
             await check_session_model(opencode, directory, truth.session.model)
