@@ -80,6 +80,10 @@ class APIError(OpenCodeError):
             f"OpenCode answered {operation} with HTTP {status}, {said}" + (f"\n{advice}" if advice else "")
         )
 
+    def advised(self, advice: str) -> APIError:
+        """Return the same error with this advice."""
+        return APIError(self.operation, self.status, self.name, self.message, self.body, advice)
+
 
 class UnexpectedResponse(OpenCodeError):
     """An answer that the operation does not give: a web page, a redirect, broken JSON."""

@@ -29,6 +29,7 @@ from .opening import Openers, Opening
 from .queue import FairQueue
 from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
+from .shortage import cause_of_error
 from .tls import tls_problem, trusting
 
 T = TypeVar("T")
@@ -275,10 +276,16 @@ class OpenCode:
         with self.observe(operation):
             try:
                 yield
+            except APIError as error:
+                if error.status < 500 or error.advice or not (lacking := self.server.shortage()):
+                    raise
+                raise error.advised(lacking) from error
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if problem := tls_problem(error):
                     raise TLSError(f"TLS with {where()} failed: {problem}") from error
-                raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
+                lacking = cause_of_error(error)
+                advice = f"\n{lacking}" if lacking else ""
+                raise TransportError(f"{where()} is not reachable ({error or type(error).__name__}){advice}") from error
             except httpx2.TimeoutException as error:
                 raise RequestTimeout(
                     f"{operation.name}: no answer within {read_seconds:g} s from {where()}; it may still be carried out"

@@ -24,9 +24,10 @@ from opencode_mcp.exceptions import ServerStartError
 
 from . import install, keeper
 from .background import background
-from .backoff import Backoff, cause_of, describe_os_error
+from .backoff import Backoff
 from .error_words import without_trace
 from .server import Endpoint, Report, silent
+from .shortage import cause_of, describe_os_error, measured
 
 LISTENING = re.compile(r"opencode server listening on (http://\S+)")
 START_SECONDS = 60.0
@@ -123,6 +124,10 @@ class ManagedServer:
         if self._run is not None and self._run.failure is not None:
             return f"the OpenCode that this bridge started ({self._run.failure}; the next call starts it again)"
         return "the OpenCode that this bridge started"
+
+    def shortage(self) -> str:
+        """Name what this machine lacks right now, and what to do."""
+        return measured(self._environ, self._directory)
 
     async def _serve(self, run: Run) -> None:
         """Live one life of the server: find, start, read its output until it ends."""

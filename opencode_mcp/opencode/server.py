@@ -83,6 +83,10 @@ class OpenCodeServer(Protocol):
         """Name the server for an error message, with what is known of its fate."""
         ...
 
+    def shortage(self) -> str:
+        """Name a resource that the server's machine lacks right now, and what to do; "" when none is known."""
+        ...
+
 
 @dataclass(frozen=True)
 class AttachedServer:
@@ -111,6 +115,10 @@ class AttachedServer:
         """Name the server and its address."""
         return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.address.address}"
 
+    def shortage(self) -> str:
+        """Return nothing: it may run on another machine."""
+        return ""
+
 
 @dataclass(frozen=True)
 class RefusedServer:
@@ -134,3 +142,7 @@ class RefusedServer:
     def describe(self) -> str:
         """Name the server, and why there is none."""
         return f"the OpenCode that is not started ({self.reason})"
+
+    def shortage(self) -> str:
+        """Return nothing."""
+        return ""

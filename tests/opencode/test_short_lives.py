@@ -6,20 +6,23 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import anyio
+import httpx2
 import pytest
 from mcp import Client
 
-from opencode_mcp.exceptions import ServerStartError
+from opencode_mcp.exceptions import APIError, ServerStartError, TransportError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import backoff, keeper
-from opencode_mcp.opencode.backoff import DELAYS, SHORT_SECONDS, Backoff, cause_of
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, backoff, keeper, shortage
+from opencode_mcp.opencode.backoff import DELAYS, SHORT_SECONDS, Backoff
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import LINE_CHARS, OUTPUT_CHARS, managed_server
+from opencode_mcp.opencode.shortage import cause_of
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.inherited import SESSION_VARIABLES
@@ -151,23 +154,85 @@ def test_an_ordinary_error_names_no_resource() -> None:
     assert cause_of("Error: config is invalid at opencode.json") == ""
 
 
-async def test_a_bridge_without_descriptors_says_so(environ: Mapping[str, str], tmp_path: Path) -> None:
-    """It can start no process then."""
+@contextmanager
+def without_descriptors() -> Generator[None]:
+    """Let this process open no file while the block lasts."""
     _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     held: list[int] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                held.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_a_bridge_without_descriptors_says_so(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """It can start no process then."""
     async with managed_server(("true",), str(tmp_path), environ) as server:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-            with pytest.raises(OSError, match="Too many open files"):
-                while True:
-                    held.append(os.dup(0))
-            with pytest.raises(ServerStartError, match=r"did not start: .*Too many open files") as caught:
-                await server.endpoint()
-        finally:
-            for descriptor in held:
-                os.close(descriptor)
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        with without_descriptors(), pytest.raises(ServerStartError) as caught:
+            await server.endpoint()
+    assert "did not start: [Errno 24] Too many open files" in str(caught.value)
     assert "ulimit -n" in str(caught.value)
+
+
+async def test_a_connection_without_descriptors_names_the_cause(catalog: Catalog) -> None:
+    """Where one that is refused names none."""
+    server = AttachedServer(Endpoint(httpx2.URL("http://127.0.0.1:9")))
+    async with OpenCode(server, catalog) as patient:
+        opencode = patient.impatient()
+        with pytest.raises(TransportError, match="is not reachable") as refused:
+            await opencode.call("global_health")
+        with without_descriptors(), pytest.raises(TransportError, match="is not reachable") as exhausted:
+            await opencode.call("global_health")
+    assert "ulimit -n" not in str(refused.value)
+    assert "ulimit -n" in str(exhausted.value)
+
+
+class Lacking(AttachedServer):
+    """A server whose machine lacks something."""
+
+    def shortage(self) -> str:
+        """Name it."""
+        return "The disk of /data is full (0 bytes are free)."
+
+
+@pytest.mark.parametrize(("status", "named"), [(500, True), (404, False)])
+async def test_an_error_of_the_server_names_what_its_machine_lacks(catalog: Catalog, status: int, named: bool) -> None:
+    """OpenCode says no more than "Unexpected server error" when its disk is full (1.18.33)."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        body = {"name": "UnknownError", "data": {"message": "Unexpected server error. Check server logs for details."}}
+        return httpx2.Response(status, json=body)
+
+    server = Lacking(Endpoint(httpx2.URL("http://opencode.test:4096")))
+    async with OpenCode(server, catalog, "/project", transport=httpx2.MockTransport(answer)) as opencode:
+        with pytest.raises(APIError) as caught:
+            await opencode.call("session_create")
+    assert ("The disk of /data is full" in str(caught.value)) == named
+    assert caught.value.status == status
+
+
+def test_the_disks_that_opencode_writes_to_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its folder is not there yet."""
+    environ = {"XDG_DATA_HOME": str(tmp_path / "data"), "TMPDIR": str(tmp_path)}
+    assert shortage.measured(environ, str(tmp_path)) == ""
+    monkeypatch.setattr(shortage, "ENOUGH_BYTES", 2**80)
+    assert f"The disk of {tmp_path}/data/opencode is full" in shortage.measured(environ, str(tmp_path))
+
+
+def test_a_low_limit_of_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ulimit -n 64` sets it."""
+
+    def limits(which: int) -> tuple[int, int]:
+        return 64, 64
+
+    monkeypatch.setattr(resource, "getrlimit", limits)
+    assert "may open at most 64 files at once" in shortage.measured({"HOME": str(tmp_path)}, str(tmp_path))
 
 
 def test_the_marks_of_the_session_that_started_us_are_not_passed_on() -> None:

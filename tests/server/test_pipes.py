@@ -139,14 +139,18 @@ async def test_a_client_that_stops_reading_and_closes_stdin_leaves_nothing(
     receive, send = os.pipe()
     async with await anyio.open_process(command, env=environ, cwd=tmp_path, stdout=send, stderr=None) as process:
         os.close(send)
-        assert process.stdin is not None
-        await process.stdin.send(json.dumps(INITIALIZE).encode() + b"\n" + listing + b"\n")
-        await anyio.wait_readable(receive)
-        with anyio.move_on_after(10):
-            await process.stdin.send((listing + b"\n") * flood)
-        await process.stdin.aclose()
-        with anyio.fail_after(PATIENCE):
-            assert await process.wait() == 0
+        try:
+            assert process.stdin is not None
+            await process.stdin.send(json.dumps(INITIALIZE).encode() + b"\n" + listing + b"\n")
+            await anyio.wait_readable(receive)
+            with anyio.move_on_after(10):
+                await process.stdin.send((listing + b"\n") * flood)
+            await process.stdin.aclose()
+            with anyio.fail_after(PATIENCE):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
     os.close(receive)
 
 

@@ -1,0 +1,89 @@
+"""A resource of this machine that is used up: what an error or a measurement says of it, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+CAUSES = (
+    (
+        re.compile(r"ENOSPC|SQLITE_FULL|database or disk is full|no space left on device|EDQUOT|quota exceeded", re.I),
+        "A disk is full: the one of OpenCode's data (~/.local/share/opencode or XDG_DATA_HOME) or of temporary files "
+        "(TMPDIR). Free some space, then call again.",
+    ),
+    (
+        re.compile(r"EMFILE|ENFILE|too many open files|ProcessFdQuotaExceeded|SystemFdQuotaExceeded", re.I),
+        "Too many files are open at once. Raise the limit (`ulimit -n 4096`) where this server is started, then "
+        "restart it.",
+    ),
+    (
+        re.compile(r"ENOMEM|cannot allocate memory|out of memory", re.I),
+        "The machine has too little free memory. Free some, then call again.",
+    ),
+    (
+        re.compile(r"EROFS|read-only file system", re.I),
+        "A folder that OpenCode writes to is read-only: ~/.local/share/opencode (XDG_DATA_HOME) or TMPDIR.",
+    ),
+)
+"""Words of Linux, macOS, SQLite and Bun, as OpenCode 1.18.33 prints them before it ends, and what to do."""
+ENOUGH_BYTES = 1024 * 1024
+"""SQLite extends OpenCode's database by less at once."""
+ENOUGH_FILES = 256
+"""With 64, OpenCode 1.18.33 starts, and answers HTTP 500 from some 30 connections on."""
+
+
+def cause_of(output: str) -> str:
+    """Name the exhausted resource that a text tells of, and what to do; "" when it tells of none."""
+    return next((advice for pattern, advice in CAUSES if pattern.search(output)), "")
+
+
+def describe_os_error(error: OSError) -> str:
+    """Describe an error of the operating system, with what to do about it where that is known."""
+    advice = advice_on(error)
+    return f"{error}\n{advice}" if advice else str(error)
+
+
+def cause_of_error(error: BaseException) -> str:
+    """Name the used-up resource that an error, or one that led to it, comes from; "" when there is none."""
+    return next((advice for one in causes_of(error) if isinstance(one, OSError) and (advice := advice_on(one))), "")
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that led to it."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from causes_of(inner)
+    if (cause := error.__cause__ or error.__context__) is not None:
+        yield from causes_of(cause)
+
+
+def advice_on(error: OSError) -> str:
+    """Return what to do about an error of the operating system, "" when that is not known."""
+    words = os.strerror(error.errno) if error.errno else str(error)
+    return cause_of(f"{errno.errorcode.get(error.errno or 0, '')} {words}")
+
+
+def measured(environ: Mapping[str, str], directory: str) -> str:
+    """Name what an OpenCode with this environment lacks on this machine right now; "" when nothing is found."""
+    data = Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or Path.home()) / ".local" / "share")
+    for folder in (data / "opencode", Path(environ.get("TMPDIR") or "/tmp"), Path(directory)):
+        there = next((one for one in (folder, *folder.parents) if one.exists()), None)
+        if there is not None and (free := shutil.disk_usage(there).free) < ENOUGH_BYTES:
+            return f"The disk of {folder} is full ({free} bytes are free). Free some space, then call again."
+    if sys.platform != "win32":
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if most != resource.RLIM_INFINITY and most < ENOUGH_FILES:
+            return (
+                f"OpenCode may open at most {most} files at once, which is too few. Raise the limit "
+                "(`ulimit -n 4096`) where this MCP server is started, then restart it."
+            )
+    return ""
