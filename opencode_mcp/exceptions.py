@@ -5,6 +5,7 @@ OpenCodeError
 ├── DocumentError        the OpenAPI document cannot be read
 ├── InvalidArguments     arguments do not match the operation's schema; nothing was sent
 ├── ServerStartError     OpenCode could not be found, installed or started
+├── UnsupportedServer    OpenCode of another generation, or too old for what is asked; nothing was sent
 ├── TransportError       no HTTP answer: refused, reset, closed early
 │   ├── RequestTimeout   a time limit passed
 │   └── TLSError         no TLS connection: a certificate that is not trusted; nothing was sent
@@ -44,6 +45,10 @@ class InvalidArguments(OpenCodeError):
 
 class ServerStartError(OpenCodeError):
     """OpenCode could not be found, installed or started; the message holds what was tried."""
+
+
+class UnsupportedServer(OpenCodeError):
+    """The server has another API, or is too old for what is asked. Nothing but the question what it is was sent."""
 
 
 class TransportError(OpenCodeError):

@@ -347,13 +347,15 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("v2.session.wait", "v2.session.compact"),
         evidence="503 in every case",
         note="Not available in OpenCode 1.18: always 503.",
+        advice={503: "OpenCode 1.x has no such step. v2_session_active says whether a session of this engine runs."},
     ),
     Amendment(
         operations=("v2.session.prompt",),
-        evidence="returns at admission; v1 and v2 histories of one session are separate; a location is loaded by its "
+        evidence="ignores OPENCODE_CONFIG_CONTENT: without a configuration file the hosted free model is called; "
+        "returns at admission; v1 and v2 histories of one session are separate; a location is loaded by its "
         "first request, and a prompt that comes before its models are known is admitted and never answered",
-        note="Returns when it is admitted; never answered before v2_model_list has the model. session_* tools do not "
-        "see v2 messages.",
+        note="Returns when it is admitted; never answered before v2_model_list has the model. session_* and task tools "
+        "do not see v2 messages; OPENCODE_CONFIG_CONTENT does not count here.",
     ),
     Amendment(
         operations=("v2.projectCopy.create", "v2.projectCopy.remove", "v2.projectCopy.refresh"),

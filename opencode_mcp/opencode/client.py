@@ -24,6 +24,7 @@ from .arguments import RequestParts, is_on_route, part, require_project, validat
 from .authorize import Authorization, without_outside
 from .bodies import encoded
 from .events import EventFeed
+from .generation import Known
 from .models import as_model
 from .opening import Openers, Opening
 from .queue import FairQueue
@@ -79,6 +80,8 @@ class OpenCode:
         self.caller: Hashable = None
         self.observe: Callable[[Operation], AbstractContextManager[object]] = nullcontext
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
+        self.oldest: str | None = None
+        self._known = Known()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._queue, self._turns = FairQueue(AT_ONCE), FairQueue(TURNS_AT_ONCE)
         self._tasks = anyio.create_task_group()
@@ -124,6 +127,12 @@ class OpenCode:
     def alone(self, session_id: str) -> anyio.Lock:
         """Return the lock of a session, for what may be done with it by one caller at a time."""
         return self._locks.setdefault(session_id, anyio.Lock())
+
+    def requiring(self, version: str) -> Self:
+        """Return this client, to be used for what needs a version: nothing is sent to an older server."""
+        other = copy(self)
+        other.oldest = version
+        return other
 
     def impatient(self) -> Self:
         """Return this client, to be used by somebody who would rather have no answer than wait for one."""
@@ -205,11 +214,46 @@ class OpenCode:
             await anyio.sleep(pause)
         return replace(await self._request(operation, parts, read_seconds, report), retried=tuple(reasons))
 
+    async def endpoint_for(self, operation: Operation, report: Report = silent) -> Endpoint:
+        """Return the address of the server, started if that is ours to do, once it is known to have an operation.
+
+        Raises:
+            UnsupportedServer: it is of another generation, or too old.
+            ServerStartError, TransportError: it cannot be reached.
+        """
+        endpoint = await self.server.endpoint(report)
+        await self._known.check(
+            operation, self.oldest, endpoint, partial(self.read_path, endpoint), self.server.describe()
+        )
+        return endpoint
+
+    async def read_path(self, endpoint: Endpoint, path: str) -> httpx2.Response:
+        """Read what a path of the server gives, whatever that is.
+
+        Raises:
+            TransportError: it gives no answer.
+        """
+        timeout = httpx2.Timeout(QUICK_SECONDS, connect=CONNECT_SECONDS).as_dict()
+        request = httpx2.Request(
+            "GET", f"{endpoint.base}{path}", headers=self.http.headers, extensions={"timeout": timeout}
+        )
+        where = self.server.describe
+        try:
+            return await self.http.send(request, auth=endpoint.auth)
+        except httpx2.ReadTimeout as error:
+            raise RequestTimeout(
+                f"{where()} did not say which version it is within {QUICK_SECONDS:g} s; nothing was sent"
+            ) from error
+        except (httpx2.RequestError, OSError) as error:
+            if problem := tls_problem(error):
+                raise TLSError(f"TLS with {where()} failed: {problem}") from error
+            raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
+
     async def _request(
         self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
     ) -> Answer:
         """Send one request once, when OpenCode has room for it; one that waits for somebody else takes none."""
-        endpoint = await self.server.endpoint(report)
+        endpoint = await self.endpoint_for(operation, report)
         request = self.build_request(operation, parts, endpoint)
         request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
         queue = self._turns if operation.exchange == "turn" else self._queue
@@ -230,7 +274,7 @@ class OpenCode:
         Raises:
             APIError, UnexpectedResponse: it is no stream of events; the body has then been read.
         """
-        endpoint = await self.server.endpoint(report)
+        endpoint = await self.endpoint_for(operation, report)
         request = self.build_request(operation, parts, endpoint)
         request.headers["accept"] = "text/event-stream"
         request.extensions["timeout"] = httpx2.Timeout(None, connect=CONNECT_SECONDS).as_dict()

@@ -1,36 +1,31 @@
-"""Find OpenCode: a given command, `opencode` on PATH, or a managed copy from npm in a cache folder."""
+"""Find OpenCode: a given command, `opencode` on PATH, or a managed copy from npm in a cache folder.
+
+Only OpenCode 1.x is started. Another one on PATH is passed over for the managed copy, which is verified by running
+it, and installed again when it is damaged.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
-import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from subprocess import STDOUT
-
-import anyio
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.openapi.versions import GENERATION, release
 
+from .cache import UNFINISHED, cache_folder, claim, is_private, locked, remove_unfinished, sweep
+from .download import NO_NPM, Package, fetch, needed
+from .program import Program, ask_version, is_program, which
 from .server import Report
 
-OPENCODE_PACKAGE = f"opencode-ai@{SNAPSHOT_VERSION}"
-RIPGREP_PACKAGE = "@vscode/ripgrep@1.18.0"
-"""OpenCode searches with ripgrep, and tries to download one when there is none."""
+__all__ = ["Program", "cache_folder", "find", "managed"]
 
-INSTALL_SECONDS = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """How to run OpenCode: its command, and folders to put before PATH."""
-
-    command: tuple[str, ...]
-    path: tuple[str, ...] = ()
+OTHER_GENERATION = "which has another API than the 1.x that opencode-mcp speaks to"
 
 
 async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str], report: Report) -> Program:
@@ -39,88 +34,159 @@ async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]
     Raises:
         ServerStartError: what was tried, and the ways out.
     """
+    await sweep(cache)
     if command:
-        return Program(command)
-    if on_path := shutil.which("opencode", path=environ.get("PATH")):
-        return Program((on_path,))
-    folder = cache / f"opencode-{SNAPSHOT_VERSION}"
-    if not folder.is_dir():
-        await install(folder, environ, report)
-    return managed(folder)
+        return await given(command, cache, environ)
+    on_path = which("opencode", environ)
+    if on_path is None:
+        return await managed_copy(cache, environ, report)
+    version = await ask_version((on_path,), environ, cache)
+    if version is not None and release(version)[0] == GENERATION:
+        return Program((on_path,), version=version)
+    said = (
+        f"{on_path} does not say its version"
+        if version is None
+        else f"{on_path} is OpenCode {version}, {OTHER_GENERATION}"
+    )
+    try:
+        copy = await managed_copy(cache, environ, report)
+    except ServerStartError as error:
+        raise ServerStartError(f"{said}: it is not started. {error}") from error
+    used = f"{said}: opencode-mcp uses its own copy of OpenCode {SNAPSHOT_VERSION} instead"
+    return replace(copy, note="; ".join(part for part in (used, copy.note) if part))
+
+
+async def given(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]) -> Program:
+    """Return the program of --command. One that prints no version is the user's to know.
+
+    Raises:
+        ServerStartError: it is an OpenCode of another generation.
+    """
+    version = await ask_version(command, environ, cache)
+    if version is not None and release(version)[0] != GENERATION:
+        raise ServerStartError(
+            f"--command: `{shlex.join(command)}` is OpenCode {version}, {OTHER_GENERATION}: it is not started. Leave "
+            f"--command out to use a copy of OpenCode {SNAPSHOT_VERSION}, or give the path of an OpenCode 1.x."
+        )
+    path = which(command[0], environ)
+    return Program((path or command[0], *command[1:]), version=version)
 
 
 def managed(folder: Path) -> Program:
     """Return the program of an installed copy."""
     modules = folder / "node_modules"
     ripgrep = sorted(modules.glob("@vscode/ripgrep-*/bin"))
-    return Program((str(modules / "opencode-ai" / "bin" / "opencode.exe"),), tuple(str(path) for path in ripgrep))
+    program = str(modules / "opencode-ai" / "bin" / "opencode.exe")
+    return Program((program,), tuple(str(path) for path in ripgrep), SNAPSHOT_VERSION)
 
 
-async def install(folder: Path, environ: Mapping[str, str], report: Report) -> None:
-    """Install into a folder, all or nothing; two bridges at once do no harm.
+async def managed_copy(
+    cache: Path, environ: Mapping[str, str], report: Report, builds: Sequence[Sequence[Package]] = ()
+) -> Program:
+    """Return the managed copy: installed if it is missing, and again, once, if it is damaged.
 
-    npm's install scripts stay off: the one that is needed, which puts the right binary for this
-    processor in place, is run by name.
+    `builds` are sets of packages, each of which makes a copy; by default those for this machine.
+
+    Raises:
+        ServerStartError: why there is none.
     """
-    search = environ.get("PATH")
-    npm, node = shutil.which("npm", path=search), shutil.which("node", path=search)
-    if npm is None or node is None:
-        raise ServerStartError(
-            "OpenCode is not installed, and npm is not there to fetch it. Any of these helps: install OpenCode "
-            "(https://opencode.ai/docs) so that `opencode` is on PATH; install Node.js, and OpenCode is fetched "
-            "at the next call; or give the address of a running OpenCode with --url or OPENCODE_MCP_URL."
-        )
+    folder = cache / f"opencode-{SNAPSHOT_VERSION}"
+    distrusted = claim(cache)
+    if await damage(folder, environ, cache) is None:
+        return managed(folder)
+    async with locked(cache, report) as lock:
+        await remove_unfinished(cache)
+        found = await damage(folder, environ, cache)
+        if found is None:  # another bridge has installed it meanwhile
+            return managed(folder)
+        found = "other users could write to it" if distrusted else found
+        there = distrusted or folder.exists()
+        if there:
+            await report(f"OpenCode {SNAPSHOT_VERSION} is damaged ({found}) and is installed again")
+        await install(folder, environ, report, lock, builds or needed())
+        copy = managed(folder)
+        if not there:
+            return copy
+        note = f"opencode-mcp's own copy of OpenCode {SNAPSHOT_VERSION} was damaged ({found}), and was installed again"
+        return replace(copy, note=note)
+
+
+async def damage(folder: Path, environ: Mapping[str, str], cache: Path) -> str | None:
+    """Return what is wrong with an installed copy, None when it is complete and says its version."""
+    found = flaw(folder)
+    if found is not None:
+        return found
+    version = await ask_version(managed(folder).command, environ, cache)
+    return None if version == SNAPSHOT_VERSION else f"`--version` gives {version or 'nothing'}"
+
+
+def flaw(folder: Path) -> str | None:
+    """Return what can be seen to be wrong with an installed copy without running it."""
+    copy = managed(folder)
+    program = Path(copy.command[0])
+    if not folder.is_dir():
+        return "it is missing"
+    if not program.is_file() or not copy.path:
+        return "files are missing"
+    if not is_private(folder) or not is_private(program):
+        return "it belongs to another user, or others can write to it"
+    return None if is_program(str(program)) else "it may not be executed"
+
+
+async def install(
+    folder: Path, environ: Mapping[str, str], report: Report, lock: int, builds: Sequence[Sequence[Package]]
+) -> None:
+    """Install the first build that runs here into a folder, all or nothing, in place of what is there.
+
+    The caller holds the lock.
+
+    Raises:
+        ServerStartError: why it cannot be.
+    """
+    if which("npm", environ) is None:
+        raise ServerStartError(NO_NPM)
     await report(f"installing OpenCode {SNAPSHOT_VERSION} (once)")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="installing-", ignore_cleanup_errors=True) as name:
-        fresh = Path(name) / folder.name
-        fresh.mkdir()
-        flags = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(fresh))
-        await run((npm, "install", *flags, OPENCODE_PACKAGE, RIPGREP_PACKAGE), environ, fresh)
-        await run((node, str(fresh / "node_modules/opencode-ai/postinstall.mjs")), environ, fresh)
-        await run((*managed(fresh).command, "--version"), environ, fresh)
-        move(fresh, folder)
+    failures: list[str] = []
+    for packages in builds:
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
+        try:
+            await fetch(packages, temporary, environ, report, () if os.name == "nt" else (lock,))
+            fresh = assemble(packages[0], temporary)
+            found = await damage(fresh, environ, folder.parent)
+            if found is None:
+                move(fresh, folder)
+                return
+            failures.append(f"{packages[0].name}: {found}")
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    raise ServerStartError(
+        f"OpenCode {SNAPSHOT_VERSION} was fetched, and does not run on this machine ({'; '.join(failures)}). "
+        "Install OpenCode so that `opencode` is on PATH, or give a running one with --url."
+    )
+
+
+def assemble(build: Package, folder: Path) -> Path:
+    """Make a copy of what was fetched: OpenCode's program in its place, and nothing that only npm needed."""
+    copy = folder / "copy"
+    copy.mkdir(mode=0o700)
+    (folder / "node_modules").rename(copy / "node_modules")
+    program = Path(managed(copy).command[0])
+    [fetched] = (copy / "node_modules" / build.name / "bin").glob("opencode*")
+    program.parent.mkdir(exist_ok=True)
+    fetched.replace(program)
+    program.chmod(0o755)
+    return copy
 
 
 def move(fresh: Path, folder: Path) -> None:
-    """Put the finished copy in place, unless another bridge was first.
+    """Put the finished copy in place of what is there.
 
     Raises:
         ServerStartError: the cache folder cannot be written.
     """
     try:
+        if folder.exists():
+            folder.rename(fresh.parent / "damaged")
         fresh.rename(folder)
     except OSError as error:
-        if not folder.is_dir():
-            raise ServerStartError(f"{folder} cannot be written: {error}") from error
-
-
-async def run(command: tuple[str, ...], environ: Mapping[str, str], folder: Path) -> None:
-    """Run one step of the installation.
-
-    Raises:
-        ServerStartError: with the end of its output.
-    """
-    output = ""
-    with anyio.move_on_after(INSTALL_SECONDS):
-        done = await anyio.run_process(command, check=False, stderr=STDOUT, env=environ, cwd=folder)
-        if done.returncode == 0:
-            return
-        output = done.stdout.decode(errors="replace")[-1500:]
-    raise ServerStartError(
-        f"OpenCode could not be installed: `{' '.join(command)}` failed.\n{output or 'It took too long.'}\n"
-        "Install OpenCode so that `opencode` is on PATH, or give a running one with --url."
-    )
-
-
-def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder for what can be fetched again, by the custom of the platform."""
-    if given := environ.get("XDG_CACHE_HOME"):
-        base = Path(given)
-    elif os.name == "nt":
-        base = Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "opencode-mcp"
+        raise ServerStartError(f"{folder} cannot be written: {error}") from error

@@ -21,6 +21,7 @@ from anyio.abc import Process, TaskGroup
 from anyio.streams.text import TextReceiveStream
 
 from opencode_mcp.exceptions import ServerStartError
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from . import install, keeper
 from .background import background
@@ -30,6 +31,9 @@ from .server import Endpoint, Report, silent
 from .shortage import cause_of, describe_os_error, measured
 
 LISTENING = re.compile(r"opencode server listening on (http://\S+)")
+OTHER_LISTENING = re.compile(r"server listening on http://\S+")
+"""OpenCode 2 says so, and on the next line its password."""
+
 START_SECONDS = 60.0
 LINE_CHARS = 2_000
 """What is kept of a longer line of its output, which may have no end."""
@@ -37,6 +41,11 @@ OUTPUT_CHARS = 4_000
 """The end of its output, as far as an error shows it."""
 STOP_SECONDS = 10.0
 """The keeper takes at most 2 s to dispose and 2 s to kill."""
+
+OTHER_GENERATION = (
+    "what was started is an OpenCode 2, which has another API than the 1.x that opencode-mcp speaks to: it was "
+    f"ended again. Give --command the path of an OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested)"
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +80,8 @@ class ManagedServer:
         self._begun = anyio.Event()
         self._backoff = Backoff()
         self._closed = False
+        self._version: str | None = None
+        self._note = ""
         self.name = None
 
     async def endpoint(self, report: Report = silent) -> Endpoint:
@@ -129,6 +140,11 @@ class ManagedServer:
         """Name what this machine lacks right now, and what to do."""
         return measured(self._environ, self._directory)
 
+    def take_note(self) -> str:
+        """Return what the user must know of the program that was chosen: once, then ""."""
+        note, self._note = self._note, ""
+        return note
+
     async def _serve(self, run: Run) -> None:
         """Live one life of the server: find, start, read its output until it ends."""
 
@@ -137,6 +153,10 @@ class ManagedServer:
 
         try:
             program = await install.find(self._command, install.cache_folder(self._environ), self._environ, note)
+            self._version = program.version
+            if program.note:
+                self._note = program.note
+                log.warning("%s", program.note)
             run.status = "starting"
             async with started(program, self._directory, self._environ, self.password) as process:
                 with anyio.move_on_after(START_SECONDS) as limit:
@@ -168,10 +188,13 @@ class ManagedServer:
             *lines, rest = (rest + text).split("\n")
             rest = rest[:LINE_CHARS]
             for line in lines:
-                run.output.append(line[:LINE_CHARS])
-                log.debug("opencode: %s", run.output[-1])
+                line = without_password(line[:LINE_CHARS], self.password)
+                if OTHER_LISTENING.fullmatch(line.strip()):
+                    raise ServerStartError(OTHER_GENERATION)
+                run.output.append(line)
+                log.debug("opencode: %s", line)
                 if run.address is None and (found := LISTENING.search(line)):
-                    run.address = Endpoint(httpx2.URL(found[1]), password=self.password)
+                    run.address = Endpoint(httpx2.URL(found[1]), password=self.password, version=self._version)
                     run.listening_since = time.monotonic()
                     limit.deadline = float("inf")
                     run.settled.set()
@@ -237,6 +260,11 @@ def ended(run: Run, status: int) -> str:
 def never_listened(run: Run) -> str:
     """Say that the server did not come up in time."""
     return f"OpenCode did not start within {START_SECONDS:g} s{last_output(run)}"
+
+
+def without_password(line: str, password: str) -> str:
+    """Return a line of a program's output, or what stands for one that may hold a password."""
+    return "(a line about a password is left out)" if "password" in line.lower() or password in line else line
 
 
 def last_output(run: Run) -> str:

@@ -25,11 +25,13 @@ class Endpoint:
     """The address of a running OpenCode server. `password` is None when it has none.
 
     `ca_file` holds certificates (PEM) that are trusted beside the system's.
+    `version` is None when only the server itself can say it.
     """
 
     url: httpx2.URL
     username: str = "opencode"
     password: str | None = field(default=None, repr=False)
+    version: str | None = None
     ca_file: str | None = None
 
     @cached_property
@@ -87,6 +89,10 @@ class OpenCodeServer(Protocol):
         """Name a resource that the server's machine lacks right now, and what to do; "" when none is known."""
         ...
 
+    def take_note(self) -> str:
+        """Return what the user must know of the choice of the program: once, then ""."""
+        ...
+
 
 @dataclass(frozen=True)
 class AttachedServer:
@@ -119,6 +125,10 @@ class AttachedServer:
         """Return nothing: it may run on another machine."""
         return ""
 
+    def take_note(self) -> str:
+        """Return nothing: the user has chosen it."""
+        return ""
+
 
 @dataclass(frozen=True)
 class RefusedServer:
@@ -145,4 +155,8 @@ class RefusedServer:
 
     def shortage(self) -> str:
         """Return nothing."""
+        return ""
+
+    def take_note(self) -> str:
+        """Return nothing: there is no program."""
         return ""

@@ -56,6 +56,10 @@ class Servers:
         """Return one of the servers alone."""
         return replace(self, clients={name: self.clients[name]})
 
+    def requiring(self, version: str) -> Servers:
+        """Return the servers, to be used for what needs a version: nothing is sent to an older one."""
+        return replace(self, clients={name: one.requiring(version) for name, one in self.clients.items()})
+
     def on_behalf_of(self, caller: Hashable) -> Servers:
         """Return the servers, to be used for one of several callers."""
         return replace(self, clients={name: one.on_behalf_of(caller) for name, one in self.clients.items()})

@@ -65,7 +65,7 @@ async def drive_terminal(
     there is more than `max_chars`, `ended` is "max_chars" and `cursor` points behind what is
     returned, so that the next call goes on there.
     """
-    endpoint = await opencode.server.endpoint(report)
+    endpoint = await opencode.endpoint_for(operation, report)
     request = opencode.build_request(operation, parts, endpoint)
     await report(f"connected to {request.url.path}")
     screen = Screen(cursor=0)

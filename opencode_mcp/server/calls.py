@@ -14,8 +14,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import Servers
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools import VIEWS, Toolbox, failure, select, view
+from opencode_mcp.tools import VIEWS, Toolbox, failure, noted, select, view
 from opencode_mcp.tools.shorten import short
 from opencode_mcp.workflows import Context, InputRequired
 
@@ -93,15 +94,20 @@ class Calls:
                 call = Context(servers, report, asker, resumed, self._depth)
                 result = await toolbox.call(call, redactor, params.name, params.arguments or {})
             assert result is not None
-            return result
+            return noted(result, note_of(servers))
         except InputRequired as required:
             return input_required(required, redactor)
         except OpenCodeError as error:
-            return failure(short(redactor.error(error), life.result_chars))
+            return noted(failure(short(redactor.error(error), life.result_chars)), note_of(servers))
         except Exception:
             # A defect of ours: its words stay in the log, as they may hold anything.
             log.exception("%s failed", params.name)
             raise MCPError(code=types.INTERNAL_ERROR, message="Internal error; see the server's log.") from None
+
+
+def note_of(servers: Servers) -> str:
+    """Return what the user must know of the OpenCode that was started; the first result since tells it."""
+    return "; ".join(note for one in servers.clients.values() if (note := one.server.take_note()))
 
 
 def caller(context: RequestContext) -> Hashable:

@@ -31,6 +31,7 @@ IMAGE_MARKS = {
 READS_PDF = "Not text. To have a model read this PDF, give it to run_task in `files`; v2_fs_read returns its bytes."
 READS_BYTES = "Not text. v2_fs_read returns its bytes, as base64."
 RETRIED = "_retried"
+NOTE = "_note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +182,20 @@ def image(data: bytes, media_type: str) -> types.CallToolResult:
 def failure(words: str) -> types.CallToolResult:
     """Return a failed call's result: what happened, in words that a model can act on."""
     return types.CallToolResult(content=[types.TextContent(type="text", text=words)], is_error=True)
+
+
+def noted(result: types.CallToolResult, note: str) -> types.CallToolResult:
+    """Return a result with a note: in a report's `note`, else as `_note`, else as one more text."""
+    if not note:
+        return result
+    facts = result.structured_content
+    if facts is None or len(result.content) != 1 or not isinstance(result.content[0], types.TextContent):
+        facts = None if facts is None else {**facts, NOTE: note}
+        content = [*result.content, types.TextContent(type="text", text=f"Note: {note}")]
+        return result.model_copy(update={"content": content, "structured_content": facts})
+    key = "note" if "note" in facts else NOTE
+    more = {**facts, key: "; ".join(part for part in (facts.get(key), note) if part)}
+    plain = result.content[0].text != dump(facts)
+    texts = [result.content[0].text, f"Note: {note}"] if plain else [dump(more)]
+    content = [types.TextContent(type="text", text=text) for text in texts]
+    return result.model_copy(update={"content": content, "structured_content": more})

@@ -25,6 +25,7 @@ from .choices import check_choices, check_session_model
 from .context import Context
 from .elsewhere import look_everywhere
 from .identity import prompt_id, same_request, suffix
+from .kept import check_kept
 from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metadata
 from .place import check_directory, located, workplace
 from .report import newest_messages
@@ -218,7 +219,9 @@ async def create_session(opencode: OpenCode, directory: str | None, task: TaskMe
     created = dict[str, Any]()
     with anyio.CancelScope(shield=True):  # as with a worktree
         created = await opencode.call("session_create", **facts, **located(directory))
-    return as_model("the answer of session_create", Session, created)
+    session = as_model("the answer of session_create", Session, created)
+    await check_kept(opencode, session, task)
+    return session
 
 
 async def set_permissions(opencode: OpenCode, session: Session, permissions: Permissions) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, create_model
 
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.hints import READ_ONLY, Hints
+from opencode_mcp.openapi.versions import OLDEST_FOR_TASKS
 
 from .answer import AnswerPermission, AnswerQuestion
 from .arguments import parsed
@@ -56,7 +57,8 @@ class Workflow:
             OpenCodeError: what went wrong.
         """
         given = parsed(self.name, self.arguments, arguments)
-        async with context.placed(arguments) as there:
+        able = replace(context, servers=context.servers.requiring(OLDEST_FOR_TASKS))
+        async with able.placed(arguments) as there:
             return await self.run(there, given)
 
     def among(self, servers: Sequence[str]) -> Workflow:

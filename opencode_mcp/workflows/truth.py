@@ -13,6 +13,8 @@ from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Request, Session, Status
 
+from .second_engine import refuse_second_engine
+
 State = Literal["completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
 
 
@@ -61,6 +63,7 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
 
     Raises:
         APIError: the session is unknown.
+        WorkflowError: it is one of the second engine, whose work is not seen here.
         TransportError: OpenCode cannot be reached.
     """
     session = await read_session(opencode, session_id) if before is None else before.session
@@ -78,6 +81,8 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
         return await look(opencode, session_id)
     session = again[0] if again else session
     working = {id: statuses[id] for id in family if id in statuses and statuses[id].type != "idle"}
+    if not newest and not working:
+        await refuse_second_engine(opencode, session_id)
     return Truth(
         session=session,
         family=family,

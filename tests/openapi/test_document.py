@@ -10,7 +10,7 @@ import pytest
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import Document
 from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, sha256, snapshot, snapshot_bytes
-from opencode_mcp.opencode.install import OPENCODE_PACKAGE
+from opencode_mcp.opencode.download import OPENCODE, lock
 
 
 def document_of(*operation_ids: str, openapi: str = "3.1.0") -> Document:
@@ -32,7 +32,9 @@ def test_the_snapshot_has_188_operations() -> None:
 
 def test_the_managed_copy_is_of_the_snapshot_s_version() -> None:
     """What npm installs is what the tools were made from."""
-    assert OPENCODE_PACKAGE == f"opencode-ai@{SNAPSHOT_VERSION}"
+    versions = {one.version for name, one in lock().items() if name.startswith("opencode-")}
+    assert lock()[OPENCODE].version == SNAPSHOT_VERSION
+    assert versions == {SNAPSHOT_VERSION}
 
 
 def test_a_document_of_three_operations_is_refused_and_the_missing_are_counted() -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
 
-ELSEWHERE = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret")
+ELSEWHERE = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret", SNAPSHOT_VERSION)
 
 
 @dataclass

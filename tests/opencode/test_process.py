@@ -17,7 +17,7 @@ from anyio.abc import Process
 from mcp import Client
 
 from opencode_mcp.exceptions import ServerStartError, TransportError
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import ManagedServer, managed_server
@@ -205,7 +205,7 @@ async def test_an_attached_server_may_go_and_come_back(
     """While it is gone the error has its address; once it is back, the next call works."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    async with OpenCode(AttachedServer(Endpoint(httpx2.URL(address))), catalog) as opencode:
+    async with OpenCode(AttachedServer(Endpoint(httpx2.URL(address), version=SNAPSHOT_VERSION)), catalog) as opencode:
         for _ in range(2):
             with pytest.raises(TransportError, match=f"OpenCode at {address} is not reachable"):
                 await opencode.call("global_health")

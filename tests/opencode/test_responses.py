@@ -19,7 +19,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError, UnexpectedResponse
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCode, perform
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
@@ -130,7 +130,7 @@ async def test_a_redirect_is_not_followed_and_credentials_stay(opencode: OpenCod
 
 async def test_without_a_password_no_credentials_are_sent(catalog: Catalog, wire: Wire) -> None:
     """Neither those of a URL or a netrc, nor an empty password."""
-    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test"), version=SNAPSHOT_VERSION))
     async with OpenCode(server, catalog, transport=httpx2.MockTransport(wire.handle)) as opencode:
         await opencode.call("global_health")
 
@@ -273,7 +273,7 @@ async def served(answer: Callable[[SocketStream], Any], catalog: Catalog) -> Asy
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, handle)
         url = httpx2.URL(f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}")
-        async with OpenCode(AttachedServer(Endpoint(url)), catalog) as opencode:
+        async with OpenCode(AttachedServer(Endpoint(url, version=SNAPSHOT_VERSION)), catalog) as opencode:
             yield opencode
         tasks.cancel_scope.cancel()
 
@@ -283,7 +283,9 @@ async def test_a_refused_connection_says_that_opencode_is_not_reachable(catalog:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        async with OpenCode(AttachedServer(Endpoint(httpx2.URL(address))), catalog) as opencode:
+        async with OpenCode(
+            AttachedServer(Endpoint(httpx2.URL(address), version=SNAPSHOT_VERSION)), catalog
+        ) as opencode:
             with pytest.raises(TransportError, match=f"OpenCode at {address} is not reachable"):
                 await opencode.call("global_health")
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from opencode_mcp.exceptions import APIError, TransportError
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode import servers as module
 from opencode_mcp.opencode.server import silent
@@ -37,7 +37,7 @@ async def servers(wires: dict[str, Wire], catalog: Catalog) -> AsyncGenerator[Se
     async with AsyncExitStack() as stack:
         clients: dict[str, OpenCode] = {}
         for name, wire in wires.items():
-            server = AttachedServer(Endpoint(httpx2.URL(f"http://{name}.test")), name)
+            server = AttachedServer(Endpoint(httpx2.URL(f"http://{name}.test"), version=SNAPSHOT_VERSION), name)
             client = OpenCode(server, catalog, transport=httpx2.MockTransport(wire.handle))
             clients[name] = (await stack.enter_async_context(client)).impatient()
         yield Servers(clients)

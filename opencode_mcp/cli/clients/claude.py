@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.opencode.program import which
 
 SECONDS = 60
 
 
 def program(environ: Mapping[str, str]) -> str | None:
     """Return the path of `claude`, if it is there and can be given JSON, as a Windows batch file cannot."""
-    found = shutil.which("claude", path=environ.get("PATH"))
+    found = which("claude", environ)
     return found if found and Path(found).suffix.lower() not in {".cmd", ".bat"} else None
 
 

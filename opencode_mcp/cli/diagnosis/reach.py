@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import time
-from typing import Any, cast
+from functools import partial
 
 import httpx2
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.openapi.versions import GENERATION, OLDEST_FOR_TASKS, is_older
 from opencode_mcp.opencode import Endpoint, OpenCode, Report
+from opencode_mcp.opencode.generation import identify, is_page, name
 from opencode_mcp.opencode.install import cache_folder, find
+from opencode_mcp.opencode.program import which
 from opencode_mcp.opencode.tls import tls_problem
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows.report import one_line
@@ -34,12 +36,15 @@ async def found(settings: Settings, report: Report) -> Finding:
         program = await find(settings.command_line, cache_folder(settings.environ), settings.environ, report)
     except ServerStartError as error:
         return Finding("opencode", "failed", "not found", one_line(str(error), 600))
-    path = shutil.which(program.command[0], path=settings.environ.get("PATH"))
+    path = which(program.command[0], settings.environ)
     if path is None:
         advice = "correct it, or leave it out to use `opencode` on PATH or a copy from npm"
         return Finding("opencode", "failed", f"--command: there is no program {program.command[0]!r}", advice)
     origin = "--command" if settings.command else "a copy from npm" if program.path else "on PATH"
-    return Finding("opencode", "ok", f"{path} ({origin})", facts={"path": path})
+    facts = {"path": path, "version": program.version}
+    if program.note:
+        return Finding("opencode", "warning", program.note, f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`", facts)
+    return Finding("opencode", "ok", f"{path} ({origin})", facts=facts)
 
 
 async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
@@ -56,10 +61,13 @@ async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
         reachable = Finding("reachable", "ok", f"{where} answers ({time.monotonic() - begun:.1f} s)")
         if response.status_code == 401:
             return [reachable, refused(endpoint)]
-        health = json_object(response)
-        if response.status_code == 200 and isinstance(health.get("version"), str):
-            return [reachable, await admitted(opencode, endpoint), tested(health["version"])]
-        return [await stranger(opencode, endpoint, response)]
+        identity = await identify(partial(get, opencode, endpoint))
+        if identity.major == GENERATION and identity.version is not None:
+            return [reachable, await admitted(opencode, endpoint), tested(identity.version)]
+        if identity.major != GENERATION:
+            said = f"{where} is an OpenCode V2 server ({name(identity)}), with another API than 1.x"
+            return [Finding("reachable", "failed", said, START_V1)]
+        return [stranger(where, response)]
     except httpx2.TransportError as error:
         return [unreachable(where, error)]
 
@@ -118,19 +126,18 @@ def tested(version: str) -> Finding:
     facts = {"version": version, "tested": SNAPSHOT_VERSION}
     if version == SNAPSHOT_VERSION:
         return Finding("version", "ok", f"{version}, the tested one", facts=facts)
-    advice = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}` should something not work"
-    return Finding("version", "warning", f"{version}, tested is {SNAPSHOT_VERSION}", advice, facts)
+    update = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`"
+    if is_older(version, OLDEST_FOR_TASKS):
+        said = f"{version}: the task tools (run_task and its kind) need {OLDEST_FOR_TASKS}; plain operations work"
+        return Finding("version", "warning", said, update, facts | {"oldest": OLDEST_FOR_TASKS})
+    said = f"{version}, tested is {SNAPSHOT_VERSION}, {OLDEST_FOR_TASKS} is the oldest that is supported"
+    return Finding("version", "warning", said, f"{update} should something not work", facts)
 
 
-async def stranger(opencode: OpenCode, endpoint: Endpoint, response: httpx2.Response) -> Finding:
+def stranger(where: str, response: httpx2.Response) -> Finding:
     """Say what answers in OpenCode's place."""
-    where = shown(endpoint.url)
     if is_page(response):
-        second = await get(opencode, endpoint, "/api/health")
-        if "healthy" in json_object(second) or "_tag" in json_object(second):
-            said = f"{where} is an OpenCode V2 server, with routes only under /api, and this speaks to V1"
-            return Finding("reachable", "failed", said, START_V1)
-        advice = "is --url OpenCode's own address? A proxy, a login page and a very old OpenCode look like this"
+        advice = "is --url OpenCode's own address? A proxy and a login page look like this"
         return Finding("reachable", "failed", f"{where} gives a web page instead of OpenCode's JSON", advice)
     if 300 <= response.status_code < 400:
         target = one_line(response.headers.get("location", ""))
@@ -139,20 +146,6 @@ async def stranger(opencode: OpenCode, endpoint: Endpoint, response: httpx2.Resp
     return Finding(
         "reachable", "failed", said, "is --url OpenCode's own address, and not a proxy that cannot reach it?"
     )
-
-
-def is_page(response: httpx2.Response) -> bool:
-    """Whether an answer is a web page."""
-    return response.headers.get("content-type", "").startswith("text/html")
-
-
-def json_object(response: httpx2.Response) -> dict[str, Any]:
-    """Return an answer's JSON object, {} when it is none."""
-    try:
-        value = response.json()
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def shown(url: httpx2.URL) -> str:

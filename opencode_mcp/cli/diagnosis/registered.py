@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from opencode_mcp.cli.clients import CLIENTS, Client, Machine
 from opencode_mcp.cli.clients.change import entry_in
 from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.opencode.program import which
 from opencode_mcp.settings import Settings
 
 from .finding import Finding
@@ -73,7 +73,7 @@ def judged(client: Client, path: Path, entry: Entry, settings: Settings) -> Find
             return Finding(check, "ok", f"{url} (in {path})")
         return Finding(check, "warning", f"nothing listens at {url} (in {path})", "run `opencode-mcp http`")
     command = program(entry)
-    if shutil.which(command, path=settings.environ.get("PATH")):
+    if which(command, settings.environ):
         return Finding(check, "ok", f"{command} (in {path})")
     return Finding(check, "failed", f"there is no program {command!r} (in {path})", again)
 

@@ -1,0 +1,122 @@
+"""The program that is OpenCode: where it is, and which version it says it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from opencode_mcp.openapi.versions import version_in
+
+from .cache import MEMORY
+from .supervised import finish
+
+VERSION_SECONDS = 20.0
+"""`--version` of 1.18.33 takes 0.7 s on a quiet machine, and many times that on a busy one."""
+
+REMEMBERED_SECONDS = 3600.0
+"""For how long a version holds: what lies behind the file of a version manager's shim changes without it."""
+
+EXTENSIONS = ".COM;.EXE;.BAT;.CMD"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How to run OpenCode: its command, and folders to put before PATH.
+
+    `version` is None where it is not known. `note` is what the user must know of the choice, "" for nothing.
+    """
+
+    command: tuple[str, ...]
+    path: tuple[str, ...] = ()
+    version: str | None = None
+    note: str = ""
+
+
+def which(name: str, environ: Mapping[str, str], windows: bool = os.name == "nt") -> str | None:
+    """Return the absolute path of a program, None when there is none.
+
+    Only absolute folders of PATH count: Windows looks into the current directory first, and an empty or relative
+    entry means it elsewhere too. That is the project, whose files must not be run for a program of the user's.
+    """
+    if os.path.dirname(name):
+        return os.path.abspath(name) if is_program(name) else None
+    endings = environ.get("PATHEXT", EXTENSIONS).split(";") if windows else [""]
+    names = [name] if windows and os.path.splitext(name)[1].upper() in map(str.upper, endings) else []
+    names += [name + ending for ending in endings]
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        if os.path.isabs(folder):
+            for one in names:
+                if is_program(path := os.path.join(folder, one)):
+                    return path
+    return None
+
+
+def is_program(path: str) -> bool:
+    """Whether a path is a file that may be run."""
+    return os.path.isfile(path) and os.access(path, os.X_OK)
+
+
+async def ask_version(command: tuple[str, ...], environ: Mapping[str, str], cache: Path) -> str | None:
+    """Return the version that a command prints for `--version`, None when it prints none or takes too long.
+
+    It is remembered by the command and its file's state. The command is not run in the project.
+    """
+    path = which(command[0], environ)
+    if path is None:
+        return None
+    key, state = json.dumps([path, *command[1:]]), state_of(path)
+    memory = cache / MEMORY
+    known = remembered(memory).get(key)
+    if known is not None and known["state"] == state and 0 <= time.time() - known["at"] < REMEMBERED_SECONDS:
+        return known["version"]
+    done = await finish((path, *command[1:], "--version"), environ, tempfile.gettempdir(), VERSION_SECONDS)
+    version = version_in(done.output) if done is not None and done.status == 0 else None
+    if version is not None:
+        remember(memory, key, {"state": state, "at": time.time(), "version": version})
+    return version
+
+
+def state_of(path: str) -> list[int]:
+    """Return what changes with a file's contents and rights."""
+    facts = os.stat(path)
+    return [
+        facts.st_dev,
+        facts.st_ino,
+        facts.st_size,
+        facts.st_mtime_ns,
+        facts.st_ctime_ns,
+        stat.S_IMODE(facts.st_mode),
+    ]
+
+
+def remembered(memory: Path) -> dict[str, dict[str, Any]]:
+    """Return what is remembered of versions, {} when that cannot be read or is of another form."""
+    try:
+        value: Any = json.loads(memory.read_bytes())
+        entries = cast("dict[str, dict[str, Any]]", value)
+        return {key: one for key, one in entries.items() if {"state", "at", "version"} <= one.keys()}
+    except (OSError, ValueError, AttributeError) as error:
+        log.debug("no versions are remembered: %r", error)
+        return {}
+
+
+def remember(memory: Path, key: str, entry: dict[str, Any]) -> None:
+    """Remember a version, and forget those of programs that are gone. What cannot be written is asked for again."""
+    there = {one: known for one, known in remembered(memory).items() if os.path.exists(json.loads(one)[0])}
+    try:
+        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=memory.parent, prefix="versions-", delete=False) as file:
+            json.dump({**there, key: entry}, file)
+        os.replace(file.name, memory)
+    except OSError as error:
+        log.debug("a version is not remembered: %r", error)

@@ -1,0 +1,77 @@
+"""A program below the keeper: it ends with the block, or with this process, and everything that it started with it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+
+from . import keeper
+
+STOP_SECONDS = 10.0
+"""The keeper takes at most 2 s to dispose and 6 s to kill."""
+
+KEPT_BYTES = 4096
+"""How much of the end of a program's output is kept."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended: its exit status, and the end of its output."""
+
+    status: int
+    output: str
+
+
+@asynccontextmanager
+async def supervised(
+    command: Sequence[str], environ: Mapping[str, str], directory: str, pass_fds: Sequence[int] = ()
+) -> AsyncGenerator[Process]:
+    """Run a program below a keeper; `pass_fds` are held open until nothing of it runs any more (POSIX)."""
+    process = await anyio.open_process(
+        (sys.executable, "-I", "-S", str(Path(keeper.__file__)), *command),
+        env=environ,
+        cwd=directory,
+        stderr=None,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            await stop(process)
+
+
+async def stop(process: Process) -> None:
+    """Close the keeper's input, and wait until it has ended everything below it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdin.aclose()
+    with anyio.move_on_after(STOP_SECONDS) as limit:
+        await process.wait()
+    if limit.cancelled_caught:
+        log.error("the keeper of process %s does not end", process.pid)
+    await process.stdout.aclose()
+
+
+async def finish(
+    command: Sequence[str], environ: Mapping[str, str], directory: str, seconds: float, pass_fds: Sequence[int] = ()
+) -> Finished | None:
+    """Run a program to its end; None when it takes longer than `seconds`: nothing of it runs then."""
+    output = b""
+    with anyio.move_on_after(seconds):
+        async with supervised(command, environ, directory, pass_fds) as process:
+            assert process.stdout is not None
+            async for chunk in process.stdout:
+                output = (output + chunk)[-KEPT_BYTES:]
+            return Finished(await process.wait(), output.decode(errors="replace"))
+    return None

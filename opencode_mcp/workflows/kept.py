@@ -1,0 +1,38 @@
+"""What a server made of a task's metadata: one that drops it cannot keep the task's promises."""
+
+from __future__ import annotations
+
+import anyio
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.models import Session
+
+from .metadata import TaskMetadata, task_metadata
+
+
+async def check_kept(opencode: OpenCode, session: Session, task: TaskMetadata) -> None:
+    """See that a session that was just created has the metadata that was sent; else delete it again.
+
+    Raises:
+        WorkflowError: the server has dropped it (seen in 1.15.0 and before), and the task needs it.
+    """
+    if task_metadata(session) == task or not needs_metadata(task):
+        return
+    with anyio.CancelScope(shield=True):
+        await opencode.call("session_delete", sessionID=session.id)
+    raise WorkflowError(
+        f"{opencode.server.describe()} does not keep a session's metadata, which {needs_metadata(task)} needs: nothing "
+        "was started. OpenCode 1.15.13 or later does; what needs none is a task with permissions `report` and without "
+        "request_id and worktree."
+    )
+
+
+def needs_metadata(task: TaskMetadata) -> str:
+    """Name what of a task is nowhere but in its session's metadata; "" for nothing."""
+    needs = {
+        "request_id": task.request_id is not None,
+        "worktree": task.worktree_of is not None,
+        f"permissions `{task.permissions}`": task.permissions not in {None, "report", "allow"},
+    }
+    return ", ".join(name for name, needed in needs.items() if needed)

@@ -1,0 +1,38 @@
+"""Sessions of OpenCode's second engine (v2_*): the task tools do not read its work, so they must not judge it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from opencode_mcp.exceptions import APIError, UnsupportedServer, WorkflowError
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.background import at_once
+
+
+async def refuse_second_engine(opencode: OpenCode, session_id: str) -> None:
+    """Refuse a session that has no message of the first engine, when it has any of the second, or works for it.
+
+    1.18.33 keeps one list of sessions for both engines, and the histories apart.
+
+    Raises:
+        WorkflowError: it is a session of the second engine; which tools are for it.
+    """
+    try:
+        active, messages = await at_once(
+            partial(opencode.call, "v2_session_active"),
+            partial(opencode.call, "v2_session_messages", sessionID=session_id, limit=1),
+        )
+    except (UnsupportedServer, APIError):  # a server before 1.17.19, or a session that its second engine cannot read
+        return
+    if session_id in entries(active) or entries(messages):
+        raise WorkflowError(
+            f"{session_id} is a session of OpenCode's second engine, which the task tools cannot see or stop: use "
+            "v2_session_active (does it run?), v2_session_messages (what was said) and v2_session_interrupt (stop it)",
+            session_id,
+        )
+
+
+def entries(answer: Any) -> Any:
+    """Return what an answer of the second engine holds."""
+    return answer["data"]

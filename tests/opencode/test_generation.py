@@ -1,0 +1,228 @@
+"""Other OpenCodes at --url: what each is called, and that nothing is sent to it that it does not have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx2
+import pytest
+
+from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
+from opencode_mcp.opencode.generation import REMEMBERED_SECONDS
+from opencode_mcp.opencode.server import silent
+from opencode_mcp.workflows import Context, perform_any, workflows
+
+from .conftest import Wire
+
+pytestmark = pytest.mark.anyio
+
+Routes = Mapping[str, httpx2.Response]
+
+PAGE = httpx2.Response(200, headers={"content-type": "text/html"}, content=b"<!doctype html><title>OpenCode</title>")
+BASIC = {"www-authenticate": 'Basic realm="Secure Area"'}
+V2_INFO = {"version": "2.0.8", "pid": 4242, "urls": ["http://127.0.0.1:4096"], "paths": {"tmp": "/tmp/opencode"}}
+PATHS = {"home": "/h", "state": "/s", "config": "/c", "worktree": "/w", "directory": "/w"}
+OFFLINE = {"name": "UnknownError", "data": {"message": "Error: Unable to connect."}}
+SECOND = "has another API than the 1.x"
+
+
+def answers(routes: Routes, otherwise: httpx2.Response = PAGE) -> Callable[[httpx2.Request], httpx2.Response]:
+    """Return what answers requests by their path."""
+    return lambda request: routes.get(request.url.path, otherwise)
+
+
+def json(status: int, value: Any, **headers: str) -> httpx2.Response:
+    """Return an answer with JSON."""
+    return httpx2.Response(status, json=value, headers=headers)
+
+
+def client(catalog: Catalog, wire: Wire, routes: Routes, otherwise: httpx2.Response = PAGE) -> OpenCode:
+    """Return the client of a server that has these routes, and gives its web page for all others, as 1.14 to 2 do."""
+    wire.answer = answers(routes, otherwise)
+    there = Endpoint(httpx2.URL("http://opencode.test"), password="secret")
+    return OpenCode(AttachedServer(there), catalog, "/w", transport=httpx2.MockTransport(wire.handle))
+
+
+def health(version: str) -> Routes:
+    """Return the route by which an OpenCode says its version."""
+    return {"/global/health": json(200, {"healthy": True, "version": version})}
+
+
+def sent(wire: Wire) -> list[str]:
+    """The paths that were asked for."""
+    return [request.url.path for request in wire.requests]
+
+
+SECOND_GENERATION = [
+    pytest.param({"/api/info": json(200, V2_INFO)}, "is OpenCode 2.0.8", id="2.0.8"),
+    pytest.param({"/api/info": httpx2.Response(401, headers=BASIC)}, "is OpenCode 2,", id="2.0.8, wrong password"),
+    pytest.param(
+        {"/api/info": json(401, {"_tag": "UnauthorizedError"})}, "is OpenCode 2,", id="2.0.21, wrong password"
+    ),
+    pytest.param({"/api/health": json(200, {"healthy": True})}, "is OpenCode 2,", id="beta"),
+    pytest.param({"/global/health": json(503, {"code": "service_starting"})}, "is OpenCode 2,", id="starting"),
+    pytest.param(health("2.5.0"), "is OpenCode 2.5.0", id="with a health route"),
+]
+
+
+@pytest.mark.parametrize(("routes", "words"), SECOND_GENERATION)
+async def test_an_opencode_2_is_called_what_it_is(catalog: Catalog, wire: Wire, routes: Routes, words: str) -> None:
+    """At once, with what to do; only what it is was asked, and never that a newer version may help."""
+    async with client(catalog, wire, routes) as opencode:
+        with pytest.raises(UnsupportedServer) as raised:
+            await opencode.call("find_text", pattern="secret words")
+
+    assert words in str(raised.value)
+    assert SECOND in str(raised.value)
+    assert "newer" not in str(raised.value)
+    assert {*sent(wire)} <= {"/global/health", "/path", "/api/info", "/api/health"}
+
+
+CALLS: Mapping[str, dict[str, Any]] = {
+    "find_text": {"pattern": "x"},
+    "session_list": {},
+    "session_prompt": {"sessionID": "ses_1", "parts": [{"type": "text", "text": "x"}]},
+    "session_create": {},
+    "global_event": {"timeout_seconds": 5},
+    "pty_connect": {"ptyID": "pty_1"},
+    "tui_control_next": {},
+    "v2_session_list": {},
+    "v2_session_events": {"sessionID": "ses_1"},
+}
+TASKS: Mapping[str, dict[str, Any]] = {
+    "run_task": {"prompt": "x"},
+    "start_task": {"prompt": "x", "session_id": "ses_1"},
+    "run_tasks": {"tasks": [{"prompt": "x"}, {"prompt": "y"}]},
+    "wait_for_tasks": {"session_ids": ["ses_1", "ses_2"]},
+    "report_task": {"session_id": "ses_1"},
+    "stop_task": {"session_id": "ses_1"},
+    "answer_permission": {"request_id": "per_1", "reply": "once"},
+    "answer_question": {"request_id": "que_1"},
+    "collect_changes": {"session_id": "ses_1"},
+    "read_transcript": {"session_id": "ses_1"},
+}
+
+
+@pytest.mark.parametrize("name", [*CALLS, *TASKS])
+async def test_every_kind_of_tool_says_what_an_opencode_2_is(catalog: Catalog, wire: Wire, name: str) -> None:
+    """Requests, streams, terminals, blocking prompts and every task tool: one error, in under two seconds."""
+    begun = time.monotonic()
+    async with client(catalog, wire, {"/api/info": json(200, V2_INFO)}) as opencode:
+        context = Context(Servers({"": opencode}), silent)
+        with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
+            if name in TASKS:
+                await workflows()[name].perform(context, TASKS[name])
+            else:
+                await perform_any(context, catalog[name], CALLS[name])
+
+    assert time.monotonic() - begun < 2
+
+
+def test_every_task_tool_is_tried() -> None:
+    """A new one is added above."""
+    assert workflows().keys() == TASKS.keys()
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("version", ["1.1.65", "1.3.0", "1.14.41", "1.15.0"])
+async def test_task_tools_are_refused_by_an_old_version_before_anything_is_sent(
+    catalog: Catalog, wire: Wire, name: str, version: str
+) -> None:
+    """Metadata came with 1.15.13."""
+    async with client(catalog, wire, health(version), json(200, {})) as opencode:
+        with pytest.raises(UnsupportedServer, match=rf"is OpenCode {version}, and the task tools need 1\.15\.13"):
+            await workflows()[name].perform(Context(Servers({"": opencode}), silent), TASKS[name])
+
+    assert {*sent(wire)} <= {"/global/health", "/global/event"}
+
+
+@pytest.mark.parametrize("otherwise", [PAGE, json(500, OFFLINE)], ids=["passed on to a website", "without a network"])
+async def test_an_opencode_1_0_is_known_without_a_health_route(
+    catalog: Catalog, wire: Wire, otherwise: httpx2.Response
+) -> None:
+    """1.0.152 passes what it does not have on to a website: nothing with arguments goes that way."""
+    routes = {"/path": json(200, PATHS), "/session": json(200, [])}
+    async with client(catalog, wire, routes, otherwise) as opencode:
+        assert await opencode.call("session_list") == []
+        with pytest.raises(UnsupportedServer, match=r"question_list came with OpenCode 1\.1\.11, and .* is 1\.0"):
+            await opencode.call("question_list")
+        with pytest.raises(UnsupportedServer, match=r"worktree_create came with OpenCode 1\.1\.11"):
+            await opencode.call("worktree_create", directory="/secret")
+
+    assert {*sent(wire)} == {"/global/health", "/path", "/session"}
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "arguments"),
+    [
+        ("1.3.0", "vcs_apply", {"patch": "secret"}),
+        ("1.3.0", "v2_session_prompt", {"sessionID": "ses_1", "prompt": {"text": "secret"}}),
+        ("1.14.41", "v2_model_list", {}),
+        ("1.15.13", "v2_session_create", {}),
+        ("1.17.11", "v2_session_active", {}),
+    ],
+)
+async def test_what_a_version_does_not_have_is_not_sent(
+    catalog: Catalog, wire: Wire, version: str, name: str, arguments: dict[str, Any]
+) -> None:
+    """It is named, with the version that it came with."""
+    async with client(catalog, wire, health(version)) as opencode:
+        with pytest.raises(UnsupportedServer, match=f"{name} came with OpenCode .* is {version}: nothing was sent"):
+            await opencode.call(name, **arguments)
+
+    assert {*sent(wire)} == {"/global/health"}
+
+
+async def test_a_server_is_asked_once_a_minute_and_again_before_a_refusal(
+    catalog: Catalog, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was updated behind its address is not refused."""
+    async with client(catalog, wire, {**health("1.15.13"), "/session": json(200, [])}) as opencode:
+        for _ in range(3):
+            await opencode.call("session_list")
+        assert sent(wire).count("/global/health") == 1
+        wire.answer = answers({**health(SNAPSHOT_VERSION), "/api/session/active": json(200, {"data": {}})})
+        assert await opencode.call("v2_session_active") == {"data": {}}
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + REMEMBERED_SECONDS)
+        wire.answer = answers({"/api/info": json(200, V2_INFO)})
+        with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
+            await opencode.call("session_list")
+
+
+async def test_a_managed_server_s_version_is_not_asked_for(catalog: Catalog, wire: Wire) -> None:
+    """Its program has said it."""
+    wire.answer = answers({"/session": json(200, [])})
+    there = Endpoint(httpx2.URL("http://opencode.test"), version="1.18.22")
+    async with OpenCode(AttachedServer(there), catalog, transport=httpx2.MockTransport(wire.handle)) as opencode:
+        await opencode.call("session_list")
+
+    assert sent(wire) == ["/session"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (httpx2.ReadTimeout("slow"), RequestTimeout, "did not say which version it is within 20 s; nothing was sent"),
+        (httpx2.ReadError("reset"), TransportError, "is not reachable"),
+        (httpx2.ConnectError("refused"), TransportError, "is not reachable"),
+    ],
+)
+async def test_a_server_that_does_not_answer_is_sent_nothing_else(
+    catalog: Catalog, wire: Wire, error: Exception, kind: type[Exception], words: str
+) -> None:
+    """What it is stays unknown, so nothing with arguments is sent."""
+
+    def fail(request: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    async with client(catalog, wire, {}) as opencode:
+        wire.answer = fail
+        with pytest.raises(kind, match=words):
+            await opencode.call("session_create", title="secret")
+
+    assert sent(wire) == ["/global/health"]

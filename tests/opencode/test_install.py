@@ -1,0 +1,453 @@
+"""The managed copy of OpenCode: verified, repaired, the user's alone; and programs that are no OpenCode 1.x."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import stat
+import sys
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from opencode_mcp.exceptions import ServerStartError
+from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.opencode import install
+from opencode_mcp.opencode.cache import UNFINISHED, locked
+from opencode_mcp.opencode.download import Package, integrity, lock, needed
+from opencode_mcp.opencode.install import Program, find, managed, managed_copy
+from opencode_mcp.opencode.program import ask_version, which
+from tests.bridge import marked
+from tests.eventually import eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("environ")]
+
+NPM = """#!{python}
+import os, pathlib, shutil, sys, time
+words = sys.argv[1:]
+assert words[0] == "pack" and "--ignore-scripts" in words, words
+store = pathlib.Path(words[words.index("--cache") + 1])
+archives = pathlib.Path(words[words.index("--pack-destination") + 1])
+store.mkdir()
+(store / "part").write_bytes(b"0" * 3_000_000)
+folder = pathlib.Path(os.environ["FAKE_NPM"])
+with open(folder / "calls", "a") as calls:
+    calls.write(" ".join(words[-3:]) + "\\n")
+while (folder / "hangs").exists():
+    time.sleep(0.02)
+if (folder / "fails").exists():
+    sys.exit("npm error 404 there is no such package")
+for archive in folder.glob("*.tgz"):
+    shutil.copy(archive, archives)
+"""
+SAYS = "#!/bin/sh\necho {version}\n"
+KILLED = """
+import anyio, os, sys
+from pathlib import Path
+from opencode_mcp.opencode.install import managed_copy
+from tests.opencode.test_install import packages_in
+async def report(message): print(message, flush=True)
+anyio.run(managed_copy, Path(sys.argv[1]), os.environ, report, [packages_in(Path(os.environ["FAKE_NPM"]))])
+"""
+
+
+@dataclass
+class World:
+    """A cache, an npm that copies archives, and what was reported."""
+
+    cache: Path
+    npm: Path
+    environ: dict[str, str]
+    reported: list[str] = field(default_factory=list[str])
+
+    async def report(self, message: str) -> None:
+        self.reported.append(message)
+
+    async def copy(self) -> Program:
+        """Return the managed copy."""
+        return await managed_copy(self.cache, self.environ, self.report, [packages_in(self.npm)])
+
+    @property
+    def folder(self) -> Path:
+        return self.cache / f"opencode-{SNAPSHOT_VERSION}"
+
+    @property
+    def program(self) -> Path:
+        return Path(managed(self.folder).command[0])
+
+    def installed(self) -> int:
+        """How often npm was called."""
+        return len((self.npm / "calls").read_text().splitlines()) if (self.npm / "calls").exists() else 0
+
+    def unfinished(self) -> list[str]:
+        """The folders of copies that were begun."""
+        return [path.name for path in self.cache.glob(f"{UNFINISHED}*")]
+
+
+def archive(folder: Path, package: str, files: Mapping[str, str]) -> None:
+    """Write an archive as npm has it."""
+    name = package.removeprefix("@").replace("/", "-")
+    with tarfile.open(folder / f"{name}-1.0.0.tgz", "w:gz") as made:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(f"package/{path}")
+            entry.size, entry.mode = len(text.encode()), 0o755
+            made.addfile(entry, io.BytesIO(text.encode()))
+
+
+def packages_in(folder: Path) -> list[Package]:
+    """The lock of the archives that were written first."""
+    names = ("opencode-this-machine", "opencode-ai", "@vscode/ripgrep-this")
+    files = [folder / f"{name.removeprefix('@').replace('/', '-')}-1.0.0.tgz" for name in names]
+    locked_as = [(folder / f"{file.name}.integrity").read_text() for file in files]
+    return [Package(name, "1.0.0", text, 1_000_000) for name, text in zip(names, locked_as, strict=True)]
+
+
+def release(folder: Path, version: str = SNAPSHOT_VERSION) -> None:
+    """Write the archives of a copy that says a version, and their hashes."""
+    archive(folder, "opencode-this-machine", {"bin/opencode": SAYS.format(version=version)})
+    archive(folder, "opencode-ai", {"package.json": "{}", "bin/opencode.exe": "echo not yet"})
+    archive(folder, "@vscode/ripgrep-this", {"bin/rg": "#!/bin/sh\n"})
+    for file in folder.glob("*.tgz"):
+        (folder / f"{file.name}.integrity").write_text(integrity(file.read_bytes(), "sha512"))
+
+
+def write_program(path: Path, text: str) -> Path:
+    """Write a script that may be run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def world(tmp_path: Path, environ: Mapping[str, str]) -> World:
+    """No copy yet; npm has one that says the right version."""
+    npm = tmp_path / "npm"
+    write_program(npm / "bin" / "npm", NPM.format(python=sys.executable))
+    write_program(npm / "bin" / "node", "#!/bin/sh\n")
+    release(npm)
+    path = os.pathsep.join([str(npm / "bin"), "/usr/bin", "/bin"])
+    own = {**environ, "PATH": path, "FAKE_NPM": str(npm), "INSTALL_MARK": uuid4().hex}
+    return World(tmp_path / "cache" / "opencode-mcp", npm, own)
+
+
+async def test_a_copy_is_installed_once_and_verified(world: World) -> None:
+    """Of what npm gave: the program in its place, ripgrep, and nothing else; the folder is the user's alone."""
+    copy = await world.copy()
+
+    assert copy == managed(world.folder)
+    assert copy.version == SNAPSHOT_VERSION
+    assert [Path(folder).name for folder in copy.path] == ["bin"]
+    assert stat.S_IMODE(world.cache.stat().st_mode) == stat.S_IMODE(world.folder.stat().st_mode) == 0o700
+    assert world.unfinished() == []
+    assert await world.copy() == copy
+    assert world.installed() == 1
+
+
+async def test_the_progress_of_an_installation_is_what_npm_has_fetched(world: World) -> None:
+    """In megabytes, of how many."""
+    (world.npm / "hangs").touch()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.copy)
+        await eventually(lambda: "fetching opencode-this-machine 1.0.0: 3 of 3 MB" in world.reported)
+        (world.npm / "hangs").unlink()
+    assert world.reported[-1] == "checking and unpacking OpenCode"
+
+
+@pytest.mark.parametrize("package", ["opencode-this-machine", "opencode-ai", "vscode-ripgrep-this"])
+async def test_a_package_that_is_not_the_one_of_the_lock_is_neither_kept_nor_run(world: World, package: str) -> None:
+    """Whoever changed it: the registry, a mirror, a proxy."""
+    evil = world.npm / "ran"
+    archived = "@vscode/ripgrep-this" if package.startswith("vscode") else package
+    archive(world.npm, archived, {"bin/opencode": f"#!/bin/sh\ntouch {evil}\necho {SNAPSHOT_VERSION}\n"})
+    with pytest.raises(ServerStartError, match=r"npm gave another .*@1\.0\.0 than .* nothing of it was run or kept"):
+        await world.copy()
+
+    assert not evil.exists()
+    assert not world.folder.exists()
+    assert world.unfinished() == []
+
+
+async def test_what_npm_says_when_it_fails_is_told_and_nothing_is_left(world: World) -> None:
+    """With the ways out."""
+    (world.npm / "fails").touch()
+    with pytest.raises(ServerStartError, match=r"no such package[\s\S]*on PATH, or give a running one with --url"):
+        await world.copy()
+    assert world.unfinished() == []
+
+
+async def test_a_copy_that_says_another_version_is_not_used(world: World) -> None:
+    """As one for another processor, which says nothing."""
+    release(world.npm, "1.18.0")
+    with pytest.raises(ServerStartError, match=r"does not run on this machine .*`--version` gives 1\.18\.0"):
+        await world.copy()
+    assert not world.folder.exists()
+
+
+def empty(world: World) -> None:
+    """A copy of nothing."""
+    world.folder.rename(world.cache / "other")
+    world.folder.mkdir()
+
+
+def truncated(world: World) -> None:
+    """A program of which the end is missing."""
+    world.program.write_text("#!/bin/sh\nexit 2")
+
+
+def not_executable(world: World) -> None:
+    """A program without its right to be run."""
+    world.program.chmod(0o644)
+
+
+def without_ripgrep(world: World) -> None:
+    """A copy that cannot search."""
+    (world.folder / "node_modules" / "@vscode").rename(world.cache / "other")
+
+
+def writable(world: World) -> None:
+    """A copy that others can change."""
+    world.folder.chmod(0o777)
+
+
+DAMAGES = {
+    empty: "files are missing",
+    truncated: "`--version` gives nothing",
+    not_executable: "it may not be executed",
+    without_ripgrep: "files are missing",
+    writable: "others can write to it",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_copy_is_installed_again_once_and_said(world: World, damage: object) -> None:
+    """With what was wrong with it; the next start finds nothing wrong."""
+    await world.copy()
+    assert callable(damage)
+    damage(world)
+    repaired = await world.copy()
+
+    assert DAMAGES[damage] in repaired.note  # pyright: ignore[reportArgumentType]
+    assert "was installed again" in repaired.note
+    assert any("is damaged" in message for message in world.reported)
+    assert (await world.copy()).note == ""
+    assert world.installed() == 2
+    assert world.unfinished() == []
+
+
+async def test_a_damaged_copy_that_cannot_be_repaired_is_an_error_each_time(world: World) -> None:
+    """It is never started."""
+    await world.copy()
+    truncated(world)
+    (world.npm / "fails").touch()
+    for _ in range(2):
+        with pytest.raises(ServerStartError, match="could not be installed"):
+            await world.copy()
+
+
+async def test_a_cache_of_another_user_is_not_used(world: World) -> None:
+    """Its programs are not run, whatever they are."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    await world.copy()
+    os.chown(world.cache, 12345, 12345)
+    with pytest.raises(ServerStartError, match=r"belongs to another user, so no program in it is run.*XDG_CACHE_HOME"):
+        await world.copy()
+
+
+async def test_what_lay_in_a_cache_that_others_could_write_to_is_not_run(world: World) -> None:
+    """It is made private, and the copy is installed again; the one before is gone even where that fails."""
+    await world.copy()
+    evil = world.npm / "ran"
+    write_program(world.program, f"#!/bin/sh\ntouch {evil}\necho {SNAPSHOT_VERSION}\n")
+    world.cache.chmod(0o777)
+    (world.npm / "fails").touch()
+    with pytest.raises(ServerStartError, match="could not be installed"):
+        await world.copy()
+    (world.npm / "fails").unlink()
+    copy = await world.copy()
+
+    assert not evil.exists()
+    assert copy.command == managed(world.folder).command
+    assert stat.S_IMODE(world.cache.stat().st_mode) == 0o755
+    assert world.unfinished() == []
+
+
+async def test_a_cancelled_installation_ends_npm_and_leaves_nothing(world: World) -> None:
+    """No process of it, and no folder."""
+    (world.npm / "hangs").touch()
+    mark = f"INSTALL_MARK={world.environ['INSTALL_MARK']}"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.copy)
+        await eventually(lambda: world.installed() == 1)
+        assert marked(mark)
+        tasks.cancel_scope.cancel()
+
+    assert marked(mark) == {}
+    assert world.unfinished() == []
+
+
+async def test_a_bridge_that_is_killed_while_it_installs_leaves_no_npm_and_the_next_start_cleans_up(
+    world: World,
+) -> None:
+    """`kill -9`: the keeper ends npm, and what was begun is removed by whoever comes next."""
+    (world.npm / "hangs").touch()
+    mark = f"INSTALL_MARK={world.environ['INSTALL_MARK']}"
+    bridge = await anyio.open_process([sys.executable, "-c", KILLED, str(world.cache)], env=world.environ)
+    await eventually(lambda: world.installed() == 1)
+    bridge.send_signal(signal.SIGKILL)
+    await bridge.wait()
+    assert bridge.stdout is not None
+    await bridge.stdout.aclose()
+    await eventually(lambda: marked(mark), until=lambda left: not left)
+    assert len(world.unfinished()) == 1
+    (world.npm / "hangs").unlink()
+    write_program(world.npm / "bin" / "opencode", SAYS.format(version="1.18.22"))
+
+    assert (await find((), world.cache, world.environ, world.report)).version == "1.18.22"
+    assert world.unfinished() == []
+
+
+async def test_an_installation_that_goes_on_is_waited_for_and_not_swept(world: World) -> None:
+    """Two bridges at once install once."""
+    world.cache.mkdir(parents=True, mode=0o700)
+    begun = world.cache / f"{UNFINISHED}by-another"
+    async with locked(world.cache, world.report):
+        begun.mkdir()
+        await find((write_program(world.npm / "oc", SAYS.format(version="1.18.22")).as_posix(),), *world_of(world))
+        assert begun.exists()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.copy)
+            await eventually(lambda: any("waiting for another opencode-mcp" in one for one in world.reported))
+            assert world.installed() == 0
+            tasks.cancel_scope.cancel()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.copy)
+        tasks.start_soon(world.copy)
+
+    assert world.installed() == 1
+    assert world.unfinished() == []
+
+
+def world_of(world: World) -> tuple[Path, Mapping[str, str], install.Report]:
+    """What `find` takes besides a command."""
+    return world.cache, world.environ, world.report
+
+
+async def test_a_version_is_asked_for_once_as_long_as_its_file_is_the_same(world: World) -> None:
+    """By path, size, times and rights; a file that was replaced is asked again."""
+    program = write_program(world.npm / "oc", f"#!/bin/sh\necho >> {world.npm}/asked\necho 1.18.22\n")
+
+    def asked() -> int:
+        return len((world.npm / "asked").read_text().splitlines())
+
+    for _ in range(3):
+        assert await ask_version((str(program),), world.environ, world.cache) == "1.18.22"
+    assert asked() == 1
+    write_program(program, f"#!/bin/sh\necho >> {world.npm}/asked\necho opencode v2.0.8\n")
+    assert await ask_version((str(program),), world.environ, world.cache) == "2.0.8"
+    assert asked() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("echo opencode v2.0.8", "is OpenCode 2.0.8, which has another API"),
+        ("echo 0.5.29", "is OpenCode 0.5.29, which has another API"),
+        ("echo hello", "does not say its version"),
+        ("exit 1", "does not say its version"),
+    ],
+)
+async def test_only_an_opencode_1_on_path_is_used(world: World, program: Program, text: str, words: str) -> None:
+    """Else the managed copy, with a note that says why."""
+    write_program(world.npm / "bin" / "opencode", f"#!/bin/sh\n{text}\n")
+    cache = Path(program.command[0]).parents[4]
+    found = await find((), cache, world.environ, world.report)
+
+    assert found.command == program.command
+    assert words in found.note
+    assert f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead" in found.note
+
+
+async def test_an_old_opencode_1_on_path_is_used(world: World) -> None:
+    """Its plain operations work."""
+    path = write_program(world.npm / "bin" / "opencode", SAYS.format(version="1.3.0"))
+    assert await find((), *world_of(world)) == Program((str(path),), version="1.3.0")
+
+
+async def test_an_opencode_2_given_as_command_is_refused(world: World) -> None:
+    """The user has chosen it, so no other is used in its place; it is never started, as that changes its data."""
+    path = write_program(world.npm / "oc2", f"#!/bin/sh\n[ $1 = --version ] || touch {world.npm}/served\necho v2.1.2\n")
+    with pytest.raises(ServerStartError, match=r"--command: `.*oc2` is OpenCode 2\.1\.2, .* it is not started"):
+        await find((str(path),), *world_of(world))
+    assert not (world.npm / "served").exists()
+
+
+async def test_without_npm_an_opencode_2_on_path_is_named_beside_the_ways_out(world: World) -> None:
+    """What is there, and what to do."""
+    write_program(world.npm / "bin" / "opencode", "#!/bin/sh\necho opencode v2.0.8\n")
+    (world.npm / "bin" / "npm").unlink()
+    environ = {**world.environ, "PATH": str(world.npm / "bin")}
+    with pytest.raises(
+        ServerStartError, match=r"is OpenCode 2\.0\.8, .* it is not started\. OpenCode is not installed"
+    ):
+        await find((), world.cache, environ, world.report)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_programs_of_the_current_directory_are_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool
+) -> None:
+    """Windows looks there first; an empty or relative entry of PATH means it on other systems."""
+    ending = ".cmd" if windows else ""
+    write_program(tmp_path / "project" / f"opencode{ending}", "#!/bin/sh\n")
+    write_program(tmp_path / "project" / "bin" / f"opencode{ending}", "#!/bin/sh\n")
+    own = write_program(tmp_path / "own" / f"opencode{ending}", "#!/bin/sh\n")
+    monkeypatch.chdir(tmp_path / "project")
+    variables = {"PATHEXT": ".exe;.cmd"}
+    for path in ("", ".", "bin", os.pathsep.join(["", ".", "bin"])):
+        assert which("opencode", {**variables, "PATH": path}, windows) is None
+    path = os.pathsep.join(["", ".", "bin", str(tmp_path / "own")])
+    assert which("opencode", {**variables, "PATH": path}, windows) == str(own)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "builds"),
+    [
+        ("Linux", "x86_64", ["opencode-linux-x64", "opencode-linux-x64-baseline"]),
+        ("Linux", "aarch64", ["opencode-linux-arm64"]),
+        ("Darwin", "arm64", ["opencode-darwin-arm64"]),
+        ("Darwin", "x86_64", ["opencode-darwin-x64"]),
+        ("Windows", "AMD64", ["opencode-windows-x64"]),
+        ("Windows", "ARM64", ["opencode-windows-arm64"]),
+    ],
+)
+def test_the_lock_knows_the_packages_of_each_machine(system: str, machine: str, builds: list[str]) -> None:
+    """OpenCode's program, opencode-ai and ripgrep, each with a hash."""
+    sets = needed(system, machine, musl=False)
+
+    assert [packages[0].name for packages in sets] == builds
+    for _, wrapper, ripgrep in sets:
+        assert wrapper.name == "opencode-ai"
+        assert ripgrep.name.startswith("@vscode/ripgrep-")
+
+
+def test_a_machine_whose_package_the_lock_does_not_know_is_refused() -> None:
+    """Rather than to run what nobody has seen."""
+    with pytest.raises(ServerStartError, match="does not know the contents of opencode-linux-x64-musl"):
+        needed("Linux", "x86_64", musl=True)
+
+
+def test_every_hash_of_the_lock_is_whole() -> None:
+    """SHA-512, but for two packages of which no more than a SHA-256 is known."""
+    for name, package in lock().items():
+        algorithm = package.integrity.partition("-")[0]
+        assert package.integrity == f"{algorithm}-{package.integrity.partition('-')[2]}"
+        assert algorithm == ("sha256" if name.startswith("opencode-windows") else "sha512")
+        assert len(package.integrity) == len(integrity(b"", algorithm))
