@@ -5,9 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from pydantic import BaseModel
+
 from opencode_mcp.exceptions import APIError, UnsupportedServer, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
+
+
+class Entries(BaseModel):
+    """An answer of the second engine: what works by its session's id, or a page of messages."""
+
+    data: dict[str, Any] | list[Any]
 
 
 async def refuse_second_engine(opencode: OpenCode, session_id: str) -> None:
@@ -20,19 +28,14 @@ async def refuse_second_engine(opencode: OpenCode, session_id: str) -> None:
     """
     try:
         active, messages = await at_once(
-            partial(opencode.call, "v2_session_active"),
-            partial(opencode.call, "v2_session_messages", sessionID=session_id, limit=1),
+            partial(opencode.call_as, Entries, "v2_session_active"),
+            partial(opencode.call_as, Entries, "v2_session_messages", sessionID=session_id, limit=1),
         )
     except (UnsupportedServer, APIError):  # a server before 1.17.19, or a session that its second engine cannot read
         return
-    if session_id in entries(active) or entries(messages):
+    if session_id in active.data or messages.data:
         raise WorkflowError(
             f"{session_id} is a session of OpenCode's second engine, which the task tools cannot see or stop: use "
             "v2_session_active (does it run?), v2_session_messages (what was said) and v2_session_interrupt (stop it)",
             session_id,
         )
-
-
-def entries(answer: Any) -> Any:
-    """Return what an answer of the second engine holds."""
-    return answer["data"]

@@ -68,7 +68,10 @@ class Still:
             return self.answers[name]
         match name:
             case "session_get" | "session_create":
-                return {"id": arguments.get("sessionID", "ses_1"), "directory": "/project", "time": {"created": 1}}
+                facts = {"directory": "/project", "time": {"created": 1}, "metadata": arguments.get("metadata", {})}
+                return {"id": arguments.get("sessionID", "ses_1"), **facts}
+            case "v2_session_active" | "v2_session_messages":
+                return {"data": {}}
             case "session_status":
                 return dict(self.status)
             case "session_messages":
