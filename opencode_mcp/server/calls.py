@@ -85,7 +85,7 @@ class Calls:
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
         resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         life = context.lifespan_context
-        redactor = life.redactor
+        redactor, servers = life.redactor, life.servers
         result: types.CallToolResult | None = None
         try:
             with self._ending.running(), life.heartbeat.reported(context) as report:
