@@ -140,6 +140,9 @@ ARGUMENTS: Mapping[Kind, frozenset[str]] = {
 }
 """What the arguments that name a place are called, at any depth."""
 
+OWN: Mapping[str, Kind] = {"worktree_of": "directory"}
+"""What the task tools keep in a session's metadata, from where changes are applied to this directory."""
+
 EXCEPTIONS: Mapping[tuple[str, str], Kind | None] = {
     ("experimental.workspace.create", "id"): None,  # of the workspace that it will be
     ("v2.projectCopy.create", "name"): "path",  # joined to `directory` as it is, `..` included
@@ -191,7 +194,7 @@ def kind_of(operation_id: str, where: str, name: str) -> Kind | None:
     """Return what an argument names; `where` is the dotted path to it, `name` the last step of that."""
     if (operation_id, where) in EXCEPTIONS:
         return EXCEPTIONS[operation_id, where]
-    return KINDS.get(name)
+    return KINDS.get(name) or OWN.get(name)
 
 
 def is_decided(name: str) -> bool:

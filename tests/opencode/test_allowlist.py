@@ -102,6 +102,7 @@ FILE = {"type": "file", "mime": "text/plain"}
         ("session_command", {"command": "c", "sessionID": "ses_1", "arguments": "", "parts": [{"url": "file://OUT"}]}),
         ("part_update", {"body": {**FILE, "url": "file://OUT/x"}}),
         ("v2_session_prompt", {"sessionID": "ses_1", "prompt": {"text": "x", "files": [{"uri": "file://OUT/x"}]}}),
+        ("session_create", {"metadata": {"opencode_mcp": {"worktree_of": "OUT"}}}),
         ("file_read", {"path": "OUT/x"}),
         ("v2_fs_list", {"path": "OUT"}),
         ("config_update", {"body": {"mcp": {"x": {"type": "local", "command": ["x"], "cwd": "OUT"}}}}),

@@ -1,0 +1,195 @@
+"""Ids are resolved to directories before a call; what cannot be resolved is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode.allowlist import Allowlist
+from opencode_mcp.opencode.authorize import Authorization, without_outside
+from opencode_mcp.opencode.opening import Openers, Opening
+from opencode_mcp.opencode.responses import Answer
+
+pytestmark = pytest.mark.anyio
+
+
+class Told:
+    """Answers as OpenCode would; keeps what it was asked. A session is (directory, workspace), or None: unknown."""
+
+    def __init__(self, root: Path, **facts: Any) -> None:
+        self.root = root
+        self.facts = facts
+        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+
+    async def ask(self, name: str, /, **arguments: Any) -> Any:
+        """Return the value of an answer.
+
+        Raises:
+            APIError: 404, there is no such session.
+            UnexpectedResponse: an OpenCode 1.15 has no such route.
+        """
+        self.asked.append((name, arguments))
+        if name in {"v2_session_get", "session_get"}:
+            if name == "v2_session_get" and self.facts.get("old"):
+                raise UnexpectedResponse("a web page")
+            known = self.facts["sessions"].get(arguments["sessionID"])
+            if known is None:
+                raise APIError(name, 404, "NotFound", "no such session")
+            location = {"directory": str(known[0]), "workspaceID": known[1]}
+            return location if name == "session_get" else {"data": {"location": location}}
+        if name == "experimental_workspace_list":
+            return self.facts["workspaces"] if arguments["directory"] == str(self.root) else []
+        if name == "path_get":
+            return {"home": str(self.root.parent), "worktree": str(self.facts.get("worktree", self.root))}
+        if name == "v2_session_list":
+            return {"data": ["ses_1"] if arguments["directory"] in self.facts.get("used", ()) else []}
+        assert name == "project_list"
+        return self.facts["projects"]
+
+
+async def check(catalog: Catalog, told: Told, operation: str, **arguments: Any) -> str:
+    """Check a call; return why it is refused, or ""."""
+    authorization = Authorization(Allowlist.of((str(told.root),)), told.ask, str(told.root))
+    try:
+        await authorization.check(catalog[operation], arguments)
+    except InvalidArguments as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("old", [False, True])
+async def test_a_session_s_directory_and_workspace_must_be_allowed(catalog: Catalog, tmp_path: Path, old: bool) -> None:
+    """Wherever its id stands; the lookup does not load the directory where OpenCode has a route that does not."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    sessions = {
+        "ses_in": (root, None),
+        "ses_out": (outside, None),
+        "ses_ws": (root, "wrk_out"),
+        "ses_on": (root, "wrk"),
+    }
+    workspaces = [{"id": "wrk_out", "directory": str(outside)}, {"id": "wrk", "directory": str(root / "w")}]
+    told = Told(root, sessions=sessions, workspaces=workspaces, old=old)
+
+    assert await check(catalog, told, "session_get", sessionID="ses_in") == ""
+    assert await check(catalog, told, "session_get", sessionID="ses_on") == ""
+    assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_out")
+    assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_ws")
+    assert "parentID" in await check(catalog, told, "session_create", parentID="ses_out")
+    assert "id: " in await check(catalog, told, "v2_session_create", id="ses_out")
+    assert await check(catalog, told, "v2_session_create", id="ses_new") == ""
+    with pytest.raises(APIError, match="no such session"):
+        await check(catalog, told, "session_get", sessionID="ses_new")
+    assert old or "session_get" not in {name for name, _ in told.asked}
+
+
+async def test_a_workspace_must_be_one_of_an_allowed_directory(catalog: Catalog, tmp_path: Path) -> None:
+    """One that is unknown, or on another machine, is not known to be inside."""
+    root = tmp_path / "root"
+    told = Told(root, workspaces=[{"id": "wrk_1", "directory": str(root / "w")}, {"id": "wrk_far", "directory": None}])
+
+    assert await check(catalog, told, "experimental_workspace_remove", id="wrk_1") == ""
+    assert "any other" in await check(catalog, told, "experimental_workspace_remove", id="wrk_2")
+    assert "its directory" in await check(catalog, told, "session_create", workspaceID="wrk_far")
+    assert await check(catalog, told, "experimental_workspace_create", id="wrk_2", type="worktree") == ""
+
+
+async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tmp_path: Path) -> None:
+    """Clones share the id of a project; what is there no more does not count."""
+    root, clone = tmp_path / "root", tmp_path / "clone"
+    root.mkdir()
+    clone.mkdir()
+    gone = str(tmp_path / "gone")
+    told = Told(
+        root,
+        projects=[
+            {"id": "own", "worktree": str(root), "sandboxes": [gone]},
+            {"id": "shared", "worktree": str(root), "sandboxes": [str(clone)]},
+            {"id": "global", "worktree": "/", "sandboxes": []},
+        ],
+    )
+
+    assert await check(catalog, told, "project_update", projectID="own") == ""
+    assert str(clone) in await check(catalog, told, "project_update", projectID="shared")
+    assert "'/'" in await check(catalog, told, "project_update", projectID="global")
+    assert "no project of this id" in await check(catalog, told, "project_update", projectID="unknown")
+
+
+async def test_mentions_are_relative_to_the_worktree(catalog: Catalog, tmp_path: Path) -> None:
+    """Which is above the directory of a session in a part of a repository, and / outside of any."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    command = {"sessionID": "ses_1", "command": "c"}
+    for worktree, mention, allowed in (
+        (root, "@src/x.py", True),
+        (root, "@link/x.py", False),
+        (root, "@~/root/x", True),
+        (root, "@~/x", False),
+        (tmp_path, "@x.py", False),
+        (tmp_path, "@root/x.py", True),
+        (Path("/"), "@etc/passwd", False),
+        (Path("/"), "me@example.com", True),
+    ):
+        told = Told(root, sessions={"ses_1": (root, None)}, worktree=worktree)
+        refused = await check(catalog, told, "session_command", **command, arguments=mention)
+        assert (refused == "") is allowed, (worktree, mention, refused)
+
+
+async def test_a_list_that_is_not_one_of_sessions_is_an_error(catalog: Catalog, tmp_path: Path) -> None:
+    """Nothing unknown is let through."""
+    allowlist = Allowlist.of((str(tmp_path),))
+    for operation, value in (
+        ("session_list", [{"id": "ses_1"}]),
+        ("session_list", None),
+        ("v2_session_list", {"x": 1}),
+    ):
+        with pytest.raises(UnexpectedResponse, match="not a list of sessions"):
+            without_outside(allowlist, catalog[operation], Answer(value))
+    inside = Answer([{"directory": str(tmp_path)}])
+    assert without_outside(allowlist, catalog["session_list"], inside) is inside
+
+
+@pytest.mark.parametrize(
+    ("openers", "known", "unknown"),
+    [
+        ("all", {"default", "below", "project", "used", "other"}, set[str]()),
+        ("writes", {"default", "below", "project", "used"}, {"other"}),
+        ("none", {"default", "below", "project", "used"}, {"other"}),
+        ("none strictly", {"default", "used"}, {"below", "project", "other"}),
+    ],
+)
+async def test_what_a_read_may_open(
+    catalog: Catalog, tmp_path: Path, openers: Openers, known: set[str], unknown: set[str]
+) -> None:
+    """By who may open directories: what is configured, what OpenCode remembers, or anything."""
+    named = {name: str(tmp_path / name) for name in ("default", "project", "used", "other")}
+    named["below"] = str(tmp_path / "default" / "below")
+    projects = [{"id": "p", "worktree": named["project"]}, {"id": "global", "worktree": "/"}]
+    opening = Opening(openers, Allowlist(), Told(tmp_path, projects=projects, used=[named["used"]]).ask)
+
+    for name in known:
+        await opening.check(catalog["path_get"], {"directory": named[name]}, named["default"])
+    for name in unknown:
+        with pytest.raises(InvalidArguments, match="has not opened"):
+            await opening.check(catalog["path_get"], {"directory": named[name]}, named["default"])
+
+
+async def test_what_a_write_has_opened_is_known(catalog: Catalog, tmp_path: Path) -> None:
+    """Without a repository and without a session, OpenCode itself does not remember it."""
+    opening = Opening("writes", Allowlist(), Told(tmp_path, projects=[]).ask)
+    where = {"directory": str(tmp_path)}
+
+    await opening.check(catalog["pty_create"], where, None)
+    with pytest.raises(InvalidArguments, match="session_create"):
+        await opening.check(catalog["pty_list"], where, None)
+    opening.note(catalog["pty_list"], where)
+    opening.note(catalog["pty_create"], {"cwd": str(tmp_path)})
+    with pytest.raises(InvalidArguments, match="session_create"):
+        await opening.check(catalog["pty_list"], where, None)
+    opening.note(catalog["pty_create"], where)
+    await opening.check(catalog["pty_list"], where, None)
