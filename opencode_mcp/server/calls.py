@@ -15,6 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Servers
+from opencode_mcp.opencode.shortage import cause_of_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS, Toolbox, failure, noted, select, view
 from opencode_mcp.tools.shorten import short
@@ -99,9 +100,11 @@ class Calls:
             return input_required(required, redactor)
         except OpenCodeError as error:
             return noted(failure(short(redactor.error(error), life.result_chars)), note_of(servers))
-        except Exception:
+        except Exception as error:
             # A defect of ours: its words stay in the log, as they may hold anything.
             log.exception("%s failed", params.name)
+            if lacking := cause_of_error(error):
+                return failure(f"{params.name} failed in this MCP server; whether it took effect is unknown. {lacking}")
             raise MCPError(code=types.INTERNAL_ERROR, message="Internal error; see the server's log.") from None
 
 

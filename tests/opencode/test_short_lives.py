@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -9,12 +10,13 @@ import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import anyio
 import httpx2
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 
 from opencode_mcp.exceptions import APIError, ServerStartError, TransportError
 from opencode_mcp.openapi import Catalog
@@ -26,6 +28,7 @@ from opencode_mcp.opencode.shortage import cause_of
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.inherited import SESSION_VARIABLES
+from opencode_mcp.tools.toolbox import Toolbox
 from tests.bridge import servers
 
 pytestmark = pytest.mark.anyio
@@ -233,6 +236,26 @@ def test_a_low_limit_of_files_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(resource, "getrlimit", limits)
     assert "may open at most 64 files at once" in shortage.measured({"HOME": str(tmp_path)}, str(tmp_path))
+
+
+@pytest.mark.parametrize(("number", "named"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "A disk is full")])
+async def test_a_call_that_fails_here_for_want_of_a_resource_names_it(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, named: str
+) -> None:
+    """As a result, without the words of the exception; any other defect stays a protocol error."""
+    numbers = [number, errno.EIO]
+
+    async def fail(*_: Any) -> None:
+        raise OSError(numbers.pop(0), "secret words")
+
+    monkeypatch.setattr(Toolbox, "call", fail)
+    async with Client(create_server(Settings(directory=str(tmp_path)), catalog)) as client:
+        result = await client.call_tool("global_health")
+        with pytest.raises(MCPError, match="Internal error"):
+            await client.call_tool("global_health")
+    assert result.is_error
+    assert named in str(result.content)
+    assert "secret words" not in str(result.content)
 
 
 def test_the_marks_of_the_session_that_started_us_are_not_passed_on() -> None:
