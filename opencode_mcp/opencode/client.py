@@ -245,9 +245,7 @@ class OpenCode:
                 f"{where()} did not say which version it is within {QUICK_SECONDS:g} s; nothing was sent"
             ) from error
         except (httpx2.RequestError, OSError) as error:
-            if problem := tls_problem(error):
-                raise TLSError(f"TLS with {where()} failed: {problem}") from error
-            raise TransportError(f"{where()} is not reachable ({error or type(error).__name__})") from error
+            raise unreachable(where(), error) from error
 
     async def _request(
         self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
@@ -325,11 +323,7 @@ class OpenCode:
                     raise
                 raise error.advised(lacking) from error
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                if problem := tls_problem(error):
-                    raise TLSError(f"TLS with {where()} failed: {problem}") from error
-                lacking = cause_of_error(error)
-                advice = f"\n{lacking}" if lacking else ""
-                raise TransportError(f"{where()} is not reachable ({error or type(error).__name__}){advice}") from error
+                raise unreachable(where(), error) from error
             except httpx2.TimeoutException as error:
                 raise RequestTimeout(
                     f"{operation.name}: no answer within {read_seconds:g} s from {where()}; it may still be carried out"
@@ -341,6 +335,16 @@ class OpenCode:
                 raise TransportError(
                     f"{where()} went away during {operation.name} ({reason}); whether it took effect is unknown"
                 ) from error
+
+
+def unreachable(where: str, error: Exception) -> TransportError:
+    """Return the error for an OpenCode that there is no connection to, with the cause as far as it is known."""
+    if problem := tls_problem(error):
+        return TLSError(f"TLS with {where} failed: {problem}")
+    lacking = cause_of_error(error)
+    return TransportError(
+        f"{where} is not reachable ({error or type(error).__name__})" + (f"\n{lacking}" if lacking else "")
+    )
 
 
 def http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:

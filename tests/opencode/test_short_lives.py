@@ -183,17 +183,22 @@ async def test_a_bridge_without_descriptors_says_so(environ: Mapping[str, str], 
     assert "ulimit -n" in str(caught.value)
 
 
-async def test_a_connection_without_descriptors_names_the_cause(catalog: Catalog) -> None:
-    """Where one that is refused names none."""
-    server = AttachedServer(Endpoint(httpx2.URL("http://127.0.0.1:9")))
-    async with OpenCode(server, catalog) as patient:
-        opencode = patient.impatient()
-        with pytest.raises(TransportError, match="is not reachable") as refused:
-            await opencode.call("global_health")
-        with without_descriptors(), pytest.raises(TransportError, match="is not reachable") as exhausted:
-            await opencode.call("global_health")
-    assert "ulimit -n" not in str(refused.value)
-    assert "ulimit -n" in str(exhausted.value)
+@pytest.mark.parametrize(("number", "named"), [(errno.EMFILE, True), (errno.ECONNREFUSED, False)])
+async def test_a_connection_that_fails_for_want_of_a_resource_names_it(
+    catalog: Catalog, number: int, named: bool
+) -> None:
+    """The HTTP client says "All connection attempts failed", from errors that are causes of its own."""
+
+    def fail(request: httpx2.Request) -> httpx2.Response:
+        attempts = OSError("All connection attempts failed")
+        attempts.__cause__ = ExceptionGroup("multiple connection attempts failed", [OSError(number, "no")])
+        raise httpx2.ConnectError(str(attempts)) from attempts
+
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test:4096")))
+    async with OpenCode(server, catalog, "/project", transport=httpx2.MockTransport(fail)) as opencode:
+        with pytest.raises(TransportError, match=r"is not reachable .All connection attempts failed.") as caught:
+            await opencode.call("session_create")
+    assert ("ulimit -n" in str(caught.value)) == named
 
 
 class Lacking(AttachedServer):
