@@ -27,6 +27,9 @@ KNOWN_KEY = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r")"
 )
+MIN_KEY_CHARS = 15
+"""The shortest that `KNOWN_KEY` finds."""
+
 SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Negotiate|ApiKey|Token)\s+\S.*", re.IGNORECASE | re.DOTALL)
 ONE_TOKEN = re.compile(r"[A-Za-z0-9_+/=.~-]+")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]+")
@@ -65,7 +68,7 @@ def without_keys(text: str, paths: bool = False) -> str:
             text = without_credentials(text, paths)
         else:
             text = URL.sub(lambda found: without_credentials(found[0], paths), text)
-    return KNOWN_KEY.sub(MARKER, text)
+    return KNOWN_KEY.sub(MARKER, text) if len(text) >= MIN_KEY_CHARS else text
 
 
 def without_credentials(text: str, paths: bool = False) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from opencode_mcp.exceptions import InvalidArguments
 
 from .keys import MARKER
-from .known import KnownSecrets
+from .known import MIN_OWN_CHARS, KnownSecrets
 from .structure import Position, field_position, item_positions, redact_text
 
 INVISIBLE = re.compile(
@@ -58,10 +58,11 @@ class Redactor:
         """Return a text without secrets, and with what is invisible as `<U+202E>`."""
         shown = text
         if not self._show_secrets and position is not Position.IDENTITY:
-            shown = redact_text(text, position)
-            for known in self._known.values:
-                if known in shown:
-                    shown = shown.replace(known, MARKER)
+            shown = text if position is Position.CONTENT else redact_text(text, position)
+            if len(shown) >= MIN_OWN_CHARS:
+                for known in self._known.values:
+                    if known in shown:
+                        shown = shown.replace(known, MARKER)
         replaced = 0 if shown is text or shown == text else max(1, shown.count(MARKER) - text.count(MARKER))
         shown = shown if is_visible(shown) else INVISIBLE.sub(visible, shown)
         return Redacted(shown, replaced) if replaced else shown
@@ -75,6 +76,8 @@ class Redactor:
         """Return a copy of a JSON value that is fit to leave; numbers and the value's shape stay."""
         if isinstance(value, str):
             return self.text(value, position)
+        if value is None or isinstance(value, (int, float)):  # first, as a large answer has many of them
+            return value
         if isinstance(value, Mapping):
             fields = self.fields(cast("Mapping[str, Any]", value), position)
             return {name: self.value(inner, at) for name, inner, at in fields}

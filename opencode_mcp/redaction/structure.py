@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any, cast
 
 from .entropy import PATH
@@ -65,6 +66,8 @@ PROCESS_EVENTS = ("pty.",)
 CREDENTIAL_KEYS = frozenset({"access", "key", "refresh"})
 """Keys that hold a secret in OpenCode's credentials and providers (1.18.33), and anything elsewhere."""
 
+SPECIAL_KEYS = CONTENT_KEYS | NAMES_KEYS | PAIRS_KEYS | ARGUMENTS_KEYS | CREDENTIAL_KEYS | {"url"}
+CONVERSATION = frozenset({Position.CONTENT, Position.MESSAGES, Position.EVENTS})
 CREDENTIAL_TYPES = frozenset({"api", "key", "oauth"})
 HEADER_FLAGS = frozenset({"-H", "--header", "--headers"})
 LOGIN_FLAGS = frozenset({"-u", "--user", "--proxy-user"})
@@ -74,15 +77,13 @@ HEADER = re.compile(r"(?P<name>[A-Za-z][\w-]*)(?P<colon>:\s*)(?P<value>.*)", re.
 
 def field_position(position: Position, name: str, value: Any, owner: Mapping[str, Any]) -> Position:
     """Return the position of a field; `owner` is the object that it belongs to."""
+    if position is Position.ENTRY:
+        return Position.ENTRY if is_ordinary(name) else entry_position(name, value, owner)
+    if position in CONVERSATION:
+        return content_position(position, name, value, owner)
     match position:
         case Position.SECRET:
             return Position.SECRET
-        case Position.EVENTS if str(owner.get("type", "")).startswith(PROCESS_EVENTS):
-            return Position.ENTRY
-        case Position.MESSAGES | Position.EVENTS if name == "responseHeaders" and "isRetryable" in owner:
-            return Position.PAIRS
-        case Position.CONTENT | Position.MESSAGES | Position.EVENTS:
-            return Position.IDENTITY if is_identity(name, value) else position
         case Position.IDENTITY:  # the list of a result, and what came beside it
             return Position.IDENTITY if name == "result" else Position.CONTENT
         case Position.PAIRS:
@@ -91,6 +92,15 @@ def field_position(position: Position, name: str, value: Any, owner: Mapping[str
             return Position.ENTRY
         case _:
             return entry_position(name, value, owner)
+
+
+def content_position(position: Position, name: str, value: Any, owner: Mapping[str, Any]) -> Position:
+    """Return the position of a field of content, of messages, or of events."""
+    if position is Position.EVENTS and str(owner.get("type", "")).startswith(PROCESS_EVENTS):
+        return Position.ENTRY
+    if position is not Position.CONTENT and name == "responseHeaders" and "isRetryable" in owner:
+        return Position.PAIRS
+    return Position.IDENTITY if is_identity(name, value) else position
 
 
 def entry_position(name: str, value: Any, owner: Mapping[str, Any]) -> Position:
@@ -110,6 +120,13 @@ def entry_position(name: str, value: Any, owner: Mapping[str, Any]) -> Position:
     return Position.ADDRESS if name == "url" else Position.ENTRY
 
 
+@lru_cache(maxsize=4096)
+def is_ordinary(name: str) -> bool:
+    """Whether a key of a configuration says nothing about its value."""
+    special = name in SPECIAL_KEYS or names_identity(name)
+    return not special and not is_secret(name)
+
+
 def holds_secret(name: str, value: Any, owner: Mapping[str, Any]) -> bool:
     """Whether a field holds a secret; a value that says what it is has keys of its own that tell."""
     kind = owner.get("type")  # in a JSON Schema it may be a list
@@ -127,8 +144,13 @@ def is_path_of(name: str, value: Any) -> bool:
 
 def is_identity(name: str, value: Any) -> bool:
     """Whether a field is an id, a path or a directory, or a list of these."""
-    known = name in IDENTITY_KEYS or name.endswith(IDENTITY_ENDINGS)
-    return known and not isinstance(value, Mapping)
+    return names_identity(name) and not isinstance(value, Mapping)
+
+
+@lru_cache(maxsize=4096)
+def names_identity(name: str) -> bool:
+    """Whether a key names an id, a path or a directory."""
+    return name in IDENTITY_KEYS or name.endswith(IDENTITY_ENDINGS)
 
 
 def item_positions(position: Position, items: Iterable[Any]) -> Iterator[tuple[Any, Position]]:

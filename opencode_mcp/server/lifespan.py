@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from mcp.server.subscriptions import ListenHandler
 
 from opencode_mcp.opencode import Servers
 from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files
+from opencode_mcp.redaction.known import is_distinctive
 from opencode_mcp.settings import Settings
 
 from .bus import Bus
 from .ending import Ending
 from .progress import Heartbeat
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from .watching import Watches
@@ -66,6 +70,14 @@ def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSec
     logins = (f"{settings.username}:{password}" for password in (*passwords, settings.password) if password)
     own = [*settings.secrets, *passwords, *(b64encode(login.encode()).decode() for login in logins)]
     return KnownSecrets(own, settings.environ, credential_files(settings.environ))
+
+
+def warn_of_simple_passwords(settings: Settings) -> None:
+    """Log which passwords are not redacted, as any text may contain them."""
+    given = {"OPENCODE_SERVER_PASSWORD": settings.password, **settings.own_passwords}
+    for variable, password in given.items():
+        if password and not is_distinctive(password):
+            log.warning("%s is short or a simple word, so it is not redacted in results: set a random one", variable)
 
 
 RequestContext = ServerRequestContext[Lifespan, Any]

@@ -29,7 +29,7 @@ from opencode_mcp.settings import Settings
 from .bus import bus_of
 from .ending import Ending
 from .eras import serve
-from .lifespan import Lifespan, RequestContext, known_secrets
+from .lifespan import Lifespan, RequestContext, known_secrets, warn_of_simple_passwords
 from .progress import Heartbeat
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
         openers = openers_of(settings)
         async with connected(settings, catalog, openers) as servers, open_bus() as bus, background() as tasks:
             passwords = [one.server.password for one in servers.clients.values() if one.server.password]
+            warn_of_simple_passwords(settings)
             heartbeat = Heartbeat()
             tasks.start_soon(heartbeat.beat)
             redactor = Redactor(known_secrets(settings, passwords), settings.is_on("show_secrets"))

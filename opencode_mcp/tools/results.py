@@ -60,8 +60,10 @@ def result(
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
         shown: dict[str, Any] = with_note(redactor.value(facts, position))
         beside = [json.dumps({name: shown[name]}) for name in (RETRIED, REPLACED) if name in shown]
-        content = [types.TextContent(type="text", text=text) for text in (shown["result"], *beside)]
-        return types.CallToolResult(content=list(content), structured_content=shown, _meta=meta_of(shown))
+        texts = [shown["result"], *beside]
+        if sum(map(len, texts)) <= limit.chars:
+            content = [types.TextContent(type="text", text=text) for text in texts]
+            return types.CallToolResult(content=list(content), structured_content=shown, _meta=meta_of(shown))
     made = structured(facts, limit, redactor, position)
     made.is_error = answer.failed
     return made

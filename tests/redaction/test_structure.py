@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from opencode_mcp.redaction import MARKER, Position, Redactor
 from opencode_mcp.redaction.names import is_secret, is_secret_entry
@@ -143,3 +145,48 @@ def test_headers_of_a_providers_error() -> None:
     shown = REDACTOR.value({"info": {"error": {"data": data}}}, Position.MESSAGES)
     assert shown["info"]["error"]["data"]["responseHeaders"] == {"set-cookie": MARKER, "content-type": "x"}
     assert REDACTOR.value(data) == data
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *"abZ9:/@?&=#;[]{}\"' -\\%$",
+            "://",
+            "http",
+            "--token",
+            "-H",
+            "Bearer ",
+            "Authorization: ",
+            "key=",
+            MARKER,
+            "${A}",
+        ]
+    ),
+    max_size=20,
+).map("".join)
+VALUES = st.recursive(
+    PIECES | st.none() | st.integers(),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(
+            st.sampled_from(["token", "env", "headers", "command", "args", "url", "type", "id", "mcp", "x", "key"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@given(value=VALUES, position=st.sampled_from(Position))
+def test_any_value_can_be_redacted_and_again(value: Any, position: Position) -> None:
+    """Nothing raises, and what is redacted stays as it is."""
+    once = REDACTOR.value(value, position)
+
+    assert REDACTOR.value(once, position) == once
+
+
+@given(value=VALUES, position=st.sampled_from([Position.CONTENT, Position.IDENTITY]))
+def test_content_without_a_known_secret_is_not_altered(value: Any, position: Position) -> None:
+    """Whatever it looks like."""
+    assert REDACTOR.value(value, position) == value
