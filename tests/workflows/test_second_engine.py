@@ -1,0 +1,120 @@
+"""A session of the second engine given to the task tools: one sentence, and never a state that was not seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+import pytest
+from mcp import Client
+
+from examples.scripted_model import ScriptedModel, provider_config
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode.models import Session
+from opencode_mcp.workflows.kept import check_kept
+from opencode_mcp.workflows.metadata import TaskMetadata
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.anyio
+
+MODEL = {"id": "scripted", "providerID": "scripted"}
+SENTENCE = "is a session of OpenCode's second engine, which the task tools cannot see or stop: use v2_session_active"
+
+
+def said(result: types.CallToolResult) -> str:
+    """Return the text of a result."""
+    [content] = result.content
+    assert isinstance(content, types.TextContent)
+    return content.text
+
+
+async def test_the_task_tools_say_that_they_are_not_for_a_session_of_the_second_engine(
+    client: Client, project: Path, model: ScriptedModel
+) -> None:
+    """While it works and afterwards; what is named instead sees it, and stops it."""
+    (project / "opencode.json").write_text(json.dumps(provider_config(model.url)))
+    where = {"directory": str(project)}
+
+    async def value(name: str, **arguments: Any) -> Any:
+        result = await client.call_tool(name, arguments)
+        assert not result.is_error, said(result)
+        assert result.structured_content is not None
+        return result.structured_content.get("data")
+
+    async def loaded() -> bool:
+        return any(one["id"] == "scripted" for one in await value("v2_model_list", location=where))
+
+    await eventually(loaded)
+    session = (await value("v2_session_create", model=MODEL, location=where))["id"]
+    await value("v2_session_prompt", sessionID=session, prompt={"text": "script:slow"})
+
+    async def works() -> bool:
+        return session in await value("v2_session_active")
+
+    await eventually(works)
+    calls: Mapping[str, dict[str, Any]] = {
+        "report_task": {"session_id": session},
+        "stop_task": {"session_id": session},
+        "wait_for_tasks": {"session_ids": [session]},
+        "run_task": {"session_id": session, "prompt": "go on"},
+        "collect_changes": {"session_id": session},
+    }
+    for name, arguments in calls.items():
+        refused = await client.call_tool(name, arguments)
+        assert refused.is_error
+        assert f"{session} {SENTENCE}" in said(refused), name
+    assert await works()
+    await client.call_tool("v2_session_interrupt", {"sessionID": session})
+    await eventually(works, until=lambda busy: not busy)
+    assert SENTENCE in said(await client.call_tool("report_task", {"session_id": session}))
+
+
+class Dropping:
+    """An OpenCode that keeps no metadata."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.server = self
+
+    def describe(self) -> str:
+        return "OpenCode at http://old"
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        self.calls.append((name, arguments))
+
+
+@pytest.mark.parametrize(
+    ("task", "needs"),
+    [
+        (TaskMetadata(permissions="report", request_id="r"), "request_id"),
+        (TaskMetadata(permissions="reject"), "permissions `reject`"),
+        (TaskMetadata(permissions="ask"), "permissions `ask`"),
+        (TaskMetadata(permissions="report", worktree_of="/project"), "worktree"),
+        (TaskMetadata(permissions="report"), ""),
+        (TaskMetadata(permissions="allow"), ""),
+    ],
+)
+async def test_a_task_that_needs_metadata_is_refused_where_it_was_dropped(task: TaskMetadata, needs: str) -> None:
+    """By what session_create returned; the session is deleted again. One that needs none goes on."""
+    opencode: Any = Dropping()
+    session = Session.model_validate({"id": "ses_1", "directory": "/project", "time": {"created": 1}})
+    if not needs:
+        await check_kept(opencode, session, task)
+        assert opencode.calls == []
+        return
+    with pytest.raises(WorkflowError, match=f"does not keep a session's metadata, which {needs} needs: nothing was"):
+        await check_kept(opencode, session, task)
+    assert opencode.calls == [("session_delete", {"sessionID": "ses_1"})]
+
+
+async def test_a_task_whose_metadata_was_kept_goes_on() -> None:
+    """As from 1.15.13 on."""
+    task = TaskMetadata(permissions="reject", request_id="r")
+    metadata = {"opencode_mcp": task.model_dump(exclude_none=True)}
+    facts = {"id": "ses_1", "directory": "/project", "time": {"created": 1}, "metadata": metadata}
+    opencode: Any = Dropping()
+    await check_kept(opencode, Session.model_validate(facts), task)
+    assert opencode.calls == []
