@@ -21,15 +21,9 @@ from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.tls import tls_problem, trusting
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.checks import without_password
-from opencode_mcp.tools import operation_tool
-from opencode_mcp.tools.gateway import GATEWAY
-from opencode_mcp.workflows import WORKFLOWS
 
 LIVE_SECONDS = 20.0
 """The first GET /doc costs OpenCode 2 to 13 s."""
-
-RESERVED = frozenset({*WORKFLOWS, *GATEWAY})
-"""Names that no operation of a document may take from a tool."""
 
 NAMED = 5
 
@@ -46,7 +40,16 @@ def chosen_catalog(settings: Settings) -> Catalog:
     if settings.document == "bundled":
         return Catalog.bundled().among(servers)
     document = choose(settings)
-    return Catalog(lambda: document, fallback=snapshot, reserved=RESERVED).among(servers)
+    return merged(document).among(servers)
+
+
+def merged(document: Document) -> Catalog:
+    """Return the catalog of a document and of what it lacks of the snapshot; no tool loses its name to an operation."""
+    # Imported here, as a server with the bundled document has to start without them.
+    from opencode_mcp.tools.gateway import GATEWAY
+    from opencode_mcp.workflows import WORKFLOWS
+
+    return Catalog(lambda: document, fallback=snapshot, reserved=frozenset({*WORKFLOWS, *GATEWAY}))
 
 
 def choose(settings: Settings) -> Document:
@@ -133,6 +136,8 @@ def accept(data: bytes, bundled: Document) -> Document:
 
 def usable(document: Document, left_out: list[str]) -> Document:
     """Return a document without the operations that no tool can be made of."""
+    from opencode_mcp.tools import operation_tool
+
     broken: set[str] = set()
     for operation in Catalog(lambda: document).values():
         try:
