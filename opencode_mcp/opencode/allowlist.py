@@ -16,7 +16,7 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.scopes import NEEDED, is_decided
 
-from .places import Place, is_absolute, leads_up, names_in, path_of, places
+from .places import Place, decodings, is_absolute, leads_up, names_in, path_of, places
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Allowlist:
 
     def allows(self, path: str) -> bool:
         """Whether a directory, or a file, is in a root, or in a git worktree of a repository that is in one."""
-        if not self.roots:
-            return True
+        return not self.roots or all(map(self._contains, decodings(path)))
+
+    def _contains(self, path: str) -> bool:
         if not os.path.isabs(path):
             return False  # OpenCode resolves it against a directory of its own
         real = os.path.realpath(path)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse
+from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
 from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.scopes import FILTERED, Kind
 
@@ -162,16 +162,23 @@ def by_prefix(place: Place) -> Place:
 
 
 async def locate(ask: Ask, session_id: str) -> Location:
-    """Return where a session is, without loading its directory where OpenCode can (not yet in 1.15).
+    """Return where a session is, without loading its directory where OpenCode can.
+
+    1.15 cannot, and 1.18.33 answers 500 when the directory is not there any more.
 
     Raises:
         APIError: there is no such session.
     """
     try:
         value = await ask("v2_session_get", sessionID=session_id)
-    except (KeyError, UnexpectedResponse):
-        return as_model("the answer of session_get", Location, await ask("session_get", sessionID=session_id))
-    return as_model("the answer of v2_session_get", Found, value).data.location
+    except (KeyError, UnexpectedResponse, UnsupportedServer):
+        pass
+    except APIError as error:
+        if error.status != 500:
+            raise
+    else:
+        return as_model("the answer of v2_session_get", Found, value).data.location
+    return as_model("the answer of session_get", Location, await ask("session_get", sessionID=session_id))
 
 
 async def known_projects(ask: Ask, directory: str | None) -> list[Project]:

@@ -17,7 +17,7 @@ from opencode_mcp.openapi.scopes import OPENS_NOTHING
 
 from .allowlist import Allowlist, is_below
 from .authorize import Ask, known_projects
-from .places import is_absolute, places
+from .places import decodings, is_absolute, places
 
 Openers = Literal["all", "writes", "none", "none strictly"]
 """Which operations may open a directory: all; those that do not only read; none, and then a directory is known when it
@@ -50,7 +50,7 @@ class Opening:
         if not self._restricts(operation):
             return
         for where, directory in directories(operation, arguments):
-            if not await self._is_known(directory, default):
+            if not all([await self._is_known(meant, default) for meant in decodings(directory)]):
                 raise InvalidArguments(
                     operation.name,
                     [

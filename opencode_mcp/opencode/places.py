@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from opencode_mcp.openapi.scopes import Kind, kind_of
@@ -119,6 +119,17 @@ def path_of(place: Place) -> str | None:
 def is_absolute(path: str) -> bool:
     """Whether a path is absolute, here or on the Windows machine of a server."""
     return os.path.isabs(path) or path.startswith(("/", "\\")) or path[1:2] == ":"
+
+
+def decodings(path: str) -> Iterator[str]:
+    """Yield a path, and what OpenCode may take it for.
+
+    1.18.33 decodes the directory of a session once more than it should: one of /a%2F..%2Fb works in /b.
+    """
+    stage: str | None = None
+    while stage != path:
+        stage, path = path, unquote(path)
+        yield stage
 
 
 def leads_up(path: str) -> bool:

@@ -51,13 +51,27 @@ def test_without_roots_all_is_allowed(catalog: Catalog) -> None:
 
 def test_inside(allowlist: Allowlist, root: Path) -> None:
     """The directory itself, and what is or could be below it."""
-    assert all(map(allowlist.allows, (str(root), f"{root}/", f"{root}/not/there", f"{root}/a/../b", f"{root}/..name")))
+    assert all(
+        map(
+            allowlist.allows,
+            (
+                str(root),
+                f"{root}/",
+                f"{root}/not/there",
+                f"{root}/a/../b",
+                f"{root}/..name",
+                f"{root}/100%",
+                f"{root}/a%41",
+            ),
+        )
+    )
 
 
 def test_outside(allowlist: Allowlist, root: Path) -> None:
     """Neighbours, parents, ways up, relative paths, other cases, and links that lead out."""
     (root / "link").symlink_to(root.parent / "other")
     outside = (f"{root}ed", str(root.parent), "/", f"{root}/../other", f"{root}/link/x", "root", "", f"{root}/a/../..")
+    outside += (f"{root}/a%2F..%2F..%2Fother", f"{root}/a%252f%2e%252e/%2e./../other", f"{root}/%2e%2e")
     outside += (str(root).upper(), f" {root}", f"file://{root}", "~")
 
     assert not any(map(allowlist.allows, outside))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse
+from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.allowlist import Allowlist
 from opencode_mcp.opencode.authorize import Authorization, without_outside
@@ -31,12 +31,12 @@ class Told:
 
         Raises:
             APIError: 404, there is no such session.
-            UnexpectedResponse: an OpenCode 1.15 has no such route.
+            UnsupportedServer, UnexpectedResponse: an OpenCode 1.15 has no such route.
         """
         self.asked.append((name, arguments))
         if name in {"v2_session_get", "session_get"}:
             if name == "v2_session_get" and self.facts.get("old"):
-                raise UnexpectedResponse("a web page")
+                raise self.facts["old"]
             known = self.facts["sessions"].get(arguments["sessionID"])
             if known is None:
                 raise APIError(name, 404, "NotFound", "no such session")
@@ -62,16 +62,22 @@ async def check(catalog: Catalog, told: Told, operation: str, **arguments: Any) 
     return ""
 
 
-@pytest.mark.parametrize("old", [False, True])
-async def test_a_session_s_directory_and_workspace_must_be_allowed(catalog: Catalog, tmp_path: Path, old: bool) -> None:
+GONE = APIError("v2_session_get", 500, "UnknownError", "its directory is not there")
+
+
+@pytest.mark.parametrize("old", [None, UnsupportedServer("no such operation"), UnexpectedResponse("a page"), GONE])
+async def test_a_session_s_directory_and_workspace_must_be_allowed(
+    catalog: Catalog, tmp_path: Path, old: Exception | None
+) -> None:
     """Wherever its id stands; the lookup does not load the directory where OpenCode has a route that does not."""
     root, outside = tmp_path / "root", tmp_path / "outside"
-    sessions = {
+    sessions: dict[str, tuple[Path | str, str | None]] = {
         "ses_in": (root, None),
         "ses_out": (outside, None),
         "ses_ws": (root, "wrk_out"),
         "ses_on": (root, "wrk"),
     }
+    sessions["ses_enc"] = (f"{root}/a%2F..%2f..%2Foutside", None)
     workspaces = [{"id": "wrk_out", "directory": str(outside)}, {"id": "wrk", "directory": str(root / "w")}]
     told = Told(root, sessions=sessions, workspaces=workspaces, old=old)
 
@@ -79,6 +85,7 @@ async def test_a_session_s_directory_and_workspace_must_be_allowed(catalog: Cata
     assert await check(catalog, told, "session_get", sessionID="ses_on") == ""
     assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_out")
     assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_ws")
+    assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_enc")
     assert "parentID" in await check(catalog, told, "session_create", parentID="ses_out")
     assert "id: " in await check(catalog, told, "v2_session_create", id="ses_out")
     assert await check(catalog, told, "v2_session_create", id="ses_new") == ""

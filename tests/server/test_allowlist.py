@@ -91,6 +91,18 @@ async def test_sessions_elsewhere(unconfined: Client, confined: Client, elsewher
     assert not (await confined.call_tool("session_prompt", {"sessionID": own, "parts": words})).is_error
 
 
+async def test_an_encoded_way_up(unconfined: Client, confined: Client, elsewhere: Path, project: Path) -> None:
+    """OpenCode decodes the directory of a session once more: it works where the decoded path leads."""
+    there = {"directory": f"{project}/a%2F..%2F..%2F{elsewhere.name}"}
+    made = (await allowed(unconfined, "v2_session_create", location=there))["data"]["id"]
+    shell = {"agent": "build", "command": "pwd"}
+    ran = await allowed(unconfined, "session_shell", sessionID=made, **shell)
+    assert f"{elsewhere}\\n" in json.dumps(ran)
+
+    await refused(confined, "v2_session_create", location=there)
+    await refused(confined, "session_shell", sessionID=made, **shell)
+
+
 async def test_tasks_elsewhere(confined: Client, elsewhere: Path) -> None:
     """A task is neither started there nor given files from there."""
     await refused(confined, "run_task", prompt="script:text hi", directory=str(elsewhere))
