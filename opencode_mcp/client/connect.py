@@ -58,7 +58,7 @@ async def connected(settings: Settings, catalog: Catalog, openers: Openers = "al
             for name, url in settings.urls.items():
                 endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), settings.trusted)
                 server = AttachedServer(endpoint, name if several else None)
-                client = OpenCode(server, catalog, directory, allowlist, openers=openers)
+                client = OpenCode(server, catalog, directory, allowlist, openers=openers, environ=settings.environ)
                 clients[name] = await stack.enter_async_context(client)
             yield Servers(clients)
         return
@@ -71,7 +71,15 @@ async def connected(settings: Settings, catalog: Catalog, openers: Openers = "al
     place = directory or empty_folder(settings)
     async with (
         managed_server(settings.command_line, place, settings.child_environ) as server,
-        OpenCode(server, catalog, directory, allowlist, lacks_project=directory is None, openers=openers) as opencode,
+        OpenCode(
+            server,
+            catalog,
+            directory,
+            allowlist,
+            lacks_project=directory is None,
+            openers=openers,
+            environ=settings.environ,
+        ) as opencode,
     ):
         yield Servers({"": opencode})
 

@@ -1207,7 +1207,7 @@ class SessionOperations:
         *,
         directory: str = ...,
         workspace: str = ...,
-        scope: Literal["project"] = ...,
+        scope: Literal["project", "directory"] = ...,
         path: str = ...,
         roots: bool | Literal["true", "false"] = ...,
         start: float = ...,

@@ -26,9 +26,10 @@ Check = Literal[
     "says_why_empty",
     "search_explained",
     "read_explained",
+    "worktrees_included",
 ]
-"""What is asked further: before the call; about an answer which only looks like success; about a failure which
-does not say its cause (`opencode/checks.py`)."""
+"""What is asked further: before the call, also to complete its arguments; about an answer which only looks like
+success; about a failure which does not say its cause (`opencode/checks.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,14 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("session.list", "experimental.session.list"),
         evidence="by time.updated, newest first, 100 without `limit`; x-next-cursor is the time of the last one",
         lists_sessions=True,
+    ),
+    Amendment(
+        operations=("session.list",),
+        evidence="without scope=project only sessions of exactly this directory, so none of its worktrees; with it, in "
+        "a folder without git, those of every such folder",
+        check="worktrees_included",
+        parameters=(query("scope", {"type": "string", "enum": ["project", "directory"]}),),
+        note="With those in its worktrees, unless `scope` is directory.",
     ),
     Amendment(
         operations=("v2.session.events",),

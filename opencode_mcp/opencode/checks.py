@@ -14,9 +14,11 @@ from opencode_mcp.openapi.amendments import Check
 
 from .client import OpenCode
 from .failures import explain_read, explain_search
+from .models import ProjectPath, as_model
 from .responses import Answer
 
 Before = Callable[[OpenCode, Operation, Mapping[str, Any]], Awaitable[None]]
+Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 After = Callable[[OpenCode, Operation, Mapping[str, Any], Answer], Awaitable[Answer]]
 Failed = Callable[[OpenCode, Operation, Mapping[str, Any], APIError], Awaitable[Answer]]
 
@@ -99,8 +101,34 @@ async def says_where(opencode: OpenCode, operation: Operation, arguments: Mappin
     return replace(answer, fields={**answer.fields, "note": note})
 
 
+def without_own_scope(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is sent of a list's arguments: the scope `directory` is OpenCode's own without any."""
+    return {name: value for name, value in arguments.items() if (name, value) != ("scope", "directory")}
+
+
+async def worktrees_included(
+    opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer
+) -> Answer:
+    """Have a list of sessions cover a project's worktrees: the same folder in every working tree of its repository."""
+    if arguments.keys() & {"scope", "path", "workspace"}:
+        return answer
+    where = {"directory": arguments["directory"]} if "directory" in arguments else {}
+    project: Any = await opencode.call("path_get", **where)
+    if not isinstance(project, dict) or not {"worktree", "directory"} <= project.keys():
+        return answer  # a server that does not say where a project is
+    paths = as_model("the answer of path_get", ProjectPath, project)
+    top = paths.worktree.rstrip("/\\")
+    below = paths.directory.removeprefix(top).replace("\\", "/").strip("/")
+    if not top or (below and paths.directory == below):
+        return answer
+    wider = {**arguments, "scope": "project", **({"path": below} if below else {})}
+    return await opencode.request(operation, opencode.parts(operation, wider))
+
+
 BEFORE: dict[Check, Before] = {"session_exists": session_exists, "terminal_runs": terminal_runs}
+COMPLETE: dict[Check, Complete] = {"worktrees_included": without_own_scope}
 AFTER: dict[Check, After] = {
+    "worktrees_included": worktrees_included,
     "file_exists": file_exists,
     "reply_succeeded": reply_succeeded,
     "says_where": says_where,

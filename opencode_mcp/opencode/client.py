@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import cache, partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
@@ -58,6 +58,7 @@ class OpenCode:
     a directory and were given none. `events` is the server's event stream, shared by all who listen. `caller` is
     whose calls wait for one another when there are more than OpenCode is asked at once. `observe` is entered for
     each exchange with OpenCode, from what is sent to the end of what comes, and sees the error that it ends with.
+    `environ` is the environment of programs that the bridge runs itself, which is git alone.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class OpenCode:
         transport: httpx2.AsyncBaseTransport | None = None,
         lacks_project: bool = False,
         openers: Openers = "all",
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.server = server
+        self.environ = environ
         self.catalog = catalog
         self.directory = directory
         self.lacks_project = lacks_project

@@ -9,7 +9,7 @@ from opencode_mcp.exceptions import APIError
 from opencode_mcp.openapi import Operation
 
 from .arguments import RequestParts
-from .checks import AFTER, BEFORE, FAILED
+from .checks import AFTER, BEFORE, COMPLETE, FAILED
 from .client import READ_SECONDS, OpenCode
 from .responses import Answer
 from .server import Report, silent
@@ -30,6 +30,8 @@ async def perform(
     for check in operation.checks:
         if check in BEFORE:
             await BEFORE[check](opencode, operation, arguments)
+        if check in COMPLETE:
+            parts = opencode.parts(operation, COMPLETE[check](arguments))
     try:
         answer = await exchange(opencode, operation, parts, report)
     except APIError as error:

@@ -178,6 +178,7 @@ class Part(Model):
     filename: str | None = None
     files: tuple[str, ...] = ()
     time: Span = Span()
+    snapshot: str | None = None
 
 
 class Message(Model):
@@ -229,6 +230,20 @@ class Location(Model):
     """A directory on OpenCode's machine."""
 
     directory: str
+
+
+class ProjectPath(Model):
+    """Where a project's directory is; `worktree` is the top of its git working tree, "/" without git."""
+
+    directory: str
+    worktree: str
+
+
+class Worktree(Model):
+    """A git worktree that OpenCode made, and the branch that is checked out there."""
+
+    directory: str
+    branch: str | None = None
 
 
 class Agent(Model):

@@ -9,7 +9,7 @@ from opencode_mcp.openapi.hints import Hints
 from opencode_mcp.workflows import Workflow
 
 from .gateway import GatewayTool
-from .publish import published
+from .publish import merged, published
 from .toolsets import SEARCH_HINTS, toolset_of
 
 CLIENT_CHARS = 50_000
@@ -58,13 +58,19 @@ def workflow_tool(workflow: Workflow) -> dict[str, Any]:
 
 
 def untitled(schema: Any) -> Any:
-    """Drop the titles that pydantic makes of field names."""
+    """Drop the titles that pydantic makes of field names, and say the rest as shortly as it can be said."""
     if isinstance(schema, list):
         return [untitled(one) for one in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     fields = cast("dict[str, Any]", schema)
-    return {key: untitled(one) for key, one in fields.items() if key != "title" or not isinstance(one, str)}
+    return merged(
+        {
+            key: untitled(one)
+            for key, one in fields.items()
+            if not (key == "title" and isinstance(one, str)) and not (key == "default" and one is None)
+        }
+    )
 
 
 def tool_annotations(hints: Hints) -> dict[str, Any]:

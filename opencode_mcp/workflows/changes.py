@@ -1,19 +1,30 @@
-"""What a task changed; for one in a worktree also: bring it over, or throw it away."""
+"""What a task changed; for one in a worktree also: bring it over, or throw it away.
+
+session -> worktree there? -> changes since its base -> apply -> everything arrived? -> discard
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Literal, Protocol
 
+import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencode_mcp.exceptions import APIError, WorkflowError
+from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange, Message, Session
 
 from .context import Context
-from .diffs import diff_of
-from .metadata import task_metadata
-from .truth import Truth, look
+from .metadata import TaskMetadata, save_task_metadata, task_metadata
+from .place import removal
+from .remote import remote_changes
+from .truth import look, read_session
+from .turn_changes import known_changes
+from .worktree import local, local_changes
+
+NAMED = 10
 
 
 class CollectChanges(BaseModel):
@@ -24,12 +35,9 @@ class CollectChanges(BaseModel):
     session_id: str = Field(pattern="^ses")
     message_id: str | None = Field(None, pattern="^msg", description="Only what this user message led to.")
     format: Literal["stat", "patch"] = "stat"
-    apply: bool = Field(
-        False, description="Worktree tasks: bring the changes to the project's own files, without a commit."
-    )
-    discard: bool = Field(
-        False, description="Worktree tasks: remove the worktree and its branch (after apply, if both)."
-    )
+    apply: bool = Field(False, description="Worktree tasks: bring the changes to the project's files, uncommitted.")
+    discard: bool = Field(False, description="Worktree tasks: remove the worktree and its branch, after apply.")
+    force: bool = Field(False, description="Discard also what was not brought over.")
 
 
 class ChangedFile(BaseModel):
@@ -52,108 +60,183 @@ class CollectedChanges(BaseModel):
     patch: str | None
     applied_to: str | None
     discarded: bool
+    note: str | None = None
+
+
+class WorktreeChanges(Protocol):
+    """What a worktree holds since it was made, and how that fits into the project now."""
+
+    @property
+    def target(self) -> str:
+        """The top of the project's working tree."""
+        ...
+
+    @property
+    def state(self) -> str | None:
+        """What identifies this state of the worktree, where that can be told."""
+        ...
+
+    @property
+    def left_behind(self) -> list[str]:
+        """What cannot be brought over, in words."""
+        ...
+
+    @property
+    def missing(self) -> list[str]:
+        """What the project does not have, in words."""
+        ...
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of the files must know beside them."""
+        ...
+
+    @property
+    def how(self) -> str:
+        """What to do with what cannot be brought over."""
+        ...
+
+    async def files(self) -> list[FileChange]:
+        """Return the changed files."""
+        ...
+
+    async def patch(self) -> str:
+        """Return one patch of all of them."""
+        ...
+
+    async def apply(self) -> None:
+        """Bring them over, all or nothing."""
+        ...
 
 
 async def collect_changes(context: Context, arguments: CollectChanges) -> CollectedChanges:
     """Collect what a task changed.
 
     Raises:
-        WorkflowError: it still works; it has no worktree to apply or discard; the changes conflict.
+        WorkflowError: it still works; it has no worktree to apply or discard, or not any more; the changes
+            conflict; what would be discarded is nowhere else.
     """
     opencode = context.opencode
-    truth = await look(opencode, arguments.session_id)
-    project = task_metadata(truth.session).worktree_of
+    session = await read_session(opencode, arguments.session_id)
+    task = task_metadata(session)
     if arguments.apply or arguments.discard:
-        refuse_unless_over(truth, project, arguments)
-    if project is not None and arguments.message_id is None:
-        changes = await worktree_changes(opencode, truth.session, project)
-    else:
-        changes = await message_changes(opencode, truth, arguments.message_id)
-    if arguments.apply and changes:
-        await apply(opencode, truth.session, project, changes)
+        refuse_part(session, task, arguments)
+    if task.worktree_of is None or arguments.message_id is not None:
+        changes, note = await known_changes(opencode, session, arguments.message_id)
+        patch = "".join(one.patch for one in changes)
+        return collected(session, arguments, changes, patch, None, note)
+    if gone := await removal(opencode, session, task):
+        raise WorkflowError(
+            f"{gone}. With `message_id` (see session_messages) it still shows what a prompt had changed",
+            session.id,
+        )
+    if not (arguments.apply or arguments.discard):
+        async with worktree_changes(opencode, session, task) as found:
+            return await collect(opencode, session, task, arguments, found)
+    if (await look(opencode, session.id)).busy:
+        raise WorkflowError(f"{session.id} still works; wait_for_tasks or stop_task first", session.id)
+    async with opencode.alone(f"files of {task.worktree_of}"), worktree_changes(opencode, session, task) as found:
+        return await collect(opencode, session, task, arguments, found)
+
+
+async def collect(
+    opencode: OpenCode, session: Session, task: TaskMetadata, arguments: CollectChanges, found: WorktreeChanges
+) -> CollectedChanges:
+    """Report the changes of a worktree; before anything goes, all of it must be in the project."""
+    changes = await found.files()
+    patch = await found.patch() if arguments.format == "patch" else ""
+    if arguments.discard and not arguments.force:
+        refuse_loss(session, found, found.left_behind if arguments.apply else found.missing)
+    applied = arguments.apply and bool(changes)
+    if applied:
+        await found.apply()
+        if found.state is not None:
+            await save_task_metadata(opencode, session.id, collected=found.state)
     if arguments.discard:
-        await opencode.call("worktree_remove", directory=project, body={"directory": truth.session.directory})
+        lost = found.left_behind if arguments.apply else found.missing
+        await discard(
+            opencode, session, task, "discarded, with changes that were not brought over" if lost else "discarded"
+        )
+    return collected(session, arguments, changes, patch, found.target if applied else None, found.note)
+
+
+async def discard(opencode: OpenCode, session: Session, task: TaskMetadata, how: str) -> None:
+    """Remove a worktree. That is noted first: a session whose directory is gone may be outside of an allowed one."""
+    await save_task_metadata(opencode, session.id, removed=how)
+    try:
+        worktree = task.worktree or session.directory
+        await opencode.call("worktree_remove", directory=task.worktree_of, body={"directory": worktree})
+    except OpenCodeError:
+        with anyio.CancelScope(shield=True):
+            await save_task_metadata(opencode, session.id, removed=None)
+        raise
+
+
+def collected(
+    session: Session,
+    arguments: CollectChanges,
+    changes: list[FileChange],
+    patch: str,
+    applied_to: str | None,
+    note: str | None,
+) -> CollectedChanges:
+    """Return the result."""
     return CollectedChanges(
-        session_id=truth.session.id,
-        directory=truth.session.directory,
+        session_id=session.id,
+        directory=session.directory,
         files=[
             ChangedFile(path=one.file, status=one.status, additions=one.additions, deletions=one.deletions)
             for one in changes
         ],
         additions=sum(one.additions for one in changes),
         deletions=sum(one.deletions for one in changes),
-        patch="".join(one.patch for one in changes) if arguments.format == "patch" else None,
-        applied_to=project if arguments.apply and changes else None,
+        patch=patch if arguments.format == "patch" else None,
+        applied_to=applied_to,
         discarded=arguments.discard,
+        note=note,
     )
 
 
-def refuse_unless_over(truth: Truth, project: str | None, arguments: CollectChanges) -> None:
-    """Refuse to apply or discard what is not a finished task's worktree.
+@asynccontextmanager
+async def worktree_changes(opencode: OpenCode, session: Session, task: TaskMetadata) -> AsyncGenerator[WorktreeChanges]:
+    """Provide what a worktree holds: read by git where it is on this machine, else by OpenCode's operations."""
+    worktree = await local(opencode, task)
+    if worktree is not None:
+        async with local_changes(opencode, task, worktree) as changes:
+            yield changes
+    else:
+        messages = await opencode.call_as(list[Message], "session_messages", sessionID=session.id)
+        yield await remote_changes(opencode, session, task, messages)
+
+
+def refuse_part(session: Session, task: TaskMetadata, arguments: CollectChanges) -> None:
+    """Refuse to apply or discard what is not the whole of a worktree.
 
     Raises:
         WorkflowError: why not.
     """
-    session_id = truth.session.id
-    if project is None:
+    if task.worktree_of is None:
         raise WorkflowError(
-            f"{session_id} works in {truth.session.directory} itself, not in a worktree: there is nothing to "
+            f"{session.id} works in {session.directory} itself, not in a worktree: there is nothing to "
             "apply or discard (session_revert undoes a message's changes)",
-            session_id,
+            session.id,
         )
-    if truth.busy:
-        raise WorkflowError(f"{session_id} still works; wait_for_tasks or stop_task first", session_id)
     if arguments.message_id is not None:
-        raise WorkflowError("apply and discard take the whole task, not one message", session_id)
+        raise WorkflowError("apply and discard take the whole task, not one message", session.id)
 
 
-async def message_changes(opencode: OpenCode, truth: Truth, message_id: str | None) -> list[FileChange]:
-    """Return the changes of one user message, or of all of them in order."""
-    session_id = truth.session.id
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id)
-    ended = {one.user_message_id: one.info.time.completed for one in messages}  # of several the last one decides
-    ids = [one.info.id for one in messages if one.info.role == "user"] if message_id is None else [message_id]
-    return [change for id in ids for change in await diff_of(opencode, session_id, id, ended.get(id))]
-
-
-async def worktree_changes(opencode: OpenCode, session: Session, project: str) -> list[FileChange]:
-    """Return all that differs in a worktree: against the branch it came from, commits included.
-
-    OpenCode compares with the default branch only. When the project is on another one, that would
-    hold the other branch's commits as well, so then only what is not committed counts.
-    """
-    vcs: dict[str, Any] = await opencode.call("vcs_get", directory=project)
-    mode = "branch" if vcs.get("branch") == vcs.get("default_branch") else "git"
-    try:
-        return await opencode.call_as(list[FileChange], "vcs_diff", directory=session.directory, mode=mode)
-    except APIError as error:
-        raise WorkflowError(f"the worktree {session.directory} cannot be read: {error}", session.id) from error
-
-
-async def apply(opencode: OpenCode, session: Session, project: str | None, changes: list[FileChange]) -> None:
-    """Apply the changes to the project's working tree, all or nothing; what it has already is left alone.
+def refuse_loss(session: Session, found: WorktreeChanges, missing: list[str]) -> None:
+    """Refuse to discard what is nowhere else.
 
     Raises:
-        WorkflowError: a binary file, or a conflict, and where.
+        WorkflowError: names it, and what to do.
     """
-    binary = [one.file for one in changes if not one.patch or "\nBinary files " in one.patch]
-    if binary:
-        raise WorkflowError(f"binary files cannot be brought over by patch: {', '.join(binary)}", session.id)
-    uncommitted = await opencode.call_as(list[FileChange], "vcs_diff", directory=project, mode="git")
-    there = {one.file: one.patch for one in uncommitted}
-    # The same line in both is common: OpenCode itself writes "$schema" into an opencode.json without one (1.18.33).
-    missing = [one for one in changes if there.get(one.file) != one.patch]
-    if not missing:
-        return
-    try:
-        await opencode.call("vcs_apply", directory=project, patch="".join(one.patch for one in missing))
-    except APIError as error:
-        both = [one.file for one in missing if one.file in there]
-        where = (
-            f"changed in both, and not committed in {project}: {', '.join(both)}"
-            if both
-            else f"the files have moved on in {project} since: {', '.join(one.file for one in missing)}"
-        )
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise WorkflowError(
-            f"the changes conflict, nothing was applied ({error.message}); {where}", session.id
-        ) from error
+            f"nothing was discarded: the worktree has changes that are not in {found.target}: "
+            f"{', '.join(missing[:NAMED])}{more}. "
+            + (f"{found.how}. " if found.left_behind and found.how else "")
+            + "`apply: true` brings over what can be; `force: true` throws the rest away",
+            session.id,
+        )

@@ -45,12 +45,18 @@ async def read_diff(opencode: OpenCode, session_id: str, message_id: str) -> lis
 
 async def files_touched(opencode: OpenCode, session_id: str, message_id: str) -> set[str]:
     """Return the paths that the steps of a turn have touched, as the steps themselves say."""
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=TURN_MESSAGES)
     return {
         path
-        for message in messages
-        if message.user_message_id == message_id
+        for message in await turn_messages(opencode, session_id, message_id)
         for part in message.parts
         if part.type == "patch"
         for path in part.files
     }
+
+
+async def turn_messages(
+    opencode: OpenCode, session_id: str, message_id: str, limit: int = TURN_MESSAGES
+) -> list[Message]:
+    """Return a user's message and the replies to it, oldest first; of a long turn those among the newest messages."""
+    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
+    return [message for message in messages if message.user_message_id == message_id]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Session, as_model
 
 METADATA_KEY = "opencode_mcp"
@@ -17,18 +18,34 @@ Permissions = Literal["report", "ask", "allow", "reject"]
 class TaskMetadata(BaseModel):
     """Facts about a task.
 
-    `permissions` is None for a session that is no task of ours; `worktree_of` is the project
-    directory that the task's worktree was made of.
+    `permissions` is None for a session that is not a task of ours. The rest is about a task's worktree:
+    `worktree_of` is the project directory that it was made of, `worktree` its top and `branch` its branch;
+    `base` is the commit that it began with and `token` what its git folder holds, both only where bridge and
+    OpenCode shared the files; `collected` identifies the state that was brought over last, `removed` says
+    how it went.
     """
 
     permissions: Permissions | None = None
     request_id: str | None = None
     worktree_of: str | None = None
+    worktree: str | None = None
+    branch: str | None = None
+    base: str | None = None
+    token: str | None = None
+    collected: str | None = None
+    removed: str | None = None
 
 
 def task_metadata(session: Session) -> TaskMetadata:
     """Read a session's task metadata; a session that no bridge created has the defaults."""
     return as_model(f"the metadata of {session.id}", TaskMetadata, session.metadata.get(METADATA_KEY, {}))
+
+
+async def save_task_metadata(opencode: OpenCode, session_id: str, **facts: str | None) -> None:
+    """Change facts about a task in its session, as that is now."""
+    session = await opencode.call_as(Session, "session_get", sessionID=session_id)
+    task = task_metadata(session).model_copy(update=facts)
+    await opencode.call("session_update", sessionID=session_id, metadata=with_task_metadata(session.metadata, task))
 
 
 def with_task_metadata(metadata: dict[str, Any], task: TaskMetadata) -> dict[str, Any]:

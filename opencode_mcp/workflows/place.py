@@ -10,34 +10,50 @@ import anyio
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import FileChange, Location, Session, as_model
+from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, as_model
+
+from .metadata import TaskMetadata
+from .worktree import begin_at, prove
 
 CHECKOUT_SECONDS = 120.0
+NAMED_FILES = 3
+
+REFUSALS = {
+    "not a valid object name": "the repository has no commit yet, and a worktree starts from one: make a first commit "
+    "there (`git add -A && git commit`), or run the task without `worktree`",
+    "only supported for git projects": "it is not in a git repository: run the task without `worktree`, or make it "
+    "one (project_init_git, then a first commit)",
+}
+"""What OpenCode says when it cannot make a worktree (1.18.33), and what that means."""
 
 
 @dataclass
 class Workplace:
-    """Where a task is to work. `project` is set for a worktree; what is not `kept` is removed again."""
+    """Where a task is to work; what is not `kept` is removed again.
+
+    `task` has the facts about its worktree; `note` says what of the project is not in there.
+    """
 
     directory: str | None
-    project: str | None = None
+    task: TaskMetadata
+    note: str | None = None
     session: Session | None = None
     kept: bool = False
 
 
 @asynccontextmanager
-async def workplace(opencode: OpenCode, directory: str | None, worktree: bool) -> AsyncGenerator[Workplace]:
+async def workplace(
+    opencode: OpenCode, directory: str | None, worktree: bool, include_uncommitted: bool = False
+) -> AsyncGenerator[Workplace]:
     """Provide a place for a task; where none was started, for whatever reason, nothing is left behind.
 
     Raises:
         WorkflowError: there can be no worktree.
     """
-    place = Workplace(directory)
+    place = Workplace(directory, TaskMetadata())
     try:
         if worktree:
-            project = (await opencode.call_as(Location, "path_get", **located(directory))).directory
-            place.directory, place.project = await make_worktree(opencode, project), project
-            await checked_out(opencode, place.directory)
+            await in_worktree(opencode, place, include_uncommitted)
         yield place
     finally:
         if not place.kept:
@@ -45,25 +61,86 @@ async def workplace(opencode: OpenCode, directory: str | None, worktree: bool) -
                 if place.session is not None:
                     with suppress(OpenCodeError):
                         await opencode.call("session_delete", sessionID=place.session.id)
-                if place.project is not None:
+                if place.task.worktree is not None:
                     with suppress(OpenCodeError):
-                        body = {"directory": place.directory}
-                        await opencode.call("worktree_remove", directory=place.project, body=body)
+                        body = {"directory": place.task.worktree}
+                        await opencode.call("worktree_remove", directory=place.task.worktree_of, body=body)
 
 
-async def make_worktree(opencode: OpenCode, directory: str) -> str:
-    """Create a git worktree. Cut off, it would be made all the same, and nobody would know where.
+async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted: bool) -> None:
+    """Make a worktree and put the task into the same folder of it as the project is of its repository.
 
     Raises:
-        WorkflowError: the directory is not in a git repository.
+        WorkflowError: there can be none, or the folder is not in the last commit.
+    """
+    project = await opencode.call_as(ProjectPath, "path_get", **located(place.directory))
+    if project.worktree != "/" and not opencode.allowlist.allows(project.worktree):
+        raise WorkflowError(
+            f"a worktree has all of the repository {project.worktree}, which {opencode.allowlist.outside()}"
+        )
+    way = below(project)
+    made = await make_worktree(opencode, project.directory)
+    place.task = TaskMetadata(worktree_of=project.directory, worktree=made.directory, branch=made.branch)
+    await checked_out(opencode, made.directory)
+    token = await prove(opencode, made.directory)
+    uncommitted = await opencode.call_as(list[FileChange], "vcs_status", directory=project.worktree)
+    if token is not None:
+        base = await begin_at(opencode, made.directory, project.directory if include_uncommitted else None)
+    elif include_uncommitted and uncommitted:
+        raise WorkflowError(
+            "uncommitted files cannot be taken along: OpenCode works on another machine, or git is missing here. "
+            "Commit them first, or run the task without `worktree`"
+        )
+    else:
+        base = None
+    place.task = place.task.model_copy(update={"base": base, "token": token})
+    place.note = None if include_uncommitted else note_on(base, uncommitted)
+    place.directory = made.directory + way
+    if way:
+        await check_subfolder(opencode, place.directory, project)
+
+
+def below(project: ProjectPath) -> str:
+    """Return the way from the top of the repository down to the project, with its separator; "" for the top.
+
+    Raises:
+        WorkflowError: OpenCode says that the project is not below it, so nothing can be said of the worktree.
+    """
+    top = project.worktree.rstrip("/\\")
+    way = project.directory.removeprefix(top)
+    if way and (way == project.directory or way[0] not in "/\\"):
+        raise WorkflowError(f"{project.directory} is not below its repository {top}, as OpenCode says; no worktree")
+    return way
+
+
+def note_on(base: str | None, uncommitted: list[FileChange]) -> str | None:
+    """Say which of the project's files a fresh worktree does not have as they are."""
+    if not uncommitted:
+        return None
+    first = ", ".join(one.file for one in uncommitted[:NAMED_FILES])
+    more = f" and {len(uncommitted) - NAMED_FILES} more" if len(uncommitted) > NAMED_FILES else ""
+    commit = f"commit {base[:10]}" if base is not None else "the last commit"
+    return (
+        f"The worktree starts from {commit}: {len(uncommitted)} uncommitted file{'s' * (len(uncommitted) > 1)} of the "
+        f"project ({first}{more}) {'are' if len(uncommitted) > 1 else 'is'} not in it as now; include_uncommitted "
+        "takes them along"
+    )
+
+
+async def make_worktree(opencode: OpenCode, directory: str) -> Worktree:
+    """Create a git worktree. Cut off, it would be made all the same, and nothing would know where.
+
+    Raises:
+        WorkflowError: the directory is not in a git repository, or that has no commit.
     """
     created = dict[str, str]()
     try:
         with anyio.CancelScope(shield=True):
             created = await opencode.call("worktree_create", directory=directory)
     except APIError as error:
-        raise WorkflowError(f"no worktree could be made of {directory}: {error.message or error}") from error
-    return as_model("the answer of worktree_create", Location, created).directory
+        reason = next((said for words, said in REFUSALS.items() if words in error.message), error.message or str(error))
+        raise WorkflowError(f"no worktree could be made of {directory}: {reason}") from error
+    return as_model("the answer of worktree_create", Worktree, created)
 
 
 async def checked_out(opencode: OpenCode, worktree: str) -> None:
@@ -82,6 +159,22 @@ async def checked_out(opencode: OpenCode, worktree: str) -> None:
     raise WorkflowError(f"the files of the worktree {worktree} are not there after {CHECKOUT_SECONDS:g} s")
 
 
+async def removal(opencode: OpenCode, session: Session, task: TaskMetadata) -> str | None:
+    """Say that a task's worktree is not there any more, and why; None when it is there."""
+    worktree = task.worktree or session.directory
+    if task.worktree_of is None:
+        return None
+    listed: list[str] = await opencode.call("worktree_list", directory=task.worktree_of)
+    if worktree in listed:
+        return None
+    try:
+        await check_directory(opencode, worktree)
+    except WorkflowError:
+        how = f" ({task.removed})" if task.removed else ", not by collect_changes"
+        return f"the worktree {worktree} of {session.id} was removed{how}"
+    return None
+
+
 async def check_directory(opencode: OpenCode, directory: str) -> None:
     """Refuse a directory that is not there: OpenCode would work in it all the same.
 
@@ -92,6 +185,21 @@ async def check_directory(opencode: OpenCode, directory: str) -> None:
         await opencode.call("file_list", directory=directory, path=".")
     except APIError as error:
         raise WorkflowError(f"{directory} is no directory on OpenCode's machine") from error
+
+
+async def check_subfolder(opencode: OpenCode, directory: str, project: ProjectPath) -> None:
+    """Refuse to work in a folder that the worktree does not have.
+
+    Raises:
+        WorkflowError: the project is a folder that is in no commit.
+    """
+    try:
+        await check_directory(opencode, directory)
+    except WorkflowError as error:
+        raise WorkflowError(
+            f"{project.directory} is not in the last commit of {project.worktree}: commit something in it first, use "
+            "include_uncommitted, or run the task without `worktree`"
+        ) from error
 
 
 def located(directory: str | None) -> dict[str, str]:

@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
-from opencode_mcp.opencode.models import FileChange, Message, PermissionRequest, Request, Todo
+from opencode_mcp.opencode.models import Message, PermissionRequest, Request, Todo
 
 from .activity import activity
+from .collecting import turn_and_worktree
 from .context import Context
-from .diffs import diff_of
 from .truth import State, Truth, Verdict
+from .turn_changes import Changes
 
 
 class PendingRequest(BaseModel):
@@ -27,15 +28,6 @@ class PendingRequest(BaseModel):
     session_id: str
     wants: str = Field(description="What is asked, in one line.")
     options: list[str]
-
-
-class Changes(BaseModel):
-    """What the turn changed in files."""
-
-    files: int
-    additions: int
-    deletions: int
-    paths: list[str]
 
 
 class NextCall(BaseModel):
@@ -77,9 +69,9 @@ async def build_report(
     end = answer_offset + len(page)
     async with context.at(session_id) as there:
         opencode = there.opencode
-        todos, changes, seconds = await at_once(
+        todos, (changes, worktree), seconds = await at_once(
             partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),
-            partial(changes_of, opencode, truth),
+            partial(turn_and_worktree, opencode, truth),
             partial(elapsed, opencode, truth),
         )
         return TaskReport(
@@ -97,8 +89,10 @@ async def build_report(
             cost=truth.session.cost,
             tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
             elapsed_seconds=seconds,
-            note=" ".join(said for said in (note, verdict.note) if said) or None,
-            next=next_call(session_id, verdict, pending, end if end < len(answer) else None),
+            note=" ".join(said for said in (note, verdict.note, worktree.note) if said) or None,
+            next=next_call(
+                session_id, verdict, pending, end if end < len(answer) else None, to_collect=worktree.to_collect
+            ),
         )
 
 
@@ -139,20 +133,6 @@ def doing(truth: Truth, elsewhere: bool = False) -> str:
     return f"{what} ({subagents} subagent{'s' * (subagents > 1)} at work)" if subagents else what
 
 
-async def changes_of(opencode: OpenCode, truth: Truth) -> Changes:
-    """Read what the newest turn changed."""
-    newest = truth.newest
-    changed: list[FileChange] = []
-    if newest is not None:
-        changed = await diff_of(opencode, truth.session.id, newest.user_message_id, newest.info.time.completed)
-    return Changes(
-        files=len(changed),
-        additions=sum(one.additions for one in changed),
-        deletions=sum(one.deletions for one in changed),
-        paths=[one.file for one in changed],
-    )
-
-
 async def elapsed(opencode: OpenCode, truth: Truth) -> float:
     """Return how long the newest turn has taken, by the server's clock where it is over."""
     newest = truth.newest
@@ -170,9 +150,13 @@ async def elapsed(opencode: OpenCode, truth: Truth) -> float:
 
 
 def next_call(
-    session_id: str, verdict: Verdict, pending: list[PendingRequest], answer_offset: int | None
+    session_id: str,
+    verdict: Verdict,
+    pending: list[PendingRequest],
+    answer_offset: int | None,
+    to_collect: bool = False,
 ) -> NextCall | None:
-    """Return the call that brings the task on."""
+    """Return the call that brings the task on, or what it did to the project."""
     if pending:
         first = pending[0]
         reply = {"reply": "once | always | reject"} if first.kind == "permission" else {"answers": [["…"]]}
@@ -184,6 +168,8 @@ def next_call(
         return NextCall(tool="wait_for_tasks", arguments={"session_ids": [session_id]})
     if answer_offset is not None:
         return NextCall(tool="report_task", arguments={"session_id": session_id, "answer_offset": answer_offset})
+    if to_collect:
+        return NextCall(tool="collect_changes", arguments={"session_id": session_id, "apply": True})
     return None
 
 

@@ -27,7 +27,7 @@ from .elsewhere import look_everywhere
 from .identity import prompt_id, same_request, suffix
 from .kept import check_kept
 from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metadata
-from .place import check_directory, located, workplace
+from .place import check_directory, located, removal, workplace
 from .report import newest_messages
 from .stop import abandon
 from .truth import judge
@@ -64,7 +64,12 @@ class StartTask(BaseModel):
     prompt: str = Field(min_length=1)
     session_id: str | None = Field(None, pattern="^ses", description="Go on with this session.")
     directory: str | None = Field(None, description="Project directory; the default is this server's.")
-    worktree: bool = Field(False, description="Work in a fresh git worktree; collect_changes brings the result over.")
+    worktree: bool = Field(
+        False,
+        description="Work in a fresh checkout of the last commit, without the project's uncommitted changes; "
+        "collect_changes with apply brings the result over.",
+    )
+    include_uncommitted: bool = Field(False, description="Take uncommitted and untracked files into the worktree.")
     model: str | None = Field(None, pattern="^[^/]+/.+", description="provider/model")
     agent: str | None = None
     variant: str | None = Field(None, description="The model's reasoning effort, such as high.")
@@ -102,6 +107,8 @@ async def start(context: Context, arguments: StartTask) -> Turn:
             f"this OpenCode was itself started by a task, {context.depth} deep: it may not start another"
         )
     opencode = context.opencode
+    if arguments.include_uncommitted and (arguments.session_id is not None or not arguments.worktree):
+        raise WorkflowError("include_uncommitted is for a new task in a worktree: give `worktree: true`, no session_id")
     if arguments.session_id is not None:
         async with context.at(arguments.session_id) as there:
             return await go_on(there, arguments, arguments.session_id)
@@ -111,10 +118,9 @@ async def start(context: Context, arguments: StartTask) -> Turn:
     if arguments.request_id is not None and (known := await same_request(opencode, directory, arguments.request_id)):
         return await go_on(context, arguments, known)
     choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
-    async with workplace(opencode, directory, arguments.worktree) as place:
-        task = TaskMetadata(
-            permissions=effective(context, arguments), request_id=arguments.request_id, worktree_of=place.project
-        )
+    async with workplace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as place:
+        facts = {"permissions": effective(context, arguments), "request_id": arguments.request_id}
+        task = place.task.model_copy(update=facts)
         session = place.session = await create_session(opencode, place.directory, task)
         first = session.id
         if arguments.request_id is not None:  # of several that are sent at once, one has the task
@@ -122,7 +128,7 @@ async def start(context: Context, arguments: StartTask) -> Turn:
         if first == session.id:
             await send_prompt(opencode, session, arguments, choices, None)
             place.kept = True
-            return Turn(session_id=session.id, after="")
+            return Turn(session_id=session.id, after="", note=place.note)
     return await go_on(context, arguments, first)
 
 
@@ -153,6 +159,7 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
                 "session_fork makes a session of what it has so far",
                 session_id,
             )
+        await refuse_removed(opencode, truth.session)
         directory = truth.session.directory
         if problem := misread(directory):
             raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
@@ -169,6 +176,20 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
             await abandon(context, session_id, after)
             raise
         return Turn(session_id=session_id, after=after)
+
+
+async def refuse_removed(opencode: OpenCode, session: Session) -> None:
+    """Refuse a prompt to a session whose worktree is not there any more.
+
+    Raises:
+        WorkflowError: how it went, and what to do.
+    """
+    if gone := await removal(opencode, session, task_metadata(session)):
+        raise WorkflowError(
+            f"{gone}, so nothing can be done in it and the prompt was not sent. Start a new task; read_transcript "
+            "has this conversation",
+            session.id,
+        )
 
 
 def just_sent(newest: Message | None) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp import Client
 
 from examples.scripted_model import ScriptedModel
 from opencode_mcp.openapi import SNAPSHOT_VERSION
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 Findings = Mapping[str, dict[str, Any]]
 
-WITH_OPENCODE = ("document", "providers", "model", "events", "ripgrep")
+WITH_OPENCODE = ("document", "providers", "model", "events", "ripgrep", "worktrees")
 NOWHERE = "http://127.0.0.1:9"
 HEALTHY = json.dumps({"healthy": True, "version": SNAPSHOT_VERSION}).encode()
 
@@ -74,6 +75,18 @@ async def test_all_is_well_with_the_tested_opencode(
     assert "scripted" in findings["providers"]["facts"]["models"]
     assert findings["model"]["facts"]["default"] == "scripted/scripted"
     assert len(model.requests) == before
+
+
+async def test_worktrees_that_are_left_are_counted(home: Mapping[str, str], attached: Settings, client: Client) -> None:
+    """With what to do about them; they keep nothing from working."""
+    made = (await client.call_tool("worktree_create", {})).structured_content
+    assert made is not None
+    code, findings = await examined(variables(home, attached))
+
+    assert code == 0, findings
+    assert findings["worktrees"]["state"] == "warning"
+    assert findings["worktrees"]["facts"] == {"worktrees": [made["directory"]]}
+    assert "collect_changes" in findings["worktrees"]["advice"]
 
 
 async def test_each_of_several_servers_is_looked_at(home: Mapping[str, str], attached: Settings) -> None:

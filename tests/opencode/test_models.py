@@ -28,7 +28,9 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.FileChange, "VcsFileDiff"),
     (models.FileChange, "VcsFileStatus"),
     (models.Location, "Path"),
+    (models.ProjectPath, "Path"),
     (models.Location, "Worktree"),
+    (models.Worktree, "Worktree"),
     (models.Agent, "Agent"),
 )
 """Each model that is read from a response, and the component that the document gives it."""

@@ -14,6 +14,7 @@ import pytest
 from opencode_mcp.exceptions import TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Servers
+from opencode_mcp.opencode.allowlist import Allowlist
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import PermissionRequest, as_model
@@ -52,6 +53,8 @@ class Still:
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     server: Any = field(default_factory=lambda: SimpleNamespace(name="", running=lambda: None))
     directory: str | None = None
+    allowlist: Allowlist = field(default_factory=Allowlist)
+    environ: dict[str, str] = field(default_factory=dict[str, str])
     sent: anyio.Event = field(default_factory=anyio.Event)
 
     def alone(self, session_id: str) -> anyio.Lock:
@@ -81,7 +84,7 @@ class Still:
             case "session_message":
                 return self.messages[-1]
             case "path_get" | "worktree_create":
-                return {"directory": "/project"}
+                return {"directory": "/project", "worktree": "/project"}
             case "config_providers":
                 models = {"scripted": dict[str, Any]()}
                 return {"providers": [{"id": "scripted", "models": models}], "default": dict[str, str]()}

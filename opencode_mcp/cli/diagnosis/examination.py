@@ -19,7 +19,7 @@ from .finding import Finding
 from .machine import port
 from .reach import found, reach
 from .registered import registrations
-from .working import events, model, providers, ripgrep
+from .working import events, model, providers, ripgrep, worktrees
 
 Check = Callable[[OpenCode], Awaitable[Finding]]
 Tell = Callable[[Finding], None]
@@ -30,6 +30,7 @@ CHECKS: Mapping[str, Check] = {
     "model": model,
     "events": events,
     "ripgrep": ripgrep,
+    "worktrees": worktrees,
 }
 
 

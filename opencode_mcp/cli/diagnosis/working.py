@@ -1,4 +1,4 @@
-"""Does what a task needs work: a model to choose, events, searching?"""
+"""Does what a task needs work: a model to choose, events, searching? And which worktrees have tasks left?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 import anyio
 
-from opencode_mcp.exceptions import APIError
+from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode import OpenCode, perform
 from opencode_mcp.opencode.models import Providers
 from opencode_mcp.workflows.report import one_line
@@ -79,3 +79,19 @@ async def ripgrep(opencode: OpenCode) -> Finding:
         return Finding("ripgrep", "failed", f"searching fails (HTTP {error.status}); usually rg is missing", advice)
     said = f"no answer to a search within {SEARCH_SECONDS:g} s"
     return Finding("ripgrep", "warning", said, "is the project very large? Give --directory a smaller one")
+
+
+async def worktrees(opencode: OpenCode) -> Finding:
+    """Count the project's worktrees: nothing removes one of itself, and its changes may be nowhere else."""
+    try:
+        left: list[str] = await opencode.call("worktree_list")
+    except OpenCodeError as error:
+        return Finding("worktrees", "warning", one_line(f"cannot be listed: {error}", 400), "see OpenCode's own log")
+    if not left:
+        return Finding("worktrees", "ok", "none is left", facts={"worktrees": left})
+    said = f"{len(left)} of this project: {', '.join(left)}"
+    advice = (
+        "session_list names the task of each: collect_changes with apply and discard brings its changes over and "
+        "removes it; worktree_remove removes any, with its changes"
+    )
+    return Finding("worktrees", "warning", one_line(said, 400), advice, facts={"worktrees": left})

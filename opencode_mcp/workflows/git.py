@@ -1,0 +1,195 @@
+"""git, run by the bridge itself: in a working tree that it shares with OpenCode, with an index of its own.
+
+A `Git` reads and writes no index but the one that it was given, runs no hook, and can keep the objects that
+it makes in a folder which goes away. Paths are bytes, relative to the top of the working tree.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from opencode_mcp.exceptions import WorkflowError
+
+KEPT = ("GIT_CONFIG", "GIT_EXEC_PATH")
+"""Which of git's variables stay: configuration. All others would lead it to another repository, index or program."""
+
+OWN_ENVIRON = {
+    "LC_ALL": "C",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LITERAL_PATHSPECS": "1",
+    **{f"GIT_{who}_NAME": "opencode-mcp" for who in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{who}_EMAIL": "opencode-mcp@localhost" for who in ("AUTHOR", "COMMITTER")},
+}
+OWN_CONFIG = (
+    f"core.hooksPath={os.devnull}",
+    "core.fsmonitor=false",
+    "core.safecrlf=false",  # what does not come back the same is seen when it is compared, and named
+    "core.sparseCheckout=false",
+    "core.splitIndex=false",
+    "commit.gpgSign=false",
+    "submodule.recurse=false",
+    "gc.auto=0",
+)
+
+GITLINK = "160000"
+"""The mode of an entry that is a repository of its own: a submodule, or a nested repository."""
+REGULAR = frozenset({"100644", "100755"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A path in a tree: its mode (octal, as git writes it) and the id of its object."""
+
+    mode: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path that differs between two trees; an entry that is None is not there."""
+
+    path: bytes
+    before: Entry | None
+    after: Entry | None
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether a nested repository or submodule is on either side."""
+        return any(entry is not None and entry.mode == GITLINK for entry in (self.before, self.after))
+
+    @property
+    def status(self) -> str:
+        """The change in OpenCode's words."""
+        return "added" if self.before is None else "deleted" if self.after is None else "modified"
+
+
+@dataclass(frozen=True)
+class Git:
+    """git in a working tree. `root` is its top; `environ` has what this git is given beside `base_environ`."""
+
+    root: str
+    base_environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def at(cls, root: str, environ: Mapping[str, str]) -> Git:
+        """Return git for a working tree, with the configuration that the user's environment chooses."""
+        kept = {name: value for name, value in environ.items() if not name.startswith("GIT_") or name.startswith(KEPT)}
+        return cls(root, {**kept, **OWN_ENVIRON})
+
+    async def run(self, *arguments: str, stdin: bytes = b"", accept: Sequence[int] = (0,)) -> bytes:
+        """Run a git command at the top of the working tree and return its output.
+
+        Raises:
+            WorkflowError: it failed, or there is no git: the first line of what it said.
+        """
+        options = [word for one in OWN_CONFIG for word in ("-c", one)]
+        try:
+            done = await anyio.run_process(
+                ["git", *options, *arguments],
+                input=stdin,
+                cwd=self.root,
+                env={**self.base_environ, **self.environ},
+                check=False,
+            )
+        except OSError as error:
+            raise WorkflowError(f"git cannot be run in {self.root}: {error.strerror or error}") from error
+        if done.returncode not in accept:
+            lines = shown(done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+            raise GitFailed(f"git {arguments[0]} failed in {self.root}: {lines[0]}", lines)
+        return done.stdout
+
+    async def line(self, *arguments: str) -> str:
+        """Run a git command whose output is one line."""
+        return os.fsdecode(await self.run(*arguments)).removesuffix("\n")
+
+    async def path(self, name: str) -> Path:
+        """Return where this working tree's git keeps a file of its own."""
+        return Path(self.root) / await self.line("rev-parse", "--git-path", name)
+
+    async def changes(self, before: str, after: str) -> list[Change]:
+        """Return what differs between two trees, files only, a renamed one twice."""
+        return parsed_changes(await self.run("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after))
+
+    async def remove(self, paths: Iterable[bytes]) -> None:
+        """Remove paths from the index."""
+        if stdin := joined(paths):
+            await self.run("update-index", "-z", "--force-remove", "--stdin", stdin=stdin)
+
+    async def add(self, paths: Iterable[bytes]) -> None:
+        """Put files as they are in the working tree into the index."""
+        if stdin := joined(paths):
+            await self.run("update-index", "-z", "--add", "--replace", "--stdin", stdin=stdin)
+
+    async def set_entries(self, entries: Mapping[bytes, Entry | None]) -> None:
+        """Set entries of the index; None removes one. Removals go first: a file may make room for a folder."""
+        await self.remove(path for path, entry in entries.items() if entry is None)
+        lines = [f"{entry.mode} {entry.id}\t".encode() + path for path, entry in entries.items() if entry is not None]
+        if lines:
+            await self.run("update-index", "-z", "--add", "--replace", "--index-info", stdin=joined(lines))
+
+    async def write_tree(self) -> str:
+        """Write the index as a tree and return its id."""
+        return await self.line("write-tree", "--missing-ok")
+
+
+class GitFailed(WorkflowError):
+    """A git command failed; `lines` is what it said."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__(message)
+
+
+@asynccontextmanager
+async def scratch(git: Git) -> AsyncGenerator[Path]:
+    """Provide a folder for indexes, and for objects that are gone with it; the repository's are seen from there."""
+    folder = Path(await anyio.to_thread.run_sync(partial(tempfile.mkdtemp, prefix="opencode-mcp-")))
+    try:
+        objects = await git.path("objects")
+        (folder / "objects" / "info").mkdir(parents=True)
+        quoted = os.fsencode(objects.resolve()).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+        (folder / "objects" / "info" / "alternates").write_bytes(b'"' + quoted + b'"\n')
+        yield folder
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+
+
+def with_index(git: Git, folder: Path, name: str, *, keep_objects: bool = False) -> Git:
+    """Return git with an index of its own in a scratch folder; its objects stay there unless they are to be kept."""
+    objects = {} if keep_objects else {"GIT_OBJECT_DIRECTORY": str(folder / "objects")}
+    return replace(git, environ={**git.environ, "GIT_INDEX_FILE": str(folder / name), **objects})
+
+
+def parsed_changes(output: bytes) -> list[Change]:
+    """Read `diff --raw -z`: `:mode mode id id status`, then the path."""
+    fields = output.split(b"\0")
+    changes: list[Change] = []
+    for at in range(0, len(fields) - 1, 2):
+        old_mode, new_mode, old_id, new_id, _ = fields[at].decode().lstrip(":").split(" ")
+        before = None if old_mode == "000000" else Entry(old_mode, old_id)
+        after = None if new_mode == "000000" else Entry(new_mode, new_id)
+        changes.append(Change(fields[at + 1], before, after))
+    return changes
+
+
+def joined(parts: Iterable[bytes]) -> bytes:
+    """Return parts as git reads them with -z."""
+    return b"".join(part + b"\0" for part in parts)
+
+
+def shown(path: bytes) -> str:
+    """Return a path, or git's words, as text; bytes that are not UTF-8 are escaped as \\xNN."""
+    return path.decode("utf-8", "backslashreplace")

@@ -1,0 +1,133 @@
+"""Bring changes into a working tree: a three-way merge of files, written all or not at all, then compared.
+
+entries of base, ours, theirs -> merge -> tree -> read-tree -m -u -> compare
+
+The user's index is neither read nor written, and no conflict marker is left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from opencode_mcp.exceptions import WorkflowError
+
+from .git import REGULAR, Change, Entry, Git, with_index
+from .snapshot import entries_of, names
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What becomes of the changed paths in a working tree; an entry that is None means no such file.
+
+    `ours` are those that are there now; `merged` those that are to be there. `conflicts` maps a path to the reason.
+    """
+
+    ours: Mapping[bytes, Entry | None]
+    merged: Mapping[bytes, Entry | None]
+    conflicts: Mapping[bytes, str]
+
+    @property
+    def missing(self) -> list[bytes]:
+        """The paths that the working tree does not have the changes of."""
+        return sorted({*self.conflicts, *(path for path, entry in self.merged.items() if self.ours[path] != entry)})
+
+
+async def merge(git: Git, folder: Path, changes: list[Change]) -> Merge:
+    """Merge changes with a working tree's files as they are now; nothing is written but objects."""
+    if not changes:
+        return Merge({}, {}, {})
+    own = with_index(git, folder, "merge")
+    ours = await entries_of(own, {change.path: change.before for change in changes})
+    merged: dict[bytes, Entry | None] = {}
+    conflicts: dict[bytes, str] = {}
+    for change in changes:
+        entry = await merged_entry(own, folder, change, ours[change.path])
+        if isinstance(entry, str):
+            conflicts[change.path] = entry
+        else:
+            merged[change.path] = entry
+    return Merge(ours, merged, conflicts)
+
+
+async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | None) -> Entry | str | None:
+    """Return a path's entry when both sides are merged, or why they cannot be."""
+    base, theirs = change.before, change.after
+    if ours in (theirs, base):
+        return theirs
+    if ours is None:
+        return "is not in the project any more" if base is not None else "is missing"
+    if theirs is None:
+        return "was deleted by the task, and has changed in the project"
+    if base is None:
+        return "was created in both, with other contents"
+    if not {base.mode, ours.mode, theirs.mode} <= REGULAR:
+        return "is no regular file on one side"
+    mode = theirs.mode if ours.mode == base.mode else ours.mode
+    if theirs.id in (base.id, ours.id):
+        return Entry(mode, ours.id)
+    if ours.id == base.id:
+        return Entry(mode, theirs.id)
+    sides = {"ours": ours, "base": base, "theirs": theirs}
+    for name, side in sides.items():
+        (folder / name).write_bytes(await git.run("cat-file", "blob", side.id))
+    files = [str(folder / name) for name in sides]
+    try:
+        result = await git.run("merge-file", "-p", "-q", *files)
+    except WorkflowError:
+        return "has changed in both in the same place, or is binary"
+    return Entry(mode, (await git.run("hash-object", "-w", "--stdin", stdin=result)).decode().strip())
+
+
+async def bring_over(git: Git, folder: Path, merge: Merge) -> list[bytes]:
+    """Write the merged files into the working tree, and see that each is there as it is to be: bytes and mode.
+
+    Raises:
+        WorkflowError: nothing was written, and why; or which files did not arrive as they were.
+    """
+    changed = [path for path, entry in merge.merged.items() if merge.ours[path] != entry]
+    if not changed:
+        return []
+    ours = {path: merge.ours[path] for path in changed}
+    merged = {path: merge.merged[path] for path in changed}
+    before = await tree_of(with_index(git, folder, "before"), ours)
+    after = await tree_of(with_index(git, folder, "after"), merged)
+    own = with_index(git, folder, "written")
+    if await entries_of(own, ours) != ours:
+        raise WorkflowError(f"files in {git.root} changed at this moment; nothing was applied. Call again")
+    with anyio.CancelScope(shield=True):  # cut off, half of the files would be there
+        try:
+            await own.run("read-tree", "-m", "-u", before, after)
+        except WorkflowError as error:
+            await take_back(git, folder, ours, merged)
+            raise WorkflowError(f"nothing was applied to {git.root} ({names(changed)}): {error}") from error
+        now = await entries_of(with_index(git, folder, "now"), merged)
+        if wrong := [path for path in changed if now[path] != merged[path]]:
+            await take_back(git, folder, ours, merged)
+            raise WorkflowError(
+                f"{names(wrong)} did not arrive in {git.root} as in the worktree: an attribute or filter of git "
+                "changes it, or another program wrote it. All other files are as they were"
+            )
+    return changed
+
+
+async def take_back(
+    git: Git, folder: Path, ours: Mapping[bytes, Entry | None], merged: Mapping[bytes, Entry | None]
+) -> None:
+    """Put back the files that were written as they were to be; what is otherwise by now is not ours to change."""
+    now = await entries_of(with_index(git, folder, "now"), merged)
+    written = {path: entry for path, entry in merged.items() if now[path] == entry != ours[path]}
+    own = with_index(git, folder, "taken-back")
+    await entries_of(own, written)
+    before = await tree_of(with_index(git, folder, "before"), {path: ours[path] for path in written})
+    await own.run("read-tree", "-m", "-u", await own.write_tree(), before)
+
+
+async def tree_of(git: Git, entries: Mapping[bytes, Entry | None]) -> str:
+    """Return a tree that holds entries and nothing else."""
+    await git.run("read-tree", "--empty")
+    await git.set_entries({path: entry for path, entry in entries.items() if entry is not None})
+    return await git.write_tree()

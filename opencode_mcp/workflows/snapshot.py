@@ -1,0 +1,141 @@
+"""All that a git working tree holds, as a tree: committed, staged, unstaged and untracked; nothing of it is touched.
+
+index (a copy) -> status -> update-index -> write-tree
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .git import Change, Entry, Git, shown, with_index
+
+NOT_STAGED = frozenset(b"MTDAU")
+"""What the second letter of a status says when the file differs from the index."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a working tree holds. `tree` is the id of the tree.
+
+    `changes` is what differs from the base, without `repositories`: nested repositories and submodules with
+    changes, whose files are not git's to compare here. `ignored` is what .gitignore leaves out; a folder
+    that is ignored as a whole ends in a slash.
+    """
+
+    tree: str
+    changes: list[Change]
+    repositories: list[bytes]
+    ignored: list[bytes]
+
+
+@dataclass
+class Status:
+    """What `git status` says: paths to be added to the index and removed from it, and what is left alone."""
+
+    add: list[bytes] = field(default_factory=list[bytes])
+    remove: list[bytes] = field(default_factory=list[bytes])
+    repositories: list[bytes] = field(default_factory=list[bytes])
+    ignored: list[bytes] = field(default_factory=list[bytes])
+
+
+async def snapshot(git: Git, folder: Path, base: str, *, keep_objects: bool = False) -> Snapshot:
+    """Return what a working tree holds, compared with `base` (a commit or a tree).
+
+    The base's own entry stands for a nested repository or submodule, so that nothing is done to it.
+
+    Raises:
+        WorkflowError: git cannot read it.
+    """
+    own = with_index(git, folder, "snapshot", keep_objects=keep_objects)
+    index = await git.path("index")
+    if index.exists():
+        shutil.copy2(index, folder / "snapshot")  # its time too: by that git knows which files may have changed since
+    status = await read_status(own)
+    await own.remove(status.remove)
+    await own.add(status.add)
+    tree = await own.write_tree()
+    changes = await own.changes(f"{base}^{{tree}}", tree)
+    nested = {change.path: change.before for change in changes if change.is_repository}
+    if nested:
+        await own.set_entries(nested)
+        tree = await own.write_tree()
+        changes = await own.changes(f"{base}^{{tree}}", tree)
+    return Snapshot(
+        tree=tree,
+        changes=changes,
+        repositories=sorted({*status.repositories, *nested}),
+        ignored=status.ignored,
+    )
+
+
+async def read_status(git: Git) -> Status:
+    """Read how the files differ from the index."""
+    wanted = ("--porcelain=v2", "-z", "-uall", "--ignored=matching", "--ignore-submodules=none", "--no-renames")
+    status = Status()
+    for line in (await git.run("status", *wanted)).split(b"\0"):
+        match line[:2]:
+            case b"? " | b"! ":
+                untracked(status, line)
+            case b"1 ":
+                _, letters, submodule, *_, path = line.split(b" ", 8)
+                if submodule != b"N...":
+                    status.repositories.append(path)
+                elif letters[1] in NOT_STAGED:
+                    (status.remove if letters[1] in b"D" else status.add).append(path)
+            case b"u ":
+                path = line.split(b" ", 10)[10]
+                (status.add if is_file(git.root, path) else status.remove).append(path)
+            case _:
+                pass
+    return status
+
+
+def untracked(status: Status, line: bytes) -> None:
+    """Take down an untracked or ignored path: a folder that is listed as one file is a repository of its own."""
+    path = line[2:]
+    if line.startswith(b"!"):
+        status.ignored.append(path)
+    elif path.endswith(b"/"):
+        status.repositories.append(path.rstrip(b"/"))
+    else:
+        status.add.append(path)
+
+
+async def entries_of(git: Git, expected: Mapping[bytes, Entry | None]) -> dict[bytes, Entry | None]:
+    """Read paths from the working tree, whatever .gitignore says; None is what is not there.
+
+    What is `expected` decides where git asks the index: whether line endings are converted, and the mode on a
+    file system that has none. A path below a symbolic link is not there: that leads out of this working tree.
+    """
+    there = {path: entry for path, entry in expected.items() if is_file(git.root, path)}
+    await git.run("read-tree", "--empty")
+    await git.set_entries({path: entry for path, entry in there.items() if entry is not None})
+    await git.add(there)
+    entries: dict[bytes, Entry | None] = dict.fromkeys(expected)
+    for line in (await git.run("ls-files", "-z", "--stage")).split(b"\0")[:-1]:
+        facts, _, path = line.partition(b"\t")
+        mode, id, _ = facts.decode().split(" ")
+        entries[path] = Entry(mode, id)
+    return entries
+
+
+def is_file(root: str, path: bytes) -> bool:
+    """Whether a path is a file or a symbolic link in a working tree, with real folders above it."""
+    top = os.fsencode(root)
+    parts = path.split(b"/")
+    for depth in range(1, len(parts)):
+        above = os.path.join(top, *parts[:depth])
+        if os.path.islink(above) or not os.path.isdir(above):
+            return False
+    whole = os.path.join(top, path)
+    return os.path.lexists(whole) and (os.path.islink(whole) or not os.path.isdir(whole))
+
+
+def names(paths: list[bytes], most: int = 5) -> str:
+    """Name paths: the first few, and how many more there are."""
+    first = ", ".join(shown(path) for path in paths[:most])
+    return f"{first} and {len(paths) - most} more" if len(paths) > most else first

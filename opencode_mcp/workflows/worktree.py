@@ -1,0 +1,248 @@
+"""A task's worktree on this machine: proven to be OpenCode's, read, merged into the project.
+
+worktree_create -> proof -> base and token in the session's metadata -> snapshot -> merge -> project
+
+The bridge uses git itself only where it has proven that it sees OpenCode's files; elsewhere `remote.py` holds.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from opencode_mcp.exceptions import APIError, WorkflowError
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.models import FileChange
+
+from .git import Git, scratch, shown, with_index
+from .merge import Merge, bring_over, merge
+from .metadata import TaskMetadata
+from .snapshot import Snapshot, names, snapshot
+
+TOKEN_FILE = "opencode-mcp-token"
+"""In the worktree's own git folder, which goes with it: the file that proves later which worktree this is."""
+BASE_REF = "refs/worktree/opencode-mcp/base"
+"""Keeps a base that is no commit of the project; git keeps such a ref per worktree, and removes it with that."""
+
+
+@dataclass(frozen=True)
+class LocalChanges:
+    """What a worktree holds beyond its base, and how that fits into the project now.
+
+    `folder` has the objects that are in no repository; `lost_commits` says which commits are on the worktree's
+    branch and not in its files. `brought` is whether this very state was brought over before.
+    """
+
+    worktree: Git
+    project: Git
+    folder: Path
+    base: str
+    snapshot: Snapshot
+    merge: Merge
+    lost_commits: str
+    brought: bool
+
+    @property
+    def target(self) -> str:
+        """Where changes are brought: the top of the project's working tree."""
+        return self.project.root
+
+    @property
+    def state(self) -> str | None:
+        """What identifies this state of the worktree."""
+        return self.snapshot.tree
+
+    @property
+    def left_behind(self) -> list[str]:
+        """What cannot be brought over, in words."""
+        nested = [f"{shown(path)} (a nested repository or submodule)" for path in self.snapshot.repositories]
+        return [*nested, *([self.lost_commits] if self.lost_commits else [])]
+
+    @property
+    def missing(self) -> list[str]:
+        """What the project does not have, in words."""
+        return [*([] if self.brought else map(shown, self.merge.missing)), *self.left_behind]
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of the files must know beside them."""
+        said: list[str] = []
+        if self.snapshot.repositories:
+            nested = names(self.snapshot.repositories)
+            said.append(f"not included: {nested}, a nested repository or submodule with changes of its own; {self.how}")
+        if self.snapshot.ignored:
+            said.append(f"ignored by git, so not included: {names(self.snapshot.ignored)}")
+        return "; ".join(said) or None
+
+    @property
+    def how(self) -> str:
+        """What to do with what cannot be brought over."""
+        return f"push or copy it from {self.worktree.root}"
+
+    async def files(self) -> list[FileChange]:
+        """Return the changes as OpenCode reports them, without patches."""
+        output = await self._diff("--numstat", "-z")
+        lines = [line.split(b"\t", 2) for line in output.split(b"\0")[:-1]]
+        numbers = {path: (added, deleted) for added, deleted, path in lines}
+        return [
+            FileChange(
+                file=shown(one.path),
+                status=one.status,
+                additions=count(numbers[one.path][0]),
+                deletions=count(numbers[one.path][1]),
+            )
+            for one in self.snapshot.changes
+        ]
+
+    async def patch(self) -> str:
+        """Return one patch of all changes, binary files included, as git applies it."""
+        return (await self._diff("-p", "--binary", "--full-index")).decode("utf-8", "replace")
+
+    async def _diff(self, *options: str) -> bytes:
+        reading = with_index(self.worktree, self.folder, "reading")
+        trees = (f"{self.base}^{{tree}}", self.snapshot.tree)
+        return await reading.run("diff-tree", "-r", "--no-renames", *options, *trees)
+
+    async def apply(self) -> None:
+        """Bring everything over that can be, all or nothing.
+
+        Raises:
+            WorkflowError: conflicts, or something in the way; nothing was written.
+        """
+        listed = (await self.project.run("ls-files", "-u", "-z")).split(b"\0")[:-1]
+        unmerged = {line.partition(b"\t")[2] for line in listed} & {one.path for one in self.snapshot.changes}
+        if unmerged:
+            raise WorkflowError(
+                f"{names(sorted(unmerged))}: a merge or rebase in {self.target} has open conflicts there; finish it "
+                "first. Nothing was applied"
+            )
+        if self.merge.conflicts:
+            said = "; ".join(f"{shown(path)} {reason}" for path, reason in self.merge.conflicts.items())
+            raise WorkflowError(
+                f"the changes conflict, nothing was applied: {said}. The task's files are in {self.worktree.root}"
+            )
+        await bring_over(self.project, self.folder, self.merge)
+
+
+def count(number: bytes) -> int:
+    """Read a number of lines; a binary file has none."""
+    return 0 if number == b"-" else int(number)
+
+
+async def prove(opencode: OpenCode, worktree: str) -> str | None:
+    """Prove that a fresh worktree of OpenCode's lies on this machine, and return the token that proves it again.
+
+    A file that this process creates in it must be listed by OpenCode; the token then stays in the worktree's
+    git folder. None: it is not here, or git cannot be used on it.
+    """
+    git = Git.at(worktree, opencode.environ)
+    if not is_worktree(worktree):
+        return None
+    try:
+        with probe(worktree) as name:
+            listed: list[dict[str, Any]] = await opencode.call("file_list", directory=worktree, path=".")
+        if name not in {entry["name"] for entry in listed}:
+            return None
+        token = secrets.token_hex(16)
+        (await git.path(TOKEN_FILE)).write_text(token, encoding="ascii")
+    except (OSError, APIError, WorkflowError):
+        return None
+    return token
+
+
+@contextmanager
+def probe(folder: str) -> Generator[str]:
+    """Have an empty file of a name that nothing else has in a folder."""
+    file = Path(folder, f".opencode-mcp-{secrets.token_hex(8)}")
+    file.touch(exist_ok=False)
+    try:
+        yield file.name
+    finally:
+        file.unlink()
+
+
+def is_worktree(folder: str) -> bool:
+    """Whether a folder on this machine is the top of a linked git worktree."""
+    return os.path.isfile(os.path.join(folder, ".git"))
+
+
+async def local(opencode: OpenCode, task: TaskMetadata) -> Git | None:
+    """Return git for a task's worktree when that was proven to be on this machine, and still is."""
+    if task.worktree is None or task.token is None or not is_worktree(task.worktree):
+        return None
+    git = Git.at(task.worktree, opencode.environ)
+    try:
+        known = (await git.path(TOKEN_FILE)).read_text(encoding="ascii")
+    except (OSError, ValueError, WorkflowError):
+        return None
+    return git if known == task.token else None
+
+
+@asynccontextmanager
+async def local_changes(opencode: OpenCode, task: TaskMetadata, worktree: Git) -> AsyncGenerator[LocalChanges]:
+    """Provide what a worktree on this machine holds beyond its base.
+
+    Raises:
+        WorkflowError: git cannot read it, or the project.
+    """
+    assert task.worktree_of is not None and task.base is not None
+    project = await project_git(opencode, task.worktree_of)
+    async with scratch(worktree) as folder:
+        held = await snapshot(worktree, folder, task.base)
+        yield LocalChanges(
+            worktree=worktree,
+            project=project,
+            folder=folder,
+            base=task.base,
+            snapshot=held,
+            merge=await merge(project, folder, held.changes),
+            lost_commits=await lost_commits(worktree, task.branch),
+            brought=held.tree == task.collected,
+        )
+
+
+async def project_git(opencode: OpenCode, directory: str) -> Git:
+    """Return git at the top of the working tree that a directory is in."""
+    return Git.at(await Git.at(directory, opencode.environ).line("rev-parse", "--show-toplevel"), opencode.environ)
+
+
+async def lost_commits(worktree: Git, branch: str | None) -> str:
+    """Name the commits that only the worktree's branch has, and whose files are not those of the worktree."""
+    if branch is None or not await worktree.run("for-each-ref", f"refs/heads/{branch}"):
+        return ""
+    others = ("--not", "HEAD", f"--exclude=refs/heads/{branch}", "--all")
+    number = int(await worktree.line("rev-list", "--count", f"refs/heads/{branch}", *others))
+    return f"{number} commit{'s' * (number > 1)} that only branch {branch} has" if number else ""
+
+
+async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None) -> str:
+    """Return the commit that a fresh worktree begins with; a project's uncommitted files are taken along first.
+
+    They are uncommitted there as well. Their commit is on no branch, and goes with the worktree.
+
+    Raises:
+        WorkflowError: git cannot read or write them.
+    """
+    target = Git.at(worktree, opencode.environ)
+    head = await target.line("rev-parse", "HEAD")
+    if uncommitted_of is None:
+        return head
+    source = await project_git(opencode, uncommitted_of)
+    async with scratch(source) as folder:
+        held = await snapshot(source, folder, head, keep_objects=True)
+        message = "The project's uncommitted files when a task began"
+        base = await target.line("commit-tree", held.tree, "-p", head, "-m", message)
+        await target.run("update-ref", BASE_REF, base)
+        own = with_index(target, folder, "fresh")
+        await own.run("read-tree", head)
+        await own.run("update-index", "-q", "--refresh", accept=(0, 1))
+        with anyio.CancelScope(shield=True):
+            await own.run("read-tree", "-m", "-u", head, base)
+        return base

@@ -1,0 +1,130 @@
+"""What the bridge reads of a worktree on its own machine, before anything is brought over or thrown away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.workflows.git import Git
+from opencode_mcp.workflows.metadata import TaskMetadata
+from opencode_mcp.workflows.worktree import TOKEN_FILE, begin_at, local, local_changes
+
+from .test_merge import Pair, everything, pair, tree_of
+
+pytestmark = pytest.mark.anyio
+
+__all__ = ["pair"]
+
+
+def client(catalog: Catalog, pair: Pair) -> OpenCode:
+    """A client that sends nothing here: the files are read by git."""
+    return OpenCode(AttachedServer(Endpoint(httpx2.URL("http://127.0.0.1:9"))), catalog, environ=pair.environ)
+
+
+def task_of(pair: Pair, **facts: str) -> TaskMetadata:
+    """What the session's metadata say of the worktree."""
+    known = {"worktree_of": str(pair.project), "worktree": str(pair.worktree), "branch": "task", "base": pair.base}
+    return TaskMetadata.model_validate({**known, **facts})
+
+
+def test_the_fixture_is_of_this_module_too(pair: Pair) -> None:
+    """The pair has a worktree."""
+    assert (pair.worktree / ".git").is_file()
+
+
+async def test_files_and_patch_say_what_changed(catalog: Catalog, pair: Pair) -> None:
+    """Numbers for text, a binary patch for what is not; names that are not UTF-8 are escaped."""
+    everything(pair.worktree)
+    git = Git.at(str(pair.worktree), pair.environ)
+
+    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
+        files = {one.file: one for one in await found.files()}
+        patch = await found.patch()
+
+    assert (files["text.txt"].status, files["text.txt"].additions, files["text.txt"].deletions) == ("modified", 1, 1)
+    assert files["gone.txt"].status == "deleted"
+    assert files["picture.bin"].additions == 0
+    assert files["caf\\xe9.txt"].status == "added"
+    assert "GIT binary patch" in patch
+
+
+async def test_commits_that_only_the_branch_has_are_named(catalog: Catalog, pair: Pair) -> None:
+    """The branch goes with the worktree, also when the task has left it."""
+    (pair.worktree / "kept.txt").write_text("kept\n")
+    pair.git(pair.worktree, "add", "-A")
+    pair.git(pair.worktree, "commit", "-qm", "kept")
+    pair.git(pair.worktree, "checkout", "-q", "--detach", pair.base)
+    git = Git.at(str(pair.worktree), pair.environ)
+
+    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
+        assert found.missing == found.left_behind == ["1 commit that only branch task has"]
+
+
+async def test_an_open_merge_of_the_user_is_not_touched(catalog: Catalog, pair: Pair) -> None:
+    """A file with open conflicts in the project is named, and keeps its markers."""
+    for branch, words in (("one", "eins\n"), ("two", "zwei\n")):
+        pair.git(pair.project, "checkout", "-qb", branch, pair.base)
+        (pair.project / "text.txt").write_text(words)
+        pair.git(pair.project, "commit", "-qam", branch)
+    with pytest.raises(Exception, match="merge"):
+        pair.git(pair.project, "merge", "-q", "one")
+    everything(pair.worktree)
+    before = tree_of(pair.project)
+    git = Git.at(str(pair.worktree), pair.environ)
+
+    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
+        with pytest.raises(WorkflowError, match=r"text\.txt.*open conflicts"):
+            await found.apply()
+
+    assert tree_of(pair.project) == before
+
+
+async def test_what_was_brought_over_once_may_go(catalog: Catalog, pair: Pair) -> None:
+    """Also when the user has changed it since; a later change of the task may not."""
+    (pair.worktree / "text.txt").write_text("by the task\n")
+    git = Git.at(str(pair.worktree), pair.environ)
+    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
+        await found.apply()
+        state = found.state
+    (pair.project / "text.txt").write_text("changed again by the user\n")
+    assert state is not None
+
+    async with local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
+        assert found.missing == []
+    (pair.worktree / "more.txt").write_text("more\n")
+    async with local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
+        assert found.missing == ["more.txt", "text.txt"]
+
+
+async def test_only_the_worktree_with_the_token_is_taken_for_the_tasks(catalog: Catalog, pair: Pair) -> None:
+    """A folder of the same name on another machine is another one."""
+    opencode, task = client(catalog, pair), task_of(pair, token="0123")
+    assert await local(opencode, task) is None
+    token = await Git.at(str(pair.worktree), pair.environ).path(TOKEN_FILE)
+    token.write_text("4567")
+    assert await local(opencode, task) is None
+    token.write_text("0123")
+    assert await local(opencode, task) is not None
+
+
+async def test_uncommitted_files_are_taken_along_as_they_are(catalog: Catalog, pair: Pair) -> None:
+    """They are the worktree's base: nothing of them counts as the task's, and the project is not touched."""
+    everything(pair.project)
+    before, index = tree_of(pair.project), (pair.project / ".git" / "index").read_bytes()
+
+    base = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+
+    assert tree_of(pair.worktree) == tree_of(pair.project) == before
+    assert (pair.project / ".git" / "index").read_bytes() == index
+    git = Git.at(str(pair.worktree), pair.environ)
+    async with local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+        assert found.snapshot.changes == []
+    (Path(pair.worktree) / "text.txt").write_text("by the task\n")
+    async with local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+        await found.apply()
+    assert (pair.project / "text.txt").read_text() == "by the task\n"
