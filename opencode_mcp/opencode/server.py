@@ -31,8 +31,8 @@ class Endpoint:
     url: httpx2.URL
     username: str = "opencode"
     password: str | None = field(default=None, repr=False)
-    version: str | None = None
     ca_file: str | None = None
+    version: str | None = None
 
     @cached_property
     def base(self) -> str:

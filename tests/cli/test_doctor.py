@@ -182,6 +182,12 @@ async def test_a_wrong_password_and_a_missing_one_are_told_apart(home: Mapping[s
         pytest.param(
             {"/api/health": (401, "application/json", b'{"_tag":"UnauthorizedError"}')}, PAGE, "V2 server", id="V2, 401"
         ),
+        pytest.param(
+            {"/api/info": (200, "application/json", b'{"version":"2.0.8","pid":1}')},
+            PAGE,
+            "V2 server (OpenCode 2.0.8)",
+            id="V2, 2.0.8",
+        ),
         pytest.param({}, (502, "text/plain", b"Bad gateway"), "HTTP 502", id="proxy"),
         pytest.param({}, (200, "application/json", b"[]"), "is no OpenCode", id="other JSON"),
         pytest.param({}, (302, "text/plain", b""), "redirects", id="redirect"),
@@ -257,6 +263,25 @@ async def test_an_untested_version_and_a_document_that_is_none_are_warnings(home
     assert findings["document"]["state"] == "warning"
     assert "bundled" in findings["document"]["advice"]
     assert failed(findings) == ["providers", "model", "events", "ripgrep"]
+
+
+@pytest.mark.parametrize(
+    ("routes", "version"),
+    [
+        pytest.param({"/path": (200, "application/json", b'{"directory":"/w"}')}, "1.0", id="without a health route"),
+        pytest.param({"/global/health": (200, "application/json", b'{"version":"1.3.0"}')}, "1.3.0", id="1.3.0"),
+    ],
+)
+async def test_a_version_before_the_oldest_supported_one_is_told_what_it_lacks(
+    home: Mapping[str, str], routes: Mapping[str, Answer], version: str
+) -> None:
+    """It is an OpenCode, whose task tools are refused; 1.0.152 gives a web page for its health."""
+    with web_server(routes) as url:
+        _, findings = await examined(home, "--url", url)
+
+    assert findings["reachable"]["state"] == "ok"
+    assert findings["version"]["state"] == "warning"
+    assert findings["version"]["says"].startswith(f"{version}: the task tools (run_task and its kind) need 1.15.13")
 
 
 async def test_no_provider_and_an_unknown_model_are_told_apart(home: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
 
-ELSEWHERE = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret", SNAPSHOT_VERSION)
+ELSEWHERE = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret", version=SNAPSHOT_VERSION)
 
 
 @dataclass

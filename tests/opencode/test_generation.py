@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from opencode_mcp.client.connect import connected
 from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode.generation import REMEMBERED_SECONDS
 from opencode_mcp.opencode.server import silent
+from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import Context, perform_any, workflows
 
 from .conftest import Wire
@@ -192,6 +195,17 @@ async def test_a_server_is_asked_once_a_minute_and_again_before_a_refusal(
         wire.answer = answers({"/api/info": json(200, V2_INFO)})
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             await opencode.call("session_list")
+
+
+async def test_a_certificate_file_is_not_taken_for_a_version(catalog: Catalog, tmp_path: Path) -> None:
+    """An attached server's version is asked for, whatever else its settings say."""
+    certificates = tmp_path / "ca.pem"
+    certificates.write_bytes(Path(__file__).with_name("__init__.py").read_bytes())
+    settings = Settings(url="http://127.0.0.1:9", environ={"SSL_CERT_FILE": str(certificates)})
+    async with connected(settings, catalog) as servers:
+        there = await servers.first.server.endpoint()
+
+    assert (there.ca_file, there.version) == (str(certificates), None)
 
 
 async def test_a_managed_server_s_version_is_not_asked_for(catalog: Catalog, wire: Wire) -> None:
