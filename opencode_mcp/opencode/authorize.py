@@ -30,16 +30,18 @@ NEW_SESSION = "v2.session.create"
 
 
 class Location(Model):
-    """Where a session is."""
+    """Where a session is, as v1 has it."""
 
     directory: str
     workspace_id: str | None = None
+    project_id: str | None = None
 
 
 class Located(Model):
     """A session as v2 has it, which does not load the session's directory to say so."""
 
     location: Location
+    project_id: str | None = None
 
 
 class Found(Model):
@@ -113,11 +115,19 @@ class Authorization:
 
     async def _session(self, session_id: str, near: list[str]) -> str | None:
         location = await locate(self.ask, session_id)
-        if not self.allowlist.allows(location.directory):
+        if not self.allowlist.allows(location.directory) and not await self._was_worktree(location):
             return f"its directory {self.allowlist.outside()}"
         if location.workspace_id is None:
             return None
         return await self._workspace(location.workspace_id, [location.directory, *near])
+
+    async def _was_worktree(self, location: Location) -> bool:
+        """Whether a session worked in a worktree of an allowed project that OpenCode made, and that is removed."""
+        path, project = location.directory, location.project_id
+        # OpenCode 1.18.33 makes them in a folder that is called as the project's id.
+        if project is None or os.path.basename(os.path.dirname(path)) != project or "%" in path or exists(path):
+            return False
+        return await self._project(project) is None
 
     async def _workspace(self, workspace_id: str, near: list[str]) -> str | None:
         """A workspace is listed for its own project only, so each allowed directory that is known is asked about."""
@@ -177,8 +187,14 @@ async def locate(ask: Ask, session_id: str) -> Location:
         if error.status != 500:
             raise
     else:
-        return as_model("the answer of v2_session_get", Found, value).data.location
+        found = as_model("the answer of v2_session_get", Found, value).data
+        return found.location.model_copy(update={"project_id": found.project_id})
     return as_model("the answer of session_get", Location, await ask("session_get", sessionID=session_id))
+
+
+def exists(path: str) -> bool:
+    """Whether there is anything at a path, be it a link that leads nowhere."""
+    return os.path.lexists(path)
 
 
 async def known_projects(ask: Ask, directory: str | None) -> list[Project]:

@@ -40,8 +40,8 @@ class Told:
             known = self.facts["sessions"].get(arguments["sessionID"])
             if known is None:
                 raise APIError(name, 404, "NotFound", "no such session")
-            location = {"directory": str(known[0]), "workspaceID": known[1]}
-            return location if name == "session_get" else {"data": {"location": location}}
+            location, project = {"directory": str(known[0]), "workspaceID": known[1]}, {"projectID": "own"}
+            return location | project if name == "session_get" else {"data": {"location": location, **project}}
         if name == "experimental_workspace_list":
             return self.facts["workspaces"] if arguments["directory"] == str(self.root) else []
         if name == "path_get":
@@ -92,6 +92,28 @@ async def test_a_session_s_directory_and_workspace_must_be_allowed(
     with pytest.raises(APIError, match="no such session"):
         await check(catalog, told, "session_get", sessionID="ses_new")
     assert old or "session_get" not in {name for name, _ in told.asked}
+
+
+async def test_a_session_in_a_worktree_that_is_removed_belongs_to_its_project(catalog: Catalog, tmp_path: Path) -> None:
+    """Its report can be read; what is there, or in no folder of the project's worktrees, is outside as before."""
+    root, worktrees = tmp_path / "root", tmp_path / "data" / "own"
+    worktrees.mkdir(parents=True)
+    (worktrees / "there").mkdir()
+    (worktrees / "link").symlink_to(tmp_path / "nowhere")
+    sessions = {
+        name: (folder, None)
+        for name, folder in {
+            "ses_gone": worktrees / "gone",
+            "ses_there": worktrees / "there",
+            "ses_link": worktrees / "link",
+            "ses_other": tmp_path / "data" / "other" / "gone",
+            "ses_coded": worktrees / "a%2F..%2F..%2F..",
+        }.items()
+    }
+    for worktree, readable in ((root, {"ses_gone"}), (tmp_path / "outside", set[str]())):
+        told = Told(root, sessions=sessions, projects=[{"id": "own", "worktree": str(worktree)}])
+        allowed = {name for name in sessions if await check(catalog, told, "session_get", sessionID=name) == ""}
+        assert allowed == readable
 
 
 async def test_a_workspace_must_be_one_of_an_allowed_directory(catalog: Catalog, tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ async def test_a_task_in_a_worktree(confined: Client) -> None:
     report = await allowed(confined, "run_task", prompt="script:text done", worktree=True)
     assert report["state"] == "completed"
     assert (await allowed(confined, "collect_changes", session_id=report["session_id"], discard=True))["discarded"]
+    assert (await allowed(confined, "session_get", sessionID=report["session_id"]))["id"] == report["session_id"]
 
 
 @dataclass(frozen=True)
