@@ -74,7 +74,7 @@ def live(settings: Settings, bundled: Document) -> Document:
     Of several servers it is that of the first.
     """
     name, url = next(iter(settings.urls.items()))
-    endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), settings.trusted)
+    endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), ca_file=settings.trusted)
     cached: Path | None = None
     try:
         verify = trusting(endpoint.ca_file) if endpoint.url.scheme == "https" else False

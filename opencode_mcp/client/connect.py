@@ -56,7 +56,9 @@ async def connected(settings: Settings, catalog: Catalog, openers: Openers = "al
         async with AsyncExitStack() as stack:
             clients: dict[str, OpenCode] = {}
             for name, url in settings.urls.items():
-                endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), settings.trusted)
+                endpoint = Endpoint(
+                    httpx2.URL(url), settings.username, settings.password_of(name), ca_file=settings.trusted
+                )
                 server = AttachedServer(endpoint, name if several else None)
                 client = OpenCode(server, catalog, directory, allowlist, openers=openers, environ=settings.environ)
                 clients[name] = await stack.enter_async_context(client)
