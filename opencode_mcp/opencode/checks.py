@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.openapi import Operation
@@ -114,9 +114,9 @@ async def worktrees_included(
         return answer
     where = {"directory": arguments["directory"]} if "directory" in arguments else {}
     project: Any = await opencode.call("path_get", **where)
-    if not isinstance(project, dict) or not {"worktree", "directory"} <= project.keys():
+    if not isinstance(project, dict) or "worktree" not in project:
         return answer  # a server that does not say where a project is
-    paths = as_model("the answer of path_get", ProjectPath, project)
+    paths = as_model("the answer of path_get", ProjectPath, cast("object", project))
     top = paths.worktree.rstrip("/\\")
     below = paths.directory.removeprefix(top).replace("\\", "/").strip("/")
     if not top or (below and paths.directory == below):
