@@ -13,6 +13,7 @@ from .exceptions import (
     TLSError,
     TransportError,
     UnexpectedResponse,
+    UnsupportedServer,
     WorkflowError,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "TLSError",
     "TransportError",
     "UnexpectedResponse",
+    "UnsupportedServer",
     "WorkflowError",
 ]
 
