@@ -190,9 +190,11 @@ async def local_changes(opencode: OpenCode, task: TaskMetadata, worktree: Git) -
     """Provide what a worktree on this machine holds beyond its base.
 
     Raises:
-        WorkflowError: git cannot read it, or the project.
+        WorkflowError: git cannot read it, or the project; that is not allowed.
     """
     assert task.worktree_of is not None and task.base is not None
+    if not opencode.allowlist.allows(task.worktree_of):  # a session's metadata can be written by any client
+        raise WorkflowError(f"the task's project {task.worktree_of} {opencode.allowlist.outside()}")
     project = await project_git(opencode, task.worktree_of)
     async with scratch(worktree) as folder:
         held = await snapshot(worktree, folder, task.base)

@@ -1,0 +1,32 @@
+"""A task's changes are brought to an allowed project only, whatever its session's metadata says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.allowlist import Allowlist
+from opencode_mcp.workflows.git import Git
+from opencode_mcp.workflows.metadata import TaskMetadata
+from opencode_mcp.workflows.worktree import local_changes
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_project_elsewhere_is_not_touched(catalog: Catalog, tmp_path: Path) -> None:
+    """The bridge's own git would work there: it is refused before git is run."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "outside").mkdir()
+    allowlist = Allowlist.of((str(tmp_path / "root"),))
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret"))
+    opencode = OpenCode(server, catalog, str(tmp_path / "root"), allowlist)
+    task = TaskMetadata(worktree_of=str(tmp_path / "outside"), base="HEAD")
+
+    with pytest.raises(WorkflowError, match="outside of what --allow-directory allows"):
+        async with local_changes(opencode, task, Git.at(str(tmp_path / "root"), {})):
+            pass
