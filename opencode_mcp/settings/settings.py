@@ -207,7 +207,7 @@ class Settings:
         variables = {one.metadata["variable"] for one in hidden}
         given = [value for name, value in self.environ.items() if name in variables or name.startswith(OWN_PASSWORD)]
         given += [getattr(self, one.name) for one in hidden]
-        addresses = [one for one in (*given, *self.urls.values()) if "://" in one]
+        addresses = [one for one in (*given, *self.urls.values()) if "://" in one and split(one).scheme]
         inner = {split(one).password or "" for one in addresses} - {""}
         whole = {one for one in given if one not in addresses or split(one).password}
         return frozenset(whole | inner | {unquote(one) for one in inner}) - {""}

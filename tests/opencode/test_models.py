@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import BaseModel
 
-from opencode_mcp.opencode import models
+from opencode_mcp.opencode import authorize, models
 from opencode_mcp.opencode.models import Model
 
 DOCUMENT: dict[str, Any] = json.loads((files("opencode_mcp.openapi") / "opencode.json").read_bytes())
@@ -32,6 +32,10 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.Location, "Worktree"),
     (models.Worktree, "Worktree"),
     (models.Agent, "Agent"),
+    (authorize.Location, "Session"),
+    (authorize.Workspace, "Workspace"),
+    (authorize.Project, "Project"),
+    (authorize.Paths, "Path"),
 )
 """Each model that is read from a response, and the component that the document gives it."""
 
@@ -94,7 +98,11 @@ def read() -> Read:
     found: Read = {}
     for model, component in CONTRACTS:
         places(model, COMPONENTS[component], component, found)
-    for model, path in ((models.Message, "/session/{sessionID}/message"), (models.Providers, "/config/providers")):
+    for model, path in (
+        (models.Message, "/session/{sessionID}/message"),
+        (models.Providers, "/config/providers"),
+        (authorize.Found, "/api/session/{sessionID}"),
+    ):
         response = DOCUMENT["paths"][path]["get"]["responses"]["200"]
         places(model, response["content"]["application/json"]["schema"], path, found)
     return found
