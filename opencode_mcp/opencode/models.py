@@ -6,9 +6,9 @@ Each model is checked against the document's schema by a test. Names are the ser
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from opencode_mcp.exceptions import UnexpectedResponse
@@ -24,9 +24,18 @@ def wire_name(name: str) -> str:
 
 
 class Model(BaseModel):
-    """Base: the server's names on the wire, unknown fields ignored, immutable."""
+    """Base: the server's names on the wire, unknown fields ignored, immutable; null is the same as absent."""
 
     model_config = ConfigDict(alias_generator=wire_name, populate_by_name=True, frozen=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_nulls(cls, value: Any) -> Any:
+        """Leave out what is null: an agent of the configuration has `hidden: null` (1.18.33)."""
+        if not isinstance(value, dict):
+            return value
+        fields = cast("dict[str, Any]", value)
+        return {name: one for name, one in fields.items() if one is not None} if None in fields.values() else fields
 
 
 class Times(Model):
@@ -246,6 +255,19 @@ class Worktree(Model):
     branch: str | None = None
 
 
+class Home(Model):
+    """A directory on OpenCode's machine, and the home folder of its user there."""
+
+    directory: str
+    home: str
+
+
+class FileNode(Model):
+    """What a folder holds: a file or a folder."""
+
+    name: str
+
+
 class Agent(Model):
     """An agent; one that is hidden OpenCode keeps to itself."""
 
@@ -254,6 +276,13 @@ class Agent(Model):
     description: str | None = None
     model: dict[str, Any] | None = None
     hidden: bool = False
+
+
+class Config(Model):
+    """The configuration, as far as it says what a prompt takes that does not: `model` as provider/model."""
+
+    model: str | None = None
+    default_agent: str | None = Field(None, alias="default_agent")
 
 
 class Provider(Model):

@@ -9,7 +9,7 @@ from typing import Any, cast
 from opencode_mcp.exceptions import APIError, InvalidArguments
 from opencode_mcp.openapi.sensitive import position_of
 from opencode_mcp.opencode import OpenCode, Servers, perform
-from opencode_mcp.opencode.models import Agent, Providers, Session, Status
+from opencode_mcp.opencode.models import Agent, Config, Providers, Session, Status
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.opencode.servers import newest_first, told
 from opencode_mcp.redaction import Position, Redactor, count_replaced, part_of
@@ -225,9 +225,15 @@ async def visible_agents(opencode: OpenCode) -> list[Agent]:
 
 
 async def models(servers: Servers) -> Content:
-    """List the models of the providers that are set up."""
+    """List the models of the providers that are set up.
+
+    `default` is the model that a prompt is given to when neither it nor an agent names one: the configuration's, else
+    each provider's own, of which OpenCode takes the one that was used last.
+    """
     known = await servers.first.call_as(Providers, "config_providers")
-    defaults = {f"{provider}/{id}" for provider, id in known.default.items()}
+    config = await servers.first.call_as(Config, "config_get")
+    configured = config.model if config.model in known.models else None
+    defaults = {configured} if configured else {f"{provider}/{id}" for provider, id in known.default.items()}
     return as_json(
         [
             {

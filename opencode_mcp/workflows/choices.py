@@ -6,24 +6,33 @@ stays with its session.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import Agent, Providers
+from opencode_mcp.opencode.models import Agent, Config, Providers
 
 from .place import located
 
+DEFAULT_AGENT = "build"
+"""The agent that OpenCode takes when neither the prompt nor the configuration names one (1.18.33)."""
+
 
 async def check_choices(
-    opencode: OpenCode, directory: str | None, model: str | None, agent: str | None, variant: str | None
+    opencode: OpenCode,
+    directory: str | None,
+    model: str | None,
+    agent: str | None,
+    variant: str | None,
+    session_model: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the prompt's `model`, `agent` and `variant`, as far as they are given.
 
     Raises:
-        WorkflowError: one is unknown, with the nearest real names; or there is no model at all.
+        WorkflowError: one is unknown, with the nearest real names; there is no model at all; or a variant is given,
+            and which model would be asked is not known.
     """
     where = located(directory)
     models = (await opencode.call_as(Providers, "config_providers", **where)).models
@@ -41,11 +50,34 @@ async def check_choices(
             raise WorkflowError(unknown("agent", agent, agents))
         chosen["agent"] = agent
     if variant is not None:
-        variants = list(models[model].get("variants") or {}) if model is not None else None
-        if variants is not None and variant not in variants:
-            raise WorkflowError(unknown("variant", variant, variants))
+        taken = model or await model_without_choice(opencode, where, agent, session_model)
+        if taken not in models:
+            raise WorkflowError(
+                f"variant {variant!r} needs `model` as well: which model OpenCode takes without it is not known here"
+            )
+        variants = list(models[taken].get("variants") or {})
+        if variant not in variants:
+            raise WorkflowError(f"{unknown('variant', variant, variants)} (of model {taken})")
         chosen["variant"] = variant
     return chosen
+
+
+async def model_without_choice(
+    opencode: OpenCode, where: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
+) -> str | None:
+    """Return the model that OpenCode asks when a prompt names none: the agent's, the session's, the configuration's.
+
+    None when none of them has one: then OpenCode takes the one that was used last on its machine (1.18.33).
+    """
+    config = await opencode.call_as(Config, "config_get", **where)
+    name = agent or config.default_agent or DEFAULT_AGENT
+    agents = await opencode.call_as(list[Agent], "app_agents", **where)
+    own = next((one.model for one in agents if one.name == name), None)
+    if own is not None:
+        return f"{own['providerID']}/{own['modelID']}"
+    if session_model is not None:
+        return f"{session_model['providerID']}/{session_model['id']}"
+    return config.model
 
 
 async def check_session_model(opencode: OpenCode, directory: str, model: dict[str, Any] | None) -> None:

@@ -31,6 +31,9 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.ProjectPath, "Path"),
     (models.Location, "Worktree"),
     (models.Worktree, "Worktree"),
+    (models.Config, "Config"),
+    (models.Home, "Path"),
+    (models.FileNode, "FileNode"),
     (models.Agent, "Agent"),
     (authorize.Location, "Session"),
     (authorize.Workspace, "Workspace"),
@@ -116,6 +119,14 @@ def test_the_models_read_what_the_document_has(read: Read) -> None:
 def test_every_model_is_checked(read: Read) -> None:
     """A new model has to be given its component, or to be part of one that has."""
     assert set(read) == set(Model.__subclasses__())
+
+
+def test_a_field_that_is_null_is_one_that_is_absent() -> None:
+    """OpenCode sends null for what an agent of the configuration does not set; what is needed is still needed."""
+    agent = models.Agent.model_validate({"name": "mine", "mode": "primary", "hidden": None, "description": None})
+    assert agent == models.Agent(name="mine", mode="primary")
+    with pytest.raises(ValueError, match="mode"):
+        models.Agent.model_validate({"name": "mine", "mode": None})
 
 
 def test_the_check_sees_what_is_missing() -> None:

@@ -138,6 +138,19 @@ async def test_agents_and_models(client: Client) -> None:
     assert (model["model"], model["default"], model["limit"]["context"]) == ("scripted/scripted", True, 128_000)
 
 
+async def test_the_default_model_is_the_configurations(client: Client, project: Path) -> None:
+    """Not the one that OpenCode would take of each provider if nothing were configured."""
+    models = {name: {"name": name.title()} for name in ("aaa", "zzz")}
+    (project / "opencode.json").write_text(json.dumps({"provider": {"scripted": {"models": models}}}))
+
+    listed = await read_json(client, "opencode://models")
+
+    assert [one["model"] for one in listed if one["default"]] == ["scripted/scripted"]
+    assert len(listed) == 3
+    of_the_provider = (await call(client, "config_providers"))["default"]
+    assert of_the_provider["scripted"] != "scripted", "both would be the same"
+
+
 async def test_the_configuration_has_no_secrets(client: Client, project: Path) -> None:
     """Secrets of providers and MCP servers are left out; the rest is there."""
     server = {
