@@ -5,13 +5,10 @@ check -> worktree -> session -> prompt_async
 
 from __future__ import annotations
 
-import mimetypes
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import anyio
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -21,6 +18,7 @@ from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.arguments import misread
 from opencode_mcp.opencode.models import Message, Session, as_model
 
+from .attach import WEB_OR_DATA, file_parts
 from .choices import check_choices, check_session_model
 from .context import Context
 from .elsewhere import look_everywhere
@@ -38,7 +36,6 @@ MAX_DEPTH = 2
 MAX_PATH_CHARS = 4_096
 """The longest path that Linux takes."""
 
-WEB_OR_DATA = ("http://", "https://", "data:")
 ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
 
 
@@ -74,7 +71,9 @@ class StartTask(BaseModel):
     agent: str | None = None
     variant: str | None = Field(None, description="The model's reasoning effort, such as high.")
     system: str | None = Field(None, description="Added to the system prompt.")
-    files: list[Attachment] = Field(default_factory=list[str], description="Paths or URLs to attach.")
+    files: list[Attachment] = Field(
+        default_factory=list[str], description="Paths (`~`, lines as path:1-20) or URLs to attach."
+    )
     permissions: Permissions | None = Field(
         None,
         description="What happens when a tool call needs permission: report it, ask the user, allow it, reject it. "
@@ -119,6 +118,7 @@ async def start(context: Context, arguments: StartTask) -> Turn:
         return await go_on(context, arguments, known)
     choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
     async with workplace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as place:
+        attached = await file_parts(opencode, place.directory, arguments.files)
         facts = {"permissions": effective(context, arguments), "request_id": arguments.request_id}
         task = place.task.model_copy(update=facts)
         session = place.session = await create_session(opencode, place.directory, task)
@@ -126,7 +126,7 @@ async def start(context: Context, arguments: StartTask) -> Turn:
         if arguments.request_id is not None:  # of several that are sent at once, one has the task
             first = await same_request(opencode, directory, arguments.request_id) or session.id
         if first == session.id:
-            await send_prompt(opencode, session, arguments, choices, None)
+            await send_prompt(opencode, session, arguments, choices, None, attached)
             place.kept = True
             return Turn(session_id=session.id, after="", note=place.note)
     return await go_on(context, arguments, first)
@@ -163,12 +163,14 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
         directory = truth.session.directory
         if problem := misread(directory):
             raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
-        choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
+        own = truth.session.model
+        choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant, own)
         if arguments.model is None:
             await check_session_model(opencode, directory, truth.session.model)
+        attached = await file_parts(opencode, directory, arguments.files)
         if arguments.permissions is not None:
             await set_permissions(opencode, truth.session, arguments.permissions)
-        await send_prompt(opencode, truth.session, arguments, choices, truth.newest)
+        await send_prompt(opencode, truth.session, arguments, choices, truth.newest, attached)
         try:
             with suppress(OpenCodeError):  # whoever waits for it finds out
                 await until_seen(opencode, session_id, truth.newest)
@@ -274,10 +276,10 @@ async def send_prompt(
     arguments: StartTask,
     choices: Mapping[str, Any],
     newest: Message | None,
+    attached: list[dict[str, Any]],
 ) -> None:
     """Send the prompt after the newest message; with ids of our own only where repeating must be safe."""
-    parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}]
-    parts += [file_part(path, session.directory) for path in arguments.files]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attached]
     optional: dict[str, Any] = dict(choices)
     if arguments.system is not None:
         optional["system"] = arguments.system
@@ -292,14 +294,3 @@ async def send_prompt(
 def effective(context: Context, arguments: StartTask) -> Permissions:
     """Return the task's policy: to ask where somebody can be asked, unless it was given."""
     return arguments.permissions or ("ask" if context.asker is not None else "report")
-
-
-def file_part(path: str, directory: str) -> dict[str, Any]:
-    """Return the part that attaches a file; a relative path is the project's."""
-    mime = mimetypes.guess_type(path)[0] or "text/plain"
-    if path.startswith(("http://", "https://", "data:", "file://")):
-        return {"type": "file", "mime": mime, "url": path, "filename": path.rpartition("/")[2][:100]}
-    windows = PureWindowsPath(directory).drive != ""
-    absolute = str((PureWindowsPath if windows else PurePosixPath)(directory) / path).replace("\\", "/")
-    url = "file://" + ("/" if windows else "") + quote(absolute, safe="/:")
-    return {"type": "file", "mime": mime, "url": url, "filename": absolute.rpartition("/")[2]}

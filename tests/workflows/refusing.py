@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -26,6 +28,43 @@ def nothing_starts(does: Deed) -> Deed:
         return seen
 
     return checked
+
+
+VARIANTS = {
+    "provider": {
+        "scripted": {"models": {"other": {"name": "Other", "variants": {"high": {"reasoningEffort": "high"}}}}}
+    },
+    "agent": {"thinker": {"mode": "primary", "model": "scripted/other"}},
+}
+"""A second model, which has a variant, and an agent that takes it."""
+
+
+def with_variant(**arguments: Any) -> Deed:
+    """Run a task with a variant and without naming a model."""
+
+    async def does(bench: Bench) -> Seen:
+        seen = await bench.run(f"script:text {bench.key}", **arguments)
+        if seen.state == "completed":
+            assert seen["model"] == "scripted/other"
+        return seen
+
+    return does
+
+
+async def files_as_written(bench: Bench) -> Seen:
+    """With `@`, with line numbers, and from the home folder: OpenCode reads what was meant."""
+    (bench.project / "lines.txt").write_text("one\ntwo\nthree\n")
+    home = Path(Seen.of(await bench.client.call_tool("path_get"))["home"]) / f"{bench.key}.txt"
+    home.write_text("at home\n")
+    files = ["@README.md", "lines.txt:2-3", "@lines.txt:2", f"~/{home.name}", str(bench.project), "README.md"]
+    seen = await bench.run(f"script:text {bench.key}", files=files)
+    messages = (await bench.call("session_messages", sessionID=seen.session_id))["result"]
+    texts = " ".join(part.get("text", "") for part in messages[0]["parts"] if part.get("synthetic"))
+    for words in ("1: hello from the project", "2: two\n3: three", "1: at home", "<type>directory</type>"):
+        assert words in texts, f"{words!r} is not in {texts}"
+    assert "1: one" not in texts and "failed to read" not in texts
+    assert texts.count("Called the Read tool") == len(files)
+    return seen
 
 
 async def busy(bench: Bench) -> Seen:
@@ -97,6 +136,30 @@ ROWS = (
         "error",
         "unknown variant 'high'",
     ),
+    Row(
+        "unknown variant, without a model", nothing_starts(run("{key}", variant="high")), "error", "of model scripted/"
+    ),
+    Row("a variant of the agent's model", with_variant(agent="thinker", variant="high"), "completed", project=VARIANTS),
+    Row(
+        "a variant that only another model has",
+        nothing_starts(with_variant(variant="high")),
+        "error",
+        "unknown variant",
+        project=VARIANTS,
+    ),
+    Row(
+        "a file that is not there",
+        nothing_starts(run("{key}", files=["README.txt"])),
+        "error",
+        r"'README\.txt' in .*; nearest: README\.md",
+    ),
+    Row(
+        "a folder that is not there",
+        nothing_starts(run("{key}", files=["no/such/file"])),
+        "error",
+        "there is no folder",
+    ),
+    Row("files as people write them", files_as_written, "completed"),
     Row("unknown directory", nothing_starts(run("{key}", directory="/no/such")), "error", "^/no/such is no directory"),
     Row("unknown session: run_task", nothing_starts(run("{key}", session_id=NO_SESSION)), "error", "Session not found"),
     Row("unknown session: wait_for_tasks", call("wait_for_tasks", session_ids=[NO_SESSION]), "error", "not found"),
