@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, Request
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.workflows import Asker, Decision, InputRequired
+from opencode_mcp.workflows import Asker, Decision, InputRequired, Undecided
 from opencode_mcp.workflows.report import describe
 
 from .lifespan import RequestContext
@@ -39,9 +40,17 @@ def asker_for(
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):
         return None
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
-        rounds = (state or {}).get("rounds", 0)
-        return ResultAsker(params.input_responses or {}, rounds) if rounds < MAX_ROUNDS else None
+        rounds, asked_at = (state or {}).get("rounds", 0), (state or {}).get("asked_at", 0.0)
+        return ResultAsker(params.input_responses or {}, rounds, asked_at) if rounds < MAX_ROUNDS else None
     return PushAsker(context) if context.session.can_send_request else None
+
+
+READING_SECONDS = 1.0
+"""A person needs longer to read a form and to decline it. A client without one, as in CI, does so in milliseconds."""
+
+DECLINED_AT_ONCE = (
+    "The client declined the form at once, as one does that has no user to ask: that was not taken for a rejection."
+)
 
 
 class PushAsker:
@@ -52,32 +61,38 @@ class PushAsker:
         self._redactor = context.lifespan_context.redactor
         self._request_id = context.request_id
 
-    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
+    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
         """Ask and wait for the user; a client that fails to ask has not decided anything."""
         try:
             asked = question(request, self._redactor)
+            began = time.monotonic()
             answer = await self._session.elicit_form(
                 asked.message, asked.requested_schema, related_request_id=self._request_id
             )
         except MCPError as error:
             log.warning("the client could not ask its user: %s", error)
-            return None
-        return decision(request, answer)
+            return Undecided(f"The client could not ask its user: {error}.")
+        return decision(request, answer, time.monotonic() - began)
 
 
 class ResultAsker:
     """Asks by the result of the call; has the answers of the round before."""
 
-    def __init__(self, answers: Mapping[str, Any], rounds: int) -> None:
+    def __init__(self, answers: Mapping[str, Any], rounds: int, asked_at: float) -> None:
         self._answers = dict(answers)
         self._rounds = rounds
+        self._asked_at = asked_at
 
-    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
-        """Return the answer that came with the call, or end the call with the question."""
+    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
+        """Return the answer that came with the call, or end the call with the question.
+
+        When it was asked travels with the state: seconds since the epoch, as another replica may go on.
+        """
         answer = self._answers.pop(request.id, None)
         if answer is None:
-            raise InputRequired(request, {**state, "rounds": self._rounds + 1})
-        return decision(request, types.ElicitResult.model_validate(answer, from_attributes=True))
+            raise InputRequired(request, {**state, "rounds": self._rounds + 1, "asked_at": time.time()})
+        given = types.ElicitResult.model_validate(answer, from_attributes=True)
+        return decision(request, given, abs(time.time() - self._asked_at))
 
 
 def input_required(required: InputRequired, redactor: Redactor) -> types.InputRequiredResult:
@@ -134,20 +149,25 @@ def fields(name: str, question: QuestionInfo) -> dict[str, Form]:
     return {name: field, f"{name}_other": {"type": "string", "title": f"{question.question} (in your own words)"}}
 
 
-def decision(request: Request, answer: types.ElicitResult) -> Decision | None:
-    """Read the user's answer: declining is a no, dismissing decides nothing, and so does an empty form."""
+def decision(request: Request, answer: types.ElicitResult, seconds: float) -> Decision | Undecided:
+    """Read the user's answer: declining is a no, dismissing decides nothing, and so does an empty form.
+
+    A form that was declined after fewer `seconds` than a person needs was declined by a client without a user.
+    """
     if answer.action == "cancel":
-        return None
+        return Undecided()
     if answer.action == "decline":
+        if seconds < READING_SECONDS:
+            return Undecided(DECLINED_AT_ONCE)
         return Decision(reply="reject", answers=None)
     content = answer.content or {}
     if isinstance(request, PermissionRequest):
         reply = content.get("reply")
         if reply not in {"once", "always", "reject"}:
-            return None
+            return Undecided()
         return Decision(reply=cast("Any", reply), message=str(content.get("message") or ""))
     answers = tuple(labels(question, f"answer_{n}", content) for n, question in enumerate(request.questions, 1))
-    return Decision(answers=answers) if all(answers) else None
+    return Decision(answers=answers) if all(answers) else Undecided()
 
 
 def labels(question: QuestionInfo, name: str, content: Mapping[str, Any]) -> tuple[str, ...]:

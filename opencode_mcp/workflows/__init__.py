@@ -1,7 +1,17 @@
 """Several operations at once: tasks that a model can start, watch, answer, stop and collect."""
 
-from .context import Asker, Context, Decision, InputRequired
+from .context import Asker, Context, Decision, InputRequired, Undecided
 from .table import WORKFLOWS, Workflow, workflows
 from .turns import perform_any
 
-__all__ = ["WORKFLOWS", "Asker", "Context", "Decision", "InputRequired", "Workflow", "perform_any", "workflows"]
+__all__ = [
+    "WORKFLOWS",
+    "Asker",
+    "Context",
+    "Decision",
+    "InputRequired",
+    "Undecided",
+    "Workflow",
+    "perform_any",
+    "workflows",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -13,7 +14,7 @@ from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import alongside
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Request, Session
 
-from .context import Context, Decision, PermissionReply
+from .context import Context, Decision, PermissionReply, Undecided
 from .metadata import task_metadata
 from .truth import Truth, look, read_session
 
@@ -45,8 +46,16 @@ class AnswerQuestion(BaseModel):
     session_id: str | None = Field(None, pattern="^ses", description="The task's; found when not given.")
 
 
-async def respond(context: Context, truth: Truth, deadline: float, state: Any) -> bool:
-    """Answer the first pending request if the policy says so or the user can be asked; False when neither."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Whether a request waits no more, and what the caller must know where it does."""
+
+    answered: bool
+    note: str | None = None
+
+
+async def respond(context: Context, truth: Truth, deadline: float, state: Any) -> Response:
+    """Answer the first pending request if the policy says so or the user can be asked."""
     request = truth.pending[0]
     match task_metadata(truth.session).permissions or context.default_permissions:
         case "allow" if isinstance(request, PermissionRequest):
@@ -55,24 +64,24 @@ async def respond(context: Context, truth: Truth, deadline: float, state: Any) -
             decision = Decision(reply="reject")
         case "ask" if context.asker is not None:
             decision = await ask_user(context, truth, deadline, state)
-            if decision is None:
-                return not await still_waits(context.opencode, truth.session.id, request)
+            if isinstance(decision, Undecided):
+                return Response(not await still_waits(context.opencode, truth.session.id, request), decision.note)
         case _:
-            return False
+            return Response(False)
     try:
         await send(context.opencode, truth.session.directory, request, decision)
     except APIError as error:
         if error.status != 404:  # else somebody else was first
             raise
     await until_gone(context.opencode, truth.session.directory, request)
-    return True
+    return Response(True)
 
 
-async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) -> Decision | None:
+async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) -> Decision | Undecided:
     """Ask until the user has decided, the time is up, or the request waits no more."""
     assert context.asker is not None
     request = truth.pending[0]
-    decision: Decision | None = None
+    decision: Decision | Undecided = Undecided()
     with anyio.CancelScope(deadline=deadline) as scope:
 
         async def over() -> None:

@@ -30,6 +30,13 @@ class Decision:
     answers: tuple[tuple[str, ...], ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The user decided nothing; `note` is what the caller must know of that."""
+
+    note: str | None = None
+
+
 class InputRequired(Exception):
     """The client must ask its user and call again: protocol 2026-07-28 has no requests by the server."""
 
@@ -42,8 +49,8 @@ class InputRequired(Exception):
 class Asker(Protocol):
     """Asks the user through the client."""
 
-    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | None:
-        """Return the decision, or None when the user did not decide.
+    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
+        """Return the decision, or that the user did not decide.
 
         Raises:
             InputRequired: the call must end with the question; `state` comes back with the answer.

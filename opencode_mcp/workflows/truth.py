@@ -42,7 +42,8 @@ class Truth:
 class Verdict:
     """A task's state. `doubt` is why a running task may not run at all; it becomes the error if it stays.
 
-    `note` is why another OpenCode process may be running it: then a doubt that stays is no error.
+    `note` is what the caller must know besides. Of a doubt it is why another OpenCode process may be running the task:
+    then a doubt that stays is no error.
     """
 
     state: State

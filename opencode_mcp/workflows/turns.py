@@ -69,7 +69,7 @@ async def watched(context: Context, operation: Operation, arguments: Mapping[str
                 with suppress(OpenCodeError):
                     try:
                         outcome = await attend(context, session_id, None, float("inf"), {})
-                        blocked = waiting(outcome.truth) if outcome.truth.pending else None
+                        blocked = waiting(outcome.truth, outcome.verdict.note) if outcome.truth.pending else None
                     except InputRequired as required:
                         blocked = required
                     if blocked is not None:
@@ -92,7 +92,7 @@ async def resumed(context: Context, operation: Operation, session_id: str) -> An
     """Go on with a turn whose request was given up to ask the user: its session's end is its answer."""
     outcome = await attend(context, session_id, None, float("inf"), {})
     if outcome.truth.pending:
-        raise waiting(outcome.truth)
+        raise waiting(outcome.truth, outcome.verdict.note)
     if operation.name in ANSWERS_TRUE:
         return Answer(outcome.verdict.state == "completed")
     assert outcome.truth.newest is not None
@@ -102,13 +102,13 @@ async def resumed(context: Context, operation: Operation, session_id: str) -> An
     return Answer(message, failed=failed)
 
 
-def waiting(truth: Truth) -> WorkflowError:
-    """Say what a session waits for, and how to go on."""
+def waiting(truth: Truth, note: str | None) -> WorkflowError:
+    """Say what a session waits for, and how to go on; `note` is why nobody has answered."""
     request = describe(truth.pending[0])
     session_id = truth.session.id
     return WorkflowError(
         f"Session {session_id} waits for a {request.kind} ({request.wants}); request {request.id}. The turn goes "
         f"on in OpenCode. Answer with answer_{request.kind} (request_id {request.id}, session_id {session_id}), "
-        f"then get the result with wait_for_tasks (session_ids [{session_id!r}]).",
+        f"then get the result with wait_for_tasks (session_ids [{session_id!r}])." + (f" {note}" if note else ""),
         session_id,
     )

@@ -245,8 +245,7 @@ async def catch_up(context: Context, truth: Truth, watch: Watch) -> None:
 
 async def tell(context: Context, truth: Truth, watch: Watch) -> None:
     """Report each step that a session has taken since, what it does now, and what it has cost so far."""
-    tokens = truth.session.tokens
-    spent = f"{int(tokens.input + tokens.output + tokens.reasoning)} tokens, ${truth.session.cost:.2f}"
+    spent = f"{truth.session.tokens.total} tokens, ${truth.session.cost:.2f}"
     steps, watch.steps = watch.steps, []
     for step in steps:
         await context.report(f"{step} [{spent}]")
@@ -260,8 +259,11 @@ async def attend(context: Context, session_id: str, after: str | None, deadline:
     async with context.at(session_id) as there:
         while True:
             outcome = await settle(there, session_id, after, deadline)
-            if not outcome.truth.pending or not await respond(there, outcome.truth, deadline, state):
+            if not outcome.truth.pending:
                 return outcome
+            response = await respond(there, outcome.truth, deadline, state)
+            if not response.answered:
+                return replace(outcome, verdict=replace(outcome.verdict, note=response.note))
 
 
 async def wait(

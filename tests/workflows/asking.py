@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.client import ClientRequestContext
+
+from opencode_mcp.server.asking import READING_SECONDS
 
 from .bench import MODES, QUICK, Bench
 from .seen import Seen
@@ -71,7 +74,7 @@ ASKED = (
 class Reply:
     """An answer, as arguments of the tool and as what comes back from a form, and what it leads to.
 
-    `told` is what the model gets to read of it.
+    `told` is what the model gets to read of it; `seconds` is how long a person takes to give it.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Reply:
     leads_to: str
     allowed: bool = False
     told: str = ""
+    seconds: float = 0
 
 
 def accepted(**content: str) -> types.ElicitResult:
@@ -88,6 +92,8 @@ def accepted(**content: str) -> types.ElicitResult:
 
 
 DECLINED, CANCELLED = types.ElicitResult(action="decline"), types.ElicitResult(action="cancel")
+AT_ONCE = "form declined at once"
+READS_SECONDS = READING_SECONDS + 0.5
 INSTEAD = "make it elsewhere"
 REPLIES: Mapping[str, tuple[Reply, ...]] = {
     "permission": (
@@ -101,13 +107,15 @@ REPLIES: Mapping[str, tuple[Reply, ...]] = {
             "completed",
             told=INSTEAD,
         ),
-        Reply("form declined", None, DECLINED, "stopped"),
+        Reply("form declined", None, DECLINED, "stopped", seconds=READS_SECONDS),
+        Reply(AT_ONCE, None, DECLINED, "waiting_permission"),
         Reply("form dismissed", None, CANCELLED, "waiting_permission"),
     ),
     "question": (
         Reply("a choice", {"answers": [["Blue"]]}, accepted(answer_1="Blue"), "completed", told="Blue"),
         Reply("own words", {"answers": [["Neither"]]}, accepted(answer_1_other="Neither"), "completed", told="Neither"),
-        Reply("reject", {"answers": None}, DECLINED, "stopped"),
+        Reply("reject", {"answers": None}, DECLINED, "stopped", seconds=READS_SECONDS),
+        Reply(AT_ONCE, None, DECLINED, "waiting_question"),
         Reply("form dismissed", None, CANCELLED, "waiting_question"),
     ),
 }
@@ -149,11 +157,15 @@ def by_form(asked: Asked, reply: Reply, mode: str) -> Deed:
     async def does(bench: Bench) -> Seen:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
             check(bench, asked, None)
+            await anyio.sleep(reply.seconds)
             return reply.form
 
         async with bench.bridge(mode=mode, elicitation_callback=ask) as client:
             seen = await bench.run(asked.prompt(bench), client)
         check(bench, asked, reply)
+        assert ("declined the form at once" in (seen["note"] or "")) == (reply.name == AT_ONCE), seen.text
+        if reply.leads_to == "stopped":
+            assert re.search("user (rejected|dismissed)", " ".join(seen["failed_calls"])), seen.text
         return seen if reply.name != "always" else await bench.run(asked.prompt(bench))
 
     return does
