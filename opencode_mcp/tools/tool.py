@@ -9,7 +9,7 @@ from opencode_mcp.openapi.hints import Hints
 from opencode_mcp.workflows import Workflow
 
 from .gateway import GatewayTool
-from .publish import merged, published
+from .publish import published
 from .toolsets import SEARCH_HINTS, toolset_of
 
 CLIENT_CHARS = 50_000
@@ -51,26 +51,36 @@ def workflow_tool(workflow: Workflow) -> dict[str, Any]:
         "title": workflow.title,
         "description": workflow.description,
         "inputSchema": published(workflow.input_schema),
-        "outputSchema": untitled(workflow.output_schema),
+        "outputSchema": result_schema(workflow.output_schema),
         "annotations": tool_annotations(workflow.hints),
         "_meta": {"anthropic/alwaysLoad": True},
     }
 
 
-def untitled(schema: Any) -> Any:
-    """Drop the titles that pydantic makes of field names, and say the rest as shortly as it can be said."""
+def result_schema(schema: Any) -> Any:
+    """Return the schema of a result as it is listed: what every tool of a list repeats is left out.
+
+    That is: the titles that pydantic makes of field names, the docstrings of models (fields have words of their own),
+    defaults, that an object may hold anything, which fields of inner objects are always there, and the long form of
+    "or null".
+    """
     if isinstance(schema, list):
-        return [untitled(one) for one in cast("list[Any]", schema)]
+        return [result_schema(one) for one in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     fields = cast("dict[str, Any]", schema)
-    return merged(
-        {
-            key: untitled(one)
-            for key, one in fields.items()
-            if not (key == "title" and isinstance(one, str)) and not (key == "default" and one is None)
-        }
-    )
+    noise = {"title", "default", "additionalProperties"} | ({"description"} if "properties" in fields else set[str]())
+    # A field that is called like a keyword has a schema, and stays.
+    kept = {key: result_schema(one) for key, one in fields.items() if key not in noise or isinstance(one, dict)}
+    for definition in kept.get("$defs", {}).values():
+        definition.pop("required", None)
+    match kept.get("anyOf"):
+        case [{"type": str(kind), **rest}, {"type": "null"}] if not rest:
+            del kept["anyOf"]
+            kept["type"] = [kind, "null"]
+        case _:
+            pass
+    return kept
 
 
 def tool_annotations(hints: Hints) -> dict[str, Any]:

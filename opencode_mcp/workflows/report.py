@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.models import Message, PermissionRequest, Request, Todo
@@ -17,6 +16,7 @@ from .activity import activity
 from .collecting import turn_and_worktree
 from .context import Context
 from .truth import State, Truth, Verdict
+from .turn import family_spent, read_turn, reverted, seconds
 from .turn_changes import Changes
 
 
@@ -25,7 +25,7 @@ class PendingRequest(BaseModel):
 
     id: str
     kind: Literal["permission", "question"]
-    session_id: str
+    session_id: str = Field(description="The subagent's, if one asks.")
     wants: str = Field(description="What is asked, in one line.")
     options: list[str]
 
@@ -51,9 +51,15 @@ class TaskReport(BaseModel):
     activity: str
     todos: list[Todo]
     changes: Changes
-    cost: float = Field(description="US dollars, for the whole session.")
+    cost: float = Field(description="US dollars of the session, without subagents.")
     tokens: int
-    elapsed_seconds: float
+    turn_cost: float
+    turn_tokens: int
+    family_cost: float = Field(description="With subagents.")
+    family_tokens: int
+    model: str | None = Field(description="Which answered: provider/model.")
+    failed_calls: list[str] = Field(description="Tool calls that failed or were rejected.")
+    elapsed_seconds: float = Field(description="Of the turn.")
     note: str | None = None
     next: NextCall | None
 
@@ -69,10 +75,11 @@ async def build_report(
     end = answer_offset + len(page)
     async with context.at(session_id) as there:
         opencode = there.opencode
-        todos, (changes, worktree), seconds = await at_once(
+        todos, (changes, worktree), turn, family = await at_once(
             partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),
             partial(turn_and_worktree, opencode, truth),
-            partial(elapsed, opencode, truth),
+            partial(read_turn, opencode, truth),
+            partial(family_spent, opencode, truth),
         )
         return TaskReport(
             session_id=session_id,
@@ -87,9 +94,15 @@ async def build_report(
             todos=todos,
             changes=changes,
             cost=truth.session.cost,
-            tokens=int(truth.session.tokens.input + truth.session.tokens.output + truth.session.tokens.reasoning),
-            elapsed_seconds=seconds,
-            note=" ".join(said for said in (note, verdict.note, worktree.note) if said) or None,
+            tokens=truth.session.tokens.total,
+            turn_cost=turn.spent.cost if turn else 0.0,
+            turn_tokens=turn.spent.tokens if turn else 0,
+            family_cost=family.cost,
+            family_tokens=family.tokens,
+            model=turn.model if turn else None,
+            failed_calls=[*turn.failed_calls] if turn else [],
+            elapsed_seconds=seconds(turn, truth, over=verdict.over),
+            note=" ".join(said for said in (note, verdict.note, reverted(truth), worktree.note) if said) or None,
             next=next_call(
                 session_id, verdict, pending, end if end < len(answer) else None, to_collect=worktree.to_collect
             ),
@@ -131,22 +144,6 @@ def doing(truth: Truth, elsewhere: bool = False) -> str:
     what = (activity(truth.newest.parts) if truth.newest and replying else "") or "waiting for the model"
     subagents = len(truth.statuses) - (truth.session.id in truth.statuses)
     return f"{what} ({subagents} subagent{'s' * (subagents > 1)} at work)" if subagents else what
-
-
-async def elapsed(opencode: OpenCode, truth: Truth) -> float:
-    """Return how long the newest turn has taken, by the server's clock where it is over."""
-    newest = truth.newest
-    if newest is None:
-        return 0.0
-    prompt = newest
-    if newest.info.role == "assistant":
-        try:
-            wanted = {"sessionID": truth.session.id, "messageID": newest.user_message_id}
-            prompt = await opencode.call_as(Message, "session_message", **wanted)
-        except APIError:  # the prompt was deleted meanwhile
-            prompt = newest
-    end = newest.info.time.completed if not truth.busy else None
-    return round(max(0.0, (end or time.time() * 1000) - prompt.info.time.created) / 1000, 1)
 
 
 def next_call(

@@ -31,7 +31,7 @@ class Transcript(BaseModel):
     session_id: str
     messages: int
     text: str
-    earlier: str | None
+    earlier: str | None = Field(description="Given as `before`, it reads the page before.")
 
 
 async def read_transcript(context: Context, arguments: ReadTranscript) -> Transcript:

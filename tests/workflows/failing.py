@@ -36,6 +36,57 @@ async def subagent(bench: Bench) -> Seen:
     return seen
 
 
+PRICED = {"provider": {"scripted": {"models": {"scripted": {"cost": {"input": 1000, "output": 1000}}}}}}
+"""US dollars for a million tokens: each call of the model, of 120 tokens, costs 0.12."""
+
+
+async def spent(bench: Bench) -> Seen:
+    """Two turns, the first with a subagent: what the turn, the session and all of it have spent are three figures."""
+    first = await bench.run("script:task")
+    assert spent_of(first) == [(240, 0.24), (240, 0.24), (360, 0.36)], first.text
+    second = await bench.run("script:text", session_id=first.session_id)
+    assert spent_of(second) == [(120, 0.12), (360, 0.36), (480, 0.48)], second.text
+    assert second["model"] == "scripted/scripted"
+    return second
+
+
+def spent_of(seen: Seen) -> list[tuple[int, float]]:
+    """The figures of the turn, the session, and the session with its subagents."""
+    return [(seen[f"{of}tokens"], round(seen[f"{of}cost"], 6)) for of in ("turn_", "", "family_")]
+
+
+async def failed_call(bench: Bench) -> Seen:
+    """The model goes on after a tool call that failed: the report says that it did."""
+    seen = await bench.run('script:tool read {"filePath": "nowhere.txt"}')
+    [line] = seen["failed_calls"]
+    assert re.search(r"^read nowhere\.txt: .*not found", line), line
+    after = await bench.run("script:text", session_id=seen.session_id)
+    assert after["failed_calls"] == [], "that was the turn before"
+    return seen
+
+
+async def reverted(bench: Bench) -> Seen:
+    """A turn that was taken back is not reported as if it counted; the one before it is none."""
+    first = await bench.run("script:write")
+    assert first["note"] is None
+    messages = (await bench.call("session_messages", sessionID=first.session_id))["result"]
+    await bench.call("session_revert", sessionID=first.session_id, messageID=messages[0]["info"]["id"])
+    seen = await bench.report(first.session_id)
+    assert "This turn was reverted" in seen["note"]
+    after = await bench.run("script:text again", session_id=first.session_id)
+    assert after["note"] is None
+    return seen
+
+
+async def unreadable_file(bench: Bench) -> Seen:
+    """OpenCode tells of an error that ends nothing."""
+    session_id = await bench.create_session()
+    file = {"type": "file", "mime": "text/plain", "url": f"file://{bench.project}/nowhere.txt", "filename": "nowhere"}
+    parts = [{"type": "text", "text": f"script:text {bench.key}"}, file]
+    await bench.call("session_prompt_async", sessionID=session_id, parts=parts)
+    return await bench.wait(session_id)
+
+
 async def changes_ten_times(bench: Bench) -> Seen:
     """The changes are complete as soon as the task is."""
     for number in range(9):
@@ -71,7 +122,10 @@ def retried(prompt: str) -> Deed:
 ROWS = (
     Row("model error 500 until OpenCode gives up", run("script:error 500", timeout_seconds=170), "failed", "500", 180),
     Row("plain answer", run("script:text {key}"), "completed", r"^Hello from the scripted model\. row\d+x$"),
-    Row("a file that cannot be read", run("script:text {key}", files=["nowhere.txt"]), "completed", "Hello from"),
+    Row("a file that cannot be read", unreadable_file, "completed", "Hello from"),
+    Row("spent by turn, session and family", spent, "completed", project=PRICED),
+    Row("a tool call that fails", failed_call, "completed", "^done: tool$"),
+    Row("a turn that was reverted", reverted, "completed", project={}),
     Row("tool calls", tool_calls, "completed", "^done: chain$", project={}),
     Row("subagent", subagent, "completed", "^done: task$"),
     Row("changes of ten tasks right after their end", changes_ten_times, "completed", seconds=150, project={}),

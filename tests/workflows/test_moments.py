@@ -274,7 +274,6 @@ READ = (
     "session_create",
     "session_diff",
     "session_get",
-    "session_message",
     "session_messages",
     "session_status",
     "session_todo",
