@@ -8,6 +8,7 @@ OpenCodeError
 ├── UnsupportedServer    OpenCode of another generation, or too old for what is asked; nothing was sent
 ├── TransportError       no HTTP answer: refused, reset, closed early
 │   ├── RequestTimeout   a time limit passed
+│   ├── ServerStalled    OpenCode's process lives and answers nothing
 │   └── TLSError         no TLS connection: a certificate that is not trusted; nothing was sent
 ├── APIError             OpenCode answered 4xx or 5xx
 ├── UnexpectedResponse   an answer that the operation does not give
@@ -57,6 +58,10 @@ class TransportError(OpenCodeError):
 
 class RequestTimeout(TransportError):
     """A time limit passed without an answer."""
+
+
+class ServerStalled(TransportError):
+    """An OpenCode that we started answers nothing although its process lives; the message says what to do."""
 
 
 class TLSError(TransportError):

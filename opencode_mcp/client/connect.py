@@ -11,6 +11,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode.allowlist import Allowlist
+from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.opening import Openers
 from opencode_mcp.opencode.server import RefusedServer
@@ -62,7 +63,7 @@ async def connected(settings: Settings, catalog: Catalog, openers: Openers = "al
                 server = AttachedServer(endpoint, name if several else None)
                 client = OpenCode(server, catalog, directory, allowlist, openers=openers, environ=settings.environ)
                 clients[name] = await stack.enter_async_context(client)
-            yield Servers(clients)
+            yield Servers(clients, tasks=await stack.enter_async_context(background()))
         return
     if settings.depth:
         async with OpenCode(RefusedServer(recursion(settings.depth)), catalog, directory, allowlist) as opencode:
@@ -82,8 +83,9 @@ async def connected(settings: Settings, catalog: Catalog, openers: Openers = "al
             openers=openers,
             environ=settings.environ,
         ) as opencode,
+        background() as tasks,
     ):
-        yield Servers({"": opencode})
+        yield Servers({"": opencode}, tasks=tasks)
 
 
 def recursion(depth: int) -> str:

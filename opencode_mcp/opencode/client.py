@@ -16,7 +16,7 @@ import httpx2
 from opentelemetry.propagate import inject
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
-from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, TLSError, TransportError
+from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, ServerStalled, TLSError, TransportError
 from opencode_mcp.openapi import Catalog, Operation
 
 from .allowlist import Allowlist
@@ -32,6 +32,7 @@ from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
 from .shortage import cause_of_error
 from .tls import tls_problem, trusting
+from .work import note_after, note_before
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ TURNS_AT_ONCE = 32
 """Turns of the model: 500 at once keep it from answering anything else for 17 s."""
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0)
 """Pauses before a read is sent again."""
+LAST_SECONDS = 0.1
+"""So long before the caller's time limit a request is given up: the caller then has an error, not just no time."""
 BUSY = frozenset({429, 502, 503, 504})
 """Answers that may be others in a moment."""
 
@@ -81,6 +84,7 @@ class OpenCode:
         self.opening = Opening(openers, allowlist, self._ask)
         self._http = cache(partial(http_client, server, transport))
         self.caller: Hashable = None
+        self.report: Report = silent
         self.observe: Callable[[Operation], AbstractContextManager[object]] = nullcontext
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
         self.oldest: str | None = None
@@ -115,10 +119,10 @@ class OpenCode:
         """How many requests wait until OpenCode has answered others."""
         return self._queue.waiting + self._turns.waiting
 
-    def on_behalf_of(self, caller: Hashable) -> Self:
-        """Return this client, to be used for one of several callers."""
+    def on_behalf_of(self, caller: Hashable, report: Report = silent) -> Self:
+        """Return this client, to be used for one of several callers; `report` is for requests that have none."""
         other = copy(self)
-        other.caller = caller
+        other.caller, other.report = caller, report
         return other
 
     def within(self, directory: str) -> Self:
@@ -202,8 +206,14 @@ class OpenCode:
         """Send one request and decode the answer; `read_seconds` None waits for ever.
 
         A read that found no connection, lost it, met a busy server, or was to be quick and was not, is sent
-        again a few times, which the answer tells. Anything else is sent once.
+        again a few times, which the answer tells. Anything else is sent once. All of it ends within the caller's
+        time limit, that of the cancel scopes around the call.
+
+        Raises:
+            RequestTimeout: no answer within `read_seconds`, or within the caller's time limit.
+            ServerStalled, ServerStartError, TransportError, APIError, UnexpectedResponse
         """
+        report = self.report if report is silent else report
         reasons: list[str] = []
         for pause in self.retry_seconds if operation.hints.read_only else ():
             try:
@@ -211,6 +221,10 @@ class OpenCode:
             except (TransportError, APIError) as error:
                 slow = isinstance(error, RequestTimeout) and read_seconds != QUICK_SECONDS
                 if slow or isinstance(error, TLSError) or (isinstance(error, APIError) and error.status not in BUSY):
+                    raise
+                if isinstance(error, ServerStalled) and self.server.running() is not None:
+                    raise
+                if seconds_left() <= pause:
                     raise
                 reasons.append(str(error))
             await report(f"asking again in {pause:g} s: {reasons[-1]}")
@@ -242,7 +256,8 @@ class OpenCode:
         )
         where = self.server.describe
         try:
-            return await self.http.send(request, auth=endpoint.auth)
+            async with self.server.expected(self.report):
+                return await self.http.send(request, auth=endpoint.auth)
         except httpx2.ReadTimeout as error:
             raise RequestTimeout(
                 f"{where()} did not say which version it is within {QUICK_SECONDS:g} s; nothing was sent"
@@ -251,6 +266,16 @@ class OpenCode:
             raise unreachable(where(), error) from error
 
     async def _request(
+        self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
+    ) -> Answer:
+        """Send one request once, within the caller's time limit."""
+        with anyio.CancelScope(deadline=anyio.current_time() + seconds_left()):
+            return await self._send(operation, parts, read_seconds, report)
+        raise RequestTimeout(
+            f"{operation.name}: no answer in time from {self.server.describe()}; it may still be carried out"
+        )
+
+    async def _send(
         self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
     ) -> Answer:
         """Send one request once, when OpenCode has room for it; one that waits for somebody else takes none."""
@@ -263,7 +288,11 @@ class OpenCode:
             nullcontext() if waits else queue.slot(self.caller, report),
             self.translated_errors(operation, read_seconds),
         ):
-            answer = decode(operation, await self.http.send(request, auth=endpoint.auth))
+            note_before(self.server, operation, parts)
+            async with self.server.expected(report):
+                response = await self.http.send(request, auth=endpoint.auth)
+            answer = decode(operation, response)
+            note_after(self.server, operation, parts, answer.value)
         return without_outside(self.allowlist, operation, answer)
 
     @asynccontextmanager
@@ -348,6 +377,11 @@ def unreachable(where: str, error: Exception) -> TransportError:
     return TransportError(
         f"{where} is not reachable ({error or type(error).__name__})" + (f"\n{lacking}" if lacking else "")
     )
+
+
+def seconds_left() -> float:
+    """Return how long a request may take: until shortly before the end of the cancel scopes around the call."""
+    return anyio.current_effective_deadline() - LAST_SECONDS - anyio.current_time()
 
 
 def http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,9 +24,11 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from . import install, keeper
-from .background import background
+from .background import alongside, background
 from .backoff import Backoff
 from .error_words import without_trace
+from .inotify import WITHOUT_WATCHER, instances_left
+from .liveness import Liveness
 from .server import Endpoint, Report, silent
 from .shortage import cause_of, describe_os_error, measured
 
@@ -52,13 +54,18 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Run:
-    """One life of the server. `settled` is set once it listens (`address`) or has failed (`failure`)."""
+    """One life of the server. `settled` is set once it listens (`address`) or has failed (`failure`).
+
+    `liveness` is there while its process is; cancelling `life` ends that.
+    """
 
     settled: anyio.Event = field(default_factory=anyio.Event)
     address: Endpoint | None = None
     listening_since: float | None = None
     failure: str | None = None
     status: str = "starting"
+    liveness: Liveness | None = None
+    life: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     output: deque[str] = field(default_factory=lambda: deque[str](maxlen=40))
 
     @property
@@ -82,6 +89,7 @@ class ManagedServer:
         self._closed = False
         self._version: str | None = None
         self._note = ""
+        self._has_stalled = False
         self.name = None
 
     async def endpoint(self, report: Report = silent) -> Endpoint:
@@ -134,7 +142,21 @@ class ManagedServer:
         """Name the server; once it has ended, how."""
         if self._run is not None and self._run.failure is not None:
             return f"the OpenCode that this bridge started ({self._run.failure}; the next call starts it again)"
-        return "the OpenCode that this bridge started"
+        if self._run is not None and self._run.address is None:
+            return f"the OpenCode that this bridge starts (now: {self._run.status})"
+        alive = None if self._run is None else self._run.liveness
+        silent = 0.0 if alive is None else alive.silent_seconds
+        return "the OpenCode that this bridge started" + (f", silent for {silent:.0f} s" if silent >= 1 else "")
+
+    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
+        """Wait for an answer in the block, and watch whether the server answers anything."""
+        alive = None if self._run is None or self._run.over else self._run.liveness
+        return nullcontext() if alive is None else alive.expected(report)
+
+    def note_work(self, name: str, works: bool) -> None:
+        """Note whether a session or terminal works, in the process that runs now."""
+        if self._run is not None and self._run.liveness is not None:
+            self._run.liveness.note_work(name, works)
 
     def shortage(self) -> str:
         """Name what this machine lacks right now, and what to do."""
@@ -158,12 +180,12 @@ class ManagedServer:
                 self._note = program.note
                 log.warning("%s", program.note)
             run.status = "starting"
-            async with started(program, self._directory, self._environ, self.password) as process:
-                with anyio.move_on_after(START_SECONDS) as limit:
-                    await self._read(process, run, limit)
-                run.failure = never_listened(run) if limit.cancelled_caught else ended(run, await process.wait())
-                since = run.listening_since
-                self._backoff.ended(None if since is None else time.monotonic() - since)
+            environ = {**self._environ, **self._without_watcher()}
+            async with started(program, self._directory, environ, self.password) as process:
+                run.liveness = Liveness(process.pid)
+                with run.life:
+                    async with alongside(self._watch, run, run.liveness):
+                        await self._live(process, run)
         except ServerStartError as error:
             run.failure = str(error)
         except OSError as error:
@@ -176,6 +198,38 @@ class ManagedServer:
             run.failure = run.failure or "it was stopped"
             run.settled.set()
             log.info("OpenCode: %s", run.failure)
+
+    async def _live(self, process: Process, run: Run) -> None:
+        """Read the output of a server that was started until it ends."""
+        with anyio.move_on_after(START_SECONDS) as limit:
+            await self._read(process, run, limit)
+        run.failure = never_listened(run) if limit.cancelled_caught else ended(run, await process.wait())
+        since = run.listening_since
+        self._backoff.ended(None if since is None else time.monotonic() - since)
+
+    def _without_watcher(self) -> Mapping[str, str]:
+        """Return the environment that keeps OpenCode from watching files, where that could stall it (`inotify.py`)."""
+        if instances_left() and not self._has_stalled:
+            return {}
+        reason = "no inotify instances are left (fs.inotify.max_user_instances)"
+        unwatched = (
+            "OpenCode was started without its file watcher, so vcs_get shows the branch of that time: "
+            f"{'the one before answered nothing' if self._has_stalled else reason}"
+        )
+        self._note = "; ".join(one for one in (self._note, unwatched) if one)
+        log.warning("%s", unwatched)
+        return WITHOUT_WATCHER
+
+    async def _watch(self, run: Run, liveness: Liveness) -> None:
+        """End the server when it answers nothing, and nothing is known to run in it."""
+
+        def give_up(reason: str) -> None:
+            run.failure, self._has_stalled = reason, True
+            run.life.cancel()
+
+        await run.settled.wait()
+        if run.address is not None:
+            await liveness.watch(run.address, give_up)
 
     async def _read(self, process: Process, run: Run, limit: anyio.CancelScope) -> None:
         """Read the server's output; the line that it listens is the only sign that it serves.

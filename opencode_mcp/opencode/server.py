@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -93,6 +94,18 @@ class OpenCodeServer(Protocol):
         """Return what the user must know of the choice of the program: once, then ""."""
         ...
 
+    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
+        """Wait for an answer in the block; a server that we started is watched meanwhile.
+
+        Raises:
+            ServerStalled: its process lives and answers nothing.
+        """
+        ...
+
+    def note_work(self, name: str, works: bool) -> None:
+        """Note whether a session or terminal works: a server is never ended while one is known to."""
+        ...
+
 
 @dataclass(frozen=True)
 class AttachedServer:
@@ -129,6 +142,13 @@ class AttachedServer:
         """Return nothing: the user has chosen it."""
         return ""
 
+    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
+        """Wait in the block; a server that is not ours is not watched."""
+        return nullcontext()
+
+    def note_work(self, name: str, works: bool) -> None:
+        """Note nothing: a server that is not ours is never ended."""
+
 
 @dataclass(frozen=True)
 class RefusedServer:
@@ -160,3 +180,10 @@ class RefusedServer:
     def take_note(self) -> str:
         """Return nothing: there is no program."""
         return ""
+
+    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
+        """Wait in the block; there is no server to watch."""
+        return nullcontext()
+
+    def note_work(self, name: str, works: bool) -> None:
+        """Note nothing."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import (
     APIError,
@@ -26,12 +27,15 @@ from opencode_mcp.openapi import Operation
 from .client import OpenCode
 from .exchanges import perform
 from .responses import Answer
-from .server import Report
+from .server import Report, silent
 
 T = TypeVar("T")
 
 ASK_SECONDS = 30.0
 """How long one server may keep the answer of all others waiting: clients give a call 60 s or more."""
+
+SEEN_SESSIONS = 200
+"""Of so many sessions the last report is kept."""
 
 LISTED_SESSIONS = 100
 """How many sessions OpenCode lists when it is given no limit (1.18.33)."""
@@ -41,11 +45,15 @@ LISTED_SESSIONS = 100
 class Servers:
     """The clients of the servers that a call may be for, by name; one alone may be called "".
 
-    `homes` is what is known of sessions: the name of each one's server.
+    `homes` is what is known of sessions: the name of each one's server; `starts` are those whose task is being
+    started; `seen` is when each was last reported, and the report. `tasks` runs what goes on after a call.
     """
 
     clients: Mapping[str, OpenCode]
     homes: dict[str, str] = field(default_factory=dict[str, str])
+    starts: dict[str, Any] = field(default_factory=dict[str, Any])
+    seen: dict[str, tuple[float, Any]] = field(default_factory=dict[str, "tuple[float, Any]"])
+    tasks: TaskGroup | None = None
 
     @property
     def first(self) -> OpenCode:
@@ -60,9 +68,16 @@ class Servers:
         """Return the servers, to be used for what needs a version: nothing is sent to an older one."""
         return replace(self, clients={name: one.requiring(version) for name, one in self.clients.items()})
 
-    def on_behalf_of(self, caller: Hashable) -> Servers:
-        """Return the servers, to be used for one of several callers."""
-        return replace(self, clients={name: one.on_behalf_of(caller) for name, one in self.clients.items()})
+    def on_behalf_of(self, caller: Hashable, report: Report = silent) -> Servers:
+        """Return the servers, to be used for one of several callers, whose calls report to it."""
+        return replace(self, clients={name: one.on_behalf_of(caller, report) for name, one in self.clients.items()})
+
+    def remember(self, session_id: str, report: Any) -> None:
+        """Keep what was last seen of a session, of so many sessions."""
+        self.seen.pop(session_id, None)
+        self.seen[session_id] = (anyio.current_time(), report)
+        if len(self.seen) > SEEN_SESSIONS:
+            del self.seen[next(iter(self.seen))]
 
     def within(self, directory: str) -> Servers:
         """Return the servers, to be used for a project."""

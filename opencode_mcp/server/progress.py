@@ -25,7 +25,7 @@ class Progress:
         self._redactor = context.lifespan_context.redactor
         self._count = 0
         self._message = "working"
-        self.silent = False
+        self.silent = self.over = False
 
     async def report(self, message: str) -> None:
         """Tell what the call is doing, unless that was told last."""
@@ -35,7 +35,9 @@ class Progress:
             await self.send()
 
     async def send(self) -> None:
-        """Tell what the call is doing."""
+        """Tell what the call is doing, as long as it runs."""
+        if self.over:
+            return
         self.silent = False
         self._count += 1
         await self._session.report_progress(self._count, None, self._message)
@@ -55,6 +57,7 @@ class Heartbeat:
         try:
             yield progress.report
         finally:
+            progress.over = True
             self._running.discard(progress)
 
     async def beat(self) -> None:

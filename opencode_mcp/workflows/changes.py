@@ -117,6 +117,8 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
             conflict; what would be discarded is nowhere else.
     """
     opencode = context.opencode
+    if arguments.session_id in context.servers.starts:
+        raise WorkflowError(f"{arguments.session_id} is being started; wait_for_tasks first", arguments.session_id)
     session = await read_session(opencode, arguments.session_id)
     task = task_metadata(session)
     if arguments.apply or arguments.discard:

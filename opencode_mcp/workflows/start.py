@@ -6,7 +6,7 @@ check -> worktree -> session -> prompt_async
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -95,8 +95,12 @@ class Turn(BaseModel):
     note: str | None = None
 
 
-async def start(context: Context, arguments: StartTask) -> Turn:
-    """Check everything, then send the prompt.
+def unnamed(session: Session) -> None:
+    """Tell nobody."""
+
+
+async def start(context: Context, arguments: StartTask, name: Callable[[Session], None] = unnamed) -> Turn:
+    """Check everything, then send the prompt; `name` is called with its session as soon as that is there.
 
     Raises:
         WorkflowError: nothing was sent: what is unknown, busy or missing.
@@ -110,12 +114,12 @@ async def start(context: Context, arguments: StartTask) -> Turn:
         raise WorkflowError("include_uncommitted is for a new task in a worktree: give `worktree: true`, no session_id")
     if arguments.session_id is not None:
         async with context.at(arguments.session_id) as there:
-            return await go_on(there, arguments, arguments.session_id)
+            return await go_on(there, arguments, arguments.session_id, name)
     directory = arguments.directory or opencode.directory
     if arguments.directory is not None:
         await check_directory(opencode, arguments.directory)
     if arguments.request_id is not None and (known := await same_request(opencode, directory, arguments.request_id)):
-        return await go_on(context, arguments, known)
+        return await go_on(context, arguments, known, name)
     choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
     async with workplace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as place:
         attached = await file_parts(opencode, place.directory, arguments.files)
@@ -126,13 +130,16 @@ async def start(context: Context, arguments: StartTask) -> Turn:
         if arguments.request_id is not None:  # of several that are sent at once, one has the task
             first = await same_request(opencode, directory, arguments.request_id) or session.id
         if first == session.id:
+            name(session)
             await send_prompt(opencode, session, arguments, choices, None, attached)
             place.kept = True
             return Turn(session_id=session.id, after="", note=place.note)
-    return await go_on(context, arguments, first)
+    return await go_on(context, arguments, first, name)
 
 
-async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn:
+async def go_on(
+    context: Context, arguments: StartTask, session_id: str, name: Callable[[Session], None] = unnamed
+) -> Turn:
     """Send a prompt to a session that exists, unless it has this request already.
 
     Raises:
@@ -140,7 +147,9 @@ async def go_on(context: Context, arguments: StartTask, session_id: str) -> Turn
     """
     opencode = context.opencode
     async with opencode.alone(session_id):  # of two at the same time OpenCode may lose one
+        refuse_while_starting(context, session_id, arguments.request_id)
         truth, elsewhere = await look_everywhere(opencode, session_id)
+        name(truth.session)
         after = truth.newest.user_message_id if truth.newest else None
         if arguments.request_id is not None:
             sent = await sent_already(opencode, session_id, arguments.request_id)
@@ -192,6 +201,17 @@ async def refuse_removed(opencode: OpenCode, session: Session) -> None:
             "has this conversation",
             session.id,
         )
+
+
+def refuse_while_starting(context: Context, session_id: str, request_id: str | None) -> None:
+    """Refuse a second prompt for a session whose first was not sent yet; the same request sends the same prompt.
+
+    Raises:
+        WorkflowError: the session's task is being started.
+    """
+    start = context.servers.starts.get(session_id)
+    if start is not None and (request_id is None or start.request_id != request_id):
+        raise WorkflowError(f"session {session_id} is still being started; wait_for_tasks waits for it", session_id)
 
 
 def just_sent(newest: Message | None) -> bool:

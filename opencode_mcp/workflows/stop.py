@@ -11,6 +11,7 @@ from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 
 from .answer import requests_in, send
 from .context import Context, Decision
+from .limits import ANSWER_SECONDS, time_limit
 from .report import TaskReport, build_report
 from .truth import Truth, Verdict, judge, look
 from .wait import DOUBT_SECONDS, settle
@@ -29,11 +30,21 @@ class StopTask(BaseModel):
 
 
 async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
-    """Abort a task and report. A task that was over already is reported as what it was.
+    """Abort a task and report, within 20 s. A task that was over already is reported as what it was.
 
     Raises:
         WorkflowError: it is not seen to have stopped after 15 s; or another OpenCode process may be running it.
+        OpenCodeError: OpenCode does not answer.
     """
+    with time_limit(ANSWER_SECONDS):
+        return await stopped(context, arguments)
+
+
+async def stopped(context: Context, arguments: StopTask) -> TaskReport:
+    """Abort a task, or keep one that is being started from it, and report."""
+    start = context.servers.starts.get(arguments.session_id)
+    if start is not None and (report := await start.stop(context)) is not None:
+        return report
     worked, truth = await stop_session(context, arguments.session_id)
     if not worked:
         outcome = await settle(context, arguments.session_id, None, deadline=0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
+import anyio
 from pydantic import BaseModel, Field, create_model
 
 from opencode_mcp.openapi.document import Schema
@@ -17,6 +19,7 @@ from .answer import AnswerPermission, AnswerQuestion
 from .arguments import parsed
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
+from .limits import ANSWER_SECONDS, time_limit
 from .report import TaskReport
 from .run import RunTask, RunTasks, TaskReports, run_task, run_tasks, start_task
 from .start import StartTask
@@ -58,7 +61,13 @@ class Workflow:
         """
         given = parsed(self.name, self.arguments, arguments)
         able = replace(context, servers=context.servers.requiring(OLDEST_FOR_TASKS))
-        async with able.placed(arguments) as there:
+        seconds: float = getattr(given, "timeout_seconds", ANSWER_SECONDS)
+        async with AsyncExitStack() as stack:
+            with time_limit(seconds) as deadline:
+                there = await stack.enter_async_context(able.placed(arguments))
+            left = {"timeout_seconds": max(0.0, deadline - anyio.current_time())}
+            if hasattr(given, "timeout_seconds"):
+                given = given.model_copy(update=left)
             return await self.run(there, given)
 
     def among(self, servers: Sequence[str]) -> Workflow:
@@ -87,8 +96,8 @@ TABLE: tuple[Workflow, ...] = (
         "run_task",
         "Run a task",
         "Give OpenCode a task and wait for its report. The report's `state` says whether it is completed, still "
-        "running, waits for somebody, failed or was stopped, and `next` names the call to make then. A long task is "
-        "not lost when timeout_seconds passes: it runs on, and wait_for_tasks goes on waiting.",
+        "starting or running, waits for somebody, failed or was stopped, and `next` names the call to make then. A "
+        "long task is not lost when timeout_seconds passes: it runs on, and wait_for_tasks goes on waiting.",
         RunTask,
         TaskReport,
         run_task,
@@ -97,7 +106,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "start_task",
         "Start a task",
-        "Give OpenCode a task and return as soon as it is known to run; wait_for_tasks gets the result.",
+        "Give OpenCode a task and return as soon as it is known to run (40 s at most); wait_for_tasks gets the result.",
         StartTask,
         TaskReport,
         start_task,
@@ -126,7 +135,8 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "report_task",
         "Report a task",
-        "Report a task or any other session now, without waiting: state, answer, what it waits for, changes, cost.",
+        "Report a task or any other session now, within 20 s: state, answer, what it waits for, changes, cost. When "
+        "OpenCode does not answer, `note` says when this was last seen.",
         ReportTask,
         TaskReport,
         report_task,
@@ -153,7 +163,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "stop_task",
         "Stop a task",
-        "Abort a task and its subagents, and return when nothing of it works any more.",
+        "Abort a task and its subagents, and return when nothing of it works any more (an error after 20 s).",
         StopTask,
         TaskReport,
         stop_task,

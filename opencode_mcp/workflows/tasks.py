@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.opencode.models import Request
 
 from .answer import AnswerPermission, AnswerQuestion, checked_answers, find, root_of, send, until_gone
 from .context import Context, Decision
+from .limits import ANSWER_SECONDS, time_limit
 from .report import TaskReport, build_report
 from .run import RUN_SECONDS, TaskReports
-from .wait import settle, wait
+from .several import report_now, wait_and_report
+from .start import Turn
+from .starting import known
+from .wait import settle
 
 
 class WaitForTasks(BaseModel):
@@ -38,32 +41,34 @@ class ReportTask(BaseModel):
 
 async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> TaskReports:
     """Wait for tasks, whoever started them; cancelled, only the wait ends."""
-    turns = dict.fromkeys(arguments.session_ids)
-    deadline = anyio.current_time() + arguments.timeout_seconds
-    outcomes = await wait(context, turns, arguments.until, deadline)
-    return TaskReports(
-        tasks=[await build_report(context, one.truth, one.verdict, among=len(turns)) for one in outcomes.values()]
-    )
+    starts = [known(context, Turn(session_id=session_id)) for session_id in dict.fromkeys(arguments.session_ids)]
+    return TaskReports(tasks=await wait_and_report(context, starts, arguments.until, arguments.timeout_seconds))
 
 
 async def report_task(context: Context, arguments: ReportTask) -> TaskReport:
-    """Report a task now."""
-    outcome = await settle(context, arguments.session_id, None, deadline=0)
-    return await build_report(context, outcome.truth, outcome.verdict, arguments.answer_offset)
+    """Report a task now; within 20 s, whatever OpenCode does."""
+
+    async def build() -> TaskReport:
+        outcome = await settle(context, arguments.session_id, None, deadline=0)
+        return await build_report(context, outcome.truth, outcome.verdict, arguments.answer_offset)
+
+    return await report_now(context, arguments.session_id, build)
 
 
 async def answer_permission(context: Context, arguments: AnswerPermission) -> TaskReport:
-    """Answer a permission request, and see that the task goes on."""
-    context, directory, request = await found(context, arguments)
-    decision = Decision(reply=arguments.reply, message=arguments.message)
-    return await answered(context, directory, request, decision)
+    """Answer a permission request, and see that the task goes on; within 20 s, whatever OpenCode does."""
+    with time_limit(ANSWER_SECONDS):
+        context, directory, request = await found(context, arguments)
+        decision = Decision(reply=arguments.reply, message=arguments.message)
+        return await answered(context, directory, request, decision)
 
 
 async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
-    """Answer a question request, and see that the task goes on."""
-    context, directory, request = await found(context, arguments)
-    decision = Decision(answers=checked_answers(request, arguments.answers))
-    return await answered(context, directory, request, decision)
+    """Answer a question request, and see that the task goes on; within 20 s, whatever OpenCode does."""
+    with time_limit(ANSWER_SECONDS):
+        context, directory, request = await found(context, arguments)
+        decision = Decision(answers=checked_answers(request, arguments.answers))
+        return await answered(context, directory, request, decision)
 
 
 async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) -> tuple[Context, str, Request]:

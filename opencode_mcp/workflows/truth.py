@@ -15,7 +15,8 @@ from opencode_mcp.opencode.models import Message, Part, PermissionRequest, Quest
 
 from .second_engine import refuse_second_engine
 
-State = Literal["completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
+State = Literal["starting", "completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
+"""`starting` is the only one that is not read from the server: the prompt was not sent yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
     working = {id: statuses[id] for id in family if id in statuses and statuses[id].type != "idle"}
     if not newest and not working:
         await refuse_second_engine(opencode, session_id)
-    return Truth(
+    truth = Truth(
         session=session,
         family=family,
         statuses=working,
@@ -92,6 +93,15 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
         pending=tuple(one for one in (*permissions, *questions) if one.session_id in working),
         newest=newest[-1] if newest else None,
     )
+    note_work(opencode, truth)
+    return truth
+
+
+def note_work(opencode: OpenCode, truth: Truth) -> None:
+    """Let the server know what works in it: it is not ended then; a doubt counts as work until it is settled."""
+    for session_id in truth.family:
+        own = session_id == truth.session.id and judge(truth).state == "running"
+        opencode.server.note_work(session_id, works=own or session_id in truth.statuses)
 
 
 async def renewed(opencode: OpenCode, truth: Truth) -> Truth:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
-from opencode_mcp.exceptions import OpenCodeError, ServerStartError, TransportError, WorkflowError
 from opencode_mcp.opencode.background import at_once
 from opencode_mcp.opencode.error_words import error_words
 from opencode_mcp.opencode.events import Event, session_of
@@ -17,7 +16,7 @@ from opencode_mcp.opencode.models import Message, Part
 
 from .activity import activity
 from .answer import respond
-from .context import Context, InputRequired
+from .context import Context
 from .elsewhere import STAYS_SECONDS, elsewhere, since
 from .report import doing, newest_messages
 from .truth import Truth, Verdict, judge, look, renewed
@@ -33,6 +32,9 @@ DOUBT_SECONDS = 10.0
 
 ERROR_SECONDS = 2.0
 """How long when OpenCode has told of an error: it tells of some that end nothing, as a file that cannot be read."""
+
+REPORT_SECONDS = 0.6
+"""How long before the caller's time limit a doubt is left open, so that the report is in time."""
 
 CAUGHT_UP_MESSAGES = 20
 """How many of a turn's newest messages are looked at for steps that nothing has told of."""
@@ -150,6 +152,9 @@ def error_text(event: Event) -> str:
 async def settle(context: Context, session_id: str, after: str | None, deadline: float) -> Outcome:
     """Wait until a session is over, needs somebody, or the deadline has come; the state is always just read.
 
+    A doubt whether it works at all is settled past the deadline, as far as the cancel scopes around the call leave
+    time for that: then the verdict still has its doubt.
+
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
@@ -177,22 +182,26 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             await tell(context, truth, watch)
             if verdict.state != "running":
                 return Outcome(truth, verdict)
-            now = anyio.current_time()
+            await checkpoint_if_cancelled()  # else there would seem to be no time left
+            now, last = anyio.current_time(), anyio.current_effective_deadline() - REPORT_SECONDS
             # A look tells how it was at its beginning: only from one to the other a doubt has been seen to stay.
             doubted = None if verdict.doubt is None else doubted or began
             # A reply that breaks off is given its own error only after OpenCode has told of it, and put its files away.
             patience = ERROR_SECONDS if watch.error and not is_incomplete(truth.newest) else DOUBT_SECONDS
             patience = patience if verdict.note is None else STAYS_SECONDS
             if doubted is not None and began - doubted >= patience:
+                context.opencode.server.note_work(session_id, works=False)
                 if verdict.note is None:
                     return Outcome(truth, failed(truth, verdict, watch))
                 verdict = replace(verdict, doubt=None)
                 await context.report(verdict.note or "")
-            if now >= deadline and (doubted is None or verdict.doubt is None):
-                return Outcome(truth, verdict)
             # A doubt is settled even past the deadline: "running" may not be said of what does not run.
+            settled = doubted is None or verdict.doubt is None
+            until = deadline if settled else max(deadline, last)
+            if now >= until:
+                return Outcome(truth, verdict)
             pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listeners / AS_OFTEN))
-            limit = min(doubted + patience if doubted and verdict.doubt else deadline, now + pause)
+            limit = min(until, now + pause, until if doubted is None or settled else doubted + patience)
             with anyio.CancelScope(deadline=limit):
                 await stirred(context, truth, watch)
             waited = True
@@ -264,46 +273,3 @@ async def attend(context: Context, session_id: str, after: str | None, deadline:
             response = await respond(there, outcome.truth, deadline, state)
             if not response.answered:
                 return replace(outcome, verdict=replace(outcome.verdict, note=response.note))
-
-
-async def wait(
-    context: Context, turns: Mapping[str, str | None], until: Literal["any", "all"], deadline: float
-) -> dict[str, Outcome]:
-    """Attend several sessions at once; `turns` maps each to the user's message before its task.
-
-    Raises:
-        InputRequired: a user is to be asked by the client.
-        OpenCodeError: a session is unknown, or OpenCode cannot be reached.
-    """
-    state = {"turns": dict(turns)}
-    outcomes: dict[str, Outcome] = {}
-    failures: list[OpenCodeError | InputRequired] = []
-
-    async def one(session_id: str, after: str | None) -> None:
-        try:
-            outcomes[session_id] = await attend(context, session_id, after, deadline, state)
-        except (TransportError, ServerStartError) as error:
-            failures.append(out_of_reach(session_id, error))
-        except (OpenCodeError, InputRequired) as error:
-            failures.append(error)
-        if failures or (until == "any" and outcomes[session_id].verdict.state != "running"):
-            tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for session_id, after in turns.items():
-            tasks.start_soon(one, session_id, after)
-    if failures:
-        raise failures[0]
-    for session_id, after in turns.items():
-        if session_id not in outcomes:
-            async with context.at(session_id) as there:
-                outcomes[session_id] = await settle(there, session_id, after, deadline=0)
-    return {session_id: outcomes[session_id] for session_id in turns}
-
-
-def out_of_reach(session_id: str, error: OpenCodeError) -> WorkflowError:
-    """Say where the task is to be found again."""
-    return WorkflowError(
-        f"{error}\nThe task is session {session_id}; once OpenCode is back, report_task tells what became of it.",
-        session_id,
-    )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from itertools import product
-from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import anyio
+import httpx2
 import pytest
 
 from opencode_mcp.exceptions import TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import Servers
+from opencode_mcp.opencode import AttachedServer, Endpoint, Servers
 from opencode_mcp.opencode.allowlist import Allowlist
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event
@@ -24,6 +24,9 @@ from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.context import Context
 from opencode_mcp.workflows.run import RunTask, run_task
+from opencode_mcp.workflows.several import wait_and_report
+from opencode_mcp.workflows.start import Turn
+from opencode_mcp.workflows.starting import Start
 from opencode_mcp.workflows.stop import abandon
 from opencode_mcp.workflows.turns import resumed
 from opencode_mcp.workflows.wait import ERROR_SECONDS, settle
@@ -36,6 +39,13 @@ T = TypeVar("T")
 
 REPLY = {"id": "msg_2", "role": "assistant", "parentID": "msg_1", "finish": "stop"}
 DONE: dict[str, Any] = {"info": {**REPLY, "time": {"created": 1, "completed": 2}}, "parts": []}
+
+
+class NoServer(AttachedServer):
+    """The server of an OpenCode that is not there, of which nothing is known."""
+
+    def running(self) -> Any:
+        """Return no address."""
 
 
 @dataclass
@@ -51,7 +61,7 @@ class Still:
     calls: list[str] = field(default_factory=list[str])
     events: Feed = field(default_factory=Feed)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
-    server: Any = field(default_factory=lambda: SimpleNamespace(name="", running=lambda: None))
+    server: Any = field(default_factory=lambda: NoServer(Endpoint(httpx2.URL("http://still.test"))))
     directory: str | None = None
     allowlist: Allowlist = field(default_factory=Allowlist)
     environ: dict[str, str] = field(default_factory=dict[str, str])
@@ -228,13 +238,14 @@ async def test_of_several_tasks_none_is_said_to_run_that_does_not(
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "session_messages":
                 return [prompts[arguments["sessionID"]]]
+            if name == "session_message":
+                return prompts[arguments["sessionID"]]
             return await super().call(name, **arguments)
 
-    outcomes = await waiting.wait(
-        context_of(Two()), dict.fromkeys(prompts), "any", deadline=anyio.current_time() + seconds
-    )
+    starts = [Start.sent(Turn(session_id=session_id)) for session_id in prompts]
+    reports = await wait_and_report(context_of(Two()), starts, "any", seconds)
 
-    assert {id: outcome.verdict.state for id, outcome in outcomes.items()} == {"ses_1": "completed", "ses_2": "failed"}
+    assert {one.session_id: one.state for one in reports} == {"ses_1": "completed", "ses_2": "failed"}
 
 
 @pytest.mark.parametrize("failed", [False, True])

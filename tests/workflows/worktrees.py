@@ -72,7 +72,7 @@ async def conflict(bench: Bench) -> Seen:
 
 async def apply_at_work(bench: Bench) -> Seen:
     """A task that still works is not brought over."""
-    task = await bench.run("script:hang", worktree=True, timeout_seconds=0)
+    task = await bench.call("start_task", prompt="script:hang", worktree=True)
     return await bench.call("collect_changes", session_id=task.session_id, apply=True)
 
 
@@ -91,11 +91,14 @@ async def patch(bench: Bench) -> Seen:
 
 
 async def one_of_several_refused(bench: Bench) -> Seen:
-    """Several tasks, of which the last cannot start: those before it do not go on unseen."""
+    """Several tasks, of which the last cannot start: the others are not started, or do not go on unseen."""
     tasks = [{"prompt": "script:hang"}, {"prompt": "script:hang", "model": "no/such"}]
     seen = await bench.call("run_tasks", tasks=tasks)
-    [session] = (await bench.call("session_list", directory=str(bench.project), scope="project"))["result"]
-    assert (await bench.report(session["id"])).state == "stopped"
+    for session in (await bench.call("session_list", directory=str(bench.project), scope="project"))["result"]:
+        assert (await bench.report(session["id"])).state == "stopped"
+    left = (await bench.call("worktree_list", directory=str(bench.project)))["result"]
+    sessions = (await bench.call("session_list", directory=str(bench.project), scope="project"))["result"]
+    assert len(left) == len(sessions), "a worktree of no task is left behind"
     return seen
 
 

@@ -1,0 +1,152 @@
+"""Whether an OpenCode that we started still answers: its process can live and answer nothing.
+
+a request waits for 4 s -> probe /global/health until it answers -> 20 s without any answer: stalled
+
+A stalled OpenCode in which nothing is known to run is ended, and the next call starts another one. Where work is not
+known to be over it is left alone: each call fails with what can be done, until OpenCode answers again.
+"""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import anyio
+
+from opencode_mcp.exceptions import ServerStalled
+
+from .server import Endpoint, Report
+
+STALL_SECONDS = 20.0
+"""How long OpenCode may answer nothing; 500 prompts at once keep 1.18.33 from answering for 17 s."""
+PROBE_AFTER_SECONDS = 4.0
+PROBE_SECONDS = 4.0
+PAUSE_SECONDS = 0.5
+MIN_PROBES = 3
+"""So many probes must fail, however much time has passed: the bridge itself may have been suspended."""
+REPORT_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Waiter:
+    """A request that waits for its answer."""
+
+    report: Report
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+
+class Liveness:
+    """Watches one OpenCode process while requests wait for it. `pid` is what a user ends to be rid of it.
+
+    `work` are the sessions and terminals that are not known to be over.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.work: set[str] = set()
+        self._pid = pid
+        self._waiters: set[Waiter] = set()
+        self._silent_since: float | None = None
+        self._failed_probes = 0
+        self._stalled: str | None = None
+        self._changed = anyio.Event()
+
+    def note_work(self, name: str, works: bool) -> None:
+        """Note whether a session or terminal works."""
+        (self.work.add if works else self.work.discard)(name)
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long requests have waited without any answer."""
+        return 0.0 if self._silent_since is None else anyio.current_time() - self._silent_since
+
+    @asynccontextmanager
+    async def expected(self, report: Report) -> AsyncGenerator[None]:
+        """Wait for an answer in the block.
+
+        Raises:
+            ServerStalled: OpenCode answers nothing.
+        """
+        if self._stalled is not None:
+            raise ServerStalled(self._stalled)
+        waiter = Waiter(report)
+        self._waiters.add(waiter)
+        if self._silent_since is None:
+            self._silent_since = anyio.current_time()
+            self._changed.set()
+        try:
+            with waiter.scope:
+                yield
+        finally:
+            self._waiters.discard(waiter)
+        if waiter.scope.cancelled_caught:
+            raise ServerStalled(self._stalled or "OpenCode answers nothing")
+        self._answered()
+
+    async def watch(self, endpoint: Endpoint, give_up: Callable[[str], None]) -> None:
+        """Probe OpenCode while it is silent, until cancelled; `give_up` is called with the reason, once, to end it."""
+        while True:
+            while self._silent_since is None:
+                self._changed = anyio.Event()
+                await self._changed.wait()
+            left = self._silent_since + PROBE_AFTER_SECONDS - anyio.current_time()
+            if left > 0:
+                await anyio.sleep(left)
+            elif await answers(endpoint):
+                self._answered()
+            else:
+                self._failed_probes += 1
+                await self._classify(give_up)
+                await anyio.sleep(PAUSE_SECONDS)
+
+    def _answered(self) -> None:
+        self._failed_probes = 0
+        self._stalled = None
+        self._silent_since = anyio.current_time() if self._waiters else None
+
+    async def _classify(self, give_up: Callable[[str], None]) -> None:
+        """Report a probe that failed; after the last one end the process, or only the requests that wait."""
+        assert self._silent_since is not None
+        seconds = anyio.current_time() - self._silent_since
+        if seconds < STALL_SECONDS or self._failed_probes < MIN_PROBES:
+            await self._report(f"OpenCode has not answered for {seconds:.0f} s")
+            return
+        if self._stalled is None:
+            log.warning("OpenCode (process %s) answers nothing; work in it: %s", self._pid, sorted(self.work) or "none")
+        lives = f"OpenCode (process {self._pid}) has answered nothing, /global/health included, for {seconds:.0f} s"
+        if self.work:
+            self._stalled = (
+                f"{lives}. It was not ended, as work in it is not known to be over: {', '.join(sorted(self.work))}. "
+                f"Call again later to see whether it answers. To give this work up, end it (`kill {self._pid}`): "
+                "the next call then starts OpenCode again."
+            )
+        else:
+            self._stalled = (
+                f"{lives}, and was ended: no work was known to run in it. Whether this request took effect is unknown. "
+                "The next call starts OpenCode again."
+            )
+            give_up(f"it answered nothing for {seconds:.0f} s, and was ended")
+        for waiter in self._waiters:
+            waiter.scope.cancel()
+
+    async def _report(self, message: str) -> None:
+        with anyio.move_on_after(REPORT_SECONDS):
+            for waiter in [*self._waiters]:
+                await waiter.report(message)
+
+
+async def answers(endpoint: Endpoint) -> bool:
+    """Return whether OpenCode sends the beginning of any answer in time, over a connection of its own."""
+    token = b64encode(f"{endpoint.username}:{endpoint.password}".encode()).decode()
+    host, port = endpoint.url.host, endpoint.url.port
+    assert port is not None
+    with anyio.move_on_after(PROBE_SECONDS), suppress(OSError, anyio.BrokenResourceError, anyio.EndOfStream):
+        async with await anyio.connect_tcp(host, port) as stream:
+            head = f"GET /global/health HTTP/1.1\r\nhost: {host}:{port}\r\nauthorization: Basic {token}\r\n"
+            await stream.send(f"{head}connection: close\r\n\r\n".encode())
+            return bool(await stream.receive())
+    return False

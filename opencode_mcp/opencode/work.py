@@ -1,0 +1,36 @@
+"""What is known to run in an OpenCode, by the requests that begin and end it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from opencode_mcp.openapi import Operation
+
+from .arguments import RequestParts
+from .server import OpenCodeServer
+
+PROMPTS = frozenset({"session.prompt_async", "v2.session.prompt"})
+"""Begin a turn and return."""
+TERMINAL_BEGINS = frozenset({"pty.create", "v2.pty.create"})
+TERMINAL_ENDS = frozenset({"pty.remove", "v2.pty.remove"})
+SESSION_ENDS = frozenset({"session.delete"})
+NAMED = re.compile(r"/(?:session|pty)/([^/]+)")
+
+
+def note_before(server: OpenCodeServer, operation: Operation, parts: RequestParts) -> None:
+    """Note the work that a request begins, whether or not an answer will come."""
+    named = NAMED.search(parts.path)
+    if named and (operation.exchange == "turn" or operation.id in PROMPTS):
+        server.note_work(named[1], works=True)
+
+
+def note_after(server: OpenCodeServer, operation: Operation, parts: RequestParts, value: Any) -> None:
+    """Note the work that an answered request has ended, or has begun under a name of its own."""
+    named = NAMED.search(parts.path)
+    if named and (operation.exchange == "turn" or operation.id in TERMINAL_ENDS | SESSION_ENDS):
+        server.note_work(named[1], works=False)
+    if operation.id in TERMINAL_BEGINS and isinstance(value, dict):
+        answer = cast("dict[str, Any]", value)
+        created = cast("dict[str, Any]", answer.get("data", answer))
+        server.note_work(str(created.get("id")), works=True)

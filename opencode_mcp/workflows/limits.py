@@ -1,0 +1,37 @@
+"""Time limits of task tools: a call answers in time, whatever OpenCode does."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import anyio
+
+from opencode_mcp.exceptions import WorkflowError
+
+GRACE_SECONDS = 1.8
+"""What a call may take beyond its time limit, for the last look and the report."""
+
+STARTING_SECONDS = 1.0
+"""Of these so much is for a task that is being started; one that has no session then is given up."""
+
+ANSWER_SECONDS = 18.0
+"""The time limit of task tools that have no argument for one: they answer within 20 s."""
+
+
+class LimitReached(WorkflowError):
+    """There is no time left for what the call waits for."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Generator[float]:
+    """Bound everything in the block, and provide the time at which waiting must end.
+
+    Raises:
+        LimitReached: the block took longer. A request of it ends with a `RequestTimeout` shortly before.
+    """
+    deadline = anyio.current_time() + seconds
+    with anyio.CancelScope(deadline=deadline + GRACE_SECONDS) as scope:
+        yield deadline
+    if scope.cancelled_caught:
+        raise LimitReached(f"there was no answer within {seconds:g} s")

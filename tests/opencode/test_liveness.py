@@ -1,0 +1,160 @@
+"""An OpenCode whose process lives and answers nothing: recognised, reported, and replaced where nothing runs in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from opencode_mcp.exceptions import ServerStalled
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import liveness as module
+from opencode_mcp.opencode.inotify import instances_left
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process import ManagedServer, managed_server
+from tests.bridge import PROGRAM, bridge, servers
+
+pytestmark = pytest.mark.anyio
+
+ASK = {"permission": [{"permission": "*", "pattern": "*", "action": "allow"}]}
+NO_INOTIFY = ("unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', "sh")
+"""Runs a command whose processes get no inotify instance: the limit is that of a user namespace of its own."""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recognise a stall in 3 s."""
+    monkeypatch.setattr(module, "STALL_SECONDS", 3.0)
+    monkeypatch.setattr(module, "PROBE_AFTER_SECONDS", 0.5)
+    monkeypatch.setattr(module, "PROBE_SECONDS", 0.5)
+
+
+@asynccontextmanager
+async def managed(
+    environ: Mapping[str, str], program: Program, directory: Path, catalog: Catalog
+) -> AsyncGenerator[tuple[ManagedServer, OpenCode, str]]:
+    """Provide a server of our own, its client, and the mark of its processes."""
+    name, value = "OPENCODE_MCP_TEST_MARK", uuid4().hex
+    async with (
+        managed_server(program.command, str(directory), {**environ, name: value}) as server,
+        OpenCode(server, catalog, str(directory)) as opencode,
+    ):
+        yield server, opencode, f"{name}={value}"
+
+
+@contextmanager
+def stopped(mark: str) -> Generator[int]:
+    """Keep the OpenCode with this mark from doing anything."""
+    [pid] = servers(mark)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> None:
+    """The read that found it so is answered by the next one, and its caller sees what happens."""
+    seen: list[str] = []
+
+    async def report(message: str) -> None:
+        seen.append(message)
+
+    async with managed(environ, program, project, catalog) as (server, opencode, mark):
+        session = await opencode.call("session_create")
+        with stopped(mark) as pid, anyio.fail_after(60):
+            found = await opencode.on_behalf_of("caller", report).call("session_get", sessionID=session["id"])
+            assert found["id"] == session["id"]
+            assert pid not in servers(mark)
+        assert any("OpenCode has not answered for" in message for message in seen), seen
+        assert any("was ended: no work was known to run in it" in message for message in seen), seen
+        assert "stall" not in server.describe()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_request_that_is_sent_once_fails_with_the_reason(
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> None:
+    """Whether it took effect is unknown; the next call finds another OpenCode."""
+    async with managed(environ, program, project, catalog) as (_, opencode, mark):
+        await opencode.call("path_get")
+        with stopped(mark), anyio.fail_after(60):
+            with pytest.raises(
+                ServerStalled, match=r"answered nothing, /global/health included.*took effect is unknown"
+            ):
+                await opencode.call("session_create")
+            assert (await opencode.call("path_get"))["directory"] == str(project)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_stalled_opencode_with_work_in_it_is_left_alone(
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> None:
+    """The error names the work and the process; when OpenCode answers again, so do the calls."""
+    async with managed(environ, program, project, catalog) as (_, opencode, mark):
+        session = (await opencode.call("session_create", **ASK))["id"]
+        hang = [{"type": "text", "text": "script:hang"}]
+        await opencode.call("session_prompt_async", sessionID=session, parts=hang)
+        with stopped(mark) as pid:
+            for _ in range(2):
+                with anyio.fail_after(30), pytest.raises(ServerStalled, match=rf"not ended.*{session}.*kill \d+"):
+                    await opencode.call("session_get", sessionID=session)
+            assert servers(mark) == [pid]
+        with anyio.fail_after(30):
+            while True:
+                with suppress(ServerStalled):
+                    assert session in await opencode.call("session_status")
+                    break
+                await anyio.sleep(0.2)
+        await opencode.call("session_abort", sessionID=session)
+
+
+def test_inotify_instances_are_counted_by_taking_them() -> None:
+    """Those that were taken are given back; more than a process may have open are not there."""
+    before = len(os.listdir("/proc/self/fd"))
+    assert not instances_left(1_000_000)
+    assert instances_left(0)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_without_inotify_opencode_is_started_without_its_file_watcher(
+    environ: Mapping[str, str], project: Path
+) -> None:
+    """1.18.33 would stand still for good at the first command: its watcher waits for a thread that has ended."""
+    if shutil.which("unshare") is None or (await anyio.run_process([*NO_INOTIFY, "true"], check=False)).returncode:
+        pytest.skip("this machine has no user namespaces")
+    async with bridge(environ, project, program=(*NO_INOTIFY, *PROGRAM)) as running:
+        await running.initialize()
+        with anyio.fail_after(100):
+            shown = await running.call("run_task", prompt="script:bash", permissions="allow", timeout_seconds=60)
+            assert shown["structuredContent"]["state"] == "completed", shown
+            assert (await running.call("global_health"))["structuredContent"]["healthy"]
+
+
+async def test_a_start_does_not_wait_for_the_list_of_models(
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> None:
+    """A network that swallows OpenCode's request for it holds up no call: it is answered while that one waits."""
+    with socket.create_server(("127.0.0.1", 0)) as swallows:
+        offline = {**environ, "OPENCODE_MODELS_URL": f"http://127.0.0.1:{swallows.getsockname()[1]}"}
+        async with managed(offline, program, project, catalog) as (_, opencode, _):
+            await opencode.call("path_get")
+            with swallows.accept()[0] as pending:
+                assert b"GET " in pending.recv(4)
+                assert "scripted" in str(await opencode.call("config_providers"))
+                pending.setblocking(False)
+                with suppress(BlockingIOError):
+                    assert pending.recv(1000), "OpenCode has given its request up meanwhile"

@@ -1,0 +1,241 @@
+"""Time limits: every task tool answers in time when OpenCode does not, and nothing is begun that is not reported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import httpx2
+import pytest
+from mcp import Client
+
+from opencode_mcp.exceptions import RequestTimeout, WorkflowError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.install import Program
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
+from opencode_mcp.workflows import limits
+from opencode_mcp.workflows import tasks as task_tools
+from opencode_mcp.workflows.run import RunTasks, run_tasks
+from opencode_mcp.workflows.tasks import ReportTask, WaitForTasks, report_task, wait_for_tasks
+from tests.bridge import servers
+from tests.eventually import eventually
+
+from .seen import Seen
+from .test_moments import DONE, Still, context_of
+
+pytestmark = pytest.mark.anyio
+
+LATE_SECONDS = 2.0
+"""What a call may take beyond its time limit."""
+
+MARK = "OPENCODE_MCP_TEST_LIMITS"
+
+
+class Slow(Still):
+    """An OpenCode that takes a prompt only once it may; every task has a session of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(messages=[DONE])
+        self.may = anyio.Event()
+        self.sessions = 0
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        if name == "session_create":
+            self.sessions += 1
+            session_id = f"ses_{self.sessions}"
+            return {**await super().call(name, **arguments), "id": session_id}
+        if name == "session_prompt_async":
+            await self.may.wait()
+        return await super().call(name, **arguments)
+
+
+def several(seconds: float, number: int = 3) -> RunTasks:
+    """Return the arguments of run_tasks."""
+    return RunTasks.model_validate({"tasks": [{"prompt": "try"}] * number, "timeout_seconds": seconds})
+
+
+async def test_a_task_that_is_still_starting_is_reported_and_goes_on() -> None:
+    """Its session is named, the call ends in time, and whoever waits for the session gets its result."""
+    opencode = Slow()
+    async with anyio.create_task_group() as tasks:
+        context = context_of(opencode)
+        context = replace(context, servers=replace(context.servers, tasks=tasks))
+        began = time.monotonic()
+        reports = (await run_tasks(context, several(0.5))).tasks
+        assert time.monotonic() - began < 0.5 + LATE_SECONDS
+        assert [one.state for one in reports] == ["starting"] * 3
+        assert {one.session_id for one in reports} == {"ses_1", "ses_2", "ses_3"}
+        assert reports[0].next is not None
+        assert reports[0].next.tool == "wait_for_tasks"
+        assert (await report_task(context, ReportTask.model_validate({"session_id": "ses_2"}))).state == "starting"
+        assert "session_prompt_async" not in opencode.calls
+
+        opencode.may.set()
+        waiting = WaitForTasks(session_ids=["ses_1", "ses_2", "ses_3"], until="all", timeout_seconds=30)
+        assert [one.state for one in (await wait_for_tasks(context, waiting)).tasks] == ["completed"] * 3
+    assert opencode.calls.count("session_prompt_async") == 3
+
+
+async def test_a_start_that_fails_after_its_call_is_reported_as_failed() -> None:
+    """With the reason; and nothing of it is left."""
+    opencode = Slow()
+    opencode.answers["session_prompt_async"] = RequestTimeout("no answer to the prompt")
+    async with anyio.create_task_group() as tasks:
+        context = context_of(opencode)
+        context = replace(context, servers=replace(context.servers, tasks=tasks))
+        [report] = (await run_tasks(context, several(0.1, 1))).tasks
+        assert report.state == "starting"
+        opencode.may.set()
+        await eventually(lambda: "worktree_remove" in opencode.calls)
+        for _ in range(2):
+            report = await report_task(context, ReportTask.model_validate({"session_id": "ses_1"}))
+        assert report.state == "failed"
+        assert report.error is not None
+        assert "no answer to the prompt" in report.error
+    assert "session_delete" in opencode.calls
+
+
+async def test_cancelled_starts_leave_nothing() -> None:
+    """The caller goes while all of them are starting, before any has a session."""
+
+    class Unready(Still):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "vcs_status":
+                await anyio.sleep_forever()
+            return await super().call(name, **arguments)
+
+    opencode = Unready()
+    async with anyio.create_task_group() as jobs:
+        context = context_of(opencode)
+        context = replace(context, servers=replace(context.servers, tasks=jobs))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_tasks, context, several(60))
+            await eventually(lambda: opencode.calls.count("worktree_create") == 3)
+            tasks.cancel_scope.cancel()
+        assert opencode.calls.count("worktree_remove") == 3
+    assert not {"session_create", "session_prompt_async"} & {*opencode.calls}
+
+
+async def test_a_task_without_a_session_in_time_is_not_begun() -> None:
+    """Nothing could name it: it is given up, and the call says so."""
+
+    class Silent(Still):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "config_providers":
+                await anyio.sleep_forever()
+            return await super().call(name, **arguments)
+
+    opencode = Silent()
+    began = time.monotonic()
+    with pytest.raises(WorkflowError, match="nothing was started: no session was there within the time limit"):
+        await run_tasks(context_of(opencode), several(0.2))
+    assert time.monotonic() - began < 0.2 + LATE_SECONDS
+    assert not {"session_create", "worktree_create", "session_prompt_async"} & {*opencode.calls}
+
+
+async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> None:
+    """With an error that names the server, before the caller's scope cuts it off; it is not tried again."""
+    requests = list[httpx2.Request]()
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/path":
+            requests.append(request)
+            await anyio.sleep_forever()
+        return httpx2.Response(200, json={"healthy": True, "version": "1.18.33"})
+
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+        with anyio.move_on_after(0.5) as scope, pytest.raises(RequestTimeout, match="no answer in time from OpenCode"):
+            await opencode.call("path_get")
+    assert not scope.cancelled_caught
+    assert len(requests) == 1
+
+
+async def test_no_pause_is_begun_that_the_time_limit_does_not_allow(catalog: Catalog) -> None:
+    """The last error is the answer, at once."""
+    times = list[float]()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path != "/path":
+            return httpx2.Response(200, json={"healthy": True, "version": "1.18.33"})
+        times.append(time.monotonic())
+        return httpx2.Response(503)
+
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+        began = time.monotonic()
+        with anyio.fail_after(1.0), pytest.raises(Exception, match="HTTP 503"):
+            await opencode.call("path_get")
+    assert len(times) == 3
+    assert time.monotonic() - began < 1.0
+
+
+@asynccontextmanager
+async def own_bridge(
+    environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> AsyncGenerator[tuple[Client, str]]:
+    """Provide a client of a bridge that starts an OpenCode of its own, and the mark of that."""
+    value = uuid4().hex
+    settings = Settings(command=program.command[0], directory=str(project), environ={**environ, MARK: value})
+    async with Client(create_server(settings, catalog)) as client:
+        yield client, f"{MARK}={value}"
+
+
+@contextmanager
+def frozen(mark: str) -> Generator[None]:
+    """Keep the OpenCode with this mark from doing anything."""
+    [pid] = servers(mark)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
+    monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
+) -> None:
+    """With what was last seen, and when; or with an error. 102 s were seen before."""
+    for module in (limits, task_tools):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 4.0)
+    async with own_bridge(environ, program, project, catalog) as (client, mark):
+
+        async def call(tool: str, limit: float, **arguments: Any) -> Seen:
+            began = time.monotonic()
+            seen = Seen.of(await client.call_tool(tool, arguments))
+            took = time.monotonic() - began
+            assert took < limit + LATE_SECONDS, f"{tool} took {took:.1f} s: {seen.text}"
+            return seen
+
+        task = await call("start_task", 60, prompt="script:hang")
+        assert task.state == "running", task.text
+        session = task.session_id
+        with frozen(mark):
+            waited = (await call("wait_for_tasks", 3, session_ids=[session], timeout_seconds=3)).tasks[0]
+            assert waited.state == "running"
+            assert "OpenCode does not answer: this was last seen" in waited["note"]
+            run = await call("run_task", 3, prompt="script:text more", timeout_seconds=3)
+            assert "nothing was started" in run.text
+            both = [{"prompt": "one"}, {"prompt": "two"}]
+            assert "nothing was started" in (await call("run_tasks", 3, tasks=both, timeout_seconds=3)).text
+            reported = await call("report_task", 20, session_id=session)
+            assert "last seen" in reported["note"]
+            stopped = await call("stop_task", 20, session_id=session)
+            assert stopped.state == "error"
+            assert "no answer" in stopped.text or "answered nothing" in stopped.text, stopped.text
+            asked = await call("answer_permission", 20, request_id="per_1", reply="once", session_id=session)
+            assert asked.state == "error"
+        await eventually(lambda: call("stop_task", 60, session_id=session), until=lambda seen: seen.state == "stopped")
+        sessions = (await call("session_list", 60, scope="project"))["result"]
+        assert [one["id"] for one in sessions] == [session], "something was begun that was not reported"
