@@ -64,7 +64,7 @@ async def static_binary(opencode: OpenCode) -> Content:
 
 async def of_template(opencode: OpenCode, id: str) -> Content:
     """Read what depends on a variable."""
-    return as_json({"id": id, "templateTest": True, "data": f"Data for ID: {id}"}, ours=True)
+    return as_json({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 
 
 RESOURCES: tuple[Readable, ...] = (
