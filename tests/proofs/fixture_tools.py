@@ -20,7 +20,7 @@ from opencode_mcp.server.asking import asker_for, question
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
-from opencode_mcp.workflows import Context, Decision
+from opencode_mcp.workflows import Context, Decision, Undecided
 
 from .fixture_contents import PNG, audio, embedded, image, text
 
@@ -77,7 +77,7 @@ async def tool_with_progress(context: Context) -> types.CallToolResult:
     return said("Told three times.")
 
 
-async def decided(context: Context, key: str, words: str, **state: Any) -> Decision | None:
+async def decided(context: Context, key: str, words: str, **state: Any) -> Decision | Undecided:
     """Ask the user as tasks do. The form is ours: the suite fills in another, which decides nothing here.
 
     Raises:
