@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import OpenCodeError, UnsupportedServer, WorkflowError
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.models import Session
 
@@ -110,7 +110,7 @@ async def begun(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[
                     group.start_soon(one.run, context, task, limiter)
             try:
                 yield starts
-            except (anyio.get_cancelled_exc_class(), StartFailed):
+            except (anyio.get_cancelled_exc_class(), StartFailed, UnsupportedServer):
                 await abandon_all(context, starts)
                 raise
 
@@ -162,8 +162,11 @@ async def abandon_one(context: Context, start: Start) -> None:
 
 
 def raised_by(failure: Exception, number: int, among: int) -> Exception:
-    """Return what the call raises for the task `number` that could not be started."""
-    if among == 1 or not isinstance(failure, OpenCodeError):
+    """Return what the call raises for the task `number` that could not be started.
+
+    A refusal of the server concerns every task, and is raised as it is.
+    """
+    if among == 1 or isinstance(failure, UnsupportedServer) or not isinstance(failure, OpenCodeError):
         return failure
     return StartFailed(f"task {number} cannot start, so the others were stopped: {failure}")
 
