@@ -67,21 +67,26 @@ def test_delays_grow_while_lives_are_short(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
-    environ: Mapping[str, str], tmp_path: Path
+    environ: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twenty calls in a row start it three times at most, and each has its last output."""
+    """Twenty calls in a row start it twice, and once more when the delay has passed; each has its last output."""
+    clock = Clock()
+    monkeypatch.setattr(backoff, "time", clock)
     starts = tmp_path / "starts"
-    script = f"echo started >> {starts}; printf 'broken beyond repair'; exit 3"
+    script = f"echo $0 >> {starts}; printf 'broken beyond repair'; exit 3"  # $0: `serve`, or `--version`
     async with managed_server(("sh", "-c", script), str(tmp_path), environ) as server:
         errors: list[str] = []
-        for _ in range(20):
-            with pytest.raises(ServerStartError, match="broken beyond repair") as caught:
-                await server.endpoint()
-            errors.append(str(caught.value))
+        for started, delay in ((2, DELAYS[1]), (3, DELAYS[2])):
+            for _ in range(20):
+                with pytest.raises(ServerStartError, match="broken beyond repair") as caught:
+                    await server.endpoint()
+                errors.append(str(caught.value))
+            assert starts.read_text().split().count("serve") == started
+            assert f"{started} times in a row, so it is not started again for {delay:g} s" in errors[-1]
+            clock.now += delay
 
-    assert starts.read_text().count("started") in {2, 3}
-    assert "ended with status 3" in errors[-1]
-    assert "2 times in a row, so it is not started again for" in errors[2]
+    assert all("ended with status 3" in error for error in errors)
+    assert [number for number, error in enumerate(errors) if "not started again" not in error] == [0, 1, 20]
 
 
 WITHOUT_END = "import sys\nfor _ in range({chunks}): sys.stdout.write('x' * 65536)\nsys.stdout.flush()\n"
