@@ -23,7 +23,7 @@ TWO_CALLS = json.dumps(
 async def tool_calls(bench: Bench) -> Seen:
     """A task that writes and reads."""
     seen = await bench.run(f"script:chain {TWO_CALLS}")
-    assert seen["changes"] == {"files": 1, "additions": 2, "deletions": 0, "paths": ["notes.txt"]}
+    assert seen["changes"] == {"files": 1, "additions": 2, "deletions": 0, "paths": ["notes.txt"], "unknown": None}
     assert (bench.project / "notes.txt").read_text() == "one\ntwo\n"
     return seen
 
