@@ -9,6 +9,7 @@ from posixpath import normpath
 from typing import Any
 from urllib.parse import unquote
 
+import httpx2
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from opencode_mcp.exceptions import APIError, InvalidArguments
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, perform
-from opencode_mcp.opencode.arguments import part, serialize, validate
+from opencode_mcp.opencode.arguments import misread, part, serialize, validate
 
 from .conftest import ELSEWHERE, Wire
 
@@ -355,14 +356,31 @@ async def test_on_a_real_opencode_a_project_may_have_any_name(
     assert [file["name"] for file in files] == ["here.txt"]
 
 
+async def create_by_hand(endpoint: Endpoint, folder: Path) -> dict[str, Any]:
+    """Create a session as another program does."""
+    where = {"directory": str(folder).replace("%", "%25")}
+    async with httpx2.AsyncClient(auth=endpoint.auth, trust_env=False) as http:
+        answer = await http.post(f"{endpoint.base}/session", params=where, json={})
+    return answer.raise_for_status().json()
+
+
+@pytest.mark.parametrize("name", ["a%41b", "100%", "a b+c&d#e?f=g", "ünï-日本"])
 async def test_on_a_real_opencode_sessions_are_listed_by_both_engines_whatever_the_project_s_name(
-    endpoint: Endpoint, catalog: Catalog, tmp_path: Path
+    endpoint: Endpoint, catalog: Catalog, tmp_path: Path, name: str
 ) -> None:
-    """`directory` is a project to v1's list, decoded twice, and a filter to v2's, decoded once."""
-    folder = tmp_path / "a%41b"
+    """`directory` is a project to v1's list, decoded twice, and a filter to v2's, decoded once.
+
+    Where OpenCode would take the name for another, only other programs create a session.
+    """
+    folder = tmp_path / name
     folder.mkdir()
     async with OpenCode(AttachedServer(endpoint), catalog, str(folder)) as opencode:
-        created = await opencode.call("session_create", title="odd")
+        if misread(str(folder)):
+            with pytest.raises(InvalidArguments, match="OpenCode takes"):
+                await opencode.call("session_create", title="odd")
+            created = await create_by_hand(endpoint, folder)
+        else:
+            created = await opencode.call("session_create", title="odd")
         v1 = await opencode.call("session_list")
         v2 = await opencode.call("v2_session_list")
 

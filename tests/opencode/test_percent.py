@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import mcp_types as types
@@ -12,7 +13,8 @@ from mcp import Client
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.arguments import misread
-from tests.conftest import make_project
+from opencode_mcp.settings import Settings
+from tests.conftest import Connect, make_project
 
 from .conftest import Wire
 
@@ -50,7 +52,7 @@ async def test_no_session_is_created_where_it_would_work_elsewhere(opencode: Ope
 
 
 async def test_a_task_there_is_refused_and_files_are_read_under_their_own_names(
-    client: Client, tmp_path: Path, environ: Mapping[str, str]
+    connect: Connect, attached: Settings, tmp_path: Path, environ: Mapping[str, str]
 ) -> None:
     """The real OpenCode has one project beside the other, whose name is what the first one's is decoded to."""
     project = make_project(tmp_path / "a%41b", environ)
@@ -59,9 +61,12 @@ async def test_a_task_there_is_refused_and_files_are_read_under_their_own_names(
     (project / "xB.txt").write_text("another")
     place = {"directory": str(project)}
 
-    task = await client.call_tool("run_task", {"prompt": "script:write", **place})
-    read = await client.call_tool("file_read", {"path": "x%42.txt", **place})
-    raw = await client.call_tool("v2_fs_read", {"path": "x%42.txt", "location": place})
+    async with connect(replace(attached, directory=str(tmp_path))) as client:  # both lie in what reads may open
+        task = await client.call_tool("run_task", {"prompt": "script:write", **place})
+        read = await client.call_tool("file_read", {"path": "x%42.txt", **place})
+        raw = await client.call_tool("v2_fs_read", {"path": "x%42.txt", "location": place})
+    async with connect() as client:
+        unopened = await client.call_tool("file_read", {"path": "x%42.txt", **place})
 
     assert task.is_error
     assert isinstance(task.content[0], types.TextContent)
@@ -69,6 +74,9 @@ async def test_a_task_there_is_refused_and_files_are_read_under_their_own_names(
     assert sorted(file.name for file in other.iterdir()) == [".git", "README.md"]
     assert read.structured_content == {"type": "text", "content": "mine"}
     assert raw.structured_content == {"result": "mine"}
+    assert unopened.is_error
+    assert isinstance(unopened.content[0], types.TextContent)
+    assert f"OpenCode has not opened '{project}' yet" in unopened.content[0].text
 
 
 async def test_a_task_may_work_in_a_worktree_of_such_a_project(
