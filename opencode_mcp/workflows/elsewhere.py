@@ -56,20 +56,30 @@ async def elsewhere(opencode: OpenCode, truth: Truth, before: Truth | None = Non
     if truth.busy or truth.newest is None or judge(truth).doubt is None:
         return None
     if before is not None and not before.busy and before.newest not in (None, truth.newest):
-        return "Another OpenCode process runs it: it is written to, and not by this OpenCode."
+        return grown_note(there_at(truth.newest.written, await known_neighbours(opencode)))
     messages, *written = await at_once(
         partial(newest_messages, opencode, truth.session.id),
         *(partial(last_written, opencode, id) for id in truth.family[1:]),
     )
     at = max(truth.session.time.updated or 0, *written, *(one.written for one in messages), truth.newest.written)
-    endpoint = opencode.server.running()
-    known = None if endpoint is None else await run_sync(neighbours, endpoint)
+    known = await known_neighbours(opencode)
     silence = max(0.0, time.time() - at / 1000)
     if known is None:
         return unknown_note(silence) if silence <= allowed(messages) else None
-    there = [one for one in known if one.started <= at / 1000 + CLOCK_SECONDS]
+    there = there_at(at, known)
     longest = PROMPT_SECONDS if open_reply(messages) is None else PROCESS_SECONDS
     return known_note(there, silence) if there and silence <= longest else None
+
+
+async def known_neighbours(opencode: OpenCode) -> tuple[Neighbour, ...] | None:
+    """Return the other processes that use the server's data; None where that cannot be known."""
+    endpoint = opencode.server.running()
+    return None if endpoint is None else await run_sync(neighbours, endpoint)
+
+
+def there_at(at: float, known: tuple[Neighbour, ...] | None) -> list[Neighbour]:
+    """Return those of the processes that were there at a time (ms)."""
+    return [one for one in known or () if one.started <= at / 1000 + CLOCK_SECONDS]
 
 
 async def look_everywhere(opencode: OpenCode, session_id: str) -> tuple[Truth, str | None]:
@@ -112,12 +122,22 @@ def allowed(messages: list[Message]) -> float:
     return TOOL_SECONDS if {"pending", "running"} & {*tools} else MODEL_SECONDS
 
 
+def grown_note(processes: list[Neighbour]) -> str:
+    """Say that another process runs a session, and which ones it can be as far as that is known."""
+    who = f" ({named(processes)})" if processes else ""
+    return f"Another OpenCode process{who} runs it: it is written to, and not by this OpenCode."
+
+
+def named(processes: list[Neighbour]) -> str:
+    """Name processes, not too many of them."""
+    return "; ".join(map(str, processes[:3]))
+
+
 def known_note(processes: list[Neighbour], silence: float) -> str:
     """Name the processes that may be running a session."""
-    who = "; ".join(map(str, processes[:3]))
     return (
         f"Another OpenCode process may be running it, or wait there for an answer: this OpenCode does not run it, and "
-        f"its data is used by others as well ({who}). Last written to {silence:.0f} s ago."
+        f"its data is used by others as well ({named(processes)}). Last written to {silence:.0f} s ago."
     )
 
 

@@ -220,7 +220,10 @@ async def test_what_grows_without_this_server_is_run_by_another(monkeypatch: pyt
 
     note = await elsewhere(opencode, await look(opencode, "ses_1"), before)
 
-    assert note is not None and note.startswith("Another OpenCode process runs it")
+    assert note == "Another OpenCode process runs it: it is written to, and not by this OpenCode."
+    see(monkeypatch, (a_process(HOUR), a_process(-HOUR)))
+    note = await elsewhere(opencode, await look(opencode, "ses_1"), before)
+    assert note is not None and note.startswith("Another OpenCode process (opencode, process 7) runs it: it is written")
 
 
 @pytest.mark.usefixtures("environ")
