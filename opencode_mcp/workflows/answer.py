@@ -16,6 +16,7 @@ from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Req
 
 from .context import Context, Decision, PermissionReply, Undecided
 from .metadata import task_metadata
+from .second_engine import refuse_unseen
 from .truth import Truth, look, read_session
 
 VERIFY_SECONDS = 10.0
@@ -144,7 +145,7 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
     """Find a request and its directory: requests are listed per directory, so a session says where.
 
     Raises:
-        WorkflowError: nothing waits under this id.
+        WorkflowError: nothing waits under this id, or the session is one of the second engine.
     """
     if session_id is not None:
         session = await read_session(opencode, session_id)
@@ -156,6 +157,8 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
         for request in await requests_in(opencode, directory):
             if request.id == request_id:
                 return directory, request
+    if session_id is not None:
+        await refuse_unseen(opencode, session_id)
     raise WorkflowError(
         f"nothing waits under {request_id}: it was answered, its task has ended, or it belongs to another "
         "session (report_task shows what waits)",

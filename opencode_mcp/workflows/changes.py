@@ -20,6 +20,7 @@ from .context import Context
 from .metadata import TaskMetadata, save_task_metadata, task_metadata
 from .place import removal
 from .remote import remote_changes
+from .second_engine import refuse_unseen
 from .truth import look, read_session
 from .turn_changes import known_changes
 from .worktree import local, local_changes
@@ -113,13 +114,14 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     """Collect what a task changed.
 
     Raises:
-        WorkflowError: it still works; it has no worktree to apply or discard, or not any more; the changes
+        WorkflowError: it is of the second engine; it still works; it has no worktree to apply or discard, or not any more; the changes
             conflict; what would be discarded is nowhere else.
     """
     opencode = context.opencode
     if arguments.session_id in context.servers.starts:
         raise WorkflowError(f"{arguments.session_id} is being started; wait_for_tasks first", arguments.session_id)
     session = await read_session(opencode, arguments.session_id)
+    await refuse_unseen(opencode, session.id)
     task = task_metadata(session)
     if arguments.apply or arguments.discard:
         refuse_part(session, task, arguments)

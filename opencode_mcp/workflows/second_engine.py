@@ -10,12 +10,23 @@ from pydantic import BaseModel
 from opencode_mcp.exceptions import APIError, UnsupportedServer, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode.models import Message
 
 
 class Entries(BaseModel):
     """An answer of the second engine: what works by its session's id, or a page of messages."""
 
     data: dict[str, Any] | list[Any]
+
+
+async def refuse_unseen(opencode: OpenCode, session_id: str) -> None:
+    """Refuse a session whose messages are all of the second engine, for a tool that reads messages alone.
+
+    Raises:
+        WorkflowError: as of `refuse_second_engine`.
+    """
+    if not await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=1):
+        await refuse_second_engine(opencode, session_id)
 
 
 async def refuse_second_engine(opencode: OpenCode, session_id: str) -> None:

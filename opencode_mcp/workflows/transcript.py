@@ -11,6 +11,7 @@ from opencode_mcp.opencode.models import Message, Part, as_model
 
 from .activity import tool_line
 from .context import Context
+from .second_engine import refuse_second_engine
 
 PART_CHARS = 4_000
 
@@ -35,11 +36,17 @@ class Transcript(BaseModel):
 
 
 async def read_transcript(context: Context, arguments: ReadTranscript) -> Transcript:
-    """Read a page of a session's conversation."""
+    """Read a page of a session's conversation.
+
+    Raises:
+        WorkflowError: it is a session of the second engine.
+    """
     page = {"limit": arguments.limit, **({"before": arguments.before} if arguments.before else {})}
     operation = context.opencode.catalog["session_messages"]
     answer = await perform(context.opencode, operation, {"sessionID": arguments.session_id, **page})
     messages = as_model("the answer of session_messages", list[Message], answer.value)
+    if not messages and arguments.before is None:
+        await refuse_second_engine(context.opencode, arguments.session_id)
     return Transcript(
         session_id=arguments.session_id,
         messages=len(messages),

@@ -16,6 +16,7 @@ from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.workflows.kept import check_kept
 from opencode_mcp.workflows.metadata import TaskMetadata
+from opencode_mcp.workflows.table import WORKFLOWS
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.anyio
@@ -60,16 +61,23 @@ async def test_the_task_tools_say_that_they_are_not_for_a_session_of_the_second_
         "stop_task": {"session_id": session},
         "wait_for_tasks": {"session_ids": [session]},
         "run_task": {"session_id": session, "prompt": "go on"},
+        "start_task": {"session_id": session, "prompt": "go on"},
+        "run_tasks": {"tasks": [{"session_id": session, "prompt": "go on"}]},
         "collect_changes": {"session_id": session},
+        "read_transcript": {"session_id": session},
+        "answer_permission": {"session_id": session, "request_id": "per_1", "reply": "once"},
+        "answer_question": {"session_id": session, "request_id": "que_1"},
     }
+    assert calls.keys() == WORKFLOWS.keys()
     for name, arguments in calls.items():
         refused = await client.call_tool(name, arguments)
-        assert refused.is_error
+        assert refused.is_error, name
         assert f"{session} {SENTENCE}" in said(refused), name
     assert await works()
     await client.call_tool("v2_session_interrupt", {"sessionID": session})
     await eventually(works, until=lambda busy: not busy)
-    assert SENTENCE in said(await client.call_tool("report_task", {"session_id": session}))
+    for name, arguments in calls.items():
+        assert SENTENCE in said(await client.call_tool(name, arguments)), name
 
 
 class Dropping:
