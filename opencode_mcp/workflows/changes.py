@@ -114,8 +114,8 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     """Collect what a task changed.
 
     Raises:
-        WorkflowError: it is of the second engine; it still works; it has no worktree to apply or discard, or not any more; the changes
-            conflict; what would be discarded is nowhere else.
+        WorkflowError: it is of the second engine; it still works; it has no worktree to apply or discard, or not any
+            more; the changes conflict; what would be discarded is nowhere else.
     """
     opencode = context.opencode
     if arguments.session_id in context.servers.starts:

@@ -20,7 +20,7 @@ from .limits import ANSWER_SECONDS, STARTING_SECONDS, LimitReached, time_limit
 from .report import TaskReport, build_report
 from .start import Turn
 from .starting import Start, not_started, raised_by, unstarted
-from .wait import Outcome, attend, settle
+from .wait import Outcome, ToldError, attend, settle
 
 
 @dataclass
@@ -91,9 +91,11 @@ class Wait:
         try:
             if self.for_end:
                 state = {"turns": self.turns}
-                self.outcomes[at] = await attend(self.context, turn.session_id, turn.after, self.deadline, state)
+                self.outcomes[at] = await attend(
+                    self.context, turn.session_id, turn.after, self.deadline, state, start.error
+                )
             else:
-                self.outcomes[at] = await self._known_to_run(turn)
+                self.outcomes[at] = await self._known_to_run(turn, start.error)
         except (TransportError, ServerStartError) as error:
             if anyio.current_time() >= self.deadline:
                 self.silent[at] = error
@@ -102,24 +104,25 @@ class Wait:
         except (OpenCodeError, InputRequired) as error:
             self.failures.append(error)
 
-    async def _known_to_run(self, turn: Turn) -> Outcome:
+    async def _known_to_run(self, turn: Turn, told: ToldError | None) -> Outcome:
         """Wait until a prompt that was accepted is seen to run, or to be over: a 204 says neither.
 
         Raises:
             WorkflowError: it never ran.
         """
         async with self.context.at(turn.session_id) as there:
-            outcome = await settle(there, turn.session_id, turn.after, deadline=0)
+            outcome = await settle(there, turn.session_id, turn.after, 0, told)
         if outcome.verdict.state == "failed" and outcome.verdict.doubt is not None:
             raise WorkflowError(f"the task never ran: {outcome.verdict.error}", turn.session_id)
         return outcome
 
     async def _settle_now(self, at: int) -> None:
-        turn = self.starts[at].turn
+        start = self.starts[at]
+        turn = start.turn
         assert turn is not None
         try:
             async with self.context.at(turn.session_id) as there:
-                self.outcomes[at] = await settle(there, turn.session_id, turn.after, deadline=0)
+                self.outcomes[at] = await settle(there, turn.session_id, turn.after, 0, start.error)
         except (TransportError, ServerStartError) as error:
             self.silent[at] = error
 

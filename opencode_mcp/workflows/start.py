@@ -150,7 +150,7 @@ async def go_on(
         refuse_while_starting(context, session_id, arguments.request_id)
         truth, elsewhere = await look_everywhere(opencode, session_id)
         name(truth.session)
-        after = truth.newest.user_message_id if truth.newest else None
+        after = truth.newest.user_message_id if truth.newest else ""
         if arguments.request_id is not None:
             sent = await sent_already(opencode, session_id, arguments.request_id)
             if sent is not None:

@@ -14,12 +14,14 @@ import anyio
 
 from opencode_mcp.exceptions import OpenCodeError, UnsupportedServer, WorkflowError
 from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.events import Event, session_of
 from opencode_mcp.opencode.models import Session
 
 from .context import Context
 from .report import Changes, NextCall, TaskReport
 from .start import StartTask, Turn, start
 from .stop import abandon
+from .wait import ToldError
 
 AT_ONCE = 8
 """So many tasks are started at a time: a worktree costs OpenCode 0.3 to 2.5 s of CPU (1.18.33)."""
@@ -32,7 +34,8 @@ class Start:
     """A task from its beginning until its prompt was sent.
 
     `session_id` and `directory` are set as soon as its session is there (`named` says so), `turn` or `failure` when
-    it is `over`. `told` says that a call has returned while it was going on.
+    it is `over`. `told` says that a call has returned while it was going on; `error` is what OpenCode has told of
+    its session since.
     """
 
     session_id: str | None = None
@@ -41,6 +44,7 @@ class Start:
     turn: Turn | None = None
     failure: Exception | None = None
     told: bool = False
+    error: ToldError | None = None
     named: anyio.Event = field(default_factory=anyio.Event)
     over: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -52,6 +56,11 @@ class Start:
         start.named.set()
         start.over.set()
         return start
+
+    def hear(self, event: Event) -> None:
+        """Keep an error of the session: it may be told of before anything waits for the turn."""
+        if event["type"] == "session.error" and self.session_id is not None and session_of(event) == self.session_id:
+            self.error = ToldError.of(event)
 
     async def stop(self, context: Context) -> TaskReport | None:
         """Give the task up before its prompt is sent, and report that; None when it was sent meanwhile."""
@@ -71,7 +80,7 @@ class Start:
             self.named.set()
 
         try:
-            with self.scope:
+            with self.scope, context.opencode.events.heard_by(self.hear):
                 async with limiter:
                     self.turn = await start(context, task, name)
             if self.turn is not None:
@@ -99,10 +108,15 @@ async def begun(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[
 
     The second half of a call that asked the user goes on with the tasks that the first has started.
     """
+    starts = [known(context, turn) for turn in turns_before(context)]
+
+    def hear(event: Event) -> None:
+        for one in starts:
+            one.hear(event)
+
     # The stream of events opens while the tasks are started: nobody has to wait for it then.
-    with context.opencode.events.heard_by(lambda event: None):
+    with context.opencode.events.heard_by(hear):
         async with outliving(context) as group:
-            starts = [known(context, turn) for turn in turns_before(context)]
             if context.resumed is None:
                 limiter = anyio.CapacityLimiter(AT_ONCE)
                 starts = [Start(request_id=task.request_id) for task in tasks]

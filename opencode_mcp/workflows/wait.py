@@ -72,6 +72,19 @@ class Outcome:
     verdict: Verdict
 
 
+@dataclass(frozen=True, slots=True)
+class ToldError:
+    """The words in which OpenCode told of a session's error, and when, by this process's clock."""
+
+    words: str
+    at: float
+
+    @classmethod
+    def of(cls, event: Event) -> ToldError:
+        """Return that of a session.error event."""
+        return cls(error_text(event), anyio.current_time())
+
+
 @dataclass
 class Watch:
     """Hears the events of one session's family; `stirred` is set when something is to be done.
@@ -91,7 +104,7 @@ class Watch:
     activity: str = ""
     steps: list[str] = field(default_factory=list[str])
     known: set[str] = field(default_factory=set[str])
-    error: str = ""
+    error: ToldError | None = None
 
     def notice(self, event: Event) -> None:
         """Take note of an event."""
@@ -101,7 +114,7 @@ class Watch:
             if about is not None and kind == "session.created":
                 self.family.add(about)
             if kind == "session.error" and about in self.family:
-                self.error = error_text(event)
+                self.error = ToldError.of(event)
             if kind == "message.updated" and event["properties"]["info"]["role"] == "user":
                 self.prompts.add(event["properties"]["info"]["id"])
             if kind == "message.part.updated" and event["properties"]["part"]["messageID"] not in self.prompts:
@@ -149,16 +162,19 @@ def error_text(event: Event) -> str:
     return f"{words}\n{words.advice}" if words.advice else str(words)
 
 
-async def settle(context: Context, session_id: str, after: str | None, deadline: float) -> Outcome:
+async def settle(
+    context: Context, session_id: str, after: str | None, deadline: float, told: ToldError | None = None
+) -> Outcome:
     """Wait until a session is over, needs somebody, or the deadline has come; the state is always just read.
 
     A doubt whether it works at all is settled past the deadline, as far as the cancel scopes around the call leave
-    time for that: then the verdict still has its doubt.
+    time for that: then the verdict still has its doubt. `told` is the error that OpenCode has told of since the
+    prompt was sent.
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
-    watch = Watch({session_id})
+    watch = Watch({session_id}, error=told)
     doubted: float | None = None
     truth: Truth | None = None
     waited = False
@@ -171,8 +187,8 @@ async def settle(context: Context, session_id: str, after: str | None, deadline:
             watch.family.update(truth.family)
             watch.busy = truth.busy
             watch.worked |= truth.busy
-            if truth.busy:
-                watch.error = ""  # it ended nothing
+            if truth.busy and watch.error is not None and began - watch.error.at >= ERROR_SECONDS:
+                watch.error = None  # it ended nothing
             verdict = await classify(context, truth, after, before, watch)
             if verdict.state != "running" and waited:
                 _, truth = await at_once(
@@ -221,7 +237,7 @@ async def classify(context: Context, truth: Truth, after: str | None, before: Tr
 def failed(truth: Truth, verdict: Verdict, watch: Watch) -> Verdict:
     """Return the verdict of a session whose doubt stays."""
     doubt = f"{verdict.doubt}; {since(truth)}"
-    return Verdict("failed", error=watch.error or doubt, doubt=verdict.doubt)
+    return Verdict("failed", error=watch.error.words if watch.error else doubt, doubt=verdict.doubt)
 
 
 def is_incomplete(newest: Message | None) -> bool:
@@ -263,11 +279,13 @@ async def tell(context: Context, truth: Truth, watch: Watch) -> None:
         await context.report(f"{doing(truth) if retrying or not watch.activity else watch.activity} [{spent}]")
 
 
-async def attend(context: Context, session_id: str, after: str | None, deadline: float, state: Any) -> Outcome:
-    """Settle a session, answering what it asks where its policy or its user can answer."""
+async def attend(
+    context: Context, session_id: str, after: str | None, deadline: float, state: Any, told: ToldError | None = None
+) -> Outcome:
+    """Settle a session, answering what it asks where its policy or its user can answer; `told` is as in `settle`."""
     async with context.at(session_id) as there:
         while True:
-            outcome = await settle(there, session_id, after, deadline)
+            outcome = await settle(there, session_id, after, deadline, told)
             if not outcome.truth.pending:
                 return outcome
             response = await respond(there, outcome.truth, deadline, state)
