@@ -1,21 +1,25 @@
 """Bring changes into a working tree: a three-way merge of files, written all or not at all, then compared.
 
-entries of base, ours, theirs -> merge -> tree -> read-tree -m -u -> compare
+entries of base, ours, theirs -> merge -> what is in the way -> back up -> read-tree -m -u -> compare
 
 The user's index is neither read nor written, and no conflict marker is left behind.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from opencode_mcp.exceptions import WorkflowError
 
-from .git import REGULAR, Change, Entry, Git, with_index
+from .backup import back_up, put_back
+from .git import REGULAR, Change, Entry, Git, shown, with_index
 from .snapshot import entries_of, names
 
 
@@ -50,7 +54,37 @@ async def merge(git: Git, folder: Path, changes: list[Change]) -> Merge:
             conflicts[change.path] = entry
         else:
             merged[change.path] = entry
-    return Merge(ours, merged, conflicts)
+    return Merge(ours, merged, {**conflicts, **in_the_way(git.root, ours, merged)})
+
+
+def in_the_way(root: str, ours: Mapping[bytes, Entry | None], merged: Mapping[bytes, Entry | None]) -> dict[bytes, str]:
+    """Say which files cannot be written for what else is there. git itself would delete what .gitignore names."""
+    going = {path for path, entry in merged.items() if entry is None and ours[path] is not None}
+    return {
+        path: f"cannot be written, for the project has {shown(other)} there"
+        for path, entry in merged.items()
+        if entry is not None and ours[path] != entry and (other := obstacle(os.fsencode(root), path, going))
+    }
+
+
+def obstacle(top: bytes, path: bytes, going: set[bytes]) -> bytes | None:
+    """Return what is at a path's place, or at that of a folder above it, and is not `going`; None for nothing."""
+    parts = path.split(b"/")
+    for depth in range(1, len(parts)):
+        above = b"/".join(parts[:depth])
+        place = os.path.join(top, above)
+        if os.path.islink(place) or (os.path.lexists(place) and not os.path.isdir(place)):
+            return None if above in going else above
+    whole = os.path.join(top, path)
+    if os.path.islink(whole) or not os.path.isdir(whole):
+        return None
+    for folder, folders, files in os.walk(whole):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*files, *links):
+            found = os.path.relpath(os.path.join(folder, name), top)
+            if found not in going:
+                return found
+    return None
 
 
 async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | None) -> Entry | str | None:
@@ -96,34 +130,51 @@ async def bring_over(git: Git, folder: Path, merge: Merge) -> list[bytes]:
     before = await tree_of(with_index(git, folder, "before"), ours)
     after = await tree_of(with_index(git, folder, "after"), merged)
     own = with_index(git, folder, "written")
-    if await entries_of(own, ours) != ours:
+    if await entries_of(own, ours) != ours or in_the_way(git.root, ours, merged):
         raise WorkflowError(f"files in {git.root} changed at this moment; nothing was applied. Call again")
+    try:
+        copies = await anyio.to_thread.run_sync(partial(back_up, git.root, folder, changed))
+    except OSError as error:
+        raise WorkflowError(f"nothing was applied to {git.root}: its files cannot be copied first: {error}") from error
     with anyio.CancelScope(shield=True):  # cut off, half of the files would be there
         try:
             await own.run("read-tree", "-m", "-u", before, after)
         except WorkflowError as error:
-            await take_back(git, folder, ours, merged)
-            raise WorkflowError(f"nothing was applied to {git.root} ({names(changed)}): {error}") from error
+            restored = await take_back(git, folder, ours, merged, copies)
+            raise WorkflowError(f"nothing was applied to {git.root} ({names(changed)}): {error}{restored}") from error
         now = await entries_of(with_index(git, folder, "now"), merged)
         if wrong := [path for path in changed if now[path] != merged[path]]:
-            await take_back(git, folder, ours, merged)
+            restored = await take_back(git, folder, ours, merged, copies)
             raise WorkflowError(
                 f"{names(wrong)} did not arrive in {git.root} as in the worktree: an attribute or filter of git "
-                "changes it, or another program wrote it. All other files are as they were"
+                f"changes it, or another program wrote it. All files are as they were{restored}"
             )
     return changed
 
 
 async def take_back(
-    git: Git, folder: Path, ours: Mapping[bytes, Entry | None], merged: Mapping[bytes, Entry | None]
-) -> None:
-    """Put back the files that were written as they were to be; what is otherwise by now is not ours to change."""
+    git: Git,
+    folder: Path,
+    ours: Mapping[bytes, Entry | None],
+    merged: Mapping[bytes, Entry | None],
+    copies: Mapping[bytes, Path | None],
+) -> str:
+    """Put back the files that were written or removed, and say where else something is kept; "" for nowhere.
+
+    Raises:
+        WorkflowError: one cannot be put back; where its contents are.
+    """
     now = await entries_of(with_index(git, folder, "now"), merged)
-    written = {path: entry for path, entry in merged.items() if now[path] == entry != ours[path]}
-    own = with_index(git, folder, "taken-back")
-    await entries_of(own, written)
-    before = await tree_of(with_index(git, folder, "before"), {path: ours[path] for path in written})
-    await own.run("read-tree", "-m", "-u", await own.write_tree(), before)
+    changed = {path: copy for path, copy in copies.items() if now[path] != ours[path]}
+    odd = [path for path in changed if now[path] is not None and now[path] != merged[path]]
+    try:
+        kept = await anyio.to_thread.run_sync(partial(put_back, git.root, changed, odd))
+    except OSError as error:
+        raise WorkflowError(
+            f"{names(sorted(changed))}: writing to {git.root} failed, and so did putting back what was there: "
+            f"{error.strerror}. The files as they were are in {error.filename}, named *.before"
+        ) from error
+    return "" if kept is None else f". What was written there instead of {names(odd)} is in {kept}"
 
 
 async def tree_of(git: Git, entries: Mapping[bytes, Entry | None]) -> str:

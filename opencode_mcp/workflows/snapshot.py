@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .git import Change, Entry, Git, shown, with_index
+from .git import GITLINK, Change, Entry, Git, joined, shown, with_index
 
 NOT_STAGED = frozenset(b"MTDAU")
 """What the second letter of a status says when the file differs from the index."""
@@ -54,11 +54,16 @@ async def snapshot(git: Git, folder: Path, base: str, *, keep_objects: bool = Fa
     index = await git.path("index")
     if index.exists():
         shutil.copy2(index, folder / "snapshot")  # its time too: by that git knows which files may have changed since
+    await unhide(own)
     status = await read_status(own)
     await own.remove(status.remove)
     await own.add(status.add)
     tree = await own.write_tree()
     changes = await own.changes(f"{base}^{{tree}}", tree)
+    if still_there := [one.path for one in changes if one.after is None and is_kept(git.root, one)]:
+        await own.add(still_there)
+        tree = await own.write_tree()
+        changes = await own.changes(f"{base}^{{tree}}", tree)
     nested = {change.path: change.before for change in changes if change.is_repository}
     if nested:
         await own.set_entries(nested)
@@ -67,9 +72,41 @@ async def snapshot(git: Git, folder: Path, base: str, *, keep_objects: bool = Fa
     return Snapshot(
         tree=tree,
         changes=changes,
-        repositories=sorted({*status.repositories, *nested}),
+        repositories=sorted({*status.repositories, *nested, *await filled_submodules(own)}),
         ignored=status.ignored,
     )
+
+
+async def unhide(git: Git) -> None:
+    """Have git compare files that the index says not to look at, where they are there.
+
+    Marks of `update-index --assume-unchanged` and `--skip-worktree` (sparse checkouts too) would hide changes.
+    """
+    lines = (await git.run("ls-files", "-z", "-v")).split(b"\0")[:-1]
+    hidden = [(line[:1], line[2:]) for line in lines if line[:1] == b"S" or line[:1].islower()]
+    assumed = [path for mark, path in hidden if mark.islower()]
+    skipped = [path for mark, path in hidden if mark in b"Ss" and is_file(git.root, path)]
+    for option, paths in (("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)):
+        if paths:
+            await git.run("update-index", "-z", option, "--stdin", stdin=joined(paths))
+
+
+async def filled_submodules(git: Git) -> list[bytes]:
+    """Return submodules that were not checked out and have files all the same: git does not look at those."""
+    entries = (line.partition(b"\t") for line in (await git.run("ls-files", "-z", "--stage")).split(b"\0"))
+    top = os.fsencode(git.root)
+    return [path for facts, _, path in entries if facts.startswith(GITLINK.encode()) and is_filled(top, path)]
+
+
+def is_filled(top: bytes, path: bytes) -> bool:
+    """Whether a folder has files and is not the top of a repository."""
+    folder = os.path.join(top, path)
+    return os.path.isdir(folder) and not os.path.lexists(os.path.join(folder, b".git")) and bool(os.listdir(folder))
+
+
+def is_kept(root: str, change: Change) -> bool:
+    """Whether a file is there that the index does not have any more: not tracked, and ignored since."""
+    return not change.is_repository and is_file(root, change.path)
 
 
 async def read_status(git: Git) -> Status:

@@ -1,0 +1,176 @@
+"""Work that git itself would drop or overlook: of the user in the project, and of the task in its worktree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.workflows.git import Git, scratch
+from opencode_mcp.workflows.snapshot import snapshot
+
+from .test_merge import Pair, pair, tree_of
+
+pytestmark = pytest.mark.anyio
+
+__all__ = ["pair"]
+
+
+def ignored_folder(pair: Pair) -> None:
+    """The task has made a file where the user has a folder of ignored files."""
+    (pair.project / "ignored").mkdir()
+    (pair.project / "ignored" / "mine").write_text("of the user\n")
+    (pair.worktree / "ignored").write_text("a file\n")
+
+
+def ignored_file_inside(pair: Pair) -> None:
+    """The task has made a file of a folder in which the user has an ignored file beside the known ones."""
+    (pair.project / "deep" / "folder" / "mine.log").write_text("of the user\n")
+    (pair.worktree / "deep" / "folder" / "inner.txt").unlink()
+    (pair.worktree / "deep" / "folder").rmdir()
+    (pair.worktree / "deep" / "folder").write_text("a file now\n")
+
+
+def ignored_file_above(pair: Pair) -> None:
+    """The task has made a folder where the user has an ignored file."""
+    (pair.project / "trace.log").write_text("of the user\n")
+    (pair.worktree / "trace.log").mkdir()
+    (pair.worktree / "trace.log" / "inner").write_text("of the task\n")
+    pair.git(pair.worktree, "add", "-f", "trace.log/inner")
+
+
+def link_above(pair: Pair) -> None:
+    """The task has made a folder where the user has a link to a folder outside."""
+    (pair.project.parent / "outside").mkdir()
+    (pair.project / "way").symlink_to(pair.project.parent / "outside")
+    (pair.worktree / "way").mkdir()
+    (pair.worktree / "way" / "inner").write_text("of the task\n")
+
+
+def ignored_link_above(pair: Pair) -> None:
+    """So too, and the link is ignored."""
+    link_above(pair)
+    (pair.project / ".git" / "info" / "exclude").write_text("way\n")
+    pair.git(pair.worktree, "add", "-f", "way/inner")
+
+
+@pytest.mark.parametrize(
+    "prepared", [ignored_folder, ignored_file_inside, ignored_file_above, link_above, ignored_link_above]
+)
+async def test_nothing_of_the_user_is_removed_to_make_room(pair: Pair, prepared: Callable[[Pair], None]) -> None:
+    """git deletes ignored files and links that are in its way; here they are a conflict, and nothing is written."""
+    prepared(pair)
+    (pair.worktree / "text.txt").write_text("by the task\n")
+    before = tree_of(pair.project)
+
+    with pytest.raises(WorkflowError):
+        await pair.apply()
+
+    assert tree_of(pair.project) == before
+    assert not any((pair.project.parent / "outside").glob("*"))
+    assert await pair.missing()
+
+
+async def test_a_folder_of_files_that_go_as_well_makes_room(pair: Pair) -> None:
+    """What the task has deleted itself is in no way, in both directions."""
+    (pair.worktree / "deep" / "folder" / "inner.txt").unlink()
+    (pair.worktree / "deep" / "folder").rmdir()
+    (pair.worktree / "deep" / "folder").write_text("a file now\n")
+    (pair.worktree / "gone.txt").unlink()
+    (pair.worktree / "gone.txt").mkdir()
+    (pair.worktree / "gone.txt" / "inner").write_text("a folder now\n")
+
+    await pair.apply()
+
+    assert tree_of(pair.project) == tree_of(pair.worktree)
+
+
+def filtered(pair: Pair, smudge: str) -> None:
+    """Have one file go through a filter on its way into a working tree, and change several."""
+    pair.git(pair.project, "config", "filter.odd.clean", "cat")
+    pair.git(pair.project, "config", "filter.odd.smudge", smudge)
+    pair.git(pair.project, "config", "filter.odd.required", "true")
+    (pair.project / ".git" / "info" / "attributes").write_text("run.sh filter=odd\n")
+    (pair.worktree / "picture.bin").write_bytes(b"\0new")
+    (pair.worktree / "run.sh").write_text("#!/bin/sh\necho by the task\n")
+    (pair.worktree / "deep" / "new.txt").write_text("new\n")
+    (pair.worktree / "gone.txt").unlink()
+    (pair.project / "latin.txt").write_text("uncommitted\n")
+
+
+async def test_a_filter_that_fails_leaves_the_project_as_it_was(pair: Pair) -> None:
+    """git removes a file before it asks the filter for the new contents; that file comes back, too."""
+    filtered(pair, "false")
+    before = tree_of(pair.project)
+
+    with pytest.raises(WorkflowError, match="nothing was applied"):
+        await pair.apply()
+
+    assert tree_of(pair.project) == before
+
+
+async def test_what_a_filter_spoils_is_taken_back(pair: Pair) -> None:
+    """The file has its old contents again; what was written instead is kept elsewhere, and the error says where."""
+    filtered(pair, "tr a-z A-Z")
+    before = tree_of(pair.project)
+
+    with pytest.raises(WorkflowError, match=r"run\.sh did not arrive.*instead of run\.sh is in") as raised:
+        await pair.apply()
+
+    assert tree_of(pair.project) == before
+    kept = Path(str(raised.value).rpartition(" is in ")[2])
+    assert (kept / "run.sh").read_text() == "#!/BIN/SH\nECHO BY THE TASK\n"
+
+
+async def test_a_file_that_is_not_tracked_any_more_is_not_deleted(pair: Pair) -> None:
+    """`git rm --cached` and a line in .gitignore: the task has the file still, so the user keeps it as well."""
+    (pair.worktree / ".gitignore").write_text("ignored/\n*.log\nlatin.txt\n")
+    pair.git(pair.worktree, "rm", "-q", "--cached", "latin.txt")
+
+    assert await pair.apply() == [".gitignore"]
+    assert (pair.project / "latin.txt").exists()
+
+
+@pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
+async def test_marks_in_the_index_hide_no_changes(pair: Pair, mark: str) -> None:
+    """git does not look at such files; a task may have changed them all the same."""
+    pair.git(pair.worktree, "update-index", mark, "text.txt", "run.sh")
+    (pair.worktree / "text.txt").write_text("changed\n")
+
+    assert await pair.missing() == ["text.txt"]
+
+
+async def test_a_sparse_checkout_has_changes_where_there_are_files(pair: Pair) -> None:
+    """What is not checked out is not deleted; a file that the task wrote there counts."""
+    pair.git(pair.worktree, "sparse-checkout", "set", "nothing")
+    assert not (pair.worktree / "deep").exists()
+    assert await pair.missing() == []
+    (pair.worktree / "deep" / "folder").mkdir(parents=True)
+    (pair.worktree / "deep" / "folder" / "inner.txt").write_text("changed\n")
+
+    assert await pair.missing() == ["deep/folder/inner.txt"]
+
+
+async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair) -> None:
+    """A fresh worktree has an empty folder there, into which git does not look."""
+    module = pair.project.parent / "module"
+    module.mkdir()
+    (module / "file").write_text("file\n")
+    pair.git(module, "init", "-q")
+    pair.git(module, "add", "-A")
+    pair.git(module, "commit", "-qm", "module")
+    pair.git(pair.project, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(module), "sub")
+    pair.git(pair.project, "commit", "-qm", "sub")
+    pair.git(pair.worktree, "reset", "-q", "--hard", "develop")
+    base = pair.git(pair.project, "rev-parse", "HEAD").strip()
+    held = Git.at(str(pair.worktree), pair.environ)
+    async with scratch(held) as folder:
+        assert (await snapshot(held, folder, base)).repositories == []
+    (pair.worktree / "sub" / "work").write_text("of the task\n")
+
+    async with scratch(held) as folder:
+        found = await snapshot(held, folder, base)
+
+    assert found.repositories == [b"sub"]
