@@ -18,7 +18,7 @@ from .models import ProjectPath, as_model
 from .responses import Answer
 
 Before = Callable[[OpenCode, Operation, Mapping[str, Any]], Awaitable[None]]
-Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Complete = Callable[[OpenCode, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 After = Callable[[OpenCode, Operation, Mapping[str, Any], Answer], Awaitable[Answer]]
 Failed = Callable[[OpenCode, Operation, Mapping[str, Any], APIError], Awaitable[Answer]]
 
@@ -101,34 +101,28 @@ async def says_where(opencode: OpenCode, operation: Operation, arguments: Mappin
     return replace(answer, fields={**answer.fields, "note": note})
 
 
-def without_own_scope(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is sent of a list's arguments: the scope `directory` is OpenCode's own without any."""
-    return {name: value for name, value in arguments.items() if (name, value) != ("scope", "directory")}
+async def worktrees_included(opencode: OpenCode, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Have a list of sessions cover a project's worktrees: the same folder in every working tree of its repository.
 
-
-async def worktrees_included(
-    opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer
-) -> Answer:
-    """Have a list of sessions cover a project's worktrees: the same folder in every working tree of its repository."""
+    The scope `directory` is OpenCode's own without any.
+    """
     if arguments.keys() & {"scope", "path", "workspace"}:
-        return answer
+        return {name: value for name, value in arguments.items() if (name, value) != ("scope", "directory")}
     where = {"directory": arguments["directory"]} if "directory" in arguments else {}
     project: Any = await opencode.call("path_get", **where)
     if not isinstance(project, dict) or "worktree" not in project:
-        return answer  # a server that does not say where a project is
+        return arguments  # a server that does not say where a project is
     paths = as_model("the answer of path_get", ProjectPath, cast("object", project))
     top = paths.worktree.rstrip("/\\")
     below = paths.directory.removeprefix(top).replace("\\", "/").strip("/")
     if not top or (below and paths.directory == below):
-        return answer
-    wider = {**arguments, "scope": "project", **({"path": below} if below else {})}
-    return await opencode.request(operation, opencode.parts(operation, wider))
+        return arguments
+    return {**arguments, "scope": "project", **({"path": below} if below else {})}
 
 
 BEFORE: dict[Check, Before] = {"session_exists": session_exists, "terminal_runs": terminal_runs}
-COMPLETE: dict[Check, Complete] = {"worktrees_included": without_own_scope}
+COMPLETE: dict[Check, Complete] = {"worktrees_included": worktrees_included}
 AFTER: dict[Check, After] = {
-    "worktrees_included": worktrees_included,
     "file_exists": file_exists,
     "reply_succeeded": reply_succeeded,
     "says_where": says_where,

@@ -13,8 +13,6 @@ from weakref import WeakValueDictionary
 
 import anyio
 import httpx2
-from opentelemetry.propagate import inject
-from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, ServerStalled, TLSError, TransportError
 from opencode_mcp.openapi import Catalog, Operation
@@ -32,6 +30,7 @@ from .responses import Answer, decode
 from .server import Endpoint, OpenCodeServer, Report, silent
 from .shortage import cause_of_error
 from .tls import tls_problem, trusting
+from .tracing import pass_on_trace
 from .work import note_after, note_before
 
 T = TypeVar("T")
@@ -117,7 +116,7 @@ class OpenCode:
     @property
     def waiting(self) -> int:
         """How many requests wait until OpenCode has answered others."""
-        return self._queue.waiting + self._turns.waiting
+        return self._queue.waiting + self._turns.waiting + self._known.waiting
 
     def on_behalf_of(self, caller: Hashable, report: Report = silent) -> Self:
         """Return this client, to be used for one of several callers; `report` is for requests that have none."""
@@ -254,6 +253,7 @@ class OpenCode:
         request = httpx2.Request(
             "GET", f"{endpoint.base}{path}", headers=self.http.headers, extensions={"timeout": timeout}
         )
+        pass_on_trace(request)
         where = self.server.describe
         try:
             async with self.server.expected(self.report):
@@ -338,9 +338,7 @@ class OpenCode:
             content=content,
             headers={**self.http.headers, **parts.headers, **operation.headers, **content_headers},
         )
-        # Without an SDK the API would pass on what the client sent.
-        if not isinstance(get_tracer_provider(), ProxyTracerProvider):
-            inject(request.headers)
+        pass_on_trace(request)
         return request
 
     @asynccontextmanager

@@ -31,7 +31,7 @@ async def perform(
         if check in BEFORE:
             await BEFORE[check](opencode, operation, arguments)
         if check in COMPLETE:
-            parts = opencode.parts(operation, COMPLETE[check](arguments))
+            parts = opencode.parts(operation, await COMPLETE[check](opencode, arguments))
     try:
         answer = await exchange(opencode, operation, parts, report)
     except APIError as error:

@@ -48,6 +48,11 @@ class Known:
     at: float = 0.0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait until another has found out what the server is."""
+        return self.lock.statistics().tasks_waiting
+
     async def identify(self, endpoint: Endpoint, get: Get, fresh: bool = False) -> Identity:
         """Return what the server is, asking it once a minute; `fresh` asks it now.
 

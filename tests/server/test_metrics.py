@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import anyio
 import httpx2
 import mcp_types as types
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 from mcp import Client, ClientSession, MCPError
 from mcp.client import ClientRequestContext
 from mcp.client.streamable_http import streamable_http_client
@@ -22,6 +22,7 @@ from mcp.server.context import CallNext, HandlerResult
 from prometheus_client.parser import text_string_to_metric_families
 
 from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode.background import background
 from opencode_mcp.server import create_server
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.server.transports import http_application
@@ -103,7 +104,7 @@ async def session(url: str, version: str) -> AsyncGenerator[ClientSession]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_each_call_and_each_request_is_counted_as_it_ended(url: str, version: str) -> None:
-    """Also the second time that Prometheus looks."""
+    """Also the second time that Prometheus looks. The question which version OpenCode is counts as no operation."""
     async with session(url, version) as client:
         assert not (await client.call_tool("session_list", {})).is_error
         assert (await client.call_tool("session_get", {"sessionID": "ses_none"})).is_error
@@ -115,6 +116,8 @@ async def test_each_call_and_each_request_is_counted_as_it_ended(url: str, versi
     assert first[calls("session_list", "ok")] == 1
     assert first[calls("session_get", "error")] == 2
     assert first[requests("session_list", "2xx")] == 1
+    assert first[requests("path_get", "2xx")] == 1
+    assert not [name for name in first if "operation=global_health" in name]
     assert first[requests("session_get", "4xx")] == 1
     assert first["opencode_mcp_tool_call_duration_seconds_bucket le=3600.0 outcome=ok tool=session_list"] == 1
     assert 0 < first["opencode_mcp_tool_call_duration_seconds_sum outcome=ok tool=session_list"] < 60
@@ -122,6 +125,7 @@ async def test_each_call_and_each_request_is_counted_as_it_ended(url: str, versi
     changed = {name for name in second if second[name] != first[name] and "_bucket" not in name}
     assert {name for name in changed if "_count" in name} == {
         calls("session_list", "ok"),
+        requests("path_get", "2xx"),
         requests("session_list", "2xx"),
     }
 
@@ -211,20 +215,46 @@ async def test_a_client_that_listens_is_a_subscriber(url: str) -> None:
     assert (await figures(url))["opencode_mcp_sessions"] == 0
 
 
-async def test_requests_that_wait_for_others_are_told(environ: Mapping[str, str]) -> None:
-    """Of forty at once an OpenCode that does not answer is asked thirty-two."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        given = {
-            "OPENCODE_MCP_METRICS": "1",
-            "OPENCODE_MCP_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
-        }
+@asynccontextmanager
+async def silent_after(*answers: bytes) -> AsyncGenerator[str]:
+    """Serve an OpenCode that gives these answers to the first requests, and then no more; return its address."""
+    left = list(answers)
+
+    async def serve(client: SocketStream) -> None:
+        async with client:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                while await client.receive():
+                    if left:
+                        await client.send(left.pop(0))
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, background() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+
+
+VERSION = b'{"healthy":true,"version":"1.18.33"}'
+HEALTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(VERSION), VERSION)
+
+
+@pytest.mark.parametrize(("answers", "waiting"), [((HEALTH,), 8), ((), 39)], ids=["known", "unknown"])
+async def test_requests_that_wait_for_others_are_told(
+    environ: Mapping[str, str], answers: tuple[bytes, ...], waiting: int
+) -> None:
+    """Of forty at once an OpenCode that does not answer is asked thirty-two; one asks which version it is."""
+    async with silent_after(*answers) as silent:
+        given = {"OPENCODE_MCP_METRICS": "1", "OPENCODE_MCP_URL": silent}
+
+        async def seen(number: int) -> None:
+            name = "opencode_mcp_requests_waiting"
+            await eventually(lambda: figures(url), lambda now: now[name] == number, within=30)
+
         async with http_bridge({**environ, **given}) as url, session(url, MODERN) as client:
             async with anyio.create_task_group() as tasks:
                 for _ in range(40):
                     tasks.start_soon(client.call_tool, "session_list")
-                await eventually(lambda: figures(url), lambda now: now["opencode_mcp_requests_waiting"] == 8, within=30)
+                await seen(waiting)
                 tasks.cancel_scope.cancel()
-            await eventually(lambda: figures(url), lambda now: now["opencode_mcp_requests_waiting"] == 0, within=30)
+            await seen(0)
 
 
 @asynccontextmanager

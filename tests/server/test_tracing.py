@@ -54,7 +54,7 @@ def traced(relay: Relay) -> dict[str, str | None]:
 async def test_requests_streams_and_terminals_are_of_the_trace_of_the_call(
     era: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path
 ) -> None:
-    """The span of tools/call is the client's child and the parent of what OpenCode is sent."""
+    """The span of tools/call is the client's child and the parent of what OpenCode is sent, questions included."""
     file = tmp_path / "spans"
     async with bridged(era, environ, endpoint, project, "tests.server.tracing", str(file)) as (client, relay):
         for tool, arguments in (
@@ -71,6 +71,8 @@ async def test_requests_streams_and_terminals_are_of_the_trace_of_the_call(
 
     sent = traced(relay)
     for tool, path in (
+        ("session_list", "/global/health"),
+        ("session_list", "/path"),
         ("session_list", "/session"),
         ("event_subscribe", "/event"),
         ("pty_connect", f"/pty/{terminal}/connect"),
@@ -90,6 +92,6 @@ async def test_without_an_sdk_nothing_is_sent(
         assert not (await client.call_tool("session_list", {}, meta=META)).is_error
         refused = await client.call_tool("session_list", META)
 
-    assert traced(relay) == {"/session": None}
+    assert traced(relay) == dict.fromkeys(("/global/health", "/path", "/session"))
     assert refused.is_error
     assert b"trace" not in b"".join(relay.sent)
