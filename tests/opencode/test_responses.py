@@ -113,8 +113,8 @@ async def test_a_web_page_is_no_success(opencode: OpenCode, wire: Wire) -> None:
     """OpenCode answers every unknown route with 200 and its web UI."""
     page = httpx2.Response(200, html="<!doctype html>")
 
-    with pytest.raises(UnexpectedResponse, match=r"does not offer the operation \(GET /session gave its web page"):
-        await answer_to(opencode, wire, "session_list", page)
+    with pytest.raises(UnexpectedResponse, match=r"does not offer the operation \(GET /agent gave its web page"):
+        await answer_to(opencode, wire, "app_agents", page)
 
 
 async def test_a_redirect_is_not_followed_and_credentials_stay(opencode: OpenCode, wire: Wire) -> None:
