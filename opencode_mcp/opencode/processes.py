@@ -43,17 +43,42 @@ def neighbours(endpoint: Endpoint) -> tuple[Neighbour, ...] | None:
     It can be known of a server on a loopback address whose process is this user's, on Linux. Reads files only;
     takes some milliseconds, so run it in a thread.
     """
-    port = endpoint.url.port
-    if port is None or not is_loopback(endpoint.url.host) or not (PROC / "net" / "tcp").exists():
-        return None
-    sockets = {f"socket:[{inode}]" for inode in listening(port)}
-    opened = {pid: files for pid in processes() if (files := open_files(pid))}
-    serving = {pid for pid, files in opened.items() if sockets & files.keys()}
+    opened = {pid: files for pid in processes() if (files := open_files(pid))} if is_here(endpoint) else {}
+    serving = servers(endpoint, opened)
     data = {file for pid in serving for file in databases(pid, opened[pid])}
     if not data:
         return None
     others = [pid for pid, files in opened.items() if pid not in serving and data & databases(pid, files)]
     return tuple(one for pid in others if (one := neighbour(pid)) is not None)
+
+
+def shares_files(endpoint: Endpoint) -> bool:
+    """Whether a server is known to see the same files as this process: False where that cannot be known.
+
+    It can be known where `neighbours` can. Reads files only; takes some milliseconds, so run it in a thread.
+    """
+    if not is_here(endpoint):
+        return False
+    serving = servers(endpoint, {pid: files for pid in processes() if (files := open_files(pid))})
+    return bool(serving) and {view(str(pid)) for pid in serving} == {view("self")} - {None}
+
+
+def view(pid: str) -> tuple[str, ...] | None:
+    """Return what decides which files a process sees; None when it has ended."""
+    with suppress(OSError):
+        return tuple(os.readlink(PROC / pid / name) for name in ("ns/mnt", "root"))
+    return None
+
+
+def is_here(endpoint: Endpoint) -> bool:
+    """Whether an address is of this machine's loopback, and there is a /proc to see who listens on it."""
+    return endpoint.url.port is not None and is_loopback(endpoint.url.host) and (PROC / "net" / "tcp").exists()
+
+
+def servers(endpoint: Endpoint, opened: dict[int, dict[str, int]]) -> set[int]:
+    """Return which of the processes, with what they have open, listen on an address of the loopback."""
+    sockets = {f"socket:[{inode}]" for inode in listening(endpoint.url.port or 0)}
+    return {pid for pid, files in opened.items() if sockets & files.keys()}
 
 
 def is_loopback(host: str) -> bool:

@@ -3,23 +3,30 @@
 OpenCode takes any path, and puts "File not found" into the prompt for the model alone to read (1.18.33). So what does
 not exist is refused here, before anything is sent. `~`, a leading `@` and line numbers are understood as people write
 them, unless a file has just that name.
+
+OpenCode lists the project's folders. To list another it would open it, which runs what is in it; so this process looks
+itself where it sees the same files, and otherwise takes such a path as it was given.
 """
 
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-from opencode_mcp.exceptions import APIError, WorkflowError
+from anyio.to_thread import run_sync
+
+from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileNode, Home
+from opencode_mcp.opencode.processes import shares_files
 
 from .place import located
 
@@ -37,42 +44,83 @@ MEDIA = ("image/", "audio/", "video/", "application/pdf")
 TEXTS = frozenset({"image/svg+xml", "video/mp2t"})
 """Drawings that are XML, and TypeScript, which shares its ending with a video format."""
 
+Names = list[str] | Literal["unknown"] | None
+"""The names in a folder; None when there is no such folder, "unknown" when OpenCode would have to open it."""
+
 
 @dataclass
 class Folders:
-    """The folders of OpenCode's machine, each read once. `project` is where relative paths begin."""
+    """The folders of OpenCode's machine, each read once. `project` is where relative paths begin.
+
+    `shared` says that this process sees the same files.
+    """
 
     opencode: OpenCode
     project: PurePath
-    names: dict[PurePath, list[str] | None] = field(default_factory=dict[PurePath, list[str] | None])
+    shared: bool
+    names: dict[PurePath, Names] = field(default_factory=dict["PurePath", "Names"])
 
-    async def find(self, path: PurePath) -> PurePath | None:
-        """Return a path as it is on the disk: as given, or the only one that differs in case or in accents' form."""
+    async def find(self, path: PurePath) -> tuple[PurePath | None, bool]:
+        """Return a path as it is on the disk, and whether it is known to be there.
+
+        It is found as given, or as the only one that differs in case or in accents' form.
+
+        Raises:
+            InvalidArguments: it is in a folder that --allow-directory does not allow.
+        """
+        self._check(path)
         if path.parent == path or path == self.project:
-            return path
-        names = await self.read(path.parent) or []
-        if path.name in names:
-            return path
-        same = [name for name in names if folded(name) == folded(path.name)]
-        return path.with_name(same[0]) if len(same) == 1 else None
+            return path, True
+        names = await self.read(path.parent)
+        if names == "unknown":
+            return path, False
+        if path.name in (names or []):
+            return path, True
+        same = [name for name in names or [] if folded(name) == folded(path.name)]
+        if len(same) != 1:
+            return None, True
+        self._check(path.with_name(same[0]))
+        return path.with_name(same[0]), True
 
-    async def read(self, folder: PurePath) -> list[str] | None:
+    def _check(self, path: PurePath) -> None:
+        allowlist = self.opencode.allowlist
+        if not allowlist.allows(str(path)):
+            raise InvalidArguments("session_prompt_async", [f"files: {str(path)!r} {allowlist.outside()}"])
+
+    async def read(self, folder: PurePath) -> Names:
         """Return the names in a folder; None when there is no such folder."""
         if folder not in self.names:
-            inside = folder.is_relative_to(self.project)
-            names = await self._list(self.project, folder.relative_to(self.project).as_posix()) if inside else None
-            # OpenCode lists nothing that a link in the project leads to; as a directory of its own it does.
-            self.names[folder] = names if names is not None else await self._list(folder, ".")
+            names: Names = "unknown"
+            if folder.is_relative_to(self.project):
+                names = await self._list(folder)
+            if names == "unknown" and self.shared:
+                names = await run_sync(names_in, folder)
+            self.names[folder] = names
         return self.names[folder]
 
-    async def _list(self, directory: PurePath, path: str) -> list[str] | None:
+    async def _list(self, folder: PurePath) -> Names:
+        """List a folder of the project: unknown for what a link leads to, which OpenCode does not list."""
+        path = folder.relative_to(self.project).as_posix()
         try:
-            listed = await self.opencode.call_as(list[FileNode], "file_list", directory=str(directory), path=path)
+            listed = await self.opencode.call_as(list[FileNode], "file_list", directory=str(self.project), path=path)
         except APIError as error:
             if error.status not in NOT_THERE:
                 raise
-            return None
+            if folder == self.project:
+                return None
+            above = await self.read(folder.parent)
+            return "unknown" if above == "unknown" or folder.name in (above or []) else None
         return [one.name for one in listed]
+
+
+def names_in(folder: PurePath) -> Names:
+    """Return the names in a folder that this process sees."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:  # it may not be listed, and a file in it may be read all the same
+        return "unknown"
 
 
 async def file_parts(opencode: OpenCode, directory: str | None, files: Sequence[str]) -> list[dict[str, Any]]:
@@ -86,7 +134,8 @@ async def file_parts(opencode: OpenCode, directory: str | None, files: Sequence[
         return []
     home = await opencode.call_as(Home, "path_get", **located(directory))
     root = pure(directory or home.directory)
-    folders = Folders(opencode, root)
+    endpoint = opencode.server.running()
+    folders = Folders(opencode, root, endpoint is not None and await run_sync(shares_files, endpoint))
     return [await file_part(folders, given, pure(home.home)) for given in files]
 
 
@@ -94,12 +143,18 @@ async def file_part(folders: Folders, given: str, home: PurePath) -> dict[str, A
     """Return the part that attaches one file."""
     if given.startswith(WEB_OR_DATA):
         return part(given, given.partition("?")[0].rpartition("/")[2][:100])
+    unsure: dict[str, Any] | None = None
     for path, query in readings(given, folders.project, home):
-        if (found := await folders.find(path)) is not None:
+        found, known = await folders.find(path)
+        if found is not None and known:
             return part(url_of(found) + query, found.name)
+        if found is not None:  # lines are more likely than a name that ends like them
+            unsure = part(url_of(found) + query, found.name)
+    if unsure is not None:
+        return unsure
     path, _ = next(readings(given, folders.project, home))
     names = await folders.read(path.parent)
-    if names is None:
+    if not isinstance(names, list):
         why = f"there is no folder {path.parent}"
     else:
         near = get_close_matches(path.name, names, n=3, cutoff=0.4)

@@ -117,3 +117,19 @@ async def test_with_no_destructive_nothing_opens_a_directory(
         await words_of(client, "v2_session_create", location={"directory": str(cloned)})
         assert await reads(client, project / "src")
         assert not (tmp_path / "ran").exists()
+
+
+async def test_a_file_of_another_folder_is_attached_without_opening_it(
+    connect: Connect, cloned: Path, tmp_path: Path
+) -> None:
+    """Its plugins do not run, whether the file is there or not."""
+    async with connect() as client:
+        found = await client.call_tool("run_task", {"prompt": "script:text x", "files": [f"{cloned}/readme.md"]})
+        missing = await client.call_tool("run_task", {"prompt": "script:text x", "files": [f"{cloned}/READNE.md"]})
+        assert not found.is_error and found.structured_content is not None, found.content
+        session = {"sessionID": found.structured_content["session_id"]}
+        messages = str((await client.call_tool("session_messages", session)).structured_content)
+
+    assert "hello from the project" in messages
+    assert missing.is_error and "nearest: README.md" in str(missing.content), missing.content
+    assert not (tmp_path / "ran").exists()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, cast
 
 import pytest
 
-from opencode_mcp.exceptions import APIError, WorkflowError
-from opencode_mcp.workflows.attach import file_parts, pure, readings
+from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
+from opencode_mcp.opencode.allowlist import Allowlist
+from opencode_mcp.workflows.attach import Folders, file_part, file_parts, pure, readings
 
 from .test_moments import Still
 
@@ -48,6 +49,7 @@ class Disk(Still):
     """An OpenCode whose folders have these names, by directory and path."""
 
     folders: dict[tuple[str, str], list[str]]
+    opened: set[str]
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Answer as OpenCode does."""
@@ -55,6 +57,7 @@ class Disk(Still):
             return {"directory": str(POSIX), "home": "/home/me"}
         if name == "file_list":
             key = (arguments["directory"], arguments["path"])
+            self.opened.add(arguments["directory"])
             if key not in self.folders:
                 raise APIError(name, 500, "UnknownError", "opaque")
             return [{"name": one} for one in self.folders[key]]
@@ -63,12 +66,12 @@ class Disk(Still):
 
 @pytest.fixture
 def disk() -> Any:
-    """Two folders of the project, one of them behind a link, and one outside of it."""
+    """A project with a folder, and with a link, behind which OpenCode lists nothing; on another machine."""
     opencode = Disk()
+    opencode.opened = set()
     opencode.folders = {
-        ("/work/project", "."): ["README.md", "a.txt:3", "a.txt", "@scope", "Grün.txt"],
-        ("/work/project/link", "."): ["b.png", "c.ts", "d.pdf"],
-        ("/tmp", "."): ["c d.txt"],
+        ("/work/project", "."): ["README.md", "a.txt:3", "a.txt", "@scope", "Grün.txt", "link", "sub"],
+        ("/work/project", "sub"): ["b.png", "c.ts", "d.pdf"],
     }
     return cast("Any", opencode)
 
@@ -81,10 +84,9 @@ def disk() -> Any:
         ("@README.md:2-4", "file:///work/project/README.md?start=2&end=4", "text/plain"),
         ("readme.md", "file:///work/project/README.md", "text/plain"),
         ("Gru\N{COMBINING DIAERESIS}n.txt", "file:///work/project/Gr%C3%BCn.txt", "text/plain"),
-        ("link/b.png", "file:///work/project/link/b.png", "image/png"),
-        ("link/c.ts", "file:///work/project/link/c.ts", "text/plain"),
-        ("link/d.pdf", "file:///work/project/link/d.pdf", "application/pdf"),
-        ("/tmp/c d.txt", "file:///tmp/c%20d.txt", "text/plain"),
+        ("sub/b.png", "file:///work/project/sub/b.png", "image/png"),
+        ("sub/c.ts", "file:///work/project/sub/c.ts", "text/plain"),
+        ("sub/d.pdf", "file:///work/project/sub/d.pdf", "application/pdf"),
         (".", "file:///work/project", "text/plain"),
         ("https://example.com/x/y.png?z", "https://example.com/x/y.png?z", "image/png"),
     ],
@@ -99,10 +101,66 @@ async def test_a_file_that_is_there_is_attached_by_its_real_name(
 
 
 @pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("link/b.png", "file:///work/project/link/b.png"),
+        ("link/deep/b.png", "file:///work/project/link/deep/b.png"),
+        ("/tmp/c d.txt", "file:///tmp/c%20d.txt"),
+        ("@/tmp/c.txt", "file:///tmp/c.txt"),
+        ("../c.txt:3", "file:///work/c.txt?start=3&end=3"),
+        ("~/c.txt", "file:///home/me/c.txt"),
+    ],
+)
+async def test_no_folder_outside_is_opened_to_look_for_a_file(disk: Any, given: str, url: str) -> None:
+    """OpenCode would run the plugins in it: what cannot be known of another machine is sent as it is meant."""
+    [part] = await file_parts(disk, None, [given])
+    assert (part["url"], disk.opened <= {"/work/project"}) == (url, True)
+
+
+async def test_outside_of_the_project_this_process_looks_where_it_sees_the_same_files(
+    disk: Any, tmp_path: Path
+) -> None:
+    """So a missing file is found out there as well, by its folder's names, and a link in the project is followed."""
+    (tmp_path / "Notes.txt").write_text("here")
+    folders = Folders(disk, POSIX, shared=True)
+    home = HOMES[POSIX]
+
+    assert (await file_part(folders, f"{tmp_path}/notes.txt:3", home))["url"] == (
+        f"file://{tmp_path}/Notes.txt?start=3&end=3"
+    )
+    with pytest.raises(WorkflowError, match=r"there is no 'Nots\.txt' in .*; nearest: Notes\.txt on"):
+        await file_part(folders, f"{tmp_path}/Nots.txt", home)
+    with pytest.raises(WorkflowError, match=rf"there is no folder {tmp_path}/nowhere on"):
+        await file_part(folders, f"{tmp_path}/nowhere/x", home)
+    assert disk.opened == set()
+
+
+@pytest.mark.parametrize("given", ["{outside}/x", "@{outside}/x", "file://{outside}/x", "{outside}/x:3", "link/x"])
+@pytest.mark.parametrize("shared", [True, False])
+async def test_no_file_outside_of_the_allowed_directories_is_attached(
+    disk: Any, tmp_path: Path, given: str, shared: bool
+) -> None:
+    """Nor is it said whether it is there; a link in the project leads outside."""
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    project.mkdir()
+    outside.mkdir()
+    (outside / "x").write_text("secret")
+    (project / "link").symlink_to(outside)
+    disk.allowlist = Allowlist.of((str(project),))
+    disk.folders = {(str(project), "."): ["link"]}
+    folders = Folders(disk, PurePosixPath(project), shared)
+
+    with pytest.raises(InvalidArguments, match=r"x(:3)?' is outside of what --allow-directory allows"):
+        await file_part(folders, given.format(outside=outside), HOMES[POSIX])
+    assert disk.opened <= {str(project)}
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ("READNE.md", r"there is no 'READNE\.md' in /work/project; nearest: README\.md on"),
-        ("/nowhere/x", "there is no folder /nowhere on OpenCode's machine"),
+        ("nowhere/x", "there is no folder /work/project/nowhere on OpenCode's machine"),
+        ("nowhere/at/x", "there is no folder /work/project/nowhere/at on OpenCode's machine"),
         ("a.txt.:3", "there is no 'a.txt.:3' in /work/project"),
     ],
 )
