@@ -6,10 +6,9 @@ session -> worktree there? -> changes since its base -> apply -> everything arri
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, Protocol
 
-import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
@@ -20,10 +19,11 @@ from .context import Context
 from .metadata import TaskMetadata, save_task_metadata, task_metadata
 from .place import removal
 from .remote import remote_changes
+from .removing import refuse_work, remove
 from .second_engine import refuse_unseen
-from .truth import look, read_session
+from .truth import read_session
 from .turn_changes import known_changes
-from .worktree import local, local_changes
+from .worktree import local, local_changes, refuse_altered
 
 NAMED = 10
 
@@ -109,6 +109,10 @@ class WorktreeChanges(Protocol):
         """Bring them over, all or nothing."""
         ...
 
+    def leaving(self, force: bool) -> AbstractAsyncContextManager[str | None]:
+        """Have the worktree removed in the block, and nothing else with it; provide the branch that stays."""
+        ...
+
 
 async def collect_changes(context: Context, arguments: CollectChanges) -> CollectedChanges:
     """Collect what a task changed.
@@ -137,10 +141,10 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     if not (arguments.apply or arguments.discard):
         async with worktree_changes(opencode, session, task) as found:
             return await collect(opencode, session, task, arguments, found)
-    if (await look(opencode, session.id)).busy:
-        raise WorkflowError(f"{session.id} still works; wait_for_tasks or stop_task first", session.id)
-    async with opencode.alone(f"files of {task.worktree_of}"), worktree_changes(opencode, session, task) as found:
-        return await collect(opencode, session, task, arguments, found)
+    async with opencode.alone(session.id), opencode.alone(f"files of {task.worktree_of}"):  # no prompt meanwhile
+        await refuse_work(opencode, session, task, arguments.discard, arguments.force)
+        async with worktree_changes(opencode, session, task) as found:
+            return await collect(opencode, session, task, arguments, found)
 
 
 async def collect(
@@ -156,24 +160,29 @@ async def collect(
         await found.apply()
         if found.state is not None:
             await save_task_metadata(opencode, session.id, collected=found.state)
+    notes = [found.note]
     if arguments.discard:
-        lost = found.left_behind if arguments.apply else found.missing
-        await discard(
-            opencode, session, task, "discarded, with changes that were not brought over" if lost else "discarded"
-        )
-    return collected(session, arguments, changes, patch, found.target if applied else None, found.note)
+        lost = bool(found.left_behind if arguments.apply else found.missing)
+        try:
+            notes.append(await discard(opencode, session, task, found, force=arguments.force, lost=lost))
+        except OpenCodeError as error:
+            if not applied:
+                raise
+            raise WorkflowError(
+                f"the changes are in {found.target} now, and the worktree was not discarded: {error}", session.id
+            ) from error
+    note = "; ".join(filter(None, notes)) or None
+    return collected(session, arguments, changes, patch, found.target if applied else None, note)
 
 
-async def discard(opencode: OpenCode, session: Session, task: TaskMetadata, how: str) -> None:
-    """Remove a worktree. That is noted first: a session whose directory is gone may be outside of an allowed one."""
-    await save_task_metadata(opencode, session.id, removed=how)
-    try:
-        worktree = task.worktree or session.directory
-        await opencode.call("worktree_remove", directory=task.worktree_of, body={"directory": worktree})
-    except OpenCodeError:
-        with anyio.CancelScope(shield=True):
-            await save_task_metadata(opencode, session.id, removed=None)
-        raise
+async def discard(
+    opencode: OpenCode, session: Session, task: TaskMetadata, found: WorktreeChanges, *, force: bool, lost: bool
+) -> str | None:
+    """Remove a worktree, and say which branch it leaves behind."""
+    how = "discarded, with changes that were not brought over" if lost else "discarded"
+    async with found.leaving(force) as branch:
+        await remove(opencode, session, task, how)
+    return None if branch is None else f"the branch {branch}, which the task had checked out, stays"
 
 
 def collected(
@@ -205,6 +214,8 @@ def collected(
 async def worktree_changes(opencode: OpenCode, session: Session, task: TaskMetadata) -> AsyncGenerator[WorktreeChanges]:
     """Provide what a worktree holds: read by git where it is on this machine, else by OpenCode's operations."""
     worktree = await local(opencode, task)
+    if worktree is None:
+        await refuse_altered(opencode, task)
     if worktree is not None:
         async with local_changes(opencode, task, worktree) as changes:
             yield changes

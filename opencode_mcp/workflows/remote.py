@@ -7,6 +7,8 @@ cannot show or bring over is an error that says so, and how to do it there.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +121,23 @@ class RemoteChanges:
                 f"look there. Nothing was discarded. {self.how}",
                 self.session.id,
             )
+
+    @asynccontextmanager
+    async def leaving(self, force: bool) -> AsyncGenerator[str | None]:
+        """See that the worktree is on its own branch: OpenCode deletes the one that it has checked out (1.18.33).
+
+        Raises:
+            WorkflowError: it is on another.
+        """
+        vcs: dict[str, Any] = await self.opencode.call("vcs_get", directory=self.worktree)
+        now = vcs.get("branch")
+        if self.branch is not None and now not in {None, "HEAD", self.branch}:
+            raise WorkflowError(
+                f"nothing was discarded: {self.worktree} is on the branch {now}, which would be deleted with it. On "
+                f"OpenCode's machine run `git switch --detach` there, then call again",
+                self.session.id,
+            )
+        yield None
 
     def _lacks(self, change: FileChange) -> bool:
         """Whether the project does not have a change, uncommitted, exactly as it is."""

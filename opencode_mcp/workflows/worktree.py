@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.to_thread import run_sync
 
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCode
@@ -44,6 +45,7 @@ class LocalChanges:
     project: Git
     folder: Path
     base: str
+    branch: str | None
     snapshot: Snapshot
     merge: Merge
     lost_commits: str
@@ -130,6 +132,38 @@ class LocalChanges:
             )
         await bring_over(self.project, self.folder, self.merge)
 
+    @asynccontextmanager
+    async def leaving(self, force: bool) -> AsyncGenerator[str | None]:
+        """See that nothing was written since; then have the worktree on its own branch, or on none, in the block.
+
+        OpenCode deletes the branch that a worktree has checked out (1.18.33), whatever else that branch has.
+
+        Raises:
+            WorkflowError: files have changed; or git fails.
+        """
+        async with scratch(self.worktree) as folder:
+            if not force and (await snapshot(self.worktree, folder, self.base)).tree != self.snapshot.tree:
+                raise WorkflowError(
+                    f"nothing was discarded: files in {self.worktree.root} changed at this moment, so a program still "
+                    "works there. Call again when it has ended"
+                )
+        ref = (await self.worktree.run("symbolic-ref", "-q", "HEAD", accept=(0, 1))).decode().strip()
+        own = f"refs/heads/{self.branch}"
+        if ref in {"", own}:
+            yield None
+            return
+        with anyio.CancelScope(shield=True):
+            if await self.worktree.run("for-each-ref", own):
+                await self.worktree.run("symbolic-ref", "HEAD", own)
+            else:
+                await self.worktree.run("update-ref", "--no-deref", "HEAD", self.base)
+        try:
+            yield ref.removeprefix("refs/heads/")
+        except BaseException:
+            with anyio.CancelScope(shield=True), suppress(WorkflowError):  # it may be gone all the same
+                await self.worktree.run("symbolic-ref", "HEAD", ref)
+            raise
+
 
 def count(number: bytes) -> int:
     """Read a number of lines; a binary file has none."""
@@ -146,15 +180,48 @@ async def prove(opencode: OpenCode, worktree: str) -> str | None:
     if not is_worktree(worktree):
         return None
     try:
-        with probe(worktree) as name:
-            listed: list[dict[str, Any]] = await opencode.call("file_list", directory=worktree, path=".")
-        if name not in {entry["name"] for entry in listed}:
+        if not await is_shared(opencode, worktree):
             return None
         token = secrets.token_hex(16)
         (await git.path(TOKEN_FILE)).write_text(token, encoding="ascii")
     except (OSError, APIError, WorkflowError):
         return None
     return token
+
+
+async def is_shared(opencode: OpenCode, folder: str) -> bool:
+    """Whether a folder on this machine is the one that OpenCode has under that path.
+
+    Raises:
+        OSError: no file can be made in it.
+        APIError: OpenCode has no such folder.
+    """
+    with probe(folder) as name:
+        listed: list[dict[str, Any]] = await opencode.call("file_list", directory=folder, path=".")
+    return name in {entry["name"] for entry in listed}
+
+
+async def refuse_altered(opencode: OpenCode, task: TaskMetadata) -> None:
+    """Refuse to compare a worktree on this machine that was git's when the task began, and is not any more.
+
+    OpenCode's own operations would show no changes in it.
+
+    Raises:
+        WorkflowError: how to get at its files.
+    """
+    if task.token is None or task.worktree is None or not await run_sync(os.path.isdir, task.worktree):
+        return
+    try:
+        shared = await is_shared(opencode, task.worktree)
+    except (OSError, APIError):
+        return
+    if shared:
+        raise WorkflowError(
+            f"{task.worktree} is not the git worktree any more with which the task began: its .git was removed or "
+            "replaced, or git cannot be run. What changed is not known, and nothing was applied or discarded. Its "
+            "files are still there: copy what you need, then delete the folder and run `git worktree prune` in "
+            f"{task.worktree_of}"
+        )
 
 
 @contextmanager
@@ -203,6 +270,7 @@ async def local_changes(opencode: OpenCode, task: TaskMetadata, worktree: Git) -
             project=project,
             folder=folder,
             base=task.base,
+            branch=task.branch,
             snapshot=held,
             merge=await merge(project, folder, held.changes),
             lost_commits=await lost_commits(worktree, task.branch),

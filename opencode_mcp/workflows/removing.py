@@ -1,0 +1,71 @@
+"""Throw a task's worktree away: only when nothing works in it, and with no branch that is not its own."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+
+from opencode_mcp.exceptions import OpenCodeError, WorkflowError
+from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode.models import Session, Status
+
+from .elsewhere import look_everywhere
+from .metadata import TaskMetadata, save_task_metadata
+from .place import removal
+from .truth import Truth, judge
+
+SEEN_SECONDS = 10.0
+"""How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
+
+
+async def refuse_work(opencode: OpenCode, session: Session, task: TaskMetadata, discard: bool, force: bool) -> None:
+    """Refuse to touch the files of a task at work, and to discard a worktree in which anything else works.
+
+    Raises:
+        WorkflowError: what works there, and what to do.
+    """
+    truth, elsewhere = await look_everywhere(opencode, session.id)
+    if truth.busy or just_written(truth):
+        raise WorkflowError(f"{session.id} still works; wait_for_tasks or stop_task first", session.id)
+    if not discard:
+        return
+    if elsewhere is not None and not force:
+        raise WorkflowError(
+            f"nothing was discarded. {elsewhere} `force: true` removes its worktree all the same", session.id
+        )
+    others: set[str] = set()
+    for directory in {task.worktree or session.directory, session.directory}:
+        statuses = await opencode.call_as(dict[str, Status], "session_status", directory=directory)
+        others |= {id for id, status in statuses.items() if status.type != "idle"}
+    if others:
+        raise WorkflowError(
+            f"nothing was discarded: {', '.join(sorted(others))} at work in the same worktree; wait_for_tasks or "
+            "stop_task first",
+            session.id,
+        )
+
+
+def just_written(truth: Truth) -> bool:
+    """Whether a session has a prompt that may be yet to be worked on, or a reply that may be yet to be completed."""
+    newest = truth.newest
+    at = truth.session.time.created if newest is None else newest.written
+    return judge(truth).doubt is not None and abs(time.time() - at / 1000) < SEEN_SECONDS
+
+
+async def remove(opencode: OpenCode, session: Session, task: TaskMetadata, how: str) -> None:
+    """Remove a worktree. That is noted first: a session whose directory is gone may be outside of an allowed one.
+
+    Raises:
+        OpenCodeError: it was not removed.
+    """
+    await save_task_metadata(opencode, session.id, removed=how)
+    try:
+        worktree = task.worktree or session.directory
+        await opencode.call("worktree_remove", directory=task.worktree_of, body={"directory": worktree})
+        if await removal(opencode, session, task) is None:
+            raise WorkflowError(f"OpenCode removed the worktree {worktree}, as it says, and it is still there")
+    except OpenCodeError:
+        with anyio.CancelScope(shield=True):
+            await save_task_metadata(opencode, session.id, removed=None)
+        raise

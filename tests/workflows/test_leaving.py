@@ -1,0 +1,104 @@
+"""Throwing a worktree away, on a real OpenCode: nothing goes with it that is another's, and nothing is guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from mcp import Client
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.workflows.git import Git
+from opencode_mcp.workflows.worktree import local_changes
+
+from .test_local_changes import client as client_of
+from .test_local_changes import task_of
+from .test_merge import Pair, pair
+from .test_worktrees import call, git, refused, succeed, work
+from .worktrees import is_there
+
+pytestmark = pytest.mark.anyio
+
+__all__ = ["pair"]
+
+
+async def test_a_branch_that_the_task_has_checked_out_stays(
+    client: Client, project: Path, environ: Mapping[str, str]
+) -> None:
+    """OpenCode deletes the branch that a worktree is on: here one of the user's, with a commit that is nowhere else."""
+    git(project, environ, "checkout", "-qb", "precious")
+    git(project, environ, "commit", "--allow-empty", "-qm", "precious")
+    git(project, environ, "checkout", "-q", "-")
+    task = await work(client, "git checkout -q precious && echo new > new.txt")
+
+    done = await succeed(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
+
+    assert "precious" in done["note"] and "stays" in done["note"]
+    assert not is_there(task["directory"])
+    branches = git(project, environ, "branch", "--format=%(refname:short)").splitlines()
+    assert "precious" in branches
+    assert not [one for one in branches if one.startswith("opencode/")], "its own branch goes"
+    assert git(project, environ, "log", "-1", "--format=%s", "precious") == "precious"
+
+
+async def test_a_session_at_work_keeps_the_worktree_that_another_would_discard(client: Client) -> None:
+    """A fork works in the same folder."""
+    task = await work(client, "echo one > one.txt")
+    fork = await succeed(client, "session_fork", sessionID=task.session_id)
+    await succeed(client, "start_task", session_id=fork["id"], prompt="script:hang")
+
+    said = await refused(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
+
+    assert "nothing was discarded" in said and fork["id"] in said
+    assert is_there(f"{task['directory']}/one.txt")
+    await call(client, "stop_task", session_id=fork["id"])
+    await succeed(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
+
+
+async def test_a_folder_that_is_no_worktree_any_more_is_not_compared(client: Client, project: Path) -> None:
+    """Without its .git, or with another, OpenCode would say that nothing has changed."""
+    for command in ("rm .git", "rm .git && git init -q && git add -A && git commit -qm all"):
+        task = await work(client, f"echo one > one.txt && {command}")
+        for arguments in ({}, {"apply": True, "discard": True}):
+            said = await refused(client, "collect_changes", session_id=task.session_id, **arguments)
+            assert "is not the git worktree any more" in said
+        assert is_there(f"{task['directory']}/one.txt")
+    assert not (project / "one.txt").exists()
+
+
+async def test_a_locked_worktree_is_said_to_stay(client: Client, project: Path) -> None:
+    """The changes have arrived, and the error says both."""
+    task = await work(client, "echo one > one.txt && git worktree lock .")
+
+    said = await refused(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
+
+    assert "the changes are in" in said and "was not discarded" in said and "locked" in said
+    assert (project / "one.txt").read_text() == "one\n"
+    assert is_there(f"{task['directory']}/one.txt")
+
+
+async def test_a_worktree_that_is_written_to_is_not_left(catalog: Catalog, pair: Pair) -> None:
+    """A program that the task has left running writes after the changes were read."""
+    worktree = Git.at(str(pair.worktree), pair.environ)
+    async with local_changes(client_of(catalog, pair), task_of(pair), worktree) as found:
+        (pair.worktree / "late.txt").write_text("late\n")
+        with pytest.raises(WorkflowError, match="changed at this moment"):
+            async with found.leaving(force=False):
+                pass
+        async with found.leaving(force=True) as branch:
+            assert branch is None
+
+
+async def test_a_worktree_that_could_not_be_removed_is_on_its_branch_again(catalog: Catalog, pair: Pair) -> None:
+    """Only while it is removed it is on its own branch."""
+    pair.git(pair.worktree, "checkout", "-qb", "other")
+    worktree = Git.at(str(pair.worktree), pair.environ)
+    async with local_changes(client_of(catalog, pair), task_of(pair), worktree) as found:
+        with pytest.raises(WorkflowError, match="not removed"):
+            async with found.leaving(force=False) as branch:
+                assert branch == "other"
+                assert pair.git(pair.worktree, "branch", "--show-current").strip() == "task"
+                raise WorkflowError("not removed")
+    assert pair.git(pair.worktree, "branch", "--show-current").strip() == "other"
