@@ -21,6 +21,7 @@ from .allowlist import Allowlist
 from .arguments import RequestParts, is_on_route, part, require_project, validate
 from .authorize import Authorization, without_outside
 from .bodies import encoded
+from .deadline import seconds_left
 from .events import EventFeed
 from .generation import Known
 from .models import as_model
@@ -206,7 +207,7 @@ class OpenCode:
 
         A read that found no connection, lost it, met a busy server, or was to be quick and was not, is sent
         again a few times, which the answer tells. Anything else is sent once. All of it ends within the caller's
-        time limit, that of the cancel scopes around the call.
+        time limit (`limited`).
 
         Raises:
             RequestTimeout: no answer within `read_seconds`, or within the caller's time limit.
@@ -223,7 +224,7 @@ class OpenCode:
                     raise
                 if isinstance(error, ServerStalled) and self.server.running() is not None:
                     raise
-                if seconds_left() <= pause:
+                if seconds_left() - LAST_SECONDS <= pause:
                     raise
                 reasons.append(str(error))
             await report(f"asking again in {pause:g} s: {reasons[-1]}")
@@ -269,7 +270,7 @@ class OpenCode:
         self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
     ) -> Answer:
         """Send one request once, within the caller's time limit."""
-        with anyio.CancelScope(deadline=anyio.current_time() + seconds_left()):
+        with anyio.CancelScope(deadline=anyio.current_time() + seconds_left() - LAST_SECONDS):
             return await self._send(operation, parts, read_seconds, report)
         raise RequestTimeout(
             f"{operation.name}: no answer in time from {self.server.describe()}; it may still be carried out"
@@ -375,11 +376,6 @@ def unreachable(where: str, error: Exception) -> TransportError:
     return TransportError(
         f"{where} is not reachable ({error or type(error).__name__})" + (f"\n{lacking}" if lacking else "")
     )
-
-
-def seconds_left() -> float:
-    """Return how long a request may take: until shortly before the end of the cancel scopes around the call."""
-    return anyio.current_effective_deadline() - LAST_SECONDS - anyio.current_time()
 
 
 def http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import anyio
 
 from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode.deadline import limited
 
 GRACE_SECONDS = 1.8
 """What a call may take beyond its time limit, for the last look and the report."""
@@ -31,7 +32,7 @@ def time_limit(seconds: float) -> Generator[float]:
         LimitReached: the block took longer. A request of it ends with a `RequestTimeout` shortly before.
     """
     deadline = anyio.current_time() + seconds
-    with anyio.CancelScope(deadline=deadline + GRACE_SECONDS) as scope:
+    with limited(seconds + GRACE_SECONDS) as scope:
         yield deadline
     if scope.cancelled_caught:
         raise LimitReached(f"there was no answer within {seconds:g} s")

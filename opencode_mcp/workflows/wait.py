@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
 
 from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode.deadline import seconds_left
 from opencode_mcp.opencode.error_words import error_words
 from opencode_mcp.opencode.events import Event, session_of
 from opencode_mcp.opencode.models import Message, Part
@@ -198,8 +198,8 @@ async def settle(
             await tell(context, truth, watch)
             if verdict.state != "running":
                 return Outcome(truth, verdict)
-            await checkpoint_if_cancelled()  # else there would seem to be no time left
-            now, last = anyio.current_time(), anyio.current_effective_deadline() - REPORT_SECONDS
+            now = anyio.current_time()
+            last = now + seconds_left() - REPORT_SECONDS
             # A look tells how it was at its beginning: only from one to the other a doubt has been seen to stay.
             doubted = None if verdict.doubt is None else doubted or began
             # A reply that breaks off is given its own error only after OpenCode has told of it, and put its files away.

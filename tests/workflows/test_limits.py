@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from mcp import Client
 from opencode_mcp.exceptions import RequestTimeout, WorkflowError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.deadline import limited, seconds_left
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
@@ -155,10 +157,32 @@ async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> No
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
     async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
-        with anyio.move_on_after(0.5) as scope, pytest.raises(RequestTimeout, match="no answer in time from OpenCode"):
+        with limited(0.5) as scope, pytest.raises(RequestTimeout, match="no answer in time from OpenCode"):
             await opencode.call("path_get")
     assert not scope.cancelled_caught
     assert len(requests) == 1
+
+
+async def test_a_callers_own_scope_cancels_and_is_no_time_limit(catalog: Catalog) -> None:
+    """An error instead would look like one of OpenCode's, and what the caller gave up would go on."""
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+        with anyio.move_on_after(0.3) as scope:
+            await opencode.call("path_get")
+    assert scope.cancelled_caught
+
+
+async def test_behind_a_shield_there_is_no_time_limit() -> None:
+    """What is cleaned up after the limit has its own time."""
+    with limited(0.0):
+        with anyio.CancelScope(shield=True), anyio.move_on_after(15):
+            await anyio.sleep(0)
+            assert seconds_left() == inf
 
 
 async def test_no_pause_is_begun_that_the_time_limit_does_not_allow(catalog: Catalog) -> None:
@@ -174,7 +198,7 @@ async def test_no_pause_is_begun_that_the_time_limit_does_not_allow(catalog: Cat
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
     async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         began = time.monotonic()
-        with anyio.fail_after(1.0), pytest.raises(Exception, match="HTTP 503"):
+        with limited(1.0), pytest.raises(Exception, match="HTTP 503"):
             await opencode.call("path_get")
     assert len(times) == 3
     assert time.monotonic() - began < 1.0
