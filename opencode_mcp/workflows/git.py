@@ -42,6 +42,9 @@ OWN_CONFIG = (
     "gc.auto=0",
 )
 
+OWN_OBJECTS = "opencode-mcp-objects"
+"""In the worktree's own git folder, which goes with it: objects that are in no repository, out of reach of `git gc`."""
+
 GITLINK = "160000"
 """The mode of an entry that is a repository of its own: a submodule, or a nested repository."""
 REGULAR = frozenset({"100644", "100755"})
@@ -157,20 +160,33 @@ async def scratch(git: Git) -> AsyncGenerator[Path]:
     """Provide a folder for indexes, and for objects that are gone with it; the repository's are seen from there."""
     folder = Path(await anyio.to_thread.run_sync(partial(tempfile.mkdtemp, prefix="opencode-mcp-")))
     try:
-        objects = await git.path("objects")
-        (folder / "objects" / "info").mkdir(parents=True)
-        quoted = os.fsencode(objects.resolve()).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-        (folder / "objects" / "info" / "alternates").write_bytes(b'"' + quoted + b'"\n')
+        own = await git.path(OWN_OBJECTS)
+        make_objects(folder / "objects", [await git.path("objects"), *([own] if own.is_dir() else [])])
         yield folder
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
+def make_objects(folder: Path, others: Iterable[Path]) -> None:
+    """Make a folder for objects, from which those in other such folders are seen."""
+    (folder / "info").mkdir(parents=True)
+    lines = (
+        os.fsencode(one.resolve()).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+        for one in others
+    )
+    (folder / "info" / "alternates").write_bytes(b"".join(b'"' + line + b'"\n' for line in lines))
+
+
+def storing(git: Git, folder: Path) -> Git:
+    """Return git that keeps the objects that it makes in a folder."""
+    return replace(git, environ={**git.environ, "GIT_OBJECT_DIRECTORY": str(folder)})
+
+
 def with_index(git: Git, folder: Path, name: str, *, keep_objects: bool = False) -> Git:
     """Return git with an index of its own in a scratch folder; its objects stay there unless they are to be kept."""
-    objects = {} if keep_objects else {"GIT_OBJECT_DIRECTORY": str(folder / "objects")}
-    return replace(git, environ={**git.environ, "GIT_INDEX_FILE": str(folder / name), **objects})
+    own = git if keep_objects else storing(git, folder / "objects")
+    return replace(own, environ={**own.environ, "GIT_INDEX_FILE": str(folder / name)})
 
 
 def parsed_changes(output: bytes) -> list[Change]:

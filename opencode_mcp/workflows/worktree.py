@@ -22,15 +22,13 @@ from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange
 
-from .git import Git, scratch, shown, with_index
+from .git import OWN_OBJECTS, Git, make_objects, scratch, shown, storing, with_index
 from .merge import Merge, bring_over, merge
 from .metadata import TaskMetadata
 from .snapshot import Snapshot, names, snapshot
 
 TOKEN_FILE = "opencode-mcp-token"
 """In the worktree's own git folder, which goes with it: the file that proves later which worktree this is."""
-BASE_REF = "refs/worktree/opencode-mcp/base"
-"""Keeps a base that is no commit of the project; git keeps such a ref per worktree, and removes it with that."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +293,7 @@ async def lost_commits(worktree: Git, branch: str | None) -> str:
 async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None) -> str:
     """Return the commit that a fresh worktree begins with; a project's uncommitted files are taken along first.
 
-    They are uncommitted there as well. Their commit is on no branch, and goes with the worktree.
+    They are uncommitted there as well. Their commit is on no branch, in no repository, and goes with the worktree.
 
     Raises:
         WorkflowError: git cannot read or write them.
@@ -305,12 +303,14 @@ async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None
     if uncommitted_of is None:
         return head
     source = await project_git(opencode, uncommitted_of)
+    kept = (await target.path(OWN_OBJECTS)).resolve()
+    make_objects(kept, [await target.path("objects")])
+    source, target = storing(source, kept), storing(target, kept)
     async with scratch(source) as folder:
         held = await snapshot(source, folder, head, keep_objects=True)
         message = "The project's uncommitted files when a task began"
         base = await target.line("commit-tree", held.tree, "-p", head, "-m", message)
-        await target.run("update-ref", BASE_REF, base)
-        own = with_index(target, folder, "fresh")
+        own = with_index(target, folder, "fresh", keep_objects=True)
         await own.run("read-tree", head)
         await own.run("update-index", "-q", "--refresh", accept=(0, 1))
         with anyio.CancelScope(shield=True):

@@ -128,3 +128,20 @@ async def test_uncommitted_files_are_taken_along_as_they_are(catalog: Catalog, p
     async with local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
         await found.apply()
     assert (pair.project / "text.txt").read_text() == "by the task\n"
+
+
+async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection(catalog: Catalog, pair: Pair) -> None:
+    """Their objects are in the worktree's git folder: `git gc` in the project does not reach them, nor a push."""
+    (pair.project / "draft.txt").write_text("draft\n")
+    before = pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")
+    base = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    assert (pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")) == before
+    (pair.worktree / "draft.txt").write_text("draft\nmore\n")
+
+    pair.git(pair.project, "gc", "-q", "--prune=now")
+
+    git = Git.at(str(pair.worktree), pair.environ)
+    async with local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+        await found.apply()
+    assert (pair.project / "draft.txt").read_text() == "draft\nmore\n"
+    assert pair.git(pair.worktree, "fsck", "--no-dangling").strip() == ""
