@@ -155,7 +155,7 @@ async def collect(
     patch = await found.patch() if arguments.format == "patch" else ""
     if arguments.discard and not arguments.force:
         refuse_loss(session, found, found.left_behind if arguments.apply else found.missing)
-    applied = arguments.apply and bool(changes)
+    applied = arguments.apply and bool(changes or found.missing)
     if applied:
         await found.apply()
         if found.state is not None:

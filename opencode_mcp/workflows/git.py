@@ -170,12 +170,27 @@ async def scratch(git: Git) -> AsyncGenerator[Path]:
 
 def make_objects(folder: Path, others: Iterable[Path]) -> None:
     """Make a folder for objects, from which those in other such folders are seen."""
-    (folder / "info").mkdir(parents=True)
+    (folder / "info").mkdir(parents=True, exist_ok=True)
     lines = (
         os.fsencode(one.resolve()).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
         for one in others
     )
     (folder / "info" / "alternates").write_bytes(b"".join(b'"' + line + b'"\n' for line in lines))
+
+
+async def keep_objects(git: Git, folder: Path) -> None:
+    """Copy the objects of a scratch folder to where they last as long as the worktree.
+
+    Raises:
+        WorkflowError: they cannot be written.
+    """
+    kept = await git.path(OWN_OBJECTS)
+    copy = partial(shutil.copytree, folder / "objects", kept, ignore=shutil.ignore_patterns("info"), dirs_exist_ok=True)
+    try:
+        make_objects(kept, [await git.path("objects")])
+        await anyio.to_thread.run_sync(copy)
+    except (OSError, shutil.Error) as error:
+        raise WorkflowError(f"{kept} cannot be written: {error}") from error
 
 
 def storing(git: Git, folder: Path) -> Git:

@@ -40,8 +40,15 @@ class Merge:
         return sorted({*self.conflicts, *(path for path, entry in self.merged.items() if self.ours[path] != entry)})
 
 
-async def merge(git: Git, folder: Path, changes: list[Change]) -> Merge:
-    """Merge changes with a working tree's files as they are now; nothing is written but objects."""
+async def merge(git: Git, folder: Path, changes: list[Change], again: Mapping[bytes, Change] | None = None) -> Merge:
+    """Merge changes with a working tree's files as they are now; nothing is written but objects.
+
+    `again` has the changes since they were brought over before, by path: they hold where the whole change conflicts
+    with what was brought, and for paths that have no other.
+    """
+    again = again or {}
+    known = {change.path for change in changes}
+    changes = [*changes, *(change for path, change in again.items() if path not in known)]
     if not changes:
         return Merge({}, {}, {})
     own = with_index(git, folder, "merge")
@@ -50,6 +57,8 @@ async def merge(git: Git, folder: Path, changes: list[Change]) -> Merge:
     conflicts: dict[bytes, str] = {}
     for change in changes:
         entry = await merged_entry(own, folder, change, ours[change.path])
+        if isinstance(entry, str) and change.path in known & again.keys():
+            entry = await merged_entry(own, folder, again[change.path], ours[change.path])
         if isinstance(entry, str):
             conflicts[change.path] = entry
         else:
@@ -92,6 +101,8 @@ async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | Non
     base, theirs = change.before, change.after
     if ours in (theirs, base):
         return theirs
+    if theirs == base:
+        return ours
     if ours is None:
         return "is not in the project any more" if base is not None else "is missing"
     if theirs is None:

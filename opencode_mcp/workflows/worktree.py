@@ -22,7 +22,7 @@ from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange
 
-from .git import OWN_OBJECTS, Git, make_objects, scratch, shown, storing, with_index
+from .git import OWN_OBJECTS, Change, Git, keep_objects, make_objects, scratch, shown, storing, with_index
 from .merge import Merge, bring_over, merge
 from .metadata import TaskMetadata
 from .snapshot import Snapshot, names, snapshot
@@ -74,6 +74,9 @@ class LocalChanges:
     def note(self) -> str | None:
         """What a reader of the files must know beside them."""
         said: list[str] = []
+        taken_back = sorted(self.merge.merged.keys() - {one.path for one in self.snapshot.changes})
+        if taken_back := [path for path in taken_back if path in self.merge.missing]:
+            said.append(f"brought over before, and taken back by the task since: {names(taken_back)}")
         if self.snapshot.repositories:
             nested = names(self.snapshot.repositories)
             said.append(f"not included: {nested}, a nested repository or submodule with changes of its own; {self.how}")
@@ -128,6 +131,7 @@ class LocalChanges:
             raise WorkflowError(
                 f"the changes conflict, nothing was applied: {said}. The task's files are in {self.worktree.root}"
             )
+        await keep_objects(self.worktree, self.folder)
         await bring_over(self.project, self.folder, self.merge)
 
     @asynccontextmanager
@@ -270,10 +274,22 @@ async def local_changes(opencode: OpenCode, task: TaskMetadata, worktree: Git) -
             base=task.base,
             branch=task.branch,
             snapshot=held,
-            merge=await merge(project, folder, held.changes),
+            merge=await merge(project, folder, held.changes, await since(worktree, folder, task.collected, held)),
             lost_commits=await lost_commits(worktree, task.branch),
             brought=held.tree == task.collected,
         )
+
+
+async def since(worktree: Git, folder: Path, collected: str | None, held: Snapshot) -> dict[bytes, Change]:
+    """Return what has changed since a state was brought over, for all paths that changed at any time."""
+    if collected is None:
+        return {}
+    reading = with_index(worktree, folder, "collected")
+    if (await reading.run("cat-file", "-t", collected, accept=(0, 1, 128))).strip() != b"tree":
+        return {}  # brought over by a bridge that did not keep it
+    later = await reading.changes(collected, held.tree)
+    same = {one.path: Change(one.path, one.after, one.after) for one in held.changes}
+    return {**same, **{one.path: one for one in later if not one.is_repository}}
 
 
 async def project_git(opencode: OpenCode, directory: str) -> Git:

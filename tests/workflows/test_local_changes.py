@@ -14,7 +14,7 @@ from opencode_mcp.workflows.git import Git
 from opencode_mcp.workflows.metadata import TaskMetadata
 from opencode_mcp.workflows.worktree import TOKEN_FILE, begin_at, local, local_changes
 
-from .test_merge import Pair, everything, pair, tree_of
+from .test_merge import LINES, Pair, everything, pair, tree_of
 
 pytestmark = pytest.mark.anyio
 
@@ -98,7 +98,10 @@ async def test_what_was_brought_over_once_may_go(catalog: Catalog, pair: Pair) -
         assert found.missing == []
     (pair.worktree / "more.txt").write_text("more\n")
     async with local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
-        assert found.missing == ["more.txt", "text.txt"]
+        assert found.missing == ["more.txt"]
+        await found.apply()
+    assert (pair.project / "more.txt").read_text() == "more\n"
+    assert (pair.project / "text.txt").read_text() == "changed again by the user\n"
 
 
 async def test_only_the_worktree_with_the_token_is_taken_for_the_tasks(catalog: Catalog, pair: Pair) -> None:
@@ -145,3 +148,45 @@ async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection
         await found.apply()
     assert (pair.project / "draft.txt").read_text() == "draft\nmore\n"
     assert pair.git(pair.worktree, "fsck", "--no-dangling").strip() == ""
+
+
+async def test_what_changes_after_it_was_brought_over_arrives_as_well(catalog: Catalog, pair: Pair) -> None:
+    """A follow-up edits the same lines again, takes another change back, and deletes what it had added."""
+    git, opencode = Git.at(str(pair.worktree), pair.environ), client(catalog, pair)
+    (pair.worktree / "text.txt").write_text(LINES.replace("line 3\n", "first\n"))
+    (pair.worktree / "run.sh").write_text("#!/bin/sh\necho first\n")
+    (pair.worktree / "added.txt").write_text("first\n")
+    async with local_changes(opencode, task_of(pair), git) as found:
+        await found.apply()
+        state = found.state
+    assert state is not None
+    (pair.project / "text.txt").write_text(LINES.replace("line 3\n", "first\n").replace("line 19\n", "by the user\n"))
+    (pair.worktree / "text.txt").write_text(LINES.replace("line 3\n", "second\n"))
+    (pair.worktree / "run.sh").write_text("#!/bin/sh\n")
+    (pair.worktree / "added.txt").unlink()
+
+    async with local_changes(opencode, task_of(pair, collected=state), git) as found:
+        assert found.missing == ["added.txt", "run.sh", "text.txt"]
+        assert {one.file for one in await found.files()} == {"text.txt"}
+        await found.apply()
+
+    both = LINES.replace("line 3\n", "second\n").replace("line 19\n", "by the user\n")
+    assert (pair.project / "text.txt").read_text() == both
+    assert (pair.project / "run.sh").read_text() == "#!/bin/sh\n"
+    assert not (pair.project / "added.txt").exists()
+
+
+async def test_what_was_brought_over_and_taken_away_can_be_brought_over_again(catalog: Catalog, pair: Pair) -> None:
+    """The user has put the project back; applying says what it does."""
+    git, opencode = Git.at(str(pair.worktree), pair.environ), client(catalog, pair)
+    (pair.worktree / "text.txt").write_text("by the task\n")
+    async with local_changes(opencode, task_of(pair), git) as found:
+        await found.apply()
+        state = found.state
+    assert state is not None
+    pair.git(pair.project, "checkout", "-q", "text.txt")
+
+    async with local_changes(opencode, task_of(pair, collected=state), git) as found:
+        await found.apply()
+
+    assert (pair.project / "text.txt").read_text() == "by the task\n"
