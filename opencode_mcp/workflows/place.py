@@ -79,7 +79,9 @@ async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted:
             f"a worktree has all of the repository {project.worktree}, which {opencode.allowlist.outside()}"
         )
     way = below(project)
-    made = await make_worktree(opencode, project.directory)
+    # Of two `git worktree add` at once one may read what the other is writing: "failed to read …/commondir".
+    async with opencode.alone(f"worktrees of {project.worktree}"):
+        made = await make_worktree(opencode, project.directory)
     place.task = TaskMetadata(worktree_of=project.directory, worktree=made.directory, branch=made.branch)
     await checked_out(opencode, made.directory)
     token = await prove(opencode, made.directory)

@@ -129,6 +129,29 @@ async def test_cancelled_starts_leave_nothing() -> None:
     assert not {"session_create", "session_prompt_async"} & {*opencode.calls}
 
 
+async def test_worktrees_of_one_repository_are_made_one_after_another() -> None:
+    """git cannot make two at once: of ten tasks on a real OpenCode one failed, and with it all of them."""
+
+    class Counting(Slow):
+        now = most = 0
+
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name != "worktree_create":
+                return await super().call(name, **arguments)
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                return await super().call(name, **arguments)
+            finally:
+                self.now -= 1
+
+    opencode = Counting()
+    opencode.may.set()
+    reports = (await run_tasks(context_of(opencode), several(30, 4))).tasks
+    assert [one.state for one in reports] == ["completed"] * 4
+    assert (opencode.calls.count("worktree_create"), opencode.most) == (4, 1)
+
+
 async def test_a_task_without_a_session_in_time_is_not_begun() -> None:
     """Nothing could name it: it is given up, and the call says so."""
 
