@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode.cache import try_lock
 
 KEPT = ("GIT_CONFIG", "GIT_EXEC_PATH")
 """Which of git's variables stay: configuration. All others would lead it to another repository, index or program."""
@@ -41,6 +42,9 @@ OWN_CONFIG = (
     "submodule.recurse=false",
     "gc.auto=0",
 )
+
+LOCK_SECONDS = 0.05
+"""How often a lock is tried that another process holds."""
 
 OWN_OBJECTS = "opencode-mcp-objects"
 """In the worktree's own git folder, which goes with it: objects that are in no repository, out of reach of `git gc`."""
@@ -166,6 +170,28 @@ async def scratch(git: Git) -> AsyncGenerator[Path]:
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+
+
+@asynccontextmanager
+async def locked(git: Git) -> AsyncGenerator[None]:
+    """Hold the lock of a working tree, waiting for it: one that fails must not take back what another has written.
+
+    It ends with the process that holds it, however that ends.
+
+    Raises:
+        WorkflowError: there can be no lock.
+    """
+    name = await git.path("opencode-mcp-lock")
+    try:
+        file = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise WorkflowError(f"{name} cannot be written, so nothing was applied: {error.strerror}") from error
+    try:
+        while not try_lock(file):
+            await anyio.sleep(LOCK_SECONDS)
+        yield
+    finally:
+        os.close(file)
 
 
 def make_objects(folder: Path, others: Iterable[Path]) -> None:

@@ -19,7 +19,7 @@ import anyio.to_thread
 from opencode_mcp.exceptions import WorkflowError
 
 from .backup import back_up, put_back
-from .git import REGULAR, Change, Entry, Git, shown, with_index
+from .git import REGULAR, Change, Entry, Git, locked, shown, with_index
 from .snapshot import entries_of, names
 
 
@@ -128,10 +128,20 @@ async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | Non
 
 
 async def bring_over(git: Git, folder: Path, merge: Merge) -> list[bytes]:
-    """Write the merged files into the working tree, and see that each is there as it is to be: bytes and mode.
+    """Write the merged files into the working tree, one bridge at a time.
 
     Raises:
         WorkflowError: nothing was written, and why; or which files did not arrive as they were.
+    """
+    async with locked(git):
+        return await write(git, folder, merge)
+
+
+async def write(git: Git, folder: Path, merge: Merge) -> list[bytes]:
+    """Write the merged files, and see that each is there as it is to be: bytes and mode.
+
+    Raises:
+        WorkflowError: as `bring_over`.
     """
     changed = [path for path, entry in merge.merged.items() if merge.ours[path] != entry]
     if not changed:

@@ -301,7 +301,7 @@ async def lost_commits(worktree: Git, branch: str | None) -> str:
     """Name the commits that only the worktree's branch has, and whose files are not those of the worktree."""
     if branch is None or not await worktree.run("for-each-ref", f"refs/heads/{branch}"):
         return ""
-    others = ("--not", "HEAD", f"--exclude=refs/heads/{branch}", "--all")
+    others = ("--not", f"--exclude=refs/heads/{branch}", "--all")  # HEAD is one of all, where it has a commit
     number = int(await worktree.line("rev-list", "--count", f"refs/heads/{branch}", *others))
     return f"{number} commit{'s' * (number > 1)} that only branch {branch} has" if number else ""
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.openapi import Catalog
 from opencode_mcp.workflows.git import Git, scratch
 from opencode_mcp.workflows.snapshot import snapshot
+from opencode_mcp.workflows.worktree import local_changes
 
+from .test_local_changes import client, task_of
 from .test_merge import Pair, pair, tree_of
 
 pytestmark = pytest.mark.anyio
@@ -174,3 +178,38 @@ async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair
         found = await snapshot(held, folder, base)
 
     assert found.repositories == [b"sub"]
+
+
+async def test_of_several_at_once_none_takes_back_what_another_has_written(pair: Pair) -> None:
+    """Bridges in several processes bring the same changes over: one does, the others say so or find all there."""
+    (pair.worktree / "text.txt").write_text("by the task\n" * 10_000)
+    for number in range(100):
+        (pair.worktree / f"new{number}").write_text(f"{number}\n")
+    done: list[int] = []
+
+    async def apply() -> None:
+        try:
+            done.append(len(await pair.apply()))
+        except WorkflowError as error:
+            assert "changed at this moment; nothing was applied" in str(error)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(apply)
+
+    assert 101 in done
+    assert tree_of(pair.project) == tree_of(pair.worktree)
+
+
+async def test_a_worktree_on_a_branch_without_commits_is_read(catalog: Catalog, pair: Pair) -> None:
+    """`git checkout --orphan`: there is no HEAD, and the files are compared all the same."""
+    pair.git(pair.worktree, "checkout", "-q", "--orphan", "orphan")
+    pair.git(pair.worktree, "rm", "-rfq", "--cached", ".")
+    (pair.worktree / "text.txt").write_text("by the task\n")
+    worktree = Git.at(str(pair.worktree), pair.environ)
+
+    async with local_changes(client(catalog, pair), task_of(pair), worktree) as found:
+        assert found.missing == ["text.txt"]
+        await found.apply()
+        async with found.leaving(force=False) as branch:
+            assert branch == "orphan"
