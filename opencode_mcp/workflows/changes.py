@@ -122,7 +122,8 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
             more; the changes conflict; what would be discarded is nowhere else.
     """
     opencode = context.opencode
-    if arguments.session_id in context.servers.starts:
+    start = context.servers.starts.get(arguments.session_id)
+    if start is not None and not start.over.is_set():
         raise WorkflowError(f"{arguments.session_id} is being started; wait_for_tasks first", arguments.session_id)
     session = await read_session(opencode, arguments.session_id)
     await refuse_unseen(opencode, session.id)

@@ -210,7 +210,7 @@ def refuse_while_starting(context: Context, session_id: str, request_id: str | N
         WorkflowError: the session's task is being started.
     """
     start = context.servers.starts.get(session_id)
-    if start is not None and (request_id is None or start.request_id != request_id):
+    if start is not None and not start.over.is_set() and (request_id is None or start.request_id != request_id):
         raise WorkflowError(f"session {session_id} is still being started; wait_for_tasks waits for it", session_id)
 
 

@@ -69,6 +69,8 @@ class Start:
         await self.over.wait()
         if self.turn is not None:
             return None
+        if self.session_id is not None and context.servers.starts.get(self.session_id) is self:
+            del context.servers.starts[self.session_id]
         return unstarted(context, self).model_copy(update={"state": "stopped", "error": "stopped before it began"})
 
     async def run(self, context: Context, task: StartTask, limiter: anyio.CapacityLimiter) -> None:
@@ -76,7 +78,9 @@ class Start:
 
         def name(session: Session) -> None:
             self.session_id, self.directory = session.id, session.directory
-            context.servers.starts.setdefault(session.id, self)
+            before = context.servers.starts.get(session.id)
+            if before is None or before.over.is_set():
+                context.servers.starts[session.id] = self
             self.named.set()
 
         try:

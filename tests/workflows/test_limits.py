@@ -29,6 +29,7 @@ from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import limits
 from opencode_mcp.workflows import tasks as task_tools
 from opencode_mcp.workflows.run import RunTasks, run_tasks
+from opencode_mcp.workflows.stop import StopTask, stop_task
 from opencode_mcp.workflows.tasks import ReportTask, WaitForTasks, report_task, wait_for_tasks
 from tests.bridge import servers
 from tests.eventually import eventually
@@ -150,6 +151,56 @@ async def test_worktrees_of_one_repository_are_made_one_after_another() -> None:
     reports = (await run_tasks(context_of(opencode), several(30, 4))).tasks
     assert [one.state for one in reports] == ["completed"] * 4
     assert (opencode.calls.count("worktree_create"), opencode.most) == (4, 1)
+
+
+async def test_a_task_that_is_starting_can_be_stopped() -> None:
+    """Its prompt is never sent, and what it was to go on with stays as it is."""
+
+    class Unready(Still):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "config_providers":
+                await anyio.sleep_forever()
+            return await super().call(name, **arguments)
+
+    opencode = Unready(messages=[DONE])
+    async with anyio.create_task_group() as tasks:
+        context = context_of(opencode)
+        context = replace(context, servers=replace(context.servers, tasks=tasks))
+        more = {"prompt": "more", "session_id": "ses_1", "worktree": False}
+        asked = RunTasks.model_validate({"tasks": [more], "timeout_seconds": 0.1})
+        [report] = (await run_tasks(context, asked)).tasks
+        assert (report.session_id, report.state) == ("ses_1", "starting")
+        stopped = await stop_task(context, StopTask(session_id="ses_1"))
+        assert (stopped.state, stopped.error) == ("stopped", "stopped before it began")
+        assert (await report_task(context, ReportTask.model_validate({"session_id": "ses_1"}))).state == "completed"
+    assert not {"session_prompt_async", "session_delete", "session_abort"} & {*opencode.calls}
+
+
+async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed() -> None:
+    """The failure is reported until then; it does not keep the session."""
+
+    class Failing(Still):
+        fails = True
+
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "config_providers" and self.fails:
+                await anyio.sleep(0.5 + 2 * limits.STARTING_SECONDS)
+                raise RequestTimeout("no answer about models")
+            return await super().call(name, **arguments)
+
+    opencode = Failing(messages=[DONE])
+    async with anyio.create_task_group() as tasks:
+        context = context_of(opencode)
+        context = replace(context, servers=replace(context.servers, tasks=tasks))
+        more = {"prompt": "more", "session_id": "ses_1", "worktree": False}
+        asked = RunTasks.model_validate({"tasks": [more], "timeout_seconds": 0.1})
+        assert [one.state for one in (await run_tasks(context, asked)).tasks] == ["starting"]
+        starts = context.servers.starts
+        await eventually(lambda: starts["ses_1"].over.is_set())
+        opencode.fails = False
+        assert isinstance(starts["ses_1"].failure, RequestTimeout)
+        await run_tasks(context, asked.model_copy(update={"timeout_seconds": 30}))
+    assert "session_prompt_async" in opencode.calls
 
 
 async def test_a_task_without_a_session_in_time_is_not_begun() -> None:
