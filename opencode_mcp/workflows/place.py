@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -14,6 +15,8 @@ from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Workt
 
 from .metadata import TaskMetadata
 from .worktree import begin_at, prove
+
+log = logging.getLogger(__name__)
 
 CHECKOUT_SECONDS = 120.0
 NAMED_FILES = 3
@@ -49,22 +52,52 @@ async def workplace(
 
     Raises:
         WorkflowError: there can be no worktree.
+        NotUndone: the block failed, and what was made could not be removed.
     """
     place = Workplace(directory, TaskMetadata())
     try:
         if worktree:
             await in_worktree(opencode, place, include_uncommitted)
         yield place
-    finally:
-        if not place.kept:
-            with anyio.CancelScope(shield=True):
-                if place.session is not None:
-                    with suppress(OpenCodeError):
-                        await opencode.call("session_delete", sessionID=place.session.id)
-                if place.task.worktree is not None:
-                    with suppress(OpenCodeError):
-                        body = {"directory": place.task.worktree}
-                        await opencode.call("worktree_remove", directory=place.task.worktree_of, body=body)
+    except OpenCodeError as error:
+        if left := await undo(opencode, place):
+            raise NotUndone(f"{error}. What was made for the task could not be removed: {left}") from error
+        raise
+    except BaseException:
+        if left := await undo(opencode, place):
+            log.warning("a task was given up, and what was made for it could not be removed: %s", left)
+        raise
+    else:
+        if left := await undo(opencode, place):
+            log.warning("another call has the task; what was made for this one could not be removed: %s", left)
+
+
+class NotUndone(WorkflowError):
+    """A task could not be started, and what was made for it is still there: it may be at work all the same."""
+
+
+async def undo(opencode: OpenCode, place: Workplace) -> str:
+    """Remove what was made for a task that is not kept, and say what is left; "" for nothing.
+
+    The worktree stays with a session that could not be deleted: its prompt may have arrived, and be worked on.
+    """
+    if place.kept:
+        return ""
+    worktree = place.task.worktree
+    with anyio.CancelScope(shield=True):
+        if place.session is not None:
+            try:
+                await opencode.call("session_delete", sessionID=place.session.id)
+            except OpenCodeError as error:
+                where = "" if worktree is None else f" and its worktree {worktree}"
+                return f"session {place.session.id}{where}, where it may be at work (report_task tells): {error}"
+        if worktree is not None:
+            try:
+                body = {"directory": worktree}
+                await opencode.call("worktree_remove", directory=place.task.worktree_of, body=body)
+            except OpenCodeError as error:
+                return f"the worktree {worktree}: {error}"
+    return ""
 
 
 async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted: bool) -> None:

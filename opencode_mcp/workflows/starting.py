@@ -18,6 +18,7 @@ from opencode_mcp.opencode.events import Event, session_of
 from opencode_mcp.opencode.models import Session
 
 from .context import Context
+from .place import NotUndone
 from .report import Changes, NextCall, TaskReport
 from .start import StartTask, Turn, start
 from .stop import abandon
@@ -193,7 +194,8 @@ def unstarted(context: Context, start: Start) -> TaskReport:
     """Report a task that is being started, or that was not: no model was asked yet."""
     failure: str | None = None
     if start.failure is not None or start.session_id is None:
-        failure = f"the task was not started, and nothing of it is left: {start.failure or not_started(context)}"
+        left = "" if isinstance(start.failure, NotUndone) else ", and nothing of it is left"
+        failure = f"the task was not started{left}: {start.failure or not_started(context)}"
     else:
         start.told = True
     session_id = start.session_id or ""

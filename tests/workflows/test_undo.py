@@ -1,0 +1,59 @@
+"""A task that could not be started: what was made for it goes, and what cannot go is named."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.models import Session, as_model
+from opencode_mcp.workflows.metadata import TaskMetadata
+from opencode_mcp.workflows.place import NotUndone, workplace
+
+pytestmark = pytest.mark.anyio
+
+SESSION = {"id": "ses_1", "directory": "/w/tree", "title": "", "time": {"created": 1, "updated": 1}}
+
+
+async def undone(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
+    """Fail to start a task in a worktree; return the error's words and the paths that were to be deleted.
+
+    OpenCode refuses to delete what is at a `refused` path.
+    """
+    sent: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "DELETE":
+            sent.append(request.url.path)
+        return httpx2.Response(400 if request.url.path in refused else 200, json=True)
+
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+        with pytest.raises(WorkflowError, match="no answer") as raised:
+            async with workplace(opencode.impatient(), "/project", worktree=False) as place:
+                place.task = TaskMetadata(worktree_of="/project", worktree="/w/tree")
+                place.session = as_model("a session", Session, SESSION)
+                raise WorkflowError("no answer")
+    assert isinstance(raised.value, NotUndone) == bool(refused)
+    return str(raised.value), sent
+
+
+async def test_all_goes(catalog: Catalog) -> None:
+    """The session first, which ends what works in the worktree."""
+    assert await undone(catalog) == ("no answer", ["/session/ses_1", "/experimental/worktree"])
+
+
+async def test_a_worktree_in_which_a_session_may_work_stays(catalog: Catalog) -> None:
+    """A prompt without an answer may have arrived: with the session, its files stay as well."""
+    said, sent = await undone(catalog, "/session/ses_1")
+    assert "ses_1" in said and "/w/tree" in said and "may be at work" in said
+    assert sent == ["/session/ses_1"]
+
+
+async def test_a_worktree_that_cannot_be_removed_is_named(catalog: Catalog) -> None:
+    """The session has gone."""
+    said, sent = await undone(catalog, "/experimental/worktree")
+    assert "the worktree /w/tree" in said and "ses_1" not in said
+    assert sent == ["/session/ses_1", "/experimental/worktree"]
