@@ -72,7 +72,7 @@ async def snapshot(git: Git, folder: Path, base: str, *, keep_objects: bool = Fa
     return Snapshot(
         tree=tree,
         changes=changes,
-        repositories=sorted({*status.repositories, *nested, *await filled_submodules(own)}),
+        repositories=sorted({*status.repositories, *nested, *await submodules_at_risk(own)}),
         ignored=status.ignored,
     )
 
@@ -91,17 +91,34 @@ async def unhide(git: Git) -> None:
             await git.run("update-index", "-z", option, "--stdin", stdin=joined(paths))
 
 
-async def filled_submodules(git: Git) -> list[bytes]:
-    """Return submodules that were not checked out and have files all the same: git does not look at those."""
+async def submodules_at_risk(git: Git) -> list[bytes]:
+    """Return submodules that have what git's status does not tell of.
+
+    They were not checked out and have files all the same; or a branch of theirs has commits of no remote.
+    """
     entries = (line.partition(b"\t") for line in (await git.run("ls-files", "-z", "--stage")).split(b"\0"))
+    modules = [path for facts, _, path in entries if facts.startswith(GITLINK.encode())]
     top = os.fsencode(git.root)
-    return [path for facts, _, path in entries if facts.startswith(GITLINK.encode()) and is_filled(top, path)]
+    return [path for path in modules if is_filled(top, path) or await has_own_commits(git, path)]
+
+
+async def has_own_commits(git: Git, path: bytes) -> bool:
+    """Whether a submodule that is checked out has commits of no remote: its repository goes with the worktree."""
+    module = Git(os.path.join(git.root, os.fsdecode(path)), git.base_environ)
+    if not is_repository(module.root):
+        return False
+    return bool(await module.run("rev-list", "--max-count=1", "--branches", "--not", "--remotes"))
+
+
+def is_repository(folder: str) -> bool:
+    """Whether a folder is the top of a repository's working tree."""
+    return os.path.lexists(os.path.join(folder, ".git"))
 
 
 def is_filled(top: bytes, path: bytes) -> bool:
     """Whether a folder has files and is not the top of a repository."""
     folder = os.path.join(top, path)
-    return os.path.isdir(folder) and not os.path.lexists(os.path.join(folder, b".git")) and bool(os.listdir(folder))
+    return os.path.isdir(folder) and not is_repository(os.fsdecode(folder)) and bool(os.listdir(folder))
 
 
 def is_kept(root: str, change: Change) -> bool:

@@ -157,8 +157,15 @@ async def test_a_sparse_checkout_has_changes_where_there_are_files(pair: Pair) -
     assert await pair.missing() == ["deep/folder/inner.txt"]
 
 
-async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair) -> None:
-    """A fresh worktree has an empty folder there, into which git does not look."""
+async def repositories(pair: Pair, base: str) -> list[bytes]:
+    """Return the nested repositories and submodules that have something of their own."""
+    held = Git.at(str(pair.worktree), pair.environ)
+    async with scratch(held) as folder:
+        return (await snapshot(held, folder, base)).repositories
+
+
+def with_submodule(pair: Pair) -> str:
+    """Have a submodule in the project and in its worktree, not checked out there; return the commit."""
     module = pair.project.parent / "module"
     module.mkdir()
     (module / "file").write_text("file\n")
@@ -168,16 +175,29 @@ async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair
     pair.git(pair.project, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(module), "sub")
     pair.git(pair.project, "commit", "-qm", "sub")
     pair.git(pair.worktree, "reset", "-q", "--hard", "develop")
-    base = pair.git(pair.project, "rev-parse", "HEAD").strip()
-    held = Git.at(str(pair.worktree), pair.environ)
-    async with scratch(held) as folder:
-        assert (await snapshot(held, folder, base)).repositories == []
+    return pair.git(pair.project, "rev-parse", "HEAD").strip()
+
+
+async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair) -> None:
+    """A fresh worktree has an empty folder there, into which git does not look."""
+    base = with_submodule(pair)
+    assert await repositories(pair, base) == []
     (pair.worktree / "sub" / "work").write_text("of the task\n")
 
-    async with scratch(held) as folder:
-        found = await snapshot(held, folder, base)
+    assert await repositories(pair, base) == [b"sub"]
 
-    assert found.repositories == [b"sub"]
+
+async def test_commits_in_a_submodule_are_named_also_when_they_are_not_checked_out(pair: Pair) -> None:
+    """The submodule's repository is in the worktree's git folder, and would go with it."""
+    base = with_submodule(pair)
+    pair.git(pair.worktree, "-c", "protocol.file.allow=always", "submodule", "update", "-q", "--init")
+    assert await repositories(pair, base) == []
+    module = pair.worktree / "sub"
+    pair.git(module, "checkout", "-qb", "work")
+    pair.git(module, "commit", "--allow-empty", "-qm", "work")
+    pair.git(module, "checkout", "-q", "--detach", "HEAD~1")
+
+    assert await repositories(pair, base) == [b"sub"]
 
 
 async def test_of_several_at_once_none_takes_back_what_another_has_written(pair: Pair) -> None:
