@@ -14,7 +14,8 @@ from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, as_model
 
 from .metadata import TaskMetadata
-from .worktree import begin_at, prove
+from .snapshot import names
+from .worktree import Beginning, begin_at, prove
 
 log = logging.getLogger(__name__)
 
@@ -120,16 +121,17 @@ async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted:
     token = await prove(opencode, made.directory)
     uncommitted = await opencode.call_as(list[FileChange], "vcs_status", directory=project.worktree)
     if token is not None:
-        base = await begin_at(opencode, made.directory, project.directory if include_uncommitted else None)
+        began = await begin_at(opencode, made.directory, project.directory if include_uncommitted else None)
     elif include_uncommitted and uncommitted:
         raise WorkflowError(
             "uncommitted files cannot be taken along: OpenCode works on another machine, or git is missing here. "
             "Commit them first, or run the task without `worktree`"
         )
     else:
-        base = None
+        began = Beginning(None, [])
+    base = began.base
     place.task = place.task.model_copy(update={"base": base, "token": token})
-    place.note = None if include_uncommitted else note_on(base, uncommitted)
+    place.note = note_left_out(began) if include_uncommitted else note_on(base, uncommitted)
     place.directory = made.directory + way
     if way:
         await check_subfolder(opencode, place.directory, project)
@@ -159,6 +161,16 @@ def note_on(base: str | None, uncommitted: list[FileChange]) -> str | None:
         f"The worktree starts from {commit}: {len(uncommitted)} uncommitted file{'s' * (len(uncommitted) > 1)} of the "
         f"project ({first}{more}) {'are' if len(uncommitted) > 1 else 'is'} not in it as now; include_uncommitted "
         "takes them along"
+    )
+
+
+def note_left_out(began: Beginning) -> str | None:
+    """Say which of the project's uncommitted files could not be taken along."""
+    if not began.left_out:
+        return None
+    return (
+        f"Not taken along: {names(began.left_out)}, a nested repository or submodule with changes of its own. The "
+        "worktree has of it what the last commit says"
     )
 
 

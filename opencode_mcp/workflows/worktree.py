@@ -306,8 +306,19 @@ async def lost_commits(worktree: Git, branch: str | None) -> str:
     return f"{number} commit{'s' * (number > 1)} that only branch {branch} has" if number else ""
 
 
-async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None) -> str:
-    """Return the commit that a fresh worktree begins with; a project's uncommitted files are taken along first.
+@dataclass(frozen=True)
+class Beginning:
+    """The commit that a worktree begins with, None where it is not known.
+
+    `left_out` are nested repositories and submodules whose changes were not taken along.
+    """
+
+    base: str | None
+    left_out: list[bytes]
+
+
+async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None) -> Beginning:
+    """Return what a fresh worktree begins with; a project's uncommitted files are taken along first.
 
     They are uncommitted there as well. Their commit is on no branch, in no repository, and goes with the worktree.
 
@@ -317,7 +328,7 @@ async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None
     target = Git.at(worktree, opencode.environ)
     head = await target.line("rev-parse", "HEAD")
     if uncommitted_of is None:
-        return head
+        return Beginning(head, [])
     source = await project_git(opencode, uncommitted_of)
     kept = (await target.path(OWN_OBJECTS)).resolve()
     make_objects(kept, [await target.path("objects")])
@@ -331,4 +342,4 @@ async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None
         await own.run("update-index", "-q", "--refresh", accept=(0, 1))
         with anyio.CancelScope(shield=True):
             await own.run("read-tree", "-m", "-u", head, base)
-        return base
+        return Beginning(base, held.repositories)

@@ -12,6 +12,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
 from opencode_mcp.workflows.git import Git
 from opencode_mcp.workflows.metadata import TaskMetadata
+from opencode_mcp.workflows.place import note_left_out
 from opencode_mcp.workflows.worktree import TOKEN_FILE, begin_at, local, local_changes
 
 from .test_merge import LINES, Pair, everything, pair, tree_of
@@ -120,7 +121,9 @@ async def test_uncommitted_files_are_taken_along_as_they_are(catalog: Catalog, p
     everything(pair.project)
     before, index = tree_of(pair.project), (pair.project / ".git" / "index").read_bytes()
 
-    base = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    base = began.base
+    assert base is not None and began.left_out == []
 
     assert tree_of(pair.worktree) == tree_of(pair.project) == before
     assert (pair.project / ".git" / "index").read_bytes() == index
@@ -137,7 +140,9 @@ async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection
     """Their objects are in the worktree's git folder: `git gc` in the project does not reach them, nor a push."""
     (pair.project / "draft.txt").write_text("draft\n")
     before = pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")
-    base = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    base = began.base
+    assert base is not None and began.left_out == []
     assert (pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")) == before
     (pair.worktree / "draft.txt").write_text("draft\nmore\n")
 
@@ -190,3 +195,15 @@ async def test_what_was_brought_over_and_taken_away_can_be_brought_over_again(ca
         await found.apply()
 
     assert (pair.project / "text.txt").read_text() == "by the task\n"
+
+
+async def test_a_nested_repository_is_not_taken_along_and_named(catalog: Catalog, pair: Pair) -> None:
+    """Its files are not git's to copy; the caller learns of it."""
+    (pair.project / "nested").mkdir()
+    pair.git(pair.project / "nested", "init", "-q")
+    (pair.project / "nested" / "file").write_text("file\n")
+
+    began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+
+    assert began.left_out == [b"nested"]
+    assert "nested" in (note_left_out(began) or "")
