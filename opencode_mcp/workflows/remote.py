@@ -17,6 +17,7 @@ from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange, Message, ProjectPath, Session
 
 from .metadata import TaskMetadata
+from .turn_changes import has_snapshot, may_change
 
 SHOWN = 5
 
@@ -26,7 +27,8 @@ class RemoteChanges:
     """What OpenCode shows of a worktree, and of the project that it is to be brought into.
 
     `there` are the project's uncommitted changes; `unseen` are files that the task's turns changed and that
-    OpenCode does not show now: committed there, or put back by a later turn.
+    OpenCode does not show now: committed there, or put back by a later turn. `blind` is whether there may be commits
+    of which nothing tells.
     """
 
     opencode: OpenCode
@@ -37,6 +39,7 @@ class RemoteChanges:
     changes: list[FileChange]
     there: dict[str, FileChange]
     unseen: list[str]
+    blind: bool
 
     @property
     def state(self) -> str | None:
@@ -127,8 +130,15 @@ class RemoteChanges:
         """See that the worktree is on its own branch: OpenCode deletes the one that it has checked out (1.18.33).
 
         Raises:
-            WorkflowError: it is on another.
+            WorkflowError: it is on another; or it may have commits that cannot be seen.
         """
+        if self.blind and not force:
+            raise WorkflowError(
+                "nothing was discarded: the task ran without OpenCode's snapshots, and the project is not on its "
+                f"default branch: commits in {self.worktree} cannot be seen. Look there with git; "
+                "`force: true` discards it",
+                self.session.id,
+            )
         vcs: dict[str, Any] = await self.opencode.call("vcs_get", directory=self.worktree)
         now = vcs.get("branch")
         if self.branch is not None and now not in {None, "HEAD", self.branch}:
@@ -168,7 +178,13 @@ async def remote_changes(
     shown = {one.file for one in changes}
     unseen = [] if mode == "branch" else sorted(touched(messages, worktree) - shown)
     there = await uncommitted(opencode, target)
-    return RemoteChanges(opencode, session, worktree, task.branch, target, changes, there, unseen)
+    blind = mode != "branch" and any(map(works_unseen, messages))
+    return RemoteChanges(opencode, session, worktree, task.branch, target, changes, there, unseen, blind)
+
+
+def works_unseen(message: Message) -> bool:
+    """Whether a message has tool calls that may change files, and no snapshot to tell which."""
+    return any(map(may_change, message.parts)) and not has_snapshot(message)
 
 
 def touched(messages: list[Message], worktree: str) -> set[str]:

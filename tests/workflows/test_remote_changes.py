@@ -1,0 +1,57 @@
+"""What a bridge that does not see OpenCode's files refuses to throw away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import pytest
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.models import Message, Session, as_model
+from opencode_mcp.workflows.metadata import TaskMetadata
+from opencode_mcp.workflows.remote import remote_changes
+
+pytestmark = pytest.mark.anyio
+
+SESSION = {"id": "ses_1", "directory": "/w/tree", "title": "", "time": {"created": 1, "updated": 1}}
+CALL = {"type": "tool", "tool": "bash", "state": {"status": "completed", "input": {"command": "git commit -am x"}}}
+
+
+async def leave(catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any], force: bool = False) -> None:
+    """Leave a worktree without visible changes, in which a reply with these parts has worked."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        paths: dict[str, object] = {
+            "/path": {"directory": "/project", "worktree": "/project", "home": "/", "state": "/", "config": "/"},
+            "/vcs": vcs,
+            "/vcs/diff": [],
+            "/global/health": {"healthy": True, "version": "1.18.33"},
+        }
+        return httpx2.Response(200, json=paths[request.url.path])
+
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    info = {"id": "msg_2", "sessionID": "ses_1", "role": "assistant", "time": {"created": 1, "completed": 2}}
+    message = as_model("a message", Message, {"info": info, "parts": parts})
+    task = TaskMetadata(worktree_of="/project", worktree="/w/tree", branch="feature")
+    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+        session = as_model("a session", Session, SESSION)
+        found = await remote_changes(opencode, session, task, [message])
+        assert found.missing == []
+        async with found.leaving(force) as branch:
+            assert branch is None
+
+
+async def test_commits_that_cannot_be_seen_keep_the_worktree(catalog: Catalog) -> None:
+    """Not on the default branch, and without snapshots, nothing tells of them."""
+    feature, main = {"branch": "feature", "default_branch": "main"}, {"branch": "main", "default_branch": "main"}
+    with pytest.raises(WorkflowError, match="commits in /w/tree cannot be seen"):
+        await leave(catalog, feature, {"type": "step-start"}, CALL)
+    await leave(catalog, feature, {"type": "step-start"}, CALL, force=True)
+    await leave(catalog, feature, {"type": "step-start", "snapshot": "abc"}, CALL)
+    await leave(catalog, feature, {"type": "step-start"})
+    with pytest.raises(WorkflowError, match="is on the branch main, which would be deleted"):
+        await leave(catalog, main, {"type": "step-start"}, CALL, force=True)
