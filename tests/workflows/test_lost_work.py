@@ -115,8 +115,9 @@ async def test_a_filter_that_fails_leaves_the_project_as_it_was(pair: Pair) -> N
     assert tree_of(pair.project) == before
 
 
-async def test_what_a_filter_spoils_is_taken_back(pair: Pair) -> None:
+async def test_what_a_filter_spoils_is_taken_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file has its old contents again; what was written instead is kept elsewhere, and the error says where."""
+    monkeypatch.setattr("tempfile.tempdir", str(pair.project.parent))
     filtered(pair, "tr a-z A-Z")
     before = tree_of(pair.project)
 
