@@ -52,9 +52,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos", type=int, metavar="SEED", help="play every scenario over a bad network too")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers `-n auto` is: two for each core, as much of most tests is waiting."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many workers `-n auto` is: two for each core, as much of most tests is waiting.
+
+    It is none where one file or test is named, which is over before workers have begun, and for the tiers whose
+    tests start several servers each.
+    """
+    named = any("::" in argument or argument.endswith(".py") for argument in config.args)
+    heavy = {"clients", "scale"} & {*str(config.option.markexpr).split()}
+    return 0 if named or heavy else 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)

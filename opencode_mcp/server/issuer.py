@@ -46,10 +46,15 @@ class IssuerKeys:
         self._issuer = issuer
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._read_at = float("-inf")
-        self._next_at = float("-inf")
+        self._tried_at = float("-inf")
         self._failure: str | None = None
         self._wanted = anyio.Event()
         self._read = anyio.Event()
+
+    @property
+    def _next_at(self) -> float:
+        """When the next reading may begin."""
+        return self._tried_at + (RETRY_SECONDS if self._failure else RENEW_SECONDS)
 
     @asynccontextmanager
     async def renewing(self) -> AsyncGenerator[None]:
@@ -88,7 +93,7 @@ class IssuerKeys:
             except Exception as error:  # whatever an issuer sends, the next reading may find it well again
                 self._failure = repr(error)
                 log.warning("the keys of %s cannot be read: %r", self._issuer, error)
-            self._next_at = anyio.current_time() + (RETRY_SECONDS if self._failure else RENEW_SECONDS)
+            self._tried_at = anyio.current_time()
             self._wanted = anyio.Event()
             self._read.set()
             self._read = anyio.Event()
