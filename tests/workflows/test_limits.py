@@ -27,6 +27,7 @@ from opencode_mcp.opencode.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import limits
+from opencode_mcp.workflows import start as starting
 from opencode_mcp.workflows import tasks as task_tools
 from opencode_mcp.workflows.run import RunTasks, run_tasks
 from opencode_mcp.workflows.stop import StopTask, stop_task
@@ -176,8 +177,9 @@ async def test_a_task_that_is_starting_can_be_stopped() -> None:
     assert not {"session_prompt_async", "session_delete", "session_abort"} & {*opencode.calls}
 
 
-async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed() -> None:
+async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure is reported until then; it does not keep the session."""
+    monkeypatch.setattr(starting, "SEEN_SECONDS", 0.1)
 
     class Failing(Still):
         fails = True
@@ -199,7 +201,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed() -> Non
         await eventually(lambda: starts["ses_1"].over.is_set())
         opencode.fails = False
         assert isinstance(starts["ses_1"].failure, RequestTimeout)
-        await run_tasks(context, asked.model_copy(update={"timeout_seconds": 30}))
+        await run_tasks(context, asked.model_copy(update={"timeout_seconds": 1}))
     assert "session_prompt_async" in opencode.calls
 
 

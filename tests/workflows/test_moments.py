@@ -23,6 +23,7 @@ from opencode_mcp.workflows import answer as answering
 from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.context import Context
+from opencode_mcp.workflows.place import NotUndone
 from opencode_mcp.workflows.run import RunTask, run_task
 from opencode_mcp.workflows.several import wait_and_report
 from opencode_mcp.workflows.start import Turn
@@ -264,15 +265,18 @@ async def test_a_turn_that_was_gone_on_with_tells_whether_it_failed(catalog: Cat
 async def test_a_task_that_cannot_be_started_leaves_nothing_that_can_be_removed(
     broken: str, clinging: tuple[str, ...]
 ) -> None:
-    """Its session and its worktree are removed each for itself, and the error is that of the start."""
+    """The error is that of the start, and names what stays; a session that stays may work, and keeps its worktree."""
     opencode = Still()
     opencode.answers = {name: TransportError(name) for name in (broken, *clinging)}
+    made = {"session_delete"} if broken == "session_prompt_async" else set[str]()
+    tried = {*made, "worktree_remove"} - ({"worktree_remove"} if made & {*clinging} else set[str]())
+    stays = tried & {*clinging}
 
-    with pytest.raises(TransportError, match=broken):
+    with pytest.raises(NotUndone if stays else TransportError, match=broken) as caught:
         await run_task(context_of(opencode), RunTask.model_validate({"prompt": "try", "worktree": True}))
 
-    made = {"session_delete"} if broken == "session_prompt_async" else set[str]()
-    assert {*opencode.calls} & {"session_delete", "worktree_remove"} == {"worktree_remove", *made}
+    assert ("could not be removed" in str(caught.value)) == bool(stays)
+    assert {*opencode.calls} & {"session_delete", "worktree_remove"} == tried
 
 
 READ = (
