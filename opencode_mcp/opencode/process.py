@@ -7,13 +7,11 @@ import math
 import os
 import re
 import secrets
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import anyio
 import httpx2
@@ -23,7 +21,7 @@ from anyio.streams.text import TextReceiveStream
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
-from . import install, keeper
+from . import install
 from .background import alongside, background
 from .backoff import Backoff
 from .error_words import without_trace
@@ -31,6 +29,7 @@ from .inotify import WITHOUT_WATCHER, instances_left
 from .liveness import Liveness
 from .server import Endpoint, Report, silent
 from .shortage import cause_of, describe_os_error, measured
+from .supervised import supervised
 
 LISTENING = re.compile(r"opencode server listening on (http://\S+)")
 OTHER_LISTENING = re.compile(r"server listening on http://\S+")
@@ -41,8 +40,6 @@ LINE_CHARS = 2_000
 """What is kept of a longer line of its output, which may have no end."""
 OUTPUT_CHARS = 4_000
 """The end of its output, as far as an error shows it."""
-STOP_SECONDS = 10.0
-"""The keeper takes at most 2 s to dispose and 2 s to kill."""
 
 OTHER_GENERATION = (
     "what was started is an OpenCode 2, which has another API than the 1.x that opencode-mcp speaks to: it was "
@@ -265,10 +262,9 @@ async def managed_server(
         yield ManagedServer(tasks, command, directory, environ)
 
 
-@asynccontextmanager
-async def started(
+def started(
     program: install.Program, directory: str, environ: Mapping[str, str], password: str
-) -> AsyncGenerator[Process]:
+) -> AbstractAsyncContextManager[Process]:
     """Run OpenCode below a keeper, which ends it with the block - or with this process."""
     environment = {
         **environ,
@@ -279,30 +275,7 @@ async def started(
         "OPENCODE_EXPERIMENTAL_WORKSPACES": "true",
     }
     serve = (*program.command, "serve", "--hostname", "127.0.0.1", "--port", "0")
-    process = await anyio.open_process(
-        (sys.executable, "-I", "-S", str(Path(keeper.__file__)), *serve),
-        env=environment,
-        cwd=directory,
-        stderr=None,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with anyio.CancelScope(shield=True):
-            await stop(process)
-
-
-async def stop(process: Process) -> None:
-    """Close the keeper's input, and wait until it has ended everything below it."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    await process.stdin.aclose()
-    with anyio.move_on_after(STOP_SECONDS) as limit:
-        await process.wait()
-    if limit.cancelled_caught:
-        log.error("the keeper of OpenCode (process %s) does not end", process.pid)
-    await process.stdout.aclose()
+    return supervised(serve, environment, directory)
 
 
 def ended(run: Run, status: int) -> str:

@@ -107,8 +107,27 @@ class OpenCodeServer(Protocol):
         ...
 
 
+class Unwatched:
+    """What holds of a server that this process does not run: there is nothing to measure, to say or to end."""
+
+    def shortage(self) -> str:
+        """Return nothing: it may run on another machine."""
+        return ""
+
+    def take_note(self) -> str:
+        """Return nothing: the user has chosen it."""
+        return ""
+
+    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
+        """Wait in the block; the server is not watched."""
+        return nullcontext()
+
+    def note_work(self, name: str, works: bool) -> None:
+        """Note nothing: the server is never ended from here."""
+
+
 @dataclass(frozen=True)
-class AttachedServer:
+class AttachedServer(Unwatched):
     """An OpenCode server that somebody else runs."""
 
     address: Endpoint
@@ -134,24 +153,9 @@ class AttachedServer:
         """Name the server and its address."""
         return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.address.address}"
 
-    def shortage(self) -> str:
-        """Return nothing: it may run on another machine."""
-        return ""
-
-    def take_note(self) -> str:
-        """Return nothing: the user has chosen it."""
-        return ""
-
-    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
-        """Wait in the block; a server that is not ours is not watched."""
-        return nullcontext()
-
-    def note_work(self, name: str, works: bool) -> None:
-        """Note nothing: a server that is not ours is never ended."""
-
 
 @dataclass(frozen=True)
-class RefusedServer:
+class RefusedServer(Unwatched):
     """An OpenCode server that this process must not start. `reason` says why, and what to do instead."""
 
     reason: str
@@ -172,18 +176,3 @@ class RefusedServer:
     def describe(self) -> str:
         """Name the server, and why there is none."""
         return f"the OpenCode that is not started ({self.reason})"
-
-    def shortage(self) -> str:
-        """Return nothing."""
-        return ""
-
-    def take_note(self) -> str:
-        """Return nothing: there is no program."""
-        return ""
-
-    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
-        """Wait in the block; there is no server to watch."""
-        return nullcontext()
-
-    def note_work(self, name: str, works: bool) -> None:
-        """Note nothing."""

@@ -15,26 +15,26 @@ from .test_moments import Still
 
 pytestmark = pytest.mark.anyio
 
-POSIX, WINDOWS = PurePosixPath("/work/project"), PureWindowsPath("C:\\work\\project")
+POSIX, WINDOWS = PurePosixPath("/srv/project"), PureWindowsPath("C:\\srv\\project")
 HOMES: dict[PurePath, PurePath] = {POSIX: PurePosixPath("/home/me"), WINDOWS: PureWindowsPath("C:\\Users\\me")}
 
 
 @pytest.mark.parametrize(
     ("given", "project", "meant"),
     [
-        ("a.txt", POSIX, [("/work/project/a.txt", "")]),
-        ("./b/../a.txt", POSIX, [("/work/project/a.txt", "")]),
+        ("a.txt", POSIX, [("/srv/project/a.txt", "")]),
+        ("./b/../a.txt", POSIX, [("/srv/project/a.txt", "")]),
         ("../../../a.txt", POSIX, [("/a.txt", "")]),
         ("/etc/hosts", POSIX, [("/etc/hosts", "")]),
         ("~/a.txt", POSIX, [("/home/me/a.txt", "")]),
         ("~", POSIX, [("/home/me", "")]),
-        ("@a.txt", POSIX, [("/work/project/@a.txt", ""), ("/work/project/a.txt", "")]),
-        ("a.txt:3", POSIX, [("/work/project/a.txt:3", ""), ("/work/project/a.txt", "?start=3&end=3")]),
-        ("a.txt:3:9", POSIX, [("/work/project/a.txt:3:9", ""), ("/work/project/a.txt", "?start=3&end=3")]),
-        ("a.txt:1-20", POSIX, [("/work/project/a.txt:1-20", ""), ("/work/project/a.txt", "?start=1&end=20")]),
-        ("a.txt#L1-L20", POSIX, [("/work/project/a.txt#L1-L20", ""), ("/work/project/a.txt", "?start=1&end=20")]),
-        ("file:///work/a%20b.txt?start=1", POSIX, [("/work/a b.txt", "?start=1")]),
-        ("src\\a.txt", WINDOWS, [("C:\\work\\project\\src\\a.txt", "")]),
+        ("@a.txt", POSIX, [("/srv/project/@a.txt", ""), ("/srv/project/a.txt", "")]),
+        ("a.txt:3", POSIX, [("/srv/project/a.txt:3", ""), ("/srv/project/a.txt", "?start=3&end=3")]),
+        ("a.txt:3:9", POSIX, [("/srv/project/a.txt:3:9", ""), ("/srv/project/a.txt", "?start=3&end=3")]),
+        ("a.txt:1-20", POSIX, [("/srv/project/a.txt:1-20", ""), ("/srv/project/a.txt", "?start=1&end=20")]),
+        ("a.txt#L1-L20", POSIX, [("/srv/project/a.txt#L1-L20", ""), ("/srv/project/a.txt", "?start=1&end=20")]),
+        ("file:///srv/a%20b.txt?start=1", POSIX, [("/srv/a b.txt", "?start=1")]),
+        ("src\\a.txt", WINDOWS, [("C:\\srv\\project\\src\\a.txt", "")]),
         ("D:/a.txt", WINDOWS, [("D:\\a.txt", "")]),
         ("~/a.txt", WINDOWS, [("C:\\Users\\me\\a.txt", "")]),
         ("file:///D:/a.txt", WINDOWS, [("D:\\a.txt", "")]),
@@ -70,8 +70,8 @@ def disk() -> Any:
     opencode = Disk()
     opencode.opened = set()
     opencode.folders = {
-        ("/work/project", "."): ["README.md", "a.txt:3", "a.txt", "@scope", "Grün.txt", "link", "sub"],
-        ("/work/project", "sub"): ["b.png", "c.ts", "d.pdf"],
+        ("/srv/project", "."): ["README.md", "a.txt:3", "a.txt", "@scope", "Grün.txt", "link", "sub"],
+        ("/srv/project", "sub"): ["b.png", "c.ts", "d.pdf"],
     }
     return cast("Any", opencode)
 
@@ -79,19 +79,19 @@ def disk() -> Any:
 @pytest.mark.parametrize(
     ("given", "url", "mime"),
     [
-        ("a.txt:3", "file:///work/project/a.txt:3", "text/plain"),
-        ("@scope", "file:///work/project/%40scope", "text/plain"),
-        ("@README.md:2-4", "file:///work/project/README.md?start=2&end=4", "text/plain"),
-        ("readme.md", "file:///work/project/README.md", "text/plain"),
-        ("Gru\N{COMBINING DIAERESIS}n.txt", "file:///work/project/Gr%C3%BCn.txt", "text/plain"),
-        ("sub/b.png", "file:///work/project/sub/b.png", "image/png"),
-        ("sub/c.ts", "file:///work/project/sub/c.ts", "text/plain"),
-        ("sub/d.pdf", "file:///work/project/sub/d.pdf", "application/pdf"),
-        (".", "file:///work/project", "text/plain"),
+        ("a.txt:3", "file:///srv/project/a.txt:3", "text/plain"),
+        ("@scope", "file:///srv/project/%40scope", "text/plain"),
+        ("@README.md:2-4", "file:///srv/project/README.md?start=2&end=4", "text/plain"),
+        ("readme.md", "file:///srv/project/README.md", "text/plain"),
+        ("Gru\N{COMBINING DIAERESIS}n.txt", "file:///srv/project/Gr%C3%BCn.txt", "text/plain"),
+        ("sub/b.png", "file:///srv/project/sub/b.png", "image/png"),
+        ("sub/c.ts", "file:///srv/project/sub/c.ts", "text/plain"),
+        ("sub/d.pdf", "file:///srv/project/sub/d.pdf", "application/pdf"),
+        (".", "file:///srv/project", "text/plain"),
         ("https://example.com/x/y.png?z", "https://example.com/x/y.png?z", "image/png"),
     ],
 )
-@pytest.mark.parametrize("directory", [None, "/work/project"])
+@pytest.mark.parametrize("directory", [None, "/srv/project"])
 async def test_a_file_that_is_there_is_attached_by_its_real_name(
     disk: Any, directory: str | None, given: str, url: str, mime: str
 ) -> None:
@@ -103,18 +103,18 @@ async def test_a_file_that_is_there_is_attached_by_its_real_name(
 @pytest.mark.parametrize(
     ("given", "url"),
     [
-        ("link/b.png", "file:///work/project/link/b.png"),
-        ("link/deep/b.png", "file:///work/project/link/deep/b.png"),
+        ("link/b.png", "file:///srv/project/link/b.png"),
+        ("link/deep/b.png", "file:///srv/project/link/deep/b.png"),
         ("/tmp/c d.txt", "file:///tmp/c%20d.txt"),
         ("@/tmp/c.txt", "file:///tmp/c.txt"),
-        ("../c.txt:3", "file:///work/c.txt?start=3&end=3"),
+        ("../c.txt:3", "file:///srv/c.txt?start=3&end=3"),
         ("~/c.txt", "file:///home/me/c.txt"),
     ],
 )
 async def test_no_folder_outside_is_opened_to_look_for_a_file(disk: Any, given: str, url: str) -> None:
     """OpenCode would run the plugins in it: what cannot be known of another machine is sent as it is meant."""
     [part] = await file_parts(disk, None, [given])
-    assert (part["url"], disk.opened <= {"/work/project"}) == (url, True)
+    assert (part["url"], disk.opened <= {"/srv/project"}) == (url, True)
 
 
 async def test_outside_of_the_project_this_process_looks_where_it_sees_the_same_files(
@@ -158,10 +158,10 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("READNE.md", r"there is no 'READNE\.md' in /work/project; nearest: README\.md on"),
-        ("nowhere/x", "there is no folder /work/project/nowhere on OpenCode's machine"),
-        ("nowhere/at/x", "there is no folder /work/project/nowhere/at on OpenCode's machine"),
-        ("a.txt.:3", "there is no 'a.txt.:3' in /work/project"),
+        ("READNE.md", r"there is no 'READNE\.md' in /srv/project; nearest: README\.md on"),
+        ("nowhere/x", "there is no folder /srv/project/nowhere on OpenCode's machine"),
+        ("nowhere/at/x", "there is no folder /srv/project/nowhere/at on OpenCode's machine"),
+        ("a.txt.:3", "there is no 'a.txt.:3' in /srv/project"),
     ],
 )
 async def test_a_file_that_is_not_there_is_refused(disk: Any, given: str, said: str) -> None:
