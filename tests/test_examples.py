@@ -114,6 +114,7 @@ def test_it_prints_every_step_with_what_it_saw(folders: dict[str, str]) -> None:
     assert int(found[1][1]) >= 188
 
 
+@pytest.mark.slow
 def test_it_leaves_nothing_but_the_project_that_was_asked_for(folders: dict[str, str], tmp_path: Path) -> None:
     done = quickstart(folders, "--directory", str(tmp_path / "asked"))
 
@@ -151,6 +152,7 @@ def test_a_model_without_its_provider_is_wrong_usage(folders: dict[str, str]) ->
     assert "PROVIDER/MODEL" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", PRINTED)
 def test_an_example_prints_what_it_claims(folders: dict[str, str], command: str) -> None:
     """It ends well, with nothing on stderr, and leaves nothing behind."""

@@ -212,14 +212,21 @@ async def removal(opencode: OpenCode, session: Session, task: TaskMetadata) -> s
     if task.worktree_of is None:
         return None
     listed: list[str] = await opencode.call("worktree_list", directory=task.worktree_of)
-    if worktree in listed:
+    if worktree in listed or await is_there(opencode, worktree):
         return None
+    how = f" ({task.removed})" if task.removed else ", not by collect_changes"
+    return f"the worktree {worktree} of {session.id} was removed{how}"
+
+
+async def is_there(opencode: OpenCode, worktree: str) -> bool:
+    """Whether a worktree that no repository lists is there; one that was removed is no allowed place any more."""
+    if not opencode.allowlist.allows(worktree):
+        return False
     try:
         await check_directory(opencode, worktree)
     except WorkflowError:
-        how = f" ({task.removed})" if task.removed else ", not by collect_changes"
-        return f"the worktree {worktree} of {session.id} was removed{how}"
-    return None
+        return False
+    return True
 
 
 async def check_directory(opencode: OpenCode, directory: str) -> None:

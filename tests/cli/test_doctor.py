@@ -284,6 +284,7 @@ async def test_a_version_before_the_oldest_supported_one_is_told_what_it_lacks(
     assert findings["version"]["says"].startswith(f"{version}: the task tools (run_task and its kind) need 1.15.13")
 
 
+@pytest.mark.slow
 async def test_no_provider_and_an_unknown_model_are_told_apart(home: Mapping[str, str]) -> None:
     """What has to be connected, and what has to be corrected."""
     health: dict[str, Answer] = {"/global/health": (200, "application/json", HEALTHY)}
@@ -303,6 +304,7 @@ async def test_no_provider_and_an_unknown_model_are_told_apart(home: Mapping[str
     assert "a/b" in unknown["model"]["advice"]
 
 
+@pytest.mark.slow
 async def test_a_missing_ripgrep_is_the_only_failure(home: Mapping[str, str], program: Program, project: Path) -> None:
     """OpenCode runs without it; it would fetch one, if this test let it reach the network."""
     folders = [folder for folder in home["PATH"].split(":") if not (Path(folder) / "rg").exists()]

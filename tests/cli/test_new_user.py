@@ -20,6 +20,7 @@ OWN = '// mine\n{\n  "$schema": "https://opencode.ai/config.json",\n  "username"
 """OpenCode's own file, which it refuses to start with when there is nonsense in it."""
 
 
+@pytest.mark.slow
 async def test_a_new_user_installs_checks_calls_and_leaves(
     environ: Mapping[str, str], project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,7 @@ async def test_a_request_that_is_sent_once_fails_with_the_reason(
             assert (await opencode.call("path_get"))["directory"] == str(project)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 async def test_a_stalled_opencode_with_work_in_it_is_left_alone(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
@@ -130,6 +131,7 @@ def test_inotify_instances_are_counted_by_taking_them() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.slow
 async def test_without_inotify_opencode_is_started_without_its_file_watcher(
     environ: Mapping[str, str], project: Path
 ) -> None:

@@ -199,6 +199,7 @@ async def serving(program: Program, port: int, environ: Mapping[str, str], direc
                 process.kill()
 
 
+@pytest.mark.slow
 async def test_an_attached_server_may_go_and_come_back(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
@@ -282,6 +283,7 @@ async def test_when_stdin_ends_nothing_is_left(marking: Mapping[str, str], mark:
         assert await running.process.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 async def test_when_a_signal_ends_the_bridge_nothing_is_left(
     marking: Mapping[str, str], mark: str, project: Path, number: signal.Signals
@@ -293,6 +295,7 @@ async def test_when_a_signal_ends_the_bridge_nothing_is_left(
         assert await running.process.wait() == -number
 
 
+@pytest.mark.slow
 async def test_when_the_bridge_is_killed_nothing_is_left(marking: Mapping[str, str], mark: str, project: Path) -> None:
     """kill -9 gives the bridge no chance: the keeper sees that it is gone, and ends what it had started."""
     for _ in range(ROUNDS):

@@ -121,6 +121,7 @@ async def test_a_line_without_end_takes_no_memory(environ: Mapping[str, str], tm
     assert kilobytes < 60_000
 
 
+@pytest.mark.slow
 async def test_the_address_is_found_however_it_is_cut(environ: Mapping[str, str], tmp_path: Path) -> None:
     """A line in pieces, after one that is long."""
     script = tmp_path / "slow.py"
@@ -289,6 +290,7 @@ def test_the_marks_of_the_session_that_started_us_are_not_passed_on() -> None:
     assert {"CLAUDECODE", "OPENCODE_PID", "OPENCODE_RUN_ID"} <= SESSION_VARIABLES
 
 
+@pytest.mark.slow
 async def test_a_bridge_inside_an_opencode_that_a_bridge_started_starts_none(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:

@@ -110,6 +110,7 @@ async def refuses(call: Call) -> bool:
     return late.is_error and "about to end; nothing was sent" in words_of(late)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 async def test_running_calls_end_before_the_server(
     transport: str, bridged: Mapping[str, str], client: Client, project: Path, tmp_path: Path

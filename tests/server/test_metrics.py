@@ -236,6 +236,7 @@ VERSION = b'{"healthy":true,"version":"1.18.33"}'
 HEALTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(VERSION), VERSION)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answers", "waiting"), [((HEALTH,), 8), ((), 39)], ids=["known", "unknown"])
 async def test_requests_that_wait_for_others_are_told(
     environ: Mapping[str, str], answers: tuple[bytes, ...], waiting: int

@@ -87,6 +87,7 @@ async def test_the_first_report_has_the_note(on_path: Mapping[str, str], project
     assert json.loads(words_of(report)) == report.structured_content
 
 
+@pytest.mark.slow
 async def test_doctor_says_which_opencode_is_used(on_path: Mapping[str, str], project: Path) -> None:
     """And why not the one on PATH."""
     done = await run(on_path, "doctor", "--json", cwd=project)

@@ -83,6 +83,7 @@ async def test_a_file_of_twelve_megabytes_is_cut_and_can_be_read(client: Client,
     assert page.structured_content["total"] == part["of"]
 
 
+@pytest.mark.slow
 async def test_six_megabytes_of_providers_are_cut_and_can_be_read(
     connect: Connect, attached: Settings, environ: Mapping[str, str], program: Program, tmp_path: Path
 ) -> None:

@@ -304,6 +304,7 @@ def frozen(mark: str) -> Generator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
     monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:

@@ -194,6 +194,7 @@ async def test_sessions_in_worktrees_are_listed(client: Client, project: Path) -
     assert here == []
 
 
+@pytest.mark.slow
 async def test_over_the_network_what_cannot_be_brought_over_is_named(
     connect: Connect, attached: Settings, project: Path, environ: Mapping[str, str]
 ) -> None:
