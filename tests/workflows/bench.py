@@ -48,7 +48,7 @@ class World:
 class Bench:
     """A row's place. `key` is in no other row; `client` is one that cannot ask its user.
 
-    `sessions` are those that were reported; they are aborted in the end.
+    `sessions` are those that were reported; they are aborted in the end. Over a bad network an answer may be lost.
     """
 
     world: World
@@ -56,6 +56,7 @@ class Bench:
     project: Path
     key: str
     client: Client
+    bad_network: bool = False
     sessions: set[str] = field(default_factory=set[str])
 
     async def call(self, tool: str, client: Client | None = None, **arguments: Any) -> Seen:
@@ -115,10 +116,12 @@ async def opened(settings: Settings, catalog: Catalog, **options: Any) -> AsyncG
 
 
 @asynccontextmanager
-async def bench(world: World, settings: Settings, project: Path, key: str) -> AsyncGenerator[Bench]:
+async def bench(
+    world: World, settings: Settings, project: Path, key: str, bad_network: bool = False
+) -> AsyncGenerator[Bench]:
     """Provide a bench, and leave nothing running."""
     async with opened(replace(settings, directory=str(project)), world.catalog) as client:
-        one = Bench(world, replace(settings, directory=str(project)), project, key, client)
+        one = Bench(world, replace(settings, directory=str(project)), project, key, client, bad_network)
         yield one
         for session_id in one.sessions:
             await client.call_tool("session_abort", {"sessionID": session_id})

@@ -61,7 +61,7 @@ async def on_bad_bench(
     key = f"row{1000 + number(row)}x"
     async with (
         proxied(endpoint.url.port, weather(seed)) as proxy,
-        bench(world, reaching(endpoint, proxy.url), row_project(key), key) as one,
+        bench(world, reaching(endpoint, proxy.url), row_project(key), key, bad_network=True) as one,
     ):
         yield one
 
