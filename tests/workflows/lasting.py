@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import anyio
 import mcp_types as types
@@ -59,6 +60,7 @@ async def at_once(bench: Bench) -> Seen:
 async def goes_on(bench: Bench) -> Seen:
     """The time limit is reached with work going on; the report names the call that goes on waiting."""
     task = await bench.run(bench.held, timeout_seconds=4)
+    following: dict[str, Any]
     if bench.bad_network and task.state == "error":  # the last look was lost on the way, and there is no more time
         found = re.search(r"The task is session (ses_\w+); once OpenCode is back, report_task tells", task.text)
         assert found, task.text
