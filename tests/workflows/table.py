@@ -15,8 +15,6 @@ from .seen import Seen
 LIMIT_SECONDS = 90.0
 """A row's time limit where it has none of its own: on a busy machine OpenCode takes its time."""
 
-LOST = "no answer in time from OpenCode"
-
 Deed = Callable[[Bench], Awaitable[Seen]]
 """Acts on a bench, and returns the call that tells what came of it."""
 
@@ -46,10 +44,6 @@ async def play(row: Row, bench: Bench) -> None:
     """
     with anyio.move_on_after(row.seconds) as limit:
         seen = await row.does(bench)
-        if bench.bad_network and row.state == "running" and seen.state == "error":
-            # Its time limit comes while the last look is lost on the way: then that is what is said.
-            assert LOST in seen.text, seen.text
-            return
         assert seen.state == row.state, f"expected {row.state}, seen {seen.state}: {seen.text[:2000]}"
         assert re.search(row.words, seen.words), f"expected {row.words!r} in {seen.words[:2000]!r}"
     if limit.cancelled_caught:
