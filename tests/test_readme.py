@@ -112,6 +112,7 @@ def test_the_settings_table_is_that_of_the_settings() -> None:
     [
         "README.md",
         ".github/CONTRIBUTING.md",
+        ".github/SECURITY.md",
         "CHANGELOG.md",
         "docs/library.md",
         "docs/performance.md",

@@ -1,0 +1,47 @@
+"""SECURITY.md promises what the code does: its figures and names are those of the package."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
+
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.opencode import backoff, client
+from opencode_mcp.redaction import MARKER, entropy, known
+from opencode_mcp.server import issuer, patience, transports
+from opencode_mcp.settings import DEPTH_VARIABLE
+from opencode_mcp.tools import Toolbox, select
+
+PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_text().split())
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        f"limited to {DEFAULT_MAX_REQUEST_BODY_SIZE / 2**20:g} MiB",
+        f"within {patience.REQUEST_SECONDS:g} to {2 * patience.REQUEST_SECONDS:g} s",
+        f"At most {transports.MAX_SESSIONS:,} sessions",
+        f"{client.AT_ONCE} concurrent requests and {client.TURNS_AT_ONCE} concurrent turns",
+        f"at most every {issuer.RENEW_SECONDS:g} s",
+        f"at least {entropy.MIN_RANDOM_CHARS} characters",
+        f"shorter than {entropy.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
+        f"shorter than {known.MIN_OWN_CHARS} characters: choose a random one",
+        f"increasing delays, up to {max(backoff.DELAYS):g} s",
+        f"`{MARKER}`",
+        f"`{DEPTH_VARIABLE}` is set",
+    ],
+)
+def test_the_page_has_the_figures_of_the_code(promise: str) -> None:
+    assert promise in PAGE
+
+
+def test_the_tools_that_the_page_names_exist() -> None:
+    catalog = Catalog.bundled()
+    tools = {tool.name for tool in Toolbox(catalog, select(catalog), 40_000).listed}
+    named = set(re.findall(r"`((?:v2_|auth_|project_|global_|session_|vcs_)\w+)\*?`", PAGE))
+
+    assert {"project_list", "v2_credential_"} <= named
+    assert [name for name in named if not any(tool.startswith(name) for tool in tools)] == []
