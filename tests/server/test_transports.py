@@ -141,7 +141,7 @@ async def test_a_long_call_tells_its_progress_and_stops_the_session_when_cancell
         asked: list[Request] = []
         arguments: dict[str, Any] = {
             "sessionID": created["id"],
-            "parts": [{"type": "text", "text": "script:slow 12 1"}],
+            "parts": [{"type": "text", "text": "script:slow 120 1"}],
         }
         async with anyio.create_task_group() as tasks:
 

@@ -141,9 +141,12 @@ def run_tasks(mode: str) -> Deed:
     """The client cancels run_tasks: all of them end."""
 
     async def does(bench: Bench) -> Seen:
-        tasks = [{"prompt": "script:hang", "worktree": True} for _ in range(2)]
-        async with bench.bridge(mode=mode) as client:
-            await call_and_cancel(client, "run_tasks", {"tasks": tasks}, "waiting for the model")
+        prompts = [f"script:hang {bench.key} {name}" for name in ("first", "second")]
+        tasks = [{"prompt": prompt, "worktree": True} for prompt in prompts]
+        async with bench.bridge(mode=mode) as client, anyio.create_task_group() as calls:
+            calls.start_soon(client.call_tool, "run_tasks", {"tasks": tasks})
+            await eventually(lambda: all(map(bench.asked_of_model, prompts)))
+            calls.cancel_scope.cancel()
         sessions = (await bench.call("session_list", directory=str(bench.project), scope="project"))["result"]
         assert len(sessions) == 2, sessions
         seen = [await bench.report(one["id"]) for one in sessions]
