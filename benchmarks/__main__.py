@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import calls, events, growth, profiled, start, tasks
 from .figures import Results, Row
-from .report import write
+from .report import redraw, write
 from .stage import REPOSITORY, Stage, stage
 
 ROWS: dict[str, Callable[[Stage, float], Awaitable[list[Row]]]] = {
@@ -46,7 +46,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="GROUP", help=f"of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--check", action="store_true", help="a short run that writes nothing, for wide margins")
+    parser.add_argument("--redraw", action="store_true", help="only draw the chart again, from docs/performance.md")
     options = parser.parse_args()
+    if options.redraw:
+        redraw(REPOSITORY / "docs")
+        return 0
     if unknown := {*options.rows} - {*ROWS}:
         parser.error(f"unknown: {', '.join(unknown)}")
     whole = not options.check and not options.rows

@@ -7,14 +7,13 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
+from . import chart
 from .figures import Curve, Results, Row, shown
 
 BEGIN, END = "<!-- figures: written by python -m benchmarks -->", "<!-- end figures -->"
-COLOURS = {"bridge": "#58c4a3", "direct": "#8a8f98", "floor": "#c4a358", "from_openapi": "#c4586a"}
 
 
 def write(results: Results, folder: Path) -> None:
@@ -23,7 +22,13 @@ def write(results: Results, folder: Path) -> None:
     before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     path.write_text(f"{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}", encoding="utf-8")
-    (folder / "performance.svg").write_text(svg(results), encoding="utf-8")
+    redraw(folder)
+
+
+def redraw(folder: Path) -> None:
+    """Draw the chart again from the figures in the document."""
+    figures = (folder / "performance.md").read_text(encoding="utf-8")
+    (folder / "performance.svg").write_text(chart.svg(*chart.read(figures)), encoding="utf-8")
 
 
 def markdown(results: Results) -> str:
@@ -72,56 +77,3 @@ def curve_row(curve: Curve) -> str:
         f"{name}: {' → '.join(map(shown, values))} {curve.unit}" for name, values in curve.subjects.items()
     )
     return f"| {curve.what} | {sizes} | {figures} |"
-
-
-def svg(results: Results) -> str:
-    """Return the chart: a bar for each row, as a share of its target, and a line for each curve."""
-    bars = [bar(row, 40 + 26 * at) for at, row in enumerate(results.rows)]
-    top = 40 + 26 * len(results.rows) + 40
-    lines = [line(curve, 20 + 300 * at, top) for at, curve in enumerate(results.curves)]
-    height = top + 210
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="980" height="{height}" viewBox="0 0 980 {height}" '
-        'font-family="system-ui, sans-serif" font-size="12">\n'
-        f'<rect width="980" height="{height}" fill="#fff"/>\n'
-        '<text x="20" y="22" font-weight="bold">Figures as shares of their targets (shorter is better; the line is '
-        "the target)</text>\n"
-        + "\n".join(bars)
-        + f'\n<path d="M700 30V{top - 40}" stroke="#333"/>\n'
-        + "\n".join(lines)
-        + "\n</svg>\n"
-    )
-
-
-def bar(row: Row, y: int) -> str:
-    """Return a row's bar, 200 wide at its target."""
-    share = row.target / row.ratio if row.at_least else row.ratio / row.target
-    width = max(1.0, min(200 * share, 400.0))
-    colour = COLOURS["bridge"] if row.met else COLOURS["from_openapi"]
-    what = row.what.replace("`", "")
-    return (
-        f'<text x="490" y="{y + 13}" text-anchor="end">{escape(what if len(what) < 72 else what[:70] + "…")}</text>'
-        f'<rect x="500" y="{y}" width="{width:.0f}" height="18" fill="{colour}"/>'
-        f'<text x="{506 + min(width, 400):.0f}" y="{y + 13}">{share:.0%}</text>'
-    )
-
-
-def line(curve: Curve, x: int, y: int) -> str:
-    """Return a curve's picture, 240 by 120."""
-    highest = max(max(values) for values in curve.subjects.values())
-    parts = [f'<text x="{x}" y="{y}">{escape(curve.what.replace("`", "")[:44])}, {curve.unit}</text>']
-    for at, (name, values) in enumerate(curve.subjects.items()):
-        points = " ".join(
-            f"{x + 240 * size / curve.sizes[-1]:.0f},{y + 140 - 120 * value / highest:.0f}"
-            for size, value in zip(curve.sizes, values, strict=True)
-        )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>')
-        parts.append(
-            f'<text x="{x}" y="{y + 175 + 15 * at}" fill="{COLOURS[name]}">{name}: to {shown(values[-1])}</text>'
-        )
-    parts.append(f'<path d="M{x} {y + 20}V{y + 140}H{x + 240}" fill="none" stroke="#999"/>')
-    parts += [
-        f'<text x="{x + 240 * size / curve.sizes[-1]:.0f}" y="{y + 155}" text-anchor="middle">{size}</text>'
-        for size in curve.sizes
-    ]
-    return "".join(parts)

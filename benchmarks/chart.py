@@ -1,0 +1,154 @@
+"""The figures in docs/performance.md -> docs/performance.svg: a bar for each row, a panel for each curve.
+
+The chart is drawn from the committed tables, so it can be redrawn without measuring: `python -m benchmarks --redraw`.
+Its colours follow the viewer's colour scheme, and its background goes with them.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from xml.sax.saxutils import escape
+
+from .figures import Curve, Results, Row, shown
+
+WIDTH, MARGIN, LINE = 980, 20, 16
+BARS_LEFT, BARS_WIDTH, BAR = 440, 440, 14
+LABEL_CHARS = 58
+PANEL, PLOT_WIDTH, PLOT_HEIGHT, TITLE_CHARS = 320, 260, 120, 40
+
+STYLE = """
+.page { fill: #ffffff } text { fill: #1f2328 } .quiet { fill: #59636e } .axis { stroke: #8c959f; fill: none }
+.within, .bridge { fill: #1a7f5a } .beyond { fill: #b5d9c9 } .direct { fill: #6e7781 }
+.share { stroke: #ffffff; stroke-width: 4; paint-order: stroke }
+polyline.bridge { fill: none; stroke: #1a7f5a } polyline.direct { fill: none; stroke: #6e7781 }
+@media (prefers-color-scheme: dark) {
+.page { fill: #0d1117 } text { fill: #e6edf3 } .quiet { fill: #9198a1 } .axis { stroke: #656c76 }
+.within, .bridge { fill: #4fbf95 } .beyond { fill: #275344 } .direct { fill: #9198a1 }
+.share { stroke: #0d1117 }
+polyline.bridge { stroke: #4fbf95 } polyline.direct { stroke: #9198a1 }
+}
+"""
+VERDICT = re.compile(r"(?P<of>.+): (?P<ratio>-?[\d.,]+) (?P<unit>\S+) \(target (?P<sign>[≤≥]) (?P<target>[\d.,]+).*\)")
+
+
+def read(markdown: str) -> tuple[str, Results]:
+    """Return the run (date, machine, versions) and its figures from the tables of docs/performance.md.
+
+    Of each row only the ratio and its target are there, not the single samples.
+    """
+    found = re.search(r"^(\d{4}-\d\d-\d\d, .*)\.$", markdown, re.MULTILINE)
+    rows = re.findall(r"^\| (.+) \| .+ \| (.+ \(target .+\)) \| \S+ \|$", markdown, re.MULTILINE)
+    curves = re.findall(r"^\| (.+) \| ([\d,]+(?: → [\d,]+)+) \| (.+) \|$", markdown, re.MULTILINE)
+    results = Results([read_row(*cells) for cells in rows], [read_curve(*cells) for cells in curves])
+    return found[1] if found else "", results
+
+
+def read_row(what: str, verdict: str) -> Row:
+    """Return the row of a line of the table."""
+    found = VERDICT.fullmatch(verdict)
+    assert found is not None, verdict
+    name, _, note = what.partition("<br>")
+    at_least = found["sign"] == "≥"
+    return Row(name, {}, [number(found["ratio"])], found["of"], number(found["target"]), at_least, found["unit"], note)
+
+
+def read_curve(what: str, sizes: str, figures: str) -> Curve:
+    """Return the curve of a line of the table of growth."""
+    subjects = [subject.partition(": ") for subject in figures.split("<br>")]
+    values = {name: [number(text) for text in re.findall(r"[\d.,]+", rest)] for name, _, rest in subjects}
+    return Curve(what, figures.rsplit(" ", 1)[1], [int(number(size)) for size in sizes.split(" → ")], values)
+
+
+def number(text: str) -> float:
+    """Return the number that `figures.shown` has written."""
+    return float(text.replace(",", ""))
+
+
+def svg(run: str, results: Results) -> str:
+    """Return the chart."""
+    shares = [share(row) for row in results.rows]
+    scale = BARS_WIDTH / max(1.25, *shares)
+    y, target, parts = 80, BARS_LEFT + scale, list[str]()
+    for row, of_target in zip(results.rows, shares, strict=True):
+        lines = textwrap.wrap(plain(row.what), LABEL_CHARS)
+        parts.append(bar(lines, of_target, scale, y))
+        y += LINE * len(lines) + 10
+    parts.insert(0, f'<path class="axis" d="M{target:.0f} 72V{y - 4}"/>')
+    parts.append(f'<text class="quiet" x="{target:.0f}" y="66" text-anchor="middle">target</text>')
+    y += 30
+    titles = [textwrap.wrap(f"{plain(curve.what)}, {curve.unit}", TITLE_CHARS) for curve in results.curves]
+    bottom = y + LINE * max(map(len, titles), default=0) + 14 + PLOT_HEIGHT
+    for at, (curve, title) in enumerate(zip(results.curves, titles, strict=True)):
+        parts.append(panel(curve, title, MARGIN + PANEL * at, y, bottom))
+    height = bottom + 20 + LINE * max((len(curve.subjects) for curve in results.curves), default=0) + 40
+    parts.append(f'<text class="quiet" x="{MARGIN}" y="{height - 14}" font-size="11">{escape(run)}</text>')
+    return page(height, parts)
+
+
+def page(height: int, parts: Sequence[str]) -> str:
+    """Return the document around the parts of the chart."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        'font-family="system-ui, sans-serif" font-size="12" role="img">\n'
+        "<title>Benchmark results as shares of their targets, and how they grow</title>\n"
+        f"<style>{STYLE}</style>\n"
+        f'<rect class="page" width="{WIDTH}" height="{height}"/>\n'
+        f'<text x="{MARGIN}" y="26" font-size="14" font-weight="bold">Results as shares of their targets'
+        "</text>\n"
+        f'<text class="quiet" x="{MARGIN}" y="44">Shorter is better. The bar of a rate is target / result.</text>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
+
+
+def share(row: Row) -> float:
+    """Return the figure as a share of its target: up to 1 the target is met. A difference can be below zero."""
+    return row.target / row.ratio if row.at_least else row.ratio / row.target
+
+
+def plain(markdown: str) -> str:
+    """Return a text without the marks of code."""
+    return markdown.replace("`", "")
+
+
+def bar(label: Sequence[str], of_target: float, scale: float, y: int) -> str:
+    """Return a row: its label, its bar up to the target and beyond it, and its share."""
+    middle = y + LINE * len(label) / 2
+    texts = "".join(
+        f'<text x="{BARS_LEFT - 12}" y="{y + LINE * at + 12}" text-anchor="end">{escape(line)}</text>'
+        for at, line in enumerate(label)
+    )
+    within, whole = (scale * max(0.005, min(of_target, most)) for most in (1.0, of_target))
+    beyond = f'<rect class="beyond" x="{BARS_LEFT + within:.0f}" y="{middle - BAR / 2:g}" width="{whole - within:.0f}" '
+    return (
+        f'{texts}<rect class="within" x="{BARS_LEFT}" y="{middle - BAR / 2:g}" width="{within:.0f}" height="{BAR}"/>'
+        + (f'{beyond}height="{BAR}"/>' if whole > within else "")
+        + f'<text class="share" x="{BARS_LEFT + whole + 8:.0f}" y="{middle + 4:g}">'
+        + ("below 0%" if of_target < 0 else f"{of_target:.0%}")
+        + "</text>"
+    )
+
+
+def panel(curve: Curve, title: Sequence[str], x: int, top: int, bottom: int) -> str:
+    """Return a curve's plot: sizes from left to right, figures from the axis up."""
+    highest = max(max(values) for values in curve.subjects.values())
+    parts = [f'<text x="{x}" y="{top + LINE * at}">{escape(line)}</text>' for at, line in enumerate(title)]
+    parts.append(f'<path class="axis" d="M{x} {bottom - PLOT_HEIGHT}V{bottom}H{x + PLOT_WIDTH}"/>')
+    for at, (name, values) in enumerate(curve.subjects.items()):
+        points = " ".join(
+            f"{x + PLOT_WIDTH * size / curve.sizes[-1]:.0f},{bottom - PLOT_HEIGHT * value / highest:.0f}"
+            for size, value in zip(curve.sizes, values, strict=True)
+        )
+        parts.append(f'<polyline class="{name}" stroke-width="2" points="{points}"/>')
+        y = bottom + 20 + LINE * (at + 1)
+        parts.append(f'<rect class="{name}" x="{x}" y="{y - 9}" width="10" height="10"/>')
+        span = f"{shown(values[0])} to {shown(values[-1])} {curve.unit}"
+        parts.append(f'<text x="{x + 16}" y="{y}">{name}: {span}</text>')
+    parts += [
+        f'<text class="quiet" x="{x + PLOT_WIDTH * size / curve.sizes[-1]:.0f}" y="{bottom + 16}" '
+        f'text-anchor="middle">{size}</text>'
+        for size in curve.sizes
+    ]
+    return "".join(parts)
