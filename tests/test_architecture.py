@@ -10,6 +10,7 @@ import opencode_mcp
 
 PACKAGE = Path(opencode_mcp.__file__).parent
 ROOMS: tuple[str, ...] = (
+    "suggestions",
     "exceptions",
     "redaction",
     "openapi",
@@ -27,7 +28,7 @@ ABOVE: dict[str, set[str]] = {room: set(ROOMS[ROOMS.index(room) + 1 :]) for room
 FORBIDDEN: dict[str, set[str]] = {
     # Settings reach the lower rooms as arguments.
     **{room: above | (set[str]() if room in KNOW_SETTINGS else {"settings"}) for room, above in ABOVE.items()},
-    "settings": {*ROOMS[1:]},
+    "settings": {*ROOMS[2:]},
     "__init__": {*ROOMS, "settings"} - {"exceptions", "opencode", "client"},
     "__main__": {*ROOMS[:-1], "settings"},
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 import mcp_types as types
@@ -14,6 +13,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
+from opencode_mcp.suggestions import suggest
 from opencode_mcp.tools import Selection, Toolbox
 from opencode_mcp.tools.gateway import GATEWAY
 from opencode_mcp.tools.toolsets import toolset_of
@@ -36,7 +36,7 @@ def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
         SettingsError: there is none, with the nearest names.
     """
     if name not in tools:
-        near = ", ".join(get_close_matches(name, tools, n=4, cutoff=0.5))
+        near = suggest(name, tools)
         raise SettingsError(f"there is no tool {name!r}" + (f"; nearest: {near}" if near else "; see `tools`"))
     return tools[name]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import DEAF_SECONDS, Event, EventFeed
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.settings import Settings
+from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import Context, perform_any, workflows
 
 from .connect import connected
@@ -94,7 +94,7 @@ class OpenCode(Operations):
             What `call` raises.
         """
         if name not in self._catalog:
-            near = ", ".join(get_close_matches(name, [*self._catalog, *self._workflows])) or "none"
+            near = suggest(name, [*self._catalog, *self._workflows]) or "none"
             raise InvalidArguments(name, [f"there is no such operation; nearest: {near}"])
         return await perform_any(self._context(), self._catalog[name], arguments)
 

@@ -7,39 +7,34 @@ from functools import cached_property
 from math import inf
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.hints import READ_ONLY, Hints
+from opencode_mcp.workflows.arguments import Arguments
 
 from .shorten import dump
 
 Safety = Literal["read", "write", "delete"]
 
 
-class SearchOperations(BaseModel):
+class SearchOperations(Arguments):
     """Arguments of search_operations."""
-
-    model_config = ConfigDict(extra="forbid")
 
     query: str = Field(min_length=1, max_length=500)
     limit: int = Field(8, ge=1, le=50)
 
 
-class DescribeOperation(BaseModel):
+class DescribeOperation(Arguments):
     """Arguments of describe_operation."""
-
-    model_config = ConfigDict(extra="forbid")
 
     operation: str
 
 
-class CallOperation(BaseModel):
+class CallOperation(Arguments):
     """Arguments of write_operation and delete_operation."""
-
-    model_config = ConfigDict(extra="forbid")
 
     operation: str
     arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -60,7 +55,7 @@ class GatewayTool:
     name: str
     title: str
     description: str
-    arguments: type[BaseModel]
+    arguments: type[Arguments]
     hints: Hints
     safety: Safety | None = None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +14,7 @@ from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.openapi.sensitive import position_of
 from opencode_mcp.opencode import Answer
 from opencode_mcp.redaction import Redactor, refuse_marker
+from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import Context, Workflow, perform_any, workflows
 from opencode_mcp.workflows.arguments import parsed
 
@@ -31,7 +31,7 @@ from .gateway import (
 )
 from .results import Limit, page_result, report_result, result, structured
 from .search import OperationSearch
-from .shorten import SHOWN_NAME_CHARS, short
+from .shorten import short
 from .tool import gateway_tool, operation_tool, workflow_tool
 from .toolsets import Selection
 
@@ -128,11 +128,10 @@ class Toolbox:
             InvalidArguments: it does not, or there is none of this name.
         """
         if name not in self.selection.reachable:
-            known = name[:SHOWN_NAME_CHARS]  # what is longer takes seconds to compare
-            near = ", ".join(get_close_matches(known, self.selection.reachable, n=3))
+            near = suggest(name, self.selection.reachable) or "none"
             raise InvalidArguments(
                 tool.name,
-                [f"operation: there is no {short(name)!r} in this server's selection; nearest: {near or 'none'}"],
+                [f"operation: there is no {short(name)!r} in this server's selection; nearest: {near}"],
             )
         return self.catalog[name]
 

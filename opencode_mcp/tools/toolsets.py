@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.openapi.hints import Hints
+from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import WORKFLOWS
 
 from .gateway import GATEWAY
@@ -190,5 +190,4 @@ def check(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
     names = list(known)
     for name in given:
         if name not in names:
-            near = get_close_matches(name, names, n=4, cutoff=0.5) or names[:8]
-            raise SettingsError(f"{flag}: there is no {name!r}; nearest: {', '.join(near)}")
+            raise SettingsError(f"{flag}: there is no {name!r}; nearest: {suggest(name, names, 8)}")

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import alongside
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Request, Session
 
+from .arguments import Arguments
 from .context import Context, Decision, PermissionReply, Undecided
 from .metadata import task_metadata
 from .second_engine import refuse_unseen
@@ -24,10 +25,8 @@ NEAR_SESSIONS = 30
 """How many of the newest sessions are searched for a request that is given without its session."""
 
 
-class AnswerPermission(BaseModel):
+class AnswerPermission(Arguments):
     """Arguments of answer_permission."""
-
-    model_config = ConfigDict(extra="forbid")
 
     request_id: str = Field(pattern="^per", description="From a report's `pending`.")
     reply: PermissionReply = Field(description="`always` holds for all sessions of the project until OpenCode ends.")
@@ -35,10 +34,8 @@ class AnswerPermission(BaseModel):
     session_id: str | None = Field(None, pattern="^ses", description="The task's; found when not given.")
 
 
-class AnswerQuestion(BaseModel):
+class AnswerQuestion(Arguments):
     """Arguments of answer_question."""
-
-    model_config = ConfigDict(extra="forbid")
 
     request_id: str = Field(pattern="^que", description="From a report's `pending`.")
     answers: list[list[str]] | None = Field(

@@ -1,18 +1,24 @@
-"""Arguments of a tool of ours, checked against its model."""
+"""Arguments of task tools and gateway tools, validated by their model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode.models import problems
 
 
-def parsed(tool: str, model: type[BaseModel], arguments: Mapping[str, Any]) -> BaseModel:
-    """Validate the arguments of a tool of ours.
+class Arguments(BaseModel):
+    """The arguments of a task tool or a gateway tool: an unknown one is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def parsed(tool: str, model: type[Arguments], arguments: Mapping[str, Any]) -> Arguments:
+    """Validate the arguments of a task tool or a gateway tool.
 
     Raises:
         InvalidArguments: where, what is wrong, what came.

@@ -16,7 +16,6 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -27,6 +26,7 @@ from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileNode, Home
 from opencode_mcp.opencode.processes import shares_files
+from opencode_mcp.suggestions import suggest
 
 from .place import located
 
@@ -157,8 +157,8 @@ async def file_part(folders: Folders, given: str, home: PurePath) -> dict[str, A
     if not isinstance(names, list):
         why = f"there is no folder {path.parent}"
     else:
-        near = get_close_matches(path.name, names, n=3, cutoff=0.4)
-        why = f"there is no {path.name!r} in {path.parent}" + (f"; nearest: {', '.join(near)}" if near else "")
+        near = suggest(path.name, names)
+        why = f"there is no {path.name!r} in {path.parent}" + (f"; nearest: {near}" if near else "")
     raise WorkflowError(f"the file {given!r} cannot be attached, so nothing was sent: {why} on OpenCode's machine")
 
 

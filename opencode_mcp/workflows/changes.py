@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange, Message, Session
 
+from .arguments import Arguments
 from .context import Context
 from .metadata import TaskMetadata, save_task_metadata, task_metadata
 from .place import removal
@@ -28,10 +29,8 @@ from .worktree import local, local_changes, refuse_altered
 NAMED = 10
 
 
-class CollectChanges(BaseModel):
+class CollectChanges(Arguments):
     """Arguments of collect_changes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     session_id: str = Field(pattern="^ses")
     message_id: str | None = Field(None, pattern="^msg", description="Only what this user message led to.")

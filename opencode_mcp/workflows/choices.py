@@ -7,12 +7,12 @@ stays with its session.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Agent, Config, Providers
+from opencode_mcp.suggestions import suggest
 
 from .place import located
 
@@ -92,6 +92,4 @@ async def check_session_model(opencode: OpenCode, directory: str, model: dict[st
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name is unknown, and name the nearest ones."""
-    names = sorted(known)
-    near = get_close_matches(name, names, n=5, cutoff=0.4) or names[:10]
-    return f"unknown {kind} {name!r}; nearest: {', '.join(near) or 'there is none'}"
+    return f"unknown {kind} {name!r}; nearest: {suggest(name, sorted(known), 10) or 'there is none'}"

@@ -5,10 +5,11 @@ start -> known to run, or wait -> report
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import WorkflowError
 
+from .arguments import Arguments
 from .context import Context
 from .report import TaskReport
 from .several import wait_and_report
@@ -30,10 +31,8 @@ class RunTask(StartTask):
     timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600, description="0 returns at once.")
 
 
-class RunTasks(BaseModel):
+class RunTasks(Arguments):
     """Several tasks at once."""
-
-    model_config = ConfigDict(extra="forbid")
 
     tasks: list[StartTask] = Field(
         min_length=1, max_length=MAX_TASKS, description="Each works in its own worktree unless `worktree` is false."

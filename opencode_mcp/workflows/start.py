@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import anyio
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.arguments import misread
 from opencode_mcp.opencode.models import Message, Session, as_model
 
+from .arguments import Arguments
 from .attach import WEB_OR_DATA, file_parts
 from .choices import check_choices, check_session_model
 from .context import Context
@@ -53,10 +54,8 @@ def not_too_long(path: str) -> str:
 Attachment = Annotated[str, AfterValidator(not_too_long)]
 
 
-class StartTask(BaseModel):
+class StartTask(Arguments):
     """What a task is to do, and how."""
-
-    model_config = ConfigDict(extra="forbid")
 
     prompt: str = Field(min_length=1)
     session_id: str | None = Field(None, pattern="^ses", description="Go on with this session.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 
 from .answer import requests_in, send
+from .arguments import Arguments
 from .context import Context, Decision
 from .limits import ANSWER_SECONDS, time_limit
 from .report import TaskReport, build_report
@@ -21,10 +22,8 @@ LATE_SECONDS = 2.0
 """How long a prompt may take to be seen after it was sent; 1.3 s were seen."""
 
 
-class StopTask(BaseModel):
+class StopTask(Arguments):
     """Arguments of stop_task."""
-
-    model_config = ConfigDict(extra="forbid")
 
     session_id: str = Field(pattern="^ses")
 

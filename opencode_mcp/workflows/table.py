@@ -16,7 +16,7 @@ from opencode_mcp.openapi.hints import READ_ONLY, Hints
 from opencode_mcp.openapi.versions import OLDEST_FOR_TASKS
 
 from .answer import AnswerPermission, AnswerQuestion
-from .arguments import parsed
+from .arguments import Arguments, parsed
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
 from .limits import ANSWER_SECONDS, time_limit
@@ -47,7 +47,7 @@ class Workflow:
     name: str
     title: str
     description: str
-    arguments: type[BaseModel]
+    arguments: type[Arguments]
     output: type[BaseModel]
     run: Callable[[Context, Any], Awaitable[BaseModel]]
     hints: Hints

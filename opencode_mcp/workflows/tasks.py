@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from opencode_mcp.opencode.models import Request
 
 from .answer import AnswerPermission, AnswerQuestion, checked_answers, find, root_of, send, until_gone
+from .arguments import Arguments
 from .context import Context, Decision
 from .limits import ANSWER_SECONDS, time_limit
 from .report import TaskReport, build_report
@@ -20,20 +21,16 @@ from .starting import known
 from .wait import settle
 
 
-class WaitForTasks(BaseModel):
+class WaitForTasks(Arguments):
     """Arguments of wait_for_tasks."""
-
-    model_config = ConfigDict(extra="forbid")
 
     session_ids: list[str] = Field(min_length=1, max_length=50)
     until: Literal["any", "all"] = Field("any", description="Return when one, or when all are over or need somebody.")
     timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600)
 
 
-class ReportTask(BaseModel):
+class ReportTask(Arguments):
     """Arguments of report_task."""
-
-    model_config = ConfigDict(extra="forbid")
 
     session_id: str = Field(pattern="^ses")
     answer_offset: int = Field(0, ge=0, description="Where to go on in a long answer, in characters.")

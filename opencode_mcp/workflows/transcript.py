@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from opencode_mcp.opencode import perform
 from opencode_mcp.opencode.models import Message, Part, as_model
 
 from .activity import tool_line
+from .arguments import Arguments
 from .context import Context
 from .second_engine import refuse_second_engine
 
 PART_CHARS = 4_000
 
 
-class ReadTranscript(BaseModel):
+class ReadTranscript(Arguments):
     """Arguments of read_transcript."""
-
-    model_config = ConfigDict(extra="forbid")
 
     session_id: str = Field(pattern="^ses")
     limit: int = Field(20, ge=1, le=200, description="How many messages.")

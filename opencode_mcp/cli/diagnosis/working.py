@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 import anyio
 
 from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode import OpenCode, perform
 from opencode_mcp.opencode.models import Providers
+from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows.report import one_line
 
 from .finding import Finding
@@ -48,7 +47,7 @@ async def model(opencode: OpenCode) -> Finding:
         )
     if configured in known:
         return Finding("model", "ok", f"{configured}, as configured", facts={"default": configured})
-    near = ", ".join(get_close_matches(configured, known, n=3, cutoff=0.4) or known[:3])
+    near = suggest(configured, known, 3)
     said = f"{configured!r} is configured, and no connected provider has it"
     return Finding(
         "model", "failed", said, f"change `model` in opencode.json (nearest: {near}), or connect its provider"
