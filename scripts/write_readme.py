@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md: buttons, entries of the clients, settings and tools.
+"""Write the generated blocks of README.md and of the pages in docs: clients, settings and tools.
 
 python scripts/write_readme.py [--check]
 """
@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -25,8 +26,8 @@ from opencode_mcp.tools.gateway import GATEWAY
 from opencode_mcp.tools.toolsets import ESSENTIAL, TOOLSETS, toolset_of
 from opencode_mcp.workflows import WORKFLOWS
 
-README = Path(__file__).parent.parent / "README.md"
-COMMAND, URL = "/path/to/opencode-mcp", "http://127.0.0.1:8000/mcp"
+ROOT = Path(__file__).parent.parent
+COMMAND, URL = ("uvx", "opencode-mcp"), "http://127.0.0.1:8000/mcp"
 MACHINES = {
     "": Machine(PurePosixPath("~"), {}, "linux"),
     "macOS": Machine(PurePosixPath("~"), {}, "darwin"),
@@ -34,52 +35,72 @@ MACHINES = {
 }
 
 
+def install() -> str:
+    """Return the install buttons, and a collapsed section for each client; the page begins with Claude Code."""
+    others = [client for client in CLIENTS.values() if client.name != "claude-code"]
+    return f"{buttons()}\n\n" + "\n".join(map(collapsed, others))
+
+
 def buttons() -> str:
-    """Return the links that have a client ask its user whether to install this server, as a picture each."""
-    name = "opencode"
+    """Return a row of links that open a client with the server's entry filled in."""
     entry = json.dumps(CLIENTS["cursor"].entry(Launch("uvx", ("opencode-mcp", "--toolsets", "essential"))))
     encoded = quote(base64.b64encode(entry.encode()).decode())
-    visual_studio = "https://img.shields.io/badge/VS_Code-install-0098FF"
     links = {
-        (
-            "VS Code",
-            visual_studio,
-        ): f"https://insiders.vscode.dev/redirect/mcp/install?name={name}&config={quote(entry)}",
+        ("VS Code", "https://img.shields.io/badge/VS_Code-install-0098FF"): (
+            f"https://insiders.vscode.dev/redirect/mcp/install?name=opencode&config={quote(entry)}"
+        ),
         ("Cursor", "https://cursor.com/deeplink/mcp-install-dark.svg"): (
-            f"https://cursor.com/en/install-mcp?name={name}&config={encoded}"
+            f"https://cursor.com/en/install-mcp?name=opencode&config={encoded}"
         ),
         ("LM Studio", "https://files.lmstudio.ai/deeplink/mcp-install-light.svg"): (
-            f"https://lmstudio.ai/install-mcp?name={name}&config={encoded}"
+            f"https://lmstudio.ai/install-mcp?name=opencode&config={encoded}"
         ),
     }
-    return "\n".join(f"[![Install in {client}]({image})]({link})" for (client, image), link in links.items())
+    return " ".join(f"[![Install in {client}]({image})]({link})" for (client, image), link in links.items())
+
+
+def collapsed(client: Client) -> str:
+    """Return a client's file and stdio entry as a section that opens on a click.
+
+    A file that is elsewhere on another operating system has its name only.
+    """
+    files = {str(client.user(machine)[0]).replace("\\", "/") for machine in MACHINES.values()}
+    file = files.pop() if len(files) == 1 else client.user(MACHINES[""])[0].name
+    summary = f"<b>{client.title}</b>: <code>{file}</code>"
+    lines = [f"<details><summary>{summary}</summary>", "", f"```{client.format}", stdio_entry(client), "```"]
+    return "\n".join([*lines, "</details>"])
 
 
 def clients() -> str:
-    """Return a block for each client: its files, and the entry for stdio and for HTTP."""
-    return "\n\n".join(f"**{one.title}**: {places(one)}\n\n{entries(one)}" for one in CLIENTS.values())
+    """Return a section for each client: its files, and the entry for stdio and for HTTP."""
+    return "\n\n".join(f"### {client.title}\n\n{paths(client)}\n\n{entries(client)}" for client in CLIENTS.values())
 
 
-def places(client: Client) -> str:
-    """Say which files a client reads."""
+def paths(client: Client) -> str:
+    """Return the configuration files that a client reads, by operating system and scope."""
     files = {system: str(client.user(machine)[0]) for system, machine in MACHINES.items()}
     elsewhere = [f"{system} `{file}`" for system, file in files.items() if file.replace("\\", "/") != files[""]]
     project = [f"in a project `{client.project[0]}`"] if client.project else []
     return ", ".join([f"`{files['']}`", *elsewhere, *project])
 
 
+def stdio_entry(client: Client) -> str:
+    """Return the entry that starts this server, as it stands in the client's file."""
+    command, *arguments = COMMAND
+    return in_file(client, client.entry(Launch(command, (*arguments, *flags(client, Settings())))))
+
+
 def entries(client: Client) -> str:
     """Return a client's entries as they stand in its file."""
-    stdio = client.entry(Launch(COMMAND, tuple(flags(client, Settings()))))
     http = client.entry(Remote(url(client, Settings(), URL), client.named(TOKEN) or "TOKEN")) if client.http else None
     comment, language = ("#", "toml") if client.format == "toml" else ("//", "jsonc")
-    lines = [f"```{language}", f"{comment} stdio", in_file(client, stdio)]
+    lines = [f"```{language}", f"{comment} stdio", stdio_entry(client)]
     lines += [f"{comment} HTTP", in_file(client, http)] if http else [f"{comment} HTTP: {client.http_instead}"]
     return "\n".join([*lines, "```"])
 
 
 def in_file(client: Client, entry: dict[str, Any]) -> str:
-    """Return an entry with what is around it."""
+    """Return an entry below its container's key."""
     if client.format == "toml":
         return FORMATS[client.format].put("", (client.container, "opencode"), entry).rstrip()
     return json.dumps({client.container: {"opencode": entry}})
@@ -88,10 +109,10 @@ def in_file(client: Client, entry: dict[str, Any]) -> str:
 def settings_table() -> str:
     """Return a row for each setting."""
     rows = ["| flag | variable | meaning |", "|---|---|---|"]
-    for one in fields(Settings):
-        if one.metadata:
-            flag = f"`--{one.name.replace('_', '-')}`" if one.metadata.get("flag", True) else ""
-            rows.append(f"| {flag} | `{one.metadata['variable']}` | {one.metadata['help']} |")
+    for setting in fields(Settings):
+        if setting.metadata:
+            flag = f"`--{setting.name.replace('_', '-')}`" if setting.metadata.get("flag", True) else ""
+            rows.append(f"| {flag} | `{setting.metadata['variable']}` | {setting.metadata['help']} |")
     return "\n".join(rows)
 
 
@@ -108,34 +129,46 @@ def tools_table() -> str:
     return "\n".join(rows)
 
 
-def renewed(text: str) -> str:
-    """Return the README with its generated parts made anew.
+BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"install": install},
+    "docs/clients.md": {"clients": clients},
+    "docs/settings.md": {"settings": settings_table},
+    "docs/operations.md": {"tools": tools_table},
+}
+"""The generated blocks of each page, by the name in their markers."""
+
+
+def regenerate(page: str, text: str) -> str:
+    """Return a page with its generated blocks replaced.
 
     Raises:
         SystemExit: a marker is missing.
     """
-    parts = {"buttons": buttons(), "clients": clients(), "settings": settings_table(), "tools": tools_table()}
-    for name, part in parts.items():
-        block = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(\n<!-- end {name} -->)", re.S)
+    for name, generate in BLOCKS[page].items():
+        block = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end {name} -->)", re.S)
         if not block.search(text):
-            raise SystemExit(f"README.md has no block {name!r}")
-        text = block.sub(lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}", text)
+            raise SystemExit(f"{page} has no block {name!r}")
+        content = generate()
+        text = block.sub(lambda found, content=content: f"{found[1]}\n{content}\n\n{found[2]}", text)
     return text
 
 
 def main() -> int:
-    """Write README.md, or with --check say whether it is as it should be."""
+    """Write the pages; with --check write nothing, and return 1 if one would change."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if README.md would change")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page would change")
     check: bool = parser.parse_args().check
-    text = README.read_text()
-    new = renewed(text)
-    if new == text:
-        return 0
-    sys.stdout.write(f"README.md {'is stale' if check else 'written'}\n")
-    if not check:
-        README.write_text(new)
-    return int(check)
+    stale = 0
+    for page in BLOCKS:
+        path = ROOT / page
+        text = path.read_text(encoding="utf-8")
+        new = regenerate(page, text)
+        if new != text:
+            stale += 1
+            sys.stdout.write(f"{page} {'is stale' if check else 'written'}\n")
+            if not check:
+                path.write_text(new, encoding="utf-8")
+    return int(check and stale > 0)
 
 
 if __name__ == "__main__":

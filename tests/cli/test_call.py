@@ -169,6 +169,31 @@ async def test_a_permission_is_asked_at_the_terminal_and_answered(here: Mapping[
     assert '"state": "completed"' in shell.shown
 
 
+async def test_the_transcript_in_the_readme_is_what_a_terminal_shows(here: Mapping[str, str], project: Path) -> None:
+    """Line by line in this order; times, tokens and the model's answer differ."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [transcript] = re.findall(r"^```console\n\$ opencode-mcp call run_task [^\n]*\n(.*?)^```", readme, re.M | re.S)
+    differs = re.compile(r"^ +[\d.]+ s|\[\d+ tokens.*|(?<=\"answer\": ).*|…")
+    lines = [differs.sub("", line).strip() for line in transcript.splitlines()]
+    (project / "greet.sh").write_text('echo "hello"\n')
+    calls = [
+        {"name": "read", "args": {"filePath": "greet.sh"}},
+        {"name": "edit", "args": {"filePath": "greet.sh", "oldString": "hello", "newString": "Hello there"}},
+        {"name": "bash", "args": {"command": "sh greet.sh", "description": "Run the greeting"}},
+    ]
+
+    with terminal(here, "call", "run_task", f"prompt=script:chain {json.dumps(calls)}") as shell:
+        await shell.see("> ")
+        await shell.type("once\n")
+        assert await shell.end() == 0, shell.shown
+
+    at = 0
+    for line in lines:
+        at = shell.shown.find(line, at)
+        assert at >= 0, (line, shell.shown)
+    assert len(lines) >= 8
+
+
 async def test_a_permission_is_refused_with_words(here: Mapping[str, str], project: Path) -> None:
     """The model reads them and goes on."""
     with terminal(here, "call", "run_task", f"prompt={ASKS}") as shell:
