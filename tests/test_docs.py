@@ -1,0 +1,74 @@
+"""The pages of the documentation: every link leads somewhere, in the repository and in the built site."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.build_site import FENCE, ROOT, links, pages, resolve, site_page, stage
+
+PAGES = sorted({"README.md", *pages(), *(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/**/*.md"))})
+TARGET = re.compile(r"(?<=\]\()(?![a-z][a-z+.-]*:)([^)#\s]*)(?:#([^)\s]+))?(?=\))")
+"""The target and fragment of each inline link that is relative, those within the page included."""
+
+
+def anchors(text: str) -> set[str]:
+    """The fragments of a page's headings, as GitHub and the site make them."""
+    headings: list[str] = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    """Of images too; external links are not followed."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    broken: list[str] = []
+    for target, fragment in TARGET.findall(FENCE.sub("", text)):
+        path = ROOT / (resolve(page, target) if target else page)
+        if not path.exists() or (fragment and fragment not in anchors(path.read_text(encoding="utf-8"))):
+            broken.append(f"{target}#{fragment}")
+
+    assert broken == []
+
+
+def test_broken_links_are_seen() -> None:
+    """A missing page, a missing heading, and those in a code block left out."""
+    text = "# One two\n\n[a](gone.md) [b](#one-two) ![c](gone.svg)\n\n```\n[d](code.md)\n# Three\n```\n"
+
+    assert [link[1] for link in links(text)] == ["gone.md", "gone.svg"]
+    assert anchors(text) == {"one-two"}
+    with pytest.raises(SystemExit, match=r"docs/index\.md links to gone\.md, which does not exist"):
+        site_page("docs/index.md", text, pages())
+
+
+def test_the_navigation_has_every_page() -> None:
+    """Once each."""
+    navigation: list[str] = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+
+    assert sorted(navigation) == sorted(pages().values())
+
+
+@pytest.mark.parametrize("start", ["README.md", "docs/index.md"])
+def test_every_page_of_docs_is_linked_from_the_start(start: str) -> None:
+    """A reader finds each page from either of them."""
+    linked = {resolve(start, link[1]) for link in links((ROOT / start).read_text(encoding="utf-8"))}
+
+    assert {page for page in pages() if page.startswith("docs/")} - {"docs/index.md"} - linked == set()
+
+
+def test_the_site_has_what_its_pages_link_to(tmp_path: Path) -> None:
+    """No link leaves the site, except to other hosts."""
+    site = tmp_path / "site"
+    stage(site)
+    targets = [
+        (page.name, target)
+        for page in site.glob("*.md")
+        for target, _ in TARGET.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+        if target
+    ]
+
+    assert {page for page, _ in targets} >= {"index.md", "scaling.md", "security-policy.md"}
+    assert [one for one in targets if not (site / one[1]).resolve().is_relative_to(site.resolve())] == []
+    assert [one for one in targets if not (site / one[1]).is_file()] == []
