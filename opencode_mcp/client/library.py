@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,13 +13,13 @@ import anyio
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import Answer, Servers
+from opencode_mcp.opencode import Answer, Servers, execute_operation
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import DEAF_SECONDS, Event, EventFeed
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import Context, perform_any, workflows
+from opencode_mcp.workflows import Context, execute_blocking, workflows
 
 from .connect import connected
 from .operations import Operations, tree
@@ -83,7 +84,7 @@ class OpenCode(Operations):
             WorkflowError: a task cannot be carried on, or a prompt waits for an answer.
         """
         if name in self._workflows:
-            report = await self._workflows[name].perform(self._context(), arguments)
+            report = await self._workflows[name].execute(self._context(), arguments)
             return report.model_dump(mode="json")
         return (await self.answer(name, **arguments)).value
 
@@ -96,7 +97,10 @@ class OpenCode(Operations):
         if name not in self._catalog:
             near = suggest(name, [*self._catalog, *self._workflows]) or "none"
             raise InvalidArguments(name, [f"there is no such operation; nearest: {near}"])
-        return await perform_any(self._context(), self._catalog[name], arguments)
+        context = self._context()
+        return await execute_operation(
+            context.servers, self._catalog[name], arguments, context.report, partial(execute_blocking, context)
+        )
 
     @asynccontextmanager
     async def events(self) -> AsyncGenerator[AsyncIterator[Event]]:

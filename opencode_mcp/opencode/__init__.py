@@ -1,9 +1,9 @@
 """The OpenCode server: where it is, and the async client of its operations."""
 
 from .client import OpenCode
-from .exchanges import perform
+from .execute import execute, execute_operation
 from .responses import Answer
 from .server import AttachedServer, Endpoint, Report
 from .servers import Servers
 
-__all__ = ["Answer", "AttachedServer", "Endpoint", "OpenCode", "Report", "Servers", "perform"]
+__all__ = ["Answer", "AttachedServer", "Endpoint", "OpenCode", "Report", "Servers", "execute", "execute_operation"]

@@ -1,4 +1,4 @@
-"""Arguments of an operation: validated, then parted into path, query, body and controls."""
+"""Arguments of an operation: validated, then split into path, query, body and controls."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ class RequestParts:
     body: Any
     controls: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A call whose arguments are valid: they are not validated again. `parts` are the request that they become."""
+
+    operation: Operation
+    arguments: Mapping[str, Any]
+    parts: RequestParts
 
 
 def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -92,8 +101,8 @@ def most_telling(error: ValidationError) -> ValidationError:
     return most_telling(closest[0])
 
 
-def part(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> RequestParts:
-    """Part valid arguments into a request, with `directory` where the operation takes one and was given none.
+def split(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> RequestParts:
+    """Split valid arguments into a request, with `directory` where the operation takes one and was given none.
 
     Raises:
         InvalidArguments: a path argument would change the route, or OpenCode would work in another directory.

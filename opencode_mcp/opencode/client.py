@@ -1,4 +1,4 @@
-"""The async client: operation and arguments -> build_request -> send -> decode -> Answer."""
+"""The async client: prepare (validate, split) -> authorize -> build_request -> send -> decode -> Answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, 
 from opencode_mcp.openapi import Catalog, Operation
 
 from .allowlist import Allowlist
-from .arguments import RequestParts, is_on_route, part, require_project, validate
+from .arguments import PreparedCall, RequestParts, is_on_route, require_project, split, validate
 from .authorize import Authorization, without_outside
 from .bodies import encoded
 from .deadline import seconds_left
@@ -154,8 +154,10 @@ class OpenCode:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
         """
         operation = self.catalog[name]
+        call = self.prepare(operation, arguments)
+        await self.authorize_ids(call)
         seconds = QUICK_SECONDS if operation.hints.read_only else READ_SECONDS
-        return (await self.request(operation, await self.admitted(operation, arguments), read_seconds=seconds)).value
+        return (await self.request(operation, call.parts, read_seconds=seconds)).value
 
     async def call_as(self, kind: type[T], name: str, /, **arguments: Any) -> T:
         """Carry out an operation as `call` does, and return its value as a model, or a list or dict of models.
@@ -165,34 +167,42 @@ class OpenCode:
         """
         return as_model(f"the answer of {name}", kind, await self.call(name, **arguments))
 
-    async def admitted(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
-        """Validate arguments and part them; what they name by an id must be allowed as well.
+    def prepare(self, operation: Operation, arguments: Mapping[str, Any]) -> PreparedCall:
+        """Validate arguments and split them into a request. Nothing is sent.
 
         Raises:
-            InvalidArguments: nothing may be sent.
-            APIError: there is an allowlist, and a session is unknown.
-        """
-        parts = self.parts(operation, arguments)
-        if self.allowlist.roots:
-            await Authorization(self.allowlist, self._ask, self.directory).check(operation, arguments)
-        return parts
-
-    def parts(self, operation: Operation, arguments: Mapping[str, Any]) -> RequestParts:
-        """Validate arguments and part them.
-
-        Raises:
-            InvalidArguments: nothing may be sent.
+            InvalidArguments: they do not fit the schema, or name a place outside of the allowlist.
         """
         validate(operation, arguments)
         self.allowlist.check(operation, arguments)
         if self.lacks_project:
             require_project(operation, arguments)
-        return part(operation, arguments, self.directory)
+        return PreparedCall(operation, arguments, split(operation, arguments, self.directory))
+
+    async def authorize(self, call: PreparedCall) -> None:
+        """Refuse a call that reaches outside of the allowlist, or that may not open the directory it names.
+
+        Raises:
+            InvalidArguments: names the argument.
+            APIError: there is an allowlist, and a session is unknown.
+        """
+        self.allowlist.refuse_everywhere(call.operation)
+        await self.authorize_ids(call)
+        await self.opening.check(call.operation, call.arguments, self.directory)
+
+    async def authorize_ids(self, call: PreparedCall) -> None:
+        """Refuse a call with an id whose directory is outside of the allowlist, if there is one.
+
+        Raises:
+            What `authorize` raises.
+        """
+        if self.allowlist.roots:
+            await Authorization(self.allowlist, self._ask, self.directory).check(call.operation, call.arguments)
 
     async def _ask(self, name: str, /, **arguments: Any) -> Any:
         """Carry out a read that a check needs, and return the value of its answer."""
         operation = self.catalog[name]
-        parts = part(operation, arguments, self.directory)
+        parts = split(operation, arguments, self.directory)
         return (await self.request(operation, parts, read_seconds=QUICK_SECONDS)).value
 
     async def request(

@@ -123,7 +123,7 @@ class EventFeed:
     async def _connection(self) -> AsyncGenerator[Event]:
         """Yield the events of one connection, without the `sync` twins of durable ones."""
         operation = self._opencode.catalog["global_event"]
-        parts = self._opencode.parts(operation, {})
+        parts = self._opencode.prepare(operation, {}).parts
         async with self._opencode.stream(operation, parts) as response:
             yield {"type": "stream.connected", "properties": {}}
             async for sent in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):

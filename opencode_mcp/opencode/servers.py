@@ -22,11 +22,8 @@ from opencode_mcp.exceptions import (
     TransportError,
     WorkflowError,
 )
-from opencode_mcp.openapi import Operation
 
 from .client import OpenCode
-from .exchanges import perform
-from .responses import Answer
 from .server import Report, silent
 
 T = TypeVar("T")
@@ -39,6 +36,9 @@ SEEN_SESSIONS = 200
 
 LISTED_SESSIONS = 100
 """How many sessions OpenCode lists when it is given no limit (1.18.33)."""
+
+SESSION_ARGUMENTS = ("sessionID", "session_id", "parentID")
+"""Arguments by which a call names a session, and with it the server that has it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,22 @@ class Servers:
             if error.status == 404:
                 self.homes.pop(session_id, None)
             raise
+
+    @asynccontextmanager
+    async def for_arguments(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Servers]:
+        """Provide the server that valid arguments choose, by its name or by one of its sessions; else all of them.
+
+        Raises:
+            What `having` raises.
+        """
+        session_id = next((arguments[name] for name in SESSION_ARGUMENTS if arguments.get(name)), None)
+        if server := arguments.get("server"):
+            yield self.only(server)
+        elif session_id is not None:
+            async with self.having(session_id) as chosen:
+                yield chosen
+        else:
+            yield self
 
     async def search(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[Servers, T]:
         """Ask all servers at once until one has what is looked for; return that one, alone, and what it gave.
@@ -184,40 +200,6 @@ def says_missing(error: Exception) -> bool:
 def told(failures: Mapping[str, Exception]) -> str:
     """Say which servers gave nothing, and why."""
     return "; ".join(f"server {name} could not be asked: {error}" for name, error in failures.items())
-
-
-async def list_sessions(servers: Servers, operation: Operation, arguments: Mapping[str, Any], report: Report) -> Answer:
-    """Carry out an operation that lists sessions: of several servers the newest of all, each with its `server`.
-
-    A server that gives no list is told of beside the list, in the field `unreachable`.
-
-    Raises:
-        What `perform` raises, when no server gives a list.
-    """
-    if len(servers.clients) == 1:
-        return await perform(servers.first, operation, arguments, report)
-    answers, failures = await servers.each(lambda one: perform(one, operation, arguments, report))
-    limit = int(arguments.get("limit", LISTED_SESSIONS))
-    sessions = newest_first({name: answer.value for name, answer in answers.items()}, updated)
-    # A cursor is when the last one was updated; what is older than that of a server may be older than its next page.
-    cursors = [float(answer.fields["next_cursor"]) for answer in answers.values() if "next_cursor" in answer.fields]
-    complete = [entry for entry in sessions if updated(entry[1]) >= max(cursors, default=0)]
-    kept = complete[:limit] if limit >= 0 else complete
-    fields: dict[str, str] = {}
-    if kept and operation.takes("cursor") and (cursors or len(kept) < len(sessions)):
-        fields["next_cursor"] = str(updated(kept[-1][1]))
-    if failures:
-        fields["unreachable"] = told(failures)
-    return Answer(
-        [{**session, "server": name} for name, session in kept],
-        fields=fields,
-        retried=tuple(reason for answer in answers.values() for reason in answer.retried),
-    )
-
-
-def updated(session: Mapping[str, Any]) -> float:
-    """Return when a session was last changed, in milliseconds."""
-    return session["time"]["updated"]
 
 
 def newest_first(lists: Mapping[str, Sequence[T]], updated: Callable[[T], float]) -> list[tuple[str, T]]:

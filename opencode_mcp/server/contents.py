@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from opencode_mcp.exceptions import APIError, InvalidArguments
 from opencode_mcp.openapi.sensitive import position_of
-from opencode_mcp.opencode import OpenCode, Servers, perform
+from opencode_mcp.opencode import OpenCode, Servers, execute
 from opencode_mcp.opencode.models import Agent, Config, Providers, Session, Status
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.opencode.servers import newest_first, told
@@ -174,7 +174,8 @@ async def file(servers: Servers, path: str) -> Content:
         NotFound: there is none, as far as OpenCode tells (1.18.33: an opaque 500).
     """
     try:
-        answer = await perform(servers.first, servers.first.catalog["v2_fs_read"], {"path": path})
+        opencode = servers.first
+        answer = await execute(opencode, opencode.prepare(opencode.catalog["v2_fs_read"], {"path": path}))
     except APIError as error:
         if error.status in {404, 500}:
             raise NotFound(f"There is no file {path!r} in the project, or it is a directory.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import mcp_types as types
@@ -12,10 +12,10 @@ import mcp_types as types
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.openapi.sensitive import position_of
-from opencode_mcp.opencode import Answer
+from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Redactor, refuse_marker
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import Context, Workflow, perform_any, workflows
+from opencode_mcp.workflows import Context, Workflow, execute_blocking, workflows
 from opencode_mcp.workflows.arguments import parsed
 
 from .gateway import (
@@ -82,8 +82,19 @@ class Toolbox:
         if name in GATEWAY:
             return await self._pass(GATEWAY[name], context, redactor, arguments)
         operation = self.catalog[name]
-        answer = await answered(context, operation, arguments)
+        answer = await self._execute(context, operation, arguments)
         return result(answer, self._limit(operation, arguments), redactor, position_of(operation))
+
+    async def _execute(self, context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
+        """Execute an operation.
+
+        Raises:
+            InvalidArguments: the arguments do not fit, or would overwrite a secret with what stands for it.
+        """
+        if not operation.hints.read_only:
+            refuse_marker(operation.name, arguments)
+        blocking = partial(execute_blocking, context)
+        return await execute_operation(context.servers, operation, arguments, context.report, blocking)
 
     async def _run(
         self, workflow: Workflow, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
@@ -92,7 +103,7 @@ class Toolbox:
             refuse_marker(workflow.name, arguments)
         room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
         return report_result(
-            await workflow.perform(room, arguments),
+            await workflow.execute(room, arguments),
             redactor,
             Limit(self.max_result_chars, "ask for less: a smaller limit, or format stat"),
         )
@@ -111,7 +122,7 @@ class Toolbox:
         assert isinstance(given, CallOperation)
         operation = self._reachable(tool, given.operation)
         refuse_other_class(tool, operation)
-        answer = await answered(context, operation, given.arguments)
+        answer = await self._execute(context, operation, given.arguments)
         limit = self._limit(operation, given.arguments)
         if isinstance(given, ReadOperation) and (given.pointer or given.offset or given.limit is not None):
             return page_result(answer, given, limit, redactor, position_of(operation))
@@ -145,14 +156,3 @@ class Toolbox:
             f"read_operation with operation {operation.name}, {given}, and a pointer from `parts` "
             "(with offset and limit) returns any part",
         )
-
-
-async def answered(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
-    """Carry out an operation.
-
-    Raises:
-        InvalidArguments: the arguments do not fit, or would overwrite a secret with what stands for it.
-    """
-    if not operation.hints.read_only:
-        refuse_marker(operation.name, arguments)
-    return await perform_any(context, operation, arguments)

@@ -2,7 +2,7 @@
 
 from .context import Asker, Context, Decision, InputRequired, Undecided
 from .table import WORKFLOWS, Workflow, workflows
-from .turns import perform_any
+from .turns import execute_blocking
 
 __all__ = [
     "WORKFLOWS",
@@ -12,6 +12,6 @@ __all__ = [
     "InputRequired",
     "Undecided",
     "Workflow",
-    "perform_any",
+    "execute_blocking",
     "workflows",
 ]

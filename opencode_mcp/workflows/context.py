@@ -12,9 +12,6 @@ from opencode_mcp.opencode.models import Request
 
 from .metadata import Permissions
 
-NAMES_SESSION = ("sessionID", "session_id", "parentID")
-"""Arguments by which a call names a session, and with it the server that has it."""
-
 PermissionReply = Literal["once", "always", "reject"]
 
 
@@ -94,17 +91,11 @@ class Context:
             yield replace(self, servers=servers)
 
     @asynccontextmanager
-    async def placed(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Context]:
+    async def for_arguments(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Context]:
         """Provide the context of the server that valid arguments choose, by its name or by a session of its.
 
         Raises:
-            What `at` raises.
+            What `Servers.for_arguments` raises.
         """
-        session_id = next((arguments[name] for name in NAMES_SESSION if arguments.get(name)), None)
-        if server := arguments.get("server"):
-            yield replace(self, servers=self.servers.only(server))
-        elif session_id is not None:
-            async with self.at(session_id) as there:
-                yield there
-        else:
-            yield self
+        async with self.servers.for_arguments(arguments) as servers:
+            yield replace(self, servers=servers)

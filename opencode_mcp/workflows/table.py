@@ -52,7 +52,7 @@ class Workflow:
     run: Callable[[Context, Any], Awaitable[BaseModel]]
     hints: Hints
 
-    async def perform(self, context: Context, arguments: Mapping[str, Any]) -> BaseModel:
+    async def execute(self, context: Context, arguments: Mapping[str, Any]) -> BaseModel:
         """Check the arguments, and run it with the server that it is for.
 
         Raises:
@@ -64,7 +64,7 @@ class Workflow:
         seconds: float = getattr(given, "timeout_seconds", ANSWER_SECONDS)
         async with AsyncExitStack() as stack:
             with time_limit(seconds) as deadline:
-                there = await stack.enter_async_context(able.placed(arguments))
+                there = await stack.enter_async_context(able.for_arguments(arguments))
             left = {"timeout_seconds": max(0.0, deadline - anyio.current_time())}
             if hasattr(given, "timeout_seconds"):
                 given = given.model_copy(update=left)

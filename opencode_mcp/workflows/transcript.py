@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from opencode_mcp.opencode import perform
+from opencode_mcp.opencode import execute
 from opencode_mcp.opencode.models import Message, Part, as_model
 
 from .activity import tool_line
@@ -42,7 +42,8 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     """
     page = {"limit": arguments.limit, **({"before": arguments.before} if arguments.before else {})}
     operation = context.opencode.catalog["session_messages"]
-    answer = await perform(context.opencode, operation, {"sessionID": arguments.session_id, **page})
+    call = context.opencode.prepare(operation, {"sessionID": arguments.session_id, **page})
+    answer = await execute(context.opencode, call)
     messages = as_model("the answer of session_messages", list[Message], answer.value)
     if not messages and arguments.before is None:
         await refuse_second_engine(context.opencode, arguments.session_id)

@@ -6,17 +6,15 @@ Where nobody can be asked the call ends with an error that says what waits; the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import anyio
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.openapi import Operation
-from opencode_mcp.opencode import Answer, perform
-from opencode_mcp.opencode.servers import list_sessions
+from opencode_mcp.opencode import Answer, Servers, execute
+from opencode_mcp.opencode.arguments import PreparedCall
 
 from .context import Context, InputRequired
 from .report import describe
@@ -28,36 +26,25 @@ ANSWERS_TRUE = frozenset({"session_summarize", "session_init"})
 """Their answer is `true`; that of the others is the last message."""
 
 
-async def perform_any(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
-    """Carry out an operation on the server that it is for; one that blocks until the model is done is watched."""
-    context.opencode.parts(operation, arguments)  # wrong arguments must not touch a session, or ask for one
-    async with context.placed(arguments) as there:
-        if operation.exchange == "turn":
-            return await perform_turn(there, operation, arguments)
-        if operation.lists_sessions:
-            return await list_sessions(there.servers, operation, arguments, there.report)
-        return await perform(there.opencode, operation, arguments, there.report)
-
-
-async def perform_turn(context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
-    """Carry out a blocking operation; cancelling it aborts the session.
+async def execute_blocking(context: Context, servers: Servers, call: PreparedCall) -> Answer:
+    """Execute a blocking operation on one server; cancelling it aborts the session.
 
     Raises:
         InputRequired: the user is to be asked by the client; called again, the turn is gone on with.
         WorkflowError: the session waits for somebody, and nobody can be asked.
     """
-    session_id: str = arguments["sessionID"]
-    context = replace(context, default_permissions="ask")
+    session_id: str = call.arguments["sessionID"]
+    context = replace(context, servers=servers, default_permissions="ask")
     try:
         if context.resumed is not None:
-            return await resumed(context, operation, session_id)
-        return await watched(context, operation, arguments, session_id)
+            return await resumed(context, call.operation, session_id)
+        return await watched(context, call, session_id)
     except anyio.get_cancelled_exc_class():
         await abandon(context, session_id)  # dropping the request stops nothing: OpenCode would work on, unseen
         raise
 
 
-async def watched(context: Context, operation: Operation, arguments: Mapping[str, Any], session_id: str) -> Answer:
+async def watched(context: Context, call: PreparedCall, session_id: str) -> Answer:
     """Send the request, and attend to the session until it is answered."""
     answers: list[Answer] = []
     failures: list[OpenCodeError | InputRequired] = []
@@ -79,7 +66,7 @@ async def watched(context: Context, operation: Operation, arguments: Mapping[str
 
         tasks.start_soon(attend_session)
         try:
-            answers.append(await perform(context.opencode, operation, arguments, context.report))
+            answers.append(await execute(context.opencode, call, context.report))
         except OpenCodeError as error:
             failures.append(error)
         tasks.cancel_scope.cancel()

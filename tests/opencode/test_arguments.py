@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from opencode_mcp.exceptions import APIError, InvalidArguments
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, perform
-from opencode_mcp.opencode.arguments import misread, part, serialize, validate
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode.arguments import misread, serialize, split, validate
+from tests.executing import prepare_and_execute
 
 from .conftest import ELSEWHERE, Wire
 
@@ -59,7 +60,7 @@ async def test_a_path_value_that_could_change_the_route_is_refused(
     argument, others = PATH_ARGUMENTS[name]
 
     with pytest.raises(InvalidArguments, match=argument):
-        await perform(opencode, opencode.catalog[name], {argument: value, **others})
+        await prepare_and_execute(opencode, opencode.catalog[name], {argument: value, **others})
     assert wire.requests == []
 
 
@@ -96,7 +97,7 @@ async def test_an_odd_but_harmless_path_value_is_encoded(
     opencode: OpenCode, wire: Wire, name: str, arguments: dict[str, Any], sent: str
 ) -> None:
     """A slash in an id stays within its segment; only a file's path has segments of its own."""
-    await perform(opencode, opencode.catalog[name], arguments)
+    await prepare_and_execute(opencode, opencode.catalog[name], arguments)
 
     [request] = wire.requests
     assert request.url.host == ELSEWHERE.url.host
@@ -119,7 +120,9 @@ async def test_no_text_at_all_leaves_its_route(opencode: OpenCode) -> None:
         ):
             operation = opencode.catalog[name]
             try:
-                request = opencode.build_request(operation, opencode.parts(operation, {argument: value}), ELSEWHERE)
+                request = opencode.build_request(
+                    operation, opencode.prepare(operation, {argument: value}).parts, ELSEWHERE
+                )
             except InvalidArguments:
                 continue
             path = request.url.raw_path.partition(b"?")[0].decode()
@@ -138,7 +141,7 @@ async def test_a_base_path_of_the_server_is_kept(catalog: Catalog) -> None:
     async with OpenCode(server, catalog) as opencode:
         operation = catalog["session_get"]
         endpoint = Endpoint(ELSEWHERE.url.copy_with(path="/behind/proxy/"))
-        request = opencode.build_request(operation, opencode.parts(operation, {"sessionID": "ses_1"}), endpoint)
+        request = opencode.build_request(operation, opencode.prepare(operation, {"sessionID": "ses_1"}).parts, endpoint)
 
     assert str(request.url) == "http://opencode.test:4096/behind/proxy/session/ses_1"
 
@@ -237,7 +240,7 @@ async def test_a_query_is_written_as_opencode_reads_it(
     """Booleans in lower case, numbers as in JSON, a deepObject as one pair for each key."""
     validate(catalog[name], arguments)
 
-    assert sorted(part(catalog[name], arguments, None).query) == sorted(query)
+    assert sorted(split(catalog[name], arguments, None).query) == sorted(query)
 
 
 async def test_an_array_is_written_as_a_repeated_name() -> None:
@@ -247,7 +250,7 @@ async def test_an_array_is_written_as_a_repeated_name() -> None:
 
 async def test_controls_of_the_bridge_are_not_sent(catalog: Catalog) -> None:
     """What bounds a stream is ours alone; defaults hold for what is not given."""
-    parts = part(catalog["event_subscribe"], {"timeout_seconds": 3}, None)
+    parts = split(catalog["event_subscribe"], {"timeout_seconds": 3}, None)
 
     assert parts.query == ()
     assert parts.controls == {"timeout_seconds": 3, "max_events": 50, "types": None}
@@ -278,8 +281,8 @@ async def test_the_project_directory_is_sent_where_none_is_given(
 
 async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> None:
     """OpenCode then works in the directory that it was started in."""
-    assert part(catalog["path_get"], {}, None).query == ()
-    assert part(catalog["v2_location_get"], {}, None).query == ()
+    assert split(catalog["path_get"], {}, None).query == ()
+    assert split(catalog["v2_location_get"], {}, None).query == ()
 
 
 @pytest.mark.parametrize(
@@ -289,19 +292,19 @@ async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> Non
 )
 def test_a_location_in_a_body_defaults_to_the_project(catalog: Catalog, location: dict[str, Any], sent: str) -> None:
     """Else a session of the second engine would work wherever its server was started."""
-    parts = part(catalog["v2_session_create"], location, "/project")
+    parts = split(catalog["v2_session_create"], location, "/project")
 
     assert parts.body == {"location": {"directory": sent}}
-    assert part(catalog["v2_session_create"], {}, None).body == {}
+    assert split(catalog["v2_session_create"], {}, None).body == {}
 
 
 async def test_the_body_holds_the_fields_that_were_given(catalog: Catalog) -> None:
     """A field beside the parameters goes into the body alone, `body` is the body, and none is an empty one."""
-    assert part(catalog["session_update"], {"sessionID": "ses_1", "title": "t"}, None).body == {"title": "t"}
-    assert part(catalog["session_create"], {}, None).body == {}
-    assert part(catalog["sync_history_list"], {}, None).body == {}
-    assert part(catalog["sync_history_list"], {"body": {"ses_1": 3}}, None).body == {"ses_1": 3}
-    assert part(catalog["session_get"], {"sessionID": "ses_1"}, None).body is None
+    assert split(catalog["session_update"], {"sessionID": "ses_1", "title": "t"}, None).body == {"title": "t"}
+    assert split(catalog["session_create"], {}, None).body == {}
+    assert split(catalog["sync_history_list"], {}, None).body == {}
+    assert split(catalog["sync_history_list"], {"body": {"ses_1": 3}}, None).body == {"ses_1": 3}
+    assert split(catalog["session_get"], {"sessionID": "ses_1"}, None).body is None
 
 
 @pytest.mark.parametrize("name", ["a/b", "session/status", "https://example.com", "%41", "a b", "a%2fb"])

@@ -15,10 +15,11 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.exceptions import APIError
-from opencode_mcp.opencode import Answer, OpenCode, perform
+from opencode_mcp.opencode import Answer, OpenCode
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
 from tests.eventually import eventually
+from tests.executing import prepare_and_execute
 
 from .conftest import Wire
 
@@ -80,7 +81,7 @@ async def test_a_failed_search_has_the_cause_that_further_searches_show(
 
     wire.answer = answer
     with pytest.raises(APIError) as caught:
-        await perform(opencode, opencode.catalog["find_text"], {"pattern": "x", "directory": "/elsewhere"})
+        await prepare_and_execute(opencode, opencode.catalog["find_text"], {"pattern": "x", "directory": "/elsewhere"})
 
     assert words in str(caught.value)
     assert {request.url.params["directory"] for request in wire.requests} == {"/elsewhere"}
@@ -228,4 +229,4 @@ async def test_a_websocket_that_is_refused_says_so(opencode: OpenCode, wire: Wir
 
     wire.answer = answer
     with pytest.raises(APIError, match=r"HTTP 404, no WebSocket was opened.*\npty_list lists"):
-        await perform(opencode, opencode.catalog["pty_connect"], {"ptyID": "pty_1"})
+        await prepare_and_execute(opencode, opencode.catalog["pty_connect"], {"ptyID": "pty_1"})

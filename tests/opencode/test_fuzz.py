@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from opencode_mcp.exceptions import InvalidArguments, OpenCodeError
 from opencode_mcp.openapi import Catalog, Operation
-from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.opencode import OpenCode
+from tests.executing import prepare_and_execute
 from tests.tools.schemas import ANYTHING, values
 
 from .conftest import ELSEWHERE, Wire
@@ -84,7 +85,7 @@ async def test_path_values(opencode: OpenCode) -> None:
         for text in data.draw(st.lists(PATH_TEXTS, min_size=AT_ONCE, max_size=AT_ONCE)):
             arguments = required | {one: prefix + text for one, prefix in prefixes.items()}
             try:
-                request = opencode.build_request(operation, opencode.parts(operation, arguments), ELSEWHERE)
+                request = opencode.build_request(operation, opencode.prepare(operation, arguments).parts, ELSEWHERE)
             except InvalidArguments:
                 refused += 1
             else:
@@ -136,7 +137,7 @@ async def test_arguments_of_every_operation(operation: Operation, opencode: Open
     for arguments in drawn:
         wire.requests.clear()
         try:
-            await perform(opencode, operation, arguments)
+            await prepare_and_execute(opencode, operation, arguments)
         except OpenCodeError:
             assert not wire.requests
         else:

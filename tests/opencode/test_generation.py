@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from opencode_mcp.client.connect import connected
 from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
+from opencode_mcp.opencode.execute import execute_operation
 from opencode_mcp.opencode.generation import REMEMBERED_SECONDS
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import Context, perform_any, workflows
+from opencode_mcp.workflows import Context, execute_blocking, workflows
 
 from .conftest import Wire
 
@@ -118,9 +120,10 @@ async def test_every_kind_of_tool_says_what_an_opencode_2_is(catalog: Catalog, w
         context = Context(Servers({"": opencode}), silent)
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             if name in TASKS:
-                await workflows()[name].perform(context, TASKS[name])
+                await workflows()[name].execute(context, TASKS[name])
             else:
-                await perform_any(context, catalog[name], CALLS[name])
+                blocking = partial(execute_blocking, context)
+                await execute_operation(context.servers, catalog[name], CALLS[name], silent, blocking)
 
     assert time.monotonic() - begun < 2
 
@@ -138,7 +141,7 @@ async def test_task_tools_are_refused_by_an_old_version_before_anything_is_sent(
     """Metadata came with 1.15.13."""
     async with client(catalog, wire, health(version), json(200, {})) as opencode:
         with pytest.raises(UnsupportedServer, match=rf"is OpenCode {version}, and the task tools need 1\.15\.13"):
-            await workflows()[name].perform(Context(Servers({"": opencode}), silent), TASKS[name])
+            await workflows()[name].execute(Context(Servers({"": opencode}), silent), TASKS[name])
 
     assert {*sent(wire)} <= {"/global/health", "/global/event"}
 

@@ -20,9 +20,10 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError, UnexpectedResponse
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
-from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCode, perform
+from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCode
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
+from tests.executing import prepare_and_execute
 
 from .conftest import Wire
 
@@ -34,7 +35,7 @@ PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 async def answer_to(opencode: OpenCode, wire: Wire, name: str, response: httpx2.Response, **arguments: Any) -> Answer:
     """Call an operation that gets this response."""
     wire.answer = lambda _: response
-    return await perform(opencode, opencode.catalog[name], arguments)
+    return await prepare_and_execute(opencode, opencode.catalog[name], arguments)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ async def test_an_answer_that_does_not_come_says_that_it_may_still_be_carried_ou
     """The time limit is the bridge's, not the server's."""
     async with served(lambda _: anyio.sleep_forever(), catalog) as opencode:
         with pytest.raises(RequestTimeout, match=r"tui_control_next: no answer within 0\.1 s"):
-            await perform(opencode, catalog["tui_control_next"], {"timeout_seconds": 0.1})
+            await prepare_and_execute(opencode, catalog["tui_control_next"], {"timeout_seconds": 0.1})
 
 
 async def test_a_web_page_in_place_of_events_is_an_error_too(opencode: OpenCode, wire: Wire) -> None:

@@ -14,8 +14,8 @@ from opencode_mcp.exceptions import APIError, TransportError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode import servers as module
+from opencode_mcp.opencode.execute import list_sessions
 from opencode_mcp.opencode.server import silent
-from opencode_mcp.opencode.servers import list_sessions
 
 from .conftest import Wire
 
@@ -150,7 +150,7 @@ async def test_no_server_keeps_the_others_waiting_for_ever(servers: Servers, mon
 
 async def listed(servers: Servers, catalog: Catalog, tool: str, **arguments: Any) -> tuple[list[str], dict[str, str]]:
     """List sessions; return `id@server` of each, and what came beside them."""
-    answer = await list_sessions(servers, catalog[tool], arguments, silent)
+    answer = await list_sessions(servers, servers.first.prepare(catalog[tool], arguments), silent)
     return [f"{one['id']}@{one['server']}" for one in answer.value], dict(answer.fields)
 
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
-from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode import client as module
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.queue import FairQueue
@@ -20,6 +20,7 @@ from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
 from opencode_mcp.workflows.wait import Watch
 from tests.eventually import eventually
+from tests.executing import prepare_and_execute
 
 from .conftest import Wire
 
@@ -61,7 +62,7 @@ async def test_a_read_is_asked_for_again_and_says_so(
     async def report(message: str) -> None:
         told.append(message)
 
-    answer = await perform(opencode, opencode.catalog["global_health"], {}, report)
+    answer = await prepare_and_execute(opencode, opencode.catalog["global_health"], {}, report)
     shown = result(answer, Limit(10_000, ""), FIT)
 
     assert len(wire.requests) == 2
@@ -124,7 +125,7 @@ async def test_a_slow_read_is_asked_for_once_by_a_tool_and_again_by_a_workflow(o
     """What may take long is not asked for twice; what is quick has lost its connection."""
     answers(wire, httpx2.ReadTimeout("slow"))
     with pytest.raises(RequestTimeout):
-        await perform(opencode, opencode.catalog["global_health"], {})
+        await prepare_and_execute(opencode, opencode.catalog["global_health"], {})
     assert len(wire.requests) == 1
 
     answers(wire, httpx2.ReadTimeout("slow"))
@@ -225,7 +226,7 @@ async def test_no_more_than_so_many_are_asked_at_once(
 
     async def call() -> None:
         nonlocal answered
-        await perform(opencode, opencode.catalog[tool], arguments)
+        await prepare_and_execute(opencode, opencode.catalog[tool], arguments)
         answered += 1
 
     monkeypatch.setattr(opencode.http, "send", send)
@@ -249,7 +250,7 @@ async def test_turns_keep_nobody_out(opencode: OpenCode, monkeypatch: pytest.Mon
     turn = {"sessionID": "ses_1", "parts": list[Any]()}
     async with background() as tasks:
         for _ in range(module.TURNS_AT_ONCE + 10):
-            tasks.start_soon(perform, opencode, opencode.catalog["session_prompt"], turn)
+            tasks.start_soon(prepare_and_execute, opencode, opencode.catalog["session_prompt"], turn)
         await anyio.wait_all_tasks_blocked()
         with anyio.fail_after(30):
             assert await opencode.call("global_health") == {"healthy": True}

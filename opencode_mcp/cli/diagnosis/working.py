@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from opencode_mcp.exceptions import APIError, OpenCodeError
-from opencode_mcp.opencode import OpenCode, perform
+from opencode_mcp.opencode import OpenCode, execute
 from opencode_mcp.opencode.models import Providers
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows.report import one_line
@@ -57,7 +57,7 @@ async def model(opencode: OpenCode) -> Finding:
 async def events(opencode: OpenCode) -> Finding:
     """See that the event stream says that it is connected."""
     wanted = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
-    answer = await perform(opencode, opencode.catalog["global_event"], wanted)
+    answer = await execute(opencode, opencode.prepare(opencode.catalog["global_event"], wanted))
     if answer.value["events"]:
         return Finding("events", "ok", "they flow (server.connected)")
     advice = "does a proxy in front of OpenCode hold back event streams? Tasks are slower to notice without them"

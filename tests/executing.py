@@ -1,0 +1,17 @@
+"""Operations executed on one server, from their arguments on, as a call of a tool executes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opencode_mcp.openapi import Operation
+from opencode_mcp.opencode import Answer, OpenCode, Report, execute
+from opencode_mcp.opencode.server import silent
+
+
+async def prepare_and_execute(
+    opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], report: Report = silent
+) -> Answer:
+    """Prepare and execute an operation."""
+    return await execute(opencode, opencode.prepare(operation, arguments), report)
