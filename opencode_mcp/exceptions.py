@@ -1,4 +1,4 @@
-"""What can go wrong, one class per distinction that a caller acts on.
+"""Every exception class of the package, one per distinction that a caller acts on.
 
 OpenCodeError
 ├── SettingsError        a flag or an environment variable makes no sense
@@ -12,11 +12,24 @@ OpenCodeError
 │   └── TLSError         no TLS connection: a certificate that is not trusted; nothing was sent
 ├── APIError             OpenCode answered 4xx or 5xx
 ├── UnexpectedResponse   an answer that the operation does not give
-└── WorkflowError        a task could not be carried on
+├── WorkflowError        a task could not be carried on
+│   ├── LimitReached     the time limit of a task tool passed
+│   ├── StartFailed      one of several tasks did not start, so the others were stopped
+│   ├── NotUndone        a task did not start, and what was made for it could not be removed
+│   └── GitFailed        a git command failed
+├── NotFound             a resource does not exist
+├── IssuerUnavailable    the keys of an OAuth issuer cannot be read
+└── ServerEnding         this MCP server shuts down
+
+Two classes are not errors, so no handler of `OpenCodeError` catches them:
+
+InputRequired            the call ends with a question to the user, and the client calls again with the answer
+TooLong                  an attempt to cut a result exceeds the limit; the next attempt keeps less
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -105,3 +118,52 @@ class WorkflowError(OpenCodeError):
     def __init__(self, message: str, session_id: str | None = None) -> None:
         self.session_id = session_id
         super().__init__(message)
+
+
+class LimitReached(WorkflowError):
+    """The time limit of a task tool passed before what the call waits for."""
+
+
+class StartFailed(WorkflowError):
+    """One of several tasks did not start, so the others were stopped."""
+
+
+class NotUndone(WorkflowError):
+    """A task did not start, and what was made for it still exists: its prompt may have arrived."""
+
+
+class GitFailed(WorkflowError):
+    """A git command failed; `lines` is its output."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__(message)
+
+
+class NotFound(OpenCodeError):
+    """A resource does not exist; the message names it."""
+
+
+class IssuerUnavailable(OpenCodeError):
+    """The keys of an OAuth issuer cannot be read, so a token can be neither accepted nor refused."""
+
+
+class ServerEnding(OpenCodeError):
+    """This MCP server shuts down; the message says what became of the call."""
+
+
+class InputRequired(Exception):
+    """The client must ask its user and call again: in protocol 2026-07-28 a server sends no requests.
+
+    `request` is the permission or the questions (`opencode.models.Request`). The client returns `state` with the
+    answer.
+    """
+
+    def __init__(self, request: Any, state: Mapping[str, Any]) -> None:
+        self.request = request
+        self.state = state
+        super().__init__(request.id)
+
+
+class TooLong(Exception):
+    """An attempt to cut a result exceeds its limit."""

@@ -38,9 +38,9 @@ def chosen_catalog(settings: Settings) -> Catalog:
     """
     servers = tuple(settings.urls)
     if settings.document == "bundled":
-        return Catalog.bundled().among(servers)
+        return Catalog.bundled().for_servers(servers)
     document = choose(settings)
-    return merged(document).among(servers)
+    return merged(document).for_servers(servers)
 
 
 def merged(document: Document) -> Catalog:

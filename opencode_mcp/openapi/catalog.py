@@ -118,7 +118,7 @@ class Operation:
         """The names of all arguments and of all properties in them, at any depth."""
         return frozenset(schemas.property_names(self.input_schema))
 
-    def among(self, servers: Sequence[str]) -> Operation:
+    def for_servers(self, servers: Sequence[str]) -> Operation:
         """Return the operation of several servers: with an argument that chooses one, unless a session does."""
         if "sessionID" in self.input_schema.get("required", ()):
             return self
@@ -155,7 +155,7 @@ class Catalog(Mapping[str, Operation]):
         """Return the catalog of the bundled snapshot."""
         return cls(snapshot)
 
-    def among(self, servers: Sequence[str]) -> Catalog:
+    def for_servers(self, servers: Sequence[str]) -> Catalog:
         """Return the catalog for the servers of these names; one server leaves nothing to choose."""
         names = tuple(servers) if len(servers) > 1 else ()
         if names == self.servers:
@@ -171,7 +171,7 @@ class Catalog(Mapping[str, Operation]):
             others = (operation for operation in built(self._fallback()) if operation.id not in known)
             operations += [replace(one, description=f"{one.description} {ABSENT}") for one in others]
         if self.servers:
-            operations = [operation.among(self.servers) for operation in operations]
+            operations = [operation.for_servers(self.servers) for operation in operations]
         named: dict[str, Operation] = {}
         for operation in operations:
             name = free_name(operation.name, named.keys() | self._reserved)

@@ -33,13 +33,13 @@ async def execute_operation(
     Raises:
         What `execute` and `blocking` raise.
     """
-    call = servers.first.prepare(operation, arguments)
+    call = servers.default.prepare(operation, arguments)
     async with servers.for_arguments(call.arguments) as chosen:
         if operation.exchange == "turn":
             return await blocking(chosen, call)
         if operation.lists_sessions:
             return await list_sessions(chosen, call, report)
-        return await execute(chosen.first, call, report)
+        return await execute(chosen.default, call, report)
 
 
 async def execute(opencode: OpenCode, call: PreparedCall, report: Report = silent) -> Answer:
@@ -95,8 +95,8 @@ async def list_sessions(servers: Servers, call: PreparedCall, report: Report) ->
         What `execute` raises, when no server gives a list.
     """
     if len(servers.clients) == 1:
-        return await execute(servers.first, call, report)
-    answers, failures = await servers.each(lambda opencode: execute(opencode, call, report))
+        return await execute(servers.default, call, report)
+    answers, failures = await servers.gather(lambda opencode: execute(opencode, call, report))
     limit = int(call.arguments.get("limit", LISTED_SESSIONS))
     sessions = newest_first({name: answer.value for name, answer in answers.items()}, updated)
     # A cursor is when the last one was updated; what is older than that of a server may be older than its next page.

@@ -56,11 +56,11 @@ class Servers:
     tasks: TaskGroup | None = None
 
     @property
-    def first(self) -> OpenCode:
+    def default(self) -> OpenCode:
         """The server where nothing says which one, or the only one."""
         return next(iter(self.clients.values()))
 
-    def only(self, name: str) -> Servers:
+    def select(self, name: str) -> Servers:
         """Return one of the servers alone."""
         return replace(self, clients={name: self.clients[name]})
 
@@ -84,7 +84,7 @@ class Servers:
         return replace(self, clients={name: one.within(directory) for name, one in self.clients.items()})
 
     @asynccontextmanager
-    async def having(self, session_id: str) -> AsyncGenerator[Servers]:
+    async def for_session(self, session_id: str) -> AsyncGenerator[Servers]:
         """Provide the server that has a session, alone; one server is not asked.
 
         Raises:
@@ -96,10 +96,10 @@ class Servers:
             return
         home = self.homes.get(session_id)
         if home is None:
-            found, _ = await self.search(lambda one: one.call("session_get", sessionID=session_id))
+            found, _ = await self.find_first(lambda one: one.call("session_get", sessionID=session_id))
             home = self.homes[session_id] = next(iter(found.clients))
         try:
-            yield self.only(home)
+            yield self.select(home)
         except APIError as error:
             if error.status == 404:
                 self.homes.pop(session_id, None)
@@ -110,18 +110,18 @@ class Servers:
         """Provide the server that valid arguments choose, by its name or by one of its sessions; else all of them.
 
         Raises:
-            What `having` raises.
+            What `for_session` raises.
         """
         session_id = next((arguments[name] for name in SESSION_ARGUMENTS if arguments.get(name)), None)
         if server := arguments.get("server"):
-            yield self.only(server)
+            yield self.select(server)
         elif session_id is not None:
-            async with self.having(session_id) as chosen:
+            async with self.for_session(session_id) as chosen:
                 yield chosen
         else:
             yield self
 
-    async def search(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[Servers, T]:
+    async def find_first(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[Servers, T]:
         """Ask all servers at once until one has what is looked for; return that one, alone, and what it gave.
 
         Raises:
@@ -129,13 +129,13 @@ class Servers:
             TransportError: none that could be asked has it, and not all could be asked.
         """
         if len(self.clients) == 1:
-            return self, await ask(self.first)
+            return self, await ask(self.default)
         answers, failures = await self._ask(ask, enough=True)
         for name, answer in answers.items():
-            return self.only(name), answer
+            return self.select(name), answer
         raise nowhere(failures)
 
-    async def each(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
+    async def gather(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
         """Ask all servers at once; return what they gave, and why the others gave nothing.
 
         Raises:

@@ -16,9 +16,10 @@ import mcp_types as types
 from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from opencode_mcp.exceptions import InputRequired
 from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, Request
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.workflows import Asker, Decision, InputRequired, Undecided
+from opencode_mcp.workflows import Asker, Decision, Undecided
 from opencode_mcp.workflows.report import describe
 
 from .lifespan import RequestContext

@@ -14,9 +14,10 @@ import jwt
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 
+from opencode_mcp.exceptions import IssuerUnavailable
 from opencode_mcp.settings import Settings
 
-from .issuer import IssuerKeys, IssuerUnavailable
+from .issuer import IssuerKeys
 from .requests import Names
 
 if TYPE_CHECKING:

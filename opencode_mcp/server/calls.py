@@ -12,14 +12,14 @@ from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.exceptions import InputRequired, OpenCodeError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Servers
 from opencode_mcp.opencode.shortage import cause_of_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS, Toolbox, failure, noted, select, view
 from opencode_mcp.tools.shorten import short
-from opencode_mcp.workflows import Context, InputRequired
+from opencode_mcp.workflows import Context
 
 from .asking import asker_for, input_required
 from .ending import Ending

@@ -68,7 +68,7 @@ async def complete(context: RequestContext, params: types.CompleteRequestParams)
     Raises:
         MCPError: there is no such template.
     """
-    opencode, name, typed = context.lifespan_context.servers.first, params.argument.name, params.argument.value
+    opencode, name, typed = context.lifespan_context.servers.default, params.argument.name, params.argument.value
     if isinstance(params.ref, types.ResourceTemplateReference):
         uri = params.ref.uri
         if not any(name in one.uri.variable_names for one in READABLES if one.uri.template == uri):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from opencode_mcp.exceptions import APIError, InvalidArguments
+from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound
 from opencode_mcp.openapi.sensitive import position_of
 from opencode_mcp.opencode import OpenCode, Servers, execute
 from opencode_mcp.opencode.models import Agent, Config, Providers, Session, Status
@@ -26,10 +26,6 @@ from opencode_mcp.workflows.truth import judge, look
 JSON = "application/json"
 LISTED_SESSIONS = 100
 TRANSCRIPT_MESSAGES = 50
-
-
-class NotFound(Exception):
-    """There is no such resource; the words say what is missing."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ async def sessions(servers: Servers) -> Content:
 
     Those of several servers are made one list; one that gives none is told of beside it.
     """
-    listed, failures = await servers.each(sessions_and_statuses)
+    listed, failures = await servers.gather(sessions_and_statuses)
     rows = [
         {
             "id": one.id,
@@ -129,13 +125,13 @@ async def session(servers: Servers, id: str) -> Content:
 
     The state is a task's, or `idle` where nothing works on the newest prompt or there is none.
     """
-    truth = await look(servers.first, id)
+    truth = await look(servers.default, id)
     verdict = judge(truth)
-    note = await elsewhere(servers.first, truth)
+    note = await elsewhere(servers.default, truth)
     newest = truth.newest
     return as_json(
         {
-            "session": await servers.first.call("session_get", sessionID=id),
+            "session": await servers.default.call("session_get", sessionID=id),
             "state": "idle" if verdict.doubt and note is None else verdict.state,
             "error": verdict.error,
             "note": note,
@@ -164,7 +160,7 @@ async def diff(servers: Servers, id: str) -> Content:
 
 async def todo(servers: Servers, id: str) -> Content:
     """Read a session's to-do list."""
-    return as_json(await servers.first.call("session_todo", sessionID=id))
+    return as_json(await servers.default.call("session_todo", sessionID=id))
 
 
 async def file(servers: Servers, path: str) -> Content:
@@ -174,7 +170,7 @@ async def file(servers: Servers, path: str) -> Content:
         NotFound: there is none, as far as OpenCode tells (1.18.33: an opaque 500).
     """
     try:
-        opencode = servers.first
+        opencode = servers.default
         answer = await execute(opencode, opencode.prepare(opencode.catalog["v2_fs_read"], {"path": path}))
     except APIError as error:
         if error.status in {404, 500}:
@@ -193,7 +189,7 @@ async def operations(servers: Servers) -> Content:
     return as_json(
         [
             {"operation": one.name, "title": one.title, "call_with": f"{safety_of(one)}_operation"}
-            for one in servers.first.catalog.values()
+            for one in servers.default.catalog.values()
         ],
         rest="search_operations finds operations",
     )
@@ -206,16 +202,16 @@ async def operation(servers: Servers, name: str, pointer: str = "") -> Content:
         NotFound: there is none of this name.
         InvalidArguments: there is no such part.
     """
-    if name not in servers.first.catalog:
+    if name not in servers.default.catalog:
         raise NotFound(f"There is no operation {short(name)!r}; opencode://operations lists them.")
-    part = part_at(described(servers.first.catalog[name]), pointer and f"/{pointer}", name)
+    part = part_at(described(servers.default.catalog[name]), pointer and f"/{pointer}", name)
     return as_json(part, rest="add a pointer from `parts` to the URI of this resource")
 
 
 async def agents(servers: Servers) -> Content:
     """List the agents that can be chosen."""
     return as_json(
-        [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.first)],
+        [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.default)],
         Position.ENTRY,
     )
 
@@ -231,8 +227,8 @@ async def models(servers: Servers) -> Content:
     `default` is the model that a prompt is given to when neither it nor an agent names one: the configuration's, else
     each provider's own, of which OpenCode takes the one that was used last.
     """
-    known = await servers.first.call_as(Providers, "config_providers")
-    config = await servers.first.call_as(Config, "config_get")
+    known = await servers.default.call_as(Providers, "config_providers")
+    config = await servers.default.call_as(Config, "config_get")
     configured = config.model if config.model in known.models else None
     defaults = {configured} if configured else {f"{provider}/{id}" for provider, id in known.default.items()}
     return as_json(
@@ -253,7 +249,7 @@ async def models(servers: Servers) -> Content:
 async def config(servers: Servers) -> Content:
     """Read the configuration."""
     return as_json(
-        await servers.first.call("config_get"),
-        position_of(servers.first.catalog["config_get"]),
+        await servers.default.call("config_get"),
+        position_of(servers.default.catalog["config_get"]),
         "read_operation with operation config_get and a pointer returns any part",
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.exceptions import ServerEnding
 
 DRAIN_SECONDS = 5.0
 """Less than the ten seconds that container engines give a process between SIGTERM and SIGKILL."""
@@ -15,10 +15,6 @@ CLEAN_UP_SECONDS = 3.0
 """What a call that is cut off may take to stop what it has begun in OpenCode."""
 FLUSH_SECONDS = 0.2
 """What the last results may take from the handler to the wire, which nothing tells of."""
-
-
-class ServerEnding(OpenCodeError):
-    """The server ends; the message says what became of the call."""
 
 
 class Ending:

@@ -15,7 +15,7 @@ import anyio
 import httpx2
 import jwt
 
-from opencode_mcp.exceptions import OpenCodeError
+from opencode_mcp.exceptions import IssuerUnavailable
 from opencode_mcp.opencode.background import alongside
 
 METADATA = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
@@ -33,10 +33,6 @@ RETRY_SECONDS = 10.0
 """The same after a reading that failed."""
 
 log = logging.getLogger(__name__)
-
-
-class IssuerUnavailable(OpenCodeError):
-    """The issuer's keys cannot be read, so whether a token is good is not known."""
 
 
 class IssuerKeys:

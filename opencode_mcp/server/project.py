@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 async def in_project(context: RequestContext) -> Servers:
     """Return the servers, for the client's only root where no other project is known."""
     life = context.lifespan_context
-    if not life.servers.first.lacks_project:
+    if not life.servers.default.lacks_project:
         return life.servers
     root = await only_root(context)
     return life.servers if root is None or not life.is_project(root) else life.servers.within(root)

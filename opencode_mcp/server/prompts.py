@@ -139,7 +139,7 @@ OWN_PROMPTS: Mapping[str, OwnPrompt] = {
 
 async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     """List our prompts, and the commands of an OpenCode that runs already."""
-    opencode = context.lifespan_context.servers.first
+    opencode = context.lifespan_context.servers.default
     known = await ask_running(opencode, commands)
     if known is None:
         announce_commands(context)
@@ -163,7 +163,7 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
         if missing:
             raise MCPError(types.INVALID_PARAMS, f"The prompt {params.name} needs: {', '.join(missing)}")
         return message(own.description, own.text(given))
-    command = (await known_commands(context.lifespan_context.servers.first, redactor)).get(params.name)
+    command = (await known_commands(context.lifespan_context.servers.default, redactor)).get(params.name)
     if command is None:
         raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.text(short(params.name))}")
     return message(redactor.text(command.description or "") or None, redactor.text(filled(command, given)))

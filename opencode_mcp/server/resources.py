@@ -17,7 +17,7 @@ import mcp_types as types
 from mcp import MCPError
 from mcp.shared.uri_template import UriTemplate
 
-from opencode_mcp.exceptions import APIError, InvalidArguments, OpenCodeError
+from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound, OpenCodeError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.servers import newest_first
@@ -25,7 +25,7 @@ from opencode_mcp.redaction import Position, Redactor
 from opencode_mcp.tools.shorten import short
 
 from . import contents
-from .contents import JSON, Content, NotFound, changed, newest_sessions, when
+from .contents import JSON, Content, changed, newest_sessions, when
 from .lifespan import Lifespan, RequestContext
 from .project import in_project
 from .running import ask_running
@@ -185,7 +185,7 @@ async def list_resources(
 ) -> types.ListResourcesResult:
     """List the resources without variables, and the newest sessions of an OpenCode that runs already."""
     servers = context.lifespan_context.servers
-    asked, _ = await servers.each(partial(ask_running, ask=lambda one: newest_sessions(one, NEWEST_SESSIONS)))
+    asked, _ = await servers.gather(partial(ask_running, ask=lambda one: newest_sessions(one, NEWEST_SESSIONS)))
     silent = [name for name, listed in asked.items() if listed is None]
     sessions = newest_first({name: listed or () for name, listed in asked.items()}, changed)
     fixed = [
@@ -249,7 +249,9 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
     with resource_errors(params.uri, life):
         found, variables = find(params.uri)
         all_servers = await in_project(context)
-        async with all_servers.having(variables["id"]) if "id" in variables else nullcontext(all_servers) as servers:
+        async with (
+            all_servers.for_session(variables["id"]) if "id" in variables else nullcontext(all_servers) as servers
+        ):
             content = await found.read(servers, **variables)
         value, replaced = content.fit(life.redactor, life.result_chars)
     meta = {"redacted": replaced} if replaced else None

@@ -101,7 +101,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     """
 
     ending = Ending()
-    catalog = catalog.among(tuple(settings.urls))
+    catalog = catalog.for_servers(tuple(settings.urls))
 
     @cache
     def calls() -> Calls:

@@ -20,12 +20,11 @@ from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY, PromptsListChange
 from mcp.shared.subscriptions import event_to_notification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from opencode_mcp.exceptions import OpenCodeError, TransportError
+from opencode_mcp.exceptions import NotFound, OpenCodeError, TransportError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.background import background
 from opencode_mcp.tools.shorten import short
 
-from .contents import NotFound
 from .lifespan import Lifespan, RequestContext, connection_of
 from .resources import Changes, find, resource_errors
 
@@ -51,9 +50,9 @@ async def followable(life: Lifespan, uri: str) -> Followed:
         found, variables = find(uri)
         if found.changes is None:
             raise NotFound(f"{short(uri)} cannot be subscribed to: OpenCode does not tell when it changes.")
-        async with life.servers.having(variables["id"]) as there:
-            await there.first.call("session_get", sessionID=variables["id"])
-        return uri, variables["id"], found.changes, there.first
+        async with life.servers.for_session(variables["id"]) as there:
+            await there.default.call("session_get", sessionID=variables["id"])
+        return uri, variables["id"], found.changes, there.default
 
 
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
@@ -97,7 +96,7 @@ async def listen(
             meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
             changed = event_to_notification(PromptsListChanged(), meta)
             send = partial(context.session.send_notification, changed, related_request_id=context.request_id)
-            tasks.start_soon(tell_of_commands, life.servers.first, send)
+            tasks.start_soon(tell_of_commands, life.servers.default, send)
         for watch in watches:
             watch.begun.set()  # what they tell comes after the handler hears the bus, which it does before it waits
         return await life.listening(context, params.model_copy(update={"notifications": honored}))
@@ -109,7 +108,7 @@ def announce_commands(context: RequestContext) -> None:
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         return  # it listens, if it wants to know
     if (scope := begun(connection, "prompts/list")) is not None:
-        life.tasks.start_soon(tell_of_commands, life.servers.first, connection.send_prompt_list_changed, scope)
+        life.tasks.start_soon(tell_of_commands, life.servers.default, connection.send_prompt_list_changed, scope)
 
 
 def begun(connection: Connection, key: str) -> anyio.CancelScope | None:

@@ -14,7 +14,7 @@ from itertools import islice
 from math import inf
 from typing import Any, TypeVar, cast
 
-from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.exceptions import InvalidArguments, TooLong
 from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, part_of
 
 T = TypeVar("T")
@@ -32,10 +32,6 @@ LONG_CHARS = 2_000
 
 FIT = Redactor(show_secrets=True)
 """For what is fit to leave already."""
-
-
-class TooLong(Exception):
-    """An attempt is over its limit."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Several operations at once: tasks that a model can start, watch, answer, stop and collect."""
 
-from .context import Asker, Context, Decision, InputRequired, Undecided
+from .context import Asker, Context, Decision, Undecided
 from .table import WORKFLOWS, Workflow, workflows
 from .turns import execute_blocking
 
@@ -9,7 +9,6 @@ __all__ = [
     "Asker",
     "Context",
     "Decision",
-    "InputRequired",
     "Undecided",
     "Workflow",
     "execute_blocking",

@@ -34,15 +34,6 @@ class Undecided:
     note: str | None = None
 
 
-class InputRequired(Exception):
-    """The client must ask its user and call again: protocol 2026-07-28 has no requests by the server."""
-
-    def __init__(self, request: Request, state: Mapping[str, Any]) -> None:
-        self.request = request
-        self.state = state
-        super().__init__(request.id)
-
-
 class Asker(Protocol):
     """Asks the user through the client."""
 
@@ -77,17 +68,17 @@ class Context:
     @property
     def opencode(self) -> OpenCode:
         """The server that the call is for."""
-        return self.servers.first
+        return self.servers.default
 
     @asynccontextmanager
-    async def at(self, session_id: str) -> AsyncGenerator[Context]:
+    async def for_session(self, session_id: str) -> AsyncGenerator[Context]:
         """Provide the context of the server that has a session.
 
         Raises:
             APIError: 404, there is none.
             TransportError: it is not known which.
         """
-        async with self.servers.having(session_id) as servers:
+        async with self.servers.for_session(session_id) as servers:
             yield replace(self, servers=servers)
 
     @asynccontextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.exceptions import GitFailed, WorkflowError
 from opencode_mcp.opencode.cache import try_lock
 
 KEPT = ("GIT_CONFIG", "GIT_EXEC_PATH")
@@ -149,14 +149,6 @@ class Git:
     async def write_tree(self) -> str:
         """Write the index as a tree and return its id."""
         return await self.line("write-tree", "--missing-ok")
-
-
-class GitFailed(WorkflowError):
-    """A git command failed; `lines` is what it said."""
-
-    def __init__(self, message: str, lines: Sequence[str]) -> None:
-        self.lines = tuple(lines)
-        super().__init__(message)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.exceptions import LimitReached
 from opencode_mcp.opencode.deadline import limited
 
 GRACE_SECONDS = 1.8
@@ -18,10 +18,6 @@ STARTING_SECONDS = 1.0
 
 ANSWER_SECONDS = 18.0
 """The time limit of task tools that have no argument for one: they answer within 20 s."""
-
-
-class LimitReached(WorkflowError):
-    """There is no time left for what the call waits for."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import APIError, NotUndone, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, as_model
 
@@ -71,10 +71,6 @@ async def workplace(
     else:
         if left := await undo(opencode, place):
             log.warning("another call has the task; what was made for this one could not be removed: %s", left)
-
-
-class NotUndone(WorkflowError):
-    """A task could not be started, and what was made for it is still there: it may be at work all the same."""
 
 
 async def undo(opencode: OpenCode, place: Workplace) -> str:

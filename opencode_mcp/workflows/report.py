@@ -73,7 +73,7 @@ async def build_report(
     pending = [describe(request) for request in truth.pending]
     page = answer[answer_offset : answer_offset + context.answer_chars // among]
     end = answer_offset + len(page)
-    async with context.at(session_id) as there:
+    async with context.for_session(session_id) as there:
         opencode = there.opencode
         todos, (changes, worktree), turn, family = await at_once(
             partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),

@@ -12,11 +12,18 @@ from typing import Literal
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError, ServerStartError, TransportError, WorkflowError
+from opencode_mcp.exceptions import (
+    InputRequired,
+    LimitReached,
+    OpenCodeError,
+    ServerStartError,
+    TransportError,
+    WorkflowError,
+)
 from opencode_mcp.opencode.background import at_once
 
-from .context import Context, InputRequired
-from .limits import ANSWER_SECONDS, STARTING_SECONDS, LimitReached, time_limit
+from .context import Context
+from .limits import ANSWER_SECONDS, STARTING_SECONDS, time_limit
 from .report import TaskReport, build_report
 from .start import Turn
 from .starting import Start, not_started, raised_by, unstarted
@@ -110,7 +117,7 @@ class Wait:
         Raises:
             WorkflowError: it never ran.
         """
-        async with self.context.at(turn.session_id) as there:
+        async with self.context.for_session(turn.session_id) as there:
             outcome = await settle(there, turn.session_id, turn.after, 0, told)
         if outcome.verdict.state == "failed" and outcome.verdict.doubt is not None:
             raise WorkflowError(f"the task never ran: {outcome.verdict.error}", turn.session_id)
@@ -121,7 +128,7 @@ class Wait:
         turn = start.turn
         assert turn is not None
         try:
-            async with self.context.at(turn.session_id) as there:
+            async with self.context.for_session(turn.session_id) as there:
                 self.outcomes[at] = await settle(there, turn.session_id, turn.after, 0, start.error)
         except (TransportError, ServerStartError) as error:
             self.silent[at] = error

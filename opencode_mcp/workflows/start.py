@@ -112,7 +112,7 @@ async def start(context: Context, arguments: StartTask, name: Callable[[Session]
     if arguments.include_uncommitted and (arguments.session_id is not None or not arguments.worktree):
         raise WorkflowError("include_uncommitted is for a new task in a worktree: give `worktree: true`, no session_id")
     if arguments.session_id is not None:
-        async with context.at(arguments.session_id) as there:
+        async with context.for_session(arguments.session_id) as there:
             return await go_on(there, arguments, arguments.session_id, name)
     directory = arguments.directory or opencode.directory
     if arguments.directory is not None:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError, UnsupportedServer, WorkflowError
+from opencode_mcp.exceptions import NotUndone, OpenCodeError, StartFailed, UnsupportedServer, WorkflowError
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event, session_of
 from opencode_mcp.opencode.models import Session
 
 from .context import Context
-from .place import NotUndone
 from .report import Changes, NextCall, TaskReport
 from .start import StartTask, Turn, start
 from .stop import abandon
@@ -132,10 +131,6 @@ async def begun(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[
             except (anyio.get_cancelled_exc_class(), StartFailed, UnsupportedServer):
                 await abandon_all(context, starts)
                 raise
-
-
-class StartFailed(WorkflowError):
-    """One of several tasks could not be started, so none of them goes on."""
 
 
 def turns_before(context: Context) -> list[Turn]:

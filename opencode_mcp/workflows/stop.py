@@ -92,7 +92,7 @@ async def abandon(context: Context, session_id: str, after: str | None = None) -
     `after` is the user's message before the prompt, as far as that is known.
     """
     with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS), suppress(OpenCodeError):
-        async with context.at(session_id) as there:
+        async with context.for_session(session_id) as there:
             began = anyio.current_time()
             while True:
                 worked, truth = await stop_session(there, session_id)

@@ -70,7 +70,7 @@ class Workflow:
                 given = given.model_copy(update=left)
             return await self.run(there, given)
 
-    def among(self, servers: Sequence[str]) -> Workflow:
+    def for_servers(self, servers: Sequence[str]) -> Workflow:
         """Return the tool for several servers: with an argument that chooses one, unless a session must do so."""
         if not servers or {"session_id", "session_ids"} & {*self.input_schema.get("required", ())}:
             return self
@@ -196,4 +196,4 @@ WORKFLOWS = {workflow.name: workflow for workflow in TABLE}
 
 def workflows(servers: Sequence[str] = ()) -> Mapping[str, Workflow]:
     """Return every workflow by its tool name, for several servers or for one."""
-    return {name: workflow.among(servers) for name, workflow in WORKFLOWS.items()}
+    return {name: workflow.for_servers(servers) for name, workflow in WORKFLOWS.items()}

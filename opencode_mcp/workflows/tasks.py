@@ -74,7 +74,7 @@ async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) 
     Raises:
         WorkflowError: nothing waits under this id.
     """
-    servers, (directory, request) = await context.servers.search(
+    servers, (directory, request) = await context.servers.find_first(
         lambda one: find(one, arguments.request_id, arguments.session_id)
     )
     return replace(context, servers=servers), directory, request

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import InputRequired, OpenCodeError, WorkflowError
 from opencode_mcp.openapi import Operation
 from opencode_mcp.opencode import Answer, Servers, execute
 from opencode_mcp.opencode.arguments import PreparedCall
 
-from .context import Context, InputRequired
+from .context import Context
 from .report import describe
 from .stop import abandon
 from .truth import Truth

@@ -283,7 +283,7 @@ async def attend(
     context: Context, session_id: str, after: str | None, deadline: float, state: Any, told: ToldError | None = None
 ) -> Outcome:
     """Settle a session, answering what it asks where its policy or its user can answer; `told` is as in `settle`."""
-    async with context.at(session_id) as there:
+    async with context.for_session(session_id) as there:
         while True:
             outcome = await settle(there, session_id, after, deadline, told)
             if not outcome.truth.pending:

@@ -206,7 +206,7 @@ async def test_a_certificate_file_is_not_taken_for_a_version(catalog: Catalog, t
     certificates.write_bytes(Path(__file__).with_name("__init__.py").read_bytes())
     settings = Settings(url="http://127.0.0.1:9", environ={"SSL_CERT_FILE": str(certificates)})
     async with connected(settings, catalog) as servers:
-        there = await servers.first.server.endpoint()
+        there = await servers.default.server.endpoint()
 
     assert (there.ca_file, there.version) == (str(certificates), None)
 

@@ -62,7 +62,7 @@ def listing(*times: int, cursor: str = "") -> Answers:
 
 async def home(servers: Servers) -> str:
     """Ask where a session is."""
-    async with servers.having("ses_1") as found:
+    async with servers.for_session("ses_1") as found:
         (name,) = found.clients
         return name
 
@@ -81,10 +81,10 @@ async def test_a_session_that_its_server_no_longer_knows_is_asked_for_again(
     """A 404 of whatever was wanted of it ends what is remembered."""
     wires["one"].answer = missing
     with pytest.raises(APIError):
-        async with servers.having("ses_1"):
+        async with servers.for_session("ses_1"):
             raise APIError("session_get", 404, "NotFoundError", "")
     with pytest.raises(APIError):
-        async with servers.having("ses_1"):
+        async with servers.for_session("ses_1"):
             raise APIError("session_get", 500, "UnknownError", "")
     await home(servers)
 
@@ -93,7 +93,7 @@ async def test_a_session_that_its_server_no_longer_knows_is_asked_for_again(
 
 async def test_a_single_server_is_not_asked(servers: Servers, wires: dict[str, Wire]) -> None:
     """There is nothing to find out."""
-    assert await home(servers.only("two")) == "two"
+    assert await home(servers.select("two")) == "two"
     assert [wire.requests for wire in wires.values()] == [[], []]
 
 
@@ -115,7 +115,7 @@ async def test_a_server_that_is_silent_is_not_waited_for(servers: Servers, catal
         return opencode.server.name
 
     with anyio.fail_after(30):
-        assert (await servers.search(asked))[1] == "two"
+        assert (await servers.find_first(asked))[1] == "two"
 
 
 async def test_nothing_is_said_to_be_nowhere_that_not_all_were_asked_for(
@@ -142,7 +142,7 @@ async def test_no_server_keeps_the_others_waiting_for_ever(servers: Servers, mon
         return opencode.server.name
 
     with anyio.fail_after(30):
-        answers, failures = await servers.each(asked)
+        answers, failures = await servers.gather(asked)
 
     assert answers == {"two": "two"}
     assert str(failures["one"]) == "OpenCode server one at http://one.test gave no answer in 0.1 s"
@@ -150,7 +150,7 @@ async def test_no_server_keeps_the_others_waiting_for_ever(servers: Servers, mon
 
 async def listed(servers: Servers, catalog: Catalog, tool: str, **arguments: Any) -> tuple[list[str], dict[str, str]]:
     """List sessions; return `id@server` of each, and what came beside them."""
-    answer = await list_sessions(servers, servers.first.prepare(catalog[tool], arguments), silent)
+    answer = await list_sessions(servers, servers.default.prepare(catalog[tool], arguments), silent)
     return [f"{one['id']}@{one['server']}" for one in answer.value], dict(answer.fields)
 
 

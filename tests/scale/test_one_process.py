@@ -70,7 +70,7 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
         await anyio.sleep(after)
         for number in range(CHANGES_OF_EACH):
             clock.changed, clock.told = 0, {}
-            await servers.first.call("session_update", sessionID=session, title=f"title {number}")
+            await servers.default.call("session_update", sessionID=session, title=f"title {number}")
             await eventually(clock.is_over)
             delays.extend(max(at - clock.changed, 0) for at in clock.told.values())
             await anyio.sleep(PAUSE_SECONDS)
@@ -82,14 +82,14 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
         background() as tasks,
     ):
         for _ in range(SESSIONS):
-            session: str = (await servers.first.call("session_create"))["id"]
+            session: str = (await servers.default.call("session_create"))["id"]
             clocks[session] = Clock()
             for number in range(SUBSCRIBERS_OF_EACH):
                 subscribe = list(SUBSCRIBERS.values())[number % 2]
                 tell = partial(clocks[session].tell, number)
                 await tasks.start(subscribe, url, f"opencode://session/{session}", tell)
         assert (relay.feeds, relay.opened) == (1, 1)
-        with servers.first.events.heard_by(notice):
+        with servers.default.events.heard_by(notice):
             await opened.wait()  # and for a moment more OpenCode tells it nothing yet
             async with anyio.create_task_group() as changing:
                 for number, session in enumerate(clocks):

@@ -11,7 +11,7 @@ import anyio
 import httpx2
 import pytest
 
-from opencode_mcp.exceptions import TransportError, UnexpectedResponse, WorkflowError
+from opencode_mcp.exceptions import NotUndone, TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, Servers
 from opencode_mcp.opencode.allowlist import Allowlist
@@ -23,7 +23,6 @@ from opencode_mcp.workflows import answer as answering
 from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.context import Context
-from opencode_mcp.workflows.place import NotUndone
 from opencode_mcp.workflows.run import RunTask, run_task
 from opencode_mcp.workflows.several import wait_and_report
 from opencode_mcp.workflows.start import Turn

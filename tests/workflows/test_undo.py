@@ -5,12 +5,12 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.exceptions import NotUndone, WorkflowError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
 from opencode_mcp.opencode.models import Session, as_model
 from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.place import NotUndone, workplace
+from opencode_mcp.workflows.place import workplace
 
 pytestmark = pytest.mark.anyio
 
