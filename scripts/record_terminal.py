@@ -1,24 +1,33 @@
 # pyright: basic, reportMissingTypeStubs=false, reportMissingImports=false
 """Record docs/at-work.svg: a task at a terminal, with a real OpenCode and a scripted model.
 
-Each line of the picture appears when it was last written in the recording; long pauses are shortened.
+The picture begins with the whole run, then plays it: each line appears when it was last written, and long pauses are
+shortened. A viewer without animation shows the whole run.
 
-python scripts/record_terminal.py
+python scripts/record_terminal.py [--check]
+
+--check runs the same task, and fails when it prints other lines than the picture shows. Numbers, ids, the directory and
+the note, which tells about the machine, may differ, and so may the order and the number of progress lines.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import unified_diff
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
 import anyio
 import anyio.to_thread
@@ -35,6 +44,10 @@ from workbench import environment, make_project  # noqa: E402
 PICTURE = ROOT / "docs" / "at-work.svg"
 COLUMNS, ROWS = 100, 60
 LONGEST_PAUSE = 1.2
+POSTER_SECONDS = 1.5
+"""How long the whole run is shown before it is played."""
+FIRST_PAUSE, PAUSE = 3.0, 0.8
+"""Seconds before the model's replies; the first is long enough for the wait for it to be shown."""
 PROMPT = "Make the greeting friendlier, then run it"
 GREETING, FRIENDLIER = 'echo "hello"\n', 'echo "Hello there, good to see you!"\n'
 CALLS = (
@@ -45,15 +58,26 @@ CALLS = (
 ANSWER = "The greeting says: Hello there, good to see you!"
 
 
-def greet(request: Request) -> list[Piece]:
+PROGRESS = re.compile(r"\s*N s  (.*)")
+VARIABLE = (
+    (re.compile(r'("(?:directory|note)":).*'), r"\1 …"),
+    (re.compile(r"ses_\w+"), "ses_ID"),
+    (re.compile(r"\d+(?:\.\d+)?"), "N"),
+)
+"""What differs from run to run, and what stands for it in a comparison."""
+HEADERS = ("--", "++", "@@")
+"""How the lines of a diff begin that are not lines of a text."""
+
+
+def greet(request: Request, pause: float) -> list[Piece]:
     """Play the task: each call after the last one's result, then the answer."""
     if request.turn == len(CALLS):
-        return [say(ANSWER, 0.8)]
+        return [say(ANSWER, pause)]
     name, arguments = CALLS[request.turn]
-    return [say("", 0.8), call(name, json.dumps(arguments))]
+    return [say("", pause if request.turn else FIRST_PAUSE), call(name, json.dumps(arguments))]
 
 
-def recorded(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[list[Text], list[float]]:
+def record(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[list[Text], list[float]]:
     """Run a command at a terminal, allow what it asks for, and return the lines and when each was complete."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
@@ -79,59 +103,106 @@ def recorded(command: list[str], folder: Path, environ: Mapping[str, str]) -> tu
     if process.wait() != 0:
         raise SystemExit("\n".join(screen.display).rstrip())
     last = max(row for row, line in enumerate(screen.display) if line.strip())
-    return [line_of(screen, row) for row in range(last + 1)], changed[: last + 1]
+    return [row_text(screen, row) for row in range(last + 1)], changed[: last + 1]
 
 
-def line_of(screen: pyte.Screen, row: int) -> Text:
+def row_text(screen: pyte.Screen, row: int) -> Text:
     """Return a row of the screen with its colours."""
     line = Text()
-    for style, cells in groupby((screen.buffer[row][column] for column in range(COLUMNS)), style_of):
+    for style, cells in groupby((screen.buffer[row][column] for column in range(COLUMNS)), cell_style):
         line.append("".join(cell.data for cell in cells), style)
     line.rstrip()
     return line
 
 
-def style_of(cell: pyte.screens.Char) -> str:
-    """Return a cell's style in rich's words."""
+def cell_style(cell: pyte.screens.Char) -> str:
+    """Return a cell's style as rich writes it."""
     colour = {"default": "", "brown": "yellow"}.get(cell.fg, cell.fg)
     return " ".join(word for word in ("bold" if cell.bold else "", colour) if word)
 
 
-def drawn(lines: list[Text], times: list[float]) -> str:
-    """Return the SVG."""
+def draw(lines: Sequence[Text], times: Sequence[float]) -> str:
+    """Return the SVG of lines, each shown at its time; the first one stays."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for line in lines:
         console.print(line, no_wrap=True, crop=True)
     svg = console.export_svg(title="opencode-mcp", unique_id="at-work")
-    shown, now, last = list[str](), 1.0, 0.0
-    for row, moment in sorted(enumerate(times), key=lambda one: (one[1], one[0])):
+    shown, now, last = list[str](), POSTER_SECONDS, 0.0
+    for row, moment in sorted(enumerate(times[1:], 1), key=lambda timed: (timed[1], timed[0])):
         now, last = now + min(moment - last, LONGEST_PAUSE), moment
-        shown.append(f'[clip-path="url(#at-work-line-{row})"] {{ animation: appear 0.01s {now:.2f}s both }}')
-    motion = "@keyframes appear { from { visibility: hidden } to { visibility: visible } }"
+        moves = f"hide 0.01s {POSTER_SECONDS}s forwards, show 0.01s {now:.2f}s forwards"
+        shown.append(f'[clip-path="url(#at-work-line-{row})"] {{ animation: {moves} }}')
+    motion = "@keyframes hide { to { visibility: hidden } } @keyframes show { to { visibility: visible } }"
     rules = "\n".join(["@media (prefers-reduced-motion: no-preference) {", motion, *shown, "}"])
     return svg.replace("</style>", f"{rules}\n</style>", 1)
 
 
-def prepared(folder: Path) -> Path:
-    """Return a project with a greeting, in which OpenCode asks before it runs a command."""
+def read_lines(svg: str) -> list[str]:
+    """Return the lines of text that an SVG of `draw` shows, without their indentation."""
+    rows: dict[float, list[tuple[float, str]]] = {}
+    for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+        if "clip-path" in element.attrib:
+            text = (element.text or "").replace("\xa0", " ")
+            rows.setdefault(float(element.attrib["y"]), []).append((float(element.attrib["x"]), text))
+    return ["".join(text for _, text in sorted(row)).strip() for _, row in sorted(rows.items())]
+
+
+def comparable(svg: str) -> tuple[set[str], list[str]]:
+    """Return the progress lines and the other lines of a picture, without what differs from run to run."""
+    progress, others = set[str](), list[str]()
+    for line in read_lines(svg):
+        for pattern, replacement in VARIABLE:
+            line = pattern.sub(replacement, line)
+        if found := PROGRESS.fullmatch(line):
+            progress.add(found[1])
+        else:
+            others.append(line)
+    return progress, others
+
+
+def differences(picture: str, today: str) -> list[str]:
+    """Return the lines that only one of two pictures has; [] when both print the same."""
+    (old_progress, old_lines), (new_progress, new_lines) = comparable(picture), comparable(today)
+    lines = [*(f"-{line}" for line in sorted(old_progress - new_progress))]
+    lines += [f"+{line}" for line in sorted(new_progress - old_progress)]
+    return lines + [line for line in unified_diff(old_lines, new_lines, n=0, lineterm="") if line[:2] not in HEADERS]
+
+
+def make_greeter(folder: Path) -> Path:
+    """Make a project with a greeting, in which OpenCode asks before it runs a command."""
     project = make_project(folder.resolve() / "project")
     (project / "greet.sh").write_text(GREETING)
     (project / "opencode.json").write_text(json.dumps({"permission": {"bash": "ask"}}))
     return project
 
 
-async def main() -> None:
-    """Record, and write the picture."""
-    SCRIPTS["text"] = greet
+async def recorded_picture(pause: float) -> str:
+    """Run the task with a pause before each reply of the model, and return its picture."""
+    SCRIPTS["text"] = partial(greet, pause=pause)
     with TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as name:
-        project = prepared(Path(name))
+        project = make_greeter(Path(name))
         async with environment(None, Path(name)) as environ:
             program = [str(Path(sys.executable).with_name("opencode-mcp")), "call", "run_task", f"prompt={PROMPT}"]
             terminal = {**environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
-            lines, times = await anyio.to_thread.run_sync(recorded, program, project, terminal)
+            lines, times = await anyio.to_thread.run_sync(record, program, project, terminal)
     typed = Text(f'$ opencode-mcp call run_task prompt="{PROMPT}"', "bold")
-    PICTURE.write_text(drawn([typed, *lines], [0.0, *times]))
+    return draw([typed, *lines], [0.0, *times])
+
+
+def main() -> int:
+    """Record and write the picture, or with --check compare; return 1 when it is out of date."""
+    parser = argparse.ArgumentParser(description="Record docs/at-work.svg.")
+    parser.add_argument("--check", action="store_true", help="fail when the picture is out of date; write nothing")
+    check = parser.parse_args().check
+    today = anyio.run(recorded_picture, 0.0 if check else PAUSE)
+    if not check:
+        PICTURE.write_text(today)
+        return 0
+    lines = differences(PICTURE.read_text(), today)
+    if lines:
+        print("docs/at-work.svg is out of date: run `python scripts/record_terminal.py`", *lines, sep="\n")
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    sys.exit(main())

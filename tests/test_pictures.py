@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks import chart
+import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+from benchmarks import chart
+from scripts import record_terminal
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+TERMINAL = (DOCS / "at-work.svg").read_text(encoding="utf-8")
 SVG = "{http://www.w3.org/2000/svg}"
 FIGURES = (DOCS / "performance.md").read_text(encoding="utf-8")
 CHARACTER = 7.0
@@ -44,3 +52,50 @@ def test_each_colour_of_the_chart_has_a_dark_variant() -> None:
     classes, dark_classes = (set(re.findall(r"\.([a-z]+)", rules)) for rules in (light, dark))
 
     assert {"page", "quiet", "within", "beyond"} <= classes == dark_classes
+
+
+def test_the_terminal_shows_what_the_product_prints_today(environ: Mapping[str, str]) -> None:
+    """The recorded task runs again; what is printed names the lines that differ, and the command that redraws them."""
+    command = [sys.executable, "scripts/record_terminal.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, env=dict(environ), capture_output=True, text=True, timeout=300)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_first_frame_of_the_terminal_is_the_whole_run() -> None:
+    """No row is hidden before the animation begins, nor without it; each row but the command is hidden and shown."""
+    style, _, content = TERMINAL.partition("</style>")
+    still, _, animated = style.partition("@media (prefers-reduced-motion: no-preference) {")
+    moves = r"at-work-line-(\d+)\)\"\] \{ animation: hide 0\.01s 1\.5s forwards, show 0\.01s ([\d.]+)s forwards \}"
+    shown = {int(row): float(seconds) for row, seconds in re.findall(moves, animated)}
+
+    assert "hidden" not in still + content
+    assert sorted(shown) == list(range(1, len(record_terminal.read_lines(TERMINAL))))
+    assert min(shown.values()) > record_terminal.POSTER_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("OpenCode&#160;asks&#160;for&#160;permission:", "OpenCode&#160;wants:"),
+        ("waiting&#160;for&#160;the&#160;model", "thinking"),
+        ("elapsed_seconds", "seconds"),
+        ("completed&quot;", "failed&quot;"),
+    ],
+    ids=["question", "progress", "field", "value"],
+)
+def test_a_changed_line_of_the_terminal_is_noticed(old: str, new: str) -> None:
+    changed = TERMINAL.replace(old, new)
+
+    removed, added = record_terminal.differences(TERMINAL, changed)
+
+    assert old.replace("&#160;", " ").replace("&quot;", '"') in removed
+    assert new.replace("&#160;", " ").replace("&quot;", '"') in added
+
+
+def test_other_numbers_ids_and_directories_make_no_other_picture() -> None:
+    changed = re.sub(r"ses_\w+", "ses_other", TERMINAL).replace("&#160;tokens", "1&#160;tokens")
+    changed = re.sub(r"/tmp/[\w/-]+", "/elsewhere/project", changed)
+
+    assert changed != TERMINAL
+    assert record_terminal.differences(TERMINAL, changed) == []
