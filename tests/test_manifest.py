@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ def test_the_files_are_as_the_script_writes_them() -> None:
     assert done.stdout == ""
     assert done.returncode == 0
     assert read("manifest.json")["version"] == read("server.json")["version"] == __version__
+
+
+def test_the_package_has_one_version() -> None:
+    """The version of the distribution is the one that the package reports."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
 
 
 def test_every_variable_of_the_bundle_is_a_setting() -> None:
