@@ -1,7 +1,7 @@
-"""A client that answers when OpenCode asks for permission, in the course of one tool call (an elicitation).
+"""A client that answers a permission request of OpenCode during a tool call (MCP elicitation).
 
-Up to protocol 2025-11-25 the server asks while the call is open. From 2026-07-28 on the call ends with the question
-and the client calls again with the answer; the SDK's client does that by itself, so that the code is the same.
+Up to protocol version 2025-11-25 the server sends the request while the call is open. Since 2026-07-28 the call returns
+the request, and the client repeats the call with the response. The SDK's client does that itself: the code is the same.
 
     python examples/answer_permission.py [--era 2025-11-25]
 """
@@ -30,8 +30,8 @@ async def answer_permission(era: str, bench: Workbench) -> None:
     asked: list[str] = []
 
     async def allow_once(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-        """Decide as the user would, who is shown the message and the form."""
-        expect(isinstance(params, ElicitRequestFormParams) and not made.exists(), "it was done before it was allowed")
+        """Accept; a real client shows its user the message and the form."""
+        expect(isinstance(params, ElicitRequestFormParams) and not made.exists(), "the command ran too early")
         asked.append(params.message)
         return ElicitResult(action="accept", content={"reply": "once"})
 
@@ -43,7 +43,7 @@ async def answer_permission(era: str, bench: Workbench) -> None:
     expect(len(asked) == 1 and COMMAND["command"] in asked[0], f"it asked {asked}")
     print(f"{era}: {asked[0]}")
     expect(report["state"] == "completed", f"the task is {report['state']}: {report['error']}")
-    expect(made.is_file(), "it was allowed, and not done")
+    expect(made.is_file(), "the command was allowed and did not run")
     print("allowed once: allowed.txt is there")
 
 

@@ -1,4 +1,4 @@
-"""A terminal (PTY) driven call by call: type, read what came, go on from the cursor.
+"""Drive a terminal (PTY) call by call: send input, read the output, continue from the cursor.
 
 python examples/drive_terminal.py
 """
@@ -17,18 +17,18 @@ async def drive_terminal(bench: Workbench) -> None:
         pty = (await call(client, "pty_create", command="/bin/sh", title="example"))["id"]
         print(f"terminal {pty} is open")
 
-        # What is typed is echoed, so `until` must not be in it: the shell joins the two words.
+        # The terminal echoes the input, so `until` must not occur in it: the shell joins the two words.
         screen = await call(client, "pty_connect", ptyID=pty, input='who=world; echo "rea""dy"\n', until="ready")
         expect(screen["ended"] == "until", f"the shell did not answer: {screen}")
 
-        said = await call(
+        answer = await call(
             client, "pty_connect", ptyID=pty, cursor=screen["cursor"], input='echo "hello $who"\n', until="hello world"
         )
-        expect(said["ended"] == "until" and "ready" not in said["output"], f"the shell answered {said}")
+        expect(answer["ended"] == "until" and "ready" not in answer["output"], f"the shell answered {answer}")
         print("the shell remembers: hello world")
 
         await call(client, "pty_remove", ptyID=pty)
-        left = [one["id"] for one in (await call(client, "pty_list"))["result"]]
+        left = [terminal["id"] for terminal in (await call(client, "pty_list"))["result"]]
         expect(pty not in left, f"the terminals {left} are left")
         print("closed")
 

@@ -1,4 +1,4 @@
-"""Several tasks at once, each in a git worktree of its own; then bring their changes into the project.
+"""Run several tasks at once, each in its own git worktree, and merge their changes into the project.
 
 python examples/parallel_worktrees.py
 """
@@ -15,12 +15,12 @@ COLOURS = ("red", "green", "blue")
 
 
 def prompt(colour: str) -> str:
-    """Have the scripted model run a command; a real model is told in words."""
+    """Return a prompt that makes the scripted model run a command; a real model gets plain instructions."""
     return f"script:tool bash {json.dumps({'command': f'echo {colour} > {colour}.txt', 'description': 'Paint'})}"
 
 
 async def parallel_worktrees(bench: Workbench) -> None:
-    """Run three tasks, see that none touched the project, and collect what they did."""
+    """Run three tasks, check that the project is unchanged, and collect their changes."""
     async with Client(bench.server()) as client:
         tasks = [{"prompt": prompt(colour), "permissions": "allow"} for colour in COLOURS]
         reports = (await call(client, "run_tasks", tasks=tasks, timeout_seconds=600))["tasks"]

@@ -1,4 +1,4 @@
-"""The async client alone, without MCP: OpenCode's operations as Python functions that editors complete.
+"""The async client without MCP: OpenCode's operations as Python methods with type stubs.
 
 python examples/python_client.py
 """
@@ -13,7 +13,7 @@ from opencode_mcp import APIError, InvalidArguments, OpenCode
 
 
 async def python_client(bench: Workbench) -> None:
-    """Start an OpenCode, prompt it, hear its events, and stop it."""
+    """Start OpenCode, prompt it, read its events, and stop it."""
     async with OpenCode(directory=bench.project, environ=bench.environ) as opencode:
         session = await opencode.session.create(title="from Python")
         expect(session["directory"] == str(bench.project), f"the session is of {session['directory']}")
@@ -41,13 +41,13 @@ async def python_client(bench: Workbench) -> None:
 
 
 async def fail(opencode: OpenCode) -> None:
-    """See the errors: what is wrong with the arguments is said before anything is sent."""
+    """Handle the errors: invalid arguments are rejected before anything is sent."""
     try:
         await opencode.session.get(sessionID="nonsense")
     except InvalidArguments as error:
         print(f"InvalidArguments: {error.problems[0]}")
     else:
-        expect(False, "a wrong id was sent")
+        expect(False, "an invalid id was sent")
     try:
         await opencode.call("session_get", sessionID="ses_unknown")
     except APIError as error:

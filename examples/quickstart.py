@@ -1,8 +1,8 @@
-"""Drive a real OpenCode through opencode-mcp, step by step, the way any MCP client does.
+"""Drive a real OpenCode through opencode-mcp, step by step, as any MCP client does.
 
-Without --model a scripted model answers, which needs no key and no network; OpenCode then keeps its data and
-configuration in a temporary folder, so that yours stay as they are. With --model it is your own OpenCode,
-configured as you have it, and the session stays in its history. OpenCode is fetched where it is missing.
+Without --model a scripted model answers, without a key or a network; OpenCode then keeps its data and configuration in
+a temporary folder, and yours stay unchanged. With --model it runs your own OpenCode with your configuration, and the
+session stays in its history. If OpenCode is not installed, a copy is downloaded.
 
     python examples/quickstart.py [--model PROVIDER/MODEL] [--directory FOLDER]
 """
@@ -25,7 +25,7 @@ from workbench import FILE, LIMIT_SECONDS, LINE, Failed, environment, expect, in
 CHECKOUT_SECONDS = 60.0
 SCRIPTED = "scripted/scripted"
 WHOLE = {"OPENCODE_MCP_TOOLSETS": "all", "OPENCODE_MCP_MAX_RESULT_CHARS": "1000000000"}
-"""Every tool, and answers of any length: the history of an OpenCode that is in use is long."""
+"""Every tool, and results of any length: the history of an OpenCode in use is long."""
 
 
 @dataclass
@@ -41,27 +41,29 @@ class Tour:
         """Call a tool and return its structured content: an object, or `{"result": …}` for anything else.
 
         Raises:
-            Failed: with the tool's own words.
+            Failed: the tool returned an error; the message is the tool's.
         """
         outcome = await self.client.call_tool(tool, arguments, progress_callback=self.show)
         if outcome.is_error:
-            raise Failed(f"{tool}: " + "\n".join(one.text for one in outcome.content if isinstance(one, TextContent)))
+            raise Failed(
+                f"{tool}: " + "\n".join(block.text for block in outcome.content if isinstance(block, TextContent))
+            )
         return outcome.structured_content
 
     async def show(self, progress: float, total: float | None, message: str | None) -> None:
-        """Print what the server says while a call lasts."""
+        """Print a progress message."""
         print(f"          … {message}", flush=True)
 
 
 async def connect(tour: Tour) -> str:
-    """The client has connected; see what it is offered."""
+    """List the tools; the client is connected."""
     tools = (await tour.client.list_tools()).tools
     expect({"session_prompt", "find_text", "worktree_create"} <= {tool.name for tool in tools}, "tools are missing")
     return f"connected over stdio: MCP {tour.client.protocol_version}, {len(tools)} tools"
 
 
 async def start_opencode(tour: Tour) -> str:
-    """The first call starts OpenCode, after fetching it where it is missing."""
+    """Make the first call, which starts OpenCode and downloads it if it is not installed."""
     health = await tour.call("global_health")
     expect(health["healthy"] is True, f"OpenCode is not healthy: {health}")
     return f"OpenCode {health['version']} is running"
@@ -85,7 +87,7 @@ async def prompt(tour: Tour) -> str:
         model={"providerID": provider, "modelID": model},
         parts=[{"type": "text", "text": words}],
     )
-    # A model that failed is an answer too, with its error in it.
+    # When the model fails, the call still returns a message, with the error in it.
     expect("error" not in answer["info"], f"the model failed: {answer['info'].get('error')}")
     text = " ".join(part["text"] for part in answer["parts"] if part["type"] == "text").strip()
     expect(words in text if tour.model == SCRIPTED else bool(text), f"the answer is {text!r}")
@@ -101,7 +103,7 @@ async def search(tour: Tour) -> str:
 
 
 async def use_worktree(tour: Tour) -> str:
-    """Create a worktree, see the project's file in it, and remove it."""
+    """Create a worktree, check that it has the project's file, and remove it."""
     worktree = await tour.call("worktree_create", name="quickstart")
     folder = anyio.Path(worktree["directory"])
     try:
@@ -116,7 +118,7 @@ async def use_worktree(tour: Tour) -> str:
 
 
 async def read_history(tour: Tour) -> str:
-    """Read the events that OpenCode keeps to synchronise its sessions."""
+    """Read the events that OpenCode stores to synchronize sessions."""
     events = (await tour.call("sync_history_list", body={}))["result"]
     mine = [event for event in events if event["aggregate_id"] == tour.session_id]
     expect(bool(mine), f"none of {len(events)} events is of the session")
@@ -127,7 +129,7 @@ STEPS = (connect, start_opencode, create_session, prompt, search, use_worktree, 
 
 
 async def run(model: str | None, project: Path, temporary: Path) -> None:
-    """Connect to the server, and go through the steps."""
+    """Connect to the server and run the steps."""
     with anyio.fail_after(LIMIT_SECONDS):
         async with environment(model, temporary) as environ:
             server = StdioServerParameters(
@@ -143,10 +145,10 @@ async def run(model: str | None, project: Path, temporary: Path) -> None:
 
 
 async def go(tour: Tour, begun: float) -> None:
-    """Print each step when it has given what it should, with the seconds that it took."""
+    """Run each step, and print its result with its duration in seconds."""
     for step in STEPS:
-        said = await step(tour)
-        print(f"{time.monotonic() - begun:6.1f} s  {said}", flush=True)
+        result = await step(tour)
+        print(f"{time.monotonic() - begun:6.1f} s  {result}", flush=True)
         begun = time.monotonic()
 
 
@@ -159,7 +161,7 @@ def model_name(text: str) -> str:
 
 
 def main() -> int:
-    """Run; return 0 when every step gave what it should, else 1."""
+    """Run; return 0 if every step passed, else 1."""
     parser = argparse.ArgumentParser(description="Drive a real OpenCode through opencode-mcp, step by step.")
     parser.add_argument("--model", type=model_name, help="PROVIDER/MODEL of your OpenCode (default: a scripted one)")
     parser.add_argument("--directory", type=Path, help="new or empty folder for the project (default: temporary)")

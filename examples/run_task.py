@@ -1,4 +1,4 @@
-"""Give OpenCode a task and get its report: what it said, what it changed, what to do next.
+"""Run a task and read its report: the answer, the changes, the next call.
 
 python examples/run_task.py
 """
@@ -12,11 +12,11 @@ from workbench import Workbench, call, expect, run
 
 
 async def run_task(bench: Workbench) -> None:
-    """Run a task to its end; its report's `state` is the truth about it."""
+    """Run a task to its end; the report's `state` decides what to do next."""
     async with Client(bench.server()) as client:
-        # "script:write" makes the scripted model write a file; a real model is told in words.
+        # "script:write" makes the scripted model write a file; a real model gets plain instructions.
         report = await call(client, "run_task", prompt="script:write", permissions="allow")
-        while report["state"] == "running":  # it takes longer than a call may
+        while report["state"] == "running":  # it takes longer than `timeout_seconds`
             report = (await call(client, report["next"]["tool"], **report["next"]["arguments"]))["tasks"][0]
         expect(report["state"] == "completed", f"the task is {report['state']}: {report['error']}")
         print(f"{report['session_id']} is {report['state']}: {report['answer']}")
@@ -24,7 +24,7 @@ async def run_task(bench: Workbench) -> None:
         changes = await call(client, "collect_changes", session_id=report["session_id"])
         changed = [f"{file['path']} {file['status']} +{file['additions']}" for file in changes["files"]]
         expect(changed == ["scripted.txt added +1"], f"it changed {changed}")
-        expect((bench.project / "scripted.txt").is_file(), "the file is not there")
+        expect((bench.project / "scripted.txt").is_file(), "the file does not exist")
         print(f"it changed {', '.join(changed)}")
 
 

@@ -1,26 +1,26 @@
 """A scripted chat model for OpenCode: a stand-in for a language model that needs no network and no key.
 
-It streams OpenAI's chat completions on 127.0.0.1. The first `script:<name>` in the newest user message says
-what it does; without one it repeats the prompt. Once a script's tool calls have results it says that it is
-done. When OpenCode wants a title or a summary it gets a fixed one (the scripts `title` and `compaction`).
+It serves OpenAI's streaming chat completions on 127.0.0.1. The first `script:<name>` in the newest user message
+selects a script; without one the model repeats the prompt. When a script's tool calls have results, it ends with
+"done". OpenCode's requests for a title or a summary get a fixed text (the scripts `title` and `compaction`).
 
     script:text [words]              a short text that repeats the words
     script:reasoning                 reasoning, then text
-    script:slow [chunks] [seconds]   a text of so many chunks (20), each after a pause (0.5)
-    script:hold FILE                 "held", once there is that file
-    script:huge [bytes]              a text of so many bytes (1000000)
-    script:hang                      a reply that never comes (OpenCode itself tries again after 300 s)
+    script:slow [chunks] [seconds]   a text in that many chunks (20), each after a pause (0.5)
+    script:hold FILE                 "held", as soon as the file exists
+    script:huge [bytes]              a text of that many bytes (1000000)
+    script:hang                      a reply that never arrives (OpenCode retries after 300 s)
     script:drop                      half a reply, then a closed connection
     script:error [status]            an HTTP error (500)
-    script:flaky [status]            that error the first time this very prompt is seen, then text
+    script:flaky [status]            that error for the first request with this prompt, then text
     script:overflow                  a 400 for a conversation that exceeds the context length
     script:bash|write|edit|read|question|todowrite   a prepared call (edit: README.md must have "hello")
-    script:task [prompt]             a subagent, told "script:text from the child" or the given prompt
+    script:task [prompt]             a subagent, with "script:text from the child" or the given prompt
     script:tool NAME {arguments}     one call of any tool
     script:tools [{"name": NAME, "args": {arguments}}, ...]   several calls at once
-    script:chain [{"name": NAME, "args": {arguments}}, ...]   those calls, each after the last one's result
-    script:loop NAME {arguments}     that call again after every result, without end
-    script:badargs, script:unknowntool   a call whose arguments are not JSON, or of a tool that is not there
+    script:chain [{"name": NAME, "args": {arguments}}, ...]   those calls, each after the previous result
+    script:loop NAME {arguments}     that call after every result, endlessly
+    script:badargs, script:unknowntool   a call with arguments that are not JSON, or of an unknown tool
 
     python examples/scripted_model.py [--port 4719]
 """
@@ -50,24 +50,24 @@ from starlette.types import Receive, Scope, Send
 
 @dataclass(frozen=True)
 class Request:
-    """One request that the model was sent. `finished` and `gone` are events: ask them with `is_set()`."""
+    """A request to the model. `finished` and `gone` are events: check them with `is_set()`."""
 
     script: str
-    argument: str  # what follows the keyword; the whole prompt when there is none
-    turn: int  # how many rounds of tool calls the newest user message has had
+    argument: str  # the text after the keyword; the whole prompt without a keyword
+    turn: int  # the number of rounds of tool calls since the newest user message
     model: str
     tools: Mapping[str, frozenset[str]]  # the names of each tool's parameters
     messages: list[dict[str, Any]]
     repeated: bool  # an earlier request had the same script and argument
-    finished: anyio.Event = field(default_factory=anyio.Event)  # the script was played to its end
-    gone: anyio.Event = field(default_factory=anyio.Event)  # the client left before its end
+    finished: anyio.Event = field(default_factory=anyio.Event)  # the whole reply was sent
+    gone: anyio.Event = field(default_factory=anyio.Event)  # the client disconnected before that
 
 
 @dataclass(frozen=True)
 class Piece:
-    delta: dict[str, Any] | None  # what a chunk of the reply adds to the message; None cuts the connection
+    delta: dict[str, Any] | None  # the delta of a chunk; None closes the connection
     pause: float = 0  # seconds before it
-    file: Path | None = None  # without which it does not come
+    file: Path | None = None  # must exist first
 
 
 def say(text: str, pause: float = 0) -> Piece:
@@ -85,7 +85,7 @@ def fail(status: float, message: str, code: str = "script_error") -> JSONRespons
 
 
 def once(request: Request, *calls: Piece) -> list[Piece]:
-    """Make the calls, and close with a text when their results are in."""
+    """Make the calls, and end with a text when they have results."""
     return [say(f"done: {request.script}")] if request.turn else [*calls]
 
 
@@ -103,19 +103,19 @@ def prepared(request: Request) -> list[Piece]:
 
 
 def named(request: Request) -> Piece:
-    """Read `NAME {arguments}`, where the arguments may be missing."""
+    """Parse `NAME {arguments}`; the arguments are optional."""
     tool, _, values = request.argument.partition(" ")
     return call(tool, fit(request, tool, first_json("{", values) if "{" in values else {}))
 
 
 def listed(request: Request) -> list[Piece]:
-    """Read `[{"name": NAME, "args": {arguments}}, ...]`."""
+    """Parse `[{"name": NAME, "args": {arguments}}, ...]`."""
     calls = [(item["name"], item.get("args", {})) for item in first_json("[", request.argument)]
     return [call(tool, fit(request, tool, values), at) for at, (tool, values) in enumerate(calls)]
 
 
 def first_json(opening: str, text: str) -> Any:
-    """Return the first JSON value that opens so; what follows it does not matter."""
+    """Return the first JSON value with this opening bracket; text after it is ignored."""
     return json.JSONDecoder().raw_decode(opening + text.partition(opening)[2])[0]
 
 
@@ -150,7 +150,7 @@ SCRIPTS: dict[str, Callable[[Request], list[Piece] | JSONResponse]] = {
     "drop": lambda _: [say("The second half of this sen"), Piece(None)],
     "error": lambda ask: fail(number(ask, 0, 500), "the error that the prompt asked for"),
     "flaky": lambda ask: [say("done: flaky")] if ask.repeated else SCRIPTS["error"](ask),
-    # OpenCode knows an overflow by these words.
+    # OpenCode recognizes an overflow by this message.
     "overflow": lambda _: fail(400, "maximum context length is 1000 tokens", "context_length_exceeded"),
     "tool": lambda ask: once(ask, named(ask)),
     "tools": lambda ask: once(ask, *listed(ask)),
@@ -182,7 +182,7 @@ def text_of(message: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ScriptedModel:
-    """A model that is being served. `requests` has all that it was sent, oldest first."""
+    """A model that is being served. `requests` has every request to it, oldest first."""
 
     url: str
     requests: list[Request] = field(default_factory=list[Request])
@@ -202,7 +202,7 @@ class ScriptedModel:
             request.gone.set()
 
     def record(self, body: dict[str, Any]) -> Request:
-        """Find out what the body asks for, and remember it."""
+        """Parse a request body, and append it to `requests`."""
         messages = body["messages"]
         newest = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=0)
         system = " ".join(text_of(message) for message in messages if message["role"] == "system")
@@ -235,7 +235,7 @@ class ScriptedModel:
                 await anyio.sleep(0.05)
             if piece.delta is None or self.closing.is_set():
                 request.finished.set()
-                raise EOFError  # uvicorn closes the connection of a response that was left incomplete
+                raise EOFError  # uvicorn closes the connection of an incomplete response
             choice = {"index": 0, "delta": piece.delta, "finish_reason": None}
             yield f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n"
         yield f"data: {json.dumps({**chunk, 'choices': [ending], 'usage': USAGE})}\n\ndata: [DONE]\n\n"
@@ -243,7 +243,7 @@ class ScriptedModel:
 
 
 class GuestServer(uvicorn.Server):
-    # Signals are the host program's, and a server that is cancelled leaves its sockets open.
+    # The host program handles signals, and uvicorn leaves its sockets open when it is cancelled.
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         with anyio.CancelScope(shield=True):
@@ -256,7 +256,7 @@ async def scripted_model(port: int = 0) -> AsyncGenerator[ScriptedModel]:
     listener = socket.create_server(("127.0.0.1", port))
     model = ScriptedModel(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
     app = Starlette(routes=[Route("/v1/chat/completions", model, methods=["POST"])])
-    # The limit is for a client that does not read what it is sent.
+    # The limit is for a client that does not read its response.
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
     server = GuestServer(config)
     failure: Exception | None = None
@@ -265,7 +265,7 @@ async def scripted_model(port: int = 0) -> AsyncGenerator[ScriptedModel]:
         try:
             yield model
         except Exception as reason:
-            failure = reason  # which the task group would hide in an ExceptionGroup
+            failure = reason  # the task group would wrap it in an ExceptionGroup
         finally:
             model.closing.set()
             server.should_exit = True
@@ -294,9 +294,9 @@ def provider_config(url: str) -> dict[str, object]:
 
 
 def environment(url: str, folder: Path) -> dict[str, str]:
-    """Return variables by which OpenCode uses the model and knows no other; an empty list of models goes into a folder.
+    """Return variables with which OpenCode uses this model only, and write an empty list of models into a folder.
 
-    OpenCode's own, of all public models, takes it 1.5 s of CPU in every project.
+    OpenCode's default list of public models costs 1.5 s of CPU in every project.
     """
     models = folder / "models.json"
     models.write_text("{}")

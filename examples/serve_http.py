@@ -1,4 +1,4 @@
-"""The server as a part of a web application of your own, and a client that uses it over HTTP.
+"""Mount the server in your own web application, and use it from a client over HTTP.
 
 python examples/serve_http.py
 """
@@ -27,17 +27,17 @@ from opencode_mcp.settings import Settings
 
 
 async def hello(request: Request) -> PlainTextResponse:
-    """Answer on a route that has nothing to do with MCP."""
+    """Answer a request to the application's own route."""
     return PlainTextResponse("hello from the application")
 
 
 def application(settings: Settings) -> Starlette:
-    """Build an application with a route of its own, and the server at /opencode/mcp."""
+    """Return an application with its own route, and the server at /opencode/mcp."""
     server = create_server(settings, Catalog.bundled()).streamable_http_app(streamable_http_path="/mcp")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        # A mounted application's own lifespan is not run, and the server needs it.
+        # Starlette does not run the lifespan of a mounted application, and the server needs it.
         async with server.router.lifespan_context(server):
             yield
 
@@ -45,11 +45,11 @@ def application(settings: Settings) -> Starlette:
 
 
 async def use(url: str) -> None:
-    """Call the route, and a tool."""
+    """Call the application's route and a tool."""
     async with httpx2.AsyncClient(trust_env=False) as http:
-        said = (await http.get(f"{url}/hello")).text
-        expect(said == "hello from the application", f"/hello says {said!r}")
-        print(f"/hello: {said}")
+        text = (await http.get(f"{url}/hello")).text
+        expect(text == "hello from the application", f"/hello says {text!r}")
+        print(f"/hello: {text}")
     async with Client(f"{url}/opencode/mcp") as client:
         tools = (await client.list_tools()).tools
         session = await call(client, "session_create", title="over HTTP")

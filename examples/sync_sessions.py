@@ -1,7 +1,7 @@
-"""The history that sessions are kept in: list it, replay it, and let a workspace take a session over.
+"""The event history of sessions: list it, replay it, and move a session to another workspace.
 
-A workspace is a place that sessions work in, here a git worktree. OpenCode keeps each session as a list of
-events; whoever has them can replay them, and a workspace that steals a session goes on with it.
+A workspace is a directory that sessions work in, here a git worktree. OpenCode stores each session as a list of events.
+A client that has the events can replay them, and a workspace that steals a session continues it.
 
     python examples/sync_sessions.py
 """
@@ -15,7 +15,7 @@ from workbench import Workbench, call, expect, run
 
 
 async def sync_sessions(bench: Workbench) -> None:
-    """Make a session, read and replay its history, and move it between two workspaces."""
+    """Create a session, read and replay its history, and move it between two workspaces."""
     async with Client(bench.server("--toolsets", "all", "--max-result-chars", "1000000000")) as client:
         workspaces = [await call(client, "experimental_workspace_create", type="worktree", branch=None) for _ in "ab"]
         first, second = (workspace["id"] for workspace in workspaces)
@@ -31,12 +31,18 @@ async def sync_sessions(bench: Workbench) -> None:
         print(f"history: {len(history)} events, from {history[0]['type']} on")
 
         events = [
-            {"id": one["id"], "aggregateID": session, "seq": one["seq"], "type": one["type"], "data": one["data"]}
-            for one in history
+            {
+                "id": event["id"],
+                "aggregateID": session,
+                "seq": event["seq"],
+                "type": event["type"],
+                "data": event["data"],
+            }
+            for event in history
         ]
         replayed = await call(client, "sync_replay", body={"directory": str(bench.project), "events": events})
         expect(replayed["sessionID"] == session, f"the replay gave {replayed}")
-        print("replayed: nothing that is known happens twice")
+        print("replayed: known events are not applied twice")
 
         for workspace in (first, second):
             await call(client, "sync_steal", sessionID=session, workspace=workspace)

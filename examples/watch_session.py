@@ -1,4 +1,4 @@
-"""Watch a session: subscribe to its transcript, and read it again whenever the server says that it has changed.
+"""Watch a session: subscribe to its transcript, and read it again after each update notification.
 
 python examples/watch_session.py
 """
@@ -18,16 +18,16 @@ WORDS = "good morning"
 async def transcript(client: Client, uri: str) -> str:
     """Read the resource."""
     contents = (await client.read_resource(uri)).contents
-    return "".join(one.text for one in contents if isinstance(one, TextResourceContents))
+    return "".join(content.text for content in contents if isinstance(content, TextResourceContents))
 
 
 async def watch_session(bench: Workbench) -> None:
-    """Prompt a session that is watched, until the watcher has read the answer."""
+    """Prompt a session while watching it, until the transcript has the answer."""
     async with Client(bench.server()) as client:
         session = (await call(client, "session_create", title="watched"))["id"]
         uri = f"opencode://session/{session}/transcript"
         text, updates = await transcript(client, uri), 0
-        expect(WORDS not in text, "it is in the transcript before it was said")
+        expect(WORDS not in text, "the prompt is in the transcript before it was sent")
 
         async with client.listen(resource_subscriptions=[uri]) as changes, anyio.create_task_group() as tasks:
             parts = [{"type": "text", "text": WORDS}]
@@ -39,7 +39,7 @@ async def watch_session(bench: Workbench) -> None:
                 if text.count(WORDS) == 2:
                     break
 
-    expect(updates > 0, "no update came")
+    expect(updates > 0, "no update arrived")
     print(f"{uri} was updated, and read: the prompt and its answer are in it")
 
 

@@ -1,7 +1,7 @@
-"""What the examples share: a project, an OpenCode apart from yours with the scripted model, a server, an end.
+"""Shared by the examples: a project, an isolated OpenCode with the scripted model, a server, and clean-up.
 
-An example is a function of a `Workbench`. `run` gives it one in a temporary folder, which it removes afterwards,
-and returns the exit code: 1 when something was not as the example says.
+An example is a function that takes a `Workbench`. `run` calls it with one in a temporary folder, removes the folder,
+and returns the exit code: 1 if a check of the example failed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from scripted_model import environment as scripted_environment
 from scripted_model import scripted_model
 
 LIMIT_SECONDS = 1800.0
-"""For everything. Fetching OpenCode may take minutes, and so may a real model."""
+"""For the whole run. Downloading OpenCode may take minutes, and so may a real model."""
 
 FILE, LINE = "README.md", "A line for the search to find."
 
 
 class Failed(Exception):
-    """A step did not give what it should; the message says what came."""
+    """A check failed; the message has the actual value."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Workbench:
     environ: Mapping[str, str]
 
     def server(self, *flags: str) -> StdioServerParameters:
-        """Return how an MCP client starts opencode-mcp for the project."""
+        """Return the parameters with which an MCP client starts opencode-mcp for the project."""
         command = ["-m", "opencode_mcp", "--directory", str(self.project), *flags]
         return StdioServerParameters(command=sys.executable, args=command, env=dict(self.environ))
 
 
-def expect(seen: bool, otherwise: str) -> None:
-    """Go on only when a step gave what it should.
+def expect(condition: bool, otherwise: str) -> None:
+    """Check a condition.
 
     Raises:
-        Failed: it did not.
+        Failed: it is false; the message is `otherwise`.
     """
-    if not seen:
+    if not condition:
         raise Failed(otherwise)
 
 
@@ -60,17 +60,17 @@ async def call(client: Client, tool: str, /, **arguments: Any) -> Any:
     """Call a tool and return its structured content: an object, or `{"result": …}` for anything else.
 
     Raises:
-        Failed: with the tool's own words.
+        Failed: the tool returned an error; the message is the tool's.
     """
     outcome = await client.call_tool(tool, arguments)
     if outcome.is_error:
-        raise Failed(f"{tool}: " + "\n".join(one.text for one in outcome.content if isinstance(one, TextContent)))
+        raise Failed(f"{tool}: " + "\n".join(block.text for block in outcome.content if isinstance(block, TextContent)))
     return outcome.structured_content
 
 
 @asynccontextmanager
 async def environment(model: str | None, temporary: Path) -> AsyncGenerator[Mapping[str, str]]:
-    """Provide the server's environment: yours for a real model, else one apart from it, with the scripted model."""
+    """Provide the server's environment: yours for a real model, else an isolated one with the scripted model."""
     if model is not None:
         yield os.environ
         return
@@ -82,27 +82,27 @@ async def environment(model: str | None, temporary: Path) -> AsyncGenerator[Mapp
             if not name.startswith("OPENCODE") or name == "OPENCODE_MCP_COMMAND"
         }
         yield {
-            # npm fetches OpenCode, perhaps from a registry of your own.
+            # npm downloads OpenCode, possibly from your own registry.
             "NPM_CONFIG_USERCONFIG": str(home / ".npmrc"),
             **kept,
             "HOME": str(temporary / "home"),
             "XDG_DATA_HOME": str(temporary / "data"),
             "XDG_CONFIG_HOME": str(temporary / "config"),
             "XDG_STATE_HOME": str(temporary / "state"),
-            # The copy of OpenCode that was fetched is fetched once.
+            # Share the downloaded copy of OpenCode between runs.
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(home / ".cache"),
             **scripted_environment(scripted.url, temporary),
         }
 
 
 def make_project(folder: Path) -> Path:
-    """Make a git repository with one commit in a new or empty folder.
+    """Create a git repository with one commit in a new or empty folder.
 
     Raises:
-        Failed: the folder has something in it, or git fails.
+        Failed: the folder is not empty, or git fails.
     """
     expect(shutil.which("git") is not None, "git is not installed")
-    expect(not folder.exists() or (folder.is_dir() and not any(folder.iterdir())), f"{folder} is no empty folder")
+    expect(not folder.exists() or (folder.is_dir() and not any(folder.iterdir())), f"{folder} is not an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(f"# A project\n\n{LINE}\n")
     author = ("-c", "user.name=quick start", "-c", "user.email=quickstart@localhost")
@@ -113,14 +113,14 @@ def make_project(folder: Path) -> Path:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """Return the error itself: a task group that it passed has put it into an exception group."""
+    """Return the first error of an exception group that is not a group itself."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
 
 
 def run(example: Callable[[Workbench], Awaitable[None]]) -> int:
-    """Run an example; return 0 when everything was as it says, else 1."""
+    """Run an example; return 0 if its checks passed, else 1."""
 
     async def within(temporary: Path) -> None:
         with anyio.fail_after(LIMIT_SECONDS):

@@ -41,7 +41,7 @@ PRINTED: dict[str, tuple[str, ...]] = {
     "sync_sessions.py": (
         rf"workspaces {WORKSPACE} and {WORKSPACE}, session {SESSION}",
         r"history: [2-9] events, from session\.created\.1 on",
-        r"replayed: nothing that is known happens twice",
+        r"replayed: known events are not applied twice",
         rf"{WORKSPACE} has the session",
         rf"{WORKSPACE} has the session",
     ),
@@ -141,7 +141,7 @@ def test_a_folder_with_something_in_it_is_left_alone(folders: dict[str, str], tm
     done = quickstart(folders, "--directory", str(tmp_path / "mine"))
 
     assert done.returncode == 1
-    assert done.stderr == f"\nFAILED: {tmp_path / 'mine'} is no empty folder\n"
+    assert done.stderr == f"\nFAILED: {tmp_path / 'mine'} is not an empty folder\n"
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes"]
 
 

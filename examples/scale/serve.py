@@ -1,6 +1,6 @@
 """A deployment on one machine: nginx, three replicas of `opencode-mcp http`, Redis, two OpenCode servers.
 
-python -m examples.scale.serve [--port 8000] [--own]: serves until Ctrl-C or SIGTERM, and takes everything with it.
+python -m examples.scale.serve [--port 8000] [--own]: serves until Ctrl-C or SIGTERM, and stops every process.
 It needs nginx and redis-server on PATH.
 """
 
@@ -30,13 +30,13 @@ from opencode_mcp.opencode.process import managed_server
 REPLICAS = ("r1", "r2", "r3")
 SERVERS = ("one", "two")
 PORTS: tuple[str, ...] = ("8000", "8001", "8002", "8003")
-"""Those in nginx.conf: of nginx itself, and of the replicas."""
+"""The ports in nginx.conf: nginx itself, then the replicas."""
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 TIED = ("setpriv", "--pdeathsig", "TERM") if sys.platform == "linux" else ()
-"""Has the system end a program when this one is gone, `kill -9` included; OpenCode ends by itself then."""
+"""Prefix that makes the kernel end a child when this process dies, by `kill -9` too; OpenCode then ends itself."""
 PAUSE_SECONDS = 1.0
-"""Before a replica that has died is started again."""
+"""Delay before a replica that has died is restarted."""
 
 
 def free_port() -> int:
@@ -47,20 +47,20 @@ def free_port() -> int:
 
 
 def say(line: str) -> None:
-    """Tell the person who runs it."""
+    """Print a line to the user."""
     print(line, flush=True)
 
 
-async def told(line: str) -> None:
-    """Tell what takes a while, such as fetching OpenCode."""
+async def show_progress(line: str) -> None:
+    """Print the progress of a download."""
     say(line)
 
 
 async def accepting(port: int) -> None:
-    """Wait until somebody listens on a port.
+    """Wait until a port accepts connections.
 
     Raises:
-        TimeoutError: nobody does.
+        TimeoutError: it does not within `START_SECONDS`.
     """
     with anyio.fail_after(START_SECONDS):
         while True:
@@ -73,9 +73,9 @@ async def accepting(port: int) -> None:
 async def running(
     *command: str, environ: Mapping[str, str] | None = None, given: bytes | None = None
 ) -> AsyncGenerator[Process]:
-    """Run a program in the block, with `given` on its input; at the end it is asked to stop, and made to at last."""
+    """Run a program during the block, with `given` on its stdin; terminate it afterwards, and kill it after a while."""
     kind = subprocess.DEVNULL if given is None else subprocess.PIPE
-    # In a session of its own: Ctrl-C is for this program, which ends the others in their order.
+    # A session of its own, so that Ctrl-C reaches only this program, which then stops the others in order.
     async with await anyio.open_process(
         (*TIED, *command), stdin=kind, stdout=None, stderr=None, env=environ, start_new_session=True
     ) as process:
@@ -95,7 +95,7 @@ async def running(
 
 @asynccontextmanager
 async def model(own: bool, folder: Path) -> AsyncGenerator[Mapping[str, str]]:
-    """Provide OpenCode's environment: yours, or one apart from it with the scripted model."""
+    """Provide OpenCode's environment: yours, or an isolated one with the scripted model."""
     if own:
         yield os.environ
         return
@@ -105,7 +105,7 @@ async def model(own: bool, folder: Path) -> AsyncGenerator[Mapping[str, str]]:
 
 
 def new_project(folder: Path) -> Path:
-    """Make a git repository with one commit, unlike any other."""
+    """Create a git repository with one unique commit."""
     folder.mkdir(parents=True)
     author = ("-c", "user.name=scale", "-c", "user.email=scale@localhost")
     for command in (("init", "-q"), (*author, "commit", "-q", "--allow-empty", "-m", str(folder))):
@@ -115,9 +115,9 @@ def new_project(folder: Path) -> Path:
 
 @asynccontextmanager
 async def opencode(name: str, environ: Mapping[str, str], folder: Path) -> AsyncGenerator[Endpoint]:
-    """Run an OpenCode server with data and a project of its own."""
+    """Run an OpenCode server with its own data and project."""
     project = new_project(folder / name / "project")
-    program = await find((), cache_folder(os.environ), os.environ, told)
+    program = await find((), cache_folder(os.environ), os.environ, show_progress)
     environ = {**environ, "XDG_DATA_HOME": str(folder / name / "data"), "XDG_STATE_HOME": str(folder / name / "state")}
     environ["PATH"] = os.pathsep.join([*program.path, environ["PATH"]])
     async with managed_server(program.command, str(project), environ) as server:
@@ -128,7 +128,7 @@ async def opencode(name: str, environ: Mapping[str, str], folder: Path) -> Async
 
 @asynccontextmanager
 async def redis(folder: Path) -> AsyncGenerator[str]:
-    """Run a Redis that keeps nothing; return its URL, with the password."""
+    """Run a Redis without persistence; return its URL, with the password."""
     port, password = free_port(), secrets.token_urlsafe(24)
     config = f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\nsave ""\nlogfile /dev/null\n'
     async with running("redis-server", "-", given=config.encode()):
@@ -137,12 +137,12 @@ async def redis(folder: Path) -> AsyncGenerator[str]:
 
 
 def shared(url: str, servers: Mapping[str, Endpoint]) -> dict[str, str]:
-    """Return what all replicas have in common, as environment variables: none of it is for other eyes."""
-    passwords = {f"OPENCODE_SERVER_PASSWORD_{name.upper()}": one.password or "" for name, one in servers.items()}
+    """Return the settings that all replicas share, as environment variables, because they contain secrets."""
+    passwords = {f"OPENCODE_SERVER_PASSWORD_{name.upper()}": server.password or "" for name, server in servers.items()}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("OPENCODE")},
         **passwords,
-        "OPENCODE_MCP_SERVERS": ",".join(f"{name}={one.url}" for name, one in servers.items()),
+        "OPENCODE_MCP_SERVERS": ",".join(f"{name}={server.url}" for name, server in servers.items()),
         "OPENCODE_MCP_REDIS": url,
         "OPENCODE_MCP_STATE_KEY": secrets.token_urlsafe(32),
         "OPENCODE_MCP_TOKEN": os.environ.get("OPENCODE_MCP_TOKEN") or secrets.token_urlsafe(32),
@@ -151,17 +151,19 @@ def shared(url: str, servers: Mapping[str, Endpoint]) -> dict[str, str]:
 
 
 async def keep_replica(name: str, port: int, environ: Mapping[str, str]) -> None:
-    """Run a replica, and run it again when it has died."""
+    """Run a replica, and restart it when it has died."""
     while True:
-        async with running(sys.executable, "-m", "opencode_mcp", "http", "--port", str(port), environ=environ) as one:
+        async with running(
+            sys.executable, "-m", "opencode_mcp", "http", "--port", str(port), environ=environ
+        ) as replica:
             await accepting(port)
-            say(f"replica {name}: process {one.pid}, http://127.0.0.1:{port}/mcp")
-            await one.wait()
+            say(f"replica {name}: process {replica.pid}, http://127.0.0.1:{port}/mcp")
+            await replica.wait()
         await anyio.sleep(PAUSE_SECONDS)
 
 
 def configured(ports: Mapping[str, int], folder: Path) -> Path:
-    """Write nginx.conf into a new folder, with these ports for those that are written in it."""
+    """Write nginx.conf into a new folder, with its ports replaced."""
     text = (Path(__file__).parent / "nginx.conf").read_text()
     for written, port in ports.items():
         text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{port}")
@@ -174,7 +176,7 @@ def configured(ports: Mapping[str, int], folder: Path) -> Path:
 
 @asynccontextmanager
 async def nginx(ports: Mapping[str, int], folder: Path) -> AsyncGenerator[None]:
-    """Run nginx with nginx.conf, in a folder of its own and as whoever runs this."""
+    """Run nginx with nginx.conf, in its own folder and as the current user."""
     config = configured(ports, folder)
     foreground = "daemon off;" + ("user root;" if os.geteuid() == 0 else "")
     async with running("nginx", "-e", "stderr", "-p", str(folder), "-c", str(config), "-g", foreground):
@@ -183,7 +185,7 @@ async def nginx(ports: Mapping[str, int], folder: Path) -> AsyncGenerator[None]:
 
 
 async def serve(port: int, own: bool, folder: Path) -> None:
-    """Start everything, from the back to the front, and wait."""
+    """Start everything, the backends first, and wait."""
     ports = dict(zip(PORTS, (port or free_port(), *(free_port() for _ in REPLICAS)), strict=True))
     async with AsyncExitStack() as stack:
         environ = await stack.enter_async_context(model(own, folder))
@@ -201,7 +203,7 @@ async def serve(port: int, own: bool, folder: Path) -> None:
 
 
 async def until_signal(port: int, own: bool, folder: Path) -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal arrives."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(serve, port, own, folder)
         with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
@@ -211,7 +213,7 @@ async def until_signal(port: int, own: bool, folder: Path) -> None:
 
 
 def main() -> int:
-    """Serve; return the exit code."""
+    """Parse the command line and serve; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="port of nginx (default 8000; 0: a free one)")
     parser.add_argument("--own", action="store_true", help="OpenCode with your own settings, not the scripted model")
