@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = Path("build", "site-source")
+SOURCE, SITE = Path("build", "site-source"), Path("build", "site")
+STYLE = "site.css"
 FILES = "files"
 """The folder of the site for files that are not pages."""
 
@@ -32,6 +33,11 @@ ELSEWHERE = {
 FENCE = re.compile(r"^(```|~~~).*?^\1[^\S\n]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()(?![a-z][a-z+.-]*:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 """The target and fragment of an inline link that is relative and names a file."""
+
+LOADED = re.compile(
+    r"""<(?:script|link)\b[^>]*?(?:src|href)=["']?(?:https?:)?//[^\s"'>]+|@import[^;]*//|url\(["']?https?:"""
+)
+"""A script, style or font that a page would load from another host."""
 
 
 def pages() -> dict[str, str]:
@@ -83,7 +89,7 @@ def stage(folder: Path) -> None:
     Raises:
         SystemExit: a page links to a file that does not exist.
     """
-    known, needed = pages(), set[str]()
+    known, needed = pages(), {f"docs/{STYLE}"}
     folder.mkdir(parents=True)
     for page, name in known.items():
         text, files = site_page(page, (ROOT / page).read_text(encoding="utf-8"), known)
@@ -95,11 +101,21 @@ def stage(folder: Path) -> None:
         shutil.copy(ROOT / path, target)
 
 
+def loaded_from_elsewhere(site: Path) -> Iterator[str]:
+    """Yield each file of a site that loads a script, style or font from another host, with the reference."""
+    for file in sorted([*site.rglob("*.html"), *site.rglob("*.css")]):
+        for found in LOADED.finditer(file.read_text(encoding="utf-8")):
+            yield f"{file.relative_to(site)}: {found[0]}"
+
+
 def main() -> int:
-    """Build the site; return zensical's exit code."""
+    """Build the site; return 0, or 1 if zensical finds a broken link or a page loads something from another host."""
     shutil.rmtree(ROOT / "build", ignore_errors=True)
     stage(ROOT / SOURCE)
-    return subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--clean"], cwd=ROOT).returncode
+    built = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--clean"], cwd=ROOT)
+    foreign = list(loaded_from_elsewhere(ROOT / SITE))
+    print(*foreign, sep="\n", end="\n" if foreign else "")
+    return int(built.returncode != 0 or bool(foreign))
 
 
 if __name__ == "__main__":

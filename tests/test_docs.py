@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.build_site import FENCE, ROOT, links, pages, resolve, site_page, stage
+from scripts.build_site import FENCE, ROOT, links, loaded_from_elsewhere, pages, resolve, site_page, stage
 
 PAGES = sorted({"README.md", *pages(), *(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/**/*.md"))})
 TARGET = re.compile(r"(?<=\]\()(?![a-z][a-z+.-]*:)([^)#\s]*)(?:#([^)\s]+))?(?=\))")
@@ -72,3 +72,16 @@ def test_the_site_has_what_its_pages_link_to(tmp_path: Path) -> None:
     assert {page for page, _ in targets} >= {"index.md", "scaling.md", "security-policy.md"}
     assert [one for one in targets if not (site / one[1]).resolve().is_relative_to(site.resolve())] == []
     assert [one for one in targets if not (site / one[1]).is_file()] == []
+
+
+def test_what_a_page_would_load_from_another_host_is_seen(tmp_path: Path) -> None:
+    """Links that a reader follows are not loaded."""
+    (tmp_path / "page.html").write_text(
+        '<a href="https://opencode.ai">x</a> <script src="a.js"></script> <script defer src="//host/b.js"></script>'
+    )
+    (tmp_path / "font.css").write_text("a { src: url(https://host/c.woff2) } b { src: url(d.woff2) }")
+
+    assert list(loaded_from_elsewhere(tmp_path)) == [
+        "font.css: url(https:",
+        'page.html: <script defer src="//host/b.js',
+    ]
