@@ -97,8 +97,8 @@ async def listing(bridge: Stdio, fastmcp: Stdio | None, scale: float) -> list[Ro
         for name, server in servers.items()
     }
     return [
-        Row("`tools/list` of everything over stdio, p50", times, times["bridge"].values, "bridge", 6, unit="ms"),
-        Row("… its size", sizes, sizes["bridge"].values, "bridge", 120, unit="KB"),
+        Row("`tools/list` of every tool over stdio, p50", times, times["bridge"].values, "bridge", 6, unit="ms"),
+        Row("size of `tools/list`", sizes, sizes["bridge"].values, "bridge", 120, unit="KB"),
     ]
 
 
@@ -115,7 +115,7 @@ async def cost(direct: httpx2.AsyncClient, floor: Stdio, bridge: Stdio, fastmcp:
     )
     middle = {name: median(values) for name, values in taken.items()}
     return Row(
-        "a call's cost beyond the direct request (GET /global/health, one client, p50)",
+        "overhead of a call over the direct request (GET /global/health, one client, p50)",
         {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()},
         [(middle["bridge"] - middle["direct"]) / middle["floor"]],
         "(bridge less direct) / floor's no-op",
@@ -156,13 +156,13 @@ async def throughput(
             both = median(1 / (1 / one + 1 / other) for one, other in pairs)
             found.append(
                 Row(
-                    f"calls per second, {concurrent} at once, {over}",
+                    f"calls per second, {concurrent} concurrent, {over}",
                     {name: Samples(values, "/s") for name, values in taken.items()},
                     paired(taken["bridge"], [min(pair) for pair in pairs]),
                     "bridge / min(floor, direct)",
                     0.8,
                     at_least=True,
-                    note=f"A process that does what both anchors do, one after the other, would reach {both:,.0f} /s.",
+                    note=f"A single process that does the work of both baselines would reach {both:,.0f} /s.",
                 )
             )
     return found

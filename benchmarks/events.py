@@ -153,13 +153,13 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
     taken = [MILLISECONDS * one for one in await delays(stage, subscribers, max(2, round(10 * scale)))]
     return [
         Row(
-            f"{subscribers} subscribers of 20 busy sessions over HTTP, half in each era: from OpenCode's event to each "
-            f"notification, p{percent}",
+            f"{subscribers} subscribers of 20 busy sessions over HTTP, half per protocol version: from OpenCode's "
+            f"event to each notification, p{percent}",
             {"bridge": Samples(taken, "ms")},
             [percentile(taken, percent)],
             "bridge",
             100,
             unit="ms",
-            note=f"{len(taken):,} notifications, none lost; the bridge reads one stream of OpenCode's.",
+            note=f"{len(taken):,} notifications, none lost; the bridge reads one OpenCode event stream.",
         )
     ]

@@ -69,11 +69,11 @@ async def of_messages(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
             )
             for name, values in taken.items():
                 figures[name].append(MILLISECONDS * median(values))
-    return Curve("`report_task` in a session of so many turns (direct: its newest message)", "ms", sizes, figures)
+    return Curve("`report_task` by turns in the session (direct: newest message)", "ms", sizes, figures)
 
 
 async def of_subscribers(stage: Stage) -> Curve:
     """Measure how long a notification takes."""
     sizes = [SUBSCRIBERS * size for size in SIZES]
     found = [MILLISECONDS * percentile(await delays(stage, size, ROUNDS_OF_SUBSCRIBERS), 99) for size in sizes]
-    return Curve("notification of so many subscribers of 20 sessions, p99", "ms", sizes, {"bridge": found})
+    return Curve("notification latency by subscribers of 20 sessions, p99", "ms", sizes, {"bridge": found})

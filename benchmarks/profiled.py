@@ -60,7 +60,7 @@ async def profiles(stage: Stage) -> dict[str, Mapping[str, float]]:
     of_calls = shares(file)
     async with stdio(command, stage.attached, str(stage.project)) as bridge:
         await rate(lambda: ran(bridge, "script:text hello"), 20, 1)
-    return {"calls of `global_health`, 16 at once": of_calls, "`run_task`, one after the other": shares(file)}
+    return {"`global_health`, 16 concurrent calls": of_calls, "`run_task`, sequential": shares(file)}
 
 
 if __name__ == "__main__":

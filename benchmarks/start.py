@@ -80,14 +80,14 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
     )
     return [
         Row(
-            "start: process to `initialize` answered",
+            "start: until `initialize` is answered",
             {name: Samples(values, "s") for name, values in started.items()},
             paired(started["bridge"], started["floor"]),
             "bridge / floor",
             1.10,
         ),
         Row(
-            "first useful answer: process to the first operation answered, OpenCode started by us",
+            "first result: until the first operation is answered, with a managed OpenCode",
             {name: Samples(values, "s") for name, values in useful.items()},
             paired(useful["bridge"], useful["opencode serve"]),
             "bridge / opencode serve",

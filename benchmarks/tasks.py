@@ -67,14 +67,14 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
         large = await reply(direct, bridge, scale)
     return [
         Row(
-            "`run_task` with a model that answers at once",
+            "`run_task` with a model that answers immediately",
             {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in one.items()},
             paired(one["bridge"], one["direct"]),
             "bridge / create and blocking prompt",
             1.15,
         ),
         Row(
-            f"{at_once} tasks at once through one bridge",
+            f"{at_once} concurrent tasks through one bridge",
             {name: Samples(values, "s") for name, values in many.items()},
             paired(many["bridge"], many["direct"]),
             "bridge / the same prompts sent directly",
