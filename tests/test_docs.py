@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from mcp import Client
 
+from opencode_mcp.openapi import Catalog
+from opencode_mcp.server import create_server
+from opencode_mcp.settings import Settings
 from scripts.build_site import FENCE, ROOT, links, loaded_from_elsewhere, pages, resolve, site_page, stage
 
 PAGES = sorted({"README.md", *pages(), *(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/**/*.md"))})
@@ -72,6 +76,20 @@ def test_the_site_has_what_its_pages_link_to(tmp_path: Path) -> None:
     assert {page for page, _ in targets} >= {"index.md", "scaling.md", "security-policy.md"}
     assert [one for one in targets if not (site / one[1]).resolve().is_relative_to(site.resolve())] == []
     assert [one for one in targets if not (site / one[1]).is_file()] == []
+
+
+@pytest.mark.anyio
+async def test_the_page_about_resources_has_each_resource_and_prompt(catalog: Catalog) -> None:
+    """As the server lists them while no OpenCode runs."""
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "resources.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    async with Client(create_server(Settings(), catalog)) as client:
+        resources = (await client.list_resources()).resources
+        templates = (await client.list_resource_templates()).resource_templates
+        prompts = (await client.list_prompts()).prompts
+
+    listed = [*(str(resource.uri) for resource in resources), *(template.uri_template for template in templates)]
+    assert sorted(rows) == sorted([*listed, *(prompt.name for prompt in prompts)])
 
 
 def test_what_a_page_would_load_from_another_host_is_seen(tmp_path: Path) -> None:
