@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_the_site_has_what_its_pages_link_to(tmp_path: Path) -> None:
     assert {page for page, _ in targets} >= {"index.md", "scaling.md", "security-policy.md"}
     assert [one for one in targets if not (site / one[1]).resolve().is_relative_to(site.resolve())] == []
     assert [one for one in targets if not (site / one[1]).is_file()] == []
+
+
+def test_the_page_about_tasks_has_every_field_and_state_of_a_report() -> None:
+    """Those of the published output schema."""
+    text = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    section = text.partition("## The report\n")[2].partition("\n## ")[0]
+    snapshot = json.loads((ROOT / "tests" / "tools" / "snapshots" / "report_task.json").read_text(encoding="utf-8"))
+    fields = snapshot["outputSchema"]["properties"]
+
+    named = set(re.findall(r"`(\w+)`", section))
+    assert fields.keys() - named - {"turn_tokens", "family_tokens"} == set()
+    assert set(fields["state"]["enum"]) <= named
 
 
 @pytest.mark.anyio
