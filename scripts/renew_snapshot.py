@@ -33,7 +33,7 @@ def fetch(settings: Settings) -> tuple[str, bytes]:
     """
     auth = httpx2.BasicAuth(settings.username, settings.password) if settings.password else None
     # trust_env would send the credentials of a loopback server to a proxy.
-    with httpx2.Client(auth=auth, base_url=settings.url, timeout=READ_SECONDS, trust_env=False) as http:
+    with httpx2.Client(auth=auth, base_url=settings.url or "", timeout=READ_SECONDS, trust_env=False) as http:
         health = http.get("/global/health").raise_for_status().json()
         return str(health["version"]), http.get("/doc").raise_for_status().content
 

@@ -11,7 +11,6 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +20,7 @@ from opencode_mcp.cli.clients.change import FORMATS
 from opencode_mcp.cli.clients.table import TOKEN
 from opencode_mcp.cli.clients.wanted import flags, url
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.settings import Settings
+from opencode_mcp.settings import SETTINGS, Settings
 from opencode_mcp.tools.gateway import GATEWAY
 from opencode_mcp.tools.toolsets import ESSENTIAL, TOOLSETS, toolset_of
 from opencode_mcp.workflows import WORKFLOWS
@@ -109,10 +108,9 @@ def in_file(client: Client, entry: dict[str, Any]) -> str:
 def settings_table() -> str:
     """Return a row for each setting."""
     rows = ["| flag | variable | meaning |", "|---|---|---|"]
-    for setting in fields(Settings):
-        if setting.metadata:
-            flag = f"`--{setting.name.replace('_', '-')}`" if setting.metadata.get("flag", True) else ""
-            rows.append(f"| {flag} | `{setting.metadata['variable']}` | {setting.metadata['help']} |")
+    for setting in SETTINGS:
+        flag = f"`{setting.flag}`" if setting.has_flag else ""
+        rows.append(f"| {flag} | `{setting.variable}` | {setting.help} |")
     return "\n".join(rows)
 
 

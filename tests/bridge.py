@@ -17,6 +17,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from opencode_mcp.opencode.keeper import processes
+from opencode_mcp.settings import Settings
 
 PROGRAM = (sys.executable, "-m", "opencode_mcp")
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -95,6 +96,11 @@ async def bridge(
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+
+
+def variables_of(settings: Settings) -> dict[str, str]:
+    """Return the environment variables that give a process these settings."""
+    return {setting.variable: text for setting, text in settings.given}
 
 
 def marked(variable: str) -> dict[int, str]:

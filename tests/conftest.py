@@ -202,7 +202,7 @@ def project(tmp_path: Path, environ: Mapping[str, str]) -> Path:
 def attached(endpoint: Endpoint, project: Path) -> Settings:
     """Settings that attach to the running OpenCode, for the test's project."""
     return Settings(
-        url=str(endpoint.url), username=endpoint.username, password=endpoint.password or "", directory=str(project)
+        url=str(endpoint.url), username=endpoint.username, password=endpoint.password, directory=str(project)
     )
 
 

@@ -24,7 +24,7 @@ from .operations import APART, SHARING
 from .operations.scenario import Scenario, Values, play
 
 pytestmark = pytest.mark.anyio
-UNLIMITED = "1000000000"
+UNLIMITED = 1_000_000_000
 
 
 @pytest.fixture
@@ -60,15 +60,15 @@ async def server_apart(
 @pytest.fixture
 async def whole(connect: Connect, attached: Settings) -> AsyncGenerator[Client]:
     """A client of the OpenCode that all tests share. Its answers are whole, so that tables see all of them."""
-    async with connect(replace(attached, max_result_chars=UNLIMITED, show_secrets="true")) as client:
+    async with connect(replace(attached, max_result_chars=UNLIMITED, show_secrets=True)) as client:
         yield client
 
 
 @pytest.fixture
 async def whole_apart(connect: Connect, attached: Settings, server_apart: Endpoint) -> AsyncGenerator[Client]:
     """A client of the OpenCode apart."""
-    apart = replace(attached, url=str(server_apart.url), password=server_apart.password or "")
-    async with connect(replace(apart, max_result_chars=UNLIMITED, show_secrets="true")) as client:
+    apart = replace(attached, url=str(server_apart.url), password=server_apart.password)
+    async with connect(replace(apart, max_result_chars=UNLIMITED, show_secrets=True)) as client:
         yield client
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from opencode_mcp import __version__
 from opencode_mcp.opencode.install import cache_folder
-from opencode_mcp.settings import Settings
+from opencode_mcp.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 MCPB = "@anthropic-ai/mcpb@2.1.2"
@@ -58,7 +58,7 @@ def test_the_package_has_one_version() -> None:
 
 def test_every_variable_of_the_bundle_is_a_setting() -> None:
     """The manifest and the registry entry set nothing that the server does not read."""
-    known = {one.metadata["variable"] for one in Settings.__dataclass_fields__.values() if one.metadata}
+    known = {setting.variable for setting in SETTINGS}
     (package,) = read("server.json")["packages"]
 
     assert read("manifest.json")["server"]["mcp_config"]["env"].keys() <= known

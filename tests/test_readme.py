@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,7 +17,7 @@ from opencode_mcp.cli import main
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
-from opencode_mcp.settings import Settings
+from opencode_mcp.settings import SETTINGS
 from opencode_mcp.tools import Toolbox, select
 from opencode_mcp.workflows import WORKFLOWS
 from tests.tiers import TIERS
@@ -126,11 +125,7 @@ def test_every_task_tool_has_its_row(page: str) -> None:
 def test_the_settings_table_is_that_of_the_settings() -> None:
     table = re.findall(r"^\| (?:`(--[a-z-]+)`)? ?\| `([A-Z_]+)` \| (.*) \|$", DOCS["settings"], re.MULTILINE)
     documented = {(flag, variable) for flag, variable, _ in table}
-    actual = {
-        (f"--{one.name.replace('_', '-')}" if one.metadata.get("flag", True) else "", one.metadata["variable"])
-        for one in fields(Settings)
-        if one.metadata
-    }
+    actual = {(setting.flag, setting.variable) for setting in SETTINGS}
 
     assert documented == actual
     assert len(table) == len(actual)

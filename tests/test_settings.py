@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.settings import Settings
+from opencode_mcp.settings import SETTINGS, NamedServer, Setting, Settings
 
-VARIABLES = {one.name: one.metadata["variable"] for one in fields(Settings) if one.metadata}
+VARIABLES = {setting.name: setting.variable for setting in SETTINGS}
 """The environment variable of each setting."""
 
 GIVEN = {
@@ -24,6 +23,25 @@ GIVEN = {
 """For each flag a value, and another for its variable."""
 
 
+EXAMPLES = {
+    "url": "http://localhost",
+    "server": (NamedServer("a", "http://x"), NamedServer("b", "http://y")),
+    "password": "secret",
+    "ca_file": Path("/ca.pem"),
+    "directory": "/project",
+    "allow_directory": ("/one", "/two"),
+    "command": ("npx", "-y", "opencode ai"),
+    "toolsets": ("tasks", "file"),
+    "token": 16 * "t",
+    "oauth_issuer": "https://issuer",
+    "oauth_audience": "https://audience",
+    "redis": "redis://localhost",
+    "state_key": 32 * "k",
+    "log_file": Path("/log"),
+}
+"""A value of each setting whose default is none."""
+
+
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(name: str) -> None:
     """Each setting can be given both ways."""
@@ -31,9 +49,66 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(name: str) 
     base = {"OPENCODE_MCP_URL": "http://localhost"}
     environ = {**base, VARIABLES[name]: variable}
 
-    assert getattr(Settings.load({name: flag}, environ), name) == flag
-    assert getattr(Settings.load({name: None}, environ), name) == variable
-    assert getattr(Settings.load({}, base), name) not in {flag, variable}
+    assert texts(Settings.load({name: flag}, environ))[name] == flag
+    assert texts(Settings.load({name: None}, environ))[name] == variable
+    assert texts(Settings.load({}, base)).get(name) not in {flag, variable}
+
+
+def texts(settings: Settings) -> dict[str, str]:
+    """Return what was given, by setting."""
+    return {setting.name: text for setting, text in settings.given}
+
+
+def test_every_value_has_its_type() -> None:
+    """They are parsed once, when they are loaded."""
+    flags = {
+        "server": ["main=http://localhost:1", "far=http://localhost:2"],
+        "ca_file": "ca.pem",
+        "allow_directory": ["/one", "/two"],
+        "command": "npx -y 'opencode ai'",
+        "document": "api.json",
+        "toolsets": "tasks, file",
+        "read_only": "Yes",
+        "no_destructive": "off",
+        "max_result_chars": "1000",
+    }
+    settings = Settings.load(flags, {})
+
+    assert settings.server == (
+        NamedServer("main", "http://localhost:1"),
+        NamedServer("far", "http://localhost:2"),
+    )
+    assert (settings.ca_file, settings.document) == (Path("ca.pem"), Path("api.json"))
+    assert settings.allow_directory == ("/one", "/two")
+    assert settings.command == ("npx", "-y", "opencode ai")
+    assert settings.toolsets == ("tasks", "file")
+    assert (settings.read_only, settings.no_destructive) == (True, False)
+    assert settings.max_result_chars == 1000
+    assert (settings.url, settings.password, settings.log_file) == (None, None, None)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_formatted_value_parses_to_the_same_value(setting: Setting) -> None:
+    """`format` and `parse` are inverse to each other, as entries of clients repeat the flags that were given."""
+    value = EXAMPLES.get(setting.name, setting.default)
+
+    assert setting.parse(setting.format(value)) == value
+
+
+def test_an_error_names_the_variable_if_the_value_comes_from_there() -> None:
+    """The flag is named always, as `--help` explains it."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({}, {"OPENCODE_MCP_MAX_RESULT_CHARS": "12"})
+    told = "--max-result-chars '12' is not a number of at least 1000 (from OPENCODE_MCP_MAX_RESULT_CHARS)"
+    assert str(caught.value) == told
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({"server": ["a=http://x"]}, {"OPENCODE_MCP_URL": "http://y"})
+    assert str(caught.value) == "--url and --server cannot be used together (from OPENCODE_MCP_URL)"
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({"log_level": "loud"}, {"OPENCODE_MCP_LOG_LEVEL": "info"})
+    assert str(caught.value) == "--log-level 'loud' is not one of debug, info, warning, error"
 
 
 @pytest.mark.parametrize("nothing", ["", "${user_config.anything}"])
@@ -119,7 +194,7 @@ def test_a_variable_for_one_command_means_nothing_to_the_others(command: str | N
     variables = {"OPENCODE_MCP_TOKEN": "short", "OPENCODE_MCP_METRICS": "perhaps", "OPENCODE_MCP_REDIS": "redis://[:no"}
     settings = Settings.load({}, variables, command)
 
-    assert (settings.token, settings.metrics, settings.redis) == ("", "", "")
+    assert (settings.token, settings.metrics, settings.redis) == (None, False, None)
     assert settings.secrets == {"short", "redis://[:no"}
     with pytest.raises(SettingsError):
         Settings.load({}, variables, "http")
@@ -134,22 +209,25 @@ def test_the_token_is_known_to_what_serves_http_and_to_what_registers_it() -> No
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"url": "localhost:4096"}, "--url 'localhost:4096' is no http:// or https:// URL"),
-        ({"url": "ftp://localhost"}, "--url 'ftp://localhost' is no http:// or https:// URL"),
-        ({"url": "http://"}, "--url 'http://' is no http:// or https:// URL"),
-        ({"url": "http://localhost:port"}, "--url 'http://localhost:port' is no http:// or https:// URL"),
-        ({"server": ["http://localhost"]}, "--server 'http://localhost' is no NAME=URL"),
-        ({"server": ["Main=http://localhost"]}, "--server 'Main=http://localhost' is no NAME=URL"),
-        ({"server": ["main=localhost:4096"]}, "--server 'main=localhost:4096' is no NAME=URL"),
-        ({"server": ["a=http://x", "b=http://y", "a=http://z"]}, "--server 'a=http://z': there is a 'a' already"),
-        ({"server": ["a=http://x"], "url": "http://y"}, "--url and --server exclude each other"),
-        ({"document": "live"}, "--document live reads the document of the server at --url"),
-        ({"log_level": "loud"}, "--log-level 'loud' is none of debug, info, warning, error"),
-        ({"directory": "/no/such/folder"}, "--directory '/no/such/folder' is no directory"),
+        ({"url": "localhost:4096"}, "--url 'localhost:4096' is not an http:// or https:// URL"),
+        ({"url": "ftp://localhost"}, "--url 'ftp://localhost' is not an http:// or https:// URL"),
+        ({"url": "http://"}, "--url 'http://' is not an http:// or https:// URL"),
+        ({"url": "http://localhost:port"}, "--url 'http://localhost:port' is not an http:// or https:// URL"),
+        ({"server": ["http://localhost"]}, "--server 'http://localhost' is not NAME=URL"),
+        ({"server": ["Main=http://localhost"]}, "--server 'Main=http://localhost' is not NAME=URL"),
+        ({"server": ["main=localhost:4096"]}, "--server 'main=localhost:4096' is not NAME=URL"),
+        (
+            {"server": ["a=http://x", "b=http://y", "a=http://z"]},
+            "--server 'a=http://z': another server is already named 'a'",
+        ),
+        ({"server": ["a=http://x"], "url": "http://y"}, "--url and --server cannot be used together"),
+        ({"document": "live"}, "--document live reads the document from --url or --server"),
+        ({"log_level": "loud"}, "--log-level 'loud' is not one of debug, info, warning, error"),
+        ({"directory": "/no/such/folder"}, "--directory '/no/such/folder' is not a directory"),
         ({"command": "opencode 'unclosed"}, '--command "opencode \'unclosed"'),
-        ({"redis": "http://localhost", "url": "http://x"}, "--redis is no redis://, rediss:// or unix:// URL"),
+        ({"redis": "http://localhost", "url": "http://x"}, "--redis is not a redis://, rediss:// or unix:// URL"),
         ({"redis": "redis://localhost"}, "--redis is for replicas that share the OpenCode at --url"),
-        ({"state_key": "short"}, "OPENCODE_MCP_STATE_KEY has 5 characters; 32 are the least"),
+        ({"state_key": "short"}, "OPENCODE_MCP_STATE_KEY has 5 characters, and must have at least 32"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_an_error_that_names_the_flag(flags: dict[str, Any], words: str) -> None:
@@ -180,5 +258,5 @@ def test_a_command_may_have_arguments() -> None:
     """It is split as a shell would split it."""
     settings = Settings.load({"command": "npx -y 'opencode ai'"}, {})
 
-    assert settings.command_line == ("npx", "-y", "opencode ai")
-    assert Settings.load({}, {}).command_line == ()
+    assert settings.command == ("npx", "-y", "opencode ai")
+    assert Settings.load({}, {}).command == ()

@@ -12,8 +12,7 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
-from opencode_mcp.settings import Settings
-from opencode_mcp.settings.checks import without_password
+from opencode_mcp.settings import Settings, without_password
 
 from .diagnosis import Finding, examine
 from .logs import set_up_logging

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import httpx2
 
+from opencode_mcp.client.connect import endpoint_of
 from opencode_mcp.exceptions import DocumentError, SettingsError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog, Document
 from opencode_mcp.openapi.document import snapshot
-from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.tls import tls_problem, trusting
-from opencode_mcp.settings import Settings
-from opencode_mcp.settings.checks import without_password
+from opencode_mcp.settings import Settings, without_password
 
 LIVE_SECONDS = 20.0
 """The first GET /doc costs OpenCode 2 to 13 s."""
@@ -65,7 +64,7 @@ def choose(settings: Settings) -> Document:
     try:
         return accept(Path(settings.document).read_bytes(), bundled)
     except OSError as error:
-        raise SettingsError(f"--document {settings.document!r} cannot be read: {error.strerror}") from error
+        raise SettingsError(f"--document {str(settings.document)!r} cannot be read: {error.strerror}") from error
 
 
 def live(settings: Settings, bundled: Document) -> Document:
@@ -73,8 +72,7 @@ def live(settings: Settings, bundled: Document) -> Document:
 
     Of several servers it is that of the first.
     """
-    name, url = next(iter(settings.urls.items()))
-    endpoint = Endpoint(httpx2.URL(url), settings.username, settings.password_of(name), ca_file=settings.trusted)
+    endpoint = endpoint_of(settings, next(iter(settings.urls)))
     cached: Path | None = None
     try:
         verify = trusting(endpoint.ca_file) if endpoint.url.scheme == "https" else False

@@ -11,11 +11,13 @@ from functools import partial
 import anyio
 
 from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.server import create_server
 from opencode_mcp.server.authorization import LOOPBACK
 from opencode_mcp.server.transports import http_application, serve_http
 from opencode_mcp.settings import Settings
 
-from .serving import prepared
+from .document import chosen_catalog
+from .logs import set_up_logging
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     check(settings, options.host)
-    server = prepared(settings)
+    set_up_logging(settings)
+    server = create_server(settings, chosen_catalog(settings))
     told = [f"http://{at(options.host)}:{options.port}{options.path}"]
-    if settings.is_on("no_auth"):
+    if settings.no_auth:
         told.append("no token is asked for: every user of this machine can run commands as you")
     elif not settings.token and not settings.oauth_issuer:
         settings = replace(settings, token=secrets.token_urlsafe(32))
@@ -52,12 +55,12 @@ def check(settings: Settings, host: str) -> None:
     """
     if host in LOOPBACK:
         return
-    if not settings.is_on("allow_remote"):
+    if not settings.allow_remote:
         raise SettingsError(
             f"--host {host}: whoever reaches the endpoint can run commands. Put a proxy with TLS in front of a "
             "loopback address, or give --allow-remote to listen there without"
         )
-    if settings.is_on("no_auth"):
+    if settings.no_auth:
         raise SettingsError(f"--host {host}: --no-auth is for loopback addresses")
 
 

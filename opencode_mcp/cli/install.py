@@ -18,7 +18,7 @@ from opencode_mcp.settings import Settings
 from .clients import CLIENTS, Change, Client, Machine, claude, installation
 from .clients.change import FORMATS
 from .clients.table import TOKEN
-from .clients.wanted import check_names, command, credential, launch, remote
+from .clients.wanted import check_names, command, launch, remote
 
 UV_CACHE = ("archive-v", "environments-v")
 """Folders that uvx runs from."""
@@ -101,7 +101,7 @@ def wanted(client: Client, settings: Settings, options: argparse.Namespace) -> d
         if options.env:
             raise SettingsError("--env is for a command that the client starts, not for --http")
         if settings.directory and not options.project:
-            raise SettingsError("--directory is to be given to the server that runs, not to its URL")
+            raise SettingsError("--directory belongs to the command that starts the server, not to its URL")
         return client.entry(remote(client, settings, options.http, options.with_password))
     return client.entry(launch(client, settings, options.env, options.with_password))
 
@@ -134,7 +134,7 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
     if limits.seconds:
         lines.append(f"time limit of a call: {limits.seconds} s")
     if options.http:
-        if not settings.is_on("no_auth") and not options.with_password:
+        if not settings.no_auth and not options.with_password:
             lines.append(f"{client.title} has to be started with {TOKEN} set, to the token of the server")
         return lines
     if any(part.startswith(UV_CACHE) for part in Path(command()[0]).parts):
@@ -142,9 +142,10 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
     if limits.environment:
         passing = "--env NAME passes one on" if client.variable else "put others into its file by hand"
         lines.append(f"environment: {limits.environment}; {passing}")
-    variables = [*([credential("password")] if settings.password else []), *settings.own_passwords]
-    if variables and not options.with_password and not client.variable:
-        lines.append(f"the client has to be started with {' and '.join(variables)} set, or use --with-password")
+    if settings.passwords and not options.with_password and not client.variable:
+        lines.append(
+            f"the client has to be started with {' and '.join(settings.passwords)} set, or use --with-password"
+        )
     if client.starts_elsewhere and not settings.directory:
         lines.append("it is not started in the folder of a project: give --directory here, or `directory` in each call")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.redaction import Redactor
@@ -25,7 +26,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Log what `log_level` chooses.
+    """Log from `log_level` upwards, to `log_file` or stderr.
 
     Raises:
         SettingsError: the log file cannot be written.
@@ -35,7 +36,7 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper())
 
 
-def private_file(path: str) -> logging.FileHandler:
+def private_file(path: Path) -> logging.FileHandler:
     """Return a handler that appends to a file of its owner's alone.
 
     Raises:
@@ -46,4 +47,4 @@ def private_file(path: str) -> logging.FileHandler:
         os.chmod(path, 0o600)  # it may have been there before, with other rights
         return logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"--log-file {path!r} cannot be written: {error.strerror}") from error
+        raise SettingsError(f"--log-file {str(path)!r} cannot be written: {error.strerror}") from error

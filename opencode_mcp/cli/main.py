@@ -1,7 +1,7 @@
-"""`opencode-mcp [COMMAND]`: parse, load the settings, hand over to the command.
+"""`opencode-mcp [COMMAND]`: parse the arguments, load the settings, run the command.
 
 A command is a module of this package with `configure(parser)`, which adds its own arguments, and
-`run(settings, options)`, which returns the exit code. It is imported only when it is called.
+`run(settings, options)`, which returns the exit code. It is imported only when it runs.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from opencode_mcp import __version__
 from opencode_mcp.exceptions import OpenCodeError, SettingsError
-from opencode_mcp.settings import Settings, holds
-from opencode_mcp.settings.checks import without_password
+from opencode_mcp.settings import SETTINGS, Settings, without_password
 
 COMMANDS = {
     "stdio": "serve over stdin and stdout (the default)",
     "http": "serve streamable HTTP",
     "install": "register with an MCP client",
-    "uninstall": "take that back",
-    "doctor": "check that everything is in place",
-    "tools": "list the tools and what they cost, or show one",
+    "uninstall": "remove it from an MCP client",
+    "doctor": "check the installation, OpenCode and registrations",
+    "tools": "list the tools and their token cost, or show one",
     "call": "call one tool",
     "completion": "print the completion script of a shell",
 }
@@ -32,26 +31,23 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0 well, 1 failed, 2 wrong usage."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command and return the exit code: 0 success, 1 failure, 2 wrong usage."""
     root = root_parser()
-    chosen, _ = root.parse_known_args(given)
-    if chosen.help and chosen.run is None:
+    options, unknown = root.parse_known_args(arguments)
+    if options.help and options.run is None:
         root.print_help()
         return 0
-    name = chosen.run or "stdio"
+    name = options.run or "stdio"
     command = import_module(f"opencode_mcp.cli.{name}")
-    parser = argparse.ArgumentParser(
-        prog=f"opencode-mcp {name}", description=command.__doc__, parents=[settings_parser(name)], allow_abbrev=False
-    )
-    command.configure(parser)
-    if chosen.run is not None:
-        del given[position(root, given, name)]
-    options = parser.parse_args(given)
+    parser = command_parser(name, command)
+    if options.help:
+        parser.print_help()
+        return 0
+    parser.parse_args([*unknown, *options.rest], options)
     try:
         return command.run(Settings.load(vars(options), command=name), options)
     except SettingsError as error:
-        print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - usage errors go to the person
+        print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - usage errors go to the user
         return 2
     except OpenCodeError as error:
         print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - so do failures to start
@@ -60,13 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def position(root: argparse.ArgumentParser, given: list[str], name: str) -> int:
-    """Return where the command stands: a flag's value may be the same word."""
-    return next(at for at, word in enumerate(given) if word == name and root.parse_known_args(given[: at + 1])[0].run)
-
-
 def root_parser() -> argparse.ArgumentParser:
-    """Build the parser that finds the command; the command's own arguments are left to its parser."""
+    """Build the parser of everything up to the command; what follows is left in `rest` for the command's parser."""
     root = argparse.ArgumentParser(
         prog="opencode-mcp",
         description="An MCP server for OpenCode: tasks, and every operation of its HTTP API, as tools. "
@@ -79,24 +70,31 @@ def root_parser() -> argparse.ArgumentParser:
     )
     # Not `command`, which is a setting.
     root.add_argument("run", nargs="?", choices=COMMANDS, metavar="COMMAND", help="what to do; see below")
+    root.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     root.add_argument("-h", "--help", action="store_true", help="show this help, or that of the command")
     root.add_argument("--version", action="version", version=f"opencode-mcp {__version__}")
     return root
 
 
+def command_parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
+    """Build the parser of a command's own arguments and of the settings that it has."""
+    parser = argparse.ArgumentParser(
+        prog=f"opencode-mcp {name}", description=command.__doc__, parents=[settings_parser(name)], allow_abbrev=False
+    )
+    command.configure(parser)
+    return parser
+
+
 def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Build the parser of the flags that `Settings` has for a command, or for every one."""
+    """Build the parser of the settings that a command has, or that all have."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for one in fields(Settings):
-        if not one.metadata or not one.metadata.get("flag", True):
+    for setting in SETTINGS:
+        if not setting.has_flag or not setting.applies_to(command):
             continue
-        if holds(one, command):
-            kind: dict[str, Any] = {"choices": one.metadata.get("choices")}
-            if one.metadata.get("switch"):
-                kind = {"action": "store_const", "const": "true"}
-            elif "separator" in one.metadata:
-                kind = {"action": "append"}
-            parser.add_argument(
-                f"--{one.name.replace('_', '-')}", help=f"{one.metadata['help']} [{one.metadata['variable']}]", **kind
-            )
+        options: dict[str, Any] = {"choices": setting.choices or None}
+        if setting.is_switch:
+            options = {"action": "store_const", "const": "true"}
+        elif setting.separator:
+            options = {"action": "append"}
+        parser.add_argument(setting.flag, help=f"{setting.help} [{setting.variable}]", **options)
     return parser

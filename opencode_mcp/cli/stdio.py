@@ -8,10 +8,12 @@ import os
 
 import anyio
 
+from opencode_mcp.server import create_server
 from opencode_mcp.server.transports import serve_stdio
 from opencode_mcp.settings import Settings
 
-from .serving import prepared
+from .document import chosen_catalog
+from .logs import set_up_logging
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until stdin ends."""
-    server = prepared(settings)
+    set_up_logging(settings)
+    server = create_server(settings, chosen_catalog(settings))
     try:
         anyio.run(serve_stdio, server)
     except Exception:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
@@ -14,7 +14,7 @@ from opencode_mcp.opencode.allowlist import Allowlist
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.opening import Openers
-from opencode_mcp.opencode.server import RefusedServer
+from opencode_mcp.opencode.server import OpenCodeServer, RefusedServer
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 
 
@@ -22,9 +22,9 @@ def allowlist_of(settings: Settings) -> Allowlist:
     """Return the allowlist of `--allow-directory`.
 
     Raises:
-        SettingsError: what is done without a directory would be done outside.
+        SettingsError: the default directory is outside of it.
     """
-    allowlist = Allowlist.of(settings.allowed_directories)
+    allowlist = Allowlist.of(settings.allow_directory)
     directory = settings.project_directory
     if directory is not None and not allowlist.allows(directory):
         raise SettingsError(f"--directory {directory!r} {allowlist.outside()}")
@@ -33,59 +33,64 @@ def allowlist_of(settings: Settings) -> Allowlist:
 
 def openers_of(settings: Settings) -> Openers:
     """Return which operations of an MCP server may open a directory."""
-    if settings.is_on("read_only"):
+    if settings.read_only:
         return "none strictly"
-    return "none" if settings.is_on("no_destructive") else "writes"
-
-
-def empty_folder(settings: Settings) -> str:
-    """Return a folder for an OpenCode without a project: in / or the home folder it would search everything below."""
-    folder = cache_folder(settings.environ) / "no-project"
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder)
+    return "none" if settings.no_destructive else "writes"
 
 
 @asynccontextmanager
 async def connected(settings: Settings, catalog: Catalog, openers: Openers = "all") -> AsyncGenerator[Servers]:
-    """Provide the clients of the OpenCode that the settings choose. Nothing is started or sent yet.
+    """Provide the clients of the servers that the settings choose. Nothing is started or sent yet.
 
     `openers` are the operations that may name a directory which OpenCode has not opened.
     """
     directory, allowlist = settings.project_directory, allowlist_of(settings)
+    lacks_project = directory is None and not settings.urls
+    async with AsyncExitStack() as stack:
+        clients: dict[str, OpenCode] = {}
+        for name, server in (await servers_of(settings, stack)).items():
+            client = OpenCode(
+                server,
+                catalog,
+                directory,
+                allowlist,
+                lacks_project=lacks_project,
+                openers=openers,
+                environ=settings.environ,
+            )
+            clients[name] = await stack.enter_async_context(client)
+        yield Servers(clients, tasks=await stack.enter_async_context(background()))
+
+
+async def servers_of(settings: Settings, stack: AsyncExitStack) -> Mapping[str, OpenCodeServer]:
+    """Return the running servers by name, or the one that we start at the first request and stop with `stack`."""
     if settings.urls:
         several = len(settings.urls) > 1
-        async with AsyncExitStack() as stack:
-            clients: dict[str, OpenCode] = {}
-            for name, url in settings.urls.items():
-                endpoint = Endpoint(
-                    httpx2.URL(url), settings.username, settings.password_of(name), ca_file=settings.trusted
-                )
-                server = AttachedServer(endpoint, name if several else None)
-                client = OpenCode(server, catalog, directory, allowlist, openers=openers, environ=settings.environ)
-                clients[name] = await stack.enter_async_context(client)
-            yield Servers(clients, tasks=await stack.enter_async_context(background()))
-        return
+        return {name: AttachedServer(endpoint_of(settings, name), name if several else None) for name in settings.urls}
     if settings.depth:
-        async with OpenCode(RefusedServer(recursion(settings.depth)), catalog, directory, allowlist) as opencode:
-            yield Servers({"": opencode})
-        return
+        return {"": RefusedServer(recursion(settings.depth))}
     from opencode_mcp.opencode.process import managed_server
 
-    place = directory or empty_folder(settings)
-    async with (
-        managed_server(settings.command_line, place, settings.child_environ) as server,
-        OpenCode(
-            server,
-            catalog,
-            directory,
-            allowlist,
-            lacks_project=directory is None,
-            openers=openers,
-            environ=settings.environ,
-        ) as opencode,
-        background() as tasks,
-    ):
-        yield Servers({"": opencode}, tasks=tasks)
+    directory = settings.project_directory or empty_folder(settings)
+    server = managed_server(settings.command, directory, settings.child_environ)
+    return {"": await stack.enter_async_context(server)}
+
+
+def endpoint_of(settings: Settings, name: str) -> Endpoint:
+    """Return the address and credentials of a running server."""
+    return Endpoint(
+        httpx2.URL(settings.urls[name]),
+        settings.username,
+        settings.password_of(name),
+        ca_file=settings.trusted_ca_file,
+    )
+
+
+def empty_folder(settings: Settings) -> str:
+    """Return a folder for an OpenCode without a project: in / or the home directory it would search all below."""
+    folder = cache_folder(settings.environ) / "no-project"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
 
 
 def recursion(depth: int) -> str:

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 def authorization(settings: Settings) -> dict[str, Any]:
     """Return what the SDK's HTTP application is to ask for: the token, a token of the issuer, or nothing."""
-    if settings.oauth_issuer:
+    if settings.oauth_issuer and settings.oauth_audience:
         verifier: TokenVerifier = IssuedToken(settings.oauth_issuer, settings.oauth_audience)
         issuer, resource = settings.oauth_issuer, settings.oauth_audience
     elif settings.token:
@@ -60,10 +60,10 @@ def names_of(settings: Settings, host: str) -> Names:
     names = ["127.0.0.1", "localhost", "[::1]"]
     if host not in LOOPBACK:
         names += [f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()]
-    hosts = [*names, *settings.names("allow_host")]
+    hosts = [*names, *settings.allow_host]
     return Names(
         hosts=[*hosts, *(f"{name}:*" for name in hosts)],
-        origins=[*(f"http://{name}:*" for name in names[:3]), *settings.names("allow_origin")],
+        origins=[*(f"http://{name}:*" for name in names[:3]), *settings.allow_origin],
     )
 
 

@@ -40,17 +40,19 @@ class Calls:
         """
         selection = select(
             catalog,
-            settings.names("toolsets"),
-            settings.names("tools"),
-            settings.names("exclude_tools"),
-            settings.is_on("read_only"),
-            settings.is_on("no_destructive"),
+            settings.toolsets,
+            settings.tools,
+            settings.exclude_tools,
+            settings.read_only,
+            settings.no_destructive,
         )
         self._depth = settings.depth
         self._ending = ending
-        self._all = Toolbox(catalog, selection, settings.result_chars)
+        self._all = Toolbox(catalog, selection, settings.max_result_chars)
         self._lists: dict[tuple[str, int], HandlerResult] = {}
-        self._views = {path: Toolbox(catalog, view(catalog, selection, path), settings.result_chars) for path in VIEWS}
+        self._views = {
+            path: Toolbox(catalog, view(catalog, selection, path), settings.max_result_chars) for path in VIEWS
+        }
 
     def _toolbox(self, context: RequestContext) -> Toolbox:
         """Return the tools that a request may see: over HTTP a path below the endpoint narrows them."""

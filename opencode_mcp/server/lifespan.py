@@ -74,9 +74,8 @@ def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSec
 
 def warn_of_simple_passwords(settings: Settings) -> None:
     """Log which passwords are not redacted, as any text may contain them."""
-    given = {"OPENCODE_SERVER_PASSWORD": settings.password, **settings.own_passwords}
-    for variable, password in given.items():
-        if password and not is_distinctive(password):
+    for variable, password in settings.passwords.items():
+        if not is_distinctive(password):
             log.warning("%s is short or a simple word, so it is not redacted in results: set a random one", variable)
 
 

@@ -131,8 +131,8 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
             warn_of_simple_passwords(settings)
             heartbeat = Heartbeat()
             tasks.start_soon(heartbeat.beat)
-            redactor = Redactor(known_secrets(settings, passwords), settings.is_on("show_secrets"))
-            limit = settings.result_chars
+            redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
+            limit = settings.max_result_chars
             yield Lifespan(servers, tasks, redactor, limit, heartbeat, bus, ending, settings.is_project)
 
     allowlist_of(settings)

@@ -156,11 +156,11 @@ def http_application(server: BridgeServer, settings: Settings, host: str, path: 
     endpoint = next(one for one in application.routes if isinstance(one, Route) and one.path == path).endpoint
     application.routes.extend(Route(f"{path.rstrip('/')}/{view}", endpoint) for view in VIEWS)
     application.routes.append(Route("/healthz", healthy))
-    if settings.is_on("metrics"):
+    if settings.metrics:
         from .metrics import metrics_route
 
         application.routes.append(metrics_route(server, endpoint, names))
-    if origins := settings.names("allow_origin"):
+    if origins := settings.allow_origin:
         application.add_middleware(
             CORSMiddleware,
             allow_origins=origins,

@@ -1,162 +1,236 @@
-"""Settings: flag over environment variable over default. The only reader of `os.environ`."""
+"""Settings: a flag, else an environment variable, else the default; parsed once. The only reader of `os.environ`."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import unquote
 
-from .checks import LOG_LEVELS, ON, check, split
-from .inherited import inherited
+from opencode_mcp.exceptions import SettingsError
+
+from .child_environ import without_session
+from .parsing import (
+    MIN_KEY_CHARS,
+    MIN_TOKEN_CHARS,
+    NamedServer,
+    boolean,
+    command_line,
+    directories,
+    document,
+    format_servers,
+    http_url,
+    names,
+    one_of,
+    redis_url,
+    result_chars,
+    secret,
+    servers,
+    split,
+)
+from .setting import Setting, setting
+from .validation import (
+    Problem,
+    check_authentication,
+    check_certificates,
+    check_directories,
+    check_servers,
+)
 
 DEPTH_VARIABLE = "OPENCODE_MCP_DEPTH"
-CLIENT_PROJECT = "CLAUDE_PROJECT_DIR"
-"""Where Claude Code tells a server the project that it was opened in."""
-OWN_PASSWORD = "OPENCODE_SERVER_PASSWORD_"
-"""What a server's name follows."""
-HTTP = ("http",)
-"""The command that serves HTTP."""
-
-
-def setting(default: str, variable: str, help: str, **extra: Any) -> Any:
-    """Declare a setting: its environment variable and one line of help; the field's name is the flag's.
-
-    With `only`, it is one of these commands alone. With `separator`, it can be given several times, and that
-    stands between the values of the variable.
-    """
-    secret = variable.endswith(("_KEY", "_PASSWORD", "_REDIS", "_TOKEN"))
-    return field(default=default, repr=not secret, metadata={"variable": variable, "help": help, **extra})
+PROJECT_VARIABLE = "CLAUDE_PROJECT_DIR"
+"""Claude Code sets it to the project that it was opened in."""
+USERNAME_VARIABLE = "OPENCODE_SERVER_USERNAME"
+PASSWORD_VARIABLE = "OPENCODE_SERVER_PASSWORD"
+USERNAME = "opencode"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LISTS: Mapping[str, Any] = {"parse": names, "format": ",".join}
+HTTP: Mapping[str, Any] = {"commands": ("http",)}
+HTTP_AND_INSTALL: Mapping[str, Any] = {"commands": ("http", "install")}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user can choose. Every value is text as given; "" means not given."""
+    """What a user can choose, each field with how it is given. None and () mean not given.
 
-    url: str = setting("", "OPENCODE_MCP_URL", "use the OpenCode server at this URL instead of starting one")
-    server: str = setting(
-        "",
+    `environ` is the whole environment of this process, which child processes get too.
+    """
+
+    url: str | None = setting(
+        None, "OPENCODE_MCP_URL", "use the OpenCode server at this URL instead of starting one", parse=http_url
+    )
+    server: tuple[NamedServer, ...] = setting(
+        (),
         "OPENCODE_MCP_SERVERS",
-        "NAME=URL of one of several OpenCode servers to use instead; can be given several times, in the variable "
-        "separated by commas",
+        "use this running OpenCode server, given as NAME=URL; repeat it for several servers, in the variable separate "
+        "them with commas",
+        parse=servers,
+        format=format_servers,
         separator=",",
     )
     username: str = setting(
-        "opencode",
-        "OPENCODE_SERVER_USERNAME",
-        "user name of the server at --url, or of every --server (default opencode)",
-        flag=False,
+        USERNAME,
+        USERNAME_VARIABLE,
+        f"user name for the server at --url, or for every --server (default {USERNAME})",
+        has_flag=False,
     )
-    password: str = setting(
-        "",
-        "OPENCODE_SERVER_PASSWORD",
-        "password of the server at --url, or of every --server that has none of its own in "
-        "OPENCODE_SERVER_PASSWORD_NAME (upper case, - as _)",
-        flag=False,
+    password: str | None = setting(
+        None,
+        PASSWORD_VARIABLE,
+        "password for the server at --url, or for every --server without a password of its own in "
+        "OPENCODE_SERVER_PASSWORD_NAME (its name in upper case, with _ for -)",
+        has_flag=False,
+        is_secret=True,
     )
-    ca_file: str = setting(
-        "",
+    ca_file: Path | None = setting(
+        None,
         "OPENCODE_MCP_CA_FILE",
-        "certificates (PEM) to trust beside the system's, for an https:// URL behind a private CA "
+        "CA certificates (PEM) to trust in addition to the system's, for an https:// URL behind a private CA "
         "(default: SSL_CERT_FILE)",
+        parse=Path,
     )
-    directory: str = setting(
-        "",
+    directory: str | None = setting(
+        None,
         "OPENCODE_MCP_DIRECTORY",
-        "project directory for every operation that takes one and was given none "
-        "(default: the first --allow-directory, CLAUDE_PROJECT_DIR, or the working directory unless that is / or the "
-        "home folder; of a server that runs already its own)",
+        "project directory of every operation that takes one and gets none in its arguments (default: the first "
+        "--allow-directory, else CLAUDE_PROJECT_DIR, else the working directory unless that is / or the home "
+        "directory; a running server uses its own)",
     )
-    allow_directory: str = setting(
-        "",
+    allow_directory: tuple[str, ...] = setting(
+        (),
         "OPENCODE_MCP_ALLOW_DIRECTORY",
-        "work only in this directory and below; can be given several times, in the variable separated as PATH is",
+        "restrict all work to this directory and its subdirectories; can be repeated, in the variable separate "
+        "directories as in PATH",
+        parse=directories,
+        format=os.pathsep.join,
         separator=os.pathsep,
     )
-    command: str = setting(
-        "",
+    command: tuple[str, ...] = setting(
+        (),
         "OPENCODE_MCP_COMMAND",
-        "how to run OpenCode (default: opencode on PATH, else a copy from npm)",
+        "command that runs OpenCode (default: opencode on PATH, else a copy from npm)",
+        parse=command_line,
+        format=shlex.join if os.name != "nt" else " ".join,
     )
-    document: str = setting(
+    document: Path | Literal["bundled", "live"] = setting(
         "bundled",
         "OPENCODE_MCP_DOCUMENT",
-        "the OpenAPI document that tools are made from: bundled (default), live (that of --url or the first --server) "
+        "OpenAPI document that tools are made from: bundled (default), live (read from --url or the first --server) "
         "or a path",
+        parse=document,
     )
-    toolsets: str = setting(
-        "", "OPENCODE_MCP_TOOLSETS", "toolsets to list, separated by commas: all (default), essential, or their names"
+    toolsets: tuple[str, ...] = setting(
+        (),
+        "OPENCODE_MCP_TOOLSETS",
+        "toolsets to list, separated by commas: all (default), essential, or their names",
+        **LISTS,
     )
-    tools: str = setting("", "OPENCODE_MCP_TOOLS", "single tools to list, separated by commas")
-    exclude_tools: str = setting("", "OPENCODE_MCP_EXCLUDE_TOOLS", "tools to leave out, separated by commas")
-    read_only: str = setting(
-        "", "OPENCODE_MCP_READ_ONLY", "only tools that change nothing, in the list and in every call", switch=True
+    tools: tuple[str, ...] = setting((), "OPENCODE_MCP_TOOLS", "single tools to list, separated by commas", **LISTS)
+    exclude_tools: tuple[str, ...] = setting(
+        (), "OPENCODE_MCP_EXCLUDE_TOOLS", "tools to leave out, separated by commas", **LISTS
     )
-    no_destructive: str = setting(
-        "", "OPENCODE_MCP_NO_DESTRUCTIVE", "no tools that may destroy anything or run commands", switch=True
+    read_only: bool = setting(
+        False, "OPENCODE_MCP_READ_ONLY", "list and run only tools that change nothing", parse=boolean
     )
-    max_result_chars: str = setting(
-        "40000",
+    no_destructive: bool = setting(
+        False,
+        "OPENCODE_MCP_NO_DESTRUCTIVE",
+        "leave out, and refuse to run, tools that can destroy data or run commands",
+        parse=boolean,
+    )
+    max_result_chars: int = setting(
+        40_000,
         "OPENCODE_MCP_MAX_RESULT_CHARS",
-        "longest result, in characters (default 40000); longer ones are cut and paged",
+        "maximum length of a result in characters (default 40000); longer results are truncated and paged",
+        parse=result_chars,
     )
-    token: str = setting(
-        "",
+    token: str | None = setting(
+        None,
         "OPENCODE_MCP_TOKEN",
-        "HTTP: bearer token that clients send (default: a new one, printed on stderr)",
-        only=(*HTTP, "install"),
+        "HTTP: bearer token that clients must send (default: a new one, printed on stderr)",
+        parse=secret(MIN_TOKEN_CHARS),
+        is_secret=True,
+        **HTTP_AND_INSTALL,
     )
-    no_auth: str = setting(
-        "",
+    no_auth: bool = setting(
+        False,
         "OPENCODE_MCP_NO_AUTH",
-        "HTTP: serve whoever reaches a loopback address",
-        switch=True,
-        only=(*HTTP, "install"),
+        "HTTP: require no token; allowed on loopback addresses only",
+        parse=boolean,
+        **HTTP_AND_INSTALL,
     )
-    allow_remote: str = setting(
-        "", "OPENCODE_MCP_ALLOW_REMOTE", "HTTP: listen on other than loopback addresses", switch=True, only=HTTP
+    allow_remote: bool = setting(
+        False, "OPENCODE_MCP_ALLOW_REMOTE", "HTTP: allow listening on non-loopback addresses", parse=boolean, **HTTP
     )
-    allow_host: str = setting(
-        "",
+    allow_host: tuple[str, ...] = setting(
+        (),
         "OPENCODE_MCP_ALLOW_HOST",
-        "HTTP: more names, or name:port, by which clients reach it, separated by commas",
-        only=HTTP,
+        "HTTP: additional Host headers to accept, as name or name:port, separated by commas",
+        **LISTS,
+        **HTTP,
     )
-    allow_origin: str = setting(
-        "", "OPENCODE_MCP_ALLOW_ORIGIN", "HTTP: origins whose web pages may use it, separated by commas", only=HTTP
+    allow_origin: tuple[str, ...] = setting(
+        (),
+        "OPENCODE_MCP_ALLOW_ORIGIN",
+        "HTTP: origins of web pages that may call the endpoint (CORS), separated by commas",
+        **LISTS,
+        **HTTP,
     )
-    oauth_issuer: str = setting(
-        "", "OPENCODE_MCP_OAUTH_ISSUER", "HTTP: take the access tokens (JWT) of this OAuth issuer instead", only=HTTP
+    oauth_issuer: str | None = setting(
+        None,
+        "OPENCODE_MCP_OAUTH_ISSUER",
+        "HTTP: accept access tokens (JWT) of this OAuth issuer instead of a bearer token",
+        parse=http_url,
+        **HTTP,
     )
-    oauth_audience: str = setting(
-        "", "OPENCODE_MCP_OAUTH_AUDIENCE", "HTTP: this server's URL as those tokens name it", only=HTTP
+    oauth_audience: str | None = setting(
+        None,
+        "OPENCODE_MCP_OAUTH_AUDIENCE",
+        "HTTP: URL of this server, which those tokens must have as audience",
+        parse=http_url,
+        **HTTP,
     )
-    metrics: str = setting(
-        "", "OPENCODE_MCP_METRICS", "HTTP: tell Prometheus at /metrics what is going on", switch=True, only=HTTP
+    metrics: bool = setting(
+        False, "OPENCODE_MCP_METRICS", "HTTP: serve Prometheus metrics at /metrics", parse=boolean, **HTTP
     )
-    redis: str = setting(
-        "",
+    redis: str | None = setting(
+        None,
         "OPENCODE_MCP_REDIS",
-        "HTTP: the Redis through which replicas share subscriptions; a URL with a password belongs in the variable",
-        only=HTTP,
+        "HTTP: URL of the Redis through which replicas share subscriptions; if it has a password, use the variable",
+        parse=redis_url,
+        is_secret=True,
+        **HTTP,
     )
-    state_key: str = setting(
-        "",
+    state_key: str | None = setting(
+        None,
         "OPENCODE_MCP_STATE_KEY",
-        "HTTP: the same on every replica: seals what comes back through a client (default: a new one at every start)",
-        flag=False,
-        only=HTTP,
+        "HTTP: key that seals state kept by clients; must be the same on every replica (default: a new one per start)",
+        parse=secret(MIN_KEY_CHARS),
+        has_flag=False,
+        is_secret=True,
+        **HTTP,
     )
-    show_secrets: str = setting(
-        "", "OPENCODE_MCP_SHOW_SECRETS", "leave keys, tokens and passwords in what OpenCode answers", switch=True
+    show_secrets: bool = setting(
+        False,
+        "OPENCODE_MCP_SHOW_SECRETS",
+        "do not redact keys, tokens and passwords in results",
+        parse=boolean,
     )
-    log_file: str = setting(
-        "", "OPENCODE_MCP_LOG_FILE", "log to the end of this file, which you alone can read, instead of stderr"
+    log_file: Path | None = setting(
+        None,
+        "OPENCODE_MCP_LOG_FILE",
+        "append the log to this file (mode 0600) instead of writing it to stderr",
+        parse=Path,
     )
     log_level: str = setting(
-        "warning", "OPENCODE_MCP_LOG_LEVEL", "the least that is logged (default warning)", choices=LOG_LEVELS
+        "warning",
+        "OPENCODE_MCP_LOG_LEVEL",
+        "lowest level to log (default warning)",
+        parse=one_of(*LOG_LEVELS),
+        choices=LOG_LEVELS,
     )
     environ: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
@@ -167,130 +241,131 @@ class Settings:
         environ: Mapping[str, str] | None = None,
         command: str | None = None,
     ) -> Settings:
-        """Read the flags that were given, then the environment, as far as its settings hold for the command.
+        """Parse flags and environment variables, and validate the result.
 
-        An empty value, and an unexpanded `${user_config.…}` of a bundle's manifest, count as not given.
+        `flags` holds text by setting, or a list of it for a flag that can be repeated; other keys are ignored.
+        Variables of settings that `command` does not have are ignored, valid or not.
 
         Raises:
-            SettingsError: a value makes no sense.
+            SettingsError: a value is invalid. It names the flag, and the variable if the value comes from there.
         """
         environ = dict(os.environ if environ is None else environ)
-        values: dict[str, str] = {}
-        for one in fields(cls):
-            if one.metadata:
-                flag: str | list[str] | None = (flags or {}).get(one.name)
-                given = one.metadata["separator"].join(flag) if isinstance(flag, list) else flag
-                for value in (given, environ.get(one.metadata["variable"]) if holds(one, command) else None):
-                    if value and not value.startswith("${user_config."):
-                        values[one.name] = value
-                        break
+        values: dict[str, Any] = {}
+        variables: dict[str, str] = {}
+        for one in SETTINGS:
+            text, from_environ = one.text(flags or {}, environ, command)
+            if from_environ and one.has_flag:
+                variables[one.name] = one.variable
+            try:
+                values |= {one.name: one.parse(text)} if text else {}
+            except ValueError as error:
+                problem = Problem(f"{one.flag or one.variable} {error}", (one.name,))
+                raise SettingsError(with_sources(problem, variables)) from error
         settings = cls(**values, environ=environ)
-        check(settings)
+        for problem in settings._problems():
+            raise SettingsError(with_sources(problem, variables))
         return settings
+
+    def _problems(self) -> Iterator[Problem]:
+        """Check the settings together."""
+        flag = "--ca-file" if self.ca_file else "SSL_CERT_FILE"
+        yield from check_servers(self.url, bool(self.server), self.document, self.redis)
+        yield from check_certificates(flag, self.trusted_ca_file, self.urls.values())
+        yield from check_directories(self.directory, self.allow_directory, local=not self.urls)
+        yield from check_authentication(self.token, self.no_auth, self.oauth_issuer, self.oauth_audience)
+
+    @property
+    def given(self) -> tuple[tuple[Setting, str], ...]:
+        """The settings that differ from their defaults, with their values as text."""
+        values = ((one, getattr(self, one.name)) for one in SETTINGS)
+        return tuple((one, one.format(value)) for one, value in values if value != one.default)
 
     @property
     def urls(self) -> dict[str, str]:
-        """The URLs of the servers that run already, by name; that of `url` has none."""
-        given = {name: url for name, _, url in (one.partition("=") for one in self.names("server"))}
-        return {"": self.url} if self.url else given
+        """The URLs of the running servers by name; that of `url` has the name ""."""
+        return {"": self.url} if self.url else {server.name: server.url for server in self.server}
 
     @property
     def own_passwords(self) -> dict[str, str]:
-        """The variables that hold passwords of single servers, as far as they are set, with their values."""
+        """The passwords that belong to one of `urls` each, by the variable that holds them."""
         variables = map(password_variable, self.urls)
         return {variable: self.environ[variable] for variable in variables if self.environ.get(variable)}
 
     @property
-    def secrets(self) -> frozenset[str]:
-        """All that is secret in settings that were given, whether they hold or not."""
-        hidden = [one for one in fields(self) if one.metadata and not one.repr]
-        variables = {one.metadata["variable"] for one in hidden}
-        given = [value for name, value in self.environ.items() if name in variables or name.startswith(OWN_PASSWORD)]
-        given += [getattr(self, one.name) for one in hidden]
-        addresses = [one for one in (*given, *self.urls.values()) if "://" in one and split(one).scheme]
-        inner = {split(one).password or "" for one in addresses} - {""}
-        whole = {one for one in given if one not in addresses or split(one).password}
-        return frozenset(whole | inner | {unquote(one) for one in inner}) - {""}
+    def passwords(self) -> dict[str, str]:
+        """All passwords of servers, by the variable that holds them."""
+        return ({PASSWORD_VARIABLE: self.password} if self.password else {}) | self.own_passwords
 
     def password_of(self, server: str) -> str | None:
-        """Return the password of one of `urls`, if it has any."""
+        """Return the password for one of `urls`, if there is any."""
         return self.own_passwords.get(password_variable(server), self.password) or None
 
     @property
-    def trusted(self) -> str | None:
-        """The file of certificates to trust beside the system's."""
-        return self.ca_file or self.environ.get("SSL_CERT_FILE") or None
+    def secrets(self) -> frozenset[str]:
+        """Every secret in settings that were given, valid or not, and whether the command has them or not."""
+        secret = [one for one in SETTINGS if one.is_secret]
+        variables = {one.variable for one in secret}
+        own = PASSWORD_VARIABLE + "_"
+        given = [value for name, value in self.environ.items() if name in variables or name.startswith(own)]
+        given += [value for one in secret if (value := getattr(self, one.name))]
+        addresses = [text for text in (*given, *self.urls.values()) if "://" in text and split(text).scheme]
+        inner = {split(address).password or "" for address in addresses} - {""}
+        whole = {text for text in given if text not in addresses or split(text).password}
+        return frozenset(whole | inner | {unquote(text) for text in inner}) - {""}
+
+    @property
+    def trusted_ca_file(self) -> str | None:
+        """The file of CA certificates to trust in addition to the system's."""
+        return str(self.ca_file) if self.ca_file else self.environ.get("SSL_CERT_FILE") or None
 
     @property
     def project_directory(self) -> str | None:
-        """The directory to send: absolute when we start OpenCode here, as given for a server elsewhere.
+        """The directory to send: absolute when we start OpenCode here, as given for a running server.
 
-        None leaves the choice to a server elsewhere. Here it means that there is no project: none was given, and
-        the working directory is one that no one works in.
+        None leaves the choice to a running server. Otherwise it means that there is no project: none was given, and
+        the working directory cannot be one.
         """
-        chosen = self.directory or next(iter(self.allowed_directories), "")
-        if self.urls:
-            return chosen or None
-        if chosen:
-            return os.path.abspath(chosen)
-        candidates = (self.environ.get(CLIENT_PROJECT, ""), os.getcwd())
-        return next((os.path.abspath(one) for one in candidates if one and self.is_project(one)), None)
+        chosen = self.directory or next(iter(self.allow_directory), None)
+        if self.urls or chosen:
+            return chosen if self.urls else os.path.abspath(chosen or "")
+        candidates = (self.environ.get(PROJECT_VARIABLE, ""), os.getcwd())
+        return next((os.path.abspath(folder) for folder in candidates if folder and self.is_project(folder)), None)
 
     def is_project(self, directory: str) -> bool:
-        """Whether a directory of this machine can be a project: neither a root, the home folder nor Windows' own."""
+        """Whether a local directory can be a project: not a root, the home directory or Windows' system directory."""
         place = os.path.realpath(directory)
         home, windows = (self.environ.get(name) for name in ("HOME", "SYSTEMROOT"))
-        homes = (home or self.environ.get("USERPROFILE"), windows and os.path.join(windows, "System32"))
-        unfit = {os.path.normcase(os.path.realpath(one)) for one in homes if one}
+        excluded = (home or self.environ.get("USERPROFILE"), windows and os.path.join(windows, "System32"))
+        unfit = {os.path.normcase(os.path.realpath(folder)) for folder in excluded if folder}
         return os.path.isdir(place) and os.path.dirname(place) != place and os.path.normcase(place) not in unfit
-
-    @property
-    def allowed_directories(self) -> tuple[str, ...]:
-        """`allow_directory`, one by one."""
-        return tuple(one for one in self.allow_directory.split(os.pathsep) if one)
 
     @property
     def chooses_tools(self) -> bool:
         """Whether any setting narrows the list of tools."""
-        return any(
-            getattr(self, name) for name in ("toolsets", "tools", "exclude_tools", "read_only", "no_destructive")
-        )
-
-    def names(self, setting: str) -> tuple[str, ...]:
-        """Split one of the settings that are lists."""
-        return tuple(name.strip() for name in getattr(self, setting).split(",") if name.strip())
-
-    def is_on(self, setting: str) -> bool:
-        """Whether one of the settings that are switches is on."""
-        return getattr(self, setting).lower() in ON
-
-    @property
-    def result_chars(self) -> int:
-        """`max_result_chars` as a number."""
-        return int(self.max_result_chars)
+        return bool(self.toolsets or self.tools or self.exclude_tools or self.read_only or self.no_destructive)
 
     @property
     def depth(self) -> int:
-        """How many tasks deep this process is: a bridge marks the environment of the OpenCode that it starts."""
-        marked = self.environ.get(DEPTH_VARIABLE, "")
-        return int(marked) if marked.isdigit() else 0
+        """How many tasks deep this process runs: this server sets it in the environment of the OpenCode it starts."""
+        depth = self.environ.get(DEPTH_VARIABLE, "")
+        return int(depth) if depth.isdigit() else 0
 
     @property
     def child_environ(self) -> Mapping[str, str]:
-        """The environment of an OpenCode that this process starts: ours, without an assistant's session."""
-        return {**inherited(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
-
-    @property
-    def command_line(self) -> tuple[str, ...]:
-        """`command`, split as a shell would."""
-        return tuple(shlex.split(self.command, posix=os.name != "nt"))
+        """The environment of an OpenCode that this process starts."""
+        return {**without_session(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
 
 
-def holds(setting: Field[Any], command: str | None) -> bool:
-    """Whether a setting is one of a command's; without a command, one of every command's."""
-    return command in setting.metadata.get("only", (command,))
+SETTINGS = tuple(Setting(one.name, one.default, **one.metadata) for one in fields(Settings) if one.metadata)
+"""Every setting, in the order of `--help`."""
+
+
+def with_sources(problem: Problem, variables: Mapping[str, str]) -> str:
+    """Return the sentence, with the variables from which the values of its settings come."""
+    named = " and ".join(variables[name] for name in problem.names if name in variables)
+    return f"{problem.sentence} (from {named})" if named else problem.sentence
 
 
 def password_variable(server: str) -> str:
     """Return the variable that holds a server's own password."""
-    return OWN_PASSWORD + server.upper().replace("-", "_")
+    return f"{PASSWORD_VARIABLE}_{server.upper().replace('-', '_')}"

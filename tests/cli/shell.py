@@ -18,6 +18,7 @@ import anyio
 from anyio import to_thread
 
 from opencode_mcp.settings import Settings
+from tests.bridge import variables_of
 
 COMMAND = (sys.executable, "-m", "opencode_mcp")
 SECONDS = 180.0
@@ -27,14 +28,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 def variables(environ: Mapping[str, str], settings: Settings | None = None) -> dict[str, str]:
     """The environment of a command, with the address and the password of settings."""
     plain = {name: value for name, value in environ.items() if name not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
-    if settings is None:
-        return plain
-    return plain | {
-        "OPENCODE_MCP_URL": settings.url,
-        "OPENCODE_SERVER_USERNAME": settings.username,
-        "OPENCODE_SERVER_PASSWORD": settings.password,
-        "OPENCODE_MCP_DIRECTORY": settings.directory,
-    }
+    return plain if settings is None else plain | variables_of(settings)
 
 
 async def run(

@@ -62,7 +62,7 @@ async def test_all_is_well_with_the_tested_opencode(
 ) -> None:
     """Every check of OpenCode is ok, and the model was not asked for anything."""
     async with httpx2.AsyncClient(
-        base_url=attached.url, auth=(attached.username, attached.password), timeout=300
+        base_url=str(attached.url), auth=(attached.username, attached.password or ""), timeout=300
     ) as http:
         (await http.get("/doc")).raise_for_status()  # the first time it takes OpenCode up to 13 s on a quiet machine
     before = len(model.requests)
@@ -92,8 +92,8 @@ async def test_worktrees_that_are_left_are_counted(home: Mapping[str, str], atta
 async def test_each_of_several_servers_is_looked_at(home: Mapping[str, str], attached: Settings) -> None:
     """What is wrong with one is told of that one, and the others are looked at all the same."""
     servers = ["--server", f"dead={NOWHERE}", "--server", f"main={attached.url}"]
-    given = {**home, "OPENCODE_SERVER_PASSWORD": attached.password}
-    code, findings = await examined(given, *servers, "--directory", attached.directory)
+    given = {**home, **attached.passwords}
+    code, findings = await examined(given, *servers, "--directory", str(attached.directory))
 
     assert code == 1
     assert failed(findings) == ["dead: reachable"]
@@ -164,7 +164,7 @@ async def test_a_port_on_which_nothing_listens_is_refused(home: Mapping[str, str
 async def test_a_wrong_password_and_a_missing_one_are_told_apart(home: Mapping[str, str], attached: Settings) -> None:
     """Both are HTTP 401 of a server that is reachable."""
     _, wrong = await examined(variables(home, replace(attached, password="wrong")))
-    code, missing = await examined(variables(home, replace(attached, password="")))
+    code, missing = await examined(variables(home, replace(attached, password=None)))
 
     assert (code, failed(wrong), failed(missing)) == (1, ["authorised"], ["authorised"])
     assert "401" in wrong["authorised"]["says"]

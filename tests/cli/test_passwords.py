@@ -15,8 +15,7 @@ from opencode_mcp.cli.document import choose
 from opencode_mcp.cli.main import main
 from opencode_mcp.openapi.document import snapshot_bytes
 from opencode_mcp.opencode import AttachedServer, Endpoint
-from opencode_mcp.settings import Settings
-from opencode_mcp.settings.checks import without_password
+from opencode_mcp.settings import Settings, without_password
 
 PASSWORD = "sesame-open"
 GONE = f"http://someone:{PASSWORD}@127.0.0.1:9"

@@ -27,7 +27,7 @@ from opencode_mcp.opencode.process import LINE_CHARS, OUTPUT_CHARS, managed_serv
 from opencode_mcp.opencode.shortage import cause_of
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.settings.inherited import SESSION_VARIABLES
+from opencode_mcp.settings.child_environ import SESSION_VARIABLES
 from opencode_mcp.tools.toolbox import Toolbox
 from tests.bridge import servers
 

@@ -113,7 +113,7 @@ async def go(
 ) -> Outing:
     """Register our server with all tools, as a person would, and let the assistant run its errand."""
     desk = Desk(folder, installed, environ)
-    errand = Errand(Path(settings.directory), f"made-for-{assistant.client}")
+    errand = Errand(Path(str(settings.directory)), f"made-for-{assistant.client}")
     started = monotonic()
     try:
         given = shell.variables(desk.environ, settings)
@@ -129,4 +129,4 @@ async def go(
 
 def secrets(assistant: Assistant, model: Model, settings: Settings) -> Mapping[str, str]:
     """Return what an assistant needs to reach its model, and what our entry in its configuration names."""
-    return {**assistant.environ(model.url), "OPENCODE_SERVER_PASSWORD": settings.password}
+    return {**assistant.environ(model.url), **settings.passwords}

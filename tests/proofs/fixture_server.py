@@ -15,10 +15,11 @@ from typing import Any
 import anyio
 import mcp_types as types
 
-from opencode_mcp.cli.serving import prepared
+from opencode_mcp.cli.document import chosen_catalog
+from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.server import BridgeServer, prompts, resources, subscriptions
+from opencode_mcp.server import BridgeServer, create_server, prompts, resources, subscriptions
 from opencode_mcp.server.calls import Calls
 from opencode_mcp.server.lifespan import RequestContext, connection_of
 from opencode_mcp.server.transports import http_application, serve_http
@@ -120,7 +121,8 @@ def add_fixtures(server: BridgeServer, settings: Settings, catalog: Catalog) -> 
 def main() -> None:
     """Serve until a signal comes."""
     settings = Settings.load(command="http")
-    server = prepared(settings)
+    set_up_logging(settings)
+    server = create_server(settings, chosen_catalog(settings))
     add_fixtures(server, settings, Catalog.bundled())
     application = http_application(server, settings, "127.0.0.1", "/mcp")
     anyio.run(partial(serve_http, server, application, "127.0.0.1", int(sys.argv[1])))

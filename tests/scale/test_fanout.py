@@ -17,6 +17,7 @@ from redis.asyncio import Redis as AnyRedis
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server.fanout import LEASE_SECONDS, RENEW_SECONDS, replicated
 from opencode_mcp.settings import Settings
+from tests.bridge import variables_of
 from tests.conftest import Connect, Note
 from tests.eventually import eventually
 from tests.server.conftest import ERAS, call, new_session
@@ -195,13 +196,7 @@ async def test_a_replica_is_killed(
 
 def replica_environ(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     """Return the environment of a replica that is a process of its own."""
-    return {
-        **environ,
-        "OPENCODE_MCP_URL": settings.url,
-        "OPENCODE_SERVER_PASSWORD": settings.password,
-        "OPENCODE_MCP_DIRECTORY": settings.directory,
-        "OPENCODE_MCP_REDIS": settings.redis,
-    }
+    return {**environ, **variables_of(settings)}
 
 
 async def test_redis_goes_away_and_comes_back(

@@ -16,6 +16,7 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background
 from opencode_mcp.opencode.events import Event, session_of
 from opencode_mcp.settings import Settings
+from tests.bridge import variables_of
 from tests.conftest import Note
 from tests.eventually import eventually
 from tests.server.connections import http_bridge_process
@@ -77,7 +78,7 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
 
     async with (
         relayed(endpoint) as relay,
-        http_bridge_process({**environ, **of_bridge(replace(attached, url=relay.url))}) as (_, url),
+        http_bridge_process({**environ, **variables_of(replace(attached, url=relay.url))}) as (_, url),
         connected(attached, catalog) as servers,
         background() as tasks,
     ):
@@ -98,12 +99,3 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
     figures(f"{len(delays)} notifications: p50 {1e3 * median(delays):.0f} ms, p99 {1e3 * p99:.0f} ms")
     assert median(delays) < LIMIT_SECONDS
     assert p99 < BUSY_SECONDS
-
-
-def of_bridge(settings: Settings) -> Mapping[str, str]:
-    """Return the variables of a bridge that is a process of its own."""
-    return {
-        "OPENCODE_MCP_URL": settings.url,
-        "OPENCODE_SERVER_PASSWORD": settings.password,
-        "OPENCODE_MCP_DIRECTORY": settings.directory,
-    }

@@ -36,7 +36,7 @@ async def client(connect: Connect, era: str) -> AsyncGenerator[Client]:
 def out_of_reach(request: pytest.FixtureRequest, project: Path) -> Generator[Settings]:
     """Settings for an OpenCode that refuses connections, never answers, or is for us to start and cannot be."""
     if request.param == "is not started":
-        yield Settings(directory=str(project), command="/nowhere/opencode")
+        yield Settings(directory=str(project), command=("/nowhere/opencode",))
         return
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         if request.param == "refuses":

@@ -31,7 +31,7 @@ def elsewhere(tmp_path: Path, environ: Mapping[str, str]) -> Path:
 @pytest.fixture
 async def confined(connect: Connect, attached: Settings, project: Path) -> AsyncGenerator[Client]:
     """A client of a bridge that may work in the test's project only."""
-    async with connect(replace(attached, directory="", allow_directory=str(project))) as client:
+    async with connect(replace(attached, directory=None, allow_directory=(str(project),))) as client:
         yield client
 
 
@@ -215,7 +215,7 @@ async def test_lists_of_sessions_leave_out_what_is_elsewhere(
         for one in ({"directory": str(elsewhere), "anchor": anchor}, {"anchor": anchor})
     ]
 
-    async with connect(replace(attached, directory="", allow_directory=str(inside))) as narrow:
+    async with connect(replace(attached, directory=None, allow_directory=(str(inside),))) as narrow:
         listed = [
             *[(await allowed(narrow, "session_list", **given)) for given in ({}, {"scope": "project"}, {"path": ""})],
             await allowed(narrow, "v2_session_list", project=own["projectID"]),
@@ -292,4 +292,4 @@ async def test_a_nul_in_a_directory_is_an_argument_error(unconfined: Client, con
 def test_a_default_outside_is_refused(attached: Settings, catalog: Catalog, elsewhere: Path) -> None:
     """Operations that are given no directory do not slip out by the default: the server does not start."""
     with pytest.raises(SettingsError, match="--allow-directory"):
-        create_server(replace(attached, allow_directory=str(elsewhere)), catalog)
+        create_server(replace(attached, allow_directory=(str(elsewhere),)), catalog)

@@ -24,7 +24,7 @@ from opencode_mcp.opencode.background import background
 from opencode_mcp.server import create_server, patience
 from opencode_mcp.server.transports import http_application
 from opencode_mcp.settings import Settings
-from tests.bridge import Bridge, bridge
+from tests.bridge import Bridge, bridge, variables_of
 from tests.conftest import Connect
 from tests.eventually import eventually
 
@@ -63,12 +63,7 @@ async def client(connect: Connect) -> AsyncGenerator[Client]:
 @pytest.fixture
 def bridged(attached: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     """The environment of a bridge process that attaches to the running OpenCode."""
-    return {
-        **environ,
-        "OPENCODE_MCP_URL": attached.url,
-        "OPENCODE_SERVER_PASSWORD": attached.password,
-        "OPENCODE_MCP_DIRECTORY": attached.directory,
-    }
+    return {**environ, **variables_of(attached)}
 
 
 @asynccontextmanager

@@ -480,9 +480,9 @@ async def test_keys_are_renewed_beside_the_requests(issuer: Issuer, monkeypatch:
         (["--host", "0.0.0.0"], "--allow-remote"),
         (["--host", "example.com", "--token", TOKEN], "--allow-remote"),
         (["--host", "0.0.0.0", "--allow-remote", "--no-auth"], "--no-auth is for loopback addresses"),
-        (["--no-auth", "--token", TOKEN], "exclude each other"),
-        (["--token", "short"], "16 are the least"),
-        (["--oauth-issuer", ISSUER], "go together"),
+        (["--no-auth", "--token", TOKEN], "cannot be used together"),
+        (["--token", "short"], "must have at least 16"),
+        (["--oauth-issuer", ISSUER], "must be given together"),
     ],
 )
 def test_what_would_let_others_in_is_refused(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

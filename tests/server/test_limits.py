@@ -27,7 +27,7 @@ HIDDEN = "\x1b[31m\u202e"
 @pytest.fixture
 async def client(connect: Connect, attached: Settings) -> AsyncGenerator[Client]:
     """A client of a bridge with a small limit."""
-    async with connect(replace(attached, max_result_chars=str(LIMIT))) as client:
+    async with connect(replace(attached, max_result_chars=LIMIT)) as client:
         yield client
 
 

@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from mcp_types import INVALID_REQUEST, PARSE_ERROR
 
 from opencode_mcp.settings import Settings
-from tests.bridge import Bridge, bridge
+from tests.bridge import Bridge, bridge, variables_of
 from tests.eventually import eventually
 
 from .connections import TOKEN, http_bridge_process
@@ -63,7 +64,7 @@ MALFORMED: dict[str, bytes] = {
 @pytest.fixture
 def bridged(attached: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     """The environment of a bridge process that attaches to the running OpenCode."""
-    return {**environ, "OPENCODE_MCP_URL": attached.url, "OPENCODE_SERVER_PASSWORD": attached.password}
+    return {**environ, **variables_of(replace(attached, directory=None))}
 
 
 async def healthy(running: Bridge) -> None:

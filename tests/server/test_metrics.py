@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from opencode_mcp.server import create_server
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.server.transports import http_application
 from opencode_mcp.settings import Settings
+from tests.bridge import variables_of
 from tests.eventually import eventually
 
 from .conftest import call, new_session
@@ -84,13 +86,7 @@ async def figures(url: str) -> Figures:
 @pytest.fixture
 async def url(environ: Mapping[str, str], attached: Settings) -> AsyncGenerator[str]:
     """The endpoint of a bridge that tells metrics."""
-    given = {
-        "OPENCODE_MCP_METRICS": "1",
-        "OPENCODE_MCP_URL": attached.url,
-        "OPENCODE_SERVER_PASSWORD": attached.password,
-        "OPENCODE_MCP_DIRECTORY": attached.directory,
-    }
-    async with http_bridge({**environ, **given}) as url:
+    async with http_bridge({**environ, **variables_of(replace(attached, metrics=True))}) as url:
         yield url
 
 

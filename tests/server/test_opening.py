@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +84,7 @@ async def test_what_is_known_can_be_read(
         assert not await reads(client, plain)  # without a repository, and with no session yet
         assert not (await another.call_tool("session_create", {"directory": str(plain)})).is_error
         assert await reads(client, plain)
-    confined = replace(attached, directory="", allow_directory=os.pathsep.join(map(str, (project, fresh))))
+    confined = replace(attached, directory=None, allow_directory=(str(project), str(fresh)))
     async with connect(confined) as client:
         assert await reads(client, fresh)
 
@@ -95,7 +94,7 @@ async def test_with_read_only_no_other_directory_is_opened(
 ) -> None:
     """Only the configured one, and those where OpenCode has sessions: not even what lies in the project."""
     (project / "src").mkdir()
-    async with connect() as client, connect(replace(attached, read_only="true")) as reader:
+    async with connect() as client, connect(replace(attached, read_only=True)) as reader:
         assert await reads(reader, project)
         assert not await reads(reader, project / "src")
         words = await words_of(reader, "file_list", path=".", directory=str(cloned))
@@ -111,7 +110,7 @@ async def test_with_no_destructive_nothing_opens_a_directory(
 ) -> None:
     """To open one runs commands, so that a session cannot be created there either."""
     (project / "src").mkdir()
-    async with connect(replace(attached, no_destructive="true")) as client:
+    async with connect(replace(attached, no_destructive=True)) as client:
         for tool in ("session_create", "file_status"):
             assert "--no-destructive" in await words_of(client, tool, directory=str(cloned))
         await words_of(client, "v2_session_create", location={"directory": str(cloned)})

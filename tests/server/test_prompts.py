@@ -168,7 +168,7 @@ async def test_commands_come_when_opencode_runs(
     """Nothing that lists starts OpenCode; once a call has started it, the client is told to list again."""
     mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
     marking = {**environ, mark.partition("=")[0]: mark.partition("=")[2]}
-    settings = Settings(directory=str(project), command=program.command[0], environ=marking)
+    settings = Settings(directory=str(project), command=(program.command[0],), environ=marking)
     changed = anyio.Event()
 
     async def hear(message: IncomingMessage) -> None:

@@ -112,7 +112,7 @@ async def test_files_and_commands(client: Client, secretive: Settings) -> None:
     session = json.loads(await said(client, "session_create"))["id"]
     words = await said(client, "session_shell", sessionID=session, agent="build", command="cat notes.txt; pwd")
     assert f"the password {MARKER}<U+202E>!" in words
-    assert secretive.directory in words
+    assert str(secretive.directory) in words
 
 
 async def test_resources(client: Client) -> None:
@@ -236,7 +236,7 @@ async def test_the_marker_can_be_searched_for(client: Client) -> None:
 
 async def test_show_secrets(connect: Connect, secretive: Settings) -> None:
     """Whoever asks for them gets them."""
-    async with connect(replace(secretive, show_secrets="true")) as client:
+    async with connect(replace(secretive, show_secrets=True)) as client:
         result = await client.call_tool("config_get", {})
 
     assert result.structured_content is not None
@@ -260,7 +260,7 @@ def test_the_log(tmp_path: Path, secretive: Settings) -> None:
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, []
     try:
-        set_up_logging(replace(secretive, log_file=str(file)))
+        set_up_logging(replace(secretive, log_file=file))
         logging.getLogger("any").warning("it is %s", INHERITED)
     finally:
         for one in root.handlers:
@@ -270,4 +270,4 @@ def test_the_log(tmp_path: Path, secretive: Settings) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert f"WARNING any: it is {MARKER}\n" in file.read_text()
     with pytest.raises(SettingsError, match="cannot be written"):
-        set_up_logging(replace(secretive, log_file=str(tmp_path / "no" / "log")))
+        set_up_logging(replace(secretive, log_file=tmp_path / "no" / "log"))

@@ -23,6 +23,7 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server import create_server
 from opencode_mcp.server.watching import UPDATE_SECONDS
 from opencode_mcp.settings import Settings
+from tests.bridge import variables_of
 from tests.conftest import Connect
 from tests.eventually import eventually
 
@@ -326,12 +327,8 @@ async def test_over_stdio(attached: Settings, environ: Mapping[str, str], era: s
     """Notifications come over stdio too."""
     command = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "opencode_mcp", "--url", attached.url, "--directory", attached.directory],
-        env={
-            **environ,
-            "OPENCODE_SERVER_USERNAME": attached.username,
-            "OPENCODE_SERVER_PASSWORD": attached.password,
-        },
+        args=["-m", "opencode_mcp"],
+        env={**environ, **variables_of(attached)},
     )
     async with Client(stdio_client(command), mode=era, message_handler=updates.hear) as client:
         await follow_a_prompt(client, updates)

@@ -112,7 +112,7 @@ async def test_with_the_ca_s_certificate_everything_works(
     async with secured(endpoint, authority) as url:
         settings = replace(attached, url=url)
         if by == "flag":
-            settings = replace(settings, ca_file=str(authority.file))
+            settings = replace(settings, ca_file=authority.file)
         else:
             settings = replace(settings, environ={"SSL_CERT_FILE": str(authority.file)})
         async with connect(settings) as client:
@@ -191,4 +191,4 @@ def test_a_file_without_certificates_is_refused_at_the_start(tmp_path: Path, con
         Settings.load({"url": "https://opencode.test", "ca_file": str(file)}, {})
     with pytest.raises(SettingsError, match=r"SSL_CERT_FILE .*ca\.pem"):
         Settings.load({"url": "https://opencode.test"}, {"SSL_CERT_FILE": str(file)})
-    assert Settings.load({"url": "http://opencode.test"}, {"SSL_CERT_FILE": str(file)}).trusted == str(file)
+    assert Settings.load({"url": "http://opencode.test"}, {"SSL_CERT_FILE": str(file)}).trusted_ca_file == str(file)

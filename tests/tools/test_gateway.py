@@ -43,7 +43,7 @@ async def test_a_description_is_complete(client: Client, catalog: Catalog) -> No
 
 def test_every_input_schema_is_whole_within_the_limit(catalog: Catalog) -> None:
     """The longest go without the schema of their answers, and say where that is."""
-    limit = int(Settings().max_result_chars)
+    limit = Settings().max_result_chars
     told = {name: described(operation, limit) for name, operation in catalog.items()}
 
     assert all(len(dump(one)) <= limit for one in told.values())

@@ -94,7 +94,7 @@ async def test_six_megabytes_of_providers_are_cut_and_can_be_read(
     del everything["OPENCODE_MODELS_PATH"]
     async with managed_server(program.command, str(tmp_path), everything) as server:
         endpoint = await server.endpoint()
-        bare = replace(attached, url=str(endpoint.url), password=endpoint.password or "")
+        bare = replace(attached, url=str(endpoint.url), password=endpoint.password)
         async with connect(bare) as client:
             answer = await client.call_tool("provider_list", {})
             read = {"operation": "provider_list", "pointer": "/all", "limit": 1}
@@ -110,7 +110,7 @@ async def test_six_megabytes_of_providers_are_cut_and_can_be_read(
 
 async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> None:
     """--max-result-chars bounds every result, those of the gateway too."""
-    async with connect(replace(attached, max_result_chars="3000")) as client:
+    async with connect(replace(attached, max_result_chars=3000)) as client:
         listed = await client.call_tool("command_list", {})
         told = await client.call_tool("describe_operation", {"operation": "config_update"})
 

@@ -102,7 +102,7 @@ def test_a_view_narrows_and_never_widens(catalog: Catalog, path: str) -> None:
 
 async def test_what_is_not_listed_cannot_be_called(connect: Connect, attached: Settings) -> None:
     """Read-only refuses on call, not only in the list; the gateway refuses as well."""
-    async with connect(replace(attached, read_only="true")) as client:
+    async with connect(replace(attached, read_only=True)) as client:
         listed = {tool.name for tool in (await client.list_tools()).tools}
         with pytest.raises(MCPError, match="Unknown tool: session_create"):
             await client.call_tool("session_create", {})

@@ -36,7 +36,7 @@ def marking(bench: Bench) -> tuple[str, Mapping[str, str]]:
 
 def managed(bench: Bench, environ: Mapping[str, str]) -> Settings:
     """Settings of a bridge that starts its own OpenCode."""
-    return Settings(command=bench.world.program.command[0], directory=str(bench.project), environ=environ)
+    return Settings(command=(bench.world.program.command[0],), directory=str(bench.project), environ=environ)
 
 
 async def killed_ours(bench: Bench) -> Seen:
@@ -127,7 +127,7 @@ def with_cuts(prompt: str, number: int) -> Deed:
     """The bridge's event stream is cut so often during one task."""
 
     async def does(bench: Bench) -> Seen:
-        port = httpx2.URL(bench.settings.url).port
+        port = httpx2.URL(str(bench.settings.url)).port
         assert port is not None
         async with (
             proxied(port, cuts(number)) as proxy,

@@ -17,6 +17,7 @@ from mcp import Client, StdioServerParameters
 from examples.scripted_model import GuestServer
 from opencode_mcp.opencode.background import background
 from opencode_mcp.server import create_server
+from tests.bridge import variables_of
 from tests.eventually import eventually
 
 from .bench import MODES, QUICK, Bench
@@ -29,13 +30,7 @@ Transport = Callable[[Bench, str], AbstractAsyncContextManager[Client]]
 @asynccontextmanager
 async def stdio(bench: Bench, mode: str) -> AsyncGenerator[Client]:
     """A client of a bridge that is a process of its own."""
-    environ = {
-        **bench.world.environ,
-        "OPENCODE_MCP_URL": bench.settings.url,
-        "OPENCODE_MCP_DIRECTORY": str(bench.project),
-        "OPENCODE_SERVER_USERNAME": bench.settings.username,
-        "OPENCODE_SERVER_PASSWORD": bench.settings.password,
-    }
+    environ = {**bench.world.environ, **variables_of(bench.settings)}
     command = StdioServerParameters(command=sys.executable, args=["-m", "opencode_mcp"], env=environ)
     async with Client(command, mode=mode) as client:
         yield client

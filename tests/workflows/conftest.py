@@ -87,4 +87,4 @@ def slower(row: Row) -> Row:
 
 def reaching(endpoint: Endpoint, url: str) -> Settings:
     """Return the settings that reach an OpenCode at a URL."""
-    return Settings(url=url, username=endpoint.username, password=endpoint.password or "")
+    return Settings(url=url, username=endpoint.username, password=endpoint.password)

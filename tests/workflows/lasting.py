@@ -78,7 +78,7 @@ async def huge_answer(bench: Bench) -> Seen:
     seen = await bench.run(f"script:huge {HUGE}")
     assert (len(seen["answer"]), seen["answer_chars"]) == (20_000, HUGE)
     pages: list[str] = [seen["answer"]]
-    async with bench.bridge(replace(bench.settings, max_result_chars="2000000")) as wide:  # five calls, not 250
+    async with bench.bridge(replace(bench.settings, max_result_chars=2_000_000)) as wide:  # five calls, not 250
         while seen["next"]:
             assert seen["next"]["tool"] == "report_task"
             seen = await bench.call("report_task", wide, **seen["next"]["arguments"])

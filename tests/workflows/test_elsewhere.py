@@ -83,7 +83,7 @@ async def side(
     data = {"XDG_DATA_HOME": str(project.parent / "data")}
     async with managed_server(program.command, str(project), {**environ, **data, **mark}) as server:
         endpoint = await server.endpoint()
-        settings = Settings(url=str(endpoint.url), password=endpoint.password or "", directory=str(project))
+        settings = Settings(url=str(endpoint.url), password=endpoint.password, directory=str(project))
         async with Client(create_server(settings, catalog)) as client:
             yield Side(client, endpoint, f"OPENCODE_MCP_TEST_ROW={name}")
 

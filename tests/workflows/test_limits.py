@@ -287,7 +287,7 @@ async def own_bridge(
 ) -> AsyncGenerator[tuple[Client, str]]:
     """Provide a client of a bridge that starts an OpenCode of its own, and the mark of that."""
     value = uuid4().hex
-    settings = Settings(command=program.command[0], directory=str(project), environ={**environ, MARK: value})
+    settings = Settings(command=(program.command[0],), directory=str(project), environ={**environ, MARK: value})
     async with Client(create_server(settings, catalog)) as client:
         yield client, f"{MARK}={value}"
 

@@ -1,23 +1,21 @@
-"""The entry that a client is to have: how this server is started with the settings that were given, or its URL."""
+"""The entry for a client: the command that starts this server with the settings that were given, or its URL."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.settings import Settings
+from opencode_mcp.settings import PASSWORD_VARIABLE, USERNAME, USERNAME_VARIABLE, Settings
 from opencode_mcp.tools import VIEWS
 from opencode_mcp.tools.toolsets import select
 
 from .table import TOKEN, Client, Launch, Remote
-
-CREDENTIALS = ("username", "password")
 
 
 def launch(client: Client, settings: Settings, variables: Sequence[str] = (), with_password: bool = False) -> Launch:
@@ -29,10 +27,11 @@ def launch(client: Client, settings: Settings, variables: Sequence[str] = (), wi
     Raises:
         SettingsError: `variables` or `with_password` cannot be done.
     """
-    given = {credential(name): getattr(settings, name) for name in CREDENTIALS if not is_default(settings, name)}
-    given = given | settings.own_passwords if settings.urls else {}
-    if with_password and not given.keys() - {credential("username")}:
-        raise SettingsError(f"--with-password: there has to be a --url or --server, and its {credential('password')}")
+    passwords = settings.passwords if settings.urls else {}
+    username = {USERNAME_VARIABLE: settings.username} if settings.urls and settings.username != USERNAME else {}
+    given = username | passwords
+    if with_password and not passwords:
+        raise SettingsError(f"--with-password needs --url or --server, and its {PASSWORD_VARIABLE}")
     if variables and not client.variable:
         raise SettingsError(
             f"--env: {client.title} has no way to pass a variable on by its name; put its value into the file by hand"
@@ -55,26 +54,29 @@ def command() -> tuple[str, ...]:
 
 def flags(client: Client, settings: Settings) -> Iterator[str]:
     """Yield the flags for the settings that were given, and for the client's preset if no tools were chosen."""
-    chosen = settings.toolsets or settings.tools
-    for one in fields(Settings):
-        if not one.metadata or one.name in CREDENTIALS or is_default(settings, one.name) or "only" in one.metadata:
-            continue
-        flag = f"--{one.name.replace('_', '-')}"
-        value = getattr(settings, one.name)
-        if one.metadata.get("switch"):
-            if settings.is_on(one.name):
-                yield flag
-        # The client starts it in a folder of its own choice.
-        elif (
-            (one.name == "directory" and not settings.urls)
-            or (one.name == "document" and value not in ("bundled", "live"))
-            or one.name in ("log_file", "ca_file")
-        ):
-            yield from (flag, os.path.abspath(value))
-        else:
-            yield from (flag, value)
-    if not chosen and client.limits.preset != "all":
+    for setting, text in with_absolute_paths(settings).given:
+        if setting.has_flag and not setting.commands:
+            yield from (setting.flag,) if setting.is_switch else (setting.flag, text)
+    if not (settings.toolsets or settings.tools) and client.limits.preset != "all":
         yield from ("--toolsets", client.limits.preset)
+
+
+def with_absolute_paths(settings: Settings) -> Settings:
+    """Return settings that mean the same in any working directory: the client chooses that of the server."""
+    return replace(
+        settings,
+        directory=settings.directory
+        if settings.urls or not settings.directory
+        else os.path.abspath(settings.directory),
+        document=absolute(settings.document) if isinstance(settings.document, Path) else settings.document,
+        log_file=settings.log_file and absolute(settings.log_file),
+        ca_file=settings.ca_file and absolute(settings.ca_file),
+    )
+
+
+def absolute(path: Path) -> Path:
+    """Return a path without `.` and `..`, from the root on."""
+    return Path(os.path.abspath(path))
 
 
 def remote(client: Client, settings: Settings, given: str, with_password: bool = False) -> Remote:
@@ -84,7 +86,7 @@ def remote(client: Client, settings: Settings, given: str, with_password: bool =
         SettingsError: the client takes no such URL, or cannot name a variable.
     """
     address = url(client, settings, given)
-    if settings.is_on("no_auth"):
+    if settings.no_auth:
         return Remote(address)
     if with_password:
         if not settings.token:
@@ -107,20 +109,20 @@ def url(client: Client, settings: Settings, given: str) -> str:
     if client.http is None:
         raise SettingsError(f"--http: {client.title} does not take it: {client.http_instead}")
     if urlsplit(given).scheme not in {"http", "https"}:
-        raise SettingsError(f"--http {given!r} is no http:// or https:// URL")
-    for name in (
-        "tools",
-        "exclude_tools",
-        "read_only",
-        "no_destructive",
-        "allow_directory",
-        "show_secrets",
-        "url",
-        "server",
-    ):
-        if getattr(settings, name):
-            raise SettingsError(f"--{name.replace('_', '-')} is to be given to the server at {given}, not to its URL")
-    toolsets = settings.toolsets or client.limits.preset
+        raise SettingsError(f"--http {given!r} is not an http:// or https:// URL")
+    chosen = {
+        "--tools": settings.tools,
+        "--exclude-tools": settings.exclude_tools,
+        "--read-only": settings.read_only,
+        "--no-destructive": settings.no_destructive,
+        "--allow-directory": settings.allow_directory,
+        "--show-secrets": settings.show_secrets,
+        "--url": settings.url,
+        "--server": settings.server,
+    }
+    for flag in (flag for flag, value in chosen.items() if value):
+        raise SettingsError(f"{flag} belongs to the command that starts the server at {given}, not to its URL")
+    toolsets = ",".join(settings.toolsets) or client.limits.preset
     bare = given.rstrip("/")
     if toolsets == "all" or any(urlsplit(bare).path.endswith(f"/{view}") for view in VIEWS):
         return given
@@ -136,21 +138,11 @@ def check_names(client: Client, name: str, settings: Settings) -> None:
     Raises:
         SettingsError: what does not fit.
     """
-    chosen = settings.names("toolsets") or (() if settings.tools else (client.limits.preset,))
-    listed = select(Catalog.bundled(), chosen, settings.names("tools"), settings.names("exclude_tools")).listed
+    chosen = settings.toolsets or (() if settings.tools else (client.limits.preset,))
+    listed = select(Catalog.bundled(), chosen, settings.tools, settings.exclude_tools).listed
     longest = client.limits.full_name.format(server=name, tool=max(listed, key=len, default=""))
     if len(longest) > client.limits.name_length:
         raise SettingsError(
             f"--name {name}: {client.title} takes tool names of {client.limits.name_length} characters, "
             f"and {longest} has {len(longest)}"
         )
-
-
-def is_default(settings: Settings, name: str) -> bool:
-    """Whether a setting has the value that it has when nothing is given."""
-    return getattr(settings, name) == getattr(Settings(), name)
-
-
-def credential(name: str) -> str:
-    """Return the variable of a credential."""
-    return next(one.metadata["variable"] for one in fields(Settings) if one.name == name)

@@ -33,7 +33,7 @@ async def found(settings: Settings, report: Report) -> Finding:
         flag = "--url" if settings.url else "--server"
         return Finding("opencode", "ok", f"the one at {where} ({flag}), none is started")
     try:
-        program = await find(settings.command_line, cache_folder(settings.environ), settings.environ, report)
+        program = await find(settings.command, cache_folder(settings.environ), settings.environ, report)
     except ServerStartError as error:
         return Finding("opencode", "failed", "not found", one_line(str(error), 600))
     path = which(program.command[0], settings.environ)

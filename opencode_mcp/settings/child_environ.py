@@ -1,9 +1,9 @@
-"""What an OpenCode that this process starts does not inherit: the marks of the assistant's session that started us.
+"""The environment of an OpenCode process: this process's environment without the variables of an assistant's session.
 
-An assistant describes its running session to its children in their environment. An OpenCode that inherits this takes
-itself for a part of that session: OPENCODE_WORKSPACE_ID makes it serve that workspace alone, OPENCODE_CLIENT=acp takes
-away its question tool, CLAUDE_CODE_SSE_PORT connects it to the editor of another program (all 1.18.33).
-Credentials stay, as do the settings of a user.
+An assistant describes its running session to child processes in environment variables. An OpenCode that inherits them
+behaves as part of that session: OPENCODE_WORKSPACE_ID limits it to one workspace, OPENCODE_CLIENT=acp removes its
+question tool, CLAUDE_CODE_SSE_PORT connects it to the editor of another program (all seen in 1.18.33).
+Credentials and the user's own settings stay.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ SESSION_VARIABLES = frozenset(
     }
 )
 SESSION_PREFIXES = ("CLAUDE_CODE_", "GEMINI_CLI_IDE_")
-"""What begins so is dropped as well, unless it is a credential."""
+"""Variables with these prefixes are dropped as well, except credentials."""
 CREDENTIALS = ("_KEY", "_PASSWORD", "_SECRET", "_TOKEN")
 
 
-def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without what describes the session of the assistant that set it."""
+def without_session(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the variables that describe an assistant's session."""
     return {name: value for name, value in environ.items() if not describes_session(name)}
 
 
 def describes_session(name: str) -> bool:
-    """Whether a variable describes the running session of an assistant."""
+    """Whether an assistant sets this variable to describe its running session."""
     if name in SESSION_VARIABLES:
         return True
     return name.startswith(SESSION_PREFIXES) and not name.endswith(CREDENTIALS)

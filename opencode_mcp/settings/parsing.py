@@ -1,0 +1,147 @@
+"""From the text of one flag or environment variable to a typed value.
+
+A parser takes the text and returns the value; it raises `ValueError` with the end of a sentence that begins with the
+name of the flag, such as "'loud' is not one of debug, info". Secrets are not repeated in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+MIN_RESULT_CHARS = 1_000
+MIN_TOKEN_CHARS = 16
+MIN_KEY_CHARS = 32
+ON = ("1", "true", "yes", "on")
+OFF = ("", "0", "false", "no", "off")
+SERVER_NAME = re.compile(r"[a-z0-9-]{1,32}")
+USER_INFORMATION = re.compile(r"://[^/?#\s]*@")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+class NamedServer(NamedTuple):
+    """A running OpenCode server and the name that tools address it by."""
+
+    name: str
+    url: str
+
+
+def boolean(text: str) -> bool:
+    """Parse a switch; case does not matter."""
+    if text.lower() not in {*ON, *OFF}:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text.lower() in ON
+
+
+def result_chars(text: str) -> int:
+    """Parse a number of characters."""
+    if not text.isdigit() or int(text) < MIN_RESULT_CHARS:
+        raise ValueError(f"{text!r} is not a number of at least {MIN_RESULT_CHARS}")
+    return int(text)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Make the parser of a choice."""
+
+    def choice(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return choice
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse names separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def directories(text: str) -> tuple[str, ...]:
+    """Parse directories separated as those of PATH are."""
+    return tuple(directory for directory in text.split(os.pathsep) if directory)
+
+
+def command_line(text: str) -> tuple[str, ...]:
+    """Split a command line as the system's shell does."""
+    try:
+        return tuple(shlex.split(text, posix=os.name != "nt"))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a command line: {error}") from error
+
+
+def document(text: str) -> Path | Literal["bundled", "live"]:
+    """Parse the choice of an OpenAPI document."""
+    return text if text == "bundled" or text == "live" else Path(text)
+
+
+def http_url(text: str) -> str:
+    """Check an http:// or https:// URL."""
+    if not is_http_url(text):
+        raise ValueError(f"{without_password(text)!r} is not an http:// or https:// URL")
+    return text
+
+
+def servers(text: str) -> tuple[NamedServer, ...]:
+    """Parse NAME=URL pairs separated by commas; no name may occur twice."""
+    found: dict[str, NamedServer] = {}
+    for item in names(text):
+        name, _, url = item.partition("=")
+        shown = repr(without_password(item))
+        if not SERVER_NAME.fullmatch(name) or not is_http_url(url):
+            raise ValueError(
+                f"{shown} is not NAME=URL: a name has a-z, 0-9 and -, a URL begins with http:// or https://"
+            )
+        if name in found:
+            raise ValueError(f"{shown}: another server is already named {name!r}")
+        found[name] = NamedServer(name, url)
+    return tuple(found.values())
+
+
+def format_servers(servers: tuple[NamedServer, ...]) -> str:
+    """Return the text that `servers` parses as these."""
+    return ",".join(f"{server.name}={server.url}" for server in servers)
+
+
+def redis_url(text: str) -> str:
+    """Check the URL of a Redis. The error does not repeat it, as it may hold a password."""
+    if split(text).scheme not in REDIS_SCHEMES:
+        raise ValueError("is not a redis://, rediss:// or unix:// URL")
+    return text
+
+
+def secret(least: int) -> Callable[[str], str]:
+    """Make the parser of a secret of at least so many characters."""
+
+    def long_enough(text: str) -> str:
+        if len(text) < least:
+            raise ValueError(f"has {len(text)} characters, and must have at least {least}")
+        return text
+
+    return long_enough
+
+
+def without_password(text: str) -> str:
+    """Return a text whose URLs have neither a user name nor a password."""
+    return USER_INFORMATION.sub("://", text)
+
+
+def split(url: str) -> SplitResult:
+    """Return the parts of a URL, all empty when it cannot be parsed."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def is_http_url(url: str) -> bool:
+    """Whether this is an http:// or https:// URL with a host and, if any, a valid port."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -1,0 +1,67 @@
+"""How one setting is given: the data from which flags, completion, documentation and clients' entries are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one setting is given: by its flag, else by its environment variable, else it has its default.
+
+    `name` is its attribute of `Settings`. `parse` turns a text into the typed value, and
+    `format` a value into such a text. With a `separator` the flag can
+    be given several times, and the variable holds all values, separated by it. `commands` are those that have the
+    setting; without any, all have it.
+    """
+
+    name: str
+    default: Any
+    variable: str
+    help: str
+    parse: Callable[[str], Any] = str
+    format: Callable[[Any], str] = str
+    has_flag: bool = True
+    is_secret: bool = False
+    separator: str = ""
+    choices: Sequence[str] = ()
+    commands: Sequence[str] = ()
+
+    @property
+    def flag(self) -> str:
+        """The flag, or "" when only the variable sets it."""
+        return f"--{self.name.replace('_', '-')}" if self.has_flag else ""
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the flag takes no value."""
+        return isinstance(self.default, bool)
+
+    def applies_to(self, command: str | None) -> bool:
+        """Whether a command has this setting; without a command, whether all have it."""
+        return not self.commands or command in self.commands
+
+    def text(self, flags: Mapping[str, Any], environ: Mapping[str, str], command: str | None) -> tuple[str, bool]:
+        """Return what is given, "" when nothing is, and whether it comes from the environment.
+
+        An empty value and an unexpanded `${user_config.…}` of a bundle's manifest count as not given.
+        """
+        flag: str | list[str] | None = flags.get(self.name)
+        given = self.separator.join(flag) if isinstance(flag, list) else flag or ""
+        if is_given(given):
+            return given, False
+        given = environ.get(self.variable, "") if self.applies_to(command) else ""
+        return (given, True) if is_given(given) else ("", False)
+
+
+def is_given(text: str) -> bool:
+    """Whether a text is a value of a setting."""
+    return text != "" and not text.startswith("${user_config.")
+
+
+def setting(default: Any, variable: str, help: str, **more: Any) -> Any:
+    """Declare a field of `Settings` with the rest of its `Setting`. A secret is left out of `repr`."""
+    is_secret: bool = more.get("is_secret", False)
+    return field(default=default, repr=not is_secret, metadata={"variable": variable, "help": help, **more})
