@@ -1,1 +1,1 @@
-"""What the bridge costs, beside its anchors, on the machine at hand: `python -m benchmarks`."""
+"""Benchmarks of the bridge against its baselines: `python -m benchmarks`."""

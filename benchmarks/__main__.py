@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure all of it in one run, and write docs/performance.md and its chart."""
+"""`python -m benchmarks`: run all benchmarks, and write docs/performance.md and its chart."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ROWS: dict[str, Callable[[Stage, float], Awaitable[list[Row]]]] = {
     "events": events.rows,
 }
 SHORT = 0.1
-"""What a short run measures of a whole one."""
+"""The scale of a short run."""
 
 
 async def measured(names: list[str], scale: float, whole: bool) -> Results:
-    """Measure some groups of rows, and with `whole` the curves and profiles."""
+    """Measure groups of rows; with `whole` the curves and profiles as well."""
     results = Results()
     with tempfile.TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as folder:
         async with stage(Path(folder)) as here:
@@ -45,8 +45,8 @@ def main() -> int:
     """Run; return 1 when a short run misses a target by more than its margin."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="GROUP", help=f"of {', '.join(ROWS)} (default: all)")
-    parser.add_argument("--check", action="store_true", help="a short run that writes nothing, for wide margins")
-    parser.add_argument("--redraw", action="store_true", help="only draw the chart again, from docs/performance.md")
+    parser.add_argument("--check", action="store_true", help="a short run with wide margins, which writes nothing")
+    parser.add_argument("--redraw", action="store_true", help="redraw the chart from docs/performance.md")
     options = parser.parse_args()
     if options.redraw:
         redraw(REPOSITORY / "docs")

@@ -1,4 +1,4 @@
-"""Rows about calls: the list of tools, what one call costs, how many there are in a second, and memory."""
+"""Rows about calls: the tool list, overhead, throughput, memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from time import perf_counter
 import aiohttp
 import httpx2
 
-from .figures import MILLISECONDS, Row, Samples, in_turns, paired
+from .figures import MILLISECONDS, Row, Samples, interleave, pair_ratios
 from .stage import BRIDGE, FLOOR, FROM_OPENAPI, TOKEN, Stage, free_port, resident_bytes, serving
 from .wire import LEGACY, MODERN, Stdio, Wire, call, http, stdio
 
@@ -22,14 +22,14 @@ HEALTH = "global_health"
 
 
 async def seconds(one: Call) -> float:
-    """Return what a call takes."""
+    """Return the duration of a call."""
     begin = perf_counter()
     await one()
     return perf_counter() - begin
 
 
 async def rate(one: Call, calls: int, concurrent: int) -> float:
-    """Return how many calls are answered in a second when so many are always under way."""
+    """Return the calls per second with a constant number of concurrent calls."""
     left = iter(range(calls))
 
     async def work() -> None:
@@ -53,7 +53,7 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
         AsyncExitStack() as stack,
     ):
         fastmcp: Stdio | None = None
-        if scale >= 1:  # a short run is about the bridge alone
+        if scale >= 1:  # a short run measures the bridge only
             fastmcp = await stack.enter_async_context(stdio(FROM_OPENAPI, stage.attached, cwd))
         found = [
             *await listing(bridge, fastmcp, scale),
@@ -61,30 +61,30 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
             *await throughput("stdio", stage, direct, floor, bridge, scale, fastmcp),
             await memory(floor, bridge, fastmcp, scale),
         ]
-        for era in (LEGACY, MODERN):
-            async with over_http(stage, era) as (http_floor, http_bridge):
-                found += await throughput(f"HTTP {era}", stage, direct, http_floor, http_bridge, scale)
+        for protocol_version in (LEGACY, MODERN):
+            async with over_http(stage, protocol_version) as (http_floor, http_bridge):
+                found += await throughput(f"HTTP {protocol_version}", stage, direct, http_floor, http_bridge, scale)
     return found
 
 
 @asynccontextmanager
-async def over_http(stage: Stage, era: str) -> AsyncGenerator[tuple[Wire, Wire]]:
-    """Provide the floor and the bridge over HTTP, fresh ones."""
+async def over_http(stage: Stage, protocol_version: str) -> AsyncGenerator[tuple[Wire, Wire]]:
+    """Start the floor and the bridge over HTTP."""
     ports = free_port(), free_port()
     command = (*BRIDGE, "http", "--port", str(ports[1]))
     async with (
         serving((*FLOOR, str(ports[0])), stage.environ, ports[0]),
         serving(command, stage.attached, ports[1]),
-        http(f"http://127.0.0.1:{ports[0]}/mcp", era) as floor,
-        http(f"http://127.0.0.1:{ports[1]}/mcp", era, TOKEN) as bridge,
+        http(f"http://127.0.0.1:{ports[0]}/mcp", protocol_version) as floor,
+        http(f"http://127.0.0.1:{ports[1]}/mcp", protocol_version, TOKEN) as bridge,
     ):
         yield floor, bridge
 
 
 async def listing(bridge: Stdio, fastmcp: Stdio | None, scale: float) -> list[Row]:
-    """Measure the list of all tools."""
+    """Measure `tools/list` of all tools."""
     servers = {"bridge": bridge, **({"from_openapi": fastmcp} if fastmcp is not None else {})}
-    taken = await in_turns(
+    taken = await interleave(
         max(5, round(50 * scale)),
         {
             name: lambda server=server: seconds(lambda: server.request("tools/list", {}))
@@ -103,8 +103,8 @@ async def listing(bridge: Stdio, fastmcp: Stdio | None, scale: float) -> list[Ro
 
 
 async def cost(direct: httpx2.AsyncClient, floor: Stdio, bridge: Stdio, fastmcp: Stdio | None, scale: float) -> Row:
-    """Measure what a call costs beyond the request that it makes."""
-    taken = await in_turns(
+    """Measure the overhead of a call over the request that it sends."""
+    taken = await interleave(
         max(50, round(500 * scale)),
         {
             "floor": lambda: seconds(lambda: call(floor, "nothing")),
@@ -132,7 +132,7 @@ async def throughput(
     scale: float,
     fastmcp: Wire | None = None,
 ) -> list[Row]:
-    """Measure how many calls are answered in a second."""
+    """Measure the throughput."""
     found: list[Row] = []
     calls, rounds = max(200, round(800 * scale)), 3
     async with raw(stage) as asked:
@@ -145,7 +145,7 @@ async def throughput(
             }
             if fastmcp is not None:
                 subjects["from_openapi"] = lambda: call(fastmcp, HEALTH)
-            taken = await in_turns(
+            taken = await interleave(
                 rounds,
                 {
                     name: lambda one=one, concurrent=concurrent: rate(one, calls, concurrent)
@@ -158,7 +158,7 @@ async def throughput(
                 Row(
                     f"calls per second, {concurrent} concurrent, {over}",
                     {name: Samples(values, "/s") for name, values in taken.items()},
-                    paired(taken["bridge"], [min(pair) for pair in pairs]),
+                    pair_ratios(taken["bridge"], [min(pair) for pair in pairs]),
                     "bridge / min(floor, direct)",
                     0.8,
                     at_least=True,
@@ -170,7 +170,7 @@ async def throughput(
 
 @asynccontextmanager
 async def raw(stage: Stage) -> AsyncGenerator[Call]:
-    """Provide a request to OpenCode by the client that costs least: what is measured is OpenCode."""
+    """Provide a request with the cheapest client, which measures OpenCode's own limit."""
     endpoint = stage.endpoint
     auth = aiohttp.BasicAuth(endpoint.username, endpoint.password or "")
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auth=auth) as session:
@@ -183,7 +183,7 @@ async def raw(stage: Stage) -> AsyncGenerator[Call]:
 
 
 async def memory(floor: Stdio, bridge: Stdio, fastmcp: Stdio | None, scale: float) -> Row:
-    """Measure the memory of servers that have answered many calls."""
+    """Measure the memory of servers after many calls."""
     calls = max(500, round(10_000 * scale))
     early: dict[str, float] = {}
     late: dict[str, float] = {}

@@ -1,7 +1,7 @@
-"""The figures in docs/performance.md -> docs/performance.svg: a bar for each row, a panel for each curve.
+"""Draws docs/performance.svg from the figures in docs/performance.md: a bar per row, a panel per curve.
 
 The chart is drawn from the committed tables, so it can be redrawn without measuring: `python -m benchmarks --redraw`.
-Its colours follow the viewer's colour scheme, and its background goes with them.
+Colours and background follow the viewer's colour scheme.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from .figures import Curve, Results, Row, shown
+from .figures import Curve, Results, Row, format_number
 
 WIDTH, MARGIN, LINE = 980, 20, 16
 BARS_LEFT, BARS_WIDTH, BAR = 440, 440, 14
@@ -36,7 +36,7 @@ VERDICT = re.compile(r"(?P<of>.+): (?P<ratio>-?[\d.,]+) (?P<unit>\S+) \(target (
 def read(markdown: str) -> tuple[str, Results]:
     """Return the run (date, machine, versions) and its figures from the tables of docs/performance.md.
 
-    Of each row only the ratio and its target are there, not the single samples.
+    The rows have their ratio and target, without samples.
     """
     found = re.search(r"^(\d{4}-\d\d-\d\d, .*)\.$", markdown, re.MULTILINE)
     rows = re.findall(r"^\| (.+) \| .+ \| (.+ \(target .+\)) \| \S+ \|$", markdown, re.MULTILINE)
@@ -46,7 +46,7 @@ def read(markdown: str) -> tuple[str, Results]:
 
 
 def read_row(what: str, verdict: str) -> Row:
-    """Return the row of a line of the table."""
+    """Parse a line of the table of results."""
     found = VERDICT.fullmatch(verdict)
     assert found is not None, verdict
     name, _, note = what.partition("<br>")
@@ -55,14 +55,14 @@ def read_row(what: str, verdict: str) -> Row:
 
 
 def read_curve(what: str, sizes: str, figures: str) -> Curve:
-    """Return the curve of a line of the table of growth."""
+    """Parse a line of the table of curves."""
     subjects = [subject.partition(": ") for subject in figures.split("<br>")]
     values = {name: [number(text) for text in re.findall(r"[\d.,]+", rest)] for name, _, rest in subjects}
     return Curve(what, figures.rsplit(" ", 1)[1], [int(number(size)) for size in sizes.split(" → ")], values)
 
 
 def number(text: str) -> float:
-    """Return the number that `figures.shown` has written."""
+    """Parse the output of `figures.format_number`."""
     return float(text.replace(",", ""))
 
 
@@ -88,7 +88,7 @@ def svg(run: str, results: Results) -> str:
 
 
 def page(height: int, parts: Sequence[str]) -> str:
-    """Return the document around the parts of the chart."""
+    """Return the SVG document with the parts of the chart."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         'font-family="system-ui, sans-serif" font-size="12" role="img">\n'
@@ -104,12 +104,12 @@ def page(height: int, parts: Sequence[str]) -> str:
 
 
 def share(row: Row) -> float:
-    """Return the figure as a share of its target: up to 1 the target is met. A difference can be below zero."""
+    """Return the result as a share of its target, which is met up to 1. It is negative for a negative result."""
     return row.target / row.ratio if row.at_least else row.ratio / row.target
 
 
 def plain(markdown: str) -> str:
-    """Return a text without the marks of code."""
+    """Return a text without backticks."""
     return markdown.replace("`", "")
 
 
@@ -132,7 +132,7 @@ def bar(label: Sequence[str], of_target: float, scale: float, y: int) -> str:
 
 
 def panel(curve: Curve, title: Sequence[str], x: int, top: int, bottom: int) -> str:
-    """Return a curve's plot: sizes from left to right, figures from the axis up."""
+    """Return the plot of a curve."""
     highest = max(max(values) for values in curve.subjects.values())
     parts = [f'<text x="{x}" y="{top + LINE * at}">{escape(line)}</text>' for at, line in enumerate(title)]
     parts.append(f'<path class="axis" d="M{x} {bottom - PLOT_HEIGHT}V{bottom}H{x + PLOT_WIDTH}"/>')
@@ -144,7 +144,7 @@ def panel(curve: Curve, title: Sequence[str], x: int, top: int, bottom: int) -> 
         parts.append(f'<polyline class="{name}" stroke-width="2" points="{points}"/>')
         y = bottom + 20 + LINE * (at + 1)
         parts.append(f'<rect class="{name}" x="{x}" y="{y - 9}" width="10" height="10"/>')
-        span = f"{shown(values[0])} to {shown(values[-1])} {curve.unit}"
+        span = f"{format_number(values[0])} to {format_number(values[-1])} {curve.unit}"
         parts.append(f'<text x="{x + 16}" y="{y}">{name}: {span}</text>')
     parts += [
         f'<text class="quiet" x="{x + PLOT_WIDTH * size / curve.sizes[-1]:.0f}" y="{bottom + 16}" '

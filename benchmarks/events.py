@@ -1,4 +1,4 @@
-"""The row about events: from a change of a session to the notification of each subscriber."""
+"""The row about events: the latency from a session update to each subscriber's notification."""
 
 from __future__ import annotations
 
@@ -17,62 +17,62 @@ from .wire import LEGACY, MODERN, Http, http
 
 SESSIONS = 20
 PAUSE_SECONDS = 1.0
-"""Between two changes of a session: more than the least time between two notifications of one resource."""
+"""Between two updates of a session: longer than the minimum interval between notifications of a resource."""
 
-PATIENCE_SECONDS = 30.0
-"""After which a notification is lost."""
+LOST_SECONDS = 30.0
+"""A notification later than this counts as lost."""
 
 
 class Clock:
-    """Knows when OpenCode told of each session's newest change, and how long the notifications took after it.
+    """Times the notifications of each session's latest update, from OpenCode's event on.
 
-    A notification may be here before the event itself, which comes on another connection: that is no delay.
+    A notification can arrive before the event, which comes on another connection: its delay is 0.
     """
 
     def __init__(self) -> None:
-        self.told: dict[str, float] = {}
+        self.events_at: dict[str, float] = {}
         self.early: dict[str, int] = {}
         self.waiting: dict[str, int] = {}
         self.delays: list[float] = []
 
     def changed(self, session: str, subscribers: int) -> None:
-        """Begin to wait for the notifications of a change."""
-        self.told.pop(session, None)
+        """Expect the notifications of an update."""
+        self.events_at.pop(session, None)
         self.early[session] = 0
         self.waiting[session] = subscribers
 
     def event(self, session: str) -> None:
-        """Note the first event of a change."""
-        if session in self.waiting and session not in self.told:
-            self.told[session] = perf_counter()
+        """Record the first event of an update."""
+        if session in self.waiting and session not in self.events_at:
+            self.events_at[session] = perf_counter()
             self.delays += [0.0] * self.early[session]
 
     def notified(self, session: str) -> None:
-        """Note a notification; what comes beside it later is of the same change."""
+        """Record a notification of the latest update."""
         if not self.waiting.get(session):
             return
         self.waiting[session] -= 1
-        if session in self.told:
-            self.delays.append(perf_counter() - self.told[session])
+        if session in self.events_at:
+            self.delays.append(perf_counter() - self.events_at[session])
         else:
             self.early[session] += 1
 
     async def over(self, session: str) -> None:
-        """Wait until the event of a session's newest change and all of its notifications have come.
+        """Wait for the event and all notifications of a session's latest update.
 
         Raises:
-            RuntimeError: some did not.
+            RuntimeError: some did not arrive.
         """
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while session in self.waiting and (self.waiting[session] or session not in self.told):
+            async with asyncio.timeout(LOST_SECONDS):
+                while session in self.waiting and (self.waiting[session] or session not in self.events_at):
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            raise RuntimeError(f"{self.waiting[session]} notifications of a change did not come") from None
+            raise RuntimeError(f"{self.waiting[session]} notifications of an update did not arrive") from None
 
 
-async def heard(direct: httpx2.AsyncClient, clock: Clock, ready: asyncio.Event) -> None:
-    """Hear OpenCode's own events, as the bridge does."""
+async def read_events(direct: httpx2.AsyncClient, clock: Clock, ready: asyncio.Event) -> None:
+    """Read OpenCode's event stream, as the bridge does."""
     async with direct.stream("GET", "/global/event", timeout=None) as response:
         async for event in httpx2.EventSource(response):
             payload: dict[str, Any] = json.loads(event.data)["payload"]
@@ -84,7 +84,7 @@ async def heard(direct: httpx2.AsyncClient, clock: Clock, ready: asyncio.Event) 
 
 @asynccontextmanager
 async def subscriber(client: Http, session: str, clock: Clock) -> AsyncGenerator[None]:
-    """Subscribe to a session, in the way of the client's era."""
+    """Subscribe to a session with the client's protocol version."""
     uri = f"opencode://session/{session}"
     ready = asyncio.Event()
 
@@ -96,7 +96,7 @@ async def subscriber(client: Http, session: str, clock: Clock) -> AsyncGenerator
                 ready.set()
 
     async with AsyncExitStack() as stack:
-        if client.era == MODERN:
+        if client.protocol_version == MODERN:
             params: Mapping[str, Any] = {"notifications": {"resourceSubscriptions": [uri]}}
             post = client.post({"id": f"listen {id(ready)}", "method": "subscriptions/listen", "params": params})
             listening = asyncio.create_task(listen(await stack.enter_async_context(post)))
@@ -112,10 +112,10 @@ async def subscriber(client: Http, session: str, clock: Clock) -> AsyncGenerator
 
 
 async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
-    """Return the seconds from OpenCode's own event to the first notification of each subscriber after it.
+    """Return the seconds from OpenCode's event to each subscriber's next notification.
 
     Raises:
-        RuntimeError: a notification did not come.
+        RuntimeError: a notification did not arrive.
     """
     clock, port = Clock(), free_port()
     command = (*BRIDGE, "http", "--port", str(port))
@@ -129,9 +129,9 @@ async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
                 subscriber(await stack.enter_async_context(client), ids[at % SESSIONS], clock)
             )
         ready = asyncio.Event()
-        hearing = asyncio.create_task(heard(direct, clock, ready))
+        reading = asyncio.create_task(read_events(direct, clock, ready))
         await ready.wait()
-        await asyncio.sleep(PAUSE_SECONDS)  # OpenCode is deaf for a moment, which subscribers are told of
+        await asyncio.sleep(PAUSE_SECONDS)  # a new stream misses events for a moment, and sends a notification for it
         each = dict.fromkeys(ids, subscribers // SESSIONS)
         for turn in range(changes):
             for session in ids:
@@ -141,7 +141,7 @@ async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
                 await asyncio.sleep(PAUSE_SECONDS / SESSIONS)
         for session in ids:
             await clock.over(session)
-        hearing.cancel()
+        reading.cancel()
     assert len(clock.delays) == subscribers * changes
     return clock.delays
 
@@ -149,7 +149,7 @@ async def delays(stage: Stage, subscribers: int, changes: int) -> list[float]:
 async def rows(stage: Stage, scale: float) -> list[Row]:
     """Measure the row about events."""
     subscribers = max(40, round(200 * scale))
-    percent = 99 if scale >= 1 else 90  # of a short run's few the last hundredth is one
+    percent = 99 if scale >= 1 else 90  # a short run has too few samples for p99
     taken = [MILLISECONDS * one for one in await delays(stage, subscribers, max(2, round(10 * scale)))]
     return [
         Row(

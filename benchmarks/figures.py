@@ -1,4 +1,4 @@
-"""Figures: samples taken in turns, the ratio that counts, and the target that it is held against."""
+"""Results: interleaved samples, their ratio, and its target."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from statistics import median
 Measure = Callable[[], Awaitable[float]]
 
 MILLISECONDS = 1000
-"""In a second."""
+"""Per second."""
 
 MARGIN = 3.0
-"""How far a target may be missed by before a short run on a busy machine counts as a fault."""
+"""The factor by which a short run on a busy machine may miss a target."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What was measured of one subject, in `unit`."""
+    """The measurements of one subject, in `unit`."""
 
     values: Sequence[float]
     unit: str
@@ -29,18 +29,18 @@ class Samples:
         return median(self.values)
 
     def __str__(self) -> str:
-        """Return the median with the quarters below and above it."""
+        """Return the median with its quartiles."""
         low, high = percentile(self.values, 25), percentile(self.values, 75)
-        spread = f" ({shown(low)} to {shown(high)})" if len(self.values) > 1 else ""
-        return f"{shown(self.middle)} {self.unit}{spread}"
+        spread = f" ({format_number(low)} to {format_number(high)})" if len(self.values) > 1 else ""
+        return f"{format_number(self.middle)} {self.unit}{spread}"
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table.
 
-    `subjects` are those that were measured, the bridge and its anchors; `ratios` are what the target is about, one of
-    each turn, and `at_least` whether that is a lower bound. `note` says what else is to be known.
+    `subjects` are the bridge and its baselines. `ratios`, one per round, are compared with `target`, which is a lower
+    bound if `at_least`. `note` is an additional sentence.
     """
 
     what: str
@@ -64,9 +64,9 @@ class Row:
 
     @property
     def tolerable(self) -> bool:
-        """Whether the best turn of a short run misses the target by no more than its margin.
+        """Whether the best round of a short run is within the margin of the target.
 
-        The best one, as it has few, and what else a machine does comes in bursts.
+        The best one, because a short run has few rounds and other load comes in bursts.
         """
         if self.at_least:
             return max(self.ratios) >= self.target / MARGIN
@@ -74,15 +74,15 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """The ratio, the target, and how far it is from it."""
+        """The ratio, the target, and the distance between them."""
         sign = "≥" if self.at_least else "≤"
         distance = "" if self.met else f", missed by {abs(self.ratio / self.target - 1):.0%}"
-        return f"{shown(self.ratio)} {self.unit} (target {sign} {shown(self.target)}{distance})"
+        return f"{format_number(self.ratio)} {self.unit} (target {sign} {format_number(self.target)}{distance})"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How something grows: for each size the figure of each subject."""
+    """A figure of each subject by size."""
 
     what: str
     unit: str
@@ -92,15 +92,15 @@ class Curve:
 
 @dataclass
 class Results:
-    """All that a run has measured."""
+    """The results of a run."""
 
     rows: list[Row] = field(default_factory=list[Row])
     curves: list[Curve] = field(default_factory=list[Curve])
     profiles: dict[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
 
-async def in_turns(rounds: int, subjects: Mapping[str, Measure]) -> dict[str, list[float]]:
-    """Measure several subjects in turns, so that what else the machine does hits all of them."""
+async def interleave(rounds: int, subjects: Mapping[str, Measure]) -> dict[str, list[float]]:
+    """Measure subjects alternately, so that other load on the machine affects all of them."""
     values: dict[str, list[float]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, measure in subjects.items():
@@ -108,16 +108,16 @@ async def in_turns(rounds: int, subjects: Mapping[str, Measure]) -> dict[str, li
     return values
 
 
-def paired(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Return the ratios of what was measured in the same turn."""
+def pair_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Return the ratios of measurements of the same round."""
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the value that so many per cent of the values do not exceed."""
+    """Return the smallest value that `percent` per cent of the values do not exceed."""
     return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
 
 
-def shown(value: float) -> str:
-    """Write a number with three digits that count."""
+def format_number(value: float) -> str:
+    """Return a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The anchor of every row: the SDK's lowlevel server with one tool that does nothing. Nothing can cost less.
+"""The baseline `floor`: the SDK's lowlevel server with one tool that does nothing.
 
 python -m benchmarks.floor [PORT]: stdio, or streamable HTTP in SSE mode as the bridge serves it.
 """
@@ -18,17 +18,17 @@ SCHEMA: Mapping[str, Any] = {"type": "object"}
 
 
 async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
-    """List the one tool."""
+    """List the tool."""
     return types.ListToolsResult(tools=[types.Tool(name="nothing", input_schema=dict(SCHEMA))])
 
 
 async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-    """Do nothing."""
+    """Return an empty object."""
     return types.CallToolResult(content=[types.TextContent(type="text", text="{}")])
 
 
 async def main() -> None:
-    """Serve until stdin ends, or for ever."""
+    """Serve until stdin ends, or over HTTP until the process is stopped."""
     server = Server[Any](
         "floor", on_list_tools=list_tools, on_call_tool=call_tool, get_tool_input_schema=lambda name: SCHEMA
     )

@@ -1,6 +1,6 @@
-"""An anchor: FastMCP's `from_openapi` on the same document, over stdio.
+"""The baseline `from_openapi`: FastMCP's `from_openapi` with the same document, over stdio.
 
-python -m benchmarks.from_openapi: OpenCode's address and credentials are in its environment.
+python -m benchmarks.from_openapi, with OpenCode's URL and password in the environment
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How figures grow with what there is: sessions, messages, subscribers."""
+"""Curves: results by number of sessions, messages and subscribers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import httpx2
 
 from .calls import seconds
 from .events import delays
-from .figures import MILLISECONDS, Curve, in_turns, percentile
+from .figures import MILLISECONDS, Curve, interleave, percentile
 from .stage import BRIDGE, Stage
 from .wire import call, stdio
 
 SIZES = (1, 3, 10)
 SESSIONS, MESSAGES, SUBSCRIBERS = 50, 10, 20
-"""The smallest of each size."""
+"""The smallest size of each curve."""
 
 ROUNDS, ROUNDS_OF_SUBSCRIBERS = 15, 5
 
 
 async def curves(stage: Stage) -> list[Curve]:
-    """Measure the same at growing sizes."""
+    """Measure the curves."""
     async with stage.direct() as direct:
         return [await of_sessions(stage, direct), await of_messages(stage, direct), await of_subscribers(stage)]
 
 
 async def of_sessions(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
-    """Measure a list of sessions."""
+    """Measure `session_list`."""
     sizes = [SESSIONS * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
     made = len((await direct.get("/session", params={"limit": 10_000})).json())
@@ -36,7 +36,7 @@ async def of_sessions(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
             for _ in range(size - made):
                 await direct.post("/session", json={})
             made = max(made, size)
-            taken = await in_turns(
+            taken = await interleave(
                 ROUNDS,
                 {
                     "direct": lambda size=size: seconds(lambda: direct.get("/session", params={"limit": size})),
@@ -49,7 +49,7 @@ async def of_sessions(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
 
 
 async def of_messages(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
-    """Measure the report of a task in a session with many messages."""
+    """Measure `report_task` in a session with many messages."""
     sizes = [MESSAGES * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
     session: dict[str, Any] = (await direct.post("/session", json={})).json()
@@ -60,7 +60,7 @@ async def of_messages(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
                 parts = [{"type": "text", "text": "script:text hello"}]
                 (await direct.post(path, json={"parts": parts})).raise_for_status()
             made = size
-            taken = await in_turns(
+            taken = await interleave(
                 ROUNDS,
                 {
                     "direct": lambda: seconds(lambda: direct.get(path, params={"limit": 1})),
@@ -73,7 +73,7 @@ async def of_messages(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
 
 
 async def of_subscribers(stage: Stage) -> Curve:
-    """Measure how long a notification takes."""
+    """Measure the latency of notifications."""
     sizes = [SUBSCRIBERS * size for size in SIZES]
     found = [MILLISECONDS * percentile(await delays(stage, size, ROUNDS_OF_SUBSCRIBERS), 99) for size in sizes]
     return Curve("notification latency by subscribers of 20 sessions, p99", "ms", sizes, {"bridge": found})

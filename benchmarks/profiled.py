@@ -1,6 +1,6 @@
-"""Where a bridge's time goes: the time of its own of every function, summed up by the package that has it.
+"""Profiles of the bridge: the time in functions, without their callees, summed per package.
 
-python -m benchmarks.profiled FILE ARGUMENT…: the bridge under the profiler, which writes FILE at the end.
+python -m benchmarks.profiled FILE ARGUMENT… runs the bridge under the profiler, and writes FILE at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from opencode_mcp.cli import main
 
 from .calls import HEALTH, rate
 from .stage import Stage
-from .tasks import ran
+from .tasks import run_task
 from .wire import call, stdio
 
 PACKAGES: Mapping[str, Sequence[str]] = {
@@ -40,7 +40,7 @@ IDLE = "method 'poll'"
 
 
 def shares(path: Path) -> dict[str, float]:
-    """Return each package's share of the time that was not idle."""
+    """Return each package's share of the time, idle time excluded."""
     found = dict.fromkeys([*PACKAGES, "the rest of Python"], 0.0)
     for name, function in pstats.Stats(str(path)).get_stats_profile().func_profiles.items():
         where, own = f"{function.file_name} {name}", function.tottime
@@ -52,19 +52,19 @@ def shares(path: Path) -> dict[str, float]:
 
 
 async def profiles(stage: Stage) -> dict[str, Mapping[str, float]]:
-    """Profile calls that do next to nothing, and tasks."""
+    """Profile short calls, and tasks."""
     file = stage.folder / "profile"
     command = (sys.executable, "-m", "benchmarks.profiled", str(file))
     async with stdio(command, stage.attached, str(stage.project)) as bridge:
         await rate(lambda: call(bridge, HEALTH), 2000, 16)
     of_calls = shares(file)
     async with stdio(command, stage.attached, str(stage.project)) as bridge:
-        await rate(lambda: ran(bridge, "script:text hello"), 20, 1)
+        await rate(lambda: run_task(bridge, "script:text hello"), 20, 1)
     return {"`global_health`, 16 concurrent calls": of_calls, "`run_task`, sequential": shares(file)}
 
 
 if __name__ == "__main__":
-    for module in ("server.calls", "server.transports", "client.library"):  # so that imports are no part of it
+    for module in ("server.calls", "server.transports", "client.library"):  # imports are not part of the profile
         import_module(f"opencode_mcp.{module}")
     profiler = cProfile.Profile()
     profiler.runcall(main, sys.argv[2:])

@@ -11,13 +11,13 @@ from pathlib import Path
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from . import chart
-from .figures import Curve, Results, Row, shown
+from .figures import Curve, Results, Row, format_number
 
 BEGIN, END = "<!-- figures: written by python -m benchmarks -->", "<!-- end figures -->"
 
 
 def write(results: Results, folder: Path) -> None:
-    """Replace the figures in the document, and draw the chart."""
+    """Write the results between the markers of performance.md, and draw the chart."""
     path = folder / "performance.md"
     before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -26,7 +26,7 @@ def write(results: Results, folder: Path) -> None:
 
 
 def redraw(folder: Path) -> None:
-    """Draw the chart again from the figures in the document."""
+    """Redraw the chart from the figures in performance.md."""
     figures = (folder / "performance.md").read_text(encoding="utf-8")
     (folder / "performance.svg").write_text(chart.svg(*chart.read(figures)), encoding="utf-8")
 
@@ -71,9 +71,9 @@ def table_row(row: Row) -> str:
 
 
 def curve_row(curve: Curve) -> str:
-    """Return a line of the table of growth."""
+    """Return a line of the table of curves."""
     sizes = " → ".join(f"{size:,}" for size in curve.sizes)
     figures = "<br>".join(
-        f"{name}: {' → '.join(map(shown, values))} {curve.unit}" for name, values in curve.subjects.items()
+        f"{name}: {' → '.join(map(format_number, values))} {curve.unit}" for name, values in curve.subjects.items()
     )
     return f"| {curve.what} | {sizes} | {figures} |"

@@ -1,4 +1,4 @@
-"""What is measured on: one OpenCode with a scripted model and a project, and the commands of the servers."""
+"""The test bed: an OpenCode with a scripted model and a project, and the commands of the servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FROM_OPENAPI = (sys.executable, "-m", "benchmarks.from_openapi")
 
 @dataclass(frozen=True)
 class Stage:
-    """`environ` is that of every server; with `attached` a bridge uses the running OpenCode."""
+    """The running OpenCode, its project, and the environment of every server."""
 
     folder: Path
     project: Path
@@ -56,7 +56,7 @@ class Stage:
 
     @asynccontextmanager
     async def direct(self) -> AsyncGenerator[httpx2.AsyncClient]:
-        """Provide a client that asks the running OpenCode directly, as a program without a bridge would."""
+        """Provide an HTTP client of the running OpenCode, without the bridge."""
         async with httpx2.AsyncClient(
             base_url=self.endpoint.url,
             auth=self.endpoint.auth,
@@ -70,7 +70,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage(folder: Path) -> AsyncGenerator[Stage]:
-    """Provide an OpenCode apart from yours, in a folder of its own."""
+    """Start an OpenCode with a home directory of its own."""
     project = folder / "project"
     project.mkdir()
     (project / "README.md").write_text("hello\n")
@@ -94,7 +94,7 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
+    """Return a free loopback port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
@@ -104,10 +104,10 @@ def free_port() -> int:
 async def serving(
     command: Sequence[str], environ: Mapping[str, str], port: int
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Provide a process that listens on a port; ended with SIGTERM.
+    """Run a process until the block ends, once it listens on a port; SIGTERM ends it.
 
     Raises:
-        TimeoutError: nothing listens there.
+        TimeoutError: it does not listen within READY_SECONDS.
     """
     process = await asyncio.create_subprocess_exec(
         *command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -123,11 +123,11 @@ async def serving(
         yield process
     finally:
         process.terminate()
-        await ended(process)
+        await wait_for_exit(process)
 
 
-async def ended(process: asyncio.subprocess.Process) -> None:
-    """Wait until a process that was told to end has ended; one that does not is killed."""
+async def wait_for_exit(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process to exit, and kill it after END_SECONDS."""
     try:
         async with asyncio.timeout(END_SECONDS):
             await process.wait()

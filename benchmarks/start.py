@@ -1,4 +1,4 @@
-"""Rows about starting: to the first answer, and to the first useful one, with OpenCode to be started."""
+"""Rows about the start: until `initialize` is answered, and until the first operation is answered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from time import perf_counter
 
 import httpx2
 
-from .figures import Row, Samples, in_turns, paired
+from .figures import Row, Samples, interleave, pair_ratios
 from .stage import BRIDGE, FLOOR, FROM_OPENAPI, READY_SECONDS, Stage
 from .wire import call, stdio
 
@@ -20,14 +20,14 @@ LISTENING = re.compile(rb"listening on (http://[\d.:]+)")
 
 
 async def until_initialized(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> float:
-    """Return the seconds from the start of a server to its answer to initialize."""
+    """Return the seconds from the start of a server to its response to `initialize`."""
     begin = perf_counter()
     async with stdio(command, environ, cwd):
         return perf_counter() - begin
 
 
 async def until_useful(stage: Stage) -> float:
-    """Return the seconds from the start of a bridge to the answer of OpenCode, which it has started."""
+    """Return the seconds from the start of a bridge to the first response of the OpenCode that it starts."""
     begin = perf_counter()
     async with stdio(BRIDGE, stage.environ, str(stage.project)) as wire:
         await call(wire, "global_health")
@@ -35,7 +35,7 @@ async def until_useful(stage: Stage) -> float:
 
 
 async def until_served(stage: Stage) -> float:
-    """Return the seconds from the start of `opencode serve` to its first answer."""
+    """Return the seconds from the start of `opencode serve` to its first response."""
     begin = perf_counter()
     process = await asyncio.create_subprocess_exec(
         *stage.program.command,
@@ -64,17 +64,17 @@ async def until_served(stage: Stage) -> float:
 
 
 async def rows(stage: Stage, scale: float) -> list[Row]:
-    """Measure the rows about starting."""
+    """Measure the rows about the start."""
     cwd = str(stage.project)
     commands = {"floor": FLOOR, "bridge": BRIDGE, **({"from_openapi": FROM_OPENAPI} if scale >= 1 else {})}
-    started = await in_turns(
+    started = await interleave(
         max(5, round(9 * scale)),
         {
             name: lambda command=command: until_initialized(command, stage.attached, cwd)
             for name, command in commands.items()
         },
     )
-    useful = await in_turns(
+    useful = await interleave(
         max(2, round(4 * scale)),
         {"opencode serve": lambda: until_served(stage), "bridge": lambda: until_useful(stage)},
     )
@@ -82,14 +82,14 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
         Row(
             "start: until `initialize` is answered",
             {name: Samples(values, "s") for name, values in started.items()},
-            paired(started["bridge"], started["floor"]),
+            pair_ratios(started["bridge"], started["floor"]),
             "bridge / floor",
             1.10,
         ),
         Row(
             "first result: until the first operation is answered, with a managed OpenCode",
             {name: Samples(values, "s") for name, values in useful.items()},
-            paired(useful["bridge"], useful["opencode serve"]),
+            pair_ratios(useful["bridge"], useful["opencode serve"]),
             "bridge / opencode serve",
             1.05,
         ),

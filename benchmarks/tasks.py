@@ -1,4 +1,4 @@
-"""Rows about tasks: one with a model that answers at once, fifty at the same time, and a reply of 5 MB."""
+"""Rows about tasks: one with a model that answers immediately, fifty concurrent ones, a reply of 5 MB."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import httpx2
 from opencode_mcp.opencode.process import managed_server
 
 from .calls import MEGABYTE, seconds
-from .figures import MILLISECONDS, Row, Samples, in_turns, paired
+from .figures import MILLISECONDS, Row, Samples, interleave, pair_ratios
 from .stage import BRIDGE, READ_SECONDS, Stage, resident_bytes
 from .wire import Stdio, call, stdio
 
 REPLY_BYTES = 5_000_000
 
 
-async def prompted(direct: httpx2.AsyncClient, words: str) -> None:
-    """Create a session and send it a prompt that blocks until the reply is there, as a program without a bridge would.
+async def send_prompt(direct: httpx2.AsyncClient, words: str) -> None:
+    """Create a session and send a blocking prompt to it, without the bridge.
 
     Raises:
         RuntimeError: the reply failed.
@@ -33,8 +33,8 @@ async def prompted(direct: httpx2.AsyncClient, words: str) -> None:
         raise RuntimeError(str(reply["info"]["error"]))
 
 
-async def ran(bridge: Stdio, words: str) -> None:
-    """Run a task to its report.
+async def run_task(bridge: Stdio, words: str) -> None:
+    """Run a task, and wait for its report.
 
     Raises:
         RuntimeError: it is not completed.
@@ -49,19 +49,19 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
     """Measure the rows about tasks."""
     at_once = max(10, round(50 * scale))
     async with stage.direct() as direct, stdio(BRIDGE, stage.attached, str(stage.project)) as bridge:
-        await prompted(direct, "script:text once")
-        one = await in_turns(
+        await send_prompt(direct, "script:text once")
+        one = await interleave(
             max(5, round(25 * scale)),
             {
-                "direct": lambda: seconds(lambda: prompted(direct, "script:text hello")),
-                "bridge": lambda: seconds(lambda: ran(bridge, "script:text hello")),
+                "direct": lambda: seconds(lambda: send_prompt(direct, "script:text hello")),
+                "bridge": lambda: seconds(lambda: run_task(bridge, "script:text hello")),
             },
         )
-        many = await in_turns(
+        many = await interleave(
             max(1, round(2 * scale)),
             {
-                "direct": lambda: together(at_once, lambda: prompted(direct, "script:text hello")),
-                "bridge": lambda: together(at_once, lambda: ran(bridge, "script:text hello")),
+                "direct": lambda: together(at_once, lambda: send_prompt(direct, "script:text hello")),
+                "bridge": lambda: together(at_once, lambda: run_task(bridge, "script:text hello")),
             },
         )
         large = await reply(direct, bridge, scale)
@@ -69,14 +69,14 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
         Row(
             "`run_task` with a model that answers immediately",
             {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in one.items()},
-            paired(one["bridge"], one["direct"]),
+            pair_ratios(one["bridge"], one["direct"]),
             "bridge / create and blocking prompt",
             1.15,
         ),
         Row(
             f"{at_once} concurrent tasks through one bridge",
             {name: Samples(values, "s") for name, values in many.items()},
-            paired(many["bridge"], many["direct"]),
+            pair_ratios(many["bridge"], many["direct"]),
             "bridge / the same prompts sent directly",
             1.10,
         ),
@@ -86,7 +86,7 @@ async def rows(stage: Stage, scale: float) -> list[Row]:
 
 
 async def together(many: int, one: Any) -> float:
-    """Return the seconds that many take at once."""
+    """Return the seconds that concurrent calls take."""
     begin = perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(many):
@@ -98,18 +98,18 @@ async def reply(direct: httpx2.AsyncClient, bridge: Stdio, scale: float) -> Row:
     """Measure a reply of 5 MB."""
     words = f"script:huge {REPLY_BYTES}"
     before = resident_bytes(bridge.process.pid)
-    taken = await in_turns(
+    taken = await interleave(
         max(2, round(5 * scale)),
         {
-            "direct": lambda: seconds(lambda: prompted(direct, words)),
-            "bridge": lambda: seconds(lambda: ran(bridge, words)),
+            "direct": lambda: seconds(lambda: send_prompt(direct, words)),
+            "bridge": lambda: seconds(lambda: run_task(bridge, words)),
         },
     )
     grown = (resident_bytes(bridge.process.pid) - before) / MEGABYTE
     return Row(
         "a task with a reply of 5 MB",
         {name: Samples(values, "s") for name, values in taken.items()},
-        paired(taken["bridge"], taken["direct"]),
+        pair_ratios(taken["bridge"], taken["direct"]),
         "bridge / create and blocking prompt",
         1.5,
         note=f"The bridge's memory grew by {grown:.0f} MB over {len(taken['bridge'])} of them.",
@@ -117,7 +117,7 @@ async def reply(direct: httpx2.AsyncClient, bridge: Stdio, scale: float) -> Row:
 
 
 async def answer(stage: Stage, scale: float) -> Row:
-    """Measure an answer of 6.4 MB: all providers, of an OpenCode whose configuration does not name some."""
+    """Measure a response of 6.4 MB: all providers of an OpenCode whose configuration does not restrict them."""
     config: dict[str, Any] = json.loads(stage.environ["OPENCODE_CONFIG_CONTENT"])
     del config["enabled_providers"]
     home = Path(stage.folder, "everything")
@@ -132,7 +132,7 @@ async def answer(stage: Stage, scale: float) -> Row:
             async def asked() -> None:
                 (await direct.get("/provider")).raise_for_status().json()
 
-            taken = await in_turns(
+            taken = await interleave(
                 max(3, round(15 * scale)),
                 {
                     "direct": lambda: seconds(asked),
@@ -143,7 +143,7 @@ async def answer(stage: Stage, scale: float) -> Row:
     return Row(
         f"an answer of {size / MEGABYTE:.1f} MB (`provider_list`)",
         {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()},
-        paired(taken["bridge"], taken["direct"]),
+        pair_ratios(taken["bridge"], taken["direct"]),
         "bridge / direct, parsed",
         1.5,
         note=f"The bridge's memory grew by {grown:.0f} MB over {len(taken['bridge'])} more of them.",

@@ -1,4 +1,4 @@
-"""JSON-RPC clients that cost next to nothing, so that what is measured is the server: stdio, and HTTP of both eras."""
+"""Minimal JSON-RPC clients, so that the benchmarks measure the server: stdio, and HTTP in two protocol versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from .stage import READY_SECONDS, ended
+from .stage import READY_SECONDS, wait_for_exit
 
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 CLIENT = {"name": "benchmark", "version": "0"}
@@ -27,12 +27,12 @@ class Wire(Protocol):
     """A connection to an MCP server."""
 
     async def request(self, method: str, params: Mapping[str, Any]) -> bytes:
-        """Return the response to a request, as it came."""
+        """Return the response to a request, undecoded."""
         ...
 
 
 async def call(wire: Wire, tool: str, **arguments: Any) -> bytes:
-    """Call a tool; return the response as it came.
+    """Call a tool, and return the undecoded response.
 
     Raises:
         RuntimeError: it is an error.
@@ -66,12 +66,12 @@ class Stdio:
         """Read until the server closes its output."""
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
-            # The id stands first or last in a message; a parser would cost more than the server.
+            # The id is first or last in a message; parsing all of it would cost more than the server.
             message = json.loads(line) if len(line) < 4096 else {"id": long_id(line)}
             if "id" in message and "method" not in message:
                 self._waiting.pop(message["id"]).set_result(line)
         for waiting in self._waiting.values():
-            waiting.set_exception(ConnectionError("the server has ended"))
+            waiting.set_exception(ConnectionError("the server has exited"))
 
 
 def long_id(line: bytes) -> int:
@@ -83,7 +83,7 @@ def long_id(line: bytes) -> int:
 
 @asynccontextmanager
 async def stdio(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> AsyncGenerator[Stdio]:
-    """Provide a server over stdio after the handshake."""
+    """Start a server over stdio, and initialize it."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -102,20 +102,20 @@ async def stdio(command: Sequence[str], environ: Mapping[str, str], cwd: str) ->
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        await ended(process)
+        await wait_for_exit(process)
         await listening
 
 
 class Http:
-    """A client of one protocol era over HTTP. Its requests may run at once."""
+    """An HTTP client with one protocol version, for concurrent requests."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, era: str) -> None:
-        self.session, self.url, self.era = session, url, era
-        self.headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": era}
+    def __init__(self, session: aiohttp.ClientSession, url: str, protocol_version: str) -> None:
+        self.session, self.url, self.protocol_version = session, url, protocol_version
+        self.headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": protocol_version}
         self._ids = count(1)
 
     async def initialize(self) -> None:
-        """Shake hands, in the era that does."""
+        """Initialize a session, which only LEGACY has."""
         params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}
         async with self.post({"id": 0, "method": "initialize", "params": params}) as response:
             await response.read()
@@ -130,9 +130,9 @@ class Http:
         return events[-1] if events else body
 
     def post(self, message: Mapping[str, Any]) -> Any:
-        """Send a message; the response is a context."""
+        """Send a message; the response is an async context manager."""
         headers = self.headers
-        if self.era == MODERN:
+        if self.protocol_version == MODERN:
             params: dict[str, Any] = {**message["params"], "_meta": ENVELOPE}
             message = {**message, "params": params}
             headers = {**headers, "mcp-method": message["method"]}
@@ -142,13 +142,13 @@ class Http:
 
 
 @asynccontextmanager
-async def http(url: str, era: str, token: str = "") -> AsyncGenerator[Http]:
-    """Provide a client of a server over HTTP."""
+async def http(url: str, protocol_version: str, token: str = "") -> AsyncGenerator[Http]:
+    """Connect to a server over HTTP."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
-        wire = Http(session, url, era)
-        if era == LEGACY:
+        wire = Http(session, url, protocol_version)
+        if protocol_version == LEGACY:
             await wire.initialize()
         yield wire

@@ -6,8 +6,8 @@ shortened. A viewer without animation shows the whole run.
 
 python scripts/record_terminal.py [--check]
 
---check runs the same task, and fails when it prints other lines than the picture shows. Numbers, ids, the directory and
-the note, which tells about the machine, may differ, and so may the order and the number of progress lines.
+--check runs the same task, and fails if its output differs from the picture. It ignores numbers, ids, the directory,
+the note, which depends on the machine, and the order and number of progress lines.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ VARIABLE = (
     (re.compile(r"ses_\w+"), "ses_ID"),
     (re.compile(r"\d+(?:\.\d+)?"), "N"),
 )
-"""What differs from run to run, and what stands for it in a comparison."""
+"""Text that differs from run to run, and its replacement in a comparison."""
 HEADERS = ("--", "++", "@@")
-"""How the lines of a diff begin that are not lines of a text."""
+"""Prefixes of a diff's header lines."""
 
 
 def greet(request: Request, pause: float) -> list[Piece]:
@@ -78,7 +78,7 @@ def greet(request: Request, pause: float) -> list[Piece]:
 
 
 def record(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[list[Text], list[float]]:
-    """Run a command at a terminal, allow what it asks for, and return the lines and when each was complete."""
+    """Run a command in a terminal and allow what it asks; return its lines and when each was last written."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     began, changed = time.monotonic(), [0.0] * ROWS
@@ -90,7 +90,7 @@ def record(command: list[str], folder: Path, environ: Mapping[str, str]) -> tupl
     while True:
         try:
             data = os.read(master, 65536)
-        except OSError:  # its other end is closed
+        except OSError:  # the process has exited
             break
         before = list(screen.display)
         stream.feed(data)
@@ -98,7 +98,7 @@ def record(command: list[str], folder: Path, environ: Mapping[str, str]) -> tupl
             if old != new:
                 changed[row] = time.monotonic() - began
         if screen.display[screen.cursor.y].strip() == ">":
-            time.sleep(1)  # a person reads
+            time.sleep(1)  # time to read the question
             os.write(master, b"once\n")
     if process.wait() != 0:
         raise SystemExit("\n".join(screen.display).rstrip())
@@ -161,7 +161,7 @@ def comparable(svg: str) -> tuple[set[str], list[str]]:
 
 
 def differences(picture: str, today: str) -> list[str]:
-    """Return the lines that only one of two pictures has; [] when both print the same."""
+    """Return the lines that only one of two pictures has."""
     (old_progress, old_lines), (new_progress, new_lines) = comparable(picture), comparable(today)
     lines = [*(f"-{line}" for line in sorted(old_progress - new_progress))]
     lines += [f"+{line}" for line in sorted(new_progress - old_progress)]

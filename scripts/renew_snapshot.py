@@ -3,7 +3,7 @@
     opencode serve --port 4096
     python scripts/renew_snapshot.py http://127.0.0.1:4096
 
-The credentials are in OPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME, as everywhere.
+The credentials are read from OPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from opencode_mcp.settings import Settings
 FOLDER = Path(__file__).parents[1] / "opencode_mcp" / "openapi"
 SNAPSHOT, MODULE = FOLDER / "opencode.json", FOLDER / "document.py"
 READ_SECONDS = 60.0
-"""The first GET /doc costs OpenCode 2 to 13 s."""
+"""The first GET /doc takes OpenCode 2 to 13 s."""
 
 
 def fetch(settings: Settings) -> tuple[str, bytes]:
-    """Return the version of the server at `--url`, and its document as it came.
+    """Return the server's version, and its document byte for byte.
 
     Raises:
-        httpx2.HTTPError: it does not answer, or not with 200.
+        httpx2.HTTPError: no response, or not a successful one.
     """
     auth = httpx2.BasicAuth(settings.username, settings.password) if settings.password else None
     # trust_env would send the credentials of a loopback server to a proxy.
@@ -39,10 +39,10 @@ def fetch(settings: Settings) -> tuple[str, bytes]:
 
 
 def rewrite(source: str, constants: dict[str, str]) -> str:
-    """Return a module's source with other values for some of its text constants.
+    """Return a module's source with new values for string constants.
 
     Raises:
-        LookupError: it has no such constant, or more than one.
+        LookupError: a constant is missing, or assigned more than once.
     """
     for name, value in constants.items():
         source, count = re.subn(rf'^{name} = ".*"$', f'{name} = "{value}"', source, flags=re.MULTILINE)
@@ -57,7 +57,7 @@ def operations(document: Document) -> dict[str, str]:
 
 
 def main() -> int:
-    """Renew; return 0, or 1 with nothing written."""
+    """Renew the snapshot; return 1, with nothing written, if that fails."""
     parser = argparse.ArgumentParser(description="Renew the document snapshot from a running OpenCode.")
     parser.add_argument("url", help="address of the server, such as http://127.0.0.1:4096")
     try:

@@ -1,9 +1,9 @@
-"""Write opencode_mcp/opencode/managed.json: the hashes of the packages that make a managed copy of OpenCode.
+"""Write opencode_mcp/opencode/managed.json: the hashes of the packages of the managed OpenCode.
 
 python scripts/write_lock.py [--check]
 
-npm is asked for each package's hash, in the registry that it is set up with. What that does not have keeps the hash
-that the file has for the same version; `--check` asks nothing, and compares the versions with the snapshot's.
+npm looks up each package's hash in the configured registry. A package that is not there keeps its hash if the version
+is unchanged. `--check` needs no registry: it compares the versions with the snapshot's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VARIANTS = {"x64": ("", "-baseline"), "arm64": ("",)}
 
 
 def names() -> Iterator[tuple[str, str]]:
-    """Yield every package that a copy may need, with its version."""
+    """Yield every package of a managed OpenCode on any platform, with its version."""
     yield OPENCODE, SNAPSHOT_VERSION
     for system in ("linux", "darwin", "windows"):
         for machine, variants in VARIANTS.items():
@@ -37,7 +37,7 @@ def names() -> Iterator[tuple[str, str]]:
 
 
 def asked(name: str, version: str) -> dict[str, Any] | None:
-    """Return a package's version and hash as the registry has them, None when it has no such package."""
+    """Return a package's version and hash from the registry, or None if it is not there."""
     done = subprocess.run(
         ["npm", "view", f"{name}@{version}", "dist.integrity", "--json"], capture_output=True, text=True, check=False
     )
@@ -47,7 +47,7 @@ def asked(name: str, version: str) -> dict[str, Any] | None:
 
 
 def renewed(before: dict[str, Any]) -> dict[str, Any]:
-    """Return the packages with what the registry says of them, and of what it does not have what is known."""
+    """Return the packages with the registry's hashes, and the known ones for packages that it does not have."""
     packages: dict[str, Any] = {}
     for name, version in names():
         known = before.get(name, {})
@@ -63,9 +63,9 @@ def renewed(before: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write the file, or say whether its versions are those of the snapshot."""
+    """Write the file, or with --check compare its versions with the snapshot's."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 when a version is another")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a version differs")
     packages: dict[str, Any] = json.loads(LOCK.read_text())["packages"]
     if parser.parse_args().check:
         wanted = dict(names())

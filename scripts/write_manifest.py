@@ -1,4 +1,4 @@
-"""Write manifest.json and server.json from the package: version, words, and the tools of the essential preset.
+"""Write manifest.json and server.json from the package: version, descriptions, and the tools of the essential preset.
 
 python scripts/write_manifest.py [--check]
 """
@@ -132,7 +132,7 @@ def project() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write the files, or with --check say whether they are as they should be."""
+    """Write the files; with --check write nothing, and return 1 if one would change."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file would change")
     check: bool = parser.parse_args().check

@@ -20,7 +20,7 @@ from opencode_mcp.openapi.schema import COMPONENT
 
 STUB = Path(__file__).parents[1] / "opencode_mcp" / "client" / "operations.pyi"
 MAX_FIELDS = 20
-"""An object with more fields is `dict[str, Any]`, and so is one that is nested deeper than MAX_DEPTH."""
+"""An object with more fields, or nested deeper than MAX_DEPTH, is `dict[str, Any]`."""
 
 MAX_DEPTH = 3
 MAX_BRANCHES = 6
@@ -51,14 +51,14 @@ def attribute_names(operation_id: str) -> list[str]: ...
 
 
 class Types:
-    """Python types of JSON schemas; the objects that get a name are collected as TypedDicts on the way."""
+    """Python types of JSON schemas; collects named objects as TypedDicts."""
 
     def __init__(self, components: Mapping[str, Schema]) -> None:
         self.components = components
         self.named: dict[str, tuple[Schema, list[str]]] = {}
 
     def of(self, schema: Schema, owner: str, name: str, depth: int = 0) -> str:
-        """Return the type; `owner` and `name` name an object that has no name, both empty leave it a dict."""
+        """Return the type. `owner` and `name` are for naming an anonymous object; it stays a dict if both are empty."""
         if reference := cast("str | None", schema.get("$ref")):
             title = reference.removeprefix(COMPONENT)
             target = self.components[title]
@@ -81,13 +81,13 @@ class Types:
         return SCALARS.get(kinds or "", "Any")
 
     def title(self, schema: Schema, owner: str, name: str, depth: int) -> str:
-        """Name an object that has no name: as its argument where that is free, else as its owner and field."""
+        """Name an anonymous object after its argument, or after its owner and field if that name is taken."""
         short = pascal(name)
         taken = depth > 0 or short in self.components or self.named.get(short, (schema, []))[0] != schema
         return f"{owner}{short}" if taken else short
 
     def object(self, schema: Schema, title: str, depth: int) -> str:
-        """Return the name of an object's TypedDict, unless it is large or deep."""
+        """Return the name of an object's TypedDict, or None if it is large or deeply nested."""
         fields: dict[str, Schema] = schema["properties"]
         if title in self.named:
             return title
@@ -101,7 +101,7 @@ class Types:
         return title
 
     def reached(self, lines: Iterable[str]) -> set[str]:
-        """Return the TypedDicts that lines of code need; those of a branch that was given up are needed nowhere."""
+        """Return the TypedDicts that lines of code refer to, directly or not."""
         found: set[str] = set()
         waiting = [*lines]
         while waiting:
@@ -111,7 +111,7 @@ class Types:
         return found
 
     def definitions(self, used_by: Iterable[str]) -> Iterable[str]:
-        """Write the TypedDicts that lines of code need."""
+        """Return the source of the TypedDicts that lines of code refer to."""
         for title in sorted(self.reached(used_by)):
             lines = self.named[title][1]
             yield f"class {title}(TypedDict):"
@@ -125,22 +125,22 @@ def is_record(schema: Schema) -> bool:
 
 
 def is_name(name: str) -> bool:
-    """Whether a field can be written as one of a TypedDict's."""
+    """Whether a field name is valid in a TypedDict class."""
     return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def literal(values: list[Any]) -> str:
-    """Return the type of given values."""
+    """Return the Literal type of values."""
     return "None" if values == [None] else f"Literal[{', '.join(map(double_quoted, values))}]"
 
 
 def double_quoted(value: Any) -> str:
-    """Write a value as Python does, with double quotes."""
+    """Return a value as Python source, with double quotes."""
     return '"' + repr(value)[1:-1].replace('"', '\\"') + '"' if isinstance(value, str) else repr(value)
 
 
 def union(types: list[str]) -> str:
-    """Join types, each once; many objects are any object, and anything swallows the rest."""
+    """Return the union of types; several objects become `dict[str, Any]`, and `Any` replaces the rest."""
     distinct = list(dict.fromkeys(types))
     if "Any" in distinct:
         return "Any"
@@ -150,7 +150,7 @@ def union(types: list[str]) -> str:
 
 
 def pascal(name: str) -> str:
-    """Turn `switch_org` and `v2` into `SwitchOrg` and `V2`."""
+    """Convert `switch_org` to `SwitchOrg`."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
@@ -179,7 +179,7 @@ def method(operation: Operation, name: str, types: Types) -> list[str]:
             f"    ) -> {returned}:",
         ]
     )
-    # Several classes have an operation `list`, which their annotations would mean.
+    # `list` in an annotation would mean the operation of that name.
     return [line.replace("list[", "builtins.list[") for line in head] + [
         f'        """{operation.title.rstrip(".")}."""'
     ]
@@ -222,15 +222,15 @@ def stub(catalog: Catalog) -> str:
 
 
 def main() -> int:
-    """Write the stub; with --check return 1 when it is not what it would be."""
+    """Write the stub; with --check write nothing, and return 1 if it would change."""
     parser = argparse.ArgumentParser(description="Write the stub of the async client's operations.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when the stub is not up to date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the stub would change")
     check = parser.parse_args().check
     text = stub(Catalog.bundled())
     if not check:
         STUB.write_text(text, encoding="utf-8")
     elif not STUB.is_file() or STUB.read_text(encoding="utf-8") != text:
-        print(f"{STUB.name} is not what the document says: run scripts/write_stubs.py", file=sys.stderr)
+        print(f"{STUB.name} is out of date: run scripts/write_stubs.py", file=sys.stderr)
         return 1
     return 0
 
