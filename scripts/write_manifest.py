@@ -26,7 +26,7 @@ def user_config() -> dict[str, dict[str, Any]]:
         "directory": {
             "type": "directory",
             "title": "Project directory",
-            "description": "The project that OpenCode works in, unless a call names another one.",
+            "description": "The project that OpenCode works in unless a call names another one.",
             "default": "${HOME}",
         },
         "url": {
@@ -38,20 +38,20 @@ def user_config() -> dict[str, dict[str, Any]]:
         "password": {
             "type": "string",
             "title": "OpenCode password",
-            "description": "The password of that OpenCode.",
+            "description": "Password of the OpenCode server at that URL.",
             "sensitive": True,
             "default": "",
         },
         "toolsets": {
             "type": "string",
             "title": "Toolsets",
-            "description": "all, essential, or areas separated by commas, such as tasks,session,find.",
+            "description": "Comma-separated toolsets, such as tasks,session,find; or all, or essential.",
             "default": "all",
         },
         "read_only": {
             "type": "boolean",
             "title": "Read-only",
-            "description": "Offer only tools that change nothing.",
+            "description": "List and allow only read-only tools.",
             "default": False,
         },
     }
@@ -67,9 +67,9 @@ def manifest() -> dict[str, Any]:
         "display_name": "OpenCode",
         "version": __version__,
         "description": project()["description"],
-        "long_description": "Give OpenCode a task, see it work, answer what it asks, and get the result and the "
-        "changes. All 188 operations of OpenCode's HTTP API are tools as well. OpenCode is found, or fetched from npm, "
-        "and started by the first call that needs it.",
+        "long_description": "Delegate coding tasks to OpenCode: follow the progress, approve permissions, review the "
+        "diff. Each of the 188 operations of OpenCode's HTTP API is a tool as well. The first call starts OpenCode, "
+        "and downloads a copy from npm if it is not installed.",
         "author": {"name": "The opencode-mcp authors"},
         "license": "MIT",
         "keywords": project()["keywords"],
@@ -102,13 +102,13 @@ def server() -> dict[str, Any]:
         ("OPENCODE_MCP_URL", "Use the OpenCode server at this URL instead of starting one.", False),
         ("OPENCODE_SERVER_PASSWORD", "Password of the server at that URL.", True),
         ("OPENCODE_MCP_DIRECTORY", "Project directory; the default is the working directory.", False),
-        ("OPENCODE_MCP_TOOLSETS", "Toolsets to list: all, essential, or areas.", False),
+        ("OPENCODE_MCP_TOOLSETS", "Comma-separated toolsets to list; or all, or essential.", False),
     ]
     return {
         "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",
         "name": REPOSITORY_NAME,
         "title": "OpenCode",
-        "description": "Tasks for OpenCode, the coding agent, and every operation of its HTTP API.",
+        "description": "Delegate coding tasks to OpenCode, the open coding agent, and call its whole HTTP API.",
         "version": __version__,
         "packages": [
             {
