@@ -12,7 +12,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import backoff, client
 from opencode_mcp.redaction import MARKER, entropy, known
 from opencode_mcp.server import issuer, patience, transports
-from opencode_mcp.settings import DEPTH_VARIABLE, checks
+from opencode_mcp.settings import DEPTH_VARIABLE, parsing
 from opencode_mcp.tools import Toolbox, select
 
 PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_text().split())
@@ -26,7 +26,7 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"At most {transports.MAX_SESSIONS:,} sessions",
         f"{client.AT_ONCE} concurrent requests and {client.TURNS_AT_ONCE} concurrent turns",
         f"at most every {issuer.RENEW_SECONDS:g} s",
-        f"`--token` has at least {checks.MIN_TOKEN_CHARS} characters",
+        f"`--token` has at least {parsing.MIN_TOKEN_CHARS} characters",
         f"random value of at least {entropy.MIN_RANDOM_CHARS} characters",
         f"shorter than {entropy.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
         f"shorter than {known.MIN_OWN_CHARS} characters: choose a random one",
