@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
 import httpx2
 
@@ -12,6 +12,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
 from opencode_mcp.opencode.allowlist import Allowlist
 from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.client import Observe
 from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.opening import Openers
 from opencode_mcp.opencode.server import OpenCodeServer, RefusedServer
@@ -39,10 +40,13 @@ def openers_of(settings: Settings) -> Openers:
 
 
 @asynccontextmanager
-async def connected(settings: Settings, catalog: Catalog, openers: Openers = "all") -> AsyncGenerator[Servers]:
+async def connected(
+    settings: Settings, catalog: Catalog, openers: Openers = "all", observe: Observe = nullcontext
+) -> AsyncGenerator[Servers]:
     """Provide the clients of the servers that the settings choose. Nothing is started or sent yet.
 
-    `openers` are the operations that may name a directory which OpenCode has not opened.
+    `openers` are the operations that may name a directory which OpenCode has not opened. `observe` surrounds each
+    exchange with OpenCode.
     """
     directory, allowlist = settings.project_directory, allowlist_of(settings)
     lacks_project = directory is None and not settings.urls
@@ -57,6 +61,7 @@ async def connected(settings: Settings, catalog: Catalog, openers: Openers = "al
                 lacks_project=lacks_project,
                 openers=openers,
                 environ=settings.environ,
+                observe=observe,
             )
             clients[name] = await stack.enter_async_context(client)
         yield Servers(clients, tasks=await stack.enter_async_context(background()))

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cache, partial
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
 import anyio
@@ -53,6 +53,26 @@ BUSY = frozenset({429, 502, 503, 504})
 """Answers that may be others in a moment."""
 
 
+Observe = Callable[[Operation], AbstractContextManager[object]]
+"""Returns the context manager that surrounds one exchange with OpenCode."""
+
+
+class CallOptions(TypedDict, total=False):
+    """What may differ between two users of one client.
+
+    Of several `caller`s each waits its turn when OpenCode is busy; `report` is for requests that have none;
+    `directory` is the project; nothing is sent to a server that is older than the version `oldest`; `retry_seconds`
+    are the pauses before a read is sent again, none for a single attempt.
+    """
+
+    caller: Hashable
+    report: Report
+    directory: str | None
+    lacks_project: bool
+    oldest: str | None
+    retry_seconds: tuple[float, ...]
+
+
 class OpenCode:
     """Calls the operations of an OpenCode server. An async context manager; safe for concurrent use.
 
@@ -74,6 +94,7 @@ class OpenCode:
         lacks_project: bool = False,
         openers: Openers = "all",
         environ: Mapping[str, str] = MappingProxyType({}),
+        observe: Observe = nullcontext,
     ) -> None:
         self.server = server
         self.environ = environ
@@ -85,7 +106,7 @@ class OpenCode:
         self._http = cache(partial(http_client, server, transport))
         self.caller: Hashable = None
         self.report: Report = silent
-        self.observe: Callable[[Operation], AbstractContextManager[object]] = nullcontext
+        self._observe = observe
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
         self.oldest: str | None = None
         self._known = Known()
@@ -119,33 +140,15 @@ class OpenCode:
         """How many requests wait until OpenCode has answered others."""
         return self._queue.waiting + self._turns.waiting + self._known.waiting
 
-    def on_behalf_of(self, caller: Hashable, report: Report = silent) -> Self:
-        """Return this client, to be used for one of several callers; `report` is for requests that have none."""
+    def with_options(self, **options: Unpack[CallOptions]) -> Self:
+        """Return this client with other options. Connections, queues and events are shared."""
         other = copy(self)
-        other.caller, other.report = caller, report
-        return other
-
-    def within(self, directory: str) -> Self:
-        """Return this client, to be used for a project."""
-        other = copy(self)
-        other.directory, other.lacks_project = directory, False
+        vars(other).update(options)
         return other
 
     def alone(self, session_id: str) -> anyio.Lock:
         """Return the lock of a session, for what may be done with it by one caller at a time."""
         return self._locks.setdefault(session_id, anyio.Lock())
-
-    def requiring(self, version: str) -> Self:
-        """Return this client, to be used for what needs a version: nothing is sent to an older server."""
-        other = copy(self)
-        other.oldest = version
-        return other
-
-    def impatient(self) -> Self:
-        """Return this client, to be used by somebody who would rather have no answer than wait for one."""
-        other = copy(self)
-        other.retry_seconds = ()
-        return other
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Carry out one request-and-answer operation by its tool name and return the value of its answer.
@@ -356,7 +359,7 @@ class OpenCode:
     async def translated_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
         """Map the transport's exceptions to ours, in one place, for whoever observes as well."""
         where = self.server.describe
-        with self.observe(operation):
+        with self._observe(operation):
             try:
                 yield
             except APIError as error:

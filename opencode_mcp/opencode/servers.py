@@ -6,10 +6,10 @@ and a session does not move.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,8 +23,7 @@ from opencode_mcp.exceptions import (
     WorkflowError,
 )
 
-from .client import OpenCode
-from .server import Report, silent
+from .client import CallOptions, OpenCode
 
 T = TypeVar("T")
 
@@ -64,13 +63,9 @@ class Servers:
         """Return one of the servers alone."""
         return replace(self, clients={name: self.clients[name]})
 
-    def requiring(self, version: str) -> Servers:
-        """Return the servers, to be used for what needs a version: nothing is sent to an older one."""
-        return replace(self, clients={name: one.requiring(version) for name, one in self.clients.items()})
-
-    def on_behalf_of(self, caller: Hashable, report: Report = silent) -> Servers:
-        """Return the servers, to be used for one of several callers, whose calls report to it."""
-        return replace(self, clients={name: one.on_behalf_of(caller, report) for name, one in self.clients.items()})
+    def with_options(self, **options: Unpack[CallOptions]) -> Servers:
+        """Return the servers with other options of their clients."""
+        return replace(self, clients={name: one.with_options(**options) for name, one in self.clients.items()})
 
     def remember(self, session_id: str, report: Any) -> None:
         """Keep what was last seen of a session, of so many sessions."""
@@ -78,10 +73,6 @@ class Servers:
         self.seen[session_id] = (anyio.current_time(), report)
         if len(self.seen) > SEEN_SESSIONS:
             del self.seen[next(iter(self.seen))]
-
-    def within(self, directory: str) -> Servers:
-        """Return the servers, to be used for a project."""
-        return replace(self, clients={name: one.within(directory) for name, one in self.clients.items()})
 
     @asynccontextmanager
     async def for_session(self, session_id: str) -> AsyncGenerator[Servers]:

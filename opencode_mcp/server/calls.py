@@ -92,7 +92,7 @@ class Calls:
         result: types.CallToolResult | None = None
         try:
             with self._ending.running(), life.heartbeat.reported(context) as report:
-                servers = (await in_project(context)).on_behalf_of(caller(context), report)
+                servers = (await in_project(context)).with_options(caller=caller(context), report=report)
                 asker = asker_for(context, params, resumed)
                 call = Context(servers, report, asker, resumed, self._depth)
                 result = await toolbox.call(call, redactor, params.name, params.arguments or {})

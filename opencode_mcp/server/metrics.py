@@ -5,8 +5,8 @@ Labels are names of tools and operations, and how they ended: never what a clien
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +14,7 @@ import anyio
 from mcp import MCPError
 from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.context import CallNext, HandlerResult
-from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import INTERNAL_ERROR
 from mcp_types.methods import is_input_required
 from pydantic import ValidationError
@@ -28,7 +28,6 @@ from opencode_mcp.openapi import Operation
 
 from .lifespan import Lifespan, RequestContext
 from .requests import Names
-from .server import BridgeServer
 
 try:
     from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -44,9 +43,12 @@ UNKNOWN = "(unknown)"
 """In place of the name of a tool that there is not."""
 
 
-def metrics_route(server: BridgeServer, endpoint: ASGIApp, names: Names) -> Route:
-    """Measure a server that is not yet started; return the route, which is for whom the endpoint is for."""
-    metrics = Metrics(server)
+InputSchema = Callable[[str], Mapping[str, Any] | None]
+"""Returns the input schema of a tool by name, None when there is no such tool."""
+
+
+def metrics_route(metrics: Metrics, endpoint: ASGIApp, names: Names) -> Route:
+    """Return the route of the metrics, with the authentication of the endpoint."""
 
     async def tell(request: Request) -> Response:
         if (refusal := names.refusal(request.scope)) is not None:
@@ -63,9 +65,9 @@ def metrics_route(server: BridgeServer, endpoint: ASGIApp, names: Names) -> Rout
 class Metrics:
     """The metrics of one server, in a registry of their own."""
 
-    def __init__(self, server: BridgeServer) -> None:
+    def __init__(self, input_schema: InputSchema) -> None:
         self.registry = registry = CollectorRegistry()
-        self._input_schema = server.get_tool_input_schema
+        self._input_schema = input_schema
         self._calls = Histogram(
             "opencode_mcp_tool_call_duration_seconds",
             "Calls of tools: ok, input_required, error (of the tool or its arguments), failed (a defect), cancelled.",
@@ -88,27 +90,20 @@ class Metrics:
             "requests_waiting", "Requests that wait now until OpenCode has answered others.", registry
         )
         self._subscriptions = gauge("subscriptions", "Resources that clients are subscribed to now.", registry)
-        # The SDK has no public name for its sessions.
-        sessions = server.session_manager._server_instances  # pyright: ignore[reportPrivateUsage]
-        gauge("sessions", "Sessions of clients of the handshake era now.", registry).set_function(lambda: len(sessions))
+        self._sessions = gauge("sessions", "Sessions of clients of the handshake era now.", registry)
         ProcessCollector(registry=registry)
-        server.middleware.insert(0, self.called)
-        server.lifespan = self._observed(server.lifespan)
 
-    def _observed(self, lifespan: Any) -> Any:
-        """Return a lifespan whose clients of OpenCode are observed."""
+    def count(self, life: Lifespan) -> None:
+        """Count what waits for OpenCode, and the subscriptions, of a server that has started."""
+        clients = life.servers.clients.values()
+        self._waiting.set_function(lambda: sum(opencode.waiting for opencode in clients))
+        self._subscriptions.set_function(lambda: life.watches.followers)
 
-        @asynccontextmanager
-        async def observed(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
-            async with lifespan(server) as life:
-                clients = life.servers.clients.values()
-                for opencode in clients:
-                    opencode.observe = self.exchanged
-                self._waiting.set_function(lambda: sum(opencode.waiting for opencode in clients))
-                self._subscriptions.set_function(lambda: life.watches.followers)
-                yield life
-
-        return observed
+    def count_sessions(self, manager: StreamableHTTPSessionManager) -> None:
+        """Count the sessions of clients."""
+        # The SDK has no public name for its sessions.
+        sessions = manager._server_instances  # pyright: ignore[reportPrivateUsage]
+        self._sessions.set_function(lambda: len(sessions))
 
     async def called(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
         """Measure a message from a client, if it is a call of a tool."""
@@ -130,7 +125,6 @@ class Metrics:
     def _name(self, params: Mapping[str, Any]) -> str:
         """Return the name of the tool that is called: of those there are, as a client may send any."""
         name = params.get("name")
-        assert self._input_schema is not None
         return name if isinstance(name, str) and self._input_schema(name) is not None else UNKNOWN
 
     @contextmanager

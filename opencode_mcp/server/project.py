@@ -28,7 +28,11 @@ async def in_project(context: RequestContext) -> Servers:
     if not life.servers.default.lacks_project:
         return life.servers
     root = await only_root(context)
-    return life.servers if root is None or not life.is_project(root) else life.servers.within(root)
+    return (
+        life.servers
+        if root is None or not life.is_project(root)
+        else life.servers.with_options(directory=root, lacks_project=False)
+    )
 
 
 async def only_root(context: RequestContext) -> str | None:

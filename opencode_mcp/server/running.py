@@ -27,7 +27,7 @@ async def ask_running(
         return None
     try:
         with anyio.fail_after(seconds):
-            return await ask(opencode.impatient())
+            return await ask(opencode.with_options(retry_seconds=()))
     except (OpenCodeError, TimeoutError) as error:
         log.debug("%s gave no list: %r", opencode.server.describe(), error)
         return None

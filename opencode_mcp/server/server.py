@@ -7,8 +7,8 @@ first request that it answers: clients give a server 1.5 s to start, and the SDK
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from functools import cache
+from contextlib import asynccontextmanager, nullcontext
+from functools import cached_property
 from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
 
     from .calls import Calls
+    from .metrics import InputSchema, Metrics
 
 INSTRUCTIONS = """\
 Drives OpenCode, a coding agent. Give it work with run_task (or start_task, run_tasks): the report's `state` is \
@@ -61,13 +62,108 @@ CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
 }
 
 
-class BridgeServer(Server[Lifespan]):
-    """A server that announces just what it sends: changes of single resources and of the list of prompts.
+def later(module: str, name: str) -> Callable[[RequestContext, Any], Awaitable[Any]]:
+    """Return a handler of this package whose module is imported by its first request."""
 
-    `ending` is how its calls come to their end before it does.
+    async def handler(context: RequestContext, params: Any) -> Any:
+        return await getattr(import_module(f"{__package__}.{module}"), name)(context, params)
+
+    return handler
+
+
+HANDLERS: Mapping[str, Any] = {
+    "on_list_resources": later("resources", "list_resources"),
+    "on_list_resource_templates": later("resources", "list_resource_templates"),
+    "on_read_resource": later("resources", "read_resource"),
+    "on_subscribe_resource": later("subscriptions", "subscribe"),
+    "on_unsubscribe_resource": later("subscriptions", "unsubscribe"),
+    "on_subscriptions_listen": later("subscriptions", "listen"),
+    "on_list_prompts": later("prompts", "list_prompts"),
+    "on_get_prompt": later("prompts", "get_prompt"),
+    "on_completion": later("completions", "complete"),
+}
+"""The handlers that `Server` takes, by parameter."""
+
+
+class BridgeServer(Server[Lifespan]):
+    """The server of one bridge. It answers initialize, server/discover and tools/list without OpenCode.
+
+    It announces just what it sends: changes of single resources and of the list of prompts. `ending` drains its
+    calls before it stops; `metrics` measures them, if the settings ask for metrics.
     """
 
-    ending: Ending
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        """Check the settings; nothing is sent to OpenCode.
+
+        Raises:
+            SettingsError: an unknown tool or toolset, a directory that is not allowed, or a missing extra.
+        """
+        allowlist_of(settings)
+        self.ending = Ending()
+        self.metrics = metrics_of(settings, self._input_schema)
+        self._settings = settings
+        self._catalog = catalog.for_servers(tuple(settings.urls))
+        self._open_bus = bus_of(settings)
+        if settings.chooses_tools:
+            _ = self._calls  # raises for a name that does not exist
+        super().__init__(
+            "opencode",
+            version=__version__,
+            title="OpenCode",
+            icons=[types.Icon(src=ICON, mime_type="image/svg+xml", sizes=["any"])],
+            instructions=INSTRUCTIONS,
+            lifespan=self._open,
+            get_tool_input_schema=self._input_schema,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            cache_hints=CACHE_HINTS,
+            **HANDLERS,
+        )
+        # The state of a question comes back through the client, which must not be able to change it.
+        self.middleware.append(RequestStateBoundary(state_security(settings), default_audience=self.name))
+        self.middleware.append(self._list_once)
+        if self.metrics is not None:
+            self.middleware.insert(0, self.metrics.called)
+
+    @cached_property
+    def _calls(self) -> Calls:
+        from .calls import Calls
+
+        return Calls(self._settings, self._catalog, self.ending)
+
+    def _input_schema(self, name: str) -> Mapping[str, Any] | None:
+        return self._calls.input_schema(name)
+
+    async def _list_tools(
+        self, context: RequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return await self._calls.list_tools(context, params)
+
+    async def _call_tool(
+        self, context: RequestContext, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        return await self._calls.call_tool(context, params)
+
+    async def _list_once(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+        return await (self._calls.list_once(ctx, call_next) if ctx.method == "tools/list" else call_next(ctx))
+
+    @asynccontextmanager
+    async def _open(self, server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
+        """Provide what lives as long as the server runs."""
+        settings = self._settings
+        observe = nullcontext if self.metrics is None else self.metrics.exchanged
+        clients = connected(settings, self._catalog, openers_of(settings), observe)
+        async with clients as servers, self._open_bus() as bus, background() as tasks:
+            passwords = [one.server.password for one in servers.clients.values() if one.server.password]
+            warn_of_simple_passwords(settings)
+            heartbeat = Heartbeat()
+            tasks.start_soon(heartbeat.beat)
+            redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
+            limit = settings.max_result_chars
+            life = Lifespan(servers, tasks, redactor, limit, heartbeat, bus, self.ending, settings.is_project)
+            if self.metrics is not None:
+                self.metrics.count(life)
+            yield life
 
     async def run(
         self,
@@ -94,77 +190,25 @@ class BridgeServer(Server[Lifespan]):
 
 
 def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
-    """Create the server. It answers initialize, server/discover and tools/list without OpenCode.
+    """Create the server.
 
     Raises:
-        SettingsError: an unknown tool or toolset, a directory that is not allowed, or no way to Redis.
+        SettingsError: an unknown tool or toolset, a directory that is not allowed, or a missing extra.
     """
+    return BridgeServer(settings, catalog)
 
-    ending = Ending()
-    catalog = catalog.for_servers(tuple(settings.urls))
 
-    @cache
-    def calls() -> Calls:
-        from .calls import Calls
+def metrics_of(settings: Settings, input_schema: InputSchema) -> Metrics | None:
+    """Return the metrics that the settings ask for; `input_schema` knows the tools.
 
-        return Calls(settings, catalog, ending)
+    Raises:
+        SettingsError: prometheus-client is not installed.
+    """
+    if not settings.metrics:
+        return None
+    from .metrics import Metrics
 
-    async def list_tools(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return await calls().list_tools(context, params)
-
-    async def call_tool(
-        context: RequestContext, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        return await calls().call_tool(context, params)
-
-    def input_schema(name: str) -> Mapping[str, Any] | None:
-        return calls().input_schema(name)
-
-    async def list_once(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
-        return await (calls().list_once(ctx, call_next) if ctx.method == "tools/list" else call_next(ctx))
-
-    @asynccontextmanager
-    async def lifespan(server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
-        openers = openers_of(settings)
-        async with connected(settings, catalog, openers) as servers, open_bus() as bus, background() as tasks:
-            passwords = [one.server.password for one in servers.clients.values() if one.server.password]
-            warn_of_simple_passwords(settings)
-            heartbeat = Heartbeat()
-            tasks.start_soon(heartbeat.beat)
-            redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
-            limit = settings.max_result_chars
-            yield Lifespan(servers, tasks, redactor, limit, heartbeat, bus, ending, settings.is_project)
-
-    allowlist_of(settings)
-    open_bus = bus_of(settings)
-    if settings.chooses_tools:
-        calls()
-    server = BridgeServer(
-        "opencode",
-        version=__version__,
-        title="OpenCode",
-        icons=[types.Icon(src=ICON, mime_type="image/svg+xml", sizes=["any"])],
-        instructions=INSTRUCTIONS,
-        lifespan=lifespan,
-        get_tool_input_schema=input_schema,
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
-        on_list_resources=later("resources", "list_resources"),
-        on_list_resource_templates=later("resources", "list_resource_templates"),
-        on_read_resource=later("resources", "read_resource"),
-        on_subscribe_resource=later("subscriptions", "subscribe"),
-        on_unsubscribe_resource=later("subscriptions", "unsubscribe"),
-        on_subscriptions_listen=later("subscriptions", "listen"),
-        on_list_prompts=later("prompts", "list_prompts"),
-        on_get_prompt=later("prompts", "get_prompt"),
-        on_completion=later("completions", "complete"),
-        cache_hints=CACHE_HINTS,
-    )
-    server.ending = ending
-    # The state of a question comes back through the client, which must not be able to change it.
-    server.middleware.append(RequestStateBoundary(state_security(settings), default_audience=server.name))
-    server.middleware.append(list_once)
-    return server
+    return Metrics(input_schema)
 
 
 def state_security(settings: Settings) -> RequestStateSecurity:
@@ -172,12 +216,3 @@ def state_security(settings: Settings) -> RequestStateSecurity:
     if not settings.state_key:
         return RequestStateSecurity.ephemeral()
     return RequestStateSecurity(keys=[sha256(settings.state_key.encode()).digest()])
-
-
-def later(module: str, name: str) -> Callable[[RequestContext, Any], Awaitable[Any]]:
-    """Return a handler of this package whose module is imported by its first request."""
-
-    async def handler(context: RequestContext, params: Any) -> Any:
-        return await getattr(import_module(f"{__package__}.{module}"), name)(context, params)
-
-    return handler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,12 @@ from .server import BridgeServer
 from .stdio import stdio_streams
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from .requests import Names
 
     Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
 
@@ -79,31 +82,7 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
     Raises:
         Exception: what broke the server off.
     """
-    import uvicorn
-    from sse_starlette.sse import AppStatus
-
-    from .patience import PatientProtocol
-
-    class Draining(uvicorn.Server):
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            for one in self.servers:
-                one.close()
-            await server.ending.drain()
-            AppStatus.should_exit = True
-            await super().shutdown(sockets)
-
-    AppStatus.disable_automatic_graceful_drain()  # it would cut the responses off as soon as a signal comes
-
-    config = uvicorn.Config(
-        application,
-        host=host,
-        port=port,
-        log_config=None,
-        timeout_graceful_shutdown=1,
-        http=PatientProtocol,
-        ws="none",
-    )
-    running = Draining(config)
+    running = uvicorn_server(application, host, port, server.ending.drain)
     lifespan = application.router.lifespan_context
     failures: list[Exception] = []
 
@@ -123,19 +102,42 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
         raise failures[0]
 
 
+def uvicorn_server(
+    application: Starlette, host: str, port: int, drain: Callable[[], Awaitable[None]]
+) -> uvicorn.Server:
+    """Return the HTTP server. After a signal it accepts no connection, and closes none before `drain` returns."""
+    import uvicorn
+    from sse_starlette.sse import AppStatus
+
+    from .patience import PatientProtocol
+
+    class Draining(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for listener in self.servers:
+                listener.close()
+            await drain()
+            AppStatus.should_exit = True
+            await super().shutdown(sockets)
+
+    AppStatus.disable_automatic_graceful_drain()  # it would cut the responses off as soon as a signal comes
+    return Draining(
+        uvicorn.Config(
+            application,
+            host=host,
+            port=port,
+            log_config=None,
+            timeout_graceful_shutdown=1,
+            http=PatientProtocol,
+            ws="none",
+        )
+    )
+
+
 def http_application(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
     """Return the application: streamable HTTP (SSE mode, both protocol eras), and what is beside it.
 
     The endpoint, the views below it, a sign of life that tells nothing else, and metrics.
-
-    Raises:
-        SettingsError: metrics are wanted, and what they need is not installed.
     """
-    from starlette.middleware.cors import CORSMiddleware
-    from starlette.routing import Route
-
-    from opencode_mcp.tools import VIEWS
-
     from .authorization import IssuedToken, UnavailableIssuer, authorization, names_of
     from .requests import CheckedRequests
 
@@ -153,22 +155,39 @@ def http_application(server: BridgeServer, settings: Settings, host: str, path: 
     if isinstance(verifier := asked.get("token_verifier"), IssuedToken):
         application.add_middleware(UnavailableIssuer)
         application.router.lifespan_context = beside(application.router.lifespan_context, verifier.keys.renewing)
+    add_routes(application, server, path, names)
+    if origins := settings.allow_origin:
+        allow_origins(application, origins)
+    return application
+
+
+def add_routes(application: Starlette, server: BridgeServer, path: str, names: Names) -> None:
+    """Add the views below the endpoint, /healthz, and /metrics if the server has metrics."""
+    from starlette.routing import Route
+
+    from opencode_mcp.tools import VIEWS
+
     endpoint = next(one for one in application.routes if isinstance(one, Route) and one.path == path).endpoint
     application.routes.extend(Route(f"{path.rstrip('/')}/{view}", endpoint) for view in VIEWS)
     application.routes.append(Route("/healthz", healthy))
-    if settings.metrics:
+    if server.metrics is not None:
         from .metrics import metrics_route
 
-        application.routes.append(metrics_route(server, endpoint, names))
-    if origins := settings.allow_origin:
-        application.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["*"],
-            expose_headers=["Mcp-Session-Id", "WWW-Authenticate"],
-        )
-    return application
+        server.metrics.count_sessions(server.session_manager)
+        application.routes.append(metrics_route(server.metrics, endpoint, names))
+
+
+def allow_origins(application: Starlette, origins: Sequence[str]) -> None:
+    """Let pages of these origins send requests (CORS)."""
+    from starlette.middleware.cors import CORSMiddleware
+
+    application.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["Mcp-Session-Id", "WWW-Authenticate"],
+    )
 
 
 def beside(lifespan: Lifespan, block: Callable[[], AbstractAsyncContextManager[None]]) -> Lifespan:

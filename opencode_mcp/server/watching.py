@@ -190,7 +190,7 @@ class Watches:
         if not (watch.hearing and watch.changes.subagents):
             return
         try:
-            family = await family_of(opencode.impatient(), watch.session_id)
+            family = await family_of(opencode.with_options(retry_seconds=()), watch.session_id)
         except OpenCodeError as error:
             log.debug("the subagents of %s are not known: %s", watch.session_id, error)
             watch.doubted = True  # until after the next change, which the stream's return is as well

@@ -64,9 +64,7 @@ def result(
         if sum(map(len, texts)) <= limit.chars:
             content = [types.TextContent(type="text", text=text) for text in texts]
             return types.CallToolResult(content=list(content), structured_content=shown, _meta=meta_of(shown))
-    made = structured(facts, limit, redactor, position)
-    made.is_error = answer.failed
-    return made
+    return structured(facts, limit, redactor, position, is_error=answer.failed)
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
@@ -105,18 +103,21 @@ def page_result(
 def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.CallToolResult:
     """Return a workflow's result; the report of a task that failed is an error."""
     redactor.refresh()
-    made = structured(redactor.value(report.model_dump(mode="json")), limit)
-    made.is_error = isinstance(report, TaskReport) and report.state == "failed"
-    return made
+    failed = isinstance(report, TaskReport) and report.state == "failed"
+    return structured(redactor.value(report.model_dump(mode="json")), limit, is_error=failed)
 
 
 def structured(
-    value: dict[str, Any], limit: Limit | None = None, redactor: Redactor = FIT, position: Position = Position.CONTENT
+    value: dict[str, Any],
+    limit: Limit | None = None,
+    redactor: Redactor = FIT,
+    position: Position = Position.CONTENT,
+    is_error: bool = False,
 ) -> types.CallToolResult:
     """Return an object as structured content and as text; without `redactor` it is fit to leave already."""
     shown = value if limit is None else shorten(value, limit.chars, limit.how, redactor, position)
     content = types.TextContent(type="text", text=dump(shown))
-    return types.CallToolResult(content=[content], structured_content=shown, _meta=meta_of(shown))
+    return types.CallToolResult(content=[content], structured_content=shown, is_error=is_error, _meta=meta_of(shown))
 
 
 def meta_of(shown: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -60,7 +60,7 @@ class Workflow:
             OpenCodeError: what went wrong.
         """
         given = parsed(self.name, self.arguments, arguments)
-        able = replace(context, servers=context.servers.requiring(OLDEST_FOR_TASKS))
+        able = replace(context, servers=context.servers.with_options(oldest=OLDEST_FOR_TASKS))
         seconds: float = getattr(given, "timeout_seconds", ANSWER_SECONDS)
         async with AsyncExitStack() as stack:
             with time_limit(seconds) as deadline:

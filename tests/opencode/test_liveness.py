@@ -76,7 +76,9 @@ async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
     async with managed(environ, program, project, catalog) as (server, opencode, mark):
         session = await opencode.call("session_create")
         with stopped(mark) as pid, anyio.fail_after(60):
-            found = await opencode.on_behalf_of("caller", report).call("session_get", sessionID=session["id"])
+            found = await opencode.with_options(caller="caller", report=report).call(
+                "session_get", sessionID=session["id"]
+            )
             assert found["id"] == session["id"]
             assert pid not in servers(mark)
         assert any("OpenCode has not answered for" in message for message in seen), seen

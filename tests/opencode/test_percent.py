@@ -42,7 +42,7 @@ def test_a_path_that_opencode_leaves_as_it_is_is_no_problem(directory: str) -> N
 async def test_no_session_is_created_where_it_would_work_elsewhere(opencode: OpenCode, wire: Wire, given: bool) -> None:
     """Its prompts would change the files of another project."""
     arguments = {"directory": "/project%41"} if given else {}
-    there = opencode if given else opencode.within("/project%41")
+    there = opencode if given else opencode.with_options(directory="/project%41", lacks_project=False)
 
     with pytest.raises(InvalidArguments, match="directory: OpenCode takes '/project%41' for '/projectA'"):
         await there.call("session_create", **arguments)

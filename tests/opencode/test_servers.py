@@ -39,7 +39,7 @@ async def servers(wires: dict[str, Wire], catalog: Catalog) -> AsyncGenerator[Se
         for name, wire in wires.items():
             server = AttachedServer(Endpoint(httpx2.URL(f"http://{name}.test"), version=SNAPSHOT_VERSION), name)
             client = OpenCode(server, catalog, transport=httpx2.MockTransport(wire.handle))
-            clients[name] = (await stack.enter_async_context(client)).impatient()
+            clients[name] = (await stack.enter_async_context(client)).with_options(retry_seconds=())
         yield Servers(clients)
 
 
@@ -71,7 +71,7 @@ async def test_a_session_is_asked_for_once(servers: Servers, wires: dict[str, Wi
     """Of every server; where it was found is kept, for every caller."""
     wires["one"].answer = missing
 
-    assert [await home(servers), await home(servers.on_behalf_of("somebody"))] == ["two", "two"]
+    assert [await home(servers), await home(servers.with_options(caller="somebody"))] == ["two", "two"]
     assert [len(wire.requests) for wire in wires.values()] == [1, 1]
 
 

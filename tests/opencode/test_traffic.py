@@ -30,10 +30,10 @@ LOST = httpx2.ReadError("connection reset")
 TIMES = len(module.RETRY_SECONDS) + 1
 
 
-@pytest.fixture(autouse=True)
-def quick(opencode: OpenCode) -> None:
+@pytest.fixture
+def opencode(opencode: OpenCode) -> OpenCode:
     """Pauses are as many as they are, and short."""
-    opencode.retry_seconds = (0.0,) * (TIMES - 1)
+    return opencode.with_options(retry_seconds=(0.0,) * (TIMES - 1))
 
 
 def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
@@ -98,7 +98,7 @@ async def test_who_has_no_time_is_told_at_once(opencode: OpenCode, wire: Wire) -
     answers(wire, LOST)
 
     with pytest.raises(TransportError):
-        await opencode.impatient().call("global_health")
+        await opencode.with_options(retry_seconds=()).call("global_health")
     assert len(wire.requests) == 1
 
 

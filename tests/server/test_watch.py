@@ -132,8 +132,10 @@ async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_c
     async def call_as(kind: type[Any], name: str, **arguments: Any) -> Any:
         return as_model(name, kind, answers.pop(0))
 
-    opencode = SimpleNamespace(events=feed, call_as=call_as)
-    opencode.impatient = lambda: opencode
+    def with_options(**options: object) -> SimpleNamespace:
+        return opencode
+
+    opencode = SimpleNamespace(events=feed, call_as=call_as, with_options=with_options)
     async with background() as tasks:
         watches = Watches(bus, tasks)
         async with watches.followed(

@@ -32,7 +32,7 @@ async def undone(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
     async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         with pytest.raises(WorkflowError, match="no answer") as raised:
-            async with workplace(opencode.impatient(), "/project", worktree=False) as place:
+            async with workplace(opencode.with_options(retry_seconds=()), "/project", worktree=False) as place:
                 place.task = TaskMetadata(worktree_of="/project", worktree="/w/tree")
                 place.session = as_model("a session", Session, SESSION)
                 raise WorkflowError("no answer")
