@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -33,6 +35,30 @@ async def alongside(task: Callable[..., Coroutine[Any, Any, None]], *arguments: 
     async with background() as tasks:
         tasks.start_soon(task, *arguments)
         yield
+
+
+async def first_completed(*calls: Callable[[], Awaitable[T]]) -> T:
+    """Make several calls at once; return what the first to end gives, and cancel the others.
+
+    Raises:
+        Exception: that of the first to end, unless another call had its result before it could be cancelled.
+    """
+    results: list[T] = []
+    failures: list[Exception] = []
+
+    async def run(call: Callable[[], Awaitable[T]]) -> None:
+        try:
+            results.append(await call())
+        except Exception as error:
+            failures.append(error)
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(run, call)
+    if results:
+        return results[0]
+    raise failures[0]
 
 
 async def at_once(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:

@@ -189,8 +189,9 @@ class OpenCode:
             InvalidArguments: names the argument.
             APIError: there is an allowlist, and a session is unknown.
         """
-        self.allowlist.refuse_everywhere(call.operation)
-        await self.authorize_ids(call)
+        if self.allowlist.roots:
+            self.allowlist.refuse_everywhere(call.operation)
+            await self.authorize_ids(call)
         await self.opening.check(call.operation, call.arguments, self.directory)
 
     async def authorize_ids(self, call: PreparedCall) -> None:
@@ -230,7 +231,7 @@ class OpenCode:
         reasons: list[str] = []
         for pause in self.retry_seconds if operation.hints.read_only else ():
             try:
-                return replace(await self._request(operation, parts, read_seconds, report), retried=tuple(reasons))
+                return replace(await self._send(operation, parts, read_seconds, report), retried=tuple(reasons))
             except (TransportError, APIError) as error:
                 slow = isinstance(error, RequestTimeout) and read_seconds != QUICK_SECONDS
                 if slow or isinstance(error, TLSError) or (isinstance(error, APIError) and error.status not in BUSY):
@@ -242,7 +243,7 @@ class OpenCode:
                 reasons.append(str(error))
             await report(f"asking again in {pause:g} s: {reasons[-1]}")
             await anyio.sleep(pause)
-        return replace(await self._request(operation, parts, read_seconds, report), retried=tuple(reasons))
+        return replace(await self._send(operation, parts, read_seconds, report), retried=tuple(reasons))
 
     async def endpoint_for(self, operation: Operation, report: Report = silent) -> Endpoint:
         """Return the address of the server, started if that is ours to do, once it is known to have an operation.
@@ -252,9 +253,8 @@ class OpenCode:
             ServerStartError, TransportError: it cannot be reached.
         """
         endpoint = await self.server.endpoint(report)
-        await self._known.check(
-            operation, self.oldest, endpoint, partial(self.read_path, endpoint), self.server.describe()
-        )
+        get = partial(self.read_path, endpoint)
+        await self._known.check(operation, self.oldest, endpoint, get, self.server.describe)
         return endpoint
 
     async def read_path(self, endpoint: Endpoint, path: str) -> httpx2.Response:
@@ -279,35 +279,32 @@ class OpenCode:
         except (httpx2.RequestError, OSError) as error:
             raise unreachable(where(), error) from error
 
-    async def _request(
-        self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
-    ) -> Answer:
-        """Send one request once, within the caller's time limit."""
-        with anyio.CancelScope(deadline=anyio.current_time() + seconds_left() - LAST_SECONDS):
-            return await self._send(operation, parts, read_seconds, report)
-        raise RequestTimeout(
-            f"{operation.name}: no answer in time from {self.server.describe()}; it may still be carried out"
-        )
-
     async def _send(
         self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
     ) -> Answer:
-        """Send one request once, when OpenCode has room for it; one that waits for somebody else takes none."""
-        endpoint = await self.endpoint_for(operation, report)
-        request = self.build_request(operation, parts, endpoint)
-        request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-        queue = self._turns if operation.exchange == "turn" else self._queue
-        waits = "timeout_seconds" in parts.controls
-        async with (
-            nullcontext() if waits else queue.slot(self.caller, report),
-            self.translated_errors(operation, read_seconds),
-        ):
-            note_before(self.server, operation, parts)
-            async with self.server.expected(report):
-                response = await self.http.send(request, auth=endpoint.auth)
-            answer = decode(operation, response)
-            note_after(self.server, operation, parts, answer.value)
-        return without_outside(self.allowlist, operation, answer)
+        """Send one request once, when OpenCode has room for it, within the caller's time limit.
+
+        A request that waits for something else than OpenCode's work takes no room.
+        """
+        with anyio.CancelScope(deadline=anyio.current_time() + seconds_left() - LAST_SECONDS):
+            endpoint = await self.endpoint_for(operation, report)
+            request = self.build_request(operation, parts, endpoint)
+            request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
+            queue = self._turns if operation.exchange == "turn" else self._queue
+            waits = "timeout_seconds" in parts.controls
+            async with (
+                nullcontext() if waits else queue.slot(self.caller, report),
+                self.translated_errors(operation, read_seconds),
+            ):
+                note_before(self.server, operation, parts)
+                async with self.server.expected(report):
+                    response = await self.http.send(request, auth=endpoint.auth)
+                answer = decode(operation, response)
+                note_after(self.server, operation, parts, answer.value)
+            return without_outside(self.allowlist, operation, answer) if self.allowlist.roots else answer
+        raise RequestTimeout(
+            f"{operation.name}: no answer in time from {self.server.describe()}; it may still be carried out"
+        )
 
     @asynccontextmanager
     async def stream(

@@ -27,6 +27,9 @@ REMEMBERED_SECONDS = 60.0
 Get = Callable[[str], Awaitable[httpx2.Response]]
 """Reads a path of the server, with its credentials."""
 
+Describe = Callable[[], str]
+"""Names the server in a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -69,7 +72,9 @@ class Known:
                 self.endpoint, self.identity, self.at = endpoint, identity, time.monotonic()
             return self.identity
 
-    async def check(self, operation: Operation, oldest: str | None, endpoint: Endpoint, get: Get, where: str) -> None:
+    async def check(
+        self, operation: Operation, oldest: str | None, endpoint: Endpoint, get: Get, where: Describe
+    ) -> None:
         """See that the server has an operation, and is not older than `oldest`. A refusal rests on a fresh look.
 
         Raises:
@@ -84,21 +89,21 @@ class Known:
             raise UnsupportedServer(reason)
 
 
-def refusal(operation: Operation, oldest: str | None, identity: Identity, where: str) -> str | None:
+def refusal(operation: Operation, oldest: str | None, identity: Identity, where: Describe) -> str | None:
     """Return why a request must not be sent, None when it may."""
     if identity.major != GENERATION:
-        return f"{where} is {name(identity)}, {WAY_OUT}"
+        return f"{where()} is {name(identity)}, {WAY_OUT}"
     if identity.version is None:
         return None
     if oldest is not None and is_older(identity.version, oldest):
         return (
-            f"{where} is OpenCode {identity.version}, and the task tools need {oldest} or later: nothing was sent. "
+            f"{where()} is OpenCode {identity.version}, and the task tools need {oldest} or later: nothing was sent. "
             f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`), or use operations such as session_prompt."
         )
     needed = needed_version(operation.id)
     if needed is not None and is_older(identity.version, needed):
         return (
-            f"{operation.name} came with OpenCode {needed}, and {where} is {identity.version}: nothing was sent. "
+            f"{operation.name} came with OpenCode {needed}, and {where()} is {identity.version}: nothing was sent. "
             f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`)."
         )
     return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import mcp_types as types
@@ -13,7 +13,7 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.openapi.sensitive import position_of
 from opencode_mcp.opencode import Answer, execute_operation
-from opencode_mcp.redaction import Redactor, refuse_marker
+from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import Context, Workflow, execute_blocking, workflows
 from opencode_mcp.workflows.arguments import parsed
@@ -83,7 +83,7 @@ class Toolbox:
             return await self._pass(GATEWAY[name], context, redactor, arguments)
         operation = self.catalog[name]
         answer = await self._execute(context, operation, arguments)
-        return result(answer, self._limit(operation, arguments), redactor, position_of(operation))
+        return result(answer, self._limit(operation, arguments), redactor, self._position(operation.name))
 
     async def _execute(self, context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
         """Execute an operation.
@@ -125,12 +125,22 @@ class Toolbox:
         answer = await self._execute(context, operation, given.arguments)
         limit = self._limit(operation, given.arguments)
         if isinstance(given, ReadOperation) and (given.pointer or given.offset or given.limit is not None):
-            return page_result(answer, given, limit, redactor, position_of(operation))
-        return result(answer, limit, redactor, position_of(operation))
+            return page_result(answer, given, limit, redactor, self._position(operation.name))
+        return result(answer, limit, redactor, self._position(operation.name))
 
     @cached_property
     def _search(self) -> OperationSearch:
         return OperationSearch(one for one in self.catalog.values() if one.name in self.selection.reachable)
+
+    @cached_property
+    def _position(self) -> Callable[[str], Position]:
+        """Returns what an operation's answers describe; reading it off the schema costs up to a millisecond."""
+
+        @cache
+        def position(name: str) -> Position:
+            return position_of(self.catalog[name])
+
+        return position
 
     def _reachable(self, tool: GatewayTool, name: str) -> Operation:
         """Return an operation that the selection lets the gateway reach.

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import NoReturn
 
 import anyio
 
-from opencode_mcp.exceptions import InputRequired, OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.openapi import Operation
 from opencode_mcp.opencode import Answer, Servers, execute
 from opencode_mcp.opencode.arguments import PreparedCall
+from opencode_mcp.opencode.background import first_completed
 
 from .context import Context
 from .report import describe
 from .stop import abandon
 from .truth import Truth
-from .wait import attend
+from .wait import Outcome, attend
 
 ANSWERS_TRUE = frozenset({"session_summarize", "session_init"})
 """Their answer is `true`; that of the others is the last message."""
@@ -46,33 +49,24 @@ async def execute_blocking(context: Context, servers: Servers, call: PreparedCal
 
 async def watched(context: Context, call: PreparedCall, session_id: str) -> Answer:
     """Send the request, and attend to the session until it is answered."""
-    answers: list[Answer] = []
-    failures: list[OpenCodeError | InputRequired] = []
-    async with anyio.create_task_group() as tasks:
+    return await first_completed(
+        partial(execute, context.opencode, call, context.report), partial(until_blocked, context, session_id)
+    )
 
-        async def attend_session() -> None:
-            while True:  # the session may be idle for a moment before the request takes effect
-                # An error of the watching is not the operation's: its own answer says what happened.
-                with suppress(OpenCodeError):
-                    try:
-                        outcome = await attend(context, session_id, None, float("inf"), {})
-                        blocked = waiting(outcome.truth, outcome.verdict.note) if outcome.truth.pending else None
-                    except InputRequired as required:
-                        blocked = required
-                    if blocked is not None:
-                        failures.append(blocked)
-                        tasks.cancel_scope.cancel()
-                await anyio.sleep(1)
 
-        tasks.start_soon(attend_session)
-        try:
-            answers.append(await execute(context.opencode, call, context.report))
-        except OpenCodeError as error:
-            failures.append(error)
-        tasks.cancel_scope.cancel()
-    if answers:
-        return answers[0]
-    raise failures[0]
+async def until_blocked(context: Context, session_id: str) -> NoReturn:
+    """Reply to what the session asks for, until nobody can reply.
+
+    Raises:
+        InputRequired, WorkflowError: what `execute_blocking` raises.
+    """
+    while True:  # the session may be idle for a moment before the request takes effect
+        outcome: Outcome | None = None
+        with suppress(OpenCodeError):  # the answer of the operation says what happened
+            outcome = await attend(context, session_id, None, float("inf"), {})
+        if outcome is not None and outcome.truth.pending:
+            raise waiting(outcome.truth, outcome.verdict.note)
+        await anyio.sleep(1)
 
 
 async def resumed(context: Context, operation: Operation, session_id: str) -> Answer:
