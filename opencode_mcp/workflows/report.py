@@ -72,7 +72,7 @@ async def build_report(
     answer = newest.text if newest and newest.info.role == "assistant" and verdict.over else ""
     pending = [describe(request) for request in truth.pending]
     page = answer[answer_offset : answer_offset + context.answer_chars // among]
-    end = answer_offset + len(page)
+    rest = answer_offset + len(page) if answer_offset + len(page) < len(answer) else None
     async with context.for_session(session_id) as there:
         opencode = there.opencode
         todos, (changes, worktree), turn, family = await at_once(
@@ -103,9 +103,7 @@ async def build_report(
             failed_calls=[*turn.failed_calls] if turn else [],
             elapsed_seconds=seconds(turn, truth, over=verdict.over),
             note=" ".join(said for said in (note, verdict.note, reverted(truth), worktree.note) if said) or None,
-            next=next_call(
-                session_id, verdict, pending, end if end < len(answer) else None, to_collect=worktree.to_collect
-            ),
+            next=next_call(session_id, verdict, pending, rest, to_collect=worktree.to_collect),
         )
 
 

@@ -29,7 +29,7 @@ from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metada
 from .place import check_directory, located, removal, workplace
 from .report import newest_messages
 from .stop import abandon
-from .truth import judge
+from .truth import Truth, judge
 
 SEEN_SECONDS = 10.0
 """How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
@@ -136,6 +136,26 @@ async def start(context: Context, arguments: StartTask, name: Callable[[Session]
     return await go_on(context, arguments, first, name)
 
 
+def refuse_busy(truth: Truth, elsewhere: str | None) -> None:
+    """Refuse a prompt to a session that works; `elsewhere` says that another OpenCode process runs it.
+
+    Raises:
+        WorkflowError: what to do instead.
+    """
+    session_id = truth.session.id
+    if truth.busy or just_sent(truth.newest):
+        raise WorkflowError(
+            f"session {session_id} is busy ({judge(truth).state}); wait_for_tasks waits for it, stop_task stops it",
+            session_id,
+        )
+    if elsewhere is not None:
+        raise WorkflowError(
+            f"session {session_id} takes no prompt now. {elsewhere} wait_for_tasks waits for its end; "
+            "session_fork makes a session of what it has so far",
+            session_id,
+        )
+
+
 async def go_on(
     context: Context, arguments: StartTask, session_id: str, name: Callable[[Session], None] = unnamed
 ) -> Turn:
@@ -156,17 +176,7 @@ async def go_on(
                 refuse_another_prompt(arguments, session_id, sent)
                 state = "running" if truth.busy or elsewhere else "done"
                 return Turn(session_id=session_id, note=f"request {arguments.request_id} is already {state}")
-        if truth.busy or just_sent(truth.newest):
-            raise WorkflowError(
-                f"session {session_id} is busy ({judge(truth).state}); wait_for_tasks waits for it, stop_task stops it",
-                session_id,
-            )
-        if elsewhere is not None:
-            raise WorkflowError(
-                f"session {session_id} takes no prompt now. {elsewhere} wait_for_tasks waits for its end; "
-                "session_fork makes a session of what it has so far",
-                session_id,
-            )
+        refuse_busy(truth, elsewhere)
         await refuse_removed(opencode, truth.session)
         directory = truth.session.directory
         if problem := misread(directory):

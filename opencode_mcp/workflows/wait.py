@@ -180,15 +180,8 @@ async def settle(
     waited = False
     with context.opencode.events.heard_by(watch.notice):
         while True:
-            watch.look = watch.at_work = False
-            watch.stirred = anyio.Event()
-            began = anyio.current_time()
-            before, truth = truth, await look(context.opencode, session_id, truth)
-            watch.family.update(truth.family)
-            watch.busy = truth.busy
-            watch.worked |= truth.busy
-            if truth.busy and watch.error is not None and began - watch.error.at >= ERROR_SECONDS:
-                watch.error = None  # it ended nothing
+            began, before = anyio.current_time(), truth
+            truth = await look_again(context, session_id, truth, watch)
             verdict = await classify(context, truth, after, before, watch)
             if verdict.state != "running" and waited:
                 _, truth = await at_once(
@@ -199,28 +192,59 @@ async def settle(
             if verdict.state != "running":
                 return Outcome(truth, verdict)
             now = anyio.current_time()
-            last = now + seconds_left() - REPORT_SECONDS
             # A look tells how it was at its beginning: only from one to the other a doubt has been seen to stay.
             doubted = None if verdict.doubt is None else doubted or began
-            # A reply that breaks off is given its own error only after OpenCode has told of it, and put its files away.
-            patience = ERROR_SECONDS if watch.error and not is_incomplete(truth.newest) else DOUBT_SECONDS
-            patience = patience if verdict.note is None else STAYS_SECONDS
+            patience = patience_with(truth, verdict, watch)
             if doubted is not None and began - doubted >= patience:
                 context.opencode.server.note_work(session_id, works=False)
                 if verdict.note is None:
                     return Outcome(truth, failed(truth, verdict, watch))
                 verdict = replace(verdict, doubt=None)
                 await context.report(verdict.note or "")
-            # A doubt is settled even past the deadline: "running" may not be said of what does not run.
-            settled = doubted is None or verdict.doubt is None
-            until = deadline if settled else max(deadline, last)
+            until, limit = time_to_look(context, deadline, now, doubted, None if verdict.doubt is None else patience)
             if now >= until:
                 return Outcome(truth, verdict)
-            pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listeners / AS_OFTEN))
-            limit = min(until, now + pause, until if doubted is None or settled else doubted + patience)
             with anyio.CancelScope(deadline=limit):
                 await stirred(context, truth, watch)
             waited = True
+
+
+async def look_again(context: Context, session_id: str, truth: Truth | None, watch: Watch) -> Truth:
+    """Read a session, given what was read before, and note in the watch what was found."""
+    watch.look = watch.at_work = False
+    watch.stirred = anyio.Event()
+    began = anyio.current_time()
+    truth = await look(context.opencode, session_id, truth)
+    watch.family.update(truth.family)
+    watch.busy = truth.busy
+    watch.worked |= truth.busy
+    if truth.busy and watch.error is not None and began - watch.error.at >= ERROR_SECONDS:
+        watch.error = None  # it ended nothing
+    return truth
+
+
+def patience_with(truth: Truth, verdict: Verdict, watch: Watch) -> float:
+    """Return how many seconds a doubt must last to count.
+
+    OpenCode reports the error of a reply that breaks off before the reply has it, and stores its files before that.
+    """
+    if verdict.note is not None:
+        return STAYS_SECONDS
+    return ERROR_SECONDS if watch.error and not is_incomplete(truth.newest) else DOUBT_SECONDS
+
+
+def time_to_look(
+    context: Context, deadline: float, now: float, doubted: float | None, patience: float | None
+) -> tuple[float, float]:
+    """Return when the wait must end, and when to look again without any event; `patience` None is no doubt.
+
+    A doubt is settled even past the deadline: "running" may not be said of what does not run.
+    """
+    if doubted is None or patience is None:
+        pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listeners / AS_OFTEN))
+        return deadline, min(deadline, now + pause)
+    until = max(deadline, now + seconds_left() - REPORT_SECONDS)
+    return until, min(until, now + LOOK_SECONDS, doubted + patience)
 
 
 async def classify(context: Context, truth: Truth, after: str | None, before: Truth | None, watch: Watch) -> Verdict:
