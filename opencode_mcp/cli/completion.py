@@ -23,7 +23,7 @@ TAKES_TOOL = frozenset({"call", "tools"})
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the shell."""
-    parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+    parser.add_argument("shell", choices=SHELLS, help="shell to generate the script for")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the format and the port."""
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--port", type=int, default=8000, help="the port that `http` is to listen on (default 8000)")
+    parser.add_argument("--port", type=int, default=8000, help="port that `http` will listen on (default 8000)")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:

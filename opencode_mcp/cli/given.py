@@ -46,7 +46,7 @@ def parted(pair: str) -> tuple[str, str]:
     """
     key, equals, value = pair.partition("=")
     if not key or not equals:
-        raise SettingsError(f"{pair!r} is no key=value")
+        raise SettingsError(f"{pair!r} is not key=value")
     if value.startswith("@@"):
         return key, value[1:]
     if not value.startswith("@"):

@@ -32,36 +32,36 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     check(settings, options.host)
     set_up_logging(settings)
     server = create_server(settings, chosen_catalog(settings))
-    told = [f"http://{at(options.host)}:{options.port}{options.path}"]
+    notes = [f"http://{at(options.host)}:{options.port}{options.path}"]
     if settings.no_auth:
-        told.append("no token is asked for: every user of this machine can run commands as you")
+        notes.append("no token is required: every local user can run commands as you")
     elif not settings.token and not settings.oauth_issuer:
         settings = replace(settings, token=secrets.token_urlsafe(32))
-        told.append(
-            f"clients send the header `Authorization: Bearer {settings.token}`; set OPENCODE_MCP_TOKEN to choose"
+        notes.append(
+            f"clients must send the header `Authorization: Bearer {settings.token}`; set OPENCODE_MCP_TOKEN to choose"
         )
     application = http_application(server, settings, options.host, options.path)
-    for line in told:
-        print(f"opencode-mcp: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for who started it, not for a log
+    for line in notes:
+        print(f"opencode-mcp: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for the user, not the log
     anyio.run(partial(serve_http, server, application, options.host, options.port))
     return 0
 
 
 def check(settings: Settings, host: str) -> None:
-    """Refuse to let others in unasked.
+    """Check that a non-loopback address is allowed and requires a token.
 
     Raises:
-        SettingsError: what is missing.
+        SettingsError: it is not, or does not.
     """
     if host in LOOPBACK:
         return
     if not settings.allow_remote:
         raise SettingsError(
-            f"--host {host}: whoever reaches the endpoint can run commands. Put a proxy with TLS in front of a "
-            "loopback address, or give --allow-remote to listen there without"
+            f"--host {host} is not a loopback address: clients of the endpoint can run commands, and it has no TLS. "
+            "Put a TLS proxy in front of a loopback address, or set --allow-remote"
         )
     if settings.no_auth:
-        raise SettingsError(f"--host {host}: --no-auth is for loopback addresses")
+        raise SettingsError(f"--host {host}: --no-auth is allowed on loopback addresses only")
 
 
 def at(host: str) -> str:

@@ -28,25 +28,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add which client, where, and how."""
     configure_place(parser)
     parser.add_argument(
-        "--http", metavar="URL", help="register the URL of a running `opencode-mcp http`, not a command"
+        "--http", metavar="URL", help="register the URL of a running `opencode-mcp http` instead of a command"
     )
-    parser.add_argument("--print", action="store_true", help="print the entry, and change nothing")
+    parser.add_argument("--print", action="store_true", help="print the entry without changing anything")
     parser.add_argument(
-        "--env", metavar="NAME", action="append", default=[], help="pass this variable of the environment on by name"
+        "--env",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="pass this environment variable to the server by name",
     )
     parser.add_argument(
         "--with-password",
         action="store_true",
-        help="write the credentials of --url, or the token of --http, in clear, not as names of variables",
+        help="write the password of --url or the token of --http itself, not the name of its variable",
     )
 
 
 def configure_place(parser: argparse.ArgumentParser) -> None:
     """Add what `uninstall` has to know as well."""
     parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
-    parser.add_argument("--project", action="store_true", help="for the project here or at --directory, not for you")
+    parser.add_argument(
+        "--project",
+        action="store_true",
+        help="use the project's file (of the working directory or --directory), not the user's",
+    )
     parser.add_argument("--name", default="opencode", help="name of the server in the client (default opencode)")
-    parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change without changing it")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -59,7 +67,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         return 0
     change = installation(client.format, path, keys, entry)
     if not change.is_needed:
-        tell(f"{client.title} has it already, in {path}")
+        tell(f"{client.title} already has it, in {path}")
         return 0
     program = by_claude(client, settings, options)
     if options.dry_run:
@@ -99,7 +107,7 @@ def wanted(client: Client, settings: Settings, options: argparse.Namespace) -> d
     check_names(client, options.name, settings)
     if options.http:
         if options.env:
-            raise SettingsError("--env is for a command that the client starts, not for --http")
+            raise SettingsError("--env applies to a command that the client starts, not to --http")
         if settings.directory and not options.project:
             raise SettingsError("--directory belongs to the command that starts the server, not to its URL")
         return client.entry(remote(client, settings, options.http, options.with_password))
@@ -135,7 +143,7 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
         lines.append(f"time limit of a call: {limits.seconds} s")
     if options.http:
         if not settings.no_auth and not options.with_password:
-            lines.append(f"{client.title} has to be started with {TOKEN} set, to the token of the server")
+            lines.append(f"start {client.title} with {TOKEN} set to the token of the server")
         return lines
     if any(part.startswith(UV_CACHE) for part in Path(command()[0]).parts):
         lines.append("this copy is in uv's cache, which uv may clean: `uv tool install` gives one that stays")
@@ -143,14 +151,12 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
         passing = "--env NAME passes one on" if client.variable else "put others into its file by hand"
         lines.append(f"environment: {limits.environment}; {passing}")
     if settings.passwords and not options.with_password and not client.variable:
-        lines.append(
-            f"the client has to be started with {' and '.join(settings.passwords)} set, or use --with-password"
-        )
+        lines.append(f"start the client with {' and '.join(settings.passwords)} set, or use --with-password")
     if client.starts_elsewhere and not settings.directory:
-        lines.append("it is not started in the folder of a project: give --directory here, or `directory` in each call")
+        lines.append("the client does not start it in a project: set --directory here, or `directory` in each call")
     return lines
 
 
 def tell(text: str) -> None:
-    """Say something to the person who called."""
+    """Print to stdout."""
     print(text)  # noqa: T201 - the answer

@@ -61,7 +61,7 @@ def is_given(text: str) -> bool:
     return text != "" and not text.startswith("${user_config.")
 
 
-def setting(default: Any, variable: str, help: str, **more: Any) -> Any:
+def option(default: Any, variable: str, help: str, **more: Any) -> Any:
     """Declare a field of `Settings` with the rest of its `Setting`. A secret is left out of `repr`."""
     is_secret: bool = more.get("is_secret", False)
     return field(default=default, repr=not is_secret, metadata={"variable": variable, "help": help, **more})

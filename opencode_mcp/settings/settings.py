@@ -31,7 +31,7 @@ from .parsing import (
     servers,
     split,
 )
-from .setting import Setting, setting
+from .setting import Setting, option
 from .validation import (
     Problem,
     check_authentication,
@@ -59,10 +59,10 @@ class Settings:
     `environ` is the whole environment of this process, which child processes get too.
     """
 
-    url: str | None = setting(
+    url: str | None = option(
         None, "OPENCODE_MCP_URL", "use the OpenCode server at this URL instead of starting one", parse=http_url
     )
-    server: tuple[NamedServer, ...] = setting(
+    server: tuple[NamedServer, ...] = option(
         (),
         "OPENCODE_MCP_SERVERS",
         "use this running OpenCode server, given as NAME=URL; repeat it for several servers, in the variable separate "
@@ -71,13 +71,13 @@ class Settings:
         format=format_servers,
         separator=",",
     )
-    username: str = setting(
+    username: str = option(
         USERNAME,
         USERNAME_VARIABLE,
         f"user name for the server at --url, or for every --server (default {USERNAME})",
         has_flag=False,
     )
-    password: str | None = setting(
+    password: str | None = option(
         None,
         PASSWORD_VARIABLE,
         "password for the server at --url, or for every --server without a password of its own in "
@@ -85,21 +85,21 @@ class Settings:
         has_flag=False,
         is_secret=True,
     )
-    ca_file: Path | None = setting(
+    ca_file: Path | None = option(
         None,
         "OPENCODE_MCP_CA_FILE",
         "CA certificates (PEM) to trust in addition to the system's, for an https:// URL behind a private CA "
         "(default: SSL_CERT_FILE)",
         parse=Path,
     )
-    directory: str | None = setting(
+    directory: str | None = option(
         None,
         "OPENCODE_MCP_DIRECTORY",
         "project directory of every operation that takes one and gets none in its arguments (default: the first "
         "--allow-directory, else CLAUDE_PROJECT_DIR, else the working directory unless that is / or the home "
         "directory; a running server uses its own)",
     )
-    allow_directory: tuple[str, ...] = setting(
+    allow_directory: tuple[str, ...] = option(
         (),
         "OPENCODE_MCP_ALLOW_DIRECTORY",
         "restrict all work to this directory and its subdirectories; can be repeated, in the variable separate "
@@ -108,46 +108,46 @@ class Settings:
         format=os.pathsep.join,
         separator=os.pathsep,
     )
-    command: tuple[str, ...] = setting(
+    command: tuple[str, ...] = option(
         (),
         "OPENCODE_MCP_COMMAND",
         "command that runs OpenCode (default: opencode on PATH, else a copy from npm)",
         parse=command_line,
         format=shlex.join if os.name != "nt" else " ".join,
     )
-    document: Path | Literal["bundled", "live"] = setting(
+    document: Path | Literal["bundled", "live"] = option(
         "bundled",
         "OPENCODE_MCP_DOCUMENT",
         "OpenAPI document that tools are made from: bundled (default), live (read from --url or the first --server) "
         "or a path",
         parse=document,
     )
-    toolsets: tuple[str, ...] = setting(
+    toolsets: tuple[str, ...] = option(
         (),
         "OPENCODE_MCP_TOOLSETS",
         "toolsets to list, separated by commas: all (default), essential, or their names",
         **LISTS,
     )
-    tools: tuple[str, ...] = setting((), "OPENCODE_MCP_TOOLS", "single tools to list, separated by commas", **LISTS)
-    exclude_tools: tuple[str, ...] = setting(
+    tools: tuple[str, ...] = option((), "OPENCODE_MCP_TOOLS", "single tools to list, separated by commas", **LISTS)
+    exclude_tools: tuple[str, ...] = option(
         (), "OPENCODE_MCP_EXCLUDE_TOOLS", "tools to leave out, separated by commas", **LISTS
     )
-    read_only: bool = setting(
+    read_only: bool = option(
         False, "OPENCODE_MCP_READ_ONLY", "list and run only tools that change nothing", parse=boolean
     )
-    no_destructive: bool = setting(
+    no_destructive: bool = option(
         False,
         "OPENCODE_MCP_NO_DESTRUCTIVE",
         "leave out, and refuse to run, tools that can destroy data or run commands",
         parse=boolean,
     )
-    max_result_chars: int = setting(
+    max_result_chars: int = option(
         40_000,
         "OPENCODE_MCP_MAX_RESULT_CHARS",
         "maximum length of a result in characters (default 40000); longer results are truncated and paged",
         parse=result_chars,
     )
-    token: str | None = setting(
+    token: str | None = option(
         None,
         "OPENCODE_MCP_TOKEN",
         "HTTP: bearer token that clients must send (default: a new one, printed on stderr)",
@@ -155,48 +155,48 @@ class Settings:
         is_secret=True,
         **HTTP_AND_INSTALL,
     )
-    no_auth: bool = setting(
+    no_auth: bool = option(
         False,
         "OPENCODE_MCP_NO_AUTH",
         "HTTP: require no token; allowed on loopback addresses only",
         parse=boolean,
         **HTTP_AND_INSTALL,
     )
-    allow_remote: bool = setting(
+    allow_remote: bool = option(
         False, "OPENCODE_MCP_ALLOW_REMOTE", "HTTP: allow listening on non-loopback addresses", parse=boolean, **HTTP
     )
-    allow_host: tuple[str, ...] = setting(
+    allow_host: tuple[str, ...] = option(
         (),
         "OPENCODE_MCP_ALLOW_HOST",
         "HTTP: additional Host headers to accept, as name or name:port, separated by commas",
         **LISTS,
         **HTTP,
     )
-    allow_origin: tuple[str, ...] = setting(
+    allow_origin: tuple[str, ...] = option(
         (),
         "OPENCODE_MCP_ALLOW_ORIGIN",
         "HTTP: origins of web pages that may call the endpoint (CORS), separated by commas",
         **LISTS,
         **HTTP,
     )
-    oauth_issuer: str | None = setting(
+    oauth_issuer: str | None = option(
         None,
         "OPENCODE_MCP_OAUTH_ISSUER",
         "HTTP: accept access tokens (JWT) of this OAuth issuer instead of a bearer token",
         parse=http_url,
         **HTTP,
     )
-    oauth_audience: str | None = setting(
+    oauth_audience: str | None = option(
         None,
         "OPENCODE_MCP_OAUTH_AUDIENCE",
         "HTTP: URL of this server, which those tokens must have as audience",
         parse=http_url,
         **HTTP,
     )
-    metrics: bool = setting(
+    metrics: bool = option(
         False, "OPENCODE_MCP_METRICS", "HTTP: serve Prometheus metrics at /metrics", parse=boolean, **HTTP
     )
-    redis: str | None = setting(
+    redis: str | None = option(
         None,
         "OPENCODE_MCP_REDIS",
         "HTTP: URL of the Redis through which replicas share subscriptions; if it has a password, use the variable",
@@ -204,7 +204,7 @@ class Settings:
         is_secret=True,
         **HTTP,
     )
-    state_key: str | None = setting(
+    state_key: str | None = option(
         None,
         "OPENCODE_MCP_STATE_KEY",
         "HTTP: key that seals state kept by clients; must be the same on every replica (default: a new one per start)",
@@ -213,19 +213,19 @@ class Settings:
         is_secret=True,
         **HTTP,
     )
-    show_secrets: bool = setting(
+    show_secrets: bool = option(
         False,
         "OPENCODE_MCP_SHOW_SECRETS",
         "do not redact keys, tokens and passwords in results",
         parse=boolean,
     )
-    log_file: Path | None = setting(
+    log_file: Path | None = option(
         None,
         "OPENCODE_MCP_LOG_FILE",
         "append the log to this file (mode 0600) instead of writing it to stderr",
         parse=Path,
     )
-    log_level: str = setting(
+    log_level: str = option(
         "warning",
         "OPENCODE_MCP_LOG_LEVEL",
         "lowest level to log (default warning)",
@@ -252,14 +252,14 @@ class Settings:
         environ = dict(os.environ if environ is None else environ)
         values: dict[str, Any] = {}
         variables: dict[str, str] = {}
-        for one in SETTINGS:
-            text, from_environ = one.text(flags or {}, environ, command)
-            if from_environ and one.has_flag:
-                variables[one.name] = one.variable
+        for setting in SETTINGS:
+            text, from_environ = setting.text(flags or {}, environ, command)
+            if from_environ and setting.has_flag:
+                variables[setting.name] = setting.variable
             try:
-                values |= {one.name: one.parse(text)} if text else {}
+                values |= {setting.name: setting.parse(text)} if text else {}
             except ValueError as error:
-                problem = Problem(f"{one.flag or one.variable} {error}", (one.name,))
+                problem = Problem(f"{setting.flag or setting.variable} {error}", (setting.name,))
                 raise SettingsError(with_sources(problem, variables)) from error
         settings = cls(**values, environ=environ)
         for problem in settings._problems():
@@ -277,8 +277,8 @@ class Settings:
     @property
     def given(self) -> tuple[tuple[Setting, str], ...]:
         """The settings that differ from their defaults, with their values as text."""
-        values = ((one, getattr(self, one.name)) for one in SETTINGS)
-        return tuple((one, one.format(value)) for one, value in values if value != one.default)
+        values = ((setting, getattr(self, setting.name)) for setting in SETTINGS)
+        return tuple((setting, setting.format(value)) for setting, value in values if value != setting.default)
 
     @property
     def urls(self) -> dict[str, str]:
@@ -303,11 +303,11 @@ class Settings:
     @property
     def secrets(self) -> frozenset[str]:
         """Every secret in settings that were given, valid or not, and whether the command has them or not."""
-        secret = [one for one in SETTINGS if one.is_secret]
-        variables = {one.variable for one in secret}
+        secret = [setting for setting in SETTINGS if setting.is_secret]
+        variables = {setting.variable for setting in secret}
         own = PASSWORD_VARIABLE + "_"
         given = [value for name, value in self.environ.items() if name in variables or name.startswith(own)]
-        given += [value for one in secret if (value := getattr(self, one.name))]
+        given += [value for setting in secret if (value := getattr(self, setting.name))]
         addresses = [text for text in (*given, *self.urls.values()) if "://" in text and split(text).scheme]
         inner = {split(address).password or "" for address in addresses} - {""}
         whole = {text for text in given if text not in addresses or split(text).password}
@@ -356,7 +356,9 @@ class Settings:
         return {**without_session(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
 
 
-SETTINGS = tuple(Setting(one.name, one.default, **one.metadata) for one in fields(Settings) if one.metadata)
+SETTINGS = tuple(
+    Setting(setting.name, setting.default, **setting.metadata) for setting in fields(Settings) if setting.metadata
+)
 """Every setting, in the order of `--help`."""
 
 

@@ -84,7 +84,7 @@ def test_a_second_install_changes_nothing(person: Person, name: str, scope: str,
     person.run("install", name, *flags(scope, transport, name))
     once = person.files()
 
-    assert "has it already" in person.run("install", name, *flags(scope, transport, name))
+    assert "already has it" in person.run("install", name, *flags(scope, transport, name))
     assert person.files() == once
 
 

@@ -102,7 +102,7 @@ def test_several_servers_go_into_the_entry(person: Person, monkeypatch: pytest.M
         ),
         pytest.param(["cursor", "--http", URL, "--server", "a=http://x"], "--server belongs", id="server"),
         pytest.param(["cursor", "--http", URL, "--directory", "."], "--directory belongs", id="directory"),
-        pytest.param(["cursor", "--http", URL, "--env", "X"], "not for --http", id="http-and-env"),
+        pytest.param(["cursor", "--http", URL, "--env", "X"], "not to --http", id="http-and-env"),
         pytest.param(["cursor", "--with-password"], "--with-password needs --url", id="no-password"),
         pytest.param(["cursor", "--http", URL, "--with-password"], "OPENCODE_MCP_TOKEN is not set", id="no-token"),
         pytest.param(["zed", "--http", URL], "no way to name a variable", id="no-variable-for-the-token"),
@@ -140,7 +140,7 @@ def test_a_server_without_token_needs_none(person: Person) -> None:
     said = person.run("install", "zed", "--http", URL, "--no-auth", "--print")
     assert json.loads(said) == {"context_servers": {"opencode": {"url": f"{URL}/essential"}}}
     assert "OPENCODE_MCP_TOKEN" not in person.run("install", "zed", "--http", URL, "--no-auth")
-    assert "has to be started with OPENCODE_MCP_TOKEN set" in person.run("install", "cursor", "--http", URL)
+    assert "start Cursor with OPENCODE_MCP_TOKEN set" in person.run("install", "cursor", "--http", URL)
 
 
 def test_the_token_of_the_environment_stays_out_of_an_entry_for_stdio(

@@ -53,7 +53,7 @@ def test_claude_code_is_connected_in_both_of_its_ways(person: Person, search: Pa
     file.write_text('{"mine": 1}')
     person.run("install", "claude-code")
     assert held(file)["mine"] == 1
-    assert "has it already" in person.run("install", "claude-code")
+    assert "already has it" in person.run("install", "claude-code")
     assert "opencode: " in (said := ask(person, str(search / "claude"), "mcp", "list"))
     assert "Connected" in said
 

@@ -479,7 +479,7 @@ async def test_keys_are_renewed_beside_the_requests(issuer: Issuer, monkeypatch:
     [
         (["--host", "0.0.0.0"], "--allow-remote"),
         (["--host", "example.com", "--token", TOKEN], "--allow-remote"),
-        (["--host", "0.0.0.0", "--allow-remote", "--no-auth"], "--no-auth is for loopback addresses"),
+        (["--host", "0.0.0.0", "--allow-remote", "--no-auth"], "--no-auth is allowed on loopback addresses only"),
         (["--no-auth", "--token", TOKEN], "cannot be used together"),
         (["--token", "short"], "must have at least 16"),
         (["--oauth-issuer", ISSUER], "must be given together"),
@@ -510,4 +510,4 @@ async def test_a_token_is_made_and_told_once(flags: list[str]) -> None:
 
     assert b"http://127.0.0.1:0/mcp\n" in told
     assert told.count(b"Authorization: Bearer ") == (0 if flags else 1)
-    assert (b"no token is asked for" in told) == bool(flags)
+    assert (b"no token is required" in told) == bool(flags)
