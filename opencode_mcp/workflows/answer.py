@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.background import alongside
+from opencode_mcp.opencode.background import first_completed
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Request, Session
 
 from .arguments import Arguments
@@ -80,16 +81,15 @@ async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) 
     assert context.asker is not None
     request = truth.pending[0]
     decision: Decision | Undecided = Undecided()
-    with anyio.CancelScope(deadline=deadline) as scope:
 
-        async def over() -> None:
-            with suppress(OpenCodeError):  # whoever looks next meets it as well, and can tell of it
-                while await still_waits(context.opencode, truth.session.id, request):
-                    await anyio.sleep(1)
-            scope.cancel()
+    async def answered_elsewhere() -> Undecided:
+        with suppress(OpenCodeError):  # the next reader of the session meets it as well, and can report it
+            while await still_waits(context.opencode, truth.session.id, request):
+                await anyio.sleep(1)
+        return Undecided()
 
-        async with alongside(over):
-            decision = await context.asker.ask(request, state)
+    with anyio.CancelScope(deadline=deadline):
+        decision = await first_completed(partial(context.asker.ask, request, state), answered_elsewhere)
     return decision
 
 
