@@ -112,6 +112,22 @@ def test_a_setting_may_stand_before_and_after_the_command(
     assert "--document 'gone.json' cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--server", "a=http://x", "http", "--server", "a=http://y"], "another server is already named 'a'"),
+        (["--metrics", "http", "--host", "0.0.0.0"], "--host 0.0.0.0"),
+    ],
+    ids=["repeatable", "of one command"],
+)
+def test_flags_before_and_after_the_command_add_up(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    """A repeatable flag keeps the values of both places; a flag of one command may stand before it."""
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_value_may_be_the_name_of_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

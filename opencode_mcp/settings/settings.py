@@ -65,8 +65,7 @@ class Settings:
     server: tuple[NamedServer, ...] = option(
         (),
         "OPENCODE_MCP_SERVERS",
-        "use this running OpenCode server, given as NAME=URL; repeat it for several servers, in the variable separate "
-        "them with commas",
+        "NAME=URL of a running OpenCode server to use; can be repeated (in the variable: separated by commas)",
         parse=servers,
         format=format_servers,
         separator=",",
@@ -102,8 +101,8 @@ class Settings:
     allow_directory: tuple[str, ...] = option(
         (),
         "OPENCODE_MCP_ALLOW_DIRECTORY",
-        "restrict all work to this directory and its subdirectories; can be repeated, in the variable separate "
-        "directories as in PATH",
+        "restrict all work to this directory and its subdirectories; can be repeated (in the variable: separated as "
+        "in PATH)",
         parse=directories,
         format=os.pathsep.join,
         separator=os.pathsep,
