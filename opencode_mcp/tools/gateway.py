@@ -43,8 +43,8 @@ class CallOperation(Arguments):
 class ReadOperation(CallOperation):
     """Arguments of read_operation: a call, and the part of its answer to return."""
 
-    pointer: str = Field("", description="JSON pointer to a part of the answer.")
-    offset: int = Field(0, ge=0, description="First item, field or character of the part.")
+    pointer: str = Field("", description="JSON Pointer (RFC 6901) to a part of the result.")
+    offset: int = Field(0, ge=0, description="Index of the first item, field or character.")
     limit: int | None = Field(None, ge=1)
 
 
@@ -74,29 +74,29 @@ GATEWAY = {
         GatewayTool(
             "search_operations",
             "Search operations",
-            "Find operations of OpenCode's API by what they do, in plain words.",
+            "Search OpenCode's API operations by what they do.",
             SearchOperations,
             READ_ONLY,
         ),
         GatewayTool(
             "describe_operation",
             "Describe an operation",
-            "An operation's full input schema, response schema, traps and an example.",
+            "Get an operation's full input schema, response schema, known traps and an example.",
             DescribeOperation,
             READ_ONLY,
         ),
         GatewayTool(
             "read_operation",
-            "Call a reading operation",
-            "Call an operation that changes nothing. pointer, offset and limit read parts of large answers.",
+            "Call a read operation",
+            "Call a read-only operation. pointer, offset and limit select a part of a large result.",
             ReadOperation,
             READ_ONLY,
             "read",
         ),
         GatewayTool(
             "write_operation",
-            "Call a writing operation",
-            "Call an operation that adds or changes something without losing anything.",
+            "Call a write operation",
+            "Call an operation that creates or changes data without destroying any.",
             CallOperation,
             WRITES,
             "write",
@@ -129,7 +129,7 @@ def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
     """
     safety = safety_of(operation)
     if tool.safety != safety:
-        raise InvalidArguments(tool.name, [f"operation: {operation.name} is for {safety}_operation"])
+        raise InvalidArguments(tool.name, [f"operation: call {operation.name} with {safety}_operation"])
 
 
 def found(operations: list[Operation]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def described(operation: Operation, room: float = inf) -> dict[str, Any]:
     }
     if len(dump(facts)) > room:
         where = f"opencode://operation/{operation.name}/response_schema"
-        facts["response_schema"] = f"left out, as it is long; the resource {where} has it"
+        facts["response_schema"] = f"too long; read the resource {where}"
     return facts
 
 

@@ -28,8 +28,8 @@ IMAGE_MARKS = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-READS_PDF = "Not text. To have a model read this PDF, give it to run_task in `files`; v2_fs_read returns its bytes."
-READS_BYTES = "Not text. v2_fs_read returns its bytes, as base64."
+READS_PDF = "Not text. To let a model read this PDF, pass it to run_task in `files`; v2_fs_read returns its bytes."
+READS_BYTES = "Not text. v2_fs_read returns its bytes as base64."
 RETRIED = "_retried"
 NOTE = "_note"
 

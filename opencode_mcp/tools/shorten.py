@@ -103,7 +103,7 @@ class Cut:
         """Leave out the middle of a text."""
         head, tail = chars * 2 // 3, chars // 3
         self.note(pointer, "characters", head + tail, len(text))
-        left_out = f"…[{len(text) - head - tail} characters left out]…"
+        left_out = f"…[{len(text) - head - tail} characters omitted]…"
         return part_of(text, f"{text[:head]}{left_out}{text[-tail:] if tail else ''}")
 
     def note(self, pointer: str, unit: str, kept: float, of: int) -> None:
@@ -161,7 +161,7 @@ def with_note(shown: dict[str, Any]) -> dict[str, Any]:
 def note_of(replaced: int) -> str:
     """Say how many secrets are replaced."""
     secrets = "1 secret is" if replaced == 1 else f"{replaced} secrets are"
-    return f"{secrets} replaced by {MARKER} here; the original is unchanged. Do not write the marker anywhere."
+    return f"{secrets} replaced by {MARKER} here; the original is unchanged. Do not write the marker back."
 
 
 def size_of(value: Any) -> int:
@@ -203,7 +203,7 @@ def part_at(value: Any, pointer: str, operation: str) -> Any:
         InvalidArguments: there is no such part, and where the pointer stops to fit.
     """
     if pointer and not pointer.startswith("/"):
-        raise InvalidArguments(operation, [f"pointer: must be empty or begin with /; got {pointer!r}"])
+        raise InvalidArguments(operation, [f"pointer: must be empty or start with /; got {pointer!r}"])
     part: Any = value
     done = ""
     for token in pointer.split("/")[1:]:

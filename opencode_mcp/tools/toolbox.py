@@ -105,7 +105,7 @@ class Toolbox:
         return report_result(
             await workflow.execute(room, arguments),
             redactor,
-            Limit(self.max_result_chars, "ask for less: a smaller limit, or format stat"),
+            Limit(self.max_result_chars, "request less: a smaller limit, or format stat"),
         )
 
     async def _pass(
@@ -114,9 +114,9 @@ class Toolbox:
         given = parsed(tool.name, tool.arguments, arguments)
         if isinstance(given, SearchOperations):
             hits = found(self._search.search(given.query, given.limit))
-            return structured(hits, Limit(self.max_result_chars, "a smaller limit, or more words in the query"))
+            return structured(hits, Limit(self.max_result_chars, "use a smaller limit or a more specific query"))
         if isinstance(given, DescribeOperation):
-            how = f"the resource opencode://operation/{given.operation} with a pointer added is any part"
+            how = f"read the resource opencode://operation/{given.operation} with a JSON Pointer appended for any part"
             limit = Limit(self.max_result_chars, how)
             return structured(described(self._reachable(tool, given.operation), self.max_result_chars), limit)
         assert isinstance(given, CallOperation)
@@ -152,17 +152,17 @@ class Toolbox:
             near = suggest(name, self.selection.reachable) or "none"
             raise InvalidArguments(
                 tool.name,
-                [f"operation: there is no {short(name)!r} in this server's selection; nearest: {near}"],
+                [f"operation: {short(name)!r} is unknown or not enabled on this server; nearest: {near}"],
             )
         return self.catalog[name]
 
     def _limit(self, operation: Operation, arguments: Mapping[str, Any]) -> Limit:
         """Return the result limit, with the way to the rest of an operation's answer."""
         if not operation.hints.read_only:
-            return Limit(self.max_result_chars, "read the rest with a reading operation of the same object")
+            return Limit(self.max_result_chars, "read the rest with a read operation on the same object")
         given = "the same arguments" if arguments else "no arguments"
         return Limit(
             self.max_result_chars,
-            f"read_operation with operation {operation.name}, {given}, and a pointer from `parts` "
-            "(with offset and limit) returns any part",
+            f"call read_operation with operation {operation.name}, {given} and a pointer from `parts` (plus "
+            "offset and limit) for any part",
         )

@@ -17,12 +17,12 @@ from opencode_mcp.workflows import WORKFLOWS
 from .gateway import GATEWAY
 
 TOOLSETS: dict[str, str] = {
-    "tasks": "Tasks: start, watch, answer, stop and collect them",
+    "tasks": "Tasks: start, wait, answer, stop and collect changes",
     "gateway": "Search, describe and call any operation",
     "session": "Sessions and prompts",
     "message": "Messages of a session and their parts",
     "permission": "Permission requests",
-    "question": "Questions that a session asks",
+    "question": "Questions asked by a session",
     "file": "Files of the project",
     "find": "Search for text, files and symbols",
     "vcs": "Git status and diffs",
@@ -38,7 +38,7 @@ TOOLSETS: dict[str, str] = {
     "mcp": "MCP servers that OpenCode uses",
     "tui": "The terminal user interface",
     "server": "The server itself: health, dispose, upgrade, logs",
-    "v2": "The second engine, /api",
+    "v2": "OpenCode's v2 API, /api",
 }
 """Every toolset with what it is for; `all` and `essential` are presets."""
 
@@ -190,4 +190,4 @@ def check(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
     names = list(known)
     for name in given:
         if name not in names:
-            raise SettingsError(f"{flag}: there is no {name!r}; nearest: {suggest(name, names, 8)}")
+            raise SettingsError(f"{flag}: unknown name {name!r}; nearest: {suggest(name, names, 8)}")

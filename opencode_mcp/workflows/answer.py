@@ -30,9 +30,9 @@ class AnswerPermission(Arguments):
     """Arguments of answer_permission."""
 
     request_id: str = Field(pattern="^per", description="From a report's `pending`.")
-    reply: PermissionReply = Field(description="`always` holds for all sessions of the project until OpenCode ends.")
-    message: str = Field("", description="With reject: what to do instead; the model then goes on.")
-    session_id: str | None = Field(None, pattern="^ses", description="The task's; found when not given.")
+    reply: PermissionReply = Field(description="`always` applies to all sessions of the project until OpenCode exits.")
+    message: str = Field("", description="With reject: what to do instead; the model then continues.")
+    session_id: str | None = Field(None, pattern="^ses", description="The task's session; optional.")
 
 
 class AnswerQuestion(Arguments):
@@ -40,9 +40,9 @@ class AnswerQuestion(Arguments):
 
     request_id: str = Field(pattern="^que", description="From a report's `pending`.")
     answers: list[list[str]] | None = Field(
-        None, description="For each question the chosen labels, or a text of one's own; null rejects the questions."
+        None, description="For each question the chosen labels, or free text; null rejects the questions."
     )
-    session_id: str | None = Field(None, pattern="^ses", description="The task's; found when not given.")
+    session_id: str | None = Field(None, pattern="^ses", description="The task's session; optional.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ async def until_gone(opencode: OpenCode, directory: str, request: Request) -> No
     deadline = anyio.current_time() + VERIFY_SECONDS
     while await is_pending(opencode, directory, request):  # however long OpenCode takes to say so
         if anyio.current_time() > deadline:
-            raise WorkflowError(f"{request.id} still waits although it was answered", request.session_id)
+            raise WorkflowError(f"OpenCode still lists {request.id} as pending after the reply", request.session_id)
         await anyio.sleep(0.1)
 
 
@@ -157,8 +157,8 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
     if session_id is not None:
         await refuse_unseen(opencode, session_id)
     raise WorkflowError(
-        f"nothing waits under {request_id}: it was answered, its task has ended, or it belongs to another "
-        "session (report_task shows what waits)",
+        f"there is no pending request {request_id}: it was answered, its task has ended, or it belongs to another "
+        "session (report_task lists pending requests)",
         session_id,
     )
 
@@ -182,7 +182,7 @@ def checked_answers(request: Request, answers: list[list[str]] | None) -> tuple[
         return None
     assert isinstance(request, QuestionRequest)
     if len(answers) != len(request.questions):
-        raise WorkflowError(f"{request.id} has {len(request.questions)} questions, and {len(answers)} were answered")
+        raise WorkflowError(f"{request.id} has {len(request.questions)} questions; got {len(answers)} answers")
     for question, labels in zip(request.questions, answers, strict=True):
         options = [option.label for option in question.options]
         if not labels or (len(labels) > 1 and not question.multiple):

@@ -155,11 +155,11 @@ async def file_part(folders: Folders, given: str, home: PurePath) -> dict[str, A
     path, _ = next(readings(given, folders.project, home))
     names = await folders.read(path.parent)
     if not isinstance(names, list):
-        why = f"there is no folder {path.parent}"
+        why = f"the folder {path.parent} does not exist"
     else:
         near = suggest(path.name, names)
-        why = f"there is no {path.name!r} in {path.parent}" + (f"; nearest: {near}" if near else "")
-    raise WorkflowError(f"the file {given!r} cannot be attached, so nothing was sent: {why} on OpenCode's machine")
+        why = f"{path.parent} has no {path.name!r}" + (f"; nearest: {near}" if near else "")
+    raise WorkflowError(f"cannot attach {given!r}, so nothing was sent: {why} on OpenCode's machine")
 
 
 def readings(given: str, project: PurePath, home: PurePath) -> Iterator[tuple[PurePath, str]]:

@@ -33,11 +33,13 @@ class CollectChanges(Arguments):
     """Arguments of collect_changes."""
 
     session_id: str = Field(pattern="^ses")
-    message_id: str | None = Field(None, pattern="^msg", description="Only what this user message led to.")
+    message_id: str | None = Field(
+        None, pattern="^msg", description=("Only the changes made in reply to this user message.")
+    )
     format: Literal["stat", "patch"] = "stat"
-    apply: bool = Field(False, description="Worktree tasks: bring the changes to the project's files, uncommitted.")
+    apply: bool = Field(False, description="Worktree tasks: apply the changes to the project's files, uncommitted.")
     discard: bool = Field(False, description="Worktree tasks: remove the worktree and its branch, after apply.")
-    force: bool = Field(False, description="Discard also what was not brought over.")
+    force: bool = Field(False, description="Discard even changes that were not applied.")
 
 
 class ChangedFile(BaseModel):
@@ -123,7 +125,9 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     opencode = context.opencode
     start = context.servers.starts.get(arguments.session_id)
     if start is not None and not start.over.is_set():
-        raise WorkflowError(f"{arguments.session_id} is being started; wait_for_tasks first", arguments.session_id)
+        raise WorkflowError(
+            f"{arguments.session_id} is still starting; call wait_for_tasks first", arguments.session_id
+        )
     session = await read_session(opencode, arguments.session_id)
     await refuse_unseen(opencode, session.id)
     task = task_metadata(session)
@@ -135,7 +139,7 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
         return collected(session, arguments, changes, patch, None, note)
     if gone := await removal(opencode, session, task):
         raise WorkflowError(
-            f"{gone}. With `message_id` (see session_messages) it still shows what a prompt had changed",
+            f"{gone}. With `message_id` (see session_messages) collect_changes still shows what a prompt changed",
             session.id,
         )
     if not (arguments.apply or arguments.discard):
@@ -169,7 +173,7 @@ async def collect(
             if not applied:
                 raise
             raise WorkflowError(
-                f"the changes are in {found.target} now, and the worktree was not discarded: {error}", session.id
+                f"the changes were applied to {found.target}, but the worktree was not discarded: {error}", session.id
             ) from error
     note = "; ".join(filter(None, notes)) or None
     return collected(session, arguments, changes, patch, found.target if applied else None, note)
@@ -179,10 +183,10 @@ async def discard(
     opencode: OpenCode, session: Session, task: TaskMetadata, found: WorktreeChanges, *, force: bool, lost: bool
 ) -> str | None:
     """Remove a worktree, and say which branch it leaves behind."""
-    how = "discarded, with changes that were not brought over" if lost else "discarded"
+    how = "discarded, with changes that were not applied" if lost else "discarded"
     async with found.leaving(force) as branch:
         await remove(opencode, session, task, how)
-    return None if branch is None else f"the branch {branch}, which the task had checked out, stays"
+    return None if branch is None else f"kept the branch {branch}, which the task had checked out"
 
 
 def collected(
@@ -232,12 +236,12 @@ def refuse_part(session: Session, task: TaskMetadata, arguments: CollectChanges)
     """
     if task.worktree_of is None:
         raise WorkflowError(
-            f"{session.id} works in {session.directory} itself, not in a worktree: there is nothing to "
-            "apply or discard (session_revert undoes a message's changes)",
+            f"{session.id} works in {session.directory} itself, not in a worktree: nothing to apply or discard "
+            "(session_revert undoes a message's changes)",
             session.id,
         )
     if arguments.message_id is not None:
-        raise WorkflowError("apply and discard take the whole task, not one message", session.id)
+        raise WorkflowError("apply and discard work on the whole task: omit message_id", session.id)
 
 
 def refuse_loss(session: Session, found: WorktreeChanges, missing: list[str]) -> None:
@@ -249,9 +253,9 @@ def refuse_loss(session: Session, found: WorktreeChanges, missing: list[str]) ->
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise WorkflowError(
-            f"nothing was discarded: the worktree has changes that are not in {found.target}: "
+            f"nothing was discarded: the worktree has changes that {found.target} lacks: "
             f"{', '.join(missing[:NAMED])}{more}. "
             + (f"{found.how}. " if found.left_behind and found.how else "")
-            + "`apply: true` brings over what can be; `force: true` throws the rest away",
+            + "`apply: true` applies what it can; `force: true` discards the rest",
             session.id,
         )

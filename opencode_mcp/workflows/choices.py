@@ -52,9 +52,7 @@ async def check_choices(
     if variant is not None:
         taken = model or await model_without_choice(opencode, where, agent, session_model)
         if taken not in models:
-            raise WorkflowError(
-                f"variant {variant!r} needs `model` as well: which model OpenCode takes without it is not known here"
-            )
+            raise WorkflowError(f"variant {variant!r} needs `model` as well: the default model is unknown")
         variants = list(models[taken].get("variants") or {})
         if variant not in variants:
             raise WorkflowError(f"{unknown('variant', variant, variants)} (of model {taken})")
@@ -92,4 +90,4 @@ async def check_session_model(opencode: OpenCode, directory: str, model: dict[st
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name is unknown, and name the nearest ones."""
-    return f"unknown {kind} {name!r}; nearest: {suggest(name, sorted(known), 10) or 'there is none'}"
+    return f"unknown {kind} {name!r}; nearest: {suggest(name, sorted(known), 10) or 'none'}"

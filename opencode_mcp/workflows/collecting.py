@@ -38,7 +38,7 @@ async def turn_and_worktree(opencode: OpenCode, truth: Truth) -> tuple[Changes, 
     try:
         return await with_worktree(opencode, truth, task, changes)
     except OpenCodeError as error:
-        return changes, WorktreeReport(note=f"its worktree cannot be read: {error}")
+        return changes, WorktreeReport(note=f"the worktree cannot be read: {error}")
 
 
 async def with_worktree(
@@ -50,6 +50,6 @@ async def with_worktree(
         missing, note = found.missing, found.note if found.left_behind else None
     if changes.unknown is not None:
         whole = Changes.of(files)
-        whole.unknown = f"{changes.unknown}; these are all changes of the worktree since it was made, from git"
+        whole.unknown = f"{changes.unknown}; these are all changes in the worktree since it was created, from git"
         changes = whole
     return changes, WorktreeReport(bool(missing), note)

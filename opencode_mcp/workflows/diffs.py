@@ -40,7 +40,7 @@ async def read_diff(opencode: OpenCode, session_id: str, message_id: str) -> lis
     """
     wanted = {"sessionID": session_id, "messageID": message_id}
     sent = await opencode.call_as(list[dict[str, Any]], "session_diff", **wanted)
-    return as_model("the answer of session_diff", list[FileChange], [one for one in sent if one.get("file")])
+    return as_model("the response of session_diff", list[FileChange], [one for one in sent if one.get("file")])
 
 
 async def files_touched(opencode: OpenCode, session_id: str, message_id: str) -> set[str]:

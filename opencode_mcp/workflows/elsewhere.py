@@ -125,7 +125,10 @@ def allowed(messages: list[Message]) -> float:
 def grown_note(processes: list[Neighbour]) -> str:
     """Say that another process runs a session, and which ones it can be as far as that is known."""
     who = f" ({named(processes)})" if processes else ""
-    return f"Another OpenCode process{who} runs it: it is written to, and not by this OpenCode."
+    return (
+        f"Another OpenCode process{who} is running this session: its messages change, and this "
+        "OpenCode does not run it."
+    )
 
 
 def named(processes: list[Neighbour]) -> str:
@@ -136,16 +139,17 @@ def named(processes: list[Neighbour]) -> str:
 def known_note(processes: list[Neighbour], silence: float) -> str:
     """Name the processes that may be running a session."""
     return (
-        f"Another OpenCode process may be running it, or wait there for an answer: this OpenCode does not run it, and "
-        f"its data is used by others as well ({named(processes)}). Last written to {silence:.0f} s ago."
+        "Another OpenCode process may be running this session or waiting for an answer there: this OpenCode does not "
+        f"run it, and other processes use the same data ({named(processes)}). Last written {silence:.0f} s ago."
     )
 
 
 def unknown_note(silence: float) -> str:
     """Say that a session may be running, and that no more is known."""
     return (
-        "Another OpenCode process may be running it, or wait there for an answer: this OpenCode does not run it, and "
-        f"its turn is not finished. Last written to {silence:.0f} s ago; after a long silence it counts as failed."
+        "Another OpenCode process may be running this session or waiting for an answer there: this OpenCode "
+        f"does not run it, and its turn is unfinished. Last written {silence:.0f} s ago; after a long silence "
+        "it is reported as failed."
     )
 
 
@@ -154,4 +158,4 @@ def since(truth: Truth) -> str:
     written = truth.newest.written if truth.newest is not None else 0.0
     at = max(truth.session.time.updated or truth.session.time.created, written) / 1000
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-    return f"last written to at {when}, {max(0.0, time.time() - at):.0f} s ago"
+    return f"last written at {when}, {max(0.0, time.time() - at):.0f} s ago"

@@ -111,7 +111,7 @@ class Git:
                 check=False,
             )
         except OSError as error:
-            raise WorkflowError(f"git cannot be run in {self.root}: {error.strerror or error}") from error
+            raise WorkflowError(f"cannot run git in {self.root}: {error.strerror or error}") from error
         if done.returncode not in accept:
             lines = shown(done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
             raise GitFailed(f"git {arguments[0]} failed in {self.root}: {lines[0]}", lines)
@@ -177,7 +177,7 @@ async def locked(git: Git) -> AsyncGenerator[None]:
     try:
         file = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise WorkflowError(f"{name} cannot be written, so nothing was applied: {error.strerror}") from error
+        raise WorkflowError(f"cannot write {name}, so nothing was applied: {error.strerror}") from error
     try:
         while not try_lock(file):
             await anyio.sleep(LOCK_SECONDS)

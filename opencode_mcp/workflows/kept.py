@@ -22,9 +22,9 @@ async def check_kept(opencode: OpenCode, session: Session, task: TaskMetadata) -
     with anyio.CancelScope(shield=True):
         await opencode.call("session_delete", sessionID=session.id)
     raise WorkflowError(
-        f"{opencode.server.describe()} does not keep a session's metadata, which {needs_metadata(task)} needs: nothing "
-        "was started. OpenCode 1.15.13 or later does; what needs none is a task with permissions `report` and without "
-        "request_id and worktree."
+        f"{opencode.server.describe()} does not store session metadata, which {needs_metadata(task)} needs: "
+        "nothing was started. Use OpenCode 1.15.13 or later, or a task with permissions `report`, no "
+        "request_id and no worktree."
     )
 
 

@@ -70,7 +70,7 @@ def in_the_way(root: str, ours: Mapping[bytes, Entry | None], merged: Mapping[by
     """Say which files cannot be written for what else is there. git itself would delete what .gitignore names."""
     going = {path for path, entry in merged.items() if entry is None and ours[path] is not None}
     return {
-        path: f"cannot be written, for the project has {shown(other)} there"
+        path: f"cannot be written: the project has {shown(other)} at that path"
         for path, entry in merged.items()
         if entry is not None and ours[path] != entry and (other := obstacle(os.fsencode(root), path, going))
     }
@@ -104,13 +104,13 @@ async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | Non
     if theirs == base:
         return ours
     if ours is None:
-        return "is not in the project any more" if base is not None else "is missing"
+        return "no longer exists in the project" if base is not None else "is missing"
     if theirs is None:
-        return "was deleted by the task, and has changed in the project"
+        return "was deleted by the task and changed in the project"
     if base is None:
-        return "was created in both, with other contents"
+        return "was created in both with different contents"
     if not {base.mode, ours.mode, theirs.mode} <= REGULAR:
-        return "is no regular file on one side"
+        return "is not a regular file on one side"
     mode = theirs.mode if ours.mode == base.mode else ours.mode
     if theirs.id in (base.id, ours.id):
         return Entry(mode, ours.id)
@@ -123,7 +123,7 @@ async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | Non
     try:
         result = await git.run("merge-file", "-p", "-q", *files)
     except WorkflowError:
-        return "has changed in both in the same place, or is binary"
+        return "changed in both in the same place, or is binary"
     return Entry(mode, (await git.run("hash-object", "-w", "--stdin", stdin=result)).decode().strip())
 
 
@@ -152,11 +152,11 @@ async def write(git: Git, folder: Path, merge: Merge) -> list[bytes]:
     after = await tree_of(with_index(git, folder, "after"), merged)
     own = with_index(git, folder, "written")
     if await entries_of(own, ours) != ours or in_the_way(git.root, ours, merged):
-        raise WorkflowError(f"files in {git.root} changed at this moment; nothing was applied. Call again")
+        raise WorkflowError(f"files in {git.root} changed during the merge; nothing was applied. Call again")
     try:
         copies = await anyio.to_thread.run_sync(partial(back_up, git.root, folder, changed))
     except OSError as error:
-        raise WorkflowError(f"nothing was applied to {git.root}: its files cannot be copied first: {error}") from error
+        raise WorkflowError(f"nothing was applied to {git.root}: cannot back up its files: {error}") from error
     with anyio.CancelScope(shield=True):  # cut off, half of the files would be there
         try:
             await own.run("read-tree", "-m", "-u", before, after)
@@ -167,8 +167,8 @@ async def write(git: Git, folder: Path, merge: Merge) -> list[bytes]:
         if wrong := [path for path in changed if now[path] != merged[path]]:
             restored = await take_back(git, folder, ours, merged, copies)
             raise WorkflowError(
-                f"{names(wrong)} did not arrive in {git.root} as in the worktree: an attribute or filter of git "
-                f"changes it, or another program wrote it. All files are as they were{restored}"
+                f"{names(wrong)} in {git.root} differed from the worktree after the merge: a git attribute or filter "
+                f"changes them, or another program wrote them. All files were restored{restored}"
             )
     return changed
 
@@ -192,10 +192,10 @@ async def take_back(
         kept = await anyio.to_thread.run_sync(partial(put_back, git.root, changed, odd))
     except OSError as error:
         raise WorkflowError(
-            f"{names(sorted(changed))}: writing to {git.root} failed, and so did putting back what was there: "
-            f"{error.strerror}. The files as they were are in {error.filename}, named *.before"
+            f"{names(sorted(changed))}: writing to {git.root} failed, and restoring failed too: {error.strerror}. The "
+            f"original files are in {error.filename}, named *.before"
         ) from error
-    return "" if kept is None else f". What was written there instead of {names(odd)} is in {kept}"
+    return "" if kept is None else f". What another program wrote to {names(odd)} is in {kept}"
 
 
 async def tree_of(git: Git, entries: Mapping[bytes, Entry | None]) -> str:

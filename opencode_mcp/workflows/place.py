@@ -23,10 +23,14 @@ CHECKOUT_SECONDS = 120.0
 NAMED_FILES = 3
 
 REFUSALS = {
-    "not a valid object name": "the repository has no commit yet, and a worktree starts from one: make a first commit "
-    "there (`git add -A && git commit`), or run the task without `worktree`",
-    "only supported for git projects": "it is not in a git repository: run the task without `worktree`, or make it "
-    "one (project_init_git, then a first commit)",
+    "not a valid object name": (
+        "the repository has no commit yet, and a worktree starts from one: create one there "
+        "(`git add -A && git commit`), or run the task without `worktree`"
+    ),
+    "only supported for git projects": (
+        "it is not in a git repository: run the task without `worktree`, or create one "
+        "(project_init_git, then a first commit)"
+    ),
 }
 """What OpenCode says when it cannot make a worktree (1.18.33), and what that means."""
 
@@ -62,15 +66,15 @@ async def workplace(
         yield place
     except OpenCodeError as error:
         if left := await undo(opencode, place):
-            raise NotUndone(f"{error}. What was made for the task could not be removed: {left}") from error
+            raise NotUndone(f"{error}. Cleaning up failed, so these remain: {left}") from error
         raise
     except BaseException:
         if left := await undo(opencode, place):
-            log.warning("a task was given up, and what was made for it could not be removed: %s", left)
+            log.warning("a task was abandoned, and cleaning up failed, so these remain: %s", left)
         raise
     else:
         if left := await undo(opencode, place):
-            log.warning("another call has the task; what was made for this one could not be removed: %s", left)
+            log.warning("another call started the task; cleaning up this call failed, so these remain: %s", left)
 
 
 async def undo(opencode: OpenCode, place: Workplace) -> str:
@@ -87,7 +91,7 @@ async def undo(opencode: OpenCode, place: Workplace) -> str:
                 await opencode.call("session_delete", sessionID=place.session.id)
             except OpenCodeError as error:
                 where = "" if worktree is None else f" and its worktree {worktree}"
-                return f"session {place.session.id}{where}, where it may be at work (report_task tells): {error}"
+                return f"session {place.session.id}{where}, which may be running (see report_task): {error}"
         if worktree is not None:
             try:
                 body = {"directory": worktree}
@@ -106,7 +110,7 @@ async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted:
     project = await opencode.call_as(ProjectPath, "path_get", **located(place.directory))
     if project.worktree != "/" and not opencode.allowlist.allows(project.worktree):
         raise WorkflowError(
-            f"a worktree has all of the repository {project.worktree}, which {opencode.allowlist.outside()}"
+            f"a worktree contains the whole repository {project.worktree}, which {opencode.allowlist.outside()}"
         )
     way = below(project)
     # Of two `git worktree add` at once one may read what the other is writing: "failed to read …/commondir".
@@ -120,8 +124,8 @@ async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted:
         began = await begin_at(opencode, made.directory, project.directory if include_uncommitted else None)
     elif include_uncommitted and uncommitted:
         raise WorkflowError(
-            "uncommitted files cannot be taken along: OpenCode works on another machine, or git is missing here. "
-            "Commit them first, or run the task without `worktree`"
+            "uncommitted files cannot be copied to the worktree: OpenCode runs on another machine, or git is missing "
+            "here. Commit them first, or run the task without `worktree`"
         )
     else:
         began = Beginning(None, [])
@@ -142,7 +146,9 @@ def below(project: ProjectPath) -> str:
     top = project.worktree.rstrip("/\\")
     way = project.directory.removeprefix(top)
     if way and (way == project.directory or way[0] not in "/\\"):
-        raise WorkflowError(f"{project.directory} is not below its repository {top}, as OpenCode says; no worktree")
+        raise WorkflowError(
+            f"OpenCode reports {project.directory} outside its repository {top}: cannot create a worktree"
+        )
     return way
 
 
@@ -156,7 +162,7 @@ def note_on(base: str | None, uncommitted: list[FileChange]) -> str | None:
     return (
         f"The worktree starts from {commit}: {len(uncommitted)} uncommitted file{'s' * (len(uncommitted) > 1)} of the "
         f"project ({first}{more}) {'are' if len(uncommitted) > 1 else 'is'} not in it as now; include_uncommitted "
-        "takes them along"
+        "copies them"
     )
 
 
@@ -165,8 +171,8 @@ def note_left_out(began: Beginning) -> str | None:
     if not began.left_out:
         return None
     return (
-        f"Not taken along: {names(began.left_out)}, a nested repository or submodule with changes of its own. The "
-        "worktree has of it what the last commit says"
+        f"Not copied: {names(began.left_out)}, a nested repository or submodule with uncommitted changes. The worktree "
+        "has its state at the last commit"
     )
 
 
@@ -182,8 +188,8 @@ async def make_worktree(opencode: OpenCode, directory: str) -> Worktree:
             created = await opencode.call("worktree_create", directory=directory)
     except APIError as error:
         reason = next((said for words, said in REFUSALS.items() if words in error.message), error.message or str(error))
-        raise WorkflowError(f"no worktree could be made of {directory}: {reason}") from error
-    return as_model("the answer of worktree_create", Worktree, created)
+        raise WorkflowError(f"cannot create a worktree of {directory}: {reason}") from error
+    return as_model("the response of worktree_create", Worktree, created)
 
 
 async def checked_out(opencode: OpenCode, worktree: str) -> None:
@@ -199,7 +205,7 @@ async def checked_out(opencode: OpenCode, worktree: str) -> None:
         ):
             await anyio.sleep(0.1)
         return
-    raise WorkflowError(f"the files of the worktree {worktree} are not there after {CHECKOUT_SECONDS:g} s")
+    raise WorkflowError(f"the checkout of the worktree {worktree} did not finish within {CHECKOUT_SECONDS:g} s")
 
 
 async def removal(opencode: OpenCode, session: Session, task: TaskMetadata) -> str | None:
@@ -234,7 +240,7 @@ async def check_directory(opencode: OpenCode, directory: str) -> None:
     try:
         await opencode.call("file_list", directory=directory, path=".")
     except APIError as error:
-        raise WorkflowError(f"{directory} is no directory on OpenCode's machine") from error
+        raise WorkflowError(f"{directory} is not a directory on OpenCode's machine") from error
 
 
 async def check_subfolder(opencode: OpenCode, directory: str, project: ProjectPath) -> None:

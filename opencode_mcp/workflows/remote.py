@@ -55,7 +55,7 @@ class RemoteChanges:
             if (reason := obstacle(one)) is not None and self._lacks(one)
         ]
         committed = [
-            f"{path} (committed in the worktree, or put back there: OpenCode cannot tell)" for path in self.unseen
+            f"{path} (committed or reverted in the worktree; OpenCode does not say which)" for path in self.unseen
         ]
         return [*odd, *committed]
 
@@ -69,7 +69,7 @@ class RemoteChanges:
         """What a reader of the files must know beside them."""
         if not self.left_behind:
             return None
-        return f"OpenCode's operations do not bring over: {', '.join(self.left_behind[:SHOWN])}. {self.how}"
+        return f"OpenCode's operations cannot apply: {', '.join(self.left_behind[:SHOWN])}. {self.how}"
 
     @property
     def how(self) -> str:
@@ -77,7 +77,7 @@ class RemoteChanges:
         branch = self.branch or "the worktree's branch"
         return (
             f"On OpenCode's machine: commit everything in {self.worktree}, then run `git merge {branch}` in "
-            f"{self.target}; a bridge that runs on that machine does it by itself"
+            f"{self.target}; opencode-mcp on that machine does this itself"
         )
 
     async def files(self) -> list[FileChange]:
@@ -96,7 +96,7 @@ class RemoteChanges:
         """
         if self.left_behind:
             raise WorkflowError(
-                f"nothing was applied: over the network these cannot be brought over: "
+                "nothing was applied: these cannot be applied over the network: "
                 f"{', '.join(self.left_behind)}. {self.how}",
                 self.session.id,
             )
@@ -109,9 +109,9 @@ class RemoteChanges:
         except APIError as error:
             both = [one.file for one in lacking if one.file in self.there]
             where = (
-                f"changed in both, and not committed in {self.target}: {', '.join(both)}"
+                f"changed in both, uncommitted in {self.target}: {', '.join(both)}"
                 if both
-                else f"the files have moved on in {self.target} since: {', '.join(one.file for one in lacking)}"
+                else f"changed in {self.target} since: {', '.join(one.file for one in lacking)}"
             )
             raise WorkflowError(
                 f"the changes conflict, nothing was applied ({error.message}); {where}. {self.how}", self.session.id
@@ -120,8 +120,8 @@ class RemoteChanges:
         lost = [one.file for one in lacking if not holds(now.get(one.file), one)]
         if lost:
             raise WorkflowError(
-                f"OpenCode accepted the patch, and {self.target} does not show the changes of {', '.join(lost)}: "
-                f"look there. Nothing was discarded. {self.how}",
+                f"OpenCode accepted the patch, but {self.target} does not show the changes of {', '.join(lost)}: "
+                f"check the files there. Nothing was discarded. {self.how}",
                 self.session.id,
             )
 
@@ -134,17 +134,17 @@ class RemoteChanges:
         """
         if self.blind and not force:
             raise WorkflowError(
-                "nothing was discarded: the task ran without OpenCode's snapshots, and the project is not on its "
-                f"default branch: commits in {self.worktree} cannot be seen. Look there with git; "
-                "`force: true` discards it",
+                "nothing was discarded: the task ran without OpenCode's snapshots and the project is not on its "
+                f"default branch, so commits in {self.worktree} are not visible here. Check with git there; "
+                "`force: true` discards the worktree",
                 self.session.id,
             )
         vcs: dict[str, Any] = await self.opencode.call("vcs_get", directory=self.worktree)
         now = vcs.get("branch")
         if self.branch is not None and now not in {None, "HEAD", self.branch}:
             raise WorkflowError(
-                f"nothing was discarded: {self.worktree} is on the branch {now}, which would be deleted with it. On "
-                f"OpenCode's machine run `git switch --detach` there, then call again",
+                f"nothing was discarded: {self.worktree} is on the branch {now}, which would be deleted too. Run "
+                "`git switch --detach` there on OpenCode's machine, then call again",
                 self.session.id,
             )
         yield None

@@ -27,21 +27,19 @@ async def refuse_work(opencode: OpenCode, session: Session, task: TaskMetadata, 
     """
     truth, elsewhere = await look_everywhere(opencode, session.id)
     if truth.busy or just_written(truth):
-        raise WorkflowError(f"{session.id} still works; wait_for_tasks or stop_task first", session.id)
+        raise WorkflowError(f"{session.id} is still running; call wait_for_tasks or stop_task first", session.id)
     if not discard:
         return
     if elsewhere is not None and not force:
-        raise WorkflowError(
-            f"nothing was discarded. {elsewhere} `force: true` removes its worktree all the same", session.id
-        )
+        raise WorkflowError(f"nothing was discarded. {elsewhere} `force: true` removes the worktree anyway", session.id)
     others: set[str] = set()
     for directory in {task.worktree or session.directory, session.directory}:
         statuses = await opencode.call_as(dict[str, Status], "session_status", directory=directory)
         others |= {id for id, status in statuses.items() if status.type != "idle"}
     if others:
         raise WorkflowError(
-            f"nothing was discarded: {', '.join(sorted(others))} at work in the same worktree; wait_for_tasks or "
-            "stop_task first",
+            f"nothing was discarded: {', '.join(sorted(others))} running in the same worktree; call "
+            "wait_for_tasks or stop_task first",
             session.id,
         )
 
@@ -64,7 +62,7 @@ async def remove(opencode: OpenCode, session: Session, task: TaskMetadata, how: 
         worktree = task.worktree or session.directory
         await opencode.call("worktree_remove", directory=task.worktree_of, body={"directory": worktree})
         if await removal(opencode, session, task) is None:
-            raise WorkflowError(f"OpenCode removed the worktree {worktree}, as it says, and it is still there")
+            raise WorkflowError(f"OpenCode reports the worktree {worktree} as removed, but it still exists")
     except OpenCodeError:
         with anyio.CancelScope(shield=True):
             await save_task_metadata(opencode, session.id, removed=None)

@@ -25,8 +25,8 @@ class PendingRequest(BaseModel):
 
     id: str
     kind: Literal["permission", "question"]
-    session_id: str = Field(description="The subagent's, if one asks.")
-    wants: str = Field(description="What is asked, in one line.")
+    session_id: str = Field(description="The session that asks: a subagent's, if a subagent asks.")
+    wants: str = Field(description="The request, in one line.")
     options: list[str]
 
 
@@ -41,10 +41,10 @@ class TaskReport(BaseModel):
     """The truth about a task at this moment."""
 
     session_id: str
-    server: str | None = Field(None, description="Where it is, of several.")
+    server: str | None = Field(None, description="Which server, if there are several.")
     directory: str
     state: State
-    answer: str = Field(description="The final text; a part of it when answer_chars is larger.")
+    answer: str = Field(description="The final text; only a part if answer_chars is larger.")
     answer_chars: int
     error: str | None
     pending: list[PendingRequest]
@@ -57,7 +57,7 @@ class TaskReport(BaseModel):
     turn_tokens: int
     family_cost: float = Field(description="With subagents.")
     family_tokens: int
-    model: str | None = Field(description="Which answered: provider/model.")
+    model: str | None = Field(description="provider/model that answered.")
     failed_calls: list[str] = Field(description="Tool calls that failed or were rejected.")
     elapsed_seconds: float = Field(description="Of the turn.")
     note: str | None = None
@@ -141,7 +141,7 @@ def doing(truth: Truth, elsewhere: bool = False) -> str:
     replying = truth.newest is not None and truth.newest.info.role == "assistant"
     what = (activity(truth.newest.parts) if truth.newest and replying else "") or "waiting for the model"
     subagents = len(truth.statuses) - (truth.session.id in truth.statuses)
-    return f"{what} ({subagents} subagent{'s' * (subagents > 1)} at work)" if subagents else what
+    return f"{what} ({subagents} subagent{'s' * (subagents > 1)} running)" if subagents else what
 
 
 def next_call(

@@ -35,7 +35,7 @@ class RunTasks(Arguments):
     """Several tasks at once."""
 
     tasks: list[StartTask] = Field(
-        min_length=1, max_length=MAX_TASKS, description="Each works in its own worktree unless `worktree` is false."
+        min_length=1, max_length=MAX_TASKS, description="Each runs in its own worktree unless `worktree` is false."
     )
     timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600)
 
@@ -85,4 +85,4 @@ def refuse_two_writers(tasks: list[StartTask]) -> None:
     """
     places = [one.session_id or f"directory {one.directory or ''}" for one in tasks if not one.worktree]
     if len(set(places)) < len(places):
-        raise WorkflowError("two tasks would work in the same directory: give each a worktree or a directory")
+        raise WorkflowError("two tasks would run in the same directory: give each a worktree or its own directory")

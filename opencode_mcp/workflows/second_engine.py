@@ -46,7 +46,8 @@ async def refuse_second_engine(opencode: OpenCode, session_id: str) -> None:
         return
     if session_id in active.data or messages.data:
         raise WorkflowError(
-            f"{session_id} is a session of OpenCode's second engine, which the task tools cannot see or stop: use "
-            "v2_session_active (does it run?), v2_session_messages (what was said) and v2_session_interrupt (stop it)",
+            f"{session_id} is a session of OpenCode's v2 API, which the task tools cannot read or stop: use "
+            "v2_session_active (is it running?), v2_session_messages (its messages) and "
+            "v2_session_interrupt (stop it)",
             session_id,
         )

@@ -120,7 +120,7 @@ class Wait:
         async with self.context.for_session(turn.session_id) as there:
             outcome = await settle(there, turn.session_id, turn.after, 0, told)
         if outcome.verdict.state == "failed" and outcome.verdict.doubt is not None:
-            raise WorkflowError(f"the task never ran: {outcome.verdict.error}", turn.session_id)
+            raise WorkflowError(f"the task did not run: {outcome.verdict.error}", turn.session_id)
         return outcome
 
     async def _settle_now(self, at: int) -> None:
@@ -188,7 +188,7 @@ async def reported(context: Context, outcome: Outcome, note: str | None = None, 
     """Report how a wait for a session ended; one that was not seen to work is not just said to run."""
     verdict, session_id = outcome.verdict, outcome.truth.session.id
     if verdict.state == "running" and verdict.doubt is not None:
-        note = "; ".join(one for one in (note, f"not seen to run yet: {verdict.doubt}") if one)
+        note = "; ".join(one for one in (note, f"not running yet: {verdict.doubt}") if one)
     try:
         report = await build_report(context, outcome.truth, verdict, note=note, among=among)
     except (TransportError, ServerStartError) as error:
@@ -207,7 +207,7 @@ def last_seen(context: Context, session_id: str, error: OpenCodeError) -> TaskRe
     if seen is None:
         raise out_of_reach([session_id], error) from error
     at, report = seen
-    note = f"OpenCode does not answer: this was last seen {anyio.current_time() - at:.0f} s ago. {error}"
+    note = f"OpenCode does not answer; this report is {anyio.current_time() - at:.0f} s old. {error}"
     return report.model_copy(update={"note": note})
 
 
@@ -217,8 +217,8 @@ def out_of_reach(session_ids: Sequence[str], error: OpenCodeError) -> OpenCodeEr
         case []:
             return error
         case [session_id]:
-            where = f"The task is session {session_id}; once OpenCode is back, report_task tells what became of it."
+            where = f"The task is session {session_id}: call report_task once OpenCode answers again."
             return WorkflowError(f"{error}\n{where}", session_id)
         case _:
             where = f"The tasks are sessions {', '.join(session_ids)}"
-            return WorkflowError(f"{error}\n{where}; once OpenCode is back, report_task tells what became of them.")
+            return WorkflowError(f"{error}\n{where}: call report_task for each once OpenCode answers again.")

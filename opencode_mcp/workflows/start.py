@@ -47,7 +47,7 @@ def not_too_long(path: str) -> str:
         ValueError: no file can have this path.
     """
     if len(path) > MAX_PATH_CHARS and not path.startswith(WEB_OR_DATA):
-        raise ValueError(f"a path of {len(path)} characters is too long: {MAX_PATH_CHARS} are the most")
+        raise ValueError(f"the path has {len(path)} characters; the maximum is {MAX_PATH_CHARS}")
     return path
 
 
@@ -58,14 +58,16 @@ class StartTask(Arguments):
     """What a task is to do, and how."""
 
     prompt: str = Field(min_length=1)
-    session_id: str | None = Field(None, pattern="^ses", description="Go on with this session.")
-    directory: str | None = Field(None, description="Project directory; the default is this server's.")
+    session_id: str | None = Field(None, pattern="^ses", description="Continue this session.")
+    directory: str | None = Field(None, description="Project directory; default: this server's.")
     worktree: bool = Field(
         False,
-        description="Work in a fresh checkout of the last commit, without the project's uncommitted changes; "
-        "collect_changes with apply brings the result over.",
+        description=(
+            "Work in a fresh checkout of the last commit, without the project's uncommitted changes; collect_changes "
+            "with apply merges the result into the project."
+        ),
     )
-    include_uncommitted: bool = Field(False, description="Take uncommitted and untracked files into the worktree.")
+    include_uncommitted: bool = Field(False, description="Copy uncommitted and untracked files into the worktree.")
     model: str | None = Field(None, pattern="^[^/]+/.+", description="provider/model")
     agent: str | None = None
     variant: str | None = Field(None, description="The model's reasoning effort, such as high.")
@@ -75,11 +77,13 @@ class StartTask(Arguments):
     )
     permissions: Permissions | None = Field(
         None,
-        description="What happens when a tool call needs permission: report it, ask the user, allow it, reject it. "
-        "Default: ask where the client can, else report.",
+        description=(
+            "What to do when a tool call needs permission: report it, ask the user, allow it, or reject it. Default: "
+            "ask if the client supports elicitation, else report."
+        ),
     )
     request_id: str | None = Field(
-        None, min_length=1, max_length=200, description="The same id never starts a second task: safe to repeat."
+        None, min_length=1, max_length=200, description="Idempotency key: the same id never starts a second task."
     )
 
 
@@ -106,11 +110,13 @@ async def start(context: Context, arguments: StartTask, name: Callable[[Session]
     """
     if context.depth >= MAX_DEPTH:
         raise WorkflowError(
-            f"this OpenCode was itself started by a task, {context.depth} deep: it may not start another"
+            f"this OpenCode was started by a task itself (depth {context.depth}): it must not start another"
         )
     opencode = context.opencode
     if arguments.include_uncommitted and (arguments.session_id is not None or not arguments.worktree):
-        raise WorkflowError("include_uncommitted is for a new task in a worktree: give `worktree: true`, no session_id")
+        raise WorkflowError(
+            "include_uncommitted needs a new task in a worktree: pass `worktree: true` and no session_id"
+        )
     if arguments.session_id is not None:
         async with context.for_session(arguments.session_id) as there:
             return await go_on(there, arguments, arguments.session_id, name)
@@ -150,8 +156,8 @@ def refuse_busy(truth: Truth, elsewhere: str | None) -> None:
         )
     if elsewhere is not None:
         raise WorkflowError(
-            f"session {session_id} takes no prompt now. {elsewhere} wait_for_tasks waits for its end; "
-            "session_fork makes a session of what it has so far",
+            f"session {session_id} cannot take a prompt now. {elsewhere} wait_for_tasks waits for its end; "
+            "session_fork copies its messages so far to a new session",
             session_id,
         )
 
@@ -206,8 +212,7 @@ async def refuse_removed(opencode: OpenCode, session: Session) -> None:
     """
     if gone := await removal(opencode, session, task_metadata(session)):
         raise WorkflowError(
-            f"{gone}, so nothing can be done in it and the prompt was not sent. Start a new task; read_transcript "
-            "has this conversation",
+            f"{gone}, so the prompt was not sent. Start a new task; read_transcript returns this conversation",
             session.id,
         )
 
@@ -220,7 +225,7 @@ def refuse_while_starting(context: Context, session_id: str, request_id: str | N
     """
     start = context.servers.starts.get(session_id)
     if start is not None and not start.over.is_set() and (request_id is None or start.request_id != request_id):
-        raise WorkflowError(f"session {session_id} is still being started; wait_for_tasks waits for it", session_id)
+        raise WorkflowError(f"session {session_id} is still starting; wait_for_tasks waits for it", session_id)
 
 
 def just_sent(newest: Message | None) -> bool:
@@ -258,9 +263,8 @@ def refuse_another_prompt(arguments: StartTask, session_id: str, sent: Message) 
     """
     if sent.text != arguments.prompt:
         raise WorkflowError(
-            f"request_id {arguments.request_id!r} was used before, in session {session_id}, with another prompt, so "
-            "this prompt was not sent: give each prompt a request_id of its own. report_task tells what became of the "
-            "first one",
+            f"request_id {arguments.request_id!r} was already used in session {session_id} with another prompt, so "
+            "this prompt was not sent: give each prompt its own request_id. report_task reports on the first one",
             session_id,
         )
 
@@ -271,7 +275,7 @@ async def create_session(opencode: OpenCode, directory: str | None, task: TaskMe
     created = dict[str, Any]()
     with anyio.CancelScope(shield=True):  # as with a worktree
         created = await opencode.call("session_create", **facts, **located(directory))
-    session = as_model("the answer of session_create", Session, created)
+    session = as_model("the response of session_create", Session, created)
     await check_kept(opencode, session, task)
     return session
 
@@ -285,8 +289,8 @@ async def set_permissions(opencode: OpenCode, session: Session, permissions: Per
     task = task_metadata(session)
     if task.permissions == "allow" and permissions != "allow":
         raise WorkflowError(
-            f"session {session.id} was allowed everything, and OpenCode cannot take that back: "
-            "give the task to a new session",
+            f"session {session.id} allows everything, and OpenCode cannot revoke that: start "
+            "a new session for the task",
             session.id,
         )
     task = task.model_copy(update={"permissions": permissions})

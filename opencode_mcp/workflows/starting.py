@@ -71,7 +71,7 @@ class Start:
             return None
         if self.session_id is not None and context.servers.starts.get(self.session_id) is self:
             del context.servers.starts[self.session_id]
-        return unstarted(context, self).model_copy(update={"state": "stopped", "error": "stopped before it began"})
+        return unstarted(context, self).model_copy(update={"state": "stopped", "error": "stopped before it started"})
 
     async def run(self, context: Context, task: StartTask, limiter: anyio.CapacityLimiter) -> None:
         """Start the task; cancelled by its scope, it leaves nothing behind, a turn that has begun included."""
@@ -90,7 +90,7 @@ class Start:
             if self.turn is not None:
                 self.session_id = self.turn.session_id
             if self.turn is None:
-                self.failure = WorkflowError("the task was given up before its prompt was sent")
+                self.failure = WorkflowError("the task was abandoned before its prompt was sent")
             elif self.scope.cancel_called:
                 await abandon(context, self.turn.session_id, self.turn.after)
         except Exception as error:  # the calls that wait for it raise it
@@ -101,7 +101,7 @@ class Start:
             if self.session_id is not None and not (self.told and self.failure is not None):
                 if context.servers.starts.get(self.session_id) is self:
                     del context.servers.starts[self.session_id]
-            self.failure = self.failure or (None if self.turn else WorkflowError("this server ended"))
+            self.failure = self.failure or (None if self.turn else WorkflowError("this server shut down"))
             self.named.set()
             self.over.set()
 
@@ -182,14 +182,14 @@ def raised_by(failure: Exception, number: int, among: int) -> Exception:
     """
     if among == 1 or isinstance(failure, UnsupportedServer) or not isinstance(failure, OpenCodeError):
         return failure
-    return StartFailed(f"task {number} cannot start, so the others were stopped: {failure}")
+    return StartFailed(f"task {number} failed to start, so the others were stopped: {failure}")
 
 
 def unstarted(context: Context, start: Start) -> TaskReport:
     """Report a task that is being started, or that was not: no model was asked yet."""
     failure: str | None = None
     if start.failure is not None or start.session_id is None:
-        left = "" if isinstance(start.failure, NotUndone) else ", and nothing of it is left"
+        left = "" if isinstance(start.failure, NotUndone) else ", and nothing was left behind"
         failure = f"the task was not started{left}: {start.failure or not_started(context)}"
     else:
         start.told = True
@@ -221,4 +221,4 @@ def unstarted(context: Context, start: Start) -> TaskReport:
 
 def not_started(context: Context) -> str:
     """Say that the time was too short for a task to begin."""
-    return f"no session was there within the time limit, from {context.opencode.server.describe()}"
+    return f"{context.opencode.server.describe()} created no session within the time limit"

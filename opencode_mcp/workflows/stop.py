@@ -49,8 +49,8 @@ async def stopped(context: Context, arguments: StopTask) -> TaskReport:
         outcome = await settle(context, arguments.session_id, None, deadline=0)
         if outcome.verdict.note is not None:
             raise WorkflowError(
-                f"{arguments.session_id} cannot be stopped from here. {outcome.verdict.note} Stop it where it runs; "
-                "wait_for_tasks waits for its end.",
+                f"{arguments.session_id} cannot be stopped here. {outcome.verdict.note} Stop it in the process that "
+                "runs it; wait_for_tasks waits for its end.",
                 arguments.session_id,
             )
         return await build_report(context, outcome.truth, outcome.verdict)
@@ -83,7 +83,7 @@ async def stop_session(context: Context, session_id: str) -> tuple[bool, Truth]:
                     if error.status != 404:  # else it is gone by now
                         raise
         return worked, truth
-    raise WorkflowError(f"{session_id} was aborted, and is not seen to have stopped in {STOP_SECONDS:g} s", session_id)
+    raise WorkflowError(f"{session_id} was aborted but did not stop within {STOP_SECONDS:g} s", session_id)
 
 
 async def abandon(context: Context, session_id: str, after: str | None = None) -> None:

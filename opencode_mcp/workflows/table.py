@@ -75,7 +75,7 @@ class Workflow:
         if not servers or {"session_id", "session_ids"} & {*self.input_schema.get("required", ())}:
             return self
         name: Any = cast("Any", Literal)[tuple(servers)]
-        said = f"default: {servers[0]}, or where the session or request is"
+        said = f"default: {servers[0]}, or the server that has the session or request"
         field: Any = (name | None, Field(None, description=said))
         model = create_model(self.arguments.__name__, __base__=self.arguments, server=field)
         return replace(self, arguments=model)
@@ -96,8 +96,8 @@ TABLE: tuple[Workflow, ...] = (
         "run_task",
         "Run a task",
         "Give OpenCode a task and wait for its report. The report's `state` says whether it is completed, still "
-        "starting or running, waits for somebody, failed or was stopped, and `next` names the call to make then. A "
-        "long task is not lost when timeout_seconds passes: it runs on, and wait_for_tasks goes on waiting.",
+        "starting or running, waiting for an answer, failed or stopped, and `next` names the call to make. When "
+        "timeout_seconds passes the task keeps running: call wait_for_tasks.",
         RunTask,
         TaskReport,
         run_task,
@@ -106,7 +106,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "start_task",
         "Start a task",
-        "Give OpenCode a task and return as soon as it is known to run (40 s at most); wait_for_tasks gets the result.",
+        "Give OpenCode a task and return once it is running (40 s at most); wait_for_tasks returns the result.",
         StartTask,
         TaskReport,
         start_task,
@@ -115,8 +115,8 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "run_tasks",
         "Run several tasks",
-        "Give OpenCode several tasks at once, each in a git worktree of its own, and wait for their reports. "
-        "collect_changes brings a worktree's changes over.",
+        "Give OpenCode several tasks at once, each in its own git worktree, and wait for their reports. "
+        "collect_changes applies a worktree's changes to the project.",
         RunTasks,
         TaskReports,
         run_tasks,
@@ -125,8 +125,8 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "wait_for_tasks",
         "Wait for tasks",
-        "Wait until one (or all) of the tasks are over or need somebody, whoever started them, and report. Ending "
-        "the wait does not stop a task.",
+        "Wait until one (or all) of the tasks have finished or need an answer, and report. Any client may have "
+        "started them. Cancelling the wait does not stop a task.",
         WaitForTasks,
         TaskReports,
         wait_for_tasks,
@@ -135,8 +135,8 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "report_task",
         "Report a task",
-        "Report a task or any other session now, within 20 s: state, answer, what it waits for, changes, cost. When "
-        "OpenCode does not answer, `note` says when this was last seen.",
+        "Report a task or any other session now, within 20 s: state, answer, pending requests, changes, cost. If "
+        "OpenCode does not answer, the last report is returned and `note` says how old it is.",
         ReportTask,
         TaskReport,
         report_task,
@@ -145,7 +145,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "answer_permission",
         "Answer a permission",
-        "Allow or reject what a task asks permission for. Returns when the answer is seen to have taken.",
+        "Allow or reject a task's permission request. Returns once OpenCode has accepted the reply.",
         AnswerPermission,
         TaskReport,
         answer_permission,
@@ -154,7 +154,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "answer_question",
         "Answer a question",
-        "Answer what a task asks. Returns when the answer is seen to have taken.",
+        "Answer a task's question. Returns once OpenCode has accepted the answer.",
         AnswerQuestion,
         TaskReport,
         answer_question,
@@ -163,7 +163,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "stop_task",
         "Stop a task",
-        "Abort a task and its subagents, and return when nothing of it works any more (an error after 20 s).",
+        "Abort a task and its subagents, and return once they have stopped (an error after 20 s).",
         StopTask,
         TaskReport,
         stop_task,
@@ -172,7 +172,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "collect_changes",
         "Collect a task's changes",
-        "What a task changed, as numbers or as a patch. For a task in a worktree: `apply` brings the changes to the "
+        "A task's changes, as numbers or as a patch. For a task in a worktree: `apply` merges the changes into the "
         "project's files without a commit, `discard` removes the worktree.",
         CollectChanges,
         CollectedChanges,
@@ -182,7 +182,7 @@ TABLE: tuple[Workflow, ...] = (
     Workflow(
         "read_transcript",
         "Read a transcript",
-        "A session's conversation as a person reads it, newest last, a line for each tool call.",
+        "A session's conversation as readable text, newest last, one line for each tool call.",
         ReadTranscript,
         Transcript,
         read_transcript,

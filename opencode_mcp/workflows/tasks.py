@@ -25,7 +25,9 @@ class WaitForTasks(Arguments):
     """Arguments of wait_for_tasks."""
 
     session_ids: list[str] = Field(min_length=1, max_length=50)
-    until: Literal["any", "all"] = Field("any", description="Return when one, or when all are over or need somebody.")
+    until: Literal["any", "all"] = Field(
+        "any", description=("Return when one (any) or all have finished or need an answer.")
+    )
     timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600)
 
 
@@ -33,7 +35,7 @@ class ReportTask(Arguments):
     """Arguments of report_task."""
 
     session_id: str = Field(pattern="^ses")
-    answer_offset: int = Field(0, ge=0, description="Where to go on in a long answer, in characters.")
+    answer_offset: int = Field(0, ge=0, description="Offset into a long answer, in characters.")
 
 
 async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> TaskReports:

@@ -22,7 +22,7 @@ class ReadTranscript(Arguments):
 
     session_id: str = Field(pattern="^ses")
     limit: int = Field(20, ge=1, le=200, description="How many messages.")
-    before: str | None = Field(None, description="The `earlier` of the page after this one.")
+    before: str | None = Field(None, description="The `earlier` value of the following page.")
 
 
 class Transcript(BaseModel):
@@ -31,7 +31,7 @@ class Transcript(BaseModel):
     session_id: str
     messages: int
     text: str
-    earlier: str | None = Field(description="Given as `before`, it reads the page before.")
+    earlier: str | None = Field(description="Pass as `before` to read the previous page.")
 
 
 async def read_transcript(context: Context, arguments: ReadTranscript) -> Transcript:
@@ -44,7 +44,7 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     operation = context.opencode.catalog["session_messages"]
     call = context.opencode.prepare(operation, {"sessionID": arguments.session_id, **page})
     answer = await execute(context.opencode, call)
-    messages = as_model("the answer of session_messages", list[Message], answer.value)
+    messages = as_model("the response of session_messages", list[Message], answer.value)
     if not messages and arguments.before is None:
         await refuse_second_engine(context.opencode, arguments.session_id)
     return Transcript(

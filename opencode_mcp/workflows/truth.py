@@ -130,9 +130,9 @@ def judge(truth: Truth, after: str | None = None) -> Verdict:
         return Verdict("running")
     newest = truth.newest
     if newest is None or newest.user_message_id == after:
-        return Verdict("running", doubt="there is no prompt in the session, or OpenCode has lost it")
+        return Verdict("running", doubt="the session has no prompt, or OpenCode lost it")
     if newest.info.role == "user":
-        return Verdict("running", doubt="OpenCode has the prompt, and does not work on it")
+        return Verdict("running", doubt="OpenCode has the prompt but does not process it")
     return judge_reply(newest)
 
 
@@ -144,20 +144,20 @@ def judge_reply(reply: Message) -> Verdict:
             return Verdict("stopped", error="aborted")
         return Verdict("failed", error=str(info.error))
     if info.time.completed is None:
-        return Verdict("running", doubt="OpenCode ended while it worked; the last message is not complete")
+        return Verdict("running", doubt="OpenCode exited during the turn; the last message is incomplete")
     match info.finish:
         case "stop" | "other" | "unknown":
             return Verdict("completed")
         case "tool-calls" if any(map(was_rejected, reply.parts)):
-            return Verdict("stopped", error="a request was rejected, which ended the turn")
+            return Verdict("stopped", error="a rejected request ended the turn")
         case "tool-calls":
-            return Verdict("running", doubt="OpenCode ended while it worked; the last tool's result was not used")
+            return Verdict("running", doubt="OpenCode exited during the turn; the last tool's result was not used")
         case "length":
-            return Verdict("failed", error="the answer was cut off at the model's output limit")
+            return Verdict("failed", error="the answer was truncated at the model's output limit")
         case None if reply.parts and all(part.type != "step-start" for part in reply.parts):
             return Verdict("completed")  # a shell command of the user's: no model was asked
         case None:
-            return Verdict("stopped", error="aborted before the model had answered")
+            return Verdict("stopped", error="aborted before the model answered")
         case other:
             return Verdict("failed", error=f"the model ended with {other!r}")
 

@@ -124,6 +124,6 @@ def reverted(truth: Truth) -> str | None:
     if revert is None or newest is None or newest.user_message_id < revert.message_id:
         return None
     return (
-        "This turn was reverted: its answer no longer counts, and its changes of files were taken back. "
-        "session_unrevert restores it, until the next prompt."
+        "This turn was reverted: its answer no longer counts, and its file changes were undone. session_unrevert "
+        "restores it until the next prompt."
     )

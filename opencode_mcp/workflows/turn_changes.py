@@ -34,7 +34,9 @@ class Changes(BaseModel):
     additions: int | None
     deletions: int | None
     paths: list[str]
-    unknown: str | None = Field(default=None, description="Why the numbers are unknown, and what `paths` are then.")
+    unknown: str | None = Field(
+        default=None, description=("Why the numbers are unknown, and what `paths` lists instead.")
+    )
 
     @classmethod
     def of(cls, changed: list[FileChange]) -> Changes:
@@ -65,7 +67,7 @@ async def changes_of(opencode: OpenCode, truth: Truth) -> Changes:
     if reason is None:
         return Changes.of(changed)
     found = await uncommitted_files(opencode, truth.session)
-    said = f"{reason}; `paths` are all uncommitted files there" if found else reason
+    said = f"{reason}; `paths` lists all uncommitted files there" if found else reason
     return Changes(files=None, additions=None, deletions=None, paths=found or [], unknown=said)
 
 
@@ -101,13 +103,13 @@ async def known_changes(
     top = await repository(opencode, session)
     if top is None:
         raise WorkflowError(
-            f"what {session.id} changed is unknown: {doubt}. read_transcript shows the tool calls that it made",
+            f"the changes of {session.id} are unknown: {doubt}. read_transcript shows its tool calls",
             session.id,
         )
     changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=top, mode="git")
     return (
         changes,
-        f"What the session changed is unknown: {doubt}. These are all uncommitted changes in {top}, from git",
+        f"The session's changes are unknown: {doubt}. These are all uncommitted changes in {top}, from git",
     )
 
 
@@ -119,7 +121,7 @@ async def doubt_of(opencode: OpenCode, session: Session, turn: list[Message], ch
         return None
     steps = [part for part in parts if part.type == "step-start"]
     if not steps:
-        return "a shell command outside of a model's turn is in no snapshot of OpenCode"
+        return "OpenCode takes no snapshot of a shell command outside of a model's turn"
     if any(step.snapshot is None for step in steps):
         return await why_no_snapshot(opencode, session)
     summed = tuple(one.file for one in changed)
@@ -155,11 +157,11 @@ def written_path(part: Part) -> str | None:
 async def why_no_snapshot(opencode: OpenCode, session: Session) -> str:
     """Say why OpenCode keeps no snapshot in a session's directory."""
     if (await project_path(opencode, session)).worktree == "/":
-        return "the folder is not in a git repository, and without one OpenCode keeps no snapshot"
+        return "the folder is not in a git repository, and OpenCode takes no snapshots outside of one"
     config: dict[str, Any] = await opencode.call("config_get", directory=session.directory)
     if config.get("snapshot") is False:
         return "`snapshot` is false in OpenCode's configuration"
-    return "OpenCode has kept no snapshot of this turn"
+    return "OpenCode took no snapshot of this turn"
 
 
 async def why_incomplete(opencode: OpenCode, session: Session, written: list[str]) -> str | None:
@@ -169,9 +171,9 @@ async def why_incomplete(opencode: OpenCode, session: Session, written: list[str
     """
     found = await uncommitted_files(opencode, session) or []
     if any("\ufffd" in path for path in found):
-        return "a file name that is not UTF-8 keeps OpenCode from making snapshots"
+        return "a file name that is not UTF-8 prevents OpenCode's snapshots"
     if written and any(path.endswith(tuple(found)) for path in written):
-        return "OpenCode's snapshot lacks a file that the turn has written"
+        return "OpenCode's snapshot lacks a file that the turn wrote"
     return None
 
 

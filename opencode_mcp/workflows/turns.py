@@ -88,8 +88,9 @@ def waiting(truth: Truth, note: str | None) -> WorkflowError:
     request = describe(truth.pending[0])
     session_id = truth.session.id
     return WorkflowError(
-        f"Session {session_id} waits for a {request.kind} ({request.wants}); request {request.id}. The turn goes "
-        f"on in OpenCode. Answer with answer_{request.kind} (request_id {request.id}, session_id {session_id}), "
-        f"then get the result with wait_for_tasks (session_ids [{session_id!r}])." + (f" {note}" if note else ""),
+        f"Session {session_id} is waiting for a {request.kind} ({request.wants}), "
+        f"request {request.id}. The turn continues in OpenCode. Answer with "
+        f"answer_{request.kind} (request_id {request.id}, session_id {session_id}), "
+        f"then call wait_for_tasks (session_ids [{session_id!r}]) for the result." + (f" {note}" if note else ""),
         session_id,
     )

@@ -76,12 +76,12 @@ class LocalChanges:
         said: list[str] = []
         taken_back = sorted(self.merge.merged.keys() - {one.path for one in self.snapshot.changes})
         if taken_back := [path for path in taken_back if path in self.merge.missing]:
-            said.append(f"brought over before, and taken back by the task since: {names(taken_back)}")
+            said.append(f"applied before and reverted by the task since: {names(taken_back)}")
         if self.snapshot.repositories:
             nested = names(self.snapshot.repositories)
-            said.append(f"not included: {nested}, a nested repository or submodule with changes of its own; {self.how}")
+            said.append(f"not included: {nested}, a nested repository or submodule with its own changes; {self.how}")
         if self.snapshot.ignored:
-            said.append(f"ignored by git, so not included: {names(self.snapshot.ignored)}")
+            said.append(f"not included because git ignores them: {names(self.snapshot.ignored)}")
         return "; ".join(said) or None
 
     @property
@@ -123,8 +123,8 @@ class LocalChanges:
         unmerged = {line.partition(b"\t")[2] for line in listed} & {one.path for one in self.snapshot.changes}
         if unmerged:
             raise WorkflowError(
-                f"{names(sorted(unmerged))}: a merge or rebase in {self.target} has open conflicts there; finish it "
-                "first. Nothing was applied"
+                f"{names(sorted(unmerged))}: a merge or rebase in {self.target} has unresolved conflicts; resolve them "
+                "and finish it first. Nothing was applied"
             )
         if self.merge.conflicts:
             said = "; ".join(f"{shown(path)} {reason}" for path, reason in self.merge.conflicts.items())
@@ -146,8 +146,8 @@ class LocalChanges:
         async with scratch(self.worktree) as folder:
             if not force and (await snapshot(self.worktree, folder, self.base)).tree != self.snapshot.tree:
                 raise WorkflowError(
-                    f"nothing was discarded: files in {self.worktree.root} changed at this moment, so a program still "
-                    "works there. Call again when it has ended"
+                    f"nothing was discarded: files in {self.worktree.root} changed during the call, so a program still "
+                    "writes there. Call again when it has exited"
                 )
         ref = (await self.worktree.run("symbolic-ref", "-q", "HEAD", accept=(0, 1))).decode().strip()
         own = f"refs/heads/{self.branch}"
@@ -219,10 +219,10 @@ async def refuse_altered(opencode: OpenCode, task: TaskMetadata) -> None:
         return
     if shared:
         raise WorkflowError(
-            f"{task.worktree} is not the git worktree any more with which the task began: its .git was removed or "
-            "replaced, or git cannot be run. What changed is not known, and nothing was applied or discarded. Its "
-            "files are still there: copy what you need, then delete the folder and run `git worktree prune` in "
-            f"{task.worktree_of}"
+            f"{task.worktree} is no longer the git worktree that the task started in: its .git was removed "
+            "or replaced, or git cannot run. Its changes are unknown, and nothing was applied or "
+            "discarded. The files still exist: copy what you need, then delete the folder and run "
+            f"`git worktree prune` in {task.worktree_of}"
         )
 
 

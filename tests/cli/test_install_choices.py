@@ -92,7 +92,7 @@ def test_several_servers_go_into_the_entry(person: Person, monkeypatch: pytest.M
         pytest.param(["zed", "--env", "X"], "no way to pass a variable", id="no-variables"),
         pytest.param(["cursor", "--name", "a b"], "letters, digits", id="no-name"),
         pytest.param(["codex", "--toolsets", "all", "--name", "x" * 30], "takes tool names of 64", id="long-name"),
-        pytest.param(["cursor", "--toolsets", "nothing"], "there is no 'nothing'", id="no-toolset"),
+        pytest.param(["cursor", "--toolsets", "nothing"], "unknown name 'nothing'", id="no-toolset"),
         pytest.param(["cursor", "--http", "127.0.0.1"], "is not an http:// or https:// URL", id="no-scheme"),
         pytest.param(["cursor", "--http", URL, "--toolsets", "tasks,file"], "one toolset", id="two-toolsets"),
         pytest.param(

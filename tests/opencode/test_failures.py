@@ -121,8 +121,7 @@ async def test_a_pdf_names_what_reads_it(client: Client, project: Path, content:
         "type": "binary",
         "mimeType": "application/pdf",
         "bytes": len(content),
-        "note": "Not text. To have a model read this PDF, give it to run_task in `files`; "
-        "v2_fs_read returns its bytes.",
+        "note": "Not text. To let a model read this PDF, pass it to run_task in `files`; v2_fs_read returns its bytes.",
     }
     assert base64.b64decode(json.loads((await called(client, "v2_fs_read", path="paper.pdf"))[1])["base64"]) == content
 

@@ -46,7 +46,7 @@ async def test_resources(client: Client, project: Path) -> None:
 
     assert max(map(len, (text, operations, operation))) <= LIMIT
     assert text.startswith("0123456789\n")
-    assert "of 110000 characters left out: read_operation with operation v2_fs_read" in text
+    assert "of 110000 characters left out: call read_operation with operation v2_fs_read" in text
     assert json.loads(operations)["_omitted"]["parts"]
     assert json.loads(operation)["_omitted"]["of_chars"] > LIMIT
     assert await read(client, "opencode://file/short.txt") == "0123456789\n"

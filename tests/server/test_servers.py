@@ -182,7 +182,7 @@ async def test_a_permission_is_found_by_its_id_alone(client: Client, project: Pa
     assert (asking["state"], asking["server"]) == ("waiting_permission", "second")
     assert (answered["session_id"], answered["server"]) == (asking["session_id"], "second")
     assert ended["tasks"][0]["state"] == "completed"
-    assert "nothing waits under per_missing" in await failure(
+    assert "there is no pending request per_missing" in await failure(
         client, "answer_permission", request_id="per_missing", reply="once"
     )
 

@@ -140,7 +140,7 @@ def with_cuts(prompt: str, number: int) -> Deed:
     return does
 
 
-LOST = "^OpenCode ended while it worked"
+LOST = "^OpenCode exited during the turn"
 
 ROWS = (
     Row("our OpenCode killed", killed_ours, "failed", LOST, 120, project={}),

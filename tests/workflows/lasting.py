@@ -62,7 +62,7 @@ async def goes_on(bench: Bench) -> Seen:
     task = await bench.run(bench.held, timeout_seconds=4)
     following: dict[str, Any]
     if bench.bad_network and task.state == "error":  # the last look was lost on the way, and there is no more time
-        found = re.search(r"The task is session (ses_\w+); once OpenCode is back, report_task tells", task.text)
+        found = re.search(r"The task is session (ses_\w+): call report_task once OpenCode answers again", task.text)
         assert found, task.text
         following = {"tool": "wait_for_tasks", "arguments": {"session_ids": [found[1]]}}
     else:

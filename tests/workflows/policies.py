@@ -85,6 +85,6 @@ ROWS = (
     Row("policy report, another client could ask", of_another_client, "waiting_permission"),
     Row("policy kept by the session", kept, "stopped", "rejected"),
     Row("policy reject, then allow", changed, "completed"),
-    Row("policy allow, then report", taken_back, "error", "allowed everything"),
+    Row("policy allow, then report", taken_back, "error", "allows everything"),
     Row("policy ask, client fails to ask", broken_form, "waiting_permission"),
 )

@@ -77,7 +77,7 @@ async def second_prompt(bench: Bench) -> Seen:
     return await prompt(bench, "script:text second", session_id=session_id)
 
 
-WAITS = r"waits for a permission \(bash: touch made-row\d+x\); request per_\w+\. The turn goes on"
+WAITS = r"is waiting for a permission \(bash: touch made-row\d+x\), request per_\w+\. The turn continues"
 
 ROWS = (
     Row("session_prompt", second_prompt, "answer", "the scripted model. second|second"),

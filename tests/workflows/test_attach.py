@@ -128,9 +128,9 @@ async def test_outside_of_the_project_this_process_looks_where_it_sees_the_same_
     assert (await file_part(folders, f"{tmp_path}/notes.txt:3", home))["url"] == (
         f"file://{tmp_path}/Notes.txt?start=3&end=3"
     )
-    with pytest.raises(WorkflowError, match=r"there is no 'Nots\.txt' in .*; nearest: Notes\.txt on"):
+    with pytest.raises(WorkflowError, match=r" has no 'Nots\.txt'; nearest: Notes\.txt on"):
         await file_part(folders, f"{tmp_path}/Nots.txt", home)
-    with pytest.raises(WorkflowError, match=rf"there is no folder {tmp_path}/nowhere on"):
+    with pytest.raises(WorkflowError, match=rf"the folder {tmp_path}/nowhere does not exist on"):
         await file_part(folders, f"{tmp_path}/nowhere/x", home)
     assert disk.opened == set()
 
@@ -158,10 +158,10 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("READNE.md", r"there is no 'READNE\.md' in /srv/project; nearest: README\.md on"),
-        ("nowhere/x", "there is no folder /srv/project/nowhere on OpenCode's machine"),
-        ("nowhere/at/x", "there is no folder /srv/project/nowhere/at on OpenCode's machine"),
-        ("a.txt.:3", "there is no 'a.txt.:3' in /srv/project"),
+        ("READNE.md", r"/srv/project has no 'READNE\.md'; nearest: README\.md on"),
+        ("nowhere/x", "the folder /srv/project/nowhere does not exist on OpenCode's machine"),
+        ("nowhere/at/x", "the folder /srv/project/nowhere/at does not exist on OpenCode's machine"),
+        ("a.txt.:3", "/srv/project has no 'a.txt.:3'"),
     ],
 )
 async def test_a_file_that_is_not_there_is_refused(disk: Any, given: str, said: str) -> None:

@@ -107,10 +107,10 @@ async def test_a_task_of_another_process_runs_cannot_be_stopped_and_takes_no_pro
     assert reported["next"]["tool"] == "wait_for_tasks"
 
     stopped = await two.ours.call("stop_task", session_id=task.session_id)
-    assert (stopped.state, "cannot be stopped from here" in stopped.text) == ("error", True), stopped.text
+    assert (stopped.state, "cannot be stopped here" in stopped.text) == ("error", True), stopped.text
 
     more = await two.ours.call("run_task", prompt="script:text more", session_id=task.session_id)
-    assert (more.state, "takes no prompt now" in more.text) == ("error", True), more.text
+    assert (more.state, "cannot take a prompt now" in more.text) == ("error", True), more.text
 
     again = await two.ours.call("start_task", prompt=prompt, request_id="first")
     assert (again.session_id, again.state) == (task.session_id, "running")
@@ -129,7 +129,7 @@ async def test_a_task_of_another_process_runs_cannot_be_stopped_and_takes_no_pro
     asks = await two.theirs.call("run_task", prompt=f"script:tool bash {call}", timeout_seconds=WAIT_SECONDS)
     assert asks.state == "waiting_permission"
     reported = await two.ours.call("report_task", session_id=asks.session_id)
-    assert (reported.state, "wait there for an answer" in reported["note"]) == ("running", True), reported.text
+    assert (reported.state, "waiting for an answer there" in reported["note"]) == ("running", True), reported.text
 
 
 async def test_the_end_of_the_only_process_that_can_have_run_a_task_is_its_failure(two: Two) -> None:
@@ -141,8 +141,8 @@ async def test_the_end_of_the_only_process_that_can_have_run_a_task_is_its_failu
     reported = await two.ours.call("report_task", session_id=task.session_id)
 
     assert reported.state == "failed", reported.text
-    assert reported.words.startswith("OpenCode ended while it worked")
-    assert "last written to at 20" in reported.words
+    assert reported.words.startswith("OpenCode exited during the turn")
+    assert "last written at 20" in reported.words
     after = await two.ours.call("run_task", prompt="script:text more", session_id=task.session_id)
     assert after.state == "completed", after.text
 
@@ -220,10 +220,15 @@ async def test_what_grows_without_this_server_is_run_by_another(monkeypatch: pyt
 
     note = await elsewhere(opencode, await look(opencode, "ses_1"), before)
 
-    assert note == "Another OpenCode process runs it: it is written to, and not by this OpenCode."
+    assert (
+        note
+        == "Another OpenCode process is running this session: its messages change, and this OpenCode does not run it."
+    )
     see(monkeypatch, (a_process(HOUR), a_process(-HOUR)))
     note = await elsewhere(opencode, await look(opencode, "ses_1"), before)
-    assert note is not None and note.startswith("Another OpenCode process (opencode, process 7) runs it: it is written")
+    assert note is not None and note.startswith(
+        "Another OpenCode process (opencode, process 7) is running this session: its messages"
+    )
 
 
 @pytest.mark.usefixtures("environ")

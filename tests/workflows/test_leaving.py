@@ -35,7 +35,7 @@ async def test_a_branch_that_the_task_has_checked_out_stays(
 
     done = await succeed(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
 
-    assert "precious" in done["note"] and "stays" in done["note"]
+    assert "precious" in done["note"] and "kept the branch" in done["note"]
     assert not is_there(task["directory"])
     branches = git(project, environ, "branch", "--format=%(refname:short)").splitlines()
     assert "precious" in branches
@@ -63,7 +63,7 @@ async def test_a_folder_that_is_no_worktree_any_more_is_not_compared(client: Cli
         task = await work(client, f"echo one > one.txt && {command}")
         for arguments in ({}, {"apply": True, "discard": True}):
             said = await refused(client, "collect_changes", session_id=task.session_id, **arguments)
-            assert "is not the git worktree any more" in said
+            assert "is no longer the git worktree" in said
         assert is_there(f"{task['directory']}/one.txt")
     assert not (project / "one.txt").exists()
 
@@ -74,7 +74,7 @@ async def test_a_locked_worktree_is_said_to_stay(client: Client, project: Path) 
 
     said = await refused(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
 
-    assert "the changes are in" in said and "was not discarded" in said and "locked" in said
+    assert "the changes were applied to" in said and "was not discarded" in said and "locked" in said
     assert (project / "one.txt").read_text() == "one\n"
     assert is_there(f"{task['directory']}/one.txt")
 
@@ -84,7 +84,7 @@ async def test_a_worktree_that_is_written_to_is_not_left(catalog: Catalog, pair:
     worktree = Git.at(str(pair.worktree), pair.environ)
     async with local_changes(client_of(catalog, pair), task_of(pair), worktree) as found:
         (pair.worktree / "late.txt").write_text("late\n")
-        with pytest.raises(WorkflowError, match="changed at this moment"):
+        with pytest.raises(WorkflowError, match="changed during the call"):
             async with found.leaving(force=False):
                 pass
         async with found.leaving(force=True) as branch:

@@ -79,7 +79,7 @@ async def test_an_open_merge_of_the_user_is_not_touched(catalog: Catalog, pair: 
     git = Git.at(str(pair.worktree), pair.environ)
 
     async with local_changes(client(catalog, pair), task_of(pair), git) as found:
-        with pytest.raises(WorkflowError, match=r"text\.txt.*open conflicts"):
+        with pytest.raises(WorkflowError, match=r"text\.txt.*unresolved conflicts"):
             await found.apply()
 
     assert tree_of(pair.project) == before

@@ -121,7 +121,9 @@ async def test_what_a_filter_spoils_is_taken_back(pair: Pair, monkeypatch: pytes
     filtered(pair, "tr a-z A-Z")
     before = tree_of(pair.project)
 
-    with pytest.raises(WorkflowError, match=r"run\.sh did not arrive.*instead of run\.sh is in") as raised:
+    with pytest.raises(
+        WorkflowError, match=r"run\.sh in .* differed from the worktree.*wrote to run\.sh is in"
+    ) as raised:
         await pair.apply()
 
     assert tree_of(pair.project) == before
@@ -212,7 +214,7 @@ async def test_of_several_at_once_none_takes_back_what_another_has_written(pair:
         try:
             done.append(len(await pair.apply()))
         except WorkflowError as error:
-            assert "changed at this moment; nothing was applied" in str(error)
+            assert "changed during the merge; nothing was applied" in str(error)
 
     async with anyio.create_task_group() as group:
         for _ in range(4):

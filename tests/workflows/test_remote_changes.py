@@ -48,7 +48,7 @@ async def leave(catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any]
 async def test_commits_that_cannot_be_seen_keep_the_worktree(catalog: Catalog) -> None:
     """Not on the default branch, and without snapshots, nothing tells of them."""
     feature, main = {"branch": "feature", "default_branch": "main"}, {"branch": "main", "default_branch": "main"}
-    with pytest.raises(WorkflowError, match="commits in /w/tree cannot be seen"):
+    with pytest.raises(WorkflowError, match="commits in /w/tree are not visible here"):
         await leave(catalog, feature, {"type": "step-start"}, CALL)
     await leave(catalog, feature, {"type": "step-start"}, CALL, force=True)
     await leave(catalog, feature, {"type": "step-start", "snapshot": "abc"}, CALL)

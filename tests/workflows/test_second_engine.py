@@ -22,7 +22,7 @@ from tests.eventually import eventually
 pytestmark = pytest.mark.anyio
 
 MODEL = {"id": "scripted", "providerID": "scripted"}
-SENTENCE = "is a session of OpenCode's second engine, which the task tools cannot see or stop: use v2_session_active"
+SENTENCE = "is a session of OpenCode's v2 API, which the task tools cannot read or stop: use v2_session_active"
 
 
 def said(result: types.CallToolResult) -> str:
@@ -113,7 +113,7 @@ async def test_a_task_that_needs_metadata_is_refused_where_it_was_dropped(task: 
         await check_kept(opencode, session, task)
         assert opencode.calls == []
         return
-    with pytest.raises(WorkflowError, match=f"does not keep a session's metadata, which {needs} needs: nothing was"):
+    with pytest.raises(WorkflowError, match=f"does not store session metadata, which {needs} needs: nothing was"):
         await check_kept(opencode, session, task)
     assert opencode.calls == [("session_delete", {"sessionID": "ses_1"})]
 

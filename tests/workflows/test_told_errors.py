@@ -60,7 +60,7 @@ async def test_an_error_that_ended_nothing_is_forgotten(monkeypatch: pytest.Monk
         outcome = await settle(context_of(opencode), "ses_1", "", anyio.current_time() + 30)
 
     assert outcome.verdict.state == "failed"
-    assert str(outcome.verdict.error).startswith("OpenCode ended while it worked")
+    assert str(outcome.verdict.error).startswith("OpenCode exited during the turn")
 
 
 async def test_an_error_that_comes_before_the_task_is_waited_for_is_the_verdict(

@@ -48,7 +48,7 @@ async def test_all_goes(catalog: Catalog) -> None:
 async def test_a_worktree_in_which_a_session_may_work_stays(catalog: Catalog) -> None:
     """A prompt without an answer may have arrived: with the session, its files stay as well."""
     said, sent = await undone(catalog, "/session/ses_1")
-    assert "ses_1" in said and "/w/tree" in said and "may be at work" in said
+    assert "ses_1" in said and "/w/tree" in said and "may be running" in said
     assert sent == ["/session/ses_1"]
 
 

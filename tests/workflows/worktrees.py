@@ -114,7 +114,7 @@ ROWS = (
         seconds=TASKS_SECONDS,
         project={},
     ),
-    Row("changes of a task at work", apply_at_work, "error", "still works", seconds=TASKS_SECONDS, project={}),
+    Row("changes of a task at work", apply_at_work, "error", "still running", seconds=TASKS_SECONDS, project={}),
     Row("changes of a task without worktree", apply_without_worktree, "error", "not in a worktree"),
     Row("changes as a patch", patch, "answer", r"\+line", seconds=TASKS_SECONDS, project={}),
     Row(
@@ -125,5 +125,10 @@ ROWS = (
         seconds=TASKS_SECONDS,
         project=QUICK,
     ),
-    Row("two tasks in one directory", call("run_tasks", tasks=HERE), "error", "give each a worktree or a directory"),
+    Row(
+        "two tasks in one directory",
+        call("run_tasks", tasks=HERE),
+        "error",
+        "give each a worktree or its own directory",
+    ),
 )
