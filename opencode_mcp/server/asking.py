@@ -50,7 +50,7 @@ READING_SECONDS = 1.0
 """A person needs longer to read a form and to decline it. A client without one, as in CI, does so in milliseconds."""
 
 DECLINED_AT_ONCE = (
-    "The client declined the form at once, as one does that has no user to ask: that was not taken for a rejection."
+    "The client declined the form at once, as a client without a user does; this is not treated as a rejection."
 )
 
 

@@ -96,7 +96,7 @@ class IssuedToken:
         try:
             header = jwt.get_unverified_header(token)
             if str(header.get("typ") or "").lower() not in TYPES:
-                log.info("a token was refused: its typ is not that of an access token")
+                log.info("token rejected: its typ is not that of an access token")
                 return None
             key = await self.keys.key(header.get("kid"))
             if key is None:
@@ -110,10 +110,10 @@ class IssuedToken:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except jwt.InvalidTokenError as error:
-            log.info("a token was refused: %s", error)
+            log.info("token rejected: %s", error)
             return None
         if foreign := FOREIGN_CLAIMS & claims.keys():
-            log.info("a token was refused: %s is not a claim of an access token", ", ".join(sorted(foreign)))
+            log.info("token rejected: %s is not a claim of an access token", ", ".join(sorted(foreign)))
             return None
         return AccessToken(
             token=token,
@@ -139,6 +139,6 @@ class UnavailableIssuer:
         try:
             await self._app(scope, receive, send)
         except IssuerUnavailable as error:
-            log.warning("a token could not be checked: %s", error)
-            words = {"error": "temporarily_unavailable", "error_description": "The issuer's keys cannot be read"}
+            log.warning("a token could not be verified: %s", error)
+            words = {"error": "temporarily_unavailable", "error_description": "The issuer's keys cannot be fetched"}
             await JSONResponse(words, 503, {"Retry-After": str(RETRY_AFTER)})(scope, receive, send)

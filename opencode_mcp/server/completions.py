@@ -72,7 +72,7 @@ async def complete(context: RequestContext, params: types.CompleteRequestParams)
     if isinstance(params.ref, types.ResourceTemplateReference):
         uri = params.ref.uri
         if not any(name in one.uri.variable_names for one in READABLES if one.uri.template == uri):
-            raise MCPError(types.INVALID_PARAMS, f"There is no template {uri} with a variable {name!r}")
+            raise MCPError(types.INVALID_PARAMS, f"No template {uri} with a variable {name!r}")
         if name == "name":
             return completion(matching(list(opencode.catalog), typed))
         complete_one = VARIABLES.get(name)

@@ -51,7 +51,9 @@ class Content:
         redactor.refresh()
         if isinstance(self.value, bytes):
             if len(self.value) > MAX_IMAGE_BYTES:
-                raise InvalidArguments("the resource", [f"{len(self.value)} bytes are more than {MAX_IMAGE_BYTES}"])
+                raise InvalidArguments(
+                    "the resource", [f"{len(self.value)} bytes exceed the limit of {MAX_IMAGE_BYTES}"]
+                )
             return self.value, 0
         shown = redactor.value(self.value, self.position)
         if self.mime_type != JSON:
@@ -146,7 +148,7 @@ async def transcript(servers: Servers, id: str) -> Content:
     """Read the newest messages of a session's conversation."""
     wanted = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
     page = await read_transcript(Context(servers, silent), wanted)
-    older = f"(There are older messages: read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
+    older = f"(Older messages: call read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
     return Content(older + page.text, "text/plain", rest="read_transcript returns fewer messages at a time")
 
 

@@ -34,7 +34,7 @@ class Ending:
             ServerEnding: it may not begin, or was cut off.
         """
         if self._begun:
-            raise ServerEnding("This server is about to end; nothing was sent. Call again when it is back.")
+            raise ServerEnding("This server is shutting down; nothing was sent. Call again when it has restarted.")
         scope = anyio.CancelScope()
         self._running.add(scope)
         try:
@@ -45,8 +45,8 @@ class Ending:
             self._changed.set()
         if scope.cancelled_caught:
             raise ServerEnding(
-                f"This server ends, and the call was cut off after {DRAIN_SECONDS:g} s. A task that it had begun was "
-                "told to stop; report_task tells what became of it when the server is back."
+                f"This server is shutting down, and cancelled the call after {DRAIN_SECONDS:g} s. A task that it had "
+                "started was asked to stop; call report_task for its state when the server has restarted."
             )
 
     async def drain(self) -> None:

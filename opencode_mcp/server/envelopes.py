@@ -30,7 +30,7 @@ def refusal_of(text: str | bytes) -> JSONRPCError | None:
     known = message["id"] if "method" in message and "id" in message else None
     return refused(
         INVALID_REQUEST,
-        'Invalid request: `jsonrpc` must be "2.0", `method` a string, and `params`, if there are any, an object',
+        'Invalid request: `jsonrpc` must be "2.0", `method` a string, and `params`, if present, an object',
         known,
     )
 

@@ -110,7 +110,7 @@ class RedisBus(Bus):
                 await self._take([watch])
                 return
             except AWAY as error:
-                log.debug("who watches %s is not known: %s", watch.uri, error)
+                log.debug("the lease of %s is unknown: %s", watch.uri, error)
         watch.hear()
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class RedisBus(Bus):
                             await self._hear(message)
                         elif late:
                             break
-                self._lose("it is silent")
+                self._lose("it does not answer PING")
             except AWAY as error:
                 self._lose(error)
             await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
@@ -160,7 +160,7 @@ class RedisBus(Bus):
             replica, kind, fields = json.loads(text)
             event = EVENTS[kind](**fields)
         except (ValueError, KeyError, TypeError):
-            log.warning("what came through Redis is no event of this version: %.200s", text)
+            log.warning("ignored an event from Redis that this version does not know: %.200s", text)
             return
         if replica != self._replica:
             await super().publish(event)
@@ -194,7 +194,7 @@ class RedisBus(Bus):
 
     def _lose(self, error: Exception | str) -> None:
         if self.connected is not False:
-            log.warning("Redis is away, so this replica watches for itself until it is back: %s", error)
+            log.warning("Redis is unreachable, so this replica runs all its watchers until it is back: %s", error)
         self.connected = False
         for watch in self._watches:
             self._take_over(watch)
@@ -229,4 +229,4 @@ def check(url: str) -> None:
     try:
         parse_url(url)
     except ValueError:
-        raise SettingsError("--redis is no URL of a Redis") from None
+        raise SettingsError("--redis is not a Redis URL") from None

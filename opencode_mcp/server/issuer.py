@@ -74,9 +74,9 @@ class IssuerKeys:
             with anyio.move_on_after(WAIT_SECONDS) as limit:
                 await self._read.wait()
             if limit.cancelled_caught:
-                raise IssuerUnavailable(f"the keys of {self._issuer} have not come within {WAIT_SECONDS:g} s")
+                raise IssuerUnavailable(f"the keys of {self._issuer} did not arrive within {WAIT_SECONDS:g} s")
         if name not in self._keys and self._failure is not None:
-            raise IssuerUnavailable(f"the keys of {self._issuer} cannot be read: {self._failure}")
+            raise IssuerUnavailable(f"the keys of {self._issuer} cannot be fetched: {self._failure}")
         return self._keys.get(name)
 
     async def _renew(self) -> None:
@@ -88,7 +88,7 @@ class IssuerKeys:
                 self._read_at, self._failure = anyio.current_time(), None
             except Exception as error:  # whatever an issuer sends, the next reading may find it well again
                 self._failure = repr(error)
-                log.warning("the keys of %s cannot be read: %r", self._issuer, error)
+                log.warning("the keys of %s cannot be fetched: %r", self._issuer, error)
             self._tried_at = anyio.current_time()
             self._wanted = anyio.Event()
             self._read.set()
@@ -106,6 +106,6 @@ async def read_keys(issuer: str) -> dict[str | None, jwt.PyJWK]:
         found = next((answer for answer in answers if answer.is_success), answers[0])
         metadata: dict[str, Any] = found.raise_for_status().json()
         if metadata.get("issuer") != issuer:
-            raise ValueError(f"it says that it is {metadata.get('issuer')!r}")
+            raise ValueError(f"its metadata names the issuer {metadata.get('issuer')!r}")
         keys = (await client.get(metadata["jwks_uri"])).raise_for_status().json()
     return {key.key_id: key for key in jwt.PyJWKSet.from_dict(keys).keys}

@@ -76,7 +76,7 @@ def warn_of_simple_passwords(settings: Settings) -> None:
     """Log which passwords are not redacted, as any text may contain them."""
     for variable, password in settings.passwords.items():
         if not is_distinctive(password):
-            log.warning("%s is short or a simple word, so it is not redacted in results: set a random one", variable)
+            log.warning("%s is short or a common word, so it is not redacted from results; set a random one", variable)
 
 
 RequestContext = ServerRequestContext[Lifespan, Any]

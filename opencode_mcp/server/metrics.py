@@ -70,27 +70,25 @@ class Metrics:
         self._input_schema = input_schema
         self._calls = Histogram(
             "opencode_mcp_tool_call_duration_seconds",
-            "Calls of tools: ok, input_required, error (of the tool or its arguments), failed (a defect), cancelled.",
+            "Tool calls: ok, input_required, error (of the tool or its arguments), failed (a bug), cancelled.",
             ("tool", "outcome"),
             buckets=SECONDS,
             registry=registry,
         )
         self._running = Gauge(
-            "opencode_mcp_tool_calls_running", "Calls of tools that run now.", ("tool",), registry=registry
+            "opencode_mcp_tool_calls_running", "Tool calls in progress.", ("tool",), registry=registry
         )
         self._requests = Histogram(
             "opencode_mcp_request_duration_seconds",
-            "Requests to OpenCode: 2xx, 4xx, 5xx, none (no answer), unexpected (no such answer), cancelled, failed.",
+            "Requests to OpenCode: 2xx, 4xx, 5xx, none (no answer), unexpected (not in the API), cancelled, failed.",
             ("operation", "status"),
             buckets=SECONDS,
             registry=registry,
         )
-        self._streams = gauge("event_streams", "Event streams of OpenCode that are open now.", registry)
-        self._waiting = gauge(
-            "requests_waiting", "Requests that wait now until OpenCode has answered others.", registry
-        )
-        self._subscriptions = gauge("subscriptions", "Resources that clients are subscribed to now.", registry)
-        self._sessions = gauge("sessions", "Sessions of clients of the handshake era now.", registry)
+        self._streams = gauge("event_streams", "Open event streams of OpenCode.", registry)
+        self._waiting = gauge("requests_waiting", "Requests that wait for the concurrency limit.", registry)
+        self._subscriptions = gauge("subscriptions", "Resources with a subscription.", registry)
+        self._sessions = gauge("sessions", "Open MCP sessions (protocol up to 2025-11-25).", registry)
         ProcessCollector(registry=registry)
 
     def count(self, life: Lifespan) -> None:

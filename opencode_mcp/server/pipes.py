@@ -78,7 +78,7 @@ class Writer:
                 await anyio.wait_writable(self._descriptor)
                 return
             if self._source is not None and is_closed(self._source):
-                raise BrokenPipeError(errno.EPIPE, f"it closed stdin, and read nothing for {UNREAD_SECONDS:g} s")
+                raise BrokenPipeError(errno.EPIPE, f"it closed stdin and read nothing for {UNREAD_SECONDS:g} s")
 
     async def flush(self) -> None:
         """Do nothing: nothing is kept back."""

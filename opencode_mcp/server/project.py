@@ -50,7 +50,7 @@ async def only_root(context: RequestContext) -> str | None:
         try:
             listed = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
         except (MCPError, ValidationError) as error:
-            log.warning("the client did not name its roots: %s", error)
+            log.warning("roots/list failed: %s", error)
     if listed is None or len(listed.roots) != 1:
         return None
     uri = urlsplit(str(listed.roots[0].uri))

@@ -67,39 +67,39 @@ def delegate_task(given: Mapping[str, str]) -> str:
     call = json.dumps({"prompt": given["task"], **chosen}, ensure_ascii=False)
     return f"""\
 Delegate this task to OpenCode: call run_task with {call}.
-Complete the prompt first with what OpenCode needs to know from our conversation, as it sees none of it.
-The report's `state` is the truth. As long as `next` names a call, make it: wait_for_tasks while the task runs, \
-answer_permission or answer_question when it waits for somebody. Ask me before you allow what could do harm.
-When the state is completed, look at the changes with collect_changes, check that they do what was asked, and tell \
-me what was done. When it failed or was stopped, tell me why, and what you suggest."""
+First add to the prompt what OpenCode needs to know from our conversation, which it cannot see.
+Trust the report's `state`. While `next` names a call, make it: wait_for_tasks while the task runs, \
+answer_permission or answer_question when it waits for a reply. Ask me before you allow anything harmful.
+When the state is completed, review the changes with collect_changes, check that they do what I asked, and \
+summarize them. If the task failed or was stopped, explain why and suggest the next step."""
 
 
 def review_changes(given: Mapping[str, str]) -> str:
     """Tell how to review what a session changed."""
     session = json.dumps(given["session_id"])
-    focus = f"\nLook above all at: {given['focus']}" if given.get("focus") else ""
+    focus = f"\nFocus on: {given['focus']}" if given.get("focus") else ""
     return f"""\
 Review what the OpenCode session {given["session_id"]} changed. Change nothing yourself.
-1. read_transcript with session_id {session}: what was asked, and what the session says that it did.
-2. collect_changes with session_id {session} and format "patch": what it really changed.
-3. Where a change cannot be judged alone, read the code around it with file_read and find_text.{focus}
-Tell me, the gravest first: mistakes and the input that shows each of them, what was asked and not done, what was \
-done and not asked. Name file and line. Say so when there is nothing to find fault with."""
+1. read_transcript with session_id {session}: the request, and what the session reports.
+2. collect_changes with session_id {session} and format "patch": the actual changes.
+3. Where a change needs context, read the surrounding code with file_read and find_text.{focus}
+Report, most severe first: bugs, each with an input that shows it; requested work that is missing; changes that were \
+not requested. Give file and line. If there are no problems, say so."""
 
 
 def hand_over_session(given: Mapping[str, str]) -> str:
     """Tell how to hand a session over."""
     session = json.dumps(given["session_id"])
-    goal = f" The one who takes over is to: {given['goal']}" if given.get("goal") else ""
+    goal = f" The successor's goal: {given['goal']}" if given.get("goal") else ""
     return f"""\
-Hand the OpenCode session {given["session_id"]} over to somebody who knows nothing of it.{goal}
-1. report_task with session_id {session}: its state, and what it waits for.
-2. read_transcript with session_id {session}, and with `before` as far back as it takes to know the goal.
-3. collect_changes with session_id {session}: the files that it changed.
-Then write the handover: the goal; what is done, with files; what was decided and why; what was tried and failed; \
-what is open, the next step first; what it waits for. Quote commands and paths exactly, and claim nothing that you \
-have not read. End with how to go on: run_task with session_id {session} continues this very session, run_task \
-without a session_id and with the handover as its prompt begins a new one."""
+Hand the OpenCode session {given["session_id"]} over to someone without any knowledge of it.{goal}
+1. report_task with session_id {session}: its state and pending requests.
+2. read_transcript with session_id {session}, and with `before` back to where the goal is clear.
+3. collect_changes with session_id {session}: the changed files.
+Then write the handover: the goal; what is done, with files; decisions and their reasons; failed attempts; open \
+work, next step first; pending requests. Quote commands and paths exactly, and state only what you have read. \
+End with how to continue: run_task with session_id {session} continues this session; run_task without a session_id, \
+with the handover as its prompt, starts a new one."""
 
 
 SESSION_ID = argument("session_id", "The session's id, such as ses_….", required=True)
@@ -110,27 +110,27 @@ OWN_PROMPTS: Mapping[str, OwnPrompt] = {
         OwnPrompt(
             "delegate_task",
             "Delegate a task",
-            "Have OpenCode do a task, follow it to its end, and check the result.",
+            "Delegate a task to OpenCode, follow it to completion, and check the result.",
             (
-                argument("task", "What is to be done.", required=True),
-                argument("directory", "The project's directory; by default this server's."),
-                argument("agent", "The agent that does it."),
-                argument("model", "The model that does it, as provider/model."),
+                argument("task", "The task.", required=True),
+                argument("directory", "The project directory; default: this server's."),
+                argument("agent", "The agent to use."),
+                argument("model", "The model to use, as provider/model."),
             ),
             delegate_task,
         ),
         OwnPrompt(
             "review_changes",
             "Review a session's changes",
-            "Compare what a session was asked, what it says, and what it really changed.",
-            (SESSION_ID, argument("focus", "What to look at above all.")),
+            "Compare a session's request, its report and its actual changes.",
+            (SESSION_ID, argument("focus", "What to focus on.")),
             review_changes,
         ),
         OwnPrompt(
             "hand_over_session",
             "Hand over a session",
-            "Write down what somebody must know to go on with a session.",
-            (SESSION_ID, argument("goal", "What the one who takes over is to do.")),
+            "Write what is needed to continue a session.",
+            (SESSION_ID, argument("goal", "What the successor should do.")),
             hand_over_session,
         ),
     )
@@ -182,7 +182,9 @@ async def known_commands(opencode: OpenCode, redactor: Redactor) -> dict[str, Co
         MCPError: it does not run, or gives no answer.
     """
     if opencode.server.running() is None:
-        raise MCPError(types.INVALID_PARAMS, "Unknown prompt: OpenCode does not run, so its commands are not known yet")
+        raise MCPError(
+            types.INVALID_PARAMS, "Unknown prompt: OpenCode is not running, so its commands are not known yet"
+        )
     try:
         return await commands(opencode)
     except OpenCodeError as error:
@@ -201,7 +203,7 @@ def command_prompt(command: Command, redactor: Redactor) -> types.Prompt:
     return types.Prompt(
         name=command.name,
         description=redactor.text(command.description or "") or None,
-        arguments=[argument(argument_name(hint), f"Stands for {hint}.") for hint in command.hints],
+        arguments=[argument(argument_name(hint), f"The value of {hint}.") for hint in command.hints],
     )
 
 

@@ -29,5 +29,5 @@ async def ask_running(
         with anyio.fail_after(seconds):
             return await ask(opencode.with_options(retry_seconds=()))
     except (OpenCodeError, TimeoutError) as error:
-        log.debug("%s gave no list: %r", opencode.server.describe(), error)
+        log.debug("%s returned no list: %r", opencode.server.describe(), error)
         return None

@@ -60,7 +60,7 @@ async def piped(lines: AsyncIterable[str], writer: Writer) -> AsyncGenerator[tup
             try:
                 await send_lines(outgoing, writer)
             except (BrokenPipeError, ConnectionResetError) as error:
-                log.warning("the client does not read what is sent: %s", error)
+                log.warning("the client has stopped reading stdout: %s", error)
                 reading.cancel()  # the server ends as at the end of stdin
                 async for _ in outgoing:
                     pass

@@ -49,7 +49,7 @@ async def followable(life: Lifespan, uri: str) -> Followed:
     with resource_errors(uri, life):
         found, variables = find(uri)
         if found.changes is None:
-            raise NotFound(f"{short(uri)} cannot be subscribed to: OpenCode does not tell when it changes.")
+            raise NotFound(f"{short(uri)} cannot be subscribed to: OpenCode sends no events for it.")
         async with life.servers.for_session(variables["id"]) as there:
             await there.default.call("session_get", sessionID=variables["id"])
         return uri, variables["id"], found.changes, there.default

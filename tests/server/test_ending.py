@@ -134,7 +134,7 @@ async def test_running_calls_end_before_the_server(
 
     assert "well" in words_of(results["short"])
     assert not results["short"].is_error
-    assert "was cut off after 10 s" in words_of(results["long"])
+    assert "cancelled the call after 10 s" in words_of(results["long"])
     assert results["long"].is_error
     if transport == "stdio":
         assert status == -signal.SIGTERM

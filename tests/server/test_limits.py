@@ -68,7 +68,7 @@ async def test_bytes_that_are_too_many_are_an_error(client: Client, project: Pat
     """They cannot be cut."""
     (project / "big.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(6 * 1024 * 1024))
 
-    with pytest.raises(MCPError, match="bytes are more than"):
+    with pytest.raises(MCPError, match="bytes exceed the limit of"):
         await client.read_resource("opencode://file/big.png")
 
 

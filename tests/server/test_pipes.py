@@ -126,7 +126,7 @@ async def test_a_client_that_closed_its_requests_and_reads_nothing_has_gone(
         os.close(end)
 
     assert outcomes[0] == "written"
-    assert "closed stdin, and read nothing for 0.2 s" in outcomes[1]
+    assert "closed stdin and read nothing for 0.2 s" in outcomes[1]
 
 
 @pytest.mark.parametrize("flood", [1, 4000], ids=["one request", "more than a pipe holds"])

@@ -249,7 +249,7 @@ def test_a_password_that_is_a_word(caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING):
             warn_of_simple_passwords(Settings(password=password))
 
-    assert caplog.text.count("OPENCODE_SERVER_PASSWORD is short or a simple word") == 1
+    assert caplog.text.count("OPENCODE_SERVER_PASSWORD is short or a common word") == 1
 
 
 def test_the_log(tmp_path: Path, secretive: Settings) -> None:
