@@ -226,7 +226,7 @@ def test_a_live_document_that_is_no_good_gives_way_to_the_bundled_one(
 
     assert ids(chosen) == ids(snapshot())
     told = capsys.readouterr().err
-    assert told.startswith("opencode-mcp: document: the bundled one of OpenCode 1.18.33 (live: ")
+    assert told.startswith("opencode-mcp: document: bundled, of OpenCode 1.18.33 (live: ")
     assert reason in told
     assert not kept_in(tmp_path).exists()
 
@@ -267,7 +267,7 @@ def test_without_an_answer_the_bundled_document_is_used(tmp_path: Path, capsys: 
     chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
     assert ids(chosen) == ids(snapshot())
-    assert "the bundled one of OpenCode 1.18.33 (live: " in capsys.readouterr().err
+    assert "bundled, of OpenCode 1.18.33 (live: " in capsys.readouterr().err
 
 
 def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

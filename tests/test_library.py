@@ -217,7 +217,7 @@ async def test_it_is_used_within_its_block(endpoint: Endpoint) -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await opencode.global_.health()
     async with opencode:
-        with pytest.raises(RuntimeError, match="open already"):
+        with pytest.raises(RuntimeError, match="already open"):
             await opencode.__aenter__()
         assert (await opencode.global_.health())["healthy"] is True
     with pytest.raises(RuntimeError, match="async with"):

@@ -1,7 +1,8 @@
 """Call one tool from the shell and print its result.
 
-A value is taken as JSON where the tool's schema takes that, else as text; key=@FILE reads a file. What the tool does
-is shown on stderr, and what it asks is asked at the terminal. Without key=value, --json '{…}' gives all arguments.
+A value is parsed as JSON where the tool's schema accepts the result, else it is text; key=@FILE reads a file.
+Progress is shown on stderr, and permissions and questions are asked at the terminal. --json '{…}' passes all
+arguments at once.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ async def called(
                 except MCPError as error:
                     result = error
                 except anyio.get_cancelled_exc_class():
-                    progress.say("cancelled; stopping what it began", "yellow")
+                    progress.say("cancelled; stopping the task", "yellow")
                     raise
     assert result is not None
     return result

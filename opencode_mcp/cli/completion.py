@@ -1,4 +1,4 @@
-"""Print the script with which a shell completes commands, flags and tool names.
+"""Print the script that completes commands, flags and tool names in a shell.
 
 bash, zsh: source <(opencode-mcp completion bash). fish: opencode-mcp completion fish | source
 """

@@ -1,6 +1,6 @@
-"""Check that everything is in place, and say what to do where it is not. No model is started, nothing is changed.
+"""Check the setup, and say how to fix what is wrong. No model is called, nothing is changed.
 
-Without --url an OpenCode is started as the server would, and stopped again. The exit code is 1 when a check failed.
+Without --url, OpenCode is started as the server would start it, and stopped again. The exit code is 1 if a check fails.
 """
 
 from __future__ import annotations

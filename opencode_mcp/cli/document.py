@@ -111,7 +111,7 @@ def fall_back(cached: Path | None, bundled: Document, reason: str) -> Document:
             return document
     except DocumentError as error:
         reason = f"{reason}; cached: {error}"
-    say(f"document: the bundled one of OpenCode {SNAPSHOT_VERSION} (live: {reason})")
+    say(f"document: bundled, of OpenCode {SNAPSHOT_VERSION} (live: {reason})")
     return bundled
 
 
@@ -125,10 +125,10 @@ def accept(data: bytes, bundled: Document) -> Document:
     document = usable(Document.parse(data, left_out), left_out)
     document.refuse_if_poorer_than(bundled)
     for line in left_out:
-        say(f"document: left out: {line}")
+        say(f"document: skipped: {line}")
     if missing := document.missing_from(bundled):
         some = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
-        say(f"document: {len(missing)} operations of the bundled one are not in it, and are marked: {some}")
+        say(f"document: {len(missing)} operations of the bundled document are missing, and are marked: {some}")
     return document
 
 

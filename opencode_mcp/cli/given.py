@@ -55,7 +55,7 @@ def parted(pair: str) -> tuple[str, str]:
         return key, Path(value[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"{key}: {value[1:]!r} cannot be read as text ({error}); @@ begins a text with @"
+            f"{key}: {value[1:]!r} cannot be read as text ({error}); @@ stands for a leading @"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Serve streamable HTTP, for clients of both protocol eras."""
+"""Serve streamable HTTP, for clients of every protocol version."""
 
 from __future__ import annotations
 

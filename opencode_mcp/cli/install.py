@@ -1,7 +1,7 @@
 """Register this server with an MCP client, in the client's own file.
 
-The file is written here rather than by the client's own command, where it has one, as that shows
-beforehand what will change, keeps comments, and can be undone; Claude Code's user scope is the exception.
+This command edits the file itself, even where the client has a command for it: it can then show the change
+first, keep comments, and undo it. Claude Code's user scope is the exception.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     program = by_claude(client, settings, options)
     if options.dry_run:
         if program:
-            tell("would run: " + shlex.join(claude.adding(program, options.name, change.entry)) + "\nwhich comes to:")
+            tell("would run: " + shlex.join(claude.adding(program, options.name, change.entry)) + "\nwhich changes:")
         tell(change.diff(settings.secrets))
     else:
         apply(change, program, settings, options.name)
-        tell(f"{client.title} has it now, as {options.name!r} in {path}")
+        tell(f"{client.title} is configured: server {options.name!r} in {path}")
         if change.makes_backup:
-            tell(f"the file as it was: {change.backup}")
+            tell(f"backup: {change.backup}")
     for line in remarks(client, settings, options):
         tell(line)
     return 0
@@ -146,9 +146,9 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
             lines.append(f"start {client.title} with {TOKEN} set to the token of the server")
         return lines
     if any(part.startswith(UV_CACHE) for part in Path(command()[0]).parts):
-        lines.append("this copy is in uv's cache, which uv may clean: `uv tool install` gives one that stays")
+        lines.append("this copy is in uv's cache, which uv may clean: `uv tool install` installs a permanent one")
     if limits.environment:
-        passing = "--env NAME passes one on" if client.variable else "put others into its file by hand"
+        passing = "--env NAME passes one on" if client.variable else "add others to its file by hand"
         lines.append(f"environment: {limits.environment}; {passing}")
     if settings.passwords and not options.with_password and not client.variable:
         lines.append(f"start the client with {' and '.join(settings.passwords)} set, or use --with-password")

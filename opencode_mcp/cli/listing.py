@@ -37,7 +37,7 @@ def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
     """
     if name not in tools:
         near = suggest(name, tools)
-        raise SettingsError(f"there is no tool {name!r}" + (f"; nearest: {near}" if near else "; see `tools`"))
+        raise SettingsError(f"no tool {name!r}" + (f"; nearest: {near}" if near else "; see `tools`"))
     return tools[name]
 
 

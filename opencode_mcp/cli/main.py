@@ -69,7 +69,7 @@ def root_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # Not `command`, which is a setting.
-    root.add_argument("run", nargs="?", choices=COMMANDS, metavar="COMMAND", help="what to do; see below")
+    root.add_argument("run", nargs="?", choices=COMMANDS, metavar="COMMAND", help="the command; see below")
     root.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     root.add_argument("-h", "--help", action="store_true", help="show this help, or that of the command")
     root.add_argument("--version", action="version", version=f"opencode-mcp {__version__}")

@@ -29,7 +29,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     try:
         anyio.run(serve_stdio, server)
     except Exception:
-        log.exception("the server broke off")
+        log.exception("the server failed")
         logging.shutdown()
         # Where stdin is no pipe a thread still reads it, and would keep the process until the client closes that.
         os._exit(1)

@@ -1,4 +1,4 @@
-"""List the tools with what they cost a model's context, or show one in full.
+"""List the tools with their cost in tokens, or show one in full.
 
 Tokens are estimated: a quarter of the bytes of name, description and schema.
 """
@@ -77,7 +77,10 @@ def show_one(catalog: Catalog, tool: types.Tool, as_json: bool) -> None:
         out.print(f"{tool.name} - {tool.title}", style="bold")
         out.print(f"{facts['toolset']}; {words(tool)}; {facts['tokens']} tokens, {facts['bytes']} bytes", style="dim")
         out.print(f"\n{tool.description}", soft_wrap=True)
-    for title, key in (("What a model is given", "inputSchema"), ("What checks a call", "fullInputSchema")):
+    for title, key in (
+        ("Schema that a model sees", "inputSchema"),
+        ("Schema that validates a call", "fullInputSchema"),
+    ):
         with unless_closed():
             out.print(f"\n{title}:", style="bold")
         print_json(facts[key])
@@ -101,7 +104,7 @@ def words(tool: types.Tool) -> str:
     held = [name.replace("_", "-") for name, holds in hints(tool).items() if holds]
     if "read-only" in held:
         held.remove("idempotent")  # goes without saying
-    return ", ".join(held) or "changes something"
+    return ", ".join(held) or "writes"
 
 
 def console() -> Console:

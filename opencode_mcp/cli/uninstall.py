@@ -1,4 +1,4 @@
-"""Take this server out of an MCP client's file, which becomes as it was before `install`."""
+"""Remove this server from an MCP client's file, which is restored to its state before `install`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     path, keys = target(client, settings, options)
     change = removal(client.format, path, keys)
     if not change.is_needed:
-        tell(f"{client.title} does not have {options.name!r} in {path}")
+        tell(f"{client.title} has no server {options.name!r} in {path}")
         return 0
     # What its own command leaves of a file is never what was there before.
     program = None if change.is_exact else by_claude(client, settings, options)
     if options.dry_run:
         if program:
-            tell("would run: " + shlex.join(claude.removing(program, options.name)) + "\nwhich comes to:")
+            tell("would run: " + shlex.join(claude.removing(program, options.name)) + "\nwhich changes:")
         tell(change.diff(settings.secrets))
         return 0
     if program:
@@ -37,5 +37,5 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     else:
         change.apply()
     done = "removed" if change.after is None else "changed"
-    tell(f"{client.title} no longer has {options.name!r}; {done}: {path}")
+    tell(f"{client.title} no longer has the server {options.name!r}; {done}: {path}")
     return 0

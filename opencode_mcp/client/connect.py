@@ -102,6 +102,6 @@ def recursion(depth: int) -> str:
     """Say why no OpenCode is started below one that a bridge has started: it has the same servers configured."""
     return (
         f"This server runs inside an OpenCode that opencode-mcp started ({DEPTH_VARIABLE}={depth} in its environment), "
-        "so it starts no OpenCode: that one would start this server again. Nothing was sent. Do the work with the "
-        "other tools of this session; or have the user attach this server to a running OpenCode with --url."
+        "so it does not start another OpenCode, which would start this server again. Nothing was sent. Use the other "
+        "tools of this session, or ask the user to attach this server to a running OpenCode with --url."
     )

@@ -60,7 +60,7 @@ class OpenCode(Operations):
 
     async def __aenter__(self) -> Self:
         if self._open is not None:
-            raise RuntimeError("this OpenCode is open already")
+            raise RuntimeError("this OpenCode is already open")
         async with AsyncExitStack() as stack:
             self._servers = await stack.enter_async_context(connected(self._settings, self._catalog))
             self._open = stack.pop_all()
@@ -96,7 +96,7 @@ class OpenCode(Operations):
         """
         if name not in self._catalog:
             near = suggest(name, [*self._catalog, *self._workflows]) or "none"
-            raise InvalidArguments(name, [f"there is no such operation; nearest: {near}"])
+            raise InvalidArguments(name, [f"no such operation; nearest: {near}"])
         context = self._context()
         return await execute_operation(
             context.servers, self._catalog[name], arguments, context.report, partial(execute_blocking, context)
@@ -124,5 +124,5 @@ class OpenCode(Operations):
 
     def _context(self) -> Context:
         if self._servers is None:
-            raise RuntimeError("OpenCode is used within `async with OpenCode(…) as opencode:`")
+            raise RuntimeError("use OpenCode inside `async with OpenCode(…) as opencode:`")
         return Context(self._servers, silent, depth=self._settings.depth)

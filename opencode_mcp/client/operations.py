@@ -36,7 +36,7 @@ class Operations:
         # A copy looks for attributes before it has any.
         below = {} if name.startswith("_") else self._node.below
         if name not in below:
-            raise AttributeError(f"OpenCode has no operation {name!r} here; there are {', '.join(sorted(below))}")
+            raise AttributeError(f"OpenCode has no operation {name!r} here; available: {', '.join(sorted(below))}")
         found = below[name]
         return Operations(self._call, found) if found.tool is None else CallableOperation(self._call, found)
 

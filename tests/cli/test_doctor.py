@@ -189,7 +189,7 @@ async def test_a_wrong_password_and_a_missing_one_are_told_apart(home: Mapping[s
             id="V2, 2.0.8",
         ),
         pytest.param({}, (502, "text/plain", b"Bad gateway"), "HTTP 502", id="proxy"),
-        pytest.param({}, (200, "application/json", b"[]"), "is no OpenCode", id="other JSON"),
+        pytest.param({}, (200, "application/json", b"[]"), "is not OpenCode", id="other JSON"),
         pytest.param({}, (302, "text/plain", b""), "redirects", id="redirect"),
     ],
 )
@@ -230,8 +230,8 @@ def in_other_words(data: dict[str, Any]) -> None:
     ("change", "state", "words"),
     [
         pytest.param(in_other_words, "ok", "188 operations, the same", id="other words"),
-        pytest.param(without, "warning", "1 operations went (find.text)", id="went"),
-        pytest.param(with_more, "warning", "1 operations came (brand.new); 1 schemas differ (Todo)", id="came"),
+        pytest.param(without, "warning", "1 operations removed (find.text)", id="went"),
+        pytest.param(with_more, "warning", "1 operations added (brand.new); 1 schemas differ (Todo)", id="came"),
         pytest.param(poor, "warning", "lists only", id="poor"),
     ],
 )
@@ -281,7 +281,7 @@ async def test_a_version_before_the_oldest_supported_one_is_told_what_it_lacks(
 
     assert findings["reachable"]["state"] == "ok"
     assert findings["version"]["state"] == "warning"
-    assert findings["version"]["says"].startswith(f"{version}: the task tools (run_task and its kind) need 1.15.13")
+    assert findings["version"]["says"].startswith(f"{version}: the task tools (such as run_task) need 1.15.13")
 
 
 @pytest.mark.slow

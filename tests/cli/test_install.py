@@ -131,7 +131,7 @@ def test_two_servers_come_and_go_one_by_one(person: Person, name: str) -> None:
 @pytest.mark.parametrize("name", CLIENTS)
 def test_uninstall_of_what_is_not_there_says_so(person: Person, name: str) -> None:
     """It is no error, and no file appears."""
-    assert "does not have 'opencode'" in person.run("uninstall", name)
+    assert "has no server 'opencode'" in person.run("uninstall", name)
     assert person.files() == {}
 
 

@@ -89,9 +89,9 @@ def test_several_servers_go_into_the_entry(person: Person, monkeypatch: pytest.M
     [
         pytest.param(["claude-desktop", "--http", URL], "Connectors", id="no-url"),
         pytest.param(["claude-desktop", "--project"], "one file for all projects", id="no-project"),
-        pytest.param(["zed", "--env", "X"], "no way to pass a variable", id="no-variables"),
+        pytest.param(["zed", "--env", "X"], "cannot pass a variable", id="no-variables"),
         pytest.param(["cursor", "--name", "a b"], "letters, digits", id="no-name"),
-        pytest.param(["codex", "--toolsets", "all", "--name", "x" * 30], "takes tool names of 64", id="long-name"),
+        pytest.param(["codex", "--toolsets", "all", "--name", "x" * 30], "allows tool names of 64", id="long-name"),
         pytest.param(["cursor", "--toolsets", "nothing"], "unknown name 'nothing'", id="no-toolset"),
         pytest.param(["cursor", "--http", "127.0.0.1"], "is not an http:// or https:// URL", id="no-scheme"),
         pytest.param(["cursor", "--http", URL, "--toolsets", "tasks,file"], "one toolset", id="two-toolsets"),
@@ -105,7 +105,7 @@ def test_several_servers_go_into_the_entry(person: Person, monkeypatch: pytest.M
         pytest.param(["cursor", "--http", URL, "--env", "X"], "not to --http", id="http-and-env"),
         pytest.param(["cursor", "--with-password"], "--with-password needs --url", id="no-password"),
         pytest.param(["cursor", "--http", URL, "--with-password"], "OPENCODE_MCP_TOKEN is not set", id="no-token"),
-        pytest.param(["zed", "--http", URL], "no way to name a variable", id="no-variable-for-the-token"),
+        pytest.param(["zed", "--http", URL], "cannot refer to a variable", id="no-variable-for-the-token"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_written(person: Person, arguments: list[str], said: str) -> None:

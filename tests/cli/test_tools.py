@@ -70,7 +70,7 @@ async def test_one_tool_is_shown_in_full(bare: Mapping[str, str], catalog: Catal
 
     assert done.returncode == 0
     assert catalog["session_prompt"].description in done.stdout
-    assert "What a model is given:" in done.stdout
+    assert "Schema that a model sees:" in done.stdout
     assert json.dumps(catalog["session_prompt"].input_schema, indent=2, ensure_ascii=False) in done.stdout
 
 

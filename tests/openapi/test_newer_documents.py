@@ -64,7 +64,7 @@ def test_one_missing_operation_is_marked_and_what_is_new_is_there(capsys: pytest
     assert set(catalog) == {*Catalog.bundled(), "brand_new"}
     assert catalog["find_symbols"].description.endswith("Not in this server's document: it may not offer it.")
     assert not [one.name for one in catalog.values() if "may not offer" in one.description and one.id != "find.symbols"]
-    assert "1 operations of the bundled one are not in it, and are marked: find.symbols" in capsys.readouterr().err
+    assert "1 operations of the bundled document are missing, and are marked: find.symbols" in capsys.readouterr().err
 
 
 def test_what_is_missing_keeps_its_own_schemas() -> None:
@@ -210,9 +210,9 @@ def test_an_unresolvable_reference_takes_nothing_with_it(capsys: pytest.CaptureF
     assert loose.validator.is_valid({"a": {"anything": 1}})
     assert operation_tool(loose, 40_000)["inputSchema"]["properties"].keys() == {"a"}
     said = capsys.readouterr().err
-    assert "left out: POST /lost: its body refers to nothing" in said
-    assert "left out: /turning: it is no object, or refers to nothing" in said
-    assert "left out: GET /cookie: it needs the parameter 'c' in 'cookie'" in said
+    assert "skipped: POST /lost: its body refers to nothing" in said
+    assert "skipped: /turning: it is no object, or refers to nothing" in said
+    assert "skipped: GET /cookie: it needs the parameter 'c' in 'cookie'" in said
 
 
 def test_a_name_that_a_task_tool_has_is_given_another() -> None:
@@ -245,7 +245,7 @@ def test_a_schema_that_is_none_costs_its_operation_alone(capsys: pytest.CaptureF
     assert set(catalog) == set(Catalog.bundled())
     said = capsys.readouterr().err
     for where in ("GET /bad: ", "GET /worse: ", "GET /typed: operationId: "):
-        assert f"left out: {where}" in said
+        assert f"skipped: {where}" in said
 
 
 def test_the_bundled_document_comes_through_unchanged() -> None:

@@ -102,7 +102,7 @@ async def refuses(call: Call) -> bool:
         late = await call("path_get", {})
     except httpx2.TransportError:
         return True
-    return late.is_error and "about to end; nothing was sent" in words_of(late)
+    return late.is_error and "shutting down; nothing was sent" in words_of(late)
 
 
 @pytest.mark.slow

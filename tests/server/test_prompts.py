@@ -117,9 +117,9 @@ def test_a_skill_has_no_placeholders() -> None:
             '{"prompt": "Say \\"hi\\"", "directory": "/tmp/x", "agent": "build", "model": "a/b"}',
         ),
         ("delegate_task", {"task": "Go"}, 'run_task with {"prompt": "Go"}'),
-        ("review_changes", {"session_id": "ses_1", "focus": "the tests"}, "above all at: the tests"),
+        ("review_changes", {"session_id": "ses_1", "focus": "the tests"}, "Focus on: the tests"),
         ("review_changes", {"session_id": "ses_1"}, 'collect_changes with session_id "ses_1"'),
-        ("hand_over_session", {"session_id": "ses_1", "goal": "finish it"}, "is to: finish it"),
+        ("hand_over_session", {"session_id": "ses_1", "goal": "finish it"}, "The successor's goal: finish it"),
         ("hand_over_session", {"session_id": "ses_1"}, 'read_transcript with session_id "ses_1"'),
     ],
 )
@@ -180,7 +180,7 @@ async def test_commands_come_when_opencode_runs(
             await open_streams.enter_async_context(client.listen(prompts_list_changed=True))
         before = await client.list_prompts()
         await client.list_resources()
-        with pytest.raises(MCPError, match="does not run") as raised:
+        with pytest.raises(MCPError, match="is not running") as raised:
             await client.get_prompt("init")
         started_by_lists = marked(mark)
         await call(client, "global_health")

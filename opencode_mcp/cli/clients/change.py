@@ -186,8 +186,7 @@ def edited(format: str, path: Path, data: bytes | None, keys: Sequence[str], ent
     # An emptied table leaves no trace in TOML.
     if found not in (expected, {name: value for name, value in expected.items() if value or name != keys[0]}):
         raise SettingsError(
-            f"{path} is written in a way that cannot be changed safely, and was left alone; --print shows the entry "
-            "to be put there by hand"
+            f"{path} cannot be edited safely, and was not changed; --print shows the entry to add by hand"
         )
     return (bom + new).encode()
 
@@ -201,7 +200,7 @@ def parsed(format: str, path: Path, text: str) -> dict[str, Any]:
     try:
         return FORMATS[format].read(text.removeprefix(BOM))
     except ValueError as error:
-        raise SettingsError(f"{path} cannot be read, and was left alone: {error}") from error
+        raise SettingsError(f"{path} cannot be read, and was not changed: {error}") from error
 
 
 def content(path: Path) -> bytes | None:
@@ -227,7 +226,7 @@ def decoded(path: Path, data: bytes | None) -> str:
     try:
         return (data or b"").decode()
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is not UTF-8, and was left alone") from error
+        raise SettingsError(f"{path} is not UTF-8, and was not changed") from error
 
 
 def write(path: Path, data: bytes) -> None:

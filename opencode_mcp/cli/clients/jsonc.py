@@ -66,7 +66,7 @@ def put(text: str, path: Sequence[str], value: Any) -> str:
             indent = leading(text, member.start)
             return text[: node.start] + printed(value, unit, indent, newline) + text[node.end :]
         if not isinstance(node.value, dict):
-            raise ValueError(f"{'.'.join(path[:depth])} is no object")
+            raise ValueError(f"{'.'.join(path[:depth])} is not an object")
     return insert(text, node, depth, f"{json.dumps(path[depth])}: ", nested(path[depth + 1 :], value))
 
 

@@ -149,7 +149,7 @@ CLIENTS: dict[str, Client] = {
             variable="${VARIABLE:-}",
             limits=Limits(
                 "all",
-                "shows the model only names, and loads a tool when it is searched for",
+                "shows the model only names, and loads a tool when the model searches for it",
                 full_name="mcp__{server}__{tool}",
             ),
         ),
@@ -162,7 +162,7 @@ CLIENTS: dict[str, Client] = {
             project=(),
             stdio=plain,
             http=None,
-            http_instead="its file takes commands only; a URL is added in Settings > Connectors, or use stdio",
+            http_instead="its file accepts commands only; add a URL in Settings > Connectors, or use stdio",
             variable="",
             limits=Limits(
                 "essential",
@@ -182,7 +182,7 @@ CLIENTS: dict[str, Client] = {
             stdio=plain,
             http=lambda url: {"url": url},
             variable="${env:VARIABLE}",
-            limits=Limits("essential", "takes about 40 tools of all servers together", tools=40, name_length=60),
+            limits=Limits("essential", "accepts about 40 tools of all servers together", tools=40, name_length=60),
         ),
         Client(
             name="vscode",
@@ -245,7 +245,7 @@ CLIENTS: dict[str, Client] = {
             stdio=plain,
             http=lambda url: {"serverUrl": url},
             variable="${env:VARIABLE}",
-            limits=Limits("essential", "takes 100 tools of all servers together", tools=100),
+            limits=Limits("essential", "accepts 100 tools of all servers together", tools=100),
             starts_elsewhere=True,
         ),
         Client(

@@ -34,7 +34,7 @@ def launch(client: Client, settings: Settings, variables: Sequence[str] = (), wi
         raise SettingsError(f"--with-password needs --url or --server, and its {PASSWORD_VARIABLE}")
     if variables and not client.variable:
         raise SettingsError(
-            f"--env: {client.title} has no way to pass a variable on by its name; put its value into the file by hand"
+            f"--env: {client.title} cannot pass a variable on by name; add its value to the file by hand"
         )
     names = dict.fromkeys([*variables, *(() if with_password else given)])
     clear = tuple(given.items()) if with_password else ()
@@ -94,8 +94,8 @@ def remote(client: Client, settings: Settings, given: str, with_password: bool =
         return Remote(address, settings.token)
     if not client.variable:
         raise SettingsError(
-            f"{client.title} has no way to name a variable: --with-password writes {TOKEN} in clear, and --no-auth is "
-            "for a server without a token"
+            f"{client.title} cannot refer to a variable: --with-password writes {TOKEN} as plain text, and --no-auth "
+            "is for a server without a token"
         )
     return Remote(address, client.named(TOKEN))
 
@@ -107,7 +107,7 @@ def url(client: Client, settings: Settings, given: str) -> str:
         SettingsError: the client takes no URL, it is none, or several toolsets were named.
     """
     if client.http is None:
-        raise SettingsError(f"--http: {client.title} does not take it: {client.http_instead}")
+        raise SettingsError(f"--http: {client.title} does not support it: {client.http_instead}")
     if urlsplit(given).scheme not in {"http", "https"}:
         raise SettingsError(f"--http {given!r} is not an http:// or https:// URL")
     chosen = {
@@ -128,7 +128,7 @@ def url(client: Client, settings: Settings, given: str) -> str:
         return given
     view = toolsets if toolsets in VIEWS else f"toolset/{toolsets}"
     if view not in VIEWS:
-        raise SettingsError(f"--toolsets {toolsets}: a URL is narrowed by one toolset, essential or all")
+        raise SettingsError(f"--toolsets {toolsets}: a URL can select one toolset, essential or all")
     return f"{bare}/{view}"
 
 
@@ -143,6 +143,6 @@ def check_names(client: Client, name: str, settings: Settings) -> None:
     longest = client.limits.full_name.format(server=name, tool=max(listed, key=len, default=""))
     if len(longest) > client.limits.name_length:
         raise SettingsError(
-            f"--name {name}: {client.title} takes tool names of {client.limits.name_length} characters, "
+            f"--name {name}: {client.title} allows tool names of {client.limits.name_length} characters, "
             f"and {longest} has {len(longest)}"
         )

@@ -41,7 +41,7 @@ async def document(opencode: OpenCode) -> Finding:
         theirs = Document.parse(response.content)
     except (httpx2.HTTPError, DocumentError) as error:
         why = (
-            "it is no OpenAPI document"
+            "it is not an OpenAPI document"
             if isinstance(error, DocumentError)
             else one_line(str(error) or repr(error), 200)
         )
@@ -76,15 +76,15 @@ def told(drift: Drift, theirs: int, ours: int) -> Finding:
         return Finding("document", "ok", f"{theirs} operations, the same as in OpenCode {SNAPSHOT_VERSION}")
     facts = asdict(drift)
     if drift.went and not drift.came and theirs < ours // 2:
-        said = f"GET /doc lists only {theirs} of {ours} operations, as OpenCode of 2025 does whatever it serves"
+        said = f"GET /doc lists only {theirs} of {ours} operations, as OpenCode of 2025 does although it serves more"
         return Finding("document", "warning", said, "the bundled document is used; update OpenCode", facts)
     parts = [
-        counted(drift.came, "operations came"),
-        counted(drift.went, "operations went"),
+        counted(drift.came, "operations added"),
+        counted(drift.went, "operations removed"),
         counted(drift.differ, "operations differ"),
         counted(drift.schemas, "schemas differ"),
     ]
-    advice = "calls of those that went will fail" if drift.went else "--document live makes the tools from it"
+    advice = "calls of removed operations will fail" if drift.went else "--document live uses it for the tools"
     return Finding("document", "warning", "; ".join(part for part in parts if part), advice, facts)
 
 

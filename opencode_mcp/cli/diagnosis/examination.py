@@ -39,7 +39,7 @@ async def examine(settings: Settings, port_number: int, tell: Tell, report: Repo
     there = await found(settings, report)
     tell(there)
     if there.state == "failed":
-        skip(tell, "there is no OpenCode")
+        skip(tell, "OpenCode was not found")
     else:
         await examine_opencode(settings, tell, report)
     tell(port(port_number))
@@ -79,7 +79,7 @@ async def guarded(name: str, check: Check, opencode: OpenCode) -> Finding:
     try:
         return await check(opencode)
     except (OpenCodeError, httpx2.TransportError) as error:
-        return Finding(name, "failed", one_line(str(error), 400), "see --log-level debug and OpenCode's own log")
+        return Finding(name, "failed", one_line(str(error), 400), "see --log-level debug and OpenCode's log")
 
 
 def skip(tell: Tell, reason: str) -> None:

@@ -22,7 +22,7 @@ from opencode_mcp.workflows.report import one_line
 from .finding import Finding
 
 ANSWER_SECONDS = 10.0
-START_V1 = f"give --url an OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested), or leave it out to start one"
+START_V1 = f"use a --url of OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested), or omit it to start one"
 PASSWORD = "OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME)"
 
 
@@ -31,15 +31,15 @@ async def found(settings: Settings, report: Report) -> Finding:
     if settings.urls:
         where = ", ".join(shown(httpx2.URL(url)) for url in settings.urls.values())
         flag = "--url" if settings.url else "--server"
-        return Finding("opencode", "ok", f"the one at {where} ({flag}), none is started")
+        return Finding("opencode", "ok", f"the server at {where} ({flag}); none is started")
     try:
         program = await find(settings.command, cache_folder(settings.environ), settings.environ, report)
     except ServerStartError as error:
         return Finding("opencode", "failed", "not found", one_line(str(error), 600))
     path = which(program.command[0], settings.environ)
     if path is None:
-        advice = "correct it, or leave it out to use `opencode` on PATH or a copy from npm"
-        return Finding("opencode", "failed", f"--command: there is no program {program.command[0]!r}", advice)
+        advice = "correct it, or omit it to use `opencode` on PATH or a copy from npm"
+        return Finding("opencode", "failed", f"--command: program {program.command[0]!r} not found", advice)
     origin = "--command" if settings.command else "a copy from npm" if program.path else "on PATH"
     facts = {"path": path, "version": program.version}
     if program.note:
@@ -53,7 +53,7 @@ async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
     try:
         endpoint = await opencode.server.endpoint(report)
     except ServerStartError as error:
-        advice = "run `opencode serve` in that directory to see more; --command chooses another OpenCode"
+        advice = "run `opencode serve` in that directory for details; --command selects another OpenCode"
         return [Finding("reachable", "failed", one_line(str(error), 600), advice)]
     where = shown(endpoint.url)
     try:
@@ -65,7 +65,7 @@ async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
         if identity.major == GENERATION and identity.version is not None:
             return [reachable, await admitted(opencode, endpoint), tested(identity.version)]
         if identity.major != GENERATION:
-            said = f"{where} is an OpenCode V2 server ({name(identity)}), with another API than 1.x"
+            said = f"{where} is an OpenCode V2 server ({name(identity)}), whose API differs from 1.x"
             return [Finding("reachable", "failed", said, START_V1)]
         return [stranger(where, response)]
     except httpx2.TransportError as error:
@@ -83,12 +83,12 @@ def unreachable(where: str, error: httpx2.TransportError) -> Finding:
     if isinstance(error, httpx2.TimeoutException):
         said, advice = f"no answer within {ANSWER_SECONDS:g} s", "is it busy, or behind a firewall? Is the host right?"
     elif problem := tls_problem(error):
-        said, advice = f"TLS fails: {problem}", "the address is right where it speaks TLS; check the certificate"
+        said, advice = f"TLS fails: {problem}", "check the certificate, or use http:// if the server does not speak TLS"
     elif is_unknown_host(error):
-        said, advice = "there is no host of that name", "is --url spelled right?"
+        said, advice = "unknown host", "is --url spelled right?"
     elif isinstance(error, httpx2.ConnectError):
         said = f"the connection is refused ({one_line(str(error)) or type(error).__name__})"
-        advice = "is `opencode serve` running there? Is the port right? Without --url one is started"
+        advice = "is `opencode serve` running there? Is the port right? Without --url, OpenCode is started"
     else:
         said, advice = f"it does not speak HTTP ({one_line(str(error)) or type(error).__name__})", "is the port right?"
     return Finding("reachable", "failed", f"{where}: {said}", advice)
@@ -105,10 +105,10 @@ def is_unknown_host(error: BaseException | None) -> bool:
 
 def refused(endpoint: Endpoint) -> Finding:
     """Tell a wrong password from a missing one."""
-    said = (
-        "no password was given" if endpoint.password is None else f"user {endpoint.username!r}, wrong password or name"
+    said = "no password is set" if endpoint.password is None else f"user {endpoint.username!r}, wrong password or name"
+    return Finding(
+        "authorised", "failed", f"HTTP 401: {said}", f"set {PASSWORD} to the values that the server was started with"
     )
-    return Finding("authorised", "failed", f"HTTP 401: {said}", f"set {PASSWORD} to those that it was started with")
 
 
 async def admitted(opencode: OpenCode, endpoint: Endpoint) -> Finding:
@@ -117,32 +117,32 @@ async def admitted(opencode: OpenCode, endpoint: Endpoint) -> Finding:
         response = await get(opencode, endpoint, "/global/health", admit=False)
         if response.status_code == 401:
             return Finding("authorised", "ok", f"as {endpoint.username!r}, with the password")
-    advice = f"start it with {PASSWORD}, and give the same here"
-    return Finding("authorised", "warning", "it asks for no password: who reaches it can run commands", advice)
+    advice = f"start it with {PASSWORD}, and set the same values here"
+    return Finding("authorised", "warning", "it requires no password: anyone who reaches it can run commands", advice)
 
 
 def tested(version: str) -> Finding:
     """Say whether the tests ran with this version."""
     facts = {"version": version, "tested": SNAPSHOT_VERSION}
     if version == SNAPSHOT_VERSION:
-        return Finding("version", "ok", f"{version}, the tested one", facts=facts)
+        return Finding("version", "ok", f"{version}, the tested version", facts=facts)
     update = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`"
     if is_older(version, OLDEST_FOR_TASKS):
-        said = f"{version}: the task tools (run_task and its kind) need {OLDEST_FOR_TASKS}; plain operations work"
+        said = f"{version}: the task tools (such as run_task) need {OLDEST_FOR_TASKS}; plain operations work"
         return Finding("version", "warning", said, update, facts | {"oldest": OLDEST_FOR_TASKS})
-    said = f"{version}, tested is {SNAPSHOT_VERSION}, {OLDEST_FOR_TASKS} is the oldest that is supported"
-    return Finding("version", "warning", said, f"{update} should something not work", facts)
+    said = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {OLDEST_FOR_TASKS}"
+    return Finding("version", "warning", said, f"if something does not work: {update}", facts)
 
 
 def stranger(where: str, response: httpx2.Response) -> Finding:
     """Say what answers in OpenCode's place."""
     if is_page(response):
-        advice = "is --url OpenCode's own address? A proxy and a login page look like this"
-        return Finding("reachable", "failed", f"{where} gives a web page instead of OpenCode's JSON", advice)
+        advice = "is --url OpenCode's own address? A proxy or a login page answers like this"
+        return Finding("reachable", "failed", f"{where} returns a web page instead of OpenCode's JSON", advice)
     if 300 <= response.status_code < 400:
         target = one_line(response.headers.get("location", ""))
-        return Finding("reachable", "failed", f"{where} redirects to {target!r}", "give --url the address behind it")
-    said = f"{where} is no OpenCode: HTTP {response.status_code} {one_line(response.text, 120)!r} at /global/health"
+        return Finding("reachable", "failed", f"{where} redirects to {target!r}", "set --url to that address")
+    said = f"{where} is not OpenCode: HTTP {response.status_code} {one_line(response.text, 120)!r} at /global/health"
     return Finding(
         "reachable", "failed", said, "is --url OpenCode's own address, and not a proxy that cannot reach it?"
     )

@@ -31,10 +31,10 @@ def registrations(settings: Settings) -> Iterator[Finding]:
         try:
             entries = list(found(client, settings))
         except SettingsError as error:
-            yield Finding(check, "warning", str(error), f"{client.title} may not be able to read it either")
+            yield Finding(check, "warning", str(error), f"{client.title} may fail to read it too")
             continue
         if not entries:
-            yield Finding(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` does it")
+            yield Finding(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` registers it")
         for path, entry in entries:
             yield judged(client, path, entry, settings)
 
@@ -67,7 +67,7 @@ def judged(client: Client, path: Path, entry: Entry, settings: Settings) -> Find
     """See that what an entry names is there."""
     check = f"client {client.name}"
     url = next((str(entry[key]) for key in ("url", "serverUrl", "httpUrl") if key in entry), None)
-    again = f"`opencode-mcp install {client.name}` renews it"
+    again = f"`opencode-mcp install {client.name}` updates it"
     if url is not None:
         if listens(url):
             return Finding(check, "ok", f"{url} (in {path})")
@@ -75,7 +75,7 @@ def judged(client: Client, path: Path, entry: Entry, settings: Settings) -> Find
     command = program(entry)
     if which(command, settings.environ):
         return Finding(check, "ok", f"{command} (in {path})")
-    return Finding(check, "failed", f"there is no program {command!r} (in {path})", again)
+    return Finding(check, "failed", f"program {command!r} not found (in {path})", again)
 
 
 def listens(url: str) -> bool:

@@ -14,7 +14,7 @@ from .finding import Finding
 
 EVENT_SECONDS = 15.0
 SEARCH_SECONDS = 30.0
-RARE = "opencode-mcp doctor searches for a line that nobody has written [0-9]{9}"
+RARE = "opencode-mcp doctor searches for a line that does not exist [0-9]{9}"
 
 CONNECT = "connect one with `opencode auth login`, or configure it in opencode.json"
 
@@ -34,21 +34,19 @@ async def model(opencode: OpenCode) -> Finding:
     connected = await opencode.call_as(Providers, "config_providers")
     known = [*connected.models]
     if not known:
-        return Finding("model", "failed", "there is none to choose", CONNECT)
+        return Finding("model", "failed", "no model is available", CONNECT)
     configured: str | None = (await opencode.call("config_get")).get("model")
     defaults = [f"{provider}/{name}" for provider, name in connected.default.items()]
     if configured is None:
         usable = [name for name in defaults if name in known]
         if usable:
-            said = f"none is configured; OpenCode takes the last one used, else {usable[0]}"
+            said = f"none is configured; OpenCode uses the last one used, else {usable[0]}"
             return Finding("model", "ok", one_line(said), facts={"default": usable[0]})
-        return Finding(
-            "model", "failed", "none is configured, and OpenCode names no default", f"set `model`: {known[0]}"
-        )
+        return Finding("model", "failed", "none is configured, and OpenCode has no default", f"set `model`: {known[0]}")
     if configured in known:
         return Finding("model", "ok", f"{configured}, as configured", facts={"default": configured})
     near = suggest(configured, known, 3)
-    said = f"{configured!r} is configured, and no connected provider has it"
+    said = f"{configured!r} is configured, but no connected provider has it"
     return Finding(
         "model", "failed", said, f"change `model` in opencode.json (nearest: {near}), or connect its provider"
     )
@@ -59,15 +57,17 @@ async def events(opencode: OpenCode) -> Finding:
     wanted = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
     answer = await execute(opencode, opencode.prepare(opencode.catalog["global_event"], wanted))
     if answer.value["events"]:
-        return Finding("events", "ok", "they flow (server.connected)")
-    advice = "does a proxy in front of OpenCode hold back event streams? Tasks are slower to notice without them"
+        return Finding("events", "ok", "received (server.connected)")
+    advice = (
+        "does a proxy in front of OpenCode buffer event streams? Without events, changes of a task are noticed later"
+    )
     return Finding("events", "failed", f"no server.connected within {EVENT_SECONDS:g} s", advice)
 
 
 async def ripgrep(opencode: OpenCode) -> Finding:
     """See that the project can be searched."""
     if opencode.lacks_project:
-        said, advice = "there is no project to search here", "run this in a project, or give --directory"
+        said, advice = "this directory is not a project", "run this in a project, or pass --directory"
         return Finding("ripgrep", "skipped", said, advice)
     try:
         with anyio.move_on_after(SEARCH_SECONDS):
@@ -77,7 +77,7 @@ async def ripgrep(opencode: OpenCode) -> Finding:
         advice = "install ripgrep (rg) on OpenCode's machine, on its PATH, and restart OpenCode"
         return Finding("ripgrep", "failed", f"searching fails (HTTP {error.status}); usually rg is missing", advice)
     said = f"no answer to a search within {SEARCH_SECONDS:g} s"
-    return Finding("ripgrep", "warning", said, "is the project very large? Give --directory a smaller one")
+    return Finding("ripgrep", "warning", said, "is the project very large? Pass a smaller one with --directory")
 
 
 async def worktrees(opencode: OpenCode) -> Finding:
@@ -85,12 +85,12 @@ async def worktrees(opencode: OpenCode) -> Finding:
     try:
         left: list[str] = await opencode.call("worktree_list")
     except OpenCodeError as error:
-        return Finding("worktrees", "warning", one_line(f"cannot be listed: {error}", 400), "see OpenCode's own log")
+        return Finding("worktrees", "warning", one_line(f"cannot be listed: {error}", 400), "see OpenCode's log")
     if not left:
-        return Finding("worktrees", "ok", "none is left", facts={"worktrees": left})
-    said = f"{len(left)} of this project: {', '.join(left)}"
+        return Finding("worktrees", "ok", "none", facts={"worktrees": left})
+    said = f"{len(left)} in this project: {', '.join(left)}"
     advice = (
-        "session_list names the task of each: collect_changes with apply and discard brings its changes over and "
-        "removes it; worktree_remove removes any, with its changes"
+        "session_list names the task of each: collect_changes with apply and discard merges its changes and "
+        "removes it; worktree_remove removes it with its changes"
     )
     return Finding("worktrees", "warning", one_line(said, 400), advice, facts={"worktrees": left})
