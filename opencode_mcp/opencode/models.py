@@ -179,6 +179,7 @@ class ToolState(Model):
 class Part(Model):
     """A part of a message; which fields are set depends on `type`."""
 
+    id: str = ""
     type: str
     text: str = ""
     synthetic: bool = False

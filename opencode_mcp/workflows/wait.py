@@ -91,7 +91,7 @@ class Watch:
 
     `look` is whether something told a reason to look, `at_work` whether something told that it works, `busy`
     whether it was found so, and `worked` whether it ever was; `steps` are what it did since that was told last;
-    `known` what all of its steps were about.
+    `known` the newest step of each part of a message, by the part's id.
     """
 
     family: set[str]
@@ -103,7 +103,7 @@ class Watch:
     worked: bool = False
     activity: str = ""
     steps: list[str] = field(default_factory=list[str])
-    known: set[str] = field(default_factory=set[str])
+    known: dict[str, str] = field(default_factory=dict[str, str])
     error: ToldError | None = None
 
     def notice(self, event: Event) -> None:
@@ -118,7 +118,7 @@ class Watch:
             if kind == "message.updated" and event["properties"]["info"]["role"] == "user":
                 self.prompts.add(event["properties"]["info"]["id"])
             if kind == "message.part.updated" and event["properties"]["part"]["messageID"] not in self.prompts:
-                self.step(activity([Part.model_validate(event["properties"]["part"])]))
+                self.step(Part.model_validate(event["properties"]["part"]))
             if kind in GOES_ON and is_busy(event):
                 self.at_work = True
             elif kind in TELLING:
@@ -130,23 +130,20 @@ class Watch:
         """Whether there is a reason to look: that it works is none when it was found at work."""
         return self.look or (self.at_work and not self.busy)
 
-    def step(self, activity: str) -> None:
-        """Keep a step until it is told; one that is told already says nothing new."""
-        if activity and activity != self.activity:
-            self.activity = activity
-            self.steps.append(activity)
-            self.known.add(subject(activity))
+    def step(self, part: Part) -> None:
+        """Keep what a part says until it is reported. OpenCode sends parts again unchanged at the end of a turn."""
+        step = activity([part])
+        if step and step != self.known.get(part.id):
+            self.known[part.id] = step
+            if step != self.activity:
+                self.activity = step
+                self.steps.append(step)
 
 
 def is_busy(event: Event) -> bool:
     """Whether an event says no more than that a session works."""
     status: dict[str, Any] = event["properties"].get("status") or {"type": "busy"}
     return status["type"] == "busy"
-
-
-def subject(activity: str) -> str:
-    """Return what a step is about, without how far it is."""
-    return activity.partition(": ")[0]
 
 
 def parent_of(event: Event) -> str | None:
@@ -163,18 +160,23 @@ def error_text(event: Event) -> str:
 
 
 async def settle(
-    context: Context, session_id: str, after: str | None, deadline: float, told: ToldError | None = None
+    context: Context,
+    session_id: str,
+    after: str | None,
+    deadline: float,
+    told: ToldError | None = None,
+    known: dict[str, str] | None = None,
 ) -> Outcome:
     """Wait until a session is over, needs somebody, or the deadline has come; the state is always just read.
 
     A doubt whether it works at all is settled past the deadline, as far as the cancel scopes around the call leave
     time for that: then the verdict still has its doubt. `told` is the error that OpenCode has told of since the
-    prompt was sent.
+    prompt was sent; `known` holds the steps that were reported, and is added to.
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
-    watch = Watch({session_id}, error=told)
+    watch = Watch({session_id}, error=told, known={} if known is None else known)
     doubted: float | None = None
     truth: Truth | None = None
     waited = False
@@ -287,9 +289,8 @@ async def catch_up(context: Context, truth: Truth, watch: Watch) -> None:
             and message.user_message_id == truth.newest.user_message_id
         ):
             for part in message.parts:
-                step = activity([part])
-                if subject(step) not in watch.known:
-                    watch.step(step)
+                if part.id not in watch.known:
+                    watch.step(part)
 
 
 async def tell(context: Context, truth: Truth, watch: Watch) -> None:
@@ -307,9 +308,10 @@ async def attend(
     context: Context, session_id: str, after: str | None, deadline: float, state: Any, told: ToldError | None = None
 ) -> Outcome:
     """Settle a session, answering what it asks where its policy or its user can answer; `told` is as in `settle`."""
+    known: dict[str, str] = {}
     async with context.for_session(session_id) as there:
         while True:
-            outcome = await settle(there, session_id, after, deadline, told)
+            outcome = await settle(there, session_id, after, deadline, told, known)
             if not outcome.truth.pending:
                 return outcome
             response = await respond(there, outcome.truth, deadline, state)

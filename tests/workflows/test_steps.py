@@ -1,0 +1,67 @@
+"""The steps of a task that are reported: each once, in the order in which they happen."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+
+from opencode_mcp.workflows.wait import Watch
+from tests.conftest import Connect
+
+
+def part(part_id: str, **fields: Any) -> dict[str, Any]:
+    """Return the event that says how far a part of a message is."""
+    properties = {"part": {"id": part_id, "sessionID": "ses_1", "messageID": "msg_1", **fields}}
+    return {"id": "evt_1", "type": "message.part.updated", "properties": properties}
+
+
+def tool(part_id: str, status: str) -> dict[str, Any]:
+    """Return the event that says how far a read of a file is."""
+    return part(part_id, type="tool", tool="read", state={"status": status, "input": {"filePath": "greet.sh"}})
+
+
+def test_a_part_that_is_sent_again_unchanged_is_reported_once() -> None:
+    """OpenCode 1.18.33 sends the parts of a turn again when it ends."""
+    watch = Watch({"ses_1"})
+    text = part("prt_2", type="text", text="It greets.")
+    for event in (tool("prt_1", "running"), tool("prt_1", "completed"), text, tool("prt_1", "completed"), text):
+        watch.notice(event)
+
+    assert watch.steps == ["read greet.sh: running", "read greet.sh: completed", "writing: It greets."]
+
+
+def test_a_second_call_with_the_same_arguments_is_reported_too() -> None:
+    watch = Watch({"ses_1"})
+    for event in (tool("prt_1", "running"), tool("prt_1", "completed"), tool("prt_2", "running")):
+        watch.notice(event)
+
+    assert watch.steps == ["read greet.sh: running", "read greet.sh: completed", "read greet.sh: running"]
+
+
+async def test_what_was_done_before_a_permission_was_asked_is_reported_once(connect: Connect, project: Path) -> None:
+    (project / "opencode.json").write_text(json.dumps({"permission": {"bash": "ask"}}))
+    calls = [
+        {"name": "read", "args": {"filePath": str(project / "README.md")}},
+        {"name": "bash", "args": {"command": "true", "description": "Do nothing"}},
+    ]
+    messages: list[str] = []
+
+    async def progressed(progress: float, total: float | None, message: str | None) -> None:
+        messages.append((message or "").partition(" [")[0])
+
+    async def allow(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        return types.ElicitResult(action="accept", content={"reply": "once"})
+
+    arguments = {"prompt": f"script:chain {json.dumps(calls)}", "permissions": "ask", "timeout_seconds": 60}
+    async with connect(mode="legacy", elicitation_callback=allow) as client:
+        result = await client.call_tool("run_task", arguments, progress_callback=progressed)
+
+    assert result.structured_content is not None
+    assert result.structured_content["state"] == "completed", result
+    steps = [step for step, _ in groupby(messages)]  # the heartbeat repeats the last one
+    assert steps.count("read README.md: completed") == 1, messages
+    assert steps.count("bash true: completed") == 1, messages
