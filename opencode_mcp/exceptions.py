@@ -98,7 +98,7 @@ class APIError(OpenCodeError):
         self.message = message
         self.body = body
         self.advice = advice
-        said = ": ".join(part for part in (name, message) if part) or "no further word"
+        said = ": ".join(part for part in (name, message) if part) or "no details"
         super().__init__(
             f"OpenCode answered {operation} with HTTP {status}, {said}" + (f"\n{advice}" if advice else "")
         )

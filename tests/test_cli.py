@@ -157,7 +157,7 @@ def test_a_poorer_document_is_refused(capsys: pytest.CaptureFixture[str], tmp_pa
     assert main(["--document", str(path)]) == 1
     told = capsys.readouterr()
     assert told.err.startswith("opencode-mcp: ")
-    assert "lacks 188 operations that the snapshot has" in told.err
+    assert "lacks 188 operations of the bundled document" in told.err
     assert told.out == ""
 
 

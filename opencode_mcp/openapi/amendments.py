@@ -81,12 +81,12 @@ TERMINALS = ("pty.connect", "v2.pty.connect")
 PROMPTS = ("session.prompt", "session.prompt_async", "session.command")
 TURNS = ("session.prompt", "session.command", "session.shell", "session.summarize", "session.init")
 UNKNOWN_MODEL = (
-    "An opaque 500 here usually means a model or an agent that OpenCode does not know (config_providers and "
-    "app_agents list them). A bad model sticks to its session: name a valid `model` in the next prompt."
+    "A 500 without details usually means an unknown model or agent (config_providers and app_agents list them). The "
+    "session keeps a bad model: name a valid `model` in the next prompt."
 )
 WORKSPACES = (
-    "Workspaces work only on an OpenCode that was started with OPENCODE_EXPERIMENTAL_WORKSPACES=true, "
-    "as the one that this bridge starts is."
+    "Workspaces need an OpenCode started with OPENCODE_EXPERIMENTAL_WORKSPACES=true; this server "
+    "starts OpenCode that way."
 )
 
 AMENDMENTS: tuple[Amendment, ...] = (
@@ -103,7 +103,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
                 "description": "Only events of these types, such as session.status.",
             },
         },
-        note="Returns what came until timeout_seconds or max_events.",
+        note="Returns the events received until timeout_seconds or max_events.",
     ),
     Amendment(
         operations=("session.list", "experimental.session.list"),
@@ -116,7 +116,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         "a folder without git, those of every such folder",
         check="worktrees_included",
         parameters=(query("scope", {"type": "string", "enum": ["project", "directory"]}),),
-        note="With those in its worktrees, unless `scope` is directory.",
+        note="Includes sessions in its worktrees, unless `scope` is directory.",
     ),
     Amendment(
         operations=("v2.session.events",),
@@ -137,19 +137,21 @@ AMENDMENTS: tuple[Amendment, ...] = (
         controls={
             "input": {
                 "type": "string",
-                "description": "Typed into the terminal; end a command with a newline.",
+                "description": "Text to type into the terminal; end a command with a newline.",
             },
-            "until": {"type": "string", "description": "Return as soon as the new output has this text."},
+            "until": {"type": "string", "description": "Return as soon as the new output contains this text."},
             "timeout_seconds": {"type": "number", "minimum": 0, "maximum": 300, "default": 10},
             "max_chars": {"type": "integer", "minimum": 1, "maximum": 200_000, "default": 20_000},
         },
-        note="Types `input`; returns the output from `cursor` on and the next cursor. Without `until` it returns "
-        "after a quiet second. What is typed is echoed: `until` must not be in it.",
+        note=(
+            "Types `input`; returns the output from `cursor` on, and the next cursor. Without `until`, returns after "
+            "one second without output. The terminal echoes `input`: `until` must not occur in it."
+        ),
     ),
     Amendment(
         operations=("pty.get", "pty.list", "pty.create"),
         evidence="1.18.33: an opaque 500 for a directory that does not exist",
-        advice={500: "Usually `directory`, or pty_create's `cwd` or `command`, does not exist."},
+        advice={500: "Usually `directory`, or `cwd` or `command` of pty_create, does not exist."},
     ),
     Amendment(
         operations=("v2.pty.connect",),
@@ -173,7 +175,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         "the file's name (application/json, text/html, image/png, video/mp2t for .ts); 500 without such a file",
         path="/api/fs/read/{path}",
         returns_file=True,
-        advice={500: "There is no such file, or it is a directory."},
+        advice={500: "The file does not exist, or is a directory."},
         parameters=(
             ParameterObject.model_validate(
                 {
@@ -194,13 +196,13 @@ AMENDMENTS: tuple[Amendment, ...] = (
     ),
     Amendment(
         operations=("session.messages",),
-        evidence="`before` without `limit` is a 400 without a word",
-        note="Page back by `limit` and `before` = next_cursor.",
+        evidence="`before` without `limit` is a 400 with an empty message",
+        note="For the previous page, pass `limit` and `before` = next_cursor.",
         advice={400: "`before` needs `limit`."},
     ),
     Amendment(
         operations=("tui.control.next",),
-        evidence="blocks until a TUI request is queued, for ever if there is none",
+        evidence="blocks until a TUI request is queued, without a time limit",
         controls={"timeout_seconds": {"type": "number", "minimum": 0.1, "maximum": 300, "default": 10}},
         note="Waits at most timeout_seconds.",
     ),
@@ -225,7 +227,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("session.prompt_async",),
         evidence="204 also for an unknown model; the error is only an event",
-        note="Success means taken, not that it runs: see session_status.",
+        note="Success means that OpenCode accepted the prompt, not that it runs: see session_status.",
     ),
     Amendment(
         operations=("find.text",),
@@ -239,8 +241,10 @@ AMENDMENTS: tuple[Amendment, ...] = (
         evidence="1.18.33: the routes' handlers return [], whatever there is; no language server is asked",
         note="Always empty in OpenCode 1.18.",
         check="says_why_empty",
-        empty_note="OpenCode 1.18 always answers [] here, with or without a language server: it says nothing. "
-        "Search with find_text; vcs_status lists changed files.",
+        empty_note=(
+            "OpenCode 1.18 always returns [] here, with or without a language server. Use find_text to search; "
+            "vcs_status lists changed files."
+        ),
     ),
     Amendment(
         operations=("find.files",),
@@ -285,7 +289,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("session.deleteMessage",),
         evidence="a prompt that is deleted as soon as its turn is over is there again 0.1 s later, written with the "
         "turn's summary; after 0.5 s, and of an answer, the deletion lasts",
-        note="A prompt that is deleted right after its turn may come back: look again.",
+        note="A prompt deleted right after its turn may reappear: check with session_messages.",
     ),
     Amendment(
         operations=("session.create",),
@@ -306,7 +310,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("config.update",),
         evidence="writes config.json into the project, which is never read back, and disposes the instance",
-        note="Aborts the project's running prompts and terminals; writes config.json into it.",
+        note="Aborts the project's running prompts and terminals; writes config.json into the project.",
     ),
     Amendment(
         operations=("global.config.update", "instance.dispose", "global.dispose"),
@@ -316,7 +320,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("auth.set",),
         evidence="type wellknown with an unreachable URL: after the next dispose every instance route is 500",
-        note="Type `wellknown` with a URL that cannot be reached makes the server unusable.",
+        note="Type `wellknown` with an unreachable URL makes the server unusable.",
     ),
     Amendment(
         operations=(
@@ -327,7 +331,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
             "question.reject",
         ),
         evidence="answers only for the instance of `directory`: [] or 404 elsewhere",
-        note="Only for `directory`: give the session's own.",
+        note="Only for `directory`: pass the session's directory.",
     ),
     Amendment(
         operations=("permission.list", "question.list"),
@@ -349,22 +353,24 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("sync.steal",),
         evidence="400 without ?workspace=",
-        note="Needs `workspace`, which is to own it.",
-        advice={400: f"`workspace` names the workspace that is to own the session. {WORKSPACES}"},
+        note="Requires `workspace`, the new owner.",
+        advice={400: f"`workspace` is the workspace that becomes the session's owner. {WORKSPACES}"},
     ),
     Amendment(
         operations=("v2.session.wait", "v2.session.compact"),
         evidence="503 in every case",
         note="Not available in OpenCode 1.18: always 503.",
-        advice={503: "OpenCode 1.x has no such step. v2_session_active says whether a session of this engine runs."},
+        advice={503: "OpenCode 1.x does not implement this. v2_session_active lists the running v2 sessions."},
     ),
     Amendment(
         operations=("v2.session.prompt",),
         evidence="ignores OPENCODE_CONFIG_CONTENT: without a configuration file the hosted free model is called; "
         "returns at admission; v1 and v2 histories of one session are separate; a location is loaded by its "
         "first request, and a prompt that comes before its models are known is admitted and never answered",
-        note="Returns when it is admitted; never answered before v2_model_list has the model. session_* and task tools "
-        "do not see v2 messages; OPENCODE_CONFIG_CONTENT does not count here.",
+        note=(
+            "Returns when OpenCode accepts the prompt; without the model in v2_model_list it gets no reply. session_* "
+            "and task tools do not see v2 messages; OPENCODE_CONFIG_CONTENT is ignored."
+        ),
     ),
     Amendment(
         operations=("v2.projectCopy.create", "v2.projectCopy.remove", "v2.projectCopy.refresh"),
@@ -381,7 +387,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("v2.session.revert.clear", "v2.session.revert.commit"),
         evidence="an empty description",
-        note="Second step after v2_session_revert_stage.",
+        note="Call after v2_session_revert_stage.",
     ),
 )
 

@@ -29,7 +29,7 @@ JSON_TYPE = "application/json"
 MAX_NAME = 50
 """Clients put a prefix before a tool's name, and take 64 characters."""
 
-ABSENT = "Not in this server's document: it may not offer it."
+ABSENT = "Not in this server's document: the server may not have it."
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
     body = build_body(source, {one.key for one in arguments}, components, any(a.optional_body for a in amendments))
     sentences = [described_as, *(amendment.note for amendment in amendments)]
     if body is not None and body.media_type != JSON_TYPE:
-        sentences.append(f"Sent as {body.media_type}; bytes are given as base64.")
+        sentences.append(f"Sent as {body.media_type}; pass bytes as base64.")
     return Operation(
         name=tool_name(source.operation_id),
         id=source.operation_id,

@@ -118,12 +118,12 @@ class Document(OpenAPIObject):
         try:
             raw = json.loads(data)
             if not isinstance(raw, dict):
-                raise DocumentError("not an OpenAPI document: it is no JSON object")
+                raise DocumentError("not an OpenAPI document: not a JSON object")
             document = cls.model_validate(without_invalid(normalized(cast("dict[str, Any]", raw), left_out), left_out))
         except (ValidationError, ValueError, RecursionError) as error:
             raise DocumentError(f"not an OpenAPI document: {error}") from error
         if not document.openapi.startswith("3."):
-            raise DocumentError(f"OpenAPI {document.openapi} is not supported, 3.x is")
+            raise DocumentError(f"OpenAPI {document.openapi} is not supported; 3.x is required")
         return document
 
     def operations(self) -> Iterator[tuple[str, str, OperationObject]]:
@@ -150,7 +150,7 @@ class Document(OpenAPIObject):
         missing = self.missing_from(other)
         if len(missing) > sum(1 for _ in other.operations()) // 2:
             some = ", ".join(missing[:5])
-            raise DocumentError(f"it lacks {len(missing)} operations that the snapshot has ({some}, …)")
+            raise DocumentError(f"it lacks {len(missing)} operations of the bundled document ({some}, …)")
 
     def without(self, operation_ids: Container[str]) -> Document:
         """Return this document without some of its operations."""

@@ -30,14 +30,18 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
         "after instance.dispose and global.dispose, until a restart. ConfigJsonError repeats the whole file, keys and "
         "passwords included, between `--- JSONC Input ---` and `--- Errors ---`, and each wrong line below its error",
         noise=r"(?s)--- JSONC Input ---.*?--- Errors ---|^ +Line \d+: [^\n]*\n *\^|--- End ---",
-        advice="OpenCode's configuration is wrong there. Correct that file, then restart OpenCode, which remembers the "
-        "error (where this MCP server started it, restart this MCP server).",
+        advice=(
+            "OpenCode's configuration file is invalid. Correct it, then restart OpenCode, which keeps reporting the "
+            "error until then (if this MCP server started OpenCode, restart this MCP server)."
+        ),
     ),
     KnownError(
         names=frozenset({"UnknownError", "PlatformError"}),
         message=r"NotFound: FileSystem\.realPath",
         evidence="1.18.33: a prompt in a session whose directory was removed, with 1.5 KB of stack trace",
-        advice="The session's directory is not there any more. Start a new task (no session_id) in one that is there.",
+        advice=(
+            "The session's directory no longer exists. Start a new task (without session_id) in an existing directory."
+        ),
     ),
 )
 

@@ -95,7 +95,7 @@ WRITES = operations("""
     v2.projectCopy.refresh  # forgets only copies whose directory is gone
     v2.pty.connectToken v2.pty.update
     v2.session.create
-    v2.session.permission.create  # asks; what follows is decided by v2.session.permission.reply
+    v2.session.permission.create  # only creates the request; v2.session.permission.reply decides
 """)
 """Add or change something; nothing is lost."""
 
@@ -115,7 +115,7 @@ DESTROYS = operations("""
     mcp.add  # runs any command as a process; replaces the server of that name
     mcp.auth.authenticate mcp.auth.callback mcp.auth.remove
     mcp.auth.start  # stores a new OAuth state, which ends a pending flow; may register a client
-    mcp.connect  # runs the configured command, in place of a connection that there was
+    mcp.connect  # runs the configured command, and replaces an existing connection
     mcp.disconnect  # takes tools from running sessions
     part.delete part.update
     permission.reply permission.respond  # an approval lets the command run, `always` also later ones
@@ -126,7 +126,7 @@ DESTROYS = operations("""
     pty.create  # runs any command
     pty.remove
     question.reject  # ends the turn
-    question.reply  # a model with tools goes on from the answer
+    question.reply  # a model with tools continues from the answer
     session.abort
     session.command  # a model with tools edits, runs, fetches
     session.delete session.deleteMessage
@@ -136,7 +136,7 @@ DESTROYS = operations("""
     session.shell
     session.summarize  # the summary replaces the context; reverted messages are deleted
     session.unrevert  # restores files over what they have become
-    session.unshare  # the link is dead for good
+    session.unshare  # the link never works again
     session.update  # also adds permission rules, so that later commands run unasked
     sync.replay  # events of any type, deletions too
     sync.steal  # takes the session from its workspace
@@ -164,7 +164,7 @@ DESTROYS = operations("""
     v2.session.revert.clear  # restores files over what they have become
     v2.session.revert.commit  # makes the revert final
     v2.session.revert.stage  # as session.revert
-    v2.session.switchAgent  # brings its own permissions, also to a session at work
+    v2.session.switchAgent  # brings its own permissions, also to a running session
     v2.session.switchModel  # after an unknown model, prompts get no answer and no error
 """)
 """May lose or overwrite data, stop work, run commands or a model with tools, change credentials or
@@ -213,7 +213,7 @@ OPEN_WORLD = operations("""
     permission.reply permission.respond  # let a command run
     provider.oauth.authorize provider.oauth.callback
     pty.connect pty.create
-    question.reply  # lets a model go on
+    question.reply  # lets a model continue
     session.command
     session.create  # publishes the session at once where `share` is configured as auto
     session.delete  # takes its publication down

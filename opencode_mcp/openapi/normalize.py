@@ -35,7 +35,7 @@ def normalized(document: Mapping[str, Any], left_out: list[str]) -> Json:
         operations = read[path] = dict[str, Any]()
         followed = follow(item, document)
         if followed is None:
-            left_out.append(f"{path}: it is no object, or refers to nothing")
+            left_out.append(f"{path}: not an object, or a broken reference")
             continue
         for method in METHODS:
             if method in followed:
@@ -62,12 +62,17 @@ def operation(method: str, path: str, item: Json, document: Mapping[str, Any], l
     for parameter in (*listed(item), *listed(own)):
         followed = follow(parameter, document)
         if followed is None or not isinstance(followed.get("name"), str):
-            left_out.append(f"{where}: a parameter refers to nothing or has no name, and cannot be given")
+            left_out.append(f"{where}: a parameter has no name or a broken reference, and is skipped")
             continue
         if followed.get("in") not in SENT:
             if followed.get("required"):
-                raise DocumentError(f"it needs the parameter {followed['name']!r} in {followed.get('in')!r}")
-            left_out.append(f"{where}: the parameter {followed['name']!r} in {followed.get('in')!r} cannot be given")
+                raise DocumentError(
+                    f"it requires the parameter {followed['name']!r} in {followed.get('in')!r}, which is not supported"
+                )
+            left_out.append(
+                f"{where}: the parameter {followed['name']!r} in {followed.get('in')!r} is not "
+                "supported, and is skipped"
+            )
             continue
         merged[followed["in"], followed["name"]] = with_schema(followed)
     for name in PLACEHOLDER.findall(path):
@@ -78,7 +83,7 @@ def operation(method: str, path: str, item: Json, document: Mapping[str, Any], l
     if "requestBody" in own:
         body = follow(own["requestBody"], document)
         if body is None:
-            raise DocumentError("its body refers to nothing")
+            raise DocumentError("its request body is a broken reference")
         result["requestBody"] = body
     answers: Any = own.get("responses")
     responses = cast("Json", answers) if isinstance(answers, dict) else {}

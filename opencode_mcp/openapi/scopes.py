@@ -112,7 +112,7 @@ LOCATED = operations("""
 """Read or change what belongs to one directory."""
 
 FILTERED = operations("""
-    experimental.session.list  # for the tasks, which look for a request in every session
+    experimental.session.list  # the task tools search all sessions for a request
     session.children  # a child can work elsewhere
     session.list  # `scope` and `path` list the sessions of every directory of the project
     v2.session.list  # `project` does so too, and a `cursor` is JSON that names any directory

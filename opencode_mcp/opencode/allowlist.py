@@ -49,7 +49,7 @@ class Allowlist:
             InvalidArguments: names it, and the roots; or no path can be as it is, whatever the roots are.
         """
         named = list(places(operation.id, arguments))
-        problems = [f"{one.where}: must not have a NUL in it" for one in named if "\0" in one.value]
+        problems = [f"{one.where}: must not contain a NUL character" for one in named if "\0" in one.value]
         if self.roots and not problems:
             problems = [*self._undecided(operation, arguments), *self._unplaced(operation, arguments)]
             problems += [problem for one in named if (problem := self._problem(one))]
@@ -64,12 +64,12 @@ class Allowlist:
         """
         if self.roots and operation.scope == "everywhere":
             raise InvalidArguments(
-                operation.name, ["it concerns every directory of the server, and --allow-directory is given"]
+                operation.name, ["it affects every directory of the server, which --allow-directory forbids"]
             )
 
     def outside(self) -> str:
         """Say of something that it is outside."""
-        return f"is outside of what --allow-directory allows: {', '.join(self.roots)}"
+        return f"is outside of the directories that --allow-directory allows: {', '.join(self.roots)}"
 
     def _problem(self, place: Place) -> str | None:
         """Say why a place is refused, or None."""
@@ -80,7 +80,7 @@ class Allowlist:
         try:
             path = path_of(place)
         except ValueError as error:
-            return f"{place.where}: {error}, as --allow-directory is given"
+            return f"{place.where}: {error} (required by --allow-directory)"
         if path is None:
             return None
         inside = self.allows(path) if is_absolute(path) else not leads_up(path)
@@ -89,22 +89,22 @@ class Allowlist:
     def _undecided(self, operation: Operation, arguments: Mapping[str, Any]) -> Iterator[str]:
         """Say what a newer document has that may name a place, as far as this is known."""
         if operation.scope is None:
-            yield "it is not known which directories it concerns, and --allow-directory is given"
+            yield "the directories that it affects are unknown, so --allow-directory forbids it"
         new = {name for name in operation.argument_names if not is_decided(name)}
         if new:
             for name in new.intersection(names_in(arguments)):
-                yield f"{name}: it is not known whether it names a directory, and --allow-directory is given"
+                yield f"{name}: it may name a directory (unknown argument), so --allow-directory forbids it"
 
     def _unplaced(self, operation: Operation, arguments: Mapping[str, Any]) -> Iterator[str]:
         """Say where a directory is missing without which OpenCode takes its own, or every one."""
         if "workspace" in arguments and operation.takes("directory") and "directory" not in arguments:
-            yield "workspace: give its `directory` as well, as --allow-directory is given"
+            yield "workspace: --allow-directory requires its `directory` as well"
         location = arguments.get("location")
         if location and "directory" not in location:
-            yield "location: give its `directory` as well, as --allow-directory is given"
+            yield "location: --allow-directory requires its `directory` as well"
         needed = NEEDED.get(operation.id)
         if needed is not None and needed not in arguments:
-            yield f"{needed}: must be given, as --allow-directory is"
+            yield f"{needed}: --allow-directory requires this argument"
 
 
 def is_below(real: str, roots: tuple[str, ...]) -> bool:

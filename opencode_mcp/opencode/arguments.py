@@ -54,7 +54,7 @@ def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
     try:  # Python's texts can hold half a surrogate pair, and its numbers NaN; JSON can hold neither
         json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise InvalidArguments(operation.name, [f"arguments: they are no JSON: {error}"]) from error
+        raise InvalidArguments(operation.name, [f"arguments: not valid JSON: {error}"]) from error
     problems = [problem(error) for error in operation.validator.iter_errors(dict(arguments))]
     if problems:
         raise InvalidArguments(operation.name, problems[:SHOWN_PROBLEMS])
@@ -76,7 +76,7 @@ def refuse_long(operation: Operation, arguments: Mapping[str, Any]) -> None:
         longest = max(sizes, key=lambda name: sizes[name])
         raise InvalidArguments(
             operation.name,
-            [f"{longest}: {sizes[longest]} characters in the URL are too many: {MAX_URL_CHARS} are the most for all"],
+            [f"{longest}: {sizes[longest]} characters in the URL; all arguments together may have {MAX_URL_CHARS}"],
         )
 
 
@@ -136,7 +136,9 @@ def headers(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tupl
         if parameter.location == "header" and parameter.key in arguments:
             value = text(arguments[parameter.key])
             if not value.isascii() or not value.isprintable():
-                raise InvalidArguments(operation.name, [f"{parameter.key}: only printable ASCII can be a header"])
+                raise InvalidArguments(
+                    operation.name, [f"{parameter.key}: must be printable ASCII to be sent as a header"]
+                )
             yield parameter.name, value
 
 
@@ -155,7 +157,7 @@ def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
             raise InvalidArguments(
                 operation.name,
                 [
-                    f"{name}: this server was started outside of a project. Pass the project's absolute path as "
+                    f"{name}: this MCP server was started outside of a project. Pass the project's absolute path as "
                     f"`{name}`{' {directory}' if name == 'location' else ''}, or start the server with --directory"
                 ],
             )
@@ -202,8 +204,8 @@ def misread(directory: str) -> str | None:
     if other == directory:
         return None
     return (
-        f"OpenCode takes {directory!r} for {other!r} and would work there: rename the directory, so that its path has "
-        "no % with two hexadecimal digits, or let the task work in a worktree"
+        f"OpenCode decodes {directory!r} to {other!r} and would work there: rename the directory so that its path has "
+        "no % followed by two hexadecimal digits, or run the task in a worktree"
     )
 
 
@@ -260,11 +262,11 @@ def changes_route(value: str) -> str | None:
         if not stage:
             return "must not be empty"
         if any(segment in {".", ".."} for segment in stage.replace("\\", "/").split("/")):
-            return "must not have a dot segment"
+            return "must not contain a dot segment"
         if "\\" in stage:
-            return "must not have a backslash"
+            return "must not contain a backslash"
         if any(ord(character) < 32 or ord(character) == 127 for character in stage):
-            return "must not have a control character"
+            return "must not contain a control character"
         decoded = unquote(stage)
         if decoded == stage:
             return None

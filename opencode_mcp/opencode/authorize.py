@@ -134,11 +134,11 @@ class Authorization:
         default = [] if self.directory is None else [self.directory]
         for directory in dict.fromkeys([*near, *default, *self.allowlist.roots]):
             value = await self.ask("experimental_workspace_list", directory=directory)
-            for workspace in as_model("the answer of experimental_workspace_list", list[Workspace], value):
+            for workspace in as_model("the response of experimental_workspace_list", list[Workspace], value):
                 if workspace.id == workspace_id:
                     allowed = workspace.directory is not None and self.allowlist.allows(workspace.directory)
                     return None if allowed else f"its directory {self.allowlist.outside()}"
-        return f"no workspace of an allowed directory has this id; any other {self.allowlist.outside()}"
+        return f"no workspace in an allowed directory has this id; any other {self.allowlist.outside()}"
 
     async def _project(self, project_id: str) -> str | None:
         for project in await known_projects(self.ask, self.directory):
@@ -147,7 +147,7 @@ class Authorization:
                 there = [project.worktree, *filter(os.path.exists, project.sandboxes)]
                 outside = [directory for directory in there if not self.allowlist.allows(directory)]
                 return f"its directory {outside[0]!r} {self.allowlist.outside()}" if outside else None
-        return f"OpenCode knows no project of this id; any other {self.allowlist.outside()}"
+        return f"OpenCode has no project with this id; any other {self.allowlist.outside()}"
 
     async def _mentions(self, text: str, named: list[Place]) -> str | None:
         """OpenCode attaches the files that a command's arguments mention, relative to the worktree."""
@@ -157,7 +157,7 @@ class Authorization:
             return None
         location = await locate(self.ask, session_id)
         value = await self.ask("path_get", directory=location.directory)
-        paths = as_model("the answer of path_get", Paths, value)
+        paths = as_model("the response of path_get", Paths, value)
         for name in names:
             home = name.startswith("~/")
             path = os.path.join(paths.home, name[2:]) if home else os.path.join(paths.worktree, name)
@@ -187,9 +187,9 @@ async def locate(ask: Ask, session_id: str) -> Location:
         if error.status != 500:
             raise
     else:
-        found = as_model("the answer of v2_session_get", Found, value).data
+        found = as_model("the response of v2_session_get", Found, value).data
         return found.location.model_copy(update={"project_id": found.project_id})
-    return as_model("the answer of session_get", Location, await ask("session_get", sessionID=session_id))
+    return as_model("the response of session_get", Location, await ask("session_get", sessionID=session_id))
 
 
 def exists(path: str) -> bool:
@@ -200,7 +200,7 @@ def exists(path: str) -> bool:
 async def known_projects(ask: Ask, directory: str | None) -> list[Project]:
     """Return the projects that OpenCode has opened at any time."""
     where = {} if directory is None else {"directory": directory}
-    return as_model("the answer of project_list", list[Project], await ask("project_list", **where))
+    return as_model("the response of project_list", list[Project], await ask("project_list", **where))
 
 
 def without_outside(allowlist: Allowlist, operation: Operation, answer: Answer) -> Answer:
@@ -217,10 +217,10 @@ def without_outside(allowlist: Allowlist, operation: Operation, answer: Answer) 
         directories = {directory: allowlist.allows(directory) for directory in map(directory_of, sessions)}
         kept = [session for session in sessions if directories[directory_of(session)]]
     except (KeyError, TypeError) as error:
-        raise UnexpectedResponse(f"{operation.name}: the answer is not a list of sessions: {error!r}") from error
+        raise UnexpectedResponse(f"{operation.name}: the response is not a list of sessions: {error!r}") from error
     if len(kept) == len(sessions):
         return answer
-    note = f"{len(sessions) - len(kept)} sessions were left out: outside of --allow-directory."
+    note = f"{len(sessions) - len(kept)} sessions were omitted: outside of --allow-directory."
     value = {**whole, "data": kept} if operation.id.startswith("v2.") else kept
     return replace(answer, value=value, fields={**answer.fields, "note": note})
 

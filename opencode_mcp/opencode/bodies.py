@@ -32,7 +32,7 @@ def encoded(operation: Operation, value: Any) -> tuple[bytes | None, Mapping[str
         return json.dumps(value).encode(), {"content-type": kind}
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
         if not isinstance(value, dict):
-            raise InvalidArguments(operation.name, [f"body: must be an object, to be sent as {kind}"])
+            raise InvalidArguments(operation.name, [f"body: must be an object, as it is sent as {kind}"])
         return form(operation, kind, cast("dict[str, Any]", value))
     if kind.startswith("text/"):
         return (value if isinstance(value, str) else json.dumps(value)).encode(), {"content-type": kind}
@@ -79,4 +79,4 @@ def from_base64(operation: Operation, name: str, value: Any) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise InvalidArguments(operation.name, [f"{name}: must be the bytes as base64"]) from error
+        raise InvalidArguments(operation.name, [f"{name}: must be base64-encoded bytes"]) from error

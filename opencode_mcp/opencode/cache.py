@@ -56,8 +56,8 @@ def claim(cache: Path) -> bool:
             return False
         if not is_own(cache):
             raise ServerStartError(
-                f"{cache} belongs to another user, so no program in it is run. Remove it, or set XDG_CACHE_HOME to "
-                "a folder of your own; or install OpenCode so that `opencode` is on PATH."
+                f"{cache} belongs to another user, so programs in it are not run. Remove it, set XDG_CACHE_HOME to "
+                "your own folder, or install OpenCode so that `opencode` is on PATH."
             )
         if mode & WRITABLE_BY_OTHERS:
             cache.chmod(stat.S_IMODE(mode) & ~WRITABLE_BY_OTHERS)
@@ -66,7 +66,7 @@ def claim(cache: Path) -> bool:
                 copy.rename(cache / f"{UNFINISHED}{uuid4().hex}")
             return any(copies)
     except OSError as error:
-        raise ServerStartError(f"the cache folder {cache} cannot be used: {error}") from error
+        raise ServerStartError(f"cannot use the cache folder {cache}: {error}") from error
     return False
 
 
@@ -92,10 +92,10 @@ async def locked(cache: Path, report: Report) -> AsyncGenerator[int]:
     try:
         file = os.open(cache / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise ServerStartError(f"the cache folder {cache} cannot be written: {error}") from error
+        raise ServerStartError(f"cannot write to the cache folder {cache}: {error}") from error
     try:
         while not try_lock(file):
-            await report("waiting for another opencode-mcp, which installs OpenCode")
+            await report("waiting for another opencode-mcp that is installing OpenCode")
             await anyio.sleep(WAIT_SECONDS)
         yield file
     finally:

@@ -46,13 +46,13 @@ async def terminal_runs(opencode: OpenCode, operation: Operation, arguments: Map
     except APIError as error:
         if error.status != 404:
             raise
-        listing = f"{prefix}pty_list lists those that are there, {prefix}pty_create makes one."
-        reason = f"It has ended, was removed, or belongs to another directory. {listing}"
+        listing = f"{prefix}pty_list lists the existing ones, {prefix}pty_create creates one."
+        reason = f"The terminal has exited, was removed, or belongs to another directory. {listing}"
         raise APIError(operation.name, 404, error.name, error.message, error.body, reason) from error
     facts = known.get("data", known)
     if facts.get("status") == "exited":
-        said = f"terminal {terminal} has ended (exit code {facts.get('exitCode', 'unknown')}), and its output is gone"
-        raise APIError(operation.name, 409, "PtyExited", said, known, f"{prefix}pty_create makes another.")
+        said = f"terminal {terminal} has exited (exit code {facts.get('exitCode', 'unknown')}); its output is lost"
+        raise APIError(operation.name, 409, "PtyExited", said, known, f"{prefix}pty_create creates a new one.")
 
 
 async def file_exists(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer) -> Answer:
@@ -70,7 +70,7 @@ async def file_exists(opencode: OpenCode, operation: Operation, arguments: Mappi
     except APIError:
         listed = []
     if path.name not in {entry["name"] for entry in listed}:
-        raise APIError(operation.name, 404, "FileNotFound", f"there is no file {arguments['path']!r}")
+        raise APIError(operation.name, 404, "FileNotFound", f"the file {arguments['path']!r} does not exist")
     return answer
 
 
@@ -97,7 +97,7 @@ async def says_where(opencode: OpenCode, operation: Operation, arguments: Mappin
     if answer.value:
         return answer
     directory = arguments.get("directory") or opencode.directory or "the server's own directory"
-    note = f"Nothing waits in {directory}. Requests of sessions elsewhere are listed only with their `directory`."
+    note = f"No pending requests in {directory}. For sessions in another directory, pass its `directory`."
     return replace(answer, fields={**answer.fields, "note": note})
 
 
@@ -112,7 +112,7 @@ async def worktrees_included(opencode: OpenCode, arguments: Mapping[str, Any]) -
     project: Any = await opencode.call("path_get", **where)
     if not isinstance(project, dict) or "worktree" not in project:
         return arguments  # a server that does not say where a project is
-    paths = as_model("the answer of path_get", ProjectPath, cast("object", project))
+    paths = as_model("the response of path_get", ProjectPath, cast("object", project))
     top = paths.worktree.rstrip("/\\")
     below = paths.directory.removeprefix(top).replace("\\", "/").strip("/")
     if not top or (below and paths.directory == below):

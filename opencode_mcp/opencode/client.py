@@ -168,7 +168,7 @@ class OpenCode:
         Raises:
             UnexpectedResponse: the value is another; and what `call` raises.
         """
-        return as_model(f"the answer of {name}", kind, await self.call(name, **arguments))
+        return as_model(f"the response of {name}", kind, await self.call(name, **arguments))
 
     def prepare(self, operation: Operation, arguments: Mapping[str, Any]) -> PreparedCall:
         """Validate arguments and split them into a request. Nothing is sent.
@@ -241,7 +241,7 @@ class OpenCode:
                 if seconds_left() - LAST_SECONDS <= pause:
                     raise
                 reasons.append(str(error))
-            await report(f"asking again in {pause:g} s: {reasons[-1]}")
+            await report(f"retrying in {pause:g} s: {reasons[-1]}")
             await anyio.sleep(pause)
         return replace(await self._send(operation, parts, read_seconds, report), retried=tuple(reasons))
 
@@ -274,7 +274,7 @@ class OpenCode:
                 return await self.http.send(request, auth=endpoint.auth)
         except httpx2.ReadTimeout as error:
             raise RequestTimeout(
-                f"{where()} did not say which version it is within {QUICK_SECONDS:g} s; nothing was sent"
+                f"{where()} did not report its version within {QUICK_SECONDS:g} s; nothing was sent"
             ) from error
         except (httpx2.RequestError, OSError) as error:
             raise unreachable(where(), error) from error
@@ -303,7 +303,7 @@ class OpenCode:
                 note_after(self.server, operation, parts, answer.value)
             return without_outside(self.allowlist, operation, answer) if self.allowlist.roots else answer
         raise RequestTimeout(
-            f"{operation.name}: no answer in time from {self.server.describe()}; it may still be carried out"
+            f"{operation.name}: no response in time from {self.server.describe()}; the request may still take effect"
         )
 
     @asynccontextmanager
@@ -367,14 +367,16 @@ class OpenCode:
                 raise unreachable(where(), error) from error
             except httpx2.TimeoutException as error:
                 raise RequestTimeout(
-                    f"{operation.name}: no answer within {read_seconds:g} s from {where()}; it may still be carried out"
+                    f"{operation.name}: no response within {read_seconds:g} s from {where()}; the "
+                    "request may still take effect"
                     if read_seconds is not None
-                    else f"{operation.name}: no answer in time from {where()} ({type(error).__name__})"
+                    else f"{operation.name}: no response in time from {where()} ({type(error).__name__})"
                 ) from error
             except (httpx2.RequestError, OSError) as error:  # an error of TLS comes as it is
                 reason = str(error) or type(error).__name__
                 raise TransportError(
-                    f"{where()} went away during {operation.name} ({reason}); whether it took effect is unknown"
+                    f"the connection to {where()} was lost during {operation.name} ({reason}); the "
+                    "request may have taken effect"
                 ) from error
 
 

@@ -43,9 +43,9 @@ SYSTEMS = {"Linux": ("linux", "linux"), "Darwin": ("darwin", "darwin"), "Windows
 MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 NO_NPM = (
-    "OpenCode is not installed, and npm is not there to fetch it. Any of these helps: install OpenCode "
-    "(https://opencode.ai/docs) so that `opencode` is on PATH; install Node.js, and OpenCode is fetched "
-    "at the next call; or give the address of a running OpenCode with --url or OPENCODE_MCP_URL."
+    "OpenCode is not installed, and npm was not found to install it. Do one of these: install OpenCode "
+    "(https://opencode.ai/docs) so that `opencode` is on PATH; install Node.js, then call again to install OpenCode; "
+    "or set --url or OPENCODE_MCP_URL to the address of a running OpenCode."
 )
 
 
@@ -87,8 +87,8 @@ def builds(system: str, machine: str, musl: bool) -> list[str]:
     known = [one for one in names if one in lock()]
     if not known:
         raise ServerStartError(
-            f"opencode-mcp cannot install OpenCode on this machine: it does not know the contents of {names[0]}. "
-            "Install OpenCode 1.x (`npm install -g opencode-ai@1`) so that `opencode` is on PATH, or give --url."
+            f"opencode-mcp cannot install OpenCode on this machine: its lockfile has no {names[0]}. Install OpenCode "
+            "1.x (`npm install -g opencode-ai@1`) so that `opencode` is on PATH, or set --url."
         )
     return known
 
@@ -122,8 +122,8 @@ async def fetch(
     if done is None or done.status != 0:
         why = f"it took longer than {INSTALL_SECONDS:g} s" if done is None else done.output[-1500:].strip()
         raise ServerStartError(
-            f"OpenCode could not be installed: `npm pack {' '.join(specs)}` failed.\n{why}\n"
-            "Install OpenCode so that `opencode` is on PATH, or give a running one with --url."
+            f"OpenCode could not be installed: `npm pack {' '.join(specs)}` failed.\n{why}\nInstall OpenCode so that "
+            "`opencode` is on PATH, or set --url to a running one."
         )
     await report("checking and unpacking OpenCode")
     for package in packages:
@@ -158,9 +158,9 @@ def take(package: Package, archive: Path, folder: Path) -> None:
         data = archive.read_bytes()
         if integrity(data, package.integrity.partition("-")[0]) != package.integrity:
             raise ServerStartError(
-                f"npm gave another {package.name}@{package.version} than the one that this version of opencode-mcp was "
-                f"released with (its {package.integrity.partition('-')[0]} differs): nothing of it was run or kept. "
-                "Does the registry or a proxy change packages? Install OpenCode so that `opencode` is on PATH."
+                f"{package.name}@{package.version} from npm does not match the lockfile of opencode-mcp (its "
+                f"{package.integrity.partition('-')[0]} differs): it was discarded without running it. Check whether "
+                "the registry or a proxy modifies packages, or install OpenCode so that `opencode` is on PATH."
             )
         with tarfile.open(archive) as files:
             members = [one for one in files.getmembers() if PurePosixPath(one.name).parts[0] == "package"]

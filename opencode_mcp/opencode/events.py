@@ -90,9 +90,7 @@ class EventFeed:
             try:
                 notice(event)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise UnexpectedResponse(
-                    f"an event {event.get('type')!r} is not as OpenCode's are: {error!r}"
-                ) from error
+                raise UnexpectedResponse(f"unexpected event {event.get('type')!r}: {error!r}") from error
 
     async def _tell_late(self, scope: anyio.CancelScope) -> None:
         await anyio.sleep(DEAF_SECONDS)
@@ -113,7 +111,7 @@ class EventFeed:
                             if event["type"] == "stream.connected":
                                 self._tasks.start_soon(self._tell_late, scope)
                 except OpenCodeError as error:
-                    log.info("the event stream was lost: %s", error)
+                    log.info("lost the event stream: %s", error)
                     self._tell({"type": "stream.lost", "properties": {"reason": str(error)}})
                 else:
                     self._tell({"type": "stream.lost", "properties": {"reason": "closed or silent"}})
@@ -150,9 +148,9 @@ def parse(operation: Operation, data: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except ValueError as error:
-        raise UnexpectedResponse(f"{operation.name}: an event is no valid JSON: {error}") from error
+        raise UnexpectedResponse(f"{operation.name}: an event is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UnexpectedResponse(f"{operation.name}: an event is no JSON object: {data[:200]}")
+        raise UnexpectedResponse(f"{operation.name}: an event is not a JSON object: {data[:200]}")
     return without_traces(value) if MARK.decode() in data else cast("dict[str, Any]", value)
 
 

@@ -17,17 +17,17 @@ from .responses import Answer
 NEVER = r"[^\s\S]"
 """A regular expression that compiles and matches nothing."""
 
-NO_RIPGREP = "ripgrep (rg) is missing on OpenCode's machine, or does not run: install it there and restart OpenCode."
+NO_RIPGREP = "ripgrep (rg) is missing on OpenCode's machine, or fails to run: install it there and restart OpenCode."
 BAD_PATTERN = "The regular expression does not compile (Rust syntax): correct or escape `pattern`."
 NOT_TEXT = (
-    "A matching line or file name is not UTF-8, which OpenCode cannot answer with: narrow `pattern`, or have a task "
-    "search with rg in its shell."
+    "A matching line or file name is not UTF-8, which OpenCode cannot return: narrow `pattern`, or run "
+    "rg in the shell of a task."
 )
 LEFT_OUT = (
-    "Incomplete: lines that are not UTF-8 match too and are left out, as OpenCode cannot answer with them. "
-    "`submatches` are not known."
+    "Incomplete: matching lines that are not UTF-8 are omitted, as OpenCode cannot return them. "
+    "`submatches` are unknown."
 )
-NOT_UTF8 = "The file is not UTF-8 text. v2_fs_read returns its bytes, as base64."
+NOT_UTF8 = "The file is not UTF-8 text. v2_fs_read returns its bytes as base64."
 
 
 async def explain_search(

@@ -110,8 +110,8 @@ def refusal(operation: Operation, oldest: str | None, identity: Identity, where:
 
 
 WAY_OUT = (
-    f"which has another API than the 1.x that opencode-mcp speaks to: none of its tools works with it. Nothing was "
-    f"sent. Give --url an OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested), or leave it out to start one."
+    "whose API differs from 1.x, which opencode-mcp supports. Nothing was sent. Set --url to an OpenCode 1.x (tested: "
+    f"opencode-ai@{SNAPSHOT_VERSION}), or omit it to start one."
 )
 
 

@@ -25,7 +25,7 @@ from .server import Report
 
 __all__ = ["Program", "cache_folder", "find", "managed"]
 
-OTHER_GENERATION = "which has another API than the 1.x that opencode-mcp speaks to"
+OTHER_GENERATION = "whose API differs from 1.x, which opencode-mcp supports"
 
 
 async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str], report: Report) -> Program:
@@ -44,7 +44,7 @@ async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]
     if version is not None and release(version)[0] == GENERATION:
         return Program((on_path,), version=version)
     said = (
-        f"{on_path} does not say its version"
+        f"{on_path} does not print its version"
         if version is None
         else f"{on_path} is OpenCode {version}, {OTHER_GENERATION}"
     )
@@ -65,8 +65,8 @@ async def given(command: tuple[str, ...], cache: Path, environ: Mapping[str, str
     version = await ask_version(command, environ, cache)
     if version is not None and release(version)[0] != GENERATION:
         raise ServerStartError(
-            f"--command: `{shlex.join(command)}` is OpenCode {version}, {OTHER_GENERATION}: it is not started. Leave "
-            f"--command out to use a copy of OpenCode {SNAPSHOT_VERSION}, or give the path of an OpenCode 1.x."
+            f"--command: `{shlex.join(command)}` is OpenCode {version}, {OTHER_GENERATION}: it is not started. Omit "
+            f"--command to use a copy of OpenCode {SNAPSHOT_VERSION}, or give the path of an OpenCode 1.x."
         )
     path = which(command[0], environ)
     return Program((path or command[0], *command[1:]), version=version)
@@ -102,12 +102,12 @@ async def managed_copy(
         found = "other users could write to it" if distrusted else found
         there = distrusted or folder.exists()
         if there:
-            await report(f"OpenCode {SNAPSHOT_VERSION} is damaged ({found}) and is installed again")
+            await report(f"OpenCode {SNAPSHOT_VERSION} is damaged ({found}); reinstalling it")
         await install(folder, environ, report, lock, builds or needed())
         copy = managed(folder)
         if not there:
             return copy
-        note = f"opencode-mcp's own copy of OpenCode {SNAPSHOT_VERSION} was damaged ({found}), and was installed again"
+        note = f"opencode-mcp reinstalled its copy of OpenCode {SNAPSHOT_VERSION}, which was damaged ({found})"
         return replace(copy, note=note)
 
 
@@ -130,7 +130,7 @@ def flaw(folder: Path) -> str | None:
         return "files are missing"
     if not is_private(folder) or not is_private(program):
         return "it belongs to another user, or others can write to it"
-    return None if is_program(str(program)) else "it may not be executed"
+    return None if is_program(str(program)) else "it is not executable"
 
 
 async def install(
@@ -160,8 +160,8 @@ async def install(
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     raise ServerStartError(
-        f"OpenCode {SNAPSHOT_VERSION} was fetched, and does not run on this machine ({'; '.join(failures)}). "
-        "Install OpenCode so that `opencode` is on PATH, or give a running one with --url."
+        f"OpenCode {SNAPSHOT_VERSION} was downloaded but does not run on this machine ({'; '.join(failures)}). Install "
+        "OpenCode so that `opencode` is on PATH, or set --url to a running one."
     )
 
 
@@ -189,4 +189,4 @@ def move(fresh: Path, folder: Path) -> None:
             folder.rename(fresh.parent / "damaged")
         fresh.rename(folder)
     except OSError as error:
-        raise ServerStartError(f"{folder} cannot be written: {error}") from error
+        raise ServerStartError(f"cannot write to {folder}: {error}") from error

@@ -46,12 +46,12 @@ def main(command: list[str]) -> int:
     try:
         temporary = tempfile.mkdtemp(prefix="opencode-mcp-")
     except OSError as error:
-        return give_up("no folder for temporary files can be made", error)
+        return give_up("cannot create a folder for temporary files", error)
     try:
         child = spawn(command, temporary)
     except OSError as error:
         os.rmdir(temporary)
-        return give_up(f"{command[0]} cannot be run", error)
+        return give_up(f"cannot run {command[0]}", error)
     address: list[tuple[str, int]] = []
 
     def terminate(number: int, frame: object) -> None:

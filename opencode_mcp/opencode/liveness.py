@@ -84,7 +84,7 @@ class Liveness:
         finally:
             self._waiters.discard(waiter)
         if waiter.scope.cancelled_caught:
-            raise ServerStalled(self._stalled or "OpenCode answers nothing")
+            raise ServerStalled(self._stalled or "OpenCode does not respond")
         self._answered()
 
     async def watch(self, endpoint: Endpoint, give_up: Callable[[str], None]) -> None:
@@ -113,23 +113,24 @@ class Liveness:
         assert self._silent_since is not None
         seconds = anyio.current_time() - self._silent_since
         if seconds < STALL_SECONDS or self._failed_probes < MIN_PROBES:
-            await self._report(f"OpenCode has not answered for {seconds:.0f} s")
+            await self._report(f"OpenCode has not responded for {seconds:.0f} s")
             return
         if self._stalled is None:
-            log.warning("OpenCode (process %s) answers nothing; work in it: %s", self._pid, sorted(self.work) or "none")
-        lives = f"OpenCode (process {self._pid}) has answered nothing, /global/health included, for {seconds:.0f} s"
+            log.warning(
+                "OpenCode (process %s) does not respond; active work: %s", self._pid, sorted(self.work) or "none"
+            )
+        lives = f"OpenCode (process {self._pid}) has not responded for {seconds:.0f} s, not even to /global/health"
         if self.work:
             self._stalled = (
-                f"{lives}. It was not ended, as work in it is not known to be over: {', '.join(sorted(self.work))}. "
-                f"Call again later to see whether it answers. To give this work up, end it (`kill {self._pid}`): "
-                "the next call then starts OpenCode again."
+                f"{lives}. It was not killed, as work may still be running in it: {', '.join(sorted(self.work))}. Call "
+                f"again later. To discard this work, run `kill {self._pid}`; the next call then starts OpenCode again."
             )
         else:
             self._stalled = (
-                f"{lives}, and was ended: no work was known to run in it. Whether this request took effect is unknown. "
-                "The next call starts OpenCode again."
+                f"{lives}, and was killed, as no work was known to run in it. This request may have taken effect. The "
+                "next call starts OpenCode again."
             )
-            give_up(f"it answered nothing for {seconds:.0f} s, and was ended")
+            give_up(f"it did not respond for {seconds:.0f} s and was killed")
         for waiter in self._waiters:
             waiter.scope.cancel()
 

@@ -319,7 +319,7 @@ def as_model(source: str, kind: type[T], value: object) -> T:
         return validator(kind).validate_python(value)
     except ValidationError as error:
         wrong = "; ".join(problems(error))
-        raise UnexpectedResponse(f"{source} is not what OpenCode's document says: {wrong}") from error
+        raise UnexpectedResponse(f"{source} does not match OpenCode's document: {wrong}") from error
 
 
 def problems(error: ValidationError) -> list[str]:

@@ -25,10 +25,12 @@ lies in the project, in an allowed directory or in a project that OpenCode has o
 configured directories and those with sessions are known."""
 
 REMEDIES: Mapping[Openers, str] = {
-    "writes": "session_create with this directory opens it, as run_task does",
-    "none": "--no-destructive is given: only what lies in --directory, --allow-directory or a known project",
-    "none strictly": "--read-only is given: only --directory itself, what lies in --allow-directory, and directories "
-    "in which OpenCode has sessions",
+    "writes": "load it with session_create or run_task",
+    "none": "--no-destructive allows only paths in --directory, --allow-directory or a known project",
+    "none strictly": (
+        "--read-only allows only --directory itself, paths in --allow-directory, and directories in "
+        "which OpenCode has sessions"
+    ),
 }
 
 
@@ -54,8 +56,8 @@ class Opening:
                 raise InvalidArguments(
                     operation.name,
                     [
-                        f"{where}: OpenCode has not opened {directory!r} yet, and this call does not open it, as that "
-                        f"runs the plugins and MCP servers configured there ({REMEDIES[self.openers]})"
+                        f"{where}: OpenCode has not loaded {directory!r}, and this call must not load it, as that runs "
+                        f"the plugins and MCP servers configured there ({REMEDIES[self.openers]})"
                     ],
                 )
 

@@ -72,7 +72,7 @@ def file_of(url: str) -> str | None:
     """
     refuse_blanks(url)
     if not SCHEME.match(url):
-        raise ValueError("must be a URL; that of a file is file:///absolute/path")
+        raise ValueError("must be a URL, such as file:///absolute/path")
     if not url.lower().startswith("file:"):
         return None
     parts = urlsplit(url)
@@ -80,7 +80,7 @@ def file_of(url: str) -> str | None:
     if "\\" in url or not plain:
         raise ValueError("must be written as file:///absolute/path")
     if "%2f" in url.lower() or "%5c" in url.lower():
-        raise ValueError("must not have an encoded slash in it")
+        raise ValueError("must not contain an encoded slash")
     return url2pathname(parts.path)
 
 
@@ -91,7 +91,7 @@ def refuse_blanks(url: str) -> None:
         ValueError: there is a blank or a control character at an end, or a tab or a line break anywhere.
     """
     if url != url.strip(DROPPED_AT_THE_ENDS) or any(character in "\t\r\n" for character in url):
-        raise ValueError("must not have blanks or control characters around it, nor tabs or line breaks in it")
+        raise ValueError("must not start or end with spaces or control characters, or contain tabs or line breaks")
 
 
 def path_of(place: Place) -> str | None:
@@ -108,11 +108,11 @@ def path_of(place: Place) -> str | None:
     if place.kind == "source":
         refuse_blanks(value)
         if any(scheme in value.lower() for scheme in ("file:", "link:")):
-            raise ValueError("must not be a package from a folder")  # as npm has it: name@file:../folder
+            raise ValueError("must not be a package in a folder")  # as npm has it: name@file:../folder
         if not is_absolute(value) and not value.startswith((".", "~")):
             return None
     if value == "~" or value.startswith(("~/", "~\\")):
-        raise ValueError("must not begin with ~: write the absolute path")
+        raise ValueError("must not start with ~: use the absolute path")
     return value
 
 

@@ -42,8 +42,8 @@ OUTPUT_CHARS = 4_000
 """The end of its output, as far as an error shows it."""
 
 OTHER_GENERATION = (
-    "what was started is an OpenCode 2, which has another API than the 1.x that opencode-mcp speaks to: it was "
-    f"ended again. Give --command the path of an OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested)"
+    "the started program is OpenCode 2, whose API differs from 1.x, which opencode-mcp supports; it was stopped. Set "
+    f"--command to an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION})"
 )
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class ManagedServer:
             ServerStartError: what was tried, and OpenCode's last output.
         """
         if self._closed:
-            raise ServerStartError("OpenCode was stopped, as the bridge ends")
+            raise ServerStartError("OpenCode was stopped because the server shuts down")
         if self._run is None or self._run.over:
             self._check_backoff()
             self._run = Run()
@@ -122,7 +122,7 @@ class ManagedServer:
         """
         if self._run is not None and (seconds := self._backoff.remaining):
             raise ServerStartError(
-                f"{self._run.failure}\nOpenCode ended right after its start {self._backoff.short_lives} times in a "
+                f"{self._run.failure}\nOpenCode exited right after its start {self._backoff.short_lives} times in a "
                 f"row, so it is not started again for {math.ceil(seconds)} s. Nothing was sent."
             )
 
@@ -138,9 +138,9 @@ class ManagedServer:
     def describe(self) -> str:
         """Name the server; once it has ended, how."""
         if self._run is not None and self._run.failure is not None:
-            return f"the OpenCode that this bridge started ({self._run.failure}; the next call starts it again)"
+            return f"the OpenCode that opencode-mcp started ({self._run.failure}; the next call starts it again)"
         if self._run is not None and self._run.address is None:
-            return f"the OpenCode that this bridge starts (now: {self._run.status})"
+            return f"the OpenCode that opencode-mcp starts (now: {self._run.status})"
         alive = None if self._run is None else self._run.liveness
         silent = 0.0 if alive is None else alive.silent_seconds
         return "the OpenCode that this bridge started" + (f", silent for {silent:.0f} s" if silent >= 1 else "")
@@ -210,8 +210,8 @@ class ManagedServer:
             return {}
         reason = "no inotify instances are left (fs.inotify.max_user_instances)"
         unwatched = (
-            "OpenCode was started without its file watcher, so vcs_get shows the branch of that time: "
-            f"{'the one before answered nothing' if self._has_stalled else reason}"
+            "OpenCode runs without its file watcher, so vcs_get shows the branch at its start: "
+            f"{'the previous one did not respond' if self._has_stalled else reason}"
         )
         self._note = "; ".join(one for one in (self._note, unwatched) if one)
         log.warning("%s", unwatched)
@@ -281,7 +281,7 @@ def started(
 def ended(run: Run, status: int) -> str:
     """Say how the server came to its end."""
     subject = "it" if run.address else "OpenCode did not start: it"
-    return f"{subject} ended with status {status}{last_output(run)}"
+    return f"{subject} exited with status {status}{last_output(run)}"
 
 
 def never_listened(run: Run) -> str:
@@ -291,7 +291,7 @@ def never_listened(run: Run) -> str:
 
 def without_password(line: str, password: str) -> str:
     """Return a line of a program's output, or what stands for one that may hold a password."""
-    return "(a line about a password is left out)" if "password" in line.lower() or password in line else line
+    return "(line with a password omitted)" if "password" in line.lower() or password in line else line
 
 
 def last_output(run: Run) -> str:
@@ -299,4 +299,4 @@ def last_output(run: Run) -> str:
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in run.output]
     said = without_trace("\n".join(line for line in lines if line)[-OUTPUT_CHARS:])
     advice = cause_of(said)
-    return (f"; it said:\n{said}" if said else "") + (f"\n{advice}" if advice else "")
+    return (f"; its output:\n{said}" if said else "") + (f"\n{advice}" if advice else "")

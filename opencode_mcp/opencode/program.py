@@ -106,7 +106,7 @@ def remembered(memory: Path) -> dict[str, dict[str, Any]]:
         entries = cast("dict[str, dict[str, Any]]", value)
         return {key: one for key, one in entries.items() if {"state", "at", "version"} <= one.keys()}
     except (OSError, ValueError, AttributeError) as error:
-        log.debug("no versions are remembered: %r", error)
+        log.debug("cannot read the cached versions: %r", error)
         return {}
 
 
@@ -119,4 +119,4 @@ def remember(memory: Path, key: str, entry: dict[str, Any]) -> None:
             json.dump({**there, key: entry}, file)
         os.replace(file.name, memory)
     except OSError as error:
-        log.debug("a version is not remembered: %r", error)
+        log.debug("cannot cache a version: %r", error)

@@ -40,7 +40,7 @@ class FairQueue:
         turn = anyio.Event()
         self._waiting.setdefault(caller, deque()).append(turn)
         try:
-            await report(f"waiting until OpenCode has answered others; {ahead} calls wait already")
+            await report(f"waiting for other calls to OpenCode; {ahead} calls are ahead")
             await turn.wait()
         except BaseException:  # cancelled: the slot that it was given meanwhile, or its place, is others'
             if turn.is_set():

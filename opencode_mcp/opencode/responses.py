@@ -46,15 +46,15 @@ def decode(operation: Operation, response: httpx2.Response) -> Answer:
         raise api_error(operation, response)
     if response.status_code >= 300:
         raise UnexpectedResponse(
-            f"{operation.name}: OpenCode redirected to {response.headers.get('location')!r}; "
-            "redirects are not followed, so that credentials stay with the configured server"
+            f"{operation.name}: OpenCode redirected to {response.headers.get('location')!r}; redirects are not "
+            "followed, so that credentials go only to the configured server"
         )
     if operation.returns_file and media_type in TEXT_FILES and "content-security-policy" not in response.headers:
         media_type = "text/plain"  # a file of the project; OpenCode's own web page has that header
     if media_type == "text/html":
         raise UnexpectedResponse(
-            f"{operation.name}: this OpenCode does not offer the operation ({operation.method} "
-            f"{operation.path} gave its web page); a newer version may"
+            f"{operation.name}: this OpenCode does not have the operation ({operation.method} {operation.path} "
+            "returned its web page); a newer version may"
         )
     fields = {
         name: response.headers[header]
@@ -73,7 +73,7 @@ def parse(operation: Operation, response: httpx2.Response, media_type: str) -> A
             value = json.loads(response.content)
         except ValueError as error:
             raise UnexpectedResponse(
-                f"{operation.name}: the answer is no valid JSON ({len(response.content)} bytes): {error}"
+                f"{operation.name}: the response is not valid JSON ({len(response.content)} bytes): {error}"
             ) from error
         return without_traces(value) if MARK in response.content else value
     if media_type.startswith("image/"):
@@ -90,8 +90,8 @@ def api_error(operation: Operation, response: httpx2.Response) -> APIError:
     advice = operation.advice.get(response.status_code, "")
     if response.status_code == 401:
         advice = (
-            "The credentials are wrong or missing: set OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME) "
-            "to those that the OpenCode server was started with."
+            "The credentials are wrong or missing: set OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME) to "
+            "those of the OpenCode server."
         )
     if not isinstance(body, dict):
         said = without_trace(str(body)).strip()[:SHOWN_CHARS]

@@ -152,7 +152,9 @@ class Servers:
                 with anyio.fail_after(ASK_SECONDS):
                     answers[name] = await ask(opencode)
             except TimeoutError:
-                failures[name] = RequestTimeout(f"{opencode.server.describe()} gave no answer in {ASK_SECONDS:g} s")
+                failures[name] = RequestTimeout(
+                    f"{opencode.server.describe()} did not respond within {ASK_SECONDS:g} s"
+                )
             except OpenCodeError as error:
                 failures[name] = error
             else:
@@ -179,8 +181,8 @@ def nowhere(failures: Mapping[str, Exception]) -> Exception:
             return error
     if not lost:
         return next(iter(missing.values()))
-    answered = f"{', '.join(missing)} answered and does not have it" if missing else "none of the servers answered"
-    return TransportError(f"It is not known where this is: {answered}; {told(lost)}")
+    answered = f"{', '.join(missing)} responded and does not have it" if missing else "no server responded"
+    return TransportError(f"Cannot determine the server: {answered}; {told(lost)}")
 
 
 def says_missing(error: Exception) -> bool:
@@ -190,7 +192,7 @@ def says_missing(error: Exception) -> bool:
 
 def told(failures: Mapping[str, Exception]) -> str:
     """Say which servers gave nothing, and why."""
-    return "; ".join(f"server {name} could not be asked: {error}" for name, error in failures.items())
+    return "; ".join(f"server {name} failed: {error}" for name, error in failures.items())
 
 
 def newest_first(lists: Mapping[str, Sequence[T]], updated: Callable[[T], float]) -> list[tuple[str, T]]:

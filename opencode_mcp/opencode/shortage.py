@@ -83,7 +83,7 @@ def measured(environ: Mapping[str, str], directory: str) -> str:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if most != resource.RLIM_INFINITY and most < ENOUGH_FILES:
             return (
-                f"OpenCode may open at most {most} files at once, which is too few. Raise the limit "
-                "(`ulimit -n 4096`) where this MCP server is started, then restart it."
+                f"OpenCode may open only {most} files at once, which is not enough. Raise the limit (`ulimit -n 4096`) "
+                "where this MCP server is started, then restart it."
             )
     return ""

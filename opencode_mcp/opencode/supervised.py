@@ -59,7 +59,7 @@ async def stop(process: Process) -> None:
     with anyio.move_on_after(STOP_SECONDS) as limit:
         await process.wait()
     if limit.cancelled_caught:
-        log.error("the keeper of process %s does not end", process.pid)
+        log.error("the supervisor (process %s) does not exit", process.pid)
     await process.stdout.aclose()
 
 

@@ -84,7 +84,7 @@ async def drive_terminal(
             raise refused(operation, endpoint, error.response) from error
     if limit.cancelled_caught and not screen.ready and not screen.output:
         seconds = parts.controls["timeout_seconds"]
-        raise RequestTimeout(f"{operation.name}: {parts.path} gave nothing within {seconds:g} s; try again")
+        raise RequestTimeout(f"{operation.name}: {parts.path} sent nothing within {seconds:g} s; try again")
     if screen.ended == "broken":
         raise TransportError(f"{operation.name}: the terminal's connection broke; output so far: {screen.output!r}")
     return Answer(excerpt(screen, parts.controls["max_chars"]))
@@ -93,9 +93,11 @@ async def drive_terminal(
 def refused(operation: Operation, endpoint: Endpoint, response: httpx2.Response) -> APIError | TransportError:
     """Return the error of a server that opened no WebSocket."""
     if response.status_code >= 400:
-        said = "no WebSocket was opened; the terminal may just have ended"
+        said = "the WebSocket upgrade failed; the terminal may have just exited"
         listing = operation.name.replace("connect", "list")
-        return APIError(operation.name, response.status_code, "", said, advice=f"{listing} lists those that are there.")
+        return APIError(
+            operation.name, response.status_code, "", said, advice=f"{listing} lists the existing terminals."
+        )
     return TransportError(f"{operation.name}: {endpoint.address} did not open a WebSocket")
 
 

@@ -34,9 +34,9 @@ def tls_problem(error: BaseException | None) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = f"its certificate is not trusted: {error.verify_message}"
         if error.verify_code in UNKNOWN_ISSUER:
-            said += "; behind a private CA give the CA's certificate with --ca-file or SSL_CERT_FILE"
+            said += "; for a private CA, set --ca-file or SSL_CERT_FILE to its certificate"
         return said
     reason = str(error.reason or error)
     if reason.replace(" ", "_").upper() in NO_TLS:
-        return f"what answers there does not speak TLS ({reason}): is it http:// instead of https://?"
+        return f"the server does not speak TLS ({reason}): does the URL need http:// instead of https://?"
     return reason

@@ -105,7 +105,7 @@ def credentials_of(path: Path) -> tuple[str, ...]:
     try:
         return tuple(credentials_in(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
-        log.warning("the credentials in %s cannot be read, so they are not redacted: %s", path, error)
+        log.warning("cannot read the credentials in %s, so they are not redacted: %s", path, error)
         return ()
 
 

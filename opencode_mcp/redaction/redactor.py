@@ -138,8 +138,8 @@ def refuse_marker(operation: str, value: Any) -> None:
         raise InvalidArguments(
             operation,
             [
-                f"{place}: {MARKER} stands for a secret that you were not shown; sent, it would overwrite the secret. "
-                "Leave this out, or change only other parts"
+                f"{place}: {MARKER} replaces a secret that was redacted; sending it would overwrite the secret. Omit "
+                "this argument, or change only other parts"
                 for place in places[:10]
             ],
         )

@@ -31,4 +31,4 @@ def time_limit(seconds: float) -> Generator[float]:
     with limited(seconds + GRACE_SECONDS) as scope:
         yield deadline
     if scope.cancelled_caught:
-        raise LimitReached(f"no answer within {seconds:g} s")
+        raise LimitReached(f"no response within {seconds:g} s")

@@ -62,8 +62,10 @@ def test_one_missing_operation_is_marked_and_what_is_new_is_there(capsys: pytest
     catalog = catalog_of(newer({"/brand/new": {"get": {"operationId": "brand.new", **OK}}}, without="/find/symbol"))
 
     assert set(catalog) == {*Catalog.bundled(), "brand_new"}
-    assert catalog["find_symbols"].description.endswith("Not in this server's document: it may not offer it.")
-    assert not [one.name for one in catalog.values() if "may not offer" in one.description and one.id != "find.symbols"]
+    assert catalog["find_symbols"].description.endswith("Not in this server's document: the server may not have it.")
+    assert not [
+        one.name for one in catalog.values() if "may not have it" in one.description and one.id != "find.symbols"
+    ]
     assert "1 operations of the bundled document are missing, and are marked: find.symbols" in capsys.readouterr().err
 
 
@@ -80,7 +82,7 @@ def test_a_document_that_lacks_most_operations_is_refused() -> None:
     document: Json = json.loads(snapshot_bytes())
     document["paths"] = dict(list(document["paths"].items())[:40])
 
-    with pytest.raises(DocumentError, match=r"lacks \d+ operations that the snapshot has"):
+    with pytest.raises(DocumentError, match=r"lacks \d+ operations of the bundled document"):
         accept(json.dumps(document).encode(), snapshot())
 
 
@@ -110,7 +112,7 @@ async def test_parameters_of_a_path_and_references_to_parameters_are_arguments()
     request = await sent(catalog, "thing_get", thingID="a/b", limit=5, **{"X-Trace": "yes"})
     assert request.url.raw_path == b"/thing/a%2Fb?limit=5"
     assert request.headers["x-trace"] == "yes"
-    with pytest.raises(InvalidArguments, match="X-Trace: only printable ASCII"):
+    with pytest.raises(InvalidArguments, match="X-Trace: must be printable ASCII"):
         await sent(catalog, "thing_get", thingID="a", **{"X-Trace": "a\r\nb: c"})
 
 
@@ -144,7 +146,7 @@ async def test_a_multipart_body_is_sent_as_such() -> None:
     catalog = catalog_of(newer({"/upload": {"post": {"operationId": "upload", **body, **OK}}}))
     content = b"\x00\xff\r\n--x"
 
-    assert "Sent as multipart/form-data; bytes are given as base64." in catalog["upload"].description
+    assert "Sent as multipart/form-data; pass bytes as base64." in catalog["upload"].description
     request = await sent(catalog, "upload", file=base64.b64encode(content).decode(), title="ü", pages=[1, 2])
     message = message_from_bytes(f"content-type: {request.headers['content-type']}\n\n".encode() + request.content)
     parts = [one for one in message.walk() if not one.is_multipart()]
@@ -154,7 +156,7 @@ async def test_a_multipart_body_is_sent_as_such() -> None:
         ("pages", b"1"),
         ("pages", b"2"),
     ]
-    with pytest.raises(InvalidArguments, match="file: must be the bytes as base64"):
+    with pytest.raises(InvalidArguments, match="file: must be base64-encoded bytes"):
         await sent(catalog, "upload", file="no base64!")
 
 
@@ -210,9 +212,9 @@ def test_an_unresolvable_reference_takes_nothing_with_it(capsys: pytest.CaptureF
     assert loose.validator.is_valid({"a": {"anything": 1}})
     assert operation_tool(loose, 40_000)["inputSchema"]["properties"].keys() == {"a"}
     said = capsys.readouterr().err
-    assert "skipped: POST /lost: its body refers to nothing" in said
-    assert "skipped: /turning: it is no object, or refers to nothing" in said
-    assert "skipped: GET /cookie: it needs the parameter 'c' in 'cookie'" in said
+    assert "skipped: POST /lost: its request body is a broken reference" in said
+    assert "skipped: /turning: not an object, or a broken reference" in said
+    assert "skipped: GET /cookie: it requires the parameter 'c' in 'cookie'" in said
 
 
 def test_a_name_that_a_task_tool_has_is_given_another() -> None:

@@ -265,7 +265,7 @@ def test_what_concerns_every_directory_is_refused(allowlist: Allowlist, catalog:
 
 def test_what_is_undecided_is_refused(allowlist: Allowlist, catalog: Catalog, root: Path) -> None:
     """An operation of a newer document, and a new argument of a known one as soon as it is used."""
-    with pytest.raises(InvalidArguments, match="not known which directories"):
+    with pytest.raises(InvalidArguments, match="the directories that it affects are unknown"):
         allowlist.check(replace(catalog["path_get"], scope=None), {})
 
     newer = replace(catalog["path_get"], controls={"folder": {"type": "string"}})

@@ -67,7 +67,7 @@ async def test_a_path_value_that_could_change_the_route_is_refused(
 @pytest.mark.parametrize("value", ["ses/../../global/health", "ses%2f..%2f..", "ses\\..\\x", "ses_1\0", "ses_1\n"])
 async def test_the_right_prefix_does_not_excuse_what_follows(opencode: OpenCode, wire: Wire, value: str) -> None:
     """The schema's pattern holds only for the beginning of an id."""
-    with pytest.raises(InvalidArguments, match="sessionID: must not have"):
+    with pytest.raises(InvalidArguments, match="sessionID: must not contain"):
         await opencode.call("session_get", sessionID=value)
     assert wire.requests == []
 
@@ -379,7 +379,7 @@ async def test_on_a_real_opencode_sessions_are_listed_by_both_engines_whatever_t
     folder.mkdir()
     async with OpenCode(AttachedServer(endpoint), catalog, str(folder)) as opencode:
         if misread(str(folder)):
-            with pytest.raises(InvalidArguments, match="OpenCode takes"):
+            with pytest.raises(InvalidArguments, match="OpenCode decodes"):
                 await opencode.call("session_create", title="odd")
             created = await create_by_hand(endpoint, folder)
         else:

@@ -145,7 +145,7 @@ async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tm
     assert await check(catalog, told, "project_update", projectID="own") == ""
     assert str(clone) in await check(catalog, told, "project_update", projectID="shared")
     assert "'/'" in await check(catalog, told, "project_update", projectID="global")
-    assert "no project of this id" in await check(catalog, told, "project_update", projectID="unknown")
+    assert "no project with this id" in await check(catalog, told, "project_update", projectID="unknown")
 
 
 async def test_mentions_are_relative_to_the_worktree(catalog: Catalog, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ async def test_what_a_read_may_open(
     for name in known:
         await opening.check(catalog["path_get"], {"directory": named[name]}, named["default"])
     for name in unknown:
-        with pytest.raises(InvalidArguments, match="has not opened"):
+        with pytest.raises(InvalidArguments, match="has not loaded"):
             await opening.check(catalog["path_get"], {"directory": named[name]}, named["default"])
 
 

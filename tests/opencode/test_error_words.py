@@ -140,7 +140,7 @@ async def test_every_tool_names_what_is_wrong_in_opencode_s_configuration(connec
             said = text_of(await client.call_tool(name, arguments))
             assert f"{project}/opencode.json: model: Expected string" in said, name
             assert 'agent.x.mode: Expected "subagent" | "primary" | "all", got "nope"' in said, name
-            assert "Correct that file, then restart OpenCode" in said, name
+            assert "Correct it, then restart OpenCode" in said, name
 
 
 async def test_a_session_whose_directory_is_gone_says_so(client: Client, tmp_path: Path) -> None:
@@ -154,5 +154,5 @@ async def test_a_session_whose_directory_is_gone_says_so(client: Client, tmp_pat
 
     assert again.structured_content is not None
     assert again.structured_content["state"] == "failed"
-    assert "The session's directory is not there any more" in again.structured_content["error"]
+    assert "The session's directory no longer exists" in again.structured_content["error"]
     assert "bunfs" not in again.model_dump_json() + messages.model_dump_json()

@@ -51,7 +51,7 @@ async def test_a_search_that_meets_a_line_which_is_not_utf8_returns_the_others(c
         ("README.md", "hello from the project\n")
     ]
     assert answer["result"][0]["submatches"] == []
-    assert answer["note"].startswith("Incomplete: lines that are not UTF-8 match too")
+    assert answer["note"].startswith("Incomplete: matching lines that are not UTF-8 are omitted")
 
 
 async def test_a_search_for_what_does_not_compile_says_so(client: Client) -> None:
@@ -67,7 +67,7 @@ async def test_a_search_for_what_does_not_compile_says_so(client: Client) -> Non
     [
         (r"nothing", "ripgrep (rg) is missing"),
         (r"[^\s\S]", "does not compile"),
-        (r"[^\s\S] (?:x)[^\s\S]", "not UTF-8, which OpenCode cannot answer with"),
+        (r"[^\s\S] (?:x)[^\s\S]", "not UTF-8, which OpenCode cannot return"),
     ],
 )
 async def test_a_failed_search_has_the_cause_that_further_searches_show(
@@ -95,7 +95,7 @@ async def test_a_list_that_is_always_empty_says_that_it_says_nothing(
     _, said = await called(client, name, **arguments)
 
     assert json.loads(said)["result"] == []
-    assert "always answers [] here" in json.loads(said)["note"]
+    assert "always returns [] here" in json.loads(said)["note"]
 
 
 async def test_an_image_that_is_read_as_a_file_is_an_image(client: Client, project: Path) -> None:
@@ -133,7 +133,7 @@ async def test_a_text_in_another_encoding_and_a_path_outside_are_told_apart(clie
     for path in ("latin.txt", str(project / "latin.txt")):
         failed, said = await called(client, "file_read", path=path)
         assert failed
-        assert said.endswith("The file is not UTF-8 text. v2_fs_read returns its bytes, as base64."), said
+        assert said.endswith("The file is not UTF-8 text. v2_fs_read returns its bytes as base64."), said
     failed, said = await called(client, "file_read", path="/etc/hostname")
     assert failed
     assert said.endswith("The path is outside the project, or a directory."), said
@@ -180,8 +180,8 @@ async def test_a_terminal_that_is_not_there_is_named(client: Client, prefix: str
     for unknown in (removed, "pty_unknown"):
         failed, said = await called(client, f"{prefix}pty_connect", ptyID=unknown)
         assert failed
-        assert f"PtyNotFoundError: PTY session not found: {unknown}\nIt has ended, was removed" in said
-        assert f"{prefix}pty_list lists those that are there" in said
+        assert f"PtyNotFoundError: PTY session not found: {unknown}\nThe terminal has exited, was removed" in said
+        assert f"{prefix}pty_list lists the existing ones" in said
 
 
 @pytest.mark.parametrize("prefix", ["", "v2_"])
@@ -196,7 +196,7 @@ async def test_a_terminal_whose_program_has_ended_is_named(client: Client, prefi
         failed, said = await called(client, f"{prefix}pty_connect", ptyID=ended, input="echo hi\n")
     assert failed
     assert ended in said
-    assert ("exit code 3" if prefix else "It has ended") in said
+    assert ("exit code 3" if prefix else "The terminal has exited") in said
 
 
 async def test_a_terminal_of_another_directory_is_not_waited_for(client: Client, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ async def test_a_terminal_that_gives_nothing_in_time_is_an_error(client: Client)
         failed, said = await called(client, "pty_connect", ptyID=slow, timeout_seconds=0)
         await client.call_tool("pty_remove", {"ptyID": slow})
     assert failed
-    assert f"/pty/{slow}/connect gave nothing within 0 s" in said
+    assert f"/pty/{slow}/connect sent nothing within 0 s" in said
 
 
 async def test_a_websocket_that_is_refused_says_so(opencode: OpenCode, wire: Wire) -> None:
@@ -227,5 +227,5 @@ async def test_a_websocket_that_is_refused_says_so(opencode: OpenCode, wire: Wir
         return httpx2.Response(200, json={"id": "pty_1", "status": "running"})
 
     wire.answer = answer
-    with pytest.raises(APIError, match=r"HTTP 404, no WebSocket was opened.*\npty_list lists"):
+    with pytest.raises(APIError, match=r"HTTP 404, the WebSocket upgrade failed.*\npty_list lists"):
         await prepare_and_execute(opencode, opencode.catalog["pty_connect"], {"ptyID": "pty_1"})

@@ -32,7 +32,7 @@ BASIC = {"www-authenticate": 'Basic realm="Secure Area"'}
 V2_INFO = {"version": "2.0.8", "pid": 4242, "urls": ["http://127.0.0.1:4096"], "paths": {"tmp": "/tmp/opencode"}}
 PATHS = {"home": "/h", "state": "/s", "config": "/c", "worktree": "/w", "directory": "/w"}
 OFFLINE = {"name": "UnknownError", "data": {"message": "Error: Unable to connect."}}
-SECOND = "has another API than the 1.x"
+SECOND = "whose API differs from 1.x"
 
 
 def answers(routes: Routes, otherwise: httpx2.Response = PAGE) -> Callable[[httpx2.Request], httpx2.Response]:
@@ -224,7 +224,7 @@ async def test_a_managed_server_s_version_is_not_asked_for(catalog: Catalog, wir
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (httpx2.ReadTimeout("slow"), RequestTimeout, "did not say which version it is within 20 s; nothing was sent"),
+        (httpx2.ReadTimeout("slow"), RequestTimeout, "did not report its version within 20 s; nothing was sent"),
         (httpx2.ReadError("reset"), TransportError, "is not reachable"),
         (httpx2.ConnectError("refused"), TransportError, "is not reachable"),
     ],

@@ -29,7 +29,7 @@ def test_a_path_that_opencode_decodes_is_named_with_what_it_becomes(directory: s
     problem = misread(directory)
 
     assert problem is not None
-    assert problem.startswith(f"OpenCode takes {directory!r} for {other!r}")
+    assert problem.startswith(f"OpenCode decodes {directory!r} to {other!r}")
 
 
 @pytest.mark.parametrize("directory", ["/a", "/100%", "/a%zz", "/a%E9b", "/a%41b 100%", "/a+b", ""])
@@ -44,7 +44,7 @@ async def test_no_session_is_created_where_it_would_work_elsewhere(opencode: Ope
     arguments = {"directory": "/project%41"} if given else {}
     there = opencode if given else opencode.with_options(directory="/project%41", lacks_project=False)
 
-    with pytest.raises(InvalidArguments, match="directory: OpenCode takes '/project%41' for '/projectA'"):
+    with pytest.raises(InvalidArguments, match="directory: OpenCode decodes '/project%41' to '/projectA'"):
         await there.call("session_create", **arguments)
     assert wire.requests == []
     await there.call("file_list", path=".", **arguments)
@@ -76,7 +76,7 @@ async def test_a_task_there_is_refused_and_files_are_read_under_their_own_names(
     assert raw.structured_content == {"result": "mine"}
     assert unopened.is_error
     assert isinstance(unopened.content[0], types.TextContent)
-    assert f"OpenCode has not opened '{project}' yet" in unopened.content[0].text
+    assert f"OpenCode has not loaded '{project}'" in unopened.content[0].text
 
 
 async def test_a_task_may_work_in_a_worktree_of_such_a_project(

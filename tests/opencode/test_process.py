@@ -112,7 +112,7 @@ async def test_a_server_that_was_killed_between_calls_is_started_again(
         first = servers(mark)
         kill_server(mark)
         described = await eventually(server.describe, until=lambda words: "starts it again" in words)
-        assert "it ended with status 137" in described
+        assert "it exited with status 137" in described
         assert (await opencode.call("path_get"))["directory"] == str(project)
         assert servers(mark) != first
 
@@ -164,8 +164,8 @@ async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_w
             kill_server(mark)
 
         [broken] = results
-        assert "the OpenCode that this bridge started" in said(broken)
-        assert "went away during session_shell" in said(broken)
+        assert "the OpenCode that opencode-mcp started" in said(broken)
+        assert "was lost during session_shell" in said(broken)
         await eventually(lambda: client.call_tool("path_get"), until=lambda shown: not shown.is_error, within=60)
     await until_gone(mark)
 
@@ -223,17 +223,17 @@ async def test_without_opencode_and_npm_the_error_names_the_three_ways_out(
         shown = said(await client.call_tool("global_health"))
 
     assert "install OpenCode (https://opencode.ai/docs) so that `opencode` is on PATH" in shown
-    assert "install Node.js, and OpenCode is fetched at the next call" in shown
+    assert "install Node.js, then call again to install OpenCode" in shown
     assert "--url or OPENCODE_MCP_URL" in shown
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("/nowhere/opencode", "/nowhere/opencode cannot be run: No such file or directory"),
-        ("sh -c 'echo on stdout; exit 3'", "OpenCode did not start: it ended with status 3; it said:\non stdout"),
-        ("sh -c 'echo on stderr >&2'", "OpenCode did not start: it ended with status 0; it said:\non stderr"),
-        ("false", "OpenCode did not start: it ended with status 1"),
+        ("/nowhere/opencode", "cannot run /nowhere/opencode: No such file or directory"),
+        ("sh -c 'echo on stdout; exit 3'", "OpenCode did not start: it exited with status 3; its output:\non stdout"),
+        ("sh -c 'echo on stderr >&2'", "OpenCode did not start: it exited with status 0; its output:\non stderr"),
+        ("false", "OpenCode did not start: it exited with status 1"),
     ],
 )
 async def test_a_command_that_does_not_serve_is_an_error_with_its_output(

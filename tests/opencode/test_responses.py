@@ -86,7 +86,7 @@ async def test_every_family_of_error_body_becomes_one_error(
         name,
         message,
     )
-    said = ": ".join(part for part in (name, message) if part) or "no further word"
+    said = ": ".join(part for part in (name, message) if part) or "no details"
     assert str(error) == f"OpenCode answered session_get with HTTP {response.status_code}, {said}"
 
 
@@ -114,7 +114,7 @@ async def test_a_web_page_is_no_success(opencode: OpenCode, wire: Wire) -> None:
     """OpenCode answers every unknown route with 200 and its web UI."""
     page = httpx2.Response(200, html="<!doctype html>")
 
-    with pytest.raises(UnexpectedResponse, match=r"does not offer the operation \(GET /agent gave its web page"):
+    with pytest.raises(UnexpectedResponse, match=r"does not have the operation \(GET /agent returned its web page"):
         await answer_to(opencode, wire, "app_agents", page)
 
 
@@ -143,7 +143,7 @@ async def test_broken_json_is_an_error(opencode: OpenCode, wire: Wire, body: str
     """An answer cut off in the middle must not pass for an empty one."""
     broken = httpx2.Response(200, text=body, headers={"content-type": "application/json"})
 
-    with pytest.raises(UnexpectedResponse, match=rf"no valid JSON \({len(body)} bytes\)"):
+    with pytest.raises(UnexpectedResponse, match=rf"not valid JSON \({len(body)} bytes\)"):
         await answer_to(opencode, wire, "session_list", broken)
 
 
@@ -202,7 +202,7 @@ async def test_the_web_page_in_place_of_a_file_is_still_an_error(opencode: OpenC
     """An OpenCode without this route answers with its web page, which has a content security policy."""
     page = httpx2.Response(200, html="<!doctype html>", headers={"content-security-policy": "default-src 'self'"})
 
-    with pytest.raises(UnexpectedResponse, match="does not offer the operation"):
+    with pytest.raises(UnexpectedResponse, match="does not have the operation"):
         await answer_to(opencode, wire, "v2_fs_read", page, path="file")
 
 
@@ -313,7 +313,7 @@ async def test_a_connection_that_breaks_says_that_the_outcome_is_unknown(
     """The request had been sent: whether a session was created, nobody knows."""
     async with served(ending, catalog) as opencode:
         with pytest.raises(
-            TransportError, match=r"went away during session_create .* whether it took effect is unknown"
+            TransportError, match=r"was lost during session_create .*; the request may have taken effect"
         ):
             await opencode.call("session_create")
 
@@ -321,11 +321,11 @@ async def test_a_connection_that_breaks_says_that_the_outcome_is_unknown(
 async def test_an_answer_that_does_not_come_says_that_it_may_still_be_carried_out(catalog: Catalog) -> None:
     """The time limit is the bridge's, not the server's."""
     async with served(lambda _: anyio.sleep_forever(), catalog) as opencode:
-        with pytest.raises(RequestTimeout, match=r"tui_control_next: no answer within 0\.1 s"):
+        with pytest.raises(RequestTimeout, match=r"tui_control_next: no response within 0\.1 s"):
             await prepare_and_execute(opencode, catalog["tui_control_next"], {"timeout_seconds": 0.1})
 
 
 async def test_a_web_page_in_place_of_events_is_an_error_too(opencode: OpenCode, wire: Wire) -> None:
     """A stream that is none must not be taken for one without events."""
-    with pytest.raises(UnexpectedResponse, match="does not offer the operation"):
+    with pytest.raises(UnexpectedResponse, match="does not have the operation"):
         await answer_to(opencode, wire, "event_subscribe", httpx2.Response(200, html="<!doctype html>"))

@@ -123,7 +123,7 @@ async def test_nothing_is_said_to_be_nowhere_that_not_all_were_asked_for(
 ) -> None:
     """Who was not asked may have it."""
     wires["one"].answer, wires["two"].answer = missing, lost
-    with pytest.raises(TransportError, match=r"one answered and does not have it; server two could not be asked") as of:
+    with pytest.raises(TransportError, match=r"one responded and does not have it; server two failed") as of:
         await home(servers)
     assert "OpenCode server two at http://two.test is not reachable" in str(of.value)
 
@@ -145,7 +145,7 @@ async def test_no_server_keeps_the_others_waiting_for_ever(servers: Servers, mon
         answers, failures = await servers.gather(asked)
 
     assert answers == {"two": "two"}
-    assert str(failures["one"]) == "OpenCode server one at http://one.test gave no answer in 0.1 s"
+    assert str(failures["one"]) == "OpenCode server one at http://one.test did not respond within 0.1 s"
 
 
 async def listed(servers: Servers, catalog: Catalog, tool: str, **arguments: Any) -> tuple[list[str], dict[str, str]]:
@@ -183,7 +183,7 @@ async def test_a_list_tells_who_is_missing(servers: Servers, wires: dict[str, Wi
     wires["one"].answer, wires["two"].answer = listing(50), lost
     sessions, beside = await listed(servers, catalog, "session_list")
     assert sessions == ["ses_50@one"]
-    assert "server two could not be asked: OpenCode server two at http://two.test" in beside["unreachable"]
+    assert "server two failed: OpenCode server two at http://two.test" in beside["unreachable"]
 
     wires["one"].answer = lost
     with pytest.raises(TransportError, match="OpenCode server one"):

@@ -85,7 +85,7 @@ async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
             assert f"{started} times in a row, so it is not started again for {delay:g} s" in errors[-1]
             clock.now += delay
 
-    assert all("ended with status 3" in error for error in errors)
+    assert all("exited with status 3" in error for error in errors)
     assert [number for number, error in enumerate(errors) if "not started again" not in error] == [0, 1, 20]
 
 
@@ -97,7 +97,7 @@ async def test_a_line_without_end_takes_no_memory(environ: Mapping[str, str], tm
     script = tmp_path / "endless.py"
     script.write_text(WITHOUT_END.format(chunks=3200) + "import sys; sys.exit(4)\n")
     async with managed_server((sys.executable, str(script)), str(tmp_path), environ) as server:
-        with anyio.fail_after(120), pytest.raises(ServerStartError, match="ended with status 4") as caught:
+        with anyio.fail_after(120), pytest.raises(ServerStartError, match="exited with status 4") as caught:
             await server.endpoint()
     assert LINE_CHARS <= len(str(caught.value)) <= OUTPUT_CHARS + 200
 
@@ -152,7 +152,7 @@ async def test_the_error_names_a_resource_that_is_used_up(
     """And what to do."""
     script = f"printf '%s' '{said}'; exit 1"
     async with managed_server(("sh", "-c", script), str(tmp_path), environ) as server:
-        with pytest.raises(ServerStartError, match="ended with status 1") as caught:
+        with pytest.raises(ServerStartError, match="exited with status 1") as caught:
             await server.endpoint()
     assert said in str(caught.value)
     assert advice in str(caught.value)
@@ -246,7 +246,7 @@ def test_a_low_limit_of_files_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         return 64, 64
 
     monkeypatch.setattr(resource, "getrlimit", limits)
-    assert "may open at most 64 files at once" in shortage.measured({"HOME": str(tmp_path)}, str(tmp_path))
+    assert "may open only 64 files at once" in shortage.measured({"HOME": str(tmp_path)}, str(tmp_path))
 
 
 @pytest.mark.parametrize(("number", "named"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "A disk is full")])

@@ -68,7 +68,7 @@ async def test_a_read_is_asked_for_again_and_says_so(
     assert len(wire.requests) == 2
     assert answer.value == {"healthy": True}
     assert len(answer.retried) == 1
-    assert told == [f"asking again in 0 s: {answer.retried[0]}"]
+    assert told == [f"retrying in 0 s: {answer.retried[0]}"]
     assert shown.structured_content == {"healthy": True, "_retried": list(answer.retried)}
 
 
@@ -191,7 +191,7 @@ async def test_waiting_is_told_and_a_place_is_given_back() -> None:
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
-    assert told == [f"waiting until OpenCode has answered others; {number} calls wait already" for number in (0, 1)]
+    assert told == [f"waiting for other calls to OpenCode; {number} calls are ahead" for number in (0, 1)]
 
     async with anyio.create_task_group() as tasks:
         async with queue.slot("one", silent):

@@ -79,7 +79,7 @@ class NoAnswer:
 
     def text(self, tool: str) -> str:
         """Return the beginning of what a client is told."""
-        return f"{tool}: no answer within {self.seconds:g} s"
+        return f"{tool}: no response within {self.seconds:g} s"
 
 
 @dataclass(frozen=True)

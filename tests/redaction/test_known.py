@@ -85,4 +85,4 @@ def test_credentials_that_cannot_be_read_are_logged(tmp_path: Path, caplog: pyte
         known = KnownSecrets((), {}, credential_files({"XDG_DATA_HOME": str(tmp_path)}))
 
     assert known.values == ()
-    assert "cannot be read, so they are not redacted" in caplog.text
+    assert "cannot read the credentials in" in caplog.text

@@ -36,14 +36,14 @@ async def words_of(client: Client, tool: str, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments)
     words = str(result.content)
     assert result.is_error, words
-    assert "has not opened" in words
+    assert "has not loaded" in words
     return words
 
 
 async def reads(client: Client, directory: Path | str) -> bool:
     """Whether a tool that only reads may name a directory."""
     result = await client.call_tool("file_list", {"path": ".", "directory": str(directory)})
-    assert not result.is_error or "has not opened" in str(result.content), result.content
+    assert not result.is_error or "has not loaded" in str(result.content), result.content
     return not result.is_error
 
 

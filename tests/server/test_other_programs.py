@@ -112,7 +112,7 @@ async def test_an_opencode_2_that_hides_its_version_is_ended_at_once_and_its_pas
             result = await client.call_tool("path_get", {})
 
     assert result.is_error
-    assert "is an OpenCode 2, which has another API" in words_of(result)
+    assert "is OpenCode 2, whose API differs" in words_of(result)
     assert time.monotonic() - begun < 30
     assert (tmp_path / "served").exists()
     assert PASSWORD not in words_of(result) + caplog.text

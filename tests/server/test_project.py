@@ -90,7 +90,7 @@ async def test_what_needs_a_project_says_so_before_anything_is_started(
     async with Client(create_server(Settings.load({}, home), catalog)) as client:
         said = text_of(await client.call_tool(name, arguments))
 
-    assert f"{argument}: this server was started outside of a project. Pass the project's absolute path" in said
+    assert f"{argument}: this MCP server was started outside of a project. Pass the project's absolute path" in said
     assert "or start the server with --directory" in said
 
 

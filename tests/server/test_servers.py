@@ -251,7 +251,7 @@ async def test_a_server_that_was_never_there_is_told_of(connect: Connect, projec
     assert listed is not None
     assert placed(listed["result"]) == placed(resource["sessions"]) == [(id, "main")]
     assert all(where in words for words in (listed["unreachable"], resource["unreachable"], unknown, unanswered, there))
-    assert "main answered and does not have it" in unknown
+    assert "main responded and does not have it" in unknown
     assert raised.value.code == types.INTERNAL_ERROR
     assert where in str(raised.value)
 
@@ -364,5 +364,5 @@ async def test_a_server_with_a_wrong_password_is_told_of(
         unknown = await failure(client, "session_get", sessionID="ses_missing")
 
     assert listed is not None
-    assert all("server second could not be asked" in words for words in (listed["unreachable"], unknown))
+    assert all("server second failed" in words for words in (listed["unreachable"], unknown))
     assert "HTTP 401" in unknown

@@ -152,7 +152,7 @@ async def test_without_it_each_way_names_the_certificate(
             ):
                 said = text_of(await client.call_tool(name, arguments))
                 assert f"TLS with OpenCode at {url} failed: its certificate is not trusted: " in said, name
-                assert "give the CA's certificate with --ca-file or SSL_CERT_FILE" in said, name
+                assert "set --ca-file or SSL_CERT_FILE to its certificate" in said, name
 
 
 async def test_doctor_calls_an_error_of_tls_that(
@@ -176,7 +176,7 @@ async def test_https_where_http_is_spoken_says_so(endpoint: Endpoint, catalog: C
     """The most common mistake with a URL."""
     url = endpoint.url.copy_with(scheme="https")
     async with OpenCode(AttachedServer(Endpoint(url)), catalog) as opencode:
-        with pytest.raises(TLSError, match=r"does not speak TLS .*: is it http:// instead of https://\?"):
+        with pytest.raises(TLSError, match=r"does not speak TLS .*: does the URL need http:// instead of https://\?"):
             await opencode.call("global_health")
 
 

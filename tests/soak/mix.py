@@ -116,7 +116,7 @@ MIX: tuple[tuple[int, str, Deed], ...] = (
     (1, "lists", lists),
     (4, "wrong argument", failing("session_get", "nothing was sent", sessionID="wrong")),
     (3, "unknown session", failing("session_get", "HTTP 404", sessionID="ses_doesnotexist")),
-    (2, "missing file", failing("file_read", "there is no file", path="missing.txt")),
+    (2, "missing file", failing("file_read", "the file 'missing.txt' does not exist", path="missing.txt")),
     (1, "unknown tool", unknown_tool),
 )
 """Weight, name, and what is done."""

@@ -134,7 +134,7 @@ async def test_a_missing_file_is_an_error_and_an_empty_one_is_not(client: Client
     empty = await client.call_tool("file_read", {"path": "empty.txt"})
 
     assert missing.is_error
-    assert "there is no file 'no/such.txt'" in text_of(missing)
+    assert "the file 'no/such.txt' does not exist" in text_of(missing)
     assert not empty.is_error
 
 

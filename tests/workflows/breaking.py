@@ -145,7 +145,7 @@ LOST = "^OpenCode exited during the turn"
 ROWS = (
     Row("our OpenCode killed", killed_ours, "failed", LOST, 120, project={}),
     Row("our OpenCode killed while the user is asked", killed_ours_while_asking, "failed", LOST, 120, project={}),
-    Row("their OpenCode killed", killed_theirs, "error", "is not reachable|went away", 120, project={}),
+    Row("their OpenCode killed", killed_theirs, "error", "is not reachable|was lost", 120, project={}),
     Row("their OpenCode killed and back", back_again, "failed", LOST, 120, project={}),
     Row("event stream cut ten times", with_cuts("script:slow 100 0.2", 10), "completed", "chunk99", 90),
     Row("event stream always cut", with_cuts("script:slow 10 0.2", sys.maxsize), "completed", "chunk9"),

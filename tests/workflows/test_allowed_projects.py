@@ -27,6 +27,6 @@ async def test_a_project_elsewhere_is_not_touched(catalog: Catalog, tmp_path: Pa
     opencode = OpenCode(server, catalog, str(tmp_path / "root"), allowlist)
     task = TaskMetadata(worktree_of=str(tmp_path / "outside"), base="HEAD")
 
-    with pytest.raises(WorkflowError, match="outside of what --allow-directory allows"):
+    with pytest.raises(WorkflowError, match="outside of the directories that --allow-directory allows"):
         async with local_changes(opencode, task, Git.at(str(tmp_path / "root"), {})):
             pass

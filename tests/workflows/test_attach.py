@@ -150,7 +150,7 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
     disk.folders = {(str(project), "."): ["link"]}
     folders = Folders(disk, PurePosixPath(project), shared)
 
-    with pytest.raises(InvalidArguments, match=r"x(:3)?' is outside of what --allow-directory allows"):
+    with pytest.raises(InvalidArguments, match=r"x(:3)?' is outside of the directories that --allow-directory allows"):
         await file_part(folders, given.format(outside=outside), HOMES[POSIX])
     assert disk.opened <= {str(project)}
 

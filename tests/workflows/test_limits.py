@@ -235,7 +235,7 @@ async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> No
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
     async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         await opencode.call("global_health")  # imports what a first request needs, which takes its time
-        with limited(0.5) as scope, pytest.raises(RequestTimeout, match="no answer in time from OpenCode"):
+        with limited(0.5) as scope, pytest.raises(RequestTimeout, match="no response in time from OpenCode"):
             await opencode.call("path_get")
     assert not scope.cancelled_caught
     assert len(requests) == 1
@@ -336,7 +336,7 @@ async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
             assert "this report is" in reported["note"]
             stopped = await call("stop_task", 20, session_id=session)
             assert stopped.state == "error"
-            assert "no answer" in stopped.text or "answered nothing" in stopped.text, stopped.text
+            assert "no response" in stopped.text or "has not responded" in stopped.text, stopped.text
             asked = await call("answer_permission", 20, request_id="per_1", reply="once", session_id=session)
             assert asked.state == "error"
         await eventually(lambda: call("stop_task", 60, session_id=session), until=lambda seen: seen.state == "stopped")

@@ -307,7 +307,7 @@ async def test_an_answer_that_is_none_of_opencodes_is_an_error_that_says_so(name
     """Not a defect of ours, whichever answer it is; and the worktree does not stay."""
     opencode = Still(answers={name: odd}, messages=[DONE])
 
-    with pytest.raises(UnexpectedResponse, match=rf"{name} is not what OpenCode's document says: .*got "):
+    with pytest.raises(UnexpectedResponse, match=rf"{name} does not match OpenCode's document: .*got "):
         await run_task(context_of(opencode), RunTask.model_validate(WHOLE))
 
     made = name != "worktree_create" and "worktree_create" in opencode.calls
