@@ -70,7 +70,7 @@ async def test_a_task_there_is_refused_and_files_are_read_under_their_own_names(
 
     assert task.is_error
     assert isinstance(task.content[0], types.TextContent)
-    assert f"OpenCode takes '{project}' for '{other}'" in task.content[0].text
+    assert f"OpenCode decodes '{project}' to '{other}'" in task.content[0].text
     assert sorted(file.name for file in other.iterdir()) == [".git", "README.md"]
     assert read.structured_content == {"type": "text", "content": "mine"}
     assert raw.structured_content == {"result": "mine"}
