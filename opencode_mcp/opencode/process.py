@@ -143,7 +143,7 @@ class ManagedServer:
             return f"the OpenCode that opencode-mcp starts (now: {self._run.status})"
         alive = None if self._run is None else self._run.liveness
         silent = 0.0 if alive is None else alive.silent_seconds
-        return "the OpenCode that this bridge started" + (f", silent for {silent:.0f} s" if silent >= 1 else "")
+        return "the OpenCode that opencode-mcp started" + (f", silent for {silent:.0f} s" if silent >= 1 else "")
 
     def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
         """Wait for an answer in the block, and watch whether the server answers anything."""

@@ -367,8 +367,8 @@ async def test_a_version_is_asked_for_once_as_long_as_its_file_is_the_same(world
     [
         ("echo opencode v2.0.8", "is OpenCode 2.0.8, whose API differs"),
         ("echo 0.5.29", "is OpenCode 0.5.29, whose API differs"),
-        ("echo hello", "does not say its version"),
-        ("exit 1", "does not say its version"),
+        ("echo hello", "does not print its version"),
+        ("exit 1", "does not print its version"),
     ],
 )
 async def test_only_an_opencode_1_on_path_is_used(world: World, program: Program, text: str, words: str) -> None:

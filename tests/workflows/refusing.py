@@ -151,7 +151,7 @@ ROWS = (
         "a file that is not there",
         nothing_starts(run("{key}", files=["README.txt"])),
         "error",
-        r"'README\.txt' in .*; nearest: README\.md",
+        r" has no 'README\.txt'; nearest: README\.md",
     ),
     Row(
         "a folder that is not there",
