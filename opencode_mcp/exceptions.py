@@ -1,25 +1,25 @@
 """Every exception class of the package, one per distinction that a caller acts on.
 
 OpenCodeError
-├── SettingsError        a flag or an environment variable makes no sense
+├── SettingsError        a flag or an environment variable is invalid
 ├── DocumentError        the OpenAPI document cannot be read
 ├── InvalidArguments     arguments do not match the operation's schema; nothing was sent
 ├── ServerStartError     OpenCode could not be found, installed or started
-├── UnsupportedServer    OpenCode of another generation, or too old for what is asked; nothing was sent
-├── TransportError       no HTTP answer: refused, reset, closed early
+├── UnsupportedServer    another major version of OpenCode, or one too old for the operation; nothing was sent
+├── TransportError       no HTTP response: connection refused, reset or closed early
 │   ├── RequestTimeout   a time limit passed
-│   ├── ServerStalled    OpenCode's process lives and answers nothing
-│   └── TLSError         no TLS connection: a certificate that is not trusted; nothing was sent
+│   ├── ServerStalled    the OpenCode process runs but does not respond
+│   └── TLSError         the TLS handshake failed, for example on an untrusted certificate; nothing was sent
 ├── APIError             OpenCode answered 4xx or 5xx
-├── UnexpectedResponse   an answer that the operation does not give
-├── WorkflowError        a task could not be carried on
+├── UnexpectedResponse   a response that the operation does not define
+├── WorkflowError        a task cannot continue
 │   ├── LimitReached     the time limit of a task tool passed
 │   ├── StartFailed      one of several tasks did not start, so the others were stopped
 │   ├── NotUndone        a task did not start, and what was made for it could not be removed
 │   └── GitFailed        a git command failed
 ├── NotFound             a resource does not exist
-├── IssuerUnavailable    the keys of an OAuth issuer cannot be read
-└── ServerEnding         this MCP server shuts down
+├── IssuerUnavailable    the keys of an OAuth issuer cannot be fetched
+└── ServerEnding         this MCP server is shutting down
 
 Two classes are not errors, so no handler of `OpenCodeError` catches them:
 
@@ -34,7 +34,7 @@ from typing import Any
 
 
 class OpenCodeError(Exception):
-    """Base of every error of this package; `str()` of one is fit to be shown to a person or a model."""
+    """Base class of every error in this package. `str(error)` can be shown to a user or a model."""
 
 
 class SettingsError(OpenCodeError):
@@ -48,7 +48,7 @@ class DocumentError(OpenCodeError):
 class InvalidArguments(OpenCodeError):
     """Arguments do not match the operation's schema. Nothing was sent.
 
-    `problems` holds one line each: path, what was expected, what came.
+    `problems` has one line for each problem: the path, the expected value, the received value.
     """
 
     def __init__(self, operation: str, problems: list[str]) -> None:
@@ -62,31 +62,30 @@ class ServerStartError(OpenCodeError):
 
 
 class UnsupportedServer(OpenCodeError):
-    """The server has another API, or is too old for what is asked. Nothing but the question what it is was sent."""
+    """The server has another API, or is too old for the operation. Only the version request was sent."""
 
 
 class TransportError(OpenCodeError):
-    """OpenCode gave no HTTP answer. Whether a request that was sent took effect is then unknown."""
+    """OpenCode sent no HTTP response. A request that was sent may or may not have taken effect."""
 
 
 class RequestTimeout(TransportError):
-    """A time limit passed without an answer."""
+    """A time limit passed without a response."""
 
 
 class ServerStalled(TransportError):
-    """An OpenCode that we started answers nothing although its process lives; the message says what to do."""
+    """An OpenCode that this package started runs but does not respond; the message says what to do."""
 
 
 class TLSError(TransportError):
-    """There is no TLS connection, and trying again gives none. Nothing was sent."""
+    """The TLS handshake failed, and a retry would fail as well. Nothing was sent."""
 
 
 class APIError(OpenCodeError):
     """OpenCode answered with a 4xx or 5xx status.
 
     `status` is the HTTP status, `name` the server's name for the error ("" when it gives none),
-    `message` its words, `body` the parsed body, `operation` the tool name, `advice` what
-    usually causes it.
+    `message` the server's message, `body` the parsed body, `operation` the tool name, `advice` the usual cause.
     """
 
     def __init__(
@@ -109,11 +108,11 @@ class APIError(OpenCodeError):
 
 
 class UnexpectedResponse(OpenCodeError):
-    """An answer that the operation does not give: a web page, a redirect, broken JSON."""
+    """A response that the operation does not define: a web page, a redirect, invalid JSON."""
 
 
 class WorkflowError(OpenCodeError):
-    """A task could not be carried on; `session_id` (when there is one) is where to go on."""
+    """A task cannot continue; `session_id`, if set, is the session to continue in."""
 
     def __init__(self, message: str, session_id: str | None = None) -> None:
         self.session_id = session_id
@@ -121,7 +120,7 @@ class WorkflowError(OpenCodeError):
 
 
 class LimitReached(WorkflowError):
-    """The time limit of a task tool passed before what the call waits for."""
+    """The time limit of a task tool passed before the awaited state."""
 
 
 class StartFailed(WorkflowError):
@@ -145,11 +144,11 @@ class NotFound(OpenCodeError):
 
 
 class IssuerUnavailable(OpenCodeError):
-    """The keys of an OAuth issuer cannot be read, so a token can be neither accepted nor refused."""
+    """The keys of an OAuth issuer cannot be fetched, so a token can be neither accepted nor rejected."""
 
 
 class ServerEnding(OpenCodeError):
-    """This MCP server shuts down; the message says what became of the call."""
+    """This MCP server is shutting down; the message says what happened to the call."""
 
 
 class InputRequired(Exception):

@@ -1,4 +1,4 @@
-"""What OpenCode asks, asked at the terminal."""
+"""Elicitation at the terminal: OpenCode's permissions and questions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINE_BYTES = 65536
 
 
 class Person:
-    """Answers forms: one field after another, one form at a time. Ctrl-D leaves a form undecided."""
+    """Prompts for forms: one field after another, one form at a time. Ctrl-D cancels a form."""
 
     def __init__(self, progress: Progress, portal: BlockingPortal) -> None:
         self._progress = progress
@@ -29,7 +29,7 @@ class Person:
         self._lock = anyio.Lock()
 
     async def ask(self, context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
-        """Show a form, and return what was typed."""
+        """Show a form, and return the typed answers (an `mcp` elicitation callback)."""
         if not isinstance(params, types.ElicitRequestFormParams):
             return types.ElicitResult(action="cancel")
         async with self._lock:
@@ -43,7 +43,7 @@ class Person:
         return types.ElicitResult(action="cancel" if content is None else "accept", content=content)
 
     async def _fill(self, schema: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Ask for every field; None when the person leaves."""
+        """Ask for every field; None at the end of input."""
         fields: Mapping[str, Mapping[str, Any]] = schema["properties"]
         content: dict[str, Any] = {}
         for name, field in fields.items():
@@ -64,7 +64,7 @@ class Person:
         return content
 
     async def _line(self, field: Mapping[str, Any]) -> str | None:
-        """Show a field and what can be chosen; return what was typed."""
+        """Show a field and its options; return the typed line."""
         options: list[str] = field.get("enum", [])
         lines = [field.get("title") or "", field.get("description") or ""]
         lines += [f"  {number}  {option}" for number, option in enumerate(options, 1)]
@@ -75,14 +75,15 @@ class Person:
 
 
 def is_answered(name: str, content: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Whether a field needs no question: own words are typed in place of a choice, and leave needs no words."""
+    """Whether a field needs no prompt: free text is typed in place of an option, and a granted permission needs no
+    message."""
     if name.endswith("_other") and name.removesuffix("_other") in fields:
         return True
     return name == "message" and content.get("reply") in {"once", "always"}
 
 
 def chosen(field: Mapping[str, Any], text: str) -> str | None:
-    """Return the value that a typed text stands for: a number, a name or its beginning; None for none."""
+    """Return the option that a text selects by number, name or unique prefix; None if it selects none."""
     options: list[str] | None = field.get("enum")
     if options is None:
         return text or None
@@ -94,7 +95,7 @@ def chosen(field: Mapping[str, Any], text: str) -> str | None:
 
 
 class Lines:
-    """Lines of the terminal. A read cannot be cancelled, so that a thread does it which the process need not await."""
+    """Reads lines from the terminal, in a daemon thread: a read cannot be cancelled."""
 
     def __init__(self, portal: BlockingPortal) -> None:
         self._portal = portal
@@ -103,14 +104,14 @@ class Lines:
 
     async def next(self) -> str | None:
         """Return the next line without its end, or None at the end of input."""
-        if not self._reading:  # else the thread of a question that was withdrawn still reads
+        if not self._reading:  # else the thread of a withdrawn question still reads
             self._reading = True
             threading.Thread(target=self._read, daemon=True).start()
         data = await self._receive.receive()
         return data.decode(errors="replace").strip() if data else None
 
     def _read(self) -> None:
-        # Not sys.stdin: its lock, held by this thread, would stop the interpreter from ending.
+        # Not sys.stdin: this thread would hold its lock, and the interpreter could not exit.
         data = os.read(sys.stdin.fileno(), LINE_BYTES)
         with suppress(RuntimeError):  # the call is over
             self._portal.call(self._take, data)
@@ -122,7 +123,7 @@ class Lines:
 
 
 def discard_typed_ahead() -> None:
-    """Forget what was typed before the question could be read: it was no answer to it."""
+    """Discard what was typed before the question was shown: it does not answer it."""
     if sys.platform == "win32":
         import msvcrt
 

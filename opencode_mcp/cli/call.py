@@ -58,7 +58,8 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def patient(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Wait for a task as long as may be: a shell has no time limit, and an OpenCode of ours ends with the call."""
+    """Return the longest timeout for a task tool: a shell has no time limit, and an OpenCode started here stops with
+    the call."""
     limit: Mapping[str, Any] = schema.get("properties", {}).get("timeout_seconds", {})
     return {"timeout_seconds": limit["maximum"]} if name in WORKFLOWS and "maximum" in limit else {}
 
@@ -66,12 +67,13 @@ def patient(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 async def called(
     settings: Settings, catalog: Catalog, name: str, given: Mapping[str, Any]
 ) -> types.CallToolResult | MCPError:
-    """Call the tool of a server in this process; a cancelled call is cancelled there too."""
+    """Call a tool of a server in this process; cancelling this cancels the call."""
     result: types.CallToolResult | MCPError | None = None
     async with BlockingPortal() as portal:
         with Progress() as progress:
             ask = Person(progress, portal).ask if sys.stdin.isatty() and sys.stderr.isatty() else None
-            # The handshake era: a question is asked while the call is open, as often as need be, and can be withdrawn.
+            # Protocol 2025-11-25: a question is asked while the call is open, without a limit of rounds, and can be
+            # withdrawn.
             async with Client(create_server(settings, catalog), mode="legacy", elicitation_callback=ask) as client:
                 try:
                     result = await client.call_tool(name, dict(given), progress_callback=progress.told)

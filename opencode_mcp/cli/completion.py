@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Print the script. Its tools are those of the settings with which it is made."""
+    """Print the script. It completes the tools that the current settings select."""
     tools = tuple(anyio.run(listed, settings, chosen_catalog(settings)))
     commands = [described(name, does, tools) for name, does in COMMANDS.items()]
     own = (*flags(settings_parser()), Flag("--version", "show the version"), Flag("--help", "show help"))
@@ -52,13 +52,13 @@ def flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:
             takes_value=action.nargs != 0,
             values=tuple(map(str, action.choices or ())),
         )
-        for action in parser._actions  # pyright: ignore[reportPrivateUsage] - there is no public way to them
+        for action in parser._actions  # pyright: ignore[reportPrivateUsage] - argparse has no public accessor
         if action.option_strings and action.help != argparse.SUPPRESS
     )
 
 
 def words(parser: argparse.ArgumentParser) -> tuple[str, ...]:
-    """Return the choices of a parser's first argument that is no flag."""
+    """Return the choices of a parser's first positional argument."""
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage] - as above
         if not action.option_strings:
             return tuple(map(str, action.choices or ()))

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Print the findings; return 1 when one is a failure."""
+    """Print the results; return 1 if a check failed."""
     set_up_logging(settings)
     findings: list[Finding] = []
     out, live = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
@@ -53,7 +53,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def line(finding: Finding) -> Text:
-    """Return a finding as one line."""
+    """Return a result as one line."""
     advice = f" - {finding.advice}" if finding.advice else ""
     text = Text(f"{finding.state:8}", style=STYLES[finding.state])
     text.append(f"{finding.check:22}", style="bold")

@@ -1,6 +1,6 @@
 """`--document`: the bundled snapshot, a file, or that of a running server.
 
-parse -> leave out what cannot be used -> refuse what says too little -> merge with the snapshot
+parse -> skip unusable operations -> reject an incomplete document -> merge with the snapshot
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAMED = 5
 def chosen_catalog(settings: Settings) -> Catalog:
     """Return the catalog of the document that `--document` names; the bundled one is read when it is needed.
 
-    Operations that it lacks and the snapshot has are there too, marked.
+    Operations that only the snapshot has are included, and marked.
 
     Raises:
         SettingsError, DocumentError: as `choose`.
@@ -43,8 +43,9 @@ def chosen_catalog(settings: Settings) -> Catalog:
 
 
 def merged(document: Document) -> Catalog:
-    """Return the catalog of a document and of what it lacks of the snapshot; no tool loses its name to an operation."""
-    # Imported here, as a server with the bundled document has to start without them.
+    """Return the catalog of a document plus the operations that only the snapshot has; names of task and gateway tools
+    are reserved."""
+    # Imported here, so that a server with the bundled document starts without them.
     from opencode_mcp.tools.gateway import GATEWAY
     from opencode_mcp.workflows import WORKFLOWS
 
@@ -56,7 +57,7 @@ def choose(settings: Settings) -> Document:
 
     Raises:
         SettingsError: a file that cannot be read.
-        DocumentError: a file that is no OpenAPI document, or lacks most of what the snapshot has.
+        DocumentError: a file that is not an OpenAPI document, or lacks most operations of the snapshot.
     """
     bundled = snapshot()
     if settings.document == "live":
@@ -83,7 +84,7 @@ def live(settings: Settings, bundled: Document) -> Document:
         document = accept(data, bundled)
     except (httpx2.HTTPError, ValueError, KeyError, TypeError, DocumentError) as error:
         return fall_back(cached, bundled, tls_problem(error) or str(error) or type(error).__name__)
-    with suppress(OSError):  # kept for later where that is possible
+    with suppress(OSError):  # a cache that cannot be written is not an error
         keep(cached, data)
     first = f", the first of {len(settings.urls)} servers" if len(settings.urls) > 1 else ""
     say(f"document: live, of OpenCode {version} at {endpoint.address}{first}")
@@ -91,7 +92,7 @@ def live(settings: Settings, bundled: Document) -> Document:
 
 
 def keep(file: Path, data: bytes) -> None:
-    """Write a document that was accepted, whole or not at all.
+    """Write an accepted document to the cache, atomically.
 
     Raises:
         OSError: it cannot be written.
@@ -103,7 +104,7 @@ def keep(file: Path, data: bytes) -> None:
 
 
 def fall_back(cached: Path | None, bundled: Document, reason: str) -> Document:
-    """Return the cached document where there is a good one, else the snapshot, and say which."""
+    """Return the cached document if it is valid, else the snapshot, and print which."""
     try:
         if cached is not None and cached.is_file():
             document = accept(cached.read_bytes(), bundled)
@@ -116,10 +117,10 @@ def fall_back(cached: Path | None, bundled: Document, reason: str) -> Document:
 
 
 def accept(data: bytes, bundled: Document) -> Document:
-    """Parse a document, say what of it cannot be used or is missing, and refuse one that says too little.
+    """Parse a document, print what is skipped or missing, and reject an incomplete one.
 
     Raises:
-        DocumentError: why it is not to be used.
+        DocumentError: why it is rejected.
     """
     left_out: list[str] = []
     document = usable(Document.parse(data, left_out), left_out)
@@ -133,7 +134,7 @@ def accept(data: bytes, bundled: Document) -> Document:
 
 
 def usable(document: Document, left_out: list[str]) -> Document:
-    """Return a document without the operations that no tool can be made of."""
+    """Return a document without the operations that cannot become a tool."""
     from opencode_mcp.tools import operation_tool
 
     broken: set[str] = set()
@@ -141,12 +142,12 @@ def usable(document: Document, left_out: list[str]) -> Document:
         try:
             operation_tool(operation, 0)
             _ = operation.validator, operation.response_schema
-        except Exception as error:  # a document of another server can be wrong in any way
+        except Exception as error:  # another server's document can be invalid in any way
             broken.add(operation.id)
             left_out.append(f"{operation.method} {operation.path}: {type(error).__name__}: {str(error)[:200]}")
     return document.without(broken) if broken else document
 
 
 def say(message: str) -> None:
-    """Tell the person who started the server; not a log line, as it holds at every log level."""
+    """Print a message for the user; not a log record, as it is shown at every log level."""
     print(f"opencode-mcp: {without_password(message)}", file=sys.stderr)  # noqa: T201 - as above

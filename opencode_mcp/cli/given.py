@@ -1,4 +1,4 @@
-"""`key=value …` and `--json` of the shell -> arguments of a tool."""
+"""`key=value …` and `--json` -> arguments of a tool."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def json_object(text: str | None) -> dict[str, Any]:
     """Parse `--json`; `-` is stdin.
 
     Raises:
-        SettingsError: it is no JSON object.
+        SettingsError: it is not a JSON object.
     """
     if text is None:
         return {}
@@ -39,7 +39,7 @@ def json_object(text: str | None) -> dict[str, Any]:
 
 
 def parted(pair: str) -> tuple[str, str]:
-    """Part `key=value`; `key=@file` is the file's text, and `key=@@…` a text that begins with @.
+    """Split `key=value`; `key=@file` is the file's text, and `key=@@…` a text that starts with @.
 
     Raises:
         SettingsError: there is no =, or no such file.
@@ -60,7 +60,7 @@ def parted(pair: str) -> tuple[str, str]:
 
 
 def typed(schema: Mapping[str, Any], key: str, text: str) -> Any:
-    """Return the JSON value of a text where the tool's schema takes that, else the text itself."""
+    """Return the JSON value of a text if the tool's schema accepts it, else the text."""
     value = parsed(text)
     expected: Any = schema.get("properties", {}).get(key)
     if value is NOTHING or expected is None:
@@ -70,7 +70,7 @@ def typed(schema: Mapping[str, Any], key: str, text: str) -> Any:
 
 
 def parsed(text: str) -> Any:
-    """Parse JSON; `NOTHING` when it is none."""
+    """Parse JSON; return `NOT_JSON` if it is not valid."""
     try:
         return json.loads(text)
     except ValueError:

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Serve until a signal comes."""
+    """Serve until a signal arrives."""
     check(settings, options.host)
     set_up_logging(settings)
     server = create_server(settings, chosen_catalog(settings))
@@ -65,5 +65,5 @@ def check(settings: Settings, host: str) -> None:
 
 
 def at(host: str) -> str:
-    """Return a host as it stands in a URL."""
+    """Return a host as it is written in a URL."""
     return f"[{host}]" if ":" in host else host

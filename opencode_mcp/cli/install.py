@@ -21,7 +21,7 @@ from .clients.table import TOKEN
 from .clients.wanted import check_names, command, launch, remote
 
 UV_CACHE = ("archive-v", "environments-v")
-"""Folders that uvx runs from."""
+"""Folders from which uvx runs a program."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def configure_place(parser: argparse.ArgumentParser) -> None:
-    """Add what `uninstall` has to know as well."""
+    """Add the arguments that `uninstall` has too."""
     parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
     parser.add_argument(
         "--project",
@@ -58,7 +58,7 @@ def configure_place(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Register, or show how it would be done."""
+    """Register, or show what would change."""
     client = CLIENTS[options.client]
     path, keys = target(client, settings, options)
     entry = wanted(client, settings, options)
@@ -88,7 +88,7 @@ def target(client: Client, settings: Settings, options: argparse.Namespace) -> t
     """Return the client's file, and the keys of the entry in it.
 
     Raises:
-        SettingsError: the client has no file in a project, or the name is no name.
+        SettingsError: the client has no project file, or the name is not valid.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", options.name):
         raise SettingsError(f"--name {options.name!r}: letters, digits, - and _ are allowed")
@@ -115,15 +115,15 @@ def wanted(client: Client, settings: Settings, options: argparse.Namespace) -> d
 
 
 def by_claude(client: Client, settings: Settings, options: argparse.Namespace) -> str | None:
-    """Return the `claude` that is to change the file, if any."""
-    # Every process on the machine could read a password in its arguments.
+    """Return the `claude` program if it must change the file."""
+    # Other processes could read a password in its arguments.
     if client.name != "claude-code" or options.project or getattr(options, "with_password", False):
         return None
     return claude.program(settings.environ)
 
 
 def apply(change: Change, program: str | None, settings: Settings, name: str) -> None:
-    """Change the file, or have it changed by its owner."""
+    """Change the file, or let `claude` change it."""
     if program is None:
         change.apply()
         return
@@ -134,7 +134,7 @@ def apply(change: Change, program: str | None, settings: Settings, name: str) ->
 
 
 def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> list[str]:
-    """Return why the entry is as it is, and what the person has to know besides."""
+    """Return remarks for the user: limits of the client, and what must be set."""
     limits = client.limits
     lines: list[str] = []
     if not settings.toolsets and not settings.tools:

@@ -1,4 +1,4 @@
-"""The tools that the settings choose, as a client is listed them, and what they cost it."""
+"""The tools that the settings select, as a client sees them, and their token cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
     """Return a tool by its name.
 
     Raises:
-        SettingsError: there is none, with the nearest names.
+        SettingsError: no such tool; the message has the nearest names.
     """
     if name not in tools:
         near = suggest(name, tools)
@@ -42,7 +42,7 @@ def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
 
 
 def full_schema(catalog: Catalog, name: str) -> dict[str, Any]:
-    """Return the schema by which the arguments of a tool are checked."""
+    """Return the schema that validates a tool's arguments."""
     return dict(Toolbox(catalog, Selection(frozenset(), frozenset()), 0).input_schema(name) or {})
 
 
@@ -54,12 +54,12 @@ def toolset(catalog: Catalog, name: str) -> str:
 
 
 def hints(tool: types.Tool) -> dict[str, bool]:
-    """Return what a tool says of itself."""
+    """Return a tool's annotations."""
     return {name: bool(getattr(tool.annotations, f"{name}_hint")) for name in HINTS}
 
 
 def cost(tool: types.Tool) -> int:
-    """Return the bytes that a model is given of a tool: name, description and schema as minified JSON."""
+    """Return the size of a tool's definition for a model: name, description and schema as minified JSON, in bytes."""
     seen = {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
     return len(json.dumps(seen, separators=(",", ":"), ensure_ascii=False).encode())
 

@@ -37,14 +37,14 @@ def set_up_logging(settings: Settings) -> None:
 
 
 def private_file(path: Path) -> logging.FileHandler:
-    """Return a handler that appends to a file of its owner's alone.
+    """Return a handler that appends to a file with mode 0600.
 
     Raises:
         SettingsError: it cannot be written.
     """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        os.chmod(path, 0o600)  # it may have been there before, with other rights
+        os.chmod(path, 0o600)  # an existing file may have another mode
         return logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"--log-file {str(path)!r} cannot be written: {error.strerror}") from error

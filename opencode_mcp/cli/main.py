@@ -27,7 +27,7 @@ COMMANDS = {
     "call": "call one tool",
     "completion": "print the completion script of a shell",
 }
-"""Every command with what it does; the module is named like it."""
+"""Every command with its help text; its module has the same name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - usage errors go to the user
         return 2
     except OpenCodeError as error:
-        print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - so do failures to start
+        print(f"opencode-mcp: {without_password(str(error))}", file=sys.stderr)  # noqa: T201 - a failure to start
         return 1
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""What goes to a terminal or into a pipe. Model-made text cannot move the cursor or hide what it says."""
+"""Output to a terminal or a pipe. Text from a model cannot move the cursor or hide characters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 
 def printable(text: str) -> str:
-    """Replace escape sequences, direction marks and the like: they could make a command look like another one."""
+    """Replace escape sequences, direction marks and the like: they could disguise a command."""
     return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
@@ -29,7 +29,7 @@ def print_json(value: Any) -> None:
 
 
 def can_be_written(text: str) -> bool:
-    """Whether stdout's encoding has all of a text: half a surrogate pair is in none."""
+    """Whether stdout's encoding can encode a text: no encoding has a lone surrogate."""
     try:
         text.encode(sys.stdout.encoding)
     except UnicodeEncodeError:
@@ -39,10 +39,10 @@ def can_be_written(text: str) -> bool:
 
 @contextmanager
 def unless_closed() -> Generator[None]:
-    """Write to stdout in the block; a reader that has had enough (`| head`) is no error."""
+    """Write to stdout in the block; a reader that closes the pipe (`| head`) is not an error."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more at its end, which would fail again.
+        # Python flushes stdout again at exit, which would fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

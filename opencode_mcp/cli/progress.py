@@ -1,4 +1,4 @@
-"""What a call is doing, on stderr: one live line on a terminal, and every step that is over above it."""
+"""Progress of a call on stderr: one live line on a terminal, with every finished step above it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .output import printable
 SPINNER_COLUMNS = 3
 
 NOTHING_TO_SAY = "working"
-"""What the server repeats while a call is silent."""
+"""The server's message while a call reports nothing."""
 
 
 class Progress:
-    """Shows progress while the block lasts. Without a terminal only the steps that are over are printed."""
+    """Shows progress for the duration of the block. Without a terminal only finished steps are printed."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False)
@@ -41,7 +41,7 @@ class Progress:
         self._status.stop()
 
     async def told(self, progress: float, total: float | None, message: str | None) -> None:
-        """Take what the server says (an `mcp` progress callback)."""
+        """Show a progress notification (an `mcp` progress callback)."""
         text = " ".join(printable(message or "").split())
         if text in {"", NOTHING_TO_SAY, self._last}:
             return
@@ -53,7 +53,7 @@ class Progress:
         self._status.update(live)
 
     def _keep(self) -> None:
-        """Print the step that is over."""
+        """Print the finished step."""
         if self._last:
             self.say(f"{time.monotonic() - self._begun:6.1f} s  {self._last}", "dim")
             self._last = ""
@@ -64,7 +64,7 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Generator[None]:
-        """Take the live line away while somebody types."""
+        """Hide the live line while the user types."""
         self._keep()
         self._status.stop()
         try:
@@ -75,5 +75,5 @@ class Progress:
 
 
 def step(message: str) -> str:
-    """Return what a message is about: the same thing further on is the same step."""
+    """Return the subject of a message, without its numbers: messages with the same key are one step."""
     return re.sub(r"\d+", "", message.partition(": ")[0])

@@ -1,7 +1,7 @@
 """Completion scripts for bash, zsh and fish: the same rules in three languages.
 
-A word is a command before there is one, then a word of that command's first argument; -… is a flag; after a flag that
-takes a value, one of its values, or a file. Where nothing fits, the shell completes files.
+The first word is a command, the next one is the command's first argument; -… is a flag; after a flag with a value comes
+one of its values, or a file. If nothing matches, the shell completes files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PROGRAM = "opencode-mcp"
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag; `values` are all that it takes, where they are known."""
+    """A flag; `values` are its choices, if any."""
 
     name: str
     help: str
@@ -25,7 +25,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Command:
-    """A command; `words` are those of its first argument, where they are known."""
+    """A command; `words` are the choices of its first argument, if any."""
 
     name: str
     help: str
@@ -153,7 +153,7 @@ def zsh(own: Sequence[Flag], commands: Sequence[Command]) -> str:
 
 
 def entry(name: str, does: str) -> str:
-    """Return a word with its description, as `_describe` takes it."""
+    """Return a word with its description, in the format of `_describe`."""
     return shlex.quote(f"{name}:{does}")
 
 
@@ -178,7 +178,7 @@ def fish(own: Sequence[Flag], commands: Sequence[Command]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote a text for fish, in which a backslash means something between single quotes too."""
+    """Quote a text for fish, where a backslash is special inside single quotes too."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

@@ -31,6 +31,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     except Exception:
         log.exception("the server failed")
         logging.shutdown()
-        # Where stdin is no pipe a thread still reads it, and would keep the process until the client closes that.
+        # Where stdin is not a pipe a thread still reads it, and would keep the process alive until the client closes
+        # it.
         os._exit(1)
     return 0

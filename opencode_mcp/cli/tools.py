@@ -62,7 +62,7 @@ def show_all(catalog: Catalog, tools: list[types.Tool], as_json: bool) -> None:
 
 
 def show_one(catalog: Catalog, tool: types.Tool, as_json: bool) -> None:
-    """Print all that is known of a tool."""
+    """Print a tool in full."""
     facts = summary(catalog, tool) | {
         "description": tool.description,
         "inputSchema": tool.input_schema,
@@ -100,13 +100,13 @@ def summary(catalog: Catalog, tool: types.Tool) -> dict[str, Any]:
 
 
 def words(tool: types.Tool) -> str:
-    """Return a tool's hints as a person reads them."""
+    """Return a tool's hints as text."""
     held = [name.replace("_", "-") for name, holds in hints(tool).items() if holds]
     if "read-only" in held:
-        held.remove("idempotent")  # goes without saying
+        held.remove("idempotent")  # implied
     return ", ".join(held) or "writes"
 
 
 def console() -> Console:
-    """Return stdout; a pipe has no width, so lines stay whole there."""
+    """Return a console on stdout; in a pipe, which has no width, lines are not wrapped."""
     return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, markup=False)

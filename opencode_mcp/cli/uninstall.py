@@ -24,7 +24,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if not change.is_needed:
         tell(f"{client.title} has no server {options.name!r} in {path}")
         return 0
-    # What its own command leaves of a file is never what was there before.
+    # `claude` never restores the file exactly.
     program = None if change.is_exact else by_claude(client, settings, options)
     if options.dry_run:
         if program:

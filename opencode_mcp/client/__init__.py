@@ -1,1 +1,1 @@
-"""OpenCode for a Python program: the async client without MCP (`library.py`), and the way to it (`connect.py`)."""
+"""OpenCode for Python programs, without MCP: the async client (`library.py`) and its construction (`connect.py`)."""

@@ -1,4 +1,4 @@
-"""From the settings to the clients of OpenCode, for the MCP server and for the library."""
+"""Settings -> OpenCode clients, for the MCP server and for the library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def allowlist_of(settings: Settings) -> Allowlist:
 
 
 def openers_of(settings: Settings) -> Openers:
-    """Return which operations of an MCP server may open a directory."""
+    """Return which operations of the MCP server may load a directory."""
     if settings.read_only:
         return "none strictly"
     return "none" if settings.no_destructive else "writes"
@@ -99,7 +99,8 @@ def empty_folder(settings: Settings) -> str:
 
 
 def recursion(depth: int) -> str:
-    """Say why no OpenCode is started below one that a bridge has started: it has the same servers configured."""
+    """Return the error for a server inside an OpenCode that opencode-mcp started: that OpenCode has the same MCP
+    servers configured."""
     return (
         f"This server runs inside an OpenCode that opencode-mcp started ({DEPTH_VARIABLE}={depth} in its environment), "
         "so it does not start another OpenCode, which would start this server again. Nothing was sent. Use the other "

@@ -30,13 +30,13 @@ __all__ = ["Answer", "OpenCode"]
 class OpenCode(Operations):
     """An OpenCode server. An async context manager; safe for concurrent use within its block.
 
-    With `url` it is that server. Without, one is started in `directory` at the first call, and stopped
-    at the end of the block. `directory` is the project of every operation that takes one and was given
-    none. What is not given comes from the environment variables that the MCP server reads; `environ`
-    stands for the whole environment, that of an OpenCode that is started included.
+    With `url` it is a client of that server. Without, OpenCode is started in `directory` at the first call, and stopped
+    at the end of the block. `directory` is the default project of every operation that takes one. Missing values come
+    from the environment variables of the MCP server; `environ` replaces the whole environment, including that of a
+    started OpenCode.
 
     Raises:
-        SettingsError: a value makes no sense.
+        SettingsError: a value is not valid.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class OpenCode(Operations):
 
         Raises:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
-            WorkflowError: a task cannot be carried on, or a prompt waits for an answer.
+            WorkflowError: a task cannot continue, or a prompt waits for an answer.
         """
         if name in self._workflows:
             report = await self._workflows[name].execute(self._context(), arguments)
@@ -89,7 +89,7 @@ class OpenCode(Operations):
         return (await self.answer(name, **arguments)).value
 
     async def answer(self, name: str, /, **arguments: Any) -> Answer:
-        """Carry out an operation; return its value with what came beside it, such as `fields["next_cursor"]`.
+        """Call an operation; return its value and metadata, such as `fields["next_cursor"]`.
 
         Raises:
             What `call` raises.
@@ -113,7 +113,7 @@ class OpenCode(Operations):
             ServerStartError, TransportError, APIError, UnexpectedResponse: OpenCode cannot be reached.
         """
         client = self._context().opencode
-        await self.call("global_health")  # a feed would go on trying
+        await self.call("global_health")  # the feed itself retries without limit
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
         async with background() as tasks, send, receive:
             with EventFeed(client, tasks).heard_by(send.send_nowait):

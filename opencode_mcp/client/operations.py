@@ -14,7 +14,7 @@ from typing import Any
 from opencode_mcp.openapi import Catalog
 
 Call = Callable[..., Awaitable[Any]]
-"""Carries out an operation: its tool name, then its arguments by name."""
+"""Calls an operation: its tool name, then its arguments by name."""
 
 
 @dataclass
@@ -26,14 +26,14 @@ class Node:
 
 
 class Operations:
-    """The operations below one segment. One that others are below (`vcs.diff`) is called and looked into alike."""
+    """The operations below one segment. A segment can be callable and have operations below it (`vcs.diff`)."""
 
     def __init__(self, call: Call, node: Node) -> None:
         self._call = call
         self._node = node
 
     def __getattr__(self, name: str) -> Operations:
-        # A copy looks for attributes before it has any.
+        # `copy` reads attributes before `__init__` has set any.
         below = {} if name.startswith("_") else self._node.below
         if name not in below:
             raise AttributeError(f"OpenCode has no operation {name!r} here; available: {', '.join(sorted(below))}")

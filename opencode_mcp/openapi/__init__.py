@@ -1,4 +1,4 @@
-"""The OpenAPI document of the OpenCode server, as data. Of this package it imports only errors and redaction."""
+"""OpenCode's OpenAPI document as data. Imports only `exceptions` and `redaction` from this package."""
 
 from .catalog import Catalog, Operation
 from .document import SNAPSHOT_VERSION, Document

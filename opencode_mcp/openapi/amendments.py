@@ -1,7 +1,7 @@
-"""What the document omits or gets wrong: one entry per fact, with its evidence.
+"""Corrections to the OpenAPI document: one entry per fact, with its evidence.
 
-A quirk of the server is an entry here and never a branch in the path of a call. Every fact was
-measured against OpenCode 1.18.33; the tests call each of the operations named here.
+A quirk of the server is an entry here, never a branch in the call path. Every fact was measured on OpenCode 1.18.33;
+the tests call each operation named here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 from .document import ParameterObject, Schema
 
 Exchange = Literal["request", "turn", "events", "terminal"]
-"""How an operation is carried out: one request; a request that lasts as long as the model works;
-a stream of events; a WebSocket to a terminal."""
+"""How an operation is executed: one request; a request that blocks while the model works; an event stream; a WebSocket
+to a terminal."""
 
 
 Check = Literal[
@@ -28,22 +28,21 @@ Check = Literal[
     "read_explained",
     "worktrees_included",
 ]
-"""What is asked further: before the call, also to complete its arguments; about an answer which only looks like
-success; about a failure which does not say its cause (`opencode/checks.py`)."""
+"""Additional requests: before the call, or to complete its arguments; after a response that only looks like success;
+after a failure that does not name its cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amendment:
     """One fact about one or more operations.
 
-    `parameters` are added, or replace those of the same name; `without` are dropped; `controls`
-    are arguments for the bridge itself, never sent; `headers` go with the request;
-    `returned_headers` maps a response header to the field of the result that carries it;
-    `returns_file` says that the answer is a file of the project, of any type;
-    `lists_sessions` that it is a list of sessions, newest first, which can be made one with those of other servers;
-    `misreads_directory` that what is made in a directory is later looked for in another, when its path has escapes;
-    `advice` maps an HTTP status to what usually causes it; `note` is added to the description; `empty_note` says what
-    an empty answer means.
+    `parameters` are added, or replace those of the same name; `dropped_parameters` are removed; `controls` are
+    arguments of the bridge, never sent; `headers` are sent with the request; `returned_headers` maps a response header
+    to the field of the result that carries it; `returns_file`: the response is a project file of any type;
+    `lists_sessions`: the response is a list of sessions, newest first, which can be merged with those of other servers;
+    `misreads_directory`: OpenCode decodes the directory twice, so that a path with percent escapes names another one;
+    `advice` maps an HTTP status to its usual cause; `note` is appended to the description; `empty_note` explains an
+    empty response.
     """
 
     operations: tuple[str, ...]
@@ -67,7 +66,7 @@ class Amendment:
 
 
 def query(name: str, schema: Schema) -> ParameterObject:
-    """Return a query parameter that the document lacks or describes too narrowly."""
+    """Return a query parameter that the document omits or restricts too much."""
     return ParameterObject.model_validate({"name": name, "in": "query", "schema": schema})
 
 

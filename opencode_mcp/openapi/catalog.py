@@ -1,4 +1,4 @@
-"""Every operation by its tool name: the document, amended, as the rest of the package reads it.
+"""The operations by tool name: the document with its amendments, as the rest of the package reads it.
 
 Document -> amendments -> Catalog
 """
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
 PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-"""What MCP clients accept as a property key; Claude Code drops a tool with any other."""
+"""Property keys that MCP clients accept; Claude Code drops a tool with any other key."""
 
 JSON_TYPE = "application/json"
 MAX_NAME = 50
-"""Clients put a prefix before a tool's name, and take 64 characters."""
+"""Clients prefix tool names and accept 64 characters."""
 
 ABSENT = "Not in this server's document: the server may not have it."
 
@@ -36,7 +36,7 @@ ABSENT = "Not in this server's document: the server may not have it."
 class Body:
     """A request body: `fields` are its properties as arguments, or None when `body` is one argument.
 
-    One that is not JSON is sent as its `media_type`: bytes are given as base64.
+    A body that is not JSON is sent as its `media_type`; bytes are passed as base64.
     """
 
     schema: Schema
@@ -49,8 +49,8 @@ class Body:
 class Operation:
     """One operation of the server, ready to be called.
 
-    `name` is the tool name, `id` the operationId, `path` a template such as /session/{sessionID}. One that
-    `needs_project` and takes a directory says nothing useful without one.
+    `name` is the tool name, `id` the operationId, `path` a template such as /session/{sessionID}. An operation with
+    `needs_project` that takes a directory is useless without one.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Operation:
 
     @cached_property
     def response_schema(self) -> Schema:
-        """The JSON Schema of a successful answer, self-contained; {} when there is no JSON."""
+        """The self-contained JSON Schema of a successful response; {} if it is not JSON."""
         return schemas.bundle(self.response, self.components)
 
     @cached_property
@@ -119,7 +119,7 @@ class Operation:
         return frozenset(schemas.property_names(self.input_schema))
 
     def for_servers(self, servers: Sequence[str]) -> Operation:
-        """Return the operation of several servers: with an argument that chooses one, unless a session does."""
+        """Return the operation for several servers: with an argument `server`, unless the session decides."""
         if "sessionID" in self.input_schema.get("required", ()):
             return self
         default = "all" if self.lists_sessions else servers[0]
@@ -132,10 +132,10 @@ class Operation:
 
 
 class Catalog(Mapping[str, Operation]):
-    """Operations by tool name, in the document's order. Immutable; built when it is first looked into.
+    """Operations by tool name, in the document's order. Immutable; built at first access.
 
-    `servers` are the names of those that a call can choose among, none when there is but one. What the document
-    lacks and `fallback` has comes after it, marked. `reserved` are names of other tools, which none gets.
+    `servers` are the names that a call can choose from, empty for a single server. Operations that only `fallback` has
+    come last and are marked. `reserved` are names of other tools; no operation gets one.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Catalog(Mapping[str, Operation]):
         return cls(snapshot)
 
     def for_servers(self, servers: Sequence[str]) -> Catalog:
-        """Return the catalog for the servers of these names; one server leaves nothing to choose."""
+        """Return the catalog for the named servers; with one server, operations have no `server` argument."""
         names = tuple(servers) if len(servers) > 1 else ()
         if names == self.servers:
             return self
@@ -196,7 +196,7 @@ def built(document: Document) -> Iterator[Operation]:
 
 
 def free_name(name: str, taken: Container[str]) -> str:
-    """Return a tool name, another where it is taken: by an operation before it, or a tool that is none."""
+    """Return a tool name that is not taken by an earlier operation or by another tool."""
     names = (name, f"api_{name}", *(f"api_{name}_{number}" for number in range(2, 1000)))
     return next(one for one in names if one not in taken)
 
@@ -245,7 +245,7 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
 
 
 def exchange(amendments: Sequence[Amendment]) -> Exchange:
-    """Return how an operation is carried out: by one request, unless an amendment says otherwise."""
+    """Return an operation's execution mode: "request", unless an amendment sets another."""
     for amendment in amendments:
         if amendment.exchange != "request":
             return amendment.exchange
@@ -257,8 +257,8 @@ def build_body(
 ) -> Body | None:
     """Decide how the request body appears among the arguments.
 
-    The fields of a plain object stand beside the parameters. A body that is no plain object, or
-    that has a field which a parameter is named like or which is no valid property key, is whole.
+    The fields of a plain object stand beside the parameters. A body that is not a plain object, or has a field that is
+    named like a parameter or is not a valid property key, is one argument, `body`.
     """
     if source.request_body is None or not source.request_body.content:
         return None
@@ -274,7 +274,7 @@ def build_body(
 
 
 def preference(media_type: str) -> int:
-    """Return which place a content type has among those that a body may be sent as: JSON comes first."""
+    """Return the rank of a content type that a body may be sent as: JSON comes first."""
     kind = media_type.partition(";")[0].strip().lower()
     if kind == JSON_TYPE or kind.endswith("+json"):
         return 0
@@ -285,7 +285,7 @@ def preference(media_type: str) -> int:
 
 
 def named_arguments(parameters: Iterable[ParameterObject]) -> tuple[ParameterObject, ...]:
-    """Give each parameter an argument's name that clients accept and that no other has."""
+    """Give each parameter a unique argument name that clients accept."""
     named: list[ParameterObject] = []
     for parameter in parameters:
         taken = {one.key for one in named}
@@ -299,7 +299,7 @@ def named_arguments(parameters: Iterable[ParameterObject]) -> tuple[ParameterObj
 
 
 def described(schema: Schema, description: str) -> Schema:
-    """Add a parameter's description to its schema, which is where a tool's reader finds it."""
+    """Add a parameter's description to its schema, where clients read it."""
     return {**schema, "description": description} if description else schema
 
 
@@ -310,7 +310,7 @@ def tool_name(operation_id: str) -> str:
 
 
 def response_schema(source: OperationObject) -> Schema:
-    """Return the schema of an operation's 200 answer."""
+    """Return the schema of an operation's 200 response."""
     success = source.responses.get("200")
     media = success.content.get("application/json") if success else None
     return media.value_schema if media else {}

@@ -1,6 +1,6 @@
-"""Descriptions for a model that chooses: shorter or truer than the document's, which stay where they are good.
+"""Tool descriptions, written for a model that chooses a tool; where there is none, the document's stays.
 
-A trap that an operation has is not here but in its amendment's `note`, beside the evidence.
+Pitfalls of an operation are in its amendment's `note`, beside the evidence.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class OpenAPIObject(BaseModel):
 class ParameterObject(OpenAPIObject):
     """One parameter. `allow_reserved` on a path parameter means that it may span segments.
 
-    `argument` is what a call names it by, where that is not `name`: see `key`.
+    `argument` is its argument name, if that is not `name`: see `argument_name`.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ParameterObject(OpenAPIObject):
 
     @property
     def key(self) -> str:
-        """The argument that it becomes."""
+        """The name of the tool argument."""
         return self.argument or self.name
 
 
@@ -109,10 +109,10 @@ class Document(OpenAPIObject):
 
     @classmethod
     def parse(cls, data: str | bytes, left_out: list[str] | None = None) -> Document:
-        """Parse JSON text. `left_out` gets a line for each part that is not as OpenAPI has it, and is left out.
+        """Parse JSON text. `skipped` gets a line for each part that is not valid OpenAPI and is skipped.
 
         Raises:
-            DocumentError: it is not JSON, or not an OpenAPI 3 document.
+            DocumentError: the text is not JSON, or not an OpenAPI 3 document.
         """
         left_out = [] if left_out is None else left_out
         try:
@@ -140,7 +140,7 @@ class Document(OpenAPIObject):
         return sorted({operation.operation_id for _, _, operation in other.operations()} - mine)
 
     def refuse_if_poorer_than(self, other: Document) -> None:
-        """Raise when this document lacks most of the operations of `other`: it says little about its server then.
+        """Raise if this document lacks most operations of `other`: it is then not a complete description of its server.
 
         OpenCode 1.14.41 lists 3 operations in its document although it serves more than a hundred.
 
@@ -168,7 +168,7 @@ class Document(OpenAPIObject):
 
 
 def without_invalid(document: dict[str, Any], left_out: list[str]) -> dict[str, Any]:
-    """Return a normalized document without the operations and component schemas that are not as OpenAPI has them."""
+    """Return a normalized document without invalid operations and component schemas."""
     paths: dict[str, dict[str, Any]] = {path: {} for path in document["paths"]}
     for path, item in document["paths"].items():
         for method, operation in item.items():
@@ -186,7 +186,7 @@ def without_invalid(document: dict[str, Any], left_out: list[str]) -> dict[str, 
 
 
 def snapshot_bytes() -> bytes:
-    """Return the bundled document as it is."""
+    """Return the bytes of the bundled document."""
     return resources.files(__package__ or __name__).joinpath("opencode.json").read_bytes()
 
 

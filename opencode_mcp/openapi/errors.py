@@ -1,4 +1,4 @@
-"""What OpenCode's own errors leave out: one entry per kind of error, with its evidence and the next step."""
+"""Errors of OpenCode that need an explanation: one entry per kind, with its evidence and the next step."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownError:
-    """One kind of error, which any operation may answer with.
+    """One kind of error, which any operation may return.
 
-    `names` are the server's names for it; `message` is a regular expression that its words must match as well.
-    `noise` is a regular expression of what its words hold beside the cause. `advice` is the next step.
+    `names` are the server's names for it; `message` is a regular expression that the message must match as well.
+    `noise` is a regular expression of the text to remove from the message. `advice` is the next step.
     """
 
     names: frozenset[str]
@@ -47,7 +47,7 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
 
 
 def known_error(name: str, message: str) -> KnownError | None:
-    """Return what is known of an error by its name and words."""
+    """Return the entry that matches an error's name and message."""
     for known in KNOWN_ERRORS:
         if name in known.names and re.search(known.message, message):
             return known

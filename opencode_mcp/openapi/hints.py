@@ -1,15 +1,15 @@
-"""What a call of each operation may do: the MCP tool annotations, one decision per operation.
+"""The MCP tool annotations: what a call of each operation may do, one decision per operation.
 
 - readOnlyHint: the tool does not modify its environment.
 - destructiveHint: if it does, it may destroy or overwrite, not only add.
 - idempotentHint: repeating the call with the same arguments has no additional effect.
 - openWorldHint: the tool may interact with external entities, not only with a closed domain.
 
-Clients let read-only tools run unasked and in parallel. So a doubtful operation is never read-only, and
-a doubtful write is destructive, and so is whatever may run code of the project. What only loads the project's
-directory does so too, by its plugins and MCP servers; `opencode/opening.py` decides which directories it may name.
-The HTTP method says too little: here a GET types into a shell and a POST only lists. Reasons stand beside the
-classes that surprise: seen in, or read in the code of, OpenCode 1.18.33.
+Clients run read-only tools without asking, and in parallel. So an unclear operation is not read-only, an unclear write
+is destructive, and so is anything that may run the project's code. Loading a directory runs its plugins and MCP servers
+as well; `LoadGuard` decides which directories a call may load. The HTTP method is not enough: one GET types into a
+shell, one POST only lists. Reasons stand beside the classes that surprise: seen in, or read in the code of, OpenCode
+1.18.33.
 
 An operation that is not named here comes from a newer document: a GET is then read-only, anything else
 destructive and not idempotent, and both are open-world.
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """The four hints of one operation. A read-only one is never destructive and always idempotent."""
+    """The four hints of an operation. A read-only operation is never destructive and always idempotent."""
 
     read_only: bool
     destructive: bool
@@ -75,7 +75,7 @@ READS = operations("""
     v2.session.wait  # a POST that only waits
     v2.skill.list
 """)
-"""Change nothing."""
+"""Do not change anything."""
 
 WRITES = operations("""
     app.log
@@ -167,8 +167,8 @@ DESTROYS = operations("""
     v2.session.switchAgent  # brings its own permissions, also to a running session
     v2.session.switchModel  # after an unknown model, prompts get no answer and no error
 """)
-"""May lose or overwrite data, stop work, run commands or a model with tools, change credentials or
-configuration, replace the program, or let something happen that cannot be taken back."""
+"""May lose or overwrite data, stop work, run commands or a model with tools, change credentials or configuration,
+replace the program, or have an effect that cannot be undone."""
 
 IDEMPOTENT = operations("""
     auth.remove auth.set
@@ -199,7 +199,7 @@ IDEMPOTENT = operations("""
     v2.session.revert.clear v2.session.revert.commit
     v2.session.switchModel  # not switchAgent: each call adds a message
 """)
-"""Those of WRITES and DESTROYS that change nothing more when repeated at once. Reads are so anyway."""
+"""Operations of WRITES and DESTROYS whose immediate repetition has no further effect. Reads always are idempotent."""
 
 OPEN_WORLD = operations("""
     command.list  # fetches prompts from MCP servers
@@ -227,7 +227,7 @@ OPEN_WORLD = operations("""
     v2.pty.connect v2.pty.create
     v2.session.compact v2.session.permission.reply v2.session.prompt v2.session.question.reply
 """)
-"""Reach beyond the server and its machine: a model, the network, a shell, an MCP server, a publication."""
+"""Interact with the world outside of the server: a model, the network, a shell, an MCP server, a publication."""
 
 
 def hints(operation_id: str, method: str) -> Hints:

@@ -1,5 +1,5 @@
-"""A document of any OpenAPI 3 server -> the form that `document.py` reads: one that repeats nothing and refers to
-nothing but schemas. What cannot be used is left out, and named."""
+"""Any OpenAPI 3 document -> the form that `document.py` reads: parameters merged into operations, no references except
+to schemas. Parts that cannot be used are skipped and reported."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ METHODS = ("get", "put", "post", "delete", "patch")
 PLACEHOLDER = re.compile(r"\{([^{}/]+)\}")
 JSON_TYPE = "application/json"
 SENT = ("path", "query", "header")
-"""Where a parameter may stand that a call can send."""
+"""Locations of parameters that a call can send."""
 
 
 def normalized(document: Mapping[str, Any], left_out: list[str]) -> Json:
     """Return a copy of a document; `left_out` gets a line for each part that cannot be used.
 
-    Parameters of a path are given to each of its operations, references to components are followed, operations
-    without an id get one, and placeholders without a parameter become text parameters.
+    Copies a path's parameters to each of its operations, resolves references to components, generates missing operation
+    ids, and adds a string parameter for each undeclared placeholder.
 
     Raises:
         DocumentError: it has no paths.
@@ -51,7 +51,7 @@ def operation(method: str, path: str, item: Json, document: Mapping[str, Any], l
     """Return one operation of a path.
 
     Raises:
-        DocumentError: it cannot be called: what must be sent is not known, or cannot be sent.
+        DocumentError: the operation cannot be called: a required part is unknown or cannot be sent.
     """
     source = item[method]
     if not isinstance(source, dict):
@@ -98,7 +98,7 @@ def listed(holder: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def with_schema(parameter: Json) -> Json:
-    """Return a parameter whose schema stands below `content`, as one that has it itself: its value is JSON then."""
+    """Return a parameter with its schema moved up from `content`; its value is then JSON."""
     content: Any = parameter.get("content")
     if "schema" in parameter or not isinstance(content, dict) or not content:
         return parameter
@@ -112,7 +112,7 @@ def generated_id(method: str, path: str) -> str:
 
 
 def follow(value: Any, document: Mapping[str, Any]) -> Json | None:
-    """Return the object that a value is or refers to within the document, None where there is none."""
+    """Return a value, or the object that its `$ref` names in the document; None if there is none."""
     seen: set[str] = set()
     while isinstance(value, dict) and isinstance(cast("Json", value).get("$ref"), str):
         reference: str = cast("Json", value)["$ref"]

@@ -1,4 +1,5 @@
-"""Operations that take a directory and answer the same without a project, but for the project's own configuration."""
+"""Operations that take a directory but work without a project: only the project's configuration may change their
+result."""
 
 from __future__ import annotations
 

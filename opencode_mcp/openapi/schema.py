@@ -21,7 +21,7 @@ def resolve(schema: Schema, components: Mapping[str, Schema]) -> Schema:
 
 
 def component(reference: str, components: Mapping[str, Schema]) -> Schema:
-    """Return the component that a `$ref` names; one that points elsewhere, or to nothing, says nothing: any value."""
+    """Return the component that a `$ref` names; an unknown reference gives a schema that allows any value."""
     name = reference.removeprefix(COMPONENT)
     if name == reference or name not in components:
         return {"description": f"Unknown: the document has no {reference}."}
@@ -44,7 +44,7 @@ def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", reference.removeprefix(COMPONENT))
         if name not in definitions:
             target = component(reference, components)
-            definitions[name] = {}  # a place held, so that a recursive component ends here
+            definitions[name] = {}  # a placeholder that ends the recursion
             definitions[name] = localize(target)
         return {key: localize(item) for key, item in mapping.items()} | {"$ref": f"#/$defs/{name}"}
 

@@ -1,8 +1,8 @@
-"""Which directories an operation concerns, and which of its arguments name one: one decision each.
+"""Which directories an operation affects, and which of its arguments name a location: one decision each.
 
-`--allow-directory` refuses an operation whose scope reaches beyond a directory, and checks each argument that names a
-place: a path, a URL, or the id of something that has a directory. What is undecided here comes from a newer document
-and is refused. Reasons stand beside the decisions that surprise: measured on OpenCode 1.18.33.
+`--allow-directory` refuses an operation whose scope is wider than a directory, and checks each argument that names a
+location: a path, a URL, or the id of something that has a directory. Names that are not listed here come from a newer
+document and are refused. Comments give the reason for surprising entries, measured on OpenCode 1.18.33.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Literal
 from .hints import operations
 
 Scope = Literal["located", "everywhere", "apart"]
-"""Where an operation reads or acts: in the directory that its arguments name, directly or by an id, else the default
-one; in every directory of the server; in none, as it concerns the server itself or the user's credentials."""
+"""Where an operation reads or acts. located: the directory that its arguments name, by a path or an id, else the
+default one. everywhere: all directories of the server. apart: none; it affects the server itself or the user's
+credentials."""
 
 Kind = Literal["directory", "path", "url", "source", "mentions", "session", "project", "workspace", "id"]
 """What the value of an argument is.
@@ -29,7 +30,7 @@ Kind = Literal["directory", "path", "url", "source", "mentions", "session", "pro
 """
 
 names = operations
-"""Names of arguments are written in a table as operationIds are."""
+"""Tables of argument names have the same syntax."""
 
 EVERYWHERE = operations("""
     experimental.session.list global.event project.list
@@ -47,7 +48,7 @@ APART = operations("""
     global.config.get
     global.health v2.health.get
 """)
-"""Concern no directory."""
+"""Affect no directory."""
 
 LOCATED = operations("""
     app.agents app.log app.skills
@@ -117,15 +118,15 @@ FILTERED = operations("""
     session.list  # `scope` and `path` list the sessions of every directory of the project
     v2.session.list  # `project` does so too, and a `cursor` is JSON that names any directory
 """)
-"""Answer with a list of sessions, from which those that are elsewhere are left out."""
+"""Return a list of sessions, from which sessions outside of the allowlist are removed."""
 
 NEEDED: Mapping[str, str] = {"v2.permission.saved.list": "projectID"}
-"""The argument without which an operation answers for every directory."""
+"""The argument without which an operation covers every directory."""
 
 OPENS_NOTHING = operations("""
     v2.session.list  # reads the database
 """)
-"""Take a `directory`, and do not load it."""
+"""Take a `directory` without loading it."""
 
 ARGUMENTS: Mapping[Kind, frozenset[str]] = {
     "directory": names("directory cwd"),
@@ -138,16 +139,16 @@ ARGUMENTS: Mapping[Kind, frozenset[str]] = {
     "workspace": names("workspace workspaceID"),
     "id": names("id"),
 }
-"""What the arguments that name a place are called, at any depth."""
+"""The names of arguments that name a location, at any depth."""
 
 OWN: Mapping[str, Kind] = {"worktree_of": "directory"}
-"""What the task tools keep in a session's metadata, from where changes are applied to this directory."""
+"""Kept by the task tools in a session's metadata: changes are applied to this directory."""
 
 EXCEPTIONS: Mapping[tuple[str, str], Kind | None] = {
     ("experimental.workspace.create", "id"): None,  # of the workspace that it will be
     ("v2.projectCopy.create", "name"): "path",  # joined to `directory` as it is, `..` included
 }
-"""Arguments that are not what others of their name are."""
+"""Arguments whose kind differs from that of others with the same name."""
 
 NO_PLACE = names("""
     cursor project roots scope search  # choose among what a FILTERED operation lists
@@ -174,15 +175,15 @@ NO_PLACE = names("""
     tool_call tool_output tools top_p total type types until urls username value variant variants watcher
     webfetch websearch whitelist write
 """)
-"""What the arguments that name no place are called. Two that may look like one: `external_directory` and the other
-permission rules say what OpenCode's tools may reach without asking, not where they work."""
+"""The names of arguments that are not locations. `external_directory` and the other permission rules only look like
+one: they say what OpenCode's tools may reach without asking, not where they work."""
 
 KINDS: Mapping[str, Kind] = {name: kind for kind, names in ARGUMENTS.items() for name in names}
-"""The kind of each argument that names a place, by its name."""
+"""The kind of each argument that names a location."""
 
 
 def scope_of(operation_id: str) -> Scope | None:
-    """Return the scope of an operation, or None when it is undecided."""
+    """Return the scope of an operation, None if it is unknown."""
     if operation_id in EVERYWHERE:
         return "everywhere"
     if operation_id in APART:
@@ -191,12 +192,12 @@ def scope_of(operation_id: str) -> Scope | None:
 
 
 def kind_of(operation_id: str, where: str, name: str) -> Kind | None:
-    """Return what an argument names; `where` is the dotted path to it, `name` the last step of that."""
+    """Return what an argument names; `dotted_name` is its path, `name` the last segment."""
     if (operation_id, where) in EXCEPTIONS:
         return EXCEPTIONS[operation_id, where]
     return KINDS.get(name) or OWN.get(name)
 
 
 def is_decided(name: str) -> bool:
-    """Whether an argument's name is one that this module knows."""
+    """Whether this module has an entry for an argument name."""
     return name in KINDS or name in NO_PLACE

@@ -1,8 +1,8 @@
-"""Which answers describe configuration, credentials, MCP servers or processes: one decision per operation.
+"""Which responses describe configuration, credentials, MCP servers or processes: one decision per operation.
 
-Only in these answers are secrets found by key and position (`redaction/structure.py`). Every operation whose
-response schema has a field of `may_hold_secret` must be decided here; what is content is content for a reason that
-stands beside it. All of it was seen in OpenCode 1.18.33.
+Secrets are redacted by key and position (`redaction/structure.py`) only in these responses. Every operation whose
+response schema passes `may_hold_secret` must be listed here; entries that are content give their reason. Observed on
+OpenCode 1.18.33.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .document import Schema
 from .hints import operations
 
 CONTAINERS = frozenset({"args", "argv", "command", "env", "environment", "headers", "options", "responseHeaders"})
-"""Fields of a response schema in which free-form values can be secret."""
+"""Fields of a response schema whose free-form values may be secret."""
 
 POSITIONS = {
     Position.ENTRY: operations("""
@@ -59,7 +59,7 @@ POSITIONS = {
         v2.integration.connect.oauth v2.integration.attempt.status  # as provider.oauth.authorize
     """),
 }
-"""The position of whole answers, by operationId."""
+"""The operations by the position of their whole response."""
 
 DECIDED: Mapping[str, Position] = {name: position for position, names in POSITIONS.items() for name in names}
 
@@ -67,8 +67,8 @@ DECIDED: Mapping[str, Position] = {name: position for position, names in POSITIO
 def position_of(operation: Operation) -> Position:
     """Return the position of an operation's answer.
 
-    An operation of a newer document, which is not decided, describes configuration when its schema has a field that
-    may hold a secret.
+    An operation that is not listed, from a newer document, counts as configuration if its schema has a field that may
+    hold a secret.
     """
     decided = DECIDED.get(operation.id)
     if decided is not None:
@@ -77,7 +77,7 @@ def position_of(operation: Operation) -> Position:
 
 
 def may_hold_secret(operation: Operation) -> bool:
-    """Whether the response schema has, at any depth, a field that holds secrets by its name."""
+    """Whether the response schema has, at any depth, a field with the name of a secret."""
     names = property_names(operation.response, operation.components, frozenset())
     return any(name in CONTAINERS or name in CREDENTIAL_KEYS or is_secret(name) for name in names)
 

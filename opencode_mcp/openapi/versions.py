@@ -1,4 +1,4 @@
-"""OpenCode versions: how one is written, which operation came with which, and from which on tasks work."""
+"""OpenCode versions: their format, the version that introduced each operation, and the oldest one for tasks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from functools import cache
 
 GENERATION = 1
-"""The major version that this package speaks to. OpenCode 2 has another API, under /api."""
+"""The major version that this package supports. OpenCode 2 has another API, under /api."""
 
 OLDEST_FOR_TASKS = "1.15.13"
-"""Versions before it drop a session's `metadata` without a word (1.15.0): a task's policy, request and worktree."""
+"""Older versions silently drop a session's `metadata` (1.15.0): a task's policy, request id and worktree."""
 
 BEFORE_HEALTH = "1.0"
-"""The version of a server that has no /global/health, as 1.0.152: which one it is cannot be seen."""
+"""Stands for the unknown version of a server without /global/health, such as 1.0.152."""
 
 VERSION_LINE = re.compile(r"(?:opencode2? )?v?(\d+\.\d+(?:\.\d+)?(?:[-+.][0-9A-Za-z.+-]*)?)", re.IGNORECASE)
 """1.18.33 prints `1.18.33`, OpenCode 2 prints `opencode v2.0.8`."""
@@ -144,22 +144,22 @@ FIRST_SEEN: Mapping[str, tuple[str, ...]] = {
         "v2.session.permission.get",
     ),
 }
-"""The operations that 1.0.152 lacks, by the first version whose routes were seen to have them.
+"""The operations that 1.0.152 lacks, by the first version observed to have them.
 
-From GET /doc of 1.0.152, 1.1.11, 1.1.65, 1.3.0, 1.15.0, 1.17.0, 1.17.11, 1.17.19 and 1.18.33; 1.14.41 was asked for
-each route, as its document lists three of them. None was ever removed. To 1.3 a route that a server lacks is passed
-on to a website, its arguments included; later it gives the web page.
+From GET /doc of 1.0.152, 1.1.11, 1.1.65, 1.3.0, 1.15.0, 1.17.0, 1.17.11, 1.17.19 and 1.18.33; for 1.14.41 each route
+was requested, as its document lists only three. No operation was ever removed. Up to 1.3 a server forwards an unknown
+route to a website, arguments included; later it returns its web page.
 """
 
 
 def version_in(output: str) -> str | None:
-    """Return the version that a program printed: its last line of that form; a log may come before it."""
+    """Return the version in a program's output: its last line in that format, since log lines may precede it."""
     found = [match[1] for line in output.splitlines() if (match := VERSION_LINE.fullmatch(line.strip()))]
     return found[-1] if found else None
 
 
 def release(version: str) -> tuple[int, int, int]:
-    """Return a version's numbers, to compare it by; what is none counts as the oldest."""
+    """Return a version's numbers for comparison; an invalid version compares as the oldest."""
     numbers = [int(number) for number in re.findall(r"\d+", version.partition("-")[0])[:3]]
     major, minor, patch = (*numbers, 0, 0, 0)[:3]
     return major, minor, patch
@@ -177,5 +177,5 @@ def first_versions() -> Mapping[str, str]:
 
 
 def needed_version(operation_id: str) -> str | None:
-    """Return the version that an operation came with; None for one that was always there, or is not known."""
+    """Return the version that introduced an operation; None if 1.0.152 has it or the operation is unknown."""
     return first_versions().get(operation_id)

@@ -1,4 +1,4 @@
-"""The OpenCode server: where it is, and the async client of its operations."""
+"""The OpenCode server: its address or process, and the async client of its operations."""
 
 from .client import OpenCode
 from .execute import execute, execute_operation

@@ -1,6 +1,6 @@
-"""`--allow-directory`: the directories in which OpenCode may be set to work. What lies outside is refused here.
+"""`--allow-directory`: the directories in which OpenCode may work. Arguments outside of them are refused.
 
-It restricts where work is done, not what work can reach: OpenCode's permissions are no sandbox.
+It restricts where OpenCode works, not what it can reach: OpenCode's permissions are not a sandbox.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class Allowlist:
         return cls(tuple(os.path.realpath(directory) for directory in directories))
 
     def allows(self, path: str) -> bool:
-        """Whether a directory, or a file, is in a root, or in a git worktree of a repository that is in one."""
+        """Whether a directory or file is in a root, or in a git worktree of a repository in a root."""
         return not self.roots or all(map(self._contains, decodings(path)))
 
     def _contains(self, path: str) -> bool:
         if not os.path.isabs(path):
-            return False  # OpenCode resolves it against a directory of its own
+            return False  # OpenCode resolves it against its own directory
         real = os.path.realpath(path)
         return is_below(real, self.roots) or any(
             is_below(repository, self.roots) for repository in repositories_of(real)
         )
 
     def check(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
-        """Refuse arguments that name a place outside by a path or a URL; ids are looked up later.
+        """Refuse arguments that name a location outside of the roots by a path or URL; `IdAuthorizer` checks ids.
 
         Raises:
-            InvalidArguments: names it, and the roots; or no path can be as it is, whatever the roots are.
+            InvalidArguments: names the argument and the roots; or a path is invalid, whatever the roots.
         """
         named = list(places(operation.id, arguments))
         problems = [f"{one.where}: must not contain a NUL character" for one in named if "\0" in one.value]
@@ -57,7 +57,7 @@ class Allowlist:
             raise InvalidArguments(operation.name, problems)
 
     def refuse_everywhere(self, operation: Operation) -> None:
-        """Refuse an operation that concerns every directory.
+        """Refuse an operation that affects every directory.
 
         Raises:
             InvalidArguments: says so.
@@ -68,11 +68,11 @@ class Allowlist:
             )
 
     def outside(self) -> str:
-        """Say of something that it is outside."""
+        """Return the end of a sentence: that its subject is outside of the roots."""
         return f"is outside of the directories that --allow-directory allows: {', '.join(self.roots)}"
 
     def _problem(self, place: Place) -> str | None:
-        """Say why a place is refused, or None."""
+        """Return why a location is refused, or None."""
         if place.kind == "directory":
             return None if self.allows(place.value) else f"{place.where}: {place.value!r} {self.outside()}"
         if place.kind not in {"path", "url", "source"}:
@@ -87,7 +87,7 @@ class Allowlist:
         return None if inside else f"{place.where}: {place.value!r} {self.outside()}"
 
     def _undecided(self, operation: Operation, arguments: Mapping[str, Any]) -> Iterator[str]:
-        """Say what a newer document has that may name a place, as far as this is known."""
+        """Yield a problem for each operation or argument that is not in the tables, and so may name any location."""
         if operation.scope is None:
             yield "the directories that it affects are unknown, so --allow-directory forbids it"
         new = {name for name in operation.argument_names if not is_decided(name)}
@@ -96,7 +96,7 @@ class Allowlist:
                 yield f"{name}: it may name a directory (unknown argument), so --allow-directory forbids it"
 
     def _unplaced(self, operation: Operation, arguments: Mapping[str, Any]) -> Iterator[str]:
-        """Say where a directory is missing without which OpenCode takes its own, or every one."""
+        """Yield a problem for each missing directory: without it OpenCode uses its own, or all."""
         if "workspace" in arguments and operation.takes("directory") and "directory" not in arguments:
             yield "workspace: --allow-directory requires its `directory` as well"
         location = arguments.get("location")
@@ -108,17 +108,17 @@ class Allowlist:
 
 
 def is_below(real: str, roots: tuple[str, ...]) -> bool:
-    """Whether an absolute path is one of some directories, or below one of them."""
+    """Whether an absolute path is one of the directories, or below one."""
     return any(os.path.commonpath((root, real)) == root for root in roots if same_drive(root, real))
 
 
 def same_drive(one: str, other: str) -> bool:
-    """Whether two absolute paths can have a common one; on Windows each drive is a tree of its own."""
+    """Whether two absolute paths can have a common prefix; on Windows they must be on the same drive."""
     return os.path.splitdrive(one)[0].lower() == os.path.splitdrive(other)[0].lower()
 
 
 def repositories_of(real: str) -> Iterator[str]:
-    """Yield the main repository of the git worktree that a path is in, if it is in one.
+    """Yield the main repository of the git worktree that contains a path, if there is one.
 
     The worktree's `.git` names a folder in the repository, which names the worktree's `.git` in turn: a
     forged `.git` has no counterpart there.

@@ -1,4 +1,4 @@
-"""Arguments of an operation: validated, then split into path, query, body and controls."""
+"""Arguments of an operation: validated, then split into path, query, headers, body and controls."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from jsonschema_rs import ValidationError
 
 SHOWN_CHARS = 120
-"""How much of a wrong value an error shows."""
+"""How much of an invalid value an error shows."""
 
 SHOWN_PROBLEMS = 10
 
 MAX_URL_CHARS = 15_000
-"""How long path and query of a request may be together: OpenCode 1.18.33 takes 16 KiB with its headers, else 431."""
+"""Maximum length of path and query together: OpenCode 1.18.33 accepts 16 KiB including headers, else it responds with
+431."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestParts:
-    """What the arguments of one call become: `path` is encoded, `query` decoded, `body` a JSON value or None."""
+    """The HTTP request that the arguments of one call describe: `path` is encoded, `query` decoded, `body` a JSON value
+    or None."""
 
     path: str
     query: tuple[tuple[str, str], ...]
@@ -38,7 +40,7 @@ class RequestParts:
 
 @dataclass(frozen=True, slots=True)
 class PreparedCall:
-    """A call whose arguments are valid: they are not validated again. `parts` are the request that they become."""
+    """A call with validated arguments, which are not validated again. `parts` is the request."""
 
     operation: Operation
     arguments: Mapping[str, Any]
@@ -51,7 +53,7 @@ def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
     Raises:
         InvalidArguments: at most ten problems, one line each.
     """
-    try:  # Python's texts can hold half a surrogate pair, and its numbers NaN; JSON can hold neither
+    try:  # Python strings can contain lone surrogates and floats NaN; JSON allows neither
         json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise InvalidArguments(operation.name, [f"arguments: not valid JSON: {error}"]) from error
@@ -62,7 +64,7 @@ def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
 
 
 def refuse_long(operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that no URL can hold.
+    """Refuse arguments that make the URL too long.
 
     Raises:
         InvalidArguments: names the longest of them.
@@ -81,7 +83,7 @@ def refuse_long(operation: Operation, arguments: Mapping[str, Any]) -> None:
 
 
 def problem(error: ValidationError) -> str:
-    """Say where, what was expected and what came, for the most telling of an error's causes."""
+    """Return one line for the most relevant cause of an error: path, expected value, received value."""
     error = most_telling(error)
     where = ".".join(str(step)[:SHOWN_CHARS] for step in error.instance_path) or "arguments"
     message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
@@ -92,7 +94,7 @@ def problem(error: ValidationError) -> str:
 
 
 def most_telling(error: ValidationError) -> ValidationError:
-    """Follow an anyOf or oneOf to the branch that came closest: the fewest errors, then the deepest."""
+    """Descend into anyOf and oneOf to the closest branch: the one with the fewest errors, then the deepest."""
     branches: Sequence[Sequence[ValidationError]] = getattr(error.kind, "context", ())
     candidates = [branch for branch in branches if branch]
     if not candidates:
@@ -102,10 +104,10 @@ def most_telling(error: ValidationError) -> ValidationError:
 
 
 def split(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> RequestParts:
-    """Split valid arguments into a request, with `directory` where the operation takes one and was given none.
+    """Split valid arguments into a request; `directory` is the default where the operation takes one.
 
     Raises:
-        InvalidArguments: a path argument would change the route, or OpenCode would work in another directory.
+        InvalidArguments: a path argument would change the route, or OpenCode would use another directory.
     """
     query = [
         pair
@@ -127,10 +129,10 @@ def split(operation: Operation, arguments: Mapping[str, Any], directory: str | N
 
 
 def headers(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the headers that arguments become.
+    """Yield the arguments that are sent as headers.
 
     Raises:
-        InvalidArguments: a value cannot stand in a header.
+        InvalidArguments: a value is not allowed in a header.
     """
     for parameter in operation.parameters:
         if parameter.location == "header" and parameter.key in arguments:
@@ -143,12 +145,12 @@ def headers(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tupl
 
 
 def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Refuse to leave the choice of the directory to OpenCode, for an operation that is about one.
+    """Refuse an operation that needs a directory and was given none, rather than let OpenCode choose one.
 
     Raises:
         InvalidArguments: no directory was given; says how to give one.
     """
-    if not operation.needs_project or "sessionID" in arguments:  # a session has its own
+    if not operation.needs_project or "sessionID" in arguments:  # a session has its own directory
         return
     fields = (operation.body.fields or ()) if operation.body is not None else ()
     for name in ("directory", "location"):
@@ -164,7 +166,7 @@ def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
 
 
 def default_directory(operation: Operation, arguments: Mapping[str, Any], directory: str) -> Iterator[tuple[str, str]]:
-    """Yield the project directory in the form that the operation takes; a named workspace has its own."""
+    """Yield the project directory as the query pair that the operation takes; a workspace has its own directory."""
     if operation.takes("directory") and not arguments.keys() & {"directory", "workspace"}:
         yield "directory", directory
     if operation.takes("location") and not arguments.get("location"):
@@ -184,7 +186,7 @@ def serialize(name: str, value: Any, style: str | None) -> Iterator[tuple[str, s
 
 
 def escaped(operation: Operation, name: str, value: str) -> str:
-    """Escape `%` in the `directory` of a v1 operation, which OpenCode decodes once more than it should.
+    """Escape `%` in the `directory` of a v1 operation, which OpenCode decodes twice.
 
     Measured on 1.18.33: ?directory=%2Fa%2541 is taken for /aA. `location[directory]`, and the
     `directory` that v2.session.list filters by, are decoded once.
@@ -194,9 +196,10 @@ def escaped(operation: Operation, name: str, value: str) -> str:
 
 
 def misread(directory: str) -> str | None:
-    """Say what is wrong with a session's directory that OpenCode decodes as it does a URI's part, or None."""
+    """Return why OpenCode, which decodes a session's directory like a URI component, would use another one; else
+    None."""
     if re.search(r"%(?![0-9A-Fa-f]{2})", directory):
-        return None  # it is no such part as a whole, and is then left as it is
+        return None  # not a valid URI component, so OpenCode leaves it unchanged
     try:
         other = unquote(directory, errors="strict")
     except UnicodeDecodeError:
@@ -210,14 +213,14 @@ def misread(directory: str) -> str | None:
 
 
 def text(value: Any) -> str:
-    """Write a scalar as OpenCode reads it: booleans in lower case, numbers as in JSON."""
+    """Format a scalar as OpenCode expects it: booleans in lower case, numbers as in JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def build_body(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> Any:
-    """Return the JSON body; an operation that has one always sends one, as OpenCode needs it even when empty.
+    """Return the JSON body. An operation that takes a body always sends one: OpenCode requires it even if empty.
 
-    One that takes its location there (v2.session.create) is given the project directory.
+    If the body has a `location` (v2.session.create), the project directory is its default.
     """
     if operation.body is None:
         return None
@@ -252,10 +255,10 @@ def build_path(operation: Operation, arguments: Mapping[str, Any]) -> str:
 
 
 def changes_route(value: str) -> str | None:
-    """Say why a value must not stand in a path, or None.
+    """Return why a value must not be part of a path, or None.
 
     Encoding it is not enough: URL parsers take %2e%2e for a dot segment, and some servers decode
-    twice (the class of CVE-2026-32871). So every stage of decoding is looked at.
+    twice (the class of CVE-2026-32871). So every stage of decoding is checked.
     """
     stage = value
     while True:

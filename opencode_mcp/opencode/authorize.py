@@ -1,4 +1,4 @@
-"""Ids that arguments name, resolved to directories before a call: each must be one that is allowed.
+"""Resolves ids in arguments to directories before a call; each directory must be allowed.
 
 session -> its directory and its workspace; workspace, project -> their directories; @path -> the file
 """
@@ -20,17 +20,17 @@ from .places import Place, mentioned, places
 from .responses import Answer
 
 Ask = Callable[..., Awaitable[Any]]
-"""`await ask(name, **arguments)` gives the value of a read's answer, without the checks of this module."""
+"""`await call_read(name, **arguments)` returns the value of a read operation, without the checks of this module."""
 
 PREFIXES: Mapping[str, Kind] = {"ses": "session", "wrk": "workspace"}
-"""How the ids begin of what has a directory."""
+"""Prefixes of the ids that belong to a directory."""
 
 NEW_SESSION = "v2.session.create"
-"""Its `id` may be that of a session which is yet to be."""
+"""Its `id` may be that of a session that does not exist yet."""
 
 
 class Location(Model):
-    """Where a session is, as v1 has it."""
+    """A session's location, in the v1 API."""
 
     directory: str
     workspace_id: str | None = None
@@ -38,20 +38,20 @@ class Location(Model):
 
 
 class Located(Model):
-    """A session as v2 has it, which does not load the session's directory to say so."""
+    """A session in the v2 API, which does not load the session's directory."""
 
     location: Location
     project_id: str | None = None
 
 
 class Found(Model):
-    """The answer of v2_session_get."""
+    """The response of v2_session_get."""
 
     data: Located
 
 
 class Workspace(Model):
-    """A workspace; one on another machine has no directory here."""
+    """A workspace; `directory` is None if it is on another machine."""
 
     id: str
     directory: str | None = None
@@ -66,7 +66,7 @@ class Project(Model):
 
 
 class Paths(Model):
-    """Where an instance works; `worktree` is `/` outside of a repository."""
+    """An instance's directories; `worktree` is `/` outside of a repository."""
 
     home: str
     worktree: str
@@ -74,14 +74,14 @@ class Paths(Model):
 
 @dataclass(frozen=True)
 class Authorization:
-    """Checks the ids of one call against an allowlist that has roots. `directory` is the default one."""
+    """Checks the ids in one call's arguments against an allowlist with roots. `directory` is the default directory."""
 
     allowlist: Allowlist
     ask: Ask
     directory: str | None
 
     async def check(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
-        """Refuse a call that names what is outside by an id.
+        """Refuse a call with an id that belongs to a directory outside of the allowlist.
 
         Raises:
             InvalidArguments: names the argument.
@@ -95,7 +95,7 @@ class Authorization:
                 raise InvalidArguments(operation.name, [f"{place.where}: {problem}"])
 
     async def _problem(self, operation: Operation, place: Place, named: list[Place], near: list[str]) -> str | None:
-        """Say why what a place names is refused, or None."""
+        """Return why a location is refused, or None."""
         match place.kind:
             case "session":
                 try:
@@ -122,15 +122,15 @@ class Authorization:
         return await self._workspace(location.workspace_id, [location.directory, *near])
 
     async def _was_worktree(self, location: Location) -> bool:
-        """Whether a session worked in a worktree of an allowed project that OpenCode made, and that is removed."""
+        """Whether a session's directory is a removed worktree that OpenCode created for an allowed project."""
         path, project = location.directory, location.project_id
-        # OpenCode 1.18.33 makes them in a folder that is called as the project's id.
+        # OpenCode 1.18.33 creates them in a folder named after the project's id.
         if project is None or os.path.basename(os.path.dirname(path)) != project or "%" in path or exists(path):
             return False
         return await self._project(project) is None
 
     async def _workspace(self, workspace_id: str, near: list[str]) -> str | None:
-        """A workspace is listed for its own project only, so each allowed directory that is known is asked about."""
+        """A workspace is listed only for its own project, so every known allowed directory is queried."""
         default = [] if self.directory is None else [self.directory]
         for directory in dict.fromkeys([*near, *default, *self.allowlist.roots]):
             value = await self.ask("experimental_workspace_list", directory=directory)
@@ -143,7 +143,7 @@ class Authorization:
     async def _project(self, project_id: str) -> str | None:
         for project in await known_projects(self.ask, self.directory):
             if project.id == project_id:
-                # What a deleted worktree leaves in the list leads nowhere.
+                # The list keeps entries of deleted worktrees.
                 there = [project.worktree, *filter(os.path.exists, project.sandboxes)]
                 outside = [directory for directory in there if not self.allowlist.allows(directory)]
                 return f"its directory {outside[0]!r} {self.allowlist.outside()}" if outside else None
@@ -167,14 +167,14 @@ class Authorization:
 
 
 def by_prefix(place: Place) -> Place:
-    """Return a place with the kind that its id's prefix says, where its name says no more than that."""
+    """Return an argument of kind `id` with the kind that the id's prefix gives; others unchanged."""
     return replace(place, kind=PREFIXES.get(place.value[:3], "id")) if place.kind == "id" else place
 
 
 async def locate(ask: Ask, session_id: str) -> Location:
-    """Return where a session is, without loading its directory where OpenCode can.
+    """Return a session's location, without loading its directory where OpenCode supports that.
 
-    1.15 cannot, and 1.18.33 answers 500 when the directory is not there any more.
+    1.15 does not, and 1.18.33 responds with 500 if the directory no longer exists.
 
     Raises:
         APIError: there is no such session.
@@ -193,18 +193,18 @@ async def locate(ask: Ask, session_id: str) -> Location:
 
 
 def exists(path: str) -> bool:
-    """Whether there is anything at a path, be it a link that leads nowhere."""
+    """Whether a path exists, even as a broken symbolic link."""
     return os.path.lexists(path)
 
 
 async def known_projects(ask: Ask, directory: str | None) -> list[Project]:
-    """Return the projects that OpenCode has opened at any time."""
+    """Return all projects that OpenCode has ever opened."""
     where = {} if directory is None else {"directory": directory}
     return as_model("the response of project_list", list[Project], await ask("project_list", **where))
 
 
 def without_outside(allowlist: Allowlist, operation: Operation, answer: Answer) -> Answer:
-    """Return an answer that lists sessions without those that are outside, and say how many they were.
+    """Remove sessions outside of the allowlist from a response that lists sessions, and add a note with their number.
 
     Raises:
         UnexpectedResponse: it is not a list of sessions.
@@ -226,5 +226,5 @@ def without_outside(allowlist: Allowlist, operation: Operation, answer: Answer) 
 
 
 def directory_of(session: Mapping[str, Any]) -> str:
-    """Return the directory of a session as either engine lists it."""
+    """Return the directory of a session listed by the v1 or the v2 API."""
     return session["location"]["directory"] if "location" in session else session["directory"]

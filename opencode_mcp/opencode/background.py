@@ -1,4 +1,4 @@
-"""Tasks beside a block of code, and several at once."""
+"""Task groups: tasks that run while a block lasts, and concurrent calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 async def background() -> AsyncGenerator[TaskGroup]:
     """Provide a task group for the block, cancelled at its end.
 
-    An error of the block leaves as it is: a task group alone would wrap it in an exception group.
+    An error of the block is raised unchanged; a plain task group would wrap it in an exception group.
     """
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -62,7 +62,7 @@ async def first_completed(*calls: Callable[[], Awaitable[T]]) -> T:
 
 
 async def at_once(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
-    """Make several calls at once, and return what they gave, in their order; the first error ends the others."""
+    """Run calls concurrently and return their results in order; the first error cancels the others."""
     results: list[Any] = [None] * len(calls)
 
     async def one(at: int, call: Callable[[], Awaitable[Any]]) -> None:

@@ -1,24 +1,24 @@
-"""When a server that ends right after its start may be started again."""
+"""Delays before a server that keeps exiting right after its start is started again."""
 
 from __future__ import annotations
 
 import time
 
 SHORT_SECONDS = 10.0
-"""A server that ends earlier than this after it listened counts as one that did not start."""
+"""A server that exits sooner than this after it listened counts as not started."""
 DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds between the end of one short life and the next start: at once after the first, then longer and longer."""
+"""Seconds between an early exit and the next start, by the number of early exits before it."""
 
 
 class Backoff:
-    """Counts the short lives of a server in a row. Seconds are of the monotonic clock."""
+    """Counts early exits in a row. Times are those of the monotonic clock."""
 
     def __init__(self) -> None:
         self.short_lives = 0
         self._next_start = float("-inf")
 
     def ended(self, listened_seconds: float | None) -> None:
-        """Record an end: how long the server had listened, None when it never did."""
+        """Record an exit and for how long the server had listened, None if it never did."""
         if listened_seconds is not None and listened_seconds >= SHORT_SECONDS:
             self.short_lives = 0
             return

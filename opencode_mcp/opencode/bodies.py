@@ -1,4 +1,4 @@
-"""A body as it goes over the wire: JSON, or what a newer document asks for."""
+"""Encoding of request bodies: JSON, or the media type that a newer document declares."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from opencode_mcp.openapi.catalog import JSON_TYPE, Body
 from opencode_mcp.openapi.schema import resolve
 
 BYTES = ("binary", "byte", "base64")
-"""What a schema says of bytes: as `format`, or as `contentEncoding`."""
+"""Values of a schema's `format` or `contentEncoding` that stand for bytes."""
 
 
 def encoded(operation: Operation, value: Any) -> tuple[bytes | None, Mapping[str, str]]:
-    """Return a body's bytes with the headers that say what they are; None for an operation without a body.
+    """Return the encoded body and its headers; None and no headers for an operation without a body.
 
     Raises:
-        InvalidArguments: bytes that are not given as base64, or a body that cannot be sent as its media type.
+        InvalidArguments: bytes are not base64, or the body does not fit its media type.
     """
     if operation.body is None:
         return None, {}
@@ -74,7 +74,7 @@ def from_base64(operation: Operation, name: str, value: Any) -> bytes:
     """Return the bytes that a value encodes.
 
     Raises:
-        InvalidArguments: it is no base64.
+        InvalidArguments: the value is not base64.
     """
     try:
         return base64.b64decode(value, validate=True)

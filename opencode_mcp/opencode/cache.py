@@ -1,4 +1,4 @@
-"""The cache folder: the user's alone, changed by one bridge at a time, and free of what a killed one left behind."""
+"""The cache folder: private to the user, locked while it is changed, and cleaned of interrupted installations."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from opencode_mcp.exceptions import ServerStartError
 from .server import Report
 
 UNFINISHED = "installing-"
-"""What the name of a folder begins with in which a copy is being made."""
+"""Name prefix of a folder in which a copy is being installed."""
 
 MEMORY = "versions.json"
-"""What programs have said to be."""
+"""Cached versions of programs."""
 
 WAIT_SECONDS = 1.0
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder for what can be fetched again, by the custom of the platform."""
+    """Return the platform's cache folder for this package."""
     if given := environ.get("XDG_CACHE_HOME"):
         base = Path(given)
     elif os.name == "nt":
@@ -42,12 +42,12 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def claim(cache: Path) -> bool:
-    """Create the cache folder, or make it the user's alone.
+    """Create the cache folder, or make it private to the user.
 
-    Returns whether copies in it were set aside: others could write into it until now, and to them.
+    Returns whether copies in it were discarded because other users could write to the folder.
 
     Raises:
-        ServerStartError: it cannot be created, or belongs to somebody else, whose programs must not be run.
+        ServerStartError: the folder cannot be created, or belongs to another user, whose programs must not run.
     """
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,23 +71,23 @@ def claim(cache: Path) -> bool:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a path belongs to this user, or to root, who can change everything anyway."""
+    """Whether a path belongs to this user or to root."""
     return os.name == "nt" or path.stat().st_uid in {os.geteuid(), 0}
 
 
 def is_private(path: Path) -> bool:
-    """Whether a path is the user's, and nobody else can write to it."""
+    """Whether a path belongs to the user and no other user can write to it."""
     return os.name == "nt" or (is_own(path) and not path.stat().st_mode & WRITABLE_BY_OTHERS)
 
 
 @asynccontextmanager
 async def locked(cache: Path, report: Report) -> AsyncGenerator[int]:
-    """Hold the cache's lock, waiting for it; provide the open file that holds it.
+    """Wait for the cache's lock and hold it for the block; yields the file descriptor.
 
-    It ends with the last process that has the file open, however that ends.
+    The operating system releases it when the last process with the file open exits.
 
     Raises:
-        ServerStartError: there can be no lock.
+        ServerStartError: the lock file cannot be created.
     """
     try:
         file = os.open(cache / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -103,7 +103,7 @@ async def locked(cache: Path, report: Report) -> AsyncGenerator[int]:
 
 
 def try_lock(file: int) -> bool:
-    """Lock an open file, unless another process has it locked."""
+    """Try to lock an open file; False if another process holds the lock."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -119,7 +119,7 @@ def try_lock(file: int) -> bool:
 
 
 async def sweep(cache: Path) -> None:
-    """Remove what an installation that was killed has left behind; one that goes on has the lock, and is left alone."""
+    """Remove the files of interrupted installations; a running one holds the lock and is not touched."""
     if not unfinished(cache) or not is_own(cache):
         return
     file = os.open(cache / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -131,7 +131,7 @@ async def sweep(cache: Path) -> None:
 
 
 def unfinished(cache: Path) -> list[Path]:
-    """Return what is being installed, or was."""
+    """Return the folders of running or interrupted installations."""
     return list(cache.glob(f"{UNFINISHED}*"))
 
 
@@ -142,7 +142,7 @@ async def remove_unfinished(cache: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder and all in it, or a file; what cannot be removed now is left for the next start."""
+    """Remove a folder with its contents, or a file; leftovers are removed at the next start."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,5 +1,5 @@
-"""Answers that look like success and are none, told apart; failures explained. Which operation needs which check:
-`amendments.py`."""
+"""Checks before and after a request: responses that only look like success, and failures without a cause.
+`amendments.py` assigns them to operations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Failed = Callable[[OpenCode, Operation, Mapping[str, Any], APIError], Awaitable[
 
 
 async def session_exists(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Raise the server's own 404 for a session that it does not know.
+    """Raise the server's 404 for an unknown session.
 
     Raises:
         APIError: 404.
@@ -33,7 +33,7 @@ async def session_exists(opencode: OpenCode, operation: Operation, arguments: Ma
 
 
 async def terminal_runs(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Raise for a terminal that is not there, or whose process has ended: its WebSocket says neither.
+    """Raise for a terminal that does not exist or whose process has exited, which its WebSocket does not report.
 
     Raises:
         APIError: 404, no such terminal; 409, its process has ended.
@@ -56,7 +56,7 @@ async def terminal_runs(opencode: OpenCode, operation: Operation, arguments: Map
 
 
 async def file_exists(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer) -> Answer:
-    """Tell an empty file from a missing one: only its directory's listing does.
+    """Raise for a missing file: OpenCode returns empty content for it, so the directory listing decides.
 
     Raises:
         APIError: 404, the file is missing.
@@ -77,7 +77,7 @@ async def file_exists(opencode: OpenCode, operation: Operation, arguments: Mappi
 async def reply_succeeded(
     opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer
 ) -> Answer:
-    """Mark a reply as failed that ended in the model's error, which OpenCode sends as 200."""
+    """Mark a reply that ended in a model error as failed; OpenCode sends it with status 200."""
     value: Any = answer.value
     failed = isinstance(value, dict) and bool(value.get("info", {}).get("error"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return replace(answer, failed=failed)
@@ -86,14 +86,14 @@ async def reply_succeeded(
 async def says_why_empty(
     opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer
 ) -> Answer:
-    """Say beside an empty list what it means."""
+    """Add a note that explains an empty list."""
     if answer.value:
         return answer
     return replace(answer, fields={**answer.fields, "note": operation.empty_note})
 
 
 async def says_where(opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], answer: Answer) -> Answer:
-    """Say for which directory an empty list holds."""
+    """Add a note that names the directory of an empty list."""
     if answer.value:
         return answer
     directory = arguments.get("directory") or opencode.directory or "the server's own directory"
@@ -102,16 +102,16 @@ async def says_where(opencode: OpenCode, operation: Operation, arguments: Mappin
 
 
 async def worktrees_included(opencode: OpenCode, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Have a list of sessions cover a project's worktrees: the same folder in every working tree of its repository.
+    """Extend a session list to the project's worktrees: the same folder in every working tree of the repository.
 
-    The scope `directory` is OpenCode's own without any.
+    `scope` "directory" is sent as no scope, which means the same to OpenCode.
     """
     if arguments.keys() & {"scope", "path", "workspace"}:
         return {name: value for name, value in arguments.items() if (name, value) != ("scope", "directory")}
     where = {"directory": arguments["directory"]} if "directory" in arguments else {}
     project: Any = await opencode.call("path_get", **where)
     if not isinstance(project, dict) or "worktree" not in project:
-        return arguments  # a server that does not say where a project is
+        return arguments  # a server that does not report the project's path
     paths = as_model("the response of path_get", ProjectPath, cast("object", project))
     top = paths.worktree.rstrip("/\\")
     below = paths.directory.removeprefix(top).replace("\\", "/").strip("/")

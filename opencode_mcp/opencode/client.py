@@ -38,19 +38,19 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
-"""For an operation that does not wait for a model; `mcp.add` alone may take 30 s."""
+"""For operations that do not wait for a model; `mcp.add` may take 30 s."""
 QUICK_SECONDS = 20.0
-"""For the reads of workflows, which are quick on any server that lives: the connection may be half open."""
+"""For read operations of task tools: they are quick, so a longer wait means a half-open connection."""
 AT_ONCE = 32
-"""More at once make 1.18.33 no faster, and its memory grows with them."""
+"""More concurrent requests do not make 1.18.33 faster, and use more of its memory."""
 TURNS_AT_ONCE = 32
-"""Turns of the model: 500 at once keep it from answering anything else for 17 s."""
+"""Prompts: 500 at once block every other response of 1.18.33 for 17 s."""
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0)
 """Pauses before a read is sent again."""
 LAST_SECONDS = 0.1
-"""So long before the caller's time limit a request is given up: the caller then has an error, not just no time."""
+"""A request fails this long before the caller's deadline, so that the caller receives an error."""
 BUSY = frozenset({429, 502, 503, 504})
-"""Answers that may be others in a moment."""
+"""Statuses after which a read is sent again."""
 
 
 Observe = Callable[[Operation], AbstractContextManager[object]]
@@ -76,12 +76,11 @@ class CallOptions(TypedDict, total=False):
 class OpenCode:
     """Calls the operations of an OpenCode server. An async context manager; safe for concurrent use.
 
-    `directory` is sent with every operation that takes one and was given none; what lies outside of `allowlist`
-    is refused, and directories are opened by `openers` only. One that `lacks_project` refuses operations that need
-    a directory and were given none. `events` is the server's event stream, shared by all who listen. `caller` is
-    whose calls wait for one another when there are more than OpenCode is asked at once. `observe` is entered for
-    each exchange with OpenCode, from what is sent to the end of what comes, and sees the error that it ends with.
-    `environ` is the environment of programs that the bridge runs itself, which is git alone.
+    `directory` is the default for operations that take one; arguments outside of `allowlist` are refused; `load_policy`
+    decides which operations may load a directory. With `lacks_project`, operations that need a directory and were given
+    none are refused. `events` is the server's event stream, shared by all listeners. `caller` is the key by which the
+    limiter is fair. `instrument` returns a context manager that is entered for each request, up to the end of the
+    response, and receives its error. `environ` is the environment of git, which the bridge runs itself.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class OpenCode:
 
     @property
     def http(self) -> httpx2.AsyncClient:
-        """The HTTP client, made by the first request: what it imports would take a share of the start."""
+        """The HTTP client, created by the first request: its imports would slow down the start."""
         return self._http()
 
     async def __aenter__(self) -> Self:
@@ -129,7 +128,7 @@ class OpenCode:
     ) -> None:
         self._tasks.cancel_scope.cancel()
         try:
-            # The block's error is not the task group's: handed in, it would come out in an exception group.
+            # Not the block's error: the task group would wrap it in an exception group.
             await self._tasks.__aexit__(None, None, None)
         finally:
             if self._http.cache_info().currsize:
@@ -137,7 +136,7 @@ class OpenCode:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait until OpenCode has answered others."""
+        """The number of requests that wait for a free slot."""
         return self._queue.waiting + self._turns.waiting + self._known.waiting
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
@@ -147,11 +146,11 @@ class OpenCode:
         return other
 
     def alone(self, session_id: str) -> anyio.Lock:
-        """Return the lock of a session, for what may be done with it by one caller at a time."""
+        """Return the lock that serializes changes to a session."""
         return self._locks.setdefault(session_id, anyio.Lock())
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
-        """Carry out one request-and-answer operation by its tool name and return the value of its answer.
+        """Execute an operation that is a single request, by its tool name, and return the value of its response.
 
         Raises:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
@@ -163,7 +162,7 @@ class OpenCode:
         return (await self.request(operation, call.parts, read_seconds=seconds)).value
 
     async def call_as(self, kind: type[T], name: str, /, **arguments: Any) -> T:
-        """Carry out an operation as `call` does, and return its value as a model, or a list or dict of models.
+        """Execute an operation as `call` does, and parse its value as a model, or a list or dict of models.
 
         Raises:
             UnexpectedResponse: the value is another; and what `call` raises.
@@ -174,7 +173,7 @@ class OpenCode:
         """Validate arguments and split them into a request. Nothing is sent.
 
         Raises:
-            InvalidArguments: they do not fit the schema, or name a place outside of the allowlist.
+            InvalidArguments: they do not match the schema, or name a location outside of the allowlist.
         """
         validate(operation, arguments)
         self.allowlist.check(operation, arguments)
@@ -183,7 +182,7 @@ class OpenCode:
         return PreparedCall(operation, arguments, split(operation, arguments, self.directory))
 
     async def authorize(self, call: PreparedCall) -> None:
-        """Refuse a call that reaches outside of the allowlist, or that may not open the directory it names.
+        """Refuse a call outside of the allowlist, or one that must not load the directory it names.
 
         Raises:
             InvalidArguments: names the argument.
@@ -204,7 +203,7 @@ class OpenCode:
             await Authorization(self.allowlist, self._ask, self.directory).check(call.operation, call.arguments)
 
     async def _ask(self, name: str, /, **arguments: Any) -> Any:
-        """Carry out a read that a check needs, and return the value of its answer."""
+        """Execute a read operation for a check, without checks of its own, and return its value."""
         operation = self.catalog[name]
         parts = split(operation, arguments, self.directory)
         return (await self.request(operation, parts, read_seconds=QUICK_SECONDS)).value
@@ -217,14 +216,14 @@ class OpenCode:
         read_seconds: float | None = READ_SECONDS,
         report: Report = silent,
     ) -> Answer:
-        """Send one request and decode the answer; `read_seconds` None waits for ever.
+        """Send one request and decode the response; with `read_seconds` None there is no time limit.
 
-        A read that found no connection, lost it, met a busy server, or was to be quick and was not, is sent
-        again a few times, which the answer tells. Anything else is sent once. All of it ends within the caller's
-        time limit (`limited`).
+        A read is retried a few times after a connection error, a busy server or a timeout of a quick read;
+        `Answer.retried` has the reasons. Everything else is sent once. All attempts end within the caller's deadline
+        (`cancel_after`).
 
         Raises:
-            RequestTimeout: no answer within `read_seconds`, or within the caller's time limit.
+            RequestTimeout: no response within `read_seconds`, or before the caller's deadline.
             ServerStalled, ServerStartError, TransportError, APIError, UnexpectedResponse
         """
         report = self.report if report is silent else report
@@ -246,10 +245,10 @@ class OpenCode:
         return replace(await self._send(operation, parts, read_seconds, report), retried=tuple(reasons))
 
     async def endpoint_for(self, operation: Operation, report: Report = silent) -> Endpoint:
-        """Return the address of the server, started if that is ours to do, once it is known to have an operation.
+        """Return the server's endpoint, starting a managed server, after checking that its version has the operation.
 
         Raises:
-            UnsupportedServer: it is of another generation, or too old.
+            UnsupportedServer: the server has another major version, or is too old.
             ServerStartError, TransportError: it cannot be reached.
         """
         endpoint = await self.server.endpoint(report)
@@ -258,10 +257,10 @@ class OpenCode:
         return endpoint
 
     async def read_path(self, endpoint: Endpoint, path: str) -> httpx2.Response:
-        """Read what a path of the server gives, whatever that is.
+        """GET a path of the server and return the response, whatever its status.
 
         Raises:
-            TransportError: it gives no answer.
+            TransportError: there was no response.
         """
         timeout = httpx2.Timeout(QUICK_SECONDS, connect=CONNECT_SECONDS).as_dict()
         request = httpx2.Request(
@@ -310,10 +309,10 @@ class OpenCode:
     async def stream(
         self, operation: Operation, parts: RequestParts, report: Report = silent
     ) -> AsyncGenerator[httpx2.Response]:
-        """Open a response whose body is read by the caller, with no time limit on reading.
+        """Open a streaming response, without a read timeout; the caller reads its body.
 
         Raises:
-            APIError, UnexpectedResponse: it is no stream of events; the body has then been read.
+            APIError, UnexpectedResponse: the response is not an event stream; its body has been read.
         """
         endpoint = await self.endpoint_for(operation, report)
         request = self.build_request(operation, parts, endpoint)
@@ -334,14 +333,14 @@ class OpenCode:
         """Build the HTTP request; with an OpenTelemetry SDK it carries the trace that the call belongs to.
 
         Raises:
-            InvalidArguments: the final URL does not lie on the operation's own route.
+            InvalidArguments: the final URL is not on the operation's route.
         """
         query = f"?{httpx2.QueryParams(parts.query)}" if parts.query else ""
         url = httpx2.URL(f"{endpoint.base}{parts.path}{query}")
         sent = str(url).removeprefix(endpoint.base).partition("?")[0]
         if url.host != endpoint.url.host or not is_on_route(operation, sent):
             raise InvalidArguments(operation.name, [f"the path {sent!r} leaves the route {operation.path}"])
-        # Not http.build_request, which takes a URL apart again and again: it takes longer than OpenCode does.
+        # Not http.build_request: it parses the URL several times, which takes longer than OpenCode's response.
         content, content_headers = encoded(operation, parts.body)
         request = httpx2.Request(
             operation.method,
@@ -354,7 +353,7 @@ class OpenCode:
 
     @asynccontextmanager
     async def translated_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
-        """Map the transport's exceptions to ours, in one place, for whoever observes as well."""
+        """Map transport exceptions to this package's, in one place; `instrument` sees the mapped ones."""
         where = self.server.describe
         with self._observe(operation):
             try:
@@ -381,7 +380,7 @@ class OpenCode:
 
 
 def unreachable(where: str, error: Exception) -> TransportError:
-    """Return the error for an OpenCode that there is no connection to, with the cause as far as it is known."""
+    """Return the error for a failed connection, with its cause if known."""
     if problem := tls_problem(error):
         return TLSError(f"TLS with {where} failed: {problem}")
     lacking = cause_of_error(error)
@@ -394,14 +393,14 @@ def http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | N
     """Return the HTTP client for a server."""
     running = server.running()
     secured = running is not None and running.url.scheme == "https"
-    # trust_env would send a loopback server's traffic to a proxy, and look for credentials in ~/.netrc.
-    # Where there is no TLS, what would verify it is not loaded: that takes longer than the rest.
+    # trust_env would send loopback traffic to a proxy, and read credentials from ~/.netrc. Without TLS the certificates
+    # are not loaded, which takes longer than the rest.
     return httpx2.AsyncClient(
         transport=transport,
         verify=trusting(running.ca_file) if running is not None and secured else False,
         trust_env=False,
         follow_redirects=False,
         timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        # An idle one costs: all of them are looked at before each request.
+        # Idle connections cost time: each request checks all of them.
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=16),
     )

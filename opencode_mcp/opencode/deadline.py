@@ -1,4 +1,4 @@
-"""The time limit of a call: a request within it ends with an error, shortly before the limit would cancel it."""
+"""The deadline of a call: a request within it fails shortly before it, instead of being cancelled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _limit: ContextVar[float] = ContextVar("limit", default=inf)
 
 @contextmanager
 def limited(seconds: float) -> Generator[anyio.CancelScope]:
-    """Cancel the block after so many seconds, and let requests in it end shortly before."""
+    """Cancel the block after `seconds`; requests in it fail shortly before."""
     deadline = min(anyio.current_time() + seconds, _limit.get())
     with anyio.CancelScope(deadline=deadline) as scope:
         token = _limit.set(deadline)
@@ -26,9 +26,9 @@ def limited(seconds: float) -> Generator[anyio.CancelScope]:
 
 
 def seconds_left() -> float:
-    """Return the time until the end of the `limited` block; infinite where none holds, as behind a shield.
+    """Return the seconds until the deadline of `cancel_after`; infinite if there is none or a shield hides it.
 
-    Other cancel scopes do not count: their owner wants the call to be cancelled, not to fail.
+    Other cancel scopes do not count: they cancel the call, which must not fail instead.
     """
     cancelled_at = anyio.current_effective_deadline()
     limit = _limit.get()

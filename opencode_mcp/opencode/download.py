@@ -1,7 +1,7 @@
-"""Packages from npm, as they were when this package was released: fetched by npm, checked against the lock, unpacked.
+"""npm packages at the versions of the lockfile: fetched by npm, verified against the lockfile, unpacked.
 
-npm knows the user's registry, proxy and credentials, so it fetches; it runs nothing that it fetched. Its own
-package-lock.json would not do: npm 11 passes over a SHA-256 that is wrong when the registry names a SHA-512.
+npm fetches, as it has the user's registry, proxy and credentials; it runs no package scripts. A package-lock.json is
+not enough: npm 11 ignores a wrong SHA-256 if the registry gives a SHA-512.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RIPGREP = "@vscode/ripgrep"
 """OpenCode searches with ripgrep, and tries to download one when there is none."""
 
 SYSTEMS = {"Linux": ("linux", "linux"), "Darwin": ("darwin", "darwin"), "Windows": ("windows", "win32")}
-"""How OpenCode's packages and ripgrep's call a system."""
+"""A system's name in OpenCode's packages and in ripgrep's."""
 
 MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -51,7 +51,8 @@ NO_NPM = (
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package of the lock. `integrity` is a hash as npm writes it: its name, and base64; `bytes` its size, or 0."""
+    """A package of the lockfile. `integrity` is a hash in npm's format, `algorithm-base64`; `bytes` is its size, or
+    0."""
 
     name: str
     version: str
@@ -77,10 +78,10 @@ def is_musl() -> bool:
 
 
 def builds(system: str, machine: str, musl: bool) -> list[str]:
-    """Return the packages that may have OpenCode's program for a machine: the second for an old processor.
+    """Return the names of the packages with OpenCode's program for a machine; the second is for older processors.
 
     Raises:
-        ServerStartError: there is none whose contents the lock knows.
+        ServerStartError: the lockfile has no package for the machine.
     """
     name = f"opencode-{SYSTEMS.get(system, (system.lower(), ''))[0]}-{MACHINES.get(machine.lower(), machine)}"
     names = [f"{name}{variant}{'-musl' if musl else ''}" for variant in ("", "-baseline")]
@@ -94,7 +95,7 @@ def builds(system: str, machine: str, musl: bool) -> list[str]:
 
 
 def needed(system: str | None = None, machine: str | None = None, musl: bool | None = None) -> list[list[Package]]:
-    """Return the sets of packages, one for each build, that make a copy of OpenCode on a machine, by default this."""
+    """Return the packages of a copy of OpenCode, one list for each build, for a machine (default: this one)."""
     system, machine = system or platform.system(), machine or platform.machine()
     packages = lock()
     ripgrep = f"{RIPGREP}-{SYSTEMS.get(system, ('', ''))[1]}-{MACHINES.get(machine.lower(), machine)}"
@@ -108,7 +109,7 @@ async def fetch(
     """Fetch packages into `node_modules` of a folder, all or none.
 
     Raises:
-        ServerStartError: with the end of npm's output, or which package is another than the lock knows.
+        ServerStartError: with the end of npm's output, or the package that does not match the lockfile.
     """
     npm = which("npm", environ)
     if npm is None or which("node", environ) is None:
@@ -131,7 +132,7 @@ async def fetch(
 
 
 async def tell_size(store: Path, packages: Sequence[Package], report: Report) -> None:
-    """Report how much npm has fetched: it streams what comes into its store."""
+    """Report how much npm has downloaded, by the size of its cache."""
     whole = sum(package.bytes for package in packages) / MEGABYTE
     while True:
         fetched = min(size_of(store) / MEGABYTE, whole)
@@ -140,7 +141,7 @@ async def tell_size(store: Path, packages: Sequence[Package], report: Report) ->
 
 
 def size_of(folder: Path) -> int:
-    """Return how many bytes the files below a folder hold; they come and go meanwhile."""
+    """Return the total size of the files below a folder, in bytes; files may appear and vanish meanwhile."""
     total = 0
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError):
@@ -149,10 +150,10 @@ def size_of(folder: Path) -> int:
 
 
 def take(package: Package, archive: Path, folder: Path) -> None:
-    """Check an archive against the lock, and unpack its `package` folder.
+    """Verify an archive against the lockfile, and unpack its `package` folder.
 
     Raises:
-        ServerStartError: it is another one, or cannot be read.
+        ServerStartError: the archive does not match, or cannot be read.
     """
     try:
         data = archive.read_bytes()

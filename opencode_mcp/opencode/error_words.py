@@ -1,4 +1,4 @@
-"""An error of OpenCode -> its name, its words and the next step, without the stack trace of another program."""
+"""An error of OpenCode -> its name, message and next step, without OpenCode's stack trace."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FRAME = re.compile(
 """One line of a JavaScript stack trace."""
 
 MARK = b"\\n    at "
-"""What JSON with a stack trace has in it: looking for it costs less than looking at every text."""
+"""A marker of stack traces in JSON: one search for it is cheaper than checking every string."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorWords:
-    """`name` is the server's name for the error, `message` what is wrong and where, `advice` the next step."""
+    """`name` is the server's name for the error, `message` the problem and its location, `advice` the next step."""
 
     name: str
     message: str
@@ -35,7 +35,7 @@ class ErrorWords:
 
 
 def error_words(name: str, data: Mapping[str, Any]) -> ErrorWords:
-    """Return the words of an error by its name and the fields beside it: `message`, `path`, `issues`, `ref`."""
+    """Describe an error by its name and its fields `message`, `path`, `issues` and `ref`."""
     message = without_trace(str(data.get("message") or data.get("error") or ""))
     known = known_error(name, message)
     if known is not None and known.noise:

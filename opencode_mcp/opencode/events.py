@@ -1,9 +1,9 @@
-"""One event stream for every waiter. It reconnects; what it missed is gone, as nothing is replayed.
+"""One event stream, shared by all listeners. It reconnects; OpenCode does not replay missed events.
 
-So an event is only ever a reason to look at the server, never a verdict: waiters look at once after
-each event that concerns them, after every reconnect, and from time to time without any.
+So an event is a reason to read the state from the server and never the state itself: listeners read it after each event
+about their session, after every reconnect, and at intervals.
 
-OpenCode's /global/event covers all directories and survives a dispose (/event does neither).
+OpenCode's /global/event covers all directories and survives a dispose; /event does neither.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ if TYPE_CHECKING:
     from .client import OpenCode
 
 Event = Mapping[str, Any]
-"""`{"type", "properties", …}` of OpenCode, or `{"type": "stream.connected" | "stream.heard" | "stream.lost"}` of ours.
+"""`{"type", "properties", …}` from OpenCode, or `{"type": "stream.connected" | "stream.ready" | "stream.lost"}` from
+this module.
 
-What happens between "connected" and "heard" may be told or not.
+Events between "connected" and "ready" may be missing.
 """
 
 Notice = Callable[[Event], None]
-"""Is told of every event; must return at once."""
+"""Called with every event; must return without blocking."""
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-"""One event may carry a whole reply: a 5 MB answer ends in one frame of 5 MB."""
+"""One event may contain a whole reply: a reply of 5 MB ends with a frame of 5 MB."""
 
 SILENCE_SECONDS = 25.0
-"""The server sends a heartbeat every 10 s; a stream that is silent for longer is dead."""
+"""The server sends a heartbeat every 10 s; a stream without events for longer is lost."""
 
 DEAF_SECONDS = 0.3
-"""OpenCode 1.18.33 says server.connected up to 50 ms before it listens to its own events."""
+"""OpenCode 1.18.33 sends server.connected up to 50 ms before it subscribes to its own events."""
 
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class EventFeed:
-    """Reads /global/event while anybody listens: opened by the first listener, closed after the last."""
+    """Reads /global/event while there are listeners: opened for the first, closed after the last."""
 
     def __init__(self, opencode: OpenCode, tasks: TaskGroup) -> None:
         self._opencode = opencode
@@ -61,12 +62,12 @@ class EventFeed:
 
     @property
     def listeners(self) -> int:
-        """How many listen now."""
+        """The number of listeners."""
         return len(self._notices)
 
     @contextmanager
     def heard_by(self, notice: Notice) -> Generator[None]:
-        """Tell `notice` of every event while the block lasts."""
+        """Call `listener` with every event while the block lasts."""
         key, self._next_key = self._next_key, self._next_key + 1
         self._notices[key] = notice
         if self._reading is None:
@@ -81,10 +82,11 @@ class EventFeed:
                 self._reading = None
 
     def _tell(self, event: Event) -> None:
-        """Tell all of an event.
+        """Call all listeners with an event.
 
         Raises:
-            UnexpectedResponse: it is not as OpenCode's events are. Whoever missed it looks when the stream is back.
+            UnexpectedResponse: a listener cannot read the event. The stream is reopened, after which listeners read the
+                state.
         """
         for notice in list(self._notices.values()):
             try:
@@ -98,7 +100,7 @@ class EventFeed:
             self._tell({"type": "stream.heard", "properties": {}})
 
     async def _read(self, scope: anyio.CancelScope) -> None:
-        """Read until cancelled, connecting again whenever the stream ends or breaks."""
+        """Read until cancelled; reconnect when the stream ends or fails."""
         failures = 0
         with scope:
             while True:
@@ -119,7 +121,7 @@ class EventFeed:
                 failures += 1
 
     async def _connection(self) -> AsyncGenerator[Event]:
-        """Yield the events of one connection, without the `sync` twins of durable ones."""
+        """Yield the events of one connection, without the `sync` duplicates of durable events."""
         operation = self._opencode.catalog["global_event"]
         parts = self._opencode.prepare(operation, {}).parts
         async with self._opencode.stream(operation, parts) as response:
@@ -143,7 +145,7 @@ def parse(operation: Operation, data: str) -> dict[str, Any]:
     """Parse one event's data.
 
     Raises:
-        UnexpectedResponse: it is no JSON object.
+        UnexpectedResponse: the data is not a JSON object.
     """
     try:
         value = json.loads(data)

@@ -1,6 +1,7 @@
-"""Execute an operation: prepare -> choose the server -> authorize -> request | event stream | terminal | turn.
+"""Executes an operation: prepare -> choose the server -> authorize -> request | event stream | terminal | blocking
+prompt.
 
-Which exchange and which checks an operation has is data: `amendments.py`.
+`amendments.py` gives the execution mode and the checks of each operation.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ async def execute_operation(
 ) -> Answer:
     """Execute an operation on the server that its arguments choose, or on all of them where it lists sessions.
 
-    Arguments are validated first, so wrong ones reach no session.
+    Arguments are validated first, so invalid ones are not sent.
 
     Raises:
         What `execute` and `blocking` raise.
@@ -43,7 +44,7 @@ async def execute_operation(
 
 
 async def execute(opencode: OpenCode, call: PreparedCall, report: Report = silent) -> Answer:
-    """Execute a call on one server, with all that it takes beyond a request and its answer.
+    """Execute a call on one server: checks before, the request, checks after.
 
     Raises:
         InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
@@ -70,7 +71,7 @@ async def execute(opencode: OpenCode, call: PreparedCall, report: Report = silen
 
 
 async def send(opencode: OpenCode, call: PreparedCall, report: Report) -> Answer:
-    """Send what the operation's exchange takes, and return what comes."""
+    """Send the request in the operation's execution mode."""
     operation, parts = call.operation, call.parts
     match operation.exchange:
         case "events":
@@ -87,19 +88,19 @@ async def send(opencode: OpenCode, call: PreparedCall, report: Report) -> Answer
 
 
 async def list_sessions(servers: Servers, call: PreparedCall, report: Report) -> Answer:
-    """Execute an operation that lists sessions: of several servers the newest of all, each with its `server`.
+    """List sessions; with several servers, the newest of all, each with its `server`.
 
-    The field `unreachable` beside the list names each server that gave no list, and why.
+    The field `unreachable` names each server that returned no list, and why.
 
     Raises:
-        What `execute` raises, when no server gives a list.
+        What `execute` raises, if no server returns a list.
     """
     if len(servers.clients) == 1:
         return await execute(servers.default, call, report)
     answers, failures = await servers.gather(lambda opencode: execute(opencode, call, report))
     limit = int(call.arguments.get("limit", LISTED_SESSIONS))
     sessions = newest_first({name: answer.value for name, answer in answers.items()}, updated)
-    # A cursor is when the last one was updated; what is older than that of a server may be older than its next page.
+    # A cursor is the update time of a page's last session; sessions older than any cursor may belong to a later page.
     cursors = [float(answer.fields["next_cursor"]) for answer in answers.values() if "next_cursor" in answer.fields]
     complete = [entry for entry in sessions if updated(entry[1]) >= max(cursors, default=0)]
     kept = complete[:limit] if limit >= 0 else complete

@@ -1,4 +1,4 @@
-"""Opaque failures, explained by asking further: which of several causes it was, and what can be had all the same."""
+"""Explains failures without a cause by further requests, and returns a partial result where possible."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def explain_search(
         raise advised(error, NO_RIPGREP) from error
     if await search(opencode, arguments, f"(?:{pattern}){NEVER}") is None:
         raise advised(error, BAD_PATTERN) from error
-    # `.` matches no byte that is not UTF-8, so that only lines match which are text as a whole.
+    # `.` matches only valid UTF-8, so only lines that are entirely text match.
     found = await search(opencode, arguments, f"^.*?(?:{pattern}).*$")
     if found is None:
         raise advised(error, NOT_TEXT) from error
@@ -53,7 +53,7 @@ async def explain_search(
 
 
 async def search(opencode: OpenCode, arguments: Mapping[str, Any], pattern: str) -> list[dict[str, Any]] | None:
-    """Return what a pattern finds at the place that the arguments name, None where the search fails with a 500."""
+    """Return the matches of a pattern in the directory of the arguments, None if the search fails with 500."""
     place = {key: arguments[key] for key in ("directory", "workspace") if key in arguments}
     try:
         return await opencode.call("find_text", pattern=pattern, **place)
@@ -66,7 +66,7 @@ async def search(opencode: OpenCode, arguments: Mapping[str, Any], pattern: str)
 async def explain_read(
     opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], error: APIError
 ) -> Answer:
-    """Return a file that is not text after all, as OpenCode returns binary files.
+    """Return a binary file in the form in which OpenCode returns binary files.
 
     Raises:
         APIError: the same error, with its cause as far as it is known.
@@ -81,7 +81,7 @@ async def explain_read(
     try:
         content: Any = await opencode.call("v2_fs_read", path=str(given), **({"location": place} if place else {}))
     except OpenCodeError:
-        raise error from None  # there is no such file for that operation either, or it is not offered
+        raise error from None  # that operation does not find the file either, or does not exist
     if not isinstance(content, bytes):
         raise error
     media_type = mimetypes.guess_type(given.name)[0] or "application/octet-stream"

@@ -1,8 +1,8 @@
-"""Which OpenCode answers at an address, so that only what it has is sent to it.
+"""Detects the OpenCode version at an address, so that only operations that it has are sent.
 
 GET /global/health -> its version; else GET /path, which every 1.x has; else GET /api/info, which OpenCode 2 has, or
 /api/health, which its betas had.
-OpenCode 2 gives its web page for every path that it does not have, and 1.0 to 1.3 pass such a request on to a website.
+OpenCode 2 returns its web page for every unknown path, and 1.0 to 1.3 forward such a request to a website.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from opencode_mcp.openapi.versions import BEFORE_HEALTH, GENERATION, is_older, n
 from .server import Endpoint
 
 REMEMBERED_SECONDS = 60.0
-"""For how long an answer holds: behind the same address there may be another server tomorrow."""
+"""How long a detected version is cached: the server at an address may be replaced."""
 
 Get = Callable[[str], Awaitable[httpx2.Response]]
 """Reads a path of the server, with its credentials."""
@@ -33,9 +33,10 @@ Describe = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a server is. `version` is None where it does not say: it is no OpenCode, or asks for another password.
+    """The version of a server. `version` is None if the server does not report it: it is not an OpenCode, or requires
+    another password.
 
-    `major` is 2 for an OpenCode 2 that does not say its version either.
+    `major` is 2 for an OpenCode 2 that does not report its version.
     """
 
     version: str | None = None
@@ -44,7 +45,7 @@ class Identity:
 
 @dataclass
 class Known:
-    """What is known of the server of a client: of one address, since when."""
+    """Checks and caches the version of a client's server."""
 
     endpoint: Endpoint | None = None
     identity: Identity = Identity()
@@ -53,11 +54,11 @@ class Known:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait until another has found out what the server is."""
+        """The number of requests that wait for another one to detect the version."""
         return self.lock.statistics().tasks_waiting
 
     async def identify(self, endpoint: Endpoint, get: Get, fresh: bool = False) -> Identity:
-        """Return what the server is, asking it once a minute; `fresh` asks it now.
+        """Return the server's version, reading it at most once a minute; `refresh` reads it now.
 
         Raises:
             What `get` raises.
@@ -75,7 +76,8 @@ class Known:
     async def check(
         self, operation: Operation, oldest: str | None, endpoint: Endpoint, get: Get, where: Describe
     ) -> None:
-        """See that the server has an operation, and is not older than `oldest`. A refusal rests on a fresh look.
+        """Check that the server has an operation and is not older than `min_version`; reads the version again before it
+        fails.
 
         Raises:
             UnsupportedServer: it is of another generation, or too old.
@@ -90,7 +92,7 @@ class Known:
 
 
 def refusal(operation: Operation, oldest: str | None, identity: Identity, where: Describe) -> str | None:
-    """Return why a request must not be sent, None when it may."""
+    """Return why a request must not be sent, or None."""
     if identity.major != GENERATION:
         return f"{where()} is {name(identity)}, {WAY_OUT}"
     if identity.version is None:
@@ -116,12 +118,12 @@ WAY_OUT = (
 
 
 def name(identity: Identity) -> str:
-    """Name an OpenCode of another generation."""
+    """Return the name and version of an OpenCode of another major version."""
     return f"OpenCode {identity.version or identity.major}"
 
 
 async def identify(get: Get) -> Identity:
-    """Find out what a server is.
+    """Detect a server's version.
 
     Raises:
         What `get` raises.
@@ -130,7 +132,7 @@ async def identify(get: Get) -> Identity:
     body = json_object(health)
     if isinstance(body.get("version"), str):
         return Identity(body["version"], release(body["version"])[0])
-    if str(body.get("code", "")).startswith("service_"):  # OpenCode 2, which starts or stops
+    if str(body.get("code", "")).startswith("service_"):  # OpenCode 2 while it starts or stops
         return Identity(None, GENERATION + 1)
     if health.status_code in {401, 403} or (not is_page(health) and health.status_code < 500):
         return Identity()
@@ -144,7 +146,7 @@ async def identify(get: Get) -> Identity:
 
 
 def second_generation(info: httpx2.Response) -> Identity:
-    """Read what a server that gives its web page at /global/health, as no OpenCode 1 does, says below /api."""
+    """Read the version below /api of a server that returns a web page at /global/health, which OpenCode 1 does not."""
     body = json_object(info)
     version = body.get("version")
     if isinstance(version, str) and isinstance(body.get("pid"), int):
@@ -156,12 +158,12 @@ def second_generation(info: httpx2.Response) -> Identity:
 
 
 def is_page(response: httpx2.Response) -> bool:
-    """Whether an answer is a web page."""
+    """Whether a response is a web page."""
     return response.headers.get("content-type", "").startswith("text/html")
 
 
 def json_object(response: httpx2.Response) -> dict[str, Any]:
-    """Return an answer's JSON object, {} when it is none."""
+    """Return a response's JSON object, {} for anything else."""
     try:
         value = response.json()
     except ValueError:

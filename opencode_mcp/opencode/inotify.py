@@ -1,9 +1,9 @@
-"""Whether OpenCode can have the inotify instance that its file watcher needs.
+"""Checks that inotify instances are left for OpenCode's file watcher.
 
 Linux limits the instances of a user (`fs.inotify.max_user_instances`, often 128), and each OpenCode takes two for
-every project that it works in. Where none is left, 1.18.33 does not report an error: its main thread waits without end
-for a watcher thread that has ended (a futex in @parcel/watcher's subscribe), and it answers no request any more,
-GET /global/health included. Without its file watcher it works.
+every project that it works in. If none is left, 1.18.33 reports no error: its main thread blocks on a watcher thread
+that has exited (a futex in @parcel/watcher's subscribe), and it responds to no request, not even GET /global/health.
+With its file watcher disabled it works.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WITHOUT_WATCHER = {"OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER": "true"}
 
 
 def instances_left(wanted: int = SPARE_INSTANCES) -> bool:
-    """Return whether so many inotify instances can be had now; where there is no inotify, always."""
+    """Whether `count` inotify instances can be created now; True on systems without inotify."""
     if sys.platform != "linux":
         return True
     libc = ctypes.CDLL(None)

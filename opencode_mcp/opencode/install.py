@@ -1,7 +1,7 @@
-"""Find OpenCode: a given command, `opencode` on PATH, or a managed copy from npm in a cache folder.
+"""Finds OpenCode: the configured command, `opencode` on PATH, or a managed copy from npm in the cache folder.
 
-Only OpenCode 1.x is started. Another one on PATH is passed over for the managed copy, which is verified by running
-it, and installed again when it is damaged.
+Only OpenCode 1.x is started. Another version on PATH is skipped in favour of the managed copy, which is verified by
+running it, and reinstalled if it is damaged.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ OTHER_GENERATION = "whose API differs from 1.x, which opencode-mcp supports"
 
 
 async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str], report: Report) -> Program:
-    """Find OpenCode, installing the managed copy when nothing else is there.
+    """Find OpenCode; install the managed copy if there is no other.
 
     Raises:
-        ServerStartError: what was tried, and the ways out.
+        ServerStartError: with what was tried, and how to fix it.
     """
     await sweep(cache)
     if command:
@@ -57,7 +57,7 @@ async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]
 
 
 async def given(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]) -> Program:
-    """Return the program of --command. One that prints no version is the user's to know.
+    """Return the program of --command; if it prints no version, it is trusted.
 
     Raises:
         ServerStartError: it is an OpenCode of another generation.
@@ -83,12 +83,12 @@ def managed(folder: Path) -> Program:
 async def managed_copy(
     cache: Path, environ: Mapping[str, str], report: Report, builds: Sequence[Sequence[Package]] = ()
 ) -> Program:
-    """Return the managed copy: installed if it is missing, and again, once, if it is damaged.
+    """Return the managed copy, after installing it if it is missing or damaged.
 
-    `builds` are sets of packages, each of which makes a copy; by default those for this machine.
+    `builds` are alternative lists of packages for a copy, by default those for this machine.
 
     Raises:
-        ServerStartError: why there is none.
+        ServerStartError: why no copy can be installed.
     """
     folder = cache / f"opencode-{SNAPSHOT_VERSION}"
     distrusted = claim(cache)
@@ -97,7 +97,7 @@ async def managed_copy(
     async with locked(cache, report) as lock:
         await remove_unfinished(cache)
         found = await damage(folder, environ, cache)
-        if found is None:  # another bridge has installed it meanwhile
+        if found is None:  # another process has installed it meanwhile
             return managed(folder)
         found = "other users could write to it" if distrusted else found
         there = distrusted or folder.exists()
@@ -112,7 +112,7 @@ async def managed_copy(
 
 
 async def damage(folder: Path, environ: Mapping[str, str], cache: Path) -> str | None:
-    """Return what is wrong with an installed copy, None when it is complete and says its version."""
+    """Return the problem with an installed copy, None if it is complete and prints its version."""
     found = flaw(folder)
     if found is not None:
         return found
@@ -121,7 +121,7 @@ async def damage(folder: Path, environ: Mapping[str, str], cache: Path) -> str |
 
 
 def flaw(folder: Path) -> str | None:
-    """Return what can be seen to be wrong with an installed copy without running it."""
+    """Return the problem with an installed copy that is visible without running it, or None."""
     copy = managed(folder)
     program = Path(copy.command[0])
     if not folder.is_dir():
@@ -136,7 +136,7 @@ def flaw(folder: Path) -> str | None:
 async def install(
     folder: Path, environ: Mapping[str, str], report: Report, lock: int, builds: Sequence[Sequence[Package]]
 ) -> None:
-    """Install the first build that runs here into a folder, all or nothing, in place of what is there.
+    """Install the first build that runs on this machine, atomically replacing the folder.
 
     The caller holds the lock.
 
@@ -166,7 +166,7 @@ async def install(
 
 
 def assemble(build: Package, folder: Path) -> Path:
-    """Make a copy of what was fetched: OpenCode's program in its place, and nothing that only npm needed."""
+    """Assemble a copy from the downloaded packages: OpenCode's program, without npm's own files."""
     copy = folder / "copy"
     copy.mkdir(mode=0o700)
     (folder / "node_modules").rename(copy / "node_modules")
@@ -179,7 +179,7 @@ def assemble(build: Package, folder: Path) -> Path:
 
 
 def move(fresh: Path, folder: Path) -> None:
-    """Put the finished copy in place of what is there.
+    """Replace the folder by the new copy.
 
     Raises:
         ServerStartError: the cache folder cannot be written.

@@ -1,9 +1,9 @@
-"""The process between the bridge and the OpenCode that it starts: nothing survives the bridge.
+"""The supervisor process between the bridge and its OpenCode: no child process outlives the bridge.
 
-keeper.py COMMAND… runs the command in a process group of its own and passes its output on. When
-its standard input ends - the bridge closed it, or died in whatever way, `kill -9` included - it asks
-OpenCode to dispose of its instances, and then kills every process that came from it, and removes its temporary
-files: each start of 1.18.33 would leave a library of 5 MB. The same when the command ends by itself.
+supervisor.py COMMAND… runs the command in its own process group and forwards its output. When its standard input closes
+- the bridge closed it or died, `kill -9` included - it asks OpenCode to dispose of its instances, kills all descendant
+processes, and removes the temporary files (each start of 1.18.33 leaves a library of 5 MB). It does the same when the
+command exits by itself.
 
 Run as a script, on the standard library alone: it must start fast and outlive the bridge.
 """
@@ -28,10 +28,10 @@ from pathlib import Path
 LISTENING = re.compile(rb"listening on http://([\d.]+):(\d+)")
 CHUNK_BYTES = 65_536
 LINE_BYTES = 4_096
-"""What is kept of a line that has not ended yet, to find the address in it."""
+"""How much of an incomplete line is kept to find the address in it."""
 DISPOSE_SECONDS = 2.0
 KILL_SECONDS = 6.0
-"""The bridge waits for ten, and what writes to a slow disk does not die before it has written."""
+"""The bridge waits 10 s. A process that writes to a slow disk dies only after the write."""
 OUTPUT_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -39,7 +39,7 @@ PR_SET_CHILD_SUBREAPER = 36
 def main(command: list[str]) -> int:
     """Run the command until it ends or standard input does."""
     adopt_orphans()
-    # The bridge decides: a Ctrl-C or a hang-up of its terminal reaches this process as well.
+    # The bridge handles these: Ctrl-C or a hang-up of its terminal reaches this process as well.
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -61,7 +61,7 @@ def main(command: list[str]) -> int:
     threading.Thread(target=end_with_parent, args=(child, address, temporary), daemon=True).start()
     output = threading.Thread(target=pass_on, args=(child, address), daemon=True)
     output.start()
-    # Not the end of its output: what it started may hold that open for longer than it lives.
+    # Not the end of its output: its child processes may keep that open after it exits.
     status = child.wait()
     kill_descendants(child.pid)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -83,13 +83,13 @@ def spawn(command: list[str], temporary: str) -> subprocess.Popen[bytes]:
 
 
 def give_up(what: str, error: OSError) -> int:
-    """Write what failed and why; return the status of a command that could not be run."""
+    """Write the problem and its cause; return the exit status of a command that cannot be run."""
     os.write(1, f"{what}: {error.strerror or error}\n".encode())
     return 127
 
 
 def pass_on(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
-    """Pass the command's output on as it comes, however long its lines are, and take the address from it."""
+    """Forward the command's output as it arrives, and extract the listen address."""
     assert child.stdout is not None
     begun = b""
     while chunk := os.read(child.stdout.fileno(), CHUNK_BYTES):
@@ -97,7 +97,7 @@ def pass_on(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> N
         if not address and (found := LISTENING.search(begun)) and found.end() < len(begun):
             address.append((found[1].decode(), int(found[2])))
         begun = begun.rpartition(b"\n")[2][-LINE_BYTES:]
-        with suppress(OSError):  # the bridge is gone; its end of input says so as well
+        with suppress(OSError):  # the bridge is gone; the end of standard input reports that as well
             write(chunk)
 
 
@@ -109,13 +109,13 @@ def write(data: bytes) -> None:
 
 def end_with_parent(child: subprocess.Popen[bytes], address: list[tuple[str, int]], temporary: str) -> None:
     """Wait until standard input ends, then end everything."""
-    while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the interpreter ends
+    while os.read(0, 1024):  # not sys.stdin, whose lock would be held at interpreter exit
         pass
     end(child, address, temporary)
 
 
 def end(child: subprocess.Popen[bytes], address: list[tuple[str, int]], temporary: str) -> None:
-    """Dispose, kill, clean up, and leave."""
+    """Dispose, kill, clean up, and exit."""
     if address:
         dispose(*address[0])
     kill_descendants(child.pid)
@@ -129,13 +129,13 @@ def dispose(host: str, port: int) -> None:
     username = os.environ.get("OPENCODE_SERVER_USERNAME", "opencode")
     token = base64.b64encode(f"{username}:{password}".encode()).decode()
     connection = http.client.HTTPConnection(host, port, timeout=DISPOSE_SECONDS)
-    with suppress(OSError, http.client.HTTPException):  # what does not end when asked is killed
+    with suppress(OSError, http.client.HTTPException):  # what does not stop is killed
         connection.request("POST", "/global/dispose", headers={"Authorization": f"Basic {token}"})
         connection.getresponse().read()
 
 
 def kill_descendants(child: int) -> None:
-    """Kill every process that came from the command, in whatever process group, until none is left."""
+    """Kill all descendants of the command, in any process group, until none is left."""
     if os.name == "nt":
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(child)], capture_output=True, check=False)
         return
@@ -181,7 +181,7 @@ def processes() -> list[tuple[int, int]]:
 
 
 def adopt_orphans() -> None:
-    """On Linux, become the parent of every orphan below, so that none of them escapes."""
+    """On Linux, become the subreaper of orphaned descendants, so that none escapes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

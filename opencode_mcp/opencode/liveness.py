@@ -1,9 +1,9 @@
-"""Whether an OpenCode that we started still answers: its process can live and answer nothing.
+"""Detects a managed OpenCode whose process runs but does not respond.
 
-a request waits for 4 s -> probe /global/health until it answers -> 20 s without any answer: stalled
+a request waits for 4 s -> probe /global/health until it responds -> no response for 20 s: stalled
 
-A stalled OpenCode in which nothing is known to run is ended, and the next call starts another one. Where work is not
-known to be over it is left alone: each call fails with what can be done, until OpenCode answers again.
+A stalled OpenCode without active work is killed, and the next call starts another one. With active work it keeps
+running: each call fails with the next step, until OpenCode responds again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from opencode_mcp.exceptions import ServerStalled
 from .server import Endpoint, Report
 
 STALL_SECONDS = 20.0
-"""How long OpenCode may answer nothing; 500 prompts at once keep 1.18.33 from answering for 17 s."""
+"""How long OpenCode may be silent; 500 concurrent prompts block 1.18.33 for 17 s."""
 PROBE_AFTER_SECONDS = 4.0
 PROBE_SECONDS = 4.0
 PAUSE_SECONDS = 0.5
 MIN_PROBES = 3
-"""So many probes must fail, however much time has passed: the bridge itself may have been suspended."""
+"""At least this many probes must fail, whatever the time: the bridge itself may have been suspended."""
 REPORT_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -34,16 +34,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Waiter:
-    """A request that waits for its answer."""
+    """A request that waits for its response."""
 
     report: Report
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
 class Liveness:
-    """Watches one OpenCode process while requests wait for it. `pid` is what a user ends to be rid of it.
+    """Watches one OpenCode process while requests wait for it. `pid` is the process that a user kills to stop it.
 
-    `work` are the sessions and terminals that are not known to be over.
+    `active` are the sessions and terminals that may still be running.
     """
 
     def __init__(self, pid: int) -> None:
@@ -56,20 +56,20 @@ class Liveness:
         self._changed = anyio.Event()
 
     def note_work(self, name: str, works: bool) -> None:
-        """Note whether a session or terminal works."""
+        """Record whether a session or terminal is active."""
         (self.work.add if works else self.work.discard)(name)
 
     @property
     def silent_seconds(self) -> float:
-        """How long requests have waited without any answer."""
+        """For how long requests have waited without any response."""
         return 0.0 if self._silent_since is None else anyio.current_time() - self._silent_since
 
     @asynccontextmanager
     async def expected(self, report: Report) -> AsyncGenerator[None]:
-        """Wait for an answer in the block.
+        """Track a request that waits for its response in the block.
 
         Raises:
-            ServerStalled: OpenCode answers nothing.
+            ServerStalled: OpenCode does not respond.
         """
         if self._stalled is not None:
             raise ServerStalled(self._stalled)
@@ -88,7 +88,7 @@ class Liveness:
         self._answered()
 
     async def watch(self, endpoint: Endpoint, give_up: Callable[[str], None]) -> None:
-        """Probe OpenCode while it is silent, until cancelled; `give_up` is called with the reason, once, to end it."""
+        """Probe OpenCode while it is silent, until cancelled; calls `give_up(reason)` once, to kill it."""
         while True:
             while self._silent_since is None:
                 self._changed = anyio.Event()
@@ -109,7 +109,7 @@ class Liveness:
         self._silent_since = anyio.current_time() if self._waiters else None
 
     async def _classify(self, give_up: Callable[[str], None]) -> None:
-        """Report a probe that failed; after the last one end the process, or only the requests that wait."""
+        """Report a failed probe; after the last one kill the process, or fail only the waiting requests."""
         assert self._silent_since is not None
         seconds = anyio.current_time() - self._silent_since
         if seconds < STALL_SECONDS or self._failed_probes < MIN_PROBES:
@@ -141,7 +141,7 @@ class Liveness:
 
 
 async def answers(endpoint: Endpoint) -> bool:
-    """Return whether OpenCode sends the beginning of any answer in time, over a connection of its own."""
+    """Return whether OpenCode sends the start of any response in time, on a new connection."""
     token = b64encode(f"{endpoint.username}:{endpoint.password}".encode()).decode()
     host, port = endpoint.url.host, endpoint.url.port
     assert port is not None

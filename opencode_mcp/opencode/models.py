@@ -1,4 +1,4 @@
-"""The responses that workflows read, as far as they read them. All else stays JSON.
+"""Models of the response fields that task tools read. All other responses stay JSON.
 
 Each model is checked against the document's schema by a test. Names are the server's.
 """
@@ -31,7 +31,7 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def without_nulls(cls, value: Any) -> Any:
-        """Leave out what is null: an agent of the configuration has `hidden: null` (1.18.33)."""
+        """Drop null values: an agent in the configuration has `hidden: null` (1.18.33)."""
         if not isinstance(value, dict):
             return value
         fields = cast("dict[str, Any]", value)
@@ -47,14 +47,14 @@ class Times(Model):
 
 
 class Span(Model):
-    """From when to when, in milliseconds since the epoch, by the server's clock; None is not known, or not yet."""
+    """Start and end in milliseconds since the epoch, by the server's clock; None if unknown, or not yet."""
 
     start: float | None = None
     end: float | None = None
 
 
 class Tokens(Model):
-    """Token counts; reasoning tokens are apart from output tokens, and cached ones are in none of them."""
+    """Token counts; output excludes reasoning tokens, and none includes cached tokens."""
 
     input: float = 0
     output: float = 0
@@ -67,7 +67,7 @@ class Tokens(Model):
 
 
 class Revert(Model):
-    """What was taken back of a session: the messages from this one on, and what they changed in files."""
+    """The reverted part of a session: the messages from this one on, and their file changes."""
 
     message_id: str
 
@@ -88,7 +88,7 @@ class Session(Model):
 
 
 class Status(Model):
-    """What a session does; a session that does nothing has no status. `next` is when a retry comes (ms)."""
+    """A session's activity; an idle session has no status. `next` is the time of the next retry (ms)."""
 
     type: Literal["idle", "busy", "retry"]
     attempt: int = 0
@@ -124,7 +124,7 @@ class QuestionInfo(Model):
 
 
 class QuestionRequest(Model):
-    """Questions that wait for answers, one list of labels each."""
+    """Questions that wait for answers; an answer is a list of labels for each question."""
 
     id: str
     session_id: str
@@ -132,11 +132,11 @@ class QuestionRequest(Model):
 
 
 Request = PermissionRequest | QuestionRequest
-"""What waits for an answer."""
+"""A request of the agent that waits for a reply of the user."""
 
 
 class MessageError(Model):
-    """Why an assistant message ended; `data` differs by name and has mostly `message`."""
+    """The error that ended an assistant message; `data` depends on `name` and usually has `message`."""
 
     name: str
     data: dict[str, Any] = {}
@@ -149,9 +149,9 @@ class MessageError(Model):
 
 
 class MessageInfo(Model):
-    """A message without its parts. `parent_id` of an assistant's is the user's message that it answers.
+    """A message without its parts. `parent_id` of an assistant message is the user message that it replies to.
 
-    An assistant's message is one call of a model, which it names: a turn has one or more. Its `cost` is in US dollars.
+    An assistant message is one call of the named model; a turn has one or more. `cost` is in US dollars.
     """
 
     id: str
@@ -167,7 +167,7 @@ class MessageInfo(Model):
 
 
 class ToolState(Model):
-    """How far a tool call is."""
+    """The state of a tool call."""
 
     status: str
     input: dict[str, Any] = {}
@@ -199,12 +199,12 @@ class Message(Model):
 
     @property
     def user_message_id(self) -> str:
-        """The user's message that this one is, or answers."""
+        """The id of the user message that this message is, or replies to."""
         return self.info.parent_id or self.info.id
 
     @property
     def written(self) -> float:
-        """When it was last written to, as far as it says so (ms)."""
+        """The time of its last known update (ms)."""
         spans = [part.state.time if part.state is not None else part.time for part in self.parts]
         times = [
             self.info.time.created,
@@ -215,7 +215,7 @@ class Message(Model):
 
     @property
     def text(self) -> str:
-        """Its text, without what OpenCode added itself."""
+        """Its text, without synthetic parts."""
         return "".join(part.text for part in self.parts if part.type == "text" and not part.synthetic)
 
 
@@ -227,7 +227,7 @@ class Todo(Model):
 
 
 class FileChange(Model):
-    """What happened to one file; `patch` is a unified diff, absent for binary files."""
+    """The change of one file; `patch` is a unified diff, "" for binary files."""
 
     file: str
     additions: int = 0
@@ -270,7 +270,7 @@ class FileNode(Model):
 
 
 class Agent(Model):
-    """An agent; one that is hidden OpenCode keeps to itself."""
+    """An agent; hidden agents are internal to OpenCode."""
 
     name: str
     mode: str
@@ -280,21 +280,21 @@ class Agent(Model):
 
 
 class Config(Model):
-    """The configuration, as far as it says what a prompt takes that does not: `model` as provider/model."""
+    """The defaults in the configuration that a prompt uses; `model` is `provider/model`."""
 
     model: str | None = None
     default_agent: str | None = Field(None, alias="default_agent")
 
 
 class Provider(Model):
-    """A provider that is set up, with its models by their ids."""
+    """A configured provider, with its models by id."""
 
     id: str
     models: dict[str, dict[str, Any]]
 
 
 class Providers(Model):
-    """The providers that are set up; `default` has the id of each one's default model."""
+    """The configured providers; `default` maps a provider's id to that of its default model."""
 
     providers: tuple[Provider, ...]
     default: dict[str, str]
@@ -310,10 +310,10 @@ validator = cache(TypeAdapter[Any])
 
 
 def as_model(source: str, kind: type[T], value: object) -> T:
-    """Return what `source` gave as a model, or as a list or dict of models.
+    """Parse a value from `source` as a model, or a list or dict of models.
 
     Raises:
-        UnexpectedResponse: where it is another, what is wrong, what came.
+        UnexpectedResponse: with the path, the problem and the received value.
     """
     try:
         return validator(kind).validate_python(value)
@@ -323,7 +323,7 @@ def as_model(source: str, kind: type[T], value: object) -> T:
 
 
 def problems(error: ValidationError) -> list[str]:
-    """Return one line for each problem: where, what is wrong, what came."""
+    """Return one line for each problem: path, message, received value."""
     return [
         f"{'.'.join(map(str, one['loc'])) or 'all'}: {one['msg']}; got {str(one['input'])[:120]!r}"
         for one in error.errors()

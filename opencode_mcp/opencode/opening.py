@@ -1,7 +1,8 @@
-"""Which calls may open a directory: to open one is to run its code.
+"""Decides which calls may load a directory: loading one runs its code.
 
-The first request that names a directory makes OpenCode load it: its configuration, plugins, tools and MCP servers,
-whose packages npm installs. A client runs tools that only read without asking, so those name only what is known.
+The first request that names a directory makes OpenCode load its configuration, plugins, tools and MCP servers, whose
+packages npm installs. Clients run read-only tools without asking, so these may only name directories that OpenCode
+already knows.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from .authorize import Ask, known_projects
 from .places import decodings, is_absolute, places
 
 Openers = Literal["all", "writes", "none", "none strictly"]
-"""Which operations may open a directory: all; those that do not only read; none, and then a directory is known when it
-lies in the project, in an allowed directory or in a project that OpenCode has opened before; or none, and only the
-configured directories and those with sessions are known."""
+"""Which operations may load a directory. all: any. writes: any that is not read-only. none: none; known directories are
+those in the project, in an allowed directory or in a project that OpenCode has opened before. none strictly: none;
+known are only the configured directories and those with sessions."""
 
 REMEDIES: Mapping[Openers, str] = {
     "writes": "load it with session_create or run_task",
@@ -36,7 +37,7 @@ REMEDIES: Mapping[Openers, str] = {
 
 @dataclass(frozen=True)
 class Opening:
-    """Decides about the calls to one server. `opened` are the directories that calls have opened."""
+    """Checks the calls to one server. `loaded` are the directories that calls have loaded."""
 
     openers: Openers
     allowlist: Allowlist
@@ -44,10 +45,10 @@ class Opening:
     opened: set[str] = field(default_factory=set[str])
 
     async def check(self, operation: Operation, arguments: Mapping[str, Any], default: str | None) -> None:
-        """Refuse a call that would open a directory and may not; the `default` one may be opened by any.
+        """Refuse a call that would load a directory and must not; any call may load `default`.
 
         Raises:
-            InvalidArguments: names the directory, and what opens it.
+            InvalidArguments: names the directory, and how to load it.
         """
         if not self._restricts(operation):
             return
@@ -62,7 +63,7 @@ class Opening:
                 )
 
     def note(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
-        """Take note of what a call that succeeded has opened."""
+        """Record the directories that a successful call has loaded."""
         if operation.id not in OPENS_NOTHING and not operation.hints.read_only:
             self.opened.update(resolved(directory) for _, directory in directories(operation, arguments))
 
@@ -72,7 +73,7 @@ class Opening:
         return operation.hints.read_only or self.openers != "writes"
 
     async def _is_known(self, directory: str, default: str | None) -> bool:
-        """Whether OpenCode may load a directory without more ado; nothing is loaded to find out."""
+        """Whether a directory is known, so that OpenCode may load it; the check loads nothing."""
         real = resolved(directory)
         strictly = self.openers == "none strictly"
         if not is_absolute(directory):
@@ -86,12 +87,13 @@ class Opening:
         return await self._has_sessions(directory) or (not strictly and await self._in_project(real, default))
 
     async def _has_sessions(self, directory: str) -> bool:
-        """Whether OpenCode has a session that works in a directory; asking for it opens nothing."""
+        """Whether OpenCode has a session in a directory; this request does not load it."""
         answer = cast("dict[str, Any]", await self.ask("v2_session_list", directory=directory, limit=1))
         return bool(answer["data"])
 
     async def _in_project(self, real: str, default: str | None) -> bool:
-        """Whether a directory lies in a project that OpenCode has opened; the one of no repository is `/`."""
+        """Whether a directory is in a project that OpenCode has opened; `/` stands for no repository and does not
+        count."""
         known = {
             directory
             for project in await known_projects(self.ask, default)
@@ -102,7 +104,8 @@ class Opening:
 
 
 def directories(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the directories that a call loads, each after the argument that names it; `cwd` is only a process's."""
+    """Yield (argument, directory) for each directory that a call loads; `cwd` is not one, it only applies to a
+    process."""
     for place in places(operation.id, arguments):
         if place.kind == "directory" and place.where.rpartition(".")[2] == "directory":
             yield place.where, place.value
@@ -114,7 +117,7 @@ def resolved(directory: str) -> str:
 
 
 def same(real: str, directory: str) -> bool:
-    """Whether a resolved path is a directory."""
+    """Whether a resolved path is that of a directory."""
     return real == resolved(directory)
 
 

@@ -1,4 +1,5 @@
-"""The places that arguments name: directories, files, and ids of what has a directory (kinds: `openapi/scopes.py`)."""
+"""Arguments that name a location: a directory, a file, or the id of something that has a directory (kinds:
+`scopes.py`)."""
 
 from __future__ import annotations
 
@@ -13,18 +14,18 @@ from urllib.request import url2pathname
 from opencode_mcp.openapi.scopes import Kind, kind_of
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-"""How a URL begins. One letter and a colon is a drive of Windows."""
+"""The start of a URL. A single letter and a colon is a Windows drive."""
 
 DROPPED_AT_THE_ENDS = "".join(map(chr, range(33)))
-"""What a URL parser leaves out at both ends of a URL."""
+"""Characters that a URL parser strips from both ends."""
 
 MENTION = re.compile(r"(?<![\w`])@(\.?[^\s`,.]*(?:\.[^\s`,.]+)*)")
-"""What OpenCode 1.18.33 takes for the mention of a file in the arguments of a command."""
+"""A file mention in the arguments of a command, as OpenCode 1.18.33 matches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`value` is what the argument at the dotted path `where` names."""
+    """`value` is the value of the argument at the dotted path `name`."""
 
     where: str
     kind: Kind
@@ -32,7 +33,7 @@ class Place:
 
 
 def places(operation_id: str, arguments: Mapping[str, Any]) -> Iterator[Place]:
-    """Yield every place that the arguments of an operation name, at any depth, in their order."""
+    """Yield every argument of an operation that names a location, at any depth, in order."""
     yield from _places(operation_id, arguments, "", None)
 
 
@@ -63,12 +64,12 @@ def names_in(value: Any) -> Iterator[str]:
 def file_of(url: str) -> str | None:
     """Return the path of a file: URL, or None for a URL that names no file.
 
-    OpenCode reads a URL as WHATWG has it: blanks around it, and tabs and line breaks in it, count for nothing; a
-    backslash is a slash; the slashes after the scheme may be missing or more. Only the plain form is taken here, so
-    that both read the same.
+    OpenCode parses URLs by the WHATWG standard: surrounding spaces, tabs and line breaks are ignored, a backslash is a
+    slash, and the number of slashes after the scheme may vary. Only the canonical form is accepted here, so that both
+    parse the same path.
 
     Raises:
-        ValueError: says how to write it.
+        ValueError: with the form to use.
     """
     refuse_blanks(url)
     if not SCHEME.match(url):
@@ -85,22 +86,22 @@ def file_of(url: str) -> str | None:
 
 
 def refuse_blanks(url: str) -> None:
-    """Refuse what a URL parser leaves out.
+    """Refuse characters that a URL parser ignores.
 
     Raises:
-        ValueError: there is a blank or a control character at an end, or a tab or a line break anywhere.
+        ValueError: the URL starts or ends with a space or control character, or contains a tab or a line break.
     """
     if url != url.strip(DROPPED_AT_THE_ENDS) or any(character in "\t\r\n" for character in url):
         raise ValueError("must not start or end with spaces or control characters, or contain tabs or line breaks")
 
 
 def path_of(place: Place) -> str | None:
-    """Return the path that a path, a URL or a source names, or None for one that is not a file.
+    """Return the path of an argument of kind path, url or source; None if it is not a file.
 
     A relative path is returned as it is.
 
     Raises:
-        ValueError: it may be read in more than one way.
+        ValueError: the value is ambiguous.
     """
     value = place.value
     if place.kind == "url" or value.lower().startswith("file:"):
@@ -122,9 +123,9 @@ def is_absolute(path: str) -> bool:
 
 
 def decodings(path: str) -> Iterator[str]:
-    """Yield a path, and what OpenCode may take it for.
+    """Yield a path, and the paths that OpenCode may decode it to.
 
-    1.18.33 decodes the directory of a session once more than it should: one of /a%2F..%2Fb works in /b.
+    1.18.33 decodes a session's directory once too often: /a%2F..%2Fb becomes /b.
     """
     stage: str | None = None
     while stage != path:
@@ -133,10 +134,10 @@ def decodings(path: str) -> Iterator[str]:
 
 
 def leads_up(path: str) -> bool:
-    """Whether a relative path leads out of the directory that it is relative to."""
+    """Whether a relative path leaves its base directory."""
     return os.path.normpath(path.replace("\\", "/")).split(os.sep)[0] == ".."
 
 
 def mentioned(text: str) -> list[str]:
-    """Return what a command's arguments mention with an @, each once."""
+    """Return the distinct paths that a command's arguments mention with @."""
     return list(dict.fromkeys(name for name in MENTION.findall(text) if name))

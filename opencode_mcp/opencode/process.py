@@ -1,4 +1,4 @@
-"""An OpenCode server of our own: started at first use, watched, started again when it died, never left behind."""
+"""A managed OpenCode server: started at first use, watched, restarted after it died, always stopped."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .supervised import supervised
 
 LISTENING = re.compile(r"opencode server listening on (http://\S+)")
 OTHER_LISTENING = re.compile(r"server listening on http://\S+")
-"""OpenCode 2 says so, and on the next line its password."""
+"""Printed by OpenCode 2, with its password on the next line."""
 
 START_SECONDS = 60.0
 LINE_CHARS = 2_000
-"""What is kept of a longer line of its output, which may have no end."""
+"""Longer lines of its output are cut."""
 OUTPUT_CHARS = 4_000
-"""The end of its output, as far as an error shows it."""
+"""How much of the end of its output an error shows."""
 
 OTHER_GENERATION = (
     "the started program is OpenCode 2, whose API differs from 1.x, which opencode-mcp supports; it was stopped. Set "
@@ -51,9 +51,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Run:
-    """One life of the server. `settled` is set once it listens (`address`) or has failed (`failure`).
+    """One run of the server process. `start_finished` is set once it listens (`endpoint`) or has failed (`failure`).
 
-    `liveness` is there while its process is; cancelling `life` ends that.
+    `liveness` is set while the process runs; cancelling `scope` stops it.
     """
 
     settled: anyio.Event = field(default_factory=anyio.Event)
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def over(self) -> bool:
-        """Whether the server has ended, or never came up."""
+        """Whether the server has exited, or failed to start."""
         return self.failure is not None
 
 
@@ -92,10 +92,10 @@ class ManagedServer:
     async def endpoint(self, report: Report = silent) -> Endpoint:
         """Return the address of the running server, starting one when there is none.
 
-        A start goes on when the caller is cancelled, and serves whoever calls next.
+        If the caller is cancelled, the start continues for the next caller.
 
         Raises:
-            ServerStartError: what was tried, and OpenCode's last output.
+            ServerStartError: with what was tried, and OpenCode's last output.
         """
         if self._closed:
             raise ServerStartError("OpenCode was stopped because the server shuts down")
@@ -115,10 +115,10 @@ class ManagedServer:
         return run.address
 
     def _check_backoff(self) -> None:
-        """Refuse a start that comes too soon after several lives that were short.
+        """Refuse a start too soon after several early exits.
 
         Raises:
-            ServerStartError: how the last life ended, and when the next may begin.
+            ServerStartError: with the last failure, and the time until the next start.
         """
         if self._run is not None and (seconds := self._backoff.remaining):
             raise ServerStartError(
@@ -131,12 +131,12 @@ class ManagedServer:
         return None if self._run is None or self._run.over else self._run.address
 
     async def until_running(self) -> None:
-        """Wait until somebody else's call has started the server."""
+        """Wait until another call has started the server."""
         while self.running() is None:
             await (self._begun if self._run is None or self._run.over else self._run.settled).wait()
 
     def describe(self) -> str:
-        """Name the server; once it has ended, how."""
+        """Describe the server for an error message, with its failure once it has exited."""
         if self._run is not None and self._run.failure is not None:
             return f"the OpenCode that opencode-mcp started ({self._run.failure}; the next call starts it again)"
         if self._run is not None and self._run.address is None:
@@ -146,26 +146,26 @@ class ManagedServer:
         return "the OpenCode that opencode-mcp started" + (f", silent for {silent:.0f} s" if silent >= 1 else "")
 
     def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
-        """Wait for an answer in the block, and watch whether the server answers anything."""
+        """Track a request that waits for its response in the block, and watch whether the server responds."""
         alive = None if self._run is None or self._run.over else self._run.liveness
         return nullcontext() if alive is None else alive.expected(report)
 
     def note_work(self, name: str, works: bool) -> None:
-        """Note whether a session or terminal works, in the process that runs now."""
+        """Record whether a session or terminal is active in the current process."""
         if self._run is not None and self._run.liveness is not None:
             self._run.liveness.note_work(name, works)
 
     def shortage(self) -> str:
-        """Name what this machine lacks right now, and what to do."""
+        """Describe an exhausted resource of this machine and what to do; "" if there is none."""
         return measured(self._environ, self._directory)
 
     def take_note(self) -> str:
-        """Return what the user must know of the program that was chosen: once, then ""."""
+        """Return the note about the chosen program, once; then ""."""
         note, self._note = self._note, ""
         return note
 
     async def _serve(self, run: Run) -> None:
-        """Live one life of the server: find, start, read its output until it ends."""
+        """Run the server once: find the program, start it, read its output until it exits."""
 
         async def note(status: str) -> None:
             run.status = status
@@ -188,7 +188,7 @@ class ManagedServer:
         except OSError as error:
             run.failure = f"OpenCode did not start: {describe_os_error(error)}"
         except anyio.get_cancelled_exc_class():
-            # A call that cleans up behind a shield must not start it again.
+            # A shielded cleanup call must not start it again.
             self._closed = True
             raise
         finally:
@@ -197,7 +197,7 @@ class ManagedServer:
             log.info("OpenCode: %s", run.failure)
 
     async def _live(self, process: Process, run: Run) -> None:
-        """Read the output of a server that was started until it ends."""
+        """Read the output of the started server until it exits, and record the reason."""
         with anyio.move_on_after(START_SECONDS) as limit:
             await self._read(process, run, limit)
         run.failure = never_listened(run) if limit.cancelled_caught else ended(run, await process.wait())
@@ -205,7 +205,7 @@ class ManagedServer:
         self._backoff.ended(None if since is None else time.monotonic() - since)
 
     def _without_watcher(self) -> Mapping[str, str]:
-        """Return the environment that keeps OpenCode from watching files, where that could stall it (`inotify.py`)."""
+        """Return the environment that disables OpenCode's file watcher if it could stall OpenCode, else {}."""
         if instances_left() and not self._has_stalled:
             return {}
         reason = "no inotify instances are left (fs.inotify.max_user_instances)"
@@ -218,7 +218,7 @@ class ManagedServer:
         return WITHOUT_WATCHER
 
     async def _watch(self, run: Run, liveness: Liveness) -> None:
-        """End the server when it answers nothing, and nothing is known to run in it."""
+        """Stop the server if it does not respond and has no active work."""
 
         def give_up(reason: str) -> None:
             run.failure, self._has_stalled = reason, True
@@ -229,9 +229,9 @@ class ManagedServer:
             await liveness.watch(run.address, give_up)
 
     async def _read(self, process: Process, run: Run, limit: anyio.CancelScope) -> None:
-        """Read the server's output; the line that it listens is the only sign that it serves.
+        """Read the server's output. Only the "listening" line means that it is ready.
 
-        Its socket accepts 0.3-0.5 s earlier (1.18.33), and loses what is sent then.
+        Its socket accepts connections 0.3-0.5 s earlier (1.18.33) but drops these requests.
         """
         assert process.stdout is not None
         rest = ""
@@ -257,7 +257,7 @@ class ManagedServer:
 async def managed_server(
     command: tuple[str, ...], directory: str, environ: Mapping[str, str]
 ) -> AsyncGenerator[ManagedServer]:
-    """Provide a server that is started at first use, and gone when the block is left."""
+    """Provide a server that starts at first use and stops with the block."""
     async with background() as tasks:
         yield ManagedServer(tasks, command, directory, environ)
 
@@ -265,7 +265,7 @@ async def managed_server(
 def started(
     program: install.Program, directory: str, environ: Mapping[str, str], password: str
 ) -> AbstractAsyncContextManager[Process]:
-    """Run OpenCode below a keeper, which ends it with the block - or with this process."""
+    """Run OpenCode under a supervisor, which stops it with the block or with this process."""
     environment = {
         **environ,
         "PATH": os.pathsep.join([*program.path, environ.get("PATH", os.defpath)]),
@@ -279,18 +279,18 @@ def started(
 
 
 def ended(run: Run, status: int) -> str:
-    """Say how the server came to its end."""
+    """Describe the server's exit."""
     subject = "it" if run.address else "OpenCode did not start: it"
     return f"{subject} exited with status {status}{last_output(run)}"
 
 
 def never_listened(run: Run) -> str:
-    """Say that the server did not come up in time."""
+    """Describe a start that took too long."""
     return f"OpenCode did not start within {START_SECONDS:g} s{last_output(run)}"
 
 
 def without_password(line: str, password: str) -> str:
-    """Return a line of a program's output, or what stands for one that may hold a password."""
+    """Return a line of output, or a placeholder if it may contain a password."""
     return "(line with a password omitted)" if "password" in line.lower() or password in line else line
 
 

@@ -1,9 +1,9 @@
-"""Which processes of this machine use the data of an OpenCode server: read from /proc, where there is one (Linux).
+"""Finds other processes on this machine that use an OpenCode server's data, from /proc (Linux).
 
 address -> the process that listens there -> the database that it has open -> every other process that has it open
 
-OpenCode keeps its database open from start to end (1.18.33), so within what /proc shows nothing is missed. It does
-not show processes of other users, and of other containers or machines that share the folder.
+OpenCode keeps its database open while it runs (1.18.33), so every process that /proc shows is found. /proc does not
+show processes of other users, or of other containers or machines that share the folder.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ LISTENING = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 
 File = tuple[int, int]
-"""A file's device and inode: the same for everyone, whatever path leads to it."""
+"""A file's device and inode, which do not depend on its path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A process that uses the same data; `started` is in seconds since the epoch, by this machine's clock."""
+    """Another process that uses the server's data; `started` is in seconds since the epoch, by this machine's clock."""
 
     pid: int
     name: str
@@ -38,10 +38,10 @@ class Neighbour:
 
 
 def neighbours(endpoint: Endpoint) -> tuple[Neighbour, ...] | None:
-    """Return the other processes that use a server's data; None where that cannot be known.
+    """Return the other processes that use a server's data; None if unknown.
 
-    It can be known of a server on a loopback address whose process is this user's, on Linux. Reads files only;
-    takes some milliseconds, so run it in a thread.
+    It is known on Linux for a server on a loopback address whose process belongs to this user. Takes some milliseconds
+    of file reads: run it in a thread.
     """
     opened = {pid: files for pid in processes() if (files := open_files(pid))} if is_here(endpoint) else {}
     serving = servers(endpoint, opened)
@@ -64,14 +64,14 @@ def shares_files(endpoint: Endpoint) -> bool:
 
 
 def view(pid: str) -> tuple[str, ...] | None:
-    """Return what decides which files a process sees; None when it has ended."""
+    """Return a process's mount namespace and root, which decide what files it sees; None if it has exited."""
     with suppress(OSError):
         return tuple(os.readlink(PROC / pid / name) for name in ("ns/mnt", "root"))
     return None
 
 
 def is_here(endpoint: Endpoint) -> bool:
-    """Whether an address is of this machine's loopback, and there is a /proc to see who listens on it."""
+    """Whether an address is on this machine's loopback interface and /proc is available."""
     return endpoint.url.port is not None and is_loopback(endpoint.url.host) and (PROC / "net" / "tcp").exists()
 
 
@@ -109,7 +109,7 @@ def processes() -> list[int]:
 
 
 def open_files(pid: int) -> dict[str, int]:
-    """Return what a process has open, as /proc names it, with a descriptor of each; nothing of another user's."""
+    """Return the open files of a process as {name in /proc: descriptor}; {} for another user's process."""
     files: dict[str, int] = {}
     with suppress(OSError):  # it is another user's, or has ended
         for descriptor in os.listdir(PROC / str(pid) / "fd"):

@@ -1,4 +1,4 @@
-"""The program that is OpenCode: where it is, and which version it says it is."""
+"""OpenCode's executable: its path and the version that it prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSION_SECONDS = 20.0
 """`--version` of 1.18.33 takes 0.7 s on a quiet machine, and many times that on a busy one."""
 
 REMEMBERED_SECONDS = 3600.0
-"""For how long a version holds: what lies behind the file of a version manager's shim changes without it."""
+"""How long a version is cached: the target of a version manager's shim can change while the shim does not."""
 
 EXTENSIONS = ".COM;.EXE;.BAT;.CMD"
 
@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How to run OpenCode: its command, and folders to put before PATH.
+    """OpenCode's command, and folders to prepend to PATH.
 
-    `version` is None where it is not known. `note` is what the user must know of the choice, "" for nothing.
+    `version` is None if unknown. `note` tells the user about the choice of the program, or is "".
     """
 
     command: tuple[str, ...]
@@ -45,8 +45,8 @@ class Program:
 def which(name: str, environ: Mapping[str, str], windows: bool = os.name == "nt") -> str | None:
     """Return the absolute path of a program, None when there is none.
 
-    Only absolute folders of PATH count: Windows looks into the current directory first, and an empty or relative
-    entry means it elsewhere too. That is the project, whose files must not be run for a program of the user's.
+    Only absolute folders of PATH count. Windows searches the current directory first, and elsewhere an empty or
+    relative entry means it; that is the project, whose files must not run in place of the user's program.
     """
     if os.path.dirname(name):
         return os.path.abspath(name) if is_program(name) else None
@@ -69,7 +69,7 @@ def is_program(path: str) -> bool:
 async def ask_version(command: tuple[str, ...], environ: Mapping[str, str], cache: Path) -> str | None:
     """Return the version that a command prints for `--version`, None when it prints none or takes too long.
 
-    It is remembered by the command and its file's state. The command is not run in the project.
+    The version is cached by the command and its file's fingerprint. The command does not run in the project.
     """
     path = which(command[0], environ)
     if path is None:
@@ -87,7 +87,7 @@ async def ask_version(command: tuple[str, ...], environ: Mapping[str, str], cach
 
 
 def state_of(path: str) -> list[int]:
-    """Return what changes with a file's contents and rights."""
+    """Return a file's device, inode, size, times and mode, which change with its contents and permissions."""
     facts = os.stat(path)
     return [
         facts.st_dev,
@@ -100,7 +100,7 @@ def state_of(path: str) -> list[int]:
 
 
 def remembered(memory: Path) -> dict[str, dict[str, Any]]:
-    """Return what is remembered of versions, {} when that cannot be read or is of another form."""
+    """Return the cached versions, {} if they cannot be read or have another format."""
     try:
         value: Any = json.loads(memory.read_bytes())
         entries = cast("dict[str, dict[str, Any]]", value)
@@ -111,7 +111,7 @@ def remembered(memory: Path) -> dict[str, dict[str, Any]]:
 
 
 def remember(memory: Path, key: str, entry: dict[str, Any]) -> None:
-    """Remember a version, and forget those of programs that are gone. What cannot be written is asked for again."""
+    """Cache a version, and drop those of removed programs. A write error is logged: the version is then read again."""
     there = {one: known for one, known in remembered(memory).items() if os.path.exists(json.loads(one)[0])}
     try:
         memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A bound on what is asked of OpenCode at once. Of those who wait, callers take turns: none starves behind another."""
+"""A fair concurrency limiter: waiting callers get slots round-robin, so that none starves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .server import Report
 
 
 class FairQueue:
-    """Lets `slots` in at a time; a caller's own are let in in their order."""
+    """Allows `slots` holders at a time; the requests of one caller are served in order."""
 
     def __init__(self, slots: int) -> None:
         self._free = slots
@@ -20,12 +20,12 @@ class FairQueue:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
+        """The number of requests that wait for a slot."""
         return sum(map(len, self._waiting.values()))
 
     @asynccontextmanager
     async def slot(self, caller: Hashable, report: Report) -> AsyncGenerator[None]:
-        """Hold a slot while the block lasts; waiting for one is told."""
+        """Hold a slot while the block lasts; reports when it has to wait."""
         if self._free:
             self._free -= 1
         else:
@@ -42,7 +42,7 @@ class FairQueue:
         try:
             await report(f"waiting for other calls to OpenCode; {ahead} calls are ahead")
             await turn.wait()
-        except BaseException:  # cancelled: the slot that it was given meanwhile, or its place, is others'
+        except BaseException:  # cancelled: release the slot if it was granted meanwhile, else leave the queue
             if turn.is_set():
                 self._pass_on()
             else:
@@ -50,7 +50,7 @@ class FairQueue:
             raise
 
     def _pass_on(self) -> None:
-        """Give a slot to the caller who has waited longest for a turn, and put what else it has at the end."""
+        """Pass the slot to the next caller, and move the caller's other requests to the end."""
         if not self._waiting:
             self._free += 1
             return

@@ -1,4 +1,4 @@
-"""HTTP response -> Answer, or the error that it is. The four families of error bodies meet here."""
+"""HTTP response -> Answer or an exception. Handles the four formats of error bodies."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from opencode_mcp.openapi import Operation
 from .error_words import MARK, SHOWN_CHARS, error_words, without_trace, without_traces
 
 TEXT_FILES = frozenset({"application/json", "image/svg+xml", "text/html"})
-"""Types that OpenCode gives to a file by its name, and whose content is to be returned as it is."""
+"""Media types that OpenCode derives from a file's name, whose content is returned unparsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation gave: `value` is parsed JSON, text, bytes, or None when there is no body.
+    """The result of an operation. `value` is parsed JSON, text, bytes, or None without a body.
 
-    `fields` are facts that came beside the body, such as `next_cursor`. `failed` marks an answer that
-    tells of a failure although its status is 200. `retried` are the reasons for which it was asked for again.
+    `fields` are values from outside of the body, such as `next_cursor`. `failed` marks a response that reports a
+    failure with status 200. `retried` are the reasons of retries.
     """
 
     value: Any
@@ -35,7 +35,7 @@ class Answer:
 
 
 def decode(operation: Operation, response: httpx2.Response) -> Answer:
-    """Turn a read response into an answer.
+    """Decode a response whose body has been read.
 
     Raises:
         APIError: 4xx and 5xx.
@@ -50,7 +50,7 @@ def decode(operation: Operation, response: httpx2.Response) -> Answer:
             "followed, so that credentials go only to the configured server"
         )
     if operation.returns_file and media_type in TEXT_FILES and "content-security-policy" not in response.headers:
-        media_type = "text/plain"  # a file of the project; OpenCode's own web page has that header
+        media_type = "text/plain"  # a project file; OpenCode's own web page has that header
     if media_type == "text/html":
         raise UnexpectedResponse(
             f"{operation.name}: this OpenCode does not have the operation ({operation.method} {operation.path} "
@@ -85,7 +85,7 @@ def parse(operation: Operation, response: httpx2.Response, media_type: str) -> A
 
 
 def api_error(operation: Operation, response: httpx2.Response) -> APIError:
-    """Read the families `{name, data}`, `{_tag, message}`, `{error}`, and text or nothing, as one error."""
+    """Convert an error body, `{name, data}`, `{_tag, message}`, `{error}` or text, to an APIError."""
     body = error_body(response)
     advice = operation.advice.get(response.status_code, "")
     if response.status_code == 401:
@@ -99,7 +99,7 @@ def api_error(operation: Operation, response: httpx2.Response) -> APIError:
     fields = cast("dict[str, Any]", body)
     data: Any = fields.get("data")
     inner = cast("dict[str, Any]", data) if isinstance(data, dict) else fields
-    # `_tag` first: beside it, `name` is that of the thing which was not found.
+    # `_tag` first: beside it, `name` is the name of the missing object.
     name = str(fields.get("_tag") or fields.get("name") or "")
     words = error_words(
         name, {**inner, "message": inner.get("message") or fields.get("message") or fields.get("error")}

@@ -1,4 +1,4 @@
-"""Where OpenCode is: a server that was given by its URL, or one that we start (`process.py`)."""
+"""OpenCode servers and their endpoints: attached by URL, or managed by this package (`process/managed.py`)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import httpx2
 from opencode_mcp.exceptions import ServerStartError
 
 Report = Callable[[str], Awaitable[None]]
-"""Tells whoever waits for a call what it is doing, in one line."""
+"""Reports a call's progress to its caller, in one line."""
 
 
 async def silent(message: str) -> None:
-    """Report to nobody."""
+    """Discard a progress message."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address of a running OpenCode server. `password` is None when it has none.
+    """The address and credentials of an OpenCode server. `password` is None if it has none.
 
-    `ca_file` holds certificates (PEM) that are trusted beside the system's.
-    `version` is None when only the server itself can say it.
+    `ca_file` holds certificates (PEM) that are trusted in addition to the system's. `version` is None until the server
+    reports it.
     """
 
     url: httpx2.URL
@@ -37,14 +37,14 @@ class Endpoint:
 
     @cached_property
     def base(self) -> str:
-        """The address as the beginning of a URL, without the slash at its end."""
+        """The base URL, without a trailing slash."""
         who = f"{self.url.userinfo.decode()}@" if self.url.userinfo else ""
         path = self.url.raw_path.partition(b"?")[0].decode().rstrip("/")
         return f"{self.url.scheme}://{who}{self.url.netloc.decode()}{path}"
 
     @property
     def address(self) -> str:
-        """The address for a person to read: without the user name and the password that may be in it."""
+        """The URL for display, without user name and password."""
         return str(self.url.copy_with(username=None, password=None)).rstrip("/")
 
     @property
@@ -54,20 +54,20 @@ class Endpoint:
 
 
 class OpenCodeServer(Protocol):
-    """Something that can say where OpenCode is."""
+    """An OpenCode server: attached, managed or refused."""
 
     @property
     def name(self) -> str | None:
-        """What it is called among several; None when there is no other."""
+        """Its name among several servers; None for a single one."""
         ...
 
     @property
     def password(self) -> str | None:
-        """What it asks for; None when it asks for nothing."""
+        """The password that it requires, or None."""
         ...
 
     async def endpoint(self, report: Report = silent) -> Endpoint:
-        """Return the address, after starting the server if that is ours to do.
+        """Return the endpoint, after starting a managed server.
 
         Raises:
             ServerStartError: it could not be started.
@@ -75,40 +75,40 @@ class OpenCodeServer(Protocol):
         ...
 
     def running(self) -> Endpoint | None:
-        """Return the address of a server that is taken to run; nothing is started or sent."""
+        """Return the endpoint if the server is assumed to run, without starting it or sending a request."""
         ...
 
     async def until_running(self) -> None:
-        """Wait until the server runs, without starting it."""
+        """Wait until another call has started the server, without starting it."""
         ...
 
     def describe(self) -> str:
-        """Name the server for an error message, with what is known of its fate."""
+        """Describe the server and its state for an error message."""
         ...
 
     def shortage(self) -> str:
-        """Name a resource that the server's machine lacks right now, and what to do; "" when none is known."""
+        """Describe an exhausted resource of the server's machine and what to do; "" if none is known."""
         ...
 
     def take_note(self) -> str:
-        """Return what the user must know of the choice of the program: once, then ""."""
+        """Return the note about the choice of the program, once; then ""."""
         ...
 
     def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
-        """Wait for an answer in the block; a server that we started is watched meanwhile.
+        """Track a request that waits for its response in the block; a managed server is watched meanwhile.
 
         Raises:
-            ServerStalled: its process lives and answers nothing.
+            ServerStalled: its process runs but does not respond.
         """
         ...
 
     def note_work(self, name: str, works: bool) -> None:
-        """Note whether a session or terminal works: a server is never ended while one is known to."""
+        """Record whether a session or terminal is active: a stalled server with active work is not killed."""
         ...
 
 
 class Unwatched:
-    """What holds of a server that this process does not run: there is nothing to measure, to say or to end."""
+    """Defaults of a server that this process does not run: there is nothing to measure, report or stop."""
 
     def shortage(self) -> str:
         """Return nothing: it may run on another machine."""
@@ -119,16 +119,16 @@ class Unwatched:
         return ""
 
     def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
-        """Wait in the block; the server is not watched."""
+        """Do nothing: the server is not watched."""
         return nullcontext()
 
     def note_work(self, name: str, works: bool) -> None:
-        """Note nothing: the server is never ended from here."""
+        """Do nothing: this process never stops the server."""
 
 
 @dataclass(frozen=True)
 class AttachedServer(Unwatched):
-    """An OpenCode server that somebody else runs."""
+    """An OpenCode server that runs independently of this process."""
 
     address: Endpoint
     name: str | None = None
@@ -143,11 +143,11 @@ class AttachedServer(Unwatched):
         return self.address
 
     def running(self) -> Endpoint:
-        """Return the address that was given; only a request can tell more."""
+        """Return the configured endpoint, without checking it."""
         return self.address
 
     async def until_running(self) -> None:
-        """Return at once."""
+        """Return immediately."""
 
     def describe(self) -> str:
         """Name the server and its address."""
@@ -156,7 +156,7 @@ class AttachedServer(Unwatched):
 
 @dataclass(frozen=True)
 class RefusedServer(Unwatched):
-    """An OpenCode server that this process must not start. `reason` says why, and what to do instead."""
+    """An OpenCode server that this process must not start; `reason` explains why, and what to do instead."""
 
     reason: str
     name: None = None
@@ -174,5 +174,5 @@ class RefusedServer(Unwatched):
         await anyio.sleep_forever()
 
     def describe(self) -> str:
-        """Name the server, and why there is none."""
+        """Describe the server, and why it is not started."""
         return f"the OpenCode that is not started ({self.reason})"

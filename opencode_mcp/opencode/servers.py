@@ -1,6 +1,6 @@
-"""Several OpenCode servers behind one bridge: which of them has a session, and what all of them list.
+"""A pool of OpenCode servers: finds the server of a session, and merges lists of all servers.
 
-A session belongs to one server. Where it lies is asked of all of them at once, and remembered: ids are unique,
+A session belongs to one server. All servers are queried concurrently for it and the result is cached: ids are unique,
 and a session does not move.
 """
 
@@ -28,24 +28,24 @@ from .client import CallOptions, OpenCode
 T = TypeVar("T")
 
 ASK_SECONDS = 30.0
-"""How long one server may keep the answer of all others waiting: clients give a call 60 s or more."""
+"""How long the pool waits for one server: clients allow 60 s or more for a call."""
 
 SEEN_SESSIONS = 200
-"""Of so many sessions the last report is kept."""
+"""For how many sessions the last report is kept."""
 
 LISTED_SESSIONS = 100
-"""How many sessions OpenCode lists when it is given no limit (1.18.33)."""
+"""How many sessions OpenCode lists without a `limit` (1.18.33)."""
 
 SESSION_ARGUMENTS = ("sessionID", "session_id", "parentID")
-"""Arguments by which a call names a session, and with it the server that has it."""
+"""Arguments that name a session, and so choose its server."""
 
 
 @dataclass(frozen=True)
 class Servers:
-    """The clients of the servers that a call may be for, by name; one alone may be called "".
+    """The clients of all servers, by name; a single one is named "".
 
-    `homes` is what is known of sessions: the name of each one's server; `starts` are those whose task is being
-    started; `seen` is when each was last reported, and the report. `tasks` runs what goes on after a call.
+    `session_servers` caches the server of each session; `pending_starts` are tasks that are being started;
+    `last_reports` has the time and content of each session's last report. `tasks` runs work that outlives a call.
     """
 
     clients: Mapping[str, OpenCode]
@@ -56,11 +56,11 @@ class Servers:
 
     @property
     def default(self) -> OpenCode:
-        """The server where nothing says which one, or the only one."""
+        """The client for calls that do not choose a server."""
         return next(iter(self.clients.values()))
 
     def select(self, name: str) -> Servers:
-        """Return one of the servers alone."""
+        """Return a pool with only the named server."""
         return replace(self, clients={name: self.clients[name]})
 
     def with_options(self, **options: Unpack[CallOptions]) -> Servers:
@@ -68,7 +68,7 @@ class Servers:
         return replace(self, clients={name: one.with_options(**options) for name, one in self.clients.items()})
 
     def remember(self, session_id: str, report: Any) -> None:
-        """Keep what was last seen of a session, of so many sessions."""
+        """Keep the last report of a session, for the newest `MAX_REMEMBERED_REPORTS` sessions."""
         self.seen.pop(session_id, None)
         self.seen[session_id] = (anyio.current_time(), report)
         if len(self.seen) > SEEN_SESSIONS:
@@ -76,11 +76,11 @@ class Servers:
 
     @asynccontextmanager
     async def for_session(self, session_id: str) -> AsyncGenerator[Servers]:
-        """Provide the server that has a session, alone; one server is not asked.
+        """Provide a pool with only the session's server; a single server is not queried.
 
         Raises:
-            APIError: 404, no server knows the session.
-            TransportError: none that could be asked knows it, and not all could be asked.
+            APIError: 404, no server has the session.
+            TransportError: no reachable server has the session, and some servers are unreachable.
         """
         if len(self.clients) == 1:
             yield self
@@ -98,7 +98,7 @@ class Servers:
 
     @asynccontextmanager
     async def for_arguments(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Servers]:
-        """Provide the server that valid arguments choose, by its name or by one of its sessions; else all of them.
+        """Provide a pool with the server that valid arguments choose, by `server` or by a session id; else all servers.
 
         Raises:
             What `for_session` raises.
@@ -113,11 +113,11 @@ class Servers:
             yield self
 
     async def find_first(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[Servers, T]:
-        """Ask all servers at once until one has what is looked for; return that one, alone, and what it gave.
+        """Query all servers concurrently until one succeeds; return a pool with only that server, and its result.
 
         Raises:
-            OpenCodeError: that of a server which does not have it, when none has it; a refusal goes before.
-            TransportError: none that could be asked has it, and not all could be asked.
+            OpenCodeError: that of a server without it, if no server has it; InvalidArguments takes precedence.
+            TransportError: no reachable server has it, and some servers are unreachable.
         """
         if len(self.clients) == 1:
             return self, await ask(self.default)
@@ -127,10 +127,10 @@ class Servers:
         raise nowhere(failures)
 
     async def gather(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
-        """Ask all servers at once; return what they gave, and why the others gave nothing.
+        """Query all servers concurrently; return the results and the failures, by server.
 
         Raises:
-            OpenCodeError: that of the first, when none gave anything.
+            OpenCodeError: that of the first server, if all fail.
         """
         if len(self.clients) == 1:
             return {name: await ask(one) for name, one in self.clients.items()}, {}
@@ -142,7 +142,8 @@ class Servers:
     async def _ask(
         self, ask: Callable[[OpenCode], Awaitable[T]], enough: bool = False
     ) -> tuple[dict[str, T], dict[str, Exception]]:
-        """Ask all servers at once, with `enough` until one has answered; both parts are in the servers' order."""
+        """Query all servers concurrently, with `first_only` until one succeeds; results and failures are in server
+        order."""
         answers: dict[str, T] = {}
         failures: dict[str, Exception] = {}
 
@@ -173,7 +174,7 @@ def in_order(names: Mapping[str, Any], values: Mapping[str, T]) -> dict[str, T]:
 
 
 def nowhere(failures: Mapping[str, Exception]) -> Exception:
-    """Return the error that a search without a finding ends with: only who was asked can say that it is not there."""
+    """Return the error of a search without a result: "not found" only if every server responded."""
     missing = {name: error for name, error in failures.items() if says_missing(error)}
     lost = {name: error for name, error in failures.items() if name not in missing}
     for error in lost.values():
@@ -186,16 +187,16 @@ def nowhere(failures: Mapping[str, Exception]) -> Exception:
 
 
 def says_missing(error: Exception) -> bool:
-    """Whether an error says that what is looked for is not on its server."""
+    """Whether an error means "not found on this server"."""
     return isinstance(error, WorkflowError) or (isinstance(error, APIError) and error.status == 404)
 
 
 def told(failures: Mapping[str, Exception]) -> str:
-    """Say which servers gave nothing, and why."""
+    """Describe which servers failed, and why."""
     return "; ".join(f"server {name} failed: {error}" for name, error in failures.items())
 
 
 def newest_first(lists: Mapping[str, Sequence[T]], updated: Callable[[T], float]) -> list[tuple[str, T]]:
-    """Make one list of those of several servers; each entry comes with its server's name."""
+    """Merge the lists of several servers, newest first; each entry is (server name, item)."""
     entries = [(name, entry) for name, listed in lists.items() for entry in listed]
     return sorted(entries, key=lambda entry: updated(entry[1]), reverse=True)

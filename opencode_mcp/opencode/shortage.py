@@ -1,4 +1,4 @@
-"""A resource of this machine that is used up: what an error or a measurement says of it, and what to do."""
+"""Exhausted resources of this machine, found in an error or by measuring, and what to do."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ CAUSES = (
         "A folder that OpenCode writes to is read-only: ~/.local/share/opencode (XDG_DATA_HOME) or TMPDIR.",
     ),
 )
-"""Words of Linux, macOS, SQLite and Bun, as OpenCode 1.18.33 prints them before it ends, and what to do."""
+"""Error messages of Linux, macOS, SQLite and Bun, as OpenCode 1.18.33 prints them before it exits, and what to do."""
 ENOUGH_BYTES = 1024 * 1024
-"""SQLite extends OpenCode's database by less at once."""
+"""More than SQLite adds to OpenCode's database at a time."""
 ENOUGH_FILES = 256
-"""With 64, OpenCode 1.18.33 starts, and answers HTTP 500 from some 30 connections on."""
+"""With 64, OpenCode 1.18.33 starts but returns HTTP 500 from about 30 connections on."""
 
 
 def cause_of(output: str) -> str:
-    """Name the exhausted resource that a text tells of, and what to do; "" when it tells of none."""
+    """Return what to do about the exhausted resource that a text mentions; "" if there is none."""
     return next((advice for pattern, advice in CAUSES if pattern.search(output)), "")
 
 
@@ -50,12 +50,12 @@ def describe_os_error(error: OSError) -> str:
 
 
 def cause_of_error(error: BaseException) -> str:
-    """Name the used-up resource that an error, or one that led to it, comes from; "" when there is none."""
+    """Return what to do about the exhausted resource behind an error or its causes; "" if there is none."""
     return next((advice for one in causes_of(error) if isinstance(one, OSError) and (advice := advice_on(one))), "")
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that led to it."""
+    """Yield an error, its causes, contexts and grouped errors."""
     yield error
     if isinstance(error, BaseExceptionGroup):
         for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
@@ -71,7 +71,7 @@ def advice_on(error: OSError) -> str:
 
 
 def measured(environ: Mapping[str, str], directory: str) -> str:
-    """Name what an OpenCode with this environment lacks on this machine right now; "" when nothing is found."""
+    """Return what an OpenCode with this environment lacks on this machine and what to do; "" if nothing."""
     data = Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or Path.home()) / ".local" / "share")
     for folder in (data / "opencode", Path(environ.get("TMPDIR") or "/tmp"), Path(directory)):
         there = next((one for one in (folder, *folder.parents) if one.exists()), None)

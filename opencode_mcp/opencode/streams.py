@@ -1,4 +1,4 @@
-"""Server-sent events, bounded: what came on a stream until a time or a number is reached."""
+"""Collects server-sent events up to a time or a number."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def collect_events(
 ) -> Answer:
     """Read events until `timeout_seconds`, `max_events`, or the end of the stream.
 
-    The answer is `{"events": […], "ended": "timeout" | "max_events" | "closed"}`. A stream that
-    sends no headers until its first event has no events yet; that is no error.
+    The answer is `{"events": […], "ended": "timeout" | "max_events" | "closed"}`. A stream may send no headers before
+    its first event; that is not an error.
     """
     limit: int = parts.controls["max_events"]
     types = frozenset[str](parts.controls["types"] or ())

@@ -1,4 +1,4 @@
-"""A program below the keeper: it ends with the block, or with this process, and everything that it started with it."""
+"""Runs a program under the supervisor: it and all its child processes stop with the block or with this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anyio.abc import Process
 from . import keeper
 
 STOP_SECONDS = 10.0
-"""The keeper takes at most 2 s to dispose and 6 s to kill."""
+"""The supervisor takes at most 2 s to dispose and 6 s to kill."""
 
 KEPT_BYTES = 4096
 """How much of the end of a program's output is kept."""
@@ -35,7 +35,7 @@ class Finished:
 async def supervised(
     command: Sequence[str], environ: Mapping[str, str], directory: str, pass_fds: Sequence[int] = ()
 ) -> AsyncGenerator[Process]:
-    """Run a program below a keeper; `pass_fds` are held open until nothing of it runs any more (POSIX)."""
+    """Run a program under the supervisor; `pass_fds` stay open until all its processes have exited (POSIX)."""
     process = await anyio.open_process(
         (sys.executable, "-I", "-S", str(Path(keeper.__file__)), *command),
         env=environ,
@@ -52,7 +52,7 @@ async def supervised(
 
 
 async def stop(process: Process) -> None:
-    """Close the keeper's input, and wait until it has ended everything below it."""
+    """Close the supervisor's input, and wait until it has stopped all its processes."""
     assert process.stdin is not None
     assert process.stdout is not None
     await process.stdin.aclose()
@@ -66,7 +66,7 @@ async def stop(process: Process) -> None:
 async def finish(
     command: Sequence[str], environ: Mapping[str, str], directory: str, seconds: float, pass_fds: Sequence[int] = ()
 ) -> Finished | None:
-    """Run a program to its end; None when it takes longer than `seconds`: nothing of it runs then."""
+    """Run a program until it exits; None if it takes longer than `seconds`, after stopping it."""
     output = b""
     with anyio.move_on_after(seconds):
         async with supervised(command, environ, directory, pass_fds) as process:

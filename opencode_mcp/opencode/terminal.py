@@ -1,4 +1,4 @@
-"""A terminal (PTY) over WebSocket, driven call by call: type, read what came, keep the cursor.
+"""A terminal (PTY) over WebSocket. Each call types input, reads the output, and returns the cursor.
 
 The server sends the replay from `cursor` as text frames, then one binary frame
 `\\x00{"cursor": N}`, then live output as text. Cursors count UTF-16 code units.
@@ -29,7 +29,7 @@ from .responses import Answer
 from .server import Endpoint, Report, silent
 
 QUIET_SECONDS = 1.0
-"""Without `until`, output that pauses for as long as this is taken to be complete."""
+"""Without `until`, output counts as complete after a pause this long."""
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
@@ -61,9 +61,9 @@ async def drive_terminal(
 ) -> Answer:
     """Connect, type `input`, and read until `until`, a pause, `timeout_seconds` or the terminal's end.
 
-    The answer is `{"output", "cursor", "ended": "until" | "quiet" | "timeout" | "closed"}`. When
-    there is more than `max_chars`, `ended` is "max_chars" and `cursor` points behind what is
-    returned, so that the next call goes on there.
+    The answer is `{"output", "cursor", "ended": "until" | "quiet" | "timeout" | "closed"}`. If there is more than
+    `max_chars`, `ended` is "max_chars", and `cursor` is the end of the returned output, from which the next call
+    continues.
     """
     endpoint = await opencode.endpoint_for(operation, report)
     request = opencode.build_request(operation, parts, endpoint)
@@ -91,7 +91,7 @@ async def drive_terminal(
 
 
 def refused(operation: Operation, endpoint: Endpoint, response: httpx2.Response) -> APIError | TransportError:
-    """Return the error of a server that opened no WebSocket."""
+    """Return the error for a rejected WebSocket upgrade."""
     if response.status_code >= 400:
         said = "the WebSocket upgrade failed; the terminal may have just exited"
         listing = operation.name.replace("connect", "list")
@@ -102,7 +102,7 @@ def refused(operation: Operation, endpoint: Endpoint, response: httpx2.Response)
 
 
 async def converse(socket: AsyncWebSocketSession, screen: Screen, controls: Any) -> str:
-    """Read frames into the screen, typing when the replay is over; return what ended it."""
+    """Read frames, and type the input after the replay; return the reason for the end."""
     until: str | None = controls["until"]
     typed = False
     while True:
@@ -123,12 +123,12 @@ async def converse(socket: AsyncWebSocketSession, screen: Screen, controls: Any)
 
 
 def search_from(screen: Screen, controls: Any) -> int:
-    """Where `until` is looked for: behind the replay when something was typed, else everywhere."""
+    """The offset from which `until` is searched: the end of the replay if input was typed, else 0."""
     return screen.replayed if controls["input"] else 0
 
 
 def excerpt(screen: Screen, max_chars: int) -> dict[str, Any]:
-    """Return the output, and the cursor behind the part of it that is returned."""
+    """Return the output, cut to `max_chars`, and the cursor at its end."""
     output, rest = screen.output[:max_chars], screen.output[max_chars:]
     return {
         "output": output,

@@ -1,4 +1,4 @@
-"""TLS to an OpenCode that runs behind a proxy: which certificates are trusted, and what an error of TLS means."""
+"""TLS to an OpenCode behind a proxy: trusted certificates, and descriptions of TLS errors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
 """OpenSSL's codes for a certificate whose issuer is not trusted: self-signed, or the CA is not known."""
 
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE")
-"""OpenSSL's reasons when what answers is not TLS."""
+"""OpenSSL's reasons if the peer does not speak TLS."""
 
 
 def trusting(ca_file: str | None) -> ssl.SSLContext:
-    """Return what verifies a server: the system's certificates, and those of a PEM file.
+    """Return an SSL context that trusts the system's certificates and those of a PEM file.
 
     Raises:
         OSError: the file cannot be read, or holds no certificate.
@@ -26,7 +26,7 @@ def trusting(ca_file: str | None) -> ssl.SSLContext:
 
 
 def tls_problem(error: BaseException | None) -> str | None:
-    """Return what went wrong with TLS and what to do, None for an error that is not one of TLS."""
+    """Describe a TLS error and what to do; None for any other error."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     if error is None:

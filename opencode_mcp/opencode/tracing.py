@@ -1,4 +1,4 @@
-"""Requests to OpenCode carry the trace that the call belongs to, if the bridge has an OpenTelemetry SDK."""
+"""Propagates the trace context of a call to OpenCode, if an OpenTelemetry SDK is configured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 
 def pass_on_trace(request: httpx2.Request) -> None:
-    """Put the current trace into a request's headers."""
-    # Without an SDK the API would pass on what the client sent.
+    """Inject the current trace context into a request's headers."""
+    # Without an SDK, the API would forward the client's headers.
     if not isinstance(get_tracer_provider(), ProxyTracerProvider):
         inject(request.headers)

@@ -1,4 +1,4 @@
-"""What is known to run in an OpenCode, by the requests that begin and end it."""
+"""Tracks active sessions and terminals by the requests that start and end them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .arguments import RequestParts
 from .server import OpenCodeServer
 
 PROMPTS = frozenset({"session.prompt_async", "v2.session.prompt"})
-"""Begin a turn and return."""
+"""Start a turn without waiting for it."""
 TERMINAL_BEGINS = frozenset({"pty.create", "v2.pty.create"})
 TERMINAL_ENDS = frozenset({"pty.remove", "v2.pty.remove"})
 SESSION_ENDS = frozenset({"session.delete"})
@@ -19,14 +19,14 @@ NAMED = re.compile(r"/(?:session|pty)/([^/]+)")
 
 
 def note_before(server: OpenCodeServer, operation: Operation, parts: RequestParts) -> None:
-    """Note the work that a request begins, whether or not an answer will come."""
+    """Record the work that a request starts, before its response."""
     named = NAMED.search(parts.path)
     if named and (operation.exchange == "turn" or operation.id in PROMPTS):
         server.note_work(named[1], works=True)
 
 
 def note_after(server: OpenCodeServer, operation: Operation, parts: RequestParts, value: Any) -> None:
-    """Note the work that an answered request has ended, or has begun under a name of its own."""
+    """Record the work that a completed request ended, or started with a new id."""
     named = NAMED.search(parts.path)
     if named and (operation.exchange == "turn" or operation.id in TERMINAL_ENDS | SESSION_ENDS):
         server.note_work(named[1], works=False)

@@ -1,10 +1,10 @@
-"""What leaves for a client: secrets are replaced, and invisible characters are escaped.
+"""Output for clients: secrets are replaced, and invisible characters are escaped.
 
 Two mechanisms, kept apart:
 
-- exact (`redactor.py`): values that this process knows to be secret are replaced wherever they stand;
+- exact (`redactor.py`): values that this process knows to be secret are replaced everywhere;
 - structural (`structure.py`): by key and position, only in answers that describe configuration, credentials,
-  MCP servers or processes. Content of the project is never rewritten by it.
+  MCP servers or processes. It never changes the project's content.
 """
 
 from .keys import MARKER

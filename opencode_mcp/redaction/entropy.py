@@ -1,6 +1,6 @@
-"""Whether a value was drawn at random, as keys are, or is made of words, as names, paths and phrases are.
+"""Distinguishes random values, such as keys, from names, paths and phrases, which consist of words.
 
-Measured by the letters that follow one another: 205 pairs make 88% of the pairs of English words and of Python's
+The measure is the frequency of adjacent letters: 205 pairs make 88% of the pairs of English words and of Python's
 names, and 30% of those of random letters.
 """
 
@@ -10,14 +10,14 @@ import re
 from itertools import pairwise
 
 MIN_RANDOM_CHARS = 16
-"""A shorter value is not replaced in what a project contains."""
+"""A shorter value is not replaced in project content."""
 
 MIN_DISTINCT_CHARS = 8
 MIN_ODD_SHARE = 0.4
-"""A value with no larger share of odd pairs is made of words."""
+"""A value whose share of unusual pairs is not larger consists of words."""
 
 MIN_ODD_PAIRS = 6
-"""How many odd pairs a value has at least, in its runs of letters and digits of `MIN_RUN_CHARS` and more."""
+"""The minimum number of unusual pairs in a value's runs of at least `MIN_RUN_CHARS` letters and digits."""
 
 MIN_RUN_CHARS = 6
 
@@ -32,7 +32,7 @@ PLAIN_PAIRS = frozenset(
     """.split()
 )
 PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{[^}]*\}\}|\{(?:env|file):[^}]*\}|<[^<>]*>")
-"""What a template, a shell or OpenCode puts a value in the place of."""
+"""A placeholder that a template, a shell or OpenCode replaces by a value."""
 
 PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\](?:[A-Z]?[a-z]+|[.@_][\w.-]+)(?:[/\\]|$)|(?:~|\.{1,2}|[A-Za-z]:)[/\\]")
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -41,7 +41,7 @@ SEPARATED = re.compile(r"[^A-Za-z0-9]+")
 
 
 def is_random(value: str) -> bool:
-    """Whether a value looks drawn at random: long, of many characters, and neither words nor a path nor a number."""
+    """Whether a value looks random: long, with many distinct characters, and not words, a path or a number."""
     if UUID.fullmatch(value):
         return True
     if len(value) < MIN_RANDOM_CHARS or len(set(value)) < MIN_DISTINCT_CHARS or PATH.match(value):
@@ -53,12 +53,12 @@ def is_random(value: str) -> bool:
 
 
 def odd_pairs(run: str) -> int:
-    """Return how many neighbours in a run of letters and digits are unusual in words and numbers."""
+    """Count the adjacent characters in a run of letters and digits that are unusual in words and numbers."""
     return sum(not is_plain(first, second) for first, second in pairwise(run))
 
 
 def is_plain(first: str, second: str) -> bool:
-    """Whether two neighbours are usual: letters of one word, the same character twice, or one after the other."""
+    """Whether two adjacent characters are usual: letters of one word, or an equal or consecutive pair."""
     if 0 <= ord(second) - ord(first) <= 1:
         return True
     of_a_word = second.islower() or (first.isupper() and second.isupper())
@@ -66,5 +66,5 @@ def is_plain(first: str, second: str) -> bool:
 
 
 def is_simple_word(value: str) -> bool:
-    """Whether a value is a word with at most four digits at its end, as it may stand in any text."""
+    """Whether a value is a word with at most four digits at its end, which may occur in any text."""
     return len(value) < MIN_RANDOM_CHARS and SIMPLE_WORD.fullmatch(value) is not None

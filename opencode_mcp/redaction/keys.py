@@ -1,6 +1,6 @@
 """Values that are credentials by their form: keys of known providers, `Bearer …`, userinfo and queries of URLs.
 
-Used only where configuration is described; what a project contains is not searched for these.
+Applied only to configuration; project content is not searched for these.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from .entropy import PLACEHOLDER, is_random
 from .names import is_secret_parameter
 
 MARKER = "[redacted:opencode-mcp]"
-"""Stands for a secret. Unlike `[redacted]`, no project contains it for reasons of its own; URLs and argument lists
-can hold it, as it has no blank."""
+"""Replaces a secret. Unlike `[redacted]` it does not occur in projects, and it contains no space, so that it fits into
+URLs and argument lists."""
 
 KNOWN_KEY = re.compile(
     r"(?<![A-Za-z0-9])(?:"
@@ -28,7 +28,7 @@ KNOWN_KEY = re.compile(
     r")"
 )
 MIN_KEY_CHARS = 15
-"""The shortest that `KNOWN_KEY` finds."""
+"""The length of the shortest match of `KNOWN_KEY`."""
 
 SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Negotiate|ApiKey|Token)\s+\S.*", re.IGNORECASE | re.DOTALL)
 ONE_TOKEN = re.compile(r"[A-Za-z0-9_+/=.~-]+")
@@ -40,14 +40,14 @@ WITHOUT_USERINFO = frozenset({"docker", "docker-image", "oci"})
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a value is only a reference to one: `${TOKEN}`, `Bearer {env:TOKEN}`."""
+    """Whether a value only refers to a value: `${TOKEN}`, `Bearer {env:TOKEN}`."""
     return bool(PLACEHOLDER.search(text)) and PLACEHOLDER.sub("", text).strip(" :").lower() in {
         *("", "basic", "bearer", "token", "apikey")
     }
 
 
 def hidden(text: str) -> str:
-    """Return what stands for a secret; an empty value and a reference to one stay."""
+    """Replace a secret by `MARKER`; an empty value and a placeholder stay."""
     return text if not text or is_placeholder(text) else MARKER
 
 
@@ -61,7 +61,7 @@ def is_credential(text: str) -> bool:
 def without_keys(text: str, paths: bool = False) -> str:
     """Return a text without keys of known providers and without the credentials of its URLs.
 
-    With `paths` a random segment of a URL's path is a credential as well.
+    With `paths`, a random path segment of a URL counts as a credential as well.
     """
     if "://" in text:
         if WHOLE_URL.match(text) and not any(character.isspace() for character in text.strip()):
@@ -93,7 +93,7 @@ def split_authority(scheme: str, after: str) -> tuple[str, str]:
     """Split what follows `://` into authority and rest; a password may hold a `/`, `?` or `#` as it is."""
     try:
         parts = urlsplit(f"{scheme}://{after.strip()}")
-        _ = parts.port  # raises where a password was taken for a port
+        _ = parts.port  # raises ValueError if a password was parsed as the port
         authority = parts.netloc
     except ValueError:
         authority = after[: after.rfind("@") + 1] + re.split(r"[/?#]", after[after.rfind("@") + 1 :], maxsplit=1)[0]

@@ -14,10 +14,10 @@ from .names import is_secret_entry
 from .structure import CREDENTIAL_KEYS
 
 MIN_OWN_CHARS = 8
-"""A shorter one would be found in words that have nothing to do with it."""
+"""A shorter one would match parts of unrelated words."""
 
 CREDENTIAL_FILES = ("auth.json", "mcp-auth.json")
-"""What OpenCode 1.18.33 keeps in its data folder: keys of providers, tokens of MCP servers."""
+"""Files in OpenCode's data folder (1.18.33): API keys of providers, tokens of MCP servers."""
 
 CREDENTIAL_VARIABLE = "OPENCODE_AUTH_CONTENT"
 """What OpenCode 1.18.33 reads instead of auth.json."""
@@ -26,11 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class KnownSecrets:
-    """The values to replace, the longest first, as one may be a part of another.
+    """The values to replace, longest first, since one may contain another.
 
-    `own` are secrets of this process, replaced unless they are simple words. Of the variables of `environ` only random
-    values are, and of these only those with a secret name and passwords in URLs. `files` are read again when they
-    change.
+    `own_secrets` are this process's, replaced unless they are simple words. From `environ`, random values of variables
+    with a secret name and random passwords in URLs are replaced. `files` are read again when they change.
     """
 
     def __init__(
@@ -54,14 +53,14 @@ class KnownSecrets:
 
 
 def credential_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return where an OpenCode with this environment keeps its credentials."""
+    """Return the credential files of an OpenCode with this environment."""
     home = environ.get("HOME") or environ.get("USERPROFILE")
     data = environ.get("XDG_DATA_HOME") or (home and str(Path(home, ".local", "share")))
     return tuple(Path(data, "opencode", name) for name in CREDENTIAL_FILES) if data else ()
 
 
 def is_distinctive(value: str) -> bool:
-    """Whether a secret of ours can be looked for without finding ordinary words."""
+    """Whether replacing a secret of this process cannot hit ordinary words."""
     return len(value) >= MIN_OWN_CHARS and not is_simple_word(value)
 
 
@@ -80,7 +79,7 @@ def secrets_in(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def passwords_of(url: str) -> Iterator[str]:
-    """Yield the password of a URL, or what stands in the place of user and password, as written and decoded."""
+    """Yield the password of a URL, or its user name if that is all it has, as written and decoded."""
     if "@" not in url or "://" not in url:
         return
     try:
@@ -92,7 +91,7 @@ def passwords_of(url: str) -> Iterator[str]:
 
 
 def state_of(path: Path) -> tuple[int, int] | None:
-    """Return what changes with a file; None when there is none."""
+    """Return a file's modification time (ns) and size; None if the file does not exist."""
     try:
         facts = path.stat()
     except OSError:

@@ -9,10 +9,10 @@ SECRET_WORDS = (
     *("apikey", "authentication", "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "jwt"),
     *("passcode", "passphrase", "passwd", "password", "passwords", "pwd", "secret", "secrets", "token"),
 )
-"""A name with a word that ends with one of these names a secret. `tokens` is not one: those are counted."""
+"""A name that has a word ending in one of these names a secret. `tokens` is left out: it is a count."""
 
 WHOLE_WORDS = frozenset({"auth", "creds", "dsn", "pass", "pat"})
-"""Names of secrets that are the end of other words as well: oauth, bypass, compat."""
+"""Match as a whole word only: they also end other words (oauth, bypass, compat)."""
 
 ENDINGS = frozenset(
     (kind, "key")
@@ -31,13 +31,13 @@ FACTS = frozenset(
         *("scope", "scopes", "secure", "size", "store", "timeout", "ttl", "type", "uri", "url", "user", "username"),
     )
 )
-"""A name that ends with one of these names a fact about a secret: COOKIE_DOMAIN, TOKEN_URL, AWS_ACCESS_KEY_ID."""
+"""A name that ends in one of these describes a secret and is not one: COOKIE_DOMAIN, TOKEN_URL, AWS_ACCESS_KEY_ID."""
 
 NOT_SECRET_KEYS = frozenset({"cache", "foreign", "partition", "primary", "public", "sort"})
-"""What stands before `key` in names of keys that are not secret."""
+"""Words before `key` in names that are not secret."""
 
 QUERY_NAMES = frozenset({"k", "key", "sig", "signature", "apitoken", "accesskey", "authkey"})
-"""Query parameters that hold a credential, beside those that are named like one."""
+"""Query parameters that hold a credential, in addition to those with a secret name."""
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
@@ -47,7 +47,7 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(word.lower() for word in WORD.findall(name))
 
 
-@lru_cache(maxsize=4096)  # a large answer has few names, each of them thousands of times
+@lru_cache(maxsize=4096)  # a large response repeats few names thousands of times
 def is_secret(name: str) -> bool:
     """Whether a key's name says that it holds a secret: `apiKey`, `X-Auth`, `GITHUB_PAT`."""
     words = words_of(name)
@@ -62,7 +62,7 @@ def is_secret(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_secret_entry(name: str) -> bool:
-    """Whether a header, flag or variable of this name holds a secret; unlike other objects' its `…_KEY` is one."""
+    """Whether a header, flag or variable of this name holds a secret. Here, unlike in other objects, `…_KEY` does."""
     words = words_of(name)
     if words and words[-1] == "key" and not NOT_SECRET_KEYS.intersection(words):
         return True

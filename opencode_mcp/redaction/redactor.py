@@ -1,4 +1,4 @@
-"""Everything that leaves for a client: secrets replaced by `MARKER`, invisible characters written by their numbers."""
+"""Redaction of all output for clients: secrets become `MARKER`, invisible characters `<U+202E>`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .structure import Position, field_position, item_positions, redact_text
 
 INVISIBLE = re.compile(
     "["
-    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # controls, but for tab and the ends of lines
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters, except tab and line breaks
     "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f"  # zero width, and the direction of text
-    "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"  # the second: halves of pairs, in no encoding
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # the last: tags, which can spell a whole text
+    "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"  # the second range: lone surrogates
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # the last: tags, which can spell a hidden text
     "]+"
 )
 JOINER = re.compile("\ufe0f?\u200d|[\u200c\ufe0e\ufe0f]")
-"""What stands singly between the letters of some scripts and the parts of an emoji."""
+"""A single joiner or variation selector, as between letters of some scripts and parts of an emoji."""
 
 
 class Redacted(str):
@@ -40,10 +40,10 @@ class Redacted(str):
 
 
 class Redactor:
-    """Makes texts and JSON values fit to leave; `secrets` are values that are known to be secret.
+    """Redacts texts and JSON values; `secrets` are the known secret values.
 
-    What a position makes a secret is replaced in answers that describe configuration; a known value everywhere but
-    in ids, paths and directories. A text in which something was replaced is a `Redacted`.
+    Known values are replaced everywhere except in ids, paths and directories; secrets by position only in responses
+    that describe configuration. A text with a replacement is a `Redacted`.
     """
 
     def __init__(self, secrets: KnownSecrets | Iterable[str] = (), show_secrets: bool = False) -> None:
@@ -51,11 +51,11 @@ class Redactor:
         self._show_secrets = show_secrets
 
     def refresh(self) -> None:
-        """Look for credentials that OpenCode has stored since the last call."""
+        """Read credentials that OpenCode has stored since the last call."""
         self._known.refresh()
 
     def text(self, text: str, position: Position = Position.CONTENT) -> str:
-        """Return a text without secrets, and with what is invisible as `<U+202E>`."""
+        """Return a text without secrets, its invisible characters as `<U+202E>`."""
         shown = text
         if not self._show_secrets and position is not Position.IDENTITY:
             shown = text if position is Position.CONTENT else redact_text(text, position)
@@ -68,12 +68,12 @@ class Redactor:
         return Redacted(shown, replaced) if replaced else shown
 
     def error(self, error: Exception) -> str:
-        """Return the words of an error; they may quote a URL of the configuration."""
+        """Return the redacted message of an error, which may quote a URL of the configuration."""
         self.refresh()
         return self.text(str(error))
 
     def value(self, value: Any, position: Position = Position.CONTENT) -> Any:
-        """Return a copy of a JSON value that is fit to leave; numbers and the value's shape stay."""
+        """Return a redacted copy of a JSON value of the same shape; numbers stay."""
         if isinstance(value, str):
             return self.text(value, position)
         if value is None or isinstance(value, (int, float)):  # first, as a large answer has many of them
@@ -87,7 +87,7 @@ class Redactor:
         return value
 
     def fields(self, value: Mapping[str, Any], position: Position) -> Iterator[tuple[str, Any, Position]]:
-        """Yield an object's fields: the name, fit to leave; the value as it is; its position."""
+        """Yield an object's fields: the redacted name, the unredacted value, the value's position."""
         for name, inner in value.items():
             yield self.text(name), inner, field_position(position, name, inner, value)
 
@@ -97,7 +97,7 @@ class Redactor:
 
 
 def count_replaced(value: Any) -> int:
-    """Return how many secrets are replaced in a value that is fit to leave."""
+    """Return how many secrets are replaced in a redacted value."""
     if isinstance(value, str):
         return value.replaced if isinstance(value, Redacted) else 0
     if isinstance(value, dict):
@@ -109,18 +109,18 @@ def count_replaced(value: Any) -> int:
 
 
 def part_of(text: str, part: str) -> str:
-    """Return a part of a text, or a text with a part of it, with the count of what it still has of `MARKER`."""
+    """Return `part`, which was cut from or built with a redacted text, with the count of the markers it still has."""
     replaced = min(count_replaced(text), part.count(MARKER))
     return Redacted(part, replaced) if replaced else part
 
 
 def is_visible(text: str) -> bool:
-    """Whether all of a text can be seen, which is quick to tell of plain text; of others `INVISIBLE` tells."""
+    """Whether a text is plain printable ASCII; for any other text, `INVISIBLE` decides."""
     return text.isascii() and (text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable())
 
 
 def visible(found: re.Match[str]) -> str:
-    """Write a run of invisible characters by their numbers; a single joiner between letters stays."""
+    """Return a run of invisible characters as code points; a single joiner between letters stays."""
     before = found.string[found.start() - 1 : found.start()]
     if JOINER.fullmatch(found[0]) and before and not before.isascii():
         return found[0]
@@ -128,10 +128,10 @@ def visible(found: re.Match[str]) -> str:
 
 
 def refuse_marker(operation: str, value: Any) -> None:
-    """Refuse to write what stands for a secret: it would overwrite the secret, or end up in a file.
+    """Refuse arguments that contain `MARKER`: it would overwrite the secret, or be written to a file.
 
     Raises:
-        InvalidArguments: a text or a key at any depth has the marker in it, also percent-encoded; names where.
+        InvalidArguments: a text or a key at any depth contains the marker, percent-encoded or not; names the paths.
     """
     places = [place or "arguments" for place in places_of_marker(value)]
     if places:
@@ -146,7 +146,7 @@ def refuse_marker(operation: str, value: Any) -> None:
 
 
 def places_of_marker(value: Any, place: str = "") -> Iterator[str]:
-    """Yield where the marker stands in a value."""
+    """Yield the dotted paths at which a value contains the marker."""
     if isinstance(value, str):
         if any(MARKER in text.lower() for text in (value, unquote(value))):
             yield place

@@ -1,4 +1,4 @@
-"""Secrets by key and position, in answers that describe configuration, credentials, MCP servers or processes."""
+"""Redaction by key and position, in responses that describe configuration, credentials, MCP servers or processes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .names import is_secret, is_secret_entry, words_of
 
 
 class Position(Enum):
-    """Where a value stands in an answer, which says how it is redacted."""
+    """The position of a value in a response; it decides how the value is redacted."""
 
     CONTENT = auto()
-    """Content of the project or of a conversation: only exact values are replaced."""
+    """Content of the project or of a conversation: only known secret values are replaced."""
     IDENTITY = auto()
     """An id, a path or a directory: never altered."""
     ENTRY = auto()
@@ -36,7 +36,7 @@ class Position(Enum):
     ADDRESS = auto()
     """The URL of a server, whose path can hold a key."""
     MESSAGES = auto()
-    """Messages: content, but for the headers of a provider's answer in their errors."""
+    """Messages: content, except the response headers of a provider in their errors."""
     EVENTS = auto()
     """Events: messages, and some that describe processes."""
     SECRET = auto()
@@ -51,7 +51,7 @@ IDENTITY_KEYS = frozenset(
 )
 IDENTITY_ENDINGS = ("ID", "IDs", "Path", "Directory")
 CONTENT_KEYS = frozenset({"description", "permission", "prompt", "template"})
-"""Keys of a configuration below which there is text of the user, or patterns."""
+"""Configuration keys whose values are the user's text or patterns."""
 
 NAMES_KEYS = frozenset(
     (
@@ -64,7 +64,7 @@ ARGUMENTS_KEYS = frozenset({"args", "argv", "cmd", "command", "env", "environmen
 PROCESS_EVENTS = ("pty.",)
 
 CREDENTIAL_KEYS = frozenset({"access", "key", "refresh"})
-"""Keys that hold a secret in OpenCode's credentials and providers (1.18.33), and anything elsewhere."""
+"""Keys that hold a secret in OpenCode's credentials and providers (1.18.33); elsewhere they hold anything."""
 
 SPECIAL_KEYS = CONTENT_KEYS | NAMES_KEYS | PAIRS_KEYS | ARGUMENTS_KEYS | CREDENTIAL_KEYS | {"url"}
 CONVERSATION = frozenset({Position.CONTENT, Position.MESSAGES, Position.EVENTS})
@@ -122,13 +122,13 @@ def entry_position(name: str, value: Any, owner: Mapping[str, Any]) -> Position:
 
 @lru_cache(maxsize=4096)
 def is_ordinary(name: str) -> bool:
-    """Whether a key of a configuration says nothing about its value."""
+    """Whether a configuration key has no rule of its own."""
     special = name in SPECIAL_KEYS or names_identity(name)
     return not special and not is_secret(name)
 
 
 def holds_secret(name: str, value: Any, owner: Mapping[str, Any]) -> bool:
-    """Whether a field holds a secret; a value that says what it is has keys of its own that tell."""
+    """Whether a field holds a secret. For a value with a `type`, its own keys decide."""
     kind = owner.get("type")  # in a JSON Schema it may be a list
     credential = (isinstance(kind, str) and kind in CREDENTIAL_TYPES) or "env" in owner
     typed = isinstance(value, Mapping) and "type" in value  # a JSON Schema, or a credential
@@ -164,7 +164,7 @@ def item_positions(position: Position, items: Iterable[Any]) -> Iterator[tuple[A
 
 
 def following_position(argument: str) -> Position:
-    """Return the position of the argument after another."""
+    """Return the position of the argument that follows this one."""
     if argument in HEADER_FLAGS:
         return Position.HEADER
     if argument in LOGIN_FLAGS:
@@ -174,7 +174,7 @@ def following_position(argument: str) -> Position:
 
 
 def redact_text(text: str, position: Position) -> str:
-    """Return a text without what its position makes a secret."""
+    """Return a text without the secrets that its position implies."""
     match position:
         case Position.CONTENT | Position.IDENTITY | Position.MESSAGES | Position.EVENTS:
             return text
@@ -261,7 +261,7 @@ def flag_value(name: str, value: str) -> str:
 
 
 def redact_structure(value: Any, position: Position) -> Any:
-    """Return a copy of a JSON value without the secrets that its keys and positions tell."""
+    """Return a copy of a JSON value without secrets, which its keys and positions identify."""
     if isinstance(value, str):
         return redact_text(value, position)
     if isinstance(value, dict):

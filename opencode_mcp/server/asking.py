@@ -29,13 +29,13 @@ Form = dict[str, Any]
 log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 8
-"""Clients give up after ten rounds; from then on the report says what waits."""
+"""Clients stop after ten rounds; after this many the report lists the pending requests instead."""
 
 
 def asker_for(
     context: RequestContext, params: types.CallToolRequestParams, state: Mapping[str, Any] | None
 ) -> Asker | None:
-    """Return the way to ask this client's user, or None when it has none."""
+    """Return the elicitor for this client, or None if the client cannot elicit."""
     capabilities = context.session.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):
@@ -47,7 +47,7 @@ def asker_for(
 
 
 READING_SECONDS = 1.0
-"""A person needs longer to read a form and to decline it. A client without one, as in CI, does so in milliseconds."""
+"""A user takes longer to read and decline a form; a client without a user, as in CI, declines in milliseconds."""
 
 DECLINED_AT_ONCE = (
     "The client declined the form at once, as a client without a user does; this is not treated as a rejection."
@@ -55,7 +55,7 @@ DECLINED_AT_ONCE = (
 
 
 class PushAsker:
-    """Asks by a request to the client."""
+    """Sends elicitation/create to the client."""
 
     def __init__(self, context: RequestContext) -> None:
         self._session = context.session
@@ -63,7 +63,7 @@ class PushAsker:
         self._request_id = context.request_id
 
     async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
-        """Ask and wait for the user; a client that fails to ask has not decided anything."""
+        """Ask and wait for the user; an error of the client decides nothing."""
         try:
             asked = question(request, self._redactor)
             began = time.monotonic()
@@ -77,7 +77,7 @@ class PushAsker:
 
 
 class ResultAsker:
-    """Asks by the result of the call; has the answers of the round before."""
+    """Asks with the result of the call; holds the answers of the previous round."""
 
     def __init__(self, answers: Mapping[str, Any], rounds: int, asked_at: float) -> None:
         self._answers = dict(answers)
@@ -85,9 +85,9 @@ class ResultAsker:
         self._asked_at = asked_at
 
     async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
-        """Return the answer that came with the call, or end the call with the question.
+        """Return the answer that the client sent with the call, or raise InputRequired with the question.
 
-        When it was asked travels with the state: seconds since the epoch, as another replica may go on.
+        The state holds the time of asking in seconds since the epoch, as another replica may continue the call.
         """
         answer = self._answers.pop(request.id, None)
         if answer is None:
@@ -97,7 +97,7 @@ class ResultAsker:
 
 
 def input_required(required: InputRequired, redactor: Redactor) -> types.InputRequiredResult:
-    """Return the result that asks; its state is sealed on the way out."""
+    """Return the input_required result; a middleware seals its state."""
     params = question(required.request, redactor)
     return types.InputRequiredResult(
         input_requests={required.request.id: types.ElicitRequest(params=params)},
@@ -106,14 +106,14 @@ def input_required(required: InputRequired, redactor: Redactor) -> types.InputRe
 
 
 def question(request: Request, redactor: Redactor) -> types.ElicitRequestFormParams:
-    """Return what the user is asked; nothing in it is hidden."""
+    """Return the form for a request, redacted, with invisible characters escaped."""
     return types.ElicitRequestFormParams(
         message=redactor.text(message(request)), requested_schema=redactor.value(form(request))
     )
 
 
 def message(request: Request) -> str:
-    """Say what OpenCode wants."""
+    """Return the message of the form."""
     wants = describe(request).wants
     if isinstance(request, PermissionRequest):
         always = f" (always: {', '.join(request.always)})" if request.always else ""
@@ -137,11 +137,11 @@ def form(request: Request) -> Form:
 
 
 def fields(name: str, question: QuestionInfo) -> dict[str, Form]:
-    """Return the form fields of one question: a choice, and a text where one of one's own is allowed."""
+    """Return the form fields of one question: a choice, and a text field where a custom answer is allowed."""
     labels = [option.label for option in question.options]
     told = "; ".join(f"{option.label}: {option.description}" for option in question.options if option.description)
     field: Form = {"type": "string", "title": question.question, "description": told}
-    if question.multiple:  # flat forms of older clients have no lists
+    if question.multiple:  # the flat forms of older clients have no arrays
         field["description"] = f"One or more of {', '.join(labels)}, separated by commas. {told}"
     elif labels:
         field["enum"] = labels
@@ -172,7 +172,7 @@ def decision(request: Request, answer: types.ElicitResult, seconds: float) -> De
 
 
 def labels(question: QuestionInfo, name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the answer to one question: a text of one's own, else what was chosen."""
+    """Return the answer to one question: the custom text, else the selected options."""
     own = str(content.get(f"{name}_other") or "").strip()
     chosen = str(content.get(name) or "").strip()
     if own or not chosen:

@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Signatures of a key pair: with the others whoever can check a token could make one."""
+"""Asymmetric algorithms only: with a symmetric one, a verifier could also forge tokens."""
 
 TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", ""})
-"""What `typ` of an access token may be: RFC 9068's, and the plain one or none that many issuers still send. Any other
-names a token that is made for something else: dpop+jwt, logout+jwt, secevent+jwt."""
+"""Accepted `typ` values: RFC 9068's, and `jwt` or none, which many issuers still send. Any other value marks another
+kind of token: dpop+jwt, logout+jwt, secevent+jwt."""
 FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "events"})
-"""Claims of ID tokens and of logout tokens, which have a plain `typ` as well."""
+"""Claims of ID tokens and logout tokens, whose `typ` may be `jwt` too."""
 
 RETRY_AFTER = 5
-"""Seconds after which a client should send its request again when tokens cannot be checked."""
+"""`Retry-After` when tokens cannot be verified."""
 
 log = logging.getLogger(__name__)
 
 
 def authorization(settings: Settings) -> dict[str, Any]:
-    """Return what the SDK's HTTP application is to ask for: the token, a token of the issuer, or nothing."""
+    """Return the auth options of the SDK's HTTP application: a static token, the issuer's JWTs, or none."""
     if settings.oauth_issuer and settings.oauth_audience:
         verifier: TokenVerifier = IssuedToken(settings.oauth_issuer, settings.oauth_audience)
         issuer, resource = settings.oauth_issuer, settings.oauth_audience
     elif settings.token:
-        # There is no issuer, and without a resource none is told of.
+        # The SDK requires an issuer, but publishes none without a resource URL.
         verifier, issuer, resource = StaticToken(settings.token), "http://localhost", None
     else:
         return {}
-    # The audience is checked by the verifier. URLs stay as they were given: they are compared letter by letter.
+    # The verifier checks the audience. URLs stay as given: they are compared as strings.
     auth = {"issuer_url": issuer, "resource_server_url": resource, "validate_token_resource": False}
     return {"auth": AuthSettings.model_validate(auth), "token_verifier": verifier}
 
 
 def names_of(settings: Settings, host: str) -> Names:
-    """Return the names that a request may call this server by, and the web pages that may send one."""
+    """Return the accepted Host and Origin headers."""
     names = ["127.0.0.1", "localhost", "[::1]"]
     if host not in LOOPBACK:
         names += [f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()]
@@ -68,13 +68,13 @@ def names_of(settings: Settings, host: str) -> Names:
 
 
 class StaticToken:
-    """Verifies the one token of this server."""
+    """Verifies the server's static token."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return what a token stands for, or None."""
+        """Return the access token, or None if it is invalid."""
         if not hmac.compare_digest(token.encode(), self._token):
             return None
         return AccessToken(token=token, client_id="token", scopes=[])
@@ -88,10 +88,10 @@ class IssuedToken:
         self.keys = IssuerKeys(issuer)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return what a token stands for, or None; a token for another server, or another purpose, is none.
+        """Return the access token, or None if it is invalid, or is for another server or another purpose.
 
         Raises:
-            IssuerUnavailable: the issuer's keys cannot be read, so the token can be neither taken nor refused.
+            IssuerUnavailable: the issuer's keys cannot be fetched, so the token can be neither accepted nor rejected.
         """
         try:
             header = jwt.get_unverified_header(token)
@@ -127,13 +127,13 @@ class IssuedToken:
 
 
 class UnavailableIssuer:
-    """An ASGI application that answers 503 where the one behind it cannot check a token."""
+    """ASGI middleware that answers 503 when a token cannot be verified."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Forward the request."""
         from starlette.responses import JSONResponse
 
         try:

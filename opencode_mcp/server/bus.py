@@ -1,4 +1,4 @@
-"""The bus that carries what has changed from the watches to the clients: within this process, or over replicas."""
+"""The bus that carries resource updates from the watchers to the clients: within this process, or across replicas."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class Bus(InMemorySubscriptionBus):
-    """Carries changes to the clients of this process, which watches for itself."""
+    """Carries updates to the clients of this process, which runs every watcher itself."""
 
     @asynccontextmanager
     async def lease(self, watch: Watch) -> AsyncGenerator[None]:
-        """Have a watch hear whenever it is this process that is to watch, while the block lasts."""
+        """Run the watcher whenever this process holds its lease, for the duration of the block."""
         watch.hear()
         yield
 
 
 def bus_of(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Bus]]:
-    """Return what opens the bus that the settings choose.
+    """Return the factory of the bus that the settings select.
 
     Raises:
-        SettingsError: what `--redis` needs is missing, or its URL makes no sense.
+        SettingsError: the extra for `--redis` is not installed, or its URL is not valid.
     """
     if not settings.redis:
         return lambda: nullcontext(Bus())

@@ -1,4 +1,4 @@
-"""tools/list and tools/call: a request's toolbox -> the tool -> its result, its question, or its error."""
+"""Handlers of tools/list and tools/call: request -> registry -> tool -> result, elicitation or error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Calls:
-    """The tools that the settings choose, and those of each view below the HTTP endpoint."""
+    """The tools that the settings select, and those of each view below the HTTP endpoint."""
 
     def __init__(self, settings: Settings, catalog: Catalog, ending: Ending) -> None:
         """Choose the tools.
@@ -70,7 +70,7 @@ class Calls:
         return types.ListToolsResult(tools=self._toolbox(context).listed)
 
     async def list_once(self, context: RequestContext, call_next: CallNext) -> HandlerResult:
-        """Answer tools/list (as a middleware) with what the first of its kind was answered: no list ever changes."""
+        """Middleware: cache the answer to tools/list by protocol version and view; the lists never change."""
         if context.params and "cursor" in context.params:
             return await call_next(context)
         kind = (context.protocol_version, id(self._toolbox(context)))
@@ -81,7 +81,7 @@ class Calls:
     async def call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """Call a tool. Whatever goes wrong with it is a result; an unknown tool is a protocol error."""
+        """Call a tool. Its errors are results with `is_error`; an unknown tool is a protocol error."""
         toolbox = self._toolbox(context)
         if params.name not in toolbox:
             name = context.lifespan_context.redactor.text(short(params.name))
@@ -103,7 +103,7 @@ class Calls:
         except OpenCodeError as error:
             return noted(failure(short(redactor.error(error), life.result_chars)), note_of(servers))
         except Exception as error:
-            # A defect of ours: its words stay in the log, as they may hold anything.
+            # A bug in this package: its message is only logged, as it may contain anything.
             log.exception("%s failed", params.name)
             if lacking := cause_of_error(error):
                 return failure(f"{params.name} failed in this MCP server; whether it took effect is unknown. {lacking}")
@@ -111,12 +111,12 @@ class Calls:
 
 
 def note_of(servers: Servers) -> str:
-    """Return what the user must know of the OpenCode that was started; the first result since tells it."""
+    """Take the notes about the OpenCode that was started; the next result carries them."""
     return "; ".join(note for one in servers.clients.values() if (note := one.server.take_note()))
 
 
 def caller(context: RequestContext) -> Hashable:
-    """Return who calls: a connection, or where each request stands for itself the client's name for itself."""
+    """Return the caller's key for the limiter: its connection, or for stateless HTTP the client's address and name."""
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS and context.request is not None:
         params = context.session.client_params
         return (context.request.client.host, params.client_info.name if params else "")

@@ -1,4 +1,4 @@
-"""Completion of what a person types for a template's variable or a prompt's argument."""
+"""Completion of template variables and prompt arguments."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ MAX_VALUES = 100
 SEARCHED_SESSIONS = 500
 
 COMPLETE_SECONDS = 5.0
-"""The first question about a project takes OpenCode one or two; a person who types may wait that long."""
+"""OpenCode's first answer for a project takes 1 to 2 s, which a user can wait while typing."""
 
 Complete = Callable[[OpenCode, str], Awaitable[list[str]]]
 
 
 def matching(values: list[str], typed: str) -> list[str]:
-    """Return the values that have what was typed in them; those that begin with it come first."""
+    """Return the values that contain the typed text; those that start with it come first."""
     typed = typed.casefold()
     hits = [value for value in values if typed in value.casefold()]
     return sorted(hits, key=lambda value: not value.casefold().startswith(typed))
 
 
 async def sessions(opencode: OpenCode, typed: str) -> list[str]:
-    """Return the ids of sessions that have it in their id or their title, newest first."""
+    """Return the ids of sessions with the typed text in their id or title, newest first."""
     listed = await newest_sessions(opencode, SEARCHED_SESSIONS)
     return [one.id for one in listed if typed.casefold() in f"{one.id}\n{one.title}".casefold()]
 
@@ -59,11 +59,11 @@ VARIABLES: Mapping[str, Complete] = {"id": sessions, "path": files}
 """By the variable's name. `name` needs no OpenCode, see below."""
 
 ARGUMENTS: Mapping[str, Complete] = {"session_id": sessions, "agent": agents, "model": models}
-"""By the name of our prompts' arguments; what OpenCode's commands take is anything."""
+"""By the argument name of the built-in prompts; the arguments of OpenCode's commands are free text."""
 
 
 async def complete(context: RequestContext, params: types.CompleteRequestParams) -> types.CompleteResult:
-    """Complete what was typed. An OpenCode that does not run or answer gives no values.
+    """Complete the typed text. Without an answer from a running OpenCode there are no values.
 
     Raises:
         MCPError: there is no such template.

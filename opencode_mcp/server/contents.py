@@ -1,4 +1,4 @@
-"""What the resources hold: one reader each. A reader is given the server, or servers, and its template's variables."""
+"""Resource readers: each takes the servers and its template's variables, and returns a `Content`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Content:
         JSON has many lines, and is still JSON when it is cut.
 
         Raises:
-            InvalidArguments: bytes, which cannot be cut, are too many.
+            InvalidArguments: bytes, which cannot be truncated, exceed the limit.
         """
         redactor.refresh()
         if isinstance(self.value, bytes):
@@ -65,7 +65,7 @@ class Content:
         return dump(shown), count_replaced({**shown, REPLACED: ""} if isinstance(shown, dict) else shown)
 
     def cut(self, text: str, chars: int) -> str:
-        """Return the beginning of a text, and how the rest can be read."""
+        """Truncate a text, with a note that says how to read the rest."""
         words = f"\n…[{{}} of {len(text)} characters left out: {self.rest}]\n"
         kept = chars - len(words) - len(str(len(text)))
         return text[:kept] + words.format(len(text) - kept)
@@ -101,7 +101,7 @@ async def sessions(servers: Servers) -> Content:
 
 
 async def sessions_and_statuses(opencode: OpenCode) -> list[tuple[Session, str]]:
-    """Return a server's sessions of the project, newest first, each with what it does."""
+    """Return a server's sessions of the project, newest first, each with its status."""
     listed = await newest_sessions(opencode, LISTED_SESSIONS)
     statuses = await opencode.call_as(dict[str, Status], "session_status")
     return [(one, statuses[one.id].type if one.id in statuses else "idle") for one in listed]
@@ -169,7 +169,7 @@ async def file(servers: Servers, path: str) -> Content:
     """Read a file of the project, byte for byte.
 
     Raises:
-        NotFound: there is none, as far as OpenCode tells (1.18.33: an opaque 500).
+        NotFound: OpenCode reports none (1.18.33: an opaque 500).
     """
     try:
         opencode = servers.default
@@ -180,7 +180,7 @@ async def file(servers: Servers, path: str) -> Content:
         raise
     if isinstance(answer.value, bytes):
         return Content(answer.value, answer.media_type)
-    # OpenCode goes by the file's name alone: a text may be an application/octet-stream, or a video/mp2t (.ts).
+    # OpenCode derives the type from the file name: a text may be an application/octet-stream, or a video/mp2t (.ts).
     text_type = answer.media_type if answer.media_type.startswith("text/") else "text/plain"
     rest = "read_operation with operation v2_fs_read, its `path`, pointer /result and an offset returns any part"
     return Content(answer.value or "", text_type, rest=rest)
@@ -211,7 +211,7 @@ async def operation(servers: Servers, name: str, pointer: str = "") -> Content:
 
 
 async def agents(servers: Servers) -> Content:
-    """List the agents that can be chosen."""
+    """List the agents that a task can select."""
     return as_json(
         [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.default)],
         Position.ENTRY,
@@ -219,7 +219,7 @@ async def agents(servers: Servers) -> Content:
 
 
 async def visible_agents(opencode: OpenCode) -> list[Agent]:
-    """Return the agents without those that OpenCode keeps to itself."""
+    """Return the agents that OpenCode does not hide."""
     return [one for one in await opencode.call_as(list[Agent], "app_agents") if not one.hidden]
 
 

@@ -1,4 +1,4 @@
-"""The end of the server: no call begins any more, those that run have a while, and then end with an error."""
+"""Graceful shutdown: reject new calls, drain running ones, then cancel them with an error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from opencode_mcp.exceptions import ServerEnding
 DRAIN_SECONDS = 5.0
 """Less than the ten seconds that container engines give a process between SIGTERM and SIGKILL."""
 CLEAN_UP_SECONDS = 3.0
-"""What a call that is cut off may take to stop what it has begun in OpenCode."""
+"""Time for a cancelled call to stop what it started in OpenCode."""
 FLUSH_SECONDS = 0.2
-"""What the last results may take from the handler to the wire, which nothing tells of."""
+"""Time for the last results to reach the wire; the SDK gives no signal for it."""
 
 
 class Ending:
-    """Knows the calls that run. `last` is what is called when none does: it ends what would not end by itself."""
+    """Tracks the running calls. `callbacks` run when no call is left: they close what would not end by itself."""
 
     def __init__(self) -> None:
         self.last: list[Callable[[], None]] = []
@@ -28,10 +28,10 @@ class Ending:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Count a call while the block lasts.
+        """Track a call for the duration of the block.
 
         Raises:
-            ServerEnding: it may not begin, or was cut off.
+            ServerEnding: the call was rejected, or cancelled.
         """
         if self._begun:
             raise ServerEnding("This server is shutting down; nothing was sent. Call again when it has restarted.")
@@ -50,7 +50,7 @@ class Ending:
             )
 
     async def drain(self) -> None:
-        """Wait until no call runs, and cut off those that run too long."""
+        """Reject new calls, wait for the running ones, and cancel those that exceed DRAIN_SECONDS."""
         self._begun = True
         await self._until_none_runs(DRAIN_SECONDS)
         for scope in self._running:

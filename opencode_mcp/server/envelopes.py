@@ -1,4 +1,4 @@
-"""JSON-RPC envelopes that are wrong, and the errors that they are answered with."""
+"""Errors for malformed JSON-RPC messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refusal_of(text: str | bytes) -> JSONRPCError | None:
         return error
     if is_notification(message):
         return None
-    # Only a request's id is repeated: what has no method may be an answer to a request of ours.
+    # Only a request's id is echoed: a message without a method may be a response to the server's own request.
     known = message["id"] if "method" in message and "id" in message else None
     return refused(
         INVALID_REQUEST,
@@ -48,7 +48,7 @@ def is_request_id(value: Any) -> bool:
 
 
 def is_notification(message: dict[str, Any]) -> bool:
-    """Whether a message is a notification whose envelope is right."""
+    """Whether a message is a valid notification."""
     return (
         "id" not in message
         and message.get("jsonrpc") == "2.0"

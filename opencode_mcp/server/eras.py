@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Serve = Callable[[Read, Write], Coroutine[Any, Any, None]]
 
 LEAD_MESSAGES = 8
-"""How many messages before the first request are kept, as in the SDK: more come from no client."""
+"""How many messages before the first request are kept, as in the SDK; no client sends more."""
 
 
 async def serve(
@@ -71,7 +71,7 @@ async def serve(
 
 
 async def answer_alone(serve_stream: Serve, envelope: Envelope, write: Write) -> None:
-    """Answer one request on a connection of its own, which decides nothing for those after it."""
+    """Answer one request on a connection of its own, so that it does not decide the version for later ones."""
     ending, rest = anyio.create_memory_object_stream["SessionMessage | Exception"]()
     answers = Answers(write)
     async with anyio.create_task_group() as tasks, ending:
@@ -80,7 +80,7 @@ async def answer_alone(serve_stream: Serve, envelope: Envelope, write: Write) ->
 
 
 def asks_what_there_is(item: SessionMessage | Exception) -> bool:
-    """Whether a message is a server/discover in the form of 2026-07-28, whatever version it names."""
+    """Whether a message is a server/discover request of protocol 2026-07-28, whatever version it names."""
     if isinstance(item, Exception):
         return False
     message = item.message
@@ -91,12 +91,13 @@ def asks_what_there_is(item: SessionMessage | Exception) -> bool:
 
 
 def is_request(item: SessionMessage | Exception) -> bool:
-    """Whether a message asks for an answer."""
+    """Whether a message is a request."""
     return not isinstance(item, Exception) and isinstance(item.message, JSONRPCRequest)
 
 
 class Replayed:
-    """A read stream that gives some messages first, each with its sender's context, and then the rest."""
+    """A read stream that yields the messages of `lead` first, each with its sender's context, and then those of
+    `rest`."""
 
     def __init__(self, lead: list[Envelope], rest: Read) -> None:
         self._lead, self._rest = lead, rest
@@ -134,7 +135,7 @@ class Replayed:
 
 
 class Answers:
-    """A write stream that stays open when it is closed. `answered` is set once a response has been written."""
+    """A write stream whose `aclose` leaves the wrapped stream open. `responded` is set after the first response."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -147,7 +148,7 @@ class Answers:
             self.answered.set()
 
     async def aclose(self) -> None:
-        """Leave the stream to the requests after this one."""
+        """Leave the wrapped stream open for later requests."""
         self.answered.set()
 
     async def __aenter__(self) -> Self:

@@ -45,7 +45,7 @@ from .watching import Watch
 LEASE_SECONDS = 3.0
 RENEW_SECONDS = LEASE_SECONDS / 3
 ANSWER_SECONDS = 1.0
-"""Redis answers within milliseconds; when it does not, the clients shall not wait for it."""
+"""Redis answers within milliseconds; if it does not, clients must not wait for it."""
 LAST_LOOK_SECONDS = 0.1
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
@@ -58,7 +58,7 @@ for number, key in ipairs(KEYS) do
 end
 return taken
 """
-"""Takes or renews leases; returns 1 for each that this replica has now."""
+"""Acquires or renews leases; returns 1 for each that this replica holds now."""
 
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
@@ -70,7 +70,7 @@ log = logging.getLogger(__name__)
 
 
 class RedisBus(Bus):
-    """Carries changes between the replicas of a deployment, and settles which of them watches what."""
+    """Carries updates between the replicas of a deployment, and elects the replica that watches a URI."""
 
     def __init__(self, redis: Redis, deployment: str) -> None:
         self._redis = redis
@@ -87,25 +87,25 @@ class RedisBus(Bus):
         await super().publish(event)
         if self.connected:
             self._unsent[event] = None
-            with suppress(*AWAY):  # seen by `run` too, which sends it when it is back
+            with suppress(*AWAY):  # `run` gets the same error, and sends the event after the reconnect
                 await self._send()
 
     @asynccontextmanager
     async def lease(self, watch: Watch) -> AsyncGenerator[None]:
-        """Have a watch hear whenever it is this replica that is to watch, while the block lasts."""
+        """Run the watcher whenever this replica holds its lease, for the duration of the block."""
         self._watches.add(watch)
         try:
             await self._settle(watch)
             yield
         finally:
             self._watches.discard(watch)
-            if all(one.uri != watch.uri for one in self._watches):  # else the lease is that one's by now
+            if all(one.uri != watch.uri for one in self._watches):  # else the other watcher owns the lease by now
                 with anyio.move_on_after(ANSWER_SECONDS, shield=True), suppress(*AWAY):
                     await self._redis.eval(RELEASE, 1, self._key(watch), self._replica)
 
     async def _settle(self, watch: Watch) -> None:
-        """Find out who is to watch; whoever cannot find out does."""
-        if self.connected is not False:  # else the subscriber would wait for an answer that does not come
+        """Try to acquire the lease; without an answer from Redis this replica watches."""
+        if self.connected is not False:  # else the subscriber would wait for Redis in vain
             try:
                 await self._take([watch])
                 return
@@ -114,7 +114,7 @@ class RedisBus(Bus):
         watch.hear()
 
     async def run(self) -> None:
-        """Hear the other replicas and renew the leases, connecting again whenever Redis was away."""
+        """Receive the events of other replicas and renew the leases; reconnect when Redis was unreachable."""
         failures = 0
         while True:
             try:
@@ -123,7 +123,7 @@ class RedisBus(Bus):
                     heard_at, renewed_at = anyio.current_time(), float("-inf")
                     while True:
                         now = anyio.current_time()
-                        # A process that had to wait may have what it waits for: it looks once more.
+                        # After a pause of this process a message may be waiting: poll once more.
                         late = now - heard_at >= LEASE_SECONDS
                         if not late and now - renewed_at >= RENEW_SECONDS:
                             await self._renew(channel)
@@ -141,13 +141,14 @@ class RedisBus(Bus):
             failures += 1
 
     async def _renew(self, channel: PubSub) -> None:
-        """Renew the leases, take those that have lapsed, send what is not sent, and have the channel give a sign."""
+        """Renew the leases, acquire expired ones, send pending events, and ping the channel."""
         await self._take(list(self._watches))
         await self._send()
         await channel.ping()
 
     async def _hear(self, message: Mapping[str, Any]) -> None:
-        """Deliver what another replica published; before a subscription some may have been missed."""
+        """Deliver an event of another replica; after a (re)subscription, publish every URI, as events may have been
+        missed."""
         if message["type"] == "subscribe":
             self.connected = True
             for uri in {watch.uri for watch in self._watches}:
@@ -166,10 +167,10 @@ class RedisBus(Bus):
             await super().publish(event)
 
     async def _send(self) -> None:
-        async with self._sending:  # one connection for all, and nothing twice
+        async with self._sending:  # one sender at a time, and no event twice
             while self._unsent:
                 event = next(iter(self._unsent))
-                del self._unsent[event]  # before it is sent: what changes meanwhile is another event
+                del self._unsent[event]  # before the send: a change meanwhile is a new event
                 text = json.dumps([self._replica, type(event).__name__, asdict(event)])
                 try:
                     await self._redis.publish(f"{self._prefix}:events", text)
@@ -178,11 +179,11 @@ class RedisBus(Bus):
                     raise
 
     async def _take(self, watches: list[Watch]) -> None:
-        """Take or renew leases: what is ours is heard, what is another's is not."""
+        """Acquire or renew leases; run the watchers whose lease this replica holds, and stop the others."""
         keys = [self._key(watch) for watch in watches]
         taken = await self._redis.eval(TAKE, len(keys), *keys, self._replica, str(int(LEASE_SECONDS * 1000)))
         for watch, ours in zip(watches, taken, strict=True):
-            if ours or self.connected is False:  # else it would be deaf until Redis is back
+            if ours or self.connected is False:  # else no replica would watch until Redis is back
                 self._take_over(watch)
             else:
                 watch.rest()
@@ -205,7 +206,7 @@ class RedisBus(Bus):
 
 @asynccontextmanager
 async def replicated(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
-    """Provide the bus of a deployment: the replicas that name the same OpenCode in the same words."""
+    """Provide the bus of a deployment: the replicas whose --url or --server are literally the same."""
     redis = Redis.from_url(
         url,
         decode_responses=True,
@@ -221,7 +222,7 @@ async def replicated(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
 
 
 def check(url: str) -> None:
-    """Raise when a URL makes no sense to Redis' client.
+    """Check that Redis' client accepts a URL.
 
     Raises:
         SettingsError: without the reason, which may quote a password.

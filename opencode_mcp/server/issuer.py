@@ -19,24 +19,24 @@ from opencode_mcp.exceptions import IssuerUnavailable
 from opencode_mcp.opencode.background import alongside
 
 METADATA = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
-"""Where an issuer describes itself (OpenID Connect Discovery, RFC 8414)."""
+"""Paths of an issuer's metadata (OpenID Connect Discovery, RFC 8414)."""
 
 READ_SECONDS = 10.0
-"""All requests of one reading together."""
+"""Limit for all requests of one refresh."""
 WAIT_SECONDS = 5.0
-"""How long a request waits for a key that is not known."""
+"""How long a request waits for an unknown key."""
 FRESH_SECONDS = 600.0
-"""Keys that were read longer ago are read again, while they still serve: an issuer may have withdrawn one."""
+"""Older keys are refreshed in the background, and used meanwhile: the issuer may have revoked one."""
 RENEW_SECONDS = 30.0
-"""The least time between two readings: unknown names of keys must not make us ask again and again."""
+"""Minimum time between refreshes: unknown key ids must not cause a request each."""
 RETRY_SECONDS = 10.0
-"""The same after a reading that failed."""
+"""The same after a failed refresh."""
 
 log = logging.getLogger(__name__)
 
 
 class IssuerKeys:
-    """The keys of one issuer by their names. Times are of the event loop's clock, in seconds."""
+    """One issuer's keys by key id. Times are the event loop's, in seconds."""
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
@@ -49,20 +49,20 @@ class IssuerKeys:
 
     @property
     def _next_at(self) -> float:
-        """When the next reading may begin."""
+        """The earliest time of the next refresh."""
         return self._tried_at + (RETRY_SECONDS if self._failure else RENEW_SECONDS)
 
     @asynccontextmanager
     async def renewing(self) -> AsyncGenerator[None]:
-        """Read the keys when they are wanted, while the block lasts."""
+        """Refresh the keys on request, for the duration of the block."""
         async with alongside(self._renew):
             yield
 
     async def key(self, name: str | None) -> jwt.PyJWK | None:
-        """Return the key of this name, None if the issuer has none.
+        """Return the key with this id, or None if the issuer has none.
 
         Raises:
-            IssuerUnavailable: its keys cannot be read at the moment.
+            IssuerUnavailable: its keys cannot be fetched at the moment.
         """
         now = anyio.current_time()
         if name in self._keys:
@@ -86,7 +86,7 @@ class IssuerKeys:
                 with anyio.fail_after(READ_SECONDS):
                     self._keys = await read_keys(self._issuer)
                 self._read_at, self._failure = anyio.current_time(), None
-            except Exception as error:  # whatever an issuer sends, the next reading may find it well again
+            except Exception as error:  # any failure: the next refresh may succeed
                 self._failure = repr(error)
                 log.warning("the keys of %s cannot be fetched: %r", self._issuer, error)
             self._tried_at = anyio.current_time()
@@ -96,10 +96,10 @@ class IssuerKeys:
 
 
 async def read_keys(issuer: str) -> dict[str | None, jwt.PyJWK]:
-    """Read an issuer's keys by their names.
+    """Fetch an issuer's keys by key id.
 
     Raises:
-        Exception: it does not answer, or with something else.
+        Exception: no answer, or not a key set.
     """
     async with httpx2.AsyncClient(timeout=READ_SECONDS) as client:
         answers = [await client.get(f"{issuer.rstrip('/')}/{path}") for path in METADATA]

@@ -1,4 +1,4 @@
-"""What lives as long as the server does, and reaches every handler with its request."""
+"""The server's lifespan state, which every handler receives with its request."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 class Lifespan:
     """`tasks` runs what outlives a request, such as a subscription; it is cancelled with the server.
 
-    `redactor` is what every text passes through on its way to a client, `heartbeat` repeats the progress of calls,
-    `bus` carries what changes to all clients, `is_project` says whether a directory of this machine can be a project,
-    `result_chars` bounds what one answer holds.
+    `redactor` redacts every text sent to a client, `heartbeat` repeats progress notifications, `bus` delivers changes
+    to all clients, `is_project` returns whether a local directory can be a project, `result_chars` limits the length of
+    one result.
     """
 
     servers: Servers
@@ -49,23 +49,23 @@ class Lifespan:
 
     @cached_property
     def watches(self) -> Watches:
-        """What is watched for the subscribers; imported by the first of them."""
+        """The watchers of subscribed resources; imported by the first subscription."""
         from .watching import Watches
 
         return Watches(self.bus, self.tasks)
 
     @cached_property
     def listening(self) -> ListenHandler:
-        """What answers subscriptions/listen; its streams end well when the server does."""
+        """The handler of subscriptions/listen; shutdown closes its streams with a result."""
         handler = ListenHandler(self.bus)
         self.ending.last.append(handler.close)
         return handler
 
 
 def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSecrets:
-    """Return the values that are secret here: OpenCode has this environment, and its tools may print it.
+    """Return the secrets of this process: OpenCode inherits its environment, and tools may print it.
 
-    `passwords` are those of OpenCode's that are not settings.
+    `passwords` are OpenCode's own, such as a generated one, which are not settings.
     """
     logins = (f"{settings.username}:{password}" for password in (*passwords, settings.password) if password)
     own = [*settings.secrets, *passwords, *(b64encode(login.encode()).decode() for login in logins)]
@@ -73,7 +73,7 @@ def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSec
 
 
 def warn_of_simple_passwords(settings: Settings) -> None:
-    """Log which passwords are not redacted, as any text may contain them."""
+    """Log a warning for each password that is too common in texts to be redacted."""
     for variable, password in settings.passwords.items():
         if not is_distinctive(password):
             log.warning("%s is short or a common word, so it is not redacted from results; set a random one", variable)
@@ -83,6 +83,6 @@ RequestContext = ServerRequestContext[Lifespan, Any]
 
 
 def connection_of(context: RequestContext) -> Connection:
-    """Return the connection of a request, which lasts from the handshake on until the client goes away."""
-    # The SDK has no public name for it yet; a session object is made anew for every request.
+    """Return the connection of a request; it lasts from the handshake until the client disconnects."""
+    # The SDK has no public attribute for it; it creates a session object for each request.
     return context.session._connection  # pyright: ignore[reportPrivateUsage]

@@ -40,7 +40,7 @@ PATH = "/metrics"
 SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 """From a read to a task of an hour."""
 UNKNOWN = "(unknown)"
-"""In place of the name of a tool that there is not."""
+"""The label of a tool that does not exist."""
 
 
 InputSchema = Callable[[str], Mapping[str, Any] | None]
@@ -99,12 +99,12 @@ class Metrics:
 
     def count_sessions(self, manager: StreamableHTTPSessionManager) -> None:
         """Count the sessions of clients."""
-        # The SDK has no public name for its sessions.
+        # The SDK has no public attribute for its sessions.
         sessions = manager._server_instances  # pyright: ignore[reportPrivateUsage]
         self._sessions.set_function(lambda: len(sessions))
 
     async def called(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
-        """Measure a message from a client, if it is a call of a tool."""
+        """Middleware: measure tools/call."""
         if ctx.method != "tools/call":
             return await call_next(ctx)
         tool = self._name(ctx.params or {})
@@ -121,13 +121,13 @@ class Metrics:
                 self._calls.labels(tool, outcome).observe(perf_counter() - begun)
 
     def _name(self, params: Mapping[str, Any]) -> str:
-        """Return the name of the tool that is called: of those there are, as a client may send any."""
+        """Return the name of the called tool, or UNKNOWN_TOOL: a client may send any name."""
         name = params.get("name")
         return name if isinstance(name, str) and self._input_schema(name) is not None else UNKNOWN
 
     @contextmanager
     def exchanged(self, operation: Operation) -> Generator[None]:
-        """Measure an exchange with OpenCode, which the block is."""
+        """Measure the block as one request to OpenCode."""
         begun, status = perf_counter(), "2xx"
         if operation.exchange == "events":
             self._streams.inc()
@@ -148,7 +148,7 @@ def gauge(name: str, documentation: str, registry: CollectorRegistry) -> Gauge:
 
 
 def outcome_of(result: HandlerResult) -> str:
-    """Name how a call ended that had a result, which the SDK has made ready for the wire by then."""
+    """Return the outcome of a call with a result, which the SDK has already serialized."""
     if is_input_required(result):
         return "input_required"
     match result:
@@ -159,7 +159,7 @@ def outcome_of(result: HandlerResult) -> str:
 
 
 def failure_of(error: BaseException) -> str:
-    """Name how a call or a request ended that had no result; "failed" is a defect."""
+    """Return the outcome of a call or request that raised; "failed" is a bug."""
     match error:
         case APIError():
             return f"{error.status // 100}xx"

@@ -1,4 +1,4 @@
-"""HTTP connections whose requests must arrive within a while: uvicorn alone would wait for them for ever."""
+"""A time limit for incoming HTTP requests: uvicorn alone waits without limit."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_SECONDS = 10.0
-"""A request that is not there after this long, or twice this long for the body of a later one, is given up."""
+"""A connection whose request is incomplete after this time (twice this time for the body of a later one) is closed."""
 
 
 class PatientProtocol(H11Protocol):
-    """Closes a connection that sends nothing, or drop by drop; one that waits for its response is left alone."""
+    """Closes a connection whose request does not complete in time; one that waits for its response stays open."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Begin to look at the connection from time to time."""
+        """Start the timer."""
         super().connection_made(transport)
         self._last: Any = None
         self._timer = self.loop.call_later(REQUEST_SECONDS, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop looking."""
+        """Cancel the timer."""
         self._timer.cancel()
         super().connection_lost(exc)
 

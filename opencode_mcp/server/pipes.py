@@ -19,7 +19,7 @@ import anyio
 
 CHUNK_BYTES = 256 * 1024
 UNREAD_SECONDS = 5.0
-"""How long a client that has closed stdin may leave stdout unread; one that keeps stdin open may be slow."""
+"""A client that has closed stdin must read stdout within this time; while stdin is open it may be slow."""
 
 
 class Lines:
@@ -44,9 +44,9 @@ class Lines:
 
 
 class Writer:
-    """Writes text into a pipe; it waits while the reader is slow, and nothing else does.
+    """Writes text into a pipe; only the writing task waits for a slow reader.
 
-    `source` is the descriptor of the same client's requests.
+    `stdin` is the descriptor of the same client's requests.
     """
 
     def __init__(self, descriptor: int, source: int | None = None) -> None:
@@ -58,7 +58,7 @@ class Writer:
         """Write all of a text.
 
         Raises:
-            BrokenPipeError: the client does not read any more.
+            BrokenPipeError: the client has stopped reading.
         """
         left = memoryview(text.encode())
         while left:
@@ -71,7 +71,7 @@ class Writer:
         """Wait until the client has read something.
 
         Raises:
-            BrokenPipeError: it has closed its end of `source`, and read nothing for a while.
+            BrokenPipeError: the client closed `stdin` and read nothing for UNREAD_SECONDS.
         """
         while True:
             with anyio.move_on_after(UNREAD_SECONDS):
@@ -81,7 +81,7 @@ class Writer:
                 raise BrokenPipeError(errno.EPIPE, f"it closed stdin and read nothing for {UNREAD_SECONDS:g} s")
 
     async def flush(self) -> None:
-        """Do nothing: nothing is kept back."""
+        """Do nothing: writes are not buffered."""
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def pipes() -> Generator[dict[str, Any]]:
     if sys.platform == "win32" or not all(is_pipe(descriptor) for descriptor in (0, 1)):
         yield {}
         return
-    blocking = os.get_blocking(1)  # which is the pipe's, and so everybody's who has this end of it
+    blocking = os.get_blocking(1)  # the flag belongs to the pipe, and so to every process that has this end
     ours = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -116,7 +116,7 @@ def is_pipe(descriptor: int) -> bool:
 
 
 def is_closed(descriptor: int) -> bool:
-    """Whether the other end of a pipe or a socket sends no more, be there something left to read or not."""
+    """Whether the peer has closed its end, even if there is data left to read."""
     poll = select.poll()
     poll.register(descriptor, getattr(select, "POLLRDHUP", 0))
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""Progress of calls: told at once when it changes, and again at least every ten seconds."""
+"""Progress notifications: sent when the message changes, and repeated at least every ten seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .lifespan import RequestContext
 
 ROUND_SECONDS = 5.0
-"""Whoever was silent for a whole round is told of again. Clients give up on a silent call, some after a minute."""
+"""A call without a notification in a whole round gets one. Clients abort a silent call, some after a minute."""
 
 
 class Progress:
@@ -28,14 +28,14 @@ class Progress:
         self.silent = self.over = False
 
     async def report(self, message: str) -> None:
-        """Tell what the call is doing, unless that was told last."""
+        """Send a message, unless it is the last one that was sent."""
         shown = self._redactor.text(message)
         if shown != self._message:
             self._message = shown
             await self.send()
 
     async def send(self) -> None:
-        """Tell what the call is doing, as long as it runs."""
+        """Send the current message, as long as the call runs."""
         if self.over:
             return
         self.silent = False
@@ -44,14 +44,15 @@ class Progress:
 
 
 class Heartbeat:
-    """Repeats the progress of all calls that run. One task for all: a task each would cost a short call a quarter."""
+    """Repeats the progress of all running calls, in one task: a task for each call would make a short call 25 %
+    slower."""
 
     def __init__(self) -> None:
         self._running: set[Progress] = set()
 
     @contextmanager
     def reported(self, context: RequestContext) -> Generator[Report]:
-        """Provide the function that reports progress of a request, which is repeated while the block lasts."""
+        """Provide the progress callback of a request; its last message is repeated for the duration of the block."""
         progress = Progress(context)
         self._running.add(progress)
         try:
@@ -61,7 +62,7 @@ class Heartbeat:
             self._running.discard(progress)
 
     async def beat(self) -> None:
-        """Go round for ever; a client that does not take what it is sent holds up no other."""
+        """Run until cancelled; a client that does not read does not delay the others."""
         while True:
             with anyio.move_on_after(ROUND_SECONDS):
                 async with anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""The project of a client that names one by its roots, where this server was started outside of any."""
+"""The client's root as the project, when this server was started outside a project."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from opencode_mcp.opencode import Servers
 from .lifespan import RequestContext
 
 ROOTS_SECONDS = 3.0
-"""How long a client may take to name its roots, which it does without asking its user."""
+"""Limit for roots/list, which clients answer without asking the user."""
 
 log = logging.getLogger(__name__)
 
 
 async def in_project(context: RequestContext) -> Servers:
-    """Return the servers, for the client's only root where no other project is known."""
+    """Return the servers, bound to the client's only root if no other project is configured."""
     life = context.lifespan_context
     if not life.servers.default.lacks_project:
         return life.servers

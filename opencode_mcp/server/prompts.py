@@ -1,4 +1,4 @@
-"""Prompts: three of our own, and OpenCode's commands as long as an OpenCode runs."""
+"""Prompts: three built-in ones, and OpenCode's commands while OpenCode runs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PLACEHOLDER = re.compile(r"\$(?:ARGUMENTS|\d+)")
 class Command(BaseModel):
     """A command of OpenCode; `source` is `command`, `skill` or `mcp`.
 
-    `hints` are the placeholders of its template: `$ARGUMENTS` for all that was given, `$1` for the
-    first of it. The text of a skill may have the like and means none: it has no hints.
+    `hints` are the placeholders of its template: `$ARGUMENTS` for all arguments, `$1` for the first. A skill's text may
+    contain these literally: it has no hints.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Command(BaseModel):
 
 @dataclass(frozen=True)
 class OwnPrompt:
-    """A prompt of ours: `text` puts the message together from the arguments."""
+    """A built-in prompt; `render` builds the message from the arguments."""
 
     name: str
     title: str
@@ -62,7 +62,7 @@ def argument(name: str, description: str, required: bool = False) -> types.Promp
 
 
 def delegate_task(given: Mapping[str, str]) -> str:
-    """Tell how to have a task done."""
+    """Return the instructions for delegating a task."""
     chosen = {name: given[name] for name in ("directory", "agent", "model") if given.get(name)}
     call = json.dumps({"prompt": given["task"], **chosen}, ensure_ascii=False)
     return f"""\
@@ -75,7 +75,7 @@ summarize them. If the task failed or was stopped, explain why and suggest the n
 
 
 def review_changes(given: Mapping[str, str]) -> str:
-    """Tell how to review what a session changed."""
+    """Return the instructions for reviewing a session's changes."""
     session = json.dumps(given["session_id"])
     focus = f"\nFocus on: {given['focus']}" if given.get("focus") else ""
     return f"""\
@@ -88,7 +88,7 @@ not requested. Give file and line. If there are no problems, say so."""
 
 
 def hand_over_session(given: Mapping[str, str]) -> str:
-    """Tell how to hand a session over."""
+    """Return the instructions for handing over a session."""
     session = json.dumps(given["session_id"])
     goal = f" The successor's goal: {given['goal']}" if given.get("goal") else ""
     return f"""\
@@ -138,7 +138,7 @@ OWN_PROMPTS: Mapping[str, OwnPrompt] = {
 
 
 async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
-    """List our prompts, and the commands of an OpenCode that runs already."""
+    """List the built-in prompts, and the commands of an OpenCode that is already running."""
     opencode = context.lifespan_context.servers.default
     known = await ask_running(opencode, commands)
     if known is None:
@@ -176,10 +176,10 @@ def message(description: str | None, text: str) -> types.GetPromptResult:
 
 
 async def known_commands(opencode: OpenCode, redactor: Redactor) -> dict[str, Command]:
-    """Return the commands of an OpenCode that runs, however long it takes to answer.
+    """Return the commands of a running OpenCode, without a time limit of its own.
 
     Raises:
-        MCPError: it does not run, or gives no answer.
+        MCPError: OpenCode is not running, or does not answer.
     """
     if opencode.server.running() is None:
         raise MCPError(
@@ -192,14 +192,14 @@ async def known_commands(opencode: OpenCode, redactor: Redactor) -> dict[str, Co
 
 
 async def commands(opencode: OpenCode) -> dict[str, Command]:
-    """Return OpenCode's own commands by name, without those that are named like a prompt of ours."""
+    """Return OpenCode's own commands by name, without those that have the name of a built-in prompt."""
     known = await opencode.call_as(list[Command], "command_list")
     own = (one for one in known if one.source != "mcp" and isinstance(one.template, str))
     return {one.name: one for one in own if one.name not in OWN_PROMPTS}
 
 
 def command_prompt(command: Command, redactor: Redactor) -> types.Prompt:
-    """Return a command as it is listed; all arguments are optional, as they are for OpenCode."""
+    """Return a command as a prompt; all arguments are optional, as in OpenCode."""
     return types.Prompt(
         name=command.name,
         description=redactor.text(command.description or "") or None,

@@ -1,10 +1,10 @@
-"""What a request over HTTP must be before the SDK reads it, and the requests that the SDK (mcp 2.3) answers wrongly.
+"""Validation of HTTP requests before the SDK, and workarounds for requests that the SDK (mcp 2.3) answers wrongly.
 
-- Host and Origin: the SDK takes any text for a port.
-- GET with Last-Event-ID: the SDK sends no response at all, as there is no store of events; the stream just begins.
-- `initialize` with the id of a session: a client whose session has ended would get 404 for as long as it repeats that
-  id. It begins a new session.
-- A request whose id is no id: the SDK takes it for a notification.
+- Host and Origin: the SDK accepts any text as a port. - GET with Last-Event-ID: the SDK sends no response without an
+  event store; here the stream starts with the next event.
+- `initialize` with the id of a session: a client whose session has ended would get 404 as long as it repeats that id.
+  Here it starts a new session.
+- A request with an invalid id: the SDK treats it as a notification.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .envelopes import refusal_of_id
 PORT = re.compile(r":[0-9]{1,5}")
 SESSION_ID, LAST_EVENT_ID = b"mcp-session-id", b"last-event-id"
 NO_ID = re.compile(rb'"id"\s*:\s*(?:[\[{tfn]|-?[0-9]+[.eE])')
-"""What a body must contain to have an id that is neither a string nor an integer; only such a body is parsed."""
+"""Matches every body whose id may be neither a string nor an integer; only such a body is parsed."""
 INITIALIZE = b'"initialize"'
 
 
 class Names:
-    """The names that requests may call this server by, and the web pages that may send one."""
+    """The accepted Host and Origin headers."""
 
     def __init__(self, hosts: Iterable[str], origins: Iterable[str]) -> None:
-        """Take hosts and origins; one that ends in `:*` is good with any port."""
+        """Accept these hosts and origins; one that ends in `:*` matches any port."""
         self._hosts, self._origins = frozenset(hosts), frozenset(origins)
 
     def refusal(self, scope: Scope) -> Response | None:
-        """Return the response to a request that is not for this server, or comes from another site's page."""
+        """Return the error response to a request for another host or from another origin, else None."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not allowed(hosts[0], self._hosts):
@@ -54,13 +54,13 @@ def allowed(value: str, names: frozenset[str]) -> bool:
 
 
 class CheckedRequests:
-    """An ASGI application before the SDK's. It stands behind the body's limit, so that a body comes in one message."""
+    """ASGI middleware in front of the SDK's endpoint. It runs behind the body limit, so a body is one message."""
 
     def __init__(self, app: ASGIApp, names: Names) -> None:
         self._app, self._names = app, names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what the SDK must not see, and pass the rest on."""
+        """Answer invalid requests, and forward the others."""
         if (refusal := self._names.refusal(scope)) is not None:
             await refusal(scope, receive, send)
         elif scope["method"] == "POST":
@@ -86,7 +86,7 @@ def without(scope: Scope, header: bytes) -> Scope:
 
 
 def decoded(body: bytes) -> dict[str, Any]:
-    """Return the object that a body is; an empty one for anything else, which the SDK refuses."""
+    """Parse a body as a JSON object; return an empty one for anything else, which the SDK rejects."""
     try:
         message = pydantic_core.from_json(body)
     except ValueError:
@@ -95,7 +95,7 @@ def decoded(body: bytes) -> dict[str, Any]:
 
 
 def again(first: Message, receive: Receive) -> Receive:
-    """Return a `receive` that gives this message first."""
+    """Return a `receive` that returns this message first."""
     pending = [first]
 
     async def replay() -> Message:

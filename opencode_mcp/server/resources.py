@@ -32,7 +32,7 @@ from .running import ask_running
 
 NEWEST_SESSIONS = 20
 CONSTANT_MS = 3_600_000
-"""How long a client may keep what never changes while this process lives."""
+"""Cache time of what does not change while this process runs."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Changes:
 class Readable:
     """A resource, or all resources of a template. Without `changes` it cannot be subscribed to.
 
-    `mime_type` is None where it differs by resource; `ttl_ms` is how long what was read stays true.
+    `mime_type` is None where it depends on the resource; `ttl_ms` is how long a client may cache it.
     """
 
     uri: UriTemplate
@@ -183,7 +183,7 @@ READABLES: tuple[Readable, ...] = (
 async def list_resources(
     context: RequestContext, params: types.PaginatedRequestParams | None
 ) -> types.ListResourcesResult:
-    """List the resources without variables, and the newest sessions of an OpenCode that runs already."""
+    """List the resources without variables, and the newest sessions of an OpenCode that is already running."""
     servers = context.lifespan_context.servers
     asked, _ = await servers.gather(partial(ask_running, ask=lambda one: newest_sessions(one, NEWEST_SESSIONS)))
     silent = [name for name, listed in asked.items() if listed is None]
@@ -212,7 +212,7 @@ async def list_resources(
 
 
 def session_resource(session: Session, opencode: OpenCode, redactor: Redactor) -> types.Resource:
-    """Return a session as a resource; of several servers, its own is named."""
+    """Return a session as a resource; with several servers, the description names its server."""
     place = f"{session.directory} on {opencode.server.name}" if opencode.server.name else session.directory
     return types.Resource(
         uri=SESSION.expand({"id": session.id}),
@@ -244,7 +244,7 @@ async def list_resource_templates(
 
 
 async def read_resource(context: RequestContext, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-    """Read a resource. Unlike a list, this starts OpenCode where it is needed and does not run."""
+    """Read a resource. Unlike a list, this starts OpenCode if needed."""
     life = context.lifespan_context
     with resource_errors(params.uri, life):
         found, variables = find(params.uri)
@@ -277,7 +277,7 @@ def find(uri: str) -> tuple[Readable, dict[str, str]]:
 
 @contextmanager
 def resource_errors(uri: str, life: Lifespan) -> Generator[None]:
-    """Turn what can go wrong into a protocol error: a missing resource is -32602 in both eras (SEP-2164)."""
+    """Map errors to protocol errors: a missing resource is -32602 in every protocol version (SEP-2164)."""
 
     def words(error: Exception) -> str:
         return short(life.redactor.error(error), life.result_chars)
@@ -291,6 +291,6 @@ def resource_errors(uri: str, life: Lifespan) -> Generator[None]:
         code = types.INVALID_PARAMS if missing else types.INTERNAL_ERROR
         raise MCPError(code, words(error), {"uri": short(uri)}) from error
     except Exception:
-        # A defect of ours: its words stay in the log, as they may hold anything.
+        # A bug in this package: its message is only logged, as it may contain anything.
         log.exception("reading %s failed", uri)
         raise MCPError(types.INTERNAL_ERROR, "Internal error; see the server's log.", {"uri": short(uri)}) from None

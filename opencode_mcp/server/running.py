@@ -1,4 +1,4 @@
-"""Questions to an OpenCode that runs already: a list starts none, and does not wait for one."""
+"""Requests to an OpenCode that is already running: a list neither starts it nor waits for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opencode_mcp.opencode import OpenCode
 T = TypeVar("T")
 
 ANSWER_SECONDS = 1.0
-"""Clients list resources and prompts while they connect; some give the whole of it 1.5 s."""
+"""Clients list resources and prompts while they connect; some allow 1.5 s in all."""
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 async def ask_running(
     opencode: OpenCode, ask: Callable[[OpenCode], Awaitable[T]], seconds: float = ANSWER_SECONDS
 ) -> T | None:
-    """Return what `ask` gives, or None when OpenCode does not run or does not answer at once."""
+    """Return the result of `query`, or None if OpenCode is not running or does not answer within `seconds`."""
     if opencode.server.running() is None:
         return None
     try:

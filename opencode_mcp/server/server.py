@@ -1,7 +1,7 @@
-"""The MCP server: which handler answers what, and what lives as long as the server does.
+"""The MCP server: its handlers and its lifespan.
 
-initialize and server/discover are answered from here alone. Each handler's module is imported by the
-first request that it answers: clients give a server 1.5 s to start, and the SDK alone takes half of it.
+This module alone answers initialize and server/discover. A handler's module is imported by the first request that needs
+it: some clients allow 1.5 s for the start, and importing the SDK takes half of it.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ ICON = (
     "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%2016%2016'%20fill='none'"
     "%20stroke='%2358c4a3'%3E%3Cpath%20d='M1%209h14M5%204v8M11%204v8M1%209l4-5q3%207%206%200l4%205'/%3E%3C/svg%3E"
 )
-"""Short, as it goes with every result from 2026-07-28 on."""
+"""Kept short: from 2026-07-28 on it is sent with every result."""
 CONSTANT_MS = 3_600_000
 CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
-    "resources/list": CacheHint(),  # sessions come and go
-    "prompts/list": CacheHint(),  # there are more as soon as OpenCode runs
+    "resources/list": CacheHint(),  # the list of sessions changes
+    "prompts/list": CacheHint(),  # OpenCode's commands appear once it runs
     "resources/templates/list": CacheHint(ttl_ms=CONSTANT_MS),
 }
 
@@ -119,7 +119,7 @@ class BridgeServer(Server[Lifespan]):
             cache_hints=CACHE_HINTS,
             **HANDLERS,
         )
-        # The state of a question comes back through the client, which must not be able to change it.
+        # Elicitation state travels through the client, so it is sealed against changes.
         self.middleware.append(RequestStateBoundary(state_security(settings), default_audience=self.name))
         self.middleware.append(self._list_once)
         if self.metrics is not None:
@@ -172,14 +172,15 @@ class BridgeServer(Server[Lifespan]):
         initialization_options: InitializationOptions,
         raise_exceptions: bool = False,
     ) -> None:
-        """Serve one connection until its read side closes; `serve` says how the protocol era is decided."""
+        """Serve one connection until its read side closes; `serve_connection` selects the protocol version."""
         async with self.lifespan(self) as lifespan:
             await serve(self, read_stream, write_stream, initialization_options, lifespan, raise_exceptions)
 
     def get_capabilities(
         self, notification_options: NotificationOptions | None = None, *arguments: Any, **options: Any
     ) -> types.ServerCapabilities:
-        """Return the capabilities. From 2026-07-28 on the SDK would announce every change that one can listen to."""
+        """Return the capabilities. From 2026-07-28 on the SDK would advertise every change that a client can subscribe
+        to."""
         sent = notification_options or NotificationOptions()
         sent.prompts_changed = True
         capabilities = super().get_capabilities(sent, *arguments, **options)
@@ -212,7 +213,8 @@ def metrics_of(settings: Settings, input_schema: InputSchema) -> Metrics | None:
 
 
 def state_security(settings: Settings) -> RequestStateSecurity:
-    """Return what seals a question's state: every replica with the same key can open it, else this process alone."""
+    """Return the seal of elicitation state: replicas with the same key can open it; without a key, only this process
+    can."""
     if not settings.state_key:
         return RequestStateSecurity.ephemeral()
     return RequestStateSecurity(keys=[sha256(settings.state_key.encode()).digest()])

@@ -1,8 +1,8 @@
 """Messages over stdin and stdout: lines -> messages -> the server -> messages -> lines.
 
-The SDK's transport (mcp 2.3) says nothing about a request whose envelope is wrong, takes one with an id such as 2.5
-for a notification, and waits without limit for a client that closed stdin and does not read stdout. It serves what is
-no pipe: a terminal, a file, and Windows.
+The SDK's transport (mcp 2.3) does not answer a malformed request, treats one with an id such as 2.5 as a notification,
+and waits without limit for a client that closed stdin and does not read stdout. It is used where stdin or stdout is not
+a pipe (a terminal, a file), and on Windows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 async def stdio_streams() -> AsyncGenerator[tuple[Any, Any]]:
     """Provide what `Server.run` reads from and writes to; the caller closes both.
 
-    They end when stdin does, and when nobody reads stdout any more.
+    They close at the end of stdin, and when the client stops reading stdout.
     """
     with pipes() as streams:
         if streams:
@@ -45,7 +45,7 @@ async def stdio_streams() -> AsyncGenerator[tuple[Any, Any]]:
 
 @asynccontextmanager
 async def piped(lines: AsyncIterable[str], writer: Writer) -> AsyncGenerator[tuple[Any, Any]]:
-    """Provide the streams of messages over lines."""
+    """Provide message streams over a line reader and a writer."""
     incoming, read = anyio.create_memory_object_stream["Received"](0)
     write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     reading = anyio.CancelScope()
@@ -61,7 +61,7 @@ async def piped(lines: AsyncIterable[str], writer: Writer) -> AsyncGenerator[tup
                 await send_lines(outgoing, writer)
             except (BrokenPipeError, ConnectionResetError) as error:
                 log.warning("the client has stopped reading stdout: %s", error)
-                reading.cancel()  # the server ends as at the end of stdin
+                reading.cancel()  # shut down as at the end of stdin
                 async for _ in outgoing:
                     pass
 
@@ -77,7 +77,7 @@ async def receive_lines(
     incoming: MemoryObjectSendStream[Received],
     answers: MemoryObjectSendStream[SessionMessage],
 ) -> None:
-    """Pass the messages on, and answer those that are none with the error that JSON-RPC has for them."""
+    """Forward valid messages, and answer invalid ones with a JSON-RPC error."""
     async for line in lines:
         if not line.strip():
             continue

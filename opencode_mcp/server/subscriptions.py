@@ -1,8 +1,8 @@
-"""Subscriptions: OpenCode's events become `notifications/resources/updated` for whoever asked for them.
+"""Subscriptions: OpenCode's events become `notifications/resources/updated` for the subscribed clients.
 
-Up to 2025-11-25 a client subscribes to one URI after another, and the notifications come beside its
-requests until its connection ends. From 2026-07-28 on it sends one subscriptions/listen request,
-whose answer they are. Both hear the bus of the server, on which one watch for each URI publishes.
+Up to 2025-11-25 a client subscribes to one URI after another, and receives notifications until it disconnects. From
+2026-07-28 on it sends one subscriptions/listen request, and receives them as that request's stream. Both subscribe to
+the server's bus, to which one watcher for each URI publishes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from .lifespan import Lifespan, RequestContext, connection_of
 from .resources import Changes, find, resource_errors
 
 SCOPES = "opencode_mcp.subscriptions"
-"""Where a connection keeps the cancel scopes of what it subscribed to, by URI."""
+"""Key of the connection state that holds the cancel scopes of its subscriptions, by URI."""
 
 AGAIN_SECONDS = 5.0
-"""How often an OpenCode that is away is asked for its commands."""
+"""Delay between attempts to read the commands of an OpenCode that is not reachable."""
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +56,15 @@ async def followable(life: Lifespan, uri: str) -> Followed:
 
 
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
-    """Notify a client of the handshake era until it unsubscribes or goes away."""
+    """resources/subscribe (protocol up to 2025-11-25): notify the client until it unsubscribes or disconnects."""
     life, connection = context.lifespan_context, connection_of(context)
     followed = await followable(life, params.uri)
     if (scope := begun(connection, params.uri)) is not None:
         try:
             await life.tasks.start(follow, life, followed, connection, scope)
-        except BaseException:  # cut off, or it cannot be followed: another request begins anew
+        except BaseException:  # cancelled or failed: a later request subscribes again
             scopes: dict[str, anyio.CancelScope] = connection.state[SCOPES]
-            if scopes.get(params.uri) is scope:  # another may have begun already
+            if scopes.get(params.uri) is scope:  # a later request may have subscribed already
                 del scopes[params.uri]
             raise
     return types.EmptyResult()
@@ -81,7 +81,7 @@ async def unsubscribe(context: RequestContext, params: types.UnsubscribeRequestP
 async def listen(
     context: RequestContext, params: types.SubscriptionsListenRequestParams
 ) -> types.SubscriptionsListenResult:
-    """Notify a client of the 2026 era for as long as its request lasts."""
+    """subscriptions/listen (protocol from 2026-07-28): notify the client for the duration of its request."""
     life, wanted = context.lifespan_context, params.notifications
     uris = dict.fromkeys(wanted.resource_subscriptions or ())
     all_followed = [await followable(life, uri) for uri in uris]
@@ -91,8 +91,8 @@ async def listen(
     async with AsyncExitStack() as watched, background() as tasks:
         watches = [await watched.enter_async_context(life.watches.followed(*followed)) for followed in all_followed]
         if wanted.prompts_list_changed:
-            # To this client alone: for others nothing has changed. What it asks OpenCode first takes until after
-            # the acknowledgement, which begins the stream.
+            # Only to this client: for others nothing has changed. The request to OpenCode takes longer than the
+            # acknowledgement that starts the stream.
             meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
             changed = event_to_notification(PromptsListChanged(), meta)
             send = partial(context.session.send_notification, changed, related_request_id=context.request_id)
@@ -103,16 +103,16 @@ async def listen(
 
 
 def announce_commands(context: RequestContext) -> None:
-    """Tell a client of the handshake era that was given a list of prompts without OpenCode's commands."""
+    """Send prompts/list_changed later to a client (protocol up to 2025-11-25) whose list lacks OpenCode's commands."""
     life, connection = context.lifespan_context, connection_of(context)
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
-        return  # it listens, if it wants to know
+        return  # it uses subscriptions/listen
     if (scope := begun(connection, "prompts/list")) is not None:
         life.tasks.start_soon(tell_of_commands, life.servers.default, connection.send_prompt_list_changed, scope)
 
 
 def begun(connection: Connection, key: str) -> anyio.CancelScope | None:
-    """Return a scope that ends with the connection, or None when there is one of this key already."""
+    """Register a scope that is cancelled with the connection; return None if the key is already registered."""
     scopes: dict[str, anyio.CancelScope] = connection.state.setdefault(SCOPES, {})
     if key in scopes:
         return None
@@ -156,7 +156,7 @@ async def follow(
 async def tell_of_commands(
     opencode: OpenCode, send: Callable[[], Awaitable[None]], scope: anyio.CancelScope | None = None
 ) -> None:
-    """Send once, when OpenCode runs and has told its commands: it does so at once from then on."""
+    """Call `send` once, after a running OpenCode has returned its commands: later requests for them are fast."""
     with scope or anyio.CancelScope():
         while True:
             await opencode.server.until_running()

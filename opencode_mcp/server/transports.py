@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
 
 IDLE_SECONDS = 30 * 60.0
-"""A session of the handshake era without a request for this long ends: 404, and the client initializes again."""
+"""A session (protocol up to 2025-11-25) without a request for this time is closed; the client gets 404 and initializes
+again."""
 MAX_SESSIONS = 2_000
-"""How many there may be at once, at some 42 KB each; `initialize` gets 503 while there are that many."""
+"""Maximum number of open sessions, about 42 KB each; beyond it `initialize` gets 503."""
 UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-"""Host and Origin are checked before: the SDK takes any text for a port."""
+"""`HostPolicy` checks Host and Origin: the SDK accepts any text as a port."""
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -54,13 +55,13 @@ async def serve_stdio(server: BridgeServer) -> None:
 async def until_signal(
     serve: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]
 ) -> signal.Signals | None:
-    """Serve until that ends, or until a signal has come and all is drained; return the signal."""
+    """Run `serve` until it returns, or until a signal arrives and `drain` returns; return the signal."""
     caught: list[signal.Signals] = []
 
     async def watch(scope: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
             async for number in signals:
-                if caught:  # a second one does not wait
+                if caught:  # a second signal cancels at once
                     scope.cancel()
                 caught.append(number)
                 tasks.start_soon(drain_and_cancel, scope)
@@ -77,10 +78,10 @@ async def until_signal(
 
 
 async def serve_http(server: BridgeServer, application: Starlette, host: str, port: int) -> None:
-    """Serve the server's application until a signal comes and the calls have ended.
+    """Serve the application until a signal arrives and the calls are drained.
 
     Raises:
-        Exception: what broke the server off.
+        Exception: the application's lifespan failed.
     """
     running = uvicorn_server(application, host, port, server.ending.drain)
     lifespan = application.router.lifespan_context
@@ -93,7 +94,7 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
                 yield state
         except Exception as error:
             failures.append(error)
-            running.should_exit = True  # uvicorn would go on, with nothing behind it
+            running.should_exit = True  # else uvicorn would keep serving without a lifespan
             raise
 
     application.router.lifespan_context = ending_all
@@ -119,7 +120,7 @@ def uvicorn_server(
             AppStatus.should_exit = True
             await super().shutdown(sockets)
 
-    AppStatus.disable_automatic_graceful_drain()  # it would cut the responses off as soon as a signal comes
+    AppStatus.disable_automatic_graceful_drain()  # it would close the responses at the first signal
     return Draining(
         uvicorn.Config(
             application,
@@ -142,7 +143,7 @@ def http_application(server: BridgeServer, settings: Settings, host: str, path: 
     from .requests import CheckedRequests
 
     names, asked = names_of(settings, host), authorization(settings)
-    # Not json_response: there a client that goes away would not cancel its call.
+    # Not json_response: a disconnect would not cancel the call there.
     application = server.streamable_http_app(
         streamable_http_path=path,
         transport_security=UNCHECKED,
@@ -191,7 +192,7 @@ def allow_origins(application: Starlette, origins: Sequence[str]) -> None:
 
 
 def beside(lifespan: Lifespan, block: Callable[[], AbstractAsyncContextManager[None]]) -> Lifespan:
-    """Return a lifespan of an application within which the block lasts."""
+    """Return an application lifespan that also holds `block` open."""
 
     @asynccontextmanager
     async def both(application: Starlette) -> AsyncGenerator[Any]:
@@ -202,7 +203,7 @@ def beside(lifespan: Lifespan, block: Callable[[], AbstractAsyncContextManager[N
 
 
 async def healthy(request: Request) -> Response:
-    """Say that this process serves, and nothing else."""
+    """Liveness probe: 200 while this process serves."""
     from starlette.responses import PlainTextResponse
 
     return PlainTextResponse("ok")

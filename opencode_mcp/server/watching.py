@@ -26,13 +26,13 @@ from .bus import Bus
 from .resources import Changes
 
 UPDATE_SECONDS = 0.5
-"""The least time between two notifications of one resource; a burst of events becomes one."""
+"""Minimum time between two notifications of one resource; a burst of events becomes one notification."""
 
 CONCERNS_ALL = frozenset({"stream.connected", "stream.heard", "server.instance.disposed", "global.disposed"})
-"""Events after which anything may have changed; before the first of them events may have been missed."""
+"""Events after which anything may have changed; events before them may have been missed."""
 
 UNREADABLE = frozenset({"message.part.delta"})
-"""Events that change nothing which can be read: OpenCode keeps a text when it is complete (1.18.33)."""
+"""Events that change nothing readable: OpenCode stores a text when it is complete (1.18.33)."""
 
 log = logging.getLogger(__name__)
 
@@ -59,23 +59,23 @@ class Watch:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def hear(self) -> None:
-        """Hear from now on."""
+        """Receive events from now on."""
         self.hearing = True
         self.index.add(self, {self.session_id})
 
     def rest(self) -> None:
-        """Hear no more."""
+        """Receive no more events."""
         if self.hearing:
             self.hearing = False
             self.index.discard(self)
 
     def doubt(self) -> None:
-        """Take it that anything may have changed."""
+        """Assume that anything may have changed."""
         self.doubted = True
         self.changed.set()
 
     def notice(self, kind: str) -> None:
-        """Take note of an event about the family."""
+        """Handle an event of the session or its descendants."""
         if kind.startswith((*self.changes.events, "session.deleted")) and kind not in UNREADABLE:
             self.changed.set()
 
@@ -102,7 +102,7 @@ class Index:
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
 
     def add(self, watch: Watch, sessions: Iterable[str]) -> bool:
-        """Pass the events of these sessions on to a watch, too; return whether any was new to it."""
+        """Dispatch the events of these sessions to a watcher too; return whether any session was new to it."""
         if not self._hearing:
             self._heard.enter_context(self._heard_by(self.notice))
         self._hearing.add(watch)
@@ -113,7 +113,7 @@ class Index:
         return bool(new)
 
     def discard(self, watch: Watch) -> None:
-        """Pass nothing on to a watch any more."""
+        """Dispatch no more events to a watcher."""
         self._hearing.discard(watch)
         for id in watch.family:
             self._watches[id].discard(watch)
@@ -124,7 +124,7 @@ class Index:
             self._heard.close()
 
     def notice(self, event: Event) -> None:
-        """Take note of an event."""
+        """Dispatch an event."""
         if event["type"] in CONCERNS_ALL:
             for watch in self._hearing:
                 watch.doubt()
@@ -137,7 +137,7 @@ class Index:
 
 
 class Watches:
-    """One watch for each URI that is followed: begun by the first follower, ended after the last."""
+    """One watcher for each subscribed URI: started by the first subscriber, stopped after the last."""
 
     def __init__(self, bus: Bus, tasks: TaskGroup) -> None:
         self._bus, self._tasks = bus, tasks
@@ -146,7 +146,7 @@ class Watches:
 
     @property
     def followers(self) -> int:
-        """How many follow a URI."""
+        """The number of subscriptions."""
         return sum(watch.followers for watch in self._watches.values())
 
     @asynccontextmanager
@@ -185,7 +185,7 @@ class Watches:
             self._tasks.start_soon(self._find_family, opencode, watch)
 
     async def _find_family(self, opencode: OpenCode, watch: Watch) -> None:
-        """Find the descendants whose events were not heard; they are a change, if there are any."""
+        """Find descendants whose events were missed; a new one counts as a change."""
         watch.doubted = False
         if not (watch.hearing and watch.changes.subagents):
             return

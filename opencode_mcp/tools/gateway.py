@@ -1,4 +1,4 @@
-"""Reach every operation when not all are listed: search, describe, and three callers split by safety."""
+"""The gateway: tools that search, describe and call any operation, one caller per safety class."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def found(operations: list[Operation]) -> dict[str, Any]:
 
 
 def described(operation: Operation, room: float = inf) -> dict[str, Any]:
-    """Return all that is known of an operation, without the schema of its answers where that has no room."""
+    """Return an operation's description; the response schema is omitted if the result would exceed `max_chars`."""
     facts: dict[str, Any] = {
         "operation": operation.name,
         "call_with": f"{safety_of(operation)}_operation",

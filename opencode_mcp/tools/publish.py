@@ -125,7 +125,7 @@ def outline(full: Schema, definitions: Mapping[str, Schema]) -> Schema:
 
 
 def kind_of(schema: Schema, definitions: Mapping[str, Schema]) -> str:
-    """Return the value of `type` by which a branch of a union is told."""
+    """Return the discriminator (`type`) of a union branch, "" without one."""
     while "$ref" in schema:
         schema = definitions[schema["$ref"].removeprefix("#/$defs/")]
     tag = cast("dict[str, Any]", schema.get("properties", {}).get("type", {}))

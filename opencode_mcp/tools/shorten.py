@@ -200,7 +200,7 @@ def part_at(value: Any, pointer: str, operation: str) -> Any:
     """Return the part of a value that a JSON pointer names; "" is the whole.
 
     Raises:
-        InvalidArguments: there is no such part, and where the pointer stops to fit.
+        InvalidArguments: the part does not exist; the message names the first token that does not match.
     """
     if pointer and not pointer.startswith("/"):
         raise InvalidArguments(operation, [f"pointer: must be empty or start with /; got {pointer!r}"])

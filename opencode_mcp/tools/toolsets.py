@@ -57,7 +57,7 @@ SEARCH_HINTS: dict[str, str] = {
     "mcp": "MCP servers",
     "v2": "OpenCode v2",
 }
-"""Words that a toolset's tools are looked for by and that their names do not have."""
+"""Search words for a toolset's tools that their names do not contain."""
 
 ESSENTIAL = (
     *WORKFLOWS,

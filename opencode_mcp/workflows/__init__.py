@@ -1,4 +1,4 @@
-"""Several operations at once: tasks that a model can start, watch, answer, stop and collect."""
+"""Tasks: what needs more than one request. Start, wait, answer, stop, collect changes."""
 
 from .context import Asker, Context, Decision, Undecided
 from .table import WORKFLOWS, Workflow, workflows

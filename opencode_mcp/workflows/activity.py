@@ -1,4 +1,4 @@
-"""What a message is about, in one line."""
+"""A message's parts as one line of text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN_CHARS = 100
 
 
 def activity(parts: Sequence[Part]) -> str:
-    """Say what the newest part that says anything is about, or ""."""
+    """Return a line about the newest part that has any text, or ""."""
     for part in reversed(parts):
         if part.type == "tool" and part.state is not None:
             return tool_line(part)

@@ -1,4 +1,5 @@
-"""Answer what a task asks: by the task's own policy, by its user, or by a call; and see that it took."""
+"""Reply to permission requests and questions: by the task's policy, by elicitation, or by a tool call; then verify
+it."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ class AnswerQuestion(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Whether a request waits no more, and what the caller must know where it does."""
+    """`answered`: the request is no longer pending. `note`: what the caller must know if it still is."""
 
     answered: bool
     note: str | None = None
@@ -77,7 +78,7 @@ async def respond(context: Context, truth: Truth, deadline: float, state: Any) -
 
 
 async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) -> Decision | Undecided:
-    """Ask until the user has decided, the time is up, or the request waits no more."""
+    """Elicit a decision; ends when the user decides, at the deadline, or when the request is no longer pending."""
     assert context.asker is not None
     request = truth.pending[0]
     decision: Decision | Undecided = Undecided()
@@ -121,7 +122,7 @@ async def is_pending(opencode: OpenCode, directory: str, request: Request) -> bo
 
 
 async def still_waits(opencode: OpenCode, session_id: str, request: Request) -> bool:
-    """Whether a task still waits for this; an abort leaves it listed, and nobody waits for it then."""
+    """Whether a task still waits for this request. An abort leaves it listed although nothing waits for it."""
     return any(one.id == request.id for one in (await look(opencode, session_id)).pending)
 
 
@@ -139,7 +140,8 @@ async def until_gone(opencode: OpenCode, directory: str, request: Request) -> No
 
 
 async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> tuple[str, Request]:
-    """Find a request and its directory: requests are listed per directory, so a session says where.
+    """Find a request and its directory. Requests are listed per directory; the session's is read, or those of the
+    newest sessions.
 
     Raises:
         WorkflowError: nothing waits under this id, or the session is one of the second engine.

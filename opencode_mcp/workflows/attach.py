@@ -1,4 +1,4 @@
-"""Files to attach to a prompt: what was given -> a file that is there -> the part that OpenCode reads.
+"""File attachments: path or URL as given -> existing file -> `file` part of the prompt.
 
 OpenCode takes any path, and puts "File not found" into the prompt for the model alone to read (1.18.33). So what does
 not exist is refused here, before anything is sent. `~`, a leading `@` and line numbers are understood as people write
@@ -193,7 +193,7 @@ def absolute(path: str, project: PurePath, home: PurePath) -> PurePath:
 
 
 def pure(path: str) -> PurePath:
-    """Return a path of OpenCode's machine, which may be a Windows."""
+    """Return a path of OpenCode's machine, which may run Windows."""
     return PureWindowsPath(path) if PureWindowsPath(path).drive else PurePosixPath(path)
 
 

@@ -1,4 +1,4 @@
-"""A user's files as they are before something is written over them: copied away byte for byte, and put back."""
+"""Backup of the user's files before a merge writes over them, and restore."""
 
 from __future__ import annotations
 

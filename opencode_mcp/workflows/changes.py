@@ -1,4 +1,4 @@
-"""What a task changed; for one in a worktree also: bring it over, or throw it away.
+"""The collect_changes tool: a task's changes; for a task in a worktree also apply and discard.
 
 session -> worktree there? -> changes since its base -> apply -> everything arrived? -> discard
 """

@@ -1,4 +1,4 @@
-"""What a workflow is given besides its arguments: OpenCode, progress, and a way to ask the user."""
+"""What a task tool gets besides its arguments: OpenCode, progress, elicitation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """The user decided nothing; `note` is what the caller must know of that."""
+    """The user made no decision; `note` explains why."""
 
     note: str | None = None
 

@@ -83,7 +83,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Git:
-    """git in a working tree. `root` is its top; `environ` has what this git is given beside `base_environ`."""
+    """git in a working tree. `root` is its top; `environ` has variables added to `base_environ`."""
 
     root: str
     base_environ: Mapping[str, str] = field(repr=False)

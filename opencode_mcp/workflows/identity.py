@@ -1,4 +1,4 @@
-"""Requests that are safe to repeat: a message id made of the request's id finds the message again."""
+"""Idempotency: the message id is derived from the request id, so a repeated request finds its message."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SEARCHED_SESSIONS = 200
 def prompt_id(session: Session, newest: Message | None, request_id: str) -> str:
     """Return the id of a request's prompt in a session, in OpenCode's form but without its prefix.
 
-    Whoever sends the request at this point of the session comes to the same id, so that OpenCode takes
-    it once. OpenCode sorts messages by id, and takes a prompt whose id is older than the last reply for
-    answered: so the id follows that of the newest message.
+    The same request at the same point of the session gives the same id, so OpenCode stores it once. OpenCode sorts
+    messages by id, and takes a prompt whose id is older than the last reply for answered: so the id follows that of the
+    newest message.
     """
     known = CLOCK.match(newest.info.id) if newest is not None else None
     at = newest.info.time.created if newest is not None else session.time.created

@@ -1,4 +1,4 @@
-"""What a server made of a task's metadata: one that drops it cannot keep the task's promises."""
+"""Check that the server stored a task's metadata; older servers drop it."""
 
 from __future__ import annotations
 

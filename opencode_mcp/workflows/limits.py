@@ -1,4 +1,4 @@
-"""Time limits of task tools: a call answers in time, whatever OpenCode does."""
+"""Time limits of task tools: a call returns in time even when OpenCode does not answer."""
 
 from __future__ import annotations
 

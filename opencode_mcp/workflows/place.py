@@ -1,4 +1,4 @@
-"""Where a task works: a directory that is there, or a git worktree of its own."""
+"""A task's workspace: an existing directory, or a new git worktree."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Workplace:
 async def workplace(
     opencode: OpenCode, directory: str | None, worktree: bool, include_uncommitted: bool = False
 ) -> AsyncGenerator[Workplace]:
-    """Provide a place for a task; where none was started, for whatever reason, nothing is left behind.
+    """Provide a workspace for a task; if the block does not keep it, everything created is removed.
 
     Raises:
         WorkflowError: there can be no worktree.
@@ -259,5 +259,5 @@ async def check_subfolder(opencode: OpenCode, directory: str, project: ProjectPa
 
 
 def located(directory: str | None) -> dict[str, str]:
-    """Return the argument that says where; None leaves the choice to OpenCode."""
+    """Return the `directory` argument; None: OpenCode's default."""
     return {} if directory is None else {"directory": directory}

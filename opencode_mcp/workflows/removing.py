@@ -1,4 +1,4 @@
-"""Throw a task's worktree away: only when nothing works in it, and with no branch that is not its own."""
+"""Remove a task's worktree: only when no session is running in it, and only its own branch."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class NextCall(BaseModel):
 
 
 class TaskReport(BaseModel):
-    """The truth about a task at this moment."""
+    """The state of a task, as just read from OpenCode. (in the output schema's description; stripped there)"""
 
     session_id: str
     server: str | None = Field(None, description="Which server, if there are several.")
@@ -67,7 +67,7 @@ class TaskReport(BaseModel):
 async def build_report(
     context: Context, truth: Truth, verdict: Verdict, answer_offset: int = 0, note: str | None = None, among: int = 1
 ) -> TaskReport:
-    """Read what the truth does not hold yet, and put the report together; `among` share the room of one result."""
+    """Read what the snapshot lacks and build the report; `report_count` reports share one result's size."""
     session_id, newest = truth.session.id, truth.newest
     answer = newest.text if newest and newest.info.role == "assistant" and verdict.over else ""
     pending = [describe(request) for request in truth.pending]

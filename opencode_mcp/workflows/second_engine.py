@@ -1,4 +1,4 @@
-"""Sessions of OpenCode's second engine (v2_*): the task tools do not read its work, so they must not judge it."""
+"""Sessions of OpenCode's v2 API: the task tools cannot read their state, so they refuse them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait for tasks and report them, within the caller's time limit, whatever OpenCode does.
+"""Wait for tasks and report them within the caller's time limit, even when OpenCode does not answer.
 
 start over? -> attend -> report; at the limit: what is known, when it was seen, or an error that names the session
 """

@@ -149,7 +149,7 @@ async def read_status(git: Git) -> Status:
 
 
 def untracked(status: Status, line: bytes) -> None:
-    """Take down an untracked or ignored path: a folder that is listed as one file is a repository of its own."""
+    """Record an untracked or ignored path: a folder that is listed as one file is a repository of its own."""
     path = line[2:]
     if line.startswith(b"!"):
         status.ignored.append(path)

@@ -99,7 +99,7 @@ class Turn(BaseModel):
 
 
 def unnamed(session: Session) -> None:
-    """Tell nobody."""
+    """(docstring: "Ignore the session.")"""
 
 
 async def start(context: Context, arguments: StartTask, name: Callable[[Session], None] = unnamed) -> Turn:
@@ -299,7 +299,7 @@ async def set_permissions(opencode: OpenCode, session: Session, permissions: Per
 
 
 def rules(permissions: Permissions | None) -> dict[str, Any]:
-    """Return a session's own rules. Subagents do not inherit them: what they ask is answered while waiting."""
+    """Return a session's own rules. Subagents do not inherit them: their requests are answered by the wait."""
     return {"permission": ALLOW_ALL} if permissions == "allow" else {}
 
 

@@ -34,8 +34,8 @@ class Start:
     """A task from its beginning until its prompt was sent.
 
     `session_id` and `directory` are set as soon as its session is there (`named` says so), `turn` or `failure` when
-    it is `over`. `told` says that a call has returned while it was going on; `error` is what OpenCode has told of
-    its session since.
+    it is `over`. `caller_returned`: a call reported it as still starting, so a failure has no caller to raise in.
+    `reported_error`: the session.error event since.
     """
 
     session_id: str | None = None
@@ -58,7 +58,7 @@ class Start:
         return start
 
     def hear(self, event: Event) -> None:
-        """Keep an error of the session: it may be told of before anything waits for the turn."""
+        """Record a session.error event: it may arrive before anything waits for the turn."""
         if event["type"] == "session.error" and self.session_id is not None and session_of(event) == self.session_id:
             self.error = ToldError.of(event)
 

@@ -1,4 +1,4 @@
-"""Stop a task: the session and its subagents, with what an abort leaves behind, and see that it stopped."""
+"""Stop a task: abort the session and its subagents, reject the requests that an abort leaves, verify."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
 
 
 async def stopped(context: Context, arguments: StopTask) -> TaskReport:
-    """Abort a task, or keep one that is being started from it, and report."""
+    """Abort a task, or cancel a pending start, and report."""
     start = context.servers.starts.get(arguments.session_id)
     if start is not None and (report := await start.stop(context)) is not None:
         return report
@@ -87,7 +87,8 @@ async def stop_session(context: Context, session_id: str) -> tuple[bool, Truth]:
 
 
 async def abandon(context: Context, session_id: str, after: str | None = None) -> None:
-    """Stop a session whose caller has gone, be it a moment before it begins; nobody is left to be told of a failure.
+    """Stop a session whose caller is gone, including one whose prompt is not visible yet. Errors are suppressed: there
+    is no caller to receive them.
 
     `after` is the user's message before the prompt, as far as that is known.
     """

@@ -35,7 +35,7 @@ from .tasks import (
 from .transcript import ReadTranscript, Transcript, read_transcript
 
 WAITS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
-"""Waiting answers what the task's policy answers: it may let a command run."""
+"""Destructive: while waiting the policy may allow a command."""
 RUNS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
 ENDS = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
 

@@ -21,7 +21,8 @@ State = Literal["starting", "completed", "running", "waiting_permission", "waiti
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the server says of a session now.
+    """A session as read from the server at one moment. (rest: `family`: ids of the session and its descendants;
+    `statuses`: of those that are not idle; `pending`: requests that a busy one of them waits for.)
 
     `family` are the ids of the session and all its descendants; `statuses` those of them that do
     something; `pending` what they wait for; `newest` the session's newest message.
@@ -98,7 +99,8 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
 
 
 def note_work(opencode: OpenCode, truth: Truth) -> None:
-    """Let the server know what works in it: it is not ended then; a doubt counts as work until it is settled."""
+    """Mark the sessions that are active, which keeps an idle server from being stopped; a stalled one counts until it
+    is classified."""
     for session_id in truth.family:
         own = session_id == truth.session.id and judge(truth).state == "running"
         opencode.server.note_work(session_id, works=own or session_id in truth.statuses)
@@ -163,6 +165,6 @@ def judge_reply(reply: Message) -> Verdict:
 
 
 def was_rejected(part: Part) -> bool:
-    """Whether a tool call ended because somebody said no; only its words tell (1.18.33)."""
+    """Whether a tool call ended by rejection; only the error text shows it (1.18.33)."""
     said = part.state.error if part.state is not None else None
     return said is not None and ("user rejected" in said or "user dismissed" in said)

@@ -70,7 +70,7 @@ async def until_blocked(context: Context, session_id: str) -> NoReturn:
 
 
 async def resumed(context: Context, operation: Operation, session_id: str) -> Answer:
-    """Go on with a turn whose request was given up to ask the user: its session's end is its answer."""
+    """Resume a turn after an InputRequired call: the request was dropped, so the result is read from the session."""
     outcome = await attend(context, session_id, None, float("inf"), {})
     if outcome.truth.pending:
         raise waiting(outcome.truth, outcome.verdict.note)

@@ -1,4 +1,16 @@
-"""Wait for tasks: until each is over or needs somebody, within a time limit, asking where somebody can be asked."""
+"""Wait for a session to finish or to need an answer, within a time limit.
+
+The state is always read from OpenCode; an event is only a reason to read it again. `wait_until_settled`:
+
+    ┌──────── wait for an event, or for some seconds ◄───────┬───────────────────────────┐
+    ▼                                                        │ no                        │
+    read ─► classify ─┬─► running ─► has the deadline passed? ─► return running          │
+                      ├─► stalled ─► for STALLED_SECONDS? ─► return failed;  no ─────────┘
+                      │              (or running, with a note, where another process may run the turn)
+                      └─► completed, failed, stopped, waiting for an answer ─► return
+
+`wait_and_reply` does that, answers a pending request by the task's policy or by the client's user, and goes on.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +86,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ToldError:
-    """The words in which OpenCode told of a session's error, and when, by this process's clock."""
+    """The text of a session.error event, and when it was received (anyio.current_time())."""
 
     words: str
     at: float

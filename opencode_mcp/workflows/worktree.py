@@ -136,7 +136,7 @@ class LocalChanges:
 
     @asynccontextmanager
     async def leaving(self, force: bool) -> AsyncGenerator[str | None]:
-        """See that nothing was written since; then have the worktree on its own branch, or on none, in the block.
+        """Verify that the worktree is unchanged, then keep it on its own branch (or detached) in the block.
 
         OpenCode deletes the branch that a worktree has checked out (1.18.33), whatever else that branch has.
 

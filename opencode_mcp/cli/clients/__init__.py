@@ -1,4 +1,4 @@
-"""The MCP clients that `install` knows: where each keeps its servers, in what form, and what it can take."""
+"""The MCP clients that `install` knows: their configuration files, entry formats and limits."""
 
 from .change import Change, installation, removal
 from .places import Machine

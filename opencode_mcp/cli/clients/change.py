@@ -1,4 +1,4 @@
-"""What `install` and `uninstall` do to a client's file: worked out first, then shown or done."""
+"""Edits of a client's file by `install` and `uninstall`: planned first, then shown or applied."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FORMATS: Mapping[str, Format] = {"json": jsonc, "toml": toml}
 BACKUP = ".bak-opencode-mcp"
 BOM = "\ufeff"
 OURS = ("type", "command", "args", "env", "environment", "env_vars", "url", "serverUrl", "headers", "httpUrl", "oauth")
-"""Keys that one form of an entry has and another lacks; others that a person added stay."""
+"""The keys of all entry formats: an old entry's are replaced; keys that the user added stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Change:
         return text
 
     def apply(self) -> None:
-        """Write the file, all or nothing.
+        """Write the file, atomically.
 
         Raises:
             SettingsError: it cannot be written.
@@ -82,7 +82,7 @@ class Change:
         self.drop_backup()
 
     def back_up(self) -> None:
-        """Copy the file as it is, unless that was done before.
+        """Copy the file, unless there is a backup already.
 
         Raises:
             SettingsError: it cannot be written.
@@ -92,7 +92,7 @@ class Change:
                 shutil.copy2(self.path, self.backup)
 
     def drop_backup(self) -> None:
-        """Remove the copy, when the entry that it was made for is gone.
+        """Delete the backup, if this change removes the entry.
 
         Raises:
             SettingsError: it cannot be removed.
@@ -104,10 +104,10 @@ class Change:
 
 @contextmanager
 def explained(path: Path) -> Generator[None]:
-    """Name the file that cannot be written.
+    """Map OSError to an error that names the file.
 
     Raises:
-        SettingsError: instead of the system's error.
+        SettingsError: the file cannot be written.
     """
     try:
         yield
@@ -116,7 +116,7 @@ def explained(path: Path) -> Generator[None]:
 
 
 def installation(format: str, path: Path, keys: Sequence[str], entry: Mapping[str, Any]) -> Change:
-    """Work out how an entry comes into a file.
+    """Plan the installation of an entry.
 
     Raises:
         SettingsError: the file is not what the client would read.
@@ -134,7 +134,7 @@ def installation(format: str, path: Path, keys: Sequence[str], entry: Mapping[st
 
 
 def removal(format: str, path: Path, keys: Sequence[str]) -> Change:
-    """Work out how an entry leaves a file: as it was before, when nothing else has changed since.
+    """Plan the removal of an entry; without other changes since, the original file is restored.
 
     Raises:
         SettingsError: the file is not what the client would read.
@@ -162,10 +162,10 @@ def entry_in(format: str, path: Path, keys: Sequence[str]) -> dict[str, Any] | N
 
 
 def edited(format: str, path: Path, data: bytes | None, keys: Sequence[str], entry: Mapping[str, Any] | None) -> bytes:
-    """Return a file's bytes with an entry set or, for None, removed; checked by reading them again.
+    """Return a file's bytes with an entry set or, for None, removed; verified by parsing the result.
 
     Raises:
-        SettingsError: it cannot be done without touching something else.
+        SettingsError: the edit would change something else.
     """
     text = decoded(path, data)
     bom = BOM if text.startswith(BOM) else ""
@@ -192,7 +192,7 @@ def edited(format: str, path: Path, data: bytes | None, keys: Sequence[str], ent
 
 
 def parsed(format: str, path: Path, text: str) -> dict[str, Any]:
-    """Return what a text holds.
+    """Parse a text.
 
     Raises:
         SettingsError: it is not in the format.
@@ -230,10 +230,10 @@ def decoded(path: Path, data: bytes | None) -> str:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Replace a file at once, keeping its mode; through a link, as dotfiles often are one."""
+    """Replace a file atomically, keeping its mode; a symbolic link is followed, as dotfiles are often links."""
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A new file stays for its owner alone, as mkstemp makes it: it may hold a password.
+    # A new file keeps mode 0600 of mkstemp: it may contain a password.
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

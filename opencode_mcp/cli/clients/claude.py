@@ -1,4 +1,4 @@
-"""Claude Code's user scope is in its own state file, which it writes at any time: `claude` itself changes it."""
+"""Claude Code's user scope, which is in a state file that Claude Code writes at any time: `claude` makes the change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 60
 
 
 def program(environ: Mapping[str, str]) -> str | None:
-    """Return the path of `claude`, if it is there and can be given JSON, as a Windows batch file cannot."""
+    """Return the path of `claude`, if it exists and accepts JSON arguments; a Windows batch file does not."""
     found = which("claude", environ)
     return found if found and Path(found).suffix.lower() not in {".cmd", ".bat"} else None
 
@@ -34,7 +34,7 @@ def run(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """Run a command of Claude Code.
 
     Raises:
-        OpenCodeError: with what it said.
+        OpenCodeError: with its output.
     """
     said = "it took too long"
     try:

@@ -42,17 +42,17 @@ def read(text: str) -> dict[str, Any]:
     """Return the object that a text holds; an empty text holds an empty one.
 
     Raises:
-        ValueError: no object, or no JSON; the message names the line.
+        ValueError: not an object, or not JSON; the message names the line.
     """
     root = scan(text)
     return {} if root is None else root.value
 
 
 def put(text: str, path: Sequence[str], value: Any) -> str:
-    """Return the text with the member at a path set to a value; objects on the way are made.
+    """Return the text with the member at a path set to a value; missing objects on the path are created.
 
     Raises:
-        ValueError: as `read`, or something on the way is no object.
+        ValueError: as `read`, or a value on the path is not an object.
     """
     newline, unit = ("\r\n" if "\r\n" in text else "\n"), unit_of(text)
     root = scan(text)
@@ -110,7 +110,7 @@ def drop(text: str, path: Sequence[str]) -> str:
         else:
             end = skip_blanks(text, end)
     elif line:
-        # Only then: else a line comment above would swallow what follows on our line.
+        # Only if the line ends here: else a line comment above would swallow the rest of this line.
         start = len(text[:start].rstrip())
     position = node.members.index(member)
     kept = text[:start]
@@ -134,7 +134,7 @@ def nested(path: Sequence[str], value: Any) -> Any:
 
 
 def unit_of(text: str) -> str:
-    """Return what the text indents with."""
+    """Return the text's unit of indentation."""
     found = re.search(r"^([ \t]+)\"", text, re.MULTILINE)
     return found[1] if found else "  "
 

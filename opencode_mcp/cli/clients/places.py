@@ -1,4 +1,4 @@
-"""Where programs keep their files on Linux, macOS and Windows, reckoned without looking at the disc."""
+"""Configuration folders on Linux, macOS and Windows, computed without file system access."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Machine:
     @classmethod
     def this(cls, environ: Mapping[str, str]) -> Machine:
         """Return the machine that this runs on, with the home folder that an environment names."""
-        # A POSIX shell on Windows sets HOME to what the clients do not look at.
+        # A POSIX shell on Windows sets HOME to a folder that the clients do not use.
         home = environ.get("USERPROFILE" if sys.platform == "win32" else "HOME")
         return cls(Path(home) if home else Path.home(), environ, sys.platform)
 
@@ -44,7 +44,7 @@ class Machine:
 
     @property
     def zed(self) -> PurePath:
-        """Zed's folder, which is not where other desktop applications have theirs."""
+        """Zed's folder, which differs from that of other desktop applications."""
         if self.platform == "win32":
             return self.applications / "Zed"
         return (self.home / ".config" if self.platform == "darwin" else self.xdg) / "zed"

@@ -15,12 +15,12 @@ CALL_SECONDS = 3600
 LISTING_MILLISECONDS = 30_000
 
 TOKEN = "OPENCODE_MCP_TOKEN"
-"""The variable that has the bearer token of a server that is reached by its URL."""
+"""The variable with the bearer token of a server at a URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a client starts this server; `variables` are passed on by name, `env` has values in clear."""
+    """How a client starts this server; `variables` are passed on by name, `env` holds plain values."""
 
     command: str
     args: tuple[str, ...] = ()
@@ -30,20 +30,20 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A server that runs at a URL; `token` is its bearer token as the client's file has it, "" for none."""
+    """A running server's URL; `token` is its bearer token as the client's file writes it, "" for none."""
 
     url: str
     token: str = ""
 
 
 def header(token: str) -> dict[str, Any]:
-    """Return what most clients take for a bearer token."""
+    """Return the form of a bearer token that most clients accept."""
     return {"headers": {"Authorization": f"Bearer {token}"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client can take. `full_name` is how it calls a tool; `why` is the reason for the preset."""
+    """A client's limits. `full_name` is its name for a tool; `reason` explains the preset."""
 
     preset: str
     why: str
@@ -56,10 +56,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client: its file in each scope (the first that exists counts, else the first), and its form of an entry.
+    """A client: its configuration file in each scope (the first that exists, else the first), and its entry format.
 
-    `project` is below the project's folder. `variable` is how a value names VARIABLE of the
-    environment, "" where it cannot. Without `http` the file takes no URL, and `http_instead` says what does.
+    `project` is below the project's folder. `variable` is the client's syntax for the environment variable VARIABLE, ""
+    if it has none. Without `http` the file accepts no URL, and `http_instead` names the alternative.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Client:
         return self.variable.replace("VARIABLE", variable)
 
     def entry(self, how: Launch | Remote) -> dict[str, Any]:
-        """Return the entry for a command to start, or for a URL that this client takes."""
+        """Return the entry for a command or for a URL."""
         if isinstance(how, Launch):
             return self.stdio(self, how)
         assert self.http is not None
@@ -93,7 +93,7 @@ class Client:
 
 
 def plain(client: Client, launch: Launch) -> dict[str, Any]:
-    """Return the entry that most clients take."""
+    """Return the entry format of most clients."""
     entry = {"command": launch.command, "args": list(launch.args)}
     return entry | ({"env": env} if (env := client.environment(launch)) else {})
 
@@ -109,7 +109,7 @@ def patient(client: Client, launch: Launch) -> dict[str, Any]:
 
 
 def codex(client: Client, launch: Launch) -> dict[str, Any]:
-    """Return Codex's entry: what it passes on of its own environment is a list of names."""
+    """Return Codex's entry: the variables that it passes on are a list of names."""
     entry: dict[str, Any] = {"command": launch.command, "args": list(launch.args)}
     entry |= {"env_vars": list(launch.variables)} if launch.variables else {}
     entry |= {"env": dict(launch.env)} if launch.env else {}
@@ -117,19 +117,19 @@ def codex(client: Client, launch: Launch) -> dict[str, Any]:
 
 
 def codex_token(token: str) -> dict[str, Any]:
-    """Return what Codex takes for a bearer token: the name of its variable, or a header."""
+    """Return Codex's form of a bearer token: the name of its variable, or a header."""
     return {"bearer_token_env_var": token} if token == TOKEN else {"http_headers": header(token)["headers"]}
 
 
 def opencode(client: Client, launch: Launch) -> dict[str, Any]:
-    """Return OpenCode's entry; its time limit is for the list of tools, calls that report progress go on."""
+    """Return OpenCode's entry; its timeout is for tools/list; a call that reports progress is not limited."""
     entry: dict[str, Any] = {"type": "local", "command": [launch.command, *launch.args], "enabled": True}
     entry |= {"environment": env} if (env := client.environment(launch)) else {}
     return entry | {"timeout": LISTING_MILLISECONDS}
 
 
 OPENCODE_FILES = ("opencode.json", "opencode.jsonc")
-"""It reads both."""
+"""OpenCode reads both."""
 
 EVERY_REQUEST = "sends every listed tool with every request; the gateway tools reach the others"
 
@@ -141,7 +141,7 @@ CLIENTS: dict[str, Client] = {
             title="Claude Code",
             format="json",
             container="mcpServers",
-            # Its own state file too, which is why `claude` is asked to change it where that can be run.
+            # This is Claude Code's state file too, so `claude` changes it where it can be run.
             user=lambda on: (on.folder("CLAUDE_CONFIG_DIR", on.home) / ".claude.json",),
             project=(".mcp.json",),
             stdio=typed,

@@ -20,7 +20,7 @@ def read(text: str) -> dict[str, Any]:
     """Return what a text holds.
 
     Raises:
-        ValueError: no TOML; the message names the line.
+        ValueError: not TOML; the message names the line.
     """
     return tomllib.loads(text)
 
@@ -45,7 +45,7 @@ def drop(text: str, path: Sequence[str]) -> str:
     """Return the text without a table and the tables below it."""
     lines = text.splitlines(keepends=True)
     for start, end in reversed(tables(lines, path)):
-        # The blank line that parts it from its neighbour goes with it.
+        # Remove the blank line beside it too.
         if start and not lines[start - 1].strip():
             start -= 1
         elif not start and end < len(lines) and not lines[end].strip():
@@ -55,7 +55,7 @@ def drop(text: str, path: Sequence[str]) -> str:
 
 
 def tables(lines: Sequence[str], path: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the spans of lines that a table and those below it fill, without what trails after them."""
+    """Return the line ranges of a table and its subtables, without trailing comments and blank lines."""
     keys = r"\s*\.\s*".join(rf"(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')" for key in path)
     header = re.compile(rf"[ \t]*\[\s*{keys}\s*(?:\.[^\]]*)?\]")
     spans: list[tuple[int, int]] = []
@@ -72,7 +72,7 @@ def tables(lines: Sequence[str], path: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def begins(lines: Sequence[str], at: int) -> bool:
-    """Whether something begins at a line, rather than going on: a text cut within a string or an array is no TOML."""
+    """Whether a statement starts at a line: a text cut inside a string or an array is not TOML."""
     try:
         tomllib.loads("".join(lines[:at]))
     except ValueError:
@@ -86,7 +86,7 @@ def printed(path: Sequence[str], value: Mapping[str, Any]) -> list[str]:
 
 
 def key(name: str) -> str:
-    """Return a key, quoted where it has to be."""
+    """Return a key, quoted if necessary."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 

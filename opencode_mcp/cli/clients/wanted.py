@@ -21,11 +21,11 @@ from .table import TOKEN, Client, Launch, Remote
 def launch(client: Client, settings: Settings, variables: Sequence[str] = (), with_password: bool = False) -> Launch:
     """Return how a client starts this server.
 
-    Settings go into the arguments, credentials and the variables that were named into the
-    environment: by name, or the credentials in clear when that was asked for.
+    Settings become arguments; credentials and `variables` go into the environment by name, or with `with_password` the
+    credentials as plain text.
 
     Raises:
-        SettingsError: `variables` or `with_password` cannot be done.
+        SettingsError: `variables` or `with_password` is not possible.
     """
     passwords = settings.passwords if settings.urls else {}
     username = {USERNAME_VARIABLE: settings.username} if settings.urls and settings.username != USERNAME else {}
@@ -48,12 +48,12 @@ def command() -> tuple[str, ...]:
         script = Path(os.path.abspath(name))
         if script.stem == "opencode-mcp" and script.is_file():
             return (str(script),)
-    # -P: else a module of the folder that the client works in could take the place of one of ours.
+    # -P: else a module in the client's working directory could shadow one of this package.
     return (sys.executable, "-P", "-m", "opencode_mcp")
 
 
 def flags(client: Client, settings: Settings) -> Iterator[str]:
-    """Yield the flags for the settings that were given, and for the client's preset if no tools were chosen."""
+    """Yield the flags of the given settings, and of the client's preset if no tools are selected."""
     for setting, text in with_absolute_paths(settings).given:
         if setting.has_flag and not setting.commands:
             yield from (setting.flag,) if setting.is_switch else (setting.flag, text)
@@ -80,10 +80,10 @@ def absolute(path: Path) -> Path:
 
 
 def remote(client: Client, settings: Settings, given: str, with_password: bool = False) -> Remote:
-    """Return the URL for a client, with the token by its variable's name, or in clear when that was asked for.
+    """Return the URL for a client, with the token by variable name, or with `with_password` as plain text.
 
     Raises:
-        SettingsError: the client takes no such URL, or cannot name a variable.
+        SettingsError: the client does not accept the URL, or cannot name a variable.
     """
     address = url(client, settings, given)
     if settings.no_auth:
@@ -101,10 +101,10 @@ def remote(client: Client, settings: Settings, given: str, with_password: bool =
 
 
 def url(client: Client, settings: Settings, given: str) -> str:
-    """Return the URL for a client: that of a server that runs, narrowed to the toolset or the client's preset.
+    """Return the URL for a client: the running server's, with the path of the toolset or the client's preset.
 
     Raises:
-        SettingsError: the client takes no URL, it is none, or several toolsets were named.
+        SettingsError: the client does not accept URLs, the URL is not valid, or several toolsets are given.
     """
     if client.http is None:
         raise SettingsError(f"--http: {client.title} does not support it: {client.http_instead}")
@@ -133,7 +133,7 @@ def url(client: Client, settings: Settings, given: str) -> str:
 
 
 def check_names(client: Client, name: str, settings: Settings) -> None:
-    """Refuse unknown tools, and a server name with which the client would cut or leave out tools.
+    """Reject unknown tools, and a server name so long that the client would truncate or drop tool names.
 
     Raises:
         SettingsError: what does not fit.

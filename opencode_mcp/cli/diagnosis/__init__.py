@@ -1,4 +1,4 @@
-"""What `doctor` looks at. Nothing here starts a model or changes anything."""
+"""The checks of `doctor`. None of them calls a model or changes anything."""
 
 from .examination import examine
 from .finding import Finding

@@ -1,4 +1,4 @@
-"""How the document of the running OpenCode differs from the one that the tools are made from."""
+"""Differences between the running OpenCode's document and the one that defines the tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROSE = {"summary", "description", "tags"}
 
 @dataclass(frozen=True)
 class Drift:
-    """Operation ids and schema names; `differ` operations have other parameters, bodies or answers."""
+    """Operation ids and schema names; `differ` are operations with other parameters, bodies or answers."""
 
     came: list[str]
     went: list[str]
@@ -33,7 +33,7 @@ class Drift:
 
 
 async def document(opencode: OpenCode) -> Finding:
-    """Compare GET /doc with the snapshot. A document that is no help is no failure: the snapshot is used."""
+    """Compare GET /doc with the snapshot. An unusable document is not a failure: the snapshot is used."""
     endpoint = await opencode.server.endpoint()
     try:
         response = await opencode.http.get(f"{endpoint.base}/doc", auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
@@ -51,7 +51,7 @@ async def document(opencode: OpenCode) -> Finding:
 
 
 def compare(theirs: Document, ours: Document) -> Drift:
-    """Return what differs, prose apart."""
+    """Return the differences, apart from summaries, descriptions and tags."""
     new, old = operations(theirs), operations(ours)
     schemas, known = theirs.components.schemas, ours.components.schemas
     return Drift(
@@ -71,7 +71,7 @@ def operations(document: Document) -> dict[str, tuple[str, str, OperationObject]
 
 
 def told(drift: Drift, theirs: int, ours: int) -> Finding:
-    """Say what differs and what follows from it."""
+    """Return the result for the differences."""
     if not any((drift.came, drift.went, drift.differ, drift.schemas)):
         return Finding("document", "ok", f"{theirs} operations, the same as in OpenCode {SNAPSHOT_VERSION}")
     facts = asdict(drift)
@@ -89,6 +89,6 @@ def told(drift: Drift, theirs: int, ours: int) -> Finding:
 
 
 def counted(names: Sequence[str], what: str) -> str:
-    """Return how many there are, and some of them."""
+    """Return the number of names, and the first few of them."""
     more = ", …" if len(names) > NAMED else ""
     return f"{len(names)} {what} ({', '.join(names[:NAMED])}{more})" if names else ""

@@ -1,4 +1,4 @@
-"""All checks in order: those that need OpenCode only once it is reached."""
+"""All checks in order; those that need OpenCode run once it is reachable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 async def examine(settings: Settings, port_number: int, tell: Tell, report: Report) -> None:
-    """Tell every finding as soon as it is known; an OpenCode that was started is stopped."""
+    """Emit every result as soon as it is known; an OpenCode that was started is stopped."""
     there = await found(settings, report)
     tell(there)
     if there.state == "failed":
@@ -48,14 +48,14 @@ async def examine(settings: Settings, port_number: int, tell: Tell, report: Repo
 
 
 async def examine_opencode(settings: Settings, tell: Tell, report: Report) -> None:
-    """Carry out the checks that need OpenCode."""
+    """Run the checks that need OpenCode."""
     async with connected(settings, Catalog.bundled()) as servers:
         for opencode in servers.clients.values():
             await examine_server(opencode, named(opencode.server.name, tell), report)
 
 
 async def examine_server(opencode: OpenCode, tell: Tell, report: Report) -> None:
-    """Carry out the checks on one server."""
+    """Run the checks of one server."""
     reached = await reach(opencode, report)
     for finding in reached:
         tell(finding)
@@ -68,14 +68,14 @@ async def examine_server(opencode: OpenCode, tell: Tell, report: Report) -> None
 
 
 def named(server: str | None, tell: Tell) -> Tell:
-    """Return what tells findings of one of several servers: each check is called after it."""
+    """Return an `emit` that prefixes each check with the server's name."""
     if server is None:
         return tell
     return lambda finding: tell(replace(finding, check=f"{server}: {finding.check}"))
 
 
 async def guarded(name: str, check: Check, opencode: OpenCode) -> Finding:
-    """Carry out a check; what goes wrong in it is a finding."""
+    """Run a check; an error in it is a failed result."""
     try:
         return await check(opencode)
     except (OpenCodeError, httpx2.TransportError) as error:
@@ -83,6 +83,6 @@ async def guarded(name: str, check: Check, opencode: OpenCode) -> Finding:
 
 
 def skip(tell: Tell, reason: str) -> None:
-    """Name the checks that could not be made."""
+    """Emit the checks as skipped."""
     for name in CHECKS:
         tell(Finding(name, "skipped", f"not checked, as {reason}"))

@@ -1,4 +1,4 @@
-"""The outcome of one check."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = Literal["ok", "warning", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found and, unless all is well, what to do about it. Only `failed` keeps the server from working."""
+    """The result of a check and, unless it is `ok`, advice. Only `failed` keeps the server from working."""
 
     check: str
     state: State

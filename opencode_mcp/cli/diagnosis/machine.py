@@ -1,4 +1,4 @@
-"""What concerns this machine, whether OpenCode is there or not."""
+"""Checks of this machine, which need no OpenCode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .finding import Finding
 
 
 def port(number: int) -> Finding:
-    """See whether `opencode-mcp http` could listen."""
+    """Check that `opencode-mcp http` could listen on a port."""
     try:
         socket.create_server(("127.0.0.1", number)).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Is there an OpenCode, does it answer, and does it let us in?"""
+"""Checks of the connection: program, address, password and version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PASSWORD = "OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME)"
 
 
 async def found(settings: Settings, report: Report) -> Finding:
-    """Say which OpenCode is used; it is fetched here if it has to be."""
+    """Check which OpenCode is used; it is installed if necessary."""
     if settings.urls:
         where = ", ".join(shown(httpx2.URL(url)) for url in settings.urls.values())
         flag = "--url" if settings.url else "--server"
@@ -48,7 +48,7 @@ async def found(settings: Settings, report: Report) -> Finding:
 
 
 async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
-    """Connect, starting OpenCode if that is ours to do; the last finding tells whether to go on."""
+    """Connect, starting OpenCode unless there is a --url; the checks continue if the last result is `version`."""
     begun = time.monotonic()
     try:
         endpoint = await opencode.server.endpoint(report)
@@ -73,13 +73,13 @@ async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
 
 
 async def get(opencode: OpenCode, endpoint: Endpoint, path: str, admit: bool = True) -> httpx2.Response:
-    """Read what a path of the server gives, whatever that is."""
+    """GET a path of the server; any status is returned."""
     url = endpoint.base + path
     return await opencode.http.get(url, auth=endpoint.auth if admit else None, timeout=ANSWER_SECONDS)
 
 
 def unreachable(where: str, error: httpx2.TransportError) -> Finding:
-    """Tell a refused connection from one that does not come about and one that breaks."""
+    """Return the result for a transport error: timeout, TLS, unknown host, refused, or broken connection."""
     if isinstance(error, httpx2.TimeoutException):
         said, advice = f"no answer within {ANSWER_SECONDS:g} s", "is it busy, or behind a firewall? Is the host right?"
     elif problem := tls_problem(error):
@@ -95,7 +95,7 @@ def unreachable(where: str, error: httpx2.TransportError) -> Finding:
 
 
 def is_unknown_host(error: BaseException | None) -> bool:
-    """Whether a connection failed for want of an address."""
+    """Whether a connection failed because the host name has no address."""
     while error is not None:
         if isinstance(error, socket.gaierror):
             return True
@@ -104,7 +104,7 @@ def is_unknown_host(error: BaseException | None) -> bool:
 
 
 def refused(endpoint: Endpoint) -> Finding:
-    """Tell a wrong password from a missing one."""
+    """Return the result for HTTP 401: a wrong password, or a missing one."""
     said = "no password is set" if endpoint.password is None else f"user {endpoint.username!r}, wrong password or name"
     return Finding(
         "authorised", "failed", f"HTTP 401: {said}", f"set {PASSWORD} to the values that the server was started with"
@@ -112,7 +112,7 @@ def refused(endpoint: Endpoint) -> Finding:
 
 
 async def admitted(opencode: OpenCode, endpoint: Endpoint) -> Finding:
-    """Tell a server that is protected from one that lets anybody in."""
+    """Check that the server rejects requests without a password."""
     if endpoint.password is not None:
         response = await get(opencode, endpoint, "/global/health", admit=False)
         if response.status_code == 401:
@@ -122,7 +122,7 @@ async def admitted(opencode: OpenCode, endpoint: Endpoint) -> Finding:
 
 
 def tested(version: str) -> Finding:
-    """Say whether the tests ran with this version."""
+    """Check whether this version is the tested one."""
     facts = {"version": version, "tested": SNAPSHOT_VERSION}
     if version == SNAPSHOT_VERSION:
         return Finding("version", "ok", f"{version}, the tested version", facts=facts)
@@ -135,7 +135,7 @@ def tested(version: str) -> Finding:
 
 
 def stranger(where: str, response: httpx2.Response) -> Finding:
-    """Say what answers in OpenCode's place."""
+    """Return the result for a server that is not OpenCode."""
     if is_page(response):
         advice = "is --url OpenCode's own address? A proxy or a login page answers like this"
         return Finding("reachable", "failed", f"{where} returns a web page instead of OpenCode's JSON", advice)
@@ -149,5 +149,5 @@ def stranger(where: str, response: httpx2.Response) -> Finding:
 
 
 def shown(url: httpx2.URL) -> str:
-    """Return an address without the password that may be in it."""
+    """Return an address without user name and password."""
     return str(url.copy_with(username=None, password=None)).rstrip("/")

@@ -1,4 +1,4 @@
-"""Each known MCP client's entry: is it there, and does it lead anywhere?"""
+"""Checks of the registrations: whether each known MCP client has an entry, and whether it works."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opencode_mcp.settings import Settings
 from .finding import Finding
 
 NAME = "opencode"
-"""What `install` calls the server unless told otherwise."""
+"""The default of `install --name`."""
 
 CONNECT_SECONDS = 2.0
 
@@ -25,7 +25,7 @@ Entry = Mapping[str, Any]
 
 
 def registrations(settings: Settings) -> Iterator[Finding]:
-    """Look at the files of every client, the user's and the project's."""
+    """Check the files of every client, the user's and the project's."""
     for client in CLIENTS.values():
         check = f"client {client.name}"
         try:
@@ -40,7 +40,7 @@ def registrations(settings: Settings) -> Iterator[Finding]:
 
 
 def found(client: Client, settings: Settings) -> Iterator[tuple[Path, Entry]]:
-    """Yield every entry of ours with the file that it is in.
+    """Yield every entry of this server with its file.
 
     Raises:
         SettingsError: a file cannot be read.
@@ -57,14 +57,14 @@ def found(client: Client, settings: Settings) -> Iterator[tuple[Path, Entry]]:
 
 
 def program(entry: Entry) -> str:
-    """Return the command of an entry, "" when it has none: a text, or the first of a list."""
+    """Return the program of an entry, "" if it has none; a command is a text or a list."""
     command: Any = entry.get("command", "")
     words = cast("list[Any]", command if isinstance(command, list) else [command])
     return str(words[0]) if words else ""
 
 
 def judged(client: Client, path: Path, entry: Entry, settings: Settings) -> Finding:
-    """See that what an entry names is there."""
+    """Check that an entry's program exists, or that its URL accepts connections."""
     check = f"client {client.name}"
     url = next((str(entry[key]) for key in ("url", "serverUrl", "httpUrl") if key in entry), None)
     again = f"`opencode-mcp install {client.name}` updates it"

@@ -1,4 +1,4 @@
-"""Does what a task needs work: a model to choose, events, searching? And which worktrees have tasks left?"""
+"""Checks of what a task needs: providers, a model, events, search; and of leftover worktrees."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONNECT = "connect one with `opencode auth login`, or configure it in opencode.j
 
 
 async def providers(opencode: OpenCode) -> Finding:
-    """Say which providers have models."""
+    """Check that a provider has a model."""
     known = await opencode.call_as(Providers, "config_providers")
     models = {one.id: len(one.models) for one in known.providers if one.models}
     if not models:
@@ -30,7 +30,7 @@ async def providers(opencode: OpenCode) -> Finding:
 
 
 async def model(opencode: OpenCode) -> Finding:
-    """Say which model a task gets that names none, and whether its provider has it. It is not tried."""
+    """Check the default model, and that its provider has it. The model is not called."""
     connected = await opencode.call_as(Providers, "config_providers")
     known = [*connected.models]
     if not known:
@@ -53,7 +53,7 @@ async def model(opencode: OpenCode) -> Finding:
 
 
 async def events(opencode: OpenCode) -> Finding:
-    """See that the event stream says that it is connected."""
+    """Check that the event stream sends `server.connected`."""
     wanted = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
     answer = await execute(opencode, opencode.prepare(opencode.catalog["global_event"], wanted))
     if answer.value["events"]:
@@ -65,7 +65,7 @@ async def events(opencode: OpenCode) -> Finding:
 
 
 async def ripgrep(opencode: OpenCode) -> Finding:
-    """See that the project can be searched."""
+    """Check that the project can be searched."""
     if opencode.lacks_project:
         said, advice = "this directory is not a project", "run this in a project, or pass --directory"
         return Finding("ripgrep", "skipped", said, advice)
@@ -81,7 +81,7 @@ async def ripgrep(opencode: OpenCode) -> Finding:
 
 
 async def worktrees(opencode: OpenCode) -> Finding:
-    """Count the project's worktrees: nothing removes one of itself, and its changes may be nowhere else."""
+    """Count the project's worktrees: none is removed automatically, and its changes may exist nowhere else."""
     try:
         left: list[str] = await opencode.call("worktree_list")
     except OpenCodeError as error:
