@@ -116,7 +116,7 @@ class OpenCode(Operations):
         await self.call("global_health")  # the feed itself retries without limit
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
         async with background() as tasks, send, receive:
-            with EventFeed(client, tasks).heard_by(send.send_nowait):
+            with EventFeed(client.event_stream, tasks).heard_by(send.send_nowait):
                 while (await receive.receive())["type"] != "server.connected":
                     pass
                 await anyio.sleep(DEAF_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import cache, partial
@@ -112,7 +112,7 @@ class OpenCode:
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._queue, self._turns = FairQueue(AT_ONCE), FairQueue(TURNS_AT_ONCE)
         self._tasks = anyio.create_task_group()
-        self.events = EventFeed(self, self._tasks)
+        self.events = EventFeed(self.event_stream, self._tasks)
 
     @property
     def http(self) -> httpx2.AsyncClient:
@@ -304,6 +304,11 @@ class OpenCode:
         raise RequestTimeout(
             f"{operation.name}: no response in time from {self.server.describe()}; the request may still take effect"
         )
+
+    def event_stream(self) -> AbstractAsyncContextManager[httpx2.Response]:
+        """Open the stream of all events."""
+        operation = self.catalog["global_event"]
+        return self.stream(operation, self.prepare(operation, {}).parts)
 
     @asynccontextmanager
     async def stream(

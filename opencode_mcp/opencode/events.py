@@ -11,20 +11,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, cast
 
 import anyio
 import httpx2
 from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
-from opencode_mcp.openapi import Operation
 
 from .error_words import MARK, without_traces
-
-if TYPE_CHECKING:
-    from .client import OpenCode
 
 Event = Mapping[str, Any]
 """`{"type", "properties", …}` from OpenCode, or `{"type": "stream.connected" | "stream.ready" | "stream.lost"}` from
@@ -53,8 +49,8 @@ log = logging.getLogger(__name__)
 class EventFeed:
     """Reads /global/event while there are listeners: opened for the first, closed after the last."""
 
-    def __init__(self, opencode: OpenCode, tasks: TaskGroup) -> None:
-        self._opencode = opencode
+    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[httpx2.Response]], tasks: TaskGroup) -> None:
+        self._connect = connect
         self._tasks = tasks
         self._notices: dict[int, Notice] = {}
         self._next_key = 0
@@ -122,12 +118,10 @@ class EventFeed:
 
     async def _connection(self) -> AsyncGenerator[Event]:
         """Yield the events of one connection, without the `sync` duplicates of durable events."""
-        operation = self._opencode.catalog["global_event"]
-        parts = self._opencode.prepare(operation, {}).parts
-        async with self._opencode.stream(operation, parts) as response:
+        async with self._connect() as response:
             yield {"type": "stream.connected", "properties": {}}
             async for sent in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
-                payload = parse(operation, sent.data).get("payload")
+                payload = parse("global_event", sent.data).get("payload")
                 if isinstance(payload, dict) and payload.get("type", "sync") != "sync":  # pyright: ignore[reportUnknownMemberType]
                     yield cast("Event", payload)
 
@@ -141,7 +135,7 @@ def session_of(event: Event) -> str | None:
     return inner.get("sessionID") or (inner.get("id") if event["type"].startswith("session.") else None)
 
 
-def parse(operation: Operation, data: str) -> dict[str, Any]:
+def parse(operation: str, data: str) -> dict[str, Any]:
     """Parse one event's data.
 
     Raises:
@@ -150,9 +144,9 @@ def parse(operation: Operation, data: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except ValueError as error:
-        raise UnexpectedResponse(f"{operation.name}: an event is not valid JSON: {error}") from error
+        raise UnexpectedResponse(f"{operation}: an event is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UnexpectedResponse(f"{operation.name}: an event is not a JSON object: {data[:200]}")
+        raise UnexpectedResponse(f"{operation}: an event is not a JSON object: {data[:200]}")
     return without_traces(value) if MARK.decode() in data else cast("dict[str, Any]", value)
 
 

@@ -33,7 +33,7 @@ async def collect_events(
         await report(f"waiting for events of {operation.name}")
         async with opencode.stream(operation, parts, report) as response:
             async for event in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
-                value = parse(operation, event.data)
+                value = parse(operation.name, event.data)
                 if types and event_type(value) not in types:
                     continue
                 events.append(value)

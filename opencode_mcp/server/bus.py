@@ -5,15 +5,31 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 
-if TYPE_CHECKING:
-    from .watching import Watch
+
+class Watch(Protocol):
+    """Watches one resource, while it is this process that watches it."""
+
+    uri: str
+    hearing: bool
+
+    def hear(self) -> None:
+        """Start to watch."""
+        ...
+
+    def rest(self) -> None:
+        """Stop watching."""
+        ...
+
+    def doubt(self) -> None:
+        """Assume that the resource may have changed."""
+        ...
 
 
 class Bus(InMemorySubscriptionBus):

@@ -91,7 +91,7 @@ class Calls:
         redactor, servers = life.redactor, life.servers
         result: types.CallToolResult | None = None
         try:
-            with self._ending.running(), life.heartbeat.reported(context) as report:
+            with self._ending.running(), life.heartbeat.reported(context.session) as report:
                 servers = (await in_project(context)).with_options(caller=caller(context), report=report)
                 asker = asker_for(context, params, resumed)
                 call = Context(servers, report, asker, resumed, self._depth)

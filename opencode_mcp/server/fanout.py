@@ -39,8 +39,7 @@ from redis.exceptions import RedisError
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.background import alongside
 
-from .bus import Bus
-from .watching import Watch
+from .bus import Bus, Watch
 
 LEASE_SECONDS = 3.0
 RENEW_SECONDS = LEASE_SECONDS / 3

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import anyio
+from mcp.server.session import ServerSession
 
 from opencode_mcp.opencode import Report
-
-if TYPE_CHECKING:
-    from .lifespan import RequestContext
+from opencode_mcp.redaction import Redactor
 
 ROUND_SECONDS = 5.0
 """A call without a notification in a whole round gets one. Clients abort a silent call, some after a minute."""
@@ -20,9 +18,9 @@ ROUND_SECONDS = 5.0
 class Progress:
     """Sends `notifications/progress` of one request; without a progress token it sends nothing."""
 
-    def __init__(self, context: RequestContext) -> None:
-        self._session = context.session
-        self._redactor = context.lifespan_context.redactor
+    def __init__(self, session: ServerSession, redactor: Redactor) -> None:
+        self._session = session
+        self._redactor = redactor
         self._count = 0
         self._message = "working"
         self.silent = self.over = False
@@ -47,13 +45,14 @@ class Heartbeat:
     """Repeats the progress of all running calls, in one task: a task for each call would make a short call 25 %
     slower."""
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._running: set[Progress] = set()
 
     @contextmanager
-    def reported(self, context: RequestContext) -> Generator[Report]:
+    def reported(self, session: ServerSession) -> Generator[Report]:
         """Provide the progress callback of a request; its last message is repeated for the duration of the block."""
-        progress = Progress(context)
+        progress = Progress(session, self._redactor)
         self._running.add(progress)
         try:
             yield progress.report

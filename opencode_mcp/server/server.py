@@ -156,9 +156,9 @@ class BridgeServer(Server[Lifespan]):
         async with clients as servers, self._open_bus() as bus, background() as tasks:
             passwords = [one.server.password for one in servers.clients.values() if one.server.password]
             warn_of_simple_passwords(settings)
-            heartbeat = Heartbeat()
-            tasks.start_soon(heartbeat.beat)
             redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
+            heartbeat = Heartbeat(redactor)
+            tasks.start_soon(heartbeat.beat)
             limit = settings.max_result_chars
             life = Lifespan(servers, tasks, redactor, limit, heartbeat, bus, self.ending, settings.is_project)
             if self.metrics is not None:

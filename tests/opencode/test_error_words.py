@@ -119,7 +119,7 @@ async def test_no_answer_and_no_event_has_another_program_s_stack_trace(opencode
     assert "bunfs" not in json.dumps(await opencode.call("session_messages", sessionID="ses_1"))
 
     event = {"type": "session.error", "properties": {"error": error}}
-    assert "bunfs" not in json.dumps(parse(opencode.catalog["global_event"], json.dumps(event)))
+    assert "bunfs" not in json.dumps(parse("global_event", json.dumps(event)))
     assert str(MessageError.model_validate(error)).startswith("UnknownError: PlatformError: NotFound")
     assert "bunfs" not in str(MessageError.model_validate(error))
 
