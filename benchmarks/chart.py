@@ -47,11 +47,11 @@ def read(markdown: str) -> tuple[str, Results]:
 
 def read_row(what: str, verdict: str) -> Row:
     """Parse a line of the table of results."""
-    found = VERDICT.fullmatch(verdict)
-    assert found is not None, verdict
+    match = VERDICT.fullmatch(verdict)
+    assert match is not None, verdict
     name, _, note = what.partition("<br>")
-    at_least = found["sign"] == "≥"
-    return Row(name, {}, [number(found["ratio"])], found["of"], number(found["target"]), at_least, found["unit"], note)
+    at_least = match["sign"] == "≥"
+    return Row(name, {}, [number(match["ratio"])], match["of"], number(match["target"]), at_least, match["unit"], note)
 
 
 def read_curve(what: str, sizes: str, figures: str) -> Curve:

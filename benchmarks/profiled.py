@@ -43,9 +43,9 @@ def shares(path: Path) -> dict[str, float]:
     """Return each package's share of the time, idle time excluded."""
     found = dict.fromkeys([*PACKAGES, "the rest of Python"], 0.0)
     for name, function in pstats.Stats(str(path)).get_stats_profile().func_profiles.items():
-        where, own = f"{function.file_name} {name}", function.tottime
-        if IDLE not in where:
-            package = next((name for name, parts in PACKAGES.items() if any(part in where for part in parts)), None)
+        location, own = f"{function.file_name} {name}", function.tottime
+        if IDLE not in location:
+            package = next((name for name, parts in PACKAGES.items() if any(part in location for part in parts)), None)
             found[package or "the rest of Python"] += own
     total = sum(found.values())
     return {name: own / total for name, own in found.items()}

@@ -52,9 +52,9 @@ async def until_served(stage: Stage) -> float:
         assert process.stdout is not None
         async with asyncio.timeout(READY_SECONDS):
             async for line in process.stdout:
-                if found := LISTENING.search(line):
+                if match := LISTENING.search(line):
                     async with httpx2.AsyncClient(trust_env=False) as http:
-                        (await http.get(f"{found[1].decode()}/global/health")).raise_for_status()
+                        (await http.get(f"{match[1].decode()}/global/health")).raise_for_status()
                     return perf_counter() - begin
         raise RuntimeError("opencode serve ended before it listened")
     finally:

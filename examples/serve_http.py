@@ -33,7 +33,7 @@ async def hello(request: Request) -> PlainTextResponse:
 
 def application(settings: Settings) -> Starlette:
     """Return an application with its own route, and the server at /opencode/mcp."""
-    server = create_server(settings, Catalog.bundled()).streamable_http_app(streamable_http_path="/mcp")
+    server = create_server(settings, Catalog.from_snapshot()).streamable_http_app(streamable_http_path="/mcp")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:

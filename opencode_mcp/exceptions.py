@@ -97,9 +97,9 @@ class APIError(OpenCodeError):
         self.message = message
         self.body = body
         self.advice = advice
-        said = ": ".join(part for part in (name, message) if part) or "no details"
+        summary = ": ".join(part for part in (name, message) if part) or "no details"
         super().__init__(
-            f"OpenCode answered {operation} with HTTP {status}, {said}" + (f"\n{advice}" if advice else "")
+            f"OpenCode answered {operation} with HTTP {status}, {summary}" + (f"\n{advice}" if advice else "")
         )
 
     def advised(self, advice: str) -> APIError:

@@ -104,8 +104,8 @@ def stage(folder: Path) -> None:
 def loaded_from_elsewhere(site: Path) -> Iterator[str]:
     """Yield each file of a site that loads a script, style or font from another host, with the reference."""
     for file in sorted([*site.rglob("*.html"), *site.rglob("*.css")]):
-        for found in LOADED.finditer(file.read_text(encoding="utf-8")):
-            yield f"{file.relative_to(site)}: {found[0]}"
+        for match in LOADED.finditer(file.read_text(encoding="utf-8")):
+            yield f"{file.relative_to(site)}: {match[0]}"
 
 
 def main() -> int:

@@ -153,8 +153,8 @@ def comparable(svg: str) -> tuple[set[str], list[str]]:
     for line in read_lines(svg):
         for pattern, replacement in VARIABLE:
             line = pattern.sub(replacement, line)
-        if found := PROGRESS.fullmatch(line):
-            progress.add(found[1])
+        if match := PROGRESS.fullmatch(line):
+            progress.add(match[1])
         else:
             others.append(line)
     return progress, others

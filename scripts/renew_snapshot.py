@@ -62,7 +62,7 @@ def main() -> int:
     parser.add_argument("url", help="address of the server, such as http://127.0.0.1:4096")
     try:
         version, data = fetch(Settings.load({"url": parser.parse_args().url}))
-        before, after = (operations(Document.parse(one)) for one in (SNAPSHOT.read_bytes(), data))
+        before, after = (operations(Document.parse(operation)) for operation in (SNAPSHOT.read_bytes(), data))
         source = rewrite(
             MODULE.read_text(encoding="utf-8"), {"SNAPSHOT_VERSION": version, "SNAPSHOT_SHA256": sha256(data)}
         )

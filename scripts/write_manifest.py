@@ -59,7 +59,7 @@ def user_config() -> dict[str, dict[str, Any]]:
 
 def manifest() -> dict[str, Any]:
     """Return the MCPB manifest, version 0.4, in which the host installs Python and the packages with uv."""
-    catalog = Catalog.bundled()
+    catalog = Catalog.from_snapshot()
     essential = Toolbox(catalog, select(catalog, ["essential"]), 40_000).listed
     return {
         "manifest_version": "0.4",

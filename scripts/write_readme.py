@@ -118,7 +118,7 @@ def tools_table() -> str:
     """Return a row for each toolset; the tools of the essential preset are bold."""
     names: dict[str, list[str]] = {toolset: [] for toolset in TOOLSETS}
     names["tasks"], names["gateway"] = list(WORKFLOWS), list(GATEWAY)
-    for name, operation in Catalog.bundled().items():
+    for name, operation in Catalog.from_snapshot().items():
         names[toolset_of(operation.id)].append(name)
     rows = ["| toolset | tools |", "|---|---|"]
     for toolset, tools in names.items():

@@ -16,7 +16,7 @@ from typing import Any, cast
 from opencode_mcp.client.operations import Node, attribute_names, tree
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog, Operation
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.schema import COMPONENT
+from opencode_mcp.openapi.schema import COMPONENT_PREFIX
 
 STUB = Path(__file__).parents[1] / "opencode_mcp" / "client" / "operations.pyi"
 MAX_FIELDS = 20
@@ -60,7 +60,7 @@ class Types:
     def of(self, schema: Schema, owner: str, name: str, depth: int = 0) -> str:
         """Return the type. `owner` and `name` are for naming an anonymous object; it stays a dict if both are empty."""
         if reference := cast("str | None", schema.get("$ref")):
-            title = reference.removeprefix(COMPONENT)
+            title = reference.removeprefix(COMPONENT_PREFIX)
             target = self.components[title]
             return self.object(target, title, depth) if is_record(target) else self.of(target, title, "", depth)
         if "enum" in schema or "const" in schema:
@@ -165,7 +165,7 @@ def method(operation: Operation, name: str, types: Types) -> list[str]:
         *(f"{one}: {kind}" for one, kind in typed.items() if one in required),
         *(f"{one}: {kind} = ..." for one, kind in typed.items() if one not in required),
     ]
-    returned = types.of(operation.response, owner, "") if operation.exchange in {"request", "turn"} else OBJECT
+    returned = types.of(operation.response, owner, "") if operation.execution_mode in {"request", "turn"} else OBJECT
     given = ", ".join(["self", *(["*"] if arguments else []), *arguments])
     line = f"    async def {name}({given}) -> {returned}:"
     head = (
@@ -192,7 +192,7 @@ def with_components(value: Any) -> Any:
         return {key: with_components(one) for key, one in items if key != "$defs"}
     if isinstance(value, list):
         return [with_components(one) for one in cast("list[Any]", value)]
-    return value.replace("#/$defs/", COMPONENT) if isinstance(value, str) else value
+    return value.replace("#/$defs/", COMPONENT_PREFIX) if isinstance(value, str) else value
 
 
 def groups(node: Node, title: str, catalog: Catalog, types: Types) -> Iterable[str]:
@@ -226,7 +226,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the stub of the async client's operations.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the stub would change")
     check = parser.parse_args().check
-    text = stub(Catalog.bundled())
+    text = stub(Catalog.from_snapshot())
     if not check:
         STUB.write_text(text, encoding="utf-8")
     elif not STUB.is_file() or STUB.read_text(encoding="utf-8") != text:

@@ -109,7 +109,7 @@ def binaries() -> Path:
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
     """Every operation of the snapshot."""
-    return Catalog.bundled()
+    return Catalog.from_snapshot()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 from opencode_mcp import __version__
 from opencode_mcp.cli import main
 from opencode_mcp.cli.document import choose
-from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, sha256, snapshot, snapshot_bytes
+from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings
 
@@ -141,7 +141,7 @@ def test_a_value_may_be_the_name_of_the_command(
 
 def test_a_document_of_a_newer_opencode_is_taken_from_a_file(tmp_path: Path) -> None:
     """What it has beyond the snapshot becomes a tool."""
-    newer = json.loads(snapshot_bytes())
+    newer = json.loads(read_snapshot())
     newer["paths"]["/brand/new"] = {"get": {"operationId": "brand.new"}}
     path = tmp_path / "newer.json"
     path.write_text(json.dumps(newer))
@@ -173,7 +173,7 @@ def test_the_live_document_is_that_of_the_running_opencode(
     environ = {"OPENCODE_SERVER_PASSWORD": endpoint.password or "", "XDG_CACHE_HOME": str(tmp_path)}
     document = choose(Settings.load({"url": str(endpoint.url), "document": "live"}, environ))
 
-    assert ids(document) == ids(snapshot())
+    assert ids(document) == ids(load_snapshot())
     assert sha256(kept_in(tmp_path).read_bytes()) == SNAPSHOT_SHA256
     told = capsys.readouterr().err
     assert told == f"opencode-mcp: document: live, of OpenCode 1.18.33 at {str(endpoint.url).rstrip('/')}\n"
@@ -224,7 +224,7 @@ def test_a_live_document_that_is_no_good_gives_way_to_the_bundled_one(
     with pretended(document) as url:
         chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
-    assert ids(chosen) == ids(snapshot())
+    assert ids(chosen) == ids(load_snapshot())
     told = capsys.readouterr().err
     assert told.startswith("opencode-mcp: document: bundled, of OpenCode 1.18.33 (live: ")
     assert reason in told
@@ -235,7 +235,7 @@ def test_a_live_document_that_does_not_come_gives_way_to_the_kept_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """That of the same version, from an earlier start."""
-    newer = json.loads(snapshot_bytes())
+    newer = json.loads(read_snapshot())
     newer["paths"]["/brand/new"] = {"get": {"operationId": "brand.new"}}
     kept_in(tmp_path).parent.mkdir(parents=True)
     kept_in(tmp_path).write_text(json.dumps(newer))
@@ -256,7 +256,7 @@ def test_a_kept_document_that_is_no_good_gives_way_too(
     with pretended(None) as url:
         chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
-    assert ids(chosen) == ids(snapshot())
+    assert ids(chosen) == ids(load_snapshot())
     assert "; cached: " in capsys.readouterr().err
 
 
@@ -266,7 +266,7 @@ def test_without_an_answer_the_bundled_document_is_used(tmp_path: Path, capsys: 
         pass  # its port is free again
     chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
-    assert ids(chosen) == ids(snapshot())
+    assert ids(chosen) == ids(load_snapshot())
     assert "bundled, of OpenCode 1.18.33 (live: " in capsys.readouterr().err
 
 
@@ -274,8 +274,8 @@ def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, capsys: 
     """The document has come; that it cannot be kept is no reason not to use it."""
     occupied = tmp_path / "file"
     occupied.write_text("no folder")
-    with pretended(snapshot_bytes()) as url:
+    with pretended(read_snapshot()) as url:
         chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(occupied)}))
 
-    assert ids(chosen) == ids(snapshot())
+    assert ids(chosen) == ids(load_snapshot())
     assert "document: live, of OpenCode 1.18.33" in capsys.readouterr().err

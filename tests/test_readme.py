@@ -86,7 +86,7 @@ def test_the_buttons_hold_the_entry_of_the_published_package() -> None:
 
 @pytest.mark.parametrize("toolset", ["all", "essential"])
 def test_the_comparison_has_our_own_figures(toolset: str) -> None:
-    catalog = Catalog.bundled()
+    catalog = Catalog.from_snapshot()
     tools = Toolbox(catalog, select(catalog, [toolset]), 40_000).listed
     answer = types.ListToolsResult(tools=tools).model_dump_json(by_alias=True, exclude_none=True)
 
@@ -153,10 +153,10 @@ def test_every_operation_that_a_page_names_exists() -> None:
     text = "\n".join([README, *DOCS.values()])
     names = set(re.findall(r"`((?:v2_)?(?:session|event|global|pty|find|worktree|sync)_\w+)`", text))
 
-    assert names - {"session_id"} <= set(Catalog.bundled())
+    assert names - {"session_id"} <= set(Catalog.from_snapshot())
     assert {"session_prompt", "pty_connect", "event_subscribe"} <= names
     assert f"`opencode-ai` {SNAPSHOT_VERSION}" in DOCS["settings"]
-    assert f"the {len(Catalog.bundled())} operations" in README
+    assert f"the {len(Catalog.from_snapshot())} operations" in README
 
 
 def test_the_constraints_pin_each_package_exactly() -> None:

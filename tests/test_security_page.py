@@ -29,7 +29,7 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"`--token` has at least {parsing.MIN_TOKEN_CHARS} characters",
         f"random value of at least {entropy.MIN_RANDOM_CHARS} characters",
         f"shorter than {entropy.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
-        f"shorter than {known.MIN_OWN_CHARS} characters: choose a random one",
+        f"shorter than {known.MIN_SECRET_CHARS} characters: choose a random one",
         f"increasing delays, up to {max(backoff.DELAYS):g} s",
         f"`{MARKER}`",
         f"`{DEPTH_VARIABLE}` is set",
@@ -40,7 +40,7 @@ def test_the_page_has_the_figures_of_the_code(promise: str) -> None:
 
 
 def test_the_tools_that_the_page_names_exist() -> None:
-    catalog = Catalog.bundled()
+    catalog = Catalog.from_snapshot()
     tools = {tool.name for tool in Toolbox(catalog, select(catalog), 40_000).listed}
     named = set(re.findall(r"`((?:v2_|auth_|project_|global_|session_|vcs_)\w+)\*?`", PAGE))
 

@@ -16,7 +16,7 @@ import httpx2
 from opencode_mcp.client.connect import endpoint_of
 from opencode_mcp.exceptions import DocumentError, SettingsError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog, Document
-from opencode_mcp.openapi.document import snapshot
+from opencode_mcp.openapi.document import load_snapshot
 from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.tls import tls_problem, trusting
 from opencode_mcp.settings import Settings, without_password
@@ -37,7 +37,7 @@ def chosen_catalog(settings: Settings) -> Catalog:
     """
     servers = tuple(settings.urls)
     if settings.document == "bundled":
-        return Catalog.bundled().for_servers(servers)
+        return Catalog.from_snapshot().for_servers(servers)
     document = choose(settings)
     return merged(document).for_servers(servers)
 
@@ -49,7 +49,7 @@ def merged(document: Document) -> Catalog:
     from opencode_mcp.tools.gateway import GATEWAY
     from opencode_mcp.workflows import WORKFLOWS
 
-    return Catalog(lambda: document, fallback=snapshot, reserved=frozenset({*WORKFLOWS, *GATEWAY}))
+    return Catalog(lambda: document, fallback=load_snapshot, reserved=frozenset({*WORKFLOWS, *GATEWAY}))
 
 
 def choose(settings: Settings) -> Document:
@@ -59,7 +59,7 @@ def choose(settings: Settings) -> Document:
         SettingsError: a file that cannot be read.
         DocumentError: a file that is not an OpenAPI document, or lacks most operations of the snapshot.
     """
-    bundled = snapshot()
+    bundled = load_snapshot()
     if settings.document == "live":
         return live(settings, bundled)
     try:
@@ -122,18 +122,18 @@ def accept(data: bytes, bundled: Document) -> Document:
     Raises:
         DocumentError: why it is rejected.
     """
-    left_out: list[str] = []
-    document = usable(Document.parse(data, left_out), left_out)
-    document.refuse_if_poorer_than(bundled)
-    for line in left_out:
+    skipped: list[str] = []
+    document = usable(Document.parse(data, skipped), skipped)
+    document.require_most_operations_of(bundled)
+    for line in skipped:
         say(f"document: skipped: {line}")
-    if missing := document.missing_from(bundled):
-        some = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
-        say(f"document: {len(missing)} operations of the bundled document are missing, and are marked: {some}")
+    if missing := document.missing_operation_ids(bundled):
+        examples = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
+        say(f"document: {len(missing)} operations of the bundled document are missing, and are marked: {examples}")
     return document
 
 
-def usable(document: Document, left_out: list[str]) -> Document:
+def usable(document: Document, skipped: list[str]) -> Document:
     """Return a document without the operations that cannot become a tool."""
     from opencode_mcp.tools import operation_tool
 
@@ -144,8 +144,8 @@ def usable(document: Document, left_out: list[str]) -> Document:
             _ = operation.validator, operation.response_schema
         except Exception as error:  # another server's document can be invalid in any way
             broken.add(operation.id)
-            left_out.append(f"{operation.method} {operation.path}: {type(error).__name__}: {str(error)[:200]}")
-    return document.without(broken) if broken else document
+            skipped.append(f"{operation.method} {operation.path}: {type(error).__name__}: {str(error)[:200]}")
+    return document.without_operations(broken) if broken else document
 
 
 def say(message: str) -> None:

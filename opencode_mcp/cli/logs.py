@@ -22,7 +22,7 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record's line."""
-        return self._redactor.text(super().format(record))
+        return self._redactor.redact_text(super().format(record))
 
 
 def set_up_logging(settings: Settings) -> None:

@@ -52,7 +52,7 @@ class OpenCode(Operations):
         given = {"url": url, "username": username, "password": password, "command": command}
         folder = None if directory is None else os.fspath(directory)
         self._settings = Settings.load({**given, "directory": folder}, environ)
-        self._catalog = Catalog.bundled().for_servers(tuple(self._settings.urls))
+        self._catalog = Catalog.from_snapshot().for_servers(tuple(self._settings.urls))
         self._workflows = workflows(self._catalog.servers)
         self._open: AsyncExitStack | None = None
         self._servers: Servers | None = None

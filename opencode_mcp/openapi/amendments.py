@@ -12,7 +12,7 @@ from typing import Literal
 
 from .document import ParameterObject, Schema
 
-Exchange = Literal["request", "turn", "events", "terminal"]
+ExecutionMode = Literal["request", "turn", "events", "terminal"]
 """How an operation is executed: one request; a request that blocks while the model works; an event stream; a WebSocket
 to a terminal."""
 
@@ -49,7 +49,7 @@ class Amendment:
     evidence: str
     path: str | None = None
     parameters: tuple[ParameterObject, ...] = ()
-    without: tuple[str, ...] = ()
+    dropped_parameters: tuple[str, ...] = ()
     controls: Mapping[str, Schema] = field(default_factory=dict[str, Schema])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     returned_headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -57,7 +57,7 @@ class Amendment:
     returns_file: bool = False
     lists_sessions: bool = False
     misreads_directory: bool = False
-    exchange: Exchange = "request"
+    execution_mode: ExecutionMode = "request"
     check: Check | None = None
     title: str = ""
     note: str = ""
@@ -65,25 +65,25 @@ class Amendment:
     advice: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
-def query(name: str, schema: Schema) -> ParameterObject:
+def query_parameter(name: str, schema: Schema) -> ParameterObject:
     """Return a query parameter that the document omits or restricts too much."""
     return ParameterObject.model_validate({"name": name, "in": "query", "schema": schema})
 
 
-LOCATION: Schema = {
+LOCATION_SCHEMA: Schema = {
     "type": "object",
     "properties": {"directory": {"type": "string"}, "workspace": {"type": "string"}},
     "additionalProperties": False,
 }
 EVENT_STREAMS = ("event.subscribe", "global.event", "v2.event.subscribe", "v2.session.events")
-TERMINALS = ("pty.connect", "v2.pty.connect")
-PROMPTS = ("session.prompt", "session.prompt_async", "session.command")
-TURNS = ("session.prompt", "session.command", "session.shell", "session.summarize", "session.init")
-UNKNOWN_MODEL = (
+TERMINAL_OPERATIONS = ("pty.connect", "v2.pty.connect")
+PROMPT_OPERATIONS = ("session.prompt", "session.prompt_async", "session.command")
+BLOCKING_OPERATIONS = ("session.prompt", "session.command", "session.shell", "session.summarize", "session.init")
+UNKNOWN_MODEL_ADVICE = (
     "A 500 without details usually means an unknown model or agent (config_providers and app_agents list them). The "
     "session keeps a bad model: name a valid `model` in the next prompt."
 )
-WORKSPACES = (
+WORKSPACES_ADVICE = (
     "Workspaces need an OpenCode started with OPENCODE_EXPERIMENTAL_WORKSPACES=true; this server "
     "starts OpenCode that way."
 )
@@ -92,7 +92,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=EVENT_STREAMS,
         evidence="text/event-stream that never ends; v2.session.events sends no headers before its first event",
-        exchange="events",
+        execution_mode="events",
         controls={
             "timeout_seconds": {"type": "number", "minimum": 0, "maximum": 300, "default": 10},
             "max_events": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
@@ -114,24 +114,24 @@ AMENDMENTS: tuple[Amendment, ...] = (
         evidence="without scope=project only sessions of exactly this directory, so none of its worktrees; with it, in "
         "a folder without git, those of every such folder",
         check="worktrees_included",
-        parameters=(query("scope", {"type": "string", "enum": ["project", "directory"]}),),
+        parameters=(query_parameter("scope", {"type": "string", "enum": ["project", "directory"]}),),
         note="Includes sessions in its worktrees, unless `scope` is directory.",
     ),
     Amendment(
         operations=("v2.session.events",),
         evidence="?after=SEQ replays the durable events of the session, unlike every other stream",
         note="`after` 0 replays its whole history.",
-        parameters=(query("after", {"type": ["string", "integer"]}),),
+        parameters=(query_parameter("after", {"type": ["string", "integer"]}),),
     ),
     Amendment(
-        operations=TERMINALS,
+        operations=TERMINAL_OPERATIONS,
         evidence="a WebSocket, documented as a GET that answers 200 with a JSON boolean; the server sends the "
         'replay as text frames, then a binary frame \\x00{"cursor":N}, then live output; N counts UTF-16 units',
-        exchange="terminal",
+        execution_mode="terminal",
         check="terminal_runs",
         parameters=(
-            query("cursor", {"type": "integer", "minimum": -1, "default": 0}),
-            query("ticket", {"type": "string"}),
+            query_parameter("cursor", {"type": "integer", "minimum": -1, "default": 0}),
+            query_parameter("ticket", {"type": "string"}),
         ),
         controls={
             "input": {
@@ -156,10 +156,10 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("v2.pty.connect",),
         evidence="declares the literal names location[directory] and location[workspace], which no client accepts "
         "as property keys; they are the deepObject `location` of every other v2 operation",
-        without=("location[directory]", "location[workspace]"),
+        dropped_parameters=("location[directory]", "location[workspace]"),
         parameters=(
             ParameterObject.model_validate(
-                {"name": "location", "in": "query", "style": "deepObject", "schema": LOCATION}
+                {"name": "location", "in": "query", "style": "deepObject", "schema": LOCATION_SCHEMA}
             ),
         ),
     ),
@@ -211,17 +211,17 @@ AMENDMENTS: tuple[Amendment, ...] = (
         controls={"timeout_seconds": {"type": "number", "minimum": 1, "maximum": 600, "default": 300}},
     ),
     Amendment(
-        operations=TURNS,
+        operations=BLOCKING_OPERATIONS,
         evidence="answers once, at the end, without a byte before; a client that goes away stops nothing, "
         "only session.abort does; the model's error is a 200 with info.error",
-        exchange="turn",
+        execution_mode="turn",
         check="reply_succeeded",
         note="Blocks until done; cancelling aborts.",
     ),
     Amendment(
-        operations=(*PROMPTS, "session.shell", "session.init", "session.summarize"),
+        operations=(*PROMPT_OPERATIONS, "session.shell", "session.init", "session.summarize"),
         evidence="HTTP 500 UnknownError with a reference number; the reason is only in the server's log",
-        advice={500: UNKNOWN_MODEL},
+        advice={500: UNKNOWN_MODEL_ADVICE},
     ),
     Amendment(
         operations=("session.prompt_async",),
@@ -248,20 +248,20 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("find.files",),
         evidence="a query value is text on the wire, and `roots` elsewhere takes a boolean too",
-        parameters=(query("dirs", {"type": ["string", "boolean"], "enum": ["true", "false", True, False]}),),
+        parameters=(query_parameter("dirs", {"type": ["string", "boolean"], "enum": ["true", "false", True, False]}),),
     ),
     Amendment(
         operations=("v2.session.history",),
         evidence="numbers declared as strings",
         parameters=(
-            query("limit", {"type": ["string", "integer"]}),
-            query("after", {"type": ["string", "integer"]}),
+            query_parameter("limit", {"type": ["string", "integer"]}),
+            query_parameter("after", {"type": ["string", "integer"]}),
         ),
     ),
     Amendment(
         operations=("v2.fs.find",),
         evidence="a number declared as a string",
-        parameters=(query("limit", {"type": ["string", "integer"]}),),
+        parameters=(query_parameter("limit", {"type": ["string", "integer"]}),),
     ),
     Amendment(
         operations=("file.read",),
@@ -347,13 +347,13 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("experimental.workspace.create",),
         evidence="without OPENCODE_EXPERIMENTAL_WORKSPACES: 400 after 5 s, and a leaked git worktree",
         note="Fails unless the server has OPENCODE_EXPERIMENTAL_WORKSPACES=true.",
-        advice={400: WORKSPACES},
+        advice={400: WORKSPACES_ADVICE},
     ),
     Amendment(
         operations=("sync.steal",),
         evidence="400 without ?workspace=",
         note="Requires `workspace`, the new owner.",
-        advice={400: f"`workspace` is the workspace that becomes the session's owner. {WORKSPACES}"},
+        advice={400: f"`workspace` is the workspace that becomes the session's owner. {WORKSPACES_ADVICE}"},
     ),
     Amendment(
         operations=("v2.session.wait", "v2.session.compact"),

@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import schema as schemas
-from .amendments import Amendment, Check, Exchange, amendments_for
+from .amendments import Amendment, Check, ExecutionMode, amendments_for
 from .descriptions import DESCRIPTIONS
-from .document import Document, OperationObject, ParameterObject, Schema, snapshot
-from .hints import Hints, hints
+from .document import Document, OperationObject, ParameterObject, Schema, load_snapshot
+from .hints import Hints, hints_for
 from .projects import WITHOUT_PROJECT
-from .scopes import Scope, scope_of
+from .scopes import Scope, operation_scope
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
@@ -26,10 +26,10 @@ PROPERTY_KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 """Property keys that MCP clients accept; Claude Code drops a tool with any other key."""
 
 JSON_TYPE = "application/json"
-MAX_NAME = 50
+MAX_NAME_CHARS = 50
 """Clients prefix tool names and accept 64 characters."""
 
-ABSENT = "Not in this server's document: the server may not have it."
+ABSENT_NOTE = "Not in this server's document: the server may not have it."
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Operation:
     scope: Scope | None
     lists_sessions: bool
     misreads_directory: bool
-    exchange: Exchange
+    execution_mode: ExecutionMode
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
     empty_note: str
@@ -84,9 +84,9 @@ class Operation:
         properties: dict[str, Schema] = {}
         required: list[str] = []
         for parameter in self.parameters:
-            properties[parameter.key] = described(parameter.value_schema, parameter.description)
+            properties[parameter.argument_name] = with_description(parameter.value_schema, parameter.description)
             if parameter.required:
-                required.append(parameter.key)
+                required.append(parameter.argument_name)
         if self.body is not None:
             resolved = schemas.resolve(self.body.schema, self.components)
             if self.body.fields is None:
@@ -126,7 +126,7 @@ class Operation:
         server: Schema = {"type": "string", "enum": list(servers), "description": f"default: {default}"}
         return replace(self, controls={**self.controls, "server": server})
 
-    def takes(self, parameter: str) -> bool:
+    def has_query_parameter(self, parameter: str) -> bool:
         """Whether the operation has a query parameter of this name."""
         return any(p.name == parameter and p.location == "query" for p in self.parameters)
 
@@ -151,9 +151,9 @@ class Catalog(Mapping[str, Operation]):
         self._reserved = reserved
 
     @classmethod
-    def bundled(cls) -> Catalog:
+    def from_snapshot(cls) -> Catalog:
         """Return the catalog of the bundled snapshot."""
-        return cls(snapshot)
+        return cls(load_snapshot)
 
     def for_servers(self, servers: Sequence[str]) -> Catalog:
         """Return the catalog for the named servers; with one server, operations have no `server` argument."""
@@ -165,18 +165,18 @@ class Catalog(Mapping[str, Operation]):
     @cached_property
     def _operations(self) -> dict[str, Operation]:
         document = self._load()
-        operations = list(built(document))
+        operations = list(build_operations(document))
         if self._fallback is not None:
-            known = {operation.id for operation in operations}
-            others = (operation for operation in built(self._fallback()) if operation.id not in known)
-            operations += [replace(one, description=f"{one.description} {ABSENT}") for one in others]
+            known_ids = {operation.id for operation in operations}
+            extras = (operation for operation in build_operations(self._fallback()) if operation.id not in known_ids)
+            operations += [replace(extra, description=f"{extra.description} {ABSENT_NOTE}") for extra in extras]
         if self.servers:
             operations = [operation.for_servers(self.servers) for operation in operations]
-        named: dict[str, Operation] = {}
+        by_name: dict[str, Operation] = {}
         for operation in operations:
-            name = free_name(operation.name, named.keys() | self._reserved)
-            named[name] = operation if name == operation.name else replace(operation, name=name)
-        return named
+            name = free_name(operation.name, by_name.keys() | self._reserved)
+            by_name[name] = operation if name == operation.name else replace(operation, name=name)
+        return by_name
 
     def __getitem__(self, name: str) -> Operation:
         return self._operations[name]
@@ -188,35 +188,44 @@ class Catalog(Mapping[str, Operation]):
         return len(self._operations)
 
 
-def built(document: Document) -> Iterator[Operation]:
+def build_operations(document: Document) -> Iterator[Operation]:
     """Yield the operations of a document."""
     components = document.components.schemas
     for method, path, source in document.operations():
-        yield build(method, path, source, components)
+        yield build_operation(method, path, source, components)
 
 
 def free_name(name: str, taken: Container[str]) -> str:
     """Return a tool name that is not taken by an earlier operation or by another tool."""
-    names = (name, f"api_{name}", *(f"api_{name}_{number}" for number in range(2, 1000)))
-    return next(one for one in names if one not in taken)
+    candidates = (name, f"api_{name}", *(f"api_{name}_{number}" for number in range(2, 1000)))
+    return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def build(method: str, path: str, source: OperationObject, components: Mapping[str, Schema]) -> Operation:
+def build_operation(method: str, path: str, source: OperationObject, components: Mapping[str, Schema]) -> Operation:
     """Merge one operation of the document with its amendments."""
     amendments = amendments_for(source.operation_id)
-    parameters = {(one.location, one.name): one for one in source.parameters}
+    parameters = {(parameter.location, parameter.name): parameter for parameter in source.parameters}
     merged: dict[str, dict[Any, Any]] = {"controls": {}, "headers": {}, "returned_headers": {}, "advice": {}}
     for amendment in amendments:
-        parameters = {key: one for key, one in parameters.items() if one.name not in amendment.without}
-        parameters |= {(one.location, one.name): one for one in amendment.parameters}
+        parameters = {
+            key: parameter
+            for key, parameter in parameters.items()
+            if parameter.name not in amendment.dropped_parameters
+        }
+        parameters |= {(parameter.location, parameter.name): parameter for parameter in amendment.parameters}
         for attribute, values in merged.items():
             values |= getattr(amendment, attribute)
         path = amendment.path or path
     title = next((amendment.title for amendment in amendments if amendment.title), source.summary)
-    described_as = DESCRIPTIONS.get(source.operation_id) or source.description or (title and f"{title}.")
-    arguments = named_arguments(parameters.values())
-    body = build_body(source, {one.key for one in arguments}, components, any(a.optional_body for a in amendments))
-    sentences = [described_as, *(amendment.note for amendment in amendments)]
+    base_description = DESCRIPTIONS.get(source.operation_id) or source.description or (title and f"{title}.")
+    arguments = assign_argument_names(parameters.values())
+    body = build_body(
+        source,
+        {parameter.argument_name for parameter in arguments},
+        components,
+        any(a.optional_body for a in amendments),
+    )
+    sentences = [base_description, *(amendment.note for amendment in amendments)]
     if body is not None and body.media_type != JSON_TYPE:
         sentences.append(f"Sent as {body.media_type}; pass bytes as base64.")
     return Operation(
@@ -231,24 +240,24 @@ def build(method: str, path: str, source: OperationObject, components: Mapping[s
         **merged,
         returns_file=any(amendment.returns_file for amendment in amendments),
         needs_project=source.operation_id not in WITHOUT_PROJECT,
-        scope=scope_of(source.operation_id),
+        scope=operation_scope(source.operation_id),
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         misreads_directory=any(amendment.misreads_directory for amendment in amendments),
-        exchange=exchange(amendments),
+        execution_mode=merge_execution_modes(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         empty_note=" ".join(a.empty_note for a in amendments if a.empty_note),
-        hints=hints(source.operation_id, method),
+        hints=hints_for(source.operation_id, method),
         deprecated=source.deprecated,
         response=response_schema(source),
         components=components,
     )
 
 
-def exchange(amendments: Sequence[Amendment]) -> Exchange:
+def merge_execution_modes(amendments: Sequence[Amendment]) -> ExecutionMode:
     """Return an operation's execution mode: "request", unless an amendment sets another."""
     for amendment in amendments:
-        if amendment.exchange != "request":
-            return amendment.exchange
+        if amendment.execution_mode != "request":
+            return amendment.execution_mode
     return "request"
 
 
@@ -263,7 +272,7 @@ def build_body(
     if source.request_body is None or not source.request_body.content:
         return None
     content = source.request_body.content
-    media_type = min(content, key=preference)
+    media_type = min(content, key=media_type_rank)
     schema = content[media_type].value_schema
     sent_as = JSON_TYPE if "*" in media_type else media_type
     resolved = schemas.resolve(schema, components)
@@ -273,32 +282,34 @@ def build_body(
     return Body(schema=schema, fields=tuple(fields), required=bool(resolved.get("required")), media_type=sent_as)
 
 
-def preference(media_type: str) -> int:
+def media_type_rank(media_type: str) -> int:
     """Return the rank of a content type that a body may be sent as: JSON comes first."""
     kind = media_type.partition(";")[0].strip().lower()
     if kind == JSON_TYPE or kind.endswith("+json"):
         return 0
     if "*" in kind:
         return 1
-    known = ("multipart/form-data", "application/x-www-form-urlencoded")
-    return 2 + known.index(kind) if kind in known else 4
+    form_types = ("multipart/form-data", "application/x-www-form-urlencoded")
+    return 2 + form_types.index(kind) if kind in form_types else 4
 
 
-def named_arguments(parameters: Iterable[ParameterObject]) -> tuple[ParameterObject, ...]:
+def assign_argument_names(parameters: Iterable[ParameterObject]) -> tuple[ParameterObject, ...]:
     """Give each parameter a unique argument name that clients accept."""
-    named: list[ParameterObject] = []
+    renamed: list[ParameterObject] = []
     for parameter in parameters:
-        taken = {one.key for one in named}
+        taken = {other.argument_name for other in renamed}
         name = parameter.name
         if not PROPERTY_KEY.fullmatch(name) or name in taken:
             clean = re.sub(r"[^a-zA-Z0-9_.-]+", "_", name).strip("_")[:50] or "value"
-            names = (clean, f"{parameter.location}_{clean}", *(f"{clean}_{number}" for number in range(2, 1000)))
-            parameter = parameter.model_copy(update={"argument": next(one for one in names if one not in taken)})
-        named.append(parameter)
-    return tuple(named)
+            candidates = (clean, f"{parameter.location}_{clean}", *(f"{clean}_{number}" for number in range(2, 1000)))
+            parameter = parameter.model_copy(
+                update={"argument": next(other for other in candidates if other not in taken)}
+            )
+        renamed.append(parameter)
+    return tuple(renamed)
 
 
-def described(schema: Schema, description: str) -> Schema:
+def with_description(schema: Schema, description: str) -> Schema:
     """Add a parameter's description to its schema, where clients read it."""
     return {**schema, "description": description} if description else schema
 
@@ -306,7 +317,7 @@ def described(schema: Schema, description: str) -> Schema:
 def tool_name(operation_id: str) -> str:
     """Turn an operationId into a tool name: `v2.session.switchAgent` -> `v2_session_switch_agent`."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation_id).lower()
-    return re.sub(r"[^a-z0-9_]+", "_", snake).strip("_")[:MAX_NAME] or "operation"
+    return re.sub(r"[^a-z0-9_]+", "_", snake).strip("_")[:MAX_NAME_CHARS] or "operation"
 
 
 def response_schema(source: OperationObject) -> Schema:

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from opencode_mcp.exceptions import DocumentError
 
-from .normalize import METHODS, normalized
+from .normalize import METHODS, normalize_document
 
 Schema = dict[str, Any]
 """A JSON Schema (2020-12) object, kept as data."""
@@ -46,7 +46,7 @@ class ParameterObject(OpenAPIObject):
     value_schema: Schema = Field(default_factory=dict, alias="schema")
 
     @property
-    def key(self) -> str:
+    def argument_name(self) -> str:
         """The name of the tool argument."""
         return self.argument or self.name
 
@@ -108,18 +108,20 @@ class Document(OpenAPIObject):
     components: ComponentsObject = ComponentsObject()
 
     @classmethod
-    def parse(cls, data: str | bytes, left_out: list[str] | None = None) -> Document:
+    def parse(cls, data: str | bytes, skipped: list[str] | None = None) -> Document:
         """Parse JSON text. `skipped` gets a line for each part that is not valid OpenAPI and is skipped.
 
         Raises:
             DocumentError: the text is not JSON, or not an OpenAPI 3 document.
         """
-        left_out = [] if left_out is None else left_out
+        skipped = [] if skipped is None else skipped
         try:
             raw = json.loads(data)
             if not isinstance(raw, dict):
                 raise DocumentError("not an OpenAPI document: not a JSON object")
-            document = cls.model_validate(without_invalid(normalized(cast("dict[str, Any]", raw), left_out), left_out))
+            document = cls.model_validate(
+                drop_invalid(normalize_document(cast("dict[str, Any]", raw), skipped), skipped)
+            )
         except (ValidationError, ValueError, RecursionError) as error:
             raise DocumentError(f"not an OpenAPI document: {error}") from error
         if not document.openapi.startswith("3."):
@@ -134,12 +136,12 @@ class Document(OpenAPIObject):
                 if operation is not None:
                     yield method, path, operation
 
-    def missing_from(self, other: Document) -> list[str]:
+    def missing_operation_ids(self, other: Document) -> list[str]:
         """Return the ids of the operations of `other` that this document lacks, sorted."""
-        mine = {operation.operation_id for _, _, operation in self.operations()}
-        return sorted({operation.operation_id for _, _, operation in other.operations()} - mine)
+        own_ids = {operation.operation_id for _, _, operation in self.operations()}
+        return sorted({operation.operation_id for _, _, operation in other.operations()} - own_ids)
 
-    def refuse_if_poorer_than(self, other: Document) -> None:
+    def require_most_operations_of(self, other: Document) -> None:
         """Raise if this document lacks most operations of `other`: it is then not a complete description of its server.
 
         OpenCode 1.14.41 lists 3 operations in its document although it serves more than a hundred.
@@ -147,19 +149,19 @@ class Document(OpenAPIObject):
         Raises:
             DocumentError: names how many are missing, and some of them.
         """
-        missing = self.missing_from(other)
+        missing = self.missing_operation_ids(other)
         if len(missing) > sum(1 for _ in other.operations()) // 2:
-            some = ", ".join(missing[:5])
-            raise DocumentError(f"it lacks {len(missing)} operations of the bundled document ({some}, …)")
+            examples = ", ".join(missing[:5])
+            raise DocumentError(f"it lacks {len(missing)} operations of the bundled document ({examples}, …)")
 
-    def without(self, operation_ids: Container[str]) -> Document:
+    def without_operations(self, operation_ids: Container[str]) -> Document:
         """Return this document without some of its operations."""
         paths = {
             path: item.model_copy(
                 update={
                     method: None
                     for method in METHODS
-                    if (one := getattr(item, method)) is not None and one.operation_id in operation_ids
+                    if (operation := getattr(item, method)) is not None and operation.operation_id in operation_ids
                 }
             )
             for path, item in self.paths.items()
@@ -167,7 +169,7 @@ class Document(OpenAPIObject):
         return self.model_copy(update={"paths": paths})
 
 
-def without_invalid(document: dict[str, Any], left_out: list[str]) -> dict[str, Any]:
+def drop_invalid(document: dict[str, Any], skipped: list[str]) -> dict[str, Any]:
     """Return a normalized document without invalid operations and component schemas."""
     paths: dict[str, dict[str, Any]] = {path: {} for path in document["paths"]}
     for path, item in document["paths"].items():
@@ -176,23 +178,23 @@ def without_invalid(document: dict[str, Any], left_out: list[str]) -> dict[str, 
                 paths[path][method] = OperationObject.model_validate(operation)
             except ValidationError as error:
                 first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                left_out.append(f"{method.upper()} {path}: {where}: {first['msg']}")
+                location = ".".join(map(str, first["loc"]))
+                skipped.append(f"{method.upper()} {path}: {location}: {first['msg']}")
     components: Any = document.get("components")
-    named: Any = cast("dict[str, Any]", components).get("schemas") if isinstance(components, dict) else None
-    schemas = cast("dict[str, Any]", named) if isinstance(named, dict) else {}
-    kept: dict[str, Any] = {name: schema for name, schema in schemas.items() if isinstance(schema, dict)}
-    return {**document, "paths": paths, "components": {"schemas": kept}}
+    raw_schemas: Any = cast("dict[str, Any]", components).get("schemas") if isinstance(components, dict) else None
+    schemas = cast("dict[str, Any]", raw_schemas) if isinstance(raw_schemas, dict) else {}
+    valid_schemas: dict[str, Any] = {name: schema for name, schema in schemas.items() if isinstance(schema, dict)}
+    return {**document, "paths": paths, "components": {"schemas": valid_schemas}}
 
 
-def snapshot_bytes() -> bytes:
+def read_snapshot() -> bytes:
     """Return the bytes of the bundled document."""
     return resources.files(__package__ or __name__).joinpath("opencode.json").read_bytes()
 
 
-def snapshot() -> Document:
+def load_snapshot() -> Document:
     """Parse the bundled document of OpenCode `SNAPSHOT_VERSION`."""
-    return Document.model_validate_json(snapshot_bytes())
+    return Document.model_validate_json(read_snapshot())
 
 
 def sha256(data: bytes) -> str:

@@ -46,9 +46,9 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
 )
 
 
-def known_error(name: str, message: str) -> KnownError | None:
+def find_known_error(name: str, message: str) -> KnownError | None:
     """Return the entry that matches an error's name and message."""
-    for known in KNOWN_ERRORS:
-        if name in known.names and re.search(known.message, message):
-            return known
+    for entry in KNOWN_ERRORS:
+        if name in entry.names and re.search(entry.message, message):
+            return entry
     return None

@@ -33,12 +33,12 @@ class Hints:
 READ_ONLY = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
 
 
-def operations(table: str) -> frozenset[str]:
+def parse_operation_ids(table: str) -> frozenset[str]:
     """Read the operationIds of a table: separated by white space, a `#` starts a comment."""
     return frozenset(word for line in table.splitlines() for word in line.partition("#")[0].split())
 
 
-READS = operations("""
+READS = parse_operation_ids("""
     app.agents app.skills command.list
     config.get config.providers
     event.subscribe
@@ -77,7 +77,7 @@ READS = operations("""
 """)
 """Do not change anything."""
 
-WRITES = operations("""
+WRITES = parse_operation_ids("""
     app.log
     experimental.projectCopy.generateName  # stores nothing, but sends `context` to a model, which costs
     experimental.session.background
@@ -99,7 +99,7 @@ WRITES = operations("""
 """)
 """Add or change something; nothing is lost."""
 
-DESTROYS = operations("""
+DESTROYS = parse_operation_ids("""
     auth.remove
     auth.set  # replaces the credential; type wellknown with a dead URL leaves no instance usable
     config.update  # writes config.json into the project and disposes the instance: running prompts abort
@@ -170,7 +170,7 @@ DESTROYS = operations("""
 """May lose or overwrite data, stop work, run commands or a model with tools, change credentials or configuration,
 replace the program, or have an effect that cannot be undone."""
 
-IDEMPOTENT = operations("""
+IDEMPOTENT = parse_operation_ids("""
     auth.remove auth.set
     experimental.console.switchOrg experimental.controlPlane.moveSession experimental.session.background
     experimental.workspace.remove experimental.workspace.syncList
@@ -201,7 +201,7 @@ IDEMPOTENT = operations("""
 """)
 """Operations of WRITES and DESTROYS whose immediate repetition has no further effect. Reads always are idempotent."""
 
-OPEN_WORLD = operations("""
+OPEN_WORLD = parse_operation_ids("""
     command.list  # fetches prompts from MCP servers
     experimental.console.get experimental.console.listOrgs  # ask the console's service
     experimental.projectCopy.generateName
@@ -230,13 +230,13 @@ OPEN_WORLD = operations("""
 """Interact with the world outside of the server: a model, the network, a shell, an MCP server, a publication."""
 
 
-def hints(operation_id: str, method: str) -> Hints:
+def hints_for(operation_id: str, method: str) -> Hints:
     """Return the hints of an operation; `method` decides only when the operation is unknown."""
-    known = operation_id in READS or operation_id in WRITES or operation_id in DESTROYS
-    read_only = operation_id in READS or (not known and method.upper() == "GET")
+    is_known = operation_id in READS or operation_id in WRITES or operation_id in DESTROYS
+    read_only = operation_id in READS or (not is_known and method.upper() == "GET")
     return Hints(
         read_only=read_only,
         destructive=not read_only and operation_id not in WRITES,
         idempotent=read_only or operation_id in IDEMPOTENT,
-        open_world=not known or operation_id in OPEN_WORLD,
+        open_world=not is_known or operation_id in OPEN_WORLD,
     )

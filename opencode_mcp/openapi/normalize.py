@@ -14,12 +14,12 @@ Json = dict[str, Any]
 METHODS = ("get", "put", "post", "delete", "patch")
 PLACEHOLDER = re.compile(r"\{([^{}/]+)\}")
 JSON_TYPE = "application/json"
-SENT = ("path", "query", "header")
+SENDABLE_LOCATIONS = ("path", "query", "header")
 """Locations of parameters that a call can send."""
 
 
-def normalized(document: Mapping[str, Any], left_out: list[str]) -> Json:
-    """Return a copy of a document; `left_out` gets a line for each part that cannot be used.
+def normalize_document(document: Mapping[str, Any], skipped: list[str]) -> Json:
+    """Return a copy of a document; `skipped` gets a line for each part that cannot be used.
 
     Copies a path's parameters to each of its operations, resolves references to components, generates missing operation
     ids, and adds a string parameter for each undeclared placeholder.
@@ -30,24 +30,24 @@ def normalized(document: Mapping[str, Any], left_out: list[str]) -> Json:
     paths: Any = document.get("paths")
     if not isinstance(paths, dict):
         raise DocumentError("not an OpenAPI document: it has no paths")
-    read: Json = {}
+    normalized_paths: Json = {}
     for path, item in cast("Json", paths).items():
-        operations = read[path] = dict[str, Any]()
-        followed = follow(item, document)
-        if followed is None:
-            left_out.append(f"{path}: not an object, or a broken reference")
+        operations = normalized_paths[path] = dict[str, Any]()
+        resolved_item = resolve_reference(item, document)
+        if resolved_item is None:
+            skipped.append(f"{path}: not an object, or a broken reference")
             continue
         for method in METHODS:
-            if method in followed:
-                where = f"{method.upper()} {path}"
+            if method in resolved_item:
+                route = f"{method.upper()} {path}"
                 try:
-                    operations[method] = operation(method, path, followed, document, left_out)
+                    operations[method] = normalize_operation(method, path, resolved_item, document, skipped)
                 except DocumentError as error:
-                    left_out.append(f"{where}: {error}")
-    return {**document, "paths": read}
+                    skipped.append(f"{route}: {error}")
+    return {**document, "paths": normalized_paths}
 
 
-def operation(method: str, path: str, item: Json, document: Mapping[str, Any], left_out: list[str]) -> Json:
+def normalize_operation(method: str, path: str, item: Json, document: Mapping[str, Any], skipped: list[str]) -> Json:
     """Return one operation of a path.
 
     Raises:
@@ -56,44 +56,46 @@ def operation(method: str, path: str, item: Json, document: Mapping[str, Any], l
     source = item[method]
     if not isinstance(source, dict):
         raise DocumentError("it is no object")
-    own = cast("Json", source)
-    where = f"{method.upper()} {path}"
+    operation = cast("Json", source)
+    route = f"{method.upper()} {path}"
     merged: dict[tuple[str, str], Json] = {}
-    for parameter in (*listed(item), *listed(own)):
-        followed = follow(parameter, document)
-        if followed is None or not isinstance(followed.get("name"), str):
-            left_out.append(f"{where}: a parameter has no name or a broken reference, and is skipped")
+    for parameter in (*iter_parameters(item), *iter_parameters(operation)):
+        resolved = resolve_reference(parameter, document)
+        if resolved is None or not isinstance(resolved.get("name"), str):
+            skipped.append(f"{route}: a parameter has no name or a broken reference, and is skipped")
             continue
-        if followed.get("in") not in SENT:
-            if followed.get("required"):
+        if resolved.get("in") not in SENDABLE_LOCATIONS:
+            if resolved.get("required"):
                 raise DocumentError(
-                    f"it requires the parameter {followed['name']!r} in {followed.get('in')!r}, which is not supported"
+                    f"it requires the parameter {resolved['name']!r} in {resolved.get('in')!r}, which is not supported"
                 )
-            left_out.append(
-                f"{where}: the parameter {followed['name']!r} in {followed.get('in')!r} is not "
+            skipped.append(
+                f"{route}: the parameter {resolved['name']!r} in {resolved.get('in')!r} is not "
                 "supported, and is skipped"
             )
             continue
-        merged[followed["in"], followed["name"]] = with_schema(followed)
+        merged[resolved["in"], resolved["name"]] = with_schema(resolved)
     for name in PLACEHOLDER.findall(path):
-        implied = {"name": name, "in": "path", "schema": {"type": "string"}}
-        merged["path", name] = {**merged.get(("path", name), implied), "required": True}
-    result: Json = {**own, "parameters": list(merged.values())}
-    result.setdefault("operationId", generated_id(method, path))
-    if "requestBody" in own:
-        body = follow(own["requestBody"], document)
+        default = {"name": name, "in": "path", "schema": {"type": "string"}}
+        merged["path", name] = {**merged.get(("path", name), default), "required": True}
+    result: Json = {**operation, "parameters": list(merged.values())}
+    result.setdefault("operationId", generate_operation_id(method, path))
+    if "requestBody" in operation:
+        body = resolve_reference(operation["requestBody"], document)
         if body is None:
             raise DocumentError("its request body is a broken reference")
         result["requestBody"] = body
-    answers: Any = own.get("responses")
-    responses = cast("Json", answers) if isinstance(answers, dict) else {}
-    result["responses"] = {str(status): follow(one, document) or {} for status, one in responses.items()}
+    raw_responses: Any = operation.get("responses")
+    responses = cast("Json", raw_responses) if isinstance(raw_responses, dict) else {}
+    result["responses"] = {
+        str(status): resolve_reference(response, document) or {} for status, response in responses.items()
+    }
     return result
 
 
-def listed(holder: Mapping[str, Any]) -> Iterator[Any]:
+def iter_parameters(owner: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the parameters of a path or an operation."""
-    parameters: Any = holder.get("parameters")
+    parameters: Any = owner.get("parameters")
     yield from cast("list[Any]", parameters) if isinstance(parameters, list) else ()
 
 
@@ -106,12 +108,12 @@ def with_schema(parameter: Json) -> Json:
     return {**parameter, "schema": cast("Json", media).get("schema", {}) if isinstance(media, dict) else {}}
 
 
-def generated_id(method: str, path: str) -> str:
+def generate_operation_id(method: str, path: str) -> str:
     """Return an id for an operation that has none: GET /a/{b}/c is `get.a.b.c`."""
     return ".".join([method, *re.findall(r"[A-Za-z0-9_]+", path)])
 
 
-def follow(value: Any, document: Mapping[str, Any]) -> Json | None:
+def resolve_reference(value: Any, document: Mapping[str, Any]) -> Json | None:
     """Return a value, or the object that its `$ref` names in the document; None if there is none."""
     seen: set[str] = set()
     while isinstance(value, dict) and isinstance(cast("Json", value).get("$ref"), str):
@@ -119,14 +121,14 @@ def follow(value: Any, document: Mapping[str, Any]) -> Json | None:
         if reference in seen or not reference.startswith("#/"):
             return None
         seen.add(reference)
-        value = at_pointer(document, reference)
+        value = resolve_pointer(document, reference)
     return cast("Json", value) if isinstance(value, dict) else None
 
 
-def at_pointer(document: Mapping[str, Any], reference: str) -> Any:
+def resolve_pointer(document: Mapping[str, Any], reference: str) -> Any:
     """Return what a reference such as `#/components/parameters/X` names, None where there is nothing."""
-    place: Any = document
+    node: Any = document
     for step in reference.removeprefix("#/").split("/"):
         key = step.replace("~1", "/").replace("~0", "~")
-        place = cast("Json", place).get(key) if isinstance(place, dict) else None
-    return place
+        node = cast("Json", node).get(key) if isinstance(node, dict) else None
+    return node

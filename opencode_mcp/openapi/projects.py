@@ -3,9 +3,9 @@ result."""
 
 from __future__ import annotations
 
-from .hints import operations
+from .hints import parse_operation_ids
 
-WITHOUT_PROJECT = operations("""
+WITHOUT_PROJECT = parse_operation_ids("""
     app.agents app.log app.skills command.list config.get config.providers
     experimental.capabilities.get
     experimental.console.get experimental.console.listOrgs experimental.console.switchOrg

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from .document import Schema
 
-COMPONENT = "#/components/schemas/"
+COMPONENT_PREFIX = "#/components/schemas/"
 
 
 def resolve(schema: Schema, components: Mapping[str, Schema]) -> Schema:
@@ -16,13 +16,13 @@ def resolve(schema: Schema, components: Mapping[str, Schema]) -> Schema:
     seen: set[str] = set()
     while isinstance(reference := schema.get("$ref"), str) and reference not in seen:
         seen.add(reference)
-        schema = component(reference, components)
+        schema = find_component(reference, components)
     return schema
 
 
-def component(reference: str, components: Mapping[str, Schema]) -> Schema:
+def find_component(reference: str, components: Mapping[str, Schema]) -> Schema:
     """Return the component that a `$ref` names; an unknown reference gives a schema that allows any value."""
-    name = reference.removeprefix(COMPONENT)
+    name = reference.removeprefix(COMPONENT_PREFIX)
     if name == reference or name not in components:
         return {"description": f"Unknown: the document has no {reference}."}
     return components[name]
@@ -41,9 +41,9 @@ def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:
         reference = mapping.get("$ref")
         if not isinstance(reference, str):
             return {key: localize(item) for key, item in mapping.items()}
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", reference.removeprefix(COMPONENT))
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", reference.removeprefix(COMPONENT_PREFIX))
         if name not in definitions:
-            target = component(reference, components)
+            target = find_component(reference, components)
             definitions[name] = {}  # a placeholder that ends the recursion
             definitions[name] = localize(target)
         return {key: localize(item) for key, item in mapping.items()} | {"$ref": f"#/$defs/{name}"}

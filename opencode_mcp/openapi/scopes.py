@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from .hints import operations
+from .hints import parse_operation_ids
 
 Scope = Literal["located", "everywhere", "apart"]
 """Where an operation reads or acts. located: the directory that its arguments name, by a path or an id, else the
 default one. everywhere: all directories of the server. apart: none; it affects the server itself or the user's
 credentials."""
 
-Kind = Literal["directory", "path", "url", "source", "mentions", "session", "project", "workspace", "id"]
+ArgumentKind = Literal["directory", "path", "url", "source", "mentions", "session", "project", "workspace", "id"]
 """What the value of an argument is.
 
 - directory: an absolute path.
@@ -29,10 +29,10 @@ Kind = Literal["directory", "path", "url", "source", "mentions", "session", "pro
 - id: of what its prefix says, `ses` or `wrk`; any other has no directory.
 """
 
-names = operations
+parse_argument_names = parse_operation_ids
 """Tables of argument names have the same syntax."""
 
-EVERYWHERE = operations("""
+ALL_DIRECTORIES = parse_operation_ids("""
     experimental.session.list global.event project.list
     sync.history.list v2.event.subscribe  # whatever `directory` is given
     global.config.update global.dispose global.upgrade
@@ -43,14 +43,14 @@ EVERYWHERE = operations("""
 """)
 """Read or change what belongs to every directory."""
 
-APART = operations("""
+NO_DIRECTORY = parse_operation_ids("""
     auth.remove auth.set
     global.config.get
     global.health v2.health.get
 """)
 """Affect no directory."""
 
-LOCATED = operations("""
+ONE_DIRECTORY = parse_operation_ids("""
     app.agents app.log app.skills
     command.list
     config.get config.providers config.update
@@ -112,7 +112,7 @@ LOCATED = operations("""
 """)
 """Read or change what belongs to one directory."""
 
-FILTERED = operations("""
+FILTERED_LISTS = parse_operation_ids("""
     experimental.session.list  # the task tools search all sessions for a request
     session.children  # a child can work elsewhere
     session.list  # `scope` and `path` list the sessions of every directory of the project
@@ -120,37 +120,37 @@ FILTERED = operations("""
 """)
 """Return a list of sessions, from which sessions outside of the allowlist are removed."""
 
-NEEDED: Mapping[str, str] = {"v2.permission.saved.list": "projectID"}
+REQUIRED_ARGUMENT: Mapping[str, str] = {"v2.permission.saved.list": "projectID"}
 """The argument without which an operation covers every directory."""
 
-OPENS_NOTHING = operations("""
+LOADS_NOTHING = parse_operation_ids("""
     v2.session.list  # reads the database
 """)
 """Take a `directory` without loading it."""
 
-ARGUMENTS: Mapping[Kind, frozenset[str]] = {
-    "directory": names("directory cwd"),
-    "path": names("path paths subpath instructions"),
-    "url": names("url uri"),
-    "source": names("plugin repository"),
-    "mentions": names("arguments"),
-    "session": names("sessionID parentID"),
-    "project": names("projectID"),
-    "workspace": names("workspace workspaceID"),
-    "id": names("id"),
+ARGUMENTS_BY_KIND: Mapping[ArgumentKind, frozenset[str]] = {
+    "directory": parse_argument_names("directory cwd"),
+    "path": parse_argument_names("path paths subpath instructions"),
+    "url": parse_argument_names("url uri"),
+    "source": parse_argument_names("plugin repository"),
+    "mentions": parse_argument_names("arguments"),
+    "session": parse_argument_names("sessionID parentID"),
+    "project": parse_argument_names("projectID"),
+    "workspace": parse_argument_names("workspace workspaceID"),
+    "id": parse_argument_names("id"),
 }
 """The names of arguments that name a location, at any depth."""
 
-OWN: Mapping[str, Kind] = {"worktree_of": "directory"}
+METADATA_KINDS: Mapping[str, ArgumentKind] = {"worktree_of": "directory"}
 """Kept by the task tools in a session's metadata: changes are applied to this directory."""
 
-EXCEPTIONS: Mapping[tuple[str, str], Kind | None] = {
+KIND_EXCEPTIONS: Mapping[tuple[str, str], ArgumentKind | None] = {
     ("experimental.workspace.create", "id"): None,  # of the workspace that it will be
     ("v2.projectCopy.create", "name"): "path",  # joined to `directory` as it is, `..` included
 }
 """Arguments whose kind differs from that of others with the same name."""
 
-NO_PLACE = names("""
+NOT_LOCATIONS = parse_argument_names("""
     cursor project roots scope search  # choose among what a FILTERED operation lists
     $schema access accountID accountId action after agent agents aggregateID answers api apiKey archived args
     attachment attachments attempt attemptID auto auto_resize autoshare autoupdate baseURL bash batch_tool
@@ -178,26 +178,28 @@ NO_PLACE = names("""
 """The names of arguments that are not locations. `external_directory` and the other permission rules only look like
 one: they say what OpenCode's tools may reach without asking, not where they work."""
 
-KINDS: Mapping[str, Kind] = {name: kind for kind, names in ARGUMENTS.items() for name in names}
+KIND_BY_ARGUMENT: Mapping[str, ArgumentKind] = {
+    name: kind for kind, names in ARGUMENTS_BY_KIND.items() for name in names
+}
 """The kind of each argument that names a location."""
 
 
-def scope_of(operation_id: str) -> Scope | None:
+def operation_scope(operation_id: str) -> Scope | None:
     """Return the scope of an operation, None if it is unknown."""
-    if operation_id in EVERYWHERE:
+    if operation_id in ALL_DIRECTORIES:
         return "everywhere"
-    if operation_id in APART:
+    if operation_id in NO_DIRECTORY:
         return "apart"
-    return "located" if operation_id in LOCATED else None
+    return "located" if operation_id in ONE_DIRECTORY else None
 
 
-def kind_of(operation_id: str, where: str, name: str) -> Kind | None:
+def argument_kind(operation_id: str, dotted_name: str, name: str) -> ArgumentKind | None:
     """Return what an argument names; `dotted_name` is its path, `name` the last segment."""
-    if (operation_id, where) in EXCEPTIONS:
-        return EXCEPTIONS[operation_id, where]
-    return KINDS.get(name) or OWN.get(name)
+    if (operation_id, dotted_name) in KIND_EXCEPTIONS:
+        return KIND_EXCEPTIONS[operation_id, dotted_name]
+    return KIND_BY_ARGUMENT.get(name) or METADATA_KINDS.get(name)
 
 
-def is_decided(name: str) -> bool:
+def is_known_argument(name: str) -> bool:
     """Whether this module has an entry for an argument name."""
-    return name in KINDS or name in NO_PLACE
+    return name in KIND_BY_ARGUMENT or name in NOT_LOCATIONS

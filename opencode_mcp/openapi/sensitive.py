@@ -15,13 +15,13 @@ from opencode_mcp.redaction.structure import CREDENTIAL_KEYS, Position
 
 from .catalog import Operation
 from .document import Schema
-from .hints import operations
+from .hints import parse_operation_ids
 
-CONTAINERS = frozenset({"args", "argv", "command", "env", "environment", "headers", "options", "responseHeaders"})
+FREE_FORM_FIELDS = frozenset({"args", "argv", "command", "env", "environment", "headers", "options", "responseHeaders"})
 """Fields of a response schema whose free-form values may be secret."""
 
-POSITIONS = {
-    Position.ENTRY: operations("""
+OPERATIONS_BY_POSITION = {
+    Position.CONFIG: parse_operation_ids("""
         app.agents v2.agent.list  # `options` go to the provider's SDK
         config.get config.update global.config.get global.config.update
         config.providers provider.list v2.provider.get v2.provider.list v2.model.list
@@ -33,23 +33,23 @@ POSITIONS = {
         v2.integration.get v2.integration.list
         v2.pty.create v2.pty.get v2.pty.list v2.pty.update
     """),
-    Position.NAMES: operations("""
+    Position.NAMES: parse_operation_ids("""
         mcp.add mcp.status  # by the server's name
         provider.auth  # by the provider's id
     """),
-    Position.EVENTS: operations("""
+    Position.EVENTS: parse_operation_ids("""
         event.subscribe global.event v2.event.subscribe v2.session.events
         sync.history.list
     """),
-    Position.MESSAGES: operations("""
+    Position.MESSAGES: parse_operation_ids("""
         part.update
         session.command session.message session.messages session.prompt session.shell
         v2.session.context v2.session.history v2.session.message v2.session.messages
     """),
-    Position.IDENTITY: operations("""
+    Position.IDENTIFIER: parse_operation_ids("""
         find.files tool.ids worktree.list  # a list of paths, names, directories
     """),
-    Position.CONTENT: operations("""
+    Position.CONTENT: parse_operation_ids("""
         command.list  # templates
         mcp.auth.start provider.oauth.authorize  # the user opens their URL, which works only as a whole
         project.current project.initGit project.list project.update  # `commands` are scripts of the project
@@ -61,41 +61,43 @@ POSITIONS = {
 }
 """The operations by the position of their whole response."""
 
-DECIDED: Mapping[str, Position] = {name: position for position, names in POSITIONS.items() for name in names}
+POSITION_BY_OPERATION: Mapping[str, Position] = {
+    name: position for position, names in OPERATIONS_BY_POSITION.items() for name in names
+}
 
 
-def position_of(operation: Operation) -> Position:
+def answer_position(operation: Operation) -> Position:
     """Return the position of an operation's answer.
 
     An operation that is not listed, from a newer document, counts as configuration if its schema has a field that may
     hold a secret.
     """
-    decided = DECIDED.get(operation.id)
-    if decided is not None:
-        return decided
-    return Position.ENTRY if may_hold_secret(operation) else Position.CONTENT
+    position = POSITION_BY_OPERATION.get(operation.id)
+    if position is not None:
+        return position
+    return Position.CONFIG if may_hold_secret(operation) else Position.CONTENT
 
 
 def may_hold_secret(operation: Operation) -> bool:
     """Whether the response schema has, at any depth, a field with the name of a secret."""
-    names = property_names(operation.response, operation.components, frozenset())
-    return any(name in CONTAINERS or name in CREDENTIAL_KEYS or is_secret(name) for name in names)
+    names = response_property_names(operation.response, operation.components, frozenset())
+    return any(name in FREE_FORM_FIELDS or name in CREDENTIAL_KEYS or is_secret(name) for name in names)
 
 
-def property_names(schema: Any, components: Mapping[str, Schema], seen: frozenset[str]) -> Iterator[str]:
+def response_property_names(schema: Any, components: Mapping[str, Schema], seen: frozenset[str]) -> Iterator[str]:
     """Yield the names of all properties of a schema; `seen` are the components on the way to it."""
     if isinstance(schema, list):
         for inner in cast("list[Any]", schema):
-            yield from property_names(inner, components, seen)
+            yield from response_property_names(inner, components, seen)
     if not isinstance(schema, dict):
         return
     for key, inner in cast("dict[str, Any]", schema).items():
         if key == "$ref":
             name = inner.rpartition("/")[2]
             if name not in seen:
-                yield from property_names(components[name], components, seen | {name})
+                yield from response_property_names(components[name], components, seen | {name})
         elif key == "properties":
             yield from inner
-            yield from property_names(list(inner.values()), components, seen)
+            yield from response_property_names(list(inner.values()), components, seen)
         elif key != "required":
-            yield from property_names(inner, components, seen)
+            yield from response_property_names(inner, components, seen)

@@ -9,7 +9,7 @@ from functools import cache
 GENERATION = 1
 """The major version that this package supports. OpenCode 2 has another API, under /api."""
 
-OLDEST_FOR_TASKS = "1.15.13"
+MIN_VERSION_FOR_TASKS = "1.15.13"
 """Older versions silently drop a session's `metadata` (1.15.0): a task's policy, request id and worktree."""
 
 BEFORE_HEALTH = "1.0"
@@ -152,30 +152,30 @@ route to a website, arguments included; later it returns its web page.
 """
 
 
-def version_in(output: str) -> str | None:
+def find_version(output: str) -> str | None:
     """Return the version in a program's output: its last line in that format, since log lines may precede it."""
-    found = [match[1] for line in output.splitlines() if (match := VERSION_LINE.fullmatch(line.strip()))]
-    return found[-1] if found else None
+    versions = [match[1] for line in output.splitlines() if (match := VERSION_LINE.fullmatch(line.strip()))]
+    return versions[-1] if versions else None
 
 
-def release(version: str) -> tuple[int, int, int]:
+def parse_release(version: str) -> tuple[int, int, int]:
     """Return a version's numbers for comparison; an invalid version compares as the oldest."""
     numbers = [int(number) for number in re.findall(r"\d+", version.partition("-")[0])[:3]]
     major, minor, patch = (*numbers, 0, 0, 0)[:3]
     return major, minor, patch
 
 
-def is_older(version: str, than: str) -> bool:
+def is_older(version: str, other: str) -> bool:
     """Whether a version comes before another."""
-    return release(version) < release(than)
+    return parse_release(version) < parse_release(other)
 
 
 @cache
-def first_versions() -> Mapping[str, str]:
+def version_by_operation() -> Mapping[str, str]:
     """Return the version that each operation was first seen in, by operationId."""
     return {operation: version for version, operations in FIRST_SEEN.items() for operation in operations}
 
 
-def needed_version(operation_id: str) -> str | None:
+def introduced_in(operation_id: str) -> str | None:
     """Return the version that introduced an operation; None if 1.0.152 has it or the operation is unknown."""
-    return first_versions().get(operation_id)
+    return version_by_operation().get(operation_id)

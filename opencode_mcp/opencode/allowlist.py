@@ -14,7 +14,7 @@ from typing import Any
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.scopes import NEEDED, is_decided
+from opencode_mcp.openapi.scopes import REQUIRED_ARGUMENT, is_known_argument
 
 from .places import Place, decodings, is_absolute, leads_up, names_in, path_of, places
 
@@ -90,19 +90,19 @@ class Allowlist:
         """Yield a problem for each operation or argument that is not in the tables, and so may name any location."""
         if operation.scope is None:
             yield "the directories that it affects are unknown, so --allow-directory forbids it"
-        new = {name for name in operation.argument_names if not is_decided(name)}
+        new = {name for name in operation.argument_names if not is_known_argument(name)}
         if new:
             for name in new.intersection(names_in(arguments)):
                 yield f"{name}: it may name a directory (unknown argument), so --allow-directory forbids it"
 
     def _unplaced(self, operation: Operation, arguments: Mapping[str, Any]) -> Iterator[str]:
         """Yield a problem for each missing directory: without it OpenCode uses its own, or all."""
-        if "workspace" in arguments and operation.takes("directory") and "directory" not in arguments:
+        if "workspace" in arguments and operation.has_query_parameter("directory") and "directory" not in arguments:
             yield "workspace: --allow-directory requires its `directory` as well"
         location = arguments.get("location")
         if location and "directory" not in location:
             yield "location: --allow-directory requires its `directory` as well"
-        needed = NEEDED.get(operation.id)
+        needed = REQUIRED_ARGUMENT.get(operation.id)
         if needed is not None and needed not in arguments:
             yield f"{needed}: --allow-directory requires this argument"
 

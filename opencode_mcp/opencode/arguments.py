@@ -112,8 +112,8 @@ def split(operation: Operation, arguments: Mapping[str, Any], directory: str | N
     query = [
         pair
         for parameter in operation.parameters
-        if parameter.location == "query" and parameter.key in arguments
-        for pair in serialize(parameter.name, arguments[parameter.key], parameter.style)
+        if parameter.location == "query" and parameter.argument_name in arguments
+        for pair in serialize(parameter.name, arguments[parameter.argument_name], parameter.style)
     ]
     if directory is not None:
         query.extend(default_directory(operation, arguments, directory))
@@ -135,11 +135,11 @@ def headers(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tupl
         InvalidArguments: a value is not allowed in a header.
     """
     for parameter in operation.parameters:
-        if parameter.location == "header" and parameter.key in arguments:
-            value = text(arguments[parameter.key])
+        if parameter.location == "header" and parameter.argument_name in arguments:
+            value = text(arguments[parameter.argument_name])
             if not value.isascii() or not value.isprintable():
                 raise InvalidArguments(
-                    operation.name, [f"{parameter.key}: must be printable ASCII to be sent as a header"]
+                    operation.name, [f"{parameter.argument_name}: must be printable ASCII to be sent as a header"]
                 )
             yield parameter.name, value
 
@@ -154,7 +154,7 @@ def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
         return
     fields = (operation.body.fields or ()) if operation.body is not None else ()
     for name in ("directory", "location"):
-        takes = operation.takes(name) or name in fields
+        takes = operation.has_query_parameter(name) or name in fields
         if takes and not any(arguments.get(given) for given in (name, "workspace")):
             raise InvalidArguments(
                 operation.name,
@@ -167,9 +167,9 @@ def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
 
 def default_directory(operation: Operation, arguments: Mapping[str, Any], directory: str) -> Iterator[tuple[str, str]]:
     """Yield the project directory as the query pair that the operation takes; a workspace has its own directory."""
-    if operation.takes("directory") and not arguments.keys() & {"directory", "workspace"}:
+    if operation.has_query_parameter("directory") and not arguments.keys() & {"directory", "workspace"}:
         yield "directory", directory
-    if operation.takes("location") and not arguments.get("location"):
+    if operation.has_query_parameter("location") and not arguments.get("location"):
         yield "location[directory]", directory
 
 
@@ -242,13 +242,15 @@ def build_path(operation: Operation, arguments: Mapping[str, Any]) -> str:
     path = operation.path
     for parameter in operation.parameters:
         if parameter.location == "path":
-            value = text(arguments[parameter.key])
+            value = text(arguments[parameter.argument_name])
             if reason := changes_route(value):
-                raise InvalidArguments(operation.name, [f"{parameter.key}: {reason}; got {value[:SHOWN_CHARS]!r}"])
+                raise InvalidArguments(
+                    operation.name, [f"{parameter.argument_name}: {reason}; got {value[:SHOWN_CHARS]!r}"]
+                )
             if parameter.allow_reserved and ("" in value.split("/")):
                 raise InvalidArguments(
                     operation.name,
-                    [f"{parameter.key}: must be a relative path; got {value[:SHOWN_CHARS]!r}"],
+                    [f"{parameter.argument_name}: must be a relative path; got {value[:SHOWN_CHARS]!r}"],
                 )
             path = path.replace(f"{{{parameter.name}}}", quote(value, safe="/" if parameter.allow_reserved else ""))
     return path

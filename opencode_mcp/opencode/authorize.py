@@ -12,7 +12,7 @@ from typing import Any
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
 from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.scopes import FILTERED, Kind
+from opencode_mcp.openapi.scopes import FILTERED_LISTS, ArgumentKind
 
 from .allowlist import Allowlist
 from .models import Model, as_model
@@ -22,7 +22,7 @@ from .responses import Answer
 Ask = Callable[..., Awaitable[Any]]
 """`await call_read(name, **arguments)` returns the value of a read operation, without the checks of this module."""
 
-PREFIXES: Mapping[str, Kind] = {"ses": "session", "wrk": "workspace"}
+PREFIXES: Mapping[str, ArgumentKind] = {"ses": "session", "wrk": "workspace"}
 """Prefixes of the ids that belong to a directory."""
 
 NEW_SESSION = "v2.session.create"
@@ -209,7 +209,7 @@ def without_outside(allowlist: Allowlist, operation: Operation, answer: Answer) 
     Raises:
         UnexpectedResponse: it is not a list of sessions.
     """
-    if not allowlist.roots or operation.id not in FILTERED:
+    if not allowlist.roots or operation.id not in FILTERED_LISTS:
         return answer
     whole: dict[str, Any] = answer.value if operation.id.startswith("v2.") else {"data": answer.value}
     try:

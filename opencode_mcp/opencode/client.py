@@ -289,7 +289,7 @@ class OpenCode:
             endpoint = await self.endpoint_for(operation, report)
             request = self.build_request(operation, parts, endpoint)
             request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-            queue = self._turns if operation.exchange == "turn" else self._queue
+            queue = self._turns if operation.execution_mode == "turn" else self._queue
             waits = "timeout_seconds" in parts.controls
             async with (
                 nullcontext() if waits else queue.slot(self.caller, report),

@@ -84,11 +84,12 @@ def builds(system: str, machine: str, musl: bool) -> list[str]:
         ServerStartError: the lockfile has no package for the machine.
     """
     name = f"opencode-{SYSTEMS.get(system, (system.lower(), ''))[0]}-{MACHINES.get(machine.lower(), machine)}"
-    names = [f"{name}{variant}{'-musl' if musl else ''}" for variant in ("", "-baseline")]
-    known = [one for one in names if one in lock()]
+    candidates = [f"{name}{variant}{'-musl' if musl else ''}" for variant in ("", "-baseline")]
+    known = [candidate for candidate in candidates if candidate in lock()]
     if not known:
         raise ServerStartError(
-            f"opencode-mcp cannot install OpenCode on this machine: its lockfile has no {names[0]}. Install OpenCode "
+            f"opencode-mcp cannot install OpenCode on this machine: its lockfile has no {candidates[0]}. Install "
+            f"OpenCode "
             "1.x (`npm install -g opencode-ai@1`) so that `opencode` is on PATH, or set --url."
         )
     return known

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from opencode_mcp.openapi.errors import known_error
+from opencode_mcp.openapi.errors import find_known_error
 
 SHOWN_CHARS = 2_000
 SHOWN_ISSUES = 10
@@ -37,9 +37,9 @@ class ErrorWords:
 def error_words(name: str, data: Mapping[str, Any]) -> ErrorWords:
     """Describe an error by its name and its fields `message`, `path`, `issues` and `ref`."""
     message = without_trace(str(data.get("message") or data.get("error") or ""))
-    known = known_error(name, message)
-    if known is not None and known.noise:
-        lines = re.sub(known.noise, "", message, flags=re.MULTILINE).splitlines()
+    entry = find_known_error(name, message)
+    if entry is not None and entry.noise:
+        lines = re.sub(entry.noise, "", message, flags=re.MULTILINE).splitlines()
         message = "; ".join(line.strip() for line in lines if line.strip())
     listed: Any = data.get("issues")
     issues = [issue_words(one) for one in cast("list[Any]", listed)] if isinstance(listed, list) else []
@@ -51,7 +51,7 @@ def error_words(name: str, data: Mapping[str, Any]) -> ErrorWords:
     said = ": ".join(part for part in (where, message, "; ".join(several)) if part)
     if data.get("ref"):
         said = f"{said} ({data['ref']})"
-    return ErrorWords(name, said[:SHOWN_CHARS], known.advice if known is not None else "")
+    return ErrorWords(name, said[:SHOWN_CHARS], entry.advice if entry is not None else "")
 
 
 def issue_words(issue: Any) -> str:

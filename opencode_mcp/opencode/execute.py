@@ -36,7 +36,7 @@ async def execute_operation(
     """
     call = servers.default.prepare(operation, arguments)
     async with servers.for_arguments(call.arguments) as chosen:
-        if operation.exchange == "turn":
+        if operation.execution_mode == "turn":
             return await blocking(chosen, call)
         if operation.lists_sessions:
             return await list_sessions(chosen, call, report)
@@ -73,7 +73,7 @@ async def execute(opencode: OpenCode, call: PreparedCall, report: Report = silen
 async def send(opencode: OpenCode, call: PreparedCall, report: Report) -> Answer:
     """Send the request in the operation's execution mode."""
     operation, parts = call.operation, call.parts
-    match operation.exchange:
+    match operation.execution_mode:
         case "events":
             return await collect_events(opencode, operation, parts, report)
         case "terminal":
@@ -105,7 +105,7 @@ async def list_sessions(servers: Servers, call: PreparedCall, report: Report) ->
     complete = [entry for entry in sessions if updated(entry[1]) >= max(cursors, default=0)]
     kept = complete[:limit] if limit >= 0 else complete
     fields: dict[str, str] = {}
-    if kept and call.operation.takes("cursor") and (cursors or len(kept) < len(sessions)):
+    if kept and call.operation.has_query_parameter("cursor") and (cursors or len(kept) < len(sessions)):
         fields["next_cursor"] = str(updated(kept[-1][1]))
     if failures:
         fields["unreachable"] = told(failures)

@@ -17,7 +17,7 @@ import httpx2
 
 from opencode_mcp.exceptions import UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Operation
-from opencode_mcp.openapi.versions import BEFORE_HEALTH, GENERATION, is_older, needed_version, release
+from opencode_mcp.openapi.versions import BEFORE_HEALTH, GENERATION, introduced_in, is_older, parse_release
 
 from .server import Endpoint
 
@@ -64,7 +64,7 @@ class Known:
             What `get` raises.
         """
         if endpoint.version is not None:
-            return Identity(endpoint.version, release(endpoint.version)[0])
+            return Identity(endpoint.version, parse_release(endpoint.version)[0])
         asked = time.monotonic()
         async with self.lock:
             age = asked - self.at
@@ -102,7 +102,7 @@ def refusal(operation: Operation, oldest: str | None, identity: Identity, where:
             f"{where()} is OpenCode {identity.version}, and the task tools need {oldest} or later: nothing was sent. "
             f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`), or use operations such as session_prompt."
         )
-    needed = needed_version(operation.id)
+    needed = introduced_in(operation.id)
     if needed is not None and is_older(identity.version, needed):
         return (
             f"{operation.name} came with OpenCode {needed}, and {where()} is {identity.version}: nothing was sent. "
@@ -131,7 +131,7 @@ async def identify(get: Get) -> Identity:
     health = await get("/global/health")
     body = json_object(health)
     if isinstance(body.get("version"), str):
-        return Identity(body["version"], release(body["version"])[0])
+        return Identity(body["version"], parse_release(body["version"])[0])
     if str(body.get("code", "")).startswith("service_"):  # OpenCode 2 while it starts or stops
         return Identity(None, GENERATION + 1)
     if health.status_code in {401, 403} or (not is_page(health) and health.status_code < 500):
@@ -150,7 +150,7 @@ def second_generation(info: httpx2.Response) -> Identity:
     body = json_object(info)
     version = body.get("version")
     if isinstance(version, str) and isinstance(body.get("pid"), int):
-        return Identity(version, release(version)[0])
+        return Identity(version, parse_release(version)[0])
     basic = info.status_code == 401 and "basic" in info.headers.get("www-authenticate", "").lower()
     if basic or "_tag" in body or "healthy" in body or str(body.get("code", "")).startswith("service_"):
         return Identity(None, GENERATION + 1)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.openapi.versions import GENERATION, release
+from opencode_mcp.openapi.versions import GENERATION, parse_release
 
 from .cache import UNFINISHED, cache_folder, claim, is_private, locked, remove_unfinished, sweep
 from .download import NO_NPM, Package, fetch, needed
@@ -41,7 +41,7 @@ async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]
     if on_path is None:
         return await managed_copy(cache, environ, report)
     version = await ask_version((on_path,), environ, cache)
-    if version is not None and release(version)[0] == GENERATION:
+    if version is not None and parse_release(version)[0] == GENERATION:
         return Program((on_path,), version=version)
     said = (
         f"{on_path} does not print its version"
@@ -63,7 +63,7 @@ async def given(command: tuple[str, ...], cache: Path, environ: Mapping[str, str
         ServerStartError: it is an OpenCode of another generation.
     """
     version = await ask_version(command, environ, cache)
-    if version is not None and release(version)[0] != GENERATION:
+    if version is not None and parse_release(version)[0] != GENERATION:
         raise ServerStartError(
             f"--command: `{shlex.join(command)}` is OpenCode {version}, {OTHER_GENERATION}: it is not started. Omit "
             f"--command to use a copy of OpenCode {SNAPSHOT_VERSION}, or give the path of an OpenCode 1.x."

@@ -94,8 +94,8 @@ def pass_on(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> N
     begun = b""
     while chunk := os.read(child.stdout.fileno(), CHUNK_BYTES):
         begun += chunk
-        if not address and (found := LISTENING.search(begun)) and found.end() < len(begun):
-            address.append((found[1].decode(), int(found[2])))
+        if not address and (match := LISTENING.search(begun)) and match.end() < len(begun):
+            address.append((match[1].decode(), int(match[2])))
         begun = begun.rpartition(b"\n")[2][-LINE_BYTES:]
         with suppress(OSError):  # the bridge is gone; the end of standard input reports that as well
             write(chunk)

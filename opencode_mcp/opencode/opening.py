@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.scopes import OPENS_NOTHING
+from opencode_mcp.openapi.scopes import LOADS_NOTHING
 
 from .allowlist import Allowlist, is_below
 from .authorize import Ask, known_projects
@@ -64,11 +64,11 @@ class Opening:
 
     def note(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
         """Record the directories that a successful call has loaded."""
-        if operation.id not in OPENS_NOTHING and not operation.hints.read_only:
+        if operation.id not in LOADS_NOTHING and not operation.hints.read_only:
             self.opened.update(resolved(directory) for _, directory in directories(operation, arguments))
 
     def _restricts(self, operation: Operation) -> bool:
-        if self.openers == "all" or operation.id in OPENS_NOTHING:
+        if self.openers == "all" or operation.id in LOADS_NOTHING:
             return False
         return operation.hints.read_only or self.openers != "writes"
 

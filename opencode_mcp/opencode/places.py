@@ -11,7 +11,7 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from opencode_mcp.openapi.scopes import Kind, kind_of
+from opencode_mcp.openapi.scopes import ArgumentKind, argument_kind
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """The start of a URL. A single letter and a colon is a Windows drive."""
@@ -28,7 +28,7 @@ class Place:
     """`value` is the value of the argument at the dotted path `name`."""
 
     where: str
-    kind: Kind
+    kind: ArgumentKind
     value: str
 
 
@@ -37,17 +37,17 @@ def places(operation_id: str, arguments: Mapping[str, Any]) -> Iterator[Place]:
     yield from _places(operation_id, arguments, "", None)
 
 
-def _places(operation_id: str, value: Any, where: str, kind: Kind | None) -> Iterator[Place]:
+def _places(operation_id: str, value: Any, dotted_name: str, kind: ArgumentKind | None) -> Iterator[Place]:
     if isinstance(value, str):
         if kind is not None:
-            yield Place(where, kind, value)
+            yield Place(dotted_name, kind, value)
     elif isinstance(value, list):
         for number, inner in enumerate(cast("list[Any]", value)):
-            yield from _places(operation_id, inner, f"{where}.{number}", kind)
+            yield from _places(operation_id, inner, f"{dotted_name}.{number}", kind)
     elif isinstance(value, Mapping):
         for name, inner in cast("Mapping[str, Any]", value).items():
-            path = f"{where}.{name}" if where else name
-            yield from _places(operation_id, inner, path, kind_of(operation_id, path, name))
+            path = f"{dotted_name}.{name}" if dotted_name else name
+            yield from _places(operation_id, inner, path, argument_kind(operation_id, path, name))
 
 
 def names_in(value: Any) -> Iterator[str]:

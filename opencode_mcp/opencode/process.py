@@ -244,12 +244,12 @@ class ManagedServer:
                     raise ServerStartError(OTHER_GENERATION)
                 run.output.append(line)
                 log.debug("opencode: %s", line)
-                if run.address is None and (found := LISTENING.search(line)):
-                    run.address = Endpoint(httpx2.URL(found[1]), password=self.password, version=self._version)
+                if run.address is None and (match := LISTENING.search(line)):
+                    run.address = Endpoint(httpx2.URL(match[1]), password=self.password, version=self._version)
                     run.listening_since = time.monotonic()
                     limit.deadline = float("inf")
                     run.settled.set()
-                    log.info("OpenCode listens on %s", found[1])
+                    log.info("OpenCode listens on %s", match[1])
         run.output.append(rest)
 
 

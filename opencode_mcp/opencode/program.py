@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from opencode_mcp.openapi.versions import version_in
+from opencode_mcp.openapi.versions import find_version
 
 from .cache import MEMORY
 from .supervised import finish
@@ -51,12 +51,12 @@ def which(name: str, environ: Mapping[str, str], windows: bool = os.name == "nt"
     if os.path.dirname(name):
         return os.path.abspath(name) if is_program(name) else None
     endings = environ.get("PATHEXT", EXTENSIONS).split(";") if windows else [""]
-    names = [name] if windows and os.path.splitext(name)[1].upper() in map(str.upper, endings) else []
-    names += [name + ending for ending in endings]
+    candidates = [name] if windows and os.path.splitext(name)[1].upper() in map(str.upper, endings) else []
+    candidates += [name + ending for ending in endings]
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
         if os.path.isabs(folder):
-            for one in names:
-                if is_program(path := os.path.join(folder, one)):
+            for candidate in candidates:
+                if is_program(path := os.path.join(folder, candidate)):
                     return path
     return None
 
@@ -76,11 +76,11 @@ async def ask_version(command: tuple[str, ...], environ: Mapping[str, str], cach
         return None
     key, state = json.dumps([path, *command[1:]]), state_of(path)
     memory = cache / MEMORY
-    known = remembered(memory).get(key)
-    if known is not None and known["state"] == state and 0 <= time.time() - known["at"] < REMEMBERED_SECONDS:
-        return known["version"]
+    entry = remembered(memory).get(key)
+    if entry is not None and entry["state"] == state and 0 <= time.time() - entry["at"] < REMEMBERED_SECONDS:
+        return entry["version"]
     done = await finish((path, *command[1:], "--version"), environ, tempfile.gettempdir(), VERSION_SECONDS)
-    version = version_in(done.output) if done is not None and done.status == 0 else None
+    version = find_version(done.output) if done is not None and done.status == 0 else None
     if version is not None:
         remember(memory, key, {"state": state, "at": time.time(), "version": version})
     return version
@@ -88,14 +88,14 @@ async def ask_version(command: tuple[str, ...], environ: Mapping[str, str], cach
 
 def state_of(path: str) -> list[int]:
     """Return a file's device, inode, size, times and mode, which change with its contents and permissions."""
-    facts = os.stat(path)
+    status = os.stat(path)
     return [
-        facts.st_dev,
-        facts.st_ino,
-        facts.st_size,
-        facts.st_mtime_ns,
-        facts.st_ctime_ns,
-        stat.S_IMODE(facts.st_mode),
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        stat.S_IMODE(status.st_mode),
     ]
 
 

@@ -21,14 +21,14 @@ NAMED = re.compile(r"/(?:session|pty)/([^/]+)")
 def note_before(server: OpenCodeServer, operation: Operation, parts: RequestParts) -> None:
     """Record the work that a request starts, before its response."""
     named = NAMED.search(parts.path)
-    if named and (operation.exchange == "turn" or operation.id in PROMPTS):
+    if named and (operation.execution_mode == "turn" or operation.id in PROMPTS):
         server.note_work(named[1], works=True)
 
 
 def note_after(server: OpenCodeServer, operation: Operation, parts: RequestParts, value: Any) -> None:
     """Record the work that a completed request ended, or started with a new id."""
     named = NAMED.search(parts.path)
-    if named and (operation.exchange == "turn" or operation.id in TERMINAL_ENDS | SESSION_ENDS):
+    if named and (operation.execution_mode == "turn" or operation.id in TERMINAL_ENDS | SESSION_ENDS):
         server.note_work(named[1], works=False)
     if operation.id in TERMINAL_BEGINS and isinstance(value, dict):
         answer = cast("dict[str, Any]", value)

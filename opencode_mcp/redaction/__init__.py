@@ -9,7 +9,7 @@ Two mechanisms, kept apart:
 
 from .keys import MARKER
 from .known import KnownSecrets, credential_files
-from .redactor import Redacted, Redactor, count_replaced, part_of, refuse_marker
+from .redactor import Redacted, Redactor, count_replaced, keep_redaction_count, refuse_marker
 from .structure import Position
 
 __all__ = [
@@ -20,6 +20,6 @@ __all__ = [
     "Redactor",
     "count_replaced",
     "credential_files",
-    "part_of",
+    "keep_redaction_count",
     "refuse_marker",
 ]

@@ -13,15 +13,15 @@ MIN_RANDOM_CHARS = 16
 """A shorter value is not replaced in project content."""
 
 MIN_DISTINCT_CHARS = 8
-MIN_ODD_SHARE = 0.4
+MIN_UNUSUAL_SHARE = 0.4
 """A value whose share of unusual pairs is not larger consists of words."""
 
-MIN_ODD_PAIRS = 6
+MIN_UNUSUAL_PAIRS = 6
 """The minimum number of unusual pairs in a value's runs of at least `MIN_RUN_CHARS` letters and digits."""
 
 MIN_RUN_CHARS = 6
 
-PLAIN_PAIRS = frozenset(
+COMMON_PAIRS = frozenset(
     """
     ab ac ad ag ai al am an ap ar as at au ay ba be bi bl bo br bs bu ca cc ce ch ci ck cl co cr cs ct cu da dd de di
     dl do dr ds du ea ec ed ee ef eg el em en ep er es et ev ex fa fe ff fi fo ge gh gi gr ha he hi ho ht ia ib ic id
@@ -37,7 +37,7 @@ PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\{\{[^}]*\}\}|\{(?:env|file):[^}]*\}|<[^<
 PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\](?:[A-Z]?[a-z]+|[.@_][\w.-]+)(?:[/\\]|$)|(?:~|\.{1,2}|[A-Za-z]:)[/\\]")
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 SIMPLE_WORD = re.compile(r"[A-Za-z]+\d{0,4}")
-SEPARATED = re.compile(r"[^A-Za-z0-9]+")
+SEPARATOR = re.compile(r"[^A-Za-z0-9]+")
 
 
 def is_random(value: str) -> bool:
@@ -46,23 +46,27 @@ def is_random(value: str) -> bool:
         return True
     if len(value) < MIN_RANDOM_CHARS or len(set(value)) < MIN_DISTINCT_CHARS or PATH.match(value):
         return False
-    runs = SEPARATED.split(PLACEHOLDER.sub(" ", value))
-    odd = sum(odd_pairs(run) for run in runs)
-    long = sum(odd_pairs(run) for run in runs if len(run) >= MIN_RUN_CHARS and not run.isdigit())
-    return long >= MIN_ODD_PAIRS and odd > MIN_ODD_SHARE * sum(max(0, len(run) - 1) for run in runs)
+    runs = SEPARATOR.split(PLACEHOLDER.sub(" ", value))
+    unusual = sum(count_unusual_pairs(run) for run in runs)
+    unusual_in_long_runs = sum(
+        count_unusual_pairs(run) for run in runs if len(run) >= MIN_RUN_CHARS and not run.isdigit()
+    )
+    return unusual_in_long_runs >= MIN_UNUSUAL_PAIRS and unusual > MIN_UNUSUAL_SHARE * sum(
+        max(0, len(run) - 1) for run in runs
+    )
 
 
-def odd_pairs(run: str) -> int:
+def count_unusual_pairs(run: str) -> int:
     """Count the adjacent characters in a run of letters and digits that are unusual in words and numbers."""
-    return sum(not is_plain(first, second) for first, second in pairwise(run))
+    return sum(not is_common_pair(first, second) for first, second in pairwise(run))
 
 
-def is_plain(first: str, second: str) -> bool:
+def is_common_pair(first: str, second: str) -> bool:
     """Whether two adjacent characters are usual: letters of one word, or an equal or consecutive pair."""
     if 0 <= ord(second) - ord(first) <= 1:
         return True
-    of_a_word = second.islower() or (first.isupper() and second.isupper())
-    return of_a_word and (first + second).lower() in PLAIN_PAIRS
+    same_word = second.islower() or (first.isupper() and second.isupper())
+    return same_word and (first + second).lower() in COMMON_PAIRS
 
 
 def is_simple_word(value: str) -> bool:

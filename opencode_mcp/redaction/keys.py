@@ -30,12 +30,12 @@ KNOWN_KEY = re.compile(
 MIN_KEY_CHARS = 15
 """The length of the shortest match of `KNOWN_KEY`."""
 
-SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Negotiate|ApiKey|Token)\s+\S.*", re.IGNORECASE | re.DOTALL)
-ONE_TOKEN = re.compile(r"[A-Za-z0-9_+/=.~-]+")
+AUTH_SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Negotiate|ApiKey|Token)\s+\S.*", re.IGNORECASE | re.DOTALL)
+SINGLE_TOKEN = re.compile(r"[A-Za-z0-9_+/=.~-]+")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]+")
 WHOLE_URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)+//")  # also jdbc:postgresql://
-WEB = frozenset({"http", "https", "ws", "wss"})
-WITHOUT_USERINFO = frozenset({"docker", "docker-image", "oci"})
+WEB_SCHEMES = frozenset({"http", "https", "ws", "wss"})
+IMAGE_SCHEMES = frozenset({"docker", "docker-image", "oci"})
 """Schemes of image references, in which a digest follows an `@`."""
 
 
@@ -46,7 +46,7 @@ def is_placeholder(text: str) -> bool:
     }
 
 
-def hidden(text: str) -> str:
+def mask(text: str) -> str:
     """Replace a secret by `MARKER`; an empty value and a placeholder stay."""
     return text if not text or is_placeholder(text) else MARKER
 
@@ -55,38 +55,38 @@ def is_credential(text: str) -> bool:
     """Whether a whole value is a credential by its form."""
     if is_placeholder(text):
         return False
-    return SCHEME.fullmatch(text) is not None or (ONE_TOKEN.fullmatch(text) is not None and is_random(text))
+    return AUTH_SCHEME.fullmatch(text) is not None or (SINGLE_TOKEN.fullmatch(text) is not None and is_random(text))
 
 
-def without_keys(text: str, paths: bool = False) -> str:
+def mask_credentials(text: str, paths: bool = False) -> str:
     """Return a text without keys of known providers and without the credentials of its URLs.
 
     With `paths`, a random path segment of a URL counts as a credential as well.
     """
     if "://" in text:
         if WHOLE_URL.match(text) and not any(character.isspace() for character in text.strip()):
-            text = without_credentials(text, paths)
+            text = mask_url(text, paths)
         else:
-            text = URL.sub(lambda found: without_credentials(found[0], paths), text)
+            text = URL.sub(lambda match: mask_url(match[0], paths), text)
     return KNOWN_KEY.sub(MARKER, text) if len(text) >= MIN_KEY_CHARS else text
 
 
-def without_credentials(text: str, paths: bool = False) -> str:
+def mask_url(text: str, paths: bool = False) -> str:
     """Return a URL without user and password, the values of credential parameters, and (`paths`) random segments."""
     before, _, after = text.partition("://")
     scheme = (re.search(r"[A-Za-z][A-Za-z0-9+.-]*$", before) or [""])[0].lower()
-    if not scheme or scheme in WITHOUT_USERINFO:
+    if not scheme or scheme in IMAGE_SCHEMES:
         return text
-    authority, rest = split_authority(scheme, after)
-    user, at, host = authority.rpartition("@")
-    if at and is_secret_userinfo(scheme, user):
-        user = hidden(user)
-    path, mark, query = rest.partition("?")
-    if not mark:
-        path, mark, query = rest.partition("#")
-    if paths and scheme in WEB:
+    authority, path_and_query = split_authority(scheme, after)
+    user, at_sign, host = authority.rpartition("@")
+    if at_sign and is_secret_userinfo(scheme, user):
+        user = mask(user)
+    path, delimiter, query = path_and_query.partition("?")
+    if not delimiter:
+        path, delimiter, query = path_and_query.partition("#")
+    if paths and scheme in WEB_SCHEMES:
         path = "/".join(MARKER if is_random(segment) else segment for segment in path.split("/"))
-    return f"{before}://{user}{at}{host}{path}{mark}{without_parameters(query)}"
+    return f"{before}://{user}{at_sign}{host}{path}{delimiter}{mask_query(query)}"
 
 
 def split_authority(scheme: str, after: str) -> tuple[str, str]:
@@ -97,21 +97,21 @@ def split_authority(scheme: str, after: str) -> tuple[str, str]:
         authority = parts.netloc
     except ValueError:
         authority = after[: after.rfind("@") + 1] + re.split(r"[/?#]", after[after.rfind("@") + 1 :], maxsplit=1)[0]
-    at = after.find(authority)
-    return (after[: at + len(authority)], after[at + len(authority) :]) if at >= 0 else (after, "")
+    start = after.find(authority)
+    return (after[: start + len(authority)], after[start + len(authority) :]) if start >= 0 else (after, "")
 
 
 def is_secret_userinfo(scheme: str, user: str) -> bool:
     """Whether a URL's userinfo holds a credential: a password, on the web also a token alone; `git@` does not."""
     name, _, password = user.partition(":")
-    return bool(password) or scheme in WEB or is_random(name) or KNOWN_KEY.search(name) is not None
+    return bool(password) or scheme in WEB_SCHEMES or is_random(name) or KNOWN_KEY.search(name) is not None
 
 
-def without_parameters(query: str) -> str:
+def mask_query(query: str) -> str:
     """Return a query or fragment without the values of its credential parameters."""
-    shown: list[str] = []
+    masked: list[str] = []
     for part in re.split(r"([&;#])", query):
         name, equals, value = part.partition("=")
         secret = equals and is_secret_parameter(unquote(name))
-        shown.append(f"{name}={hidden(value)}" if secret else part)
-    return "".join(shown)
+        masked.append(f"{name}={mask(value)}" if secret else part)
+    return "".join(masked)

@@ -13,7 +13,7 @@ from .entropy import is_random, is_simple_word
 from .names import is_secret_entry
 from .structure import CREDENTIAL_KEYS
 
-MIN_OWN_CHARS = 8
+MIN_SECRET_CHARS = 8
 """A shorter one would match parts of unrelated words."""
 
 CREDENTIAL_FILES = ("auth.json", "mcp-auth.json")
@@ -33,23 +33,25 @@ class KnownSecrets:
     """
 
     def __init__(
-        self, own: Iterable[str] = (), environ: Mapping[str, str] | None = None, files: Iterable[Path] = ()
+        self, own_secrets: Iterable[str] = (), environ: Mapping[str, str] | None = None, files: Iterable[Path] = ()
     ) -> None:
         variables = environ or {}
-        self._fixed = {one for one in own if is_distinctive(one)}
-        self._fixed |= {one for one in secrets_in(variables) if is_random(one)}
-        self._fixed |= set(credentials_in(variables.get(CREDENTIAL_VARIABLE, "")))
+        self._fixed = {secret for secret in own_secrets if is_distinctive(secret)}
+        self._fixed |= {secret for secret in environment_secrets(variables) if is_random(secret)}
+        self._fixed |= set(parse_credentials(variables.get(CREDENTIAL_VARIABLE, "")))
         self._files = tuple(files)
-        self._seen: dict[Path, tuple[int, int]] = {}
-        self.values = ordered(self._fixed)
+        self._file_stamps: dict[Path, tuple[int, int]] = {}
+        self.values = encoded_forms(self._fixed)
         self.refresh()
 
     def refresh(self) -> None:
         """Read the credential files that have changed."""
-        seen = {path: state for path in self._files if (state := state_of(path)) is not None}
-        if seen != self._seen:
-            self._seen = seen
-            self.values = ordered({*self._fixed, *(one for path in seen for one in credentials_of(path))})
+        stamps = {path: stamp for path in self._files if (stamp := modification_stamp(path)) is not None}
+        if stamps != self._file_stamps:
+            self._file_stamps = stamps
+            self.values = encoded_forms(
+                {*self._fixed, *(secret for path in stamps for secret in read_credential_file(path))}
+            )
 
 
 def credential_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -61,24 +63,24 @@ def credential_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 def is_distinctive(value: str) -> bool:
     """Whether replacing a secret of this process cannot hit ordinary words."""
-    return len(value) >= MIN_OWN_CHARS and not is_simple_word(value)
+    return len(value) >= MIN_SECRET_CHARS and not is_simple_word(value)
 
 
-def ordered(values: Iterable[str]) -> tuple[str, ...]:
+def encoded_forms(values: Iterable[str]) -> tuple[str, ...]:
     """Return values, and the forms that they have in URLs and in JSON, the longest first."""
     forms = {form for value in values for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])}
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
-def secrets_in(environ: Mapping[str, str]) -> Iterator[str]:
+def environment_secrets(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the values of variables with a secret name, and the passwords of URLs in all of them."""
     for name, value in environ.items():
         if is_secret_entry(name):
             yield value
-        yield from passwords_of(value)
+        yield from url_passwords(value)
 
 
-def passwords_of(url: str) -> Iterator[str]:
+def url_passwords(url: str) -> Iterator[str]:
     """Yield the password of a URL, or its user name if that is all it has, as written and decoded."""
     if "@" not in url or "://" not in url:
         return
@@ -90,41 +92,41 @@ def passwords_of(url: str) -> Iterator[str]:
         yield from {secret, unquote(secret)} - {""}
 
 
-def state_of(path: Path) -> tuple[int, int] | None:
+def modification_stamp(path: Path) -> tuple[int, int] | None:
     """Return a file's modification time (ns) and size; None if the file does not exist."""
     try:
-        facts = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return facts.st_mtime_ns, facts.st_size
+    return status.st_mtime_ns, status.st_size
 
 
-def credentials_of(path: Path) -> tuple[str, ...]:
+def read_credential_file(path: Path) -> tuple[str, ...]:
     """Return the secrets of a credential file; one that cannot be read is logged."""
     try:
-        return tuple(credentials_in(path.read_text(encoding="utf-8")))
+        return tuple(parse_credentials(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         log.warning("cannot read the credentials in %s, so they are not redacted: %s", path, error)
         return ()
 
 
-def credentials_in(text: str) -> Iterator[str]:
+def parse_credentials(text: str) -> Iterator[str]:
     """Yield the random values below the keys of credentials in a JSON text."""
     try:
         value = json.loads(text)
     except ValueError:
         return
-    yield from (one for one in texts_of_credentials(value) if is_random(one))
+    yield from (text_value for text_value in iter_credential_texts(value) if is_random(text_value))
 
 
-def texts_of_credentials(value: Any, secret: bool = False) -> Iterator[str]:
+def iter_credential_texts(value: Any, secret: bool = False) -> Iterator[str]:
     """Yield the texts below keys that hold a secret."""
     if isinstance(value, str):
         yield from (value,) if secret else ()
     elif isinstance(value, dict):
         for name, inner in cast("dict[str, Any]", value).items():
-            named = name in CREDENTIAL_KEYS or name == "codeVerifier" or is_secret_entry(name)
-            yield from texts_of_credentials(inner, named and isinstance(inner, str))
+            names_secret = name in CREDENTIAL_KEYS or name == "codeVerifier" or is_secret_entry(name)
+            yield from iter_credential_texts(inner, names_secret and isinstance(inner, str))
     elif isinstance(value, list):
         for inner in cast("list[Any]", value):
-            yield from texts_of_credentials(inner, secret)
+            yield from iter_credential_texts(inner, secret)

@@ -11,10 +11,10 @@ SECRET_WORDS = (
 )
 """A name that has a word ending in one of these names a secret. `tokens` is left out: it is a count."""
 
-WHOLE_WORDS = frozenset({"auth", "creds", "dsn", "pass", "pat"})
+SECRET_WHOLE_WORDS = frozenset({"auth", "creds", "dsn", "pass", "pat"})
 """Match as a whole word only: they also end other words (oauth, bypass, compat)."""
 
-ENDINGS = frozenset(
+SECRET_ENDINGS = frozenset(
     (kind, "key")
     for kind in (
         *("access", "account", "api", "auth", "encryption", "functions", "master", "private", "secret", "service"),
@@ -23,7 +23,7 @@ ENDINGS = frozenset(
 ) | {("connection", "string")}
 """The last two words of a name of a secret."""
 
-FACTS = frozenset(
+NON_SECRET_ENDINGS = frozenset(
     (
         *("algorithm", "audience", "count", "dir", "directory", "domain", "enabled", "endpoint", "env", "expires"),
         *("expiry", "field", "file", "format", "header", "host", "id", "ids", "issuer", "length", "limit", "method"),
@@ -36,13 +36,13 @@ FACTS = frozenset(
 NOT_SECRET_KEYS = frozenset({"cache", "foreign", "partition", "primary", "public", "sort"})
 """Words before `key` in names that are not secret."""
 
-QUERY_NAMES = frozenset({"k", "key", "sig", "signature", "apitoken", "accesskey", "authkey"})
+SECRET_QUERY_NAMES = frozenset({"k", "key", "sig", "signature", "apitoken", "accesskey", "authkey"})
 """Query parameters that hold a credential, in addition to those with a secret name."""
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-def words_of(name: str) -> tuple[str, ...]:
+def split_words(name: str) -> tuple[str, ...]:
     """Return the words of a name in lower case: `X-Api-Key`, `apiKey` and `API_KEY` have the same."""
     return tuple(word.lower() for word in WORD.findall(name))
 
@@ -50,12 +50,12 @@ def words_of(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)  # a large response repeats few names thousands of times
 def is_secret(name: str) -> bool:
     """Whether a key's name says that it holds a secret: `apiKey`, `X-Auth`, `GITHUB_PAT`."""
-    words = words_of(name)
-    if not words or words[-1] in FACTS:
+    words = split_words(name)
+    if not words or words[-1] in NON_SECRET_ENDINGS:
         return False
     return (
-        words[-2:] in ENDINGS
-        or not WHOLE_WORDS.isdisjoint(words)
+        words[-2:] in SECRET_ENDINGS
+        or not SECRET_WHOLE_WORDS.isdisjoint(words)
         or any(word.endswith(secret) for word in words for secret in SECRET_WORDS)
     )
 
@@ -63,7 +63,7 @@ def is_secret(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def is_secret_entry(name: str) -> bool:
     """Whether a header, flag or variable of this name holds a secret. Here, unlike in other objects, `…_KEY` does."""
-    words = words_of(name)
+    words = split_words(name)
     if words and words[-1] == "key" and not NOT_SECRET_KEYS.intersection(words):
         return True
     return is_secret(name)
@@ -71,4 +71,4 @@ def is_secret_entry(name: str) -> bool:
 
 def is_secret_parameter(name: str) -> bool:
     """Whether a query parameter of this name holds a credential."""
-    return name.lower() in QUERY_NAMES or is_secret_entry(name)
+    return name.lower() in SECRET_QUERY_NAMES or is_secret_entry(name)

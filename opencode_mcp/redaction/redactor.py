@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from opencode_mcp.exceptions import InvalidArguments
 
 from .keys import MARKER
-from .known import MIN_OWN_CHARS, KnownSecrets
+from .known import MIN_SECRET_CHARS, KnownSecrets
 from .structure import Position, field_position, item_positions, redact_text
 
 INVISIBLE = re.compile(
@@ -34,9 +34,9 @@ class Redacted(str):
 
     def __new__(cls, text: str, replaced: int) -> Redacted:
         """Create the text."""
-        made = super().__new__(cls, text)
-        made.replaced = replaced
-        return made
+        text_with_count = super().__new__(cls, text)
+        text_with_count.replaced = replaced
+        return text_with_count
 
 
 class Redactor:
@@ -47,51 +47,51 @@ class Redactor:
     """
 
     def __init__(self, secrets: KnownSecrets | Iterable[str] = (), show_secrets: bool = False) -> None:
-        self._known = secrets if isinstance(secrets, KnownSecrets) else KnownSecrets(secrets)
+        self._secrets = secrets if isinstance(secrets, KnownSecrets) else KnownSecrets(secrets)
         self._show_secrets = show_secrets
 
     def refresh(self) -> None:
         """Read credentials that OpenCode has stored since the last call."""
-        self._known.refresh()
+        self._secrets.refresh()
 
-    def text(self, text: str, position: Position = Position.CONTENT) -> str:
+    def redact_text(self, text: str, position: Position = Position.CONTENT) -> str:
         """Return a text without secrets, its invisible characters as `<U+202E>`."""
-        shown = text
-        if not self._show_secrets and position is not Position.IDENTITY:
-            shown = text if position is Position.CONTENT else redact_text(text, position)
-            if len(shown) >= MIN_OWN_CHARS:
-                for known in self._known.values:
-                    if known in shown:
-                        shown = shown.replace(known, MARKER)
-        replaced = 0 if shown is text or shown == text else max(1, shown.count(MARKER) - text.count(MARKER))
-        shown = shown if is_visible(shown) else INVISIBLE.sub(visible, shown)
-        return Redacted(shown, replaced) if replaced else shown
+        redacted = text
+        if not self._show_secrets and position is not Position.IDENTIFIER:
+            redacted = text if position is Position.CONTENT else redact_text(text, position)
+            if len(redacted) >= MIN_SECRET_CHARS:
+                for secret in self._secrets.values:
+                    if secret in redacted:
+                        redacted = redacted.replace(secret, MARKER)
+        replaced = 0 if redacted is text or redacted == text else max(1, redacted.count(MARKER) - text.count(MARKER))
+        redacted = redacted if is_visible(redacted) else INVISIBLE.sub(escape_invisible, redacted)
+        return Redacted(redacted, replaced) if replaced else redacted
 
-    def error(self, error: Exception) -> str:
+    def redact_error(self, error: Exception) -> str:
         """Return the redacted message of an error, which may quote a URL of the configuration."""
         self.refresh()
-        return self.text(str(error))
+        return self.redact_text(str(error))
 
-    def value(self, value: Any, position: Position = Position.CONTENT) -> Any:
+    def redact(self, value: Any, position: Position = Position.CONTENT) -> Any:
         """Return a redacted copy of a JSON value of the same shape; numbers stay."""
         if isinstance(value, str):
-            return self.text(value, position)
+            return self.redact_text(value, position)
         if value is None or isinstance(value, (int, float)):  # first, as a large answer has many of them
             return value
         if isinstance(value, Mapping):
-            fields = self.fields(cast("Mapping[str, Any]", value), position)
-            return {name: self.value(inner, at) for name, inner, at in fields}
+            fields = self.iter_fields(cast("Mapping[str, Any]", value), position)
+            return {name: self.redact(inner, item_position) for name, inner, item_position in fields}
         if isinstance(value, Sequence) and not isinstance(value, bytes):
-            items = self.items(cast("Sequence[Any]", value), position)
-            return [self.value(item, at) for item, at in items]
+            items = self.iter_items(cast("Sequence[Any]", value), position)
+            return [self.redact(item, item_position) for item, item_position in items]
         return value
 
-    def fields(self, value: Mapping[str, Any], position: Position) -> Iterator[tuple[str, Any, Position]]:
+    def iter_fields(self, value: Mapping[str, Any], position: Position) -> Iterator[tuple[str, Any, Position]]:
         """Yield an object's fields: the redacted name, the unredacted value, the value's position."""
         for name, inner in value.items():
-            yield self.text(name), inner, field_position(position, name, inner, value)
+            yield self.redact_text(name), inner, field_position(position, name, inner, value)
 
-    def items(self, value: Sequence[Any], position: Position) -> Iterator[tuple[Any, Position]]:
+    def iter_items(self, value: Sequence[Any], position: Position) -> Iterator[tuple[Any, Position]]:
         """Yield the items of a list as they are, with their positions."""
         return item_positions(position, value)
 
@@ -108,7 +108,7 @@ def count_replaced(value: Any) -> int:
     return 0
 
 
-def part_of(text: str, part: str) -> str:
+def keep_redaction_count(text: str, part: str) -> str:
     """Return `part`, which was cut from or built with a redacted text, with the count of the markers it still has."""
     replaced = min(count_replaced(text), part.count(MARKER))
     return Redacted(part, replaced) if replaced else part
@@ -119,12 +119,12 @@ def is_visible(text: str) -> bool:
     return text.isascii() and (text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable())
 
 
-def visible(found: re.Match[str]) -> str:
+def escape_invisible(match: re.Match[str]) -> str:
     """Return a run of invisible characters as code points; a single joiner between letters stays."""
-    before = found.string[found.start() - 1 : found.start()]
-    if JOINER.fullmatch(found[0]) and before and not before.isascii():
-        return found[0]
-    return "".join(f"<U+{ord(character):04X}>" for character in found[0])
+    before = match.string[match.start() - 1 : match.start()]
+    if JOINER.fullmatch(match[0]) and before and not before.isascii():
+        return match[0]
+    return "".join(f"<U+{ord(character):04X}>" for character in match[0])
 
 
 def refuse_marker(operation: str, value: Any) -> None:
@@ -133,27 +133,27 @@ def refuse_marker(operation: str, value: Any) -> None:
     Raises:
         InvalidArguments: a text or a key at any depth contains the marker, percent-encoded or not; names the paths.
     """
-    places = [place or "arguments" for place in places_of_marker(value)]
-    if places:
+    paths = [path or "arguments" for path in marker_paths(value)]
+    if paths:
         raise InvalidArguments(
             operation,
             [
-                f"{place}: {MARKER} replaces a secret that was redacted; sending it would overwrite the secret. Omit "
+                f"{path}: {MARKER} replaces a secret that was redacted; sending it would overwrite the secret. Omit "
                 "this argument, or change only other parts"
-                for place in places[:10]
+                for path in paths[:10]
             ],
         )
 
 
-def places_of_marker(value: Any, place: str = "") -> Iterator[str]:
+def marker_paths(value: Any, path: str = "") -> Iterator[str]:
     """Yield the dotted paths at which a value contains the marker."""
     if isinstance(value, str):
         if any(MARKER in text.lower() for text in (value, unquote(value))):
-            yield place
+            yield path
     elif isinstance(value, Mapping):
         for name, inner in cast("Mapping[str, Any]", value).items():
-            yield from places_of_marker(name, place)
-            yield from places_of_marker(inner, f"{place}.{name[:40]}" if place else name[:40])
+            yield from marker_paths(name, path)
+            yield from marker_paths(inner, f"{path}.{name[:40]}" if path else name[:40])
     elif isinstance(value, Sequence) and not isinstance(value, bytes):
         for number, inner in enumerate(cast("Sequence[Any]", value)):
-            yield from places_of_marker(inner, f"{place}.{number}")
+            yield from marker_paths(inner, f"{path}.{number}")

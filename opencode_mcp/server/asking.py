@@ -108,7 +108,7 @@ def input_required(required: InputRequired, redactor: Redactor) -> types.InputRe
 def question(request: Request, redactor: Redactor) -> types.ElicitRequestFormParams:
     """Return the form for a request, redacted, with invisible characters escaped."""
     return types.ElicitRequestFormParams(
-        message=redactor.text(message(request)), requested_schema=redactor.value(form(request))
+        message=redactor.redact_text(message(request)), requested_schema=redactor.redact(form(request))
     )
 
 

@@ -84,7 +84,7 @@ class Calls:
         """Call a tool. Its errors are results with `is_error`; an unknown tool is a protocol error."""
         toolbox = self._toolbox(context)
         if params.name not in toolbox:
-            name = context.lifespan_context.redactor.text(short(params.name))
+            name = context.lifespan_context.redactor.redact_text(short(params.name))
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
         resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         life = context.lifespan_context
@@ -101,7 +101,7 @@ class Calls:
         except InputRequired as required:
             return input_required(required, redactor)
         except OpenCodeError as error:
-            return noted(failure(short(redactor.error(error), life.result_chars)), note_of(servers))
+            return noted(failure(short(redactor.redact_error(error), life.result_chars)), note_of(servers))
         except Exception as error:
             # A bug in this package: its message is only logged, as it may contain anything.
             log.exception("%s failed", params.name)

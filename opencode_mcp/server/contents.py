@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound
-from opencode_mcp.openapi.sensitive import position_of
+from opencode_mcp.openapi.sensitive import answer_position
 from opencode_mcp.opencode import OpenCode, Servers, execute
 from opencode_mcp.opencode.models import Agent, Config, Providers, Session, Status
 from opencode_mcp.opencode.server import silent
 from opencode_mcp.opencode.servers import newest_first, told
-from opencode_mcp.redaction import Position, Redactor, count_replaced, part_of
+from opencode_mcp.redaction import Position, Redactor, count_replaced, keep_redaction_count
 from opencode_mcp.tools.gateway import described, safety_of
 from opencode_mcp.tools.results import MAX_IMAGE_BYTES
 from opencode_mcp.tools.shorten import REPLACED, dump, part_at, short, shorten
@@ -55,14 +55,16 @@ class Content:
                     "the resource", [f"{len(self.value)} bytes exceed the limit of {MAX_IMAGE_BYTES}"]
                 )
             return self.value, 0
-        shown = redactor.value(self.value, self.position)
+        redacted = redactor.redact(self.value, self.position)
         if self.mime_type != JSON:
-            text = shown if len(shown) <= chars else part_of(shown, self.cut(shown, chars))
+            text = redacted if len(redacted) <= chars else keep_redaction_count(redacted, self.cut(redacted, chars))
             return text, count_replaced(text)
-        if len(dump(shown)) > chars:
-            facts: dict[str, Any] = cast("dict[str, Any]", shown) if isinstance(shown, dict) else {"result": shown}
-            shown = shorten(facts, chars, self.rest)
-        return dump(shown), count_replaced({**shown, REPLACED: ""} if isinstance(shown, dict) else shown)
+        if len(dump(redacted)) > chars:
+            facts: dict[str, Any] = (
+                cast("dict[str, Any]", redacted) if isinstance(redacted, dict) else {"result": redacted}
+            )
+            redacted = shorten(facts, chars, self.rest)
+        return dump(redacted), count_replaced({**redacted, REPLACED: ""} if isinstance(redacted, dict) else redacted)
 
     def cut(self, text: str, chars: int) -> str:
         """Truncate a text, with a note that says how to read the rest."""
@@ -214,7 +216,7 @@ async def agents(servers: Servers) -> Content:
     """List the agents that a task can select."""
     return as_json(
         [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.default)],
-        Position.ENTRY,
+        Position.CONFIG,
     )
 
 
@@ -252,6 +254,6 @@ async def config(servers: Servers) -> Content:
     """Read the configuration."""
     return as_json(
         await servers.default.call("config_get"),
-        position_of(servers.default.catalog["config_get"]),
+        answer_position(servers.default.catalog["config_get"]),
         "read_operation with operation config_get and a pointer returns any part",
     )

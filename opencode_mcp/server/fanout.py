@@ -98,7 +98,7 @@ class RedisBus(Bus):
             yield
         finally:
             self._watches.discard(watch)
-            if all(one.uri != watch.uri for one in self._watches):  # else the other watcher owns the lease by now
+            if all(other.uri != watch.uri for other in self._watches):  # else the other watcher owns the lease by now
                 with anyio.move_on_after(ANSWER_SECONDS, shield=True), suppress(*AWAY):
                     await self._redis.eval(RELEASE, 1, self._key(watch), self._replica)
 

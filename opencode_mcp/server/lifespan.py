@@ -68,8 +68,8 @@ def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSec
     `passwords` are OpenCode's own, such as a generated one, which are not settings.
     """
     logins = (f"{settings.username}:{password}" for password in (*passwords, settings.password) if password)
-    own = [*settings.secrets, *passwords, *(b64encode(login.encode()).decode() for login in logins)]
-    return KnownSecrets(own, settings.environ, credential_files(settings.environ))
+    own_secrets = [*settings.secrets, *passwords, *(b64encode(login.encode()).decode() for login in logins)]
+    return KnownSecrets(own_secrets, settings.environ, credential_files(settings.environ))
 
 
 def warn_of_simple_passwords(settings: Settings) -> None:

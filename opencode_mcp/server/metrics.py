@@ -129,7 +129,7 @@ class Metrics:
     def exchanged(self, operation: Operation) -> Generator[None]:
         """Measure the block as one request to OpenCode."""
         begun, status = perf_counter(), "2xx"
-        if operation.exchange == "events":
+        if operation.execution_mode == "events":
             self._streams.inc()
         try:
             yield
@@ -137,7 +137,7 @@ class Metrics:
             status = failure_of(error)
             raise
         finally:
-            if operation.exchange == "events":
+            if operation.execution_mode == "events":
                 self._streams.dec()
             self._requests.labels(operation.name, status).observe(perf_counter() - begun)
 

@@ -27,9 +27,9 @@ class Progress:
 
     async def report(self, message: str) -> None:
         """Send a message, unless it is the last one that was sent."""
-        shown = self._redactor.text(message)
-        if shown != self._message:
-            self._message = shown
+        redacted = self._redactor.redact_text(message)
+        if redacted != self._message:
+            self._message = redacted
             await self.send()
 
     async def send(self) -> None:

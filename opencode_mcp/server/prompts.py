@@ -165,8 +165,10 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
         return message(own.description, own.text(given))
     command = (await known_commands(context.lifespan_context.servers.default, redactor)).get(params.name)
     if command is None:
-        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.text(short(params.name))}")
-    return message(redactor.text(command.description or "") or None, redactor.text(filled(command, given)))
+        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.redact_text(short(params.name))}")
+    return message(
+        redactor.redact_text(command.description or "") or None, redactor.redact_text(filled(command, given))
+    )
 
 
 def message(description: str | None, text: str) -> types.GetPromptResult:
@@ -188,7 +190,7 @@ async def known_commands(opencode: OpenCode, redactor: Redactor) -> dict[str, Co
     try:
         return await commands(opencode)
     except OpenCodeError as error:
-        raise MCPError(types.INTERNAL_ERROR, redactor.error(error)) from error
+        raise MCPError(types.INTERNAL_ERROR, redactor.redact_error(error)) from error
 
 
 async def commands(opencode: OpenCode) -> dict[str, Command]:
@@ -202,7 +204,7 @@ def command_prompt(command: Command, redactor: Redactor) -> types.Prompt:
     """Return a command as a prompt; all arguments are optional, as in OpenCode."""
     return types.Prompt(
         name=command.name,
-        description=redactor.text(command.description or "") or None,
+        description=redactor.redact_text(command.description or "") or None,
         arguments=[argument(argument_name(hint), f"The value of {hint}.") for hint in command.hints],
     )
 
@@ -221,4 +223,4 @@ def filled(command: Command, given: Mapping[str, str]) -> str:
     values = {hint: given.get(argument_name(hint), "") for hint in command.hints}
     if not values.get("$ARGUMENTS"):
         values["$ARGUMENTS"] = " ".join(value for value in values.values() if value)
-    return PLACEHOLDER.sub(lambda found: values[found[0]] if found[0] in command.hints else found[0], command.template)
+    return PLACEHOLDER.sub(lambda match: values[match[0]] if match[0] in command.hints else match[0], command.template)

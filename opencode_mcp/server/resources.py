@@ -217,8 +217,8 @@ def session_resource(session: Session, opencode: OpenCode, redactor: Redactor) -
     return types.Resource(
         uri=SESSION.expand({"id": session.id}),
         name=session.id,
-        title=redactor.text(session.title) or None,
-        description=redactor.text(f"Session in {place}", Position.IDENTITY),
+        title=redactor.redact_text(session.title) or None,
+        description=redactor.redact_text(f"Session in {place}", Position.IDENTIFIER),
         mime_type=JSON,
         annotations=types.Annotations(last_modified=when(session)),
     )
@@ -280,7 +280,7 @@ def resource_errors(uri: str, life: Lifespan) -> Generator[None]:
     """Map errors to protocol errors: a missing resource is -32602 in every protocol version (SEP-2164)."""
 
     def words(error: Exception) -> str:
-        return short(life.redactor.error(error), life.result_chars)
+        return short(life.redactor.redact_error(error), life.result_chars)
 
     try:
         yield

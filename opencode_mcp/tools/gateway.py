@@ -136,8 +136,12 @@ def found(operations: list[Operation]) -> dict[str, Any]:
     """Return search results: a line each."""
     return {
         "operations": [
-            {"operation": one.name, "call_with": f"{safety_of(one)}_operation", "does": one.description}
-            for one in operations
+            {
+                "operation": operation.name,
+                "call_with": f"{safety_of(operation)}_operation",
+                "does": operation.description,
+            }
+            for operation in operations
         ]
     }
 

@@ -58,12 +58,12 @@ def result(
         return file_result(file)
     facts = as_object(answer)
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
-        shown: dict[str, Any] = with_note(redactor.value(facts, position))
-        beside = [json.dumps({name: shown[name]}) for name in (RETRIED, REPLACED) if name in shown]
-        texts = [shown["result"], *beside]
+        redacted: dict[str, Any] = with_note(redactor.redact(facts, position))
+        beside = [json.dumps({name: redacted[name]}) for name in (RETRIED, REPLACED) if name in redacted]
+        texts = [redacted["result"], *beside]
         if sum(map(len, texts)) <= limit.chars:
             content = [types.TextContent(type="text", text=text) for text in texts]
-            return types.CallToolResult(content=list(content), structured_content=shown, _meta=meta_of(shown))
+            return types.CallToolResult(content=list(content), structured_content=redacted, _meta=meta_of(redacted))
     return structured(facts, limit, redactor, position, is_error=answer.failed)
 
 
@@ -96,7 +96,7 @@ def page_result(
         InvalidArguments: there is no such part.
     """
     redactor.refresh()
-    whole = redactor.value(as_object(answer), position)
+    whole = redactor.redact(as_object(answer), position)
     return structured(page(part_at(whole, part.pointer, "read_operation"), part.offset, part.limit), limit)
 
 
@@ -104,7 +104,7 @@ def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.
     """Return a workflow's result; the report of a task that failed is an error."""
     redactor.refresh()
     failed = isinstance(report, TaskReport) and report.state == "failed"
-    return structured(redactor.value(report.model_dump(mode="json")), limit, is_error=failed)
+    return structured(redactor.redact(report.model_dump(mode="json")), limit, is_error=failed)
 
 
 def structured(

@@ -15,7 +15,7 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from opencode_mcp.exceptions import InvalidArguments, TooLong
-from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, part_of
+from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, keep_redaction_count
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Cut:
             TooLong: there is no room for it.
         """
         if isinstance(value, str):
-            text = self.text(value, position)
+            text = self.redact_text(value, position)
             self.longest = max(self.longest, len(text))
             text = self.elide(text, int(self.chars), pointer) if len(text) > self.chars else text
             self.spend(len(text))
@@ -67,15 +67,18 @@ class Cut:
         if isinstance(value, list):
             items = cast("list[Any]", value)
             self.note(pointer, "items", self.items, len(items))
-            placed = enumerate(self.redactor.items(items, position))
-            return [self.apply(item, at, f"{pointer}/{number}") for number, (item, at) in self.first(placed)]
+            placed = enumerate(self.redactor.iter_items(items, position))
+            return [
+                self.apply(item, item_position, f"{pointer}/{number}")
+                for number, (item, item_position) in self.first(placed)
+            ]
         if isinstance(value, dict):
             fields = cast("dict[str, Any]", value)
             self.note(pointer, "fields", self.items, len(fields))
             kept: dict[str, Any] = {}
-            for key, item, at in self.first(self.redactor.fields(fields, position)):
+            for key, item, item_position in self.first(self.redactor.iter_fields(fields, position)):
                 self.spend(len(key))
-                kept[key] = self.apply(item, at, f"{pointer}/{escape(key)}")
+                kept[key] = self.apply(item, item_position, f"{pointer}/{escape(key)}")
             return kept
         self.spend(4)
         return value
@@ -90,13 +93,13 @@ class Cut:
         """Whether an attempt with less would go as this one did: nothing that it saw would be cut."""
         return items >= self.most and chars >= self.longest
 
-    def text(self, text: str, position: Position) -> str:
+    def redact_text(self, text: str, position: Position) -> str:
         """Return a text that is fit to leave; a long one is made so once for each position."""
         if len(text) < LONG_CHARS:
-            return self.redactor.text(text, position)
+            return self.redactor.redact_text(text, position)
         key = (id(text), position)
         if key not in self.texts:
-            self.texts[key] = self.redactor.text(text, position)
+            self.texts[key] = self.redactor.redact_text(text, position)
         return self.texts[key]
 
     def elide(self, text: str, chars: int, pointer: str) -> str:
@@ -104,7 +107,7 @@ class Cut:
         head, tail = chars * 2 // 3, chars // 3
         self.note(pointer, "characters", head + tail, len(text))
         left_out = f"…[{len(text) - head - tail} characters omitted]…"
-        return part_of(text, f"{text[:head]}{left_out}{text[-tail:] if tail else ''}")
+        return keep_redaction_count(text, f"{text[:head]}{left_out}{text[-tail:] if tail else ''}")
 
     def note(self, pointer: str, unit: str, kept: float, of: int) -> None:
         """Note one omission, if it is one."""
@@ -152,10 +155,10 @@ def shorten(
     return {"_omitted": told([nothing], size_of(value), how)}
 
 
-def with_note(shown: dict[str, Any]) -> dict[str, Any]:
+def with_note(redacted: dict[str, Any]) -> dict[str, Any]:
     """Return an object that is fit to leave, with a sentence about what is replaced in it, if anything is."""
-    replaced = count_replaced(shown)
-    return {**shown, REPLACED: note_of(replaced)} if replaced else shown
+    replaced = count_replaced(redacted)
+    return {**redacted, REPLACED: note_of(replaced)} if replaced else redacted
 
 
 def note_of(replaced: int) -> str:
@@ -226,7 +229,7 @@ def page(part: Any, offset: int, limit: int | None) -> dict[str, Any]:
         sized = cast("list[Any] | str", part)
         total = len(sized)
         taken = sized[offset : None if limit is None else offset + limit]
-        taken = part_of(part, taken) if isinstance(part, str) else taken
+        taken = keep_redaction_count(part, taken) if isinstance(part, str) else taken
     else:
         return {"result": part}
     end = offset + len(taken)

@@ -11,7 +11,7 @@ import mcp_types as types
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog, Operation
-from opencode_mcp.openapi.sensitive import position_of
+from opencode_mcp.openapi.sensitive import answer_position
 from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import suggest
@@ -130,7 +130,9 @@ class Toolbox:
 
     @cached_property
     def _search(self) -> OperationSearch:
-        return OperationSearch(one for one in self.catalog.values() if one.name in self.selection.reachable)
+        return OperationSearch(
+            operation for operation in self.catalog.values() if operation.name in self.selection.reachable
+        )
 
     @cached_property
     def _position(self) -> Callable[[str], Position]:
@@ -138,7 +140,7 @@ class Toolbox:
 
         @cache
         def position(name: str) -> Position:
-            return position_of(self.catalog[name])
+            return answer_position(self.catalog[name])
 
         return position
 

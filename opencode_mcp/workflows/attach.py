@@ -145,8 +145,8 @@ async def file_part(folders: Folders, given: str, home: PurePath) -> dict[str, A
         return part(given, given.partition("?")[0].rpartition("/")[2][:100])
     unsure: dict[str, Any] | None = None
     for path, query in readings(given, folders.project, home):
-        found, known = await folders.find(path)
-        if found is not None and known:
+        found, is_known = await folders.find(path)
+        if found is not None and is_known:
             return part(url_of(found) + query, found.name)
         if found is not None:  # lines are more likely than a name that ends like them
             unsure = part(url_of(found) + query, found.name)

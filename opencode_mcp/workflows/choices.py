@@ -34,8 +34,8 @@ async def check_choices(
         WorkflowError: one is unknown, with the nearest real names; there is no model at all; or a variant is given,
             and which model would be asked is not known.
     """
-    where = located(directory)
-    models = (await opencode.call_as(Providers, "config_providers", **where)).models
+    location = located(directory)
+    models = (await opencode.call_as(Providers, "config_providers", **location)).models
     if not models:
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
     chosen: dict[str, Any] = {}
@@ -45,12 +45,12 @@ async def check_choices(
         provider_id, _, model_id = model.partition("/")
         chosen["model"] = {"providerID": provider_id, "modelID": model_id}
     if agent is not None:
-        agents = [one.name for one in await opencode.call_as(list[Agent], "app_agents", **where)]
+        agents = [one.name for one in await opencode.call_as(list[Agent], "app_agents", **location)]
         if agent not in agents:
             raise WorkflowError(unknown("agent", agent, agents))
         chosen["agent"] = agent
     if variant is not None:
-        taken = model or await model_without_choice(opencode, where, agent, session_model)
+        taken = model or await model_without_choice(opencode, location, agent, session_model)
         if taken not in models:
             raise WorkflowError(f"variant {variant!r} needs `model` as well: the default model is unknown")
         variants = list(models[taken].get("variants") or {})
@@ -61,16 +61,16 @@ async def check_choices(
 
 
 async def model_without_choice(
-    opencode: OpenCode, where: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
+    opencode: OpenCode, location: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
 ) -> str | None:
     """Return the model that OpenCode asks when a prompt names none: the agent's, the session's, the configuration's.
 
     None when none of them has one: then OpenCode takes the one that was used last on its machine (1.18.33).
     """
-    config = await opencode.call_as(Config, "config_get", **where)
+    config = await opencode.call_as(Config, "config_get", **location)
     name = agent or config.default_agent or DEFAULT_AGENT
-    agents = await opencode.call_as(list[Agent], "app_agents", **where)
-    own = next((one.model for one in agents if one.name == name), None)
+    agents = await opencode.call_as(list[Agent], "app_agents", **location)
+    own = next((candidate.model for candidate in agents if candidate.name == name), None)
     if own is not None:
         return f"{own['providerID']}/{own['modelID']}"
     if session_model is not None:

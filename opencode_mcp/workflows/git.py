@@ -190,8 +190,8 @@ def make_objects(folder: Path, others: Iterable[Path]) -> None:
     """Make a folder for objects, from which those in other such folders are seen."""
     (folder / "info").mkdir(parents=True, exist_ok=True)
     lines = (
-        os.fsencode(one.resolve()).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-        for one in others
+        os.fsencode(other.resolve()).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+        for other in others
     )
     (folder / "info" / "alternates").write_bytes(b"".join(b'"' + line + b'"\n' for line in lines))
 

@@ -168,10 +168,10 @@ def note_on(base: str | None, uncommitted: list[FileChange]) -> str | None:
 
 def note_left_out(began: Beginning) -> str | None:
     """Say which of the project's uncommitted files could not be taken along."""
-    if not began.left_out:
+    if not began.skipped:
         return None
     return (
-        f"Not copied: {names(began.left_out)}, a nested repository or submodule with uncommitted changes. The worktree "
+        f"Not copied: {names(began.skipped)}, a nested repository or submodule with uncommitted changes. The worktree "
         "has its state at the last commit"
     )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, create_model
 
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.hints import READ_ONLY, Hints
-from opencode_mcp.openapi.versions import OLDEST_FOR_TASKS
+from opencode_mcp.openapi.versions import MIN_VERSION_FOR_TASKS
 
 from .answer import AnswerPermission, AnswerQuestion
 from .arguments import Arguments, parsed
@@ -60,7 +60,7 @@ class Workflow:
             OpenCodeError: what went wrong.
         """
         given = parsed(self.name, self.arguments, arguments)
-        able = replace(context, servers=context.servers.with_options(oldest=OLDEST_FOR_TASKS))
+        able = replace(context, servers=context.servers.with_options(oldest=MIN_VERSION_FOR_TASKS))
         seconds: float = getattr(given, "timeout_seconds", ANSWER_SECONDS)
         async with AsyncExitStack() as stack:
             with time_limit(seconds) as deadline:

@@ -70,13 +70,13 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
         TransportError: OpenCode cannot be reached.
     """
     session = await read_session(opencode, session_id) if before is None else before.session
-    where = {"directory": session.directory}
-    statuses = await opencode.call_as(dict[str, Status], "session_status", **where)
+    location = {"directory": session.directory}
+    statuses = await opencode.call_as(dict[str, Status], "session_status", **location)
     family: tuple[str, ...]
     family, permissions, questions, newest, *again = await at_once(
         partial(family_of, opencode, session_id),
-        partial(opencode.call_as, list[PermissionRequest], "permission_list", **where),
-        partial(opencode.call_as, list[QuestionRequest], "question_list", **where),
+        partial(opencode.call_as, list[PermissionRequest], "permission_list", **location),
+        partial(opencode.call_as, list[QuestionRequest], "question_list", **location),
         partial(opencode.call_as, list[Message], "session_messages", sessionID=session_id, limit=1),
         *(partial(read_session, opencode, one.session.id) for one in (before,) if one is not None),
     )

@@ -310,11 +310,11 @@ async def lost_commits(worktree: Git, branch: str | None) -> str:
 class Beginning:
     """The commit that a worktree begins with, None where it is not known.
 
-    `left_out` are nested repositories and submodules whose changes were not taken along.
+    `skipped` are nested repositories and submodules whose changes were not taken along.
     """
 
     base: str | None
-    left_out: list[bytes]
+    skipped: list[bytes]
 
 
 async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None) -> Beginning:

@@ -15,7 +15,7 @@ from mcp import Client
 
 from examples.scripted_model import ScriptedModel
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.openapi.document import snapshot_bytes
+from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.settings import Settings
 from tests.bridge import marked
@@ -239,7 +239,7 @@ async def test_document_drift_is_told(
     home: Mapping[str, str], change: Callable[[dict[str, Any]], None], state: str, words: str
 ) -> None:
     """Operations that came or went and schemas that differ are named; what else fails here is not of interest."""
-    data = json.loads(snapshot_bytes())
+    data = json.loads(read_snapshot())
     change(data)
     document = json.dumps(data).encode()
     routes = {"/global/health": (200, "application/json", HEALTHY), "/doc": (200, "application/json", document)}

@@ -13,7 +13,7 @@ import pytest
 
 from opencode_mcp.cli.document import choose
 from opencode_mcp.cli.main import main
-from opencode_mcp.openapi.document import snapshot_bytes
+from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint
 from opencode_mcp.settings import Settings, without_password
 
@@ -24,7 +24,7 @@ GONE = f"http://someone:{PASSWORD}@127.0.0.1:9"
 @contextmanager
 def serving(status: int) -> Generator[str]:
     """Serve OpenCode's health and document, or a refusal; return the address with the password in it."""
-    answers = {"/global/health": b'{"healthy": true, "version": "1.18.33"}', "/doc": snapshot_bytes()}
+    answers = {"/global/health": b'{"healthy": true, "version": "1.18.33"}', "/doc": read_snapshot()}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -119,5 +119,5 @@ def test_a_document_is_kept_whole_and_alone(home: Path) -> None:
         choose(Settings.load({"url": url, "document": "live"}))
 
     [kept] = home.rglob("1.18.33.json")
-    assert kept.read_bytes() == snapshot_bytes()
+    assert kept.read_bytes() == read_snapshot()
     assert [file.name for file in kept.parent.iterdir()] == ["1.18.33.json"]

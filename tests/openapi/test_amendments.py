@@ -6,15 +6,15 @@ import pytest
 
 from opencode_mcp.openapi import Operation, catalog
 from opencode_mcp.openapi.amendments import AMENDMENTS, Amendment, amendments_for
-from opencode_mcp.openapi.document import snapshot
+from opencode_mcp.openapi.document import load_snapshot
 
-SNAPSHOT = snapshot()
+SNAPSHOT = load_snapshot()
 DOCUMENTED = {source.operation_id: (method, path, source) for method, path, source in SNAPSHOT.operations()}
 
 
 def built(operation_id: str) -> Operation:
     """Build an operation with the amendments that `catalog` sees."""
-    return catalog.build(*DOCUMENTED[operation_id], SNAPSHOT.components.schemas)
+    return catalog.build_operation(*DOCUMENTED[operation_id], SNAPSHOT.components.schemas)
 
 
 def label(amendment: Amendment) -> str:
@@ -51,4 +51,4 @@ def test_nothing_is_dropped_that_is_not_there(amendment: Amendment) -> None:
     """A parameter that an amendment drops is one that the document has."""
     for operation_id in amendment.operations:
         _, _, source = DOCUMENTED[operation_id]
-        assert set(amendment.without) <= {parameter.name for parameter in source.parameters}, operation_id
+        assert set(amendment.dropped_parameters) <= {parameter.name for parameter in source.parameters}, operation_id

@@ -16,11 +16,11 @@ import pytest
 
 from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.openapi.amendments import amendments_for
-from opencode_mcp.openapi.document import METHODS, snapshot_bytes
+from opencode_mcp.openapi.document import METHODS, read_snapshot
 from opencode_mcp.tools import operation_tool
 
 Json = dict[str, Any]
-DOCUMENT: Json = json.loads(snapshot_bytes())
+DOCUMENT: Json = json.loads(read_snapshot())
 
 WHOLE_BODIES = {
     "auth.set": "one of several kinds of credential",
@@ -74,7 +74,7 @@ def resolved(schema: Json) -> Json:
 def expected_arguments(operation: Json) -> set[str]:
     """Return the arguments of an operation's tool, by the document and the amendments."""
     amendments = amendments_for(operation["operationId"])
-    dropped = {name for amendment in amendments for name in amendment.without}
+    dropped = {name for amendment in amendments for name in amendment.dropped_parameters}
     added = {parameter.name for amendment in amendments for parameter in amendment.parameters}
     controls = {name for amendment in amendments for name in amendment.controls}
     parameters = {parameter["name"] for parameter in operation.get("parameters", [])}

@@ -9,7 +9,7 @@ import pytest
 
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import Document
-from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, sha256, snapshot, snapshot_bytes
+from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode.download import OPENCODE, lock
 
 
@@ -21,13 +21,13 @@ def document_of(*operation_ids: str, openapi: str = "3.1.0") -> Document:
 
 def test_the_snapshot_is_the_document_of_the_recorded_hash() -> None:
     """Nobody has edited the snapshot by hand: corrections belong in the amendments."""
-    assert sha256(snapshot_bytes()) == SNAPSHOT_SHA256
+    assert sha256(read_snapshot()) == SNAPSHOT_SHA256
 
 
 def test_the_snapshot_has_188_operations() -> None:
     """The snapshot is the whole API of OpenCode 1.18.33."""
     assert SNAPSHOT_VERSION == "1.18.33"
-    assert len(list(snapshot().operations())) == 188
+    assert len(list(load_snapshot().operations())) == 188
 
 
 def test_the_managed_copy_is_of_the_snapshot_s_version() -> None:
@@ -42,12 +42,12 @@ def test_a_document_of_three_operations_is_refused_and_the_missing_are_counted()
     poorer = document_of("global.health", "global.event", "global.dispose")
 
     with pytest.raises(DocumentError, match=r"lacks 185 operations .*app\.agents"):
-        poorer.refuse_if_poorer_than(snapshot())
+        poorer.require_most_operations_of(load_snapshot())
 
 
 def test_a_document_with_more_operations_is_accepted() -> None:
     """A newer OpenCode may have more operations than the snapshot."""
-    document_of("a", "b", "c").refuse_if_poorer_than(document_of("a", "c"))
+    document_of("a", "b", "c").require_most_operations_of(document_of("a", "c"))
 
 
 @pytest.mark.parametrize("text", ["", "<html></html>", "[]", '{"openapi": "3.1.0"}', '{"paths": {}}'])

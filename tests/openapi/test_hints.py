@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.hints import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, WRITES, hints
+from opencode_mcp.openapi.hints import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, WRITES, hints_for
 
 
 def test_each_operation_is_in_exactly_one_of_reads_writes_and_destroys(catalog: Catalog) -> None:
@@ -75,7 +75,7 @@ def test_the_http_method_does_not_decide(catalog: Catalog) -> None:
 @pytest.mark.parametrize(("method", "read_only"), [("get", True), ("post", False)])
 def test_an_operation_of_a_newer_document_is_assumed_to_do_the_worst(method: str, read_only: bool) -> None:
     """Nobody has decided about it: only a GET is taken for a read, and anything may reach outside."""
-    decided = hints("brand.new", method)
+    decided = hints_for("brand.new", method)
 
     assert decided.read_only is read_only
     assert decided.destructive is not read_only

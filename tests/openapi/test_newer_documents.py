@@ -16,7 +16,7 @@ from mcp import Client
 from opencode_mcp.cli.document import accept, chosen_catalog, merged
 from opencode_mcp.exceptions import DocumentError, InvalidArguments
 from opencode_mcp.openapi import Catalog, Document
-from opencode_mcp.openapi.document import snapshot, snapshot_bytes
+from opencode_mcp.openapi.document import load_snapshot, read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
@@ -31,7 +31,7 @@ OK: Json = {"responses": {"200": {"description": "", "content": {"application/js
 
 def newer(paths: Json, without: str = "", **components: Json) -> bytes:
     """Return the bundled document with more paths, without an operation's path, and with other components."""
-    document: Json = json.loads(snapshot_bytes())
+    document: Json = json.loads(read_snapshot())
     document["paths"] = {path: item for path, item in document["paths"].items() if path != without} | paths
     document["components"] |= components
     return json.dumps(document).encode()
@@ -39,7 +39,7 @@ def newer(paths: Json, without: str = "", **components: Json) -> bytes:
 
 def catalog_of(data: bytes) -> Catalog:
     """Return the catalog that `--document` makes of a document."""
-    return merged(accept(data, snapshot()))
+    return merged(accept(data, load_snapshot()))
 
 
 async def sent(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
@@ -61,7 +61,7 @@ def test_one_missing_operation_is_marked_and_what_is_new_is_there(capsys: pytest
     """A newer OpenCode may drop an operation; all the others were lost with it."""
     catalog = catalog_of(newer({"/brand/new": {"get": {"operationId": "brand.new", **OK}}}, without="/find/symbol"))
 
-    assert set(catalog) == {*Catalog.bundled(), "brand_new"}
+    assert set(catalog) == {*Catalog.from_snapshot(), "brand_new"}
     assert catalog["find_symbols"].description.endswith("Not in this server's document: the server may not have it.")
     assert not [
         one.name for one in catalog.values() if "may not have it" in one.description and one.id != "find.symbols"
@@ -74,16 +74,16 @@ def test_what_is_missing_keeps_its_own_schemas() -> None:
     schemas = {"schemas": {"Session": {"type": "string"}}}
     catalog = catalog_of(newer({}, without="/config", **schemas))
 
-    assert catalog["config_update"].input_schema == Catalog.bundled()["config_update"].input_schema
+    assert catalog["config_update"].input_schema == Catalog.from_snapshot()["config_update"].input_schema
 
 
 def test_a_document_that_lacks_most_operations_is_refused() -> None:
     """OpenCode 1.14.41 lists three although it has a hundred: marking the others would be wrong."""
-    document: Json = json.loads(snapshot_bytes())
+    document: Json = json.loads(read_snapshot())
     document["paths"] = dict(list(document["paths"].items())[:40])
 
     with pytest.raises(DocumentError, match=r"lacks \d+ operations of the bundled document"):
-        accept(json.dumps(document).encode(), snapshot())
+        accept(json.dumps(document).encode(), load_snapshot())
 
 
 async def test_parameters_of_a_path_and_references_to_parameters_are_arguments() -> None:
@@ -244,7 +244,7 @@ def test_a_schema_that_is_none_costs_its_operation_alone(capsys: pytest.CaptureF
     }
     catalog = catalog_of(newer(paths))
 
-    assert set(catalog) == set(Catalog.bundled())
+    assert set(catalog) == set(Catalog.from_snapshot())
     said = capsys.readouterr().err
     for where in ("GET /bad: ", "GET /worse: ", "GET /typed: operationId: "):
         assert f"skipped: {where}" in said
@@ -254,7 +254,7 @@ def test_the_bundled_document_comes_through_unchanged() -> None:
     """Nothing in it is left out, renamed or added."""
     left_out: list[str] = []
 
-    assert Document.parse(snapshot_bytes(), left_out) == snapshot()
+    assert Document.parse(read_snapshot(), left_out) == load_snapshot()
     assert left_out == []
 
 

@@ -9,19 +9,19 @@ import pytest
 
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.openapi.scopes import (
-    APART,
-    ARGUMENTS,
-    EVERYWHERE,
-    EXCEPTIONS,
-    FILTERED,
-    KINDS,
-    LOCATED,
-    NEEDED,
-    NO_PLACE,
-    OPENS_NOTHING,
-    is_decided,
-    kind_of,
-    scope_of,
+    ALL_DIRECTORIES,
+    ARGUMENTS_BY_KIND,
+    FILTERED_LISTS,
+    KIND_BY_ARGUMENT,
+    KIND_EXCEPTIONS,
+    LOADS_NOTHING,
+    NO_DIRECTORY,
+    NOT_LOCATIONS,
+    ONE_DIRECTORY,
+    REQUIRED_ARGUMENT,
+    argument_kind,
+    is_known_argument,
+    operation_scope,
 )
 
 
@@ -49,18 +49,21 @@ def test_every_operation_has_one_scope(catalog: Catalog) -> None:
     """The three scopes are disjoint, and together the document; a new operation must be decided about."""
     documented = {operation.id for operation in catalog.values()}
 
-    assert LOCATED | EVERYWHERE | APART == documented
-    assert len(LOCATED) + len(EVERYWHERE) + len(APART) == len(documented)
-    assert FILTERED | OPENS_NOTHING | NEEDED.keys() | {operation for operation, _ in EXCEPTIONS} <= documented
+    assert ONE_DIRECTORY | ALL_DIRECTORIES | NO_DIRECTORY == documented
+    assert len(ONE_DIRECTORY) + len(ALL_DIRECTORIES) + len(NO_DIRECTORY) == len(documented)
+    assert (
+        FILTERED_LISTS | LOADS_NOTHING | REQUIRED_ARGUMENT.keys() | {operation for operation, _ in KIND_EXCEPTIONS}
+        <= documented
+    )
 
 
 def test_every_argument_at_any_depth_is_decided(catalog: Catalog) -> None:
     """The names that are decided are those of the document; a new one must be decided about."""
     documented = set[str]().union(*(operation.argument_names for operation in catalog.values()))
 
-    assert KINDS.keys() | NO_PLACE == documented
-    assert not KINDS.keys() & NO_PLACE
-    assert sum(map(len, ARGUMENTS.values())) == len(KINDS)
+    assert KIND_BY_ARGUMENT.keys() | NOT_LOCATIONS == documented
+    assert not KIND_BY_ARGUMENT.keys() & NOT_LOCATIONS
+    assert sum(map(len, ARGUMENTS_BY_KIND.values())) == len(KIND_BY_ARGUMENT)
 
 
 def test_what_has_the_pattern_of_an_id_with_a_directory_is_looked_up(catalog: Catalog) -> None:
@@ -69,22 +72,22 @@ def test_what_has_the_pattern_of_an_id_with_a_directory_is_looked_up(catalog: Ca
     for operation in catalog.values():
         schema = operation.input_schema
         for name, pattern in identified(schema, schema.get("$defs", {})):
-            if pattern in wanted and (operation.id, name) not in EXCEPTIONS:
-                assert kind_of(operation.id, name, name) in wanted[pattern], (operation.name, name)
+            if pattern in wanted and (operation.id, name) not in KIND_EXCEPTIONS:
+                assert argument_kind(operation.id, name, name) in wanted[pattern], (operation.name, name)
 
 
 def test_an_operation_that_takes_no_place_is_not_called_located(catalog: Catalog) -> None:
     """What is located says where by an argument, so that there is something to check."""
     for operation in catalog.values():
-        if operation.id in LOCATED:
+        if operation.id in ONE_DIRECTORY:
             assert operation.argument_names & {"directory", "location", "sessionID", "projectID"}, operation.name
 
 
 @pytest.mark.parametrize("operation", ["brand.new", "project.listAll"])
 def test_an_operation_of_a_newer_document_is_undecided(operation: str) -> None:
     """Whether it reaches beyond a directory is not known."""
-    assert scope_of(operation) is None
-    assert not is_decided("somewhereNew")
+    assert operation_scope(operation) is None
+    assert not is_known_argument("somewhereNew")
 
 
 def test_argument_names_hold_every_level(catalog: Catalog) -> None:

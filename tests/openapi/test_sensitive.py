@@ -7,36 +7,41 @@ from dataclasses import replace
 import pytest
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.sensitive import DECIDED, POSITIONS, may_hold_secret, position_of
+from opencode_mcp.openapi.sensitive import (
+    OPERATIONS_BY_POSITION,
+    POSITION_BY_OPERATION,
+    answer_position,
+    may_hold_secret,
+)
 from opencode_mcp.redaction import Position
 
 
 def test_every_operation_with_such_a_field_is_decided(catalog: Catalog) -> None:
     """A new operation whose answer has one needs a decision."""
-    undecided = [one.id for one in catalog.values() if may_hold_secret(one) and one.id not in DECIDED]
+    undecided = [one.id for one in catalog.values() if may_hold_secret(one) and one.id not in POSITION_BY_OPERATION]
 
     assert undecided == []
 
 
 def test_every_decision_is_about_an_operation_and_the_only_one(catalog: Catalog) -> None:
     """No name is wrong, none is there twice."""
-    assert DECIDED.keys() - {one.id for one in catalog.values()} == set()
-    assert len(DECIDED) == sum(map(len, POSITIONS.values()))
+    assert POSITION_BY_OPERATION.keys() - {one.id for one in catalog.values()} == set()
+    assert len(POSITION_BY_OPERATION) == sum(map(len, OPERATIONS_BY_POSITION.values()))
 
 
 @pytest.mark.parametrize("name", ["file_read", "vcs_diff", "find_text", "session_todo", "v2_fs_read", "vcs_diff_raw"])
 def test_files_and_diffs_are_content(catalog: Catalog, name: str) -> None:
     """Nothing in them is guessed."""
-    assert position_of(catalog[name]) is Position.CONTENT
+    assert answer_position(catalog[name]) is Position.CONTENT
 
 
 @pytest.mark.parametrize("name", ["session_messages", "session_shell", "event_subscribe"])
 def test_conversations_are_content(catalog: Catalog, name: str) -> None:
     """But for what describes a process, or a provider's answer."""
-    assert position_of(catalog[name]) in {Position.MESSAGES, Position.EVENTS}
+    assert answer_position(catalog[name]) in {Position.MESSAGES, Position.EVENTS}
 
 
 def test_an_operation_that_is_not_decided(catalog: Catalog) -> None:
     """That of a newer document is taken for a configuration if its answer may hold a secret, else for content."""
-    assert position_of(replace(catalog["config_get"], id="new.config")) is Position.ENTRY
-    assert position_of(replace(catalog["file_read"], id="new.read")) is Position.CONTENT
+    assert answer_position(replace(catalog["config_get"], id="new.config")) is Position.CONFIG
+    assert answer_position(replace(catalog["file_read"], id="new.read")) is Position.CONTENT

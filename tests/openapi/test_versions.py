@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.versions import FIRST_SEEN, is_older, needed_version, release, version_in
+from opencode_mcp.openapi.versions import FIRST_SEEN, find_version, introduced_in, is_older, parse_release
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from opencode_mcp.openapi.versions import FIRST_SEEN, is_older, needed_version, 
 )
 def test_the_version_is_the_line_that_is_nothing_else(output: str, version: str | None) -> None:
     """As 1.18.33, 1.3.0 without a network, and OpenCode 2 print it."""
-    assert version_in(output) == version
+    assert find_version(output) == version
 
 
 def test_versions_are_compared_by_their_numbers() -> None:
@@ -34,7 +34,7 @@ def test_versions_are_compared_by_their_numbers() -> None:
     assert not is_older("1.18.33", "1.15.13")
     assert not is_older("2.0.0-beta.1", "1.15.13")
     assert is_older("1.0", "1.1.11")
-    assert release("1.15.0-next.3") == (1, 15, 0)
+    assert parse_release("1.15.0-next.3") == (1, 15, 0)
 
 
 def test_every_operation_is_in_the_table_at_most_once_and_known(catalog: Catalog) -> None:
@@ -44,6 +44,6 @@ def test_every_operation_is_in_the_table_at_most_once_and_known(catalog: Catalog
 
     assert len(named) == len({*named}) == 108
     assert {*named} <= ids
-    assert needed_version("find.text") is None
-    assert needed_version("question.list") == "1.1.11"
-    assert needed_version("v2.session.active") == "1.17.19"
+    assert introduced_in("find.text") is None
+    assert introduced_in("question.list") == "1.1.11"
+    assert introduced_in("v2.session.active") == "1.17.19"

@@ -29,9 +29,11 @@ AT_ONCE = 20
 PATH_VALUES = 250 * settings().max_examples
 """10,000 with the profile `ci`."""
 
-CATALOG = Catalog.bundled()
-WITH_PATHS = [one.name for one in CATALOG.values() if "{" in one.path]
-REQUESTS = [one for one in CATALOG.values() if one.exchange == "request" and not one.checks]
+CATALOG = Catalog.from_snapshot()
+WITH_PATHS = [operation.name for operation in CATALOG.values() if "{" in operation.path]
+REQUESTS = [
+    operation for operation in CATALOG.values() if operation.execution_mode == "request" and not operation.checks
+]
 
 PIECES = (
     *("..", ".", "/", "\\", "%2e", "%2E%2e", "%2f", "%5c", "%252e", "%25", "%00", "\x00", "\r\n", "\t", " ", ""),
@@ -100,7 +102,7 @@ async def test_path_values(opencode: OpenCode) -> None:
 
 def others(operation: Operation) -> list[str]:
     """Return the required arguments that stand in no path."""
-    path = {one.name for one in operation.parameters if one.location == "path"}
+    path = {parameter.name for parameter in operation.parameters if parameter.location == "path"}
     return [name for name in operation.input_schema.get("required", ()) if name not in path]
 
 

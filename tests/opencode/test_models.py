@@ -70,15 +70,15 @@ Read = dict[type[Model], list[tuple[str, dict[str, Any]]]]
 """Each model with every object that it reads, and where that is in the document."""
 
 
-def places(model: type[Model], schema: dict[str, Any], where: str, found: Read) -> Read:
+def places(model: type[Model], schema: dict[str, Any], location: str, found: Read) -> Read:
     """Find every object that a model and those in it read."""
     for one in alternatives(schema):
-        found.setdefault(model, []).append((where, one))
+        found.setdefault(model, []).append((location, one))
         for name, field in model.model_fields.items():
             wire = field.alias or name
             inner = inner_model(field.annotation)
             if inner is not None and wire in one["properties"]:
-                places(inner, one["properties"][wire], f"{where}.{wire}", found)
+                places(inner, one["properties"][wire], f"{location}.{wire}", found)
     return found
 
 
@@ -91,7 +91,9 @@ def disagreements(read: Read) -> Iterator[str]:
                 yield f"{model.__name__}.{wire} is not in the document"
             elif field.is_required():
                 yield from (
-                    f"{where}.{wire} may be missing" for where, one in objects if wire not in one.get("required", ())
+                    f"{location}.{wire} may be missing"
+                    for location, one in objects
+                    if wire not in one.get("required", ())
                 )
 
 

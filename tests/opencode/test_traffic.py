@@ -41,10 +41,10 @@ def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
     left = list(given)
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        one = left.pop(0) if left else httpx2.Response(200, json={"healthy": True})
-        if isinstance(one, Exception):
-            raise one
-        return one
+        response = left.pop(0) if left else httpx2.Response(200, json={"healthy": True})
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     wire.answer = answer
 

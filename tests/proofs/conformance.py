@@ -50,14 +50,14 @@ async def run_suite(programs: Programs, url: str, revision: str, folder: Path) -
         [*programs.command("conformance"), *arguments], env=programs.environ, cwd=folder, check=False
     )
     said = done.stdout.decode()
-    reasons = {found["name"]: found["reason"] for found in NOT_SCORED.finditer(said)}
+    reasons = {match["name"]: match["reason"] for match in NOT_SCORED.finditer(said)}
     checks = saved_checks(folder)
     scenarios: dict[str, Scenario] = {}
-    for found in SUMMARY.finditer(said):
-        name = found["name"]
+    for match in SUMMARY.finditer(said):
+        name = match["name"]
         one = scenario(name, checks[name], reasons.get(name, ""))
         # Ours and theirs are two readings of the same checks.
-        assert (one.passed, len(one.failed) + len(one.untestable)) == (int(found["passed"]), int(found["failed"])), name
+        assert (one.passed, len(one.failed) + len(one.untestable)) == (int(match["passed"]), int(match["failed"])), name
         scenarios[name] = one
     assert scenarios, said + done.stderr.decode()
     assert scenarios.keys() == checks.keys()
@@ -68,9 +68,9 @@ def saved_checks(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """Return the checks of every scenario, as the suite saved them."""
     saved: dict[str, list[Mapping[str, Any]]] = {}
     for path in folder.glob("server-*/checks.json"):
-        found = SAVED.fullmatch(path.parent.name)
-        assert found is not None, path
-        saved[found["name"]] = json.loads(path.read_text(encoding="utf-8"))
+        match = SAVED.fullmatch(path.parent.name)
+        assert match is not None, path
+        saved[match["name"]] = json.loads(path.read_text(encoding="utf-8"))
     return saved
 
 

@@ -123,7 +123,7 @@ def main() -> None:
     settings = Settings.load(command="http")
     set_up_logging(settings)
     server = create_server(settings, chosen_catalog(settings))
-    add_fixtures(server, settings, Catalog.bundled())
+    add_fixtures(server, settings, Catalog.from_snapshot())
     application = http_application(server, settings, "127.0.0.1", "/mcp")
     anyio.run(partial(serve_http, server, application, "127.0.0.1", int(sys.argv[1])))
 

@@ -66,7 +66,7 @@ def test_no_byte_of_a_project_changes() -> None:
     texts = {path: path.read_text(encoding="utf-8") for path in files()}
     texts = {path: text for path, text in texts.items() if HELD not in text}
 
-    changed = [str(path) for path, text in texts.items() if redactor.text(text) != text]
+    changed = [str(path) for path, text in texts.items() if redactor.redact_text(text) != text]
 
     assert changed == []
     assert len(texts) > 200
@@ -77,14 +77,14 @@ def test_the_corpus_is_searched() -> None:
     """The same redactor finds what is random, so that nothing changes for a reason."""
     redactor = Redactor(KnownSecrets((), ENVIRON))
 
-    assert HELD not in redactor.text(f"const token = '{HELD}';")
+    assert HELD not in redactor.redact_text(f"const token = '{HELD}';")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_planted_keys_are_gone_from_configuration(provider: str) -> None:
     """Wherever a key can stand in it; everything else of the configuration stays."""
     for key in keys(provider, KEYS):
-        shown = Redactor().value(configuration(key), Position.ENTRY)
+        shown = Redactor().redact(configuration(key), Position.CONFIG)
         text = json.dumps(shown)
 
         assert key not in text
@@ -100,7 +100,7 @@ def test_planted_keys_of_the_environment_are_gone_from_content(provider: str) ->
     for key in keys(provider, KEYS):
         redactor = Redactor(KnownSecrets((), {"SOME_API_KEY": key}))
 
-        assert key not in redactor.text(f"export SOME_API_KEY={key}\n")
+        assert key not in redactor.redact_text(f"export SOME_API_KEY={key}\n")
 
 
 def without_texts(value: Any) -> Any:

@@ -51,10 +51,10 @@ def test_secrets_of_this_process() -> None:
     """They are looked for in every form unless they are simple words."""
     redactor = Redactor(KnownSecrets(['a/b"c d?e', "opencode", "Password1", "short"]))
 
-    assert redactor.text('x a/b"c d?e y') == f"x {MARKER} y"
-    assert redactor.text("x a%2Fb%22c%20d%3Fe y") == f"x {MARKER} y"
-    assert redactor.text(json.dumps('a/b"c d?e')) == f'"{MARKER}"'
-    assert redactor.text("opencode Password1 short") == "opencode Password1 short"
+    assert redactor.redact_text('x a/b"c d?e y') == f"x {MARKER} y"
+    assert redactor.redact_text("x a%2Fb%22c%20d%3Fe y") == f"x {MARKER} y"
+    assert redactor.redact_text(json.dumps('a/b"c d?e')) == f'"{MARKER}"'
+    assert redactor.redact_text("opencode Password1 short") == "opencode Password1 short"
 
 
 def test_credentials_of_opencode(tmp_path: Path) -> None:
@@ -63,17 +63,17 @@ def test_credentials_of_opencode(tmp_path: Path) -> None:
     (tmp_path / "opencode").mkdir()
     auth, mcp = credential_files(environ)
     redactor = Redactor(KnownSecrets((), environ, (auth, mcp)))
-    assert redactor.text(KEY) == KEY
+    assert redactor.redact_text(KEY) == KEY
 
     stored = {"a": {"type": "api", "key": KEY}, "local": {"type": "api", "key": "not-needed-for-lm-studio"}}
     auth.write_text(json.dumps(stored))
     mcp.write_text(json.dumps({"x": {"tokens": {"accessToken": KEY[::-1]}, "serverUrl": "https://mcp.example.com/"}}))
     redactor.refresh()
 
-    assert redactor.text(f"{KEY} {KEY[::-1]}") == f"{MARKER} {MARKER}"
-    assert redactor.text("not-needed-for-lm-studio https://mcp.example.com/") != MARKER
-    assert MARKER not in redactor.text("not-needed-for-lm-studio https://mcp.example.com/")
-    assert Redactor(KnownSecrets((), {"OPENCODE_AUTH_CONTENT": json.dumps(stored)})).text(KEY) == MARKER
+    assert redactor.redact_text(f"{KEY} {KEY[::-1]}") == f"{MARKER} {MARKER}"
+    assert redactor.redact_text("not-needed-for-lm-studio https://mcp.example.com/") != MARKER
+    assert MARKER not in redactor.redact_text("not-needed-for-lm-studio https://mcp.example.com/")
+    assert Redactor(KnownSecrets((), {"OPENCODE_AUTH_CONTENT": json.dumps(stored)})).redact_text(KEY) == MARKER
 
 
 def test_credentials_that_cannot_be_read_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

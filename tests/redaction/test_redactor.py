@@ -52,7 +52,7 @@ def test_every_depth() -> None:
         "password": "",
     }
 
-    assert REDACTOR.value(value, Position.ENTRY) == {
+    assert REDACTOR.redact(value, Position.CONFIG) == {
         "provider": {"x": {"options": {"apiKey": MARKER, "baseURL": "https://x.test/v1", "timeout": 5}}},
         "mcp": [
             {"headers": {"Authorization": MARKER, "Accept": "text/plain"}},
@@ -75,8 +75,8 @@ def test_credentials() -> None:
         {"type": "wellknown", "key": "NAME", "token": "t"},
     ]
 
-    assert REDACTOR.value(kept, Position.ENTRY) == kept
-    assert REDACTOR.value(secret, Position.ENTRY) == [
+    assert REDACTOR.redact(kept, Position.CONFIG) == kept
+    assert REDACTOR.redact(secret, Position.CONFIG) == [
         {"type": "api", "key": MARKER},
         {"type": "oauth", "refresh": MARKER, "access": MARKER, "expires": 1},
         {"id": "x", "env": ["X_API_KEY"], "key": MARKER},
@@ -88,16 +88,16 @@ def test_schemas() -> None:
     """What describes a secret is none."""
     schema = {"type": "object", "properties": {"password": {"type": "string", "description": "of the server"}}}
 
-    assert REDACTOR.value(schema, Position.ENTRY) == schema
-    assert REDACTOR.value({"type": ["string", "null"]}, Position.ENTRY) == {"type": ["string", "null"]}
-    assert REDACTOR.value({"type": {"key": "k"}, "key": "k"}, Position.ENTRY) == {"type": {"key": "k"}, "key": "k"}
+    assert REDACTOR.redact(schema, Position.CONFIG) == schema
+    assert REDACTOR.redact({"type": ["string", "null"]}, Position.CONFIG) == {"type": ["string", "null"]}
+    assert REDACTOR.redact({"type": {"key": "k"}, "key": "k"}, Position.CONFIG) == {"type": {"key": "k"}, "key": "k"}
 
 
 def test_urls() -> None:
     """A URL loses its user name and password, and stays a URL."""
     urls = ["postgres://me:s3cret@db.test:5432/x?a=b:c@d", "https://x.test/a:b@c"]
-    assert REDACTOR.value(urls) == urls
-    assert REDACTOR.value(urls, Position.ENTRY) == [
+    assert REDACTOR.redact(urls) == urls
+    assert REDACTOR.redact(urls, Position.CONFIG) == [
         f"postgres://{MARKER}@db.test:5432/x?a=b:c@d",
         "https://x.test/a:b@c",
     ]
@@ -107,15 +107,15 @@ def test_known_values() -> None:
     """A value that is known to be secret is found in any text, the longer one first; a short one is not looked for."""
     redactor = Redactor(["hunter2hunter2", "hunter2hunter2-and-more", "short", ""])
 
-    assert redactor.text("a hunter2hunter2-and-more b hunter2hunter2 short") == f"a {MARKER} b {MARKER} short"
-    assert redactor.value({"k hunter2hunter2": ["hunter2hunter2"]}) == {f"k {MARKER}": [MARKER]}
+    assert redactor.redact_text("a hunter2hunter2-and-more b hunter2hunter2 short") == f"a {MARKER} b {MARKER} short"
+    assert redactor.redact({"k hunter2hunter2": ["hunter2hunter2"]}) == {f"k {MARKER}": [MARKER]}
 
 
 def test_secrets_that_are_to_be_shown() -> None:
     """With --show-secrets they stay, and what is invisible is still made visible."""
     redactor = Redactor(["hunter2hunter2"], show_secrets=True)
 
-    assert redactor.value({"apiKey": "hunter2hunter2\u202e"}, Position.ENTRY) == {"apiKey": "hunter2hunter2<U+202E>"}
+    assert redactor.redact({"apiKey": "hunter2hunter2\u202e"}, Position.CONFIG) == {"apiKey": "hunter2hunter2<U+202E>"}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_secrets_that_are_to_be_shown() -> None:
 )
 def test_invisible_characters(text: str, shown: str) -> None:
     """They are written by their numbers, unless a script or an emoji needs them; what is seen stays."""
-    assert Redactor().text(text) == shown
+    assert Redactor().redact_text(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,10 @@ def test_text_of_the_same_kind_is_no_marker() -> None:
 def test_replaced_secrets_are_counted() -> None:
     """Each secret counts once; a marker that was there before does not count."""
     redactor = Redactor(["hunter2hunter2"])
-    shown = redactor.value({"a": f"hunter2hunter2 {MARKER} hunter2hunter2", "b": ["hunter2hunter2"], "c": MARKER})
+    shown = redactor.redact({"a": f"hunter2hunter2 {MARKER} hunter2hunter2", "b": ["hunter2hunter2"], "c": MARKER})
 
     assert count_replaced(shown) == 3
-    assert count_replaced(redactor.value({"apiKey": MARKER}, Position.ENTRY)) == 0
+    assert count_replaced(redactor.redact({"apiKey": MARKER}, Position.CONFIG)) == 0
 
 
 def test_ids_paths_and_directories_are_never_altered() -> None:
@@ -181,6 +181,8 @@ def test_ids_paths_and_directories_are_never_altered() -> None:
         "paths": ["hunter2hunter2/a.py"],
     }
 
-    assert redactor.value(value) == value
-    assert redactor.value(value, Position.ENTRY) == value
-    assert redactor.value({"result": ["hunter2hunter2/a.py"]}, Position.IDENTITY) == {"result": ["hunter2hunter2/a.py"]}
+    assert redactor.redact(value) == value
+    assert redactor.redact(value, Position.CONFIG) == value
+    assert redactor.redact({"result": ["hunter2hunter2/a.py"]}, Position.IDENTIFIER) == {
+        "result": ["hunter2hunter2/a.py"]
+    }

@@ -72,8 +72,8 @@ def test_keys_of_an_environment() -> None:
 )
 def test_urls_of_a_configuration(text: str, shown: str) -> None:
     """A parser says where userinfo and query of a URL are."""
-    assert REDACTOR.text(text, Position.ENTRY) == shown
-    assert REDACTOR.text(text) == text
+    assert REDACTOR.redact_text(text, Position.CONFIG) == shown
+    assert REDACTOR.redact_text(text) == text
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_urls_of_a_configuration(text: str, shown: str) -> None:
 )
 def test_arguments_of_commands(argv: list[str], shown: list[str]) -> None:
     """What follows a flag that names a secret, and what is written as a pair."""
-    assert REDACTOR.value({"command": argv}, Position.ENTRY) == {"command": shown}
-    assert REDACTOR.value({"command": argv}) == {"command": argv}
+    assert REDACTOR.redact({"command": argv}, Position.CONFIG) == {"command": shown}
+    assert REDACTOR.redact({"command": argv}) == {"command": argv}
 
 
 def test_names_that_a_user_chose() -> None:
@@ -111,9 +111,9 @@ def test_names_that_a_user_chose() -> None:
         "permission": {"bash": {"cat *.secret": "deny", "* --token *": "ask"}},
     }
 
-    assert REDACTOR.value(value, Position.ENTRY) == value
+    assert REDACTOR.redact(value, Position.CONFIG) == value
     statuses = {"api-token": {"status": "failed", "error": "http://me:abc@x.test is not reachable"}}
-    assert REDACTOR.value(statuses, Position.NAMES) == {
+    assert REDACTOR.redact(statuses, Position.NAMES) == {
         "api-token": {"status": "failed", "error": f"http://{MARKER}@x.test is not reachable"}
     }
 
@@ -121,7 +121,7 @@ def test_names_that_a_user_chose() -> None:
 def test_json_in_a_variable() -> None:
     """It is read, and only its secret is replaced."""
     headers = json.dumps({"Authorization": "Bearer abc", "X-Region": "eu"})
-    shown = REDACTOR.value({"environment": {"HEADERS": headers}}, Position.ENTRY)
+    shown = REDACTOR.redact({"environment": {"HEADERS": headers}}, Position.CONFIG)
 
     assert json.loads(shown["environment"]["HEADERS"]) == {"Authorization": MARKER, "X-Region": "eu"}
 
@@ -132,7 +132,7 @@ def test_events() -> None:
     part = {"type": "tool", "state": {"input": {"token": "abc", "args": ["--token", "abc"]}}}
     message = {"type": "message.part.updated", "properties": {"part": part}}
 
-    shown = REDACTOR.value({"result": [process, {"payload": message}]}, Position.EVENTS)
+    shown = REDACTOR.redact({"result": [process, {"payload": message}]}, Position.EVENTS)
 
     assert shown["result"][0]["properties"]["info"] == {"id": "pty_1", "args": ["--token", MARKER]}
     assert shown["result"][1] == {"payload": message}
@@ -142,9 +142,9 @@ def test_headers_of_a_providers_error() -> None:
     """They are in messages, and nowhere else is `responseHeaders` more than a word."""
     data = {"message": "no", "isRetryable": False, "responseHeaders": {"set-cookie": "a=b", "content-type": "x"}}
 
-    shown = REDACTOR.value({"info": {"error": {"data": data}}}, Position.MESSAGES)
+    shown = REDACTOR.redact({"info": {"error": {"data": data}}}, Position.MESSAGES)
     assert shown["info"]["error"]["data"]["responseHeaders"] == {"set-cookie": MARKER, "content-type": "x"}
-    assert REDACTOR.value(data) == data
+    assert REDACTOR.redact(data) == data
 
 
 PIECES = st.lists(
@@ -181,12 +181,12 @@ VALUES = st.recursive(
 @given(value=VALUES, position=st.sampled_from(Position))
 def test_any_value_can_be_redacted_and_again(value: Any, position: Position) -> None:
     """Nothing raises, and what is redacted stays as it is."""
-    once = REDACTOR.value(value, position)
+    once = REDACTOR.redact(value, position)
 
-    assert REDACTOR.value(once, position) == once
+    assert REDACTOR.redact(once, position) == once
 
 
-@given(value=VALUES, position=st.sampled_from([Position.CONTENT, Position.IDENTITY]))
+@given(value=VALUES, position=st.sampled_from([Position.CONTENT, Position.IDENTIFIER]))
 def test_content_without_a_known_secret_is_not_altered(value: Any, position: Position) -> None:
     """Whatever it looks like."""
-    assert REDACTOR.value(value, position) == value
+    assert REDACTOR.redact(value, position) == value

@@ -55,13 +55,13 @@ class Deployment:
 
     def hear(self, line: str) -> None:
         """Take note of a line."""
-        if found := re.fullmatch(r"replica (\w+): process (\d+), (\S+)", line):
-            self.replicas[found[1]] = (int(found[2]), found[3])
-            self.started[found[1]] = self.started.get(found[1], 0) + 1
-        elif found := re.fullmatch(r"header: Authorization: Bearer (\S+)", line):
-            self.token = found[1]
-        elif found := re.fullmatch(r"url: (\S+)", line):
-            self.url = found[1]
+        if match := re.fullmatch(r"replica (\w+): process (\d+), (\S+)", line):
+            self.replicas[match[1]] = (int(match[2]), match[3])
+            self.started[match[1]] = self.started.get(match[1], 0) + 1
+        elif match := re.fullmatch(r"header: Authorization: Bearer (\S+)", line):
+            self.token = match[1]
+        elif match := re.fullmatch(r"url: (\S+)", line):
+            self.url = match[1]
 
     def living(self) -> dict[int, str]:
         """The command lines of all that it has started, and of itself, by process."""

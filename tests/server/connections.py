@@ -59,7 +59,7 @@ def bridge_over(transport: str, environ: Mapping[str, str]) -> AbstractAsyncCont
     """Return the streams to a bridge that is there as long as they are open."""
     match transport:
         case "memory":
-            return in_memory(create_server(Settings.load({}, environ), Catalog.bundled()))
+            return in_memory(create_server(Settings.load({}, environ), Catalog.from_snapshot()))
         case "stdio":
             command = StdioServerParameters(command=sys.executable, args=["-m", "opencode_mcp"], env=dict(environ))
             return stdio_client(command)

@@ -49,7 +49,7 @@ KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048)
 async def served(host: str = "127.0.0.1", **given: str) -> AsyncGenerator[httpx2.AsyncClient]:
     """Serve with these settings and provide an HTTP client without any token."""
     settings = Settings.load(given, {})
-    app = http_application(create_server(settings, Catalog.bundled()), settings, host, "/mcp")
+    app = http_application(create_server(settings, Catalog.from_snapshot()), settings, host, "/mcp")
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8000") as http,

@@ -258,7 +258,7 @@ async def test_requests_that_wait_for_others_are_told(
 async def application(*defects: Any, **given: str) -> AsyncGenerator[httpx2.AsyncClient]:
     """Serve with these settings in this process, and provide an HTTP client without any token."""
     settings = Settings.load(given, {})
-    server = create_server(settings, Catalog.bundled())
+    server = create_server(settings, Catalog.from_snapshot())
     server.middleware.extend(defects)
     app = http_application(server, settings, "127.0.0.1", "/mcp")
     async with (

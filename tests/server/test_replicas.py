@@ -35,4 +35,4 @@ def test_what_replicas_share_does_not_leave() -> None:
     for command in ("http", "stdio"):
         redactor = Redactor(known_secrets(Settings.load({}, variables, command)))
         for secret in (KEY, "pass%20word", "pass word", redis):
-            assert redactor.text(f"it is {secret}!") == f"it is {MARKER}!"
+            assert redactor.redact_text(f"it is {secret}!") == f"it is {MARKER}!"

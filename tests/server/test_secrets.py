@@ -69,7 +69,7 @@ async def said(client: Client, tool: str, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments)
     words = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
     for all_of_it in (words, json.dumps(result.structured_content)):
-        assert not [one for one in (CONFIGURED, INHERITED, "sk-of-the-url") if one in all_of_it]
+        assert not [secret for secret in (CONFIGURED, INHERITED, "sk-of-the-url") if secret in all_of_it]
     return words
 
 

@@ -19,7 +19,7 @@ from opencode_mcp.workflows import WORKFLOWS
 from .schemas import values
 
 SCHEMAS: dict[str, dict[str, Any]] = {
-    tool.name: tool.input_schema for tool in (*WORKFLOWS.values(), *GATEWAY.values(), *Catalog.bundled().values())
+    tool.name: tool.input_schema for tool in (*WORKFLOWS.values(), *GATEWAY.values(), *Catalog.from_snapshot().values())
 }
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 

@@ -16,7 +16,7 @@ from opencode_mcp.tools import Toolbox, select
 FOLDER = Path(__file__).parent / "snapshots"
 TOOLS = {
     tool.name: tool.model_dump(by_alias=True, exclude_none=True)
-    for catalog in [Catalog.bundled()]
+    for catalog in [Catalog.from_snapshot()]
     for tool in Toolbox(catalog, select(catalog), 40_000).listed
 }
 

@@ -194,7 +194,7 @@ async def answer_behind_our_back(bench: Bench, asked: Asked, reply: Reply) -> No
     assert reply.arguments is not None
     where = str(bench.project)
     listed: list[dict[str, Any]] = (await bench.call(f"{asked.kind}_list", directory=where))["result"]
-    [request] = [one for one in listed if bench.key in json.dumps(one)]
+    [request] = [candidate for candidate in listed if bench.key in json.dumps(candidate)]
     rejected = asked.kind == "question" and reply.arguments["answers"] is None
     arguments: dict[str, Any] = {} if rejected else {**reply.arguments}
     operation = f"{asked.kind}_{'reject' if rejected else 'reply'}"

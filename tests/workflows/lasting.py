@@ -62,9 +62,9 @@ async def goes_on(bench: Bench) -> Seen:
     task = await bench.run(bench.held, timeout_seconds=4)
     following: dict[str, Any]
     if bench.bad_network and task.state == "error":  # the last look was lost on the way, and there is no more time
-        found = re.search(r"The task is session (ses_\w+): call report_task once OpenCode answers again", task.text)
-        assert found, task.text
-        following = {"tool": "wait_for_tasks", "arguments": {"session_ids": [found[1]]}}
+        match = re.search(r"The task is session (ses_\w+): call report_task once OpenCode answers again", task.text)
+        assert match, task.text
+        following = {"tool": "wait_for_tasks", "arguments": {"session_ids": [match[1]]}}
     else:
         assert task.state == "running", task.text
         following = task["next"]

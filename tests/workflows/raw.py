@@ -31,10 +31,10 @@ async def blocked(bench: Bench) -> Seen:
 async def blocked_and_answered(bench: Bench) -> Seen:
     """The turn goes on: answered as the error says, it is waited for as the error says."""
     seen = await prompt(bench, touch(bench))
-    found = re.search(r"answer_permission \(request_id (\S+), session_id (\S+)\).*wait_for_tasks", seen.text)
-    assert found, seen.text
-    await bench.call("answer_permission", request_id=found[1], session_id=found[2], reply="once")
-    return await bench.wait(found[2])
+    match = re.search(r"answer_permission \(request_id (\S+), session_id (\S+)\).*wait_for_tasks", seen.text)
+    assert match, seen.text
+    await bench.call("answer_permission", request_id=match[1], session_id=match[2], reply="once")
+    return await bench.wait(match[2])
 
 
 def asked(mode: str, text: str = "{touch}", **content: str) -> Deed:

@@ -123,7 +123,7 @@ async def test_uncommitted_files_are_taken_along_as_they_are(catalog: Catalog, p
 
     began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
     base = began.base
-    assert base is not None and began.left_out == []
+    assert base is not None and began.skipped == []
 
     assert tree_of(pair.worktree) == tree_of(pair.project) == before
     assert (pair.project / ".git" / "index").read_bytes() == index
@@ -142,7 +142,7 @@ async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection
     before = pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")
     began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
     base = began.base
-    assert base is not None and began.left_out == []
+    assert base is not None and began.skipped == []
     assert (pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")) == before
     (pair.worktree / "draft.txt").write_text("draft\nmore\n")
 
@@ -205,5 +205,5 @@ async def test_a_nested_repository_is_not_taken_along_and_named(catalog: Catalog
 
     began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
 
-    assert began.left_out == [b"nested"]
+    assert began.skipped == [b"nested"]
     assert "nested" in (note_left_out(began) or "")

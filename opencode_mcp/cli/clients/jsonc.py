@@ -135,8 +135,8 @@ def nested(path: Sequence[str], value: Any) -> Any:
 
 def unit_of(text: str) -> str:
     """Return the text's unit of indentation."""
-    found = re.search(r"^([ \t]+)\"", text, re.MULTILINE)
-    return found[1] if found else "  "
+    match = re.search(r"^([ \t]+)\"", text, re.MULTILINE)
+    return match[1] if match else "  "
 
 
 def leading(text: str, at: int) -> str:
@@ -174,9 +174,9 @@ def node_at(text: str, at: int) -> Node:
         return object_at(text, at)
     if text.startswith("[", at):
         return array_at(text, at)
-    found = STRING.match(text, at) or WORD.match(text, at)
+    match = STRING.match(text, at) or WORD.match(text, at)
     try:
-        return Node(at, found.end() if found else at, json.loads(found[0] if found else "", strict=False))
+        return Node(at, match.end() if match else at, json.loads(match[0] if match else "", strict=False))
     except ValueError:
         raise wrong(text, at, "a value") from None
 
@@ -219,8 +219,8 @@ def array_at(text: str, start: int) -> Node:
 
 def skip(text: str, at: int) -> int:
     """Return the position after white space and comments."""
-    found = TRIVIA.match(text, at)
-    return found.end() if found else at
+    match = TRIVIA.match(text, at)
+    return match.end() if match else at
 
 
 def skip_blanks(text: str, at: int) -> int:

@@ -139,7 +139,7 @@ def check_names(client: Client, name: str, settings: Settings) -> None:
         SettingsError: what does not fit.
     """
     chosen = settings.toolsets or (() if settings.tools else (client.limits.preset,))
-    listed = select(Catalog.bundled(), chosen, settings.tools, settings.exclude_tools).listed
+    listed = select(Catalog.from_snapshot(), chosen, settings.tools, settings.exclude_tools).listed
     longest = client.limits.full_name.format(server=name, tool=max(listed, key=len, default=""))
     if len(longest) > client.limits.name_length:
         raise SettingsError(

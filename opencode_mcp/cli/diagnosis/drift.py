@@ -9,7 +9,7 @@ import httpx2
 
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
-from opencode_mcp.openapi.document import OperationObject, snapshot
+from opencode_mcp.openapi.document import OperationObject, load_snapshot
 from opencode_mcp.opencode import OpenCode
 from opencode_mcp.workflows.report import one_line
 
@@ -46,7 +46,7 @@ async def document(opencode: OpenCode) -> Finding:
             else one_line(str(error) or repr(error), 200)
         )
         return Finding("document", "warning", f"GET /doc cannot be compared: {why}", "the bundled document is used")
-    ours = snapshot()
+    ours = load_snapshot()
     return told(compare(theirs, ours), len(operations(theirs)), len(operations(ours)))
 
 
@@ -66,7 +66,8 @@ def operations(document: Document) -> dict[str, tuple[str, str, OperationObject]
     """Return method, path and operation by id, without prose."""
     blank = dict.fromkeys(PROSE, "") | {"tags": ()}
     return {
-        one.operation_id: (method, path, one.model_copy(update=blank)) for method, path, one in document.operations()
+        operation.operation_id: (method, path, operation.model_copy(update=blank))
+        for method, path, operation in document.operations()
     }
 
 

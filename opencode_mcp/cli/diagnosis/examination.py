@@ -49,7 +49,7 @@ async def examine(settings: Settings, port_number: int, tell: Tell, report: Repo
 
 async def examine_opencode(settings: Settings, tell: Tell, report: Report) -> None:
     """Run the checks that need OpenCode."""
-    async with connected(settings, Catalog.bundled()) as servers:
+    async with connected(settings, Catalog.from_snapshot()) as servers:
         for opencode in servers.clients.values():
             await examine_server(opencode, named(opencode.server.name, tell), report)
 

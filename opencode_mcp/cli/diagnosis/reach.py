@@ -10,7 +10,7 @@ import httpx2
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.openapi.versions import GENERATION, OLDEST_FOR_TASKS, is_older
+from opencode_mcp.openapi.versions import GENERATION, MIN_VERSION_FOR_TASKS, is_older
 from opencode_mcp.opencode import Endpoint, OpenCode, Report
 from opencode_mcp.opencode.generation import identify, is_page, name
 from opencode_mcp.opencode.install import cache_folder, find
@@ -127,10 +127,10 @@ def tested(version: str) -> Finding:
     if version == SNAPSHOT_VERSION:
         return Finding("version", "ok", f"{version}, the tested version", facts=facts)
     update = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`"
-    if is_older(version, OLDEST_FOR_TASKS):
-        said = f"{version}: the task tools (such as run_task) need {OLDEST_FOR_TASKS}; plain operations work"
-        return Finding("version", "warning", said, update, facts | {"oldest": OLDEST_FOR_TASKS})
-    said = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {OLDEST_FOR_TASKS}"
+    if is_older(version, MIN_VERSION_FOR_TASKS):
+        said = f"{version}: the task tools (such as run_task) need {MIN_VERSION_FOR_TASKS}; plain operations work"
+        return Finding("version", "warning", said, update, facts | {"oldest": MIN_VERSION_FOR_TASKS})
+    said = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {MIN_VERSION_FOR_TASKS}"
     return Finding("version", "warning", said, f"if something does not work: {update}", facts)
 
 
