@@ -176,7 +176,7 @@ async def raw(stage: Stage) -> AsyncGenerator[Call]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auth=auth) as session:
 
         async def ask() -> None:
-            async with session.get(f"{endpoint.base}/global/health") as response:
+            async with session.get(f"{endpoint.base_url}/global/health") as response:
                 await response.read()
 
         yield ask

@@ -19,9 +19,9 @@ import anyio
 import httpx2
 
 from examples.scripted_model import provider_config
-from opencode_mcp.opencode.install import Program, cache_folder, find
+from opencode_mcp.opencode.install import Program, cache_folder, find_program
 from opencode_mcp.opencode.process import managed_server
-from opencode_mcp.opencode.server import Endpoint, silent
+from opencode_mcp.opencode.server import Endpoint, ignore_progress
 
 REPOSITORY = Path(__file__).parents[1]
 READY_SECONDS = 60.0
@@ -77,7 +77,7 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
     author = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost")
     for command in (("init", "-q", "-b", "main"), ("add", "-A"), (*author, "commit", "-qm", "begin")):
         await anyio.run_process(("git", *command), cwd=project)
-    program = await find((), cache_folder(os.environ), os.environ, silent)
+    program = await find_program((), cache_folder(os.environ), os.environ, ignore_progress)
     port = free_port()
     async with serving((sys.executable, str(REPOSITORY / "examples/scripted_model.py"), "--port", str(port)), {}, port):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}

@@ -24,8 +24,8 @@ async def python_client(bench: Workbench) -> None:
         expect("good morning" in text, f"the answer is {text!r}")
         print(f"session.prompt: {text}")
 
-        found = await opencode.find.text(pattern=LINE)
-        expect([match["line_number"] for match in found] == [3], f"find.text gave {found}")
+        matches = await opencode.find.text(pattern=LINE)
+        expect([match["line_number"] for match in matches] == [3], f"find.text gave {matches}")
         print(f"find.text: {FILE}:3")
 
         async with opencode.events() as events:

@@ -111,7 +111,7 @@ def named(request: Request) -> Piece:
 def listed(request: Request) -> list[Piece]:
     """Parse `[{"name": NAME, "args": {arguments}}, ...]`."""
     calls = [(item["name"], item.get("args", {})) for item in first_json("[", request.argument)]
-    return [call(tool, fit(request, tool, values), at) for at, (tool, values) in enumerate(calls)]
+    return [call(tool, fit(request, tool, values), index) for index, (tool, values) in enumerate(calls)]
 
 
 def first_json(opening: str, text: str) -> Any:

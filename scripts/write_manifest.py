@@ -118,8 +118,8 @@ def server() -> dict[str, Any]:
                 "runtimeHint": "uvx",
                 "transport": {"type": "stdio"},
                 "environmentVariables": [
-                    {"name": name, "description": words, "isRequired": False, "isSecret": secret}
-                    for name, words, secret in variables
+                    {"name": name, "description": description, "isRequired": False, "isSecret": secret}
+                    for name, description, secret in variables
                 ],
             }
         ],

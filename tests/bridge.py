@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from opencode_mcp.opencode.keeper import processes
+from opencode_mcp.opencode.keeper import list_processes
 from opencode_mcp.settings import Settings
 
 PROGRAM = (sys.executable, "-m", "opencode_mcp")
@@ -120,7 +120,7 @@ def servers(variable: str) -> list[int]:
     another program.
     """
     found = [pid for pid, line in marked(variable).items() if " serve " in line and "keeper.py" not in line]
-    parents = dict(processes())
+    parents = dict(list_processes())
     return [pid for pid in found if pid in parents and parents[pid] not in found]
 
 

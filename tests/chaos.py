@@ -14,7 +14,7 @@ from typing import Literal
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 
 Fault = Literal["slow", "reset", "lost", "truncated", "silent", "busy", "cut"]
 """What happens to a request:
@@ -86,7 +86,7 @@ class Proxy:
         """Serve one connection."""
         async with client:
             with suppress(OSError):
-                async with await anyio.connect_tcp("127.0.0.1", self._port) as server, background() as tasks:
+                async with await anyio.connect_tcp("127.0.0.1", self._port) as server, background_task_group() as tasks:
                     connection = Connection(self, client, server)
                     tasks.start_soon(connection.send, tasks.cancel_scope)
                     await connection.receive()
@@ -159,7 +159,7 @@ class Connection:
 @asynccontextmanager
 async def proxied(port: int, policy: Policy) -> AsyncGenerator[Proxy]:
     """Provide the proxy of a port on 127.0.0.1."""
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, background() as tasks:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, background_task_group() as tasks:
         proxy = Proxy(port, policy)
         proxy.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
         tasks.start_soon(listener.serve, proxy.serve)

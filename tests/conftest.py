@@ -17,9 +17,9 @@ from mcp import Client
 from examples.scripted_model import ScriptedModel, environment, scripted_model
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.install import Program, cache_folder, find
-from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.install import Program, cache_folder, find_program
+from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 
@@ -126,7 +126,7 @@ async def program(anyio_backend: str) -> Program:
         folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "opencode").exists()
     )
     environ = {**os.environ, "PATH": without_opencode}
-    return await find((), cache_folder(environ), environ, silent)
+    return await find_program((), cache_folder(environ), environ, ignore_progress)
 
 
 def environ_in(program: Program, model: ScriptedModel, home: Path) -> Mapping[str, str]:
@@ -162,7 +162,7 @@ async def shared_server(
     program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[SharedServer]:
     """What lends the OpenCode that tests share; each xdist worker has one."""
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         yield SharedServer(tasks, program, tmp_path_factory.mktemp, partial(environ_in, program, model))
 
 

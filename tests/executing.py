@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from opencode_mcp.openapi import Operation
-from opencode_mcp.opencode import Answer, OpenCode, Report, execute
-from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode import Answer, OpenCodeClient, ProgressCallback, execute
+from opencode_mcp.opencode.server import ignore_progress
 
 
 async def prepare_and_execute(
-    opencode: OpenCode, operation: Operation, arguments: Mapping[str, Any], report: Report = silent
+    opencode: OpenCodeClient,
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    report: ProgressCallback = ignore_progress,
 ) -> Answer:
     """Prepare and execute an operation."""
     return await execute(opencode, opencode.prepare(operation, arguments), report)

@@ -6,22 +6,22 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from opencode_mcp.opencode.events import Event, Notice
+from opencode_mcp.opencode.events import Event, Listener
 
 
 @dataclass(eq=False)
 class Feed:
     """Tells whoever listens what the test tells."""
 
-    notices: list[Notice] = field(default_factory=list[Notice])
+    notices: list[Listener] = field(default_factory=list[Listener])
 
     @property
-    def listeners(self) -> int:
+    def listener_count(self) -> int:
         """How many listen now."""
         return len(self.notices)
 
     @contextmanager
-    def heard_by(self, notice: Notice) -> Generator[None]:
+    def subscribe(self, notice: Listener) -> Generator[None]:
         """Tell of every event while the block lasts."""
         self.notices.append(notice)
         yield

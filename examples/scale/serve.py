@@ -24,7 +24,7 @@ from anyio.abc import Process
 
 from examples.scripted_model import environment, scripted_model
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.install import cache_folder, find
+from opencode_mcp.opencode.install import cache_folder, find_program
 from opencode_mcp.opencode.process import managed_server
 
 REPLICAS = ("r1", "r2", "r3")
@@ -117,7 +117,7 @@ def new_project(folder: Path) -> Path:
 async def opencode(name: str, environ: Mapping[str, str], folder: Path) -> AsyncGenerator[Endpoint]:
     """Run an OpenCode server with its own data and project."""
     project = new_project(folder / name / "project")
-    program = await find((), cache_folder(os.environ), os.environ, show_progress)
+    program = await find_program((), cache_folder(os.environ), os.environ, show_progress)
     environ = {**environ, "XDG_DATA_HOME": str(folder / name / "data"), "XDG_STATE_HOME": str(folder / name / "state")}
     environ["PATH"] = os.pathsep.join([*program.path, environ["PATH"]])
     async with managed_server(program.command, str(project), environ) as server:

@@ -42,10 +42,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
                 with unless_closed():
                     out.print(line(finding), soft_wrap=True)
 
-        async def report(message: str) -> None:
+        async def report_progress(message: str) -> None:
             status.update(Text(printable(message)))
 
-        anyio.run(examine, settings, options.port, tell, report)
+        anyio.run(examine, settings, options.port, tell, report_progress)
     failed = any(finding.state == "failed" for finding in findings)
     if options.json:
         print_json({"ok": not failed, "checks": [finding.as_data() for finding in findings]})

@@ -18,7 +18,7 @@ from opencode_mcp.exceptions import DocumentError, SettingsError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog, Document
 from opencode_mcp.openapi.document import load_snapshot
 from opencode_mcp.opencode.install import cache_folder
-from opencode_mcp.opencode.tls import tls_problem, trusting
+from opencode_mcp.opencode.tls import create_ssl_context, describe_tls_error
 from opencode_mcp.settings import Settings, without_password
 
 LIVE_SECONDS = 20.0
@@ -76,18 +76,18 @@ def live(settings: Settings, bundled: Document) -> Document:
     endpoint = endpoint_of(settings, next(iter(settings.urls)))
     cached: Path | None = None
     try:
-        verify = trusting(endpoint.ca_file) if endpoint.url.scheme == "https" else False
+        verify = create_ssl_context(endpoint.ca_file) if endpoint.url.scheme == "https" else False
         with httpx2.Client(auth=endpoint.auth, verify=verify, timeout=LIVE_SECONDS, trust_env=False) as http:
-            version = str(http.get(f"{endpoint.base}/global/health").raise_for_status().json()["version"])
+            version = str(http.get(f"{endpoint.base_url}/global/health").raise_for_status().json()["version"])
             cached = cache_folder(settings.environ) / "documents" / f"{Path(version).name}.json"
-            data = http.get(f"{endpoint.base}/doc").raise_for_status().content
+            data = http.get(f"{endpoint.base_url}/doc").raise_for_status().content
         document = accept(data, bundled)
     except (httpx2.HTTPError, ValueError, KeyError, TypeError, DocumentError) as error:
-        return fall_back(cached, bundled, tls_problem(error) or str(error) or type(error).__name__)
+        return fall_back(cached, bundled, describe_tls_error(error) or str(error) or type(error).__name__)
     with suppress(OSError):  # a cache that cannot be written is not an error
         keep(cached, data)
     first = f", the first of {len(settings.urls)} servers" if len(settings.urls) > 1 else ""
-    say(f"document: live, of OpenCode {version} at {endpoint.address}{first}")
+    say(f"document: live, of OpenCode {version} at {endpoint.display_url}{first}")
     return document
 
 

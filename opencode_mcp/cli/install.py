@@ -138,7 +138,7 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
     limits = client.limits
     lines: list[str] = []
     if not settings.toolsets and not settings.tools:
-        lines.append(f"toolsets: {limits.preset}, as {client.title} {limits.why}")
+        lines.append(f"toolsets: {limits.preset}, as {client.title} {limits.reason}")
     if limits.seconds:
         lines.append(f"time limit of a call: {limits.seconds} s")
     if options.http:

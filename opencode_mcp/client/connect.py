@@ -9,30 +9,30 @@ import httpx2
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
-from opencode_mcp.opencode.allowlist import Allowlist
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
+from opencode_mcp.opencode.allowlist import DirectoryAllowlist
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.client import Observe
 from opencode_mcp.opencode.install import cache_folder
-from opencode_mcp.opencode.opening import Openers
+from opencode_mcp.opencode.opening import LoadPolicy
 from opencode_mcp.opencode.server import OpenCodeServer, RefusedServer
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 
 
-def allowlist_of(settings: Settings) -> Allowlist:
+def allowlist_of(settings: Settings) -> DirectoryAllowlist:
     """Return the allowlist of `--allow-directory`.
 
     Raises:
         SettingsError: the default directory is outside of it.
     """
-    allowlist = Allowlist.of(settings.allow_directory)
+    allowlist = DirectoryAllowlist.from_directories(settings.allow_directory)
     directory = settings.project_directory
     if directory is not None and not allowlist.allows(directory):
-        raise SettingsError(f"--directory {directory!r} {allowlist.outside()}")
+        raise SettingsError(f"--directory {directory!r} {allowlist.outside_message()}")
     return allowlist
 
 
-def openers_of(settings: Settings) -> Openers:
+def openers_of(settings: Settings) -> LoadPolicy:
     """Return which operations of the MCP server may load a directory."""
     if settings.read_only:
         return "none strictly"
@@ -41,30 +41,30 @@ def openers_of(settings: Settings) -> Openers:
 
 @asynccontextmanager
 async def connected(
-    settings: Settings, catalog: Catalog, openers: Openers = "all", observe: Observe = nullcontext
-) -> AsyncGenerator[Servers]:
+    settings: Settings, catalog: Catalog, load_policy: LoadPolicy = "all", observe: Observe = nullcontext
+) -> AsyncGenerator[ServerPool]:
     """Provide the clients of the servers that the settings choose. Nothing is started or sent yet.
 
-    `openers` are the operations that may name a directory which OpenCode has not opened. `observe` surrounds each
+    `load_policy` are the operations that may name a directory which OpenCode has not opened. `observe` surrounds each
     exchange with OpenCode.
     """
     directory, allowlist = settings.project_directory, allowlist_of(settings)
     lacks_project = directory is None and not settings.urls
     async with AsyncExitStack() as stack:
-        clients: dict[str, OpenCode] = {}
+        clients: dict[str, OpenCodeClient] = {}
         for name, server in (await servers_of(settings, stack)).items():
-            client = OpenCode(
+            client = OpenCodeClient(
                 server,
                 catalog,
                 directory,
                 allowlist,
                 lacks_project=lacks_project,
-                openers=openers,
+                load_policy=load_policy,
                 environ=settings.environ,
                 observe=observe,
             )
             clients[name] = await stack.enter_async_context(client)
-        yield Servers(clients, tasks=await stack.enter_async_context(background()))
+        yield ServerPool(clients, tasks=await stack.enter_async_context(background_task_group()))
 
 
 async def servers_of(settings: Settings, stack: AsyncExitStack) -> Mapping[str, OpenCodeServer]:

@@ -13,10 +13,10 @@ import anyio
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import Answer, Servers, execute_operation
-from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import DEAF_SECONDS, Event, EventFeed
-from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode import Answer, ServerPool, execute_operation
+from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
+from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import Context, execute_blocking, workflows
@@ -55,7 +55,7 @@ class OpenCode(Operations):
         self._catalog = Catalog.from_snapshot().for_servers(tuple(self._settings.urls))
         self._workflows = workflows(self._catalog.servers)
         self._open: AsyncExitStack | None = None
-        self._servers: Servers | None = None
+        self._servers: ServerPool | None = None
         super().__init__(self.call, tree(self._catalog))
 
     async def __aenter__(self) -> Self:
@@ -99,7 +99,7 @@ class OpenCode(Operations):
             raise InvalidArguments(name, [f"no such operation; nearest: {near}"])
         context = self._context()
         return await execute_operation(
-            context.servers, self._catalog[name], arguments, context.report, partial(execute_blocking, context)
+            context.servers, self._catalog[name], arguments, context.report_progress, partial(execute_blocking, context)
         )
 
     @asynccontextmanager
@@ -115,14 +115,14 @@ class OpenCode(Operations):
         client = self._context().opencode
         await self.call("global_health")  # the feed itself retries without limit
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
-        async with background() as tasks, send, receive:
-            with EventFeed(client.event_stream, tasks).heard_by(send.send_nowait):
+        async with background_task_group() as tasks, send, receive:
+            with EventFeed(client.event_stream, tasks).subscribe(send.send_nowait):
                 while (await receive.receive())["type"] != "server.connected":
                     pass
-                await anyio.sleep(DEAF_SECONDS)
+                await anyio.sleep(SUBSCRIBE_LAG_SECONDS)
                 yield receive
 
     def _context(self) -> Context:
         if self._servers is None:
             raise RuntimeError("use OpenCode inside `async with OpenCode(…) as opencode:`")
-        return Context(self._servers, silent, depth=self._settings.depth)
+        return Context(self._servers, ignore_progress, depth=self._settings.depth)

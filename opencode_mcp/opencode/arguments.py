@@ -57,20 +57,20 @@ def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
         json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise InvalidArguments(operation.name, [f"arguments: not valid JSON: {error}"]) from error
-    problems = [problem(error) for error in operation.validator.iter_errors(dict(arguments))]
+    problems = [format_problem(error) for error in operation.validator.iter_errors(dict(arguments))]
     if problems:
         raise InvalidArguments(operation.name, problems[:SHOWN_PROBLEMS])
-    refuse_long(operation, arguments)
+    check_url_length(operation, arguments)
 
 
-def refuse_long(operation: Operation, arguments: Mapping[str, Any]) -> None:
+def check_url_length(operation: Operation, arguments: Mapping[str, Any]) -> None:
     """Refuse arguments that make the URL too long.
 
     Raises:
         InvalidArguments: names the longest of them.
     """
     sizes = {
-        parameter.name: len(quote(text(arguments[parameter.name]), safe=""))
+        parameter.name: len(quote(format_scalar(arguments[parameter.name]), safe=""))
         for parameter in operation.parameters
         if parameter.location in {"path", "query"} and parameter.name in arguments
     }
@@ -82,28 +82,28 @@ def refuse_long(operation: Operation, arguments: Mapping[str, Any]) -> None:
         )
 
 
-def problem(error: ValidationError) -> str:
+def format_problem(error: ValidationError) -> str:
     """Return one line for the most relevant cause of an error: path, expected value, received value."""
-    error = most_telling(error)
-    where = ".".join(str(step)[:SHOWN_CHARS] for step in error.instance_path) or "arguments"
+    error = best_match(error)
+    path = ".".join(str(step)[:SHOWN_CHARS] for step in error.instance_path) or "arguments"
     message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
-    came = json.dumps(error.instance, ensure_ascii=False, default=str)
-    if came[:SHOWN_CHARS] in message:
-        return f"{where}: {message}"
-    return f"{where}: {message}; got {came if len(came) <= SHOWN_CHARS else came[:SHOWN_CHARS] + '…'}"
+    received = json.dumps(error.instance, ensure_ascii=False, default=str)
+    if received[:SHOWN_CHARS] in message:
+        return f"{path}: {message}"
+    return f"{path}: {message}; got {received if len(received) <= SHOWN_CHARS else received[:SHOWN_CHARS] + '…'}"
 
 
-def most_telling(error: ValidationError) -> ValidationError:
+def best_match(error: ValidationError) -> ValidationError:
     """Descend into anyOf and oneOf to the closest branch: the one with the fewest errors, then the deepest."""
     branches: Sequence[Sequence[ValidationError]] = getattr(error.kind, "context", ())
     candidates = [branch for branch in branches if branch]
     if not candidates:
         return error
     closest = min(candidates, key=lambda branch: (len(branch), -max(len(e.instance_path) for e in branch)))
-    return most_telling(closest[0])
+    return best_match(closest[0])
 
 
-def split(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> RequestParts:
+def split_arguments(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> RequestParts:
     """Split valid arguments into a request; `directory` is the default where the operation takes one.
 
     Raises:
@@ -113,22 +113,22 @@ def split(operation: Operation, arguments: Mapping[str, Any], directory: str | N
         pair
         for parameter in operation.parameters
         if parameter.location == "query" and parameter.argument_name in arguments
-        for pair in serialize(parameter.name, arguments[parameter.argument_name], parameter.style)
+        for pair in query_pairs(parameter.name, arguments[parameter.argument_name], parameter.style)
     ]
     if directory is not None:
-        query.extend(default_directory(operation, arguments, directory))
-    if operation.misreads_directory and (problem := misread(dict(query).get("directory", ""))):
+        query.extend(default_directory_query(operation, arguments, directory))
+    if operation.misreads_directory and (problem := directory_misreading(dict(query).get("directory", ""))):
         raise InvalidArguments(operation.name, [f"directory: {problem}"])
     return RequestParts(
         path=build_path(operation, arguments),
-        query=tuple((name, escaped(operation, name, value)) for name, value in query),
+        query=tuple((name, escape_directory(operation, name, value)) for name, value in query),
         body=build_body(operation, arguments, directory),
         controls={name: arguments.get(name, schema.get("default")) for name, schema in operation.controls.items()},
-        headers=dict(headers(operation, arguments)),
+        headers=dict(header_arguments(operation, arguments)),
     )
 
 
-def headers(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def header_arguments(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the arguments that are sent as headers.
 
     Raises:
@@ -136,7 +136,7 @@ def headers(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tupl
     """
     for parameter in operation.parameters:
         if parameter.location == "header" and parameter.argument_name in arguments:
-            value = text(arguments[parameter.argument_name])
+            value = format_scalar(arguments[parameter.argument_name])
             if not value.isascii() or not value.isprintable():
                 raise InvalidArguments(
                     operation.name, [f"{parameter.argument_name}: must be printable ASCII to be sent as a header"]
@@ -154,8 +154,8 @@ def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
         return
     fields = (operation.body.fields or ()) if operation.body is not None else ()
     for name in ("directory", "location"):
-        takes = operation.has_query_parameter(name) or name in fields
-        if takes and not any(arguments.get(given) for given in (name, "workspace")):
+        accepts = operation.has_query_parameter(name) or name in fields
+        if accepts and not any(arguments.get(key) for key in (name, "workspace")):
             raise InvalidArguments(
                 operation.name,
                 [
@@ -165,7 +165,9 @@ def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
             )
 
 
-def default_directory(operation: Operation, arguments: Mapping[str, Any], directory: str) -> Iterator[tuple[str, str]]:
+def default_directory_query(
+    operation: Operation, arguments: Mapping[str, Any], directory: str
+) -> Iterator[tuple[str, str]]:
     """Yield the project directory as the query pair that the operation takes; a workspace has its own directory."""
     if operation.has_query_parameter("directory") and not arguments.keys() & {"directory", "workspace"}:
         yield "directory", directory
@@ -173,19 +175,19 @@ def default_directory(operation: Operation, arguments: Mapping[str, Any], direct
         yield "location[directory]", directory
 
 
-def serialize(name: str, value: Any, style: str | None) -> Iterator[tuple[str, str]]:
+def query_pairs(name: str, value: Any, style: str | None) -> Iterator[tuple[str, str]]:
     """Yield the query pairs of one argument: `name[key]=…` for a deepObject, repeated for an array."""
     if style == "deepObject":
         for key, item in cast("dict[str, Any]", value).items():
-            yield f"{name}[{key}]", text(item)
+            yield f"{name}[{key}]", format_scalar(item)
     elif isinstance(value, list):
         for item in cast("list[Any]", value):
-            yield name, text(item)
+            yield name, format_scalar(item)
     else:
-        yield name, text(value)
+        yield name, format_scalar(value)
 
 
-def escaped(operation: Operation, name: str, value: str) -> str:
+def escape_directory(operation: Operation, name: str, value: str) -> str:
     """Escape `%` in the `directory` of a v1 operation, which OpenCode decodes twice.
 
     Measured on 1.18.33: ?directory=%2Fa%2541 is taken for /aA. `location[directory]`, and the
@@ -195,24 +197,25 @@ def escaped(operation: Operation, name: str, value: str) -> str:
     return value.replace("%", "%25") if decoded_twice else value
 
 
-def misread(directory: str) -> str | None:
+def directory_misreading(directory: str) -> str | None:
     """Return why OpenCode, which decodes a session's directory like a URI component, would use another one; else
     None."""
     if re.search(r"%(?![0-9A-Fa-f]{2})", directory):
         return None  # not a valid URI component, so OpenCode leaves it unchanged
     try:
-        other = unquote(directory, errors="strict")
+        decoded = unquote(directory, errors="strict")
     except UnicodeDecodeError:
         return None
-    if other == directory:
+    if decoded == directory:
         return None
     return (
-        f"OpenCode decodes {directory!r} to {other!r} and would work there: rename the directory so that its path has "
+        f"OpenCode decodes {directory!r} to {decoded!r} and would work there: rename the directory so that its path "
+        f"has "
         "no % followed by two hexadecimal digits, or run the task in a worktree"
     )
 
 
-def text(value: Any) -> str:
+def format_scalar(value: Any) -> str:
     """Format a scalar as OpenCode expects it: booleans in lower case, numbers as in JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -242,8 +245,8 @@ def build_path(operation: Operation, arguments: Mapping[str, Any]) -> str:
     path = operation.path
     for parameter in operation.parameters:
         if parameter.location == "path":
-            value = text(arguments[parameter.argument_name])
-            if reason := changes_route(value):
+            value = format_scalar(arguments[parameter.argument_name])
+            if reason := route_problem(value):
                 raise InvalidArguments(
                     operation.name, [f"{parameter.argument_name}: {reason}; got {value[:SHOWN_CHARS]!r}"]
                 )
@@ -256,7 +259,7 @@ def build_path(operation: Operation, arguments: Mapping[str, Any]) -> str:
     return path
 
 
-def changes_route(value: str) -> str | None:
+def route_problem(value: str) -> str | None:
     """Return why a value must not be part of a path, or None.
 
     Encoding it is not enough: URL parsers take %2e%2e for a dot segment, and some servers decode
@@ -282,11 +285,11 @@ def is_on_route(operation: Operation, path: str) -> bool:
     """Whether an encoded path, as it goes over the wire, lies on the operation's own route."""
     template = operation.path.split("/")
     segments = path.split("/")
-    reserved = any(p.allow_reserved for p in operation.parameters)
+    reserved = any(parameter.allow_reserved for parameter in operation.parameters)
     if len(segments) < len(template) or (len(segments) > len(template) and not reserved):
         return False
     segments[len(template) - 1 :] = ["/".join(segments[len(template) - 1 :])]
     return all(
-        changes_route(segment) is None if expected.startswith("{") else segment == expected
+        route_problem(segment) is None if expected.startswith("{") else segment == expected
         for expected, segment in zip(template, segments, strict=True)
     )

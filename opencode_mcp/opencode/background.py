@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def background() -> AsyncGenerator[TaskGroup]:
+async def background_task_group() -> AsyncGenerator[TaskGroup]:
     """Provide a task group for the block, cancelled at its end.
 
     An error of the block is raised unchanged; a plain task group would wrap it in an exception group.
@@ -30,9 +30,9 @@ async def background() -> AsyncGenerator[TaskGroup]:
 
 
 @asynccontextmanager
-async def alongside(task: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> AsyncGenerator[None]:
+async def background_task(task: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> AsyncGenerator[None]:
     """Run a task while the block lasts, then cancel it."""
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(task, *arguments)
         yield
 
@@ -61,17 +61,17 @@ async def first_completed(*calls: Callable[[], Awaitable[T]]) -> T:
     raise failures[0]
 
 
-async def at_once(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+async def gather(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
     """Run calls concurrently and return their results in order; the first error cancels the others."""
     results: list[Any] = [None] * len(calls)
 
-    async def one(at: int, call: Callable[[], Awaitable[Any]]) -> None:
-        results[at] = await call()
+    async def run_call(index: int, call: Callable[[], Awaitable[Any]]) -> None:
+        results[index] = await call()
 
     try:
         async with anyio.create_task_group() as tasks:
-            for at, call in enumerate(calls):
-                tasks.start_soon(one, at, call)
+            for index, call in enumerate(calls):
+                tasks.start_soon(run_call, index, call)
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
     return results

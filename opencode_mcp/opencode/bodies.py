@@ -15,11 +15,11 @@ from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.catalog import JSON_TYPE, Body
 from opencode_mcp.openapi.schema import resolve
 
-BYTES = ("binary", "byte", "base64")
+BYTE_FORMATS = ("binary", "byte", "base64")
 """Values of a schema's `format` or `contentEncoding` that stand for bytes."""
 
 
-def encoded(operation: Operation, value: Any) -> tuple[bytes | None, Mapping[str, str]]:
+def encode_body(operation: Operation, value: Any) -> tuple[bytes | None, Mapping[str, str]]:
     """Return the encoded body and its headers; None and no headers for an operation without a body.
 
     Raises:
@@ -27,50 +27,52 @@ def encoded(operation: Operation, value: Any) -> tuple[bytes | None, Mapping[str
     """
     if operation.body is None:
         return None, {}
-    kind = operation.body.media_type.partition(";")[0].strip().lower()
-    if kind == JSON_TYPE or kind.endswith("+json"):
-        return json.dumps(value).encode(), {"content-type": kind}
-    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+    media_type = operation.body.media_type.partition(";")[0].strip().lower()
+    if media_type == JSON_TYPE or media_type.endswith("+json"):
+        return json.dumps(value).encode(), {"content-type": media_type}
+    if media_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
         if not isinstance(value, dict):
-            raise InvalidArguments(operation.name, [f"body: must be an object, as it is sent as {kind}"])
-        return form(operation, kind, cast("dict[str, Any]", value))
-    if kind.startswith("text/"):
-        return (value if isinstance(value, str) else json.dumps(value)).encode(), {"content-type": kind}
-    return from_base64(operation, "body", value), {"content-type": kind}
+            raise InvalidArguments(operation.name, [f"body: must be an object, as it is sent as {media_type}"])
+        return encode_form(operation, media_type, cast("dict[str, Any]", value))
+    if media_type.startswith("text/"):
+        return (value if isinstance(value, str) else json.dumps(value)).encode(), {"content-type": media_type}
+    return decode_base64(operation, "body", value), {"content-type": media_type}
 
 
-def form(operation: Operation, kind: str, value: Mapping[str, Any]) -> tuple[bytes, Mapping[str, str]]:
+def encode_form(operation: Operation, media_type: str, value: Mapping[str, Any]) -> tuple[bytes, Mapping[str, str]]:
     """Return the fields of a form."""
     assert operation.body is not None
     request = (
-        httpx2.Request("POST", "http://form", files=list(parts(operation, operation.body, value)))
-        if kind == "multipart/form-data"
-        else httpx2.Request("POST", "http://form", data={name: text(one) for name, one in value.items()})
+        httpx2.Request("POST", "http://form", files=list(multipart_parts(operation, operation.body, value)))
+        if media_type == "multipart/form-data"
+        else httpx2.Request(
+            "POST", "http://form", data={name: format_field(field_value) for name, field_value in value.items()}
+        )
     )
     return request.read(), {"content-type": request.headers["content-type"]}
 
 
-def parts(operation: Operation, body: Body, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def multipart_parts(operation: Operation, body: Body, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a multipart form: a file for bytes, and one part for each item of a list."""
     properties: dict[str, Any] = resolve(body.schema, operation.components).get("properties", {})
-    for name, given in value.items():
+    for name, field_value in value.items():
         schema = resolve(properties.get(name, {}), operation.components)
-        items: list[Any] = [given]
-        if isinstance(given, list) and schema.get("type") == "array":
-            items, schema = cast("list[Any]", given), resolve(schema.get("items", {}), operation.components)
+        items: list[Any] = [field_value]
+        if isinstance(field_value, list) and schema.get("type") == "array":
+            items, schema = cast("list[Any]", field_value), resolve(schema.get("items", {}), operation.components)
         for item in items:
-            if schema.get("format") in BYTES or schema.get("contentEncoding") in BYTES:
-                yield name, (name, from_base64(operation, name, item))
+            if schema.get("format") in BYTE_FORMATS or schema.get("contentEncoding") in BYTE_FORMATS:
+                yield name, (name, decode_base64(operation, name, item))
             else:
-                yield name, (None, text(item))
+                yield name, (None, format_field(item))
 
 
-def text(value: Any) -> str:
+def format_field(value: Any) -> str:
     """Return the text of a form's field."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def from_base64(operation: Operation, name: str, value: Any) -> bytes:
+def decode_base64(operation: Operation, name: str, value: Any) -> bytes:
     """Return the bytes that a value encodes.
 
     Raises:

@@ -17,39 +17,39 @@ import httpx2
 from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, ServerStalled, TLSError, TransportError
 from opencode_mcp.openapi import Catalog, Operation
 
-from .allowlist import Allowlist
-from .arguments import PreparedCall, RequestParts, is_on_route, require_project, split, validate
-from .authorize import Authorization, without_outside
-from .bodies import encoded
+from .allowlist import DirectoryAllowlist
+from .arguments import PreparedCall, RequestParts, is_on_route, require_project, split_arguments, validate
+from .authorize import IdAuthorizer, filter_sessions
+from .bodies import encode_body
 from .deadline import seconds_left
 from .events import EventFeed
-from .generation import Known
-from .models import as_model
-from .opening import Openers, Opening
-from .queue import FairQueue
-from .responses import Answer, decode
-from .server import Endpoint, OpenCodeServer, Report, silent
-from .shortage import cause_of_error
-from .tls import tls_problem, trusting
-from .tracing import pass_on_trace
-from .work import note_after, note_before
+from .generation import VersionCheck
+from .models import parse_model
+from .opening import LoadGuard, LoadPolicy
+from .queue import FairLimiter
+from .responses import Answer, decode_response
+from .server import Endpoint, OpenCodeServer, ProgressCallback, ignore_progress
+from .shortage import find_shortage_in_error
+from .tls import create_ssl_context, describe_tls_error
+from .tracing import inject_trace_context
+from .work import mark_finished, mark_started
 
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 """For operations that do not wait for a model; `mcp.add` may take 30 s."""
-QUICK_SECONDS = 20.0
+QUICK_READ_SECONDS = 20.0
 """For read operations of task tools: they are quick, so a longer wait means a half-open connection."""
-AT_ONCE = 32
+MAX_CONCURRENT_REQUESTS = 32
 """More concurrent requests do not make 1.18.33 faster, and use more of its memory."""
-TURNS_AT_ONCE = 32
+MAX_CONCURRENT_PROMPTS = 32
 """Prompts: 500 at once block every other response of 1.18.33 for 17 s."""
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0)
 """Pauses before a read is sent again."""
-LAST_SECONDS = 0.1
+DEADLINE_MARGIN_SECONDS = 0.1
 """A request fails this long before the caller's deadline, so that the caller receives an error."""
-BUSY = frozenset({429, 502, 503, 504})
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 """Statuses after which a read is sent again."""
 
 
@@ -60,20 +60,20 @@ Observe = Callable[[Operation], AbstractContextManager[object]]
 class CallOptions(TypedDict, total=False):
     """What may differ between two users of one client.
 
-    Of several `caller`s each waits its turn when OpenCode is busy; `report` is for requests that have none;
-    `directory` is the project; nothing is sent to a server that is older than the version `oldest`; `retry_seconds`
-    are the pauses before a read is sent again, none for a single attempt.
+    Of several `caller`s each waits its turn when OpenCode is busy; `report_progress` is for requests that have none;
+    `directory` is the project; nothing is sent to a server that is older than the version `min_version`;
+    `retry_seconds` are the pauses before a read is sent again, none for a single attempt.
     """
 
     caller: Hashable
-    report: Report
+    report_progress: ProgressCallback
     directory: str | None
     lacks_project: bool
-    oldest: str | None
+    min_version: str | None
     retry_seconds: tuple[float, ...]
 
 
-class OpenCode:
+class OpenCodeClient:
     """Calls the operations of an OpenCode server. An async context manager; safe for concurrent use.
 
     `directory` is the default for operations that take one; arguments outside of `allowlist` are refused; `load_policy`
@@ -88,10 +88,10 @@ class OpenCode:
         server: OpenCodeServer,
         catalog: Catalog,
         directory: str | None = None,
-        allowlist: Allowlist = Allowlist(),  # noqa: B008 - frozen
+        allowlist: DirectoryAllowlist = DirectoryAllowlist(),  # noqa: B008 - frozen
         transport: httpx2.AsyncBaseTransport | None = None,
         lacks_project: bool = False,
-        openers: Openers = "all",
+        load_policy: LoadPolicy = "all",
         environ: Mapping[str, str] = MappingProxyType({}),
         observe: Observe = nullcontext,
     ) -> None:
@@ -101,16 +101,19 @@ class OpenCode:
         self.directory = directory
         self.lacks_project = lacks_project
         self.allowlist = allowlist
-        self.opening = Opening(openers, allowlist, self._ask)
-        self._http = cache(partial(http_client, server, transport))
+        self.load_guard = LoadGuard(load_policy, allowlist, self._call_unchecked)
+        self._http = cache(partial(create_http_client, server, transport))
         self.caller: Hashable = None
-        self.report: Report = silent
+        self.report_progress: ProgressCallback = ignore_progress
         self._observe = observe
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
-        self.oldest: str | None = None
-        self._known = Known()
+        self.min_version: str | None = None
+        self._version_check = VersionCheck()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-        self._queue, self._turns = FairQueue(AT_ONCE), FairQueue(TURNS_AT_ONCE)
+        self._request_limiter, self._prompt_limiter = (
+            FairLimiter(MAX_CONCURRENT_REQUESTS),
+            FairLimiter(MAX_CONCURRENT_PROMPTS),
+        )
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self.event_stream, self._tasks)
 
@@ -135,9 +138,11 @@ class OpenCode:
                 await self.http.aclose()
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """The number of requests that wait for a free slot."""
-        return self._queue.waiting + self._turns.waiting + self._known.waiting
+        return (
+            self._request_limiter.waiting_count + self._prompt_limiter.waiting_count + self._version_check.waiting_count
+        )
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
         """Return this client with other options. Connections, queues and events are shared."""
@@ -145,7 +150,7 @@ class OpenCode:
         vars(other).update(options)
         return other
 
-    def alone(self, session_id: str) -> anyio.Lock:
+    def session_lock(self, session_id: str) -> anyio.Lock:
         """Return the lock that serializes changes to a session."""
         return self._locks.setdefault(session_id, anyio.Lock())
 
@@ -158,7 +163,7 @@ class OpenCode:
         operation = self.catalog[name]
         call = self.prepare(operation, arguments)
         await self.authorize_ids(call)
-        seconds = QUICK_SECONDS if operation.hints.read_only else READ_SECONDS
+        seconds = QUICK_READ_SECONDS if operation.hints.read_only else READ_SECONDS
         return (await self.request(operation, call.parts, read_seconds=seconds)).value
 
     async def call_as(self, kind: type[T], name: str, /, **arguments: Any) -> T:
@@ -167,7 +172,7 @@ class OpenCode:
         Raises:
             UnexpectedResponse: the value is another; and what `call` raises.
         """
-        return as_model(f"the response of {name}", kind, await self.call(name, **arguments))
+        return parse_model(f"the response of {name}", kind, await self.call(name, **arguments))
 
     def prepare(self, operation: Operation, arguments: Mapping[str, Any]) -> PreparedCall:
         """Validate arguments and split them into a request. Nothing is sent.
@@ -176,10 +181,10 @@ class OpenCode:
             InvalidArguments: they do not match the schema, or name a location outside of the allowlist.
         """
         validate(operation, arguments)
-        self.allowlist.check(operation, arguments)
+        self.allowlist.check_arguments(operation, arguments)
         if self.lacks_project:
             require_project(operation, arguments)
-        return PreparedCall(operation, arguments, split(operation, arguments, self.directory))
+        return PreparedCall(operation, arguments, split_arguments(operation, arguments, self.directory))
 
     async def authorize(self, call: PreparedCall) -> None:
         """Refuse a call outside of the allowlist, or one that must not load the directory it names.
@@ -189,9 +194,9 @@ class OpenCode:
             APIError: there is an allowlist, and a session is unknown.
         """
         if self.allowlist.roots:
-            self.allowlist.refuse_everywhere(call.operation)
+            self.allowlist.check_scope(call.operation)
             await self.authorize_ids(call)
-        await self.opening.check(call.operation, call.arguments, self.directory)
+        await self.load_guard.check(call.operation, call.arguments, self.directory)
 
     async def authorize_ids(self, call: PreparedCall) -> None:
         """Refuse a call with an id whose directory is outside of the allowlist, if there is one.
@@ -200,13 +205,15 @@ class OpenCode:
             What `authorize` raises.
         """
         if self.allowlist.roots:
-            await Authorization(self.allowlist, self._ask, self.directory).check(call.operation, call.arguments)
+            await IdAuthorizer(self.allowlist, self._call_unchecked, self.directory).check(
+                call.operation, call.arguments
+            )
 
-    async def _ask(self, name: str, /, **arguments: Any) -> Any:
+    async def _call_unchecked(self, name: str, /, **arguments: Any) -> Any:
         """Execute a read operation for a check, without checks of its own, and return its value."""
         operation = self.catalog[name]
-        parts = split(operation, arguments, self.directory)
-        return (await self.request(operation, parts, read_seconds=QUICK_SECONDS)).value
+        parts = split_arguments(operation, arguments, self.directory)
+        return (await self.request(operation, parts, read_seconds=QUICK_READ_SECONDS)).value
 
     async def request(
         self,
@@ -214,7 +221,7 @@ class OpenCode:
         parts: RequestParts,
         *,
         read_seconds: float | None = READ_SECONDS,
-        report: Report = silent,
+        report_progress: ProgressCallback = ignore_progress,
     ) -> Answer:
         """Send one request and decode the response; with `read_seconds` None there is no time limit.
 
@@ -226,81 +233,87 @@ class OpenCode:
             RequestTimeout: no response within `read_seconds`, or before the caller's deadline.
             ServerStalled, ServerStartError, TransportError, APIError, UnexpectedResponse
         """
-        report = self.report if report is silent else report
+        report_progress = self.report_progress if report_progress is ignore_progress else report_progress
         reasons: list[str] = []
         for pause in self.retry_seconds if operation.hints.read_only else ():
             try:
-                return replace(await self._send(operation, parts, read_seconds, report), retried=tuple(reasons))
+                return replace(
+                    await self._send(operation, parts, read_seconds, report_progress), retried=tuple(reasons)
+                )
             except (TransportError, APIError) as error:
-                slow = isinstance(error, RequestTimeout) and read_seconds != QUICK_SECONDS
-                if slow or isinstance(error, TLSError) or (isinstance(error, APIError) and error.status not in BUSY):
+                timed_out = isinstance(error, RequestTimeout) and read_seconds != QUICK_READ_SECONDS
+                if (
+                    timed_out
+                    or isinstance(error, TLSError)
+                    or (isinstance(error, APIError) and error.status not in RETRIED_STATUSES)
+                ):
                     raise
-                if isinstance(error, ServerStalled) and self.server.running() is not None:
+                if isinstance(error, ServerStalled) and self.server.current_endpoint() is not None:
                     raise
-                if seconds_left() - LAST_SECONDS <= pause:
+                if seconds_left() - DEADLINE_MARGIN_SECONDS <= pause:
                     raise
                 reasons.append(str(error))
-            await report(f"retrying in {pause:g} s: {reasons[-1]}")
+            await report_progress(f"retrying in {pause:g} s: {reasons[-1]}")
             await anyio.sleep(pause)
-        return replace(await self._send(operation, parts, read_seconds, report), retried=tuple(reasons))
+        return replace(await self._send(operation, parts, read_seconds, report_progress), retried=tuple(reasons))
 
-    async def endpoint_for(self, operation: Operation, report: Report = silent) -> Endpoint:
+    async def endpoint_for(self, operation: Operation, report_progress: ProgressCallback = ignore_progress) -> Endpoint:
         """Return the server's endpoint, starting a managed server, after checking that its version has the operation.
 
         Raises:
             UnsupportedServer: the server has another major version, or is too old.
             ServerStartError, TransportError: it cannot be reached.
         """
-        endpoint = await self.server.endpoint(report)
-        get = partial(self.read_path, endpoint)
-        await self._known.check(operation, self.oldest, endpoint, get, self.server.describe)
+        endpoint = await self.server.endpoint(report_progress)
+        get = partial(self.fetch_path, endpoint)
+        await self._version_check.check(operation, self.min_version, endpoint, get, self.server.describe)
         return endpoint
 
-    async def read_path(self, endpoint: Endpoint, path: str) -> httpx2.Response:
+    async def fetch_path(self, endpoint: Endpoint, path: str) -> httpx2.Response:
         """GET a path of the server and return the response, whatever its status.
 
         Raises:
             TransportError: there was no response.
         """
-        timeout = httpx2.Timeout(QUICK_SECONDS, connect=CONNECT_SECONDS).as_dict()
+        timeout = httpx2.Timeout(QUICK_READ_SECONDS, connect=CONNECT_SECONDS).as_dict()
         request = httpx2.Request(
-            "GET", f"{endpoint.base}{path}", headers=self.http.headers, extensions={"timeout": timeout}
+            "GET", f"{endpoint.base_url}{path}", headers=self.http.headers, extensions={"timeout": timeout}
         )
-        pass_on_trace(request)
-        where = self.server.describe
+        inject_trace_context(request)
+        describe = self.server.describe
         try:
-            async with self.server.expected(self.report):
+            async with self.server.track_request(self.report_progress):
                 return await self.http.send(request, auth=endpoint.auth)
         except httpx2.ReadTimeout as error:
             raise RequestTimeout(
-                f"{where()} did not report its version within {QUICK_SECONDS:g} s; nothing was sent"
+                f"{describe()} did not report its version within {QUICK_READ_SECONDS:g} s; nothing was sent"
             ) from error
         except (httpx2.RequestError, OSError) as error:
-            raise unreachable(where(), error) from error
+            raise unreachable_error(describe(), error) from error
 
     async def _send(
-        self, operation: Operation, parts: RequestParts, read_seconds: float | None, report: Report
+        self, operation: Operation, parts: RequestParts, read_seconds: float | None, report_progress: ProgressCallback
     ) -> Answer:
         """Send one request once, when OpenCode has room for it, within the caller's time limit.
 
         A request that waits for something else than OpenCode's work takes no room.
         """
-        with anyio.CancelScope(deadline=anyio.current_time() + seconds_left() - LAST_SECONDS):
-            endpoint = await self.endpoint_for(operation, report)
+        with anyio.CancelScope(deadline=anyio.current_time() + seconds_left() - DEADLINE_MARGIN_SECONDS):
+            endpoint = await self.endpoint_for(operation, report_progress)
             request = self.build_request(operation, parts, endpoint)
             request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-            queue = self._turns if operation.execution_mode == "turn" else self._queue
-            waits = "timeout_seconds" in parts.controls
+            limiter = self._prompt_limiter if operation.execution_mode == "turn" else self._request_limiter
+            is_long_poll = "timeout_seconds" in parts.controls
             async with (
-                nullcontext() if waits else queue.slot(self.caller, report),
-                self.translated_errors(operation, read_seconds),
+                nullcontext() if is_long_poll else limiter.slot(self.caller, report_progress),
+                self.map_transport_errors(operation, read_seconds),
             ):
-                note_before(self.server, operation, parts)
-                async with self.server.expected(report):
+                mark_started(self.server, operation, parts)
+                async with self.server.track_request(report_progress):
                     response = await self.http.send(request, auth=endpoint.auth)
-                answer = decode(operation, response)
-                note_after(self.server, operation, parts, answer.value)
-            return without_outside(self.allowlist, operation, answer) if self.allowlist.roots else answer
+                answer = decode_response(operation, response)
+                mark_finished(self.server, operation, parts, answer.value)
+            return filter_sessions(self.allowlist, operation, answer) if self.allowlist.roots else answer
         raise RequestTimeout(
             f"{operation.name}: no response in time from {self.server.describe()}; the request may still take effect"
         )
@@ -312,23 +325,23 @@ class OpenCode:
 
     @asynccontextmanager
     async def stream(
-        self, operation: Operation, parts: RequestParts, report: Report = silent
+        self, operation: Operation, parts: RequestParts, report_progress: ProgressCallback = ignore_progress
     ) -> AsyncGenerator[httpx2.Response]:
         """Open a streaming response, without a read timeout; the caller reads its body.
 
         Raises:
             APIError, UnexpectedResponse: the response is not an event stream; its body has been read.
         """
-        endpoint = await self.endpoint_for(operation, report)
+        endpoint = await self.endpoint_for(operation, report_progress)
         request = self.build_request(operation, parts, endpoint)
         request.headers["accept"] = "text/event-stream"
         request.extensions["timeout"] = httpx2.Timeout(None, connect=CONNECT_SECONDS).as_dict()
-        async with self.translated_errors(operation, None):
+        async with self.map_transport_errors(operation, None):
             response = await self.http.send(request, auth=endpoint.auth, stream=True)
             try:
                 if response.headers.get("content-type", "").partition(";")[0] != "text/event-stream":
                     await response.aread()
-                    decode(operation, response)
+                    decode_response(operation, response)
                 yield response
             finally:
                 with anyio.CancelScope(shield=True):
@@ -341,68 +354,68 @@ class OpenCode:
             InvalidArguments: the final URL is not on the operation's route.
         """
         query = f"?{httpx2.QueryParams(parts.query)}" if parts.query else ""
-        url = httpx2.URL(f"{endpoint.base}{parts.path}{query}")
-        sent = str(url).removeprefix(endpoint.base).partition("?")[0]
-        if url.host != endpoint.url.host or not is_on_route(operation, sent):
-            raise InvalidArguments(operation.name, [f"the path {sent!r} leaves the route {operation.path}"])
+        url = httpx2.URL(f"{endpoint.base_url}{parts.path}{query}")
+        sent_path = str(url).removeprefix(endpoint.base_url).partition("?")[0]
+        if url.host != endpoint.url.host or not is_on_route(operation, sent_path):
+            raise InvalidArguments(operation.name, [f"the path {sent_path!r} leaves the route {operation.path}"])
         # Not http.build_request: it parses the URL several times, which takes longer than OpenCode's response.
-        content, content_headers = encoded(operation, parts.body)
+        content, content_headers = encode_body(operation, parts.body)
         request = httpx2.Request(
             operation.method,
             url,
             content=content,
             headers={**self.http.headers, **parts.headers, **operation.headers, **content_headers},
         )
-        pass_on_trace(request)
+        inject_trace_context(request)
         return request
 
     @asynccontextmanager
-    async def translated_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
+    async def map_transport_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
         """Map transport exceptions to this package's, in one place; `instrument` sees the mapped ones."""
-        where = self.server.describe
+        describe = self.server.describe
         with self._observe(operation):
             try:
                 yield
             except APIError as error:
-                if error.status < 500 or error.advice or not (lacking := self.server.shortage()):
+                if error.status < 500 or error.advice or not (shortage := self.server.describe_shortage()):
                     raise
-                raise error.advised(lacking) from error
+                raise error.advised(shortage) from error
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                raise unreachable(where(), error) from error
+                raise unreachable_error(describe(), error) from error
             except httpx2.TimeoutException as error:
                 raise RequestTimeout(
-                    f"{operation.name}: no response within {read_seconds:g} s from {where()}; the "
+                    f"{operation.name}: no response within {read_seconds:g} s from {describe()}; the "
                     "request may still take effect"
                     if read_seconds is not None
-                    else f"{operation.name}: no response in time from {where()} ({type(error).__name__})"
+                    else f"{operation.name}: no response in time from {describe()} ({type(error).__name__})"
                 ) from error
             except (httpx2.RequestError, OSError) as error:  # an error of TLS comes as it is
                 reason = str(error) or type(error).__name__
                 raise TransportError(
-                    f"the connection to {where()} was lost during {operation.name} ({reason}); the "
+                    f"the connection to {describe()} was lost during {operation.name} ({reason}); the "
                     "request may have taken effect"
                 ) from error
 
 
-def unreachable(where: str, error: Exception) -> TransportError:
+def unreachable_error(server_name: str, error: Exception) -> TransportError:
     """Return the error for a failed connection, with its cause if known."""
-    if problem := tls_problem(error):
-        return TLSError(f"TLS with {where} failed: {problem}")
-    lacking = cause_of_error(error)
+    if problem := describe_tls_error(error):
+        return TLSError(f"TLS with {server_name} failed: {problem}")
+    shortage = find_shortage_in_error(error)
     return TransportError(
-        f"{where} is not reachable ({error or type(error).__name__})" + (f"\n{lacking}" if lacking else "")
+        f"{server_name} is not reachable ({error or type(error).__name__})" + (f"\n{shortage}" if shortage else "")
     )
 
 
-def http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
+def create_http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
     """Return the HTTP client for a server."""
-    running = server.running()
-    secured = running is not None and running.url.scheme == "https"
+    endpoint = server.current_endpoint()
+    uses_tls = endpoint is not None and endpoint.url.scheme == "https"
     # trust_env would send loopback traffic to a proxy, and read credentials from ~/.netrc. Without TLS the certificates
     # are not loaded, which takes longer than the rest.
     return httpx2.AsyncClient(
         transport=transport,
-        verify=trusting(running.ca_file) if running is not None and secured else False,
+        verify=create_ssl_context(endpoint.ca_file) if endpoint is not None and uses_tls else False,
         trust_env=False,
         follow_redirects=False,
         timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),

@@ -9,20 +9,20 @@ from math import inf
 
 import anyio
 
-_limit: ContextVar[float] = ContextVar("limit", default=inf)
-"""When the innermost `limited` block ends, on the clock of the event loop."""
+_deadline: ContextVar[float] = ContextVar("limit", default=inf)
+"""When the innermost `cancel_after` block ends, on the clock of the event loop."""
 
 
 @contextmanager
-def limited(seconds: float) -> Generator[anyio.CancelScope]:
+def cancel_after(seconds: float) -> Generator[anyio.CancelScope]:
     """Cancel the block after `seconds`; requests in it fail shortly before."""
-    deadline = min(anyio.current_time() + seconds, _limit.get())
+    deadline = min(anyio.current_time() + seconds, _deadline.get())
     with anyio.CancelScope(deadline=deadline) as scope:
-        token = _limit.set(deadline)
+        token = _deadline.set(deadline)
         try:
             yield scope
         finally:
-            _limit.reset(token)
+            _deadline.reset(token)
 
 
 def seconds_left() -> float:
@@ -31,5 +31,5 @@ def seconds_left() -> float:
     Other cancel scopes do not count: they cancel the call, which must not fail instead.
     """
     cancelled_at = anyio.current_effective_deadline()
-    limit = _limit.get()
-    return limit - anyio.current_time() if -inf < cancelled_at <= limit < inf else inf
+    deadline = _deadline.get()
+    return deadline - anyio.current_time() if -inf < cancelled_at <= deadline < inf else inf

@@ -25,10 +25,10 @@ import anyio.to_thread
 
 from opencode_mcp.exceptions import ServerStartError
 
-from .background import alongside
+from .background import background_task
 from .program import which
-from .server import Report
-from .supervised import finish
+from .server import ProgressCallback
+from .supervised import run_supervised_process
 
 INSTALL_SECONDS = 900.0
 PROGRESS_SECONDS = 1.0
@@ -60,16 +60,16 @@ class Package:
     bytes: int = 0
 
     @property
-    def file(self) -> str:
+    def archive_name(self) -> str:
         """The name that npm gives its archive."""
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
-def lock() -> dict[str, Package]:
+def load_lockfile() -> dict[str, Package]:
     """Return every package of the lock by its name."""
     text = resources.files(__package__ or __name__).joinpath("managed.json").read_text()
     packages: dict[str, dict[str, Any]] = json.loads(text)["packages"]
-    return {name: Package(name, **facts) for name, facts in packages.items()}
+    return {name: Package(name, **entry) for name, entry in packages.items()}
 
 
 def is_musl() -> bool:
@@ -77,7 +77,7 @@ def is_musl() -> bool:
     return "musl" in (sysconfig.get_config_var("HOST_GNU_TYPE") or "") or Path("/etc/alpine-release").exists()
 
 
-def builds(system: str, machine: str, musl: bool) -> list[str]:
+def build_names(system: str, machine: str, musl: bool) -> list[str]:
     """Return the names of the packages with OpenCode's program for a machine; the second is for older processors.
 
     Raises:
@@ -85,27 +85,33 @@ def builds(system: str, machine: str, musl: bool) -> list[str]:
     """
     name = f"opencode-{SYSTEMS.get(system, (system.lower(), ''))[0]}-{MACHINES.get(machine.lower(), machine)}"
     candidates = [f"{name}{variant}{'-musl' if musl else ''}" for variant in ("", "-baseline")]
-    known = [candidate for candidate in candidates if candidate in lock()]
-    if not known:
+    supported = [candidate for candidate in candidates if candidate in load_lockfile()]
+    if not supported:
         raise ServerStartError(
             f"opencode-mcp cannot install OpenCode on this machine: its lockfile has no {candidates[0]}. Install "
             f"OpenCode "
             "1.x (`npm install -g opencode-ai@1`) so that `opencode` is on PATH, or set --url."
         )
-    return known
+    return supported
 
 
-def needed(system: str | None = None, machine: str | None = None, musl: bool | None = None) -> list[list[Package]]:
+def required_packages(
+    system: str | None = None, machine: str | None = None, musl: bool | None = None
+) -> list[list[Package]]:
     """Return the packages of a copy of OpenCode, one list for each build, for a machine (default: this one)."""
     system, machine = system or platform.system(), machine or platform.machine()
-    packages = lock()
+    packages = load_lockfile()
     ripgrep = f"{RIPGREP}-{SYSTEMS.get(system, ('', ''))[1]}-{MACHINES.get(machine.lower(), machine)}"
     common = [packages[OPENCODE], *(packages[name] for name in (ripgrep,) if name in packages)]
-    return [[packages[name], *common] for name in builds(system, machine, is_musl() if musl is None else musl)]
+    return [[packages[name], *common] for name in build_names(system, machine, is_musl() if musl is None else musl)]
 
 
-async def fetch(
-    packages: Sequence[Package], folder: Path, environ: Mapping[str, str], report: Report, pass_fds: Sequence[int] = ()
+async def fetch_packages(
+    packages: Sequence[Package],
+    folder: Path,
+    environ: Mapping[str, str],
+    report_progress: ProgressCallback,
+    pass_fds: Sequence[int] = (),
 ) -> None:
     """Fetch packages into `node_modules` of a folder, all or none.
 
@@ -117,31 +123,36 @@ async def fetch(
         raise ServerStartError(NO_NPM)
     archives, store = folder / "archives", folder / "npm"
     archives.mkdir()
-    specs = [f"{one.name}@{one.version}" for one in packages]
+    specs = [f"{entry.name}@{entry.version}" for entry in packages]
     flags = ("--ignore-scripts", "--cache", str(store), "--pack-destination", str(archives))
-    async with alongside(partial(tell_size, store, packages, report)):
-        done = await finish((npm, "pack", *flags, *specs), environ, str(folder), INSTALL_SECONDS, pass_fds)
-    if done is None or done.status != 0:
-        why = f"it took longer than {INSTALL_SECONDS:g} s" if done is None else done.output[-1500:].strip()
+    async with background_task(partial(report_download_size, store, packages, report_progress)):
+        completed = await run_supervised_process(
+            (npm, "pack", *flags, *specs), environ, str(folder), INSTALL_SECONDS, pass_fds
+        )
+    if completed is None or completed.status != 0:
+        reason = f"it took longer than {INSTALL_SECONDS:g} s" if completed is None else completed.output[-1500:].strip()
         raise ServerStartError(
-            f"OpenCode could not be installed: `npm pack {' '.join(specs)}` failed.\n{why}\nInstall OpenCode so that "
+            f"OpenCode could not be installed: `npm pack {' '.join(specs)}` failed.\n{reason}\nInstall OpenCode so "
+            f"that "
             "`opencode` is on PATH, or set --url to a running one."
         )
-    await report("checking and unpacking OpenCode")
+    await report_progress("checking and unpacking OpenCode")
     for package in packages:
-        await anyio.to_thread.run_sync(take, package, archives / package.file, folder / "node_modules" / package.name)
+        await anyio.to_thread.run_sync(
+            verify_and_unpack, package, archives / package.archive_name, folder / "node_modules" / package.name
+        )
 
 
-async def tell_size(store: Path, packages: Sequence[Package], report: Report) -> None:
+async def report_download_size(store: Path, packages: Sequence[Package], report_progress: ProgressCallback) -> None:
     """Report how much npm has downloaded, by the size of its cache."""
-    whole = sum(package.bytes for package in packages) / MEGABYTE
+    total = sum(package.bytes for package in packages) / MEGABYTE
     while True:
-        fetched = min(size_of(store) / MEGABYTE, whole)
-        await report(f"fetching {packages[0].name} {packages[0].version}: {fetched:.0f} of {whole:.0f} MB")
+        fetched = min(folder_size(store) / MEGABYTE, total)
+        await report_progress(f"fetching {packages[0].name} {packages[0].version}: {fetched:.0f} of {total:.0f} MB")
         await anyio.sleep(PROGRESS_SECONDS)
 
 
-def size_of(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Return the total size of the files below a folder, in bytes; files may appear and vanish meanwhile."""
     total = 0
     for file in folder.rglob("*"):
@@ -150,7 +161,7 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def take(package: Package, archive: Path, folder: Path) -> None:
+def verify_and_unpack(package: Package, archive: Path, folder: Path) -> None:
     """Verify an archive against the lockfile, and unpack its `package` folder.
 
     Raises:
@@ -158,21 +169,21 @@ def take(package: Package, archive: Path, folder: Path) -> None:
     """
     try:
         data = archive.read_bytes()
-        if integrity(data, package.integrity.partition("-")[0]) != package.integrity:
+        if compute_integrity(data, package.integrity.partition("-")[0]) != package.integrity:
             raise ServerStartError(
                 f"{package.name}@{package.version} from npm does not match the lockfile of opencode-mcp (its "
                 f"{package.integrity.partition('-')[0]} differs): it was discarded without running it. Check whether "
                 "the registry or a proxy modifies packages, or install OpenCode so that `opencode` is on PATH."
             )
         with tarfile.open(archive) as files:
-            members = [one for one in files.getmembers() if PurePosixPath(one.name).parts[0] == "package"]
+            members = [entry for entry in files.getmembers() if PurePosixPath(entry.name).parts[0] == "package"]
             for member in members:
                 member.name = str(PurePosixPath(*PurePosixPath(member.name).parts[1:]))
-            files.extractall(folder, [one for one in members if one.name != "."], filter="data")
+            files.extractall(folder, [entry for entry in members if entry.name != "."], filter="data")
     except (OSError, tarfile.TarError) as error:
         raise ServerStartError(f"{package.name}@{package.version} cannot be unpacked: {error}") from error
 
 
-def integrity(data: bytes, algorithm: str) -> str:
+def compute_integrity(data: bytes, algorithm: str) -> str:
     """Return the hash of data as npm writes it."""
     return f"{algorithm}-{base64.b64encode(hashlib.new(algorithm, data).digest()).decode()}"

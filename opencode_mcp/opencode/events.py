@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
 
-from .error_words import MARK, without_traces
+from .error_words import TRACE_MARK, strip_stack_traces
 
 Event = Mapping[str, Any]
 """`{"type", "properties", …}` from OpenCode, or `{"type": "stream.connected" | "stream.ready" | "stream.lost"}` from
@@ -29,7 +29,7 @@ this module.
 Events between "connected" and "ready" may be missing.
 """
 
-Notice = Callable[[Event], None]
+Listener = Callable[[Event], None]
 """Called with every event; must return without blocking."""
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
@@ -38,7 +38,7 @@ MAX_EVENT_BYTES = 64 * 1024 * 1024
 SILENCE_SECONDS = 25.0
 """The server sends a heartbeat every 10 s; a stream without events for longer is lost."""
 
-DEAF_SECONDS = 0.3
+SUBSCRIBE_LAG_SECONDS = 0.3
 """OpenCode 1.18.33 sends server.connected up to 50 ms before it subscribes to its own events."""
 
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
@@ -52,48 +52,48 @@ class EventFeed:
     def __init__(self, connect: Callable[[], AbstractAsyncContextManager[httpx2.Response]], tasks: TaskGroup) -> None:
         self._connect = connect
         self._tasks = tasks
-        self._notices: dict[int, Notice] = {}
+        self._listeners: dict[int, Listener] = {}
         self._next_key = 0
-        self._reading: anyio.CancelScope | None = None
+        self._read_scope: anyio.CancelScope | None = None
 
     @property
-    def listeners(self) -> int:
+    def listener_count(self) -> int:
         """The number of listeners."""
-        return len(self._notices)
+        return len(self._listeners)
 
     @contextmanager
-    def heard_by(self, notice: Notice) -> Generator[None]:
+    def subscribe(self, listener: Listener) -> Generator[None]:
         """Call `listener` with every event while the block lasts."""
         key, self._next_key = self._next_key, self._next_key + 1
-        self._notices[key] = notice
-        if self._reading is None:
-            self._reading = anyio.CancelScope()
-            self._tasks.start_soon(self._read, self._reading)
+        self._listeners[key] = listener
+        if self._read_scope is None:
+            self._read_scope = anyio.CancelScope()
+            self._tasks.start_soon(self._read, self._read_scope)
         try:
             yield
         finally:
-            del self._notices[key]
-            if not self._notices:
-                self._reading.cancel()
-                self._reading = None
+            del self._listeners[key]
+            if not self._listeners:
+                self._read_scope.cancel()
+                self._read_scope = None
 
-    def _tell(self, event: Event) -> None:
+    def _dispatch(self, event: Event) -> None:
         """Call all listeners with an event.
 
         Raises:
             UnexpectedResponse: a listener cannot read the event. The stream is reopened, after which listeners read the
                 state.
         """
-        for notice in list(self._notices.values()):
+        for listener in list(self._listeners.values()):
             try:
-                notice(event)
+                listener(event)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise UnexpectedResponse(f"unexpected event {event.get('type')!r}: {error!r}") from error
 
-    async def _tell_late(self, scope: anyio.CancelScope) -> None:
-        await anyio.sleep(DEAF_SECONDS)
-        if scope is self._reading:
-            self._tell({"type": "stream.heard", "properties": {}})
+    async def _dispatch_ready(self, scope: anyio.CancelScope) -> None:
+        await anyio.sleep(SUBSCRIBE_LAG_SECONDS)
+        if scope is self._read_scope:
+            self._dispatch({"type": "stream.heard", "properties": {}})
 
     async def _read(self, scope: anyio.CancelScope) -> None:
         """Read until cancelled; reconnect when the stream ends or fails."""
@@ -102,31 +102,31 @@ class EventFeed:
             while True:
                 try:
                     with anyio.move_on_after(SILENCE_SECONDS) as silence:
-                        async for event in self._connection():
+                        async for event in self._read_connection():
                             failures = 0
                             silence.deadline = anyio.current_time() + SILENCE_SECONDS
-                            self._tell(event)
+                            self._dispatch(event)
                             if event["type"] == "stream.connected":
-                                self._tasks.start_soon(self._tell_late, scope)
+                                self._tasks.start_soon(self._dispatch_ready, scope)
                 except OpenCodeError as error:
                     log.info("lost the event stream: %s", error)
-                    self._tell({"type": "stream.lost", "properties": {"reason": str(error)}})
+                    self._dispatch({"type": "stream.lost", "properties": {"reason": str(error)}})
                 else:
-                    self._tell({"type": "stream.lost", "properties": {"reason": "closed or silent"}})
+                    self._dispatch({"type": "stream.lost", "properties": {"reason": "closed or silent"}})
                 await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
 
-    async def _connection(self) -> AsyncGenerator[Event]:
+    async def _read_connection(self) -> AsyncGenerator[Event]:
         """Yield the events of one connection, without the `sync` duplicates of durable events."""
         async with self._connect() as response:
             yield {"type": "stream.connected", "properties": {}}
-            async for sent in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
-                payload = parse("global_event", sent.data).get("payload")
+            async for frame in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
+                payload = parse_event("global_event", frame.data).get("payload")
                 if isinstance(payload, dict) and payload.get("type", "sync") != "sync":  # pyright: ignore[reportUnknownMemberType]
                     yield cast("Event", payload)
 
 
-def session_of(event: Event) -> str | None:
+def event_session_id(event: Event) -> str | None:
     """Return the id of the session that an event is about."""
     properties: Mapping[str, Any] = event.get("properties", {})
     if "sessionID" in properties:
@@ -135,7 +135,7 @@ def session_of(event: Event) -> str | None:
     return inner.get("sessionID") or (inner.get("id") if event["type"].startswith("session.") else None)
 
 
-def parse(operation: str, data: str) -> dict[str, Any]:
+def parse_event(operation: str, data: str) -> dict[str, Any]:
     """Parse one event's data.
 
     Raises:
@@ -147,7 +147,7 @@ def parse(operation: str, data: str) -> dict[str, Any]:
         raise UnexpectedResponse(f"{operation}: an event is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise UnexpectedResponse(f"{operation}: an event is not a JSON object: {data[:200]}")
-    return without_traces(value) if MARK.decode() in data else cast("dict[str, Any]", value)
+    return strip_stack_traces(value) if TRACE_MARK.decode() in data else cast("dict[str, Any]", value)
 
 
 def event_type(event: dict[str, Any]) -> str:

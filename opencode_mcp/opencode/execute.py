@@ -13,19 +13,23 @@ from opencode_mcp.exceptions import APIError
 from opencode_mcp.openapi import Operation
 
 from .arguments import PreparedCall
-from .checks import AFTER, BEFORE, COMPLETE, FAILED
-from .client import READ_SECONDS, OpenCode
+from .checks import AFTER_CHECKS, ARGUMENT_COMPLETIONS, BEFORE_CHECKS, FAILURE_EXPLANATIONS
+from .client import READ_SECONDS, OpenCodeClient
 from .responses import Answer
-from .server import Report, silent
-from .servers import LISTED_SESSIONS, Servers, newest_first, told
+from .server import ProgressCallback, ignore_progress
+from .servers import DEFAULT_SESSION_LIMIT, ServerPool, describe_failures, merge_newest_first
 from .streams import collect_events
 
-Blocking = Callable[[Servers, PreparedCall], Awaitable[Answer]]
+Blocking = Callable[[ServerPool, PreparedCall], Awaitable[Answer]]
 """Executes a call that blocks until the model is done, on the server that the call is for."""
 
 
 async def execute_operation(
-    servers: Servers, operation: Operation, arguments: Mapping[str, Any], report: Report, blocking: Blocking
+    servers: ServerPool,
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    report_progress: ProgressCallback,
+    blocking: Blocking,
 ) -> Answer:
     """Execute an operation on the server that its arguments choose, or on all of them where it lists sessions.
 
@@ -39,11 +43,13 @@ async def execute_operation(
         if operation.execution_mode == "turn":
             return await blocking(chosen, call)
         if operation.lists_sessions:
-            return await list_sessions(chosen, call, report)
-        return await execute(chosen.default, call, report)
+            return await list_sessions(chosen, call, report_progress)
+        return await execute(chosen.default, call, report_progress)
 
 
-async def execute(opencode: OpenCode, call: PreparedCall, report: Report = silent) -> Answer:
+async def execute(
+    opencode: OpenCodeClient, call: PreparedCall, report_progress: ProgressCallback = ignore_progress
+) -> Answer:
     """Execute a call on one server: checks before, the request, checks after.
 
     Raises:
@@ -52,42 +58,42 @@ async def execute(opencode: OpenCode, call: PreparedCall, report: Report = silen
     operation, arguments = call.operation, call.arguments
     await opencode.authorize(call)
     for check in operation.checks:
-        if check in BEFORE:
-            await BEFORE[check](opencode, operation, arguments)
-        if check in COMPLETE:
-            call = opencode.prepare(operation, await COMPLETE[check](opencode, arguments))
+        if check in BEFORE_CHECKS:
+            await BEFORE_CHECKS[check](opencode, operation, arguments)
+        if check in ARGUMENT_COMPLETIONS:
+            call = opencode.prepare(operation, await ARGUMENT_COMPLETIONS[check](opencode, arguments))
     try:
-        answer = await send(opencode, call, report)
+        answer = await send_request(opencode, call, report_progress)
     except APIError as error:
         for check in operation.checks:
-            if check in FAILED:
-                return await FAILED[check](opencode, operation, arguments, error)
+            if check in FAILURE_EXPLANATIONS:
+                return await FAILURE_EXPLANATIONS[check](opencode, operation, arguments, error)
         raise
-    opencode.opening.note(operation, arguments)
+    opencode.load_guard.record_loaded(operation, arguments)
     for check in operation.checks:
-        if check in AFTER:
-            answer = await AFTER[check](opencode, operation, arguments, answer)
+        if check in AFTER_CHECKS:
+            answer = await AFTER_CHECKS[check](opencode, operation, arguments, answer)
     return answer
 
 
-async def send(opencode: OpenCode, call: PreparedCall, report: Report) -> Answer:
+async def send_request(opencode: OpenCodeClient, call: PreparedCall, report_progress: ProgressCallback) -> Answer:
     """Send the request in the operation's execution mode."""
     operation, parts = call.operation, call.parts
     match operation.execution_mode:
         case "events":
-            return await collect_events(opencode, operation, parts, report)
+            return await collect_events(opencode, operation, parts, report_progress)
         case "terminal":
             from .terminal import drive_terminal  # imports the WebSocket library, which few calls need
 
-            return await drive_terminal(opencode, operation, parts, report)
+            return await drive_terminal(opencode, operation, parts, report_progress)
         case "turn":
-            return await opencode.request(operation, parts, read_seconds=None, report=report)
+            return await opencode.request(operation, parts, read_seconds=None, report_progress=report_progress)
         case "request":
             seconds = parts.controls.get("timeout_seconds", READ_SECONDS)
-            return await opencode.request(operation, parts, read_seconds=seconds, report=report)
+            return await opencode.request(operation, parts, read_seconds=seconds, report_progress=report_progress)
 
 
-async def list_sessions(servers: Servers, call: PreparedCall, report: Report) -> Answer:
+async def list_sessions(servers: ServerPool, call: PreparedCall, report_progress: ProgressCallback) -> Answer:
     """List sessions; with several servers, the newest of all, each with its `server`.
 
     The field `unreachable` names each server that returned no list, and why.
@@ -96,26 +102,26 @@ async def list_sessions(servers: Servers, call: PreparedCall, report: Report) ->
         What `execute` raises, if no server returns a list.
     """
     if len(servers.clients) == 1:
-        return await execute(servers.default, call, report)
-    answers, failures = await servers.gather(lambda opencode: execute(opencode, call, report))
-    limit = int(call.arguments.get("limit", LISTED_SESSIONS))
-    sessions = newest_first({name: answer.value for name, answer in answers.items()}, updated)
+        return await execute(servers.default, call, report_progress)
+    answers, failures = await servers.gather(lambda opencode: execute(opencode, call, report_progress))
+    limit = int(call.arguments.get("limit", DEFAULT_SESSION_LIMIT))
+    sessions = merge_newest_first({name: answer.value for name, answer in answers.items()}, updated_at)
     # A cursor is the update time of a page's last session; sessions older than any cursor may belong to a later page.
     cursors = [float(answer.fields["next_cursor"]) for answer in answers.values() if "next_cursor" in answer.fields]
-    complete = [entry for entry in sessions if updated(entry[1]) >= max(cursors, default=0)]
-    kept = complete[:limit] if limit >= 0 else complete
+    complete = [entry for entry in sessions if updated_at(entry[1]) >= max(cursors, default=0)]
+    page = complete[:limit] if limit >= 0 else complete
     fields: dict[str, str] = {}
-    if kept and call.operation.has_query_parameter("cursor") and (cursors or len(kept) < len(sessions)):
-        fields["next_cursor"] = str(updated(kept[-1][1]))
+    if page and call.operation.has_query_parameter("cursor") and (cursors or len(page) < len(sessions)):
+        fields["next_cursor"] = str(updated_at(page[-1][1]))
     if failures:
-        fields["unreachable"] = told(failures)
+        fields["unreachable"] = describe_failures(failures)
     return Answer(
-        [{**session, "server": name} for name, session in kept],
+        [{**session, "server": name} for name, session in page],
         fields=fields,
         retried=tuple(reason for answer in answers.values() for reason in answer.retried),
     )
 
 
-def updated(session: Mapping[str, Any]) -> float:
+def updated_at(session: Mapping[str, Any]) -> float:
     """Return when a session was last changed, in milliseconds."""
     return session["time"]["updated"]

@@ -24,7 +24,7 @@ from .server import Endpoint
 REMEMBERED_SECONDS = 60.0
 """How long a detected version is cached: the server at an address may be replaced."""
 
-Get = Callable[[str], Awaitable[httpx2.Response]]
+FetchPath = Callable[[str], Awaitable[httpx2.Response]]
 """Reads a path of the server, with its credentials."""
 
 Describe = Callable[[], str]
@@ -32,7 +32,7 @@ Describe = Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ServerVersion:
     """The version of a server. `version` is None if the server does not report it: it is not an OpenCode, or requires
     another password.
 
@@ -44,120 +44,131 @@ class Identity:
 
 
 @dataclass
-class Known:
+class VersionCheck:
     """Checks and caches the version of a client's server."""
 
     endpoint: Endpoint | None = None
-    identity: Identity = Identity()
-    at: float = 0.0
+    server_version: ServerVersion = ServerVersion()
+    read_at: float = 0.0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """The number of requests that wait for another one to detect the version."""
         return self.lock.statistics().tasks_waiting
 
-    async def identify(self, endpoint: Endpoint, get: Get, fresh: bool = False) -> Identity:
+    async def detect(self, endpoint: Endpoint, fetch_path: FetchPath, refresh: bool = False) -> ServerVersion:
         """Return the server's version, reading it at most once a minute; `refresh` reads it now.
 
         Raises:
-            What `get` raises.
+            What `fetch_path` raises.
         """
         if endpoint.version is not None:
-            return Identity(endpoint.version, parse_release(endpoint.version)[0])
-        asked = time.monotonic()
+            return ServerVersion(endpoint.version, parse_release(endpoint.version)[0])
+        started_at = time.monotonic()
         async with self.lock:
-            age = asked - self.at
-            if endpoint != self.endpoint or age >= (0 if fresh else REMEMBERED_SECONDS):
-                identity = await identify(get)
-                self.endpoint, self.identity, self.at = endpoint, identity, time.monotonic()
-            return self.identity
+            age = started_at - self.read_at
+            if endpoint != self.endpoint or age >= (0 if refresh else REMEMBERED_SECONDS):
+                server_version = await detect_version(fetch_path)
+                self.endpoint, self.server_version, self.read_at = endpoint, server_version, time.monotonic()
+            return self.server_version
 
     async def check(
-        self, operation: Operation, oldest: str | None, endpoint: Endpoint, get: Get, where: Describe
+        self,
+        operation: Operation,
+        min_version: str | None,
+        endpoint: Endpoint,
+        fetch_path: FetchPath,
+        server_name: Describe,
     ) -> None:
         """Check that the server has an operation and is not older than `min_version`; reads the version again before it
         fails.
 
         Raises:
             UnsupportedServer: it is of another generation, or too old.
-            What `get` raises.
+            What `fetch_path` raises.
         """
-        identity = await self.identify(endpoint, get)
-        if refusal(operation, oldest, identity, where) is None:
+        server_version = await self.detect(endpoint, fetch_path)
+        if unsupported_reason(operation, min_version, server_version, server_name) is None:
             return
-        reason = refusal(operation, oldest, await self.identify(endpoint, get, fresh=True), where)
+        reason = unsupported_reason(
+            operation, min_version, await self.detect(endpoint, fetch_path, refresh=True), server_name
+        )
         if reason is not None:
             raise UnsupportedServer(reason)
 
 
-def refusal(operation: Operation, oldest: str | None, identity: Identity, where: Describe) -> str | None:
+def unsupported_reason(
+    operation: Operation, min_version: str | None, server_version: ServerVersion, server_name: Describe
+) -> str | None:
     """Return why a request must not be sent, or None."""
-    if identity.major != GENERATION:
-        return f"{where()} is {name(identity)}, {WAY_OUT}"
-    if identity.version is None:
+    if server_version.major != GENERATION:
+        return f"{server_name()} is {product_name(server_version)}, {OTHER_GENERATION_ADVICE}"
+    if server_version.version is None:
         return None
-    if oldest is not None and is_older(identity.version, oldest):
+    if min_version is not None and is_older(server_version.version, min_version):
         return (
-            f"{where()} is OpenCode {identity.version}, and the task tools need {oldest} or later: nothing was sent. "
+            f"{server_name()} is OpenCode {server_version.version}, and the task tools need {min_version} or later: "
+            f"nothing was sent. "
             f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`), or use operations such as session_prompt."
         )
-    needed = introduced_in(operation.id)
-    if needed is not None and is_older(identity.version, needed):
+    introduced = introduced_in(operation.id)
+    if introduced is not None and is_older(server_version.version, introduced):
         return (
-            f"{operation.name} came with OpenCode {needed}, and {where()} is {identity.version}: nothing was sent. "
+            f"{operation.name} came with OpenCode {introduced}, and {server_name()} is {server_version.version}: "
+            f"nothing was sent. "
             f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`)."
         )
     return None
 
 
-WAY_OUT = (
+OTHER_GENERATION_ADVICE = (
     "whose API differs from 1.x, which opencode-mcp supports. Nothing was sent. Set --url to an OpenCode 1.x (tested: "
     f"opencode-ai@{SNAPSHOT_VERSION}), or omit it to start one."
 )
 
 
-def name(identity: Identity) -> str:
+def product_name(server_version: ServerVersion) -> str:
     """Return the name and version of an OpenCode of another major version."""
-    return f"OpenCode {identity.version or identity.major}"
+    return f"OpenCode {server_version.version or server_version.major}"
 
 
-async def identify(get: Get) -> Identity:
+async def detect_version(fetch_path: FetchPath) -> ServerVersion:
     """Detect a server's version.
 
     Raises:
-        What `get` raises.
+        What `fetch_path` raises.
     """
-    health = await get("/global/health")
+    health = await fetch_path("/global/health")
     body = json_object(health)
     if isinstance(body.get("version"), str):
-        return Identity(body["version"], parse_release(body["version"])[0])
+        return ServerVersion(body["version"], parse_release(body["version"])[0])
     if str(body.get("code", "")).startswith("service_"):  # OpenCode 2 while it starts or stops
-        return Identity(None, GENERATION + 1)
-    if health.status_code in {401, 403} or (not is_page(health) and health.status_code < 500):
-        return Identity()
-    path = await get("/path")
+        return ServerVersion(None, GENERATION + 1)
+    if health.status_code in {401, 403} or (not is_web_page(health) and health.status_code < 500):
+        return ServerVersion()
+    path = await fetch_path("/path")
     if path.status_code == 200 and isinstance(json_object(path).get("directory"), str):
-        return Identity(BEFORE_HEALTH)
-    if not is_page(health):
-        return Identity()
-    found = second_generation(await get("/api/info"))
-    return second_generation(await get("/api/health")) if found == Identity() else found
+        return ServerVersion(BEFORE_HEALTH)
+    if not is_web_page(health):
+        return ServerVersion()
+    detected = read_v2_info(await fetch_path("/api/info"))
+    return read_v2_info(await fetch_path("/api/health")) if detected == ServerVersion() else detected
 
 
-def second_generation(info: httpx2.Response) -> Identity:
+def read_v2_info(info: httpx2.Response) -> ServerVersion:
     """Read the version below /api of a server that returns a web page at /global/health, which OpenCode 1 does not."""
     body = json_object(info)
     version = body.get("version")
     if isinstance(version, str) and isinstance(body.get("pid"), int):
-        return Identity(version, parse_release(version)[0])
-    basic = info.status_code == 401 and "basic" in info.headers.get("www-authenticate", "").lower()
-    if basic or "_tag" in body or "healthy" in body or str(body.get("code", "")).startswith("service_"):
-        return Identity(None, GENERATION + 1)
-    return Identity()
+        return ServerVersion(version, parse_release(version)[0])
+    asks_for_password = info.status_code == 401 and "basic" in info.headers.get("www-authenticate", "").lower()
+    if asks_for_password or "_tag" in body or "healthy" in body or str(body.get("code", "")).startswith("service_"):
+        return ServerVersion(None, GENERATION + 1)
+    return ServerVersion()
 
 
-def is_page(response: httpx2.Response) -> bool:
+def is_web_page(response: httpx2.Response) -> bool:
     """Whether a response is a web page."""
     return response.headers.get("content-type", "").startswith("text/html")
 

@@ -12,21 +12,21 @@ import ctypes
 import os
 import sys
 
-SPARE_INSTANCES = 8
+MIN_FREE_INSTANCES = 8
 """OpenCode takes up to three for its first project; others start beside it."""
 
-WITHOUT_WATCHER = {"OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER": "true"}
+NO_WATCHER_ENVIRONMENT = {"OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER": "true"}
 """The environment of an OpenCode that watches no files: `vcs_get` then shows the branch of its start (1.18.33)."""
 
 
-def instances_left(wanted: int = SPARE_INSTANCES) -> bool:
+def has_free_instances(count: int = MIN_FREE_INSTANCES) -> bool:
     """Whether `count` inotify instances can be created now; True on systems without inotify."""
     if sys.platform != "linux":
         return True
     libc = ctypes.CDLL(None)
     opened: list[int] = []
     try:
-        while len(opened) < wanted:
+        while len(opened) < count:
             descriptor: int = libc.inotify_init1(os.O_CLOEXEC)
             if descriptor < 0:
                 return False

@@ -18,51 +18,61 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.versions import GENERATION, parse_release
 
-from .cache import UNFINISHED, cache_folder, claim, is_private, locked, remove_unfinished, sweep
-from .download import NO_NPM, Package, fetch, needed
-from .program import Program, ask_version, is_program, which
-from .server import Report
+from .cache import (
+    UNFINISHED_PREFIX,
+    cache_folder,
+    hold_lock,
+    is_private,
+    remove_leftovers,
+    remove_unfinished,
+    secure_cache_folder,
+)
+from .download import NO_NPM, Package, fetch_packages, required_packages
+from .program import Program, is_program, read_version, which
+from .server import ProgressCallback
 
-__all__ = ["Program", "cache_folder", "find", "managed"]
+__all__ = ["Program", "cache_folder", "find_program", "managed_program"]
 
 OTHER_GENERATION = "whose API differs from 1.x, which opencode-mcp supports"
 
 
-async def find(command: tuple[str, ...], cache: Path, environ: Mapping[str, str], report: Report) -> Program:
+async def find_program(
+    command: tuple[str, ...], cache: Path, environ: Mapping[str, str], report_progress: ProgressCallback
+) -> Program:
     """Find OpenCode; install the managed copy if there is no other.
 
     Raises:
         ServerStartError: with what was tried, and how to fix it.
     """
-    await sweep(cache)
+    await remove_leftovers(cache)
     if command:
-        return await given(command, cache, environ)
+        return await command_program(command, cache, environ)
     on_path = which("opencode", environ)
     if on_path is None:
-        return await managed_copy(cache, environ, report)
-    version = await ask_version((on_path,), environ, cache)
+        return await ensure_managed_copy(cache, environ, report_progress)
+    version = await read_version((on_path,), environ, cache)
     if version is not None and parse_release(version)[0] == GENERATION:
         return Program((on_path,), version=version)
-    said = (
+    problem = (
         f"{on_path} does not print its version"
         if version is None
         else f"{on_path} is OpenCode {version}, {OTHER_GENERATION}"
     )
     try:
-        copy = await managed_copy(cache, environ, report)
+        copy = await ensure_managed_copy(cache, environ, report_progress)
     except ServerStartError as error:
-        raise ServerStartError(f"{said}: it is not started. {error}") from error
-    used = f"{said}: opencode-mcp uses its own copy of OpenCode {SNAPSHOT_VERSION} instead"
-    return replace(copy, note="; ".join(part for part in (used, copy.note) if part))
+        raise ServerStartError(f"{problem}: it is not started. {error}") from error
+    note = f"{problem}: opencode-mcp uses its own copy of OpenCode {SNAPSHOT_VERSION} instead"
+    return replace(copy, note="; ".join(part for part in (note, copy.note) if part))
 
 
-async def given(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]) -> Program:
+async def command_program(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]) -> Program:
     """Return the program of --command; if it prints no version, it is trusted.
 
     Raises:
         ServerStartError: it is an OpenCode of another generation.
     """
-    version = await ask_version(command, environ, cache)
+    version = await read_version(command, environ, cache)
     if version is not None and parse_release(version)[0] != GENERATION:
         raise ServerStartError(
             f"--command: `{shlex.join(command)}` is OpenCode {version}, {OTHER_GENERATION}: it is not started. Omit "
@@ -72,7 +82,7 @@ async def given(command: tuple[str, ...], cache: Path, environ: Mapping[str, str
     return Program((path or command[0], *command[1:]), version=version)
 
 
-def managed(folder: Path) -> Program:
+def managed_program(folder: Path) -> Program:
     """Return the program of an installed copy."""
     modules = folder / "node_modules"
     ripgrep = sorted(modules.glob("@vscode/ripgrep-*/bin"))
@@ -80,8 +90,8 @@ def managed(folder: Path) -> Program:
     return Program((program,), tuple(str(path) for path in ripgrep), SNAPSHOT_VERSION)
 
 
-async def managed_copy(
-    cache: Path, environ: Mapping[str, str], report: Report, builds: Sequence[Sequence[Package]] = ()
+async def ensure_managed_copy(
+    cache: Path, environ: Mapping[str, str], report_progress: ProgressCallback, builds: Sequence[Sequence[Package]] = ()
 ) -> Program:
     """Return the managed copy, after installing it if it is missing or damaged.
 
@@ -91,38 +101,38 @@ async def managed_copy(
         ServerStartError: why no copy can be installed.
     """
     folder = cache / f"opencode-{SNAPSHOT_VERSION}"
-    distrusted = claim(cache)
-    if await damage(folder, environ, cache) is None:
-        return managed(folder)
-    async with locked(cache, report) as lock:
+    was_writable_by_others = secure_cache_folder(cache)
+    if await find_damage(folder, environ, cache) is None:
+        return managed_program(folder)
+    async with hold_lock(cache, report_progress) as lock:
         await remove_unfinished(cache)
-        found = await damage(folder, environ, cache)
-        if found is None:  # another process has installed it meanwhile
-            return managed(folder)
-        found = "other users could write to it" if distrusted else found
-        there = distrusted or folder.exists()
-        if there:
-            await report(f"OpenCode {SNAPSHOT_VERSION} is damaged ({found}); reinstalling it")
-        await install(folder, environ, report, lock, builds or needed())
-        copy = managed(folder)
-        if not there:
+        problem = await find_damage(folder, environ, cache)
+        if problem is None:  # another process has installed it meanwhile
+            return managed_program(folder)
+        problem = "other users could write to it" if was_writable_by_others else problem
+        is_reinstall = was_writable_by_others or folder.exists()
+        if is_reinstall:
+            await report_progress(f"OpenCode {SNAPSHOT_VERSION} is damaged ({problem}); reinstalling it")
+        await install_copy(folder, environ, report_progress, lock, builds or required_packages())
+        copy = managed_program(folder)
+        if not is_reinstall:
             return copy
-        note = f"opencode-mcp reinstalled its copy of OpenCode {SNAPSHOT_VERSION}, which was damaged ({found})"
+        note = f"opencode-mcp reinstalled its copy of OpenCode {SNAPSHOT_VERSION}, which was damaged ({problem})"
         return replace(copy, note=note)
 
 
-async def damage(folder: Path, environ: Mapping[str, str], cache: Path) -> str | None:
+async def find_damage(folder: Path, environ: Mapping[str, str], cache: Path) -> str | None:
     """Return the problem with an installed copy, None if it is complete and prints its version."""
-    found = flaw(folder)
-    if found is not None:
-        return found
-    version = await ask_version(managed(folder).command, environ, cache)
+    problem = find_file_damage(folder)
+    if problem is not None:
+        return problem
+    version = await read_version(managed_program(folder).command, environ, cache)
     return None if version == SNAPSHOT_VERSION else f"`--version` gives {version or 'nothing'}"
 
 
-def flaw(folder: Path) -> str | None:
+def find_file_damage(folder: Path) -> str | None:
     """Return the problem with an installed copy that is visible without running it, or None."""
-    copy = managed(folder)
+    copy = managed_program(folder)
     program = Path(copy.command[0])
     if not folder.is_dir():
         return "it is missing"
@@ -133,8 +143,12 @@ def flaw(folder: Path) -> str | None:
     return None if is_program(str(program)) else "it is not executable"
 
 
-async def install(
-    folder: Path, environ: Mapping[str, str], report: Report, lock: int, builds: Sequence[Sequence[Package]]
+async def install_copy(
+    folder: Path,
+    environ: Mapping[str, str],
+    report_progress: ProgressCallback,
+    lock: int,
+    builds: Sequence[Sequence[Package]],
 ) -> None:
     """Install the first build that runs on this machine, atomically replacing the folder.
 
@@ -145,18 +159,18 @@ async def install(
     """
     if which("npm", environ) is None:
         raise ServerStartError(NO_NPM)
-    await report(f"installing OpenCode {SNAPSHOT_VERSION} (once)")
+    await report_progress(f"installing OpenCode {SNAPSHOT_VERSION} (once)")
     failures: list[str] = []
     for packages in builds:
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED_PREFIX))
         try:
-            await fetch(packages, temporary, environ, report, () if os.name == "nt" else (lock,))
+            await fetch_packages(packages, temporary, environ, report_progress, () if os.name == "nt" else (lock,))
             fresh = assemble(packages[0], temporary)
-            found = await damage(fresh, environ, folder.parent)
-            if found is None:
-                move(fresh, folder)
+            problem = await find_damage(fresh, environ, folder.parent)
+            if problem is None:
+                replace_folder(fresh, folder)
                 return
-            failures.append(f"{packages[0].name}: {found}")
+            failures.append(f"{packages[0].name}: {problem}")
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     raise ServerStartError(
@@ -170,7 +184,7 @@ def assemble(build: Package, folder: Path) -> Path:
     copy = folder / "copy"
     copy.mkdir(mode=0o700)
     (folder / "node_modules").rename(copy / "node_modules")
-    program = Path(managed(copy).command[0])
+    program = Path(managed_program(copy).command[0])
     [fetched] = (copy / "node_modules" / build.name / "bin").glob("opencode*")
     program.parent.mkdir(exist_ok=True)
     fetched.replace(program)
@@ -178,7 +192,7 @@ def assemble(build: Package, folder: Path) -> Path:
     return copy
 
 
-def move(fresh: Path, folder: Path) -> None:
+def replace_folder(fresh: Path, folder: Path) -> None:
     """Replace the folder by the new copy.
 
     Raises:

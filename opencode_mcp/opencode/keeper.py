@@ -46,20 +46,20 @@ def main(command: list[str]) -> int:
     try:
         temporary = tempfile.mkdtemp(prefix="opencode-mcp-")
     except OSError as error:
-        return give_up("cannot create a folder for temporary files", error)
+        return report_start_failure("cannot create a folder for temporary files", error)
     try:
         child = spawn(command, temporary)
     except OSError as error:
         os.rmdir(temporary)
-        return give_up(f"cannot run {command[0]}", error)
-    address: list[tuple[str, int]] = []
+        return report_start_failure(f"cannot run {command[0]}", error)
+    listen_address: list[tuple[str, int]] = []
 
-    def terminate(number: int, frame: object) -> None:
-        end(child, address, temporary)
+    def handle_sigterm(number: int, frame: object) -> None:
+        terminate(child, listen_address, temporary)
 
-    signal.signal(signal.SIGTERM, terminate)
-    threading.Thread(target=end_with_parent, args=(child, address, temporary), daemon=True).start()
-    output = threading.Thread(target=pass_on, args=(child, address), daemon=True)
+    signal.signal(signal.SIGTERM, handle_sigterm)
+    threading.Thread(target=terminate_with_parent, args=(child, listen_address, temporary), daemon=True).start()
+    output = threading.Thread(target=forward_output, args=(child, listen_address), daemon=True)
     output.start()
     # Not the end of its output: its child processes may keep that open after it exits.
     status = child.wait()
@@ -82,42 +82,44 @@ def spawn(command: list[str], temporary: str) -> subprocess.Popen[bytes]:
     )
 
 
-def give_up(what: str, error: OSError) -> int:
+def report_start_failure(problem: str, error: OSError) -> int:
     """Write the problem and its cause; return the exit status of a command that cannot be run."""
-    os.write(1, f"{what}: {error.strerror or error}\n".encode())
+    os.write(1, f"{problem}: {error.strerror or error}\n".encode())
     return 127
 
 
-def pass_on(child: subprocess.Popen[bytes], address: list[tuple[str, int]]) -> None:
+def forward_output(child: subprocess.Popen[bytes], listen_address: list[tuple[str, int]]) -> None:
     """Forward the command's output as it arrives, and extract the listen address."""
     assert child.stdout is not None
-    begun = b""
+    line = b""
     while chunk := os.read(child.stdout.fileno(), CHUNK_BYTES):
-        begun += chunk
-        if not address and (match := LISTENING.search(begun)) and match.end() < len(begun):
-            address.append((match[1].decode(), int(match[2])))
-        begun = begun.rpartition(b"\n")[2][-LINE_BYTES:]
+        line += chunk
+        if not listen_address and (match := LISTENING.search(line)) and match.end() < len(line):
+            listen_address.append((match[1].decode(), int(match[2])))
+        line = line.rpartition(b"\n")[2][-LINE_BYTES:]
         with suppress(OSError):  # the bridge is gone; the end of standard input reports that as well
-            write(chunk)
+            write_all(chunk)
 
 
-def write(data: bytes) -> None:
+def write_all(data: bytes) -> None:
     """Write all of it to standard output."""
     while data:
         data = data[os.write(1, data) :]
 
 
-def end_with_parent(child: subprocess.Popen[bytes], address: list[tuple[str, int]], temporary: str) -> None:
+def terminate_with_parent(
+    child: subprocess.Popen[bytes], listen_address: list[tuple[str, int]], temporary: str
+) -> None:
     """Wait until standard input ends, then end everything."""
     while os.read(0, 1024):  # not sys.stdin, whose lock would be held at interpreter exit
         pass
-    end(child, address, temporary)
+    terminate(child, listen_address, temporary)
 
 
-def end(child: subprocess.Popen[bytes], address: list[tuple[str, int]], temporary: str) -> None:
+def terminate(child: subprocess.Popen[bytes], listen_address: list[tuple[str, int]], temporary: str) -> None:
     """Dispose, kill, clean up, and exit."""
-    if address:
-        dispose(*address[0])
+    if listen_address:
+        dispose(*listen_address[0])
     kill_descendants(child.pid)
     shutil.rmtree(temporary, ignore_errors=True)
     os._exit(0)
@@ -140,8 +142,8 @@ def kill_descendants(child: int) -> None:
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(child)], capture_output=True, check=False)
         return
     deadline = time.monotonic() + KILL_SECONDS
-    while (living := descendants(os.getpid())) and time.monotonic() < deadline:
-        for pid in living:
+    while (pids := descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in pids:
             with suppress(OSError):  # it ended meanwhile
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
@@ -153,7 +155,7 @@ def kill_descendants(child: int) -> None:
 def descendants(ancestor: int) -> list[int]:
     """Return the living processes below a process."""
     children: dict[int, list[int]] = {}
-    for pid, parent in processes():
+    for pid, parent in list_processes():
         children.setdefault(parent, []).append(pid)
     found: list[int] = []
     generation = [ancestor]
@@ -163,7 +165,7 @@ def descendants(ancestor: int) -> list[int]:
     return found
 
 
-def processes() -> list[tuple[int, int]]:
+def list_processes() -> list[tuple[int, int]]:
     """Return (process id, parent's process id) of every process that is not a zombie."""
     if not Path("/proc/self/stat").exists():
         output = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)

@@ -18,13 +18,13 @@ import anyio
 
 from opencode_mcp.exceptions import ServerStalled
 
-from .server import Endpoint, Report
+from .server import Endpoint, ProgressCallback
 
 STALL_SECONDS = 20.0
 """How long OpenCode may be silent; 500 concurrent prompts block 1.18.33 for 17 s."""
 PROBE_AFTER_SECONDS = 4.0
 PROBE_SECONDS = 4.0
-PAUSE_SECONDS = 0.5
+PROBE_INTERVAL_SECONDS = 0.5
 MIN_PROBES = 3
 """At least this many probes must fail, whatever the time: the bridge itself may have been suspended."""
 REPORT_SECONDS = 1.0
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Waiter:
+class WaitingRequest:
     """A request that waits for its response."""
 
-    report: Report
+    report_progress: ProgressCallback
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -47,17 +47,17 @@ class Liveness:
     """
 
     def __init__(self, pid: int) -> None:
-        self.work: set[str] = set()
+        self.active: set[str] = set()
         self._pid = pid
-        self._waiters: set[Waiter] = set()
+        self._waiting: set[WaitingRequest] = set()
         self._silent_since: float | None = None
         self._failed_probes = 0
         self._stalled: str | None = None
         self._changed = anyio.Event()
 
-    def note_work(self, name: str, works: bool) -> None:
+    def set_active(self, name: str, active: bool) -> None:
         """Record whether a session or terminal is active."""
-        (self.work.add if works else self.work.discard)(name)
+        (self.active.add if active else self.active.discard)(name)
 
     @property
     def silent_seconds(self) -> float:
@@ -65,7 +65,7 @@ class Liveness:
         return 0.0 if self._silent_since is None else anyio.current_time() - self._silent_since
 
     @asynccontextmanager
-    async def expected(self, report: Report) -> AsyncGenerator[None]:
+    async def track_request(self, report_progress: ProgressCallback) -> AsyncGenerator[None]:
         """Track a request that waits for its response in the block.
 
         Raises:
@@ -73,19 +73,19 @@ class Liveness:
         """
         if self._stalled is not None:
             raise ServerStalled(self._stalled)
-        waiter = Waiter(report)
-        self._waiters.add(waiter)
+        request = WaitingRequest(report_progress)
+        self._waiting.add(request)
         if self._silent_since is None:
             self._silent_since = anyio.current_time()
             self._changed.set()
         try:
-            with waiter.scope:
+            with request.scope:
                 yield
         finally:
-            self._waiters.discard(waiter)
-        if waiter.scope.cancelled_caught:
+            self._waiting.discard(request)
+        if request.scope.cancelled_caught:
             raise ServerStalled(self._stalled or "OpenCode does not respond")
-        self._answered()
+        self._record_answer()
 
     async def watch(self, endpoint: Endpoint, give_up: Callable[[str], None]) -> None:
         """Probe OpenCode while it is silent, until cancelled; calls `give_up(reason)` once, to kill it."""
@@ -93,54 +93,56 @@ class Liveness:
             while self._silent_since is None:
                 self._changed = anyio.Event()
                 await self._changed.wait()
-            left = self._silent_since + PROBE_AFTER_SECONDS - anyio.current_time()
-            if left > 0:
-                await anyio.sleep(left)
-            elif await answers(endpoint):
-                self._answered()
+            delay = self._silent_since + PROBE_AFTER_SECONDS - anyio.current_time()
+            if delay > 0:
+                await anyio.sleep(delay)
+            elif await probe(endpoint):
+                self._record_answer()
             else:
                 self._failed_probes += 1
-                await self._classify(give_up)
-                await anyio.sleep(PAUSE_SECONDS)
+                await self._handle_failed_probe(give_up)
+                await anyio.sleep(PROBE_INTERVAL_SECONDS)
 
-    def _answered(self) -> None:
+    def _record_answer(self) -> None:
         self._failed_probes = 0
         self._stalled = None
-        self._silent_since = anyio.current_time() if self._waiters else None
+        self._silent_since = anyio.current_time() if self._waiting else None
 
-    async def _classify(self, give_up: Callable[[str], None]) -> None:
+    async def _handle_failed_probe(self, give_up: Callable[[str], None]) -> None:
         """Report a failed probe; after the last one kill the process, or fail only the waiting requests."""
         assert self._silent_since is not None
         seconds = anyio.current_time() - self._silent_since
         if seconds < STALL_SECONDS or self._failed_probes < MIN_PROBES:
-            await self._report(f"OpenCode has not responded for {seconds:.0f} s")
+            await self._report_progress(f"OpenCode has not responded for {seconds:.0f} s")
             return
         if self._stalled is None:
             log.warning(
-                "OpenCode (process %s) does not respond; active work: %s", self._pid, sorted(self.work) or "none"
+                "OpenCode (process %s) does not respond; active work: %s", self._pid, sorted(self.active) or "none"
             )
-        lives = f"OpenCode (process {self._pid}) has not responded for {seconds:.0f} s, not even to /global/health"
-        if self.work:
+        diagnosis = f"OpenCode (process {self._pid}) has not responded for {seconds:.0f} s, not even to /global/health"
+        if self.active:
             self._stalled = (
-                f"{lives}. It was not killed, as work may still be running in it: {', '.join(sorted(self.work))}. Call "
+                f"{diagnosis}. It was not killed, as work may still be running in it: "
+                f"{', '.join(sorted(self.active))}. Call "
                 f"again later. To discard this work, run `kill {self._pid}`; the next call then starts OpenCode again."
             )
         else:
             self._stalled = (
-                f"{lives}, and was killed, as no work was known to run in it. This request may have taken effect. The "
+                f"{diagnosis}, and was killed, as no work was known to run in it. This request may have taken "
+                f"effect. The "
                 "next call starts OpenCode again."
             )
             give_up(f"it did not respond for {seconds:.0f} s and was killed")
-        for waiter in self._waiters:
-            waiter.scope.cancel()
+        for request in self._waiting:
+            request.scope.cancel()
 
-    async def _report(self, message: str) -> None:
+    async def _report_progress(self, message: str) -> None:
         with anyio.move_on_after(REPORT_SECONDS):
-            for waiter in [*self._waiters]:
-                await waiter.report(message)
+            for request in [*self._waiting]:
+                await request.report_progress(message)
 
 
-async def answers(endpoint: Endpoint) -> bool:
+async def probe(endpoint: Endpoint) -> bool:
     """Return whether OpenCode sends the start of any response in time, on a new connection."""
     token = b64encode(f"{endpoint.username}:{endpoint.password}".encode()).decode()
     host, port = endpoint.url.host, endpoint.url.port

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from opencode_mcp.exceptions import UnexpectedResponse
 
-from .error_words import error_words
+from .error_words import describe_error
 
 T = TypeVar("T")
 
@@ -30,12 +30,16 @@ class Model(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def without_nulls(cls, value: Any) -> Any:
+    def drop_nulls(cls, value: Any) -> Any:
         """Drop null values: an agent in the configuration has `hidden: null` (1.18.33)."""
         if not isinstance(value, dict):
             return value
         fields = cast("dict[str, Any]", value)
-        return {name: one for name, one in fields.items() if one is not None} if None in fields.values() else fields
+        return (
+            {name: field_value for name, field_value in fields.items() if field_value is not None}
+            if None in fields.values()
+            else fields
+        )
 
 
 class Times(Model):
@@ -46,7 +50,7 @@ class Times(Model):
     completed: float | None = None
 
 
-class Span(Model):
+class TimeSpan(Model):
     """Start and end in milliseconds since the epoch, by the server's clock; None if unknown, or not yet."""
 
     start: float | None = None
@@ -87,7 +91,7 @@ class Session(Model):
     time: Times
 
 
-class Status(Model):
+class SessionStatus(Model):
     """A session's activity; an idle session has no status. `next` is the time of the next retry (ms)."""
 
     type: Literal["idle", "busy", "retry"]
@@ -131,7 +135,7 @@ class QuestionRequest(Model):
     questions: tuple[QuestionInfo, ...]
 
 
-Request = PermissionRequest | QuestionRequest
+AgentRequest = PermissionRequest | QuestionRequest
 """A request of the agent that waits for a reply of the user."""
 
 
@@ -142,10 +146,10 @@ class MessageError(Model):
     data: dict[str, Any] = {}
 
     def __str__(self) -> str:
-        words = error_words(self.name, self.data)
+        error = describe_error(self.name, self.data)
         status = self.data.get("statusCode")
-        said = ": ".join(part for part in (self.name, f"HTTP {status}" if status else "", words.message) if part)
-        return f"{said}\n{words.advice}" if words.advice else said
+        message = ": ".join(part for part in (self.name, f"HTTP {status}" if status else "", error.message) if part)
+        return f"{message}\n{error.advice}" if error.advice else message
 
 
 class MessageInfo(Model):
@@ -173,7 +177,7 @@ class ToolState(Model):
     input: dict[str, Any] = {}
     title: str | None = None
     error: str | None = None
-    time: Span = Span()
+    time: TimeSpan = TimeSpan()
 
 
 class Part(Model):
@@ -187,7 +191,7 @@ class Part(Model):
     state: ToolState | None = None
     filename: str | None = None
     files: tuple[str, ...] = ()
-    time: Span = Span()
+    time: TimeSpan = TimeSpan()
     snapshot: str | None = None
 
 
@@ -203,15 +207,15 @@ class Message(Model):
         return self.info.parent_id or self.info.id
 
     @property
-    def written(self) -> float:
+    def written_at(self) -> float:
         """The time of its last known update (ms)."""
         spans = [part.state.time if part.state is not None else part.time for part in self.parts]
         times = [
             self.info.time.created,
             self.info.time.completed,
-            *(at for one in spans for at in (one.start, one.end)),
+            *(time for span in spans for time in (span.start, span.end)),
         ]
-        return max(at for at in times if at is not None)
+        return max(time for time in times if time is not None)
 
     @property
     def text(self) -> str:
@@ -256,7 +260,7 @@ class Worktree(Model):
     branch: str | None = None
 
 
-class Home(Model):
+class HomePath(Model):
     """A directory on OpenCode's machine, and the home folder of its user there."""
 
     directory: str
@@ -302,29 +306,33 @@ class Providers(Model):
     @property
     def models(self) -> dict[str, dict[str, Any]]:
         """Their models as `provider/model`."""
-        return {f"{one.id}/{id}": model for one in self.providers for id, model in one.models.items()}
+        return {
+            f"{provider.id}/{model_id}": model
+            for provider in self.providers
+            for model_id, model in provider.models.items()
+        }
 
 
-validator = cache(TypeAdapter[Any])
+type_adapter = cache(TypeAdapter[Any])
 """Of a model, or of a list or dict of models."""
 
 
-def as_model(source: str, kind: type[T], value: object) -> T:
+def parse_model(source: str, model_type: type[T], value: object) -> T:
     """Parse a value from `source` as a model, or a list or dict of models.
 
     Raises:
         UnexpectedResponse: with the path, the problem and the received value.
     """
     try:
-        return validator(kind).validate_python(value)
+        return type_adapter(model_type).validate_python(value)
     except ValidationError as error:
-        wrong = "; ".join(problems(error))
-        raise UnexpectedResponse(f"{source} does not match OpenCode's document: {wrong}") from error
+        details = "; ".join(format_problems(error))
+        raise UnexpectedResponse(f"{source} does not match OpenCode's document: {details}") from error
 
 
-def problems(error: ValidationError) -> list[str]:
+def format_problems(error: ValidationError) -> list[str]:
     """Return one line for each problem: path, message, received value."""
     return [
-        f"{'.'.join(map(str, one['loc'])) or 'all'}: {one['msg']}; got {str(one['input'])[:120]!r}"
-        for one in error.errors()
+        f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}; got {str(problem['input'])[:120]!r}"
+        for problem in error.errors()
     ]

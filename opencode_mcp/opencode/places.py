@@ -16,7 +16,7 @@ from opencode_mcp.openapi.scopes import ArgumentKind, argument_kind
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """The start of a URL. A single letter and a colon is a Windows drive."""
 
-DROPPED_AT_THE_ENDS = "".join(map(chr, range(33)))
+STRIPPED_CHARACTERS = "".join(map(chr, range(33)))
 """Characters that a URL parser strips from both ends."""
 
 MENTION = re.compile(r"(?<![\w`])@(\.?[^\s`,.]*(?:\.[^\s`,.]+)*)")
@@ -24,44 +24,48 @@ MENTION = re.compile(r"(?<![\w`])@(\.?[^\s`,.]*(?:\.[^\s`,.]+)*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LocationArgument:
     """`value` is the value of the argument at the dotted path `name`."""
 
-    where: str
+    name: str
     kind: ArgumentKind
     value: str
 
 
-def places(operation_id: str, arguments: Mapping[str, Any]) -> Iterator[Place]:
+def location_arguments(operation_id: str, arguments: Mapping[str, Any]) -> Iterator[LocationArgument]:
     """Yield every argument of an operation that names a location, at any depth, in order."""
-    yield from _places(operation_id, arguments, "", None)
+    yield from _location_arguments(operation_id, arguments, "", None)
 
 
-def _places(operation_id: str, value: Any, dotted_name: str, kind: ArgumentKind | None) -> Iterator[Place]:
+def _location_arguments(
+    operation_id: str, value: Any, dotted_name: str, kind: ArgumentKind | None
+) -> Iterator[LocationArgument]:
     if isinstance(value, str):
         if kind is not None:
-            yield Place(dotted_name, kind, value)
+            yield LocationArgument(dotted_name, kind, value)
     elif isinstance(value, list):
         for number, inner in enumerate(cast("list[Any]", value)):
-            yield from _places(operation_id, inner, f"{dotted_name}.{number}", kind)
+            yield from _location_arguments(operation_id, inner, f"{dotted_name}.{number}", kind)
     elif isinstance(value, Mapping):
         for name, inner in cast("Mapping[str, Any]", value).items():
-            path = f"{dotted_name}.{name}" if dotted_name else name
-            yield from _places(operation_id, inner, path, argument_kind(operation_id, path, name))
+            inner_name = f"{dotted_name}.{name}" if dotted_name else name
+            yield from _location_arguments(
+                operation_id, inner, inner_name, argument_kind(operation_id, inner_name, name)
+            )
 
 
-def names_in(value: Any) -> Iterator[str]:
+def iter_names(value: Any) -> Iterator[str]:
     """Yield the names of all arguments and of all properties in them."""
     if isinstance(value, list):
         for inner in cast("list[Any]", value):
-            yield from names_in(inner)
+            yield from iter_names(inner)
     elif isinstance(value, Mapping):
         for name, inner in cast("Mapping[str, Any]", value).items():
             yield name
-            yield from names_in(inner)
+            yield from iter_names(inner)
 
 
-def file_of(url: str) -> str | None:
+def file_url_path(url: str) -> str | None:
     """Return the path of a file: URL, or None for a URL that names no file.
 
     OpenCode parses URLs by the WHATWG standard: surrounding spaces, tabs and line breaks are ignored, a backslash is a
@@ -77,8 +81,8 @@ def file_of(url: str) -> str | None:
     if not url.lower().startswith("file:"):
         return None
     parts = urlsplit(url)
-    plain = url.lower().startswith(("file:///", "file://localhost/")) and not parts.path.startswith("//")
-    if "\\" in url or not plain:
+    is_plain = url.lower().startswith(("file:///", "file://localhost/")) and not parts.path.startswith("//")
+    if "\\" in url or not is_plain:
         raise ValueError("must be written as file:///absolute/path")
     if "%2f" in url.lower() or "%5c" in url.lower():
         raise ValueError("must not contain an encoded slash")
@@ -91,11 +95,11 @@ def refuse_blanks(url: str) -> None:
     Raises:
         ValueError: the URL starts or ends with a space or control character, or contains a tab or a line break.
     """
-    if url != url.strip(DROPPED_AT_THE_ENDS) or any(character in "\t\r\n" for character in url):
+    if url != url.strip(STRIPPED_CHARACTERS) or any(character in "\t\r\n" for character in url):
         raise ValueError("must not start or end with spaces or control characters, or contain tabs or line breaks")
 
 
-def path_of(place: Place) -> str | None:
+def location_path(location: LocationArgument) -> str | None:
     """Return the path of an argument of kind path, url or source; None if it is not a file.
 
     A relative path is returned as it is.
@@ -103,10 +107,10 @@ def path_of(place: Place) -> str | None:
     Raises:
         ValueError: the value is ambiguous.
     """
-    value = place.value
-    if place.kind == "url" or value.lower().startswith("file:"):
-        return file_of(value)
-    if place.kind == "source":
+    value = location.value
+    if location.kind == "url" or value.lower().startswith("file:"):
+        return file_url_path(value)
+    if location.kind == "source":
         refuse_blanks(value)
         if any(scheme in value.lower() for scheme in ("file:", "link:")):
             raise ValueError("must not be a package in a folder")  # as npm has it: name@file:../folder
@@ -122,15 +126,15 @@ def is_absolute(path: str) -> bool:
     return os.path.isabs(path) or path.startswith(("/", "\\")) or path[1:2] == ":"
 
 
-def decodings(path: str) -> Iterator[str]:
+def iter_decodings(path: str) -> Iterator[str]:
     """Yield a path, and the paths that OpenCode may decode it to.
 
     1.18.33 decodes a session's directory once too often: /a%2F..%2Fb becomes /b.
     """
-    stage: str | None = None
-    while stage != path:
-        stage, path = path, unquote(path)
-        yield stage
+    previous: str | None = None
+    while previous != path:
+        previous, path = path, unquote(path)
+        yield previous
 
 
 def leads_up(path: str) -> bool:
@@ -138,6 +142,6 @@ def leads_up(path: str) -> bool:
     return os.path.normpath(path.replace("\\", "/")).split(os.sep)[0] == ".."
 
 
-def mentioned(text: str) -> list[str]:
+def mentioned_paths(text: str) -> list[str]:
     """Return the distinct paths that a command's arguments mention with @."""
     return list(dict.fromkeys(name for name in MENTION.findall(text) if name))

@@ -18,15 +18,15 @@ from pathlib import Path
 from .server import Endpoint
 
 PROC = Path("/proc")
-LISTENING = "0A"
+LISTEN_STATE = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 
-File = tuple[int, int]
+FileId = tuple[int, int]
 """A file's device and inode, which do not depend on its path."""
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class SharingProcess:
     """Another process that uses the server's data; `started` is in seconds since the epoch, by this machine's clock."""
 
     pid: int
@@ -37,48 +37,55 @@ class Neighbour:
         return f"{self.name}, process {self.pid}"
 
 
-def neighbours(endpoint: Endpoint) -> tuple[Neighbour, ...] | None:
+def find_sharing_processes(endpoint: Endpoint) -> tuple[SharingProcess, ...] | None:
     """Return the other processes that use a server's data; None if unknown.
 
     It is known on Linux for a server on a loopback address whose process belongs to this user. Takes some milliseconds
     of file reads: run it in a thread.
     """
-    opened = {pid: files for pid in processes() if (files := open_files(pid))} if is_here(endpoint) else {}
-    serving = servers(endpoint, opened)
-    data = {file for pid in serving for file in databases(pid, opened[pid])}
-    if not data:
+    files_by_pid = {pid: files for pid in list_pids() if (files := list_open_files(pid))} if is_local(endpoint) else {}
+    server_pids = find_listening_pids(endpoint, files_by_pid)
+    server_databases = {file for pid in server_pids for file in open_databases(pid, files_by_pid[pid])}
+    if not server_databases:
         return None
-    others = [pid for pid, files in opened.items() if pid not in serving and data & databases(pid, files)]
-    return tuple(one for pid in others if (one := neighbour(pid)) is not None)
+    other_pids = [
+        pid
+        for pid, files in files_by_pid.items()
+        if pid not in server_pids and server_databases & open_databases(pid, files)
+    ]
+    return tuple(process for pid in other_pids if (process := read_process(pid)) is not None)
 
 
 def shares_files(endpoint: Endpoint) -> bool:
     """Whether a server is known to see the same files as this process: False where that cannot be known.
 
-    It can be known where `neighbours` can. Reads files only; takes some milliseconds, so run it in a thread.
+    It can be known where `find_sharing_processes` can. Reads files only; takes some milliseconds, so run it in a
+    thread.
     """
-    if not is_here(endpoint):
+    if not is_local(endpoint):
         return False
-    serving = servers(endpoint, {pid: files for pid in processes() if (files := open_files(pid))})
-    return bool(serving) and {view(str(pid)) for pid in serving} == {view("self")} - {None}
+    server_pids = find_listening_pids(endpoint, {pid: files for pid in list_pids() if (files := list_open_files(pid))})
+    return bool(server_pids) and {filesystem_view(str(pid)) for pid in server_pids} == {filesystem_view("self")} - {
+        None
+    }
 
 
-def view(pid: str) -> tuple[str, ...] | None:
+def filesystem_view(pid: str) -> tuple[str, ...] | None:
     """Return a process's mount namespace and root, which decide what files it sees; None if it has exited."""
     with suppress(OSError):
         return tuple(os.readlink(PROC / pid / name) for name in ("ns/mnt", "root"))
     return None
 
 
-def is_here(endpoint: Endpoint) -> bool:
+def is_local(endpoint: Endpoint) -> bool:
     """Whether an address is on this machine's loopback interface and /proc is available."""
     return endpoint.url.port is not None and is_loopback(endpoint.url.host) and (PROC / "net" / "tcp").exists()
 
 
-def servers(endpoint: Endpoint, opened: dict[int, dict[str, int]]) -> set[int]:
+def find_listening_pids(endpoint: Endpoint, files_by_pid: dict[int, dict[str, int]]) -> set[int]:
     """Return which of the processes, with what they have open, listen on an address of the loopback."""
-    sockets = {f"socket:[{inode}]" for inode in listening(endpoint.url.port or 0)}
-    return {pid for pid, files in opened.items() if sockets & files.keys()}
+    sockets = {f"socket:[{inode}]" for inode in listening_socket_inodes(endpoint.url.port or 0)}
+    return {pid for pid, files in files_by_pid.items() if sockets & files.keys()}
 
 
 def is_loopback(host: str) -> bool:
@@ -91,24 +98,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def listening(port: int) -> set[str]:
+def listening_socket_inodes(port: int) -> set[str]:
     """Return the inodes of the sockets that listen on a port, of IPv4 and IPv6."""
     inodes = set[str]()
     for name in ("tcp", "tcp6"):
         with suppress(OSError):  # there is no IPv6
             for line in (PROC / "net" / name).read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                if fields[3] == LISTEN_STATE and int(fields[1].rpartition(":")[2], 16) == port:
                     inodes.add(fields[9])
     return inodes
 
 
-def processes() -> list[int]:
+def list_pids() -> list[int]:
     """Return the ids of all processes."""
     return [int(name) for name in os.listdir(PROC) if name.isdigit()]
 
 
-def open_files(pid: int) -> dict[str, int]:
+def list_open_files(pid: int) -> dict[str, int]:
     """Return the open files of a process as {name in /proc: descriptor}; {} for another user's process."""
     files: dict[str, int] = {}
     with suppress(OSError):  # it is another user's, or has ended
@@ -118,26 +125,26 @@ def open_files(pid: int) -> dict[str, int]:
     return files
 
 
-def databases(pid: int, files: dict[str, int]) -> set[File]:
+def open_databases(pid: int, files: dict[str, int]) -> set[FileId]:
     """Return the SQLite databases that a process has open: those whose write-ahead log it has open as well."""
-    found = set[File]()
+    file_ids = set[FileId]()
     for name, descriptor in files.items():
         if f"{name}-wal" in files:
             with suppress(OSError):  # it was closed meanwhile
                 status = os.stat(PROC / str(pid) / "fd" / str(descriptor))
-                found.add((status.st_dev, status.st_ino))
-    return found
+                file_ids.add((status.st_dev, status.st_ino))
+    return file_ids
 
 
-def neighbour(pid: int) -> Neighbour | None:
+def read_process(pid: int) -> SharingProcess | None:
     """Read a process's name and start; None when it has ended, or is a zombie."""
     try:
-        name, _, rest = (PROC / str(pid) / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+        name, _, stat_fields = (PROC / str(pid) / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
         uptime = float((PROC / "uptime").read_text().split()[0])
     except OSError:
         return None
-    fields = rest.split()
+    fields = stat_fields.split()
     if fields[0] == "Z":
         return None
     age = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return Neighbour(pid, name, time.time() - age)
+    return SharingProcess(pid, name, time.time() - age)

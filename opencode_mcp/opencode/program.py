@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from opencode_mcp.openapi.versions import find_version
 
-from .cache import MEMORY
-from .supervised import finish
+from .cache import VERSIONS_FILE
+from .supervised import run_supervised_process
 
 VERSION_SECONDS = 20.0
 """`--version` of 1.18.33 takes 0.7 s on a quiet machine, and many times that on a busy one."""
@@ -50,9 +50,9 @@ def which(name: str, environ: Mapping[str, str], windows: bool = os.name == "nt"
     """
     if os.path.dirname(name):
         return os.path.abspath(name) if is_program(name) else None
-    endings = environ.get("PATHEXT", EXTENSIONS).split(";") if windows else [""]
-    candidates = [name] if windows and os.path.splitext(name)[1].upper() in map(str.upper, endings) else []
-    candidates += [name + ending for ending in endings]
+    extensions = environ.get("PATHEXT", EXTENSIONS).split(";") if windows else [""]
+    candidates = [name] if windows and os.path.splitext(name)[1].upper() in map(str.upper, extensions) else []
+    candidates += [name + ending for ending in extensions]
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
         if os.path.isabs(folder):
             for candidate in candidates:
@@ -66,7 +66,7 @@ def is_program(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
-async def ask_version(command: tuple[str, ...], environ: Mapping[str, str], cache: Path) -> str | None:
+async def read_version(command: tuple[str, ...], environ: Mapping[str, str], cache: Path) -> str | None:
     """Return the version that a command prints for `--version`, None when it prints none or takes too long.
 
     The version is cached by the command and its file's fingerprint. The command does not run in the project.
@@ -74,19 +74,21 @@ async def ask_version(command: tuple[str, ...], environ: Mapping[str, str], cach
     path = which(command[0], environ)
     if path is None:
         return None
-    key, state = json.dumps([path, *command[1:]]), state_of(path)
-    memory = cache / MEMORY
-    entry = remembered(memory).get(key)
-    if entry is not None and entry["state"] == state and 0 <= time.time() - entry["at"] < REMEMBERED_SECONDS:
+    key, fingerprint = json.dumps([path, *command[1:]]), file_fingerprint(path)
+    versions_file = cache / VERSIONS_FILE
+    entry = load_versions(versions_file).get(key)
+    if entry is not None and entry["state"] == fingerprint and 0 <= time.time() - entry["at"] < REMEMBERED_SECONDS:
         return entry["version"]
-    done = await finish((path, *command[1:], "--version"), environ, tempfile.gettempdir(), VERSION_SECONDS)
-    version = find_version(done.output) if done is not None and done.status == 0 else None
+    completed = await run_supervised_process(
+        (path, *command[1:], "--version"), environ, tempfile.gettempdir(), VERSION_SECONDS
+    )
+    version = find_version(completed.output) if completed is not None and completed.status == 0 else None
     if version is not None:
-        remember(memory, key, {"state": state, "at": time.time(), "version": version})
+        save_version(versions_file, key, {"state": fingerprint, "at": time.time(), "version": version})
     return version
 
 
-def state_of(path: str) -> list[int]:
+def file_fingerprint(path: str) -> list[int]:
     """Return a file's device, inode, size, times and mode, which change with its contents and permissions."""
     status = os.stat(path)
     return [
@@ -99,24 +101,28 @@ def state_of(path: str) -> list[int]:
     ]
 
 
-def remembered(memory: Path) -> dict[str, dict[str, Any]]:
+def load_versions(versions_file: Path) -> dict[str, dict[str, Any]]:
     """Return the cached versions, {} if they cannot be read or have another format."""
     try:
-        value: Any = json.loads(memory.read_bytes())
+        value: Any = json.loads(versions_file.read_bytes())
         entries = cast("dict[str, dict[str, Any]]", value)
-        return {key: one for key, one in entries.items() if {"state", "at", "version"} <= one.keys()}
+        return {key: entry for key, entry in entries.items() if {"state", "at", "version"} <= entry.keys()}
     except (OSError, ValueError, AttributeError) as error:
         log.debug("cannot read the cached versions: %r", error)
         return {}
 
 
-def remember(memory: Path, key: str, entry: dict[str, Any]) -> None:
+def save_version(versions_file: Path, key: str, entry: dict[str, Any]) -> None:
     """Cache a version, and drop those of removed programs. A write error is logged: the version is then read again."""
-    there = {one: known for one, known in remembered(memory).items() if os.path.exists(json.loads(one)[0])}
+    existing = {
+        existing_key: existing_entry
+        for existing_key, existing_entry in load_versions(versions_file).items()
+        if os.path.exists(json.loads(existing_key)[0])
+    }
     try:
-        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=memory.parent, prefix="versions-", delete=False) as file:
-            json.dump({**there, key: entry}, file)
-        os.replace(file.name, memory)
+        versions_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=versions_file.parent, prefix="versions-", delete=False) as file:
+            json.dump({**existing, key: entry}, file)
+        os.replace(file.name, versions_file)
     except OSError as error:
         log.debug("cannot cache a version: %r", error)

@@ -12,9 +12,9 @@ import httpx2
 from opencode_mcp.exceptions import APIError, UnexpectedResponse
 from opencode_mcp.openapi import Operation
 
-from .error_words import MARK, SHOWN_CHARS, error_words, without_trace, without_traces
+from .error_words import SHOWN_CHARS, TRACE_MARK, describe_error, strip_stack_trace, strip_stack_traces
 
-TEXT_FILES = frozenset({"application/json", "image/svg+xml", "text/html"})
+TEXT_FILE_TYPES = frozenset({"application/json", "image/svg+xml", "text/html"})
 """Media types that OpenCode derives from a file's name, whose content is returned unparsed."""
 
 
@@ -34,7 +34,7 @@ class Answer:
     retried: tuple[str, ...] = ()
 
 
-def decode(operation: Operation, response: httpx2.Response) -> Answer:
+def decode_response(operation: Operation, response: httpx2.Response) -> Answer:
     """Decode a response whose body has been read.
 
     Raises:
@@ -49,7 +49,7 @@ def decode(operation: Operation, response: httpx2.Response) -> Answer:
             f"{operation.name}: OpenCode redirected to {response.headers.get('location')!r}; redirects are not "
             "followed, so that credentials go only to the configured server"
         )
-    if operation.returns_file and media_type in TEXT_FILES and "content-security-policy" not in response.headers:
+    if operation.returns_file and media_type in TEXT_FILE_TYPES and "content-security-policy" not in response.headers:
         media_type = "text/plain"  # a project file; OpenCode's own web page has that header
     if media_type == "text/html":
         raise UnexpectedResponse(
@@ -61,10 +61,10 @@ def decode(operation: Operation, response: httpx2.Response) -> Answer:
         for header, name in operation.returned_headers.items()
         if header in response.headers
     }
-    return Answer(parse(operation, response, media_type), response.status_code, media_type, fields)
+    return Answer(parse_body(operation, response, media_type), response.status_code, media_type, fields)
 
 
-def parse(operation: Operation, response: httpx2.Response, media_type: str) -> Any:
+def parse_body(operation: Operation, response: httpx2.Response, media_type: str) -> Any:
     """Parse a successful body by its media type."""
     if response.status_code == 204 or not media_type:
         return None
@@ -75,7 +75,7 @@ def parse(operation: Operation, response: httpx2.Response, media_type: str) -> A
             raise UnexpectedResponse(
                 f"{operation.name}: the response is not valid JSON ({len(response.content)} bytes): {error}"
             ) from error
-        return without_traces(value) if MARK in response.content else value
+        return strip_stack_traces(value) if TRACE_MARK in response.content else value
     if media_type.startswith("image/"):
         return response.content
     try:
@@ -94,17 +94,17 @@ def api_error(operation: Operation, response: httpx2.Response) -> APIError:
             "those of the OpenCode server."
         )
     if not isinstance(body, dict):
-        said = without_trace(str(body)).strip()[:SHOWN_CHARS]
-        return APIError(operation.name, response.status_code, "", said, body, advice)
+        text = strip_stack_trace(str(body)).strip()[:SHOWN_CHARS]
+        return APIError(operation.name, response.status_code, "", text, body, advice)
     fields = cast("dict[str, Any]", body)
     data: Any = fields.get("data")
-    inner = cast("dict[str, Any]", data) if isinstance(data, dict) else fields
+    data_fields = cast("dict[str, Any]", data) if isinstance(data, dict) else fields
     # `_tag` first: beside it, `name` is the name of the missing object.
     name = str(fields.get("_tag") or fields.get("name") or "")
-    words = error_words(
-        name, {**inner, "message": inner.get("message") or fields.get("message") or fields.get("error")}
+    description = describe_error(
+        name, {**data_fields, "message": data_fields.get("message") or fields.get("message") or fields.get("error")}
     )
-    return APIError(operation.name, response.status_code, name, words.message, body, words.advice or advice)
+    return APIError(operation.name, response.status_code, name, description.message, body, description.advice or advice)
 
 
 def error_body(response: httpx2.Response) -> Any:

@@ -13,11 +13,11 @@ import httpx2
 
 from opencode_mcp.exceptions import ServerStartError
 
-Report = Callable[[str], Awaitable[None]]
+ProgressCallback = Callable[[str], Awaitable[None]]
 """Reports a call's progress to its caller, in one line."""
 
 
-async def silent(message: str) -> None:
+async def ignore_progress(message: str) -> None:
     """Discard a progress message."""
 
 
@@ -36,14 +36,14 @@ class Endpoint:
     version: str | None = None
 
     @cached_property
-    def base(self) -> str:
+    def base_url(self) -> str:
         """The base URL, without a trailing slash."""
-        who = f"{self.url.userinfo.decode()}@" if self.url.userinfo else ""
+        userinfo = f"{self.url.userinfo.decode()}@" if self.url.userinfo else ""
         path = self.url.raw_path.partition(b"?")[0].decode().rstrip("/")
-        return f"{self.url.scheme}://{who}{self.url.netloc.decode()}{path}"
+        return f"{self.url.scheme}://{userinfo}{self.url.netloc.decode()}{path}"
 
     @property
-    def address(self) -> str:
+    def display_url(self) -> str:
         """The URL for display, without user name and password."""
         return str(self.url.copy_with(username=None, password=None)).rstrip("/")
 
@@ -66,7 +66,7 @@ class OpenCodeServer(Protocol):
         """The password that it requires, or None."""
         ...
 
-    async def endpoint(self, report: Report = silent) -> Endpoint:
+    async def endpoint(self, report_progress: ProgressCallback = ignore_progress) -> Endpoint:
         """Return the endpoint, after starting a managed server.
 
         Raises:
@@ -74,11 +74,11 @@ class OpenCodeServer(Protocol):
         """
         ...
 
-    def running(self) -> Endpoint | None:
+    def current_endpoint(self) -> Endpoint | None:
         """Return the endpoint if the server is assumed to run, without starting it or sending a request."""
         ...
 
-    async def until_running(self) -> None:
+    async def wait_until_started(self) -> None:
         """Wait until another call has started the server, without starting it."""
         ...
 
@@ -86,15 +86,15 @@ class OpenCodeServer(Protocol):
         """Describe the server and its state for an error message."""
         ...
 
-    def shortage(self) -> str:
+    def describe_shortage(self) -> str:
         """Describe an exhausted resource of the server's machine and what to do; "" if none is known."""
         ...
 
-    def take_note(self) -> str:
+    def pop_note(self) -> str:
         """Return the note about the choice of the program, once; then ""."""
         ...
 
-    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
+    def track_request(self, report_progress: ProgressCallback) -> AbstractAsyncContextManager[None]:
         """Track a request that waits for its response in the block; a managed server is watched meanwhile.
 
         Raises:
@@ -102,74 +102,74 @@ class OpenCodeServer(Protocol):
         """
         ...
 
-    def note_work(self, name: str, works: bool) -> None:
+    def set_active(self, name: str, active: bool) -> None:
         """Record whether a session or terminal is active: a stalled server with active work is not killed."""
         ...
 
 
-class Unwatched:
+class UnmanagedServer:
     """Defaults of a server that this process does not run: there is nothing to measure, report or stop."""
 
-    def shortage(self) -> str:
+    def describe_shortage(self) -> str:
         """Return nothing: it may run on another machine."""
         return ""
 
-    def take_note(self) -> str:
+    def pop_note(self) -> str:
         """Return nothing: the user has chosen it."""
         return ""
 
-    def expected(self, report: Report) -> AbstractAsyncContextManager[None]:
+    def track_request(self, report_progress: ProgressCallback) -> AbstractAsyncContextManager[None]:
         """Do nothing: the server is not watched."""
         return nullcontext()
 
-    def note_work(self, name: str, works: bool) -> None:
+    def set_active(self, name: str, active: bool) -> None:
         """Do nothing: this process never stops the server."""
 
 
 @dataclass(frozen=True)
-class AttachedServer(Unwatched):
+class AttachedServer(UnmanagedServer):
     """An OpenCode server that runs independently of this process."""
 
-    address: Endpoint
+    fixed_endpoint: Endpoint
     name: str | None = None
 
     @property
     def password(self) -> str | None:
         """The password that was given."""
-        return self.address.password
+        return self.fixed_endpoint.password
 
-    async def endpoint(self, report: Report = silent) -> Endpoint:
+    async def endpoint(self, report_progress: ProgressCallback = ignore_progress) -> Endpoint:
         """Return the address that was given."""
-        return self.address
+        return self.fixed_endpoint
 
-    def running(self) -> Endpoint:
+    def current_endpoint(self) -> Endpoint:
         """Return the configured endpoint, without checking it."""
-        return self.address
+        return self.fixed_endpoint
 
-    async def until_running(self) -> None:
+    async def wait_until_started(self) -> None:
         """Return immediately."""
 
     def describe(self) -> str:
         """Name the server and its address."""
-        return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.address.address}"
+        return f"OpenCode{f' server {self.name}' if self.name else ''} at {self.fixed_endpoint.display_url}"
 
 
 @dataclass(frozen=True)
-class RefusedServer(Unwatched):
+class RefusedServer(UnmanagedServer):
     """An OpenCode server that this process must not start; `reason` explains why, and what to do instead."""
 
     reason: str
     name: None = None
     password: None = None
 
-    async def endpoint(self, report: Report = silent) -> Endpoint:
+    async def endpoint(self, report_progress: ProgressCallback = ignore_progress) -> Endpoint:
         """Raise the reason."""
         raise ServerStartError(self.reason)
 
-    def running(self) -> None:
+    def current_endpoint(self) -> None:
         """Return no address."""
 
-    async def until_running(self) -> None:
+    async def wait_until_started(self) -> None:
         """Wait until the caller is cancelled."""
         await anyio.sleep_forever()
 

@@ -23,17 +23,17 @@ from opencode_mcp.exceptions import (
     WorkflowError,
 )
 
-from .client import CallOptions, OpenCode
+from .client import CallOptions, OpenCodeClient
 
 T = TypeVar("T")
 
 ASK_SECONDS = 30.0
 """How long the pool waits for one server: clients allow 60 s or more for a call."""
 
-SEEN_SESSIONS = 200
+MAX_REMEMBERED_REPORTS = 200
 """For how many sessions the last report is kept."""
 
-LISTED_SESSIONS = 100
+DEFAULT_SESSION_LIMIT = 100
 """How many sessions OpenCode lists without a `limit` (1.18.33)."""
 
 SESSION_ARGUMENTS = ("sessionID", "session_id", "parentID")
@@ -41,41 +41,41 @@ SESSION_ARGUMENTS = ("sessionID", "session_id", "parentID")
 
 
 @dataclass(frozen=True)
-class Servers:
+class ServerPool:
     """The clients of all servers, by name; a single one is named "".
 
     `session_servers` caches the server of each session; `pending_starts` are tasks that are being started;
     `last_reports` has the time and content of each session's last report. `tasks` runs work that outlives a call.
     """
 
-    clients: Mapping[str, OpenCode]
-    homes: dict[str, str] = field(default_factory=dict[str, str])
-    starts: dict[str, Any] = field(default_factory=dict[str, Any])
-    seen: dict[str, tuple[float, Any]] = field(default_factory=dict[str, "tuple[float, Any]"])
+    clients: Mapping[str, OpenCodeClient]
+    session_servers: dict[str, str] = field(default_factory=dict[str, str])
+    pending_starts: dict[str, Any] = field(default_factory=dict[str, Any])
+    last_reports: dict[str, tuple[float, Any]] = field(default_factory=dict[str, "tuple[float, Any]"])
     tasks: TaskGroup | None = None
 
     @property
-    def default(self) -> OpenCode:
+    def default(self) -> OpenCodeClient:
         """The client for calls that do not choose a server."""
         return next(iter(self.clients.values()))
 
-    def select(self, name: str) -> Servers:
+    def select(self, name: str) -> ServerPool:
         """Return a pool with only the named server."""
         return replace(self, clients={name: self.clients[name]})
 
-    def with_options(self, **options: Unpack[CallOptions]) -> Servers:
+    def with_options(self, **options: Unpack[CallOptions]) -> ServerPool:
         """Return the servers with other options of their clients."""
-        return replace(self, clients={name: one.with_options(**options) for name, one in self.clients.items()})
+        return replace(self, clients={name: client.with_options(**options) for name, client in self.clients.items()})
 
-    def remember(self, session_id: str, report: Any) -> None:
+    def remember_report(self, session_id: str, report: Any) -> None:
         """Keep the last report of a session, for the newest `MAX_REMEMBERED_REPORTS` sessions."""
-        self.seen.pop(session_id, None)
-        self.seen[session_id] = (anyio.current_time(), report)
-        if len(self.seen) > SEEN_SESSIONS:
-            del self.seen[next(iter(self.seen))]
+        self.last_reports.pop(session_id, None)
+        self.last_reports[session_id] = (anyio.current_time(), report)
+        if len(self.last_reports) > MAX_REMEMBERED_REPORTS:
+            del self.last_reports[next(iter(self.last_reports))]
 
     @asynccontextmanager
-    async def for_session(self, session_id: str) -> AsyncGenerator[Servers]:
+    async def for_session(self, session_id: str) -> AsyncGenerator[ServerPool]:
         """Provide a pool with only the session's server; a single server is not queried.
 
         Raises:
@@ -85,19 +85,19 @@ class Servers:
         if len(self.clients) == 1:
             yield self
             return
-        home = self.homes.get(session_id)
-        if home is None:
-            found, _ = await self.find_first(lambda one: one.call("session_get", sessionID=session_id))
-            home = self.homes[session_id] = next(iter(found.clients))
+        server_name = self.session_servers.get(session_id)
+        if server_name is None:
+            pool, _ = await self.find_first(lambda client: client.call("session_get", sessionID=session_id))
+            server_name = self.session_servers[session_id] = next(iter(pool.clients))
         try:
-            yield self.select(home)
+            yield self.select(server_name)
         except APIError as error:
             if error.status == 404:
-                self.homes.pop(session_id, None)
+                self.session_servers.pop(session_id, None)
             raise
 
     @asynccontextmanager
-    async def for_arguments(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Servers]:
+    async def for_arguments(self, arguments: Mapping[str, Any]) -> AsyncGenerator[ServerPool]:
         """Provide a pool with the server that valid arguments choose, by `server` or by a session id; else all servers.
 
         Raises:
@@ -112,7 +112,7 @@ class Servers:
         else:
             yield self
 
-    async def find_first(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[Servers, T]:
+    async def find_first(self, ask: Callable[[OpenCodeClient], Awaitable[T]]) -> tuple[ServerPool, T]:
         """Query all servers concurrently until one succeeds; return a pool with only that server, and its result.
 
         Raises:
@@ -121,33 +121,33 @@ class Servers:
         """
         if len(self.clients) == 1:
             return self, await ask(self.default)
-        answers, failures = await self._ask(ask, enough=True)
+        answers, failures = await self._call_all(ask, first_only=True)
         for name, answer in answers.items():
             return self.select(name), answer
-        raise nowhere(failures)
+        raise not_found_error(failures)
 
-    async def gather(self, ask: Callable[[OpenCode], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
+    async def gather(self, ask: Callable[[OpenCodeClient], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
         """Query all servers concurrently; return the results and the failures, by server.
 
         Raises:
             OpenCodeError: that of the first server, if all fail.
         """
         if len(self.clients) == 1:
-            return {name: await ask(one) for name, one in self.clients.items()}, {}
-        answers, failures = await self._ask(ask)
+            return {name: await ask(client) for name, client in self.clients.items()}, {}
+        answers, failures = await self._call_all(ask)
         if not answers:
             raise next(iter(failures.values()))
         return answers, failures
 
-    async def _ask(
-        self, ask: Callable[[OpenCode], Awaitable[T]], enough: bool = False
+    async def _call_all(
+        self, ask: Callable[[OpenCodeClient], Awaitable[T]], first_only: bool = False
     ) -> tuple[dict[str, T], dict[str, Exception]]:
         """Query all servers concurrently, with `first_only` until one succeeds; results and failures are in server
         order."""
         answers: dict[str, T] = {}
         failures: dict[str, Exception] = {}
 
-        async def one(name: str) -> None:
+        async def ask_server(name: str) -> None:
             opencode = self.clients[name]
             try:
                 with anyio.fail_after(ASK_SECONDS):
@@ -159,44 +159,44 @@ class Servers:
             except OpenCodeError as error:
                 failures[name] = error
             else:
-                if enough:
+                if first_only:
                     tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             for name in self.clients:
-                tasks.start_soon(one, name)
-        return in_order(self.clients, answers), in_order(self.clients, failures)
+                tasks.start_soon(ask_server, name)
+        return in_server_order(self.clients, answers), in_server_order(self.clients, failures)
 
 
-def in_order(names: Mapping[str, Any], values: Mapping[str, T]) -> dict[str, T]:
+def in_server_order(names: Mapping[str, Any], values: Mapping[str, T]) -> dict[str, T]:
     """Return values in the order of names."""
     return {name: values[name] for name in names if name in values}
 
 
-def nowhere(failures: Mapping[str, Exception]) -> Exception:
+def not_found_error(failures: Mapping[str, Exception]) -> Exception:
     """Return the error of a search without a result: "not found" only if every server responded."""
-    missing = {name: error for name, error in failures.items() if says_missing(error)}
-    lost = {name: error for name, error in failures.items() if name not in missing}
-    for error in lost.values():
+    not_found = {name: error for name, error in failures.items() if is_not_found(error)}
+    unreachable = {name: error for name, error in failures.items() if name not in not_found}
+    for error in unreachable.values():
         if isinstance(error, InvalidArguments):
             return error
-    if not lost:
-        return next(iter(missing.values()))
-    answered = f"{', '.join(missing)} responded and does not have it" if missing else "no server responded"
-    return TransportError(f"Cannot determine the server: {answered}; {told(lost)}")
+    if not unreachable:
+        return next(iter(not_found.values()))
+    answered = f"{', '.join(not_found)} responded and does not have it" if not_found else "no server responded"
+    return TransportError(f"Cannot determine the server: {answered}; {describe_failures(unreachable)}")
 
 
-def says_missing(error: Exception) -> bool:
+def is_not_found(error: Exception) -> bool:
     """Whether an error means "not found on this server"."""
     return isinstance(error, WorkflowError) or (isinstance(error, APIError) and error.status == 404)
 
 
-def told(failures: Mapping[str, Exception]) -> str:
+def describe_failures(failures: Mapping[str, Exception]) -> str:
     """Describe which servers failed, and why."""
     return "; ".join(f"server {name} failed: {error}" for name, error in failures.items())
 
 
-def newest_first(lists: Mapping[str, Sequence[T]], updated: Callable[[T], float]) -> list[tuple[str, T]]:
+def merge_newest_first(lists: Mapping[str, Sequence[T]], key: Callable[[T], float]) -> list[tuple[str, T]]:
     """Merge the lists of several servers, newest first; each entry is (server name, item)."""
     entries = [(name, entry) for name, listed in lists.items() for entry in listed]
-    return sorted(entries, key=lambda entry: updated(entry[1]), reverse=True)
+    return sorted(entries, key=lambda entry: key(entry[1]), reverse=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-CAUSES = (
+SHORTAGES = (
     (
         re.compile(r"ENOSPC|SQLITE_FULL|database or disk is full|no space left on device|EDQUOT|quota exceeded", re.I),
         "A disk is full: the one of OpenCode's data (~/.local/share/opencode or XDG_DATA_HOME) or of temporary files "
@@ -32,58 +32,62 @@ CAUSES = (
     ),
 )
 """Error messages of Linux, macOS, SQLite and Bun, as OpenCode 1.18.33 prints them before it exits, and what to do."""
-ENOUGH_BYTES = 1024 * 1024
+MIN_FREE_BYTES = 1024 * 1024
 """More than SQLite adds to OpenCode's database at a time."""
-ENOUGH_FILES = 256
+MIN_OPEN_FILES = 256
 """With 64, OpenCode 1.18.33 starts but returns HTTP 500 from about 30 connections on."""
 
 
-def cause_of(output: str) -> str:
+def find_shortage(output: str) -> str:
     """Return what to do about the exhausted resource that a text mentions; "" if there is none."""
-    return next((advice for pattern, advice in CAUSES if pattern.search(output)), "")
+    return next((advice for pattern, advice in SHORTAGES if pattern.search(output)), "")
 
 
 def describe_os_error(error: OSError) -> str:
     """Describe an error of the operating system, with what to do about it where that is known."""
-    advice = advice_on(error)
+    advice = os_error_advice(error)
     return f"{error}\n{advice}" if advice else str(error)
 
 
-def cause_of_error(error: BaseException) -> str:
+def find_shortage_in_error(error: BaseException) -> str:
     """Return what to do about the exhausted resource behind an error or its causes; "" if there is none."""
-    return next((advice for one in causes_of(error) if isinstance(one, OSError) and (advice := advice_on(one))), "")
+    return next(
+        (advice for cause in iter_causes(error) if isinstance(cause, OSError) and (advice := os_error_advice(cause))),
+        "",
+    )
 
 
-def causes_of(error: BaseException) -> Iterator[BaseException]:
+def iter_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, its causes, contexts and grouped errors."""
     yield error
     if isinstance(error, BaseExceptionGroup):
         for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from causes_of(inner)
+            yield from iter_causes(inner)
     if (cause := error.__cause__ or error.__context__) is not None:
-        yield from causes_of(cause)
+        yield from iter_causes(cause)
 
 
-def advice_on(error: OSError) -> str:
+def os_error_advice(error: OSError) -> str:
     """Return what to do about an error of the operating system, "" when that is not known."""
-    words = os.strerror(error.errno) if error.errno else str(error)
-    return cause_of(f"{errno.errorcode.get(error.errno or 0, '')} {words}")
+    message = os.strerror(error.errno) if error.errno else str(error)
+    return find_shortage(f"{errno.errorcode.get(error.errno or 0, '')} {message}")
 
 
-def measured(environ: Mapping[str, str], directory: str) -> str:
+def measure_shortage(environ: Mapping[str, str], directory: str) -> str:
     """Return what an OpenCode with this environment lacks on this machine and what to do; "" if nothing."""
     data = Path(environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or Path.home()) / ".local" / "share")
     for folder in (data / "opencode", Path(environ.get("TMPDIR") or "/tmp"), Path(directory)):
-        there = next((one for one in (folder, *folder.parents) if one.exists()), None)
-        if there is not None and (free := shutil.disk_usage(there).free) < ENOUGH_BYTES:
+        existing = next((ancestor for ancestor in (folder, *folder.parents) if ancestor.exists()), None)
+        if existing is not None and (free := shutil.disk_usage(existing).free) < MIN_FREE_BYTES:
             return f"The disk of {folder} is full ({free} bytes are free). Free some space, then call again."
     if sys.platform != "win32":
         import resource
 
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        if most != resource.RLIM_INFINITY and most < ENOUGH_FILES:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if limit != resource.RLIM_INFINITY and limit < MIN_OPEN_FILES:
             return (
-                f"OpenCode may open only {most} files at once, which is not enough. Raise the limit (`ulimit -n 4096`) "
+                f"OpenCode may open only {limit} files at once, which is not enough. Raise the limit (`ulimit -n "
+                f"4096`) "
                 "where this MCP server is started, then restart it."
             )
     return ""

@@ -17,14 +17,14 @@ from . import keeper
 STOP_SECONDS = 10.0
 """The supervisor takes at most 2 s to dispose and 6 s to kill."""
 
-KEPT_BYTES = 4096
+OUTPUT_TAIL_BYTES = 4096
 """How much of the end of a program's output is kept."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class CompletedProcess:
     """How a program ended: its exit status, and the end of its output."""
 
     status: int
@@ -32,7 +32,7 @@ class Finished:
 
 
 @asynccontextmanager
-async def supervised(
+async def open_supervised_process(
     command: Sequence[str], environ: Mapping[str, str], directory: str, pass_fds: Sequence[int] = ()
 ) -> AsyncGenerator[Process]:
     """Run a program under the supervisor; `pass_fds` stay open until all its processes have exited (POSIX)."""
@@ -48,10 +48,10 @@ async def supervised(
         yield process
     finally:
         with anyio.CancelScope(shield=True):
-            await stop(process)
+            await stop_supervisor(process)
 
 
-async def stop(process: Process) -> None:
+async def stop_supervisor(process: Process) -> None:
     """Close the supervisor's input, and wait until it has stopped all its processes."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -63,15 +63,15 @@ async def stop(process: Process) -> None:
     await process.stdout.aclose()
 
 
-async def finish(
+async def run_supervised_process(
     command: Sequence[str], environ: Mapping[str, str], directory: str, seconds: float, pass_fds: Sequence[int] = ()
-) -> Finished | None:
+) -> CompletedProcess | None:
     """Run a program until it exits; None if it takes longer than `seconds`, after stopping it."""
     output = b""
     with anyio.move_on_after(seconds):
-        async with supervised(command, environ, directory, pass_fds) as process:
+        async with open_supervised_process(command, environ, directory, pass_fds) as process:
             assert process.stdout is not None
             async for chunk in process.stdout:
-                output = (output + chunk)[-KEPT_BYTES:]
-            return Finished(await process.wait(), output.decode(errors="replace"))
+                output = (output + chunk)[-OUTPUT_TAIL_BYTES:]
+            return CompletedProcess(await process.wait(), output.decode(errors="replace"))
     return None

@@ -24,9 +24,9 @@ from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
 from opencode_mcp.openapi import Operation
 
 from .arguments import RequestParts
-from .client import CONNECT_SECONDS, OpenCode
+from .client import CONNECT_SECONDS, OpenCodeClient
 from .responses import Answer
-from .server import Endpoint, Report, silent
+from .server import Endpoint, ProgressCallback, ignore_progress
 
 QUIET_SECONDS = 1.0
 """Without `until`, output counts as complete after a pause this long."""
@@ -35,7 +35,7 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass
-class Screen:
+class TerminalOutput:
     """Output read so far; `cursor` is the position after it, `ready` that the replay is over."""
 
     cursor: int
@@ -57,7 +57,10 @@ class Screen:
 
 
 async def drive_terminal(
-    opencode: OpenCode, operation: Operation, parts: RequestParts, report: Report = silent
+    opencode: OpenCodeClient,
+    operation: Operation,
+    parts: RequestParts,
+    report_progress: ProgressCallback = ignore_progress,
 ) -> Answer:
     """Connect, type `input`, and read until `until`, a pause, `timeout_seconds` or the terminal's end.
 
@@ -65,11 +68,11 @@ async def drive_terminal(
     `max_chars`, `ended` is "max_chars", and `cursor` is the end of the returned output, from which the next call
     continues.
     """
-    endpoint = await opencode.endpoint_for(operation, report)
+    endpoint = await opencode.endpoint_for(operation, report_progress)
     request = opencode.build_request(operation, parts, endpoint)
-    await report(f"connected to {request.url.path}")
-    screen = Screen(cursor=0)
-    async with opencode.translated_errors(operation, None):
+    await report_progress(f"connected to {request.url.path}")
+    terminal_output = TerminalOutput(cursor=0)
+    async with opencode.map_transport_errors(operation, None):
         try:
             with anyio.move_on_after(parts.controls["timeout_seconds"]) as limit:
                 async with opencode.http.websocket(
@@ -79,61 +82,67 @@ async def drive_terminal(
                     max_message_size_bytes=MAX_MESSAGE_BYTES,
                     timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
                 ) as socket:
-                    screen.ended = await converse(socket, screen, parts.controls)
+                    terminal_output.ended = await type_and_read(socket, terminal_output, parts.controls)
         except WebSocketUpgradeError as error:  # its response is closed, its body lost
-            raise refused(operation, endpoint, error.response) from error
-    if limit.cancelled_caught and not screen.ready and not screen.output:
+            raise upgrade_error(operation, endpoint, error.response) from error
+    if limit.cancelled_caught and not terminal_output.ready and not terminal_output.output:
         seconds = parts.controls["timeout_seconds"]
         raise RequestTimeout(f"{operation.name}: {parts.path} sent nothing within {seconds:g} s; try again")
-    if screen.ended == "broken":
-        raise TransportError(f"{operation.name}: the terminal's connection broke; output so far: {screen.output!r}")
-    return Answer(excerpt(screen, parts.controls["max_chars"]))
+    if terminal_output.ended == "broken":
+        raise TransportError(
+            f"{operation.name}: the terminal's connection broke; output so far: {terminal_output.output!r}"
+        )
+    return Answer(build_excerpt(terminal_output, parts.controls["max_chars"]))
 
 
-def refused(operation: Operation, endpoint: Endpoint, response: httpx2.Response) -> APIError | TransportError:
+def upgrade_error(operation: Operation, endpoint: Endpoint, response: httpx2.Response) -> APIError | TransportError:
     """Return the error for a rejected WebSocket upgrade."""
     if response.status_code >= 400:
-        said = "the WebSocket upgrade failed; the terminal may have just exited"
+        message = "the WebSocket upgrade failed; the terminal may have just exited"
         listing = operation.name.replace("connect", "list")
         return APIError(
-            operation.name, response.status_code, "", said, advice=f"{listing} lists the existing terminals."
+            operation.name, response.status_code, "", message, advice=f"{listing} lists the existing terminals."
         )
-    return TransportError(f"{operation.name}: {endpoint.address} did not open a WebSocket")
+    return TransportError(f"{operation.name}: {endpoint.display_url} did not open a WebSocket")
 
 
-async def converse(socket: AsyncWebSocketSession, screen: Screen, controls: Any) -> str:
+async def type_and_read(socket: AsyncWebSocketSession, terminal_output: TerminalOutput, controls: Any) -> str:
     """Read frames, and type the input after the replay; return the reason for the end."""
     until: str | None = controls["until"]
     typed = False
     while True:
         try:
-            if screen.ready and not typed:
+            if terminal_output.ready and not typed:
                 typed = True
                 await socket.send_text(controls["input"] or "")
-            event = await socket.receive(QUIET_SECONDS if screen.ready and until is None else None)
+            event = await socket.receive(QUIET_SECONDS if terminal_output.ready and until is None else None)
         except TimeoutError:
             return "quiet"
         except WebSocketDisconnect:
             return "closed"
         except WebSocketNetworkError:
             return "broken"
-        screen.receive(event)
-        if until is not None and screen.ready and until in screen.output[search_from(screen, controls) :]:
+        terminal_output.receive(event)
+        if (
+            until is not None
+            and terminal_output.ready
+            and until in terminal_output.output[search_start(terminal_output, controls) :]
+        ):
             return "until"
 
 
-def search_from(screen: Screen, controls: Any) -> int:
+def search_start(terminal_output: TerminalOutput, controls: Any) -> int:
     """The offset from which `until` is searched: the end of the replay if input was typed, else 0."""
-    return screen.replayed if controls["input"] else 0
+    return terminal_output.replayed if controls["input"] else 0
 
 
-def excerpt(screen: Screen, max_chars: int) -> dict[str, Any]:
+def build_excerpt(terminal_output: TerminalOutput, max_chars: int) -> dict[str, Any]:
     """Return the output, cut to `max_chars`, and the cursor at its end."""
-    output, rest = screen.output[:max_chars], screen.output[max_chars:]
+    output, remainder = terminal_output.output[:max_chars], terminal_output.output[max_chars:]
     return {
         "output": output,
-        "cursor": screen.cursor - utf16_units(rest),
-        "ended": "max_chars" if rest else screen.ended,
+        "cursor": terminal_output.cursor - utf16_units(remainder),
+        "ended": "max_chars" if remainder else terminal_output.ended,
     }
 
 

@@ -6,14 +6,14 @@ import ssl
 
 import httpx2
 
-UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})
+UNKNOWN_ISSUER_CODES = frozenset({18, 19, 20, 21})
 """OpenSSL's codes for a certificate whose issuer is not trusted: self-signed, or the CA is not known."""
 
-NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE")
+NOT_TLS_REASONS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE")
 """OpenSSL's reasons if the peer does not speak TLS."""
 
 
-def trusting(ca_file: str | None) -> ssl.SSLContext:
+def create_ssl_context(ca_file: str | None) -> ssl.SSLContext:
     """Return an SSL context that trusts the system's certificates and those of a PEM file.
 
     Raises:
@@ -25,18 +25,18 @@ def trusting(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def tls_problem(error: BaseException | None) -> str | None:
+def describe_tls_error(error: BaseException | None) -> str | None:
     """Describe a TLS error and what to do; None for any other error."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     if error is None:
         return None
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = f"its certificate is not trusted: {error.verify_message}"
-        if error.verify_code in UNKNOWN_ISSUER:
-            said += "; for a private CA, set --ca-file or SSL_CERT_FILE to its certificate"
-        return said
+        message = f"its certificate is not trusted: {error.verify_message}"
+        if error.verify_code in UNKNOWN_ISSUER_CODES:
+            message += "; for a private CA, set --ca-file or SSL_CERT_FILE to its certificate"
+        return message
     reason = str(error.reason or error)
-    if reason.replace(" ", "_").upper() in NO_TLS:
+    if reason.replace(" ", "_").upper() in NOT_TLS_REASONS:
         return f"the server does not speak TLS ({reason}): does the URL need http:// instead of https://?"
     return reason

@@ -7,7 +7,7 @@ from opentelemetry.propagate import inject
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 
-def pass_on_trace(request: httpx2.Request) -> None:
+def inject_trace_context(request: httpx2.Request) -> None:
     """Inject the current trace context into a request's headers."""
     # Without an SDK, the API would forward the client's headers.
     if not isinstance(get_tracer_provider(), ProxyTracerProvider):

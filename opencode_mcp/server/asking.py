@@ -17,7 +17,7 @@ from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import InputRequired
-from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, Request
+from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionInfo
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.workflows import Asker, Decision, Undecided
 from opencode_mcp.workflows.report import describe
@@ -62,7 +62,7 @@ class PushAsker:
         self._redactor = context.lifespan_context.redactor
         self._request_id = context.request_id
 
-    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
+    async def ask(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Ask and wait for the user; an error of the client decides nothing."""
         try:
             asked = question(request, self._redactor)
@@ -84,7 +84,7 @@ class ResultAsker:
         self._rounds = rounds
         self._asked_at = asked_at
 
-    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
+    async def ask(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Return the answer that the client sent with the call, or raise InputRequired with the question.
 
         The state holds the time of asking in seconds since the epoch, as another replica may continue the call.
@@ -105,14 +105,14 @@ def input_required(required: InputRequired, redactor: Redactor) -> types.InputRe
     )
 
 
-def question(request: Request, redactor: Redactor) -> types.ElicitRequestFormParams:
+def question(request: AgentRequest, redactor: Redactor) -> types.ElicitRequestFormParams:
     """Return the form for a request, redacted, with invisible characters escaped."""
     return types.ElicitRequestFormParams(
         message=redactor.redact_text(message(request)), requested_schema=redactor.redact(form(request))
     )
 
 
-def message(request: Request) -> str:
+def message(request: AgentRequest) -> str:
     """Return the message of the form."""
     wants = describe(request).wants
     if isinstance(request, PermissionRequest):
@@ -121,7 +121,7 @@ def message(request: Request) -> str:
     return f"OpenCode asks: {wants}"
 
 
-def form(request: Request) -> Form:
+def form(request: AgentRequest) -> Form:
     """Return the form as the flat schema that clients render."""
     if isinstance(request, PermissionRequest):
         reply: Form = {"type": "string", "title": "Allow?", "enum": ["once", "always", "reject"]}
@@ -150,7 +150,7 @@ def fields(name: str, question: QuestionInfo) -> dict[str, Form]:
     return {name: field, f"{name}_other": {"type": "string", "title": f"{question.question} (in your own words)"}}
 
 
-def decision(request: Request, answer: types.ElicitResult, seconds: float) -> Decision | Undecided:
+def decision(request: AgentRequest, answer: types.ElicitResult, seconds: float) -> Decision | Undecided:
     """Read the user's answer: declining is a no, dismissing decides nothing, and so does an empty form.
 
     A form that was declined after fewer `seconds` than a person needs was declined by a client without a user.

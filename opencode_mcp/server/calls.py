@@ -14,8 +14,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import InputRequired, OpenCodeError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import Servers
-from opencode_mcp.opencode.shortage import cause_of_error
+from opencode_mcp.opencode import ServerPool
+from opencode_mcp.opencode.shortage import find_shortage_in_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS, Toolbox, failure, noted, select, view
 from opencode_mcp.tools.shorten import short
@@ -91,10 +91,12 @@ class Calls:
         redactor, servers = life.redactor, life.servers
         result: types.CallToolResult | None = None
         try:
-            with self._ending.running(), life.heartbeat.reported(context.session) as report:
-                servers = (await in_project(context)).with_options(caller=caller(context), report=report)
+            with self._ending.running(), life.heartbeat.reported(context.session) as report_progress:
+                servers = (await in_project(context)).with_options(
+                    caller=caller(context), report_progress=report_progress
+                )
                 asker = asker_for(context, params, resumed)
-                call = Context(servers, report, asker, resumed, self._depth)
+                call = Context(servers, report_progress, asker, resumed, self._depth)
                 result = await toolbox.call(call, redactor, params.name, params.arguments or {})
             assert result is not None
             return noted(result, note_of(servers))
@@ -105,14 +107,14 @@ class Calls:
         except Exception as error:
             # A bug in this package: its message is only logged, as it may contain anything.
             log.exception("%s failed", params.name)
-            if lacking := cause_of_error(error):
+            if lacking := find_shortage_in_error(error):
                 return failure(f"{params.name} failed in this MCP server; whether it took effect is unknown. {lacking}")
             raise MCPError(code=types.INTERNAL_ERROR, message="Internal error; see the server's log.") from None
 
 
-def note_of(servers: Servers) -> str:
+def note_of(servers: ServerPool) -> str:
     """Take the notes about the OpenCode that was started; the next result carries them."""
-    return "; ".join(note for one in servers.clients.values() if (note := one.server.take_note()))
+    return "; ".join(note for client in servers.clients.values() if (note := client.server.pop_note()))
 
 
 def caller(context: RequestContext) -> Hashable:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import mcp_types as types
 from mcp import MCPError
 
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Providers
 
 from .contents import newest_sessions, visible_agents
@@ -24,7 +24,7 @@ SEARCHED_SESSIONS = 500
 COMPLETE_SECONDS = 5.0
 """OpenCode's first answer for a project takes 1 to 2 s, which a user can wait while typing."""
 
-Complete = Callable[[OpenCode, str], Awaitable[list[str]]]
+Complete = Callable[[OpenCodeClient, str], Awaitable[list[str]]]
 
 
 def matching(values: list[str], typed: str) -> list[str]:
@@ -34,23 +34,23 @@ def matching(values: list[str], typed: str) -> list[str]:
     return sorted(hits, key=lambda value: not value.casefold().startswith(typed))
 
 
-async def sessions(opencode: OpenCode, typed: str) -> list[str]:
+async def sessions(opencode: OpenCodeClient, typed: str) -> list[str]:
     """Return the ids of sessions with the typed text in their id or title, newest first."""
     listed = await newest_sessions(opencode, SEARCHED_SESSIONS)
     return [one.id for one in listed if typed.casefold() in f"{one.id}\n{one.title}".casefold()]
 
 
-async def agents(opencode: OpenCode, typed: str) -> list[str]:
+async def agents(opencode: OpenCodeClient, typed: str) -> list[str]:
     """Return names of agents."""
     return matching([agent.name for agent in await visible_agents(opencode)], typed)
 
 
-async def models(opencode: OpenCode, typed: str) -> list[str]:
+async def models(opencode: OpenCodeClient, typed: str) -> list[str]:
     """Return models as provider/model."""
     return matching([*(await opencode.call_as(Providers, "config_providers")).models], typed)
 
 
-async def files(opencode: OpenCode, typed: str) -> list[str]:
+async def files(opencode: OpenCodeClient, typed: str) -> list[str]:
     """Return paths below the project's directory, by OpenCode's own fuzzy search."""
     return await opencode.call("find_files", query=typed, type="file", limit=MAX_VALUES + 1)
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound
 from opencode_mcp.openapi.sensitive import answer_position
-from opencode_mcp.opencode import OpenCode, Servers, execute
-from opencode_mcp.opencode.models import Agent, Config, Providers, Session, Status
-from opencode_mcp.opencode.server import silent
-from opencode_mcp.opencode.servers import newest_first, told
+from opencode_mcp.opencode import OpenCodeClient, ServerPool, execute
+from opencode_mcp.opencode.models import Agent, Config, Providers, Session, SessionStatus
+from opencode_mcp.opencode.server import ignore_progress
+from opencode_mcp.opencode.servers import describe_failures, merge_newest_first
 from opencode_mcp.redaction import Position, Redactor, count_replaced, keep_redaction_count
 from opencode_mcp.tools.gateway import described, safety_of
 from opencode_mcp.tools.results import MAX_IMAGE_BYTES
@@ -78,7 +78,7 @@ def as_json(value: Any, position: Position = Position.CONTENT, rest: str = Conte
     return Content(value, JSON, position, rest)
 
 
-async def sessions(servers: Servers) -> Content:
+async def sessions(servers: ServerPool) -> Content:
     """Read the project's sessions, newest first, and which of them work.
 
     Those of several servers are made one list; one that gives none is told of beside it.
@@ -95,21 +95,21 @@ async def sessions(servers: Servers) -> Content:
             "cost": one.cost,
             **({"server": name} if len(servers.clients) > 1 else {}),
         }
-        for name, (one, status) in newest_first(listed, lambda entry: changed(entry[0]))[:LISTED_SESSIONS]
+        for name, (one, status) in merge_newest_first(listed, lambda entry: changed(entry[0]))[:LISTED_SESSIONS]
     ]
     if len(servers.clients) == 1:
         return as_json(rows)
-    return as_json({"sessions": rows, **({"unreachable": told(failures)} if failures else {})})
+    return as_json({"sessions": rows, **({"unreachable": describe_failures(failures)} if failures else {})})
 
 
-async def sessions_and_statuses(opencode: OpenCode) -> list[tuple[Session, str]]:
+async def sessions_and_statuses(opencode: OpenCodeClient) -> list[tuple[Session, str]]:
     """Return a server's sessions of the project, newest first, each with its status."""
     listed = await newest_sessions(opencode, LISTED_SESSIONS)
-    statuses = await opencode.call_as(dict[str, Status], "session_status")
+    statuses = await opencode.call_as(dict[str, SessionStatus], "session_status")
     return [(one, statuses[one.id].type if one.id in statuses else "idle") for one in listed]
 
 
-async def newest_sessions(opencode: OpenCode, limit: int) -> list[Session]:
+async def newest_sessions(opencode: OpenCodeClient, limit: int) -> list[Session]:
     """Return the project's newest sessions, newest first."""
     return await opencode.call_as(list[Session], "session_list", limit=limit)
 
@@ -124,7 +124,7 @@ def when(session: Session) -> str:
     return datetime.fromtimestamp(changed(session) / 1000, UTC).isoformat(timespec="seconds")
 
 
-async def session(servers: Servers, id: str) -> Content:
+async def session(servers: ServerPool, id: str) -> Content:
     """Read a session: what it is, its state now, what it waits for, and its last answer.
 
     The state is a task's, or `idle` where nothing works on the newest prompt or there is none.
@@ -146,28 +146,28 @@ async def session(servers: Servers, id: str) -> Content:
     )
 
 
-async def transcript(servers: Servers, id: str) -> Content:
+async def transcript(servers: ServerPool, id: str) -> Content:
     """Read the newest messages of a session's conversation."""
     wanted = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
-    page = await read_transcript(Context(servers, silent), wanted)
+    page = await read_transcript(Context(servers, ignore_progress), wanted)
     older = f"(Older messages: call read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
     return Content(older + page.text, "text/plain", rest="read_transcript returns fewer messages at a time")
 
 
-async def diff(servers: Servers, id: str) -> Content:
+async def diff(servers: ServerPool, id: str) -> Content:
     """Read what a session changed in files, as one patch."""
     wanted = CollectChanges.model_validate({"session_id": id, "format": "patch"})
-    changes = await collect_changes(Context(servers, silent), wanted)
+    changes = await collect_changes(Context(servers, ignore_progress), wanted)
     rest = "read_operation with operation session_diff returns any part, collect_changes the names of the files"
     return Content(changes.patch or "", "text/x-diff", rest=rest)
 
 
-async def todo(servers: Servers, id: str) -> Content:
+async def todo(servers: ServerPool, id: str) -> Content:
     """Read a session's to-do list."""
     return as_json(await servers.default.call("session_todo", sessionID=id))
 
 
-async def file(servers: Servers, path: str) -> Content:
+async def file(servers: ServerPool, path: str) -> Content:
     """Read a file of the project, byte for byte.
 
     Raises:
@@ -188,18 +188,18 @@ async def file(servers: Servers, path: str) -> Content:
     return Content(answer.value or "", text_type, rest=rest)
 
 
-async def operations(servers: Servers) -> Content:
+async def operations(servers: ServerPool) -> Content:
     """List the operations of the API; needs no OpenCode."""
     return as_json(
         [
-            {"operation": one.name, "title": one.title, "call_with": f"{safety_of(one)}_operation"}
-            for one in servers.default.catalog.values()
+            {"operation": entry.name, "title": entry.title, "call_with": f"{safety_of(entry)}_operation"}
+            for entry in servers.default.catalog.values()
         ],
         rest="search_operations finds operations",
     )
 
 
-async def operation(servers: Servers, name: str, pointer: str = "") -> Content:
+async def operation(servers: ServerPool, name: str, pointer: str = "") -> Content:
     """Describe one operation, or the part of its description at a JSON pointer; needs no OpenCode.
 
     Raises:
@@ -212,7 +212,7 @@ async def operation(servers: Servers, name: str, pointer: str = "") -> Content:
     return as_json(part, rest="add a pointer from `parts` to the URI of this resource")
 
 
-async def agents(servers: Servers) -> Content:
+async def agents(servers: ServerPool) -> Content:
     """List the agents that a task can select."""
     return as_json(
         [agent.model_dump(exclude={"hidden"}, exclude_none=True) for agent in await visible_agents(servers.default)],
@@ -220,12 +220,12 @@ async def agents(servers: Servers) -> Content:
     )
 
 
-async def visible_agents(opencode: OpenCode) -> list[Agent]:
+async def visible_agents(opencode: OpenCodeClient) -> list[Agent]:
     """Return the agents that OpenCode does not hide."""
     return [one for one in await opencode.call_as(list[Agent], "app_agents") if not one.hidden]
 
 
-async def models(servers: Servers) -> Content:
+async def models(servers: ServerPool) -> Content:
     """List the models of the providers that are set up.
 
     `default` is the model that a prompt is given to when neither it nor an agent names one: the configuration's, else
@@ -234,23 +234,25 @@ async def models(servers: Servers) -> Content:
     known = await servers.default.call_as(Providers, "config_providers")
     config = await servers.default.call_as(Config, "config_get")
     configured = config.model if config.model in known.models else None
-    defaults = {configured} if configured else {f"{provider}/{id}" for provider, id in known.default.items()}
+    defaults = (
+        {configured} if configured else {f"{provider}/{model_id}" for provider, model_id in known.default.items()}
+    )
     return as_json(
         [
             {
-                "model": id,
-                "name": model.get("name", id),
-                "default": id in defaults,
+                "model": model_id,
+                "name": model.get("name", model_id),
+                "default": model_id in defaults,
                 "variants": list(model.get("variants") or ()),
                 "limit": model.get("limit"),
                 "cost": model.get("cost"),
             }
-            for id, model in known.models.items()
+            for model_id, model in known.models.items()
         ]
     )
 
 
-async def config(servers: Servers) -> Content:
+async def config(servers: ServerPool) -> Content:
     """Read the configuration."""
     return as_json(
         await servers.default.call("config_get"),

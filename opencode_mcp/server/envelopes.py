@@ -57,6 +57,6 @@ def is_notification(message: dict[str, Any]) -> bool:
     )
 
 
-def refused(code: int, words: str, request_id: str | int | None = None) -> JSONRPCError:
+def refused(code: int, message: str, request_id: str | int | None = None) -> JSONRPCError:
     """Return an error as a message."""
-    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=words))
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=message))

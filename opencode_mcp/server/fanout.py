@@ -37,7 +37,7 @@ from redis.connection import parse_url
 from redis.exceptions import RedisError
 
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.opencode.background import alongside
+from opencode_mcp.opencode.background import background_task
 
 from .bus import Bus, Watch
 
@@ -216,7 +216,7 @@ async def replicated(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
     )
     async with redis:
         bus = RedisBus(redis, deployment)
-        async with alongside(bus.run):
+        async with background_task(bus.run):
             yield bus
 
 

@@ -16,7 +16,7 @@ import httpx2
 import jwt
 
 from opencode_mcp.exceptions import IssuerUnavailable
-from opencode_mcp.opencode.background import alongside
+from opencode_mcp.opencode.background import background_task
 
 METADATA = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
 """Paths of an issuer's metadata (OpenID Connect Discovery, RFC 8414)."""
@@ -55,7 +55,7 @@ class IssuerKeys:
     @asynccontextmanager
     async def renewing(self) -> AsyncGenerator[None]:
         """Refresh the keys on request, for the duration of the block."""
-        async with alongside(self._renew):
+        async with background_task(self._renew):
             yield
 
     async def key(self, name: str | None) -> jwt.PyJWK | None:

@@ -14,7 +14,7 @@ from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import ListenHandler
 
-from opencode_mcp.opencode import Servers
+from opencode_mcp.opencode import ServerPool
 from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files
 from opencode_mcp.redaction.known import is_distinctive
 from opencode_mcp.settings import Settings
@@ -38,7 +38,7 @@ class Lifespan:
     one result.
     """
 
-    servers: Servers
+    servers: ServerPool
     tasks: TaskGroup
     redactor: Redactor
     result_chars: int

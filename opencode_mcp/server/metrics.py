@@ -94,7 +94,7 @@ class Metrics:
     def count(self, life: Lifespan) -> None:
         """Count what waits for OpenCode, and the subscriptions, of a server that has started."""
         clients = life.servers.clients.values()
-        self._waiting.set_function(lambda: sum(opencode.waiting for opencode in clients))
+        self._waiting.set_function(lambda: sum(opencode.waiting_count for opencode in clients))
         self._subscriptions.set_function(lambda: life.watches.followers)
 
     def count_sessions(self, manager: StreamableHTTPSessionManager) -> None:

@@ -34,11 +34,11 @@ class Lines:
         while data:
             await anyio.wait_readable(self._descriptor)
             data = os.read(self._descriptor, CHUNK_BYTES)
-            *ends, rest = data.split(b"\n")
+            *ends, remainder = data.split(b"\n")
             for end in ends:
                 yield b"".join((*begun, end)).decode(errors="replace")
                 begun.clear()
-            begun.append(rest)
+            begun.append(remainder)
         if last := b"".join(begun):
             yield last.decode(errors="replace")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import anyio
 from mcp.server.session import ServerSession
 
-from opencode_mcp.opencode import Report
+from opencode_mcp.opencode import ProgressCallback
 from opencode_mcp.redaction import Redactor
 
 ROUND_SECONDS = 5.0
@@ -50,7 +50,7 @@ class Heartbeat:
         self._running: set[Progress] = set()
 
     @contextmanager
-    def reported(self, session: ServerSession) -> Generator[Report]:
+    def reported(self, session: ServerSession) -> Generator[ProgressCallback]:
         """Provide the progress callback of a request; its last message is repeated for the duration of the block."""
         progress = Progress(session, self._redactor)
         self._running.add(progress)

@@ -12,7 +12,7 @@ from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from opencode_mcp.opencode import Servers
+from opencode_mcp.opencode import ServerPool
 
 from .lifespan import RequestContext
 
@@ -22,7 +22,7 @@ ROOTS_SECONDS = 3.0
 log = logging.getLogger(__name__)
 
 
-async def in_project(context: RequestContext) -> Servers:
+async def in_project(context: RequestContext) -> ServerPool:
     """Return the servers, bound to the client's only root if no other project is configured."""
     life = context.lifespan_context
     if not life.servers.default.lacks_project:

@@ -13,7 +13,7 @@ from mcp import MCPError
 from pydantic import BaseModel
 
 from opencode_mcp.exceptions import OpenCodeError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.tools.shorten import short
 
@@ -177,13 +177,13 @@ def message(description: str | None, text: str) -> types.GetPromptResult:
     return types.GetPromptResult(description=description, messages=[types.PromptMessage(role="user", content=content)])
 
 
-async def known_commands(opencode: OpenCode, redactor: Redactor) -> dict[str, Command]:
+async def known_commands(opencode: OpenCodeClient, redactor: Redactor) -> dict[str, Command]:
     """Return the commands of a running OpenCode, without a time limit of its own.
 
     Raises:
         MCPError: OpenCode is not running, or does not answer.
     """
-    if opencode.server.running() is None:
+    if opencode.server.current_endpoint() is None:
         raise MCPError(
             types.INVALID_PARAMS, "Unknown prompt: OpenCode is not running, so its commands are not known yet"
         )
@@ -193,7 +193,7 @@ async def known_commands(opencode: OpenCode, redactor: Redactor) -> dict[str, Co
         raise MCPError(types.INTERNAL_ERROR, redactor.redact_error(error)) from error
 
 
-async def commands(opencode: OpenCode) -> dict[str, Command]:
+async def commands(opencode: OpenCodeClient) -> dict[str, Command]:
     """Return OpenCode's own commands by name, without those that have the name of a built-in prompt."""
     known = await opencode.call_as(list[Command], "command_list")
     own = (one for one in known if one.source != "mcp" and isinstance(one.template, str))

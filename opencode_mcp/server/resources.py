@@ -18,9 +18,9 @@ from mcp import MCPError
 from mcp.shared.uri_template import UriTemplate
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound, OpenCodeError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
-from opencode_mcp.opencode.servers import newest_first
+from opencode_mcp.opencode.servers import merge_newest_first
 from opencode_mcp.redaction import Position, Redactor
 from opencode_mcp.tools.shorten import short
 
@@ -187,7 +187,7 @@ async def list_resources(
     servers = context.lifespan_context.servers
     asked, _ = await servers.gather(partial(ask_running, ask=lambda one: newest_sessions(one, NEWEST_SESSIONS)))
     silent = [name for name, listed in asked.items() if listed is None]
-    sessions = newest_first({name: listed or () for name, listed in asked.items()}, changed)
+    sessions = merge_newest_first({name: listed or () for name, listed in asked.items()}, changed)
     fixed = [
         types.Resource(
             uri=one.uri.template,
@@ -211,14 +211,14 @@ async def list_resources(
     )
 
 
-def session_resource(session: Session, opencode: OpenCode, redactor: Redactor) -> types.Resource:
+def session_resource(session: Session, opencode: OpenCodeClient, redactor: Redactor) -> types.Resource:
     """Return a session as a resource; with several servers, the description names its server."""
-    place = f"{session.directory} on {opencode.server.name}" if opencode.server.name else session.directory
+    location = f"{session.directory} on {opencode.server.name}" if opencode.server.name else session.directory
     return types.Resource(
         uri=SESSION.expand({"id": session.id}),
         name=session.id,
         title=redactor.redact_text(session.title) or None,
-        description=redactor.redact_text(f"Session in {place}", Position.IDENTIFIER),
+        description=redactor.redact_text(f"Session in {location}", Position.IDENTIFIER),
         mime_type=JSON,
         annotations=types.Annotations(last_modified=when(session)),
     )
@@ -279,17 +279,17 @@ def find(uri: str) -> tuple[Readable, dict[str, str]]:
 def resource_errors(uri: str, life: Lifespan) -> Generator[None]:
     """Map errors to protocol errors: a missing resource is -32602 in every protocol version (SEP-2164)."""
 
-    def words(error: Exception) -> str:
+    def message(error: Exception) -> str:
         return short(life.redactor.redact_error(error), life.result_chars)
 
     try:
         yield
     except (NotFound, InvalidArguments) as error:
-        raise MCPError(types.INVALID_PARAMS, words(error), {"uri": short(uri)}) from error
+        raise MCPError(types.INVALID_PARAMS, message(error), {"uri": short(uri)}) from error
     except OpenCodeError as error:
         missing = isinstance(error, APIError) and error.status == 404
         code = types.INVALID_PARAMS if missing else types.INTERNAL_ERROR
-        raise MCPError(code, words(error), {"uri": short(uri)}) from error
+        raise MCPError(code, message(error), {"uri": short(uri)}) from error
     except Exception:
         # A bug in this package: its message is only logged, as it may contain anything.
         log.exception("reading %s failed", uri)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio
 
 from opencode_mcp.exceptions import OpenCodeError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 
 T = TypeVar("T")
 
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 async def ask_running(
-    opencode: OpenCode, ask: Callable[[OpenCode], Awaitable[T]], seconds: float = ANSWER_SECONDS
+    opencode: OpenCodeClient, ask: Callable[[OpenCodeClient], Awaitable[T]], seconds: float = ANSWER_SECONDS
 ) -> T | None:
     """Return the result of `query`, or None if OpenCode is not running or does not answer within `seconds`."""
-    if opencode.server.running() is None:
+    if opencode.server.current_endpoint() is None:
         return None
     try:
         with anyio.fail_after(seconds):

@@ -22,7 +22,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from opencode_mcp import __version__
 from opencode_mcp.client.connect import allowlist_of, connected, openers_of
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.settings import Settings
 
@@ -153,8 +153,8 @@ class BridgeServer(Server[Lifespan]):
         settings = self._settings
         observe = nullcontext if self.metrics is None else self.metrics.exchanged
         clients = connected(settings, self._catalog, openers_of(settings), observe)
-        async with clients as servers, self._open_bus() as bus, background() as tasks:
-            passwords = [one.server.password for one in servers.clients.values() if one.server.password]
+        async with clients as servers, self._open_bus() as bus, background_task_group() as tasks:
+            passwords = [client.server.password for client in servers.clients.values() if client.server.password]
             warn_of_simple_passwords(settings)
             redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
             heartbeat = Heartbeat(redactor)

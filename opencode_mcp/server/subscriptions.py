@@ -21,8 +21,8 @@ from mcp.shared.subscriptions import event_to_notification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import NotFound, OpenCodeError, TransportError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.tools.shorten import short
 
 from .lifespan import Lifespan, RequestContext, connection_of
@@ -36,7 +36,7 @@ AGAIN_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
-Followed = tuple[str, str, Changes, OpenCode]
+Followed = tuple[str, str, Changes, OpenCodeClient]
 """The URI of a resource, the id of its session, what changes it, and the server that has the session."""
 
 
@@ -88,7 +88,7 @@ async def listen(
     honored = types.SubscriptionFilter(
         prompts_list_changed=wanted.prompts_list_changed, resource_subscriptions=list(uris)
     )
-    async with AsyncExitStack() as watched, background() as tasks:
+    async with AsyncExitStack() as watched, background_task_group() as tasks:
         watches = [await watched.enter_async_context(life.watches.followed(*followed)) for followed in all_followed]
         if wanted.prompts_list_changed:
             # Only to this client: for others nothing has changed. The request to OpenCode takes longer than the
@@ -154,12 +154,12 @@ async def follow(
 
 
 async def tell_of_commands(
-    opencode: OpenCode, send: Callable[[], Awaitable[None]], scope: anyio.CancelScope | None = None
+    opencode: OpenCodeClient, send: Callable[[], Awaitable[None]], scope: anyio.CancelScope | None = None
 ) -> None:
     """Call `send` once, after a running OpenCode has returned its commands: later requests for them are fast."""
     with scope or anyio.CancelScope():
         while True:
-            await opencode.server.until_running()
+            await opencode.server.wait_until_started()
             try:
                 await opencode.call("command_list")
             except TransportError:

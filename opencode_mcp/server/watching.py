@@ -17,8 +17,8 @@ from anyio.abc import TaskGroup
 from mcp.server.subscriptions import ResourceUpdated
 
 from opencode_mcp.exceptions import OpenCodeError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.events import Event, EventFeed, Notice, session_of
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.events import Event, EventFeed, Listener, event_session_id
 from opencode_mcp.workflows.truth import family_of
 from opencode_mcp.workflows.wait import parent_of
 
@@ -92,11 +92,11 @@ class Watch:
 class Index:
     """Passes each event on to the watches of the session that it is about, and to no other.
 
-    `heard_by` is that of the event feed: it is heard while there is a watch.
+    `subscribe` is that of the event feed: it is heard while there is a watch.
     """
 
-    def __init__(self, heard_by: Callable[[Notice], AbstractContextManager[None]]) -> None:
-        self._heard_by = heard_by
+    def __init__(self, subscribe: Callable[[Listener], AbstractContextManager[None]]) -> None:
+        self._heard_by = subscribe
         self._heard = ExitStack()
         self._hearing: set[Watch] = set()
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
@@ -128,7 +128,7 @@ class Index:
         if event["type"] in CONCERNS_ALL:
             for watch in self._hearing:
                 watch.doubt()
-        elif (about := session_of(event)) is not None:
+        elif (about := event_session_id(event)) is not None:
             for watch in tuple(self._watches.get(parent_of(event) or "", ())):
                 if watch.changes.subagents:
                     self.add(watch, {about})
@@ -150,13 +150,15 @@ class Watches:
         return sum(watch.followers for watch in self._watches.values())
 
     @asynccontextmanager
-    async def followed(self, uri: str, session_id: str, changes: Changes, opencode: OpenCode) -> AsyncGenerator[Watch]:
+    async def followed(
+        self, uri: str, session_id: str, changes: Changes, opencode: OpenCodeClient
+    ) -> AsyncGenerator[Watch]:
         """Publish the changes of a session's resource from when the follower says that the watch has begun.
 
         None is missed from the block's begin on: a change that comes in between is told then.
         """
         if (watch := self._watches.get(uri)) is None:
-            index = self._indexes.setdefault(opencode.events, Index(opencode.events.heard_by))
+            index = self._indexes.setdefault(opencode.events, Index(opencode.events.subscribe))
             watch = self._watches[uri] = Watch(uri, session_id, changes, index)
             self._tasks.start_soon(self._keep, opencode, watch)
         watch.followers += 1
@@ -169,7 +171,7 @@ class Watches:
                 del self._watches[uri]
                 watch.scope.cancel()
 
-    async def _keep(self, opencode: OpenCode, watch: Watch) -> None:
+    async def _keep(self, opencode: OpenCodeClient, watch: Watch) -> None:
         with watch.scope:
             try:
                 async with self._bus.lease(watch):
@@ -179,12 +181,12 @@ class Watches:
             finally:
                 watch.rest()
 
-    async def _publish(self, opencode: OpenCode, watch: Watch) -> None:
+    async def _publish(self, opencode: OpenCodeClient, watch: Watch) -> None:
         await self._bus.publish(ResourceUpdated(watch.uri))
         if watch.doubted:
             self._tasks.start_soon(self._find_family, opencode, watch)
 
-    async def _find_family(self, opencode: OpenCode, watch: Watch) -> None:
+    async def _find_family(self, opencode: OpenCodeClient, watch: Watch) -> None:
         """Find descendants whose events were missed; a new one counts as a change."""
         watch.doubted = False
         if not (watch.hearing and watch.changes.subagents):

@@ -171,7 +171,7 @@ def image_type(data: bytes) -> str:
     one that a model does not take, can end a client's whole conversation."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
-    return next((kind for mark, kind in IMAGE_MARKS.items() if data.startswith(mark)), "")
+    return next((media_type for mark, media_type in IMAGE_MARKS.items() if data.startswith(mark)), "")
 
 
 def image(data: bytes, media_type: str) -> types.CallToolResult:
@@ -182,9 +182,9 @@ def image(data: bytes, media_type: str) -> types.CallToolResult:
     return types.CallToolResult(content=[shown, text], structured_content=facts)
 
 
-def failure(words: str) -> types.CallToolResult:
+def failure(message: str) -> types.CallToolResult:
     """Return a failed call's result: what happened, in words that a model can act on."""
-    return types.CallToolResult(content=[types.TextContent(type="text", text=words)], is_error=True)
+    return types.CallToolResult(content=[types.TextContent(type="text", text=message)], is_error=True)
 
 
 def noted(result: types.CallToolResult, note: str) -> types.CallToolResult:

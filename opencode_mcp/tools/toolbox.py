@@ -56,16 +56,16 @@ class Toolbox:
     def listed(self) -> list[types.Tool]:
         """Every tool of the selection: workflows, the gateway, then operations in the document's order."""
         tools = [
-            *(workflow_tool(one) for one in self.workflows.values() if one.name in self),
-            *(gateway_tool(one) for one in GATEWAY.values() if one.name in self),
-            *(operation_tool(one, self.max_result_chars) for one in self.catalog.values() if one.name in self),
+            *(workflow_tool(entry) for entry in self.workflows.values() if entry.name in self),
+            *(gateway_tool(entry) for entry in GATEWAY.values() if entry.name in self),
+            *(operation_tool(entry, self.max_result_chars) for entry in self.catalog.values() if entry.name in self),
         ]
         return [types.Tool.model_validate(tool) for tool in tools]
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the full input schema of a tool."""
-        one = self.workflows.get(name) or GATEWAY.get(name) or self.catalog.get(name)
-        return None if one is None else one.input_schema
+        entry = self.workflows.get(name) or GATEWAY.get(name) or self.catalog.get(name)
+        return None if entry is None else entry.input_schema
 
     async def call(
         self, context: Context, redactor: Redactor, name: str, arguments: Mapping[str, Any]
@@ -94,7 +94,7 @@ class Toolbox:
         if not operation.hints.read_only:
             refuse_marker(operation.name, arguments)
         blocking = partial(execute_blocking, context)
-        return await execute_operation(context.servers, operation, arguments, context.report, blocking)
+        return await execute_operation(context.servers, operation, arguments, context.report_progress, blocking)
 
     async def _run(
         self, workflow: Workflow, context: Context, redactor: Redactor, arguments: Mapping[str, Any]

@@ -12,9 +12,9 @@ import anyio
 from pydantic import Field
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.background import first_completed
-from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, Request, Session
+from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
 
 from .arguments import Arguments
 from .context import Context, Decision, PermissionReply, Undecided
@@ -94,7 +94,7 @@ async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) 
     return decision
 
 
-async def send(opencode: OpenCode, directory: str, request: Request, decision: Decision) -> None:
+async def send(opencode: OpenCodeClient, directory: str, request: AgentRequest, decision: Decision) -> None:
     """Send a decision to OpenCode, in the directory in which the request is known."""
     if isinstance(request, PermissionRequest):
         words = {"message": decision.message} if decision.message else {}
@@ -108,7 +108,7 @@ async def send(opencode: OpenCode, directory: str, request: Request, decision: D
         await opencode.call("question_reply", requestID=request.id, directory=directory, answers=answers)
 
 
-async def requests_in(opencode: OpenCode, directory: str) -> list[Request]:
+async def requests_in(opencode: OpenCodeClient, directory: str) -> list[AgentRequest]:
     """Return everything that waits for an answer in a directory."""
     return [
         *await opencode.call_as(list[PermissionRequest], "permission_list", directory=directory),
@@ -116,17 +116,17 @@ async def requests_in(opencode: OpenCode, directory: str) -> list[Request]:
     ]
 
 
-async def is_pending(opencode: OpenCode, directory: str, request: Request) -> bool:
+async def is_pending(opencode: OpenCodeClient, directory: str, request: AgentRequest) -> bool:
     """Whether a request still waits."""
     return any(one.id == request.id for one in await requests_in(opencode, directory))
 
 
-async def still_waits(opencode: OpenCode, session_id: str, request: Request) -> bool:
+async def still_waits(opencode: OpenCodeClient, session_id: str, request: AgentRequest) -> bool:
     """Whether a task still waits for this request. An abort leaves it listed although nothing waits for it."""
     return any(one.id == request.id for one in (await look(opencode, session_id)).pending)
 
 
-async def until_gone(opencode: OpenCode, directory: str, request: Request) -> None:
+async def until_gone(opencode: OpenCodeClient, directory: str, request: AgentRequest) -> None:
     """Wait until OpenCode no longer lists a request that was answered.
 
     Raises:
@@ -139,7 +139,7 @@ async def until_gone(opencode: OpenCode, directory: str, request: Request) -> No
         await anyio.sleep(0.1)
 
 
-async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> tuple[str, Request]:
+async def find(opencode: OpenCodeClient, request_id: str, session_id: str | None) -> tuple[str, AgentRequest]:
     """Find a request and its directory. Requests are listed per directory; the session's is read, or those of the
     newest sessions.
 
@@ -165,7 +165,7 @@ async def find(opencode: OpenCode, request_id: str, session_id: str | None) -> t
     )
 
 
-async def root_of(opencode: OpenCode, session_id: str) -> str:
+async def root_of(opencode: OpenCodeClient, session_id: str) -> str:
     """Return the session that a subagent's session works for, or itself."""
     while True:
         session = await read_session(opencode, session_id)
@@ -174,7 +174,7 @@ async def root_of(opencode: OpenCode, session_id: str) -> str:
         session_id = session.parent_id
 
 
-def checked_answers(request: Request, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
+def checked_answers(request: AgentRequest, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
     """Check answers against the questions; OpenCode takes any.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode.models import problems
+from opencode_mcp.opencode.models import format_problems
 
 
 class Arguments(BaseModel):
@@ -26,4 +26,4 @@ def parsed(tool: str, model: type[Arguments], arguments: Mapping[str, Any]) -> A
     try:
         return model.model_validate(arguments)
     except ValidationError as error:
-        raise InvalidArguments(tool, problems(error)) from error
+        raise InvalidArguments(tool, format_problems(error)) from error

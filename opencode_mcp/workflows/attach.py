@@ -23,8 +23,8 @@ from urllib.parse import quote, unquote
 from anyio.to_thread import run_sync
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import FileNode, Home
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.models import FileNode, HomePath
 from opencode_mcp.opencode.processes import shares_files
 from opencode_mcp.suggestions import suggest
 
@@ -55,7 +55,7 @@ class Folders:
     `shared` says that this process sees the same files.
     """
 
-    opencode: OpenCode
+    opencode: OpenCodeClient
     project: PurePath
     shared: bool
     names: dict[PurePath, Names] = field(default_factory=dict["PurePath", "Names"])
@@ -85,7 +85,7 @@ class Folders:
     def _check(self, path: PurePath) -> None:
         allowlist = self.opencode.allowlist
         if not allowlist.allows(str(path)):
-            raise InvalidArguments("session_prompt_async", [f"files: {str(path)!r} {allowlist.outside()}"])
+            raise InvalidArguments("session_prompt_async", [f"files: {str(path)!r} {allowlist.outside_message()}"])
 
     async def read(self, folder: PurePath) -> Names:
         """Return the names in a folder; None when there is no such folder."""
@@ -123,7 +123,7 @@ def names_in(folder: PurePath) -> Names:
         return "unknown"
 
 
-async def file_parts(opencode: OpenCode, directory: str | None, files: Sequence[str]) -> list[dict[str, Any]]:
+async def file_parts(opencode: OpenCodeClient, directory: str | None, files: Sequence[str]) -> list[dict[str, Any]]:
     """Return the parts that attach files; a relative path is the project's.
 
     Raises:
@@ -132,9 +132,9 @@ async def file_parts(opencode: OpenCode, directory: str | None, files: Sequence[
     """
     if not files:
         return []
-    home = await opencode.call_as(Home, "path_get", **located(directory))
+    home = await opencode.call_as(HomePath, "path_get", **located(directory))
     root = pure(directory or home.directory)
-    endpoint = opencode.server.running()
+    endpoint = opencode.server.current_endpoint()
     folders = Folders(opencode, root, endpoint is not None and await run_sync(shares_files, endpoint))
     return [await file_part(folders, given, pure(home.home)) for given in files]
 
@@ -155,11 +155,11 @@ async def file_part(folders: Folders, given: str, home: PurePath) -> dict[str, A
     path, _ = next(readings(given, folders.project, home))
     names = await folders.read(path.parent)
     if not isinstance(names, list):
-        why = f"the folder {path.parent} does not exist"
+        reason = f"the folder {path.parent} does not exist"
     else:
         near = suggest(path.name, names)
-        why = f"{path.parent} has no {path.name!r}" + (f"; nearest: {near}" if near else "")
-    raise WorkflowError(f"cannot attach {given!r}, so nothing was sent: {why} on OpenCode's machine")
+        reason = f"{path.parent} has no {path.name!r}" + (f"; nearest: {near}" if near else "")
+    raise WorkflowError(f"cannot attach {given!r}, so nothing was sent: {reason} on OpenCode's machine")
 
 
 def readings(given: str, project: PurePath, home: PurePath) -> Iterator[tuple[PurePath, str]]:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, Message, Session
 
 from .arguments import Arguments
@@ -123,7 +123,7 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
             more; the changes conflict; what would be discarded is nowhere else.
     """
     opencode = context.opencode
-    start = context.servers.starts.get(arguments.session_id)
+    start = context.servers.pending_starts.get(arguments.session_id)
     if start is not None and not start.over.is_set():
         raise WorkflowError(
             f"{arguments.session_id} is still starting; call wait_for_tasks first", arguments.session_id
@@ -145,14 +145,17 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     if not (arguments.apply or arguments.discard):
         async with worktree_changes(opencode, session, task) as found:
             return await collect(opencode, session, task, arguments, found)
-    async with opencode.alone(session.id), opencode.alone(f"files of {task.worktree_of}"):  # no prompt meanwhile
+    async with (
+        opencode.session_lock(session.id),
+        opencode.session_lock(f"files of {task.worktree_of}"),
+    ):  # no prompt meanwhile
         await refuse_work(opencode, session, task, arguments.discard, arguments.force)
         async with worktree_changes(opencode, session, task) as found:
             return await collect(opencode, session, task, arguments, found)
 
 
 async def collect(
-    opencode: OpenCode, session: Session, task: TaskMetadata, arguments: CollectChanges, found: WorktreeChanges
+    opencode: OpenCodeClient, session: Session, task: TaskMetadata, arguments: CollectChanges, found: WorktreeChanges
 ) -> CollectedChanges:
     """Report the changes of a worktree; before anything goes, all of it must be in the project."""
     changes = await found.files()
@@ -180,7 +183,7 @@ async def collect(
 
 
 async def discard(
-    opencode: OpenCode, session: Session, task: TaskMetadata, found: WorktreeChanges, *, force: bool, lost: bool
+    opencode: OpenCodeClient, session: Session, task: TaskMetadata, found: WorktreeChanges, *, force: bool, lost: bool
 ) -> str | None:
     """Remove a worktree, and say which branch it leaves behind."""
     how = "discarded, with changes that were not applied" if lost else "discarded"
@@ -215,7 +218,9 @@ def collected(
 
 
 @asynccontextmanager
-async def worktree_changes(opencode: OpenCode, session: Session, task: TaskMetadata) -> AsyncGenerator[WorktreeChanges]:
+async def worktree_changes(
+    opencode: OpenCodeClient, session: Session, task: TaskMetadata
+) -> AsyncGenerator[WorktreeChanges]:
     """Provide what a worktree holds: read by git where it is on this machine, else by OpenCode's operations."""
     worktree = await local(opencode, task)
     if worktree is None:

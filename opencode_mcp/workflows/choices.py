@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Agent, Config, Providers
 from opencode_mcp.suggestions import suggest
 
@@ -21,7 +21,7 @@ DEFAULT_AGENT = "build"
 
 
 async def check_choices(
-    opencode: OpenCode,
+    opencode: OpenCodeClient,
     directory: str | None,
     model: str | None,
     agent: str | None,
@@ -61,7 +61,7 @@ async def check_choices(
 
 
 async def model_without_choice(
-    opencode: OpenCode, location: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
+    opencode: OpenCodeClient, location: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
 ) -> str | None:
     """Return the model that OpenCode asks when a prompt names none: the agent's, the session's, the configuration's.
 
@@ -78,7 +78,7 @@ async def model_without_choice(
     return config.model
 
 
-async def check_session_model(opencode: OpenCode, directory: str, model: dict[str, Any] | None) -> None:
+async def check_session_model(opencode: OpenCodeClient, directory: str, model: dict[str, Any] | None) -> None:
     """Check the model that a session is bound to.
 
     Raises:

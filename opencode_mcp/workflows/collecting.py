@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opencode_mcp.exceptions import OpenCodeError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 
 from .changes import worktree_changes
 from .metadata import TaskMetadata, task_metadata
@@ -22,7 +22,7 @@ class WorktreeReport:
     note: str | None = None
 
 
-async def turn_and_worktree(opencode: OpenCode, truth: Truth) -> tuple[Changes, WorktreeReport]:
+async def turn_and_worktree(opencode: OpenCodeClient, truth: Truth) -> tuple[Changes, WorktreeReport]:
     """Read what the newest turn changed and, of a task in a worktree that does nothing now, what is to be collected.
 
     Where OpenCode does not know the turn's changes, those of the whole worktree stand for them.
@@ -42,7 +42,7 @@ async def turn_and_worktree(opencode: OpenCode, truth: Truth) -> tuple[Changes, 
 
 
 async def with_worktree(
-    opencode: OpenCode, truth: Truth, task: TaskMetadata, changes: Changes
+    opencode: OpenCodeClient, truth: Truth, task: TaskMetadata, changes: Changes
 ) -> tuple[Changes, WorktreeReport]:
     """Read a worktree, for its own report and for changes that are not known."""
     async with worktree_changes(opencode, truth.session, task) as found:

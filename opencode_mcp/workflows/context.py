@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from opencode_mcp.opencode import OpenCode, Report, Servers
-from opencode_mcp.opencode.models import Request
+from opencode_mcp.opencode import OpenCodeClient, ProgressCallback, ServerPool
+from opencode_mcp.opencode.models import AgentRequest
 
 from .metadata import Permissions
 
@@ -37,7 +37,7 @@ class Undecided:
 class Asker(Protocol):
     """Asks the user through the client."""
 
-    async def ask(self, request: Request, state: Mapping[str, Any]) -> Decision | Undecided:
+    async def ask(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Return the decision, or that the user did not decide.
 
         Raises:
@@ -57,8 +57,8 @@ class Context:
     rest is read with `answer_offset`.
     """
 
-    servers: Servers
-    report: Report
+    servers: ServerPool
+    report_progress: ProgressCallback
     asker: Asker | None = None
     resumed: Mapping[str, Any] | None = None
     depth: int = 0
@@ -66,7 +66,7 @@ class Context:
     answer_chars: int = 20_000
 
     @property
-    def opencode(self) -> OpenCode:
+    def opencode(self) -> OpenCodeClient:
         """The server that the call is for."""
         return self.servers.default
 
@@ -86,7 +86,7 @@ class Context:
         """Provide the context of the server that valid arguments choose, by its name or by a session of its.
 
         Raises:
-            What `Servers.for_arguments` raises.
+            What `ServerPool.for_arguments` raises.
         """
         async with self.servers.for_arguments(arguments) as servers:
             yield replace(self, servers=servers)

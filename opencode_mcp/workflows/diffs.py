@@ -7,15 +7,15 @@ from typing import Any
 
 import anyio
 
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import FileChange, Message, as_model
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.models import FileChange, Message, parse_model
 
 SUM_SECONDS = 10.0
 """How long the sum may lag behind; 1.18.33 takes 0.1 s on a quiet machine, some seconds on a busy one."""
 TURN_MESSAGES = 200
 
 
-async def diff_of(opencode: OpenCode, session_id: str, message_id: str, ended: float | None) -> list[FileChange]:
+async def diff_of(opencode: OpenCodeClient, session_id: str, message_id: str, ended: float | None) -> list[FileChange]:
     """Return what a user message led to; when its turn has just `ended` (ms), with all of its steps in the sum.
 
     A file that a step has put back as it was never comes into the sum: then the time decides.
@@ -33,17 +33,17 @@ async def diff_of(opencode: OpenCode, session_id: str, message_id: str, ended: f
     return changed
 
 
-async def read_diff(opencode: OpenCode, session_id: str, message_id: str) -> list[FileChange]:
+async def read_diff(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[FileChange]:
     """Read the sum; without a message's id OpenCode always says that nothing changed (1.18.33).
 
     The document allows for entries without a file's name; there is nothing to say of those.
     """
     wanted = {"sessionID": session_id, "messageID": message_id}
     sent = await opencode.call_as(list[dict[str, Any]], "session_diff", **wanted)
-    return as_model("the response of session_diff", list[FileChange], [one for one in sent if one.get("file")])
+    return parse_model("the response of session_diff", list[FileChange], [entry for entry in sent if entry.get("file")])
 
 
-async def files_touched(opencode: OpenCode, session_id: str, message_id: str) -> set[str]:
+async def files_touched(opencode: OpenCodeClient, session_id: str, message_id: str) -> set[str]:
     """Return the paths that the steps of a turn have touched, as the steps themselves say."""
     return {
         path
@@ -55,7 +55,7 @@ async def files_touched(opencode: OpenCode, session_id: str, message_id: str) ->
 
 
 async def turn_messages(
-    opencode: OpenCode, session_id: str, message_id: str, limit: int = TURN_MESSAGES
+    opencode: OpenCodeClient, session_id: str, message_id: str, limit: int = TURN_MESSAGES
 ) -> list[Message]:
     """Return a user's message and the replies to it, oldest first; of a long turn those among the newest messages."""
     messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)

@@ -20,10 +20,10 @@ from functools import partial
 import anyio
 from anyio.to_thread import run_sync
 
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.background import gather
 from opencode_mcp.opencode.models import Message
-from opencode_mcp.opencode.processes import Neighbour, neighbours
+from opencode_mcp.opencode.processes import SharingProcess, find_sharing_processes
 
 from .truth import Truth, judge, look, read_session
 
@@ -48,7 +48,7 @@ STAYS_SECONDS = 2.0
 NEWEST_MESSAGES = 10
 
 
-async def elsewhere(opencode: OpenCode, truth: Truth, before: Truth | None = None) -> str | None:
+async def elsewhere(opencode: OpenCodeClient, truth: Truth, before: Truth | None = None) -> str | None:
     """Say why another OpenCode process may be running a session with an unfinished turn; None when none can be.
 
     `before` is an earlier truth of the same session: what has grown since without this server is at work elsewhere.
@@ -56,12 +56,12 @@ async def elsewhere(opencode: OpenCode, truth: Truth, before: Truth | None = Non
     if truth.busy or truth.newest is None or judge(truth).doubt is None:
         return None
     if before is not None and not before.busy and before.newest not in (None, truth.newest):
-        return grown_note(there_at(truth.newest.written, await known_neighbours(opencode)))
-    messages, *written = await at_once(
+        return grown_note(there_at(truth.newest.written_at, await known_neighbours(opencode)))
+    messages, *written = await gather(
         partial(newest_messages, opencode, truth.session.id),
         *(partial(last_written, opencode, id) for id in truth.family[1:]),
     )
-    at = max(truth.session.time.updated or 0, *written, *(one.written for one in messages), truth.newest.written)
+    at = max(truth.session.time.updated or 0, *written, *(one.written_at for one in messages), truth.newest.written_at)
     known = await known_neighbours(opencode)
     silence = max(0.0, time.time() - at / 1000)
     if known is None:
@@ -71,18 +71,18 @@ async def elsewhere(opencode: OpenCode, truth: Truth, before: Truth | None = Non
     return known_note(there, silence) if there and silence <= longest else None
 
 
-async def known_neighbours(opencode: OpenCode) -> tuple[Neighbour, ...] | None:
+async def known_neighbours(opencode: OpenCodeClient) -> tuple[SharingProcess, ...] | None:
     """Return the other processes that use the server's data; None where that cannot be known."""
-    endpoint = opencode.server.running()
-    return None if endpoint is None else await run_sync(neighbours, endpoint)
+    endpoint = opencode.server.current_endpoint()
+    return None if endpoint is None else await run_sync(find_sharing_processes, endpoint)
 
 
-def there_at(at: float, known: tuple[Neighbour, ...] | None) -> list[Neighbour]:
+def there_at(at: float, known: tuple[SharingProcess, ...] | None) -> list[SharingProcess]:
     """Return those of the processes that were there at a time (ms)."""
-    return [one for one in known or () if one.started <= at / 1000 + CLOCK_SECONDS]
+    return [process for process in known or () if process.started <= at / 1000 + CLOCK_SECONDS]
 
 
-async def look_everywhere(opencode: OpenCode, session_id: str) -> tuple[Truth, str | None]:
+async def look_everywhere(opencode: OpenCodeClient, session_id: str) -> tuple[Truth, str | None]:
     """Read the truth, and why another process may be running the session if it looks so for some seconds."""
     truth = before = await look(opencode, session_id)
     began = anyio.current_time()
@@ -94,16 +94,16 @@ async def look_everywhere(opencode: OpenCode, session_id: str) -> tuple[Truth, s
     return truth, None
 
 
-async def newest_messages(opencode: OpenCode, session_id: str) -> list[Message]:
+async def newest_messages(opencode: OpenCodeClient, session_id: str) -> list[Message]:
     """Return a session's newest messages, oldest first."""
     return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=NEWEST_MESSAGES)
 
 
-async def last_written(opencode: OpenCode, session_id: str) -> float:
+async def last_written(opencode: OpenCodeClient, session_id: str) -> float:
     """Return when a session was last written to (ms)."""
     session = await read_session(opencode, session_id)
     newest = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=1)
-    return max(session.time.updated or session.time.created, *(one.written for one in newest), 0)
+    return max(session.time.updated or session.time.created, *(one.written_at for one in newest), 0)
 
 
 def open_reply(messages: list[Message]) -> Message | None:
@@ -122,7 +122,7 @@ def allowed(messages: list[Message]) -> float:
     return TOOL_SECONDS if {"pending", "running"} & {*tools} else MODEL_SECONDS
 
 
-def grown_note(processes: list[Neighbour]) -> str:
+def grown_note(processes: list[SharingProcess]) -> str:
     """Say that another process runs a session, and which ones it can be as far as that is known."""
     who = f" ({named(processes)})" if processes else ""
     return (
@@ -131,12 +131,12 @@ def grown_note(processes: list[Neighbour]) -> str:
     )
 
 
-def named(processes: list[Neighbour]) -> str:
+def named(processes: list[SharingProcess]) -> str:
     """Name processes, not too many of them."""
     return "; ".join(map(str, processes[:3]))
 
 
-def known_note(processes: list[Neighbour], silence: float) -> str:
+def known_note(processes: list[SharingProcess], silence: float) -> str:
     """Name the processes that may be running a session."""
     return (
         "Another OpenCode process may be running this session or waiting for an answer there: this OpenCode does not "
@@ -155,7 +155,7 @@ def unknown_note(silence: float) -> str:
 
 def since(truth: Truth) -> str:
     """Say when the session itself was last written to."""
-    written = truth.newest.written if truth.newest is not None else 0.0
+    written = truth.newest.written_at if truth.newest is not None else 0.0
     at = max(truth.session.time.updated or truth.session.time.created, written) / 1000
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
     return f"last written at {when}, {max(0.0, time.time() - at):.0f} s ago"

@@ -103,7 +103,7 @@ class Git:
         """
         options = [word for one in OWN_CONFIG for word in ("-c", one)]
         try:
-            done = await anyio.run_process(
+            completed = await anyio.run_process(
                 ["git", *options, *arguments],
                 input=stdin,
                 cwd=self.root,
@@ -112,10 +112,12 @@ class Git:
             )
         except OSError as error:
             raise WorkflowError(f"cannot run git in {self.root}: {error.strerror or error}") from error
-        if done.returncode not in accept:
-            lines = shown(done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        if completed.returncode not in accept:
+            lines = shown(completed.stderr or completed.stdout).strip().splitlines() or [
+                f"exit code {completed.returncode}"
+            ]
             raise GitFailed(f"git {arguments[0]} failed in {self.root}: {lines[0]}", lines)
-        return done.stdout
+        return completed.stdout
 
     async def line(self, *arguments: str) -> str:
         """Run a git command whose output is one line."""
@@ -226,11 +228,11 @@ def parsed_changes(output: bytes) -> list[Change]:
     """Read `diff --raw -z`: `:mode mode id id status`, then the path."""
     fields = output.split(b"\0")
     changes: list[Change] = []
-    for at in range(0, len(fields) - 1, 2):
-        old_mode, new_mode, old_id, new_id, _ = fields[at].decode().lstrip(":").split(" ")
+    for index in range(0, len(fields) - 1, 2):
+        old_mode, new_mode, old_id, new_id, _ = fields[index].decode().lstrip(":").split(" ")
         before = None if old_mode == "000000" else Entry(old_mode, old_id)
         after = None if new_mode == "000000" else Entry(new_mode, new_id)
-        changes.append(Change(fields[at + 1], before, after))
+        changes.append(Change(fields[index + 1], before, after))
     return changes
 
 

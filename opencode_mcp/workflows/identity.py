@@ -6,7 +6,7 @@ import hashlib
 import re
 import string
 
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session
 
 from .metadata import task_metadata
@@ -41,7 +41,7 @@ def suffix(request_id: str) -> str:
     return digits
 
 
-async def same_request(opencode: OpenCode, directory: str | None, request_id: str) -> str | None:
+async def same_request(opencode: OpenCodeClient, directory: str | None, request_id: str) -> str | None:
     """Return the session that was created for a request in the project: the first, if there are several."""
     where = {"scope": "project", "limit": SEARCHED_SESSIONS, **located(directory)}
     listed = await opencode.call_as(list[Session], "session_list", **where)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import anyio
 
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
 
 from .metadata import TaskMetadata, task_metadata
 
 
-async def check_kept(opencode: OpenCode, session: Session, task: TaskMetadata) -> None:
+async def check_kept(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> None:
     """See that a session that was just created has the metadata that was sent; else delete it again.
 
     Raises:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import anyio
 
 from opencode_mcp.exceptions import LimitReached
-from opencode_mcp.opencode.deadline import limited
+from opencode_mcp.opencode.deadline import cancel_after
 
 GRACE_SECONDS = 1.8
 """What a call may take beyond its time limit, for the last look and the report."""
@@ -28,7 +28,7 @@ def time_limit(seconds: float) -> Generator[float]:
         LimitReached: the block took longer. A request of it ends with a `RequestTimeout` shortly before.
     """
     deadline = anyio.current_time() + seconds
-    with limited(seconds + GRACE_SECONDS) as scope:
+    with cancel_after(seconds + GRACE_SECONDS) as scope:
         yield deadline
     if scope.cancelled_caught:
         raise LimitReached(f"no response within {seconds:g} s")

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import Session, as_model
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.models import Session, parse_model
 
 METADATA_KEY = "opencode_mcp"
 
@@ -38,10 +38,10 @@ class TaskMetadata(BaseModel):
 
 def task_metadata(session: Session) -> TaskMetadata:
     """Read a session's task metadata; a session that no bridge created has the defaults."""
-    return as_model(f"the metadata of {session.id}", TaskMetadata, session.metadata.get(METADATA_KEY, {}))
+    return parse_model(f"the metadata of {session.id}", TaskMetadata, session.metadata.get(METADATA_KEY, {}))
 
 
-async def save_task_metadata(opencode: OpenCode, session_id: str, **facts: str | None) -> None:
+async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts: str | None) -> None:
     """Change facts about a task in its session, as that is now."""
     session = await opencode.call_as(Session, "session_get", sessionID=session_id)
     task = task_metadata(session).model_copy(update=facts)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import anyio
 
 from opencode_mcp.exceptions import APIError, NotUndone, OpenCodeError, WorkflowError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, as_model
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, parse_model
 
 from .metadata import TaskMetadata
 from .snapshot import names
@@ -51,7 +51,7 @@ class Workplace:
 
 @asynccontextmanager
 async def workplace(
-    opencode: OpenCode, directory: str | None, worktree: bool, include_uncommitted: bool = False
+    opencode: OpenCodeClient, directory: str | None, worktree: bool, include_uncommitted: bool = False
 ) -> AsyncGenerator[Workplace]:
     """Provide a workspace for a task; if the block does not keep it, everything created is removed.
 
@@ -77,7 +77,7 @@ async def workplace(
             log.warning("another call started the task; cleaning up this call failed, so these remain: %s", left)
 
 
-async def undo(opencode: OpenCode, place: Workplace) -> str:
+async def undo(opencode: OpenCodeClient, place: Workplace) -> str:
     """Remove what was made for a task that is not kept, and say what is left; "" for nothing.
 
     The worktree stays with a session that could not be deleted: its prompt may have arrived, and be worked on.
@@ -101,7 +101,7 @@ async def undo(opencode: OpenCode, place: Workplace) -> str:
     return ""
 
 
-async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted: bool) -> None:
+async def in_worktree(opencode: OpenCodeClient, place: Workplace, include_uncommitted: bool) -> None:
     """Make a worktree and put the task into the same folder of it as the project is of its repository.
 
     Raises:
@@ -110,11 +110,11 @@ async def in_worktree(opencode: OpenCode, place: Workplace, include_uncommitted:
     project = await opencode.call_as(ProjectPath, "path_get", **located(place.directory))
     if project.worktree != "/" and not opencode.allowlist.allows(project.worktree):
         raise WorkflowError(
-            f"a worktree contains the whole repository {project.worktree}, which {opencode.allowlist.outside()}"
+            f"a worktree contains the whole repository {project.worktree}, which {opencode.allowlist.outside_message()}"
         )
     way = below(project)
     # Of two `git worktree add` at once one may read what the other is writing: "failed to read …/commondir".
-    async with opencode.alone(f"worktrees of {project.worktree}"):
+    async with opencode.session_lock(f"worktrees of {project.worktree}"):
         made = await make_worktree(opencode, project.directory)
     place.task = TaskMetadata(worktree_of=project.directory, worktree=made.directory, branch=made.branch)
     await checked_out(opencode, made.directory)
@@ -176,7 +176,7 @@ def note_left_out(began: Beginning) -> str | None:
     )
 
 
-async def make_worktree(opencode: OpenCode, directory: str) -> Worktree:
+async def make_worktree(opencode: OpenCodeClient, directory: str) -> Worktree:
     """Create a git worktree. Cut off, it would be made all the same, and nothing would know where.
 
     Raises:
@@ -189,10 +189,10 @@ async def make_worktree(opencode: OpenCode, directory: str) -> Worktree:
     except APIError as error:
         reason = next((said for words, said in REFUSALS.items() if words in error.message), error.message or str(error))
         raise WorkflowError(f"cannot create a worktree of {directory}: {reason}") from error
-    return as_model("the response of worktree_create", Worktree, created)
+    return parse_model("the response of worktree_create", Worktree, created)
 
 
-async def checked_out(opencode: OpenCode, worktree: str) -> None:
+async def checked_out(opencode: OpenCodeClient, worktree: str) -> None:
     """Wait until the files of a worktree are there: OpenCode answers before they are.
 
     Raises:
@@ -208,7 +208,7 @@ async def checked_out(opencode: OpenCode, worktree: str) -> None:
     raise WorkflowError(f"the checkout of the worktree {worktree} did not finish within {CHECKOUT_SECONDS:g} s")
 
 
-async def removal(opencode: OpenCode, session: Session, task: TaskMetadata) -> str | None:
+async def removal(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> str | None:
     """Say that a task's worktree is not there any more, and why; None when it is there."""
     worktree = task.worktree or session.directory
     if task.worktree_of is None:
@@ -220,7 +220,7 @@ async def removal(opencode: OpenCode, session: Session, task: TaskMetadata) -> s
     return f"the worktree {worktree} of {session.id} was removed{how}"
 
 
-async def is_there(opencode: OpenCode, worktree: str) -> bool:
+async def is_there(opencode: OpenCodeClient, worktree: str) -> bool:
     """Whether a worktree that no repository lists is there; one that was removed is no allowed place any more."""
     if not opencode.allowlist.allows(worktree):
         return False
@@ -231,7 +231,7 @@ async def is_there(opencode: OpenCode, worktree: str) -> bool:
     return True
 
 
-async def check_directory(opencode: OpenCode, directory: str) -> None:
+async def check_directory(opencode: OpenCodeClient, directory: str) -> None:
     """Refuse a directory that is not there: OpenCode would work in it all the same.
 
     Raises:
@@ -243,7 +243,7 @@ async def check_directory(opencode: OpenCode, directory: str) -> None:
         raise WorkflowError(f"{directory} is not a directory on OpenCode's machine") from error
 
 
-async def check_subfolder(opencode: OpenCode, directory: str, project: ProjectPath) -> None:
+async def check_subfolder(opencode: OpenCodeClient, directory: str, project: ProjectPath) -> None:
     """Refuse to work in a folder that the worktree does not have.
 
     Raises:

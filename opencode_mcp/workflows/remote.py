@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opencode_mcp.exceptions import APIError, WorkflowError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, Message, ProjectPath, Session
 
 from .metadata import TaskMetadata
@@ -31,7 +31,7 @@ class RemoteChanges:
     of which nothing tells.
     """
 
-    opencode: OpenCode
+    opencode: OpenCodeClient
     session: Session
     worktree: str
     branch: str | None
@@ -156,7 +156,7 @@ class RemoteChanges:
 
 
 async def remote_changes(
-    opencode: OpenCode, session: Session, task: TaskMetadata, messages: list[Message]
+    opencode: OpenCodeClient, session: Session, task: TaskMetadata, messages: list[Message]
 ) -> RemoteChanges:
     """Read what OpenCode shows of a worktree; `messages` are the session's, whose steps name what they changed.
 
@@ -193,7 +193,7 @@ def touched(messages: list[Message], worktree: str) -> set[str]:
     return {path.removeprefix(worktree).lstrip("/\\").replace("\\", "/") for path in paths}
 
 
-async def uncommitted(opencode: OpenCode, directory: str) -> dict[str, FileChange]:
+async def uncommitted(opencode: OpenCodeClient, directory: str) -> dict[str, FileChange]:
     """Return what is not committed in a working tree, by file."""
     changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=directory, mode="git")
     return {one.file: one for one in changes}

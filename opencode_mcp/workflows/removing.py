@@ -7,8 +7,8 @@ import time
 import anyio
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.models import Session, Status
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.models import Session, SessionStatus
 
 from .elsewhere import look_everywhere
 from .metadata import TaskMetadata, save_task_metadata
@@ -19,7 +19,9 @@ SEEN_SECONDS = 10.0
 """How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
 
 
-async def refuse_work(opencode: OpenCode, session: Session, task: TaskMetadata, discard: bool, force: bool) -> None:
+async def refuse_work(
+    opencode: OpenCodeClient, session: Session, task: TaskMetadata, discard: bool, force: bool
+) -> None:
     """Refuse to touch the files of a task at work, and to discard a worktree in which anything else works.
 
     Raises:
@@ -34,7 +36,7 @@ async def refuse_work(opencode: OpenCode, session: Session, task: TaskMetadata, 
         raise WorkflowError(f"nothing was discarded. {elsewhere} `force: true` removes the worktree anyway", session.id)
     others: set[str] = set()
     for directory in {task.worktree or session.directory, session.directory}:
-        statuses = await opencode.call_as(dict[str, Status], "session_status", directory=directory)
+        statuses = await opencode.call_as(dict[str, SessionStatus], "session_status", directory=directory)
         others |= {id for id, status in statuses.items() if status.type != "idle"}
     if others:
         raise WorkflowError(
@@ -47,11 +49,11 @@ async def refuse_work(opencode: OpenCode, session: Session, task: TaskMetadata, 
 def just_written(truth: Truth) -> bool:
     """Whether a session has a prompt that may be yet to be worked on, or a reply that may be yet to be completed."""
     newest = truth.newest
-    at = truth.session.time.created if newest is None else newest.written
+    at = truth.session.time.created if newest is None else newest.written_at
     return judge(truth).doubt is not None and abs(time.time() - at / 1000) < SEEN_SECONDS
 
 
-async def remove(opencode: OpenCode, session: Session, task: TaskMetadata, how: str) -> None:
+async def remove(opencode: OpenCodeClient, session: Session, task: TaskMetadata, how: str) -> None:
     """Remove a worktree. That is noted first: a session whose directory is gone may be outside of an allowed one.
 
     Raises:

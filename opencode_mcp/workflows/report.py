@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.background import at_once
-from opencode_mcp.opencode.models import Message, PermissionRequest, Request, Todo
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.models import AgentRequest, Message, PermissionRequest, Todo
 
 from .activity import activity
 from .collecting import turn_and_worktree
@@ -75,7 +75,7 @@ async def build_report(
     rest = answer_offset + len(page) if answer_offset + len(page) < len(answer) else None
     async with context.for_session(session_id) as there:
         opencode = there.opencode
-        todos, (changes, worktree), turn, family = await at_once(
+        todos, (changes, worktree), turn, family = await gather(
             partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),
             partial(turn_and_worktree, opencode, truth),
             partial(read_turn, opencode, truth),
@@ -102,12 +102,12 @@ async def build_report(
             model=turn.model if turn else None,
             failed_calls=[*turn.failed_calls] if turn else [],
             elapsed_seconds=seconds(turn, truth, over=verdict.over),
-            note=" ".join(said for said in (note, verdict.note, reverted(truth), worktree.note) if said) or None,
+            note=" ".join(text for text in (note, verdict.note, reverted(truth), worktree.note) if text) or None,
             next=next_call(session_id, verdict, pending, rest, to_collect=worktree.to_collect),
         )
 
 
-def describe(request: Request) -> PendingRequest:
+def describe(request: AgentRequest) -> PendingRequest:
     """Say in one line what a request wants, and what can be answered."""
     if isinstance(request, PermissionRequest):
         subject = request.metadata.get("command") or ", ".join(request.patterns)
@@ -174,6 +174,6 @@ def one_line(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[:limit] + "…"
 
 
-async def newest_messages(opencode: OpenCode, session_id: str, limit: int) -> list[Message]:
+async def newest_messages(opencode: OpenCodeClient, session_id: str, limit: int) -> list[Message]:
     """Return a session's newest messages, oldest first."""
     return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from opencode_mcp.exceptions import APIError, UnsupportedServer, WorkflowError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.background import gather
 from opencode_mcp.opencode.models import Message
 
 
@@ -19,7 +19,7 @@ class Entries(BaseModel):
     data: dict[str, Any] | list[Any]
 
 
-async def refuse_unseen(opencode: OpenCode, session_id: str) -> None:
+async def refuse_unseen(opencode: OpenCodeClient, session_id: str) -> None:
     """Refuse a session whose messages are all of the second engine, for a tool that reads messages alone.
 
     Raises:
@@ -29,7 +29,7 @@ async def refuse_unseen(opencode: OpenCode, session_id: str) -> None:
         await refuse_second_engine(opencode, session_id)
 
 
-async def refuse_second_engine(opencode: OpenCode, session_id: str) -> None:
+async def refuse_second_engine(opencode: OpenCodeClient, session_id: str) -> None:
     """Refuse a session that has no message of the first engine, when it has any of the second, or works for it.
 
     1.18.33 keeps one list of sessions for both engines, and the histories apart.
@@ -38,7 +38,7 @@ async def refuse_second_engine(opencode: OpenCode, session_id: str) -> None:
         WorkflowError: it is a session of the second engine; which tools are for it.
     """
     try:
-        active, messages = await at_once(
+        active, messages = await gather(
             partial(opencode.call_as, Entries, "v2_session_active"),
             partial(opencode.call_as, Entries, "v2_session_messages", sessionID=session_id, limit=1),
         )

@@ -20,7 +20,7 @@ from opencode_mcp.exceptions import (
     TransportError,
     WorkflowError,
 )
-from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode.background import gather
 
 from .context import Context
 from .limits import ANSWER_SECONDS, STARTING_SECONDS, time_limit
@@ -60,24 +60,28 @@ class Wait:
             OpenCodeError: a task cannot be started, a session is unknown, or OpenCode cannot be reached.
         """
         async with anyio.create_task_group() as group:
-            for at, start in enumerate(self.starts):
-                group.start_soon(self._follow, at, start, group.cancel_scope)
+            for index, start in enumerate(self.starts):
+                group.start_soon(self._follow, index, start, group.cancel_scope)
         if self.failures:
             failure = self.failures[0]
             if isinstance(failure, InputRequired):  # its state must name every task
-                await at_once(*(partial(self._until_over, start) for start in self.starts))
+                await gather(*(partial(self._until_over, start) for start in self.starts))
             raise failure
-        rest = [at for at, start in enumerate(self.starts) if start.turn and at not in {*self.outcomes, *self.silent}]
-        await at_once(*(partial(self._settle_now, at) for at in rest))
+        rest = [
+            index
+            for index, start in enumerate(self.starts)
+            if start.turn and index not in {*self.outcomes, *self.silent}
+        ]
+        await gather(*(partial(self._settle_now, index) for index in rest))
 
-    async def _follow(self, at: int, start: Start, all_of_them: anyio.CancelScope) -> None:
+    async def _follow(self, index: int, start: Start, all_of_them: anyio.CancelScope) -> None:
         """Wait for one task; what ends the wait for all cancels that."""
         await self._until_over(start)
         if start.failure is not None and not start.told:
-            self.failures.append(raised_by(start.failure, at + 1, len(self.starts)))
+            self.failures.append(raised_by(start.failure, index + 1, len(self.starts)))
         elif start.turn is not None:
-            await self._attend(at, start)
-        outcome = self.outcomes.get(at)
+            await self._attend(index, start)
+        outcome = self.outcomes.get(index)
         if self.failures or (self.until == "any" and outcome and outcome.verdict.state != "running"):
             all_of_them.cancel()
 
@@ -92,20 +96,20 @@ class Wait:
         elif start.session_id is not None:
             self.turns[start.session_id] = None
 
-    async def _attend(self, at: int, start: Start) -> None:
+    async def _attend(self, index: int, start: Start) -> None:
         assert start.turn is not None
         turn = start.turn
         try:
             if self.for_end:
                 state = {"turns": self.turns}
-                self.outcomes[at] = await attend(
+                self.outcomes[index] = await attend(
                     self.context, turn.session_id, turn.after, self.deadline, state, start.error
                 )
             else:
-                self.outcomes[at] = await self._known_to_run(turn, start.error)
+                self.outcomes[index] = await self._known_to_run(turn, start.error)
         except (TransportError, ServerStartError) as error:
             if anyio.current_time() >= self.deadline:
-                self.silent[at] = error
+                self.silent[index] = error
             else:
                 self.failures.append(out_of_reach(self.sessions, error))
         except (OpenCodeError, InputRequired) as error:
@@ -123,22 +127,22 @@ class Wait:
             raise WorkflowError(f"the task did not run: {outcome.verdict.error}", turn.session_id)
         return outcome
 
-    async def _settle_now(self, at: int) -> None:
-        start = self.starts[at]
+    async def _settle_now(self, index: int) -> None:
+        start = self.starts[index]
         turn = start.turn
         assert turn is not None
         try:
             async with self.context.for_session(turn.session_id) as there:
-                self.outcomes[at] = await settle(there, turn.session_id, turn.after, 0, start.error)
+                self.outcomes[index] = await settle(there, turn.session_id, turn.after, 0, start.error)
         except (TransportError, ServerStartError) as error:
-            self.silent[at] = error
+            self.silent[index] = error
 
-    async def report(self, at: int) -> TaskReport:
+    async def report(self, index: int) -> TaskReport:
         """Report a task as it was found."""
-        start, outcome = self.starts[at], self.outcomes.get(at)
-        if outcome is None and at in self.silent:
+        start, outcome = self.starts[index], self.outcomes.get(index)
+        if outcome is None and index in self.silent:
             assert start.session_id is not None
-            return last_seen(self.context, start.session_id, self.silent[at])
+            return last_seen(self.context, start.session_id, self.silent[index])
         if outcome is None:
             return unstarted(self.context, start)
         note = start.turn.note if start.turn else None
@@ -161,7 +165,7 @@ async def wait_and_report(
             await wait.run()
             if not any(start.session_id for start in starts):
                 raise LimitReached(f"nothing was started: {not_started(context)}")
-            return await at_once(*(partial(wait.report, at) for at in range(len(starts))))
+            return await gather(*(partial(wait.report, index) for index in range(len(starts))))
     except LimitReached as error:
         raise out_of_reach(wait.sessions, error) from error
 
@@ -172,7 +176,7 @@ async def report_now(context: Context, session_id: str, build: Callable[[], Awai
     Raises:
         OpenCodeError: OpenCode does not answer and there is no report; or what `build` raises.
     """
-    start: Start | None = context.servers.starts.get(session_id)
+    start: Start | None = context.servers.pending_starts.get(session_id)
     if start is not None:
         return unstarted(context, start)
     try:
@@ -180,7 +184,7 @@ async def report_now(context: Context, session_id: str, build: Callable[[], Awai
             report = await build()
     except (LimitReached, TransportError, ServerStartError) as error:
         return last_seen(context, session_id, error)
-    context.servers.remember(session_id, report)
+    context.servers.remember_report(session_id, report)
     return report
 
 
@@ -193,7 +197,7 @@ async def reported(context: Context, outcome: Outcome, note: str | None = None, 
         report = await build_report(context, outcome.truth, verdict, note=note, among=among)
     except (TransportError, ServerStartError) as error:
         return last_seen(context, session_id, error)
-    context.servers.remember(session_id, report)
+    context.servers.remember_report(session_id, report)
     return report
 
 
@@ -203,7 +207,7 @@ def last_seen(context: Context, session_id: str, error: OpenCodeError) -> TaskRe
     Raises:
         WorkflowError: this server has none.
     """
-    seen = context.servers.seen.get(session_id)
+    seen = context.servers.last_reports.get(session_id)
     if seen is None:
         raise out_of_reach([session_id], error) from error
     at, report = seen

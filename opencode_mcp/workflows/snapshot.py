@@ -189,7 +189,7 @@ def is_file(root: str, path: bytes) -> bool:
     return os.path.lexists(whole) and (os.path.islink(whole) or not os.path.isdir(whole))
 
 
-def names(paths: list[bytes], most: int = 5) -> str:
+def names(paths: list[bytes], limit: int = 5) -> str:
     """Name paths: the first few, and how many more there are."""
-    first = ", ".join(shown(path) for path in paths[:most])
-    return f"{first} and {len(paths) - most} more" if len(paths) > most else first
+    first = ", ".join(shown(path) for path in paths[:limit])
+    return f"{first} and {len(paths) - limit} more" if len(paths) > limit else first

@@ -14,9 +14,9 @@ import anyio
 from pydantic import AfterValidator, BaseModel, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.arguments import misread
-from opencode_mcp.opencode.models import Message, Session, as_model
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.arguments import directory_misreading
+from opencode_mcp.opencode.models import Message, Session, parse_model
 
 from .arguments import Arguments
 from .attach import WEB_OR_DATA, file_parts
@@ -171,7 +171,7 @@ async def go_on(
         WorkflowError: the session is busy, or its model does not exist.
     """
     opencode = context.opencode
-    async with opencode.alone(session_id):  # of two at the same time OpenCode may lose one
+    async with opencode.session_lock(session_id):  # of two at the same time OpenCode may lose one
         refuse_while_starting(context, session_id, arguments.request_id)
         truth, elsewhere = await look_everywhere(opencode, session_id)
         name(truth.session)
@@ -185,7 +185,7 @@ async def go_on(
         refuse_busy(truth, elsewhere)
         await refuse_removed(opencode, truth.session)
         directory = truth.session.directory
-        if problem := misread(directory):
+        if problem := directory_misreading(directory):
             raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
         own = truth.session.model
         choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant, own)
@@ -204,7 +204,7 @@ async def go_on(
         return Turn(session_id=session_id, after=after)
 
 
-async def refuse_removed(opencode: OpenCode, session: Session) -> None:
+async def refuse_removed(opencode: OpenCodeClient, session: Session) -> None:
     """Refuse a prompt to a session whose worktree is not there any more.
 
     Raises:
@@ -223,7 +223,7 @@ def refuse_while_starting(context: Context, session_id: str, request_id: str | N
     Raises:
         WorkflowError: the session's task is being started.
     """
-    start = context.servers.starts.get(session_id)
+    start = context.servers.pending_starts.get(session_id)
     if start is not None and not start.over.is_set() and (request_id is None or start.request_id != request_id):
         raise WorkflowError(f"session {session_id} is still starting; wait_for_tasks waits for it", session_id)
 
@@ -237,7 +237,7 @@ def just_sent(newest: Message | None) -> bool:
     )
 
 
-async def until_seen(opencode: OpenCode, session_id: str, before: Message | None) -> None:
+async def until_seen(opencode: OpenCodeClient, session_id: str, before: Message | None) -> None:
     """Wait until a prompt that was accepted is there for others to see; one that does not come is found out later."""
     with anyio.move_on_after(SEEN_SECONDS):
         while True:
@@ -247,7 +247,7 @@ async def until_seen(opencode: OpenCode, session_id: str, before: Message | None
             await anyio.sleep(0.05)
 
 
-async def sent_already(opencode: OpenCode, session_id: str, request_id: str) -> Message | None:
+async def sent_already(opencode: OpenCodeClient, session_id: str, request_id: str) -> Message | None:
     """Return the message of a request which the session has already, or None when it has it not."""
     for message in await newest_messages(opencode, session_id, limit=200):
         if message.info.id.endswith(suffix(request_id)):
@@ -269,18 +269,18 @@ def refuse_another_prompt(arguments: StartTask, session_id: str, sent: Message) 
         )
 
 
-async def create_session(opencode: OpenCode, directory: str | None, task: TaskMetadata) -> Session:
+async def create_session(opencode: OpenCodeClient, directory: str | None, task: TaskMetadata) -> Session:
     """Create the task's session, with its policy where every bridge finds it."""
     facts = {"metadata": with_task_metadata({}, task), **rules(task.permissions)}
     created = dict[str, Any]()
     with anyio.CancelScope(shield=True):  # as with a worktree
         created = await opencode.call("session_create", **facts, **located(directory))
-    session = as_model("the response of session_create", Session, created)
+    session = parse_model("the response of session_create", Session, created)
     await check_kept(opencode, session, task)
     return session
 
 
-async def set_permissions(opencode: OpenCode, session: Session, permissions: Permissions) -> None:
+async def set_permissions(opencode: OpenCodeClient, session: Session, permissions: Permissions) -> None:
     """Change the policy of a session.
 
     Raises:
@@ -304,7 +304,7 @@ def rules(permissions: Permissions | None) -> dict[str, Any]:
 
 
 async def send_prompt(
-    opencode: OpenCode,
+    opencode: OpenCodeClient,
     session: Session,
     arguments: StartTask,
     choices: Mapping[str, Any],

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import anyio
 
 from opencode_mcp.exceptions import NotUndone, OpenCodeError, StartFailed, UnsupportedServer, WorkflowError
-from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import Event, session_of
+from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
 
 from .context import Context
@@ -59,7 +59,11 @@ class Start:
 
     def hear(self, event: Event) -> None:
         """Record a session.error event: it may arrive before anything waits for the turn."""
-        if event["type"] == "session.error" and self.session_id is not None and session_of(event) == self.session_id:
+        if (
+            event["type"] == "session.error"
+            and self.session_id is not None
+            and event_session_id(event) == self.session_id
+        ):
             self.error = ToldError.of(event)
 
     async def stop(self, context: Context) -> TaskReport | None:
@@ -69,8 +73,8 @@ class Start:
         await self.over.wait()
         if self.turn is not None:
             return None
-        if self.session_id is not None and context.servers.starts.get(self.session_id) is self:
-            del context.servers.starts[self.session_id]
+        if self.session_id is not None and context.servers.pending_starts.get(self.session_id) is self:
+            del context.servers.pending_starts[self.session_id]
         return unstarted(context, self).model_copy(update={"state": "stopped", "error": "stopped before it started"})
 
     async def run(self, context: Context, task: StartTask, limiter: anyio.CapacityLimiter) -> None:
@@ -78,13 +82,13 @@ class Start:
 
         def name(session: Session) -> None:
             self.session_id, self.directory = session.id, session.directory
-            before = context.servers.starts.get(session.id)
+            before = context.servers.pending_starts.get(session.id)
             if before is None or before.over.is_set():
-                context.servers.starts[session.id] = self
+                context.servers.pending_starts[session.id] = self
             self.named.set()
 
         try:
-            with self.scope, context.opencode.events.heard_by(self.hear):
+            with self.scope, context.opencode.events.subscribe(self.hear):
                 async with limiter:
                     self.turn = await start(context, task, name)
             if self.turn is not None:
@@ -99,8 +103,8 @@ class Start:
                 log.warning("task %s could not be started: %s", self.session_id, error)
         finally:
             if self.session_id is not None and not (self.told and self.failure is not None):
-                if context.servers.starts.get(self.session_id) is self:
-                    del context.servers.starts[self.session_id]
+                if context.servers.pending_starts.get(self.session_id) is self:
+                    del context.servers.pending_starts[self.session_id]
             self.failure = self.failure or (None if self.turn else WorkflowError("this server shut down"))
             self.named.set()
             self.over.set()
@@ -119,7 +123,7 @@ async def begun(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[
             one.hear(event)
 
     # The stream of events opens while the tasks are started: nobody has to wait for it then.
-    with context.opencode.events.heard_by(hear):
+    with context.opencode.events.subscribe(hear):
         async with outliving(context) as group:
             if context.resumed is None:
                 limiter = anyio.CapacityLimiter(AT_ONCE)
@@ -141,7 +145,7 @@ def turns_before(context: Context) -> list[Turn]:
 
 def known(context: Context, turn: Turn) -> Start:
     """Return the start of a task by its session: one that still goes on, or that of a prompt that was sent."""
-    start: Start | None = context.servers.starts.get(turn.session_id)
+    start: Start | None = context.servers.pending_starts.get(turn.session_id)
     if start is None:
         return Start.sent(turn)
     start.told = True
@@ -154,7 +158,7 @@ async def outliving(context: Context) -> AsyncGenerator[anyio.abc.TaskGroup]:
     if context.servers.tasks is not None:
         yield context.servers.tasks
     else:
-        async with background() as tasks:
+        async with background_task_group() as tasks:
             yield tasks
 
 

@@ -41,7 +41,7 @@ async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
 
 async def stopped(context: Context, arguments: StopTask) -> TaskReport:
     """Abort a task, or cancel a pending start, and report."""
-    start = context.servers.starts.get(arguments.session_id)
+    start = context.servers.pending_starts.get(arguments.session_id)
     if start is not None and (report := await start.stop(context)) is not None:
         return report
     worked, truth = await stop_session(context, arguments.session_id)

@@ -60,7 +60,7 @@ class Workflow:
             OpenCodeError: what went wrong.
         """
         given = parsed(self.name, self.arguments, arguments)
-        able = replace(context, servers=context.servers.with_options(oldest=MIN_VERSION_FOR_TASKS))
+        able = replace(context, servers=context.servers.with_options(min_version=MIN_VERSION_FOR_TASKS))
         seconds: float = getattr(given, "timeout_seconds", ANSWER_SECONDS)
         async with AsyncExitStack() as stack:
             with time_limit(seconds) as deadline:
@@ -75,8 +75,8 @@ class Workflow:
         if not servers or {"session_id", "session_ids"} & {*self.input_schema.get("required", ())}:
             return self
         name: Any = cast("Any", Literal)[tuple(servers)]
-        said = f"default: {servers[0]}, or the server that has the session or request"
-        field: Any = (name | None, Field(None, description=said))
+        description = f"default: {servers[0]}, or the server that has the session or request"
+        field: Any = (name | None, Field(None, description=description))
         model = create_model(self.arguments.__name__, __base__=self.arguments, server=field)
         return replace(self, arguments=model)
 

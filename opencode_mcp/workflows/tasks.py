@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from opencode_mcp.opencode.models import Request
+from opencode_mcp.opencode.models import AgentRequest
 
 from .answer import AnswerPermission, AnswerQuestion, checked_answers, find, root_of, send, until_gone
 from .arguments import Arguments
@@ -70,7 +70,7 @@ async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskRe
         return await answered(context, directory, request, decision)
 
 
-async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) -> tuple[Context, str, Request]:
+async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) -> tuple[Context, str, AgentRequest]:
     """Find a request: its server, its directory, and what it asks.
 
     Raises:
@@ -82,7 +82,7 @@ async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) 
     return replace(context, servers=servers), directory, request
 
 
-async def answered(context: Context, directory: str, request: Request, decision: Decision) -> TaskReport:
+async def answered(context: Context, directory: str, request: AgentRequest, decision: Decision) -> TaskReport:
     """Send an answer, see that the request is gone, and report the task that it belongs to."""
     await send(context.opencode, directory, request, decision)
     await until_gone(context.opencode, directory, request)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from opencode_mcp.opencode import execute
-from opencode_mcp.opencode.models import Message, Part, as_model
+from opencode_mcp.opencode.models import Message, Part, parse_model
 
 from .activity import tool_line
 from .arguments import Arguments
@@ -44,7 +44,7 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     operation = context.opencode.catalog["session_messages"]
     call = context.opencode.prepare(operation, {"sessionID": arguments.session_id, **page})
     answer = await execute(context.opencode, call)
-    messages = as_model("the response of session_messages", list[Message], answer.value)
+    messages = parse_model("the response of session_messages", list[Message], answer.value)
     if not messages and arguments.before is None:
         await refuse_second_engine(context.opencode, arguments.session_id)
     return Transcript(

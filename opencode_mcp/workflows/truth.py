@@ -9,9 +9,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.background import at_once
-from opencode_mcp.opencode.models import Message, Part, PermissionRequest, QuestionRequest, Request, Session, Status
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.models import (
+    AgentRequest,
+    Message,
+    Part,
+    PermissionRequest,
+    QuestionRequest,
+    Session,
+    SessionStatus,
+)
 
 from .second_engine import refuse_second_engine
 
@@ -30,8 +38,8 @@ class Truth:
 
     session: Session
     family: tuple[str, ...]
-    statuses: dict[str, Status]
-    pending: tuple[Request, ...]
+    statuses: dict[str, SessionStatus]
+    pending: tuple[AgentRequest, ...]
     newest: Message | None
 
     @property
@@ -59,7 +67,7 @@ class Verdict:
         return self.state in {"completed", "failed", "stopped"}
 
 
-async def look(opencode: OpenCode, session_id: str, before: Truth | None = None) -> Truth:
+async def look(opencode: OpenCodeClient, session_id: str, before: Truth | None = None) -> Truth:
     """Read the truth. The status is read first: what is read later, all at once, is then at least as new.
 
     With the truth `before` the session need not be read to know its directory.
@@ -71,9 +79,9 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
     """
     session = await read_session(opencode, session_id) if before is None else before.session
     location = {"directory": session.directory}
-    statuses = await opencode.call_as(dict[str, Status], "session_status", **location)
+    statuses = await opencode.call_as(dict[str, SessionStatus], "session_status", **location)
     family: tuple[str, ...]
-    family, permissions, questions, newest, *again = await at_once(
+    family, permissions, questions, newest, *again = await gather(
         partial(family_of, opencode, session_id),
         partial(opencode.call_as, list[PermissionRequest], "permission_list", **location),
         partial(opencode.call_as, list[QuestionRequest], "question_list", **location),
@@ -98,28 +106,28 @@ async def look(opencode: OpenCode, session_id: str, before: Truth | None = None)
     return truth
 
 
-def note_work(opencode: OpenCode, truth: Truth) -> None:
+def note_work(opencode: OpenCodeClient, truth: Truth) -> None:
     """Mark the sessions that are active, which keeps an idle server from being stopped; a stalled one counts until it
     is classified."""
     for session_id in truth.family:
         own = session_id == truth.session.id and judge(truth).state == "running"
-        opencode.server.note_work(session_id, works=own or session_id in truth.statuses)
+        opencode.server.set_active(session_id, active=own or session_id in truth.statuses)
 
 
-async def renewed(opencode: OpenCode, truth: Truth) -> Truth:
+async def renewed(opencode: OpenCodeClient, truth: Truth) -> Truth:
     """Return the truth with the session as it is now: OpenCode adds up its cost and tokens after its last message."""
     return replace(truth, session=await read_session(opencode, truth.session.id))
 
 
-async def read_session(opencode: OpenCode, session_id: str) -> Session:
+async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
     """Read a session."""
     return await opencode.call_as(Session, "session_get", sessionID=session_id)
 
 
-async def family_of(opencode: OpenCode, session_id: str) -> tuple[str, ...]:
+async def family_of(opencode: OpenCodeClient, session_id: str) -> tuple[str, ...]:
     """Return the ids of a session and all its descendants, the session first."""
     children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
-    families = await at_once(*(partial(family_of, opencode, child.id) for child in children))
+    families = await gather(*(partial(family_of, opencode, child.id) for child in children))
     return (session_id, *(one for family in families for one in family))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.background import gather
 from opencode_mcp.opencode.models import Message, Part, Session
 
 from .truth import Truth, read_session
@@ -45,7 +45,7 @@ class TurnFacts:
     failed_calls: tuple[str, ...]
 
 
-async def read_turn(opencode: OpenCode, truth: Truth) -> TurnFacts | None:
+async def read_turn(opencode: OpenCodeClient, truth: Truth) -> TurnFacts | None:
     """Read the newest turn; None when there was no prompt yet."""
     newest = truth.newest
     if newest is None:
@@ -54,7 +54,7 @@ async def read_turn(opencode: OpenCode, truth: Truth) -> TurnFacts | None:
     replies = [one for one in messages if one.info.role == "assistant"]
     prompts = [one for one in messages if one.info.id == newest.user_message_id]
     began = (prompts or messages or [newest])[0].info.time.created
-    children = await at_once(*(partial(replies_since, opencode, id, began) for id in truth.family[1:]))
+    children = await gather(*(partial(replies_since, opencode, id, began) for id in truth.family[1:]))
     everywhere = [*(one for child in children for one in child), *replies]
     failed = [failed_line(part) for one in everywhere for part in one.parts if has_failed(part)]
     return TurnFacts(
@@ -68,7 +68,7 @@ async def read_turn(opencode: OpenCode, truth: Truth) -> TurnFacts | None:
     )
 
 
-async def turn_messages(opencode: OpenCode, session_id: str, prompt_id: str) -> list[Message]:
+async def turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
     """Return a turn's messages, oldest first; of one that is longer than what is ever read, the newest."""
     messages: list[Message] = []
     for limit in READ_MESSAGES:
@@ -78,15 +78,15 @@ async def turn_messages(opencode: OpenCode, session_id: str, prompt_id: str) -> 
     return [one for one in messages if one.user_message_id == prompt_id]
 
 
-async def replies_since(opencode: OpenCode, session_id: str, began: float) -> list[Message]:
+async def replies_since(opencode: OpenCodeClient, session_id: str, began: float) -> list[Message]:
     """Return the newest replies of a subagent since the turn began."""
     messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=READ_MESSAGES[0])
     return [one for one in messages if one.info.role == "assistant" and one.info.time.created >= began]
 
 
-async def family_spent(opencode: OpenCode, truth: Truth) -> Spent:
+async def family_spent(opencode: OpenCodeClient, truth: Truth) -> Spent:
     """Add up what a session and its subagents have spent."""
-    children = await at_once(*(partial(read_session, opencode, id) for id in truth.family[1:]))
+    children = await gather(*(partial(read_session, opencode, id) for id in truth.family[1:]))
     family: Sequence[Session] = (truth.session, *children)
     return Spent(sum(one.cost for one in family), sum(one.tokens.total for one in family))
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, Message, Part, ProjectPath, Session
 
 from .diffs import diff_of, turn_messages
@@ -49,7 +49,7 @@ class Changes(BaseModel):
         )
 
 
-async def summed_changes(opencode: OpenCode, truth: Truth) -> list[FileChange]:
+async def summed_changes(opencode: OpenCodeClient, truth: Truth) -> list[FileChange]:
     """Read OpenCode's sum of the newest turn."""
     newest = truth.newest
     if newest is None:
@@ -57,7 +57,7 @@ async def summed_changes(opencode: OpenCode, truth: Truth) -> list[FileChange]:
     return await diff_of(opencode, truth.session.id, newest.user_message_id, newest.info.time.completed)
 
 
-async def changes_of(opencode: OpenCode, truth: Truth) -> Changes:
+async def changes_of(opencode: OpenCodeClient, truth: Truth) -> Changes:
     """Read what the newest turn changed; where that is unknown, which files git calls uncommitted."""
     changed = await summed_changes(opencode, truth)
     if truth.newest is None or (changed and has_snapshot(truth.newest)):
@@ -72,7 +72,7 @@ async def changes_of(opencode: OpenCode, truth: Truth) -> Changes:
 
 
 async def session_changes(
-    opencode: OpenCode, session: Session, message_id: str | None
+    opencode: OpenCodeClient, session: Session, message_id: str | None
 ) -> tuple[list[FileChange], str | None]:
     """Return the changes of one user message, or of all of them in order, and why they may lack something."""
     messages = await opencode.call_as(list[Message], "session_messages", sessionID=session.id)
@@ -89,7 +89,7 @@ async def session_changes(
 
 
 async def known_changes(
-    opencode: OpenCode, session: Session, message_id: str | None
+    opencode: OpenCodeClient, session: Session, message_id: str | None
 ) -> tuple[list[FileChange], str | None]:
     """Return a session's changes as `session_changes` does; where they are unknown all that git calls uncommitted,
     and a note that says so.
@@ -113,7 +113,9 @@ async def known_changes(
     )
 
 
-async def doubt_of(opencode: OpenCode, session: Session, turn: list[Message], changed: list[FileChange]) -> str | None:
+async def doubt_of(
+    opencode: OpenCodeClient, session: Session, turn: list[Message], changed: list[FileChange]
+) -> str | None:
     """Say why OpenCode's sum of a turn may lack something; None when it is complete."""
     parts = [part for message in turn for part in replied(message)]
     worked = [part for part in parts if may_change(part)]
@@ -154,7 +156,7 @@ def written_path(part: Part) -> str | None:
     return path if isinstance(path, str) else None
 
 
-async def why_no_snapshot(opencode: OpenCode, session: Session) -> str:
+async def why_no_snapshot(opencode: OpenCodeClient, session: Session) -> str:
     """Say why OpenCode keeps no snapshot in a session's directory."""
     if (await project_path(opencode, session)).worktree == "/":
         return "the folder is not in a git repository, and OpenCode takes no snapshots outside of one"
@@ -164,7 +166,7 @@ async def why_no_snapshot(opencode: OpenCode, session: Session) -> str:
     return "OpenCode took no snapshot of this turn"
 
 
-async def why_incomplete(opencode: OpenCode, session: Session, written: list[str]) -> str | None:
+async def why_incomplete(opencode: OpenCodeClient, session: Session, written: list[str]) -> str | None:
     """Say why a sum lacks something, by what git says; None when nothing shows that it does.
 
     One file name that is not UTF-8 keeps OpenCode from any new snapshot (1.18.33).
@@ -177,7 +179,7 @@ async def why_incomplete(opencode: OpenCode, session: Session, written: list[str
     return None
 
 
-async def uncommitted_files(opencode: OpenCode, session: Session) -> list[str] | None:
+async def uncommitted_files(opencode: OpenCodeClient, session: Session) -> list[str] | None:
     """Return the files that git calls uncommitted in a session's repository; None without a repository."""
     top = await repository(opencode, session)
     if top is None:
@@ -185,7 +187,7 @@ async def uncommitted_files(opencode: OpenCode, session: Session) -> list[str] |
     return [one.file for one in await opencode.call_as(list[FileChange], "vcs_status", directory=top)]
 
 
-async def repository(opencode: OpenCode, session: Session) -> str | None:
+async def repository(opencode: OpenCodeClient, session: Session) -> str | None:
     """Return the top of the repository that a session works in, as far as that is allowed; None without one."""
     top = (await project_path(opencode, session)).worktree
     if top == "/":
@@ -193,6 +195,6 @@ async def repository(opencode: OpenCode, session: Session) -> str | None:
     return top if opencode.allowlist.allows(top) else session.directory
 
 
-async def project_path(opencode: OpenCode, session: Session) -> ProjectPath:
+async def project_path(opencode: OpenCodeClient, session: Session) -> ProjectPath:
     """Return where a session's directory is."""
     return await opencode.call_as(ProjectPath, "path_get", directory=session.directory)

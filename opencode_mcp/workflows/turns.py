@@ -15,7 +15,7 @@ import anyio
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.openapi import Operation
-from opencode_mcp.opencode import Answer, Servers, execute
+from opencode_mcp.opencode import Answer, ServerPool, execute
 from opencode_mcp.opencode.arguments import PreparedCall
 from opencode_mcp.opencode.background import first_completed
 
@@ -29,7 +29,7 @@ ANSWERS_TRUE = frozenset({"session_summarize", "session_init"})
 """Their answer is `true`; that of the others is the last message."""
 
 
-async def execute_blocking(context: Context, servers: Servers, call: PreparedCall) -> Answer:
+async def execute_blocking(context: Context, servers: ServerPool, call: PreparedCall) -> Answer:
     """Execute a blocking operation on one server; cancelling it aborts the session.
 
     Raises:
@@ -50,7 +50,7 @@ async def execute_blocking(context: Context, servers: Servers, call: PreparedCal
 async def watched(context: Context, call: PreparedCall, session_id: str) -> Answer:
     """Send the request, and attend to the session until it is answered."""
     return await first_completed(
-        partial(execute, context.opencode, call, context.report), partial(until_blocked, context, session_id)
+        partial(execute, context.opencode, call, context.report_progress), partial(until_blocked, context, session_id)
     )
 
 

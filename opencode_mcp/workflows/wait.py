@@ -20,10 +20,10 @@ from typing import Any
 
 import anyio
 
-from opencode_mcp.opencode.background import at_once
+from opencode_mcp.opencode.background import gather
 from opencode_mcp.opencode.deadline import seconds_left
-from opencode_mcp.opencode.error_words import error_words
-from opencode_mcp.opencode.events import Event, session_of
+from opencode_mcp.opencode.error_words import describe_error
+from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Message, Part
 
 from .activity import activity
@@ -121,7 +121,7 @@ class Watch:
     def notice(self, event: Event) -> None:
         """Take note of an event."""
         kind: str = event["type"]
-        about = session_of(event)
+        about = event_session_id(event)
         if about is None or about in self.family or parent_of(event) in self.family:
             if about is not None and kind == "session.created":
                 self.family.add(about)
@@ -167,7 +167,7 @@ def parent_of(event: Event) -> str | None:
 def error_text(event: Event) -> str:
     """Return the words of a session.error event."""
     error: dict[str, Any] = event["properties"].get("error") or {}
-    words = error_words(str(error.get("name") or ""), error.get("data") or {})
+    words = describe_error(str(error.get("name") or ""), error.get("data") or {})
     return f"{words}\n{words.advice}" if words.advice else str(words)
 
 
@@ -192,13 +192,13 @@ async def settle(
     doubted: float | None = None
     truth: Truth | None = None
     waited = False
-    with context.opencode.events.heard_by(watch.notice):
+    with context.opencode.events.subscribe(watch.notice):
         while True:
             began, before = anyio.current_time(), truth
             truth = await look_again(context, session_id, truth, watch)
             verdict = await classify(context, truth, after, before, watch)
             if verdict.state != "running" and waited:
-                _, truth = await at_once(
+                _, truth = await gather(
                     partial(catch_up, context, truth, watch), partial(renewed, context.opencode, truth)
                 )
                 assert truth is not None
@@ -210,11 +210,11 @@ async def settle(
             doubted = None if verdict.doubt is None else doubted or began
             patience = patience_with(truth, verdict, watch)
             if doubted is not None and began - doubted >= patience:
-                context.opencode.server.note_work(session_id, works=False)
+                context.opencode.server.set_active(session_id, active=False)
                 if verdict.note is None:
                     return Outcome(truth, failed(truth, verdict, watch))
                 verdict = replace(verdict, doubt=None)
-                await context.report(verdict.note or "")
+                await context.report_progress(verdict.note or "")
             until, limit = time_to_look(context, deadline, now, doubted, None if verdict.doubt is None else patience)
             if now >= until:
                 return Outcome(truth, verdict)
@@ -255,7 +255,7 @@ def time_to_look(
     A doubt is settled even past the deadline: "running" may not be said of what does not run.
     """
     if doubted is None or patience is None:
-        pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listeners / AS_OFTEN))
+        pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listener_count / AS_OFTEN))
         return deadline, min(deadline, now + pause)
     until = max(deadline, now + seconds_left() - REPORT_SECONDS)
     return until, min(until, now + LOOK_SECONDS, doubted + patience)
@@ -310,10 +310,10 @@ async def tell(context: Context, truth: Truth, watch: Watch) -> None:
     spent = f"{truth.session.tokens.total} tokens, ${truth.session.cost:.2f}"
     steps, watch.steps = watch.steps, []
     for step in steps:
-        await context.report(f"{step} [{spent}]")
+        await context.report_progress(f"{step} [{spent}]")
     if truth.busy or watch.activity:
         retrying = any(status.type == "retry" for status in truth.statuses.values())
-        await context.report(f"{doing(truth) if retrying or not watch.activity else watch.activity} [{spent}]")
+        await context.report_progress(f"{doing(truth) if retrying or not watch.activity else watch.activity} [{spent}]")
 
 
 async def attend(

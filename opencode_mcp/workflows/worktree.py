@@ -19,7 +19,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from opencode_mcp.exceptions import APIError, WorkflowError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange
 
 from .git import OWN_OBJECTS, Change, Git, keep_objects, make_objects, scratch, shown, storing, with_index
@@ -172,7 +172,7 @@ def count(number: bytes) -> int:
     return 0 if number == b"-" else int(number)
 
 
-async def prove(opencode: OpenCode, worktree: str) -> str | None:
+async def prove(opencode: OpenCodeClient, worktree: str) -> str | None:
     """Prove that a fresh worktree of OpenCode's lies on this machine, and return the token that proves it again.
 
     A file that this process creates in it must be listed by OpenCode; the token then stays in the worktree's
@@ -191,7 +191,7 @@ async def prove(opencode: OpenCode, worktree: str) -> str | None:
     return token
 
 
-async def is_shared(opencode: OpenCode, folder: str) -> bool:
+async def is_shared(opencode: OpenCodeClient, folder: str) -> bool:
     """Whether a folder on this machine is the one that OpenCode has under that path.
 
     Raises:
@@ -203,7 +203,7 @@ async def is_shared(opencode: OpenCode, folder: str) -> bool:
     return name in {entry["name"] for entry in listed}
 
 
-async def refuse_altered(opencode: OpenCode, task: TaskMetadata) -> None:
+async def refuse_altered(opencode: OpenCodeClient, task: TaskMetadata) -> None:
     """Refuse to compare a worktree on this machine that was git's when the task began, and is not any more.
 
     OpenCode's own operations would show no changes in it.
@@ -242,7 +242,7 @@ def is_worktree(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, ".git"))
 
 
-async def local(opencode: OpenCode, task: TaskMetadata) -> Git | None:
+async def local(opencode: OpenCodeClient, task: TaskMetadata) -> Git | None:
     """Return git for a task's worktree when that was proven to be on this machine, and still is."""
     if task.worktree is None or task.token is None or not is_worktree(task.worktree):
         return None
@@ -255,7 +255,7 @@ async def local(opencode: OpenCode, task: TaskMetadata) -> Git | None:
 
 
 @asynccontextmanager
-async def local_changes(opencode: OpenCode, task: TaskMetadata, worktree: Git) -> AsyncGenerator[LocalChanges]:
+async def local_changes(opencode: OpenCodeClient, task: TaskMetadata, worktree: Git) -> AsyncGenerator[LocalChanges]:
     """Provide what a worktree on this machine holds beyond its base.
 
     Raises:
@@ -263,7 +263,7 @@ async def local_changes(opencode: OpenCode, task: TaskMetadata, worktree: Git) -
     """
     assert task.worktree_of is not None and task.base is not None
     if not opencode.allowlist.allows(task.worktree_of):  # a session's metadata can be written by any client
-        raise WorkflowError(f"the task's project {task.worktree_of} {opencode.allowlist.outside()}")
+        raise WorkflowError(f"the task's project {task.worktree_of} {opencode.allowlist.outside_message()}")
     project = await project_git(opencode, task.worktree_of)
     async with scratch(worktree) as folder:
         held = await snapshot(worktree, folder, task.base)
@@ -292,7 +292,7 @@ async def since(worktree: Git, folder: Path, collected: str | None, held: Snapsh
     return {**same, **{one.path: one for one in later if not one.is_repository}}
 
 
-async def project_git(opencode: OpenCode, directory: str) -> Git:
+async def project_git(opencode: OpenCodeClient, directory: str) -> Git:
     """Return git at the top of the working tree that a directory is in."""
     return Git.at(await Git.at(directory, opencode.environ).line("rev-parse", "--show-toplevel"), opencode.environ)
 
@@ -317,7 +317,7 @@ class Beginning:
     skipped: list[bytes]
 
 
-async def begin_at(opencode: OpenCode, worktree: str, uncommitted_of: str | None) -> Beginning:
+async def begin_at(opencode: OpenCodeClient, worktree: str, uncommitted_of: str | None) -> Beginning:
     """Return what a fresh worktree begins with; a project's uncommitted files are taken along first.
 
     They are uncommitted there as well. Their commit is on no branch, in no repository, and goes with the worktree.

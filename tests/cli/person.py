@@ -111,8 +111,8 @@ class Person:
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run the command, and return what it said."""
         assert main(arguments) == code, self._capsys.readouterr()
-        said = self._capsys.readouterr()
-        return said.out + said.err
+        output = self._capsys.readouterr()
+        return output.out + output.err
 
     def files(self) -> dict[str, bytes]:
         """Every file with its bytes."""

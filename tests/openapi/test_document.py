@@ -10,7 +10,7 @@ import pytest
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import Document
 from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, load_snapshot, read_snapshot, sha256
-from opencode_mcp.opencode.download import OPENCODE, lock
+from opencode_mcp.opencode.download import OPENCODE, load_lockfile
 
 
 def document_of(*operation_ids: str, openapi: str = "3.1.0") -> Document:
@@ -32,8 +32,8 @@ def test_the_snapshot_has_188_operations() -> None:
 
 def test_the_managed_copy_is_of_the_snapshot_s_version() -> None:
     """What npm installs is what the tools were made from."""
-    versions = {one.version for name, one in lock().items() if name.startswith("opencode-")}
-    assert lock()[OPENCODE].version == SNAPSHOT_VERSION
+    versions = {one.version for name, one in load_lockfile().items() if name.startswith("opencode-")}
+    assert load_lockfile()[OPENCODE].version == SNAPSHOT_VERSION
     assert versions == {SNAPSHOT_VERSION}
 
 

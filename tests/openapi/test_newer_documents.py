@@ -17,7 +17,7 @@ from opencode_mcp.cli.document import accept, chosen_catalog, merged
 from opencode_mcp.exceptions import DocumentError, InvalidArguments
 from opencode_mcp.openapi import Catalog, Document
 from opencode_mcp.openapi.document import load_snapshot, read_snapshot
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import operation_tool
@@ -51,7 +51,7 @@ async def sent(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
         return httpx2.Response(200, json=True)
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
-    async with OpenCode(server, catalog, transport=httpx2.MockTransport(handle)) as opencode:
+    async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(handle)) as opencode:
         await prepare_and_execute(opencode, catalog[name], arguments)
     request = requests[-1]  # others may ask for the server's version before
     return request

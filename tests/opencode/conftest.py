@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 
 ELSEWHERE = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret", version=SNAPSHOT_VERSION)
 
@@ -34,8 +34,8 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-async def opencode(wire: Wire, catalog: Catalog) -> AsyncGenerator[OpenCode]:
+async def opencode(wire: Wire, catalog: Catalog) -> AsyncGenerator[OpenCodeClient]:
     """A client of the OpenCode that is not there, for the project /project."""
     transport = httpx2.MockTransport(wire.handle)
-    async with OpenCode(AttachedServer(ELSEWHERE), catalog, "/project", transport=transport) as opencode:
+    async with OpenCodeClient(AttachedServer(ELSEWHERE), catalog, "/project", transport=transport) as opencode:
         yield opencode

@@ -13,8 +13,8 @@ import pytest
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.allowlist import Allowlist
-from opencode_mcp.opencode.places import leads_up, mentioned, places
+from opencode_mcp.opencode.allowlist import DirectoryAllowlist
+from opencode_mcp.opencode.places import leads_up, location_arguments, mentioned_paths
 from tests.conftest import make_project
 
 
@@ -27,9 +27,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def allowlist(root: Path) -> Allowlist:
+def allowlist(root: Path) -> DirectoryAllowlist:
     """The allowlist with that directory."""
-    return Allowlist.of((str(root),))
+    return DirectoryAllowlist.from_directories((str(root),))
 
 
 def placed(value: Any, place: Path) -> Any:
@@ -43,13 +43,13 @@ def placed(value: Any, place: Path) -> Any:
 
 def test_without_roots_all_is_allowed(catalog: Catalog) -> None:
     """Nothing is looked at."""
-    Allowlist().check(catalog["path_get"], {"directory": "/nowhere", "workspace": "wrk_1"})
-    Allowlist().refuse_everywhere(catalog["project_list"])
+    DirectoryAllowlist().check_arguments(catalog["path_get"], {"directory": "/nowhere", "workspace": "wrk_1"})
+    DirectoryAllowlist().check_scope(catalog["project_list"])
 
-    assert Allowlist().allows("relative")
+    assert DirectoryAllowlist().allows("relative")
 
 
-def test_inside(allowlist: Allowlist, root: Path) -> None:
+def test_inside(allowlist: DirectoryAllowlist, root: Path) -> None:
     """The directory itself, and what is or could be below it."""
     assert all(
         map(
@@ -67,7 +67,7 @@ def test_inside(allowlist: Allowlist, root: Path) -> None:
     )
 
 
-def test_outside(allowlist: Allowlist, root: Path) -> None:
+def test_outside(allowlist: DirectoryAllowlist, root: Path) -> None:
     """Neighbours, parents, ways up, relative paths, other cases, and links that lead out."""
     (root / "link").symlink_to(root.parent / "other")
     outside = (f"{root}ed", str(root.parent), "/", f"{root}/../other", f"{root}/link/x", "root", "", f"{root}/a/../..")
@@ -80,13 +80,13 @@ def test_outside(allowlist: Allowlist, root: Path) -> None:
 def test_a_root_that_is_a_link(tmp_path: Path, root: Path) -> None:
     """It stands for what it leads to."""
     (tmp_path / "link").symlink_to(root)
-    allowlist = Allowlist.of((str(tmp_path / "link"),))
+    allowlist = DirectoryAllowlist.from_directories((str(tmp_path / "link"),))
 
     assert allowlist.allows(str(root / "x"))
     assert allowlist.allows(str(tmp_path / "link" / "x"))
 
 
-def test_worktrees(allowlist: Allowlist, root: Path, tmp_path: Path, environ: Mapping[str, str]) -> None:
+def test_worktrees(allowlist: DirectoryAllowlist, root: Path, tmp_path: Path, environ: Mapping[str, str]) -> None:
     """A worktree elsewhere belongs to its repository; a `.git` that only says so does not."""
     project, elsewhere, forged = make_project(root / "project", environ), tmp_path / "elsewhere", tmp_path / "other"
     subprocess.run(["git", "worktree", "add", "-q", str(elsewhere)], cwd=project, env=dict(environ), check=True)
@@ -95,7 +95,7 @@ def test_worktrees(allowlist: Allowlist, root: Path, tmp_path: Path, environ: Ma
 
     assert allowlist.allows(str(elsewhere / "sub"))
     assert not allowlist.allows(str(forged))
-    assert not Allowlist.of((str(tmp_path / "rooted"),)).allows(str(elsewhere))
+    assert not DirectoryAllowlist.from_directories((str(tmp_path / "rooted"),)).allows(str(elsewhere))
 
 
 FILE = {"type": "file", "mime": "text/plain"}
@@ -128,12 +128,12 @@ FILE = {"type": "file", "mime": "text/plain"}
     ],
 )
 def test_arguments(
-    allowlist: Allowlist, catalog: Catalog, root: Path, operation: str, arguments: dict[str, Any]
+    allowlist: DirectoryAllowlist, catalog: Catalog, root: Path, operation: str, arguments: dict[str, Any]
 ) -> None:
     """A place outside is refused wherever it stands; inside it is not."""
     with pytest.raises(InvalidArguments, match="--allow-directory"):
-        allowlist.check(catalog[operation], placed(arguments, root.parent / "other"))
-    allowlist.check(catalog[operation], placed(arguments, root))
+        allowlist.check_arguments(catalog[operation], placed(arguments, root.parent / "other"))
+    allowlist.check_arguments(catalog[operation], placed(arguments, root))
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_arguments(
     ],
 )
 def test_a_url_that_may_be_read_in_another_way_is_refused(
-    allowlist: Allowlist, catalog: Catalog, root: Path, url: str
+    allowlist: DirectoryAllowlist, catalog: Catalog, root: Path, url: str
 ) -> None:
     """OpenCode reads a URL as browsers do, which take many texts for a file: URL."""
     arguments = {"sessionID": "ses_1", "parts": [{**FILE, "url": placed(url, root.parent / "other")}]}
 
     with pytest.raises(InvalidArguments, match=r"parts\.0\.url: "):
-        allowlist.check(catalog["session_prompt"], arguments)
+        allowlist.check_arguments(catalog["session_prompt"], arguments)
 
 
 @pytest.mark.parametrize(
@@ -186,11 +186,11 @@ def test_a_url_that_may_be_read_in_another_way_is_refused(
         "mcp://server/file:///etc",
     ],
 )
-def test_a_plain_url_is_accepted(allowlist: Allowlist, catalog: Catalog, root: Path, url: str) -> None:
+def test_a_plain_url_is_accepted(allowlist: DirectoryAllowlist, catalog: Catalog, root: Path, url: str) -> None:
     """Of a file inside, and of what is not a file."""
     arguments = {"sessionID": "ses_1", "parts": [{**FILE, "url": placed(url, root)}]}
 
-    allowlist.check(catalog["session_prompt"], arguments)
+    allowlist.check_arguments(catalog["session_prompt"], arguments)
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_a_plain_url_is_accepted(allowlist: Allowlist, catalog: Catalog, root: P
     ],
 )
 def test_a_relative_path_that_leads_out_is_refused(
-    allowlist: Allowlist, catalog: Catalog, root: Path, operation: str, arguments: dict[str, Any]
+    allowlist: DirectoryAllowlist, catalog: Catalog, root: Path, operation: str, arguments: dict[str, Any]
 ) -> None:
     """It is relative to a directory inside, and leads out of that."""
     given = {name: str(root) if value == "ROOT" else value for name, value in arguments.items()}
 
     with pytest.raises(InvalidArguments, match="--allow-directory"):
-        allowlist.check(catalog[operation], placed(given, root.parent / "other"))
+        allowlist.check_arguments(catalog[operation], placed(given, root.parent / "other"))
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ def test_a_relative_path_that_leads_out_is_refused(
     ],
 )
 def test_names_and_relative_paths_are_accepted(
-    allowlist: Allowlist, catalog: Catalog, operation: str, arguments: dict[str, Any]
+    allowlist: DirectoryAllowlist, catalog: Catalog, operation: str, arguments: dict[str, Any]
 ) -> None:
     """Packages, repositories, web addresses, and paths that stay below."""
-    allowlist.check(catalog[operation], arguments)
+    allowlist.check_arguments(catalog[operation], arguments)
 
 
 @pytest.mark.parametrize(
@@ -247,48 +247,50 @@ def test_names_and_relative_paths_are_accepted(
     ],
 )
 def test_what_opencode_would_fill_in_must_be_given(
-    allowlist: Allowlist, catalog: Catalog, operation: str, arguments: dict[str, Any], missing: str
+    allowlist: DirectoryAllowlist, catalog: Catalog, operation: str, arguments: dict[str, Any], missing: str
 ) -> None:
     """Without it OpenCode takes the directory that it was started in, or all."""
-    Allowlist().check(catalog[operation], arguments)
+    DirectoryAllowlist().check_arguments(catalog[operation], arguments)
 
     with pytest.raises(InvalidArguments, match=missing):
-        allowlist.check(catalog[operation], arguments)
+        allowlist.check_arguments(catalog[operation], arguments)
 
 
 @pytest.mark.parametrize("operation", ["global_dispose", "project_list", "global_config_update", "sync_replay"])
-def test_what_concerns_every_directory_is_refused(allowlist: Allowlist, catalog: Catalog, operation: str) -> None:
+def test_what_concerns_every_directory_is_refused(
+    allowlist: DirectoryAllowlist, catalog: Catalog, operation: str
+) -> None:
     """There is no argument to check."""
     with pytest.raises(InvalidArguments, match="every directory"):
-        allowlist.refuse_everywhere(catalog[operation])
+        allowlist.check_scope(catalog[operation])
 
 
-def test_what_is_undecided_is_refused(allowlist: Allowlist, catalog: Catalog, root: Path) -> None:
+def test_what_is_undecided_is_refused(allowlist: DirectoryAllowlist, catalog: Catalog, root: Path) -> None:
     """An operation of a newer document, and a new argument of a known one as soon as it is used."""
     with pytest.raises(InvalidArguments, match="the directories that it affects are unknown"):
-        allowlist.check(replace(catalog["path_get"], scope=None), {})
+        allowlist.check_arguments(replace(catalog["path_get"], scope=None), {})
 
     newer = replace(catalog["path_get"], controls={"folder": {"type": "string"}})
-    allowlist.check(newer, {"directory": str(root)})
+    allowlist.check_arguments(newer, {"directory": str(root)})
     with pytest.raises(InvalidArguments, match="folder"):
-        allowlist.check(newer, {"folder": str(root)})
+        allowlist.check_arguments(newer, {"folder": str(root)})
 
 
 @pytest.mark.parametrize("roots", [True, False])
 @pytest.mark.parametrize("arguments", [{"directory": "/a\0b"}, {"location": {"directory": "/a\0b"}}])
 def test_a_nul_is_an_argument_error(catalog: Catalog, root: Path, arguments: dict[str, Any], roots: bool) -> None:
     """No path can have one, with an allowlist or without."""
-    allowlist = Allowlist.of((str(root),)) if roots else Allowlist()
+    allowlist = DirectoryAllowlist.from_directories((str(root),)) if roots else DirectoryAllowlist()
 
     with pytest.raises(InvalidArguments, match="NUL"):
-        allowlist.check(catalog["path_get"], arguments)
+        allowlist.check_arguments(catalog["path_get"], arguments)
 
 
 def test_places_are_found_at_any_depth(catalog: Catalog) -> None:
     """Each with the dotted path to it and its kind."""
     arguments = {"body": {"type": "tui.session.select", "properties": {"sessionID": "ses_1"}}, "directory": "/x"}
 
-    found = [(place.where, place.kind, place.value) for place in places("tui.publish", arguments)]
+    found = [(place.name, place.kind, place.value) for place in location_arguments("tui.publish", arguments)]
 
     assert found == [("body.properties.sessionID", "session", "ses_1"), ("directory", "directory", "/x")]
 
@@ -297,7 +299,7 @@ def test_mentions_are_read_as_opencode_reads_them() -> None:
     """Absolute, home, relative, hidden; an e-mail address and quoted code mention nothing."""
     text = "see @/etc/passwd, @~/x and @../y.txt. @.env @a.b, me@example.com `@quoted` @/etc/passwd"
 
-    assert mentioned(text) == ["/etc/passwd", "~/x", "../y.txt", ".env", "a.b"]
+    assert mentioned_paths(text) == ["/etc/passwd", "~/x", "../y.txt", ".env", "a.b"]
 
 
 @pytest.mark.parametrize(("path", "leads"), [("..", True), ("a/../..", True), ("..a", False), ("a/..", False)])
@@ -308,8 +310,8 @@ def test_ways_up(path: str, leads: bool) -> None:
 
 def test_two_roots(tmp_path: Path, root: Path) -> None:
     """Each counts."""
-    allowlist = Allowlist.of((str(root), str(tmp_path / "other")))
+    allowlist = DirectoryAllowlist.from_directories((str(root), str(tmp_path / "other")))
 
     assert allowlist.allows(str(tmp_path / "other"))
     assert not allowlist.allows(str(tmp_path / "rooted"))
-    assert os.path.realpath(root) in allowlist.outside()
+    assert os.path.realpath(root) in allowlist.outside_message()

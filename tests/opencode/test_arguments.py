@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from opencode_mcp.exceptions import APIError, InvalidArguments
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
-from opencode_mcp.opencode.arguments import misread, serialize, split, validate
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode.arguments import directory_misreading, query_pairs, split_arguments, validate
 from tests.executing import prepare_and_execute
 
 from .conftest import ELSEWHERE, Wire
@@ -54,7 +54,7 @@ PATH_ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", PATH_ARGUMENTS)
 @pytest.mark.parametrize("value", BAD_SEGMENTS.values(), ids=BAD_SEGMENTS.keys())
 async def test_a_path_value_that_could_change_the_route_is_refused(
-    opencode: OpenCode, wire: Wire, name: str, value: str
+    opencode: OpenCodeClient, wire: Wire, name: str, value: str
 ) -> None:
     """Encoded or not, no such value is sent, and the error names the argument."""
     argument, others = PATH_ARGUMENTS[name]
@@ -65,7 +65,7 @@ async def test_a_path_value_that_could_change_the_route_is_refused(
 
 
 @pytest.mark.parametrize("value", ["ses/../../global/health", "ses%2f..%2f..", "ses\\..\\x", "ses_1\0", "ses_1\n"])
-async def test_the_right_prefix_does_not_excuse_what_follows(opencode: OpenCode, wire: Wire, value: str) -> None:
+async def test_the_right_prefix_does_not_excuse_what_follows(opencode: OpenCodeClient, wire: Wire, value: str) -> None:
     """The schema's pattern holds only for the beginning of an id."""
     with pytest.raises(InvalidArguments, match="sessionID: must not contain"):
         await opencode.call("session_get", sessionID=value)
@@ -73,7 +73,7 @@ async def test_the_right_prefix_does_not_excuse_what_follows(opencode: OpenCode,
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "src//main.py", "src/"])
-async def test_a_file_to_read_is_named_by_a_relative_path(opencode: OpenCode, wire: Wire, value: str) -> None:
+async def test_a_file_to_read_is_named_by_a_relative_path(opencode: OpenCodeClient, wire: Wire, value: str) -> None:
     """An empty segment at the start would make the path absolute."""
     with pytest.raises(InvalidArguments, match="path: must be a relative path"):
         await opencode.call("v2_fs_read", path=value)
@@ -94,7 +94,7 @@ async def test_a_file_to_read_is_named_by_a_relative_path(opencode: OpenCode, wi
     ],
 )
 async def test_an_odd_but_harmless_path_value_is_encoded(
-    opencode: OpenCode, wire: Wire, name: str, arguments: dict[str, Any], sent: str
+    opencode: OpenCodeClient, wire: Wire, name: str, arguments: dict[str, Any], sent: str
 ) -> None:
     """A slash in an id stays within its segment; only a file's path has segments of its own."""
     await prepare_and_execute(opencode, opencode.catalog[name], arguments)
@@ -104,7 +104,7 @@ async def test_an_odd_but_harmless_path_value_is_encoded(
     assert request.url.raw_path.partition(b"?")[0].decode() == sent
 
 
-async def test_no_text_at_all_leaves_its_route(opencode: OpenCode) -> None:
+async def test_no_text_at_all_leaves_its_route(opencode: OpenCodeClient) -> None:
     """Whatever stands in a path is refused, or arrives undamaged at the operation's own route and host."""
 
     @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -138,7 +138,7 @@ async def test_no_text_at_all_leaves_its_route(opencode: OpenCode) -> None:
 async def test_a_base_path_of_the_server_is_kept(catalog: Catalog) -> None:
     """Behind a proxy OpenCode may live below a path."""
     server = AttachedServer(ELSEWHERE)
-    async with OpenCode(server, catalog) as opencode:
+    async with OpenCodeClient(server, catalog) as opencode:
         operation = catalog["session_get"]
         endpoint = Endpoint(ELSEWHERE.url.copy_with(path="/behind/proxy/"))
         request = opencode.build_request(operation, opencode.prepare(operation, {"sessionID": "ses_1"}).parts, endpoint)
@@ -174,7 +174,7 @@ async def test_a_base_path_of_the_server_is_kept(catalog: Catalog) -> None:
     ],
 )
 async def test_an_error_says_where_it_is_what_was_expected_and_what_came(
-    opencode: OpenCode, wire: Wire, name: str, arguments: dict[str, Any], problems: list[str]
+    opencode: OpenCodeClient, wire: Wire, name: str, arguments: dict[str, Any], problems: list[str]
 ) -> None:
     """A model can mend its call from the words of the error alone."""
     with pytest.raises(InvalidArguments) as caught:
@@ -240,17 +240,17 @@ async def test_a_query_is_written_as_opencode_reads_it(
     """Booleans in lower case, numbers as in JSON, a deepObject as one pair for each key."""
     validate(catalog[name], arguments)
 
-    assert sorted(split(catalog[name], arguments, None).query) == sorted(query)
+    assert sorted(split_arguments(catalog[name], arguments, None).query) == sorted(query)
 
 
 async def test_an_array_is_written_as_a_repeated_name() -> None:
     """No operation of 1.18.33 takes one; OpenAPI's default form is what a newer one would use."""
-    assert list(serialize("types", ["a", True, 2], None)) == [("types", "a"), ("types", "true"), ("types", "2")]
+    assert list(query_pairs("types", ["a", True, 2], None)) == [("types", "a"), ("types", "true"), ("types", "2")]
 
 
 async def test_controls_of_the_bridge_are_not_sent(catalog: Catalog) -> None:
     """What bounds a stream is ours alone; defaults hold for what is not given."""
-    parts = split(catalog["event_subscribe"], {"timeout_seconds": 3}, None)
+    parts = split_arguments(catalog["event_subscribe"], {"timeout_seconds": 3}, None)
 
     assert parts.query == ()
     assert parts.controls == {"timeout_seconds": 3, "max_events": 50, "types": None}
@@ -270,7 +270,7 @@ async def test_controls_of_the_bridge_are_not_sent(catalog: Catalog) -> None:
     ],
 )
 async def test_the_project_directory_is_sent_where_none_is_given(
-    opencode: OpenCode, wire: Wire, name: str, arguments: dict[str, Any], query: dict[str, str]
+    opencode: OpenCodeClient, wire: Wire, name: str, arguments: dict[str, Any], query: dict[str, str]
 ) -> None:
     """Only to operations that take one, in the form that they take, and never beside a workspace."""
     await opencode.call(name, **arguments)
@@ -281,8 +281,8 @@ async def test_the_project_directory_is_sent_where_none_is_given(
 
 async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> None:
     """OpenCode then works in the directory that it was started in."""
-    assert split(catalog["path_get"], {}, None).query == ()
-    assert split(catalog["v2_location_get"], {}, None).query == ()
+    assert split_arguments(catalog["path_get"], {}, None).query == ()
+    assert split_arguments(catalog["v2_location_get"], {}, None).query == ()
 
 
 @pytest.mark.parametrize(
@@ -292,19 +292,19 @@ async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> Non
 )
 def test_a_location_in_a_body_defaults_to_the_project(catalog: Catalog, location: dict[str, Any], sent: str) -> None:
     """Else a session of the second engine would work wherever its server was started."""
-    parts = split(catalog["v2_session_create"], location, "/project")
+    parts = split_arguments(catalog["v2_session_create"], location, "/project")
 
     assert parts.body == {"location": {"directory": sent}}
-    assert split(catalog["v2_session_create"], {}, None).body == {}
+    assert split_arguments(catalog["v2_session_create"], {}, None).body == {}
 
 
 async def test_the_body_holds_the_fields_that_were_given(catalog: Catalog) -> None:
     """A field beside the parameters goes into the body alone, `body` is the body, and none is an empty one."""
-    assert split(catalog["session_update"], {"sessionID": "ses_1", "title": "t"}, None).body == {"title": "t"}
-    assert split(catalog["session_create"], {}, None).body == {}
-    assert split(catalog["sync_history_list"], {}, None).body == {}
-    assert split(catalog["sync_history_list"], {"body": {"ses_1": 3}}, None).body == {"ses_1": 3}
-    assert split(catalog["session_get"], {"sessionID": "ses_1"}, None).body is None
+    assert split_arguments(catalog["session_update"], {"sessionID": "ses_1", "title": "t"}, None).body == {"title": "t"}
+    assert split_arguments(catalog["session_create"], {}, None).body == {}
+    assert split_arguments(catalog["sync_history_list"], {}, None).body == {}
+    assert split_arguments(catalog["sync_history_list"], {"body": {"ses_1": 3}}, None).body == {"ses_1": 3}
+    assert split_arguments(catalog["session_get"], {"sessionID": "ses_1"}, None).body is None
 
 
 @pytest.mark.parametrize("name", ["a/b", "session/status", "https://example.com", "%41", "a b", "a%2fb"])
@@ -312,7 +312,7 @@ async def test_on_a_real_opencode_an_encoded_slash_reaches_its_own_route(
     endpoint: Endpoint, catalog: Catalog, project: Path, name: str
 ) -> None:
     """The error is that of the operation, about exactly the name that was given."""
-    async with OpenCode(AttachedServer(endpoint), catalog, str(project)) as opencode:
+    async with OpenCodeClient(AttachedServer(endpoint), catalog, str(project)) as opencode:
         with pytest.raises(APIError) as caught:
             await opencode.call("mcp_connect", name=name)
 
@@ -325,7 +325,7 @@ async def test_on_a_real_opencode_a_credential_is_kept_under_its_provider_s_url(
 ) -> None:
     """A provider may be named by a URL, all of which is its id."""
     credential = {"type": "api", "key": "the-key"}
-    async with OpenCode(AttachedServer(endpoint), catalog) as opencode:
+    async with OpenCodeClient(AttachedServer(endpoint), catalog) as opencode:
         home = (await opencode.call("path_get"))["home"]
         await opencode.call("auth_set", providerID="https://example.com", body=credential)
         assert credentials(home)["https://example.com"] == credential
@@ -347,8 +347,8 @@ async def test_on_a_real_opencode_a_project_may_have_any_name(
     folder.mkdir()
     (folder / "here.txt").write_text("x")
     async with (
-        OpenCode(AttachedServer(endpoint), catalog, str(folder)) as at_home,
-        OpenCode(AttachedServer(endpoint), catalog, "/nowhere") as elsewhere,
+        OpenCodeClient(AttachedServer(endpoint), catalog, str(folder)) as at_home,
+        OpenCodeClient(AttachedServer(endpoint), catalog, "/nowhere") as elsewhere,
     ):
         paths = [await at_home.call("path_get"), await elsewhere.call("path_get", directory=str(folder))]
         files = await at_home.call("file_list", path=".")
@@ -363,7 +363,7 @@ async def create_by_hand(endpoint: Endpoint, folder: Path) -> dict[str, Any]:
     """Create a session as another program does."""
     where = {"directory": str(folder).replace("%", "%25")}
     async with httpx2.AsyncClient(auth=endpoint.auth, trust_env=False) as http:
-        answer = await http.post(f"{endpoint.base}/session", params=where, json={})
+        answer = await http.post(f"{endpoint.base_url}/session", params=where, json={})
     return answer.raise_for_status().json()
 
 
@@ -377,8 +377,8 @@ async def test_on_a_real_opencode_sessions_are_listed_by_both_engines_whatever_t
     """
     folder = tmp_path / name
     folder.mkdir()
-    async with OpenCode(AttachedServer(endpoint), catalog, str(folder)) as opencode:
-        if misread(str(folder)):
+    async with OpenCodeClient(AttachedServer(endpoint), catalog, str(folder)) as opencode:
+        if directory_misreading(str(folder)):
             with pytest.raises(InvalidArguments, match="OpenCode decodes"):
                 await opencode.call("session_create", title="odd")
             created = await create_by_hand(endpoint, folder)

@@ -10,9 +10,9 @@ import pytest
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.allowlist import Allowlist
-from opencode_mcp.opencode.authorize import Authorization, without_outside
-from opencode_mcp.opencode.opening import Openers, Opening
+from opencode_mcp.opencode.allowlist import DirectoryAllowlist
+from opencode_mcp.opencode.authorize import IdAuthorizer, filter_sessions
+from opencode_mcp.opencode.opening import LoadGuard, LoadPolicy
 from opencode_mcp.opencode.responses import Answer
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ class Told:
 
 async def check(catalog: Catalog, told: Told, operation: str, **arguments: Any) -> str:
     """Check a call; return why it is refused, or ""."""
-    authorization = Authorization(Allowlist.of((str(told.root),)), told.ask, str(told.root))
+    authorization = IdAuthorizer(DirectoryAllowlist.from_directories((str(told.root),)), told.ask, str(told.root))
     try:
         await authorization.check(catalog[operation], arguments)
     except InvalidArguments as error:
@@ -171,16 +171,16 @@ async def test_mentions_are_relative_to_the_worktree(catalog: Catalog, tmp_path:
 
 async def test_a_list_that_is_not_one_of_sessions_is_an_error(catalog: Catalog, tmp_path: Path) -> None:
     """Nothing unknown is let through."""
-    allowlist = Allowlist.of((str(tmp_path),))
+    allowlist = DirectoryAllowlist.from_directories((str(tmp_path),))
     for operation, value in (
         ("session_list", [{"id": "ses_1"}]),
         ("session_list", None),
         ("v2_session_list", {"x": 1}),
     ):
         with pytest.raises(UnexpectedResponse, match="not a list of sessions"):
-            without_outside(allowlist, catalog[operation], Answer(value))
+            filter_sessions(allowlist, catalog[operation], Answer(value))
     inside = Answer([{"directory": str(tmp_path)}])
-    assert without_outside(allowlist, catalog["session_list"], inside) is inside
+    assert filter_sessions(allowlist, catalog["session_list"], inside) is inside
 
 
 @pytest.mark.parametrize(
@@ -193,13 +193,13 @@ async def test_a_list_that_is_not_one_of_sessions_is_an_error(catalog: Catalog, 
     ],
 )
 async def test_what_a_read_may_open(
-    catalog: Catalog, tmp_path: Path, openers: Openers, known: set[str], unknown: set[str]
+    catalog: Catalog, tmp_path: Path, openers: LoadPolicy, known: set[str], unknown: set[str]
 ) -> None:
     """By who may open directories: what is configured, what OpenCode remembers, or anything."""
     named = {name: str(tmp_path / name) for name in ("default", "project", "used", "other")}
     named["below"] = str(tmp_path / "default" / "below")
     projects = [{"id": "p", "worktree": named["project"]}, {"id": "global", "worktree": "/"}]
-    opening = Opening(openers, Allowlist(), Told(tmp_path, projects=projects, used=[named["used"]]).ask)
+    opening = LoadGuard(openers, DirectoryAllowlist(), Told(tmp_path, projects=projects, used=[named["used"]]).ask)
 
     for name in known:
         await opening.check(catalog["path_get"], {"directory": named[name]}, named["default"])
@@ -210,15 +210,15 @@ async def test_what_a_read_may_open(
 
 async def test_what_a_write_has_opened_is_known(catalog: Catalog, tmp_path: Path) -> None:
     """Without a repository and without a session, OpenCode itself does not remember it."""
-    opening = Opening("writes", Allowlist(), Told(tmp_path, projects=[]).ask)
+    opening = LoadGuard("writes", DirectoryAllowlist(), Told(tmp_path, projects=[]).ask)
     where = {"directory": str(tmp_path)}
 
     await opening.check(catalog["pty_create"], where, None)
     with pytest.raises(InvalidArguments, match="session_create"):
         await opening.check(catalog["pty_list"], where, None)
-    opening.note(catalog["pty_list"], where)
-    opening.note(catalog["pty_create"], {"cwd": str(tmp_path)})
+    opening.record_loaded(catalog["pty_list"], where)
+    opening.record_loaded(catalog["pty_create"], {"cwd": str(tmp_path)})
     with pytest.raises(InvalidArguments, match="session_create"):
         await opening.check(catalog["pty_list"], where, None)
-    opening.note(catalog["pty_create"], where)
+    opening.record_loaded(catalog["pty_create"], where)
     await opening.check(catalog["pty_list"], where, None)

@@ -12,9 +12,9 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.exceptions import APIError
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.error_words import error_words, without_trace, without_traces
-from opencode_mcp.opencode.events import parse
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.error_words import describe_error, strip_stack_trace, strip_stack_traces
+from opencode_mcp.opencode.events import parse_event
 from opencode_mcp.opencode.models import MessageError
 from tests.conftest import Connect
 
@@ -59,7 +59,7 @@ TRACE = (
 )
 def test_a_wrong_configuration_names_the_file_and_the_key(name: str, data: dict[str, Any], words: str) -> None:
     """The body has both: `data.path` and `data.issues`."""
-    assert error_words(name, data).message == words
+    assert describe_error(name, data).message == words
 
 
 def test_a_file_that_is_not_json_is_named_with_its_lines_but_not_repeated() -> None:
@@ -70,7 +70,7 @@ def test_a_file_that_is_not_json_is_named_with_its_lines_but_not_repeated() -> N
         f"   Line 1: {file}\n                      ^\nValueExpected at line 1, column 20\n"
         f"   Line 1: {file}\n                      ^\n--- End ---"
     )
-    words = error_words("ConfigJsonError", {"path": "/p/opencode.json", "message": message})
+    words = describe_error("ConfigJsonError", {"path": "/p/opencode.json", "message": message})
 
     assert words.message == (
         "/p/opencode.json: PropertyNameExpected at line 1, column 20; ValueExpected at line 1, column 20"
@@ -82,27 +82,27 @@ def test_many_issues_are_counted() -> None:
     """An error is one that a model reads to its end."""
     issues = [{"path": [str(number)], "message": "wrong"} for number in range(30)]
 
-    assert error_words("ConfigInvalidError", {"issues": issues}).message.endswith("9: wrong; and 20 more")
+    assert describe_error("ConfigInvalidError", {"issues": issues}).message.endswith("9: wrong; and 20 more")
 
 
 def test_a_stack_trace_is_left_out() -> None:
     """Its first line stays, and so does all that only looks like a frame."""
-    assert without_trace(TRACE) == "PlatformError: NotFound: FileSystem.realPath (/gone)"
+    assert strip_stack_trace(TRACE) == "PlatformError: NotFound: FileSystem.realPath (/gone)"
     for words in ("meet me\n  at noon (or later)", "look\n    at the file", "at x (a.js:1:2)", ""):
-        assert without_trace(words) == words
+        assert strip_stack_trace(words) == words
 
 
 def test_a_stack_trace_is_left_out_of_errors_alone() -> None:
     """What a program printed, or a file holds, is data."""
     message = {"info": {"error": {"name": "UnknownError", "data": {"message": TRACE}}}, "parts": [{"text": TRACE}]}
 
-    cleaned = without_traces(message)
+    cleaned = strip_stack_traces(message)
 
     assert cleaned["info"]["error"]["data"]["message"] == "PlatformError: NotFound: FileSystem.realPath (/gone)"
     assert cleaned["parts"] == [{"text": TRACE}]
 
 
-async def test_no_answer_and_no_event_has_another_program_s_stack_trace(opencode: OpenCode, wire: Wire) -> None:
+async def test_no_answer_and_no_event_has_another_program_s_stack_trace(opencode: OpenCodeClient, wire: Wire) -> None:
     """An error's body, an error within an answer, one within an event, and a message's."""
     error = {"name": "UnknownError", "data": {"message": TRACE}}
     wire.answer = lambda _: httpx2.Response(500, json=error)
@@ -119,7 +119,7 @@ async def test_no_answer_and_no_event_has_another_program_s_stack_trace(opencode
     assert "bunfs" not in json.dumps(await opencode.call("session_messages", sessionID="ses_1"))
 
     event = {"type": "session.error", "properties": {"error": error}}
-    assert "bunfs" not in json.dumps(parse("global_event", json.dumps(event)))
+    assert "bunfs" not in json.dumps(parse_event("global_event", json.dumps(event)))
     assert str(MessageError.model_validate(error)).startswith("UnknownError: PlatformError: NotFound")
     assert "bunfs" not in str(MessageError.model_validate(error))
 

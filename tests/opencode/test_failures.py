@@ -15,7 +15,7 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.exceptions import APIError
-from opencode_mcp.opencode import Answer, OpenCode
+from opencode_mcp.opencode import Answer, OpenCodeClient
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
 from tests.eventually import eventually
@@ -71,7 +71,7 @@ async def test_a_search_for_what_does_not_compile_says_so(client: Client) -> Non
     ],
 )
 async def test_a_failed_search_has_the_cause_that_further_searches_show(
-    opencode: OpenCode, wire: Wire, works: str, words: str
+    opencode: OpenCodeClient, wire: Wire, works: str, words: str
 ) -> None:
     """Each cause is told from the others by what still works."""
 
@@ -218,7 +218,7 @@ async def test_a_terminal_that_gives_nothing_in_time_is_an_error(client: Client)
     assert f"/pty/{slow}/connect sent nothing within 0 s" in said
 
 
-async def test_a_websocket_that_is_refused_says_so(opencode: OpenCode, wire: Wire) -> None:
+async def test_a_websocket_that_is_refused_says_so(opencode: OpenCodeClient, wire: Wire) -> None:
     """The terminal may end between the look at it and the connection."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:

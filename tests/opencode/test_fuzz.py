@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from opencode_mcp.exceptions import InvalidArguments, OpenCodeError
 from opencode_mcp.openapi import Catalog, Operation
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from tests.executing import prepare_and_execute
 from tests.tools.schemas import ANYTHING, values
 
@@ -71,7 +71,7 @@ def strays(operation: Operation, request: httpx2.Request) -> str:
     return ""
 
 
-async def test_path_values(opencode: OpenCode) -> None:
+async def test_path_values(opencode: OpenCodeClient) -> None:
     """Encodings, Unicode, NUL, control characters and very long values do not change where a request goes."""
     sent = refused = 0
 
@@ -124,7 +124,7 @@ def mutated(operation: Operation) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("operation", REQUESTS, ids=lambda operation: operation.name)
-async def test_arguments_of_every_operation(operation: Operation, opencode: OpenCode, wire: Wire) -> None:
+async def test_arguments_of_every_operation(operation: Operation, opencode: OpenCodeClient, wire: Wire) -> None:
     """Nothing that the full schema refuses is sent, and nothing but an error of ours comes out."""
     drawn: list[dict[str, Any]] = []
 

@@ -14,10 +14,10 @@ import pytest
 from opencode_mcp.client.connect import connected
 from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode.execute import execute_operation
 from opencode_mcp.opencode.generation import REMEMBERED_SECONDS
-from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import Context, execute_blocking, workflows
 
@@ -45,11 +45,11 @@ def json(status: int, value: Any, **headers: str) -> httpx2.Response:
     return httpx2.Response(status, json=value, headers=headers)
 
 
-def client(catalog: Catalog, wire: Wire, routes: Routes, otherwise: httpx2.Response = PAGE) -> OpenCode:
+def client(catalog: Catalog, wire: Wire, routes: Routes, otherwise: httpx2.Response = PAGE) -> OpenCodeClient:
     """Return the client of a server that has these routes, and gives its web page for all others, as 1.14 to 2 do."""
     wire.answer = answers(routes, otherwise)
     there = Endpoint(httpx2.URL("http://opencode.test"), password="secret")
-    return OpenCode(AttachedServer(there), catalog, "/w", transport=httpx2.MockTransport(wire.handle))
+    return OpenCodeClient(AttachedServer(there), catalog, "/w", transport=httpx2.MockTransport(wire.handle))
 
 
 def health(version: str) -> Routes:
@@ -117,13 +117,13 @@ async def test_every_kind_of_tool_says_what_an_opencode_2_is(catalog: Catalog, w
     """Requests, streams, terminals, blocking prompts and every task tool: one error, in under two seconds."""
     begun = time.monotonic()
     async with client(catalog, wire, {"/api/info": json(200, V2_INFO)}) as opencode:
-        context = Context(Servers({"": opencode}), silent)
+        context = Context(ServerPool({"": opencode}), ignore_progress)
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             if name in TASKS:
                 await workflows()[name].execute(context, TASKS[name])
             else:
                 blocking = partial(execute_blocking, context)
-                await execute_operation(context.servers, catalog[name], CALLS[name], silent, blocking)
+                await execute_operation(context.servers, catalog[name], CALLS[name], ignore_progress, blocking)
 
     assert time.monotonic() - begun < 2
 
@@ -141,7 +141,7 @@ async def test_task_tools_are_refused_by_an_old_version_before_anything_is_sent(
     """Metadata came with 1.15.13."""
     async with client(catalog, wire, health(version), json(200, {})) as opencode:
         with pytest.raises(UnsupportedServer, match=rf"is OpenCode {version}, and the task tools need 1\.15\.13"):
-            await workflows()[name].execute(Context(Servers({"": opencode}), silent), TASKS[name])
+            await workflows()[name].execute(Context(ServerPool({"": opencode}), ignore_progress), TASKS[name])
 
     assert {*sent(wire)} <= {"/global/health", "/global/event"}
 
@@ -215,7 +215,7 @@ async def test_a_managed_server_s_version_is_not_asked_for(catalog: Catalog, wir
     """Its program has said it."""
     wire.answer = answers({"/session": json(200, [])})
     there = Endpoint(httpx2.URL("http://opencode.test"), version="1.18.22")
-    async with OpenCode(AttachedServer(there), catalog, transport=httpx2.MockTransport(wire.handle)) as opencode:
+    async with OpenCodeClient(AttachedServer(there), catalog, transport=httpx2.MockTransport(wire.handle)) as opencode:
         await opencode.call("session_list")
 
     assert sent(wire) == ["/session"]

@@ -19,10 +19,10 @@ import pytest
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import install
-from opencode_mcp.opencode.cache import UNFINISHED, locked
-from opencode_mcp.opencode.download import Package, integrity, lock, needed
-from opencode_mcp.opencode.install import Program, find, managed, managed_copy
-from opencode_mcp.opencode.program import ask_version, which
+from opencode_mcp.opencode.cache import UNFINISHED_PREFIX, hold_lock
+from opencode_mcp.opencode.download import Package, compute_integrity, load_lockfile, required_packages
+from opencode_mcp.opencode.install import Program, ensure_managed_copy, find_program, managed_program
+from opencode_mcp.opencode.program import read_version, which
 from tests.bridge import marked
 from tests.eventually import eventually
 
@@ -71,7 +71,7 @@ class World:
 
     async def copy(self) -> Program:
         """Return the managed copy."""
-        return await managed_copy(self.cache, self.environ, self.report, [packages_in(self.npm)])
+        return await ensure_managed_copy(self.cache, self.environ, self.report, [packages_in(self.npm)])
 
     @property
     def folder(self) -> Path:
@@ -79,15 +79,15 @@ class World:
 
     @property
     def program(self) -> Path:
-        return Path(managed(self.folder).command[0])
+        return Path(managed_program(self.folder).command[0])
 
     def installed(self) -> int:
         """How often npm was called."""
         return len((self.npm / "calls").read_text().splitlines()) if (self.npm / "calls").exists() else 0
 
-    def unfinished(self) -> list[str]:
+    def unfinished_folders(self) -> list[str]:
         """The folders of copies that were begun."""
-        return [path.name for path in self.cache.glob(f"{UNFINISHED}*")]
+        return [path.name for path in self.cache.glob(f"{UNFINISHED_PREFIX}*")]
 
 
 def archive(folder: Path, package: str, files: Mapping[str, str]) -> None:
@@ -114,7 +114,7 @@ def release(folder: Path, version: str = SNAPSHOT_VERSION) -> None:
     archive(folder, "opencode-ai", {"package.json": "{}", "bin/opencode.exe": "echo not yet"})
     archive(folder, "@vscode/ripgrep-this", {"bin/rg": "#!/bin/sh\n"})
     for file in folder.glob("*.tgz"):
-        (folder / f"{file.name}.integrity").write_text(integrity(file.read_bytes(), "sha512"))
+        (folder / f"{file.name}.integrity").write_text(compute_integrity(file.read_bytes(), "sha512"))
 
 
 def write_program(path: Path, text: str) -> Path:
@@ -141,11 +141,11 @@ async def test_a_copy_is_installed_once_and_verified(world: World) -> None:
     """Of what npm gave: the program in its place, ripgrep, and nothing else; the folder is the user's alone."""
     copy = await world.copy()
 
-    assert copy == managed(world.folder)
+    assert copy == managed_program(world.folder)
     assert copy.version == SNAPSHOT_VERSION
     assert [Path(folder).name for folder in copy.path] == ["bin"]
     assert stat.S_IMODE(world.cache.stat().st_mode) == stat.S_IMODE(world.folder.stat().st_mode) == 0o700
-    assert world.unfinished() == []
+    assert world.unfinished_folders() == []
     assert await world.copy() == copy
     assert world.installed() == 1
 
@@ -173,7 +173,7 @@ async def test_a_package_that_is_not_the_one_of_the_lock_is_neither_kept_nor_run
 
     assert not evil.exists()
     assert not world.folder.exists()
-    assert world.unfinished() == []
+    assert world.unfinished_folders() == []
 
 
 async def test_what_npm_says_when_it_fails_is_told_and_nothing_is_left(world: World) -> None:
@@ -181,7 +181,7 @@ async def test_what_npm_says_when_it_fails_is_told_and_nothing_is_left(world: Wo
     (world.npm / "fails").touch()
     with pytest.raises(ServerStartError, match=r"no such package[\s\S]*on PATH, or set --url to a running one"):
         await world.copy()
-    assert world.unfinished() == []
+    assert world.unfinished_folders() == []
 
 
 async def test_a_copy_that_says_another_version_is_not_used(world: World) -> None:
@@ -240,7 +240,7 @@ async def test_a_damaged_copy_is_installed_again_once_and_said(world: World, dam
     assert any("is damaged" in message for message in world.reported)
     assert (await world.copy()).note == ""
     assert world.installed() == 2
-    assert world.unfinished() == []
+    assert world.unfinished_folders() == []
 
 
 async def test_a_damaged_copy_that_cannot_be_repaired_is_an_error_each_time(world: World) -> None:
@@ -278,9 +278,9 @@ async def test_what_lay_in_a_cache_that_others_could_write_to_is_not_run(world: 
     copy = await world.copy()
 
     assert not evil.exists()
-    assert copy.command == managed(world.folder).command
+    assert copy.command == managed_program(world.folder).command
     assert stat.S_IMODE(world.cache.stat().st_mode) == 0o755
-    assert world.unfinished() == []
+    assert world.unfinished_folders() == []
 
 
 async def test_a_cancelled_installation_ends_npm_and_leaves_nothing(world: World) -> None:
@@ -294,7 +294,7 @@ async def test_a_cancelled_installation_ends_npm_and_leaves_nothing(world: World
         tasks.cancel_scope.cancel()
 
     assert marked(mark) == {}
-    assert world.unfinished() == []
+    assert world.unfinished_folders() == []
 
 
 async def test_a_bridge_that_is_killed_while_it_installs_leaves_no_npm_and_the_next_start_cleans_up(
@@ -310,13 +310,13 @@ async def test_a_bridge_that_is_killed_while_it_installs_leaves_no_npm_and_the_n
     assert bridge.stdout is not None
     await bridge.stdout.aclose()
     await eventually(lambda: marked(mark), until=lambda left: not left)
-    assert len(world.unfinished()) == 1
+    assert len(world.unfinished_folders()) == 1
     (world.npm / "hangs").unlink()
     write_program(world.npm / "bin" / "opencode", SAYS.format(version="1.18.22"))
 
     async def swept() -> bool:
-        assert (await find((), world.cache, world.environ, world.report)).version == "1.18.22"
-        return world.unfinished() == []
+        assert (await find_program((), world.cache, world.environ, world.report)).version == "1.18.22"
+        return world.unfinished_folders() == []
 
     await eventually(swept)  # the keeper holds the cache's lock for a moment longer than npm lives
 
@@ -324,10 +324,12 @@ async def test_a_bridge_that_is_killed_while_it_installs_leaves_no_npm_and_the_n
 async def test_an_installation_that_goes_on_is_waited_for_and_not_swept(world: World) -> None:
     """Two bridges at once install once."""
     world.cache.mkdir(parents=True, mode=0o700)
-    begun = world.cache / f"{UNFINISHED}by-another"
-    async with locked(world.cache, world.report):
+    begun = world.cache / f"{UNFINISHED_PREFIX}by-another"
+    async with hold_lock(world.cache, world.report):
         begun.mkdir()
-        await find((write_program(world.npm / "oc", SAYS.format(version="1.18.22")).as_posix(),), *world_of(world))
+        await find_program(
+            (write_program(world.npm / "oc", SAYS.format(version="1.18.22")).as_posix(),), *world_of(world)
+        )
         assert begun.exists()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(world.copy)
@@ -339,11 +341,11 @@ async def test_an_installation_that_goes_on_is_waited_for_and_not_swept(world: W
         tasks.start_soon(world.copy)
 
     assert world.installed() == 1
-    assert world.unfinished() == []
+    assert world.unfinished_folders() == []
 
 
-def world_of(world: World) -> tuple[Path, Mapping[str, str], install.Report]:
-    """What `find` takes besides a command."""
+def world_of(world: World) -> tuple[Path, Mapping[str, str], install.ProgressCallback]:
+    """What `find_program` takes besides a command."""
     return world.cache, world.environ, world.report
 
 
@@ -355,10 +357,10 @@ async def test_a_version_is_asked_for_once_as_long_as_its_file_is_the_same(world
         return len((world.npm / "asked").read_text().splitlines())
 
     for _ in range(3):
-        assert await ask_version((str(program),), world.environ, world.cache) == "1.18.22"
+        assert await read_version((str(program),), world.environ, world.cache) == "1.18.22"
     assert asked() == 1
     write_program(program, f"#!/bin/sh\necho >> {world.npm}/asked\necho opencode v2.0.8\n")
-    assert await ask_version((str(program),), world.environ, world.cache) == "2.0.8"
+    assert await read_version((str(program),), world.environ, world.cache) == "2.0.8"
     assert asked() == 2
 
 
@@ -375,7 +377,7 @@ async def test_only_an_opencode_1_on_path_is_used(world: World, program: Program
     """Else the managed copy, with a note that says why."""
     write_program(world.npm / "bin" / "opencode", f"#!/bin/sh\n{text}\n")
     cache = Path(program.command[0]).parents[4]
-    found = await find((), cache, world.environ, world.report)
+    found = await find_program((), cache, world.environ, world.report)
 
     assert found.command == program.command
     assert words in found.note
@@ -385,14 +387,14 @@ async def test_only_an_opencode_1_on_path_is_used(world: World, program: Program
 async def test_an_old_opencode_1_on_path_is_used(world: World) -> None:
     """Its plain operations work."""
     path = write_program(world.npm / "bin" / "opencode", SAYS.format(version="1.3.0"))
-    assert await find((), *world_of(world)) == Program((str(path),), version="1.3.0")
+    assert await find_program((), *world_of(world)) == Program((str(path),), version="1.3.0")
 
 
 async def test_an_opencode_2_given_as_command_is_refused(world: World) -> None:
     """The user has chosen it, so no other is used in its place; it is never started, as that changes its data."""
     path = write_program(world.npm / "oc2", f"#!/bin/sh\n[ $1 = --version ] || touch {world.npm}/served\necho v2.1.2\n")
     with pytest.raises(ServerStartError, match=r"--command: `.*oc2` is OpenCode 2\.1\.2, .* it is not started"):
-        await find((str(path),), *world_of(world))
+        await find_program((str(path),), *world_of(world))
     assert not (world.npm / "served").exists()
 
 
@@ -404,7 +406,7 @@ async def test_without_npm_an_opencode_2_on_path_is_named_beside_the_ways_out(wo
     with pytest.raises(
         ServerStartError, match=r"is OpenCode 2\.0\.8, .* it is not started\. OpenCode is not installed"
     ):
-        await find((), world.cache, environ, world.report)
+        await find_program((), world.cache, environ, world.report)
 
 
 @pytest.mark.parametrize("windows", [False, True])
@@ -437,7 +439,7 @@ def test_programs_of_the_current_directory_are_not_found(
 )
 def test_the_lock_knows_the_packages_of_each_machine(system: str, machine: str, builds: list[str]) -> None:
     """OpenCode's program, opencode-ai and ripgrep, each with a hash."""
-    sets = needed(system, machine, musl=False)
+    sets = required_packages(system, machine, musl=False)
 
     assert [packages[0].name for packages in sets] == builds
     for _, wrapper, ripgrep in sets:
@@ -448,13 +450,13 @@ def test_the_lock_knows_the_packages_of_each_machine(system: str, machine: str, 
 def test_a_machine_whose_package_the_lock_does_not_know_is_refused() -> None:
     """Rather than to run what nobody has seen."""
     with pytest.raises(ServerStartError, match="its lockfile has no opencode-linux-x64-musl"):
-        needed("Linux", "x86_64", musl=True)
+        required_packages("Linux", "x86_64", musl=True)
 
 
 def test_every_hash_of_the_lock_is_whole() -> None:
     """SHA-512, but for two packages of which no more than a SHA-256 is known."""
-    for name, package in lock().items():
+    for name, package in load_lockfile().items():
         algorithm = package.integrity.partition("-")[0]
         assert package.integrity == f"{algorithm}-{package.integrity.partition('-')[2]}"
         assert algorithm == ("sha256" if name.startswith("opencode-windows") else "sha512")
-        assert len(package.integrity) == len(integrity(b"", algorithm))
+        assert len(package.integrity) == len(compute_integrity(b"", algorithm))

@@ -16,9 +16,9 @@ import pytest
 
 from opencode_mcp.exceptions import ServerStalled
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode import liveness as module
-from opencode_mcp.opencode.inotify import instances_left
+from opencode_mcp.opencode.inotify import has_free_instances
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import ManagedServer, managed_server
 from tests.bridge import PROGRAM, bridge, servers
@@ -41,12 +41,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def managed(
     environ: Mapping[str, str], program: Program, directory: Path, catalog: Catalog
-) -> AsyncGenerator[tuple[ManagedServer, OpenCode, str]]:
+) -> AsyncGenerator[tuple[ManagedServer, OpenCodeClient, str]]:
     """Provide a server of our own, its client, and the mark of its processes."""
     name, value = "OPENCODE_MCP_TEST_MARK", uuid4().hex
     async with (
         managed_server(program.command, str(directory), {**environ, name: value}) as server,
-        OpenCode(server, catalog, str(directory)) as opencode,
+        OpenCodeClient(server, catalog, str(directory)) as opencode,
     ):
         yield server, opencode, f"{name}={value}"
 
@@ -76,7 +76,7 @@ async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
     async with managed(environ, program, project, catalog) as (server, opencode, mark):
         session = await opencode.call("session_create")
         with stopped(mark) as pid, anyio.fail_after(60):
-            found = await opencode.with_options(caller="caller", report=report).call(
+            found = await opencode.with_options(caller="caller", report_progress=report).call(
                 "session_get", sessionID=session["id"]
             )
             assert found["id"] == session["id"]
@@ -128,8 +128,8 @@ async def test_a_stalled_opencode_with_work_in_it_is_left_alone(
 def test_inotify_instances_are_counted_by_taking_them() -> None:
     """Those that were taken are given back; more than a process may have open are not there."""
     before = len(os.listdir("/proc/self/fd"))
-    assert not instances_left(1_000_000)
-    assert instances_left(0)
+    assert not has_free_instances(1_000_000)
+    assert has_free_instances(0)
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -18,7 +18,7 @@ COMPONENTS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
 CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.Session, "Session"),
-    (models.Status, "SessionStatus"),
+    (models.SessionStatus, "SessionStatus"),
     (models.PermissionRequest, "PermissionRequest"),
     (models.QuestionRequest, "QuestionRequest"),
     (models.MessageInfo, "Message"),
@@ -32,13 +32,13 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.Location, "Worktree"),
     (models.Worktree, "Worktree"),
     (models.Config, "Config"),
-    (models.Home, "Path"),
+    (models.HomePath, "Path"),
     (models.FileNode, "FileNode"),
     (models.Agent, "Agent"),
-    (authorize.Location, "Session"),
+    (authorize.SessionLocation, "Session"),
     (authorize.Workspace, "Workspace"),
     (authorize.Project, "Project"),
-    (authorize.Paths, "Path"),
+    (authorize.InstancePaths, "Path"),
 )
 """Each model that is read from a response, and the component that the document gives it."""
 
@@ -106,7 +106,7 @@ def read() -> Read:
     for model, path in (
         (models.Message, "/session/{sessionID}/message"),
         (models.Providers, "/config/providers"),
-        (authorize.Found, "/api/session/{sessionID}"),
+        (authorize.V2SessionAnswer, "/api/session/{sessionID}"),
     ):
         response = DOCUMENT["paths"][path]["get"]["responses"]["200"]
         places(model, response["content"]["application/json"]["schema"], path, found)

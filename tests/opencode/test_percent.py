@@ -11,8 +11,8 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode import OpenCode
-from opencode_mcp.opencode.arguments import misread
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.arguments import directory_misreading
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect, make_project
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
     [("/a%41b", "/aAb"), ("/a%20b", "/a b"), ("/a%2541", "/a%41"), ("/%C3%A9", "/é")],
 )
 def test_a_path_that_opencode_decodes_is_named_with_what_it_becomes(directory: str, other: str) -> None:
-    problem = misread(directory)
+    problem = directory_misreading(directory)
 
     assert problem is not None
     assert problem.startswith(f"OpenCode decodes {directory!r} to {other!r}")
@@ -35,11 +35,13 @@ def test_a_path_that_opencode_decodes_is_named_with_what_it_becomes(directory: s
 @pytest.mark.parametrize("directory", ["/a", "/100%", "/a%zz", "/a%E9b", "/a%41b 100%", "/a+b", ""])
 def test_a_path_that_opencode_leaves_as_it_is_is_no_problem(directory: str) -> None:
     """1.18.33 works in directories of these names: what is no escaped text as a whole is not decoded."""
-    assert misread(directory) is None
+    assert directory_misreading(directory) is None
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "default"])
-async def test_no_session_is_created_where_it_would_work_elsewhere(opencode: OpenCode, wire: Wire, given: bool) -> None:
+async def test_no_session_is_created_where_it_would_work_elsewhere(
+    opencode: OpenCodeClient, wire: Wire, given: bool
+) -> None:
     """Its prompts would change the files of another project."""
     arguments = {"directory": "/project%41"} if given else {}
     there = opencode if given else opencode.with_options(directory="/project%41", lacks_project=False)

@@ -18,7 +18,7 @@ from mcp import Client
 
 from opencode_mcp.exceptions import ServerStartError, TransportError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import ManagedServer, managed_server
 from opencode_mcp.server import create_server
@@ -52,11 +52,11 @@ def marking(environ: Mapping[str, str], mark: str) -> Mapping[str, str]:
 @asynccontextmanager
 async def managed(
     environ: Mapping[str, str], program: Program, directory: Path, catalog: Catalog
-) -> AsyncGenerator[tuple[ManagedServer, OpenCode]]:
+) -> AsyncGenerator[tuple[ManagedServer, OpenCodeClient]]:
     """Provide a server of our own and its client."""
     async with (
         managed_server(program.command, str(directory), environ) as server,
-        OpenCode(server, catalog, str(directory)) as opencode,
+        OpenCodeClient(server, catalog, str(directory)) as opencode,
     ):
         yield server, opencode
 
@@ -189,9 +189,9 @@ async def serving(program: Program, port: int, environ: Mapping[str, str], direc
     command = (*program.command, "serve", "--port", str(port))
     async with await anyio.open_process(command, env=environ, cwd=directory) as process:
         assert process.stdout is not None
-        said = b""
-        while b"listening" not in said:
-            said += await process.stdout.receive()
+        output = b""
+        while b"listening" not in output:
+            output += await process.stdout.receive()
         try:
             yield process
         finally:
@@ -206,7 +206,9 @@ async def test_an_attached_server_may_go_and_come_back(
     """While it is gone the error has its address; once it is back, the next call works."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    async with OpenCode(AttachedServer(Endpoint(httpx2.URL(address), version=SNAPSHOT_VERSION)), catalog) as opencode:
+    async with OpenCodeClient(
+        AttachedServer(Endpoint(httpx2.URL(address), version=SNAPSHOT_VERSION)), catalog
+    ) as opencode:
         for _ in range(2):
             with pytest.raises(TransportError, match=f"OpenCode at {address} is not reachable"):
                 await opencode.call("global_health")

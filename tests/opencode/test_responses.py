@@ -20,7 +20,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError, UnexpectedResponse
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
-from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
 from tests.executing import prepare_and_execute
@@ -32,7 +32,9 @@ pytestmark = pytest.mark.anyio
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
-async def answer_to(opencode: OpenCode, wire: Wire, name: str, response: httpx2.Response, **arguments: Any) -> Answer:
+async def answer_to(
+    opencode: OpenCodeClient, wire: Wire, name: str, response: httpx2.Response, **arguments: Any
+) -> Answer:
     """Call an operation that gets this response."""
     wire.answer = lambda _: response
     return await prepare_and_execute(opencode, opencode.catalog[name], arguments)
@@ -73,7 +75,7 @@ async def answer_to(opencode: OpenCode, wire: Wire, name: str, response: httpx2.
     ],
 )
 async def test_every_family_of_error_body_becomes_one_error(
-    opencode: OpenCode, wire: Wire, response: httpx2.Response, name: str, message: str
+    opencode: OpenCodeClient, wire: Wire, response: httpx2.Response, name: str, message: str
 ) -> None:
     """Status, the server's name for the error, its words, and the body as it came."""
     with pytest.raises(APIError) as caught:
@@ -90,7 +92,7 @@ async def test_every_family_of_error_body_becomes_one_error(
     assert str(error) == f"OpenCode answered session_get with HTTP {response.status_code}, {said}"
 
 
-async def test_an_opaque_error_says_what_usually_causes_it(opencode: OpenCode, wire: Wire) -> None:
+async def test_an_opaque_error_says_what_usually_causes_it(opencode: OpenCodeClient, wire: Wire) -> None:
     """A 500 of a search is most often a missing ripgrep, which OpenCode does not say."""
     opaque = httpx2.Response(500, json={"name": "UnknownError", "data": {"message": "Check server logs"}})
 
@@ -103,14 +105,16 @@ async def test_an_opaque_error_says_what_usually_causes_it(opencode: OpenCode, w
     [httpx2.Response(401), httpx2.Response(401, json={"_tag": "UnauthorizedError", "message": "Unauthorized"})],
     ids=["empty", "json"],
 )
-async def test_a_wrong_password_is_named_as_such(opencode: OpenCode, wire: Wire, response: httpx2.Response) -> None:
+async def test_a_wrong_password_is_named_as_such(
+    opencode: OpenCodeClient, wire: Wire, response: httpx2.Response
+) -> None:
     """v1 answers 401 without a word, v2 with JSON; either way the error names the variable to set."""
     with pytest.raises(APIError, match="OPENCODE_SERVER_PASSWORD") as caught:
         await answer_to(opencode, wire, "global_health", response)
     assert caught.value.status == 401
 
 
-async def test_a_web_page_is_no_success(opencode: OpenCode, wire: Wire) -> None:
+async def test_a_web_page_is_no_success(opencode: OpenCodeClient, wire: Wire) -> None:
     """OpenCode answers every unknown route with 200 and its web UI."""
     page = httpx2.Response(200, html="<!doctype html>")
 
@@ -118,7 +122,7 @@ async def test_a_web_page_is_no_success(opencode: OpenCode, wire: Wire) -> None:
         await answer_to(opencode, wire, "app_agents", page)
 
 
-async def test_a_redirect_is_not_followed_and_credentials_stay(opencode: OpenCode, wire: Wire) -> None:
+async def test_a_redirect_is_not_followed_and_credentials_stay(opencode: OpenCodeClient, wire: Wire) -> None:
     """The password goes to the configured server, once, and to nobody else."""
     elsewhere = httpx2.Response(307, headers={"location": "http://elsewhere.test/session"})
 
@@ -132,14 +136,14 @@ async def test_a_redirect_is_not_followed_and_credentials_stay(opencode: OpenCod
 async def test_without_a_password_no_credentials_are_sent(catalog: Catalog, wire: Wire) -> None:
     """Neither those of a URL or a netrc, nor an empty password."""
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test"), version=SNAPSHOT_VERSION))
-    async with OpenCode(server, catalog, transport=httpx2.MockTransport(wire.handle)) as opencode:
+    async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(wire.handle)) as opencode:
         await opencode.call("global_health")
 
     assert "authorization" not in wire.requests[0].headers
 
 
 @pytest.mark.parametrize("body", ["", '{"id": "ses', "not json"])
-async def test_broken_json_is_an_error(opencode: OpenCode, wire: Wire, body: str) -> None:
+async def test_broken_json_is_an_error(opencode: OpenCodeClient, wire: Wire, body: str) -> None:
     """An answer cut off in the middle must not pass for an empty one."""
     broken = httpx2.Response(200, text=body, headers={"content-type": "application/json"})
 
@@ -147,7 +151,7 @@ async def test_broken_json_is_an_error(opencode: OpenCode, wire: Wire, body: str
         await answer_to(opencode, wire, "session_list", broken)
 
 
-async def test_no_content_is_a_success_that_says_so(opencode: OpenCode, wire: Wire) -> None:
+async def test_no_content_is_a_success_that_says_so(opencode: OpenCodeClient, wire: Wire) -> None:
     """A 204 has no body; the tool's result is no empty text."""
     answer = await answer_to(opencode, wire, "session_prompt_async", httpx2.Response(204), sessionID="ses_1", parts=[])
 
@@ -156,7 +160,7 @@ async def test_no_content_is_a_success_that_says_so(opencode: OpenCode, wire: Wi
     assert json.loads(text_of(shown(answer))) == {"result": None, "status": 204}
 
 
-async def test_a_diff_is_text(opencode: OpenCode, wire: Wire) -> None:
+async def test_a_diff_is_text(opencode: OpenCodeClient, wire: Wire) -> None:
     """text/x-diff comes back as it is, not wrapped in JSON."""
     diff = "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+ü\n"
     response = httpx2.Response(200, text=diff, headers={"content-type": "text/x-diff; charset=utf-8"})
@@ -188,7 +192,7 @@ def typed(media_type: str, content: bytes) -> httpx2.Response:
     ],
 )
 async def test_a_file_is_returned_as_it_is_whatever_its_type(
-    opencode: OpenCode, wire: Wire, media_type: str, content: bytes, value: str | bytes
+    opencode: OpenCodeClient, wire: Wire, media_type: str, content: bytes, value: str | bytes
 ) -> None:
     """A project's index.html is not OpenCode's web page, and its broken.json no broken answer."""
     answer = await answer_to(opencode, wire, "v2_fs_read", typed(media_type, content), path="file")
@@ -198,7 +202,7 @@ async def test_a_file_is_returned_as_it_is_whatever_its_type(
         assert text_of(shown(answer)) == value
 
 
-async def test_the_web_page_in_place_of_a_file_is_still_an_error(opencode: OpenCode, wire: Wire) -> None:
+async def test_the_web_page_in_place_of_a_file_is_still_an_error(opencode: OpenCodeClient, wire: Wire) -> None:
     """An OpenCode without this route answers with its web page, which has a content security policy."""
     page = httpx2.Response(200, html="<!doctype html>", headers={"content-security-policy": "default-src 'self'"})
 
@@ -206,7 +210,7 @@ async def test_the_web_page_in_place_of_a_file_is_still_an_error(opencode: OpenC
         await answer_to(opencode, wire, "v2_fs_read", page, path="file")
 
 
-async def test_an_image_is_an_image_in_the_tool_result(opencode: OpenCode, wire: Wire) -> None:
+async def test_an_image_is_an_image_in_the_tool_result(opencode: OpenCodeClient, wire: Wire) -> None:
     """A model that sees gets the picture itself."""
     answer = await answer_to(opencode, wire, "v2_fs_read", typed("image/png", PNG), path="dot.png")
     image, facts = shown(answer).content
@@ -217,7 +221,7 @@ async def test_an_image_is_an_image_in_the_tool_result(opencode: OpenCode, wire:
     assert json.loads(facts.text) == shown(answer).structured_content == {"media_type": "image/png", "bytes": len(PNG)}
 
 
-async def test_other_bytes_are_base64_in_the_tool_result(opencode: OpenCode, wire: Wire) -> None:
+async def test_other_bytes_are_base64_in_the_tool_result(opencode: OpenCodeClient, wire: Wire) -> None:
     """Nothing of a file that is no text is lost."""
     answer = await answer_to(opencode, wire, "v2_fs_read", typed("application/zip", b"PK\xff\x00"), path="a.zip")
     facts = shown(answer).structured_content
@@ -226,7 +230,7 @@ async def test_other_bytes_are_base64_in_the_tool_result(opencode: OpenCode, wir
     assert json.loads(text_of(shown(answer))) == facts
 
 
-async def test_the_cursor_of_the_next_page_is_returned(opencode: OpenCode, wire: Wire) -> None:
+async def test_the_cursor_of_the_next_page_is_returned(opencode: OpenCodeClient, wire: Wire) -> None:
     """It comes in a response header that no tool's result would show otherwise."""
     page = httpx2.Response(200, json=[{"id": "msg_1"}], headers={"X-Next-Cursor": "abc"})
     answer = await answer_to(opencode, wire, "session_messages", page, sessionID="ses_1", limit=1)
@@ -234,7 +238,7 @@ async def test_the_cursor_of_the_next_page_is_returned(opencode: OpenCode, wire:
     assert shown(answer).structured_content == {"result": [{"id": "msg_1"}], "next_cursor": "abc"}
 
 
-async def test_without_a_next_page_there_is_no_cursor(opencode: OpenCode, wire: Wire) -> None:
+async def test_without_a_next_page_there_is_no_cursor(opencode: OpenCodeClient, wire: Wire) -> None:
     """The last page looks like any other list."""
     answer = await answer_to(opencode, wire, "session_messages", httpx2.Response(200, json=[]), sessionID="ses_1")
 
@@ -242,7 +246,7 @@ async def test_without_a_next_page_there_is_no_cursor(opencode: OpenCode, wire: 
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], True, None, 0, "text", {}])
-async def test_text_and_structured_content_say_the_same(opencode: OpenCode, wire: Wire, value: Any) -> None:
+async def test_text_and_structured_content_say_the_same(opencode: OpenCodeClient, wire: Wire, value: Any) -> None:
     """Some clients show the model the one, some the other."""
     tool_result = shown(await answer_to(opencode, wire, "path_get", httpx2.Response(200, json=value)))
 
@@ -263,7 +267,7 @@ def text_of(tool_result: types.CallToolResult) -> str:
 
 
 @asynccontextmanager
-async def served(answer: Callable[[SocketStream], Any], catalog: Catalog) -> AsyncGenerator[OpenCode]:
+async def served(answer: Callable[[SocketStream], Any], catalog: Catalog) -> AsyncGenerator[OpenCodeClient]:
     """Provide a client of a server on loopback that does this with each connection."""
 
     async def handle(stream: SocketStream) -> None:
@@ -274,7 +278,7 @@ async def served(answer: Callable[[SocketStream], Any], catalog: Catalog) -> Asy
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, handle)
         url = httpx2.URL(f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}")
-        async with OpenCode(AttachedServer(Endpoint(url, version=SNAPSHOT_VERSION)), catalog) as opencode:
+        async with OpenCodeClient(AttachedServer(Endpoint(url, version=SNAPSHOT_VERSION)), catalog) as opencode:
             yield opencode
         tasks.cancel_scope.cancel()
 
@@ -284,7 +288,7 @@ async def test_a_refused_connection_says_that_opencode_is_not_reachable(catalog:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        async with OpenCode(
+        async with OpenCodeClient(
             AttachedServer(Endpoint(httpx2.URL(address), version=SNAPSHOT_VERSION)), catalog
         ) as opencode:
             with pytest.raises(TransportError, match=f"OpenCode at {address} is not reachable"):
@@ -325,7 +329,7 @@ async def test_an_answer_that_does_not_come_says_that_it_may_still_be_carried_ou
             await prepare_and_execute(opencode, catalog["tui_control_next"], {"timeout_seconds": 0.1})
 
 
-async def test_a_web_page_in_place_of_events_is_an_error_too(opencode: OpenCode, wire: Wire) -> None:
+async def test_a_web_page_in_place_of_events_is_an_error_too(opencode: OpenCodeClient, wire: Wire) -> None:
     """A stream that is none must not be taken for one without events."""
     with pytest.raises(UnexpectedResponse, match="does not have the operation"):
         await answer_to(opencode, wire, "event_subscribe", httpx2.Response(200, html="<!doctype html>"))

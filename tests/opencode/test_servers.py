@@ -12,10 +12,10 @@ import pytest
 
 from opencode_mcp.exceptions import APIError, TransportError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, Servers
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode import servers as module
 from opencode_mcp.opencode.execute import list_sessions
-from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode.server import ignore_progress
 
 from .conftest import Wire
 
@@ -32,15 +32,15 @@ def wires() -> dict[str, Wire]:
 
 
 @pytest.fixture
-async def servers(wires: dict[str, Wire], catalog: Catalog) -> AsyncGenerator[Servers]:
+async def servers(wires: dict[str, Wire], catalog: Catalog) -> AsyncGenerator[ServerPool]:
     """Two servers that are not there; nothing is asked for twice."""
     async with AsyncExitStack() as stack:
-        clients: dict[str, OpenCode] = {}
+        clients: dict[str, OpenCodeClient] = {}
         for name, wire in wires.items():
             server = AttachedServer(Endpoint(httpx2.URL(f"http://{name}.test"), version=SNAPSHOT_VERSION), name)
-            client = OpenCode(server, catalog, transport=httpx2.MockTransport(wire.handle))
+            client = OpenCodeClient(server, catalog, transport=httpx2.MockTransport(wire.handle))
             clients[name] = (await stack.enter_async_context(client)).with_options(retry_seconds=())
-        yield Servers(clients)
+        yield ServerPool(clients)
 
 
 def missing(request: httpx2.Request) -> httpx2.Response:
@@ -60,14 +60,14 @@ def listing(*times: int, cursor: str = "") -> Answers:
     return lambda request: httpx2.Response(200, json=sessions, headers=headers)
 
 
-async def home(servers: Servers) -> str:
+async def home(servers: ServerPool) -> str:
     """Ask where a session is."""
     async with servers.for_session("ses_1") as found:
         (name,) = found.clients
         return name
 
 
-async def test_a_session_is_asked_for_once(servers: Servers, wires: dict[str, Wire]) -> None:
+async def test_a_session_is_asked_for_once(servers: ServerPool, wires: dict[str, Wire]) -> None:
     """Of every server; where it was found is kept, for every caller."""
     wires["one"].answer = missing
 
@@ -76,7 +76,7 @@ async def test_a_session_is_asked_for_once(servers: Servers, wires: dict[str, Wi
 
 
 async def test_a_session_that_its_server_no_longer_knows_is_asked_for_again(
-    servers: Servers, wires: dict[str, Wire]
+    servers: ServerPool, wires: dict[str, Wire]
 ) -> None:
     """A 404 of whatever was wanted of it ends what is remembered."""
     wires["one"].answer = missing
@@ -91,14 +91,14 @@ async def test_a_session_that_its_server_no_longer_knows_is_asked_for_again(
     assert [len(wire.requests) for wire in wires.values()] == [2, 2]
 
 
-async def test_a_single_server_is_not_asked(servers: Servers, wires: dict[str, Wire]) -> None:
+async def test_a_single_server_is_not_asked(servers: ServerPool, wires: dict[str, Wire]) -> None:
     """There is nothing to find out."""
     assert await home(servers.select("two")) == "two"
     assert [wire.requests for wire in wires.values()] == [[], []]
 
 
 async def test_a_server_out_of_reach_does_not_hide_the_one_that_has_it(
-    servers: Servers, wires: dict[str, Wire]
+    servers: ServerPool, wires: dict[str, Wire]
 ) -> None:
     """Nobody needs its answer."""
     wires["one"].answer = lost
@@ -106,10 +106,10 @@ async def test_a_server_out_of_reach_does_not_hide_the_one_that_has_it(
     assert await home(servers) == "two"
 
 
-async def test_a_server_that_is_silent_is_not_waited_for(servers: Servers, catalog: Catalog) -> None:
+async def test_a_server_that_is_silent_is_not_waited_for(servers: ServerPool, catalog: Catalog) -> None:
     """The first that has it is enough."""
 
-    async def asked(opencode: OpenCode) -> str | None:
+    async def asked(opencode: OpenCodeClient) -> str | None:
         if opencode.server.name == "one":
             await anyio.sleep_forever()
         return opencode.server.name
@@ -119,7 +119,7 @@ async def test_a_server_that_is_silent_is_not_waited_for(servers: Servers, catal
 
 
 async def test_nothing_is_said_to_be_nowhere_that_not_all_were_asked_for(
-    servers: Servers, wires: dict[str, Wire]
+    servers: ServerPool, wires: dict[str, Wire]
 ) -> None:
     """Who was not asked may have it."""
     wires["one"].answer, wires["two"].answer = missing, lost
@@ -132,11 +132,13 @@ async def test_nothing_is_said_to_be_nowhere_that_not_all_were_asked_for(
         await home(servers)
 
 
-async def test_no_server_keeps_the_others_waiting_for_ever(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_server_keeps_the_others_waiting_for_ever(
+    servers: ServerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that is silent is told of like one that is not there."""
     monkeypatch.setattr(module, "ASK_SECONDS", 0.1)
 
-    async def asked(opencode: OpenCode) -> str | None:
+    async def asked(opencode: OpenCodeClient) -> str | None:
         if opencode.server.name == "one":
             await anyio.sleep_forever()
         return opencode.server.name
@@ -148,13 +150,15 @@ async def test_no_server_keeps_the_others_waiting_for_ever(servers: Servers, mon
     assert str(failures["one"]) == "OpenCode server one at http://one.test did not respond within 0.1 s"
 
 
-async def listed(servers: Servers, catalog: Catalog, tool: str, **arguments: Any) -> tuple[list[str], dict[str, str]]:
+async def listed(
+    servers: ServerPool, catalog: Catalog, tool: str, **arguments: Any
+) -> tuple[list[str], dict[str, str]]:
     """List sessions; return `id@server` of each, and what came beside them."""
-    answer = await list_sessions(servers, servers.default.prepare(catalog[tool], arguments), silent)
+    answer = await list_sessions(servers, servers.default.prepare(catalog[tool], arguments), ignore_progress)
     return [f"{one['id']}@{one['server']}" for one in answer.value], dict(answer.fields)
 
 
-async def test_lists_are_made_one(servers: Servers, wires: dict[str, Wire], catalog: Catalog) -> None:
+async def test_lists_are_made_one(servers: ServerPool, wires: dict[str, Wire], catalog: Catalog) -> None:
     """By time, as many as one server would list; -1 is as many as there are (1.18.33)."""
     wires["one"].answer, wires["two"].answer = listing(50, 20), listing(40, 30, 10)
     whole = ["ses_50@one", "ses_40@two", "ses_30@two", "ses_20@one", "ses_10@two"]
@@ -166,7 +170,9 @@ async def test_lists_are_made_one(servers: Servers, wires: dict[str, Wire], cata
     assert len((await listed(servers, catalog, "session_list"))[0]) == 100
 
 
-async def test_a_page_tells_where_the_next_begins(servers: Servers, wires: dict[str, Wire], catalog: Catalog) -> None:
+async def test_a_page_tells_where_the_next_begins(
+    servers: ServerPool, wires: dict[str, Wire], catalog: Catalog
+) -> None:
     """Where one server has more, as nothing that comes then may be newer, and where some were too many."""
     wires["one"].answer, wires["two"].answer = listing(50, 20), listing(40, cursor="40")
     tool = "experimental_session_list"
@@ -178,7 +184,7 @@ async def test_a_page_tells_where_the_next_begins(servers: Servers, wires: dict[
     assert (await listed(servers, catalog, tool, limit=3))[1] == {}
 
 
-async def test_a_list_tells_who_is_missing(servers: Servers, wires: dict[str, Wire], catalog: Catalog) -> None:
+async def test_a_list_tells_who_is_missing(servers: ServerPool, wires: dict[str, Wire], catalog: Catalog) -> None:
     """And is an error when nobody could be asked."""
     wires["one"].answer, wires["two"].answer = listing(50), lost
     sessions, beside = await listed(servers, catalog, "session_list")

@@ -20,11 +20,11 @@ from mcp import Client, MCPError
 
 from opencode_mcp.exceptions import APIError, ServerStartError, TransportError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode, backoff, keeper, shortage
-from opencode_mcp.opencode.backoff import DELAYS, SHORT_SECONDS, Backoff
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, backoff, keeper, shortage
+from opencode_mcp.opencode.backoff import RESTART_DELAY_SECONDS, SHORT_LIFE_SECONDS, Backoff
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import LINE_CHARS, OUTPUT_CHARS, managed_server
-from opencode_mcp.opencode.shortage import cause_of
+from opencode_mcp.opencode.shortage import find_shortage
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
@@ -54,16 +54,16 @@ def test_delays_grow_while_lives_are_short(monkeypatch: pytest.MonkeyPatch) -> N
     lives = Backoff()
     seen: list[float] = []
     for listened in (None, None, 1.0, None, 0.0, None, None, None, None):
-        assert lives.remaining == 0
-        lives.ended(listened)
-        seen.append(lives.remaining)
-        clock.now += lives.remaining
-    assert seen == [*DELAYS, DELAYS[-1], DELAYS[-1]]
+        assert lives.remaining_seconds == 0
+        lives.record_exit(listened)
+        seen.append(lives.remaining_seconds)
+        clock.now += lives.remaining_seconds
+    assert seen == [*RESTART_DELAY_SECONDS, RESTART_DELAY_SECONDS[-1], RESTART_DELAY_SECONDS[-1]]
 
-    lives.ended(SHORT_SECONDS)
-    assert (lives.remaining, lives.short_lives) == (0, 0)
-    lives.ended(None)
-    assert lives.remaining == 0
+    lives.record_exit(SHORT_LIFE_SECONDS)
+    assert (lives.remaining_seconds, lives.short_lives) == (0, 0)
+    lives.record_exit(None)
+    assert lives.remaining_seconds == 0
 
 
 async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
@@ -76,7 +76,7 @@ async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
     script = f"echo $0 >> {starts}; printf 'broken beyond repair'; exit 3"  # $0: `serve`, or `--version`
     async with managed_server(("sh", "-c", script), str(tmp_path), environ) as server:
         errors: list[str] = []
-        for started, delay in ((2, DELAYS[1]), (3, DELAYS[2])):
+        for started, delay in ((2, RESTART_DELAY_SECONDS[1]), (3, RESTART_DELAY_SECONDS[2])):
             for _ in range(20):
                 with pytest.raises(ServerStartError, match="broken beyond repair") as caught:
                     await server.endpoint()
@@ -160,7 +160,7 @@ async def test_the_error_names_a_resource_that_is_used_up(
 
 def test_an_ordinary_error_names_no_resource() -> None:
     """A cause is not guessed."""
-    assert cause_of("Error: config is invalid at opencode.json") == ""
+    assert find_shortage("Error: config is invalid at opencode.json") == ""
 
 
 @contextmanager
@@ -201,7 +201,7 @@ async def test_a_connection_that_fails_for_want_of_a_resource_names_it(
         raise httpx2.ConnectError(str(attempts)) from attempts
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test:4096")))
-    async with OpenCode(server, catalog, "/project", transport=httpx2.MockTransport(fail)) as opencode:
+    async with OpenCodeClient(server, catalog, "/project", transport=httpx2.MockTransport(fail)) as opencode:
         with pytest.raises(TransportError, match=r"is not reachable .All connection attempts failed.") as caught:
             await opencode.call("session_create")
     assert ("ulimit -n" in str(caught.value)) == named
@@ -210,7 +210,7 @@ async def test_a_connection_that_fails_for_want_of_a_resource_names_it(
 class Lacking(AttachedServer):
     """A server whose machine lacks something."""
 
-    def shortage(self) -> str:
+    def describe_shortage(self) -> str:
         """Name it."""
         return "The disk of /data is full (0 bytes are free)."
 
@@ -224,7 +224,7 @@ async def test_an_error_of_the_server_names_what_its_machine_lacks(catalog: Cata
         return httpx2.Response(status, json=body)
 
     server = Lacking(Endpoint(httpx2.URL("http://opencode.test:4096")))
-    async with OpenCode(server, catalog, "/project", transport=httpx2.MockTransport(answer)) as opencode:
+    async with OpenCodeClient(server, catalog, "/project", transport=httpx2.MockTransport(answer)) as opencode:
         with pytest.raises(APIError) as caught:
             await opencode.call("session_create")
     assert ("The disk of /data is full" in str(caught.value)) == named
@@ -234,9 +234,9 @@ async def test_an_error_of_the_server_names_what_its_machine_lacks(catalog: Cata
 def test_the_disks_that_opencode_writes_to_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where its folder is not there yet."""
     environ = {"XDG_DATA_HOME": str(tmp_path / "data"), "TMPDIR": str(tmp_path)}
-    assert shortage.measured(environ, str(tmp_path)) == ""
-    monkeypatch.setattr(shortage, "ENOUGH_BYTES", 2**80)
-    assert f"The disk of {tmp_path}/data/opencode is full" in shortage.measured(environ, str(tmp_path))
+    assert shortage.measure_shortage(environ, str(tmp_path)) == ""
+    monkeypatch.setattr(shortage, "MIN_FREE_BYTES", 2**80)
+    assert f"The disk of {tmp_path}/data/opencode is full" in shortage.measure_shortage(environ, str(tmp_path))
 
 
 def test_a_low_limit_of_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_a_low_limit_of_files_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         return 64, 64
 
     monkeypatch.setattr(resource, "getrlimit", limits)
-    assert "may open only 64 files at once" in shortage.measured({"HOME": str(tmp_path)}, str(tmp_path))
+    assert "may open only 64 files at once" in shortage.measure_shortage({"HOME": str(tmp_path)}, str(tmp_path))
 
 
 @pytest.mark.parametrize(("number", "named"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "A disk is full")])

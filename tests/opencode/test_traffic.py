@@ -11,11 +11,11 @@ import httpx2
 import pytest
 
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode import client as module
-from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.queue import FairQueue
-from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.queue import FairLimiter
+from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
 from opencode_mcp.workflows.wait import Watch
@@ -31,7 +31,7 @@ TIMES = len(module.RETRY_SECONDS) + 1
 
 
 @pytest.fixture
-def opencode(opencode: OpenCode) -> OpenCode:
+def opencode(opencode: OpenCodeClient) -> OpenCodeClient:
     """Pauses are as many as they are, and short."""
     return opencode.with_options(retry_seconds=(0.0,) * (TIMES - 1))
 
@@ -50,10 +50,11 @@ def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble", [LOST, httpx2.ConnectError("refused"), *(httpx2.Response(status) for status in sorted(module.BUSY))]
+    "trouble",
+    [LOST, httpx2.ConnectError("refused"), *(httpx2.Response(status) for status in sorted(module.RETRIED_STATUSES))],
 )
 async def test_a_read_is_asked_for_again_and_says_so(
-    opencode: OpenCode, wire: Wire, trouble: httpx2.Response | Exception
+    opencode: OpenCodeClient, wire: Wire, trouble: httpx2.Response | Exception
 ) -> None:
     """After a connection that broke, or that was not there, and after the answer of a busy server."""
     answers(wire, trouble)
@@ -72,7 +73,7 @@ async def test_a_read_is_asked_for_again_and_says_so(
     assert shown.structured_content == {"healthy": True, "_retried": list(answer.retried)}
 
 
-async def test_an_error_of_tls_is_one_of_the_transport(opencode: OpenCode, wire: Wire) -> None:
+async def test_an_error_of_tls_is_one_of_the_transport(opencode: OpenCodeClient, wire: Wire) -> None:
     """httpx2 hands an alert of the other side on as it is."""
     answers(wire, *[ssl.SSLError(1, "tlsv13 alert certificate required")] * TIMES)
 
@@ -80,20 +81,20 @@ async def test_an_error_of_tls_is_one_of_the_transport(opencode: OpenCode, wire:
         await opencode.call("global_health")
 
 
-async def test_an_event_of_another_shape_is_a_reason_to_look(opencode: OpenCode, wire: Wire) -> None:
+async def test_an_event_of_another_shape_is_a_reason_to_look(opencode: OpenCodeClient, wire: Wire) -> None:
     """The stream begins anew, and what was missed is looked for; whoever listens beside is not cut off."""
     odd = {"payload": {"type": "message.updated", "properties": {"sessionID": "ses_1", "info": None}}}
     stream = httpx2.Response(200, text=f"data: {json.dumps(odd)}\n\n", headers={"content-type": "text/event-stream"})
     answers(wire, stream, httpx2.Response(200, text="", headers={"content-type": "text/event-stream"}))
     watch, kinds = Watch({"ses_1"}), list[str]()
-    with opencode.events.heard_by(watch.notice), opencode.events.heard_by(lambda event: kinds.append(event["type"])):
+    with opencode.events.subscribe(watch.notice), opencode.events.subscribe(lambda event: kinds.append(event["type"])):
         await eventually(lambda: kinds.count("stream.connected") >= 2)
 
     assert kinds[:3] == ["stream.connected", "stream.lost", "stream.connected"]
     assert watch.look
 
 
-async def test_who_has_no_time_is_told_at_once(opencode: OpenCode, wire: Wire) -> None:
+async def test_who_has_no_time_is_told_at_once(opencode: OpenCodeClient, wire: Wire) -> None:
     """A list that a client asks for while it connects is not worth waiting for."""
     answers(wire, LOST)
 
@@ -102,7 +103,7 @@ async def test_who_has_no_time_is_told_at_once(opencode: OpenCode, wire: Wire) -
     assert len(wire.requests) == 1
 
 
-async def test_there_is_an_end_to_it(opencode: OpenCode, wire: Wire) -> None:
+async def test_there_is_an_end_to_it(opencode: OpenCodeClient, wire: Wire) -> None:
     """The last failure is the answer."""
     answers(wire, *[LOST] * TIMES)
 
@@ -112,7 +113,9 @@ async def test_there_is_an_end_to_it(opencode: OpenCode, wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-async def test_an_answer_that_stays_the_same_is_asked_for_once(opencode: OpenCode, wire: Wire, status: int) -> None:
+async def test_an_answer_that_stays_the_same_is_asked_for_once(
+    opencode: OpenCodeClient, wire: Wire, status: int
+) -> None:
     """An error of the request, or of OpenCode, is no trouble on the way."""
     answers(wire, httpx2.Response(status, json={"name": "X"}))
 
@@ -121,7 +124,9 @@ async def test_an_answer_that_stays_the_same_is_asked_for_once(opencode: OpenCod
     assert len(wire.requests) == 1
 
 
-async def test_a_slow_read_is_asked_for_once_by_a_tool_and_again_by_a_workflow(opencode: OpenCode, wire: Wire) -> None:
+async def test_a_slow_read_is_asked_for_once_by_a_tool_and_again_by_a_workflow(
+    opencode: OpenCodeClient, wire: Wire
+) -> None:
     """What may take long is not asked for twice; what is quick has lost its connection."""
     answers(wire, httpx2.ReadTimeout("slow"))
     with pytest.raises(RequestTimeout):
@@ -133,7 +138,7 @@ async def test_a_slow_read_is_asked_for_once_by_a_tool_and_again_by_a_workflow(o
 
 
 @pytest.mark.parametrize("trouble", [LOST, httpx2.Response(503), httpx2.ConnectError("refused")])
-async def test_a_write_is_sent_once(opencode: OpenCode, wire: Wire, trouble: httpx2.Response | Exception) -> None:
+async def test_a_write_is_sent_once(opencode: OpenCodeClient, wire: Wire, trouble: httpx2.Response | Exception) -> None:
     """Whatever happens to it: it may have taken effect. The error says so."""
     for name in (one.name for one in opencode.catalog.values() if not one.hints.read_only):
         if name in {"session_create", "session_prompt_async", "worktree_create"}:
@@ -147,17 +152,17 @@ async def test_a_write_is_sent_once(opencode: OpenCode, wire: Wire, trouble: htt
 
 async def test_callers_take_turns() -> None:
     """One who comes late with one call does not wait behind another's hundred."""
-    queue, order = FairQueue(1), list[str]()
+    queue, order = FairLimiter(1), list[str]()
     first = anyio.Event()
 
     async def one(caller: str, number: int) -> None:
-        async with queue.slot(caller, silent):
+        async with queue.slot(caller, ignore_progress):
             order.append(f"{caller}{number}")
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
 
         async def hold() -> None:
-            async with queue.slot("greedy", silent):
+            async with queue.slot("greedy", ignore_progress):
                 await first.wait()
 
         tasks.start_soon(hold)
@@ -177,7 +182,7 @@ async def test_callers_take_turns() -> None:
 
 async def test_waiting_is_told_and_a_place_is_given_back() -> None:
     """A call that is cancelled while it waits, or just as its turn comes, takes no slot with it."""
-    queue, told = FairQueue(1), list[str]()
+    queue, told = FairLimiter(1), list[str]()
 
     async def tell(message: str) -> None:
         told.append(message)
@@ -186,7 +191,7 @@ async def test_waiting_is_told_and_a_place_is_given_back() -> None:
         async with queue.slot("other", tell):
             await anyio.sleep_forever()
 
-    async with queue.slot("one", silent), anyio.create_task_group() as tasks:
+    async with queue.slot("one", ignore_progress), anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
@@ -194,24 +199,24 @@ async def test_waiting_is_told_and_a_place_is_given_back() -> None:
     assert told == [f"waiting for other calls to OpenCode; {number} calls are ahead" for number in (0, 1)]
 
     async with anyio.create_task_group() as tasks:
-        async with queue.slot("one", silent):
+        async with queue.slot("one", ignore_progress):
             tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     with anyio.fail_after(30):
-        async with queue.slot("one", silent):
+        async with queue.slot("one", ignore_progress):
             pass
 
 
 @pytest.mark.parametrize(
     ("tool", "arguments", "bound"),
     [
-        ("global_health", {}, module.AT_ONCE),
-        ("session_prompt", {"sessionID": "ses_1", "parts": []}, module.TURNS_AT_ONCE),
+        ("global_health", {}, module.MAX_CONCURRENT_REQUESTS),
+        ("session_prompt", {"sessionID": "ses_1", "parts": []}, module.MAX_CONCURRENT_PROMPTS),
     ],
 )
 async def test_no_more_than_so_many_are_asked_at_once(
-    opencode: OpenCode, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], bound: int
+    opencode: OpenCodeClient, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], bound: int
 ) -> None:
     """However many calls come; all are answered in the end."""
     at_once, most, answered = 0, 0, 0
@@ -238,7 +243,7 @@ async def test_no_more_than_so_many_are_asked_at_once(
     assert answered == 500
 
 
-async def test_turns_keep_nobody_out(opencode: OpenCode, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_turns_keep_nobody_out(opencode: OpenCodeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """While as many turns as may are on, and more wait, a read is answered."""
 
     async def send(request: httpx2.Request, **options: object) -> httpx2.Response:
@@ -248,8 +253,8 @@ async def test_turns_keep_nobody_out(opencode: OpenCode, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(opencode.http, "send", send)
     turn = {"sessionID": "ses_1", "parts": list[Any]()}
-    async with background() as tasks:
-        for _ in range(module.TURNS_AT_ONCE + 10):
+    async with background_task_group() as tasks:
+        for _ in range(module.MAX_CONCURRENT_PROMPTS + 10):
             tasks.start_soon(prepare_and_execute, opencode, opencode.catalog["session_prompt"], turn)
         await anyio.wait_all_tasks_blocked()
         with anyio.fail_after(30):

@@ -67,8 +67,8 @@ class Fails:
 
     def text(self, tool: str) -> str:
         """Return the beginning of what a client is told."""
-        said = ": ".join(part for part in (self.name, self.message) if part)
-        return f"OpenCode answered {tool} with HTTP {self.status}, {said}"
+        description = ": ".join(part for part in (self.name, self.message) if part)
+        return f"OpenCode answered {tool} with HTTP {self.status}, {description}"
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ async def play(scenario: Scenario, client: Client, values: Values) -> None:
             with anyio.fail_after(STEP_SECONDS):
                 await (until_it_matches if step.eventually else attempt)(step, client, values)
         except (Mismatch, MCPError, TimeoutError) as reason:
-            said = str(reason) or type(reason).__name__
-            raise AssertionError(f"{scenario.name}, step {number}, {step.tool}: {said}") from None
+            text = str(reason) or type(reason).__name__
+            raise AssertionError(f"{scenario.name}, step {number}, {step.tool}: {text}") from None
 
 
 def write(files: Mapping[str, str], values: Values) -> None:
@@ -199,7 +199,7 @@ def check(step: Step, result: types.CallToolResult, values: Values) -> None:
         compare(step.expected, result.structured_content, values, "answer")
 
 
-def compare(expected: Any, value: Any, values: Values, where: str) -> None:
+def compare(expected: Any, value: Any, values: Values, path: str) -> None:
     """Compare a value with an expectation, keeping what is to be kept.
 
     Raises:
@@ -207,33 +207,33 @@ def compare(expected: Any, value: Any, values: Values, where: str) -> None:
     """
     match expected, value:
         case Keep(name, inner), _:
-            compare(inner, value, values, where)
+            compare(inner, value, values, path)
             values[name] = value
         case Has(item), list():
             if not any(matches(item, candidate, values) for candidate in cast("list[Any]", value)):
-                raise differs(expected, value, values, where)
+                raise differs(expected, value, values, path)
         case Lacks(item), list():
             if any(matches(item, candidate, values) for candidate in cast("list[Any]", value)):
-                raise differs(expected, value, values, where)
+                raise differs(expected, value, values, path)
         case dict(), dict() if expected:
             members = cast("dict[str, Any]", value)
             for key, inner in cast("dict[str, Any]", expected).items():
                 name = str(fill(key, values))
                 if name not in members:
-                    raise differs({name: inner}, members, values, where)
-                compare(inner, members[name], values, f"{where}.{name}")
+                    raise differs({name: inner}, members, values, path)
+                compare(inner, members[name], values, f"{path}.{name}")
         case list(), list():
             items, inners = cast("list[Any]", value), cast("list[Any]", expected)
             if len(items) != len(inners):
-                raise differs(inners, items, values, where)
-            for at, (inner, item) in enumerate(zip(inners, items, strict=True)):
-                compare(inner, item, values, f"{where}.{at}")
+                raise differs(inners, items, values, path)
+            for index, (inner, item) in enumerate(zip(inners, items, strict=True)):
+                compare(inner, item, values, f"{path}.{index}")
         case type(), _ if isinstance(value, expected):
             return
         case Like(pattern), str() if re.search(pattern, value):
             return
         case _ if isinstance(expected, (Has, Lacks, Like, type)) or fill(expected, values) != value:
-            raise differs(expected, value, values, where)
+            raise differs(expected, value, values, path)
         case _:
             return
 
@@ -247,9 +247,9 @@ def matches(expected: Any, value: Any, values: Values) -> bool:
     return True
 
 
-def differs(expected: Any, value: Any, values: Values, where: str) -> Mismatch:
+def differs(expected: Any, value: Any, values: Values, path: str) -> Mismatch:
     """Say where an answer differs."""
-    return Mismatch(f"{where}: expected {fill(expected, values)!r}, got {json.dumps(value)[:SHOWN_CHARS]}")
+    return Mismatch(f"{path}: expected {fill(expected, values)!r}, got {json.dumps(value)[:SHOWN_CHARS]}")
 
 
 def fill(template: Any, values: Values) -> Any:

@@ -38,7 +38,7 @@ class Outing:
 
     assistant: Assistant
     errand: Errand
-    said: str
+    output: str
     turns: tuple[Turn, ...]
     seconds: float
     left: Mapping[int, str]
@@ -87,9 +87,9 @@ class Desk:
                 check=False,
             )
             code = done.returncode
-        said = output.read_text()
-        assert code == 0, f"exit code {code} (None: not within {SECONDS:g} s):\n{said}\n{errors.read_text()[-4000:]}"
-        return said
+        text = output.read_text()
+        assert code == 0, f"exit code {code} (None: not within {SECONDS:g} s):\n{text}\n{errors.read_text()[-4000:]}"
+        return text
 
     async def left(self) -> Mapping[int, str]:
         """Wait until every process that came from here has ended, and return those that do not."""
@@ -120,9 +120,9 @@ async def go(
         added = await shell.run(given, "install", assistant.client, "--toolsets", "all", cwd=desk.work)
         assert added.returncode == 0, added
         async with served(assistant.wire, partial(decide, errand), errand.file.exists) as model:
-            said = await desk.run(assistant.command(installed, model.url), secrets(assistant, model, settings))
+            output = await desk.run(assistant.command(installed, model.url), secrets(assistant, model, settings))
         seconds = monotonic() - started
-        return Outing(assistant, errand, said, tuple(model.turns), seconds, await desk.left())
+        return Outing(assistant, errand, output, tuple(model.turns), seconds, await desk.left())
     finally:
         desk.clear()
 

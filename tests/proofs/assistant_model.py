@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from examples.scripted_model import GuestServer
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 
 from .assistant_script import Result, Say, Step
 from .assistant_wires import Wire
@@ -69,7 +69,7 @@ async def served(
         app = Starlette(routes=[Route(wire.path, model.answer, methods=["POST"])])
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
         server = GuestServer(config)
-        async with background() as tasks:
+        async with background_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])
             try:
                 yield model

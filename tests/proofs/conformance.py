@@ -49,17 +49,17 @@ async def run_suite(programs: Programs, url: str, revision: str, folder: Path) -
     done = await anyio.run_process(
         [*programs.command("conformance"), *arguments], env=programs.environ, cwd=folder, check=False
     )
-    said = done.stdout.decode()
-    reasons = {match["name"]: match["reason"] for match in NOT_SCORED.finditer(said)}
+    output = done.stdout.decode()
+    reasons = {match["name"]: match["reason"] for match in NOT_SCORED.finditer(output)}
     checks = saved_checks(folder)
     scenarios: dict[str, Scenario] = {}
-    for match in SUMMARY.finditer(said):
+    for match in SUMMARY.finditer(output):
         name = match["name"]
         one = scenario(name, checks[name], reasons.get(name, ""))
         # Ours and theirs are two readings of the same checks.
         assert (one.passed, len(one.failed) + len(one.untestable)) == (int(match["passed"]), int(match["failed"])), name
         scenarios[name] = one
-    assert scenarios, said + done.stderr.decode()
+    assert scenarios, output + done.stderr.decode()
     assert scenarios.keys() == checks.keys()
     return scenarios
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import mcp_types as types
 
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.server.contents import JSON, Content, as_json
 from opencode_mcp.server.prompts import OwnPrompt, argument
 from opencode_mcp.server.resources import Readable, readable
@@ -52,17 +52,17 @@ def embedded(uri: str, mime_type: str, words: str) -> types.EmbeddedResource:
     return types.EmbeddedResource(type="resource", resource=resource)
 
 
-async def static_text(opencode: OpenCode) -> Content:
+async def static_text(opencode: OpenCodeClient) -> Content:
     """Read a text."""
     return Content("This is the content of the static text resource.", "text/plain")
 
 
-async def static_binary(opencode: OpenCode) -> Content:
+async def static_binary(opencode: OpenCodeClient) -> Content:
     """Read bytes."""
     return Content(PNG, "image/png")
 
 
-async def of_template(opencode: OpenCode, id: str) -> Content:
+async def of_template(opencode: OpenCodeClient, id: str) -> Content:
     """Read what depends on a variable."""
     return as_json({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 

@@ -73,7 +73,7 @@ async def error_handling(context: Context) -> types.CallToolResult:
 async def tool_with_progress(context: Context) -> types.CallToolResult:
     """Tell three times how far it is."""
     for percent in (0, 50, 100):
-        await context.report(f"{percent} of 100")
+        await context.report_progress(f"{percent} of 100")
     return said("Told three times.")
 
 
@@ -96,7 +96,7 @@ async def elicitation(context: Context) -> types.CallToolResult:
 
 async def streaming_elicitation(context: Context) -> types.CallToolResult:
     """Ask after telling what it does."""
-    await context.report("about to ask")
+    await context.report_progress("about to ask")
     return await elicitation(context)
 
 

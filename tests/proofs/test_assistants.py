@@ -72,5 +72,5 @@ async def test_the_assistant_says_the_answer_and_leaves_nothing_running(outing: 
         f"answered in {outing.seconds:.1f} s"
     )
 
-    assert "OpenCode says: done: tool" in outing.said
+    assert "OpenCode says: done: tool" in outing.output
     assert outing.left == {}

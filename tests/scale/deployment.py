@@ -24,7 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from prometheus_client.parser import text_string_to_metric_families
 
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from tests.bridge import marked
 from tests.eventually import eventually
 
@@ -102,7 +102,7 @@ async def deployed(**environ: str) -> AsyncGenerator[Deployment]:
     environ["SCALE_TEST"] = uuid4().hex
     async with (
         await anyio.open_process(command, cwd=ROOT, env={**os.environ, **environ}, stderr=None) as process,
-        background() as tasks,
+        background_task_group() as tasks,
     ):
         deployment = Deployment(process, f"SCALE_TEST={environ['SCALE_TEST']}")
         tasks.start_soon(deployment.read)

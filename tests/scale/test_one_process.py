@@ -13,8 +13,8 @@ import pytest
 from opencode_mcp.client.connect import connected
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background
-from opencode_mcp.opencode.events import Event, session_of
+from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.settings import Settings
 from tests.bridge import variables_of
 from tests.conftest import Note
@@ -64,7 +64,7 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
         if event["type"] == "stream.connected":
             opened.set()
         elif event["type"] == "session.updated":
-            clocks[session_of(event) or ""].notice()
+            clocks[event_session_id(event) or ""].notice()
 
     async def change_again_and_again(session: str, after: float) -> None:
         clock = clocks[session]
@@ -80,7 +80,7 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
         relayed(endpoint) as relay,
         http_bridge_process({**environ, **variables_of(replace(attached, url=relay.url))}) as (_, url),
         connected(attached, catalog) as servers,
-        background() as tasks,
+        background_task_group() as tasks,
     ):
         for _ in range(SESSIONS):
             session: str = (await servers.default.call("session_create"))["id"]
@@ -90,7 +90,7 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
                 tell = partial(clocks[session].tell, number)
                 await tasks.start(subscribe, url, f"opencode://session/{session}", tell)
         assert (relay.feeds, relay.opened) == (1, 1)
-        with servers.default.events.heard_by(notice):
+        with servers.default.events.subscribe(notice):
             await opened.wait()  # and for a moment more OpenCode tells it nothing yet
             async with anyio.create_task_group() as changing:
                 for number, session in enumerate(clocks):

@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Relay:
         """Carry one connection until either side closes it."""
         assert self.upstream.url.port is not None
         async with client, await anyio.connect_tcp(self.upstream.url.host, self.upstream.url.port) as server:
-            async with background() as tasks:
+            async with background_task_group() as tasks:
                 tasks.start_soon(self.back, server, client, tasks.cancel_scope)
                 await self.forth(client, server)
 
@@ -60,6 +60,6 @@ async def relayed(upstream: Endpoint) -> AsyncGenerator[Relay]:
     relay = Relay(upstream)
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     relay.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-    async with listener, background() as tasks:
+    async with listener, background_task_group() as tasks:
         tasks.start_soon(listener.serve, relay.carry)
         yield relay

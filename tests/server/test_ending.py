@@ -20,7 +20,7 @@ import uvicorn
 from mcp import Client
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server, patience
 from opencode_mcp.server.transports import http_application
 from opencode_mcp.settings import Settings
@@ -220,7 +220,7 @@ async def test_a_request_that_does_not_arrive_is_given_up(port: int, sent: str) 
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await stream.send(SENT[sent])
-                async with background() as tasks:
+                async with background_task_group() as tasks:
 
                     async def drip() -> None:
                         while sent != "nothing":

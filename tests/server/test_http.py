@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from opencode_mcp.cli import main
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server, transports
 from opencode_mcp.server import issuer as module
 from opencode_mcp.server.requests import allowed
@@ -259,7 +259,7 @@ async def first_message(http: httpx2.AsyncClient, scope: dict[str, Any]) -> dict
         messages.append(message)
 
     with anyio.fail_after(30):
-        async with background() as tasks:
+        async with background_task_group() as tasks:
             tasks.start_soon(cast("Callable[..., Coroutine[Any, Any, None]]", transport.app), scope, receive, send)
             await eventually(lambda: messages)
     return messages[0]

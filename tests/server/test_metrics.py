@@ -23,7 +23,7 @@ from mcp.server.context import CallNext, HandlerResult
 from prometheus_client.parser import text_string_to_metric_families
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.server.transports import http_application
@@ -223,7 +223,7 @@ async def silent_after(*answers: bytes) -> AsyncGenerator[str]:
                     if left:
                         await client.send(left.pop(0))
 
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, background() as tasks:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, background_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
         yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
 

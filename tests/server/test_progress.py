@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from opencode_mcp.opencode.background import alongside
+from opencode_mcp.opencode.background import background_task
 from opencode_mcp.server import progress as beating
 from tests.conftest import Connect
 
@@ -60,7 +60,7 @@ async def test_a_call_that_is_over_is_told_of_no_more(connect: Connect, monkeypa
             await enough.wait()
             await client.call_tool("session_create", {})
 
-        async with alongside(create_a_session):
+        async with background_task(create_a_session):
             await client.call_tool("event_subscribe", arguments, progress_callback=hear)
         told = len(heard)
         await client.call_tool("event_subscribe", {"timeout_seconds": 1, "types": ["never.comes"]})

@@ -16,7 +16,7 @@ from mcp import Client, MCPError
 
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import managed_server
 from opencode_mcp.redaction import MARKER
@@ -271,7 +271,7 @@ async def test_a_server_that_goes_away_is_named(
 ) -> None:
     """Its session is remembered, and the error says where it is out of reach; the other goes on working."""
     scope = anyio.CancelScope()
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         url = await tasks.start(relay_until, scope, second)
         given = settings(project, {"main": str(endpoint.url), "second": url}, endpoint, second)
         async with connect(given) as client:

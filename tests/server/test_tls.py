@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from opencode_mcp.cli.diagnosis import Finding, examine
 from opencode_mcp.exceptions import SettingsError, TLSError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 
@@ -175,7 +175,7 @@ async def test_doctor_calls_an_error_of_tls_that(
 async def test_https_where_http_is_spoken_says_so(endpoint: Endpoint, catalog: Catalog) -> None:
     """The most common mistake with a URL."""
     url = endpoint.url.copy_with(scheme="https")
-    async with OpenCode(AttachedServer(Endpoint(url)), catalog) as opencode:
+    async with OpenCodeClient(AttachedServer(Endpoint(url)), catalog) as opencode:
         with pytest.raises(TLSError, match=r"does not speak TLS .*: does the URL need http:// instead of https://\?"):
             await opencode.call("global_health")
 

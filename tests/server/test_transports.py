@@ -16,7 +16,7 @@ from mcp import ClientSession, MCPError
 from examples.scripted_model import Request, ScriptedModel
 from opencode_mcp import __version__
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from tests.bridge import bridge
 from tests.conftest import make_project
 from tests.eventually import eventually
@@ -133,7 +133,7 @@ async def test_a_long_call_tells_its_progress_and_stops_the_session_when_cancell
             told.set()
 
     async with (
-        OpenCode(AttachedServer(endpoint), catalog, str(shared_project)) as opencode,
+        OpenCodeClient(AttachedServer(endpoint), catalog, str(shared_project)) as opencode,
         connected(transport, version, attached_environ) as session,
     ):
         created = await opencode.call("session_create")

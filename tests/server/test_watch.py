@@ -16,9 +16,9 @@ import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from opencode_mcp.exceptions import TransportError, UnexpectedResponse
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.events import Event
-from opencode_mcp.opencode.models import as_model
+from opencode_mcp.opencode.models import parse_model
 from opencode_mcp.server import subscriptions as module
 from opencode_mcp.server.bus import Bus
 from opencode_mcp.server.resources import Changes
@@ -94,7 +94,7 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
         else:
             over.set()
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(watch.tell, send)
         watch.notice("message.updated")
         with anyio.fail_after(10):
@@ -108,7 +108,7 @@ async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
     """Who follows several URIs hears none of them before all are watched, and misses nothing meanwhile."""
     bus, feed, heard = Bus(), Feed(), list[ServerEvent]()
     opencode = cast("Any", SimpleNamespace(events=feed))
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         watches = Watches(bus, tasks)
         async with watches.followed("opencode://session/ses_1/todo", "ses_1", TODO, opencode) as watch:
             feed.tell(CONNECTED)
@@ -120,7 +120,7 @@ async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
             await anyio.wait_all_tasks_blocked()
             assert heard == [ResourceUpdated("opencode://session/ses_1/todo")]
         await anyio.wait_all_tasks_blocked()
-        assert feed.listeners == 0
+        assert feed.listener_count == 0
 
 
 async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_change() -> None:
@@ -130,13 +130,13 @@ async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_c
     answers: list[Any] = [[{"id": 7}], [SESSION], []]
 
     async def call_as(kind: type[Any], name: str, **arguments: Any) -> Any:
-        return as_model(name, kind, answers.pop(0))
+        return parse_model(name, kind, answers.pop(0))
 
     def with_options(**options: object) -> SimpleNamespace:
         return opencode
 
     opencode = SimpleNamespace(events=feed, call_as=call_as, with_options=with_options)
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         watches = Watches(bus, tasks)
         async with watches.followed(
             "opencode://session/ses_parent", "ses_parent", EVERYTHING, cast("Any", opencode)
@@ -170,7 +170,7 @@ async def test_commands_are_told_of_once_opencode_can_be_reached(
     async def send() -> None:
         sent.append("told")
 
-    opencode = SimpleNamespace(call=call, server=SimpleNamespace(until_running=until_running))
+    opencode = SimpleNamespace(call=call, server=SimpleNamespace(wait_until_started=until_running))
     with anyio.fail_after(10):
         await module.tell_of_commands(cast("Any", opencode), send)
 
@@ -195,7 +195,7 @@ async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: py
     monkeypatch.setattr(module, "followable", followable)
     connection = SimpleNamespace(state={}, exit_stack=ExitStack(), send_resource_updated=send)
     bus = Bus()
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         life = SimpleNamespace(tasks=tasks, bus=bus, watches=SimpleNamespace(followed=followed))
         context = cast("Any", SimpleNamespace(lifespan_context=life, session=SimpleNamespace(_connection=connection)))
         wanted = types.SubscribeRequestParams(uri=uri)

@@ -33,12 +33,12 @@ async def good(session: ClientSession, tool: str, **arguments: Any) -> dict[str,
     return result.structured_content
 
 
-async def bad(session: ClientSession, tool: str, words: str, **arguments: Any) -> None:
+async def bad(session: ClientSession, tool: str, message: str, **arguments: Any) -> None:
     """Make a call that must fail in these words."""
     result = await session.call_tool(tool, arguments)
-    said = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
-    if not result.is_error or words not in said:
-        raise AssertionError(f"{tool} was to fail with {words!r}: {said}")
+    text = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
+    if not result.is_error or message not in text:
+        raise AssertionError(f"{tool} was to fail with {message!r}: {text}")
 
 
 def calling(tool: str, **arguments: Any) -> Deed:
@@ -51,11 +51,11 @@ def calling(tool: str, **arguments: Any) -> Deed:
     return deed
 
 
-def failing(tool: str, words: str, **arguments: Any) -> Deed:
+def failing(tool: str, message: str, **arguments: Any) -> Deed:
     """One call that fails."""
 
     async def deed(session: ClientSession) -> int:
-        await bad(session, tool, words, **arguments)
+        await bad(session, tool, message, **arguments)
         return 1
 
     return deed

@@ -15,7 +15,7 @@ import uvicorn
 from mcp import Client, StdioServerParameters
 
 from examples.scripted_model import GuestServer
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server
 from tests.bridge import variables_of
 from tests.eventually import eventually
@@ -42,7 +42,7 @@ async def http(bench: Bench, mode: str) -> AsyncGenerator[Client]:
     app = create_server(bench.settings, bench.world.catalog).streamable_http_app(host="127.0.0.1")
     server = GuestServer(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1))
     listener = socket.create_server(("127.0.0.1", 0))
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         async with Client(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", mode=mode) as client:
             yield client
@@ -164,7 +164,7 @@ def at_every_moment(worktree: bool) -> Deed:
         for session in sessions:
             working = (await bench.call("session_status", directory=session["directory"])).facts
             assert working == {}, f"{session['id']} still works"
-        used = {one["directory"] for one in sessions}
+        used = {entry["directory"] for entry in sessions}
         made: list[str] = (await bench.call("worktree_list", directory=str(bench.project)))["result"]
         assert not set(made) - used, "a worktree was made for nothing"
         return after

@@ -113,7 +113,7 @@ def retried(prompt: str) -> Deed:
     async def does(bench: Bench) -> Seen:
         task = await bench.call("start_task", prompt=prompt)
         return await eventually(
-            lambda: bench.report(task.session_id), lambda seen: re.search(RETRY, seen.words) is not None
+            lambda: bench.report(task.session_id), lambda seen: re.search(RETRY, seen.message) is not None
         )
 
     return does

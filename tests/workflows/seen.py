@@ -47,7 +47,7 @@ class Seen:
         return self.facts.get("state", "error" if self.is_error else "answer")
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """What a report says of its state, or a failed call's text."""
         if self.state.startswith("waiting_"):
             return " / ".join(one["wants"] for one in self["pending"])

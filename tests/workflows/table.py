@@ -45,6 +45,6 @@ async def play(row: Row, bench: Bench) -> None:
     with anyio.move_on_after(row.seconds) as limit:
         seen = await row.does(bench)
         assert seen.state == row.state, f"expected {row.state}, seen {seen.state}: {seen.text[:2000]}"
-        assert re.search(row.words, seen.words), f"expected {row.words!r} in {seen.words[:2000]!r}"
+        assert re.search(row.words, seen.message), f"expected {row.words!r} in {seen.message[:2000]!r}"
     if limit.cancelled_caught:
         pytest.fail(f"hung: no end within {row.seconds:g} s", pytrace=False)

@@ -9,8 +9,8 @@ import pytest
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
-from opencode_mcp.opencode.allowlist import Allowlist
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.workflows.git import Git
 from opencode_mcp.workflows.metadata import TaskMetadata
 from opencode_mcp.workflows.worktree import local_changes
@@ -22,9 +22,9 @@ async def test_a_project_elsewhere_is_not_touched(catalog: Catalog, tmp_path: Pa
     """The bridge's own git would work there: it is refused before git is run."""
     (tmp_path / "root").mkdir()
     (tmp_path / "outside").mkdir()
-    allowlist = Allowlist.of((str(tmp_path / "root"),))
+    allowlist = DirectoryAllowlist.from_directories((str(tmp_path / "root"),))
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret"))
-    opencode = OpenCode(server, catalog, str(tmp_path / "root"), allowlist)
+    opencode = OpenCodeClient(server, catalog, str(tmp_path / "root"), allowlist)
     task = TaskMetadata(worktree_of=str(tmp_path / "outside"), base="HEAD")
 
     with pytest.raises(WorkflowError, match="outside of the directories that --allow-directory allows"):

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
-from opencode_mcp.opencode.allowlist import Allowlist
+from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.workflows.attach import Folders, file_part, file_parts, pure, readings
 
 from .test_moments import Still
@@ -146,7 +146,7 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
     outside.mkdir()
     (outside / "x").write_text("secret")
     (project / "link").symlink_to(outside)
-    disk.allowlist = Allowlist.of((str(project),))
+    disk.allowlist = DirectoryAllowlist.from_directories((str(project),))
     disk.folders = {(str(project), "."): ["link"]}
     folders = Folders(disk, PurePosixPath(project), shared)
 

@@ -22,7 +22,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import managed_server
-from opencode_mcp.opencode.processes import Neighbour, neighbours
+from opencode_mcp.opencode.processes import SharingProcess, find_sharing_processes
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import elsewhere as deciding
@@ -136,13 +136,13 @@ async def test_the_end_of_the_only_process_that_can_have_run_a_task_is_its_failu
     """It says when the session was last written to, and the session takes a prompt again."""
     task = await two.theirs.call("start_task", prompt="script:hang")
     kill_server(two.theirs.mark)
-    await eventually(lambda: not neighbours(two.ours.endpoint))
+    await eventually(lambda: not find_sharing_processes(two.ours.endpoint))
 
     reported = await two.ours.call("report_task", session_id=task.session_id)
 
     assert reported.state == "failed", reported.text
-    assert reported.words.startswith("OpenCode exited during the turn")
-    assert "last written at 20" in reported.words
+    assert reported.message.startswith("OpenCode exited during the turn")
+    assert "last written at 20" in reported.message
     after = await two.ours.call("run_task", prompt="script:text more", session_id=task.session_id)
     assert after.state == "completed", after.text
 
@@ -164,18 +164,18 @@ def prompt(silence: float, *before: Any) -> list[Any]:
     return [*before, {"info": info, "parts": []}]
 
 
-def a_process(ago: float) -> Neighbour:
+def a_process(ago: float) -> SharingProcess:
     """A process that was started so long ago."""
-    return Neighbour(7, "opencode", time.time() - ago)
+    return SharingProcess(7, "opencode", time.time() - ago)
 
 
-def see(monkeypatch: pytest.MonkeyPatch, there: tuple[Neighbour, ...] | None) -> None:
+def see(monkeypatch: pytest.MonkeyPatch, there: tuple[SharingProcess, ...] | None) -> None:
     """Have these processes there, or have none known."""
 
-    def seen(endpoint: Endpoint) -> tuple[Neighbour, ...] | None:
+    def seen(endpoint: Endpoint) -> tuple[SharingProcess, ...] | None:
         return there
 
-    monkeypatch.setattr(deciding, "neighbours", seen)
+    monkeypatch.setattr(deciding, "find_sharing_processes", seen)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ async def test_whether_another_process_may_be_running_a_session(
     """By the last write, and by when the other processes were started: `started` so long ago, None: there is none."""
     see(monkeypatch, () if started is None else None if started == "unknown" else (a_process(float(started)),))
     opencode = Still(messages=messages())
-    opencode.server.running = lambda: "an endpoint"
+    opencode.server.current_endpoint = lambda: "an endpoint"
 
     note = await elsewhere(cast("Any", opencode), await look(cast("Any", opencode), "ses_1"))
 
@@ -213,7 +213,7 @@ async def test_what_grows_without_this_server_is_run_by_another(monkeypatch: pyt
     """Even where no process is to be seen, as that of another container."""
     see(monkeypatch, ())
     opencode = cast("Any", Still(messages=unfinished(5)))
-    opencode.server.running = lambda: "an endpoint"
+    opencode.server.current_endpoint = lambda: "an endpoint"
     before = await look(opencode, "ses_1")
     assert await elsewhere(opencode, before) is None
     opencode.messages = unfinished(0, TOOL)
@@ -244,17 +244,17 @@ async def test_the_processes_that_use_a_servers_data_are_known_on_linux(tmp_path
     )
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = Endpoint(httpx2.URL(f"http://localhost:{server.getsockname()[1]}"))
-        assert neighbours(here) == ()
+        assert find_sharing_processes(here) == ()
         async with await anyio.open_process((sys.executable, "-c", code, str(file))) as child:
             assert child.stdout is not None
             await child.stdout.receive()
             began = time.time()
-            others = neighbours(here)
+            others = find_sharing_processes(here)
             child.kill()
         assert others is not None
         [other] = others
         assert (other.pid, began - 60 < other.started <= began) == (child.pid, True)
-        assert neighbours(here) == ()
+        assert find_sharing_processes(here) == ()
     database.close()
-    assert neighbours(here) is None
-    assert neighbours(Endpoint(httpx2.URL("http://192.0.2.1:4096"))) is None
+    assert find_sharing_processes(here) is None
+    assert find_sharing_processes(Endpoint(httpx2.URL("http://192.0.2.1:4096"))) is None

@@ -21,8 +21,8 @@ from mcp import Client
 
 from opencode_mcp.exceptions import RequestTimeout, WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
-from opencode_mcp.opencode.deadline import limited, seconds_left
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode.deadline import cancel_after, seconds_left
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
@@ -197,7 +197,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
         more = {"prompt": "more", "session_id": "ses_1", "worktree": False}
         asked = RunTasks.model_validate({"tasks": [more], "timeout_seconds": 0.1})
         assert [one.state for one in (await run_tasks(context, asked)).tasks] == ["starting"]
-        starts = context.servers.starts
+        starts = context.servers.pending_starts
         await eventually(lambda: starts["ses_1"].over.is_set())
         opencode.fails = False
         assert isinstance(starts["ses_1"].failure, RequestTimeout)
@@ -233,9 +233,9 @@ async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> No
         return httpx2.Response(200, json={"healthy": True, "version": "1.18.33"})
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
-    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+    async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         await opencode.call("global_health")  # imports what a first request needs, which takes its time
-        with limited(0.5) as scope, pytest.raises(RequestTimeout, match="no response in time from OpenCode"):
+        with cancel_after(0.5) as scope, pytest.raises(RequestTimeout, match="no response in time from OpenCode"):
             await opencode.call("path_get")
     assert not scope.cancelled_caught
     assert len(requests) == 1
@@ -249,7 +249,7 @@ async def test_a_callers_own_scope_cancels_and_is_no_time_limit(catalog: Catalog
         raise AssertionError
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
-    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+    async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         with anyio.move_on_after(0.3) as scope:
             await opencode.call("path_get")
     assert scope.cancelled_caught
@@ -257,7 +257,7 @@ async def test_a_callers_own_scope_cancels_and_is_no_time_limit(catalog: Catalog
 
 async def test_behind_a_shield_there_is_no_time_limit() -> None:
     """What is cleaned up after the limit has its own time."""
-    with limited(0.0):
+    with cancel_after(0.0):
         with anyio.CancelScope(shield=True), anyio.move_on_after(15):
             await anyio.lowlevel.checkpoint()
             assert seconds_left() == inf
@@ -274,9 +274,9 @@ async def test_no_pause_is_begun_that_the_time_limit_does_not_allow(catalog: Cat
         return httpx2.Response(503)
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
-    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+    async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         began = time.monotonic()
-        with limited(1.0), pytest.raises(Exception, match="HTTP 503"):
+        with cancel_after(1.0), pytest.raises(Exception, match="HTTP 503"):
             await opencode.call("path_get")
     assert len(times) == 3
     assert time.monotonic() - began < 1.0

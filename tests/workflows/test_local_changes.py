@@ -9,7 +9,7 @@ import pytest
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.workflows.git import Git
 from opencode_mcp.workflows.metadata import TaskMetadata
 from opencode_mcp.workflows.place import note_left_out
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.anyio
 __all__ = ["pair"]
 
 
-def client(catalog: Catalog, pair: Pair) -> OpenCode:
+def client(catalog: Catalog, pair: Pair) -> OpenCodeClient:
     """A client that sends nothing here: the files are read by git."""
-    return OpenCode(AttachedServer(Endpoint(httpx2.URL("http://127.0.0.1:9"))), catalog, environ=pair.environ)
+    return OpenCodeClient(AttachedServer(Endpoint(httpx2.URL("http://127.0.0.1:9"))), catalog, environ=pair.environ)
 
 
 def task_of(pair: Pair, **facts: str) -> TaskMetadata:

@@ -13,12 +13,12 @@ import pytest
 
 from opencode_mcp.exceptions import NotUndone, TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, Servers
-from opencode_mcp.opencode.allowlist import Allowlist
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode import AttachedServer, Endpoint, ServerPool
+from opencode_mcp.opencode.allowlist import DirectoryAllowlist
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.events import Event
-from opencode_mcp.opencode.models import PermissionRequest, as_model
-from opencode_mcp.opencode.server import silent
+from opencode_mcp.opencode.models import PermissionRequest, parse_model
+from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.workflows import answer as answering
 from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
@@ -44,7 +44,7 @@ DONE: dict[str, Any] = {"info": {**REPLY, "time": {"created": 1, "completed": 2}
 class NoServer(AttachedServer):
     """The server of an OpenCode that is not there, of which nothing is known."""
 
-    def running(self) -> Any:
+    def current_endpoint(self) -> Any:
         """Return no address."""
 
 
@@ -63,11 +63,11 @@ class Still:
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     server: Any = field(default_factory=lambda: NoServer(Endpoint(httpx2.URL("http://still.test"))))
     directory: str | None = None
-    allowlist: Allowlist = field(default_factory=Allowlist)
+    allowlist: DirectoryAllowlist = field(default_factory=DirectoryAllowlist)
     environ: dict[str, str] = field(default_factory=dict[str, str])
     sent: anyio.Event = field(default_factory=anyio.Event)
 
-    def alone(self, session_id: str) -> anyio.Lock:
+    def session_lock(self, session_id: str) -> anyio.Lock:
         """The session's lock."""
         return self.lock
 
@@ -106,12 +106,12 @@ class Still:
 
     async def call_as(self, kind: type[T], name: str, /, **arguments: Any) -> T:
         """Answer as a model."""
-        return as_model(name, kind, await self.call(name, **arguments))
+        return parse_model(name, kind, await self.call(name, **arguments))
 
 
 def context_of(opencode: Still) -> Context:
     """What a workflow is given."""
-    return Context(Servers(cast("Any", {"": opencode})), silent)
+    return Context(ServerPool(cast("Any", {"": opencode})), ignore_progress)
 
 
 def error(name: str, **about: str) -> Event:
@@ -131,7 +131,7 @@ async def test_an_error_that_ends_nothing_is_no_verdict(event: Event) -> None:
         opencode.messages, opencode.status = [DONE], {}
         opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(go_on)
         outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
 
@@ -150,7 +150,7 @@ async def test_an_error_that_stays_alone_is_the_verdict(
         await anyio.sleep(0.05)
         opencode.events.tell(error("NoSuchAgent", sessionID="ses_1"))
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(fail)
         with anyio.fail_after(60):
             outcome = await settle(context_of(opencode), "ses_1", after, anyio.current_time() + 30)
@@ -172,7 +172,7 @@ async def test_an_abort_that_is_told_of_before_the_reply_has_it_is_no_failure(mo
         opencode.messages = [{**DONE, "info": {**REPLY, "time": {"created": 1, "completed": 2}, "error": aborted}}]
         opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(abort)
         outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
 
@@ -201,7 +201,7 @@ async def test_what_a_look_took_is_no_sign_that_nothing_works(monkeypatch: pytes
         await anyio.sleep(0.1)
         opencode.events.tell({"type": "stream.heard", "properties": {}})
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(look_again)
         outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
 

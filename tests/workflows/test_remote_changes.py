@@ -10,8 +10,8 @@ import pytest
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
-from opencode_mcp.opencode.models import Message, Session, as_model
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode.models import Message, Session, parse_model
 from opencode_mcp.workflows.metadata import TaskMetadata
 from opencode_mcp.workflows.remote import remote_changes
 
@@ -35,10 +35,10 @@ async def leave(catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any]
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
     info = {"id": "msg_2", "sessionID": "ses_1", "role": "assistant", "time": {"created": 1, "completed": 2}}
-    message = as_model("a message", Message, {"info": info, "parts": parts})
+    message = parse_model("a message", Message, {"info": info, "parts": parts})
     task = TaskMetadata(worktree_of="/project", worktree="/w/tree", branch="feature")
-    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
-        session = as_model("a session", Session, SESSION)
+    async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+        session = parse_model("a session", Session, SESSION)
         found = await remote_changes(opencode, session, task, [message])
         assert found.missing == []
         async with found.leaving(force) as branch:

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_mcp.opencode.background import background
+from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.run import RunTask, run_task
 from opencode_mcp.workflows.wait import settle
@@ -32,7 +32,7 @@ async def test_an_error_is_the_verdict_although_its_session_is_idle_only_later(m
         opencode.status = {}
         opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(fail)
         outcome = await settle(context_of(opencode), "ses_1", "", anyio.current_time() + 30)
 
@@ -55,7 +55,7 @@ async def test_an_error_that_ended_nothing_is_forgotten(monkeypatch: pytest.Monk
         opencode.status = {}
         opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
-    async with background() as tasks:
+    async with background_task_group() as tasks:
         tasks.start_soon(go_on)
         outcome = await settle(context_of(opencode), "ses_1", "", anyio.current_time() + 30)
 

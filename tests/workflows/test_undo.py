@@ -7,8 +7,8 @@ import pytest
 
 from opencode_mcp.exceptions import NotUndone, WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCode
-from opencode_mcp.opencode.models import Session, as_model
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode.models import Session, parse_model
 from opencode_mcp.workflows.metadata import TaskMetadata
 from opencode_mcp.workflows.place import workplace
 
@@ -30,11 +30,11 @@ async def undone(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
         return httpx2.Response(400 if request.url.path in refused else 200, json=True)
 
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
-    async with OpenCode(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
+    async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         with pytest.raises(WorkflowError, match="no answer") as raised:
             async with workplace(opencode.with_options(retry_seconds=()), "/project", worktree=False) as place:
                 place.task = TaskMetadata(worktree_of="/project", worktree="/w/tree")
-                place.session = as_model("a session", Session, SESSION)
+                place.session = parse_model("a session", Session, SESSION)
                 raise WorkflowError("no answer")
     assert isinstance(raised.value, NotUndone) == bool(refused)
     return str(raised.value), sent

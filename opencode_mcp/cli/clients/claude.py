@@ -36,16 +36,16 @@ def run(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
     Raises:
         OpenCodeError: with its output.
     """
-    said = "it took too long"
+    output = "it took too long"
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
         )
-        if done.returncode == 0:
+        if completed.returncode == 0:
             return
-        said = (done.stderr + done.stdout).decode(errors="replace").strip()
+        output = (completed.stderr + completed.stdout).decode(errors="replace").strip()
     except subprocess.TimeoutExpired:
         pass
     except OSError as error:
-        said = str(error)
-    raise OpenCodeError(f"`{' '.join(command[:5])} …` failed: {said}")
+        output = str(error)
+    raise OpenCodeError(f"`{' '.join(command[:5])} …` failed: {output}")

@@ -46,7 +46,7 @@ class Limits:
     """A client's limits. `full_name` is its name for a tool; `reason` explains the preset."""
 
     preset: str
-    why: str
+    reason: str
     tools: int | None = None
     full_name: str = "{server}_{tool}"
     name_length: int = 64

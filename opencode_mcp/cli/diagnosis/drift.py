@@ -10,7 +10,7 @@ import httpx2
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
 from opencode_mcp.openapi.document import OperationObject, load_snapshot
-from opencode_mcp.opencode import OpenCode
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.workflows.report import one_line
 
 from .finding import Finding
@@ -32,20 +32,20 @@ class Drift:
     schemas: list[str]
 
 
-async def document(opencode: OpenCode) -> Finding:
+async def document(opencode: OpenCodeClient) -> Finding:
     """Compare GET /doc with the snapshot. An unusable document is not a failure: the snapshot is used."""
     endpoint = await opencode.server.endpoint()
     try:
-        response = await opencode.http.get(f"{endpoint.base}/doc", auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
+        response = await opencode.http.get(f"{endpoint.base_url}/doc", auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
         response.raise_for_status()
         theirs = Document.parse(response.content)
     except (httpx2.HTTPError, DocumentError) as error:
-        why = (
+        reason = (
             "it is not an OpenAPI document"
             if isinstance(error, DocumentError)
             else one_line(str(error) or repr(error), 200)
         )
-        return Finding("document", "warning", f"GET /doc cannot be compared: {why}", "the bundled document is used")
+        return Finding("document", "warning", f"GET /doc cannot be compared: {reason}", "the bundled document is used")
     ours = load_snapshot()
     return told(compare(theirs, ours), len(operations(theirs)), len(operations(ours)))
 
@@ -77,8 +77,8 @@ def told(drift: Drift, theirs: int, ours: int) -> Finding:
         return Finding("document", "ok", f"{theirs} operations, the same as in OpenCode {SNAPSHOT_VERSION}")
     facts = asdict(drift)
     if drift.went and not drift.came and theirs < ours // 2:
-        said = f"GET /doc lists only {theirs} of {ours} operations, as OpenCode of 2025 does although it serves more"
-        return Finding("document", "warning", said, "the bundled document is used; update OpenCode", facts)
+        message = f"GET /doc lists only {theirs} of {ours} operations, as OpenCode of 2025 does although it serves more"
+        return Finding("document", "warning", message, "the bundled document is used; update OpenCode", facts)
     parts = [
         counted(drift.came, "operations added"),
         counted(drift.went, "operations removed"),

@@ -10,7 +10,7 @@ import httpx2
 from opencode_mcp.client.connect import connected
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.opencode import OpenCode, Report
+from opencode_mcp.opencode import OpenCodeClient, ProgressCallback
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows.report import one_line
 
@@ -21,7 +21,7 @@ from .reach import found, reach
 from .registered import registrations
 from .working import events, model, providers, ripgrep, worktrees
 
-Check = Callable[[OpenCode], Awaitable[Finding]]
+Check = Callable[[OpenCodeClient], Awaitable[Finding]]
 Tell = Callable[[Finding], None]
 
 CHECKS: Mapping[str, Check] = {
@@ -34,36 +34,36 @@ CHECKS: Mapping[str, Check] = {
 }
 
 
-async def examine(settings: Settings, port_number: int, tell: Tell, report: Report) -> None:
+async def examine(settings: Settings, port_number: int, tell: Tell, report_progress: ProgressCallback) -> None:
     """Emit every result as soon as it is known; an OpenCode that was started is stopped."""
-    there = await found(settings, report)
+    there = await found(settings, report_progress)
     tell(there)
     if there.state == "failed":
         skip(tell, "OpenCode was not found")
     else:
-        await examine_opencode(settings, tell, report)
+        await examine_opencode(settings, tell, report_progress)
     tell(port(port_number))
     for finding in registrations(settings):
         tell(finding)
 
 
-async def examine_opencode(settings: Settings, tell: Tell, report: Report) -> None:
+async def examine_opencode(settings: Settings, tell: Tell, report_progress: ProgressCallback) -> None:
     """Run the checks that need OpenCode."""
     async with connected(settings, Catalog.from_snapshot()) as servers:
         for opencode in servers.clients.values():
-            await examine_server(opencode, named(opencode.server.name, tell), report)
+            await examine_server(opencode, named(opencode.server.name, tell), report_progress)
 
 
-async def examine_server(opencode: OpenCode, tell: Tell, report: Report) -> None:
+async def examine_server(opencode: OpenCodeClient, tell: Tell, report_progress: ProgressCallback) -> None:
     """Run the checks of one server."""
-    reached = await reach(opencode, report)
+    reached = await reach(opencode, report_progress)
     for finding in reached:
         tell(finding)
     if reached[-1].check != "version":
         skip(tell, f"OpenCode is not {reached[-1].check}")
         return
     for name, check in CHECKS.items():
-        await report(f"checking {name}")
+        await report_progress(f"checking {name}")
         tell(await guarded(name, check, opencode))
 
 
@@ -74,7 +74,7 @@ def named(server: str | None, tell: Tell) -> Tell:
     return lambda finding: tell(replace(finding, check=f"{server}: {finding.check}"))
 
 
-async def guarded(name: str, check: Check, opencode: OpenCode) -> Finding:
+async def guarded(name: str, check: Check, opencode: OpenCodeClient) -> Finding:
     """Run a check; an error in it is a failed result."""
     try:
         return await check(opencode)

@@ -11,11 +11,11 @@ import httpx2
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.versions import GENERATION, MIN_VERSION_FOR_TASKS, is_older
-from opencode_mcp.opencode import Endpoint, OpenCode, Report
-from opencode_mcp.opencode.generation import identify, is_page, name
-from opencode_mcp.opencode.install import cache_folder, find
+from opencode_mcp.opencode import Endpoint, OpenCodeClient, ProgressCallback
+from opencode_mcp.opencode.generation import detect_version, is_web_page, product_name
+from opencode_mcp.opencode.install import cache_folder, find_program
 from opencode_mcp.opencode.program import which
-from opencode_mcp.opencode.tls import tls_problem
+from opencode_mcp.opencode.tls import describe_tls_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows.report import one_line
 
@@ -26,14 +26,16 @@ START_V1 = f"use a --url of OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is test
 PASSWORD = "OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME)"
 
 
-async def found(settings: Settings, report: Report) -> Finding:
+async def found(settings: Settings, report_progress: ProgressCallback) -> Finding:
     """Check which OpenCode is used; it is installed if necessary."""
     if settings.urls:
         where = ", ".join(shown(httpx2.URL(url)) for url in settings.urls.values())
         flag = "--url" if settings.url else "--server"
         return Finding("opencode", "ok", f"the server at {where} ({flag}); none is started")
     try:
-        program = await find(settings.command, cache_folder(settings.environ), settings.environ, report)
+        program = await find_program(
+            settings.command, cache_folder(settings.environ), settings.environ, report_progress
+        )
     except ServerStartError as error:
         return Finding("opencode", "failed", "not found", one_line(str(error), 600))
     path = which(program.command[0], settings.environ)
@@ -47,11 +49,11 @@ async def found(settings: Settings, report: Report) -> Finding:
     return Finding("opencode", "ok", f"{path} ({origin})", facts=facts)
 
 
-async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
+async def reach(opencode: OpenCodeClient, report_progress: ProgressCallback) -> list[Finding]:
     """Connect, starting OpenCode unless there is a --url; the checks continue if the last result is `version`."""
     begun = time.monotonic()
     try:
-        endpoint = await opencode.server.endpoint(report)
+        endpoint = await opencode.server.endpoint(report_progress)
     except ServerStartError as error:
         advice = "run `opencode serve` in that directory for details; --command selects another OpenCode"
         return [Finding("reachable", "failed", one_line(str(error), 600), advice)]
@@ -61,37 +63,46 @@ async def reach(opencode: OpenCode, report: Report) -> list[Finding]:
         reachable = Finding("reachable", "ok", f"{where} answers ({time.monotonic() - begun:.1f} s)")
         if response.status_code == 401:
             return [reachable, refused(endpoint)]
-        identity = await identify(partial(get, opencode, endpoint))
+        identity = await detect_version(partial(get, opencode, endpoint))
         if identity.major == GENERATION and identity.version is not None:
             return [reachable, await admitted(opencode, endpoint), tested(identity.version)]
         if identity.major != GENERATION:
-            said = f"{where} is an OpenCode V2 server ({name(identity)}), whose API differs from 1.x"
-            return [Finding("reachable", "failed", said, START_V1)]
+            message = f"{where} is an OpenCode V2 server ({product_name(identity)}), whose API differs from 1.x"
+            return [Finding("reachable", "failed", message, START_V1)]
         return [stranger(where, response)]
     except httpx2.TransportError as error:
         return [unreachable(where, error)]
 
 
-async def get(opencode: OpenCode, endpoint: Endpoint, path: str, admit: bool = True) -> httpx2.Response:
+async def get(opencode: OpenCodeClient, endpoint: Endpoint, path: str, admit: bool = True) -> httpx2.Response:
     """GET a path of the server; any status is returned."""
-    url = endpoint.base + path
+    url = endpoint.base_url + path
     return await opencode.http.get(url, auth=endpoint.auth if admit else None, timeout=ANSWER_SECONDS)
 
 
 def unreachable(where: str, error: httpx2.TransportError) -> Finding:
     """Return the result for a transport error: timeout, TLS, unknown host, refused, or broken connection."""
     if isinstance(error, httpx2.TimeoutException):
-        said, advice = f"no answer within {ANSWER_SECONDS:g} s", "is it busy, or behind a firewall? Is the host right?"
-    elif problem := tls_problem(error):
-        said, advice = f"TLS fails: {problem}", "check the certificate, or use http:// if the server does not speak TLS"
+        message, advice = (
+            f"no answer within {ANSWER_SECONDS:g} s",
+            "is it busy, or behind a firewall? Is the host right?",
+        )
+    elif problem := describe_tls_error(error):
+        message, advice = (
+            f"TLS fails: {problem}",
+            "check the certificate, or use http:// if the server does not speak TLS",
+        )
     elif is_unknown_host(error):
-        said, advice = "unknown host", "is --url spelled right?"
+        message, advice = "unknown host", "is --url spelled right?"
     elif isinstance(error, httpx2.ConnectError):
-        said = f"the connection is refused ({one_line(str(error)) or type(error).__name__})"
+        message = f"the connection is refused ({one_line(str(error)) or type(error).__name__})"
         advice = "is `opencode serve` running there? Is the port right? Without --url, OpenCode is started"
     else:
-        said, advice = f"it does not speak HTTP ({one_line(str(error)) or type(error).__name__})", "is the port right?"
-    return Finding("reachable", "failed", f"{where}: {said}", advice)
+        message, advice = (
+            f"it does not speak HTTP ({one_line(str(error)) or type(error).__name__})",
+            "is the port right?",
+        )
+    return Finding("reachable", "failed", f"{where}: {message}", advice)
 
 
 def is_unknown_host(error: BaseException | None) -> bool:
@@ -105,13 +116,15 @@ def is_unknown_host(error: BaseException | None) -> bool:
 
 def refused(endpoint: Endpoint) -> Finding:
     """Return the result for HTTP 401: a wrong password, or a missing one."""
-    said = "no password is set" if endpoint.password is None else f"user {endpoint.username!r}, wrong password or name"
+    message = (
+        "no password is set" if endpoint.password is None else f"user {endpoint.username!r}, wrong password or name"
+    )
     return Finding(
-        "authorised", "failed", f"HTTP 401: {said}", f"set {PASSWORD} to the values that the server was started with"
+        "authorised", "failed", f"HTTP 401: {message}", f"set {PASSWORD} to the values that the server was started with"
     )
 
 
-async def admitted(opencode: OpenCode, endpoint: Endpoint) -> Finding:
+async def admitted(opencode: OpenCodeClient, endpoint: Endpoint) -> Finding:
     """Check that the server rejects requests without a password."""
     if endpoint.password is not None:
         response = await get(opencode, endpoint, "/global/health", admit=False)
@@ -128,23 +141,23 @@ def tested(version: str) -> Finding:
         return Finding("version", "ok", f"{version}, the tested version", facts=facts)
     update = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`"
     if is_older(version, MIN_VERSION_FOR_TASKS):
-        said = f"{version}: the task tools (such as run_task) need {MIN_VERSION_FOR_TASKS}; plain operations work"
-        return Finding("version", "warning", said, update, facts | {"oldest": MIN_VERSION_FOR_TASKS})
-    said = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {MIN_VERSION_FOR_TASKS}"
-    return Finding("version", "warning", said, f"if something does not work: {update}", facts)
+        message = f"{version}: the task tools (such as run_task) need {MIN_VERSION_FOR_TASKS}; plain operations work"
+        return Finding("version", "warning", message, update, facts | {"oldest": MIN_VERSION_FOR_TASKS})
+    message = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {MIN_VERSION_FOR_TASKS}"
+    return Finding("version", "warning", message, f"if something does not work: {update}", facts)
 
 
 def stranger(where: str, response: httpx2.Response) -> Finding:
     """Return the result for a server that is not OpenCode."""
-    if is_page(response):
+    if is_web_page(response):
         advice = "is --url OpenCode's own address? A proxy or a login page answers like this"
         return Finding("reachable", "failed", f"{where} returns a web page instead of OpenCode's JSON", advice)
     if 300 <= response.status_code < 400:
         target = one_line(response.headers.get("location", ""))
         return Finding("reachable", "failed", f"{where} redirects to {target!r}", "set --url to that address")
-    said = f"{where} is not OpenCode: HTTP {response.status_code} {one_line(response.text, 120)!r} at /global/health"
+    message = f"{where} is not OpenCode: HTTP {response.status_code} {one_line(response.text, 120)!r} at /global/health"
     return Finding(
-        "reachable", "failed", said, "is --url OpenCode's own address, and not a proxy that cannot reach it?"
+        "reachable", "failed", message, "is --url OpenCode's own address, and not a proxy that cannot reach it?"
     )
 
 

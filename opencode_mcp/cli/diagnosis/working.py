@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from opencode_mcp.exceptions import APIError, OpenCodeError
-from opencode_mcp.opencode import OpenCode, execute
+from opencode_mcp.opencode import OpenCodeClient, execute
 from opencode_mcp.opencode.models import Providers
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows.report import one_line
@@ -19,17 +19,17 @@ RARE = "opencode-mcp doctor searches for a line that does not exist [0-9]{9}"
 CONNECT = "connect one with `opencode auth login`, or configure it in opencode.json"
 
 
-async def providers(opencode: OpenCode) -> Finding:
+async def providers(opencode: OpenCodeClient) -> Finding:
     """Check that a provider has a model."""
     known = await opencode.call_as(Providers, "config_providers")
-    models = {one.id: len(one.models) for one in known.providers if one.models}
+    models = {provider.id: len(provider.models) for provider in known.providers if provider.models}
     if not models:
         return Finding("providers", "failed", "no provider has a model", CONNECT)
-    said = ", ".join(f"{name} ({count} model{'s' * (count > 1)})" for name, count in models.items())
-    return Finding("providers", "ok", one_line(said), facts={"models": models})
+    message = ", ".join(f"{name} ({count} model{'s' * (count > 1)})" for name, count in models.items())
+    return Finding("providers", "ok", one_line(message), facts={"models": models})
 
 
-async def model(opencode: OpenCode) -> Finding:
+async def model(opencode: OpenCodeClient) -> Finding:
     """Check the default model, and that its provider has it. The model is not called."""
     connected = await opencode.call_as(Providers, "config_providers")
     known = [*connected.models]
@@ -40,19 +40,19 @@ async def model(opencode: OpenCode) -> Finding:
     if configured is None:
         usable = [name for name in defaults if name in known]
         if usable:
-            said = f"none is configured; OpenCode uses the last one used, else {usable[0]}"
-            return Finding("model", "ok", one_line(said), facts={"default": usable[0]})
+            message = f"none is configured; OpenCode uses the last one used, else {usable[0]}"
+            return Finding("model", "ok", one_line(message), facts={"default": usable[0]})
         return Finding("model", "failed", "none is configured, and OpenCode has no default", f"set `model`: {known[0]}")
     if configured in known:
         return Finding("model", "ok", f"{configured}, as configured", facts={"default": configured})
     near = suggest(configured, known, 3)
-    said = f"{configured!r} is configured, but no connected provider has it"
+    message = f"{configured!r} is configured, but no connected provider has it"
     return Finding(
-        "model", "failed", said, f"change `model` in opencode.json (nearest: {near}), or connect its provider"
+        "model", "failed", message, f"change `model` in opencode.json (nearest: {near}), or connect its provider"
     )
 
 
-async def events(opencode: OpenCode) -> Finding:
+async def events(opencode: OpenCodeClient) -> Finding:
     """Check that the event stream sends `server.connected`."""
     wanted = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
     answer = await execute(opencode, opencode.prepare(opencode.catalog["global_event"], wanted))
@@ -64,11 +64,11 @@ async def events(opencode: OpenCode) -> Finding:
     return Finding("events", "failed", f"no server.connected within {EVENT_SECONDS:g} s", advice)
 
 
-async def ripgrep(opencode: OpenCode) -> Finding:
+async def ripgrep(opencode: OpenCodeClient) -> Finding:
     """Check that the project can be searched."""
     if opencode.lacks_project:
-        said, advice = "this directory is not a project", "run this in a project, or pass --directory"
-        return Finding("ripgrep", "skipped", said, advice)
+        message, advice = "this directory is not a project", "run this in a project, or pass --directory"
+        return Finding("ripgrep", "skipped", message, advice)
     try:
         with anyio.move_on_after(SEARCH_SECONDS):
             await opencode.call("find_text", pattern=RARE)
@@ -76,11 +76,11 @@ async def ripgrep(opencode: OpenCode) -> Finding:
     except APIError as error:
         advice = "install ripgrep (rg) on OpenCode's machine, on its PATH, and restart OpenCode"
         return Finding("ripgrep", "failed", f"searching fails (HTTP {error.status}); usually rg is missing", advice)
-    said = f"no answer to a search within {SEARCH_SECONDS:g} s"
-    return Finding("ripgrep", "warning", said, "is the project very large? Pass a smaller one with --directory")
+    message = f"no answer to a search within {SEARCH_SECONDS:g} s"
+    return Finding("ripgrep", "warning", message, "is the project very large? Pass a smaller one with --directory")
 
 
-async def worktrees(opencode: OpenCode) -> Finding:
+async def worktrees(opencode: OpenCodeClient) -> Finding:
     """Count the project's worktrees: none is removed automatically, and its changes may exist nowhere else."""
     try:
         left: list[str] = await opencode.call("worktree_list")
@@ -88,9 +88,9 @@ async def worktrees(opencode: OpenCode) -> Finding:
         return Finding("worktrees", "warning", one_line(f"cannot be listed: {error}", 400), "see OpenCode's log")
     if not left:
         return Finding("worktrees", "ok", "none", facts={"worktrees": left})
-    said = f"{len(left)} in this project: {', '.join(left)}"
+    message = f"{len(left)} in this project: {', '.join(left)}"
     advice = (
         "session_list names the task of each: collect_changes with apply and discard merges its changes and "
         "removes it; worktree_remove removes it with its changes"
     )
-    return Finding("worktrees", "warning", one_line(said, 400), advice, facts={"worktrees": left})
+    return Finding("worktrees", "warning", one_line(message, 400), advice, facts={"worktrees": left})
