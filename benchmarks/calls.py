@@ -30,10 +30,10 @@ async def seconds(one: Call) -> float:
 
 async def rate(one: Call, calls: int, concurrent: int) -> float:
     """Return the calls per second with a constant number of concurrent calls."""
-    left = iter(range(calls))
+    remaining = iter(range(calls))
 
     async def work() -> None:
-        for _ in left:
+        for _ in remaining:
             await one()
 
     begin = perf_counter()

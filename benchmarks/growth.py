@@ -30,12 +30,12 @@ async def of_sessions(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
     """Measure `session_list`."""
     sizes = [SESSIONS * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
-    made = len((await direct.get("/session", params={"limit": 10_000})).json())
+    created = len((await direct.get("/session", params={"limit": 10_000})).json())
     async with stdio(BRIDGE, stage.attached, str(stage.project)) as bridge:
         for size in sizes:
-            for _ in range(size - made):
+            for _ in range(size - created):
                 await direct.post("/session", json={})
-            made = max(made, size)
+            created = max(created, size)
             taken = await interleave(
                 ROUNDS,
                 {
@@ -53,13 +53,13 @@ async def of_messages(stage: Stage, direct: httpx2.AsyncClient) -> Curve:
     sizes = [MESSAGES * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
     session: dict[str, Any] = (await direct.post("/session", json={})).json()
-    path, made = f"/session/{session['id']}/message", 0
+    path, created = f"/session/{session['id']}/message", 0
     async with stdio(BRIDGE, stage.attached, str(stage.project)) as bridge:
         for size in sizes:
-            for _ in range(size - made):
+            for _ in range(size - created):
                 parts = [{"type": "text", "text": "script:text hello"}]
                 (await direct.post(path, json={"parts": parts})).raise_for_status()
-            made = size
+            created = size
             taken = await interleave(
                 ROUNDS,
                 {

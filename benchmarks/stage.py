@@ -80,9 +80,9 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
     program = await find_program((), cache_folder(os.environ), os.environ, ignore_progress)
     port = free_port()
     async with serving((sys.executable, str(REPOSITORY / "examples/scripted_model.py"), "--port", str(port)), {}, port):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
         environ = {
-            **kept,
+            **inherited,
             "HOME": str(folder / "home"),
             "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),
             "PYTHONPATH": str(REPOSITORY),

@@ -28,8 +28,8 @@ async def drive_terminal(bench: Workbench) -> None:
         print("the shell remembers: hello world")
 
         await call(client, "pty_remove", ptyID=pty)
-        left = [terminal["id"] for terminal in (await call(client, "pty_list"))["result"]]
-        expect(pty not in left, f"the terminals {left} are left")
+        remaining = [terminal["id"] for terminal in (await call(client, "pty_list"))["result"]]
+        expect(pty not in remaining, f"the terminals {remaining} are left")
         print("closed")
 
 

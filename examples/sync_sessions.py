@@ -52,8 +52,8 @@ async def sync_sessions(bench: Workbench) -> None:
 
         for workspace in (first, second):
             await call(client, "experimental_workspace_remove", id=workspace)
-        left = (await call(client, "experimental_workspace_list"))["result"]
-        expect(left == [], f"the workspaces {left} are left")
+        remaining = (await call(client, "experimental_workspace_list"))["result"]
+        expect(remaining == [], f"the workspaces {remaining} are left")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ async def environment(model: str | None, temporary: Path) -> AsyncGenerator[Mapp
         return
     home = Path.home()
     async with scripted_model() as scripted:
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith("OPENCODE") or name == "OPENCODE_MCP_COMMAND"
@@ -84,7 +84,7 @@ async def environment(model: str | None, temporary: Path) -> AsyncGenerator[Mapp
         yield {
             # npm downloads OpenCode, possibly from your own registry.
             "NPM_CONFIG_USERCONFIG": str(home / ".npmrc"),
-            **kept,
+            **inherited,
             "HOME": str(temporary / "home"),
             "XDG_DATA_HOME": str(temporary / "data"),
             "XDG_CONFIG_HOME": str(temporary / "config"),

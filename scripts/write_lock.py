@@ -46,11 +46,11 @@ def asked(name: str, version: str) -> dict[str, Any] | None:
     return {"version": version, "integrity": json.loads(done.stdout)}
 
 
-def renewed(before: dict[str, Any]) -> dict[str, Any]:
+def renewed(previous: dict[str, Any]) -> dict[str, Any]:
     """Return the packages with the registry's hashes, and the known ones for packages that it does not have."""
     packages: dict[str, Any] = {}
     for name, version in names():
-        known = before.get(name, {})
+        known = previous.get(name, {})
         kept = known if known.get("version") == version else None
         found = asked(name, version)
         if found is not None and kept is not None and found["integrity"] == kept["integrity"]:

@@ -23,7 +23,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import SETTINGS, Settings
 from opencode_mcp.tools.gateway import GATEWAY
 from opencode_mcp.tools.toolsets import ESSENTIAL, TOOLSETS, toolset_of
-from opencode_mcp.workflows import WORKFLOWS
+from opencode_mcp.workflows import TASK_TOOLS
 
 ROOT = Path(__file__).parent.parent
 COMMAND, URL = ("uvx", "opencode-mcp"), "http://127.0.0.1:8000/mcp"
@@ -117,7 +117,7 @@ def settings_table() -> str:
 def tools_table() -> str:
     """Return a row for each toolset; the tools of the essential preset are bold."""
     names: dict[str, list[str]] = {toolset: [] for toolset in TOOLSETS}
-    names["tasks"], names["gateway"] = list(WORKFLOWS), list(GATEWAY)
+    names["tasks"], names["gateway"] = list(TASK_TOOLS), list(GATEWAY)
     for name, operation in Catalog.from_snapshot().items():
         names[toolset_of(operation.id)].append(name)
     rows = ["| toolset | tools |", "|---|---|"]

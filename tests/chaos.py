@@ -36,11 +36,11 @@ STREAM = "/global/event"
 
 def cuts(number: int) -> Policy:
     """Cut the event stream so often, and leave everything else alone."""
-    left = [number]
+    remaining = [number]
 
     def decide(method: str, target: str) -> Fault | None:
-        if target.startswith(STREAM) and left[0]:
-            left[0] -= 1
+        if target.startswith(STREAM) and remaining[0]:
+            remaining[0] -= 1
             return "cut"
         return None
 

@@ -131,10 +131,12 @@ async def program(anyio_backend: str) -> Program:
 
 def environ_in(program: Program, model: ScriptedModel, home: Path) -> Mapping[str, str]:
     """Return an environment with a home, the scripted model as the only provider, and ripgrep."""
-    identity = {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
+    identity = {
+        f"GIT_{role}_{what}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
     return {
-        **kept,
+        **inherited,
         **identity,
         "HOME": str(home),
         "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),

@@ -19,7 +19,7 @@ from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.settings import SETTINGS
 from opencode_mcp.tools import Toolbox, select
-from opencode_mcp.workflows import WORKFLOWS
+from opencode_mcp.workflows import TASK_TOOLS
 from tests.tiers import TIERS
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +119,7 @@ def test_every_task_tool_has_its_row(page: str) -> None:
     text = README if page == "README" else DOCS[page].partition("\n## States\n")[0]
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| \w", text, re.MULTILINE)
 
-    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(WORKFLOWS)
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(TASK_TOOLS)
 
 
 def test_the_settings_table_is_that_of_the_settings() -> None:

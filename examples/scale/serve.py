@@ -100,8 +100,8 @@ async def model(own: bool, folder: Path) -> AsyncGenerator[Mapping[str, str]]:
         yield os.environ
         return
     async with scripted_model() as scripted:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
-        yield {**kept, "HOME": str(folder / "home"), **environment(scripted.url, folder)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
+        yield {**inherited, "HOME": str(folder / "home"), **environment(scripted.url, folder)}
 
 
 def new_project(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from mcp import Client, MCPError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import WORKFLOWS
+from opencode_mcp.workflows import TASK_TOOLS
 
 from .asking import Person
 from .document import chosen_catalog
@@ -61,7 +61,7 @@ def patient(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the longest timeout for a task tool: a shell has no time limit, and an OpenCode started here stops with
     the call."""
     limit: Mapping[str, Any] = schema.get("properties", {}).get("timeout_seconds", {})
-    return {"timeout_seconds": limit["maximum"]} if name in WORKFLOWS and "maximum" in limit else {}
+    return {"timeout_seconds": limit["maximum"]} if name in TASK_TOOLS and "maximum" in limit else {}
 
 
 async def called(
@@ -71,10 +71,10 @@ async def called(
     result: types.CallToolResult | MCPError | None = None
     async with BlockingPortal() as portal:
         with Progress() as progress:
-            ask = Person(progress, portal).ask if sys.stdin.isatty() and sys.stderr.isatty() else None
+            elicit = Person(progress, portal).ask if sys.stdin.isatty() and sys.stderr.isatty() else None
             # Protocol 2025-11-25: a question is asked while the call is open, without a limit of rounds, and can be
             # withdrawn.
-            async with Client(create_server(settings, catalog), mode="legacy", elicitation_callback=ask) as client:
+            async with Client(create_server(settings, catalog), mode="legacy", elicitation_callback=elicit) as client:
                 try:
                     result = await client.call_tool(name, dict(given), progress_callback=progress.told)
                 except MCPError as error:

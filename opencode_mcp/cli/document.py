@@ -24,7 +24,7 @@ from opencode_mcp.settings import Settings, without_password
 LIVE_SECONDS = 20.0
 """The first GET /doc costs OpenCode 2 to 13 s."""
 
-NAMED = 5
+MAX_NAMED = 5
 
 
 def chosen_catalog(settings: Settings) -> Catalog:
@@ -47,9 +47,9 @@ def merged(document: Document) -> Catalog:
     are reserved."""
     # Imported here, so that a server with the bundled document starts without them.
     from opencode_mcp.tools.gateway import GATEWAY
-    from opencode_mcp.workflows import WORKFLOWS
+    from opencode_mcp.workflows import TASK_TOOLS
 
-    return Catalog(lambda: document, fallback=load_snapshot, reserved=frozenset({*WORKFLOWS, *GATEWAY}))
+    return Catalog(lambda: document, fallback=load_snapshot, reserved=frozenset({*TASK_TOOLS, *GATEWAY}))
 
 
 def choose(settings: Settings) -> Document:
@@ -128,7 +128,7 @@ def accept(data: bytes, bundled: Document) -> Document:
     for line in skipped:
         say(f"document: skipped: {line}")
     if missing := document.missing_operation_ids(bundled):
-        examples = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
+        examples = ", ".join(missing[:MAX_NAMED]) + (", …" if len(missing) > MAX_NAMED else "")
         say(f"document: {len(missing)} operations of the bundled document are missing, and are marked: {examples}")
     return document
 

@@ -17,7 +17,7 @@ from opencode_mcp.suggestions import suggest
 from opencode_mcp.tools import Selection, Toolbox
 from opencode_mcp.tools.gateway import GATEWAY
 from opencode_mcp.tools.toolsets import toolset_of
-from opencode_mcp.workflows import WORKFLOWS
+from opencode_mcp.workflows import TASK_TOOLS
 
 BYTES_PER_TOKEN = 4
 HINTS = ("read_only", "destructive", "idempotent", "open_world")
@@ -36,8 +36,8 @@ def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
         SettingsError: no such tool; the message has the nearest names.
     """
     if name not in tools:
-        near = suggest(name, tools)
-        raise SettingsError(f"no tool {name!r}" + (f"; nearest: {near}" if near else "; see `tools`"))
+        nearest = suggest(name, tools)
+        raise SettingsError(f"no tool {name!r}" + (f"; nearest: {nearest}" if nearest else "; see `tools`"))
     return tools[name]
 
 
@@ -50,7 +50,7 @@ def toolset(catalog: Catalog, name: str) -> str:
     """Return the toolset that a tool is in."""
     if name in catalog:
         return toolset_of(catalog[name].id)
-    return "tasks" if name in WORKFLOWS else "gateway" if name in GATEWAY else ""
+    return "tasks" if name in TASK_TOOLS else "gateway" if name in GATEWAY else ""
 
 
 def hints(tool: types.Tool) -> dict[str, bool]:

@@ -19,7 +19,7 @@ from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
 from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import Context, execute_blocking, workflows
+from opencode_mcp.workflows import Context, execute_blocking, task_tools_for
 
 from .connect import connected
 from .operations import Operations, tree
@@ -53,7 +53,7 @@ class OpenCode(Operations):
         folder = None if directory is None else os.fspath(directory)
         self._settings = Settings.load({**given, "directory": folder}, environ)
         self._catalog = Catalog.from_snapshot().for_servers(tuple(self._settings.urls))
-        self._workflows = workflows(self._catalog.servers)
+        self._workflows = task_tools_for(self._catalog.servers)
         self._open: AsyncExitStack | None = None
         self._servers: ServerPool | None = None
         super().__init__(self.call, tree(self._catalog))

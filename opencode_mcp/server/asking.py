@@ -19,8 +19,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.exceptions import InputRequired
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionInfo
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.workflows import Asker, Decision, Undecided
-from opencode_mcp.workflows.report import describe
+from opencode_mcp.workflows import Decision, Elicitor, Undecided
+from opencode_mcp.workflows.report import describe_request
 
 from .lifespan import RequestContext
 
@@ -34,7 +34,7 @@ MAX_ROUNDS = 8
 
 def asker_for(
     context: RequestContext, params: types.CallToolRequestParams, state: Mapping[str, Any] | None
-) -> Asker | None:
+) -> Elicitor | None:
     """Return the elicitor for this client, or None if the client cannot elicit."""
     capabilities = context.session.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
@@ -62,18 +62,18 @@ class PushAsker:
         self._redactor = context.lifespan_context.redactor
         self._request_id = context.request_id
 
-    async def ask(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
+    async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Ask and wait for the user; an error of the client decides nothing."""
         try:
             asked = question(request, self._redactor)
-            began = time.monotonic()
+            started = time.monotonic()
             answer = await self._session.elicit_form(
                 asked.message, asked.requested_schema, related_request_id=self._request_id
             )
         except MCPError as error:
             log.warning("the client could not ask its user: %s", error)
             return Undecided(f"The client could not ask its user: {error}.")
-        return decision(request, answer, time.monotonic() - began)
+        return decision(request, answer, time.monotonic() - started)
 
 
 class ResultAsker:
@@ -84,7 +84,7 @@ class ResultAsker:
         self._rounds = rounds
         self._asked_at = asked_at
 
-    async def ask(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
+    async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Return the answer that the client sent with the call, or raise InputRequired with the question.
 
         The state holds the time of asking in seconds since the epoch, as another replica may continue the call.
@@ -114,7 +114,7 @@ def question(request: AgentRequest, redactor: Redactor) -> types.ElicitRequestFo
 
 def message(request: AgentRequest) -> str:
     """Return the message of the form."""
-    wants = describe(request).wants
+    wants = describe_request(request).wants
     if isinstance(request, PermissionRequest):
         always = f" (always: {', '.join(request.always)})" if request.always else ""
         return f"OpenCode asks for permission: {wants}{always}"

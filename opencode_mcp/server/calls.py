@@ -86,7 +86,7 @@ class Calls:
         if params.name not in toolbox:
             name = context.lifespan_context.redactor.redact_text(short(params.name))
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
-        resumed: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
+        resume_state: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         life = context.lifespan_context
         redactor, servers = life.redactor, life.servers
         result: types.CallToolResult | None = None
@@ -95,8 +95,8 @@ class Calls:
                 servers = (await in_project(context)).with_options(
                     caller=caller(context), report_progress=report_progress
                 )
-                asker = asker_for(context, params, resumed)
-                call = Context(servers, report_progress, asker, resumed, self._depth)
+                elicitor = asker_for(context, params, resume_state)
+                call = Context(servers, report_progress, elicitor, resume_state, self._depth)
                 result = await toolbox.call(call, redactor, params.name, params.arguments or {})
             assert result is not None
             return noted(result, note_of(servers))

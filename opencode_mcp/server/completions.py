@@ -37,7 +37,7 @@ def matching(values: list[str], typed: str) -> list[str]:
 async def sessions(opencode: OpenCodeClient, typed: str) -> list[str]:
     """Return the ids of sessions with the typed text in their id or title, newest first."""
     listed = await newest_sessions(opencode, SEARCHED_SESSIONS)
-    return [one.id for one in listed if typed.casefold() in f"{one.id}\n{one.title}".casefold()]
+    return [session.id for session in listed if typed.casefold() in f"{session.id}\n{session.title}".casefold()]
 
 
 async def agents(opencode: OpenCodeClient, typed: str) -> list[str]:

@@ -18,10 +18,10 @@ from opencode_mcp.tools.results import MAX_IMAGE_BYTES
 from opencode_mcp.tools.shorten import REPLACED, dump, part_at, short, shorten
 from opencode_mcp.workflows import Context
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
-from opencode_mcp.workflows.elsewhere import elsewhere
-from opencode_mcp.workflows.report import describe, doing
+from opencode_mcp.workflows.elsewhere import describe_other_process
+from opencode_mcp.workflows.report import describe_activity, describe_request
 from opencode_mcp.workflows.transcript import ReadTranscript, read_transcript
-from opencode_mcp.workflows.truth import judge, look
+from opencode_mcp.workflows.truth import classify, read_snapshot
 
 JSON = "application/json"
 LISTED_SESSIONS = 100
@@ -129,35 +129,35 @@ async def session(servers: ServerPool, id: str) -> Content:
 
     The state is a task's, or `idle` where nothing works on the newest prompt or there is none.
     """
-    truth = await look(servers.default, id)
-    verdict = judge(truth)
-    note = await elsewhere(servers.default, truth)
-    newest = truth.newest
+    snapshot = await read_snapshot(servers.default, id)
+    status = classify(snapshot)
+    note = await describe_other_process(servers.default, snapshot)
+    newest = snapshot.newest_message
     return as_json(
         {
             "session": await servers.default.call("session_get", sessionID=id),
-            "state": "idle" if verdict.doubt and note is None else verdict.state,
-            "error": verdict.error,
+            "state": "idle" if status.stalled_reason and note is None else status.state,
+            "error": status.error,
             "note": note,
-            "pending": [describe(request).model_dump() for request in truth.pending],
-            "activity": doing(truth, elsewhere=note is not None),
-            "answer": newest.text if newest and newest.info.role == "assistant" and not (truth.busy or note) else "",
+            "pending": [describe_request(request).model_dump() for request in snapshot.pending],
+            "activity": describe_activity(snapshot, in_other_process=note is not None),
+            "answer": newest.text if newest and newest.info.role == "assistant" and not (snapshot.busy or note) else "",
         }
     )
 
 
 async def transcript(servers: ServerPool, id: str) -> Content:
     """Read the newest messages of a session's conversation."""
-    wanted = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
-    page = await read_transcript(Context(servers, ignore_progress), wanted)
+    arguments = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
+    page = await read_transcript(Context(servers, ignore_progress), arguments)
     older = f"(Older messages: call read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
     return Content(older + page.text, "text/plain", rest="read_transcript returns fewer messages at a time")
 
 
 async def diff(servers: ServerPool, id: str) -> Content:
     """Read what a session changed in files, as one patch."""
-    wanted = CollectChanges.model_validate({"session_id": id, "format": "patch"})
-    changes = await collect_changes(Context(servers, ignore_progress), wanted)
+    arguments = CollectChanges.model_validate({"session_id": id, "format": "patch"})
+    changes = await collect_changes(Context(servers, ignore_progress), arguments)
     rest = "read_operation with operation session_diff returns any part, collect_changes the names of the files"
     return Content(changes.patch or "", "text/x-diff", rest=rest)
 

@@ -60,10 +60,10 @@ class Writer:
         Raises:
             BrokenPipeError: the client has stopped reading.
         """
-        left = memoryview(text.encode())
-        while left:
+        remaining = memoryview(text.encode())
+        while remaining:
             try:
-                left = left[os.write(self._descriptor, left) :]
+                remaining = remaining[os.write(self._descriptor, remaining) :]
             except BlockingIOError:
                 await self._writable()
 

@@ -23,7 +23,7 @@ class Progress:
         self._redactor = redactor
         self._count = 0
         self._message = "working"
-        self.silent = self.over = False
+        self.silent = self.finished = False
 
     async def report(self, message: str) -> None:
         """Send a message, unless it is the last one that was sent."""
@@ -34,7 +34,7 @@ class Progress:
 
     async def send(self) -> None:
         """Send the current message, as long as the call runs."""
-        if self.over:
+        if self.finished:
             return
         self.silent = False
         self._count += 1
@@ -57,7 +57,7 @@ class Heartbeat:
         try:
             yield progress.report
         finally:
-            progress.over = True
+            progress.finished = True
             self._running.discard(progress)
 
     async def beat(self) -> None:

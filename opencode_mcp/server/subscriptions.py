@@ -136,14 +136,14 @@ async def follow(
     update = ResourceUpdated(followed[0])
     pending, changed = anyio.create_memory_object_stream[None](1)
 
-    def hear(event: ServerEvent) -> None:
+    def on_event(event: ServerEvent) -> None:
         if event == update:
             with suppress(anyio.WouldBlock):
                 pending.send_nowait(None)
 
     with scope, pending, changed:
         async with life.watches.followed(*followed) as watch:
-            unsubscribe = life.bus.subscribe(hear)
+            unsubscribe = life.bus.subscribe(on_event)
             watch.begun.set()
             task_status.started()
             try:

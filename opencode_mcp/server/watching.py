@@ -19,8 +19,8 @@ from mcp.server.subscriptions import ResourceUpdated
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.events import Event, EventFeed, Listener, event_session_id
-from opencode_mcp.workflows.truth import family_of
-from opencode_mcp.workflows.wait import parent_of
+from opencode_mcp.workflows.truth import read_family
+from opencode_mcp.workflows.wait import event_parent_id
 
 from .bus import Bus
 from .resources import Changes
@@ -74,9 +74,9 @@ class Watch:
         self.doubted = True
         self.changed.set()
 
-    def notice(self, kind: str) -> None:
+    def on_event(self, event_type: str) -> None:
         """Handle an event of the session or its descendants."""
-        if kind.startswith((*self.changes.events, "session.deleted")) and kind not in UNREADABLE:
+        if event_type.startswith((*self.changes.events, "session.deleted")) and event_type not in UNREADABLE:
             self.changed.set()
 
     async def tell(self, send: Callable[[], Awaitable[None]]) -> None:
@@ -108,17 +108,17 @@ class Index:
         self._hearing.add(watch)
         new = set(sessions) - watch.family
         watch.family |= new
-        for id in new:
-            self._watches[id].add(watch)
+        for session_id in new:
+            self._watches[session_id].add(watch)
         return bool(new)
 
     def discard(self, watch: Watch) -> None:
         """Dispatch no more events to a watcher."""
         self._hearing.discard(watch)
-        for id in watch.family:
-            self._watches[id].discard(watch)
-            if not self._watches[id]:
-                del self._watches[id]
+        for session_id in watch.family:
+            self._watches[session_id].discard(watch)
+            if not self._watches[session_id]:
+                del self._watches[session_id]
         watch.family.clear()
         if not self._hearing:
             self._heard.close()
@@ -128,12 +128,12 @@ class Index:
         if event["type"] in CONCERNS_ALL:
             for watch in self._hearing:
                 watch.doubt()
-        elif (about := event_session_id(event)) is not None:
-            for watch in tuple(self._watches.get(parent_of(event) or "", ())):
+        elif (session_id := event_session_id(event)) is not None:
+            for watch in tuple(self._watches.get(event_parent_id(event) or "", ())):
                 if watch.changes.subagents:
-                    self.add(watch, {about})
-            for watch in self._watches.get(about, ()):
-                watch.notice(event["type"])
+                    self.add(watch, {session_id})
+            for watch in self._watches.get(session_id, ()):
+                watch.on_event(event["type"])
 
 
 class Watches:
@@ -192,7 +192,7 @@ class Watches:
         if not (watch.hearing and watch.changes.subagents):
             return
         try:
-            family = await family_of(opencode.with_options(retry_seconds=()), watch.session_id)
+            family = await read_family(opencode.with_options(retry_seconds=()), watch.session_id)
         except OpenCodeError as error:
             log.debug("the subagents of %s are not known: %s", watch.session_id, error)
             watch.doubted = True  # until after the next change, which the stream's return is as well

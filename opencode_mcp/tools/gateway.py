@@ -168,24 +168,24 @@ def example(schema: Schema) -> Any:
     """Return a smallest value of a schema: what is required, with a telling placeholder each."""
     definitions: dict[str, Schema] = schema.get("$defs", {})
 
-    def sample(one: Schema, name: str) -> Any:
-        while "$ref" in one:
-            one = definitions[one["$ref"].removeprefix("#/$defs/")]
-        if "const" in one or "enum" in one or "default" in one:
-            return one.get("default", one.get("const", (one.get("enum") or [None])[0]))
-        if branches := one.get("anyOf") or one.get("oneOf") or one.get("allOf"):
+    def sample(node: Schema, name: str) -> Any:
+        while "$ref" in node:
+            node = definitions[node["$ref"].removeprefix("#/$defs/")]
+        if "const" in node or "enum" in node or "default" in node:
+            return node.get("default", node.get("const", (node.get("enum") or [None])[0]))
+        if branches := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
             return sample(branches[0], name)
-        kinds: str | list[str] = one.get("type", "object")
+        kinds: str | list[str] = node.get("type", "object")
         match kinds if isinstance(kinds, str) else kinds[0]:
             case "object":
-                return {key: sample(one["properties"][key], key) for key in one.get("required", ())}
+                return {key: sample(node["properties"][key], key) for key in node.get("required", ())}
             case "array":
-                return [sample(one.get("items", {}), name)]
+                return [sample(node.get("items", {}), name)]
             case "boolean":
                 return True
             case "integer" | "number":
-                return max(1, one.get("minimum", 1))
+                return max(1, node.get("minimum", 1))
             case _:
-                return str(one.get("pattern", "")).removeprefix("^") + "…" if "pattern" in one else f"<{name}>"
+                return str(node.get("pattern", "")).removeprefix("^") + "…" if "pattern" in node else f"<{name}>"
 
     return sample(schema, "")

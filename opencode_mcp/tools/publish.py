@@ -120,8 +120,8 @@ def outline(full: Schema, definitions: Mapping[str, Schema]) -> Schema:
         kinds = [kind_of(one, definitions) for one in resolved.get("anyOf", [])]
         words = f"One of: {', '.join(kind for kind in kinds if kind)}. " if any(kinds) else ""
         return {**bare(resolved), "description": f"{words}Schema: describe_operation."}
-    shown = ", ".join(names[:LISTED_FIELDS]) + (", …" if len(names) > LISTED_FIELDS else "")
-    return {**bare(resolved), "description": f"Fields: {shown}. Schema: describe_operation."}
+    listed = ", ".join(names[:LISTED_FIELDS]) + (", …" if len(names) > LISTED_FIELDS else "")
+    return {**bare(resolved), "description": f"Fields: {listed}. Schema: describe_operation."}
 
 
 def kind_of(schema: Schema, definitions: Mapping[str, Schema]) -> str:

@@ -38,7 +38,7 @@ FIT = Redactor(show_secrets=True)
 class Cut:
     """One attempt: how many items of a list or object, and characters of a string, are kept at most.
 
-    `left` is the room that is left, in characters. An attempt gives up when there is none. `texts` are
+    `remaining` is the room that is left, in characters. An attempt gives up when there is none. `texts` are
     long strings that another attempt has made fit to leave, by their identity and position. `most` is how many items
     of one list or object it came to see, and `longest` how many characters of one string.
     """
@@ -46,7 +46,7 @@ class Cut:
     redactor: Redactor
     items: float
     chars: float
-    left: int
+    remaining: int
     texts: dict[tuple[int, Position], str] = field(default_factory=dict[tuple[int, Position], str])
     omissions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     most: int = 0
@@ -120,8 +120,8 @@ class Cut:
         Raises:
             TooLong: there is none.
         """
-        self.left -= chars + 4
-        if self.left < 0:
+        self.remaining -= chars + 4
+        if self.remaining < 0:
             raise TooLong
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.hints import Hints
-from opencode_mcp.workflows import Workflow
+from opencode_mcp.workflows import TaskTool
 
 from .gateway import GatewayTool
 from .publish import published
@@ -44,15 +44,15 @@ def gateway_tool(tool: GatewayTool) -> dict[str, Any]:
     }
 
 
-def workflow_tool(workflow: Workflow) -> dict[str, Any]:
+def workflow_tool(tool: TaskTool) -> dict[str, Any]:
     """Return the tool of a workflow."""
     return {
-        "name": workflow.name,
-        "title": workflow.title,
-        "description": workflow.description,
-        "inputSchema": published(workflow.input_schema),
-        "outputSchema": result_schema(workflow.output_schema),
-        "annotations": tool_annotations(workflow.hints),
+        "name": tool.name,
+        "title": tool.title,
+        "description": tool.description,
+        "inputSchema": published(tool.input_schema),
+        "outputSchema": result_schema(tool.output_schema),
+        "annotations": tool_annotations(tool.hints),
         "_meta": {"anthropic/alwaysLoad": True},
     }
 

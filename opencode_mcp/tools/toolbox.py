@@ -15,8 +15,8 @@ from opencode_mcp.openapi.sensitive import answer_position
 from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import Context, Workflow, execute_blocking, workflows
-from opencode_mcp.workflows.arguments import parsed
+from opencode_mcp.workflows import Context, TaskTool, execute_blocking, task_tools_for
+from opencode_mcp.workflows.arguments import validate_arguments
 
 from .gateway import (
     GATEWAY,
@@ -48,9 +48,9 @@ class Toolbox:
         return name in self.selection.listed
 
     @cached_property
-    def workflows(self) -> Mapping[str, Workflow]:
+    def workflows(self) -> Mapping[str, TaskTool]:
         """The workflows by name, for as many servers as the catalog is for."""
-        return workflows(self.catalog.servers)
+        return task_tools_for(self.catalog.servers)
 
     @cached_property
     def listed(self) -> list[types.Tool]:
@@ -97,13 +97,13 @@ class Toolbox:
         return await execute_operation(context.servers, operation, arguments, context.report_progress, blocking)
 
     async def _run(
-        self, workflow: Workflow, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
+        self, tool: TaskTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
-        if not workflow.hints.read_only:
-            refuse_marker(workflow.name, arguments)
+        if not tool.hints.read_only:
+            refuse_marker(tool.name, arguments)
         room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
         return report_result(
-            await workflow.execute(room, arguments),
+            await tool.execute(room, arguments),
             redactor,
             Limit(self.max_result_chars, "request less: a smaller limit, or format stat"),
         )
@@ -111,21 +111,26 @@ class Toolbox:
     async def _pass(
         self, tool: GatewayTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
-        given = parsed(tool.name, tool.arguments, arguments)
-        if isinstance(given, SearchOperations):
-            hits = found(self._search.search(given.query, given.limit))
+        validated = validate_arguments(tool.name, tool.arguments, arguments)
+        if isinstance(validated, SearchOperations):
+            hits = found(self._search.search(validated.query, validated.limit))
             return structured(hits, Limit(self.max_result_chars, "use a smaller limit or a more specific query"))
-        if isinstance(given, DescribeOperation):
-            how = f"read the resource opencode://operation/{given.operation} with a JSON Pointer appended for any part"
+        if isinstance(validated, DescribeOperation):
+            how = (
+                f"read the resource opencode://operation/{validated.operation} with a JSON Pointer appended for "
+                f"any part"
+            )
             limit = Limit(self.max_result_chars, how)
-            return structured(described(self._reachable(tool, given.operation), self.max_result_chars), limit)
-        assert isinstance(given, CallOperation)
-        operation = self._reachable(tool, given.operation)
+            return structured(described(self._reachable(tool, validated.operation), self.max_result_chars), limit)
+        assert isinstance(validated, CallOperation)
+        operation = self._reachable(tool, validated.operation)
         refuse_other_class(tool, operation)
-        answer = await self._execute(context, operation, given.arguments)
-        limit = self._limit(operation, given.arguments)
-        if isinstance(given, ReadOperation) and (given.pointer or given.offset or given.limit is not None):
-            return page_result(answer, given, limit, redactor, self._position(operation.name))
+        answer = await self._execute(context, operation, validated.arguments)
+        limit = self._limit(operation, validated.arguments)
+        if isinstance(validated, ReadOperation) and (
+            validated.pointer or validated.offset or validated.limit is not None
+        ):
+            return page_result(answer, validated, limit, redactor, self._position(operation.name))
         return result(answer, limit, redactor, self._position(operation.name))
 
     @cached_property
@@ -151,10 +156,10 @@ class Toolbox:
             InvalidArguments: it does not, or there is none of this name.
         """
         if name not in self.selection.reachable:
-            near = suggest(name, self.selection.reachable) or "none"
+            nearest = suggest(name, self.selection.reachable) or "none"
             raise InvalidArguments(
                 tool.name,
-                [f"operation: {short(name)!r} is unknown or not enabled on this server; nearest: {near}"],
+                [f"operation: {short(name)!r} is unknown or not enabled on this server; nearest: {nearest}"],
             )
         return self.catalog[name]
 

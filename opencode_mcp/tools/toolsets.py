@@ -12,7 +12,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.openapi.hints import Hints
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import WORKFLOWS
+from opencode_mcp.workflows import TASK_TOOLS
 
 from .gateway import GATEWAY
 
@@ -60,7 +60,7 @@ SEARCH_HINTS: dict[str, str] = {
 """Search words for a toolset's tools that their names do not contain."""
 
 ESSENTIAL = (
-    *WORKFLOWS,
+    *TASK_TOOLS,
     *GATEWAY,
     "app_agents",
     "config_providers",
@@ -138,14 +138,14 @@ def select(
     Raises:
         SettingsError: an unknown name, with the nearest ones.
     """
-    names = [*WORKFLOWS, *GATEWAY, *catalog]
+    names = [*TASK_TOOLS, *GATEWAY, *catalog]
     known = frozenset(names)
     check("--toolsets", toolsets, (*TOOLSETS, *PRESETS))
     for flag, given in (("--tools", tools), ("--exclude-tools", exclude_tools)):
         check(flag, given, names)
     chosen = frozenset(toolsets) or (frozenset() if frozenset(tools) else frozenset({"all"}))
     areas = {name: toolset_of(operation.id) for name, operation in catalog.items()}
-    areas |= dict.fromkeys(WORKFLOWS, "tasks") | dict.fromkeys(GATEWAY, "gateway")
+    areas |= dict.fromkeys(TASK_TOOLS, "tasks") | dict.fromkeys(GATEWAY, "gateway")
     listed = {name for name in names if areas[name] in chosen or "all" in chosen} | frozenset(tools)
     if "essential" in chosen:
         listed |= known & frozenset(ESSENTIAL)
@@ -176,7 +176,7 @@ def hints_by_name(catalog: Catalog) -> Mapping[str, Hints]:
     operations = {name: operation.hints for name, operation in catalog.items()}
     return (
         operations
-        | {name: workflow.hints for name, workflow in WORKFLOWS.items()}
+        | {name: workflow.hints for name, workflow in TASK_TOOLS.items()}
         | {name: one.hints for name, one in GATEWAY.items()}
     )
 

@@ -1,16 +1,16 @@
 """Tasks: what needs more than one request. Start, wait, answer, stop, collect changes."""
 
-from .context import Asker, Context, Decision, Undecided
-from .table import WORKFLOWS, Workflow, workflows
+from .context import Context, Decision, Elicitor, Undecided
+from .table import TASK_TOOLS, TaskTool, task_tools_for
 from .turns import execute_blocking
 
 __all__ = [
-    "WORKFLOWS",
-    "Asker",
+    "TASK_TOOLS",
     "Context",
     "Decision",
+    "Elicitor",
+    "TaskTool",
     "Undecided",
-    "Workflow",
     "execute_blocking",
-    "workflows",
+    "task_tools_for",
 ]

@@ -19,11 +19,11 @@ from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, Questi
 from .arguments import Arguments
 from .context import Context, Decision, PermissionReply, Undecided
 from .metadata import task_metadata
-from .second_engine import refuse_unseen
-from .truth import Truth, look, read_session
+from .second_engine import refuse_without_messages
+from .truth import SessionSnapshot, read_session, read_snapshot
 
-VERIFY_SECONDS = 10.0
-NEAR_SESSIONS = 30
+CONFIRM_SECONDS = 10.0
+SEARCHED_SESSIONS = 30
 """How many of the newest sessions are searched for a request that is given without its session."""
 
 
@@ -47,59 +47,61 @@ class AnswerQuestion(Arguments):
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ReplyOutcome:
     """`answered`: the request is no longer pending. `note`: what the caller must know if it still is."""
 
     answered: bool
     note: str | None = None
 
 
-async def respond(context: Context, truth: Truth, deadline: float, state: Any) -> Response:
+async def reply_by_policy(context: Context, snapshot: SessionSnapshot, deadline: float, state: Any) -> ReplyOutcome:
     """Answer the first pending request if the policy says so or the user can be asked."""
-    request = truth.pending[0]
-    match task_metadata(truth.session).permissions or context.default_permissions:
+    request = snapshot.pending[0]
+    match task_metadata(snapshot.session).permissions or context.default_permissions:
         case "allow" if isinstance(request, PermissionRequest):
             decision = Decision(reply="once")
         case "reject":
             decision = Decision(reply="reject")
-        case "ask" if context.asker is not None:
-            decision = await ask_user(context, truth, deadline, state)
+        case "ask" if context.elicitor is not None:
+            decision = await ask_user(context, snapshot, deadline, state)
             if isinstance(decision, Undecided):
-                return Response(not await still_waits(context.opencode, truth.session.id, request), decision.note)
+                return ReplyOutcome(
+                    not await task_waits_for(context.opencode, snapshot.session.id, request), decision.note
+                )
         case _:
-            return Response(False)
+            return ReplyOutcome(False)
     try:
-        await send(context.opencode, truth.session.directory, request, decision)
+        await send_reply(context.opencode, snapshot.session.directory, request, decision)
     except APIError as error:
         if error.status != 404:  # else somebody else was first
             raise
-    await until_gone(context.opencode, truth.session.directory, request)
-    return Response(True)
+    await wait_until_gone(context.opencode, snapshot.session.directory, request)
+    return ReplyOutcome(True)
 
 
-async def ask_user(context: Context, truth: Truth, deadline: float, state: Any) -> Decision | Undecided:
+async def ask_user(context: Context, snapshot: SessionSnapshot, deadline: float, state: Any) -> Decision | Undecided:
     """Elicit a decision; ends when the user decides, at the deadline, or when the request is no longer pending."""
-    assert context.asker is not None
-    request = truth.pending[0]
+    assert context.elicitor is not None
+    request = snapshot.pending[0]
     decision: Decision | Undecided = Undecided()
 
     async def answered_elsewhere() -> Undecided:
         with suppress(OpenCodeError):  # the next reader of the session meets it as well, and can report it
-            while await still_waits(context.opencode, truth.session.id, request):
+            while await task_waits_for(context.opencode, snapshot.session.id, request):
                 await anyio.sleep(1)
         return Undecided()
 
     with anyio.CancelScope(deadline=deadline):
-        decision = await first_completed(partial(context.asker.ask, request, state), answered_elsewhere)
+        decision = await first_completed(partial(context.elicitor.elicit, request, state), answered_elsewhere)
     return decision
 
 
-async def send(opencode: OpenCodeClient, directory: str, request: AgentRequest, decision: Decision) -> None:
+async def send_reply(opencode: OpenCodeClient, directory: str, request: AgentRequest, decision: Decision) -> None:
     """Send a decision to OpenCode, in the directory in which the request is known."""
     if isinstance(request, PermissionRequest):
-        words = {"message": decision.message} if decision.message else {}
+        optional = {"message": decision.message} if decision.message else {}
         await opencode.call(
-            "permission_reply", requestID=request.id, directory=directory, reply=decision.reply, **words
+            "permission_reply", requestID=request.id, directory=directory, reply=decision.reply, **optional
         )
     elif decision.answers is None:
         await opencode.call("question_reject", requestID=request.id, directory=directory)
@@ -108,7 +110,7 @@ async def send(opencode: OpenCodeClient, directory: str, request: AgentRequest, 
         await opencode.call("question_reply", requestID=request.id, directory=directory, answers=answers)
 
 
-async def requests_in(opencode: OpenCodeClient, directory: str) -> list[AgentRequest]:
+async def list_requests(opencode: OpenCodeClient, directory: str) -> list[AgentRequest]:
     """Return everything that waits for an answer in a directory."""
     return [
         *await opencode.call_as(list[PermissionRequest], "permission_list", directory=directory),
@@ -118,28 +120,28 @@ async def requests_in(opencode: OpenCodeClient, directory: str) -> list[AgentReq
 
 async def is_pending(opencode: OpenCodeClient, directory: str, request: AgentRequest) -> bool:
     """Whether a request still waits."""
-    return any(one.id == request.id for one in await requests_in(opencode, directory))
+    return any(pending.id == request.id for pending in await list_requests(opencode, directory))
 
 
-async def still_waits(opencode: OpenCodeClient, session_id: str, request: AgentRequest) -> bool:
+async def task_waits_for(opencode: OpenCodeClient, session_id: str, request: AgentRequest) -> bool:
     """Whether a task still waits for this request. An abort leaves it listed although nothing waits for it."""
-    return any(one.id == request.id for one in (await look(opencode, session_id)).pending)
+    return any(pending.id == request.id for pending in (await read_snapshot(opencode, session_id)).pending)
 
 
-async def until_gone(opencode: OpenCodeClient, directory: str, request: AgentRequest) -> None:
+async def wait_until_gone(opencode: OpenCodeClient, directory: str, request: AgentRequest) -> None:
     """Wait until OpenCode no longer lists a request that was answered.
 
     Raises:
         WorkflowError: it still does, so the answer did not take.
     """
-    deadline = anyio.current_time() + VERIFY_SECONDS
+    deadline = anyio.current_time() + CONFIRM_SECONDS
     while await is_pending(opencode, directory, request):  # however long OpenCode takes to say so
         if anyio.current_time() > deadline:
             raise WorkflowError(f"OpenCode still lists {request.id} as pending after the reply", request.session_id)
         await anyio.sleep(0.1)
 
 
-async def find(opencode: OpenCodeClient, request_id: str, session_id: str | None) -> tuple[str, AgentRequest]:
+async def find_request(opencode: OpenCodeClient, request_id: str, session_id: str | None) -> tuple[str, AgentRequest]:
     """Find a request and its directory. Requests are listed per directory; the session's is read, or those of the
     newest sessions.
 
@@ -150,14 +152,14 @@ async def find(opencode: OpenCodeClient, request_id: str, session_id: str | None
         session = await read_session(opencode, session_id)
         directories = [session.directory]
     else:
-        near = await opencode.call_as(list[Session], "experimental_session_list", limit=NEAR_SESSIONS)
-        directories = [session.directory for session in near if opencode.allowlist.allows(session.directory)]
+        recent = await opencode.call_as(list[Session], "experimental_session_list", limit=SEARCHED_SESSIONS)
+        directories = [session.directory for session in recent if opencode.allowlist.allows(session.directory)]
     for directory in dict.fromkeys(directories):
-        for request in await requests_in(opencode, directory):
+        for request in await list_requests(opencode, directory):
             if request.id == request_id:
                 return directory, request
     if session_id is not None:
-        await refuse_unseen(opencode, session_id)
+        await refuse_without_messages(opencode, session_id)
     raise WorkflowError(
         f"there is no pending request {request_id}: it was answered, its task has ended, or it belongs to another "
         "session (report_task lists pending requests)",
@@ -165,7 +167,7 @@ async def find(opencode: OpenCodeClient, request_id: str, session_id: str | None
     )
 
 
-async def root_of(opencode: OpenCodeClient, session_id: str) -> str:
+async def find_root_session_id(opencode: OpenCodeClient, session_id: str) -> str:
     """Return the session that a subagent's session works for, or itself."""
     while True:
         session = await read_session(opencode, session_id)
@@ -174,7 +176,7 @@ async def root_of(opencode: OpenCodeClient, session_id: str) -> str:
         session_id = session.parent_id
 
 
-def checked_answers(request: AgentRequest, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
+def validate_answers(request: AgentRequest, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
     """Check answers against the questions; OpenCode takes any.
 
     Raises:
@@ -191,6 +193,6 @@ def checked_answers(request: AgentRequest, answers: list[list[str]] | None) -> t
             raise WorkflowError(
                 f"{question.question!r} takes {'one or more answers' if question.multiple else 'one answer'}"
             )
-        if not question.custom and (wrong := [label for label in labels if label not in options]):
-            raise WorkflowError(f"{question.question!r} has the options {', '.join(options)}; got {', '.join(wrong)}")
+        if not question.custom and (unknown := [label for label in labels if label not in options]):
+            raise WorkflowError(f"{question.question!r} has the options {', '.join(options)}; got {', '.join(unknown)}")
     return tuple(tuple(labels) for labels in answers)

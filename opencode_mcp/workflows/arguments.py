@@ -17,7 +17,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def parsed(tool: str, model: type[Arguments], arguments: Mapping[str, Any]) -> Arguments:
+def validate_arguments(tool: str, model: type[Arguments], arguments: Mapping[str, Any]) -> Arguments:
     """Validate the arguments of a task tool or a gateway tool.
 
     Raises:

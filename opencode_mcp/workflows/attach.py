@@ -28,23 +28,23 @@ from opencode_mcp.opencode.models import FileNode, HomePath
 from opencode_mcp.opencode.processes import shares_files
 from opencode_mcp.suggestions import suggest
 
-from .place import located
+from .place import directory_argument
 
-LINES = re.compile(r"^(?P<path>.+?)(?::|#L?)(?P<first>\d+)(?:(?:-L?)(?P<last>\d+)|:\d+)?$")
+LINE_RANGE = re.compile(r"^(?P<path>.+?)(?::|#L?)(?P<first>\d+)(?:(?:-L?)(?P<last>\d+)|:\d+)?$")
 """`file:12`, `file:12-20`, `file:12:5`, `file#L12-L20`."""
 
 WEB_OR_DATA = ("http://", "https://", "data:")
-FILE = "file://"
-NOT_THERE = frozenset({400, 404, 500})
+FILE_SCHEME = "file://"
+NO_DIRECTORY_STATUSES = frozenset({400, 404, 500})
 """How file_list answers for what is no directory (1.18.33: an opaque 500)."""
 
 
-TEXT = "text/plain"
-MEDIA = ("image/", "audio/", "video/", "application/pdf")
-TEXTS = frozenset({"image/svg+xml", "video/mp2t"})
+PLAIN_TEXT = "text/plain"
+MEDIA_PREFIXES = ("image/", "audio/", "video/", "application/pdf")
+TEXT_DESPITE_NAME = frozenset({"image/svg+xml", "video/mp2t"})
 """Drawings that are XML, and TypeScript, which shares its ending with a video format."""
 
-Names = list[str] | Literal["unknown"] | None
+FolderNames = list[str] | Literal["unknown"] | None
 """The names in a folder; None when there is no such folder, "unknown" when OpenCode would have to open it."""
 
 
@@ -58,9 +58,9 @@ class Folders:
     opencode: OpenCodeClient
     project: PurePath
     shared: bool
-    names: dict[PurePath, Names] = field(default_factory=dict["PurePath", "Names"])
+    names_by_folder: dict[PurePath, FolderNames] = field(default_factory=dict["PurePath", "FolderNames"])
 
-    async def find(self, path: PurePath) -> tuple[PurePath | None, bool]:
+    async def resolve(self, path: PurePath) -> tuple[PurePath | None, bool]:
         """Return a path as it is on the disk, and whether it is known to be there.
 
         It is found as given, or as the only one that differs in case or in accents' form.
@@ -68,7 +68,7 @@ class Folders:
         Raises:
             InvalidArguments: it is in a folder that --allow-directory does not allow.
         """
-        self._check(path)
+        self._check_allowed(path)
         if path.parent == path or path == self.project:
             return path, True
         names = await self.read(path.parent)
@@ -76,44 +76,44 @@ class Folders:
             return path, False
         if path.name in (names or []):
             return path, True
-        same = [name for name in names or [] if folded(name) == folded(path.name)]
-        if len(same) != 1:
+        matches = [name for name in names or [] if fold_name(name) == fold_name(path.name)]
+        if len(matches) != 1:
             return None, True
-        self._check(path.with_name(same[0]))
-        return path.with_name(same[0]), True
+        self._check_allowed(path.with_name(matches[0]))
+        return path.with_name(matches[0]), True
 
-    def _check(self, path: PurePath) -> None:
+    def _check_allowed(self, path: PurePath) -> None:
         allowlist = self.opencode.allowlist
         if not allowlist.allows(str(path)):
             raise InvalidArguments("session_prompt_async", [f"files: {str(path)!r} {allowlist.outside_message()}"])
 
-    async def read(self, folder: PurePath) -> Names:
+    async def read(self, folder: PurePath) -> FolderNames:
         """Return the names in a folder; None when there is no such folder."""
-        if folder not in self.names:
-            names: Names = "unknown"
+        if folder not in self.names_by_folder:
+            names: FolderNames = "unknown"
             if folder.is_relative_to(self.project):
                 names = await self._list(folder)
             if names == "unknown" and self.shared:
-                names = await run_sync(names_in, folder)
-            self.names[folder] = names
-        return self.names[folder]
+                names = await run_sync(list_names, folder)
+            self.names_by_folder[folder] = names
+        return self.names_by_folder[folder]
 
-    async def _list(self, folder: PurePath) -> Names:
+    async def _list(self, folder: PurePath) -> FolderNames:
         """List a folder of the project: unknown for what a link leads to, which OpenCode does not list."""
         path = folder.relative_to(self.project).as_posix()
         try:
-            listed = await self.opencode.call_as(list[FileNode], "file_list", directory=str(self.project), path=path)
+            nodes = await self.opencode.call_as(list[FileNode], "file_list", directory=str(self.project), path=path)
         except APIError as error:
-            if error.status not in NOT_THERE:
+            if error.status not in NO_DIRECTORY_STATUSES:
                 raise
             if folder == self.project:
                 return None
-            above = await self.read(folder.parent)
-            return "unknown" if above == "unknown" or folder.name in (above or []) else None
-        return [one.name for one in listed]
+            siblings = await self.read(folder.parent)
+            return "unknown" if siblings == "unknown" or folder.name in (siblings or []) else None
+        return [node.name for node in nodes]
 
 
-def names_in(folder: PurePath) -> Names:
+def list_names(folder: PurePath) -> FolderNames:
     """Return the names in a folder that this process sees."""
     try:
         return os.listdir(folder)
@@ -132,67 +132,67 @@ async def file_parts(opencode: OpenCodeClient, directory: str | None, files: Seq
     """
     if not files:
         return []
-    home = await opencode.call_as(HomePath, "path_get", **located(directory))
-    root = pure(directory or home.directory)
+    home = await opencode.call_as(HomePath, "path_get", **directory_argument(directory))
+    root = to_pure_path(directory or home.directory)
     endpoint = opencode.server.current_endpoint()
     folders = Folders(opencode, root, endpoint is not None and await run_sync(shares_files, endpoint))
-    return [await file_part(folders, given, pure(home.home)) for given in files]
+    return [await make_file_part_for(folders, file, to_pure_path(home.home)) for file in files]
 
 
-async def file_part(folders: Folders, given: str, home: PurePath) -> dict[str, Any]:
+async def make_file_part_for(folders: Folders, file: str, home: PurePath) -> dict[str, Any]:
     """Return the part that attaches one file."""
-    if given.startswith(WEB_OR_DATA):
-        return part(given, given.partition("?")[0].rpartition("/")[2][:100])
-    unsure: dict[str, Any] | None = None
-    for path, query in readings(given, folders.project, home):
-        found, is_known = await folders.find(path)
-        if found is not None and is_known:
-            return part(url_of(found) + query, found.name)
-        if found is not None:  # lines are more likely than a name that ends like them
-            unsure = part(url_of(found) + query, found.name)
-    if unsure is not None:
-        return unsure
-    path, _ = next(readings(given, folders.project, home))
+    if file.startswith(WEB_OR_DATA):
+        return make_file_part(file, file.partition("?")[0].rpartition("/")[2][:100])
+    fallback: dict[str, Any] | None = None
+    for path, query in candidate_paths(file, folders.project, home):
+        resolved, is_known = await folders.resolve(path)
+        if resolved is not None and is_known:
+            return make_file_part(url_of(resolved) + query, resolved.name)
+        if resolved is not None:  # lines are more likely than a name that ends like them
+            fallback = make_file_part(url_of(resolved) + query, resolved.name)
+    if fallback is not None:
+        return fallback
+    path, _ = next(candidate_paths(file, folders.project, home))
     names = await folders.read(path.parent)
     if not isinstance(names, list):
         reason = f"the folder {path.parent} does not exist"
     else:
-        near = suggest(path.name, names)
-        reason = f"{path.parent} has no {path.name!r}" + (f"; nearest: {near}" if near else "")
-    raise WorkflowError(f"cannot attach {given!r}, so nothing was sent: {reason} on OpenCode's machine")
+        nearest = suggest(path.name, names)
+        reason = f"{path.parent} has no {path.name!r}" + (f"; nearest: {nearest}" if nearest else "")
+    raise WorkflowError(f"cannot attach {file!r}, so nothing was sent: {reason} on OpenCode's machine")
 
 
-def readings(given: str, project: PurePath, home: PurePath) -> Iterator[tuple[PurePath, str]]:
+def candidate_paths(file: str, project: PurePath, home: PurePath) -> Iterator[tuple[PurePath, str]]:
     """Yield what a path may mean, each with the query that chooses lines: literally first."""
-    if given.startswith(FILE):
-        address, mark, query = given.removeprefix(FILE).partition("?")
+    if file.startswith(FILE_SCHEME):
+        address, separator, query = file.removeprefix(FILE_SCHEME).partition("?")
         path = unquote(address)
-        yield absolute(path.removeprefix("/") if is_windows(project) else path, project, home), mark + query
+        yield resolve_path(path.removeprefix("/") if is_windows(project) else path, project, home), separator + query
         return
-    for path in dict.fromkeys((given, given.removeprefix("@"))):
-        yield absolute(path, project, home), ""
-    for path in dict.fromkeys((given, given.removeprefix("@"))):
-        if (lines := LINES.match(path)) is not None:
+    for path in dict.fromkeys((file, file.removeprefix("@"))):
+        yield resolve_path(path, project, home), ""
+    for path in dict.fromkeys((file, file.removeprefix("@"))):
+        if (lines := LINE_RANGE.match(path)) is not None:
             last = lines["last"] or lines["first"]
-            yield absolute(lines["path"], project, home), f"?start={lines['first']}&end={last}"
+            yield resolve_path(lines["path"], project, home), f"?start={lines['first']}&end={last}"
 
 
-def absolute(path: str, project: PurePath, home: PurePath) -> PurePath:
+def resolve_path(path: str, project: PurePath, home: PurePath) -> PurePath:
     """Return a path from the root on, `~` and `..` resolved as OpenCode does: without regard to links."""
-    kind = type(project)
+    path_type = type(project)
     if path == "~" or path.startswith(("~/", "~\\")):
         path = f"{home}/{path[2:]}"
     resolved: list[str] = []
-    whole = project / kind(path or ".")
-    for name in whole.parts[1:]:
+    joined = project / path_type(path or ".")
+    for name in joined.parts[1:]:
         if name == "..":
             resolved = resolved[:-1]
         else:
             resolved.append(name)
-    return kind(whole.anchor, *resolved)
+    return path_type(joined.anchor, *resolved)
 
 
-def pure(path: str) -> PurePath:
+def to_pure_path(path: str) -> PurePath:
     """Return a path of OpenCode's machine, which may run Windows."""
     return PureWindowsPath(path) if PureWindowsPath(path).drive else PurePosixPath(path)
 
@@ -204,10 +204,10 @@ def is_windows(path: PurePath) -> bool:
 
 def url_of(path: PurePath) -> str:
     """Return a path as a URL."""
-    return FILE + ("/" if is_windows(path) else "") + quote(path.as_posix(), safe="/:")
+    return FILE_SCHEME + ("/" if is_windows(path) else "") + quote(path.as_posix(), safe="/:")
 
 
-def part(url: str, name: str) -> dict[str, Any]:
+def make_file_part(url: str, name: str) -> dict[str, Any]:
     """Return the part that attaches what is at a URL."""
     return {"type": "file", "mime": media_type(name), "url": url, "filename": name}
 
@@ -217,10 +217,10 @@ def media_type(name: str) -> str:
 
     Few models take bytes that are no media (1.18.33), so what is no medium by its name is text to OpenCode.
     """
-    guess = mimetypes.guess_type(name)[0] or TEXT
-    return guess if guess.startswith(MEDIA) and guess not in TEXTS else TEXT
+    guess = mimetypes.guess_type(name)[0] or PLAIN_TEXT
+    return guess if guess.startswith(MEDIA_PREFIXES) and guess not in TEXT_DESPITE_NAME else PLAIN_TEXT
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     """Return a name as file systems compare it that look neither at case nor at how accents are written."""
     return unicodedata.normalize("NFC", name).casefold()

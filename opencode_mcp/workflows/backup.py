@@ -18,59 +18,59 @@ def back_up(root: str, folder: Path, paths: Iterable[bytes]) -> dict[bytes, Path
     Raises:
         OSError: one cannot be copied.
     """
-    place = folder / "backup"
-    place.mkdir()
+    backup_folder = folder / "backup"
+    backup_folder.mkdir()
     copies: dict[bytes, Path | None] = {}
     for number, path in enumerate(paths):
-        copies[path] = place / str(number) if is_file(root, path) else None
+        copies[path] = backup_folder / str(number) if is_file(root, path) else None
         if (copy := copies[path]) is not None:
-            shutil.copy2(located(root, path), copy, follow_symlinks=False)
+            shutil.copy2(file_path(root, path), copy, follow_symlinks=False)
     return copies
 
 
-def put_back(root: str, copies: Mapping[bytes, Path | None], odd: Sequence[bytes]) -> str | None:
-    """Make files again what they were; what is `odd` was written by something unknown, and is moved to a folder.
+def restore(root: str, copies: Mapping[bytes, Path | None], unexpected: Sequence[bytes]) -> str | None:
+    """Make files again what they were; what is `unexpected` was written by something unknown, and is moved to a folder.
 
     Returns that folder, None without odd files. When a file cannot be put back, the copies are moved there as well.
 
     Raises:
         OSError: a file cannot be put back; `filename` is the folder that has the copies.
     """
-    kept = tempfile.mkdtemp(prefix="opencode-mcp-kept-") if odd else None
+    rescue_folder = tempfile.mkdtemp(prefix="opencode-mcp-kept-") if unexpected else None
     try:
         for path in copies:
             if is_file(root, path):
-                if kept is not None and path in odd:
-                    shutil.copy2(located(root, path), aside(kept, path), follow_symlinks=False)
-                os.unlink(located(root, path))
-                prune(root, path)
+                if rescue_folder is not None and path in unexpected:
+                    shutil.copy2(file_path(root, path), backup_path(rescue_folder, path), follow_symlinks=False)
+                os.unlink(file_path(root, path))
+                remove_empty_parents(root, path)
         for path, copy in copies.items():
             if copy is not None:
-                os.makedirs(os.path.dirname(located(root, path)), exist_ok=True)
-                shutil.copy2(copy, located(root, path), follow_symlinks=False)
+                os.makedirs(os.path.dirname(file_path(root, path)), exist_ok=True)
+                shutil.copy2(copy, file_path(root, path), follow_symlinks=False)
     except OSError as error:
-        kept = kept or tempfile.mkdtemp(prefix="opencode-mcp-kept-")
+        rescue_folder = rescue_folder or tempfile.mkdtemp(prefix="opencode-mcp-kept-")
         for path, copy in copies.items():
             if copy is not None:
-                shutil.copy2(copy, aside(kept, path) + ".before", follow_symlinks=False)
-        raise OSError(error.errno, error.strerror, kept) from error
-    return kept
+                shutil.copy2(copy, backup_path(rescue_folder, path) + ".before", follow_symlinks=False)
+        raise OSError(error.errno, error.strerror, rescue_folder) from error
+    return rescue_folder
 
 
-def located(root: str, path: bytes) -> str:
+def file_path(root: str, path: bytes) -> str:
     """Return where a path of a working tree is."""
     return os.path.join(root, os.fsdecode(path))
 
 
-def aside(folder: str, path: bytes) -> str:
+def backup_path(folder: str, path: bytes) -> str:
     """Return where a file is kept outside of its working tree."""
     return os.path.join(folder, os.fsdecode(path).replace("/", "%"))
 
 
-def prune(root: str, path: bytes) -> None:
+def remove_empty_parents(root: str, path: bytes) -> None:
     """Remove the folders above a path that are empty, as git does."""
     with suppress(OSError):
-        above = os.path.dirname(path)
-        while above:
-            os.rmdir(located(root, above))
-            above = os.path.dirname(above)
+        parent = os.path.dirname(path)
+        while parent:
+            os.rmdir(file_path(root, parent))
+            parent = os.path.dirname(parent)

@@ -18,15 +18,15 @@ from opencode_mcp.opencode.models import FileChange, Message, Session
 from .arguments import Arguments
 from .context import Context
 from .metadata import TaskMetadata, save_task_metadata, task_metadata
-from .place import removal
-from .remote import remote_changes
-from .removing import refuse_work, remove
-from .second_engine import refuse_unseen
+from .place import describe_removal
+from .remote import read_remote_changes
+from .removing import refuse_running_work, remove_worktree
+from .second_engine import refuse_without_messages
 from .truth import read_session
-from .turn_changes import known_changes
-from .worktree import local, local_changes, refuse_altered
+from .turn_changes import read_changes_or_uncommitted
+from .worktree import open_local_worktree, read_local_changes, refuse_altered
 
-NAMED = 10
+MAX_NAMED = 10
 
 
 class CollectChanges(Arguments):
@@ -79,7 +79,7 @@ class WorktreeChanges(Protocol):
         ...
 
     @property
-    def left_behind(self) -> list[str]:
+    def unmergeable(self) -> list[str]:
         """What cannot be brought over, in words."""
         ...
 
@@ -94,7 +94,7 @@ class WorktreeChanges(Protocol):
         ...
 
     @property
-    def how(self) -> str:
+    def instructions(self) -> str:
         """What to do with what cannot be brought over."""
         ...
 
@@ -110,7 +110,7 @@ class WorktreeChanges(Protocol):
         """Bring them over, all or nothing."""
         ...
 
-    def leaving(self, force: bool) -> AbstractAsyncContextManager[str | None]:
+    def prepare_removal(self, force: bool) -> AbstractAsyncContextManager[str | None]:
         """Have the worktree removed in the block, and nothing else with it; provide the branch that stays."""
         ...
 
@@ -124,75 +124,87 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     """
     opencode = context.opencode
     start = context.servers.pending_starts.get(arguments.session_id)
-    if start is not None and not start.over.is_set():
+    if start is not None and not start.finished.is_set():
         raise WorkflowError(
             f"{arguments.session_id} is still starting; call wait_for_tasks first", arguments.session_id
         )
     session = await read_session(opencode, arguments.session_id)
-    await refuse_unseen(opencode, session.id)
+    await refuse_without_messages(opencode, session.id)
     task = task_metadata(session)
     if arguments.apply or arguments.discard:
-        refuse_part(session, task, arguments)
+        refuse_partial(session, task, arguments)
     if task.worktree_of is None or arguments.message_id is not None:
-        changes, note = await known_changes(opencode, session, arguments.message_id)
-        patch = "".join(one.patch for one in changes)
-        return collected(session, arguments, changes, patch, None, note)
-    if gone := await removal(opencode, session, task):
+        changes, note = await read_changes_or_uncommitted(opencode, session, arguments.message_id)
+        patch = "".join(change.patch for change in changes)
+        return build_result(session, arguments, changes, patch, None, note)
+    if removal_note := await describe_removal(opencode, session, task):
         raise WorkflowError(
-            f"{gone}. With `message_id` (see session_messages) collect_changes still shows what a prompt changed",
+            f"{removal_note}. With `message_id` (see session_messages) collect_changes still shows what a prompt "
+            f"changed",
             session.id,
         )
     if not (arguments.apply or arguments.discard):
-        async with worktree_changes(opencode, session, task) as found:
-            return await collect(opencode, session, task, arguments, found)
+        async with open_worktree_changes(opencode, session, task) as worktree:
+            return await collect_from_worktree(opencode, session, task, arguments, worktree)
     async with (
         opencode.session_lock(session.id),
         opencode.session_lock(f"files of {task.worktree_of}"),
     ):  # no prompt meanwhile
-        await refuse_work(opencode, session, task, arguments.discard, arguments.force)
-        async with worktree_changes(opencode, session, task) as found:
-            return await collect(opencode, session, task, arguments, found)
+        await refuse_running_work(opencode, session, task, arguments.discard, arguments.force)
+        async with open_worktree_changes(opencode, session, task) as worktree:
+            return await collect_from_worktree(opencode, session, task, arguments, worktree)
 
 
-async def collect(
-    opencode: OpenCodeClient, session: Session, task: TaskMetadata, arguments: CollectChanges, found: WorktreeChanges
+async def collect_from_worktree(
+    opencode: OpenCodeClient, session: Session, task: TaskMetadata, arguments: CollectChanges, worktree: WorktreeChanges
 ) -> CollectedChanges:
     """Report the changes of a worktree; before anything goes, all of it must be in the project."""
-    changes = await found.files()
-    patch = await found.patch() if arguments.format == "patch" else ""
+    changes = await worktree.files()
+    patch = await worktree.patch() if arguments.format == "patch" else ""
     if arguments.discard and not arguments.force:
-        refuse_loss(session, found, found.left_behind if arguments.apply else found.missing)
-    applied = arguments.apply and bool(changes or found.missing)
+        refuse_loss(session, worktree, worktree.unmergeable if arguments.apply else worktree.missing)
+    applied = arguments.apply and bool(changes or worktree.missing)
     if applied:
-        await found.apply()
-        if found.state is not None:
-            await save_task_metadata(opencode, session.id, collected=found.state)
-    notes = [found.note]
+        await worktree.apply()
+        if worktree.state is not None:
+            await save_task_metadata(opencode, session.id, collected=worktree.state)
+    notes = [worktree.note]
     if arguments.discard:
-        lost = bool(found.left_behind if arguments.apply else found.missing)
+        loses_changes = bool(worktree.unmergeable if arguments.apply else worktree.missing)
         try:
-            notes.append(await discard(opencode, session, task, found, force=arguments.force, lost=lost))
+            notes.append(
+                await discard_worktree(
+                    opencode, session, task, worktree, force=arguments.force, loses_changes=loses_changes
+                )
+            )
         except OpenCodeError as error:
             if not applied:
                 raise
             raise WorkflowError(
-                f"the changes were applied to {found.target}, but the worktree was not discarded: {error}", session.id
+                f"the changes were applied to {worktree.target}, but the worktree was not discarded: {error}",
+                session.id,
             ) from error
     note = "; ".join(filter(None, notes)) or None
-    return collected(session, arguments, changes, patch, found.target if applied else None, note)
+    return build_result(session, arguments, changes, patch, worktree.target if applied else None, note)
 
 
-async def discard(
-    opencode: OpenCodeClient, session: Session, task: TaskMetadata, found: WorktreeChanges, *, force: bool, lost: bool
+async def discard_worktree(
+    opencode: OpenCodeClient,
+    session: Session,
+    task: TaskMetadata,
+    worktree: WorktreeChanges,
+    *,
+    force: bool,
+    loses_changes: bool,
 ) -> str | None:
     """Remove a worktree, and say which branch it leaves behind."""
-    how = "discarded, with changes that were not applied" if lost else "discarded"
-    async with found.leaving(force) as branch:
-        await remove(opencode, session, task, how)
+    outcome = "discarded, with changes that were not applied" if loses_changes else "discarded"
+    async with worktree.prepare_removal(force) as branch:
+        await remove_worktree(opencode, session, task, outcome)
     return None if branch is None else f"kept the branch {branch}, which the task had checked out"
 
 
-def collected(
+def build_result(
     session: Session,
     arguments: CollectChanges,
     changes: list[FileChange],
@@ -205,11 +217,11 @@ def collected(
         session_id=session.id,
         directory=session.directory,
         files=[
-            ChangedFile(path=one.file, status=one.status, additions=one.additions, deletions=one.deletions)
-            for one in changes
+            ChangedFile(path=change.file, status=change.status, additions=change.additions, deletions=change.deletions)
+            for change in changes
         ],
-        additions=sum(one.additions for one in changes),
-        deletions=sum(one.deletions for one in changes),
+        additions=sum(change.additions for change in changes),
+        deletions=sum(change.deletions for change in changes),
         patch=patch if arguments.format == "patch" else None,
         applied_to=applied_to,
         discarded=arguments.discard,
@@ -218,22 +230,22 @@ def collected(
 
 
 @asynccontextmanager
-async def worktree_changes(
+async def open_worktree_changes(
     opencode: OpenCodeClient, session: Session, task: TaskMetadata
 ) -> AsyncGenerator[WorktreeChanges]:
     """Provide what a worktree holds: read by git where it is on this machine, else by OpenCode's operations."""
-    worktree = await local(opencode, task)
-    if worktree is None:
+    local_git = await open_local_worktree(opencode, task)
+    if local_git is None:
         await refuse_altered(opencode, task)
-    if worktree is not None:
-        async with local_changes(opencode, task, worktree) as changes:
+    if local_git is not None:
+        async with read_local_changes(opencode, task, local_git) as changes:
             yield changes
     else:
         messages = await opencode.call_as(list[Message], "session_messages", sessionID=session.id)
-        yield await remote_changes(opencode, session, task, messages)
+        yield await read_remote_changes(opencode, session, task, messages)
 
 
-def refuse_part(session: Session, task: TaskMetadata, arguments: CollectChanges) -> None:
+def refuse_partial(session: Session, task: TaskMetadata, arguments: CollectChanges) -> None:
     """Refuse to apply or discard what is not the whole of a worktree.
 
     Raises:
@@ -249,18 +261,18 @@ def refuse_part(session: Session, task: TaskMetadata, arguments: CollectChanges)
         raise WorkflowError("apply and discard work on the whole task: omit message_id", session.id)
 
 
-def refuse_loss(session: Session, found: WorktreeChanges, missing: list[str]) -> None:
+def refuse_loss(session: Session, worktree: WorktreeChanges, missing: list[str]) -> None:
     """Refuse to discard what is nowhere else.
 
     Raises:
         WorkflowError: names it, and what to do.
     """
     if missing:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
         raise WorkflowError(
-            f"nothing was discarded: the worktree has changes that {found.target} lacks: "
-            f"{', '.join(missing[:NAMED])}{more}. "
-            + (f"{found.how}. " if found.left_behind and found.how else "")
+            f"nothing was discarded: the worktree has changes that {worktree.target} lacks: "
+            f"{', '.join(missing[:MAX_NAMED])}{more}. "
+            + (f"{worktree.instructions}. " if worktree.unmergeable and worktree.instructions else "")
             + "`apply: true` applies what it can; `force: true` discards the rest",
             session.id,
         )

@@ -14,13 +14,13 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Agent, Config, Providers
 from opencode_mcp.suggestions import suggest
 
-from .place import located
+from .place import directory_argument
 
 DEFAULT_AGENT = "build"
 """The agent that OpenCode takes when neither the prompt nor the configuration names one (1.18.33)."""
 
 
-async def check_choices(
+async def check_model_selection(
     opencode: OpenCodeClient,
     directory: str | None,
     model: str | None,
@@ -34,33 +34,33 @@ async def check_choices(
         WorkflowError: one is unknown, with the nearest real names; there is no model at all; or a variant is given,
             and which model would be asked is not known.
     """
-    location = located(directory)
+    location = directory_argument(directory)
     models = (await opencode.call_as(Providers, "config_providers", **location)).models
     if not models:
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
-    chosen: dict[str, Any] = {}
+    selection: dict[str, Any] = {}
     if model is not None:
         if model not in models:
-            raise WorkflowError(unknown("model", model, models))
+            raise WorkflowError(describe_unknown("model", model, models))
         provider_id, _, model_id = model.partition("/")
-        chosen["model"] = {"providerID": provider_id, "modelID": model_id}
+        selection["model"] = {"providerID": provider_id, "modelID": model_id}
     if agent is not None:
-        agents = [one.name for one in await opencode.call_as(list[Agent], "app_agents", **location)]
+        agents = [known_agent.name for known_agent in await opencode.call_as(list[Agent], "app_agents", **location)]
         if agent not in agents:
-            raise WorkflowError(unknown("agent", agent, agents))
-        chosen["agent"] = agent
+            raise WorkflowError(describe_unknown("agent", agent, agents))
+        selection["agent"] = agent
     if variant is not None:
-        taken = model or await model_without_choice(opencode, location, agent, session_model)
-        if taken not in models:
+        effective_model = model or await default_model(opencode, location, agent, session_model)
+        if effective_model not in models:
             raise WorkflowError(f"variant {variant!r} needs `model` as well: the default model is unknown")
-        variants = list(models[taken].get("variants") or {})
+        variants = list(models[effective_model].get("variants") or {})
         if variant not in variants:
-            raise WorkflowError(f"{unknown('variant', variant, variants)} (of model {taken})")
-        chosen["variant"] = variant
-    return chosen
+            raise WorkflowError(f"{describe_unknown('variant', variant, variants)} (of model {effective_model})")
+        selection["variant"] = variant
+    return selection
 
 
-async def model_without_choice(
+async def default_model(
     opencode: OpenCodeClient, location: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
 ) -> str | None:
     """Return the model that OpenCode asks when a prompt names none: the agent's, the session's, the configuration's.
@@ -70,9 +70,9 @@ async def model_without_choice(
     config = await opencode.call_as(Config, "config_get", **location)
     name = agent or config.default_agent or DEFAULT_AGENT
     agents = await opencode.call_as(list[Agent], "app_agents", **location)
-    own = next((candidate.model for candidate in agents if candidate.name == name), None)
-    if own is not None:
-        return f"{own['providerID']}/{own['modelID']}"
+    agent_model = next((candidate.model for candidate in agents if candidate.name == name), None)
+    if agent_model is not None:
+        return f"{agent_model['providerID']}/{agent_model['modelID']}"
     if session_model is not None:
         return f"{session_model['providerID']}/{session_model['id']}"
     return config.model
@@ -85,9 +85,9 @@ async def check_session_model(opencode: OpenCodeClient, directory: str, model: d
         WorkflowError: the session is bound to a model that does not exist.
     """
     if model is not None:
-        await check_choices(opencode, directory, f"{model['providerID']}/{model['id']}", None, None)
+        await check_model_selection(opencode, directory, f"{model['providerID']}/{model['id']}", None, None)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name is unknown, and name the nearest ones."""
     return f"unknown {kind} {name!r}; nearest: {suggest(name, sorted(known), 10) or 'none'}"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 
-from .changes import worktree_changes
+from .changes import open_worktree_changes
 from .metadata import TaskMetadata, task_metadata
-from .place import removal
-from .truth import Truth
-from .turn_changes import Changes, changes_of, summed_changes
+from .place import describe_removal
+from .truth import SessionSnapshot
+from .turn_changes import TurnChanges, read_summed_changes, read_turn_changes
 
 
 @dataclass(frozen=True)
@@ -22,34 +22,36 @@ class WorktreeReport:
     note: str | None = None
 
 
-async def turn_and_worktree(opencode: OpenCodeClient, truth: Truth) -> tuple[Changes, WorktreeReport]:
+async def read_turn_and_worktree(
+    opencode: OpenCodeClient, snapshot: SessionSnapshot
+) -> tuple[TurnChanges, WorktreeReport]:
     """Read what the newest turn changed and, of a task in a worktree that does nothing now, what is to be collected.
 
     Where OpenCode does not know the turn's changes, those of the whole worktree stand for them.
     """
-    task = task_metadata(truth.session)
+    task = task_metadata(snapshot.session)
     if task.worktree_of is None:
-        return await changes_of(opencode, truth), WorktreeReport()
-    if gone := await removal(opencode, truth.session, task):
-        return Changes.of(await summed_changes(opencode, truth)), WorktreeReport(note=gone)
-    changes = await changes_of(opencode, truth)
-    if truth.busy:
+        return await read_turn_changes(opencode, snapshot), WorktreeReport()
+    if removal_note := await describe_removal(opencode, snapshot.session, task):
+        return TurnChanges.from_files(await read_summed_changes(opencode, snapshot)), WorktreeReport(note=removal_note)
+    changes = await read_turn_changes(opencode, snapshot)
+    if snapshot.busy:
         return changes, WorktreeReport()
     try:
-        return await with_worktree(opencode, truth, task, changes)
+        return await read_with_worktree(opencode, snapshot, task, changes)
     except OpenCodeError as error:
         return changes, WorktreeReport(note=f"the worktree cannot be read: {error}")
 
 
-async def with_worktree(
-    opencode: OpenCodeClient, truth: Truth, task: TaskMetadata, changes: Changes
-) -> tuple[Changes, WorktreeReport]:
+async def read_with_worktree(
+    opencode: OpenCodeClient, snapshot: SessionSnapshot, task: TaskMetadata, changes: TurnChanges
+) -> tuple[TurnChanges, WorktreeReport]:
     """Read a worktree, for its own report and for changes that are not known."""
-    async with worktree_changes(opencode, truth.session, task) as found:
-        files = await found.files()
-        missing, note = found.missing, found.note if found.left_behind else None
+    async with open_worktree_changes(opencode, snapshot.session, task) as worktree:
+        files = await worktree.files()
+        missing, note = worktree.missing, worktree.note if worktree.unmergeable else None
     if changes.unknown is not None:
-        whole = Changes.of(files)
-        whole.unknown = f"{changes.unknown}; these are all changes in the worktree since it was created, from git"
-        changes = whole
+        all_changes = TurnChanges.from_files(files)
+        all_changes.unknown = f"{changes.unknown}; these are all changes in the worktree since it was created, from git"
+        changes = all_changes
     return changes, WorktreeReport(bool(missing), note)

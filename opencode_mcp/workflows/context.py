@@ -34,10 +34,10 @@ class Undecided:
     note: str | None = None
 
 
-class Asker(Protocol):
+class Elicitor(Protocol):
     """Asks the user through the client."""
 
-    async def ask(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
+    async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Return the decision, or that the user did not decide.
 
         Raises:
@@ -50,7 +50,7 @@ class Asker(Protocol):
 class Context:
     """`servers` are those that the call may be for, which is one alone as soon as that is known.
 
-    `asker` is None when the client cannot ask; `resumed` is the state of an `InputRequired` call before.
+    `elicitor` is None when the client cannot ask; `resume_state` is the state of an `InputRequired` call before.
 
     `default_permissions` holds for sessions that are no tasks of ours: nobody is asked about those,
     unless this very call prompted them. `answer_chars` is how much of answers one result holds; the
@@ -59,8 +59,8 @@ class Context:
 
     servers: ServerPool
     report_progress: ProgressCallback
-    asker: Asker | None = None
-    resumed: Mapping[str, Any] | None = None
+    elicitor: Elicitor | None = None
+    resume_state: Mapping[str, Any] | None = None
     depth: int = 0
     default_permissions: Permissions = "report"
     answer_chars: int = 20_000

@@ -21,18 +21,18 @@ import anyio.to_thread
 from opencode_mcp.exceptions import GitFailed, WorkflowError
 from opencode_mcp.opencode.cache import try_lock
 
-KEPT = ("GIT_CONFIG", "GIT_EXEC_PATH")
+CONFIG_VARIABLES = ("GIT_CONFIG", "GIT_EXEC_PATH")
 """Which of git's variables stay: configuration. All others would lead it to another repository, index or program."""
 
-OWN_ENVIRON = {
+GIT_ENVIRON = {
     "LC_ALL": "C",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_LITERAL_PATHSPECS": "1",
-    **{f"GIT_{who}_NAME": "opencode-mcp" for who in ("AUTHOR", "COMMITTER")},
-    **{f"GIT_{who}_EMAIL": "opencode-mcp@localhost" for who in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_NAME": "opencode-mcp" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_EMAIL": "opencode-mcp@localhost" for role in ("AUTHOR", "COMMITTER")},
 }
-OWN_CONFIG = (
+GIT_CONFIG = (
     f"core.hooksPath={os.devnull}",
     "core.fsmonitor=false",
     "core.safecrlf=false",  # what does not come back the same is seen when it is compared, and named
@@ -43,32 +43,32 @@ OWN_CONFIG = (
     "gc.auto=0",
 )
 
-LOCK_SECONDS = 0.05
+LOCK_POLL_SECONDS = 0.05
 """How often a lock is tried that another process holds."""
 
-OWN_OBJECTS = "opencode-mcp-objects"
+OBJECTS_FOLDER = "opencode-mcp-objects"
 """In the worktree's own git folder, which goes with it: objects that are in no repository, out of reach of `git gc`."""
 
 GITLINK = "160000"
 """The mode of an entry that is a repository of its own: a submodule, or a nested repository."""
-REGULAR = frozenset({"100644", "100755"})
+REGULAR_MODES = frozenset({"100644", "100755"})
 
 
 @dataclass(frozen=True)
-class Entry:
+class TreeEntry:
     """A path in a tree: its mode (octal, as git writes it) and the id of its object."""
 
     mode: str
-    id: str
+    object_id: str
 
 
 @dataclass(frozen=True)
-class Change:
+class TreeChange:
     """A path that differs between two trees; an entry that is None is not there."""
 
     path: bytes
-    before: Entry | None
-    after: Entry | None
+    before: TreeEntry | None
+    after: TreeEntry | None
 
     @property
     def is_repository(self) -> bool:
@@ -90,10 +90,14 @@ class Git:
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
-    def at(cls, root: str, environ: Mapping[str, str]) -> Git:
+    def for_directory(cls, root: str, environ: Mapping[str, str]) -> Git:
         """Return git for a working tree, with the configuration that the user's environment chooses."""
-        kept = {name: value for name, value in environ.items() if not name.startswith("GIT_") or name.startswith(KEPT)}
-        return cls(root, {**kept, **OWN_ENVIRON})
+        inherited = {
+            name: value
+            for name, value in environ.items()
+            if not name.startswith("GIT_") or name.startswith(CONFIG_VARIABLES)
+        }
+        return cls(root, {**inherited, **GIT_ENVIRON})
 
     async def run(self, *arguments: str, stdin: bytes = b"", accept: Sequence[int] = (0,)) -> bytes:
         """Run a git command at the top of the working tree and return its output.
@@ -101,7 +105,7 @@ class Git:
         Raises:
             WorkflowError: it failed, or there is no git: the first line of what it said.
         """
-        options = [word for one in OWN_CONFIG for word in ("-c", one)]
+        options = [word for setting in GIT_CONFIG for word in ("-c", setting)]
         try:
             completed = await anyio.run_process(
                 ["git", *options, *arguments],
@@ -113,53 +117,58 @@ class Git:
         except OSError as error:
             raise WorkflowError(f"cannot run git in {self.root}: {error.strerror or error}") from error
         if completed.returncode not in accept:
-            lines = shown(completed.stderr or completed.stdout).strip().splitlines() or [
+            lines = decode_text(completed.stderr or completed.stdout).strip().splitlines() or [
                 f"exit code {completed.returncode}"
             ]
             raise GitFailed(f"git {arguments[0]} failed in {self.root}: {lines[0]}", lines)
         return completed.stdout
 
-    async def line(self, *arguments: str) -> str:
+    async def run_line(self, *arguments: str) -> str:
         """Run a git command whose output is one line."""
         return os.fsdecode(await self.run(*arguments)).removesuffix("\n")
 
-    async def path(self, name: str) -> Path:
+    async def git_path(self, name: str) -> Path:
         """Return where this working tree's git keeps a file of its own."""
-        return Path(self.root) / await self.line("rev-parse", "--git-path", name)
+        return Path(self.root) / await self.run_line("rev-parse", "--git-path", name)
 
-    async def changes(self, before: str, after: str) -> list[Change]:
+    async def diff_trees(self, before: str, after: str) -> list[TreeChange]:
         """Return what differs between two trees, files only, a renamed one twice."""
-        return parsed_changes(await self.run("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after))
+        return parse_raw_diff(await self.run("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after))
 
-    async def remove(self, paths: Iterable[bytes]) -> None:
+    async def remove_from_index(self, paths: Iterable[bytes]) -> None:
         """Remove paths from the index."""
-        if stdin := joined(paths):
+        if stdin := join_nul(paths):
             await self.run("update-index", "-z", "--force-remove", "--stdin", stdin=stdin)
 
-    async def add(self, paths: Iterable[bytes]) -> None:
+    async def add_to_index(self, paths: Iterable[bytes]) -> None:
         """Put files as they are in the working tree into the index."""
-        if stdin := joined(paths):
+        if stdin := join_nul(paths):
             await self.run("update-index", "-z", "--add", "--replace", "--stdin", stdin=stdin)
 
-    async def set_entries(self, entries: Mapping[bytes, Entry | None]) -> None:
+    async def set_entries(self, entries: Mapping[bytes, TreeEntry | None]) -> None:
         """Set entries of the index; None removes one. Removals go first: a file may make room for a folder."""
-        await self.remove(path for path, entry in entries.items() if entry is None)
-        lines = [f"{entry.mode} {entry.id}\t".encode() + path for path, entry in entries.items() if entry is not None]
+        await self.remove_from_index(path for path, entry in entries.items() if entry is None)
+        lines = [
+            f"{entry.mode} {entry.object_id}\t".encode() + path for path, entry in entries.items() if entry is not None
+        ]
         if lines:
-            await self.run("update-index", "-z", "--add", "--replace", "--index-info", stdin=joined(lines))
+            await self.run("update-index", "-z", "--add", "--replace", "--index-info", stdin=join_nul(lines))
 
     async def write_tree(self) -> str:
         """Write the index as a tree and return its id."""
-        return await self.line("write-tree", "--missing-ok")
+        return await self.run_line("write-tree", "--missing-ok")
 
 
 @asynccontextmanager
-async def scratch(git: Git) -> AsyncGenerator[Path]:
+async def scratch_folder(git: Git) -> AsyncGenerator[Path]:
     """Provide a folder for indexes, and for objects that are gone with it; the repository's are seen from there."""
     folder = Path(await anyio.to_thread.run_sync(partial(tempfile.mkdtemp, prefix="opencode-mcp-")))
     try:
-        own = await git.path(OWN_OBJECTS)
-        make_objects(folder / "objects", [await git.path("objects"), *([own] if own.is_dir() else [])])
+        worktree_objects = await git.git_path(OBJECTS_FOLDER)
+        make_objects_folder(
+            folder / "objects",
+            [await git.git_path("objects"), *([worktree_objects] if worktree_objects.is_dir() else [])],
+        )
         yield folder
     finally:
         with anyio.CancelScope(shield=True):
@@ -167,7 +176,7 @@ async def scratch(git: Git) -> AsyncGenerator[Path]:
 
 
 @asynccontextmanager
-async def locked(git: Git) -> AsyncGenerator[None]:
+async def lock_worktree(git: Git) -> AsyncGenerator[None]:
     """Hold the lock of a working tree, waiting for it: one that fails must not take back what another has written.
 
     It ends with the process that holds it, however that ends.
@@ -175,20 +184,20 @@ async def locked(git: Git) -> AsyncGenerator[None]:
     Raises:
         WorkflowError: there can be no lock.
     """
-    name = await git.path("opencode-mcp-lock")
+    name = await git.git_path("opencode-mcp-lock")
     try:
         file = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise WorkflowError(f"cannot write {name}, so nothing was applied: {error.strerror}") from error
     try:
         while not try_lock(file):
-            await anyio.sleep(LOCK_SECONDS)
+            await anyio.sleep(LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(file)
 
 
-def make_objects(folder: Path, others: Iterable[Path]) -> None:
+def make_objects_folder(folder: Path, others: Iterable[Path]) -> None:
     """Make a folder for objects, from which those in other such folders are seen."""
     (folder / "info").mkdir(parents=True, exist_ok=True)
     lines = (
@@ -198,49 +207,51 @@ def make_objects(folder: Path, others: Iterable[Path]) -> None:
     (folder / "info" / "alternates").write_bytes(b"".join(b'"' + line + b'"\n' for line in lines))
 
 
-async def keep_objects(git: Git, folder: Path) -> None:
+async def copy_objects(git: Git, folder: Path) -> None:
     """Copy the objects of a scratch folder to where they last as long as the worktree.
 
     Raises:
         WorkflowError: they cannot be written.
     """
-    kept = await git.path(OWN_OBJECTS)
-    copy = partial(shutil.copytree, folder / "objects", kept, ignore=shutil.ignore_patterns("info"), dirs_exist_ok=True)
+    destination = await git.git_path(OBJECTS_FOLDER)
+    copy = partial(
+        shutil.copytree, folder / "objects", destination, ignore=shutil.ignore_patterns("info"), dirs_exist_ok=True
+    )
     try:
-        make_objects(kept, [await git.path("objects")])
+        make_objects_folder(destination, [await git.git_path("objects")])
         await anyio.to_thread.run_sync(copy)
     except (OSError, shutil.Error) as error:
-        raise WorkflowError(f"{kept} cannot be written: {error}") from error
+        raise WorkflowError(f"{destination} cannot be written: {error}") from error
 
 
-def storing(git: Git, folder: Path) -> Git:
+def with_objects_folder(git: Git, folder: Path) -> Git:
     """Return git that keeps the objects that it makes in a folder."""
     return replace(git, environ={**git.environ, "GIT_OBJECT_DIRECTORY": str(folder)})
 
 
 def with_index(git: Git, folder: Path, name: str, *, keep_objects: bool = False) -> Git:
     """Return git with an index of its own in a scratch folder; its objects stay there unless they are to be kept."""
-    own = git if keep_objects else storing(git, folder / "objects")
-    return replace(own, environ={**own.environ, "GIT_INDEX_FILE": str(folder / name)})
+    stored = git if keep_objects else with_objects_folder(git, folder / "objects")
+    return replace(stored, environ={**stored.environ, "GIT_INDEX_FILE": str(folder / name)})
 
 
-def parsed_changes(output: bytes) -> list[Change]:
-    """Read `diff --raw -z`: `:mode mode id id status`, then the path."""
+def parse_raw_diff(output: bytes) -> list[TreeChange]:
+    """Read `diff --raw -z`: `:mode mode object_id object_id status`, then the path."""
     fields = output.split(b"\0")
-    changes: list[Change] = []
+    changes: list[TreeChange] = []
     for index in range(0, len(fields) - 1, 2):
         old_mode, new_mode, old_id, new_id, _ = fields[index].decode().lstrip(":").split(" ")
-        before = None if old_mode == "000000" else Entry(old_mode, old_id)
-        after = None if new_mode == "000000" else Entry(new_mode, new_id)
-        changes.append(Change(fields[index + 1], before, after))
+        before = None if old_mode == "000000" else TreeEntry(old_mode, old_id)
+        after = None if new_mode == "000000" else TreeEntry(new_mode, new_id)
+        changes.append(TreeChange(fields[index + 1], before, after))
     return changes
 
 
-def joined(parts: Iterable[bytes]) -> bytes:
+def join_nul(parts: Iterable[bytes]) -> bytes:
     """Return parts as git reads them with -z."""
     return b"".join(part + b"\0" for part in parts)
 
 
-def shown(path: bytes) -> str:
+def decode_text(path: bytes) -> str:
     """Return a path, or git's words, as text; bytes that are not UTF-8 are escaped as \\xNN."""
     return path.decode("utf-8", "backslashreplace")

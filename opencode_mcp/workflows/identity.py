@@ -10,28 +10,28 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session
 
 from .metadata import task_metadata
-from .place import located
+from .place import directory_argument
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SUFFIX_CHARS = 14
-CLOCK = re.compile("msg_([0-9a-f]{12})")
+MESSAGE_TIME = re.compile("msg_([0-9a-f]{12})")
 SEARCHED_SESSIONS = 200
 
 
-def prompt_id(session: Session, newest: Message | None, request_id: str) -> str:
+def make_prompt_id(session: Session, newest: Message | None, request_id: str) -> str:
     """Return the id of a request's prompt in a session, in OpenCode's form but without its prefix.
 
     The same request at the same point of the session gives the same id, so OpenCode stores it once. OpenCode sorts
     messages by id, and takes a prompt whose id is older than the last reply for answered: so the id follows that of the
     newest message.
     """
-    known = CLOCK.match(newest.info.id) if newest is not None else None
-    at = newest.info.time.created if newest is not None else session.time.created
-    before = int(known[1], 16) if known else int(at) * 0x1000
-    return f"{(before + 1) & 0xFFFF_FFFF_FFFF:012x}{suffix(request_id)}"
+    match = MESSAGE_TIME.match(newest.info.id) if newest is not None else None
+    created = newest.info.time.created if newest is not None else session.time.created
+    previous = int(match[1], 16) if match else int(created) * 0x1000
+    return f"{(previous + 1) & 0xFFFF_FFFF_FFFF:012x}{request_suffix(request_id)}"
 
 
-def suffix(request_id: str) -> str:
+def request_suffix(request_id: str) -> str:
     """Return a request's hash, which its prompt's id has where OpenCode's ids have chance."""
     number = int.from_bytes(hashlib.sha256(request_id.encode()).digest())
     digits = ""
@@ -41,9 +41,9 @@ def suffix(request_id: str) -> str:
     return digits
 
 
-async def same_request(opencode: OpenCodeClient, directory: str | None, request_id: str) -> str | None:
+async def find_request_session(opencode: OpenCodeClient, directory: str | None, request_id: str) -> str | None:
     """Return the session that was created for a request in the project: the first, if there are several."""
-    where = {"scope": "project", "limit": SEARCHED_SESSIONS, **located(directory)}
-    listed = await opencode.call_as(list[Session], "session_list", **where)
-    same = [one for one in listed if task_metadata(one).request_id == request_id]
-    return min(same, key=lambda one: (one.time.created, one.id)).id if same else None
+    query = {"scope": "project", "limit": SEARCHED_SESSIONS, **directory_argument(directory)}
+    listed = await opencode.call_as(list[Session], "session_list", **query)
+    matches = [session for session in listed if task_metadata(session).request_id == request_id]
+    return min(matches, key=lambda session: (session.time.created, session.id)).id if matches else None

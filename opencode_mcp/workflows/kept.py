@@ -11,24 +11,24 @@ from opencode_mcp.opencode.models import Session
 from .metadata import TaskMetadata, task_metadata
 
 
-async def check_kept(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> None:
+async def check_metadata_stored(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> None:
     """See that a session that was just created has the metadata that was sent; else delete it again.
 
     Raises:
         WorkflowError: the server has dropped it (seen in 1.15.0 and before), and the task needs it.
     """
-    if task_metadata(session) == task or not needs_metadata(task):
+    if task_metadata(session) == task or not describe_metadata_needs(task):
         return
     with anyio.CancelScope(shield=True):
         await opencode.call("session_delete", sessionID=session.id)
     raise WorkflowError(
-        f"{opencode.server.describe()} does not store session metadata, which {needs_metadata(task)} needs: "
+        f"{opencode.server.describe()} does not store session metadata, which {describe_metadata_needs(task)} needs: "
         "nothing was started. Use OpenCode 1.15.13 or later, or a task with permissions `report`, no "
         "request_id and no worktree."
     )
 
 
-def needs_metadata(task: TaskMetadata) -> str:
+def describe_metadata_needs(task: TaskMetadata) -> str:
     """Name what of a task is nowhere but in its session's metadata; "" for nothing."""
     needs = {
         "request_id": task.request_id is not None,

@@ -13,10 +13,10 @@ from opencode_mcp.opencode.deadline import cancel_after
 GRACE_SECONDS = 1.8
 """What a call may take beyond its time limit, for the last look and the report."""
 
-STARTING_SECONDS = 1.0
+START_GRACE_SECONDS = 1.0
 """Of these so much is for a task that is being started; one that has no session then is given up."""
 
-ANSWER_SECONDS = 18.0
+DEFAULT_LIMIT_SECONDS = 18.0
 """The time limit of task tools that have no argument for one: they answer within 20 s."""
 
 

@@ -18,9 +18,9 @@ import anyio.to_thread
 
 from opencode_mcp.exceptions import WorkflowError
 
-from .backup import back_up, put_back
-from .git import REGULAR, Change, Entry, Git, locked, shown, with_index
-from .snapshot import entries_of, names
+from .backup import back_up, restore
+from .git import REGULAR_MODES, Git, TreeChange, TreeEntry, decode_text, lock_worktree, with_index
+from .snapshot import format_paths, read_entries
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Merge:
     `ours` are those that are there now; `merged` those that are to be there. `conflicts` maps a path to the reason.
     """
 
-    ours: Mapping[bytes, Entry | None]
-    merged: Mapping[bytes, Entry | None]
+    ours: Mapping[bytes, TreeEntry | None]
+    merged: Mapping[bytes, TreeEntry | None]
     conflicts: Mapping[bytes, str]
 
     @property
@@ -40,63 +40,67 @@ class Merge:
         return sorted({*self.conflicts, *(path for path, entry in self.merged.items() if self.ours[path] != entry)})
 
 
-async def merge(git: Git, folder: Path, changes: list[Change], again: Mapping[bytes, Change] | None = None) -> Merge:
+async def merge_changes(
+    git: Git, folder: Path, changes: list[TreeChange], later_changes: Mapping[bytes, TreeChange] | None = None
+) -> Merge:
     """Merge changes with a working tree's files as they are now; nothing is written but objects.
 
-    `again` has the changes since they were brought over before, by path: they hold where the whole change conflicts
-    with what was brought, and for paths that have no other.
+    `later_changes` has the changes since they were brought over before, by path: they hold where the whole change
+    conflicts with what was brought, and for paths that have no other.
     """
-    again = again or {}
+    later_changes = later_changes or {}
     known = {change.path for change in changes}
-    changes = [*changes, *(change for path, change in again.items() if path not in known)]
+    changes = [*changes, *(change for path, change in later_changes.items() if path not in known)]
     if not changes:
         return Merge({}, {}, {})
-    own = with_index(git, folder, "merge")
-    ours = await entries_of(own, {change.path: change.before for change in changes})
-    merged: dict[bytes, Entry | None] = {}
+    index_git = with_index(git, folder, "merge")
+    ours = await read_entries(index_git, {change.path: change.before for change in changes})
+    merged: dict[bytes, TreeEntry | None] = {}
     conflicts: dict[bytes, str] = {}
     for change in changes:
-        entry = await merged_entry(own, folder, change, ours[change.path])
-        if isinstance(entry, str) and change.path in known & again.keys():
-            entry = await merged_entry(own, folder, again[change.path], ours[change.path])
+        entry = await merge_entry(index_git, folder, change, ours[change.path])
+        if isinstance(entry, str) and change.path in known & later_changes.keys():
+            entry = await merge_entry(index_git, folder, later_changes[change.path], ours[change.path])
         if isinstance(entry, str):
             conflicts[change.path] = entry
         else:
             merged[change.path] = entry
-    return Merge(ours, merged, {**conflicts, **in_the_way(git.root, ours, merged)})
+    return Merge(ours, merged, {**conflicts, **find_obstacles(git.root, ours, merged)})
 
 
-def in_the_way(root: str, ours: Mapping[bytes, Entry | None], merged: Mapping[bytes, Entry | None]) -> dict[bytes, str]:
+def find_obstacles(
+    root: str, ours: Mapping[bytes, TreeEntry | None], merged: Mapping[bytes, TreeEntry | None]
+) -> dict[bytes, str]:
     """Say which files cannot be written for what else is there. git itself would delete what .gitignore names."""
-    going = {path for path, entry in merged.items() if entry is None and ours[path] is not None}
+    removed = {path for path, entry in merged.items() if entry is None and ours[path] is not None}
     return {
-        path: f"cannot be written: the project has {shown(other)} at that path"
+        path: f"cannot be written: the project has {decode_text(other)} at that path"
         for path, entry in merged.items()
-        if entry is not None and ours[path] != entry and (other := obstacle(os.fsencode(root), path, going))
+        if entry is not None and ours[path] != entry and (other := find_obstacle(os.fsencode(root), path, removed))
     }
 
 
-def obstacle(top: bytes, path: bytes, going: set[bytes]) -> bytes | None:
-    """Return what is at a path's place, or at that of a folder above it, and is not `going`; None for nothing."""
+def find_obstacle(top: bytes, path: bytes, removed: set[bytes]) -> bytes | None:
+    """Return what is at a path's place, or at that of a folder above it, and is not `removed`; None for nothing."""
     parts = path.split(b"/")
     for depth in range(1, len(parts)):
-        above = b"/".join(parts[:depth])
-        place = os.path.join(top, above)
-        if os.path.islink(place) or (os.path.lexists(place) and not os.path.isdir(place)):
-            return None if above in going else above
-    whole = os.path.join(top, path)
-    if os.path.islink(whole) or not os.path.isdir(whole):
+        parent = b"/".join(parts[:depth])
+        parent_path = os.path.join(top, parent)
+        if os.path.islink(parent_path) or (os.path.lexists(parent_path) and not os.path.isdir(parent_path)):
+            return None if parent in removed else parent
+    full_path = os.path.join(top, path)
+    if os.path.islink(full_path) or not os.path.isdir(full_path):
         return None
-    for folder, folders, files in os.walk(whole):
+    for folder, folders, files in os.walk(full_path):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in (*files, *links):
-            found = os.path.relpath(os.path.join(folder, name), top)
-            if found not in going:
-                return found
+            relative = os.path.relpath(os.path.join(folder, name), top)
+            if relative not in removed:
+                return relative
     return None
 
 
-async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | None) -> Entry | str | None:
+async def merge_entry(git: Git, folder: Path, change: TreeChange, ours: TreeEntry | None) -> TreeEntry | str | None:
     """Return a path's entry when both sides are merged, or why they cannot be."""
     base, theirs = change.before, change.after
     if ours in (theirs, base):
@@ -109,49 +113,49 @@ async def merged_entry(git: Git, folder: Path, change: Change, ours: Entry | Non
         return "was deleted by the task and changed in the project"
     if base is None:
         return "was created in both with different contents"
-    if not {base.mode, ours.mode, theirs.mode} <= REGULAR:
+    if not {base.mode, ours.mode, theirs.mode} <= REGULAR_MODES:
         return "is not a regular file on one side"
     mode = theirs.mode if ours.mode == base.mode else ours.mode
-    if theirs.id in (base.id, ours.id):
-        return Entry(mode, ours.id)
-    if ours.id == base.id:
-        return Entry(mode, theirs.id)
+    if theirs.object_id in (base.object_id, ours.object_id):
+        return TreeEntry(mode, ours.object_id)
+    if ours.object_id == base.object_id:
+        return TreeEntry(mode, theirs.object_id)
     sides = {"ours": ours, "base": base, "theirs": theirs}
     for name, side in sides.items():
-        (folder / name).write_bytes(await git.run("cat-file", "blob", side.id))
+        (folder / name).write_bytes(await git.run("cat-file", "blob", side.object_id))
     files = [str(folder / name) for name in sides]
     try:
         result = await git.run("merge-file", "-p", "-q", *files)
     except WorkflowError:
         return "changed in both in the same place, or is binary"
-    return Entry(mode, (await git.run("hash-object", "-w", "--stdin", stdin=result)).decode().strip())
+    return TreeEntry(mode, (await git.run("hash-object", "-w", "--stdin", stdin=result)).decode().strip())
 
 
-async def bring_over(git: Git, folder: Path, merge: Merge) -> list[bytes]:
+async def apply_merge(git: Git, folder: Path, merge: Merge) -> list[bytes]:
     """Write the merged files into the working tree, one bridge at a time.
 
     Raises:
         WorkflowError: nothing was written, and why; or which files did not arrive as they were.
     """
-    async with locked(git):
-        return await write(git, folder, merge)
+    async with lock_worktree(git):
+        return await write_merge(git, folder, merge)
 
 
-async def write(git: Git, folder: Path, merge: Merge) -> list[bytes]:
+async def write_merge(git: Git, folder: Path, merge: Merge) -> list[bytes]:
     """Write the merged files, and see that each is there as it is to be: bytes and mode.
 
     Raises:
-        WorkflowError: as `bring_over`.
+        WorkflowError: as `apply_merge`.
     """
     changed = [path for path, entry in merge.merged.items() if merge.ours[path] != entry]
     if not changed:
         return []
     ours = {path: merge.ours[path] for path in changed}
     merged = {path: merge.merged[path] for path in changed}
-    before = await tree_of(with_index(git, folder, "before"), ours)
-    after = await tree_of(with_index(git, folder, "after"), merged)
-    own = with_index(git, folder, "written")
-    if await entries_of(own, ours) != ours or in_the_way(git.root, ours, merged):
+    before = await write_entries_tree(with_index(git, folder, "before"), ours)
+    after = await write_entries_tree(with_index(git, folder, "after"), merged)
+    index_git = with_index(git, folder, "written")
+    if await read_entries(index_git, ours) != ours or find_obstacles(git.root, ours, merged):
         raise WorkflowError(f"files in {git.root} changed during the merge; nothing was applied. Call again")
     try:
         copies = await anyio.to_thread.run_sync(partial(back_up, git.root, folder, changed))
@@ -159,25 +163,28 @@ async def write(git: Git, folder: Path, merge: Merge) -> list[bytes]:
         raise WorkflowError(f"nothing was applied to {git.root}: cannot back up its files: {error}") from error
     with anyio.CancelScope(shield=True):  # cut off, half of the files would be there
         try:
-            await own.run("read-tree", "-m", "-u", before, after)
+            await index_git.run("read-tree", "-m", "-u", before, after)
         except WorkflowError as error:
-            restored = await take_back(git, folder, ours, merged, copies)
-            raise WorkflowError(f"nothing was applied to {git.root} ({names(changed)}): {error}{restored}") from error
-        now = await entries_of(with_index(git, folder, "now"), merged)
-        if wrong := [path for path in changed if now[path] != merged[path]]:
-            restored = await take_back(git, folder, ours, merged, copies)
+            restored = await roll_back(git, folder, ours, merged, copies)
             raise WorkflowError(
-                f"{names(wrong)} in {git.root} differed from the worktree after the merge: a git attribute or filter "
+                f"nothing was applied to {git.root} ({format_paths(changed)}): {error}{restored}"
+            ) from error
+        current = await read_entries(with_index(git, folder, "now"), merged)
+        if mismatched := [path for path in changed if current[path] != merged[path]]:
+            restored = await roll_back(git, folder, ours, merged, copies)
+            raise WorkflowError(
+                f"{format_paths(mismatched)} in {git.root} differed from the worktree after the merge: a git "
+                f"attribute or filter "
                 f"changes them, or another program wrote them. All files were restored{restored}"
             )
     return changed
 
 
-async def take_back(
+async def roll_back(
     git: Git,
     folder: Path,
-    ours: Mapping[bytes, Entry | None],
-    merged: Mapping[bytes, Entry | None],
+    ours: Mapping[bytes, TreeEntry | None],
+    merged: Mapping[bytes, TreeEntry | None],
     copies: Mapping[bytes, Path | None],
 ) -> str:
     """Put back the files that were written or removed, and say where else something is kept; "" for nowhere.
@@ -185,20 +192,25 @@ async def take_back(
     Raises:
         WorkflowError: one cannot be put back; where its contents are.
     """
-    now = await entries_of(with_index(git, folder, "now"), merged)
-    changed = {path: copy for path, copy in copies.items() if now[path] != ours[path]}
-    odd = [path for path in changed if now[path] is not None and now[path] != merged[path]]
+    current = await read_entries(with_index(git, folder, "now"), merged)
+    changed = {path: copy for path, copy in copies.items() if current[path] != ours[path]}
+    unexpected = [path for path in changed if current[path] is not None and current[path] != merged[path]]
     try:
-        kept = await anyio.to_thread.run_sync(partial(put_back, git.root, changed, odd))
+        rescue_folder = await anyio.to_thread.run_sync(partial(restore, git.root, changed, unexpected))
     except OSError as error:
         raise WorkflowError(
-            f"{names(sorted(changed))}: writing to {git.root} failed, and restoring failed too: {error.strerror}. The "
+            f"{format_paths(sorted(changed))}: writing to {git.root} failed, and restoring failed too: "
+            f"{error.strerror}. The "
             f"original files are in {error.filename}, named *.before"
         ) from error
-    return "" if kept is None else f". What another program wrote to {names(odd)} is in {kept}"
+    return (
+        ""
+        if rescue_folder is None
+        else f". What another program wrote to {format_paths(unexpected)} is in {rescue_folder}"
+    )
 
 
-async def tree_of(git: Git, entries: Mapping[bytes, Entry | None]) -> str:
+async def write_entries_tree(git: Git, entries: Mapping[bytes, TreeEntry | None]) -> str:
     """Return a tree that holds entries and nothing else."""
     await git.run("read-tree", "--empty")
     await git.set_entries({path: entry for path, entry in entries.items() if entry is not None})

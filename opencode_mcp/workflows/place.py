@@ -14,15 +14,15 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, parse_model
 
 from .metadata import TaskMetadata
-from .snapshot import names
-from .worktree import Beginning, begin_at, prove
+from .snapshot import format_paths
+from .worktree import StartPoint, prepare_start_point, prove_local
 
 log = logging.getLogger(__name__)
 
 CHECKOUT_SECONDS = 120.0
-NAMED_FILES = 3
+MAX_NAMED_FILES = 3
 
-REFUSALS = {
+WORKTREE_REFUSALS = {
     "not a valid object name": (
         "the repository has no commit yet, and a worktree starts from one: create one there "
         "(`git add -A && git commit`), or run the task without `worktree`"
@@ -36,8 +36,8 @@ REFUSALS = {
 
 
 @dataclass
-class Workplace:
-    """Where a task is to work; what is not `kept` is removed again.
+class Workspace:
+    """Where a task is to work; what is not `keep` is removed again.
 
     `task` has the facts about its worktree; `note` says what of the project is not in there.
     """
@@ -46,118 +46,120 @@ class Workplace:
     task: TaskMetadata
     note: str | None = None
     session: Session | None = None
-    kept: bool = False
+    keep: bool = False
 
 
 @asynccontextmanager
-async def workplace(
+async def prepare_workspace(
     opencode: OpenCodeClient, directory: str | None, worktree: bool, include_uncommitted: bool = False
-) -> AsyncGenerator[Workplace]:
+) -> AsyncGenerator[Workspace]:
     """Provide a workspace for a task; if the block does not keep it, everything created is removed.
 
     Raises:
         WorkflowError: there can be no worktree.
         NotUndone: the block failed, and what was made could not be removed.
     """
-    place = Workplace(directory, TaskMetadata())
+    workspace = Workspace(directory, TaskMetadata())
     try:
         if worktree:
-            await in_worktree(opencode, place, include_uncommitted)
-        yield place
+            await add_worktree(opencode, workspace, include_uncommitted)
+        yield workspace
     except OpenCodeError as error:
-        if left := await undo(opencode, place):
-            raise NotUndone(f"{error}. Cleaning up failed, so these remain: {left}") from error
+        if leftovers := await undo(opencode, workspace):
+            raise NotUndone(f"{error}. Cleaning up failed, so these remain: {leftovers}") from error
         raise
     except BaseException:
-        if left := await undo(opencode, place):
-            log.warning("a task was abandoned, and cleaning up failed, so these remain: %s", left)
+        if leftovers := await undo(opencode, workspace):
+            log.warning("a task was abandoned, and cleaning up failed, so these remain: %s", leftovers)
         raise
     else:
-        if left := await undo(opencode, place):
-            log.warning("another call started the task; cleaning up this call failed, so these remain: %s", left)
+        if leftovers := await undo(opencode, workspace):
+            log.warning("another call started the task; cleaning up this call failed, so these remain: %s", leftovers)
 
 
-async def undo(opencode: OpenCodeClient, place: Workplace) -> str:
+async def undo(opencode: OpenCodeClient, workspace: Workspace) -> str:
     """Remove what was made for a task that is not kept, and say what is left; "" for nothing.
 
     The worktree stays with a session that could not be deleted: its prompt may have arrived, and be worked on.
     """
-    if place.kept:
+    if workspace.keep:
         return ""
-    worktree = place.task.worktree
+    worktree = workspace.task.worktree
     with anyio.CancelScope(shield=True):
-        if place.session is not None:
+        if workspace.session is not None:
             try:
-                await opencode.call("session_delete", sessionID=place.session.id)
+                await opencode.call("session_delete", sessionID=workspace.session.id)
             except OpenCodeError as error:
-                where = "" if worktree is None else f" and its worktree {worktree}"
-                return f"session {place.session.id}{where}, which may be running (see report_task): {error}"
+                worktree_text = "" if worktree is None else f" and its worktree {worktree}"
+                return f"session {workspace.session.id}{worktree_text}, which may be running (see report_task): {error}"
         if worktree is not None:
             try:
                 body = {"directory": worktree}
-                await opencode.call("worktree_remove", directory=place.task.worktree_of, body=body)
+                await opencode.call("worktree_remove", directory=workspace.task.worktree_of, body=body)
             except OpenCodeError as error:
                 return f"the worktree {worktree}: {error}"
     return ""
 
 
-async def in_worktree(opencode: OpenCodeClient, place: Workplace, include_uncommitted: bool) -> None:
+async def add_worktree(opencode: OpenCodeClient, workspace: Workspace, include_uncommitted: bool) -> None:
     """Make a worktree and put the task into the same folder of it as the project is of its repository.
 
     Raises:
         WorkflowError: there can be none, or the folder is not in the last commit.
     """
-    project = await opencode.call_as(ProjectPath, "path_get", **located(place.directory))
+    project = await opencode.call_as(ProjectPath, "path_get", **directory_argument(workspace.directory))
     if project.worktree != "/" and not opencode.allowlist.allows(project.worktree):
         raise WorkflowError(
             f"a worktree contains the whole repository {project.worktree}, which {opencode.allowlist.outside_message()}"
         )
-    way = below(project)
+    subfolder = project_subfolder(project)
     # Of two `git worktree add` at once one may read what the other is writing: "failed to read …/commondir".
     async with opencode.session_lock(f"worktrees of {project.worktree}"):
-        made = await make_worktree(opencode, project.directory)
-    place.task = TaskMetadata(worktree_of=project.directory, worktree=made.directory, branch=made.branch)
-    await checked_out(opencode, made.directory)
-    token = await prove(opencode, made.directory)
+        created = await create_worktree(opencode, project.directory)
+    workspace.task = TaskMetadata(worktree_of=project.directory, worktree=created.directory, branch=created.branch)
+    await wait_for_checkout(opencode, created.directory)
+    token = await prove_local(opencode, created.directory)
     uncommitted = await opencode.call_as(list[FileChange], "vcs_status", directory=project.worktree)
     if token is not None:
-        began = await begin_at(opencode, made.directory, project.directory if include_uncommitted else None)
+        start_point = await prepare_start_point(
+            opencode, created.directory, project.directory if include_uncommitted else None
+        )
     elif include_uncommitted and uncommitted:
         raise WorkflowError(
             "uncommitted files cannot be copied to the worktree: OpenCode runs on another machine, or git is missing "
             "here. Commit them first, or run the task without `worktree`"
         )
     else:
-        began = Beginning(None, [])
-    base = began.base
-    place.task = place.task.model_copy(update={"base": base, "token": token})
-    place.note = note_left_out(began) if include_uncommitted else note_on(base, uncommitted)
-    place.directory = made.directory + way
-    if way:
-        await check_subfolder(opencode, place.directory, project)
+        start_point = StartPoint(None, [])
+    base = start_point.base
+    workspace.task = workspace.task.model_copy(update={"base": base, "token": token})
+    workspace.note = left_out_note(start_point) if include_uncommitted else uncommitted_note(base, uncommitted)
+    workspace.directory = created.directory + subfolder
+    if subfolder:
+        await check_subfolder(opencode, workspace.directory, project)
 
 
-def below(project: ProjectPath) -> str:
+def project_subfolder(project: ProjectPath) -> str:
     """Return the way from the top of the repository down to the project, with its separator; "" for the top.
 
     Raises:
         WorkflowError: OpenCode says that the project is not below it, so nothing can be said of the worktree.
     """
     top = project.worktree.rstrip("/\\")
-    way = project.directory.removeprefix(top)
-    if way and (way == project.directory or way[0] not in "/\\"):
+    subfolder = project.directory.removeprefix(top)
+    if subfolder and (subfolder == project.directory or subfolder[0] not in "/\\"):
         raise WorkflowError(
             f"OpenCode reports {project.directory} outside its repository {top}: cannot create a worktree"
         )
-    return way
+    return subfolder
 
 
-def note_on(base: str | None, uncommitted: list[FileChange]) -> str | None:
+def uncommitted_note(base: str | None, uncommitted: list[FileChange]) -> str | None:
     """Say which of the project's files a fresh worktree does not have as they are."""
     if not uncommitted:
         return None
-    first = ", ".join(one.file for one in uncommitted[:NAMED_FILES])
-    more = f" and {len(uncommitted) - NAMED_FILES} more" if len(uncommitted) > NAMED_FILES else ""
+    first = ", ".join(change.file for change in uncommitted[:MAX_NAMED_FILES])
+    more = f" and {len(uncommitted) - MAX_NAMED_FILES} more" if len(uncommitted) > MAX_NAMED_FILES else ""
     commit = f"commit {base[:10]}" if base is not None else "the last commit"
     return (
         f"The worktree starts from {commit}: {len(uncommitted)} uncommitted file{'s' * (len(uncommitted) > 1)} of the "
@@ -166,17 +168,18 @@ def note_on(base: str | None, uncommitted: list[FileChange]) -> str | None:
     )
 
 
-def note_left_out(began: Beginning) -> str | None:
+def left_out_note(start_point: StartPoint) -> str | None:
     """Say which of the project's uncommitted files could not be taken along."""
-    if not began.skipped:
+    if not start_point.skipped:
         return None
     return (
-        f"Not copied: {names(began.skipped)}, a nested repository or submodule with uncommitted changes. The worktree "
+        f"Not copied: {format_paths(start_point.skipped)}, a nested repository or submodule with uncommitted "
+        f"changes. The worktree "
         "has its state at the last commit"
     )
 
 
-async def make_worktree(opencode: OpenCodeClient, directory: str) -> Worktree:
+async def create_worktree(opencode: OpenCodeClient, directory: str) -> Worktree:
     """Create a git worktree. Cut off, it would be made all the same, and nothing would know where.
 
     Raises:
@@ -187,12 +190,14 @@ async def make_worktree(opencode: OpenCodeClient, directory: str) -> Worktree:
         with anyio.CancelScope(shield=True):
             created = await opencode.call("worktree_create", directory=directory)
     except APIError as error:
-        reason = next((said for words, said in REFUSALS.items() if words in error.message), error.message or str(error))
+        reason = next(
+            (advice for text, advice in WORKTREE_REFUSALS.items() if text in error.message), error.message or str(error)
+        )
         raise WorkflowError(f"cannot create a worktree of {directory}: {reason}") from error
     return parse_model("the response of worktree_create", Worktree, created)
 
 
-async def checked_out(opencode: OpenCodeClient, worktree: str) -> None:
+async def wait_for_checkout(opencode: OpenCodeClient, worktree: str) -> None:
     """Wait until the files of a worktree are there: OpenCode answers before they are.
 
     Raises:
@@ -200,27 +205,27 @@ async def checked_out(opencode: OpenCodeClient, worktree: str) -> None:
     """
     with anyio.move_on_after(CHECKOUT_SECONDS):
         while any(
-            one.status == "deleted"
-            for one in await opencode.call_as(list[FileChange], "vcs_status", directory=worktree)
+            change.status == "deleted"
+            for change in await opencode.call_as(list[FileChange], "vcs_status", directory=worktree)
         ):
             await anyio.sleep(0.1)
         return
     raise WorkflowError(f"the checkout of the worktree {worktree} did not finish within {CHECKOUT_SECONDS:g} s")
 
 
-async def removal(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> str | None:
+async def describe_removal(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> str | None:
     """Say that a task's worktree is not there any more, and why; None when it is there."""
     worktree = task.worktree or session.directory
     if task.worktree_of is None:
         return None
     listed: list[str] = await opencode.call("worktree_list", directory=task.worktree_of)
-    if worktree in listed or await is_there(opencode, worktree):
+    if worktree in listed or await worktree_exists(opencode, worktree):
         return None
-    how = f" ({task.removed})" if task.removed else ", not by collect_changes"
-    return f"the worktree {worktree} of {session.id} was removed{how}"
+    cause = f" ({task.removed})" if task.removed else ", not by collect_changes"
+    return f"the worktree {worktree} of {session.id} was removed{cause}"
 
 
-async def is_there(opencode: OpenCodeClient, worktree: str) -> bool:
+async def worktree_exists(opencode: OpenCodeClient, worktree: str) -> bool:
     """Whether a worktree that no repository lists is there; one that was removed is no allowed place any more."""
     if not opencode.allowlist.allows(worktree):
         return False
@@ -258,6 +263,6 @@ async def check_subfolder(opencode: OpenCodeClient, directory: str, project: Pro
         ) from error
 
 
-def located(directory: str | None) -> dict[str, str]:
+def directory_argument(directory: str | None) -> dict[str, str]:
     """Return the `directory` argument; None: OpenCode's default."""
     return {} if directory is None else {"directory": directory}

@@ -19,16 +19,16 @@ from opencode_mcp.opencode.models import FileChange, Message, ProjectPath, Sessi
 from .metadata import TaskMetadata
 from .turn_changes import has_snapshot, may_change
 
-SHOWN = 5
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
 class RemoteChanges:
     """What OpenCode shows of a worktree, and of the project that it is to be brought into.
 
-    `there` are the project's uncommitted changes; `unseen` are files that the task's turns changed and that
-    OpenCode does not show now: committed there, or put back by a later turn. `blind` is whether there may be commits
-    of which nothing tells.
+    `project_changes` are the project's uncommitted changes; `unlisted` are files that the task's turns changed and that
+    OpenCode does not show now: committed there, or put back by a later turn. `may_hide_commits` is whether there may be
+    commits of which nothing tells.
     """
 
     opencode: OpenCodeClient
@@ -37,9 +37,9 @@ class RemoteChanges:
     branch: str | None
     target: str
     changes: list[FileChange]
-    there: dict[str, FileChange]
-    unseen: list[str]
-    blind: bool
+    project_changes: dict[str, FileChange]
+    unlisted: list[str]
+    may_hide_commits: bool
 
     @property
     def state(self) -> str | None:
@@ -47,32 +47,39 @@ class RemoteChanges:
         return None
 
     @property
-    def left_behind(self) -> list[str]:
+    def unmergeable(self) -> list[str]:
         """What cannot be brought over, in words."""
-        odd = [
-            f"{one.file} ({reason})"
-            for one in self.changes
-            if (reason := obstacle(one)) is not None and self._lacks(one)
+        unsupported = [
+            f"{change.file} ({reason})"
+            for change in self.changes
+            if (reason := unsupported_reason(change)) is not None and self._is_missing(change)
         ]
         committed = [
-            f"{path} (committed or reverted in the worktree; OpenCode does not say which)" for path in self.unseen
+            f"{path} (committed or reverted in the worktree; OpenCode does not say which)" for path in self.unlisted
         ]
-        return [*odd, *committed]
+        return [*unsupported, *committed]
 
     @property
     def missing(self) -> list[str]:
         """What the project does not have, in words."""
-        return [*(one.file for one in self.changes if obstacle(one) is None and self._lacks(one)), *self.left_behind]
+        return [
+            *(
+                change.file
+                for change in self.changes
+                if unsupported_reason(change) is None and self._is_missing(change)
+            ),
+            *self.unmergeable,
+        ]
 
     @property
     def note(self) -> str | None:
         """What a reader of the files must know beside them."""
-        if not self.left_behind:
+        if not self.unmergeable:
             return None
-        return f"OpenCode's operations cannot apply: {', '.join(self.left_behind[:SHOWN])}. {self.how}"
+        return f"OpenCode's operations cannot apply: {', '.join(self.unmergeable[:MAX_NAMED])}. {self.instructions}"
 
     @property
-    def how(self) -> str:
+    def instructions(self) -> str:
         """What to do where OpenCode's operations end."""
         branch = self.branch or "the worktree's branch"
         return (
@@ -86,7 +93,7 @@ class RemoteChanges:
 
     async def patch(self) -> str:
         """Return one patch of all changes."""
-        return "".join(one.patch for one in self.changes)
+        return "".join(change.patch for change in self.changes)
 
     async def apply(self) -> None:
         """Bring everything over, all or nothing, and see that it arrived.
@@ -94,45 +101,49 @@ class RemoteChanges:
         Raises:
             WorkflowError: what cannot be brought over, or a conflict, and where.
         """
-        if self.left_behind:
+        if self.unmergeable:
             raise WorkflowError(
                 "nothing was applied: these cannot be applied over the network: "
-                f"{', '.join(self.left_behind)}. {self.how}",
+                f"{', '.join(self.unmergeable)}. {self.instructions}",
                 self.session.id,
             )
         # The same line in both is common: OpenCode itself writes "$schema" into an opencode.json without one (1.18.33).
-        lacking = [one for one in self.changes if self._lacks(one)]
-        if not lacking:
+        missing = [change for change in self.changes if self._is_missing(change)]
+        if not missing:
             return
         try:
-            await self.opencode.call("vcs_apply", directory=self.target, patch="".join(one.patch for one in lacking))
+            await self.opencode.call(
+                "vcs_apply", directory=self.target, patch="".join(change.patch for change in missing)
+            )
         except APIError as error:
-            both = [one.file for one in lacking if one.file in self.there]
-            where = (
-                f"changed in both, uncommitted in {self.target}: {', '.join(both)}"
-                if both
-                else f"changed in {self.target} since: {', '.join(one.file for one in lacking)}"
+            changed_in_both = [change.file for change in missing if change.file in self.project_changes]
+            reason = (
+                f"changed in both, uncommitted in {self.target}: {', '.join(changed_in_both)}"
+                if changed_in_both
+                else f"changed in {self.target} since: {', '.join(change.file for change in missing)}"
             )
             raise WorkflowError(
-                f"the changes conflict, nothing was applied ({error.message}); {where}. {self.how}", self.session.id
+                f"the changes conflict, nothing was applied ({error.message}); {reason}. {self.instructions}",
+                self.session.id,
             ) from error
-        now = await uncommitted(self.opencode, self.target)
-        lost = [one.file for one in lacking if not holds(now.get(one.file), one)]
-        if lost:
+        current = await read_uncommitted(self.opencode, self.target)
+        not_applied = [change.file for change in missing if not includes_change(current.get(change.file), change)]
+        if not_applied:
             raise WorkflowError(
-                f"OpenCode accepted the patch, but {self.target} does not show the changes of {', '.join(lost)}: "
-                f"check the files there. Nothing was discarded. {self.how}",
+                f"OpenCode accepted the patch, but {self.target} does not show the changes of "
+                f"{', '.join(not_applied)}: "
+                f"check the files there. Nothing was discarded. {self.instructions}",
                 self.session.id,
             )
 
     @asynccontextmanager
-    async def leaving(self, force: bool) -> AsyncGenerator[str | None]:
+    async def prepare_removal(self, force: bool) -> AsyncGenerator[str | None]:
         """See that the worktree is on its own branch: OpenCode deletes the one that it has checked out (1.18.33).
 
         Raises:
             WorkflowError: it is on another; or it may have commits that cannot be seen.
         """
-        if self.blind and not force:
+        if self.may_hide_commits and not force:
             raise WorkflowError(
                 "nothing was discarded: the task ran without OpenCode's snapshots and the project is not on its "
                 f"default branch, so commits in {self.worktree} are not visible here. Check with git there; "
@@ -140,22 +151,23 @@ class RemoteChanges:
                 self.session.id,
             )
         vcs: dict[str, Any] = await self.opencode.call("vcs_get", directory=self.worktree)
-        now = vcs.get("branch")
-        if self.branch is not None and now not in {None, "HEAD", self.branch}:
+        current_branch = vcs.get("branch")
+        if self.branch is not None and current_branch not in {None, "HEAD", self.branch}:
             raise WorkflowError(
-                f"nothing was discarded: {self.worktree} is on the branch {now}, which would be deleted too. Run "
+                f"nothing was discarded: {self.worktree} is on the branch {current_branch}, which would be deleted "
+                f"too. Run "
                 "`git switch --detach` there on OpenCode's machine, then call again",
                 self.session.id,
             )
         yield None
 
-    def _lacks(self, change: FileChange) -> bool:
+    def _is_missing(self, change: FileChange) -> bool:
         """Whether the project does not have a change, uncommitted, exactly as it is."""
-        there = self.there.get(change.file)
-        return there is None or there.patch != change.patch
+        current = self.project_changes.get(change.file)
+        return current is None or current.patch != change.patch
 
 
-async def remote_changes(
+async def read_remote_changes(
     opencode: OpenCodeClient, session: Session, task: TaskMetadata, messages: list[Message]
 ) -> RemoteChanges:
     """Read what OpenCode shows of a worktree; `messages` are the session's, whose steps name what they changed.
@@ -175,31 +187,33 @@ async def remote_changes(
         changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=worktree, mode=mode)
     except APIError as error:
         raise WorkflowError(f"the worktree {worktree} cannot be read: {error}", session.id) from error
-    shown = {one.file for one in changes}
-    unseen = [] if mode == "branch" else sorted(touched(messages, worktree) - shown)
-    there = await uncommitted(opencode, target)
-    blind = mode != "branch" and any(map(works_unseen, messages))
-    return RemoteChanges(opencode, session, worktree, task.branch, target, changes, there, unseen, blind)
+    listed = {change.file for change in changes}
+    unlisted = [] if mode == "branch" else sorted(touched_files(messages, worktree) - listed)
+    project_changes = await read_uncommitted(opencode, target)
+    may_hide_commits = mode != "branch" and any(map(may_change_unseen, messages))
+    return RemoteChanges(
+        opencode, session, worktree, task.branch, target, changes, project_changes, unlisted, may_hide_commits
+    )
 
 
-def works_unseen(message: Message) -> bool:
+def may_change_unseen(message: Message) -> bool:
     """Whether a message has tool calls that may change files, and no snapshot to tell which."""
     return any(map(may_change, message.parts)) and not has_snapshot(message)
 
 
-def touched(messages: list[Message], worktree: str) -> set[str]:
+def touched_files(messages: list[Message], worktree: str) -> set[str]:
     """Return the files that the steps of a task have changed, relative to the worktree's top."""
     paths = [path for message in messages for part in message.parts if part.type == "patch" for path in part.files]
     return {path.removeprefix(worktree).lstrip("/\\").replace("\\", "/") for path in paths}
 
 
-async def uncommitted(opencode: OpenCodeClient, directory: str) -> dict[str, FileChange]:
+async def read_uncommitted(opencode: OpenCodeClient, directory: str) -> dict[str, FileChange]:
     """Return what is not committed in a working tree, by file."""
     changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=directory, mode="git")
-    return {one.file: one for one in changes}
+    return {change.file: change for change in changes}
 
 
-def obstacle(change: FileChange) -> str | None:
+def unsupported_reason(change: FileChange) -> str | None:
     """Say why OpenCode's text patch does not carry a change, or None."""
     if "\ufffd" in change.file or "\ufffd" in change.patch:
         return "not UTF-8"
@@ -210,11 +224,11 @@ def obstacle(change: FileChange) -> str | None:
     return None
 
 
-def holds(there: FileChange | None, change: FileChange) -> bool:
+def includes_change(current: FileChange | None, change: FileChange) -> bool:
     """Whether a file's changes have all lines of another change of it."""
-    return there is not None and lines_of(there.patch) >= lines_of(change.patch)
+    return current is not None and changed_lines(current.patch) >= changed_lines(change.patch)
 
 
-def lines_of(patch: str) -> Counter[str]:
+def changed_lines(patch: str) -> Counter[str]:
     """Return the lines that a patch adds and removes."""
     return Counter(line for line in patch.splitlines() if line[:1] in {"+", "-"} and line[:4] not in {"+++ ", "--- "})

@@ -12,15 +12,15 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.background import gather
 from opencode_mcp.opencode.models import AgentRequest, Message, PermissionRequest, Todo
 
-from .activity import activity
-from .collecting import turn_and_worktree
+from .activity import summarize_parts
+from .collecting import read_turn_and_worktree
 from .context import Context
-from .truth import State, Truth, Verdict
-from .turn import family_spent, read_turn, reverted, seconds
-from .turn_changes import Changes
+from .truth import SessionSnapshot, TaskState, TaskStatus
+from .turn import describe_revert, elapsed_seconds, read_family_usage, read_turn
+from .turn_changes import TurnChanges
 
 
-class PendingRequest(BaseModel):
+class RequestSummary(BaseModel):
     """Something that the task waits for. A subagent's request carries the subagent's session id."""
 
     id: str
@@ -43,14 +43,14 @@ class TaskReport(BaseModel):
     session_id: str
     server: str | None = Field(None, description="Which server, if there are several.")
     directory: str
-    state: State
+    state: TaskState
     answer: str = Field(description="The final text; only a part if answer_chars is larger.")
     answer_chars: int
     error: str | None
-    pending: list[PendingRequest]
+    pending: list[RequestSummary]
     activity: str
     todos: list[Todo]
-    changes: Changes
+    changes: TurnChanges
     cost: float = Field(description="US dollars of the session, without subagents.")
     tokens: int
     turn_cost: float
@@ -65,89 +65,97 @@ class TaskReport(BaseModel):
 
 
 async def build_report(
-    context: Context, truth: Truth, verdict: Verdict, answer_offset: int = 0, note: str | None = None, among: int = 1
+    context: Context,
+    snapshot: SessionSnapshot,
+    status: TaskStatus,
+    answer_offset: int = 0,
+    note: str | None = None,
+    report_count: int = 1,
 ) -> TaskReport:
     """Read what the snapshot lacks and build the report; `report_count` reports share one result's size."""
-    session_id, newest = truth.session.id, truth.newest
-    answer = newest.text if newest and newest.info.role == "assistant" and verdict.over else ""
-    pending = [describe(request) for request in truth.pending]
-    page = answer[answer_offset : answer_offset + context.answer_chars // among]
+    session_id, newest = snapshot.session.id, snapshot.newest_message
+    answer = newest.text if newest and newest.info.role == "assistant" and status.finished else ""
+    pending = [describe_request(request) for request in snapshot.pending]
+    page = answer[answer_offset : answer_offset + context.answer_chars // report_count]
     rest = answer_offset + len(page) if answer_offset + len(page) < len(answer) else None
-    async with context.for_session(session_id) as there:
-        opencode = there.opencode
+    async with context.for_session(session_id) as session_context:
+        opencode = session_context.opencode
         todos, (changes, worktree), turn, family = await gather(
             partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),
-            partial(turn_and_worktree, opencode, truth),
-            partial(read_turn, opencode, truth),
-            partial(family_spent, opencode, truth),
+            partial(read_turn_and_worktree, opencode, snapshot),
+            partial(read_turn, opencode, snapshot),
+            partial(read_family_usage, opencode, snapshot),
         )
         return TaskReport(
             session_id=session_id,
             server=opencode.server.name,
-            directory=truth.session.directory,
-            state=verdict.state,
+            directory=snapshot.session.directory,
+            state=status.state,
             answer=page,
             answer_chars=len(answer),
-            error=verdict.error,
+            error=status.error,
             pending=pending,
-            activity=doing(truth, elsewhere=verdict.note is not None),
+            activity=describe_activity(snapshot, in_other_process=status.note is not None),
             todos=todos,
             changes=changes,
-            cost=truth.session.cost,
-            tokens=truth.session.tokens.total,
-            turn_cost=turn.spent.cost if turn else 0.0,
-            turn_tokens=turn.spent.tokens if turn else 0,
+            cost=snapshot.session.cost,
+            tokens=snapshot.session.tokens.total,
+            turn_cost=turn.usage.cost if turn else 0.0,
+            turn_tokens=turn.usage.tokens if turn else 0,
             family_cost=family.cost,
             family_tokens=family.tokens,
             model=turn.model if turn else None,
             failed_calls=[*turn.failed_calls] if turn else [],
-            elapsed_seconds=seconds(turn, truth, over=verdict.over),
-            note=" ".join(text for text in (note, verdict.note, reverted(truth), worktree.note) if text) or None,
-            next=next_call(session_id, verdict, pending, rest, to_collect=worktree.to_collect),
+            elapsed_seconds=elapsed_seconds(turn, snapshot, over=status.finished),
+            note=" ".join(text for text in (note, status.note, describe_revert(snapshot), worktree.note) if text)
+            or None,
+            next=next_call(session_id, status, pending, rest, to_collect=worktree.to_collect),
         )
 
 
-def describe(request: AgentRequest) -> PendingRequest:
+def describe_request(request: AgentRequest) -> RequestSummary:
     """Say in one line what a request wants, and what can be answered."""
     if isinstance(request, PermissionRequest):
         subject = request.metadata.get("command") or ", ".join(request.patterns)
-        return PendingRequest(
+        return RequestSummary(
             id=request.id,
             kind="permission",
             session_id=request.session_id,
-            wants=one_line(f"{request.permission}: {subject}"),
+            wants=to_one_line(f"{request.permission}: {subject}"),
             options=["once", "always", "reject"],
         )
-    return PendingRequest(
+    return RequestSummary(
         id=request.id,
         kind="question",
         session_id=request.session_id,
-        wants=one_line(" / ".join(question.question for question in request.questions)),
+        wants=to_one_line(" / ".join(question.question for question in request.questions)),
         options=[option.label for question in request.questions for option in question.options],
     )
 
 
-def doing(truth: Truth, elsewhere: bool = False) -> str:
+def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False) -> str:
     """Say what a session does now: the retry that it waits for, what its newest message is about, or nothing.
 
-    With `elsewhere` another process may be running it, so that its newest message says it as well.
+    With `in_other_process` another process may be running it, so that its newest message says it as well.
     """
-    if not truth.busy and not elsewhere:
+    if not snapshot.busy and not in_other_process:
         return "nothing"
-    for status in truth.statuses.values():
+    for status in snapshot.statuses.values():
         if status.type == "retry":
-            seconds = max(0.0, status.next / 1000 - time.time())
-            return one_line(f"retry {status.attempt} of the model in {seconds:.0f} s: {status.message}")
-    replying = truth.newest is not None and truth.newest.info.role == "assistant"
-    what = (activity(truth.newest.parts) if truth.newest and replying else "") or "waiting for the model"
-    subagents = len(truth.statuses) - (truth.session.id in truth.statuses)
-    return f"{what} ({subagents} subagent{'s' * (subagents > 1)} running)" if subagents else what
+            delay_seconds = max(0.0, status.next / 1000 - time.time())
+            return to_one_line(f"retry {status.attempt} of the model in {delay_seconds:.0f} s: {status.message}")
+    replying = snapshot.newest_message is not None and snapshot.newest_message.info.role == "assistant"
+    activity_text = (
+        summarize_parts(snapshot.newest_message.parts) if snapshot.newest_message and replying else ""
+    ) or "waiting for the model"
+    subagents = len(snapshot.statuses) - (snapshot.session.id in snapshot.statuses)
+    return f"{activity_text} ({subagents} subagent{'s' * (subagents > 1)} running)" if subagents else activity_text
 
 
 def next_call(
     session_id: str,
-    verdict: Verdict,
-    pending: list[PendingRequest],
+    status: TaskStatus,
+    pending: list[RequestSummary],
     answer_offset: int | None,
     to_collect: bool = False,
 ) -> NextCall | None:
@@ -159,7 +167,7 @@ def next_call(
             tool=f"answer_{first.kind}",
             arguments={"request_id": first.id, "session_id": session_id, **reply},
         )
-    if verdict.state == "running":
+    if status.state == "running":
         return NextCall(tool="wait_for_tasks", arguments={"session_ids": [session_id]})
     if answer_offset is not None:
         return NextCall(tool="report_task", arguments={"session_id": session_id, "answer_offset": answer_offset})
@@ -168,12 +176,12 @@ def next_call(
     return None
 
 
-def one_line(text: str, limit: int = 300) -> str:
+def to_one_line(text: str, limit: int = 300) -> str:
     """Put a text on one line of limited length."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[:limit] + "…"
 
 
-async def newest_messages(opencode: OpenCodeClient, session_id: str, limit: int) -> list[Message]:
+async def read_newest_messages(opencode: OpenCodeClient, session_id: str, limit: int) -> list[Message]:
     """Return a session's newest messages, oldest first."""
     return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)

@@ -14,7 +14,7 @@ from .context import Context
 from .report import TaskReport
 from .several import wait_and_report
 from .start import StartTask
-from .starting import begun
+from .starting import started_tasks
 
 RUN_SECONDS = 45.0
 """Clients give a call 60 s or more: this answers before."""
@@ -52,23 +52,23 @@ async def start_task(context: Context, arguments: StartTask) -> TaskReport:
     Raises:
         WorkflowError: it never ran.
     """
-    async with begun(context, [arguments]) as starts:
-        [report] = await wait_and_report(context, starts, "any", START_SECONDS, for_end=False)
+    async with started_tasks(context, [arguments]) as starts:
+        [report] = await wait_and_report(context, starts, "any", START_SECONDS, until_end=False)
     return report
 
 
 async def run_task(context: Context, arguments: RunTask) -> TaskReport:
     """Start a task and wait for it; cancelled, it is stopped."""
-    async with begun(context, [arguments]) as starts:
+    async with started_tasks(context, [arguments]) as starts:
         [report] = await wait_and_report(context, starts, "all", arguments.timeout_seconds)
     return report
 
 
 async def run_tasks(context: Context, arguments: RunTasks) -> TaskReports:
     """Start several tasks and wait for all of them, starting included; cancelled, they are stopped."""
-    tasks = [one.model_copy(update={"worktree": wants_worktree(one)}) for one in arguments.tasks]
-    refuse_two_writers(tasks)
-    async with begun(context, tasks) as starts:
+    tasks = [task.model_copy(update={"worktree": wants_worktree(task)}) for task in arguments.tasks]
+    refuse_shared_directory(tasks)
+    async with started_tasks(context, tasks) as starts:
         return TaskReports(tasks=await wait_and_report(context, starts, "all", arguments.timeout_seconds))
 
 
@@ -77,12 +77,12 @@ def wants_worktree(task: StartTask) -> bool:
     return task.session_id is None and (task.worktree or "worktree" not in task.model_fields_set)
 
 
-def refuse_two_writers(tasks: list[StartTask]) -> None:
+def refuse_shared_directory(tasks: list[StartTask]) -> None:
     """Refuse tasks that would write into the same files at once.
 
     Raises:
         WorkflowError: two tasks share a directory or a session; nothing was started.
     """
-    places = [one.session_id or f"directory {one.directory or ''}" for one in tasks if not one.worktree]
-    if len(set(places)) < len(places):
+    targets = [task.session_id or f"directory {task.directory or ''}" for task in tasks if not task.worktree]
+    if len(set(targets)) < len(targets):
         raise WorkflowError("two tasks would run in the same directory: give each a worktree or its own directory")

@@ -13,13 +13,13 @@ from opencode_mcp.opencode.background import gather
 from opencode_mcp.opencode.models import Message
 
 
-class Entries(BaseModel):
+class V2Response(BaseModel):
     """An answer of the second engine: what works by its session's id, or a page of messages."""
 
     data: dict[str, Any] | list[Any]
 
 
-async def refuse_unseen(opencode: OpenCodeClient, session_id: str) -> None:
+async def refuse_without_messages(opencode: OpenCodeClient, session_id: str) -> None:
     """Refuse a session whose messages are all of the second engine, for a tool that reads messages alone.
 
     Raises:
@@ -39,8 +39,8 @@ async def refuse_second_engine(opencode: OpenCodeClient, session_id: str) -> Non
     """
     try:
         active, messages = await gather(
-            partial(opencode.call_as, Entries, "v2_session_active"),
-            partial(opencode.call_as, Entries, "v2_session_messages", sessionID=session_id, limit=1),
+            partial(opencode.call_as, V2Response, "v2_session_active"),
+            partial(opencode.call_as, V2Response, "v2_session_messages", sessionID=session_id, limit=1),
         )
     except (UnsupportedServer, APIError):  # a server before 1.17.19, or a session that its second engine cannot read
         return

@@ -23,29 +23,29 @@ from opencode_mcp.exceptions import (
 from opencode_mcp.opencode.background import gather
 
 from .context import Context
-from .limits import ANSWER_SECONDS, STARTING_SECONDS, time_limit
+from .limits import DEFAULT_LIMIT_SECONDS, START_GRACE_SECONDS, time_limit
 from .report import TaskReport, build_report
-from .start import Turn
-from .starting import Start, not_started, raised_by, unstarted
-from .wait import Outcome, ToldError, attend, settle
+from .start import SentPrompt
+from .starting import PendingStart, no_session_message, report_unstarted, start_error
+from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
 
 
 @dataclass
-class Wait:
-    """One wait for several tasks; `for_end` says whether they are waited for once they run.
+class TasksWait:
+    """One wait for several tasks; `until_end` says whether they are waited for once they run.
 
-    `outcomes` and `silent` are by the place of the task; `turns` by its session.
+    `outcomes` and `unanswered` are by the place of the task; `previous_prompt_ids` by its session.
     """
 
     context: Context
-    starts: Sequence[Start]
+    starts: Sequence[PendingStart]
     until: Literal["any", "all"]
     deadline: float
-    for_end: bool
+    until_end: bool
     outcomes: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
-    silent: dict[int, OpenCodeError] = field(default_factory=dict[int, OpenCodeError])
+    unanswered: dict[int, OpenCodeError] = field(default_factory=dict[int, OpenCodeError])
     failures: list[Exception] = field(default_factory=list[Exception])
-    turns: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+    previous_prompt_ids: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
 
     @property
     def sessions(self) -> list[str]:
@@ -61,113 +61,126 @@ class Wait:
         """
         async with anyio.create_task_group() as group:
             for index, start in enumerate(self.starts):
-                group.start_soon(self._follow, index, start, group.cancel_scope)
+                group.start_soon(self._wait_for_task, index, start, group.cancel_scope)
         if self.failures:
             failure = self.failures[0]
             if isinstance(failure, InputRequired):  # its state must name every task
-                await gather(*(partial(self._until_over, start) for start in self.starts))
+                await gather(*(partial(self._wait_until_started, start) for start in self.starts))
             raise failure
-        rest = [
+        unread = [
             index
             for index, start in enumerate(self.starts)
-            if start.turn and index not in {*self.outcomes, *self.silent}
+            if start.prompt and index not in {*self.outcomes, *self.unanswered}
         ]
-        await gather(*(partial(self._settle_now, index) for index in rest))
+        await gather(*(partial(self._read_outcome, index) for index in unread))
 
-    async def _follow(self, index: int, start: Start, all_of_them: anyio.CancelScope) -> None:
+    async def _wait_for_task(self, index: int, start: PendingStart, group_scope: anyio.CancelScope) -> None:
         """Wait for one task; what ends the wait for all cancels that."""
-        await self._until_over(start)
-        if start.failure is not None and not start.told:
-            self.failures.append(raised_by(start.failure, index + 1, len(self.starts)))
-        elif start.turn is not None:
-            await self._attend(index, start)
+        await self._wait_until_started(start)
+        if start.failure is not None and not start.caller_returned:
+            self.failures.append(start_error(start.failure, index + 1, len(self.starts)))
+        elif start.prompt is not None:
+            await self._wait_and_reply(index, start)
         outcome = self.outcomes.get(index)
-        if self.failures or (self.until == "any" and outcome and outcome.verdict.state != "running"):
-            all_of_them.cancel()
+        if self.failures or (self.until == "any" and outcome and outcome.status.state != "running"):
+            group_scope.cancel()
 
-    async def _until_over(self, start: Start) -> None:
+    async def _wait_until_started(self, start: PendingStart) -> None:
         """Wait until a task is started or the time is up; its session must be there, or it is given up."""
-        with anyio.CancelScope(deadline=self.deadline + STARTING_SECONDS):
-            await start.over.wait()
-        if start.session_id is None and not start.over.is_set():
+        with anyio.CancelScope(deadline=self.deadline + START_GRACE_SECONDS):
+            await start.finished.wait()
+        if start.session_id is None and not start.finished.is_set():
             start.scope.cancel()
-        if start.turn is not None:
-            self.turns[start.turn.session_id] = start.turn.after
+        if start.prompt is not None:
+            self.previous_prompt_ids[start.prompt.session_id] = start.prompt.previous_prompt_id
         elif start.session_id is not None:
-            self.turns[start.session_id] = None
+            self.previous_prompt_ids[start.session_id] = None
 
-    async def _attend(self, index: int, start: Start) -> None:
-        assert start.turn is not None
-        turn = start.turn
+    async def _wait_and_reply(self, index: int, start: PendingStart) -> None:
+        assert start.prompt is not None
+        prompt = start.prompt
         try:
-            if self.for_end:
-                state = {"turns": self.turns}
-                self.outcomes[index] = await attend(
-                    self.context, turn.session_id, turn.after, self.deadline, state, start.error
+            if self.until_end:
+                state = {"turns": self.previous_prompt_ids}
+                self.outcomes[index] = await wait_and_reply(
+                    self.context,
+                    prompt.session_id,
+                    prompt.previous_prompt_id,
+                    self.deadline,
+                    state,
+                    start.reported_error,
                 )
             else:
-                self.outcomes[index] = await self._known_to_run(turn, start.error)
+                self.outcomes[index] = await self._wait_until_running(prompt, start.reported_error)
         except (TransportError, ServerStartError) as error:
             if anyio.current_time() >= self.deadline:
-                self.silent[index] = error
+                self.unanswered[index] = error
             else:
-                self.failures.append(out_of_reach(self.sessions, error))
+                self.failures.append(add_session_ids(self.sessions, error))
         except (OpenCodeError, InputRequired) as error:
             self.failures.append(error)
 
-    async def _known_to_run(self, turn: Turn, told: ToldError | None) -> Outcome:
+    async def _wait_until_running(self, prompt: SentPrompt, reported_error: ReportedError | None) -> Outcome:
         """Wait until a prompt that was accepted is seen to run, or to be over: a 204 says neither.
 
         Raises:
             WorkflowError: it never ran.
         """
-        async with self.context.for_session(turn.session_id) as there:
-            outcome = await settle(there, turn.session_id, turn.after, 0, told)
-        if outcome.verdict.state == "failed" and outcome.verdict.doubt is not None:
-            raise WorkflowError(f"the task did not run: {outcome.verdict.error}", turn.session_id)
+        async with self.context.for_session(prompt.session_id) as session_context:
+            outcome = await wait_until_settled(
+                session_context, prompt.session_id, prompt.previous_prompt_id, 0, reported_error
+            )
+        if outcome.status.state == "failed" and outcome.status.stalled_reason is not None:
+            raise WorkflowError(f"the task did not run: {outcome.status.error}", prompt.session_id)
         return outcome
 
-    async def _settle_now(self, index: int) -> None:
+    async def _read_outcome(self, index: int) -> None:
         start = self.starts[index]
-        turn = start.turn
-        assert turn is not None
+        prompt = start.prompt
+        assert prompt is not None
         try:
-            async with self.context.for_session(turn.session_id) as there:
-                self.outcomes[index] = await settle(there, turn.session_id, turn.after, 0, start.error)
+            async with self.context.for_session(prompt.session_id) as session_context:
+                self.outcomes[index] = await wait_until_settled(
+                    session_context, prompt.session_id, prompt.previous_prompt_id, 0, start.reported_error
+                )
         except (TransportError, ServerStartError) as error:
-            self.silent[index] = error
+            self.unanswered[index] = error
 
-    async def report(self, index: int) -> TaskReport:
+    async def build_report_at(self, index: int) -> TaskReport:
         """Report a task as it was found."""
         start, outcome = self.starts[index], self.outcomes.get(index)
-        if outcome is None and index in self.silent:
+        if outcome is None and index in self.unanswered:
             assert start.session_id is not None
-            return last_seen(self.context, start.session_id, self.silent[index])
+            return last_report(self.context, start.session_id, self.unanswered[index])
         if outcome is None:
-            return unstarted(self.context, start)
-        note = start.turn.note if start.turn else None
-        return await reported(self.context, outcome, note, among=len(self.starts))
+            return report_unstarted(self.context, start)
+        note = start.prompt.note if start.prompt else None
+        return await report_outcome(self.context, outcome, note, report_count=len(self.starts))
 
 
 async def wait_and_report(
-    context: Context, starts: Sequence[Start], until: Literal["any", "all"], seconds: float, for_end: bool = True
+    context: Context,
+    starts: Sequence[PendingStart],
+    until: Literal["any", "all"],
+    seconds: float,
+    until_end: bool = True,
 ) -> list[TaskReport]:
     """Wait for tasks, and report all of them in their order, within the time limit and a little more.
 
-    Without `for_end` a task that is known to run is not waited for.
+    Without `until_end` a task that is known to run is not waited for.
 
     Raises:
-        What `Wait.run` raises; or, when nothing is known of a task, an error that names all of them.
+        What `TasksWait.run` raises; or, when nothing is known of a task, an error that names all of them.
     """
-    wait = Wait(context, starts, until, anyio.current_time() + seconds, for_end)
+    wait = TasksWait(context, starts, until, anyio.current_time() + seconds, until_end)
     try:
         with time_limit(seconds):
             await wait.run()
             if not any(start.session_id for start in starts):
-                raise LimitReached(f"nothing was started: {not_started(context)}")
-            return await gather(*(partial(wait.report, index) for index in range(len(starts))))
+                raise LimitReached(f"nothing was started: {no_session_message(context)}")
+            return await gather(*(partial(wait.build_report_at, index) for index in range(len(starts))))
     except LimitReached as error:
-        raise out_of_reach(wait.sessions, error) from error
+        raise add_session_ids(wait.sessions, error) from error
 
 
 async def report_now(context: Context, session_id: str, build: Callable[[], Awaitable[TaskReport]]) -> TaskReport:
@@ -176,53 +189,55 @@ async def report_now(context: Context, session_id: str, build: Callable[[], Awai
     Raises:
         OpenCodeError: OpenCode does not answer and there is no report; or what `build` raises.
     """
-    start: Start | None = context.servers.pending_starts.get(session_id)
+    start: PendingStart | None = context.servers.pending_starts.get(session_id)
     if start is not None:
-        return unstarted(context, start)
+        return report_unstarted(context, start)
     try:
-        with time_limit(ANSWER_SECONDS):
+        with time_limit(DEFAULT_LIMIT_SECONDS):
             report = await build()
     except (LimitReached, TransportError, ServerStartError) as error:
-        return last_seen(context, session_id, error)
+        return last_report(context, session_id, error)
     context.servers.remember_report(session_id, report)
     return report
 
 
-async def reported(context: Context, outcome: Outcome, note: str | None = None, among: int = 1) -> TaskReport:
+async def report_outcome(
+    context: Context, outcome: Outcome, note: str | None = None, report_count: int = 1
+) -> TaskReport:
     """Report how a wait for a session ended; one that was not seen to work is not just said to run."""
-    verdict, session_id = outcome.verdict, outcome.truth.session.id
-    if verdict.state == "running" and verdict.doubt is not None:
-        note = "; ".join(one for one in (note, f"not running yet: {verdict.doubt}") if one)
+    status, session_id = outcome.status, outcome.snapshot.session.id
+    if status.state == "running" and status.stalled_reason is not None:
+        note = "; ".join(text for text in (note, f"not running yet: {status.stalled_reason}") if text)
     try:
-        report = await build_report(context, outcome.truth, verdict, note=note, among=among)
+        report = await build_report(context, outcome.snapshot, status, note=note, report_count=report_count)
     except (TransportError, ServerStartError) as error:
-        return last_seen(context, session_id, error)
+        return last_report(context, session_id, error)
     context.servers.remember_report(session_id, report)
     return report
 
 
-def last_seen(context: Context, session_id: str, error: OpenCodeError) -> TaskReport:
+def last_report(context: Context, session_id: str, error: OpenCodeError) -> TaskReport:
     """Return the last report of a session, saying how old it is, when OpenCode does not answer.
 
     Raises:
         WorkflowError: this server has none.
     """
-    seen = context.servers.last_reports.get(session_id)
-    if seen is None:
-        raise out_of_reach([session_id], error) from error
-    at, report = seen
-    note = f"OpenCode does not answer; this report is {anyio.current_time() - at:.0f} s old. {error}"
+    remembered = context.servers.last_reports.get(session_id)
+    if remembered is None:
+        raise add_session_ids([session_id], error) from error
+    reported_at, report = remembered
+    note = f"OpenCode does not answer; this report is {anyio.current_time() - reported_at:.0f} s old. {error}"
     return report.model_copy(update={"note": note})
 
 
-def out_of_reach(session_ids: Sequence[str], error: OpenCodeError) -> OpenCodeError:
+def add_session_ids(session_ids: Sequence[str], error: OpenCodeError) -> OpenCodeError:
     """Say where the tasks are to be found again."""
     match session_ids:
         case []:
             return error
         case [session_id]:
-            where = f"The task is session {session_id}: call report_task once OpenCode answers again."
-            return WorkflowError(f"{error}\n{where}", session_id)
+            hint = f"The task is session {session_id}: call report_task once OpenCode answers again."
+            return WorkflowError(f"{error}\n{hint}", session_id)
         case _:
-            where = f"The tasks are sessions {', '.join(session_ids)}"
-            return WorkflowError(f"{error}\n{where}: call report_task for each once OpenCode answers again.")
+            hint = f"The tasks are sessions {', '.join(session_ids)}"
+            return WorkflowError(f"{error}\n{hint}: call report_task for each once OpenCode answers again.")

@@ -20,18 +20,18 @@ from opencode_mcp.opencode.models import Message, Session, parse_model
 
 from .arguments import Arguments
 from .attach import WEB_OR_DATA, file_parts
-from .choices import check_choices, check_session_model
+from .choices import check_model_selection, check_session_model
 from .context import Context
-from .elsewhere import look_everywhere
-from .identity import prompt_id, same_request, suffix
-from .kept import check_kept
+from .elsewhere import read_snapshot_across_processes
+from .identity import find_request_session, make_prompt_id, request_suffix
+from .kept import check_metadata_stored
 from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metadata
-from .place import check_directory, located, removal, workplace
-from .report import newest_messages
+from .place import check_directory, describe_removal, directory_argument, prepare_workspace
+from .report import read_newest_messages
 from .stop import abandon
-from .truth import Truth, judge
+from .truth import SessionSnapshot, classify
 
-SEEN_SECONDS = 10.0
+PICKUP_SECONDS = 10.0
 """How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
 MAX_DEPTH = 2
 MAX_PATH_CHARS = 4_096
@@ -40,7 +40,7 @@ MAX_PATH_CHARS = 4_096
 ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
 
 
-def not_too_long(path: str) -> str:
+def check_path_length(path: str) -> str:
     """Return a path or URL.
 
     Raises:
@@ -51,7 +51,7 @@ def not_too_long(path: str) -> str:
     return path
 
 
-Attachment = Annotated[str, AfterValidator(not_too_long)]
+Attachment = Annotated[str, AfterValidator(check_path_length)]
 
 
 class StartTask(Arguments):
@@ -87,23 +87,25 @@ class StartTask(Arguments):
     )
 
 
-class Turn(BaseModel):
-    """A prompt that was sent: `after` is the user's message before it, "" when there is none.
+class SentPrompt(BaseModel):
+    """A prompt that was sent: `previous_prompt_id` is the user's message before it, "" when there is none.
 
     It is None where the prompt may have been sent by another process. `note` is what the caller must know.
     """
 
     session_id: str
-    after: str | None = None
+    previous_prompt_id: str | None = None
     note: str | None = None
 
 
-def unnamed(session: Session) -> None:
+def ignore_session(session: Session) -> None:
     """(docstring: "Ignore the session.")"""
 
 
-async def start(context: Context, arguments: StartTask, name: Callable[[Session], None] = unnamed) -> Turn:
-    """Check everything, then send the prompt; `name` is called with its session as soon as that is there.
+async def submit_task(
+    context: Context, arguments: StartTask, on_session: Callable[[Session], None] = ignore_session
+) -> SentPrompt:
+    """Check everything, then send the prompt; `on_session` is called with its session as soon as that is there.
 
     Raises:
         WorkflowError: nothing was sent: what is unknown, busy or missing.
@@ -118,40 +120,43 @@ async def start(context: Context, arguments: StartTask, name: Callable[[Session]
             "include_uncommitted needs a new task in a worktree: pass `worktree: true` and no session_id"
         )
     if arguments.session_id is not None:
-        async with context.for_session(arguments.session_id) as there:
-            return await go_on(there, arguments, arguments.session_id, name)
+        async with context.for_session(arguments.session_id) as session_context:
+            return await continue_session(session_context, arguments, arguments.session_id, on_session)
     directory = arguments.directory or opencode.directory
     if arguments.directory is not None:
         await check_directory(opencode, arguments.directory)
-    if arguments.request_id is not None and (known := await same_request(opencode, directory, arguments.request_id)):
-        return await go_on(context, arguments, known, name)
-    choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant)
-    async with workplace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as place:
-        attached = await file_parts(opencode, place.directory, arguments.files)
-        facts = {"permissions": effective(context, arguments), "request_id": arguments.request_id}
-        task = place.task.model_copy(update=facts)
-        session = place.session = await create_session(opencode, place.directory, task)
-        first = session.id
+    if arguments.request_id is not None and (
+        existing_id := await find_request_session(opencode, directory, arguments.request_id)
+    ):
+        return await continue_session(context, arguments, existing_id, on_session)
+    selection = await check_model_selection(opencode, directory, arguments.model, arguments.agent, arguments.variant)
+    async with prepare_workspace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as workspace:
+        attachments = await file_parts(opencode, workspace.directory, arguments.files)
+        facts = {"permissions": choose_permissions(context, arguments), "request_id": arguments.request_id}
+        task = workspace.task.model_copy(update=facts)
+        session = workspace.session = await create_session(opencode, workspace.directory, task)
+        winner_id = session.id
         if arguments.request_id is not None:  # of several that are sent at once, one has the task
-            first = await same_request(opencode, directory, arguments.request_id) or session.id
-        if first == session.id:
-            name(session)
-            await send_prompt(opencode, session, arguments, choices, None, attached)
-            place.kept = True
-            return Turn(session_id=session.id, after="", note=place.note)
-    return await go_on(context, arguments, first, name)
+            winner_id = await find_request_session(opencode, directory, arguments.request_id) or session.id
+        if winner_id == session.id:
+            on_session(session)
+            await send_prompt(opencode, session, arguments, selection, None, attachments)
+            workspace.keep = True
+            return SentPrompt(session_id=session.id, previous_prompt_id="", note=workspace.note)
+    return await continue_session(context, arguments, winner_id, on_session)
 
 
-def refuse_busy(truth: Truth, elsewhere: str | None) -> None:
+def refuse_busy(snapshot: SessionSnapshot, elsewhere: str | None) -> None:
     """Refuse a prompt to a session that works; `elsewhere` says that another OpenCode process runs it.
 
     Raises:
         WorkflowError: what to do instead.
     """
-    session_id = truth.session.id
-    if truth.busy or just_sent(truth.newest):
+    session_id = snapshot.session.id
+    if snapshot.busy or was_just_sent(snapshot.newest_message):
         raise WorkflowError(
-            f"session {session_id} is busy ({judge(truth).state}); wait_for_tasks waits for it, stop_task stops it",
+            f"session {session_id} is busy ({classify(snapshot).state}); wait_for_tasks waits for it, stop_task "
+            f"stops it",
             session_id,
         )
     if elsewhere is not None:
@@ -162,9 +167,9 @@ def refuse_busy(truth: Truth, elsewhere: str | None) -> None:
         )
 
 
-async def go_on(
-    context: Context, arguments: StartTask, session_id: str, name: Callable[[Session], None] = unnamed
-) -> Turn:
+async def continue_session(
+    context: Context, arguments: StartTask, session_id: str, on_session: Callable[[Session], None] = ignore_session
+) -> SentPrompt:
     """Send a prompt to a session that exists, unless it has this request already.
 
     Raises:
@@ -173,46 +178,48 @@ async def go_on(
     opencode = context.opencode
     async with opencode.session_lock(session_id):  # of two at the same time OpenCode may lose one
         refuse_while_starting(context, session_id, arguments.request_id)
-        truth, elsewhere = await look_everywhere(opencode, session_id)
-        name(truth.session)
-        after = truth.newest.user_message_id if truth.newest else ""
+        snapshot, other_process_note = await read_snapshot_across_processes(opencode, session_id)
+        on_session(snapshot.session)
+        previous_prompt_id = snapshot.newest_message.user_message_id if snapshot.newest_message else ""
         if arguments.request_id is not None:
-            sent = await sent_already(opencode, session_id, arguments.request_id)
-            if sent is not None:
-                refuse_another_prompt(arguments, session_id, sent)
-                state = "running" if truth.busy or elsewhere else "done"
-                return Turn(session_id=session_id, note=f"request {arguments.request_id} is already {state}")
-        refuse_busy(truth, elsewhere)
-        await refuse_removed(opencode, truth.session)
-        directory = truth.session.directory
+            sent_message = await find_sent_prompt(opencode, session_id, arguments.request_id)
+            if sent_message is not None:
+                refuse_reused_request_id(arguments, session_id, sent_message)
+                state = "running" if snapshot.busy or other_process_note else "done"
+                return SentPrompt(session_id=session_id, note=f"request {arguments.request_id} is already {state}")
+        refuse_busy(snapshot, other_process_note)
+        await refuse_removed_worktree(opencode, snapshot.session)
+        directory = snapshot.session.directory
         if problem := directory_misreading(directory):
             raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
-        own = truth.session.model
-        choices = await check_choices(opencode, directory, arguments.model, arguments.agent, arguments.variant, own)
+        session_model = snapshot.session.model
+        selection = await check_model_selection(
+            opencode, directory, arguments.model, arguments.agent, arguments.variant, session_model
+        )
         if arguments.model is None:
-            await check_session_model(opencode, directory, truth.session.model)
-        attached = await file_parts(opencode, directory, arguments.files)
+            await check_session_model(opencode, directory, snapshot.session.model)
+        attachments = await file_parts(opencode, directory, arguments.files)
         if arguments.permissions is not None:
-            await set_permissions(opencode, truth.session, arguments.permissions)
-        await send_prompt(opencode, truth.session, arguments, choices, truth.newest, attached)
+            await set_permissions(opencode, snapshot.session, arguments.permissions)
+        await send_prompt(opencode, snapshot.session, arguments, selection, snapshot.newest_message, attachments)
         try:
             with suppress(OpenCodeError):  # whoever waits for it finds out
-                await until_seen(opencode, session_id, truth.newest)
+                await wait_until_visible(opencode, session_id, snapshot.newest_message)
         except anyio.get_cancelled_exc_class():
-            await abandon(context, session_id, after)
+            await abandon(context, session_id, previous_prompt_id)
             raise
-        return Turn(session_id=session_id, after=after)
+        return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id)
 
 
-async def refuse_removed(opencode: OpenCodeClient, session: Session) -> None:
+async def refuse_removed_worktree(opencode: OpenCodeClient, session: Session) -> None:
     """Refuse a prompt to a session whose worktree is not there any more.
 
     Raises:
         WorkflowError: how it went, and what to do.
     """
-    if gone := await removal(opencode, session, task_metadata(session)):
+    if removal_note := await describe_removal(opencode, session, task_metadata(session)):
         raise WorkflowError(
-            f"{gone}, so the prompt was not sent. Start a new task; read_transcript returns this conversation",
+            f"{removal_note}, so the prompt was not sent. Start a new task; read_transcript returns this conversation",
             session.id,
         )
 
@@ -224,44 +231,44 @@ def refuse_while_starting(context: Context, session_id: str, request_id: str | N
         WorkflowError: the session's task is being started.
     """
     start = context.servers.pending_starts.get(session_id)
-    if start is not None and not start.over.is_set() and (request_id is None or start.request_id != request_id):
+    if start is not None and not start.finished.is_set() and (request_id is None or start.request_id != request_id):
         raise WorkflowError(f"session {session_id} is still starting; wait_for_tasks waits for it", session_id)
 
 
-def just_sent(newest: Message | None) -> bool:
+def was_just_sent(newest: Message | None) -> bool:
     """Whether a session's newest message is a prompt that is yet to be worked on."""
     return (
         newest is not None
         and newest.info.role == "user"
-        and abs(time.time() - newest.info.time.created / 1000) < SEEN_SECONDS
+        and abs(time.time() - newest.info.time.created / 1000) < PICKUP_SECONDS
     )
 
 
-async def until_seen(opencode: OpenCodeClient, session_id: str, before: Message | None) -> None:
+async def wait_until_visible(opencode: OpenCodeClient, session_id: str, previous: Message | None) -> None:
     """Wait until a prompt that was accepted is there for others to see; one that does not come is found out later."""
-    with anyio.move_on_after(SEEN_SECONDS):
+    with anyio.move_on_after(PICKUP_SECONDS):
         while True:
-            newest = await newest_messages(opencode, session_id, limit=1)
-            if newest and (before is None or newest[0].info.id != before.info.id):
+            newest = await read_newest_messages(opencode, session_id, limit=1)
+            if newest and (previous is None or newest[0].info.id != previous.info.id):
                 return
             await anyio.sleep(0.05)
 
 
-async def sent_already(opencode: OpenCodeClient, session_id: str, request_id: str) -> Message | None:
+async def find_sent_prompt(opencode: OpenCodeClient, session_id: str, request_id: str) -> Message | None:
     """Return the message of a request which the session has already, or None when it has it not."""
-    for message in await newest_messages(opencode, session_id, limit=200):
-        if message.info.id.endswith(suffix(request_id)):
+    for message in await read_newest_messages(opencode, session_id, limit=200):
+        if message.info.id.endswith(request_suffix(request_id)):
             return message
     return None
 
 
-def refuse_another_prompt(arguments: StartTask, session_id: str, sent: Message) -> None:
+def refuse_reused_request_id(arguments: StartTask, session_id: str, sent_message: Message) -> None:
     """Refuse a request id that comes again with another prompt.
 
     Raises:
         WorkflowError: the first prompt's text is not this one's; this one was not sent.
     """
-    if sent.text != arguments.prompt:
+    if sent_message.text != arguments.prompt:
         raise WorkflowError(
             f"request_id {arguments.request_id!r} was already used in session {session_id} with another prompt, so "
             "this prompt was not sent: give each prompt its own request_id. report_task reports on the first one",
@@ -271,12 +278,12 @@ def refuse_another_prompt(arguments: StartTask, session_id: str, sent: Message) 
 
 async def create_session(opencode: OpenCodeClient, directory: str | None, task: TaskMetadata) -> Session:
     """Create the task's session, with its policy where every bridge finds it."""
-    facts = {"metadata": with_task_metadata({}, task), **rules(task.permissions)}
+    facts = {"metadata": with_task_metadata({}, task), **permission_rules(task.permissions)}
     created = dict[str, Any]()
     with anyio.CancelScope(shield=True):  # as with a worktree
-        created = await opencode.call("session_create", **facts, **located(directory))
+        created = await opencode.call("session_create", **facts, **directory_argument(directory))
     session = parse_model("the response of session_create", Session, created)
-    await check_kept(opencode, session, task)
+    await check_metadata_stored(opencode, session, task)
     return session
 
 
@@ -295,10 +302,10 @@ async def set_permissions(opencode: OpenCodeClient, session: Session, permission
         )
     task = task.model_copy(update={"permissions": permissions})
     metadata = with_task_metadata(session.metadata, task)
-    await opencode.call("session_update", sessionID=session.id, metadata=metadata, **rules(permissions))
+    await opencode.call("session_update", sessionID=session.id, metadata=metadata, **permission_rules(permissions))
 
 
-def rules(permissions: Permissions | None) -> dict[str, Any]:
+def permission_rules(permissions: Permissions | None) -> dict[str, Any]:
     """Return a session's own rules. Subagents do not inherit them: their requests are answered by the wait."""
     return {"permission": ALLOW_ALL} if permissions == "allow" else {}
 
@@ -307,23 +314,23 @@ async def send_prompt(
     opencode: OpenCodeClient,
     session: Session,
     arguments: StartTask,
-    choices: Mapping[str, Any],
+    selection: Mapping[str, Any],
     newest: Message | None,
-    attached: list[dict[str, Any]],
+    attachments: list[dict[str, Any]],
 ) -> None:
     """Send the prompt after the newest message; with ids of our own only where repeating must be safe."""
-    parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attached]
-    optional: dict[str, Any] = dict(choices)
+    parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attachments]
+    optional: dict[str, Any] = dict(selection)
     if arguments.system is not None:
         optional["system"] = arguments.system
     if arguments.request_id is not None:
-        own = prompt_id(session, newest, arguments.request_id)
-        optional["messageID"] = f"msg_{own}"
-        parts[0]["id"] = f"prt_{own}"
+        bare_id = make_prompt_id(session, newest, arguments.request_id)
+        optional["messageID"] = f"msg_{bare_id}"
+        parts[0]["id"] = f"prt_{bare_id}"
     with anyio.CancelScope(shield=True):  # cut off on its way it may be taken, and nobody would know of it
         await opencode.call("session_prompt_async", sessionID=session.id, parts=parts, **optional)
 
 
-def effective(context: Context, arguments: StartTask) -> Permissions:
+def choose_permissions(context: Context, arguments: StartTask) -> Permissions:
     """Return the task's policy: to ask where somebody can be asked, unless it was given."""
-    return arguments.permissions or ("ask" if context.asker is not None else "report")
+    return arguments.permissions or ("ask" if context.elicitor is not None else "report")

@@ -18,118 +18,120 @@ from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
 
 from .context import Context
-from .report import Changes, NextCall, TaskReport
-from .start import StartTask, Turn, start
+from .report import NextCall, TaskReport, TurnChanges
+from .start import SentPrompt, StartTask, submit_task
 from .stop import abandon
-from .wait import ToldError
+from .wait import ReportedError
 
-AT_ONCE = 8
+MAX_CONCURRENT_STARTS = 8
 """So many tasks are started at a time: a worktree costs OpenCode 0.3 to 2.5 s of CPU (1.18.33)."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Start:
+class PendingStart:
     """A task from its beginning until its prompt was sent.
 
-    `session_id` and `directory` are set as soon as its session is there (`named` says so), `turn` or `failure` when
-    it is `over`. `caller_returned`: a call reported it as still starting, so a failure has no caller to raise in.
-    `reported_error`: the session.error event since.
+    `session_id` and `directory` are set as soon as its session is there (`session_known` says so), `turn` or `failure`
+    when it is `finished`. `caller_returned`: a call reported it as still starting, so a failure has no caller to raise
+    in. `reported_error`: the session.error event since.
     """
 
     session_id: str | None = None
     request_id: str | None = None
     directory: str = ""
-    turn: Turn | None = None
+    prompt: SentPrompt | None = None
     failure: Exception | None = None
-    told: bool = False
-    error: ToldError | None = None
-    named: anyio.Event = field(default_factory=anyio.Event)
-    over: anyio.Event = field(default_factory=anyio.Event)
+    caller_returned: bool = False
+    reported_error: ReportedError | None = None
+    session_known: anyio.Event = field(default_factory=anyio.Event)
+    finished: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     @classmethod
-    def sent(cls, turn: Turn) -> Start:
+    def from_prompt(cls, prompt: SentPrompt) -> PendingStart:
         """Return the start of a task whose prompt was sent, by whichever call."""
-        start = cls(session_id=turn.session_id, turn=turn)
-        start.named.set()
-        start.over.set()
+        start = cls(session_id=prompt.session_id, prompt=prompt)
+        start.session_known.set()
+        start.finished.set()
         return start
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Record a session.error event: it may arrive before anything waits for the turn."""
         if (
             event["type"] == "session.error"
             and self.session_id is not None
             and event_session_id(event) == self.session_id
         ):
-            self.error = ToldError.of(event)
+            self.reported_error = ReportedError.from_event(event)
 
     async def stop(self, context: Context) -> TaskReport | None:
         """Give the task up before its prompt is sent, and report that; None when it was sent meanwhile."""
-        self.told = True
+        self.caller_returned = True
         self.scope.cancel()
-        await self.over.wait()
-        if self.turn is not None:
+        await self.finished.wait()
+        if self.prompt is not None:
             return None
         if self.session_id is not None and context.servers.pending_starts.get(self.session_id) is self:
             del context.servers.pending_starts[self.session_id]
-        return unstarted(context, self).model_copy(update={"state": "stopped", "error": "stopped before it started"})
+        return report_unstarted(context, self).model_copy(
+            update={"state": "stopped", "error": "stopped before it started"}
+        )
 
     async def run(self, context: Context, task: StartTask, limiter: anyio.CapacityLimiter) -> None:
         """Start the task; cancelled by its scope, it leaves nothing behind, a turn that has begun included."""
 
-        def name(session: Session) -> None:
+        def on_session(session: Session) -> None:
             self.session_id, self.directory = session.id, session.directory
-            before = context.servers.pending_starts.get(session.id)
-            if before is None or before.over.is_set():
+            previous = context.servers.pending_starts.get(session.id)
+            if previous is None or previous.finished.is_set():
                 context.servers.pending_starts[session.id] = self
-            self.named.set()
+            self.session_known.set()
 
         try:
-            with self.scope, context.opencode.events.subscribe(self.hear):
+            with self.scope, context.opencode.events.subscribe(self.on_event):
                 async with limiter:
-                    self.turn = await start(context, task, name)
-            if self.turn is not None:
-                self.session_id = self.turn.session_id
-            if self.turn is None:
+                    self.prompt = await submit_task(context, task, on_session)
+            if self.prompt is not None:
+                self.session_id = self.prompt.session_id
+            if self.prompt is None:
                 self.failure = WorkflowError("the task was abandoned before its prompt was sent")
             elif self.scope.cancel_called:
-                await abandon(context, self.turn.session_id, self.turn.after)
+                await abandon(context, self.prompt.session_id, self.prompt.previous_prompt_id)
         except Exception as error:  # the calls that wait for it raise it
             self.failure = error
-            if self.told:
+            if self.caller_returned:
                 log.warning("task %s could not be started: %s", self.session_id, error)
         finally:
-            if self.session_id is not None and not (self.told and self.failure is not None):
+            if self.session_id is not None and not (self.caller_returned and self.failure is not None):
                 if context.servers.pending_starts.get(self.session_id) is self:
                     del context.servers.pending_starts[self.session_id]
-            self.failure = self.failure or (None if self.turn else WorkflowError("this server shut down"))
-            self.named.set()
-            self.over.set()
+            self.failure = self.failure or (None if self.prompt else WorkflowError("this server shut down"))
+            self.session_known.set()
+            self.finished.set()
 
 
 @asynccontextmanager
-async def begun(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[list[Start]]:
+async def started_tasks(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[list[PendingStart]]:
     """Begin to start tasks, all at once; when the block is cancelled or fails, they are stopped.
 
     The second half of a call that asked the user goes on with the tasks that the first has started.
     """
-    starts = [known(context, turn) for turn in turns_before(context)]
+    starts = [find_start(context, turn) for turn in resumed_prompts(context)]
 
-    def hear(event: Event) -> None:
-        for one in starts:
-            one.hear(event)
+    def on_event(event: Event) -> None:
+        for start in starts:
+            start.on_event(event)
 
     # The stream of events opens while the tasks are started: nobody has to wait for it then.
-    with context.opencode.events.subscribe(hear):
-        async with outliving(context) as group:
-            if context.resumed is None:
-                limiter = anyio.CapacityLimiter(AT_ONCE)
-                starts = [Start(request_id=task.request_id) for task in tasks]
-                for one, task in zip(starts, tasks, strict=True):
-                    group.start_soon(one.run, context, task, limiter)
+    with context.opencode.events.subscribe(on_event):
+        async with surviving_task_group(context) as group:
+            if context.resume_state is None:
+                limiter = anyio.CapacityLimiter(MAX_CONCURRENT_STARTS)
+                starts = [PendingStart(request_id=task.request_id) for task in tasks]
+                for start, task in zip(starts, tasks, strict=True):
+                    group.start_soon(start.run, context, task, limiter)
             try:
                 yield starts
             except (anyio.get_cancelled_exc_class(), StartFailed, UnsupportedServer):
@@ -137,23 +139,26 @@ async def begun(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[
                 raise
 
 
-def turns_before(context: Context) -> list[Turn]:
+def resumed_prompts(context: Context) -> list[SentPrompt]:
     """Return the turns of the call that asked the user."""
-    turns: dict[str, str | None] = {} if context.resumed is None else context.resumed["turns"]
-    return [Turn(session_id=session_id, after=after) for session_id, after in turns.items()]
+    previous_prompt_ids: dict[str, str | None] = {} if context.resume_state is None else context.resume_state["turns"]
+    return [
+        SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id)
+        for session_id, previous_prompt_id in previous_prompt_ids.items()
+    ]
 
 
-def known(context: Context, turn: Turn) -> Start:
+def find_start(context: Context, prompt: SentPrompt) -> PendingStart:
     """Return the start of a task by its session: one that still goes on, or that of a prompt that was sent."""
-    start: Start | None = context.servers.pending_starts.get(turn.session_id)
+    start: PendingStart | None = context.servers.pending_starts.get(prompt.session_id)
     if start is None:
-        return Start.sent(turn)
-    start.told = True
+        return PendingStart.from_prompt(prompt)
+    start.caller_returned = True
     return start
 
 
 @asynccontextmanager
-async def outliving(context: Context) -> AsyncGenerator[anyio.abc.TaskGroup]:
+async def surviving_task_group(context: Context) -> AsyncGenerator[anyio.abc.TaskGroup]:
     """Provide the task group for what goes on after the call; without one it ends with the call."""
     if context.servers.tasks is not None:
         yield context.servers.tasks
@@ -162,41 +167,41 @@ async def outliving(context: Context) -> AsyncGenerator[anyio.abc.TaskGroup]:
             yield tasks
 
 
-async def abandon_all(context: Context, starts: Sequence[Start]) -> None:
+async def abandon_all(context: Context, starts: Sequence[PendingStart]) -> None:
     """Stop tasks whose caller has gone, those that are being started included."""
     with anyio.CancelScope(shield=True):
         async with anyio.create_task_group() as group:
-            for one in starts:
-                group.start_soon(abandon_one, context, one)
+            for start in starts:
+                group.start_soon(abandon_start, context, start)
 
 
-async def abandon_one(context: Context, start: Start) -> None:
+async def abandon_start(context: Context, start: PendingStart) -> None:
     """Stop a task, or keep it from being started."""
-    if not start.over.is_set():
+    if not start.finished.is_set():
         start.scope.cancel()
-        await start.over.wait()
-    elif start.turn is not None:
-        await abandon(context, start.turn.session_id, start.turn.after)
+        await start.finished.wait()
+    elif start.prompt is not None:
+        await abandon(context, start.prompt.session_id, start.prompt.previous_prompt_id)
 
 
-def raised_by(failure: Exception, number: int, among: int) -> Exception:
+def start_error(failure: Exception, number: int, task_count: int) -> Exception:
     """Return what the call raises for the task `number` that could not be started.
 
     A refusal of the server concerns every task, and is raised as it is.
     """
-    if among == 1 or isinstance(failure, UnsupportedServer) or not isinstance(failure, OpenCodeError):
+    if task_count == 1 or isinstance(failure, UnsupportedServer) or not isinstance(failure, OpenCodeError):
         return failure
     return StartFailed(f"task {number} failed to start, so the others were stopped: {failure}")
 
 
-def unstarted(context: Context, start: Start) -> TaskReport:
+def report_unstarted(context: Context, start: PendingStart) -> TaskReport:
     """Report a task that is being started, or that was not: no model was asked yet."""
     failure: str | None = None
     if start.failure is not None or start.session_id is None:
-        left = "" if isinstance(start.failure, NotUndone) else ", and nothing was left behind"
-        failure = f"the task was not started{left}: {start.failure or not_started(context)}"
+        leftover_note = "" if isinstance(start.failure, NotUndone) else ", and nothing was left behind"
+        failure = f"the task was not started{leftover_note}: {start.failure or no_session_message(context)}"
     else:
-        start.told = True
+        start.caller_returned = True
     session_id = start.session_id or ""
     return TaskReport(
         session_id=session_id,
@@ -209,7 +214,7 @@ def unstarted(context: Context, start: Start) -> TaskReport:
         pending=[],
         activity="nothing" if failure else "its prompt is not sent yet",
         todos=[],
-        changes=Changes(files=0, additions=0, deletions=0, paths=[]),
+        changes=TurnChanges(files=0, additions=0, deletions=0, paths=[]),
         cost=0,
         tokens=0,
         turn_cost=0,
@@ -223,6 +228,6 @@ def unstarted(context: Context, start: Start) -> TaskReport:
     )
 
 
-def not_started(context: Context) -> str:
+def no_session_message(context: Context) -> str:
     """Say that the time was too short for a task to begin."""
     return f"{context.opencode.server.describe()} created no session within the time limit"

@@ -16,10 +16,10 @@ from opencode_mcp.openapi.hints import READ_ONLY, Hints
 from opencode_mcp.openapi.versions import MIN_VERSION_FOR_TASKS
 
 from .answer import AnswerPermission, AnswerQuestion
-from .arguments import Arguments, parsed
+from .arguments import Arguments, validate_arguments
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
-from .limits import ANSWER_SECONDS, time_limit
+from .limits import DEFAULT_LIMIT_SECONDS, time_limit
 from .report import TaskReport
 from .run import RunTask, RunTasks, TaskReports, run_task, run_tasks, start_task
 from .start import StartTask
@@ -34,14 +34,14 @@ from .tasks import (
 )
 from .transcript import ReadTranscript, Transcript, read_transcript
 
-WAITS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
+WAIT_HINTS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
 """Destructive: while waiting the policy may allow a command."""
-RUNS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
-ENDS = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
+RUN_HINTS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
+END_HINTS = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
 
 
 @dataclass(frozen=True)
-class Workflow:
+class TaskTool:
     """A tool of several operations. `run` takes the context and an instance of `arguments`."""
 
     name: str
@@ -59,18 +59,18 @@ class Workflow:
             InvalidArguments: they do not fit; nothing was sent.
             OpenCodeError: what went wrong.
         """
-        given = parsed(self.name, self.arguments, arguments)
-        able = replace(context, servers=context.servers.with_options(min_version=MIN_VERSION_FOR_TASKS))
-        seconds: float = getattr(given, "timeout_seconds", ANSWER_SECONDS)
+        validated = validate_arguments(self.name, self.arguments, arguments)
+        supported = replace(context, servers=context.servers.with_options(min_version=MIN_VERSION_FOR_TASKS))
+        seconds: float = getattr(validated, "timeout_seconds", DEFAULT_LIMIT_SECONDS)
         async with AsyncExitStack() as stack:
             with time_limit(seconds) as deadline:
-                there = await stack.enter_async_context(able.for_arguments(arguments))
-            left = {"timeout_seconds": max(0.0, deadline - anyio.current_time())}
-            if hasattr(given, "timeout_seconds"):
-                given = given.model_copy(update=left)
-            return await self.run(there, given)
+                server_context = await stack.enter_async_context(supported.for_arguments(arguments))
+            remaining = {"timeout_seconds": max(0.0, deadline - anyio.current_time())}
+            if hasattr(validated, "timeout_seconds"):
+                validated = validated.model_copy(update=remaining)
+            return await self.run(server_context, validated)
 
-    def for_servers(self, servers: Sequence[str]) -> Workflow:
+    def for_servers(self, servers: Sequence[str]) -> TaskTool:
         """Return the tool for several servers: with an argument that chooses one, unless a session must do so."""
         if not servers or {"session_id", "session_ids"} & {*self.input_schema.get("required", ())}:
             return self
@@ -91,8 +91,8 @@ class Workflow:
         return self.output.model_json_schema(mode="serialization")
 
 
-TABLE: tuple[Workflow, ...] = (
-    Workflow(
+TASK_TOOL_LIST: tuple[TaskTool, ...] = (
+    TaskTool(
         "run_task",
         "Run a task",
         "Give OpenCode a task and wait for its report. The report's `state` says whether it is completed, still "
@@ -101,18 +101,18 @@ TABLE: tuple[Workflow, ...] = (
         RunTask,
         TaskReport,
         run_task,
-        RUNS,
+        RUN_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "start_task",
         "Start a task",
         "Give OpenCode a task and return once it is running (40 s at most); wait_for_tasks returns the result.",
         StartTask,
         TaskReport,
         start_task,
-        RUNS,
+        RUN_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "run_tasks",
         "Run several tasks",
         "Give OpenCode several tasks at once, each in its own git worktree, and wait for their reports. "
@@ -120,9 +120,9 @@ TABLE: tuple[Workflow, ...] = (
         RunTasks,
         TaskReports,
         run_tasks,
-        RUNS,
+        RUN_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "wait_for_tasks",
         "Wait for tasks",
         "Wait until one (or all) of the tasks have finished or need an answer, and report. Any client may have "
@@ -130,9 +130,9 @@ TABLE: tuple[Workflow, ...] = (
         WaitForTasks,
         TaskReports,
         wait_for_tasks,
-        WAITS,
+        WAIT_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "report_task",
         "Report a task",
         "Report a task or any other session now, within 20 s: state, answer, pending requests, changes, cost. If "
@@ -142,34 +142,34 @@ TABLE: tuple[Workflow, ...] = (
         report_task,
         READ_ONLY,
     ),
-    Workflow(
+    TaskTool(
         "answer_permission",
         "Answer a permission",
         "Allow or reject a task's permission request. Returns once OpenCode has accepted the reply.",
         AnswerPermission,
         TaskReport,
         answer_permission,
-        RUNS,
+        RUN_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "answer_question",
         "Answer a question",
         "Answer a task's question. Returns once OpenCode has accepted the answer.",
         AnswerQuestion,
         TaskReport,
         answer_question,
-        RUNS,
+        RUN_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "stop_task",
         "Stop a task",
         "Abort a task and its subagents, and return once they have stopped (an error after 20 s).",
         StopTask,
         TaskReport,
         stop_task,
-        ENDS,
+        END_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "collect_changes",
         "Collect a task's changes",
         "A task's changes, as numbers or as a patch. For a task in a worktree: `apply` merges the changes into the "
@@ -177,9 +177,9 @@ TABLE: tuple[Workflow, ...] = (
         CollectChanges,
         CollectedChanges,
         collect_changes,
-        ENDS,
+        END_HINTS,
     ),
-    Workflow(
+    TaskTool(
         "read_transcript",
         "Read a transcript",
         "A session's conversation as readable text, newest last, one line for each tool call.",
@@ -190,10 +190,10 @@ TABLE: tuple[Workflow, ...] = (
     ),
 )
 
-WORKFLOWS = {workflow.name: workflow for workflow in TABLE}
+TASK_TOOLS = {tool.name: tool for tool in TASK_TOOL_LIST}
 """Every workflow by its tool name."""
 
 
-def workflows(servers: Sequence[str] = ()) -> Mapping[str, Workflow]:
+def task_tools_for(servers: Sequence[str] = ()) -> Mapping[str, TaskTool]:
     """Return every workflow by its tool name, for several servers or for one."""
-    return {name: workflow.for_servers(servers) for name, workflow in WORKFLOWS.items()}
+    return {name: tool.for_servers(servers) for name, tool in TASK_TOOLS.items()}

@@ -9,16 +9,24 @@ from pydantic import Field
 
 from opencode_mcp.opencode.models import AgentRequest
 
-from .answer import AnswerPermission, AnswerQuestion, checked_answers, find, root_of, send, until_gone
+from .answer import (
+    AnswerPermission,
+    AnswerQuestion,
+    find_request,
+    find_root_session_id,
+    send_reply,
+    validate_answers,
+    wait_until_gone,
+)
 from .arguments import Arguments
 from .context import Context, Decision
-from .limits import ANSWER_SECONDS, time_limit
+from .limits import DEFAULT_LIMIT_SECONDS, time_limit
 from .report import TaskReport, build_report
 from .run import RUN_SECONDS, TaskReports
 from .several import report_now, wait_and_report
-from .start import Turn
-from .starting import known
-from .wait import settle
+from .start import SentPrompt
+from .starting import find_start
+from .wait import wait_until_settled
 
 
 class WaitForTasks(Arguments):
@@ -40,7 +48,9 @@ class ReportTask(Arguments):
 
 async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> TaskReports:
     """Wait for tasks, whoever started them; cancelled, only the wait ends."""
-    starts = [known(context, Turn(session_id=session_id)) for session_id in dict.fromkeys(arguments.session_ids)]
+    starts = [
+        find_start(context, SentPrompt(session_id=session_id)) for session_id in dict.fromkeys(arguments.session_ids)
+    ]
     return TaskReports(tasks=await wait_and_report(context, starts, arguments.until, arguments.timeout_seconds))
 
 
@@ -48,44 +58,46 @@ async def report_task(context: Context, arguments: ReportTask) -> TaskReport:
     """Report a task now; within 20 s, whatever OpenCode does."""
 
     async def build() -> TaskReport:
-        outcome = await settle(context, arguments.session_id, None, deadline=0)
-        return await build_report(context, outcome.truth, outcome.verdict, arguments.answer_offset)
+        outcome = await wait_until_settled(context, arguments.session_id, None, deadline=0)
+        return await build_report(context, outcome.snapshot, outcome.status, arguments.answer_offset)
 
     return await report_now(context, arguments.session_id, build)
 
 
 async def answer_permission(context: Context, arguments: AnswerPermission) -> TaskReport:
     """Answer a permission request, and see that the task goes on; within 20 s, whatever OpenCode does."""
-    with time_limit(ANSWER_SECONDS):
-        context, directory, request = await found(context, arguments)
+    with time_limit(DEFAULT_LIMIT_SECONDS):
+        context, directory, request = await resolve_request(context, arguments)
         decision = Decision(reply=arguments.reply, message=arguments.message)
-        return await answered(context, directory, request, decision)
+        return await reply_and_report(context, directory, request, decision)
 
 
 async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
     """Answer a question request, and see that the task goes on; within 20 s, whatever OpenCode does."""
-    with time_limit(ANSWER_SECONDS):
-        context, directory, request = await found(context, arguments)
-        decision = Decision(answers=checked_answers(request, arguments.answers))
-        return await answered(context, directory, request, decision)
+    with time_limit(DEFAULT_LIMIT_SECONDS):
+        context, directory, request = await resolve_request(context, arguments)
+        decision = Decision(answers=validate_answers(request, arguments.answers))
+        return await reply_and_report(context, directory, request, decision)
 
 
-async def found(context: Context, arguments: AnswerPermission | AnswerQuestion) -> tuple[Context, str, AgentRequest]:
+async def resolve_request(
+    context: Context, arguments: AnswerPermission | AnswerQuestion
+) -> tuple[Context, str, AgentRequest]:
     """Find a request: its server, its directory, and what it asks.
 
     Raises:
         WorkflowError: nothing waits under this id.
     """
     servers, (directory, request) = await context.servers.find_first(
-        lambda one: find(one, arguments.request_id, arguments.session_id)
+        lambda opencode: find_request(opencode, arguments.request_id, arguments.session_id)
     )
     return replace(context, servers=servers), directory, request
 
 
-async def answered(context: Context, directory: str, request: AgentRequest, decision: Decision) -> TaskReport:
+async def reply_and_report(context: Context, directory: str, request: AgentRequest, decision: Decision) -> TaskReport:
     """Send an answer, see that the request is gone, and report the task that it belongs to."""
-    await send(context.opencode, directory, request, decision)
-    await until_gone(context.opencode, directory, request)
-    task = await root_of(context.opencode, request.session_id)
-    outcome = await settle(context, task, None, deadline=0)
-    return await build_report(context, outcome.truth, outcome.verdict)
+    await send_reply(context.opencode, directory, request, decision)
+    await wait_until_gone(context.opencode, directory, request)
+    task = await find_root_session_id(context.opencode, request.session_id)
+    outcome = await wait_until_settled(context, task, None, deadline=0)
+    return await build_report(context, outcome.snapshot, outcome.status)

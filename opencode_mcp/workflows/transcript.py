@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from opencode_mcp.opencode import execute
 from opencode_mcp.opencode.models import Message, Part, parse_model
 
-from .activity import tool_line
+from .activity import format_tool_call
 from .arguments import Arguments
 from .context import Context
 from .second_engine import refuse_second_engine
@@ -50,29 +50,29 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     return Transcript(
         session_id=arguments.session_id,
         messages=len(messages),
-        text="\n\n".join(told(message) for message in messages),
+        text="\n\n".join(format_message(message) for message in messages),
         earlier=answer.fields.get("next_cursor"),
     )
 
 
-def told(message: Message) -> str:
+def format_message(message: Message) -> str:
     """Tell one message: who, when (UTC), and its parts."""
-    at = datetime.fromtimestamp(message.info.time.created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    lines = [f"[{message.info.role} {at} {message.info.id}]"]
-    lines += [line for part in message.parts if (line := told_part(part))]
+    created = datetime.fromtimestamp(message.info.time.created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    lines = [f"[{message.info.role} {created} {message.info.id}]"]
+    lines += [line for part in message.parts if (line := format_part(part))]
     if message.info.error is not None:
         lines.append(f"! {message.info.error}")
     return "\n".join(lines)
 
 
-def told_part(part: Part) -> str:
+def format_part(part: Part) -> str:
     """Tell one part, or nothing when it is of no interest to a reader."""
     if part.type == "tool" and part.state is not None:
-        return f"> {tool_line(part)}" + (f" ({part.state.error[:200]})" if part.state.error else "")
+        return f"> {format_tool_call(part)}" + (f" ({part.state.error[:200]})" if part.state.error else "")
     if part.type == "file":
         return f"> file {part.filename or ''}".rstrip()
     if part.type == "text" and part.text.strip():
         text = part.text.strip()
-        cut = len(text) - PART_CHARS
-        return text if cut <= 0 else f"{text[:PART_CHARS]}… ({cut} more characters: session_message has them)"
+        excess = len(text) - PART_CHARS
+        return text if excess <= 0 else f"{text[:PART_CHARS]}… ({excess} more characters: session_message has them)"
     return ""

@@ -1,4 +1,4 @@
-"""The truth about a session, read from the server: look() -> Truth -> judge() -> Verdict.
+"""The truth about a session, read from the server: read_snapshot() -> Truth -> classify() -> Verdict.
 
 Nothing else decides what a task's state is; events and HTTP answers are only reasons to look.
 """
@@ -23,12 +23,12 @@ from opencode_mcp.opencode.models import (
 
 from .second_engine import refuse_second_engine
 
-State = Literal["starting", "completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
+TaskState = Literal["starting", "completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
 """`starting` is the only one that is not read from the server: the prompt was not sent yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class SessionSnapshot:
     """A session as read from the server at one moment. (rest: `family`: ids of the session and its descendants;
     `statuses`: of those that are not idle; `pending`: requests that a busy one of them waits for.)
 
@@ -40,7 +40,7 @@ class Truth:
     family: tuple[str, ...]
     statuses: dict[str, SessionStatus]
     pending: tuple[AgentRequest, ...]
-    newest: Message | None
+    newest_message: Message | None
 
     @property
     def busy(self) -> bool:
@@ -49,74 +49,80 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """A task's state. `doubt` is why a running task may not run at all; it becomes the error if it stays.
+class TaskStatus:
+    """A task's state. `stalled_reason` is why a running task may not run at all; it becomes the error if it stays.
 
     `note` is what the caller must know besides. Of a doubt it is why another OpenCode process may be running the task:
     then a doubt that stays is no error.
     """
 
-    state: State
+    state: TaskState
     error: str | None = None
-    doubt: str | None = None
+    stalled_reason: str | None = None
     note: str | None = None
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether the turn has ended, well or not."""
         return self.state in {"completed", "failed", "stopped"}
 
 
-async def look(opencode: OpenCodeClient, session_id: str, before: Truth | None = None) -> Truth:
+async def read_snapshot(
+    opencode: OpenCodeClient, session_id: str, previous: SessionSnapshot | None = None
+) -> SessionSnapshot:
     """Read the truth. The status is read first: what is read later, all at once, is then at least as new.
 
-    With the truth `before` the session need not be read to know its directory.
+    With the truth `previous` the session need not be read to know its directory.
 
     Raises:
         APIError: the session is unknown.
         WorkflowError: it is one of the second engine, whose work is not seen here.
         TransportError: OpenCode cannot be reached.
     """
-    session = await read_session(opencode, session_id) if before is None else before.session
+    session = await read_session(opencode, session_id) if previous is None else previous.session
     location = {"directory": session.directory}
     statuses = await opencode.call_as(dict[str, SessionStatus], "session_status", **location)
     family: tuple[str, ...]
-    family, permissions, questions, newest, *again = await gather(
-        partial(family_of, opencode, session_id),
+    family, permissions, questions, newest, *reread = await gather(
+        partial(read_family, opencode, session_id),
         partial(opencode.call_as, list[PermissionRequest], "permission_list", **location),
         partial(opencode.call_as, list[QuestionRequest], "question_list", **location),
         partial(opencode.call_as, list[Message], "session_messages", sessionID=session_id, limit=1),
-        *(partial(read_session, opencode, one.session.id) for one in (before,) if one is not None),
+        *(partial(read_session, opencode, request.session.id) for request in (previous,) if request is not None),
     )
-    if again and again[0].directory != session.directory:  # it was moved meanwhile
-        return await look(opencode, session_id)
-    session = again[0] if again else session
-    working = {id: statuses[id] for id in family if id in statuses and statuses[id].type != "idle"}
-    if not newest and not working:
+    if reread and reread[0].directory != session.directory:  # it was moved meanwhile
+        return await read_snapshot(opencode, session_id)
+    session = reread[0] if reread else session
+    busy_statuses = {
+        member_id: statuses[member_id]
+        for member_id in family
+        if member_id in statuses and statuses[member_id].type != "idle"
+    }
+    if not newest and not busy_statuses:
         await refuse_second_engine(opencode, session_id)
-    truth = Truth(
+    snapshot = SessionSnapshot(
         session=session,
         family=family,
-        statuses=working,
+        statuses=busy_statuses,
         # An abort leaves its request behind: what asks for a session that does nothing is no longer waited for.
-        pending=tuple(one for one in (*permissions, *questions) if one.session_id in working),
-        newest=newest[-1] if newest else None,
+        pending=tuple(request for request in (*permissions, *questions) if request.session_id in busy_statuses),
+        newest_message=newest[-1] if newest else None,
     )
-    note_work(opencode, truth)
-    return truth
+    update_active_sessions(opencode, snapshot)
+    return snapshot
 
 
-def note_work(opencode: OpenCodeClient, truth: Truth) -> None:
+def update_active_sessions(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> None:
     """Mark the sessions that are active, which keeps an idle server from being stopped; a stalled one counts until it
     is classified."""
-    for session_id in truth.family:
-        own = session_id == truth.session.id and judge(truth).state == "running"
-        opencode.server.set_active(session_id, active=own or session_id in truth.statuses)
+    for session_id in snapshot.family:
+        is_running = session_id == snapshot.session.id and classify(snapshot).state == "running"
+        opencode.server.set_active(session_id, active=is_running or session_id in snapshot.statuses)
 
 
-async def renewed(opencode: OpenCodeClient, truth: Truth) -> Truth:
+async def refresh_session(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> SessionSnapshot:
     """Return the truth with the session as it is now: OpenCode adds up its cost and tokens after its last message."""
-    return replace(truth, session=await read_session(opencode, truth.session.id))
+    return replace(snapshot, session=await read_session(opencode, snapshot.session.id))
 
 
 async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
@@ -124,55 +130,57 @@ async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
     return await opencode.call_as(Session, "session_get", sessionID=session_id)
 
 
-async def family_of(opencode: OpenCodeClient, session_id: str) -> tuple[str, ...]:
+async def read_family(opencode: OpenCodeClient, session_id: str) -> tuple[str, ...]:
     """Return the ids of a session and all its descendants, the session first."""
     children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
-    families = await gather(*(partial(family_of, opencode, child.id) for child in children))
-    return (session_id, *(one for family in families for one in family))
+    families = await gather(*(partial(read_family, opencode, child.id) for child in children))
+    return (session_id, *(member_id for family in families for member_id in family))
 
 
-def judge(truth: Truth, after: str | None = None) -> Verdict:
-    """Decide a task's state; `after` is the user's message before the task's own, which must not count."""
-    if truth.pending:
-        kind = truth.pending[0]
-        return Verdict("waiting_permission" if isinstance(kind, PermissionRequest) else "waiting_question")
-    if truth.busy:
-        return Verdict("running")
-    newest = truth.newest
-    if newest is None or newest.user_message_id == after:
-        return Verdict("running", doubt="the session has no prompt, or OpenCode lost it")
+def classify(snapshot: SessionSnapshot, previous_prompt_id: str | None = None) -> TaskStatus:
+    """Decide a task's state; `previous_prompt_id` is the user's message before the task's own, which must not count."""
+    if snapshot.pending:
+        request = snapshot.pending[0]
+        return TaskStatus("waiting_permission" if isinstance(request, PermissionRequest) else "waiting_question")
+    if snapshot.busy:
+        return TaskStatus("running")
+    newest = snapshot.newest_message
+    if newest is None or newest.user_message_id == previous_prompt_id:
+        return TaskStatus("running", stalled_reason="the session has no prompt, or OpenCode lost it")
     if newest.info.role == "user":
-        return Verdict("running", doubt="OpenCode has the prompt but does not process it")
-    return judge_reply(newest)
+        return TaskStatus("running", stalled_reason="OpenCode has the prompt but does not process it")
+    return classify_reply(newest)
 
 
-def judge_reply(reply: Message) -> Verdict:
+def classify_reply(reply: Message) -> TaskStatus:
     """Decide by the newest reply of a session that does nothing."""
     info = reply.info
     if info.error is not None:
         if info.error.name == "MessageAbortedError":
-            return Verdict("stopped", error="aborted")
-        return Verdict("failed", error=str(info.error))
+            return TaskStatus("stopped", error="aborted")
+        return TaskStatus("failed", error=str(info.error))
     if info.time.completed is None:
-        return Verdict("running", doubt="OpenCode exited during the turn; the last message is incomplete")
+        return TaskStatus("running", stalled_reason="OpenCode exited during the turn; the last message is incomplete")
     match info.finish:
         case "stop" | "other" | "unknown":
-            return Verdict("completed")
+            return TaskStatus("completed")
         case "tool-calls" if any(map(was_rejected, reply.parts)):
-            return Verdict("stopped", error="a rejected request ended the turn")
+            return TaskStatus("stopped", error="a rejected request ended the turn")
         case "tool-calls":
-            return Verdict("running", doubt="OpenCode exited during the turn; the last tool's result was not used")
+            return TaskStatus(
+                "running", stalled_reason="OpenCode exited during the turn; the last tool's result was not used"
+            )
         case "length":
-            return Verdict("failed", error="the answer was truncated at the model's output limit")
+            return TaskStatus("failed", error="the answer was truncated at the model's output limit")
         case None if reply.parts and all(part.type != "step-start" for part in reply.parts):
-            return Verdict("completed")  # a shell command of the user's: no model was asked
+            return TaskStatus("completed")  # a shell command of the user's: no model was asked
         case None:
-            return Verdict("stopped", error="aborted before the model answered")
+            return TaskStatus("stopped", error="aborted before the model answered")
         case other:
-            return Verdict("failed", error=f"the model ended with {other!r}")
+            return TaskStatus("failed", error=f"the model ended with {other!r}")
 
 
 def was_rejected(part: Part) -> bool:
     """Whether a tool call ended by rejection; only the error text shows it (1.18.33)."""
-    said = part.state.error if part.state is not None else None
-    return said is not None and ("user rejected" in said or "user dismissed" in said)
+    error_text = part.state.error if part.state is not None else None
+    return error_text is not None and ("user rejected" in error_text or "user dismissed" in error_text)

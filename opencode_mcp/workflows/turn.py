@@ -1,6 +1,6 @@
 """The newest turn of a session and what its family has spent: read from messages and sessions, for a report.
 
-prompt, replies (one for each call of a model), their parts -> `TurnFacts`; session + subagents -> `Spent`
+prompt, replies (one for each call of a model), their parts -> `TurnFacts`; session + subagents -> `Usage`
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.background import gather
 from opencode_mcp.opencode.models import Message, Part, Session
 
-from .truth import Truth, read_session
+from .truth import SessionSnapshot, read_session
 
 READ_MESSAGES = (20, 200, 1000)
 """How many of the newest messages are read, more only where the turn is longer."""
@@ -24,7 +24,7 @@ CALL_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Usage:
     """US dollars and tokens: input, output and reasoning, without what a provider had cached."""
 
     cost: float = 0.0
@@ -33,73 +33,77 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class TurnFacts:
-    """A session's newest turn. `began` is when its prompt was sent (ms); `model` what answered last.
+    """A session's newest turn. `started` is when its prompt was sent (ms); `model` what answered last.
 
-    `spent` is that of its replies without subagents; `failed_calls` are the newest of its tool calls, and of its
+    `usage` is that of its replies without subagents; `failed_calls` are the newest of its tool calls, and of its
     subagents', that failed or were rejected, one line each.
     """
 
-    began: float
+    started: float
     model: str | None
-    spent: Spent
+    usage: Usage
     failed_calls: tuple[str, ...]
 
 
-async def read_turn(opencode: OpenCodeClient, truth: Truth) -> TurnFacts | None:
+async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> TurnFacts | None:
     """Read the newest turn; None when there was no prompt yet."""
-    newest = truth.newest
+    newest = snapshot.newest_message
     if newest is None:
         return None
-    messages = await turn_messages(opencode, truth.session.id, newest.user_message_id)
-    replies = [one for one in messages if one.info.role == "assistant"]
-    prompts = [one for one in messages if one.info.id == newest.user_message_id]
-    began = (prompts or messages or [newest])[0].info.time.created
-    children = await gather(*(partial(replies_since, opencode, id, began) for id in truth.family[1:]))
-    everywhere = [*(one for child in children for one in child), *replies]
-    failed = [failed_line(part) for one in everywhere for part in one.parts if has_failed(part)]
+    messages = await read_turn_messages(opencode, snapshot.session.id, newest.user_message_id)
+    replies = [message for message in messages if message.info.role == "assistant"]
+    prompts = [message for message in messages if message.info.id == newest.user_message_id]
+    started = (prompts or messages or [newest])[0].info.time.created
+    children = await gather(
+        *(partial(read_replies_since, opencode, child_id, started) for child_id in snapshot.family[1:])
+    )
+    all_replies = [*(message for child in children for message in child), *replies]
+    failed_calls = [format_failed_call(part) for message in all_replies for part in message.parts if has_failed(part)]
     return TurnFacts(
-        began=began,
-        model=next((name for one in reversed(replies) if (name := model_of(one))), None),
-        spent=Spent(
-            sum(one.info.cost for one in replies),
-            sum(one.info.tokens.total for one in replies),
+        started=started,
+        model=next((name for message in reversed(replies) if (name := format_model(message))), None),
+        usage=Usage(
+            sum(message.info.cost for message in replies),
+            sum(message.info.tokens.total for message in replies),
         ),
-        failed_calls=tuple(failed[-SHOWN_CALLS:]),
+        failed_calls=tuple(failed_calls[-SHOWN_CALLS:]),
     )
 
 
-async def turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
+async def read_turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
     """Return a turn's messages, oldest first; of one that is longer than what is ever read, the newest."""
     messages: list[Message] = []
     for limit in READ_MESSAGES:
         messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
         if len(messages) < limit or messages[0].info.id <= prompt_id:
             break
-    return [one for one in messages if one.user_message_id == prompt_id]
+    return [message for message in messages if message.user_message_id == prompt_id]
 
 
-async def replies_since(opencode: OpenCodeClient, session_id: str, began: float) -> list[Message]:
+async def read_replies_since(opencode: OpenCodeClient, session_id: str, started: float) -> list[Message]:
     """Return the newest replies of a subagent since the turn began."""
     messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=READ_MESSAGES[0])
-    return [one for one in messages if one.info.role == "assistant" and one.info.time.created >= began]
+    return [
+        message for message in messages if message.info.role == "assistant" and message.info.time.created >= started
+    ]
 
 
-async def family_spent(opencode: OpenCodeClient, truth: Truth) -> Spent:
+async def read_family_usage(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Usage:
     """Add up what a session and its subagents have spent."""
-    children = await gather(*(partial(read_session, opencode, id) for id in truth.family[1:]))
-    family: Sequence[Session] = (truth.session, *children)
-    return Spent(sum(one.cost for one in family), sum(one.tokens.total for one in family))
+    children = await gather(*(partial(read_session, opencode, child_id) for child_id in snapshot.family[1:]))
+    family: Sequence[Session] = (snapshot.session, *children)
+    return Usage(sum(session.cost for session in family), sum(session.tokens.total for session in family))
 
 
-def seconds(turn: TurnFacts | None, truth: Truth, *, over: bool) -> float:
+def elapsed_seconds(turn: TurnFacts | None, snapshot: SessionSnapshot, *, over: bool) -> float:
     """Return how long the newest turn has taken, by the server's clock where it is over."""
-    if turn is None or truth.newest is None:
+    if turn is None or snapshot.newest_message is None:
         return 0.0
-    end = truth.newest.info.time.completed if over else None
-    return round(max(0.0, (end or time.time() * 1000) - turn.began) / 1000, 1)
+    end = snapshot.newest_message.info.time.completed if over else None
+    return round(max(0.0, (end or time.time() * 1000) - turn.started) / 1000, 1)
 
 
-def model_of(reply: Message) -> str | None:
+def format_model(reply: Message) -> str | None:
     """Return the model that was asked, as `provider/model`."""
     return f"{reply.info.provider_id}/{reply.info.model_id}" if reply.info.model_id else None
 
@@ -109,18 +113,18 @@ def has_failed(part: Part) -> bool:
     return part.state is not None and part.state.status == "error"
 
 
-def failed_line(part: Part) -> str:
+def format_failed_call(part: Part) -> str:
     """Say in one line which tool call failed, and why."""
     assert part.state is not None
-    first = next((value for value in part.state.input.values() if isinstance(value, str)), "")
-    subject = " ".join(first.split())[:100]
+    first_argument = next((value for value in part.state.input.values() if isinstance(value, str)), "")
+    subject = " ".join(first_argument.split())[:100]
     reason = " ".join((part.state.error or "it failed").split())[:CALL_CHARS]
     return f"{part.tool} {subject}: {reason}" if subject else f"{part.tool}: {reason}"
 
 
-def reverted(truth: Truth) -> str | None:
+def describe_revert(snapshot: SessionSnapshot) -> str | None:
     """Say that the newest turn was taken back, if it was: its messages stay in the session until the next prompt."""
-    revert, newest = truth.session.revert, truth.newest
+    revert, newest = snapshot.session.revert, snapshot.newest_message
     if revert is None or newest is None or newest.user_message_id < revert.message_id:
         return None
     return (

@@ -20,12 +20,12 @@ from opencode_mcp.opencode.arguments import PreparedCall
 from opencode_mcp.opencode.background import first_completed
 
 from .context import Context
-from .report import describe
+from .report import describe_request
 from .stop import abandon
-from .truth import Truth
-from .wait import Outcome, attend
+from .truth import SessionSnapshot
+from .wait import Outcome, wait_and_reply
 
-ANSWERS_TRUE = frozenset({"session_summarize", "session_init"})
+RETURNS_TRUE = frozenset({"session_summarize", "session_init"})
 """Their answer is `true`; that of the others is the last message."""
 
 
@@ -39,15 +39,15 @@ async def execute_blocking(context: Context, servers: ServerPool, call: Prepared
     session_id: str = call.arguments["sessionID"]
     context = replace(context, servers=servers, default_permissions="ask")
     try:
-        if context.resumed is not None:
-            return await resumed(context, call.operation, session_id)
-        return await watched(context, call, session_id)
+        if context.resume_state is not None:
+            return await resume_blocking(context, call.operation, session_id)
+        return await execute_and_watch(context, call, session_id)
     except anyio.get_cancelled_exc_class():
         await abandon(context, session_id)  # dropping the request stops nothing: OpenCode would work on, unseen
         raise
 
 
-async def watched(context: Context, call: PreparedCall, session_id: str) -> Answer:
+async def execute_and_watch(context: Context, call: PreparedCall, session_id: str) -> Answer:
     """Send the request, and attend to the session until it is answered."""
     return await first_completed(
         partial(execute, context.opencode, call, context.report_progress), partial(until_blocked, context, session_id)
@@ -63,30 +63,30 @@ async def until_blocked(context: Context, session_id: str) -> NoReturn:
     while True:  # the session may be idle for a moment before the request takes effect
         outcome: Outcome | None = None
         with suppress(OpenCodeError):  # the answer of the operation says what happened
-            outcome = await attend(context, session_id, None, float("inf"), {})
-        if outcome is not None and outcome.truth.pending:
-            raise waiting(outcome.truth, outcome.verdict.note)
+            outcome = await wait_and_reply(context, session_id, None, float("inf"), {})
+        if outcome is not None and outcome.snapshot.pending:
+            raise blocked_error(outcome.snapshot, outcome.status.note)
         await anyio.sleep(1)
 
 
-async def resumed(context: Context, operation: Operation, session_id: str) -> Answer:
+async def resume_blocking(context: Context, operation: Operation, session_id: str) -> Answer:
     """Resume a turn after an InputRequired call: the request was dropped, so the result is read from the session."""
-    outcome = await attend(context, session_id, None, float("inf"), {})
-    if outcome.truth.pending:
-        raise waiting(outcome.truth, outcome.verdict.note)
-    if operation.name in ANSWERS_TRUE:
-        return Answer(outcome.verdict.state == "completed")
-    assert outcome.truth.newest is not None
-    message_id = outcome.truth.newest.info.id
+    outcome = await wait_and_reply(context, session_id, None, float("inf"), {})
+    if outcome.snapshot.pending:
+        raise blocked_error(outcome.snapshot, outcome.status.note)
+    if operation.name in RETURNS_TRUE:
+        return Answer(outcome.status.state == "completed")
+    assert outcome.snapshot.newest_message is not None
+    message_id = outcome.snapshot.newest_message.info.id
     message = await context.opencode.call("session_message", sessionID=session_id, messageID=message_id)
-    failed = outcome.verdict.state == "failed" or outcome.truth.newest.info.error is not None
+    failed = outcome.status.state == "failed" or outcome.snapshot.newest_message.info.error is not None
     return Answer(message, failed=failed)
 
 
-def waiting(truth: Truth, note: str | None) -> WorkflowError:
+def blocked_error(snapshot: SessionSnapshot, note: str | None) -> WorkflowError:
     """Say what a session waits for, and how to go on; `note` is why nobody has answered."""
-    request = describe(truth.pending[0])
-    session_id = truth.session.id
+    request = describe_request(snapshot.pending[0])
+    session_id = snapshot.session.id
     return WorkflowError(
         f"Session {session_id} is waiting for a {request.kind} ({request.wants}), "
         f"request {request.id}. The turn continues in OpenCode. Answer with "

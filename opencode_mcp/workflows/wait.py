@@ -26,32 +26,32 @@ from opencode_mcp.opencode.error_words import describe_error
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Message, Part
 
-from .activity import activity
-from .answer import respond
+from .activity import summarize_parts
+from .answer import reply_by_policy
 from .context import Context
-from .elsewhere import STAYS_SECONDS, elsewhere, since
-from .report import doing, newest_messages
-from .truth import Truth, Verdict, judge, look, renewed
+from .elsewhere import OTHER_PROCESS_SECONDS, describe_last_write, describe_other_process
+from .report import describe_activity, read_newest_messages
+from .truth import SessionSnapshot, TaskStatus, classify, read_snapshot, refresh_session
 
-LOOK_SECONDS = 3.0
+POLL_SECONDS = 3.0
 """How often to look without any event."""
 
-AS_OFTEN = 10
+FULL_RATE_LISTENERS = 10
 """So many listeners look as often as that, and of more each less often: else OpenCode would do little else."""
 
-DOUBT_SECONDS = 10.0
+STALLED_SECONDS = 10.0
 """How long a session may do nothing about a prompt before that counts as a failure; 1.3 s were seen."""
 
-ERROR_SECONDS = 2.0
+ERROR_STALLED_SECONDS = 2.0
 """How long when OpenCode has told of an error: it tells of some that end nothing, as a file that cannot be read."""
 
-REPORT_SECONDS = 0.6
+REPORT_MARGIN_SECONDS = 0.6
 """How long before the caller's time limit a doubt is left open, so that the report is in time."""
 
-CAUGHT_UP_MESSAGES = 20
+BACKFILL_MESSAGES = 20
 """How many of a turn's newest messages are looked at for steps that nothing has told of."""
 
-TELLING = frozenset(
+WAKEUP_EVENTS = frozenset(
     {
         "stream.connected",
         "stream.heard",
@@ -72,7 +72,7 @@ TELLING = frozenset(
 )
 """Events that are a reason to look."""
 
-GOES_ON = frozenset({"session.status", "message.updated"})
+BUSY_EVENTS = frozenset({"session.status", "message.updated"})
 """Those that may say no more than that a session works."""
 
 
@@ -80,73 +80,73 @@ GOES_ON = frozenset({"session.status", "message.updated"})
 class Outcome:
     """How a wait for one session ended."""
 
-    truth: Truth
-    verdict: Verdict
+    snapshot: SessionSnapshot
+    status: TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
-class ToldError:
+class ReportedError:
     """The text of a session.error event, and when it was received (anyio.current_time())."""
 
-    words: str
-    at: float
+    text: str
+    received: float
 
     @classmethod
-    def of(cls, event: Event) -> ToldError:
+    def from_event(cls, event: Event) -> ReportedError:
         """Return that of a session.error event."""
-        return cls(error_text(event), anyio.current_time())
+        return cls(format_error(event), anyio.current_time())
 
 
 @dataclass
-class Watch:
+class SessionWatch:
     """Hears the events of one session's family; `stirred` is set when something is to be done.
 
-    `look` is whether something told a reason to look, `at_work` whether something told that it works, `busy`
-    whether it was found so, and `worked` whether it ever was; `steps` are what it did since that was told last;
+    `look` is whether something told a reason to look, `busy_reported` whether something told that it works, `busy`
+    whether it was found so, and `was_busy` whether it ever was; `steps` are what it did since that was told last;
     `known` the newest step of each part of a message, by the part's id.
     """
 
     family: set[str]
-    prompts: set[str] = field(default_factory=set[str])
-    stirred: anyio.Event = field(default_factory=anyio.Event)
-    look: bool = True
-    at_work: bool = False
+    prompt_ids: set[str] = field(default_factory=set[str])
+    wakeup: anyio.Event = field(default_factory=anyio.Event)
+    read_requested: bool = True
+    busy_reported: bool = False
     busy: bool = False
-    worked: bool = False
+    was_busy: bool = False
     activity: str = ""
     steps: list[str] = field(default_factory=list[str])
-    known: dict[str, str] = field(default_factory=dict[str, str])
-    error: ToldError | None = None
+    known_subjects: dict[str, str] = field(default_factory=dict[str, str])
+    error: ReportedError | None = None
 
-    def notice(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take note of an event."""
-        kind: str = event["type"]
-        about = event_session_id(event)
-        if about is None or about in self.family or parent_of(event) in self.family:
-            if about is not None and kind == "session.created":
-                self.family.add(about)
-            if kind == "session.error" and about in self.family:
-                self.error = ToldError.of(event)
-            if kind == "message.updated" and event["properties"]["info"]["role"] == "user":
-                self.prompts.add(event["properties"]["info"]["id"])
-            if kind == "message.part.updated" and event["properties"]["part"]["messageID"] not in self.prompts:
-                self.step(Part.model_validate(event["properties"]["part"]))
-            if kind in GOES_ON and is_busy(event):
-                self.at_work = True
-            elif kind in TELLING:
-                self.look = True
-            self.stirred.set()
+        event_type: str = event["type"]
+        session_id = event_session_id(event)
+        if session_id is None or session_id in self.family or event_parent_id(event) in self.family:
+            if session_id is not None and event_type == "session.created":
+                self.family.add(session_id)
+            if event_type == "session.error" and session_id in self.family:
+                self.error = ReportedError.from_event(event)
+            if event_type == "message.updated" and event["properties"]["info"]["role"] == "user":
+                self.prompt_ids.add(event["properties"]["info"]["id"])
+            if event_type == "message.part.updated" and event["properties"]["part"]["messageID"] not in self.prompt_ids:
+                self.add_step(Part.model_validate(event["properties"]["part"]))
+            if event_type in BUSY_EVENTS and is_busy(event):
+                self.busy_reported = True
+            elif event_type in WAKEUP_EVENTS:
+                self.read_requested = True
+            self.wakeup.set()
 
     @property
-    def due(self) -> bool:
+    def needs_read(self) -> bool:
         """Whether there is a reason to look: that it works is none when it was found at work."""
-        return self.look or (self.at_work and not self.busy)
+        return self.read_requested or (self.busy_reported and not self.busy)
 
-    def step(self, part: Part) -> None:
+    def add_step(self, part: Part) -> None:
         """Keep what a part says until it is reported. OpenCode sends parts again unchanged at the end of a turn."""
-        step = activity([part])
-        if step and step != self.known.get(part.id):
-            self.known[part.id] = step
+        step = summarize_parts([part])
+        if step and step != self.known_subjects.get(part.id):
+            self.known_subjects[part.id] = step
             if step != self.activity:
                 self.activity = step
                 self.steps.append(step)
@@ -158,124 +158,138 @@ def is_busy(event: Event) -> bool:
     return status["type"] == "busy"
 
 
-def parent_of(event: Event) -> str | None:
+def event_parent_id(event: Event) -> str | None:
     """Return the parent of the session that an event announces."""
     info: dict[str, Any] = event.get("properties", {}).get("info") or {}
     return info.get("parentID")
 
 
-def error_text(event: Event) -> str:
+def format_error(event: Event) -> str:
     """Return the words of a session.error event."""
     error: dict[str, Any] = event["properties"].get("error") or {}
     words = describe_error(str(error.get("name") or ""), error.get("data") or {})
     return f"{words}\n{words.advice}" if words.advice else str(words)
 
 
-async def settle(
+async def wait_until_settled(
     context: Context,
     session_id: str,
-    after: str | None,
+    previous_prompt_id: str | None,
     deadline: float,
-    told: ToldError | None = None,
+    reported_error: ReportedError | None = None,
     known: dict[str, str] | None = None,
 ) -> Outcome:
     """Wait until a session is over, needs somebody, or the deadline has come; the state is always just read.
 
     A doubt whether it works at all is settled past the deadline, as far as the cancel scopes around the call leave
-    time for that: then the verdict still has its doubt. `told` is the error that OpenCode has told of since the
-    prompt was sent; `known` holds the steps that were reported, and is added to.
+    time for that: then the verdict still has its doubt. `reported_error` is the error that OpenCode has told of since
+    the prompt was sent; `known` holds the steps that were reported, and is added to.
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
-    watch = Watch({session_id}, error=told, known={} if known is None else known)
-    doubted: float | None = None
-    truth: Truth | None = None
+    watch = SessionWatch({session_id}, error=reported_error, known_subjects={} if known is None else known)
+    stalled_since: float | None = None
+    snapshot: SessionSnapshot | None = None
     waited = False
-    with context.opencode.events.subscribe(watch.notice):
+    with context.opencode.events.subscribe(watch.on_event):
         while True:
-            began, before = anyio.current_time(), truth
-            truth = await look_again(context, session_id, truth, watch)
-            verdict = await classify(context, truth, after, before, watch)
-            if verdict.state != "running" and waited:
-                _, truth = await gather(
-                    partial(catch_up, context, truth, watch), partial(renewed, context.opencode, truth)
+            started, previous = anyio.current_time(), snapshot
+            snapshot = await refresh_snapshot(context, session_id, snapshot, watch)
+            status = await classify_across_processes(context, snapshot, previous_prompt_id, previous, watch)
+            if status.state != "running" and waited:
+                _, snapshot = await gather(
+                    partial(backfill_steps, context, snapshot, watch),
+                    partial(refresh_session, context.opencode, snapshot),
                 )
-                assert truth is not None
-            await tell(context, truth, watch)
-            if verdict.state != "running":
-                return Outcome(truth, verdict)
+                assert snapshot is not None
+            await report_steps(context, snapshot, watch)
+            if status.state != "running":
+                return Outcome(snapshot, status)
             now = anyio.current_time()
             # A look tells how it was at its beginning: only from one to the other a doubt has been seen to stay.
-            doubted = None if verdict.doubt is None else doubted or began
-            patience = patience_with(truth, verdict, watch)
-            if doubted is not None and began - doubted >= patience:
+            stalled_since = None if status.stalled_reason is None else stalled_since or started
+            stalled_limit = stalled_limit_of(snapshot, status, watch)
+            if stalled_since is not None and started - stalled_since >= stalled_limit:
                 context.opencode.server.set_active(session_id, active=False)
-                if verdict.note is None:
-                    return Outcome(truth, failed(truth, verdict, watch))
-                verdict = replace(verdict, doubt=None)
-                await context.report_progress(verdict.note or "")
-            until, limit = time_to_look(context, deadline, now, doubted, None if verdict.doubt is None else patience)
-            if now >= until:
-                return Outcome(truth, verdict)
+                if status.note is None:
+                    return Outcome(snapshot, fail_stalled(snapshot, status, watch))
+                status = replace(status, stalled_reason=None)
+                await context.report_progress(status.note or "")
+            wait_until, limit = next_read_time(
+                context, deadline, now, stalled_since, None if status.stalled_reason is None else stalled_limit
+            )
+            if now >= wait_until:
+                return Outcome(snapshot, status)
             with anyio.CancelScope(deadline=limit):
-                await stirred(context, truth, watch)
+                await wait_for_wakeup(context, snapshot, watch)
             waited = True
 
 
-async def look_again(context: Context, session_id: str, truth: Truth | None, watch: Watch) -> Truth:
+async def refresh_snapshot(
+    context: Context, session_id: str, snapshot: SessionSnapshot | None, watch: SessionWatch
+) -> SessionSnapshot:
     """Read a session, given what was read before, and note in the watch what was found."""
-    watch.look = watch.at_work = False
-    watch.stirred = anyio.Event()
-    began = anyio.current_time()
-    truth = await look(context.opencode, session_id, truth)
-    watch.family.update(truth.family)
-    watch.busy = truth.busy
-    watch.worked |= truth.busy
-    if truth.busy and watch.error is not None and began - watch.error.at >= ERROR_SECONDS:
+    watch.read_requested = watch.busy_reported = False
+    watch.wakeup = anyio.Event()
+    started = anyio.current_time()
+    snapshot = await read_snapshot(context.opencode, session_id, snapshot)
+    watch.family.update(snapshot.family)
+    watch.busy = snapshot.busy
+    watch.was_busy |= snapshot.busy
+    if snapshot.busy and watch.error is not None and started - watch.error.received >= ERROR_STALLED_SECONDS:
         watch.error = None  # it ended nothing
-    return truth
+    return snapshot
 
 
-def patience_with(truth: Truth, verdict: Verdict, watch: Watch) -> float:
+def stalled_limit_of(snapshot: SessionSnapshot, status: TaskStatus, watch: SessionWatch) -> float:
     """Return how many seconds a doubt must last to count.
 
     OpenCode reports the error of a reply that breaks off before the reply has it, and stores its files before that.
     """
-    if verdict.note is not None:
-        return STAYS_SECONDS
-    return ERROR_SECONDS if watch.error and not is_incomplete(truth.newest) else DOUBT_SECONDS
+    if status.note is not None:
+        return OTHER_PROCESS_SECONDS
+    return ERROR_STALLED_SECONDS if watch.error and not is_incomplete(snapshot.newest_message) else STALLED_SECONDS
 
 
-def time_to_look(
-    context: Context, deadline: float, now: float, doubted: float | None, patience: float | None
+def next_read_time(
+    context: Context, deadline: float, now: float, stalled_since: float | None, stalled_limit: float | None
 ) -> tuple[float, float]:
-    """Return when the wait must end, and when to look again without any event; `patience` None is no doubt.
+    """Return when the wait must end, and when to look again without any event; `stalled_limit` None is no doubt.
 
     A doubt is settled even past the deadline: "running" may not be said of what does not run.
     """
-    if doubted is None or patience is None:
-        pause = LOOK_SECONDS * (1 if doubted else max(1, context.opencode.events.listener_count / AS_OFTEN))
+    if stalled_since is None or stalled_limit is None:
+        pause = POLL_SECONDS * (
+            1 if stalled_since else max(1, context.opencode.events.listener_count / FULL_RATE_LISTENERS)
+        )
         return deadline, min(deadline, now + pause)
-    until = max(deadline, now + seconds_left() - REPORT_SECONDS)
-    return until, min(until, now + LOOK_SECONDS, doubted + patience)
+    wait_until = max(deadline, now + seconds_left() - REPORT_MARGIN_SECONDS)
+    return wait_until, min(wait_until, now + POLL_SECONDS, stalled_since + stalled_limit)
 
 
-async def classify(context: Context, truth: Truth, after: str | None, before: Truth | None, watch: Watch) -> Verdict:
+async def classify_across_processes(
+    context: Context,
+    snapshot: SessionSnapshot,
+    previous_prompt_id: str | None,
+    previous: SessionSnapshot | None,
+    watch: SessionWatch,
+) -> TaskStatus:
     """Judge a session; where the turn may be another process's than this OpenCode's, ask about that as well.
 
-    A prompt that was sent here (`after` is known), and a turn that was seen to work or to fail here, is not.
+    A prompt that was sent here (`previous_prompt_id` is known), and a turn that was seen to work or to fail here, is
+    not.
     """
-    verdict = judge(truth, after)
-    if verdict.doubt is None or after is not None or watch.error or watch.worked:
-        return verdict
-    return replace(verdict, note=await elsewhere(context.opencode, truth, before))
+    status = classify(snapshot, previous_prompt_id)
+    if status.stalled_reason is None or previous_prompt_id is not None or watch.error or watch.was_busy:
+        return status
+    return replace(status, note=await describe_other_process(context.opencode, snapshot, previous))
 
 
-def failed(truth: Truth, verdict: Verdict, watch: Watch) -> Verdict:
+def fail_stalled(snapshot: SessionSnapshot, status: TaskStatus, watch: SessionWatch) -> TaskStatus:
     """Return the verdict of a session whose doubt stays."""
-    doubt = f"{verdict.doubt}; {since(truth)}"
-    return Verdict("failed", error=watch.error.words if watch.error else doubt, doubt=verdict.doubt)
+    reason = f"{status.stalled_reason}; {describe_last_write(snapshot)}"
+    return TaskStatus("failed", error=watch.error.text if watch.error else reason, stalled_reason=status.stalled_reason)
 
 
 def is_incomplete(newest: Message | None) -> bool:
@@ -283,49 +297,60 @@ def is_incomplete(newest: Message | None) -> bool:
     return newest is not None and newest.info.role == "assistant" and newest.info.time.completed is None
 
 
-async def stirred(context: Context, truth: Truth, watch: Watch) -> None:
+async def wait_for_wakeup(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
     """Report what the session does until there is a reason to look."""
-    while not watch.due:
-        await watch.stirred.wait()
-        watch.stirred = anyio.Event()
+    while not watch.needs_read:
+        await watch.wakeup.wait()
+        watch.wakeup = anyio.Event()
         if watch.steps:
-            await tell(context, truth, watch)
+            await report_steps(context, snapshot, watch)
 
 
-async def catch_up(context: Context, truth: Truth, watch: Watch) -> None:
+async def backfill_steps(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
     """Note the steps whose events have not come: the end of a turn can overtake them, or the stream was cut."""
-    for message in await newest_messages(context.opencode, truth.session.id, CAUGHT_UP_MESSAGES):
+    for message in await read_newest_messages(context.opencode, snapshot.session.id, BACKFILL_MESSAGES):
         if (
             message.info.role == "assistant"
-            and truth.newest
-            and message.user_message_id == truth.newest.user_message_id
+            and snapshot.newest_message
+            and message.user_message_id == snapshot.newest_message.user_message_id
         ):
             for part in message.parts:
-                if part.id not in watch.known:
-                    watch.step(part)
+                if part.id not in watch.known_subjects:
+                    watch.add_step(part)
 
 
-async def tell(context: Context, truth: Truth, watch: Watch) -> None:
+async def report_steps(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
     """Report each step that a session has taken since, what it does now, and what it has cost so far."""
-    spent = f"{truth.session.tokens.total} tokens, ${truth.session.cost:.2f}"
+    usage = f"{snapshot.session.tokens.total} tokens, ${snapshot.session.cost:.2f}"
     steps, watch.steps = watch.steps, []
     for step in steps:
-        await context.report_progress(f"{step} [{spent}]")
-    if truth.busy or watch.activity:
-        retrying = any(status.type == "retry" for status in truth.statuses.values())
-        await context.report_progress(f"{doing(truth) if retrying or not watch.activity else watch.activity} [{spent}]")
+        await context.report_progress(f"{step} [{usage}]")
+    if snapshot.busy or watch.activity:
+        retrying = any(status.type == "retry" for status in snapshot.statuses.values())
+        await context.report_progress(
+            f"{describe_activity(snapshot) if retrying or not watch.activity else watch.activity} [{usage}]"
+        )
 
 
-async def attend(
-    context: Context, session_id: str, after: str | None, deadline: float, state: Any, told: ToldError | None = None
+async def wait_and_reply(
+    context: Context,
+    session_id: str,
+    previous_prompt_id: str | None,
+    deadline: float,
+    state: Any,
+    reported_error: ReportedError | None = None,
 ) -> Outcome:
-    """Settle a session, answering what it asks where its policy or its user can answer; `told` is as in `settle`."""
+    """Settle a session, answering what it asks where its policy or its user can answer; `reported_error` is as in
+    `wait_until_settled`.
+    """
     known: dict[str, str] = {}
-    async with context.for_session(session_id) as there:
+    async with context.for_session(session_id) as session_context:
         while True:
-            outcome = await settle(there, session_id, after, deadline, told, known)
-            if not outcome.truth.pending:
+            outcome = await wait_until_settled(
+                session_context, session_id, previous_prompt_id, deadline, reported_error, known
+            )
+            if not outcome.snapshot.pending:
                 return outcome
-            response = await respond(there, outcome.truth, deadline, state)
+            response = await reply_by_policy(session_context, outcome.snapshot, deadline, state)
             if not response.answered:
-                return replace(outcome, verdict=replace(outcome.verdict, note=response.note))
+                return replace(outcome, status=replace(outcome.status, note=response.note))

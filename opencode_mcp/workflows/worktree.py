@@ -22,10 +22,20 @@ from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange
 
-from .git import OWN_OBJECTS, Change, Git, keep_objects, make_objects, scratch, shown, storing, with_index
-from .merge import Merge, bring_over, merge
+from .git import (
+    OBJECTS_FOLDER,
+    Git,
+    TreeChange,
+    copy_objects,
+    decode_text,
+    make_objects_folder,
+    scratch_folder,
+    with_index,
+    with_objects_folder,
+)
+from .merge import Merge, apply_merge, merge_changes
 from .metadata import TaskMetadata
-from .snapshot import Snapshot, names, snapshot
+from .snapshot import TreeSnapshot, format_paths, snapshot_tree
 
 TOKEN_FILE = "opencode-mcp-token"
 """In the worktree's own git folder, which goes with it: the file that proves later which worktree this is."""
@@ -36,7 +46,7 @@ class LocalChanges:
     """What a worktree holds beyond its base, and how that fits into the project now.
 
     `folder` has the objects that are in no repository; `lost_commits` says which commits are on the worktree's
-    branch and not in its files. `brought` is whether this very state was brought over before.
+    branch and not in its files. `applied` is whether this very state was brought over before.
     """
 
     worktree: Git
@@ -44,10 +54,10 @@ class LocalChanges:
     folder: Path
     base: str
     branch: str | None
-    snapshot: Snapshot
+    tree_snapshot: TreeSnapshot
     merge: Merge
     lost_commits: str
-    brought: bool
+    applied: bool
 
     @property
     def target(self) -> str:
@@ -57,35 +67,37 @@ class LocalChanges:
     @property
     def state(self) -> str | None:
         """What identifies this state of the worktree."""
-        return self.snapshot.tree
+        return self.tree_snapshot.tree
 
     @property
-    def left_behind(self) -> list[str]:
+    def unmergeable(self) -> list[str]:
         """What cannot be brought over, in words."""
-        nested = [f"{shown(path)} (a nested repository or submodule)" for path in self.snapshot.repositories]
+        nested = [f"{decode_text(path)} (a nested repository or submodule)" for path in self.tree_snapshot.repositories]
         return [*nested, *([self.lost_commits] if self.lost_commits else [])]
 
     @property
     def missing(self) -> list[str]:
         """What the project does not have, in words."""
-        return [*([] if self.brought else map(shown, self.merge.missing)), *self.left_behind]
+        return [*([] if self.applied else map(decode_text, self.merge.missing)), *self.unmergeable]
 
     @property
     def note(self) -> str | None:
         """What a reader of the files must know beside them."""
-        said: list[str] = []
-        taken_back = sorted(self.merge.merged.keys() - {one.path for one in self.snapshot.changes})
-        if taken_back := [path for path in taken_back if path in self.merge.missing]:
-            said.append(f"applied before and reverted by the task since: {names(taken_back)}")
-        if self.snapshot.repositories:
-            nested = names(self.snapshot.repositories)
-            said.append(f"not included: {nested}, a nested repository or submodule with its own changes; {self.how}")
-        if self.snapshot.ignored:
-            said.append(f"not included because git ignores them: {names(self.snapshot.ignored)}")
-        return "; ".join(said) or None
+        notes: list[str] = []
+        reverted = sorted(self.merge.merged.keys() - {change.path for change in self.tree_snapshot.changes})
+        if reverted := [path for path in reverted if path in self.merge.missing]:
+            notes.append(f"applied before and reverted by the task since: {format_paths(reverted)}")
+        if self.tree_snapshot.repositories:
+            nested = format_paths(self.tree_snapshot.repositories)
+            notes.append(
+                f"not included: {nested}, a nested repository or submodule with its own changes; {self.instructions}"
+            )
+        if self.tree_snapshot.ignored:
+            notes.append(f"not included because git ignores them: {format_paths(self.tree_snapshot.ignored)}")
+        return "; ".join(notes) or None
 
     @property
-    def how(self) -> str:
+    def instructions(self) -> str:
         """What to do with what cannot be brought over."""
         return f"push or copy it from {self.worktree.root}"
 
@@ -96,12 +108,12 @@ class LocalChanges:
         numbers = {path: (added, deleted) for added, deleted, path in lines}
         return [
             FileChange(
-                file=shown(one.path),
-                status=one.status,
-                additions=count(numbers[one.path][0]),
-                deletions=count(numbers[one.path][1]),
+                file=decode_text(change.path),
+                status=change.status,
+                additions=parse_line_count(numbers[change.path][0]),
+                deletions=parse_line_count(numbers[change.path][1]),
             )
-            for one in self.snapshot.changes
+            for change in self.tree_snapshot.changes
         ]
 
     async def patch(self) -> str:
@@ -109,9 +121,9 @@ class LocalChanges:
         return (await self._diff("-p", "--binary", "--full-index")).decode("utf-8", "replace")
 
     async def _diff(self, *options: str) -> bytes:
-        reading = with_index(self.worktree, self.folder, "reading")
-        trees = (f"{self.base}^{{tree}}", self.snapshot.tree)
-        return await reading.run("diff-tree", "-r", "--no-renames", *options, *trees)
+        index_git = with_index(self.worktree, self.folder, "reading")
+        trees = (f"{self.base}^{{tree}}", self.tree_snapshot.tree)
+        return await index_git.run("diff-tree", "-r", "--no-renames", *options, *trees)
 
     async def apply(self) -> None:
         """Bring everything over that can be, all or nothing.
@@ -120,22 +132,25 @@ class LocalChanges:
             WorkflowError: conflicts, or something in the way; nothing was written.
         """
         listed = (await self.project.run("ls-files", "-u", "-z")).split(b"\0")[:-1]
-        unmerged = {line.partition(b"\t")[2] for line in listed} & {one.path for one in self.snapshot.changes}
+        unmerged = {line.partition(b"\t")[2] for line in listed} & {
+            change.path for change in self.tree_snapshot.changes
+        }
         if unmerged:
             raise WorkflowError(
-                f"{names(sorted(unmerged))}: a merge or rebase in {self.target} has unresolved conflicts; resolve them "
+                f"{format_paths(sorted(unmerged))}: a merge or rebase in {self.target} has unresolved conflicts; "
+                f"resolve them "
                 "and finish it first. Nothing was applied"
             )
         if self.merge.conflicts:
-            said = "; ".join(f"{shown(path)} {reason}" for path, reason in self.merge.conflicts.items())
+            conflicts = "; ".join(f"{decode_text(path)} {reason}" for path, reason in self.merge.conflicts.items())
             raise WorkflowError(
-                f"the changes conflict, nothing was applied: {said}. The task's files are in {self.worktree.root}"
+                f"the changes conflict, nothing was applied: {conflicts}. The task's files are in {self.worktree.root}"
             )
-        await keep_objects(self.worktree, self.folder)
-        await bring_over(self.project, self.folder, self.merge)
+        await copy_objects(self.worktree, self.folder)
+        await apply_merge(self.project, self.folder, self.merge)
 
     @asynccontextmanager
-    async def leaving(self, force: bool) -> AsyncGenerator[str | None]:
+    async def prepare_removal(self, force: bool) -> AsyncGenerator[str | None]:
         """Verify that the worktree is unchanged, then keep it on its own branch (or detached) in the block.
 
         OpenCode deletes the branch that a worktree has checked out (1.18.33), whatever else that branch has.
@@ -143,20 +158,20 @@ class LocalChanges:
         Raises:
             WorkflowError: files have changed; or git fails.
         """
-        async with scratch(self.worktree) as folder:
-            if not force and (await snapshot(self.worktree, folder, self.base)).tree != self.snapshot.tree:
+        async with scratch_folder(self.worktree) as folder:
+            if not force and (await snapshot_tree(self.worktree, folder, self.base)).tree != self.tree_snapshot.tree:
                 raise WorkflowError(
                     f"nothing was discarded: files in {self.worktree.root} changed during the call, so a program still "
                     "writes there. Call again when it has exited"
                 )
         ref = (await self.worktree.run("symbolic-ref", "-q", "HEAD", accept=(0, 1))).decode().strip()
-        own = f"refs/heads/{self.branch}"
-        if ref in {"", own}:
+        own_ref = f"refs/heads/{self.branch}"
+        if ref in {"", own_ref}:
             yield None
             return
         with anyio.CancelScope(shield=True):
-            if await self.worktree.run("for-each-ref", own):
-                await self.worktree.run("symbolic-ref", "HEAD", own)
+            if await self.worktree.run("for-each-ref", own_ref):
+                await self.worktree.run("symbolic-ref", "HEAD", own_ref)
             else:
                 await self.worktree.run("update-ref", "--no-deref", "HEAD", self.base)
         try:
@@ -167,25 +182,25 @@ class LocalChanges:
             raise
 
 
-def count(number: bytes) -> int:
+def parse_line_count(number: bytes) -> int:
     """Read a number of lines; a binary file has none."""
     return 0 if number == b"-" else int(number)
 
 
-async def prove(opencode: OpenCodeClient, worktree: str) -> str | None:
+async def prove_local(opencode: OpenCodeClient, worktree: str) -> str | None:
     """Prove that a fresh worktree of OpenCode's lies on this machine, and return the token that proves it again.
 
     A file that this process creates in it must be listed by OpenCode; the token then stays in the worktree's
     git folder. None: it is not here, or git cannot be used on it.
     """
-    git = Git.at(worktree, opencode.environ)
+    git = Git.for_directory(worktree, opencode.environ)
     if not is_worktree(worktree):
         return None
     try:
         if not await is_shared(opencode, worktree):
             return None
         token = secrets.token_hex(16)
-        (await git.path(TOKEN_FILE)).write_text(token, encoding="ascii")
+        (await git.git_path(TOKEN_FILE)).write_text(token, encoding="ascii")
     except (OSError, APIError, WorkflowError):
         return None
     return token
@@ -198,7 +213,7 @@ async def is_shared(opencode: OpenCodeClient, folder: str) -> bool:
         OSError: no file can be made in it.
         APIError: OpenCode has no such folder.
     """
-    with probe(folder) as name:
+    with probe_file(folder) as name:
         listed: list[dict[str, Any]] = await opencode.call("file_list", directory=folder, path=".")
     return name in {entry["name"] for entry in listed}
 
@@ -227,7 +242,7 @@ async def refuse_altered(opencode: OpenCodeClient, task: TaskMetadata) -> None:
 
 
 @contextmanager
-def probe(folder: str) -> Generator[str]:
+def probe_file(folder: str) -> Generator[str]:
     """Have an empty file of a name that nothing else has in a folder."""
     file = Path(folder, f".opencode-mcp-{secrets.token_hex(8)}")
     file.touch(exist_ok=False)
@@ -242,20 +257,22 @@ def is_worktree(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, ".git"))
 
 
-async def local(opencode: OpenCodeClient, task: TaskMetadata) -> Git | None:
+async def open_local_worktree(opencode: OpenCodeClient, task: TaskMetadata) -> Git | None:
     """Return git for a task's worktree when that was proven to be on this machine, and still is."""
     if task.worktree is None or task.token is None or not is_worktree(task.worktree):
         return None
-    git = Git.at(task.worktree, opencode.environ)
+    git = Git.for_directory(task.worktree, opencode.environ)
     try:
-        known = (await git.path(TOKEN_FILE)).read_text(encoding="ascii")
+        stored_token = (await git.git_path(TOKEN_FILE)).read_text(encoding="ascii")
     except (OSError, ValueError, WorkflowError):
         return None
-    return git if known == task.token else None
+    return git if stored_token == task.token else None
 
 
 @asynccontextmanager
-async def local_changes(opencode: OpenCodeClient, task: TaskMetadata, worktree: Git) -> AsyncGenerator[LocalChanges]:
+async def read_local_changes(
+    opencode: OpenCodeClient, task: TaskMetadata, worktree: Git
+) -> AsyncGenerator[LocalChanges]:
     """Provide what a worktree on this machine holds beyond its base.
 
     Raises:
@@ -264,50 +281,59 @@ async def local_changes(opencode: OpenCodeClient, task: TaskMetadata, worktree: 
     assert task.worktree_of is not None and task.base is not None
     if not opencode.allowlist.allows(task.worktree_of):  # a session's metadata can be written by any client
         raise WorkflowError(f"the task's project {task.worktree_of} {opencode.allowlist.outside_message()}")
-    project = await project_git(opencode, task.worktree_of)
-    async with scratch(worktree) as folder:
-        held = await snapshot(worktree, folder, task.base)
+    project = await open_project_git(opencode, task.worktree_of)
+    async with scratch_folder(worktree) as folder:
+        tree_snapshot = await snapshot_tree(worktree, folder, task.base)
         yield LocalChanges(
             worktree=worktree,
             project=project,
             folder=folder,
             base=task.base,
             branch=task.branch,
-            snapshot=held,
-            merge=await merge(project, folder, held.changes, await since(worktree, folder, task.collected, held)),
-            lost_commits=await lost_commits(worktree, task.branch),
-            brought=held.tree == task.collected,
+            tree_snapshot=tree_snapshot,
+            merge=await merge_changes(
+                project,
+                folder,
+                tree_snapshot.changes,
+                await read_changes_since(worktree, folder, task.collected, tree_snapshot),
+            ),
+            lost_commits=await find_lost_commits(worktree, task.branch),
+            applied=tree_snapshot.tree == task.collected,
         )
 
 
-async def since(worktree: Git, folder: Path, collected: str | None, held: Snapshot) -> dict[bytes, Change]:
+async def read_changes_since(
+    worktree: Git, folder: Path, collected: str | None, tree_snapshot: TreeSnapshot
+) -> dict[bytes, TreeChange]:
     """Return what has changed since a state was brought over, for all paths that changed at any time."""
     if collected is None:
         return {}
-    reading = with_index(worktree, folder, "collected")
-    if (await reading.run("cat-file", "-t", collected, accept=(0, 1, 128))).strip() != b"tree":
+    index_git = with_index(worktree, folder, "collected")
+    if (await index_git.run("cat-file", "-t", collected, accept=(0, 1, 128))).strip() != b"tree":
         return {}  # brought over by a bridge that did not keep it
-    later = await reading.changes(collected, held.tree)
-    same = {one.path: Change(one.path, one.after, one.after) for one in held.changes}
-    return {**same, **{one.path: one for one in later if not one.is_repository}}
+    later = await index_git.diff_trees(collected, tree_snapshot.tree)
+    unchanged = {change.path: TreeChange(change.path, change.after, change.after) for change in tree_snapshot.changes}
+    return {**unchanged, **{change.path: change for change in later if not change.is_repository}}
 
 
-async def project_git(opencode: OpenCodeClient, directory: str) -> Git:
+async def open_project_git(opencode: OpenCodeClient, directory: str) -> Git:
     """Return git at the top of the working tree that a directory is in."""
-    return Git.at(await Git.at(directory, opencode.environ).line("rev-parse", "--show-toplevel"), opencode.environ)
+    return Git.for_directory(
+        await Git.for_directory(directory, opencode.environ).run_line("rev-parse", "--show-toplevel"), opencode.environ
+    )
 
 
-async def lost_commits(worktree: Git, branch: str | None) -> str:
+async def find_lost_commits(worktree: Git, branch: str | None) -> str:
     """Name the commits that only the worktree's branch has, and whose files are not those of the worktree."""
     if branch is None or not await worktree.run("for-each-ref", f"refs/heads/{branch}"):
         return ""
     others = ("--not", f"--exclude=refs/heads/{branch}", "--all")  # HEAD is one of all, where it has a commit
-    number = int(await worktree.line("rev-list", "--count", f"refs/heads/{branch}", *others))
+    number = int(await worktree.run_line("rev-list", "--count", f"refs/heads/{branch}", *others))
     return f"{number} commit{'s' * (number > 1)} that only branch {branch} has" if number else ""
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartPoint:
     """The commit that a worktree begins with, None where it is not known.
 
     `skipped` are nested repositories and submodules whose changes were not taken along.
@@ -317,7 +343,7 @@ class Beginning:
     skipped: list[bytes]
 
 
-async def begin_at(opencode: OpenCodeClient, worktree: str, uncommitted_of: str | None) -> Beginning:
+async def prepare_start_point(opencode: OpenCodeClient, worktree: str, uncommitted_of: str | None) -> StartPoint:
     """Return what a fresh worktree begins with; a project's uncommitted files are taken along first.
 
     They are uncommitted there as well. Their commit is on no branch, in no repository, and goes with the worktree.
@@ -325,21 +351,21 @@ async def begin_at(opencode: OpenCodeClient, worktree: str, uncommitted_of: str 
     Raises:
         WorkflowError: git cannot read or write them.
     """
-    target = Git.at(worktree, opencode.environ)
-    head = await target.line("rev-parse", "HEAD")
+    target = Git.for_directory(worktree, opencode.environ)
+    head = await target.run_line("rev-parse", "HEAD")
     if uncommitted_of is None:
-        return Beginning(head, [])
-    source = await project_git(opencode, uncommitted_of)
-    kept = (await target.path(OWN_OBJECTS)).resolve()
-    make_objects(kept, [await target.path("objects")])
-    source, target = storing(source, kept), storing(target, kept)
-    async with scratch(source) as folder:
-        held = await snapshot(source, folder, head, keep_objects=True)
+        return StartPoint(head, [])
+    source = await open_project_git(opencode, uncommitted_of)
+    objects_folder = (await target.git_path(OBJECTS_FOLDER)).resolve()
+    make_objects_folder(objects_folder, [await target.git_path("objects")])
+    source, target = with_objects_folder(source, objects_folder), with_objects_folder(target, objects_folder)
+    async with scratch_folder(source) as folder:
+        tree_snapshot = await snapshot_tree(source, folder, head, keep_objects=True)
         message = "The project's uncommitted files when a task began"
-        base = await target.line("commit-tree", held.tree, "-p", head, "-m", message)
-        own = with_index(target, folder, "fresh", keep_objects=True)
-        await own.run("read-tree", head)
-        await own.run("update-index", "-q", "--refresh", accept=(0, 1))
+        base = await target.run_line("commit-tree", tree_snapshot.tree, "-p", head, "-m", message)
+        index_git = with_index(target, folder, "fresh", keep_objects=True)
+        await index_git.run("read-tree", head)
+        await index_git.run("update-index", "-q", "--refresh", accept=(0, 1))
         with anyio.CancelScope(shield=True):
-            await own.run("read-tree", "-m", "-u", head, base)
-        return Beginning(base, held.repositories)
+            await index_git.run("read-tree", "-m", "-u", head, base)
+        return StartPoint(base, tree_snapshot.repositories)

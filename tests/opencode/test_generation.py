@@ -19,7 +19,7 @@ from opencode_mcp.opencode.execute import execute_operation
 from opencode_mcp.opencode.generation import REMEMBERED_SECONDS
 from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import Context, execute_blocking, workflows
+from opencode_mcp.workflows import Context, execute_blocking, task_tools_for
 
 from .conftest import Wire
 
@@ -120,7 +120,7 @@ async def test_every_kind_of_tool_says_what_an_opencode_2_is(catalog: Catalog, w
         context = Context(ServerPool({"": opencode}), ignore_progress)
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             if name in TASKS:
-                await workflows()[name].execute(context, TASKS[name])
+                await task_tools_for()[name].execute(context, TASKS[name])
             else:
                 blocking = partial(execute_blocking, context)
                 await execute_operation(context.servers, catalog[name], CALLS[name], ignore_progress, blocking)
@@ -130,7 +130,7 @@ async def test_every_kind_of_tool_says_what_an_opencode_2_is(catalog: Catalog, w
 
 def test_every_task_tool_is_tried() -> None:
     """A new one is added above."""
-    assert workflows().keys() == TASKS.keys()
+    assert task_tools_for().keys() == TASKS.keys()
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -141,7 +141,7 @@ async def test_task_tools_are_refused_by_an_old_version_before_anything_is_sent(
     """Metadata came with 1.15.13."""
     async with client(catalog, wire, health(version), json(200, {})) as opencode:
         with pytest.raises(UnsupportedServer, match=rf"is OpenCode {version}, and the task tools need 1\.15\.13"):
-            await workflows()[name].execute(Context(ServerPool({"": opencode}), ignore_progress), TASKS[name])
+            await task_tools_for()[name].execute(Context(ServerPool({"": opencode}), ignore_progress), TASKS[name])
 
     assert {*sent(wire)} <= {"/global/health", "/global/event"}
 

@@ -61,7 +61,7 @@ async def managed(
         yield server, opencode
 
 
-async def until_gone(mark: str) -> None:
+async def wait_until_gone(mark: str) -> None:
     """Wait until no process that bears the mark is left, and see that no OpenCode is started meanwhile."""
     keepers: set[int] = set()
 
@@ -85,7 +85,7 @@ async def test_calls_that_come_at_once_start_one_server(
                 tasks.start_soon(opencode.call, "path_get")
 
         assert len(servers(mark)) == 1
-    await until_gone(mark)
+    await wait_until_gone(mark)
 
 
 async def test_a_start_goes_on_when_its_caller_gives_up(
@@ -167,7 +167,7 @@ async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_w
         assert "the OpenCode that opencode-mcp started" in said(broken)
         assert "was lost during session_shell" in said(broken)
         await eventually(lambda: client.call_tool("path_get"), until=lambda shown: not shown.is_error, within=60)
-    await until_gone(mark)
+    await wait_until_gone(mark)
 
 
 async def until_sleeping(mark: str) -> None:
@@ -281,7 +281,7 @@ async def test_when_stdin_ends_nothing_is_left(marking: Mapping[str, str], mark:
     async with amid_a_prompt(marking, mark, project) as running:
         assert running.process.stdin is not None
         await running.process.stdin.aclose()
-        await until_gone(mark)
+        await wait_until_gone(mark)
         assert await running.process.wait() == 0
 
 
@@ -293,7 +293,7 @@ async def test_when_a_signal_ends_the_bridge_nothing_is_left(
     """The bridge cleans up, and then dies of the signal, as its parent expects."""
     async with amid_a_prompt(marking, mark, project) as running:
         running.process.send_signal(number)
-        await until_gone(mark)
+        await wait_until_gone(mark)
         assert await running.process.wait() == -number
 
 
@@ -303,4 +303,4 @@ async def test_when_the_bridge_is_killed_nothing_is_left(marking: Mapping[str, s
     for _ in range(ROUNDS):
         async with amid_a_prompt(marking, mark, project) as running:
             running.process.kill()
-            await until_gone(mark)
+            await wait_until_gone(mark)

@@ -18,7 +18,7 @@ from opencode_mcp.opencode.queue import FairLimiter
 from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.tools.results import Limit, result
 from opencode_mcp.tools.shorten import FIT
-from opencode_mcp.workflows.wait import Watch
+from opencode_mcp.workflows.wait import SessionWatch
 from tests.eventually import eventually
 from tests.executing import prepare_and_execute
 
@@ -38,10 +38,10 @@ def opencode(opencode: OpenCodeClient) -> OpenCodeClient:
 
 def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
     """Answer each request with the next of these, and any later one well."""
-    left = list(given)
+    remaining = list(given)
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        response = left.pop(0) if left else httpx2.Response(200, json={"healthy": True})
+        response = remaining.pop(0) if remaining else httpx2.Response(200, json={"healthy": True})
         if isinstance(response, Exception):
             raise response
         return response
@@ -86,12 +86,15 @@ async def test_an_event_of_another_shape_is_a_reason_to_look(opencode: OpenCodeC
     odd = {"payload": {"type": "message.updated", "properties": {"sessionID": "ses_1", "info": None}}}
     stream = httpx2.Response(200, text=f"data: {json.dumps(odd)}\n\n", headers={"content-type": "text/event-stream"})
     answers(wire, stream, httpx2.Response(200, text="", headers={"content-type": "text/event-stream"}))
-    watch, kinds = Watch({"ses_1"}), list[str]()
-    with opencode.events.subscribe(watch.notice), opencode.events.subscribe(lambda event: kinds.append(event["type"])):
+    watch, kinds = SessionWatch({"ses_1"}), list[str]()
+    with (
+        opencode.events.subscribe(watch.on_event),
+        opencode.events.subscribe(lambda event: kinds.append(event["type"])),
+    ):
         await eventually(lambda: kinds.count("stream.connected") >= 2)
 
     assert kinds[:3] == ["stream.connected", "stream.lost", "stream.connected"]
-    assert watch.look
+    assert watch.read_requested
 
 
 async def test_who_has_no_time_is_told_at_once(opencode: OpenCodeClient, wire: Wire) -> None:

@@ -61,11 +61,11 @@ class Desk:
         self.home, self.work, self._logs = folder / "home", folder / "work", folder / "logs"
         for each in (self.home, self.work, self._logs):
             each.mkdir(parents=True)
-        kept = {name: value for name, value in environ.items() if not name.startswith(THEIRS)}
+        inherited = {name: value for name, value in environ.items() if not name.startswith(THEIRS)}
         proxies = {name: NOWHERE for kind in PROXIES for name in (kind, kind.lower())}
         direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
         path = os.pathsep.join([str(installed.commands), environ["PATH"]])
-        self.environ = {**kept, **proxies, **direct, "HOME": str(self.home), "PATH": path}
+        self.environ = {**inherited, **proxies, **direct, "HOME": str(self.home), "PATH": path}
 
     async def run(self, command: tuple[str, ...], environ: Mapping[str, str]) -> str:
         """Run a command to its end, and return its output.

@@ -83,10 +83,10 @@ async def decided(context: Context, key: str, words: str, **state: Any) -> Decis
     Raises:
         MCPError: the client cannot ask.
     """
-    if context.asker is None:
+    if context.elicitor is None:
         raise MCPError(types.INVALID_PARAMS, "This client cannot ask its user.")
     asked = QuestionRequest(id=key, session_id="ses_fixture", questions=(QuestionInfo(question=words),))
-    return await context.asker.ask(asked, state)
+    return await context.elicitor.elicit(asked, state)
 
 
 async def elicitation(context: Context) -> types.CallToolResult:
@@ -108,13 +108,13 @@ async def required_name(context: Context) -> types.CallToolResult:
 async def required_confirmation(context: Context) -> types.CallToolResult:
     """Ask, and see that the state came back as it was."""
     await decided(context, "confirm", "Please confirm", secret="unchanged")
-    assert context.resumed is not None
-    return said("state-ok" if context.resumed["secret"] == "unchanged" else "not the state that was given")
+    assert context.resume_state is not None
+    return said("state-ok" if context.resume_state["secret"] == "unchanged" else "not the state that was given")
 
 
 async def multi_round(context: Context) -> types.CallToolResult:
     """Ask twice, one after the other."""
-    if (context.resumed or {}).get("step", 1) == 1:
+    if (context.resume_state or {}).get("step", 1) == 1:
         await decided(context, "step1", "Step 1: What is your name?", step=1)
     await decided(context, "step2", "Step 2: What is your favorite color?", step=2)
     return said("Both were answered.")

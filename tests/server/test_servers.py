@@ -78,7 +78,7 @@ async def alternating(client: Client) -> list[tuple[str, str]]:
 
 def placed(sessions: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Return the id and the server of every entry of a list."""
-    return [(one["id"], one["server"]) for one in sessions]
+    return [(session["id"], session["server"]) for session in sessions]
 
 
 async def test_sessions_of_all_servers_are_one_list(client: Client) -> None:

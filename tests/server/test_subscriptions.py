@@ -277,10 +277,10 @@ async def served(settings: Settings, catalog: Catalog) -> AsyncGenerator[str]:
 
 async def follow_a_prompt(client: Client, updates: Updates) -> str:
     """Follow a session through a prompt to its end, and return its resource."""
-    id = await new_session(client)
-    uri, told = f"opencode://session/{id}", 0
+    session_id = await new_session(client)
+    uri, told = f"opencode://session/{session_id}", 0
     async with following(client, uri):
-        await prompt(client, id, "script:text hello")
+        await prompt(client, session_id, "script:text hello")
         while (await read_json(client, uri))["state"] != "completed" or told == 0:
             told = await updates.next(uri, told)
     return uri

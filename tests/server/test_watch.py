@@ -82,13 +82,13 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
     watch.begun.set()
 
     async def late() -> None:
-        watch.notice("message.updated")
+        watch.on_event("message.updated")
 
     async def send() -> None:
         times.append(anyio.current_time())
         if len(times) == 1:
             for _ in range(100):
-                watch.notice("message.updated")
+                watch.on_event("message.updated")
         elif len(times) == 2:
             tasks.start_soon(late)  # runs as soon as the pause begins
         else:
@@ -96,7 +96,7 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
 
     async with background_task_group() as tasks:
         tasks.start_soon(watch.tell, send)
-        watch.notice("message.updated")
+        watch.on_event("message.updated")
         with anyio.fail_after(10):
             await over.wait()
 

@@ -14,12 +14,13 @@ from jsonschema_rs import Draft202012Validator, validator_for
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.tools.gateway import GATEWAY
 from opencode_mcp.tools.publish import published
-from opencode_mcp.workflows import WORKFLOWS
+from opencode_mcp.workflows import TASK_TOOLS
 
 from .schemas import values
 
 SCHEMAS: dict[str, dict[str, Any]] = {
-    tool.name: tool.input_schema for tool in (*WORKFLOWS.values(), *GATEWAY.values(), *Catalog.from_snapshot().values())
+    tool.name: tool.input_schema
+    for tool in (*TASK_TOOLS.values(), *GATEWAY.values(), *Catalog.from_snapshot().values())
 }
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 

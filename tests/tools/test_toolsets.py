@@ -12,7 +12,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.gateway import GATEWAY
 from opencode_mcp.tools.toolsets import BY_PREFIX, ESSENTIAL, TOOLSETS, VIEWS, select, toolset_of, view
-from opencode_mcp.workflows import WORKFLOWS
+from opencode_mcp.workflows import TASK_TOOLS
 from tests.conftest import Connect
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +29,7 @@ def test_every_operation_has_a_documented_toolset_and_every_toolset_has_tools(ca
 
 def test_all_is_the_default(catalog: Catalog) -> None:
     """Without any choice every operation, task tool and gateway tool is listed."""
-    assert select(catalog).listed == {*catalog, *WORKFLOWS, *GATEWAY}
+    assert select(catalog).listed == {*catalog, *TASK_TOOLS, *GATEWAY}
 
 
 def test_essential_lists_twenty_and_reaches_everything(catalog: Catalog) -> None:

@@ -208,7 +208,7 @@ def check(bench: Bench, asked: Asked, reply: Reply | None) -> None:
         allowed = reply is not None and reply.allowed
         assert asked.file(bench).exists() == allowed, f"{asked.file(bench)} is there: {not allowed}"
     if reply is not None and reply.told:
-        assert any(reply.told in str(one.messages) for one in bench.asked_of_model()), "the model was not told"
+        assert any(reply.told in str(request.messages) for request in bench.asked_of_model()), "the model was not told"
 
 
 def rows() -> Iterator[Row]:

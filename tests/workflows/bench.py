@@ -101,7 +101,7 @@ class Bench:
 
     def asked_of_model(self, words: str | None = None) -> list[Request]:
         """What the model was asked with these words in it, or with this row's key."""
-        return [one for one in self.world.model.requests if (words or self.key) in str(one.messages)]
+        return [request for request in self.world.model.requests if (words or self.key) in str(request.messages)]
 
     def file(self, name: str) -> Path:
         """A file of the project that is this row's own."""

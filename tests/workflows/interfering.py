@@ -30,7 +30,7 @@ async def dispose(bench: Bench, task: Seen) -> None:
     assert disposed.state == "answer", disposed.text
 
 
-async def go_on(bench: Bench, task: Seen) -> None:
+async def continue_session(bench: Bench, task: Seen) -> None:
     """Give the session more to do."""
     parts = [{"type": "text", "text": "script:text more"}]
     await bench.call("session_prompt_async", sessionID=task.session_id, parts=parts)
@@ -40,7 +40,7 @@ async def go_on(bench: Bench, task: Seen) -> None:
 async def given_more(bench: Bench) -> Seen:
     """The session is given more to do while it works."""
     task = await bench.call("start_task", prompt=bench.held)
-    return await wait_and_act(bench, task, go_on)
+    return await wait_and_act(bench, task, continue_session)
 
 
 def while_asking(act: Act) -> Deed:

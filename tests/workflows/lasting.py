@@ -114,8 +114,8 @@ async def every_step(bench: Bench) -> Seen:
         {"name": "glob", "args": {"pattern": "*.md"}}]"""
     async with bench.bridge() as client:
         result = await client.call_tool("run_task", {"prompt": prompt}, progress_callback=progressed)
-    for words in ("read README.md: ", "glob *.md: ", "writing: done: chain ", "[360 tokens, $0.00]"):
-        assert any(words in one for one in told), f"{words!r} is not in {told}"
+    for text in ("read README.md: ", "glob *.md: ", "writing: done: chain ", "[360 tokens, $0.00]"):
+        assert any(text in one for one in told), f"{text!r} is not in {told}"
     return Seen.of(result)
 
 
@@ -145,7 +145,7 @@ async def any_of(bench: Bench) -> Seen:
     slow = await bench.call("start_task", prompt="script:hang")
     quick = await bench.call("start_task", prompt="script:slow 3 0.2")
     seen = await bench.call("wait_for_tasks", session_ids=[slow.session_id, quick.session_id], until="any")
-    assert [one.state for one in seen.tasks] == ["running", "completed"]
+    assert [task.state for task in seen.tasks] == ["running", "completed"]
     return seen.tasks[1]
 
 
@@ -154,7 +154,7 @@ async def any_of_which_one_failed(bench: Bench) -> Seen:
     slow = await bench.call("start_task", prompt="script:hang")
     failed = await bench.run("script:error 400")
     seen = await bench.call("wait_for_tasks", session_ids=[slow.session_id, failed.session_id], until="any")
-    assert [one.state for one in seen.tasks] == ["running", "failed"]
+    assert [task.state for task in seen.tasks] == ["running", "failed"]
     return seen.tasks[1]
 
 
@@ -162,8 +162,8 @@ async def all_of(bench: Bench) -> Seen:
     """Every task is waited for, and each is reported as what it became."""
     prompts = ("script:slow 3 0.2", touch(bench), "script:error 400")
     tasks = [await bench.call("start_task", prompt=prompt) for prompt in prompts]
-    seen = await bench.call("wait_for_tasks", session_ids=[one.session_id for one in tasks], until="all")
-    assert [one.state for one in seen.tasks] == ["completed", "waiting_permission", "failed"]
+    seen = await bench.call("wait_for_tasks", session_ids=[task.session_id for task in tasks], until="all")
+    assert [task.state for task in seen.tasks] == ["completed", "waiting_permission", "failed"]
     return seen.tasks[1]
 
 

@@ -60,8 +60,8 @@ async def files_as_written(bench: Bench) -> Seen:
     seen = await bench.run(f"script:text {bench.key}", files=files)
     messages = (await bench.call("session_messages", sessionID=seen.session_id))["result"]
     texts = " ".join(part.get("text", "") for part in messages[0]["parts"] if part.get("synthetic"))
-    for words in ("1: hello from the project", "2: two\n3: three", "1: at home", "<type>directory</type>"):
-        assert words in texts, f"{words!r} is not in {texts}"
+    for text in ("1: hello from the project", "2: two\n3: three", "1: at home", "<type>directory</type>"):
+        assert text in texts, f"{text!r} is not in {texts}"
     assert "1: one" not in texts and "failed to read" not in texts
     assert texts.count("Called the Read tool") == len(files)
     return seen

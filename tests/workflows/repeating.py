@@ -95,8 +95,10 @@ def repeatable(bench: Bench, prompt: str, **arguments: Any) -> dict[str, Any]:
 
 def asked_once(bench: Bench) -> None:
     """See that the model was asked once, and besides for a title at most."""
-    asked = [one for one in bench.asked_of_model() if one.script != "title"]
-    assert len([one for one in asked if bench.key in one.argument]) == 1, f"the model was asked {len(asked)} times"
+    asked = [request for request in bench.asked_of_model() if request.script != "title"]
+    assert len([request for request in asked if bench.key in request.argument]) == 1, (
+        f"the model was asked {len(asked)} times"
+    )
 
 
 ROWS = (

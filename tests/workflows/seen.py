@@ -50,7 +50,7 @@ class Seen:
     def message(self) -> str:
         """What a report says of its state, or a failed call's text."""
         if self.state.startswith("waiting_"):
-            return " / ".join(one["wants"] for one in self["pending"])
+            return " / ".join(request["wants"] for request in self["pending"])
         return str(self[FACTS[self.state]]) if self.state in FACTS else self.text
 
     @property

@@ -13,7 +13,7 @@ from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.workflows.git import Git
 from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.worktree import local_changes
+from opencode_mcp.workflows.worktree import read_local_changes
 
 pytestmark = pytest.mark.anyio
 
@@ -28,5 +28,5 @@ async def test_a_project_elsewhere_is_not_touched(catalog: Catalog, tmp_path: Pa
     task = TaskMetadata(worktree_of=str(tmp_path / "outside"), base="HEAD")
 
     with pytest.raises(WorkflowError, match="outside of the directories that --allow-directory allows"):
-        async with local_changes(opencode, task, Git.at(str(tmp_path / "root"), {})):
+        async with read_local_changes(opencode, task, Git.for_directory(str(tmp_path / "root"), {})):
             pass

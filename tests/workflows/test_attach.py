@@ -9,7 +9,7 @@ import pytest
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
-from opencode_mcp.workflows.attach import Folders, file_part, file_parts, pure, readings
+from opencode_mcp.workflows.attach import Folders, candidate_paths, file_parts, make_file_part_for, to_pure_path
 
 from .test_moments import Still
 
@@ -42,7 +42,7 @@ HOMES: dict[PurePath, PurePath] = {POSIX: PurePosixPath("/home/me"), WINDOWS: Pu
 )
 def test_what_a_path_may_mean(given: str, project: PurePath, meant: list[tuple[str, str]]) -> None:
     """Literally first, then as people write it."""
-    assert [(str(path), query) for path, query in readings(given, project, HOMES[project])] == meant
+    assert [(str(path), query) for path, query in candidate_paths(given, project, HOMES[project])] == meant
 
 
 class Disk(Still):
@@ -125,13 +125,13 @@ async def test_outside_of_the_project_this_process_looks_where_it_sees_the_same_
     folders = Folders(disk, POSIX, shared=True)
     home = HOMES[POSIX]
 
-    assert (await file_part(folders, f"{tmp_path}/notes.txt:3", home))["url"] == (
+    assert (await make_file_part_for(folders, f"{tmp_path}/notes.txt:3", home))["url"] == (
         f"file://{tmp_path}/Notes.txt?start=3&end=3"
     )
     with pytest.raises(WorkflowError, match=r" has no 'Nots\.txt'; nearest: Notes\.txt on"):
-        await file_part(folders, f"{tmp_path}/Nots.txt", home)
+        await make_file_part_for(folders, f"{tmp_path}/Nots.txt", home)
     with pytest.raises(WorkflowError, match=rf"the folder {tmp_path}/nowhere does not exist on"):
-        await file_part(folders, f"{tmp_path}/nowhere/x", home)
+        await make_file_part_for(folders, f"{tmp_path}/nowhere/x", home)
     assert disk.opened == set()
 
 
@@ -151,7 +151,7 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
     folders = Folders(disk, PurePosixPath(project), shared)
 
     with pytest.raises(InvalidArguments, match=r"x(:3)?' is outside of the directories that --allow-directory allows"):
-        await file_part(folders, given.format(outside=outside), HOMES[POSIX])
+        await make_file_part_for(folders, given.format(outside=outside), HOMES[POSIX])
     assert disk.opened <= {str(project)}
 
 
@@ -185,4 +185,4 @@ async def test_an_error_that_does_not_say_that_a_folder_is_missing_is_none_of_a_
 
 def test_a_windows_path_is_known_by_its_drive() -> None:
     """Whatever machine the bridge runs on."""
-    assert (type(pure("C:\\x")), type(pure("/x"))) == (PureWindowsPath, PurePosixPath)
+    assert (type(to_pure_path("C:\\x")), type(to_pure_path("/x"))) == (PureWindowsPath, PurePosixPath)

@@ -26,8 +26,14 @@ from opencode_mcp.opencode.processes import SharingProcess, find_sharing_process
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import elsewhere as deciding
-from opencode_mcp.workflows.elsewhere import MODEL_SECONDS, PROCESS_SECONDS, PROMPT_SECONDS, TOOL_SECONDS, elsewhere
-from opencode_mcp.workflows.truth import look
+from opencode_mcp.workflows.elsewhere import (
+    MODEL_SECONDS,
+    PROCESS_SECONDS,
+    PROMPT_SECONDS,
+    TOOL_SECONDS,
+    describe_other_process,
+)
+from opencode_mcp.workflows.truth import read_snapshot
 from tests.bridge import kill_server, servers
 from tests.eventually import eventually
 
@@ -204,7 +210,7 @@ async def test_whether_another_process_may_be_running_a_session(
     opencode = Still(messages=messages())
     opencode.server.current_endpoint = lambda: "an endpoint"
 
-    note = await elsewhere(cast("Any", opencode), await look(cast("Any", opencode), "ses_1"))
+    note = await describe_other_process(cast("Any", opencode), await read_snapshot(cast("Any", opencode), "ses_1"))
 
     assert (note is not None) is runs, note
 
@@ -214,18 +220,18 @@ async def test_what_grows_without_this_server_is_run_by_another(monkeypatch: pyt
     see(monkeypatch, ())
     opencode = cast("Any", Still(messages=unfinished(5)))
     opencode.server.current_endpoint = lambda: "an endpoint"
-    before = await look(opencode, "ses_1")
-    assert await elsewhere(opencode, before) is None
+    before = await read_snapshot(opencode, "ses_1")
+    assert await describe_other_process(opencode, before) is None
     opencode.messages = unfinished(0, TOOL)
 
-    note = await elsewhere(opencode, await look(opencode, "ses_1"), before)
+    note = await describe_other_process(opencode, await read_snapshot(opencode, "ses_1"), before)
 
     assert (
         note
         == "Another OpenCode process is running this session: its messages change, and this OpenCode does not run it."
     )
     see(monkeypatch, (a_process(HOUR), a_process(-HOUR)))
-    note = await elsewhere(opencode, await look(opencode, "ses_1"), before)
+    note = await describe_other_process(opencode, await read_snapshot(opencode, "ses_1"), before)
     assert note is not None and note.startswith(
         "Another OpenCode process (opencode, process 7) is running this session: its messages"
     )

@@ -11,7 +11,7 @@ from mcp import Client
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.workflows.git import Git
-from opencode_mcp.workflows.worktree import local_changes
+from opencode_mcp.workflows.worktree import read_local_changes
 
 from .test_local_changes import client as client_of
 from .test_local_changes import task_of
@@ -81,23 +81,23 @@ async def test_a_locked_worktree_is_said_to_stay(client: Client, project: Path) 
 
 async def test_a_worktree_that_is_written_to_is_not_left(catalog: Catalog, pair: Pair) -> None:
     """A program that the task has left running writes after the changes were read."""
-    worktree = Git.at(str(pair.worktree), pair.environ)
-    async with local_changes(client_of(catalog, pair), task_of(pair), worktree) as found:
+    worktree = Git.for_directory(str(pair.worktree), pair.environ)
+    async with read_local_changes(client_of(catalog, pair), task_of(pair), worktree) as found:
         (pair.worktree / "late.txt").write_text("late\n")
         with pytest.raises(WorkflowError, match="changed during the call"):
-            async with found.leaving(force=False):
+            async with found.prepare_removal(force=False):
                 pass
-        async with found.leaving(force=True) as branch:
+        async with found.prepare_removal(force=True) as branch:
             assert branch is None
 
 
 async def test_a_worktree_that_could_not_be_removed_is_on_its_branch_again(catalog: Catalog, pair: Pair) -> None:
     """Only while it is removed it is on its own branch."""
     pair.git(pair.worktree, "checkout", "-qb", "other")
-    worktree = Git.at(str(pair.worktree), pair.environ)
-    async with local_changes(client_of(catalog, pair), task_of(pair), worktree) as found:
+    worktree = Git.for_directory(str(pair.worktree), pair.environ)
+    async with read_local_changes(client_of(catalog, pair), task_of(pair), worktree) as found:
         with pytest.raises(WorkflowError, match="not removed"):
-            async with found.leaving(force=False) as branch:
+            async with found.prepare_removal(force=False) as branch:
                 assert branch == "other"
                 assert pair.git(pair.worktree, "branch", "--show-current").strip() == "task"
                 raise WorkflowError("not removed")

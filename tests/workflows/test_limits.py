@@ -179,14 +179,14 @@ async def test_a_task_that_is_starting_can_be_stopped() -> None:
 
 async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure is reported until then; it does not keep the session."""
-    monkeypatch.setattr(starting, "SEEN_SECONDS", 0.1)
+    monkeypatch.setattr(starting, "PICKUP_SECONDS", 0.1)
 
     class Failing(Still):
         fails = True
 
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "config_providers" and self.fails:
-                await anyio.sleep(0.5 + 2 * limits.STARTING_SECONDS)
+                await anyio.sleep(0.5 + 2 * limits.START_GRACE_SECONDS)
                 raise RequestTimeout("no answer about models")
             return await super().call(name, **arguments)
 
@@ -198,7 +198,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
         asked = RunTasks.model_validate({"tasks": [more], "timeout_seconds": 0.1})
         assert [one.state for one in (await run_tasks(context, asked)).tasks] == ["starting"]
         starts = context.servers.pending_starts
-        await eventually(lambda: starts["ses_1"].over.is_set())
+        await eventually(lambda: starts["ses_1"].finished.is_set())
         opencode.fails = False
         assert isinstance(starts["ses_1"].failure, RequestTimeout)
         await run_tasks(context, asked.model_copy(update={"timeout_seconds": 1}))

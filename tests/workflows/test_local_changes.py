@@ -12,8 +12,8 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.workflows.git import Git
 from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.place import note_left_out
-from opencode_mcp.workflows.worktree import TOKEN_FILE, begin_at, local, local_changes
+from opencode_mcp.workflows.place import left_out_note
+from opencode_mcp.workflows.worktree import TOKEN_FILE, open_local_worktree, prepare_start_point, read_local_changes
 
 from .test_merge import LINES, Pair, everything, pair, tree_of
 
@@ -41,9 +41,9 @@ def test_the_fixture_is_of_this_module_too(pair: Pair) -> None:
 async def test_files_and_patch_say_what_changed(catalog: Catalog, pair: Pair) -> None:
     """Numbers for text, a binary patch for what is not; names that are not UTF-8 are escaped."""
     everything(pair.worktree)
-    git = Git.at(str(pair.worktree), pair.environ)
+    git = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
+    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
         files = {one.file: one for one in await found.files()}
         patch = await found.patch()
 
@@ -60,10 +60,10 @@ async def test_commits_that_only_the_branch_has_are_named(catalog: Catalog, pair
     pair.git(pair.worktree, "add", "-A")
     pair.git(pair.worktree, "commit", "-qm", "kept")
     pair.git(pair.worktree, "checkout", "-q", "--detach", pair.base)
-    git = Git.at(str(pair.worktree), pair.environ)
+    git = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
-        assert found.missing == found.left_behind == ["1 commit that only branch task has"]
+    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
+        assert found.missing == found.unmergeable == ["1 commit that only branch task has"]
 
 
 async def test_an_open_merge_of_the_user_is_not_touched(catalog: Catalog, pair: Pair) -> None:
@@ -76,9 +76,9 @@ async def test_an_open_merge_of_the_user_is_not_touched(catalog: Catalog, pair: 
         pair.git(pair.project, "merge", "-q", "one")
     everything(pair.worktree)
     before = tree_of(pair.project)
-    git = Git.at(str(pair.worktree), pair.environ)
+    git = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
+    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
         with pytest.raises(WorkflowError, match=r"text\.txt.*unresolved conflicts"):
             await found.apply()
 
@@ -88,17 +88,17 @@ async def test_an_open_merge_of_the_user_is_not_touched(catalog: Catalog, pair: 
 async def test_what_was_brought_over_once_may_go(catalog: Catalog, pair: Pair) -> None:
     """Also when the user has changed it since; a later change of the task may not."""
     (pair.worktree / "text.txt").write_text("by the task\n")
-    git = Git.at(str(pair.worktree), pair.environ)
-    async with local_changes(client(catalog, pair), task_of(pair), git) as found:
+    git = Git.for_directory(str(pair.worktree), pair.environ)
+    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
         await found.apply()
         state = found.state
     (pair.project / "text.txt").write_text("changed again by the user\n")
     assert state is not None
 
-    async with local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
+    async with read_local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
         assert found.missing == []
     (pair.worktree / "more.txt").write_text("more\n")
-    async with local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
+    async with read_local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
         assert found.missing == ["more.txt"]
         await found.apply()
     assert (pair.project / "more.txt").read_text() == "more\n"
@@ -108,12 +108,12 @@ async def test_what_was_brought_over_once_may_go(catalog: Catalog, pair: Pair) -
 async def test_only_the_worktree_with_the_token_is_taken_for_the_tasks(catalog: Catalog, pair: Pair) -> None:
     """A folder of the same name on another machine is another one."""
     opencode, task = client(catalog, pair), task_of(pair, token="0123")
-    assert await local(opencode, task) is None
-    token = await Git.at(str(pair.worktree), pair.environ).path(TOKEN_FILE)
+    assert await open_local_worktree(opencode, task) is None
+    token = await Git.for_directory(str(pair.worktree), pair.environ).git_path(TOKEN_FILE)
     token.write_text("4567")
-    assert await local(opencode, task) is None
+    assert await open_local_worktree(opencode, task) is None
     token.write_text("0123")
-    assert await local(opencode, task) is not None
+    assert await open_local_worktree(opencode, task) is not None
 
 
 async def test_uncommitted_files_are_taken_along_as_they_are(catalog: Catalog, pair: Pair) -> None:
@@ -121,17 +121,17 @@ async def test_uncommitted_files_are_taken_along_as_they_are(catalog: Catalog, p
     everything(pair.project)
     before, index = tree_of(pair.project), (pair.project / ".git" / "index").read_bytes()
 
-    began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    began = await prepare_start_point(client(catalog, pair), str(pair.worktree), str(pair.project))
     base = began.base
     assert base is not None and began.skipped == []
 
     assert tree_of(pair.worktree) == tree_of(pair.project) == before
     assert (pair.project / ".git" / "index").read_bytes() == index
-    git = Git.at(str(pair.worktree), pair.environ)
-    async with local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
-        assert found.snapshot.changes == []
+    git = Git.for_directory(str(pair.worktree), pair.environ)
+    async with read_local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+        assert found.tree_snapshot.changes == []
     (Path(pair.worktree) / "text.txt").write_text("by the task\n")
-    async with local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+    async with read_local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
         await found.apply()
     assert (pair.project / "text.txt").read_text() == "by the task\n"
 
@@ -140,7 +140,7 @@ async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection
     """Their objects are in the worktree's git folder: `git gc` in the project does not reach them, nor a push."""
     (pair.project / "draft.txt").write_text("draft\n")
     before = pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")
-    began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    began = await prepare_start_point(client(catalog, pair), str(pair.worktree), str(pair.project))
     base = began.base
     assert base is not None and began.skipped == []
     assert (pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")) == before
@@ -148,8 +148,8 @@ async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection
 
     pair.git(pair.project, "gc", "-q", "--prune=now")
 
-    git = Git.at(str(pair.worktree), pair.environ)
-    async with local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+    git = Git.for_directory(str(pair.worktree), pair.environ)
+    async with read_local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
         await found.apply()
     assert (pair.project / "draft.txt").read_text() == "draft\nmore\n"
     assert pair.git(pair.worktree, "fsck", "--no-dangling").strip() == ""
@@ -157,11 +157,11 @@ async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection
 
 async def test_what_changes_after_it_was_brought_over_arrives_as_well(catalog: Catalog, pair: Pair) -> None:
     """A follow-up edits the same lines again, takes another change back, and deletes what it had added."""
-    git, opencode = Git.at(str(pair.worktree), pair.environ), client(catalog, pair)
+    git, opencode = Git.for_directory(str(pair.worktree), pair.environ), client(catalog, pair)
     (pair.worktree / "text.txt").write_text(LINES.replace("line 3\n", "first\n"))
     (pair.worktree / "run.sh").write_text("#!/bin/sh\necho first\n")
     (pair.worktree / "added.txt").write_text("first\n")
-    async with local_changes(opencode, task_of(pair), git) as found:
+    async with read_local_changes(opencode, task_of(pair), git) as found:
         await found.apply()
         state = found.state
     assert state is not None
@@ -170,7 +170,7 @@ async def test_what_changes_after_it_was_brought_over_arrives_as_well(catalog: C
     (pair.worktree / "run.sh").write_text("#!/bin/sh\n")
     (pair.worktree / "added.txt").unlink()
 
-    async with local_changes(opencode, task_of(pair, collected=state), git) as found:
+    async with read_local_changes(opencode, task_of(pair, collected=state), git) as found:
         assert found.missing == ["added.txt", "run.sh", "text.txt"]
         assert {one.file for one in await found.files()} == {"text.txt"}
         await found.apply()
@@ -183,15 +183,15 @@ async def test_what_changes_after_it_was_brought_over_arrives_as_well(catalog: C
 
 async def test_what_was_brought_over_and_taken_away_can_be_brought_over_again(catalog: Catalog, pair: Pair) -> None:
     """The user has put the project back; applying says what it does."""
-    git, opencode = Git.at(str(pair.worktree), pair.environ), client(catalog, pair)
+    git, opencode = Git.for_directory(str(pair.worktree), pair.environ), client(catalog, pair)
     (pair.worktree / "text.txt").write_text("by the task\n")
-    async with local_changes(opencode, task_of(pair), git) as found:
+    async with read_local_changes(opencode, task_of(pair), git) as found:
         await found.apply()
         state = found.state
     assert state is not None
     pair.git(pair.project, "checkout", "-q", "text.txt")
 
-    async with local_changes(opencode, task_of(pair, collected=state), git) as found:
+    async with read_local_changes(opencode, task_of(pair, collected=state), git) as found:
         await found.apply()
 
     assert (pair.project / "text.txt").read_text() == "by the task\n"
@@ -203,7 +203,7 @@ async def test_a_nested_repository_is_not_taken_along_and_named(catalog: Catalog
     pair.git(pair.project / "nested", "init", "-q")
     (pair.project / "nested" / "file").write_text("file\n")
 
-    began = await begin_at(client(catalog, pair), str(pair.worktree), str(pair.project))
+    began = await prepare_start_point(client(catalog, pair), str(pair.worktree), str(pair.project))
 
     assert began.skipped == [b"nested"]
-    assert "nested" in (note_left_out(began) or "")
+    assert "nested" in (left_out_note(began) or "")

@@ -10,9 +10,9 @@ import pytest
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.workflows.git import Git, scratch
-from opencode_mcp.workflows.snapshot import snapshot
-from opencode_mcp.workflows.worktree import local_changes
+from opencode_mcp.workflows.git import Git, scratch_folder
+from opencode_mcp.workflows.snapshot import snapshot_tree
+from opencode_mcp.workflows.worktree import read_local_changes
 
 from .test_local_changes import client, task_of
 from .test_merge import Pair, pair, tree_of
@@ -162,9 +162,9 @@ async def test_a_sparse_checkout_has_changes_where_there_are_files(pair: Pair) -
 
 async def repositories(pair: Pair, base: str) -> list[bytes]:
     """Return the nested repositories and submodules that have something of their own."""
-    held = Git.at(str(pair.worktree), pair.environ)
-    async with scratch(held) as folder:
-        return (await snapshot(held, folder, base)).repositories
+    held = Git.for_directory(str(pair.worktree), pair.environ)
+    async with scratch_folder(held) as folder:
+        return (await snapshot_tree(held, folder, base)).repositories
 
 
 def with_submodule(pair: Pair) -> str:
@@ -229,10 +229,10 @@ async def test_a_worktree_on_a_branch_without_commits_is_read(catalog: Catalog, 
     pair.git(pair.worktree, "checkout", "-q", "--orphan", "orphan")
     pair.git(pair.worktree, "rm", "-rfq", "--cached", ".")
     (pair.worktree / "text.txt").write_text("by the task\n")
-    worktree = Git.at(str(pair.worktree), pair.environ)
+    worktree = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with local_changes(client(catalog, pair), task_of(pair), worktree) as found:
+    async with read_local_changes(client(catalog, pair), task_of(pair), worktree) as found:
         assert found.missing == ["text.txt"]
         await found.apply()
-        async with found.leaving(force=False) as branch:
+        async with found.prepare_removal(force=False) as branch:
             assert branch == "orphan"

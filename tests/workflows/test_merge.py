@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.workflows.git import Git, scratch
-from opencode_mcp.workflows.merge import bring_over, merge
-from opencode_mcp.workflows.snapshot import snapshot
+from opencode_mcp.workflows.git import Git, scratch_folder
+from opencode_mcp.workflows.merge import apply_merge, merge_changes
+from opencode_mcp.workflows.snapshot import snapshot_tree
 
 pytestmark = pytest.mark.anyio
 
@@ -35,20 +35,26 @@ class Pair:
 
     async def apply(self) -> list[str]:
         """Bring the worktree's changes over."""
-        held, there = Git.at(str(self.worktree), self.environ), Git.at(str(self.project), self.environ)
-        async with scratch(held) as folder:
-            found = await snapshot(held, folder, self.base)
-            merged = await merge(there, folder, found.changes)
+        held, there = (
+            Git.for_directory(str(self.worktree), self.environ),
+            Git.for_directory(str(self.project), self.environ),
+        )
+        async with scratch_folder(held) as folder:
+            found = await snapshot_tree(held, folder, self.base)
+            merged = await merge_changes(there, folder, found.changes)
             if merged.conflicts:
                 raise WorkflowError("conflicts: " + ", ".join(os.fsdecode(path) for path in merged.conflicts))
-            return [os.fsdecode(path) for path in await bring_over(there, folder, merged)]
+            return [os.fsdecode(path) for path in await apply_merge(there, folder, merged)]
 
     async def missing(self) -> list[str]:
         """What the project does not have."""
-        held, there = Git.at(str(self.worktree), self.environ), Git.at(str(self.project), self.environ)
-        async with scratch(held) as folder:
-            found = await snapshot(held, folder, self.base)
-            return [os.fsdecode(path) for path in (await merge(there, folder, found.changes)).missing]
+        held, there = (
+            Git.for_directory(str(self.worktree), self.environ),
+            Git.for_directory(str(self.project), self.environ),
+        )
+        async with scratch_folder(held) as folder:
+            found = await snapshot_tree(held, folder, self.base)
+            return [os.fsdecode(path) for path in (await merge_changes(there, folder, found.changes)).missing]
 
 
 def git(where: Path, environ: Mapping[str, str], *arguments: str) -> str:
@@ -302,10 +308,10 @@ async def test_repositories_inside_are_named_and_left_alone(pair: Pair) -> None:
         pair.git(pair.worktree / name, "commit", "-qm", name)
     pair.git(pair.worktree, "-c", "advice.addEmbeddedRepo=false", "add", "committed")
     pair.git(pair.worktree, "commit", "-qm", "nested")
-    held = Git.at(str(pair.worktree), pair.environ)
+    held = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with scratch(held) as folder:
-        found = await snapshot(held, folder, pair.base)
+    async with scratch_folder(held) as folder:
+        found = await snapshot_tree(held, folder, pair.base)
 
     assert found.repositories == [b"committed", b"empty", b"untracked"]
     assert await pair.apply() == ["text.txt"]

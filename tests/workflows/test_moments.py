@@ -25,11 +25,11 @@ from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.context import Context
 from opencode_mcp.workflows.run import RunTask, run_task
 from opencode_mcp.workflows.several import wait_and_report
-from opencode_mcp.workflows.start import Turn
-from opencode_mcp.workflows.starting import Start
+from opencode_mcp.workflows.start import SentPrompt
+from opencode_mcp.workflows.starting import PendingStart
 from opencode_mcp.workflows.stop import abandon
-from opencode_mcp.workflows.turns import resumed
-from opencode_mcp.workflows.wait import ERROR_SECONDS, settle
+from opencode_mcp.workflows.turns import resume_blocking
+from opencode_mcp.workflows.wait import ERROR_STALLED_SECONDS, wait_until_settled
 from tests.eventually import eventually
 from tests.feed import Feed
 
@@ -127,15 +127,15 @@ async def test_an_error_that_ends_nothing_is_no_verdict(event: Event) -> None:
     async def go_on() -> None:
         await anyio.sleep(0.05)
         opencode.events.tell(event)
-        await anyio.sleep(ERROR_SECONDS / 4)
+        await anyio.sleep(ERROR_STALLED_SECONDS / 4)
         opencode.messages, opencode.status = [DONE], {}
         opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
     async with background_task_group() as tasks:
         tasks.start_soon(go_on)
-        outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+        outcome = await wait_until_settled(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
 
-    assert outcome.verdict.state == "completed"
+    assert outcome.status.state == "completed"
 
 
 @pytest.mark.parametrize(("before", "after"), [([], None), ([DONE], "msg_1")])
@@ -143,7 +143,7 @@ async def test_an_error_that_stays_alone_is_the_verdict(
     monkeypatch: pytest.MonkeyPatch, before: list[Any], after: str | None
 ) -> None:
     """Nothing comes of the prompt: OpenCode's own words say why."""
-    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 1000.0)
+    monkeypatch.setattr(waiting, "STALLED_SECONDS", 1000.0)
     opencode = Still(messages=before)
 
     async def fail() -> None:
@@ -153,14 +153,14 @@ async def test_an_error_that_stays_alone_is_the_verdict(
     async with background_task_group() as tasks:
         tasks.start_soon(fail)
         with anyio.fail_after(60):
-            outcome = await settle(context_of(opencode), "ses_1", after, anyio.current_time() + 30)
+            outcome = await wait_until_settled(context_of(opencode), "ses_1", after, anyio.current_time() + 30)
 
-    assert (outcome.verdict.state, outcome.verdict.error) == ("failed", "NoSuchAgent: NoSuchAgent")
+    assert (outcome.status.state, outcome.status.error) == ("failed", "NoSuchAgent: NoSuchAgent")
 
 
 async def test_an_abort_that_is_told_of_before_the_reply_has_it_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenCode says that it does nothing before it has put its files away and completed the message (1.18.33)."""
-    monkeypatch.setattr(waiting, "ERROR_SECONDS", 0.1)
+    monkeypatch.setattr(waiting, "ERROR_STALLED_SECONDS", 0.1)
     half = {**DONE, "info": {**REPLY, "finish": None, "time": {"created": 1}}}
     aborted = {"name": "MessageAbortedError", "data": {"message": "aborted"}}
     opencode = Still(messages=[half])
@@ -174,14 +174,14 @@ async def test_an_abort_that_is_told_of_before_the_reply_has_it_is_no_failure(mo
 
     async with background_task_group() as tasks:
         tasks.start_soon(abort)
-        outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+        outcome = await wait_until_settled(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
 
-    assert outcome.verdict.state == "stopped"
+    assert outcome.status.state == "stopped"
 
 
 async def test_what_a_look_took_is_no_sign_that_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that takes long tells how it was at its beginning, and the turn has begun meanwhile."""
-    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 1.0)
+    monkeypatch.setattr(waiting, "STALLED_SECONDS", 1.0)
     prompt = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}
     looks = 0
 
@@ -203,9 +203,9 @@ async def test_what_a_look_took_is_no_sign_that_nothing_works(monkeypatch: pytes
 
     async with background_task_group() as tasks:
         tasks.start_soon(look_again)
-        outcome = await settle(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+        outcome = await wait_until_settled(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
 
-    assert (looks, outcome.verdict.state) == (3, "completed")
+    assert (looks, outcome.status.state) == (3, "completed")
 
 
 async def test_a_caller_that_goes_between_the_prompt_and_its_beginning_leaves_no_task() -> None:
@@ -231,7 +231,7 @@ async def test_of_several_tasks_none_is_said_to_run_that_does_not(
     monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     """One is over at once; nothing works on the other's prompt, and that is found out before anything is said."""
-    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 0.2)
+    monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.2)
     prompts = {"ses_1": DONE, "ses_2": {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}}
 
     class Two(Still):
@@ -242,7 +242,7 @@ async def test_of_several_tasks_none_is_said_to_run_that_does_not(
                 return prompts[arguments["sessionID"]]
             return await super().call(name, **arguments)
 
-    starts = [Start.sent(Turn(session_id=session_id)) for session_id in prompts]
+    starts = [PendingStart.from_prompt(SentPrompt(session_id=session_id)) for session_id in prompts]
     reports = await wait_and_report(context_of(Two()), starts, "any", seconds)
 
     assert {one.session_id: one.state for one in reports} == {"ses_1": "completed", "ses_2": "failed"}
@@ -254,7 +254,7 @@ async def test_a_turn_that_was_gone_on_with_tells_whether_it_failed(catalog: Cat
     ended = {"error": {"name": "APIError", "data": {"message": "no"}}} if failed else {}
     opencode = Still(messages=[{**DONE, "info": {**DONE["info"], **ended}}])
 
-    answer = await resumed(context_of(opencode), catalog["session_prompt"], "ses_1")
+    answer = await resume_blocking(context_of(opencode), catalog["session_prompt"], "ses_1")
 
     assert (answer.value, answer.failed) == (opencode.messages[0], failed)
 
@@ -345,7 +345,7 @@ async def test_the_changes_of_every_turn_that_has_just_ended_are_waited_for() ->
 @pytest.mark.parametrize("slow", [False, True])
 async def test_an_answer_is_verified_however_long_opencode_takes(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     """That it takes long to say what waits does not mean that the request still does."""
-    monkeypatch.setattr(answering, "VERIFY_SECONDS", 0.1)
+    monkeypatch.setattr(answering, "CONFIRM_SECONDS", 0.1)
     request = PermissionRequest(id="per_1", session_id="ses_1", permission="bash")
     waits = {"id": "per_1", "sessionID": "ses_1", "permission": "bash"}
 
@@ -356,7 +356,7 @@ async def test_an_answer_is_verified_however_long_opencode_takes(monkeypatch: py
                 return [] if slow else [waits]
             return await super().call(name, **arguments)
 
-    verifying = answering.until_gone(cast("Any", Silent()), "/project", request)
+    verifying = answering.wait_until_gone(cast("Any", Silent()), "/project", request)
     if slow:
         await verifying
     else:

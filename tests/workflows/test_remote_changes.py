@@ -13,7 +13,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, parse_model
 from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.remote import remote_changes
+from opencode_mcp.workflows.remote import read_remote_changes
 
 pytestmark = pytest.mark.anyio
 
@@ -39,9 +39,9 @@ async def leave(catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any]
     task = TaskMetadata(worktree_of="/project", worktree="/w/tree", branch="feature")
     async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         session = parse_model("a session", Session, SESSION)
-        found = await remote_changes(opencode, session, task, [message])
+        found = await read_remote_changes(opencode, session, task, [message])
         assert found.missing == []
-        async with found.leaving(force) as branch:
+        async with found.prepare_removal(force) as branch:
             assert branch is None
 
 

@@ -14,9 +14,9 @@ from mcp import Client
 from examples.scripted_model import ScriptedModel, provider_config
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.models import Session
-from opencode_mcp.workflows.kept import check_kept
+from opencode_mcp.workflows.kept import check_metadata_stored
 from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.table import WORKFLOWS
+from opencode_mcp.workflows.table import TASK_TOOLS
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.anyio
@@ -68,7 +68,7 @@ async def test_the_task_tools_say_that_they_are_not_for_a_session_of_the_second_
         "answer_permission": {"session_id": session, "request_id": "per_1", "reply": "once"},
         "answer_question": {"session_id": session, "request_id": "que_1"},
     }
-    assert calls.keys() == WORKFLOWS.keys()
+    assert calls.keys() == TASK_TOOLS.keys()
     for name, arguments in calls.items():
         refused = await client.call_tool(name, arguments)
         assert refused.is_error, name
@@ -110,11 +110,11 @@ async def test_a_task_that_needs_metadata_is_refused_where_it_was_dropped(task: 
     opencode: Any = Dropping()
     session = Session.model_validate({"id": "ses_1", "directory": "/project", "time": {"created": 1}})
     if not needs:
-        await check_kept(opencode, session, task)
+        await check_metadata_stored(opencode, session, task)
         assert opencode.calls == []
         return
     with pytest.raises(WorkflowError, match=f"does not store session metadata, which {needs} needs: nothing was"):
-        await check_kept(opencode, session, task)
+        await check_metadata_stored(opencode, session, task)
     assert opencode.calls == [("session_delete", {"sessionID": "ses_1"})]
 
 
@@ -124,5 +124,5 @@ async def test_a_task_whose_metadata_was_kept_goes_on() -> None:
     metadata = {"opencode_mcp": task.model_dump(exclude_none=True)}
     facts = {"id": "ses_1", "directory": "/project", "time": {"created": 1}, "metadata": metadata}
     opencode: Any = Dropping()
-    await check_kept(opencode, Session.model_validate(facts), task)
+    await check_metadata_stored(opencode, Session.model_validate(facts), task)
     assert opencode.calls == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import mcp_types as types
 
-from opencode_mcp.workflows.wait import Watch
+from opencode_mcp.workflows.wait import SessionWatch
 from tests.conftest import Connect
 
 
@@ -26,18 +26,18 @@ def tool(part_id: str, status: str) -> dict[str, Any]:
 
 def test_a_part_that_is_sent_again_unchanged_is_reported_once() -> None:
     """OpenCode 1.18.33 sends the parts of a turn again when it ends."""
-    watch = Watch({"ses_1"})
+    watch = SessionWatch({"ses_1"})
     text = part("prt_2", type="text", text="It greets.")
     for event in (tool("prt_1", "running"), tool("prt_1", "completed"), text, tool("prt_1", "completed"), text):
-        watch.notice(event)
+        watch.on_event(event)
 
     assert watch.steps == ["read greet.sh: running", "read greet.sh: completed", "writing: It greets."]
 
 
 def test_a_second_call_with_the_same_arguments_is_reported_too() -> None:
-    watch = Watch({"ses_1"})
+    watch = SessionWatch({"ses_1"})
     for event in (tool("prt_1", "running"), tool("prt_1", "completed"), tool("prt_2", "running")):
-        watch.notice(event)
+        watch.on_event(event)
 
     assert watch.steps == ["read greet.sh: running", "read greet.sh: completed", "read greet.sh: running"]
 

@@ -10,7 +10,7 @@ import pytest
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.run import RunTask, run_task
-from opencode_mcp.workflows.wait import settle
+from opencode_mcp.workflows.wait import wait_until_settled
 from tests.eventually import eventually
 
 from .test_moments import DONE, REPLY, Still, context_of, error
@@ -22,7 +22,7 @@ HALF: dict[str, Any] = {**DONE, "info": {**REPLY, "finish": None, "time": {"crea
 
 async def test_an_error_is_the_verdict_although_its_session_is_idle_only_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenCode tells of the error, and then ends the turn: whoever looks between sees that it works."""
-    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 0.5)
+    monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.5)
     opencode = Still(messages=[HALF], status={"ses_1": {"type": "busy"}})
 
     async def fail() -> None:
@@ -34,15 +34,15 @@ async def test_an_error_is_the_verdict_although_its_session_is_idle_only_later(m
 
     async with background_task_group() as tasks:
         tasks.start_soon(fail)
-        outcome = await settle(context_of(opencode), "ses_1", "", anyio.current_time() + 30)
+        outcome = await wait_until_settled(context_of(opencode), "ses_1", "", anyio.current_time() + 30)
 
-    assert (outcome.verdict.state, outcome.verdict.error) == ("failed", "NoSuchFolder: NoSuchFolder")
+    assert (outcome.status.state, outcome.status.error) == ("failed", "NoSuchFolder: NoSuchFolder")
 
 
 async def test_an_error_that_ended_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The session worked on; that it ends without a reply then has another reason."""
-    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 0.5)
-    monkeypatch.setattr(waiting, "ERROR_SECONDS", 0.1)
+    monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(waiting, "ERROR_STALLED_SECONDS", 0.1)
     opencode = Still(messages=[HALF], status={"ses_1": {"type": "busy"}})
 
     async def go_on() -> None:
@@ -57,17 +57,17 @@ async def test_an_error_that_ended_nothing_is_forgotten(monkeypatch: pytest.Monk
 
     async with background_task_group() as tasks:
         tasks.start_soon(go_on)
-        outcome = await settle(context_of(opencode), "ses_1", "", anyio.current_time() + 30)
+        outcome = await wait_until_settled(context_of(opencode), "ses_1", "", anyio.current_time() + 30)
 
-    assert outcome.verdict.state == "failed"
-    assert str(outcome.verdict.error).startswith("OpenCode exited during the turn")
+    assert outcome.status.state == "failed"
+    assert str(outcome.status.error).startswith("OpenCode exited during the turn")
 
 
 async def test_an_error_that_comes_before_the_task_is_waited_for_is_the_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """OpenCode may be done with a prompt before it has answered that it takes it."""
-    monkeypatch.setattr(waiting, "DOUBT_SECONDS", 0.5)
+    monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.5)
 
     class Quick(Still):
         async def call(self, name: str, /, **arguments: Any) -> Any:

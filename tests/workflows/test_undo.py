@@ -10,7 +10,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.models import Session, parse_model
 from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.place import workplace
+from opencode_mcp.workflows.place import prepare_workspace
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def undone(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
     server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
     async with OpenCodeClient(server, catalog, transport=httpx2.MockTransport(answer)) as opencode:
         with pytest.raises(WorkflowError, match="no answer") as raised:
-            async with workplace(opencode.with_options(retry_seconds=()), "/project", worktree=False) as place:
+            async with prepare_workspace(opencode.with_options(retry_seconds=()), "/project", worktree=False) as place:
                 place.task = TaskMetadata(worktree_of="/project", worktree="/w/tree")
                 place.session = parse_model("a session", Session, SESSION)
                 raise WorkflowError("no answer")

@@ -11,14 +11,14 @@ from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
 from opencode_mcp.openapi.document import OperationObject, load_snapshot
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.workflows.report import one_line
+from opencode_mcp.workflows.report import to_one_line
 
 from .finding import Finding
 
 DOCUMENT_SECONDS = 30.0
 """The first GET /doc costs OpenCode 2 to 13 s."""
 
-NAMED = 5
+MAX_NAMED = 5
 PROSE = {"summary", "description", "tags"}
 
 
@@ -43,7 +43,7 @@ async def document(opencode: OpenCodeClient) -> Finding:
         reason = (
             "it is not an OpenAPI document"
             if isinstance(error, DocumentError)
-            else one_line(str(error) or repr(error), 200)
+            else to_one_line(str(error) or repr(error), 200)
         )
         return Finding("document", "warning", f"GET /doc cannot be compared: {reason}", "the bundled document is used")
     ours = load_snapshot()
@@ -91,5 +91,5 @@ def told(drift: Drift, theirs: int, ours: int) -> Finding:
 
 def counted(names: Sequence[str], what: str) -> str:
     """Return the number of names, and the first few of them."""
-    more = ", …" if len(names) > NAMED else ""
-    return f"{len(names)} {what} ({', '.join(names[:NAMED])}{more})" if names else ""
+    more = ", …" if len(names) > MAX_NAMED else ""
+    return f"{len(names)} {what} ({', '.join(names[:MAX_NAMED])}{more})" if names else ""

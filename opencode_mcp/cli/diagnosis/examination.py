@@ -12,7 +12,7 @@ from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import OpenCodeClient, ProgressCallback
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows.report import one_line
+from opencode_mcp.workflows.report import to_one_line
 
 from .drift import document
 from .finding import Finding
@@ -79,7 +79,7 @@ async def guarded(name: str, check: Check, opencode: OpenCodeClient) -> Finding:
     try:
         return await check(opencode)
     except (OpenCodeError, httpx2.TransportError) as error:
-        return Finding(name, "failed", one_line(str(error), 400), "see --log-level debug and OpenCode's log")
+        return Finding(name, "failed", to_one_line(str(error), 400), "see --log-level debug and OpenCode's log")
 
 
 def skip(tell: Tell, reason: str) -> None:

@@ -17,7 +17,7 @@ from opencode_mcp.opencode.install import cache_folder, find_program
 from opencode_mcp.opencode.program import which
 from opencode_mcp.opencode.tls import describe_tls_error
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows.report import one_line
+from opencode_mcp.workflows.report import to_one_line
 
 from .finding import Finding
 
@@ -37,7 +37,7 @@ async def found(settings: Settings, report_progress: ProgressCallback) -> Findin
             settings.command, cache_folder(settings.environ), settings.environ, report_progress
         )
     except ServerStartError as error:
-        return Finding("opencode", "failed", "not found", one_line(str(error), 600))
+        return Finding("opencode", "failed", "not found", to_one_line(str(error), 600))
     path = which(program.command[0], settings.environ)
     if path is None:
         advice = "correct it, or omit it to use `opencode` on PATH or a copy from npm"
@@ -56,7 +56,7 @@ async def reach(opencode: OpenCodeClient, report_progress: ProgressCallback) -> 
         endpoint = await opencode.server.endpoint(report_progress)
     except ServerStartError as error:
         advice = "run `opencode serve` in that directory for details; --command selects another OpenCode"
-        return [Finding("reachable", "failed", one_line(str(error), 600), advice)]
+        return [Finding("reachable", "failed", to_one_line(str(error), 600), advice)]
     where = shown(endpoint.url)
     try:
         response = await get(opencode, endpoint, "/global/health")
@@ -95,11 +95,11 @@ def unreachable(where: str, error: httpx2.TransportError) -> Finding:
     elif is_unknown_host(error):
         message, advice = "unknown host", "is --url spelled right?"
     elif isinstance(error, httpx2.ConnectError):
-        message = f"the connection is refused ({one_line(str(error)) or type(error).__name__})"
+        message = f"the connection is refused ({to_one_line(str(error)) or type(error).__name__})"
         advice = "is `opencode serve` running there? Is the port right? Without --url, OpenCode is started"
     else:
         message, advice = (
-            f"it does not speak HTTP ({one_line(str(error)) or type(error).__name__})",
+            f"it does not speak HTTP ({to_one_line(str(error)) or type(error).__name__})",
             "is the port right?",
         )
     return Finding("reachable", "failed", f"{where}: {message}", advice)
@@ -153,9 +153,11 @@ def stranger(where: str, response: httpx2.Response) -> Finding:
         advice = "is --url OpenCode's own address? A proxy or a login page answers like this"
         return Finding("reachable", "failed", f"{where} returns a web page instead of OpenCode's JSON", advice)
     if 300 <= response.status_code < 400:
-        target = one_line(response.headers.get("location", ""))
+        target = to_one_line(response.headers.get("location", ""))
         return Finding("reachable", "failed", f"{where} redirects to {target!r}", "set --url to that address")
-    message = f"{where} is not OpenCode: HTTP {response.status_code} {one_line(response.text, 120)!r} at /global/health"
+    message = (
+        f"{where} is not OpenCode: HTTP {response.status_code} {to_one_line(response.text, 120)!r} at /global/health"
+    )
     return Finding(
         "reachable", "failed", message, "is --url OpenCode's own address, and not a proxy that cannot reach it?"
     )

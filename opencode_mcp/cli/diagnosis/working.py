@@ -8,7 +8,7 @@ from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient, execute
 from opencode_mcp.opencode.models import Providers
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows.report import one_line
+from opencode_mcp.workflows.report import to_one_line
 
 from .finding import Finding
 
@@ -26,7 +26,7 @@ async def providers(opencode: OpenCodeClient) -> Finding:
     if not models:
         return Finding("providers", "failed", "no provider has a model", CONNECT)
     message = ", ".join(f"{name} ({count} model{'s' * (count > 1)})" for name, count in models.items())
-    return Finding("providers", "ok", one_line(message), facts={"models": models})
+    return Finding("providers", "ok", to_one_line(message), facts={"models": models})
 
 
 async def model(opencode: OpenCodeClient) -> Finding:
@@ -41,21 +41,21 @@ async def model(opencode: OpenCodeClient) -> Finding:
         usable = [name for name in defaults if name in known]
         if usable:
             message = f"none is configured; OpenCode uses the last one used, else {usable[0]}"
-            return Finding("model", "ok", one_line(message), facts={"default": usable[0]})
+            return Finding("model", "ok", to_one_line(message), facts={"default": usable[0]})
         return Finding("model", "failed", "none is configured, and OpenCode has no default", f"set `model`: {known[0]}")
     if configured in known:
         return Finding("model", "ok", f"{configured}, as configured", facts={"default": configured})
-    near = suggest(configured, known, 3)
+    nearest = suggest(configured, known, 3)
     message = f"{configured!r} is configured, but no connected provider has it"
     return Finding(
-        "model", "failed", message, f"change `model` in opencode.json (nearest: {near}), or connect its provider"
+        "model", "failed", message, f"change `model` in opencode.json (nearest: {nearest}), or connect its provider"
     )
 
 
 async def events(opencode: OpenCodeClient) -> Finding:
     """Check that the event stream sends `server.connected`."""
-    wanted = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
-    answer = await execute(opencode, opencode.prepare(opencode.catalog["global_event"], wanted))
+    arguments = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
+    answer = await execute(opencode, opencode.prepare(opencode.catalog["global_event"], arguments))
     if answer.value["events"]:
         return Finding("events", "ok", "received (server.connected)")
     advice = (
@@ -85,7 +85,7 @@ async def worktrees(opencode: OpenCodeClient) -> Finding:
     try:
         left: list[str] = await opencode.call("worktree_list")
     except OpenCodeError as error:
-        return Finding("worktrees", "warning", one_line(f"cannot be listed: {error}", 400), "see OpenCode's log")
+        return Finding("worktrees", "warning", to_one_line(f"cannot be listed: {error}", 400), "see OpenCode's log")
     if not left:
         return Finding("worktrees", "ok", "none", facts={"worktrees": left})
     message = f"{len(left)} in this project: {', '.join(left)}"
@@ -93,4 +93,4 @@ async def worktrees(opencode: OpenCodeClient) -> Finding:
         "session_list names the task of each: collect_changes with apply and discard merges its changes and "
         "removes it; worktree_remove removes it with its changes"
     )
-    return Finding("worktrees", "warning", one_line(message, 400), advice, facts={"worktrees": left})
+    return Finding("worktrees", "warning", to_one_line(message, 400), advice, facts={"worktrees": left})
