@@ -14,7 +14,7 @@ from typing import Any
 
 from opencode_mcp import __version__
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.tools import Toolbox, select
+from opencode_mcp.tools import ToolRegistry, select_tools
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY_NAME = "io.github.opencode-mcp/opencode-mcp"
@@ -60,7 +60,7 @@ def user_config() -> dict[str, dict[str, Any]]:
 def manifest() -> dict[str, Any]:
     """Return the MCPB manifest, version 0.4, in which the host installs Python and the packages with uv."""
     catalog = Catalog.from_snapshot()
-    essential = Toolbox(catalog, select(catalog, ["essential"]), 40_000).listed
+    essential = ToolRegistry(catalog, select_tools(catalog, ["essential"]), 40_000).listed
     return {
         "manifest_version": "0.4",
         "name": "opencode-mcp",

@@ -21,8 +21,8 @@ from opencode_mcp.cli.clients.table import TOKEN
 from opencode_mcp.cli.clients.wanted import flags, url
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import SETTINGS, Settings
-from opencode_mcp.tools.gateway import GATEWAY
-from opencode_mcp.tools.toolsets import ESSENTIAL, TOOLSETS, toolset_of
+from opencode_mcp.tools.gateway import GATEWAY_TOOLS
+from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS, TOOLSETS, toolset_of
 from opencode_mcp.workflows import TASK_TOOLS
 
 ROOT = Path(__file__).parent.parent
@@ -117,12 +117,12 @@ def settings_table() -> str:
 def tools_table() -> str:
     """Return a row for each toolset; the tools of the essential preset are bold."""
     names: dict[str, list[str]] = {toolset: [] for toolset in TOOLSETS}
-    names["tasks"], names["gateway"] = list(TASK_TOOLS), list(GATEWAY)
+    names["tasks"], names["gateway"] = list(TASK_TOOLS), list(GATEWAY_TOOLS)
     for name, operation in Catalog.from_snapshot().items():
         names[toolset_of(operation.id)].append(name)
     rows = ["| toolset | tools |", "|---|---|"]
     for toolset, tools in names.items():
-        listed = " ".join(f"**{tool}**" if tool in ESSENTIAL else tool for tool in tools)
+        listed = " ".join(f"**{tool}**" if tool in ESSENTIAL_TOOLS else tool for tool in tools)
         rows.append(f"| `{toolset}` ({len(tools)}) {TOOLSETS[toolset]} | {listed} |")
     return "\n".join(rows)
 

@@ -66,7 +66,7 @@ class Types:
         if "enum" in schema or "const" in schema:
             return literal(schema.get("enum", [schema.get("const")]))
         if branches := cast("list[Schema] | None", schema.get("anyOf") or schema.get("oneOf")):
-            return union([self.of(one, "", "", depth) for one in branches])
+            return union([self.of(branch, "", "", depth) for branch in branches])
         kinds = cast("str | list[str] | None", schema.get("type"))
         if isinstance(kinds, list):
             return union([self.of({**schema, "type": kind}, owner, name, depth) for kind in kinds])

@@ -18,7 +18,7 @@ from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.settings import SETTINGS
-from opencode_mcp.tools import Toolbox, select
+from opencode_mcp.tools import ToolRegistry, select_tools
 from opencode_mcp.workflows import TASK_TOOLS
 from tests.tiers import TIERS
 
@@ -87,7 +87,7 @@ def test_the_buttons_hold_the_entry_of_the_published_package() -> None:
 @pytest.mark.parametrize("toolset", ["all", "essential"])
 def test_the_comparison_has_our_own_figures(toolset: str) -> None:
     catalog = Catalog.from_snapshot()
-    tools = Toolbox(catalog, select(catalog, [toolset]), 40_000).listed
+    tools = ToolRegistry(catalog, select_tools(catalog, [toolset]), 40_000).listed
     answer = types.ListToolsResult(tools=tools).model_dump_json(by_alias=True, exclude_none=True)
 
     assert f" | {len(tools)} | {len(answer.encode()):,} | " in DOCS["comparison"]

@@ -13,7 +13,7 @@ from opencode_mcp.opencode import backoff, client
 from opencode_mcp.redaction import MARKER, entropy, known
 from opencode_mcp.server import issuer, patience, transports
 from opencode_mcp.settings import DEPTH_VARIABLE, parsing
-from opencode_mcp.tools import Toolbox, select
+from opencode_mcp.tools import ToolRegistry, select_tools
 
 PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_text().split())
 
@@ -41,7 +41,7 @@ def test_the_page_has_the_figures_of_the_code(promise: str) -> None:
 
 def test_the_tools_that_the_page_names_exist() -> None:
     catalog = Catalog.from_snapshot()
-    tools = {tool.name for tool in Toolbox(catalog, select(catalog), 40_000).listed}
+    tools = {tool.name for tool in ToolRegistry(catalog, select_tools(catalog), 40_000).listed}
     named = set(re.findall(r"`((?:v2_|auth_|project_|global_|session_|vcs_)\w+)\*?`", PAGE))
 
     assert {"project_list", "v2_credential_"} <= named

@@ -46,10 +46,10 @@ def merged(document: Document) -> Catalog:
     """Return the catalog of a document plus the operations that only the snapshot has; names of task and gateway tools
     are reserved."""
     # Imported here, so that a server with the bundled document starts without them.
-    from opencode_mcp.tools.gateway import GATEWAY
+    from opencode_mcp.tools.gateway import GATEWAY_TOOLS
     from opencode_mcp.workflows import TASK_TOOLS
 
-    return Catalog(lambda: document, fallback=load_snapshot, reserved=frozenset({*TASK_TOOLS, *GATEWAY}))
+    return Catalog(lambda: document, fallback=load_snapshot, reserved=frozenset({*TASK_TOOLS, *GATEWAY_TOOLS}))
 
 
 def choose(settings: Settings) -> Document:
@@ -135,12 +135,12 @@ def accept(data: bytes, bundled: Document) -> Document:
 
 def usable(document: Document, skipped: list[str]) -> Document:
     """Return a document without the operations that cannot become a tool."""
-    from opencode_mcp.tools import operation_tool
+    from opencode_mcp.tools import operation_definition
 
     broken: set[str] = set()
     for operation in Catalog(lambda: document).values():
         try:
-            operation_tool(operation, 0)
+            operation_definition(operation, 0)
             _ = operation.validator, operation.response_schema
         except Exception as error:  # another server's document can be invalid in any way
             broken.add(operation.id)

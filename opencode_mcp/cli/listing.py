@@ -14,8 +14,8 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.tools import Selection, Toolbox
-from opencode_mcp.tools.gateway import GATEWAY
+from opencode_mcp.tools import Selection, ToolRegistry
+from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.toolsets import toolset_of
 from opencode_mcp.workflows import TASK_TOOLS
 
@@ -43,14 +43,14 @@ def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
 
 def full_schema(catalog: Catalog, name: str) -> dict[str, Any]:
     """Return the schema that validates a tool's arguments."""
-    return dict(Toolbox(catalog, Selection(frozenset(), frozenset()), 0).input_schema(name) or {})
+    return dict(ToolRegistry(catalog, Selection(frozenset(), frozenset()), 0).input_schema(name) or {})
 
 
 def toolset(catalog: Catalog, name: str) -> str:
     """Return the toolset that a tool is in."""
     if name in catalog:
         return toolset_of(catalog[name].id)
-    return "tasks" if name in TASK_TOOLS else "gateway" if name in GATEWAY else ""
+    return "tasks" if name in TASK_TOOLS else "gateway" if name in GATEWAY_TOOLS else ""
 
 
 def hints(tool: types.Tool) -> dict[str, bool]:

@@ -17,8 +17,8 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.shortage import find_shortage_in_error
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools import VIEWS, Toolbox, failure, noted, select, view
-from opencode_mcp.tools.shorten import short
+from opencode_mcp.tools import VIEWS, ToolRegistry, add_note, failure, select_tools, select_view
+from opencode_mcp.tools.shorten import abbreviate
 from opencode_mcp.workflows import Context
 
 from .asking import asker_for, input_required
@@ -38,7 +38,7 @@ class Calls:
         Raises:
             SettingsError: an unknown name.
         """
-        selection = select(
+        selection = select_tools(
             catalog,
             settings.toolsets,
             settings.tools,
@@ -48,13 +48,14 @@ class Calls:
         )
         self._depth = settings.depth
         self._ending = ending
-        self._all = Toolbox(catalog, selection, settings.max_result_chars)
+        self._all = ToolRegistry(catalog, selection, settings.max_result_chars)
         self._lists: dict[tuple[str, int], HandlerResult] = {}
         self._views = {
-            path: Toolbox(catalog, view(catalog, selection, path), settings.max_result_chars) for path in VIEWS
+            path: ToolRegistry(catalog, select_view(catalog, selection, path), settings.max_result_chars)
+            for path in VIEWS
         }
 
-    def _toolbox(self, context: RequestContext) -> Toolbox:
+    def _toolbox(self, context: RequestContext) -> ToolRegistry:
         """Return the tools that a request may see: over HTTP a path below the endpoint narrows them."""
         path: str = context.request.scope["path"] if context.request is not None else ""
         return next((narrow for below, narrow in self._views.items() if path.endswith(f"/{below}")), self._all)
@@ -84,7 +85,7 @@ class Calls:
         """Call a tool. Its errors are results with `is_error`; an unknown tool is a protocol error."""
         toolbox = self._toolbox(context)
         if params.name not in toolbox:
-            name = context.lifespan_context.redactor.redact_text(short(params.name))
+            name = context.lifespan_context.redactor.redact_text(abbreviate(params.name))
             raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
         resume_state: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         life = context.lifespan_context
@@ -99,11 +100,11 @@ class Calls:
                 call = Context(servers, report_progress, elicitor, resume_state, self._depth)
                 result = await toolbox.call(call, redactor, params.name, params.arguments or {})
             assert result is not None
-            return noted(result, note_of(servers))
+            return add_note(result, note_of(servers))
         except InputRequired as required:
             return input_required(required, redactor)
         except OpenCodeError as error:
-            return noted(failure(short(redactor.redact_error(error), life.result_chars)), note_of(servers))
+            return add_note(failure(abbreviate(redactor.redact_error(error), life.result_chars)), note_of(servers))
         except Exception as error:
             # A bug in this package: its message is only logged, as it may contain anything.
             log.exception("%s failed", params.name)

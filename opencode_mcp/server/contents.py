@@ -13,9 +13,9 @@ from opencode_mcp.opencode.models import Agent, Config, Providers, Session, Sess
 from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.opencode.servers import describe_failures, merge_newest_first
 from opencode_mcp.redaction import Position, Redactor, count_replaced, keep_redaction_count
-from opencode_mcp.tools.gateway import described, safety_of
+from opencode_mcp.tools.gateway import describe_operation, safety_of
 from opencode_mcp.tools.results import MAX_IMAGE_BYTES
-from opencode_mcp.tools.shorten import REPLACED, dump, part_at, short, shorten
+from opencode_mcp.tools.shorten import REDACTED_FIELD, abbreviate, dump, part_at, truncate
 from opencode_mcp.workflows import Context
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes
 from opencode_mcp.workflows.elsewhere import describe_other_process
@@ -63,8 +63,10 @@ class Content:
             facts: dict[str, Any] = (
                 cast("dict[str, Any]", redacted) if isinstance(redacted, dict) else {"result": redacted}
             )
-            redacted = shorten(facts, chars, self.rest)
-        return dump(redacted), count_replaced({**redacted, REPLACED: ""} if isinstance(redacted, dict) else redacted)
+            redacted = truncate(facts, chars, self.rest)
+        return dump(redacted), count_replaced(
+            {**redacted, REDACTED_FIELD: ""} if isinstance(redacted, dict) else redacted
+        )
 
     def cut(self, text: str, chars: int) -> str:
         """Truncate a text, with a note that says how to read the rest."""
@@ -207,8 +209,8 @@ async def operation(servers: ServerPool, name: str, pointer: str = "") -> Conten
         InvalidArguments: there is no such part.
     """
     if name not in servers.default.catalog:
-        raise NotFound(f"There is no operation {short(name)!r}; opencode://operations lists them.")
-    part = part_at(described(servers.default.catalog[name]), pointer and f"/{pointer}", name)
+        raise NotFound(f"There is no operation {abbreviate(name)!r}; opencode://operations lists them.")
+    part = part_at(describe_operation(servers.default.catalog[name]), pointer and f"/{pointer}", name)
     return as_json(part, rest="add a pointer from `parts` to the URI of this resource")
 
 

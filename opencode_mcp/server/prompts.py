@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.tools.shorten import short
+from opencode_mcp.tools.shorten import abbreviate
 
 from .lifespan import RequestContext
 from .running import ask_running
@@ -165,7 +165,7 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
         return message(own.description, own.text(given))
     command = (await known_commands(context.lifespan_context.servers.default, redactor)).get(params.name)
     if command is None:
-        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.redact_text(short(params.name))}")
+        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.redact_text(abbreviate(params.name))}")
     return message(
         redactor.redact_text(command.description or "") or None, redactor.redact_text(filled(command, given))
     )

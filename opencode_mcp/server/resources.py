@@ -22,7 +22,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.servers import merge_newest_first
 from opencode_mcp.redaction import Position, Redactor
-from opencode_mcp.tools.shorten import short
+from opencode_mcp.tools.shorten import abbreviate
 
 from . import contents
 from .contents import JSON, Content, changed, newest_sessions, when
@@ -272,7 +272,7 @@ def find(uri: str) -> tuple[Readable, dict[str, str]]:
     for one in READABLES:
         if (variables := one.uri.match(uri)) is not None:
             return one, {name: str(value) for name, value in variables.items()}
-    raise NotFound(f"Unknown resource: {short(uri)}")
+    raise NotFound(f"Unknown resource: {abbreviate(uri)}")
 
 
 @contextmanager
@@ -280,17 +280,19 @@ def resource_errors(uri: str, life: Lifespan) -> Generator[None]:
     """Map errors to protocol errors: a missing resource is -32602 in every protocol version (SEP-2164)."""
 
     def message(error: Exception) -> str:
-        return short(life.redactor.redact_error(error), life.result_chars)
+        return abbreviate(life.redactor.redact_error(error), life.result_chars)
 
     try:
         yield
     except (NotFound, InvalidArguments) as error:
-        raise MCPError(types.INVALID_PARAMS, message(error), {"uri": short(uri)}) from error
+        raise MCPError(types.INVALID_PARAMS, message(error), {"uri": abbreviate(uri)}) from error
     except OpenCodeError as error:
         missing = isinstance(error, APIError) and error.status == 404
         code = types.INVALID_PARAMS if missing else types.INTERNAL_ERROR
-        raise MCPError(code, message(error), {"uri": short(uri)}) from error
+        raise MCPError(code, message(error), {"uri": abbreviate(uri)}) from error
     except Exception:
         # A bug in this package: its message is only logged, as it may contain anything.
         log.exception("reading %s failed", uri)
-        raise MCPError(types.INTERNAL_ERROR, "Internal error; see the server's log.", {"uri": short(uri)}) from None
+        raise MCPError(
+            types.INTERNAL_ERROR, "Internal error; see the server's log.", {"uri": abbreviate(uri)}
+        ) from None

@@ -23,7 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.exceptions import NotFound, OpenCodeError, TransportError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.background import background_task_group
-from opencode_mcp.tools.shorten import short
+from opencode_mcp.tools.shorten import abbreviate
 
 from .lifespan import Lifespan, RequestContext, connection_of
 from .resources import Changes, find, resource_errors
@@ -49,7 +49,7 @@ async def followable(life: Lifespan, uri: str) -> Followed:
     with resource_errors(uri, life):
         found, variables = find(uri)
         if found.changes is None:
-            raise NotFound(f"{short(uri)} cannot be subscribed to: OpenCode sends no events for it.")
+            raise NotFound(f"{abbreviate(uri)} cannot be subscribed to: OpenCode sends no events for it.")
         async with life.servers.for_session(variables["id"]) as there:
             await there.default.call("session_get", sessionID=variables["id"])
         return uri, variables["id"], found.changes, there.default

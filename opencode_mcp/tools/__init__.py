@@ -1,8 +1,17 @@
 """Operations, workflows and the gateway as MCP tools."""
 
-from .results import failure, noted
-from .tool import operation_tool
-from .toolbox import Toolbox
-from .toolsets import VIEWS, Selection, select, view
+from .results import add_note, failure
+from .tool import operation_definition
+from .toolbox import ToolRegistry
+from .toolsets import VIEWS, Selection, select_tools, select_view
 
-__all__ = ["VIEWS", "Selection", "Toolbox", "failure", "noted", "operation_tool", "select", "view"]
+__all__ = [
+    "VIEWS",
+    "Selection",
+    "ToolRegistry",
+    "add_note",
+    "failure",
+    "operation_definition",
+    "select_tools",
+    "select_view",
+]

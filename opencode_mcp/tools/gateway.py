@@ -65,10 +65,10 @@ class GatewayTool:
         return self.arguments.model_json_schema()
 
 
-WRITES = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
-DELETES = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
+WRITE_HINTS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
+DELETE_HINTS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
 
-GATEWAY = {
+GATEWAY_TOOLS = {
     tool.name: tool
     for tool in (
         GatewayTool(
@@ -98,7 +98,7 @@ GATEWAY = {
             "Call a write operation",
             "Call an operation that creates or changes data without destroying any.",
             CallOperation,
-            WRITES,
+            WRITE_HINTS,
             "write",
         ),
         GatewayTool(
@@ -106,7 +106,7 @@ GATEWAY = {
             "Call a destructive operation",
             "Call an operation that may destroy data, stop work, or run commands and models.",
             CallOperation,
-            DELETES,
+            DELETE_HINTS,
             "delete",
         ),
     )
@@ -132,7 +132,7 @@ def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
         raise InvalidArguments(tool.name, [f"operation: call {operation.name} with {safety}_operation"])
 
 
-def found(operations: list[Operation]) -> dict[str, Any]:
+def format_hits(operations: list[Operation]) -> dict[str, Any]:
     """Return search results: a line each."""
     return {
         "operations": [
@@ -146,7 +146,7 @@ def found(operations: list[Operation]) -> dict[str, Any]:
     }
 
 
-def described(operation: Operation, room: float = inf) -> dict[str, Any]:
+def describe_operation(operation: Operation, max_chars: float = inf) -> dict[str, Any]:
     """Return an operation's description; the response schema is omitted if the result would exceed `max_chars`."""
     facts: dict[str, Any] = {
         "operation": operation.name,
@@ -155,16 +155,16 @@ def described(operation: Operation, room: float = inf) -> dict[str, Any]:
         "request": f"{operation.method} {operation.path}",
         "input_schema": operation.input_schema,
         "response_schema": operation.response_schema,
-        "traps": {str(status): words for status, words in operation.advice.items()},
-        "example": {"operation": operation.name, "arguments": example(operation.input_schema)},
+        "traps": {str(status): advice for status, advice in operation.advice.items()},
+        "example": {"operation": operation.name, "arguments": make_example(operation.input_schema)},
     }
-    if len(dump(facts)) > room:
-        where = f"opencode://operation/{operation.name}/response_schema"
-        facts["response_schema"] = f"too long; read the resource {where}"
+    if len(dump(facts)) > max_chars:
+        uri = f"opencode://operation/{operation.name}/response_schema"
+        facts["response_schema"] = f"too long; read the resource {uri}"
     return facts
 
 
-def example(schema: Schema) -> Any:
+def make_example(schema: Schema) -> Any:
     """Return a smallest value of a schema: what is required, with a telling placeholder each."""
     definitions: dict[str, Schema] = schema.get("$defs", {})
 

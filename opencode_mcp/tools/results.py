@@ -19,19 +19,19 @@ from opencode_mcp.redaction import Position, Redactor, count_replaced
 from opencode_mcp.workflows.report import TaskReport
 
 from .gateway import ReadOperation
-from .shorten import FIT, REPLACED, dump, page, part_at, shorten, with_note
+from .shorten import NO_REDACTION, REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
-IMAGE_MARKS = {
+IMAGE_SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
-READS_PDF = "Not text. To let a model read this PDF, pass it to run_task in `files`; v2_fs_read returns its bytes."
-READS_BYTES = "Not text. v2_fs_read returns its bytes as base64."
-RETRIED = "_retried"
-NOTE = "_note"
+PDF_NOTE = "Not text. To let a model read this PDF, pass it to run_task in `files`; v2_fs_read returns its bytes."
+BYTES_NOTE = "Not text. v2_fs_read returns its bytes as base64."
+RETRIED_FIELD = "_retried"
+NOTE_FIELD = "_note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Limit:
     """How long a result may be, in characters, and how what is left out can be had."""
 
     chars: int
-    how: str
+    hint: str
 
 
-def result(
+def operation_result(
     answer: Answer, limit: Limit, redactor: Redactor, position: Position = Position.CONTENT
 ) -> types.CallToolResult:
     """Return a successful call's result, made fit to leave by `redactor`.
@@ -53,27 +53,27 @@ def result(
     """
     redactor.refresh()
     if isinstance(answer.value, bytes) and is_image(answer):
-        return image(answer.value, image_type(answer.value))
+        return image_result(answer.value, image_type(answer.value))
     if (file := BinaryFile.of(answer.value)) is not None:
         return file_result(file)
     facts = as_object(answer)
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
-        redacted: dict[str, Any] = with_note(redactor.redact(facts, position))
-        beside = [json.dumps({name: redacted[name]}) for name in (RETRIED, REPLACED) if name in redacted]
-        texts = [redacted["result"], *beside]
+        redacted: dict[str, Any] = with_redaction_note(redactor.redact(facts, position))
+        extras = [json.dumps({name: redacted[name]}) for name in (RETRIED_FIELD, REDACTED_FIELD) if name in redacted]
+        texts = [redacted["result"], *extras]
         if sum(map(len, texts)) <= limit.chars:
             content = [types.TextContent(type="text", text=text) for text in texts]
-            return types.CallToolResult(content=list(content), structured_content=redacted, _meta=meta_of(redacted))
+            return types.CallToolResult(content=list(content), structured_content=redacted, _meta=result_meta(redacted))
     return structured(facts, limit, redactor, position, is_error=answer.failed)
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
     """Return an answer as the object that a result needs, and why it was asked for more than once."""
-    told = {RETRIED: list(answer.retried)} if answer.retried else {}
-    return {**facts_of(answer), **told}
+    retries = {RETRIED_FIELD: list(answer.retried)} if answer.retried else {}
+    return {**as_facts(answer), **retries}
 
 
-def facts_of(answer: Answer) -> dict[str, Any]:
+def as_facts(answer: Answer) -> dict[str, Any]:
     """Return what came as an object."""
     value: Any = answer.value
     if isinstance(value, bytes):
@@ -96,8 +96,8 @@ def page_result(
         InvalidArguments: there is no such part.
     """
     redactor.refresh()
-    whole = redactor.redact(as_object(answer), position)
-    return structured(page(part_at(whole, part.pointer, "read_operation"), part.offset, part.limit), limit)
+    redacted = redactor.redact(as_object(answer), position)
+    return structured(take_page(part_at(redacted, part.pointer, "read_operation"), part.offset, part.limit), limit)
 
 
 def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.CallToolResult:
@@ -110,19 +110,21 @@ def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.
 def structured(
     value: dict[str, Any],
     limit: Limit | None = None,
-    redactor: Redactor = FIT,
+    redactor: Redactor = NO_REDACTION,
     position: Position = Position.CONTENT,
     is_error: bool = False,
 ) -> types.CallToolResult:
     """Return an object as structured content and as text; without `redactor` it is fit to leave already."""
-    shown = value if limit is None else shorten(value, limit.chars, limit.how, redactor, position)
-    content = types.TextContent(type="text", text=dump(shown))
-    return types.CallToolResult(content=[content], structured_content=shown, is_error=is_error, _meta=meta_of(shown))
+    rendered = value if limit is None else truncate(value, limit.chars, limit.hint, redactor, position)
+    content = types.TextContent(type="text", text=dump(rendered))
+    return types.CallToolResult(
+        content=[content], structured_content=rendered, is_error=is_error, _meta=result_meta(rendered)
+    )
 
 
-def meta_of(shown: Mapping[str, Any]) -> dict[str, Any] | None:
+def result_meta(rendered: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the metadata of a result: how many secrets are replaced in it, if any."""
-    replaced = count_replaced({name: value for name, value in shown.items() if name != REPLACED})
+    replaced = count_replaced({name: value for name, value in rendered.items() if name != REDACTED_FIELD})
     return {"redacted": replaced} if replaced else None
 
 
@@ -150,18 +152,18 @@ class BinaryFile:
 
 def file_result(file: BinaryFile) -> types.CallToolResult:
     """Return an image as an image, and of any other file what it is and which tools read it."""
-    if shows(file.data):
-        return image(file.data, image_type(file.data))
-    note = READS_PDF if file.media_type == "application/pdf" else READS_BYTES
+    if is_displayable(file.data):
+        return image_result(file.data, image_type(file.data))
+    note = PDF_NOTE if file.media_type == "application/pdf" else BYTES_NOTE
     return structured({"type": "binary", "mimeType": file.media_type, "bytes": len(file.data), "note": note})
 
 
 def is_image(answer: Answer) -> bool:
     """Whether an answer is an image that a client can show."""
-    return answer.media_type.startswith("image/") and shows(answer.value)
+    return answer.media_type.startswith("image/") and is_displayable(answer.value)
 
 
-def shows(data: bytes) -> bool:
+def is_displayable(data: bytes) -> bool:
     """Whether clients and their models take these bytes for an image."""
     return bool(image_type(data)) and len(data) <= MAX_IMAGE_BYTES
 
@@ -171,15 +173,15 @@ def image_type(data: bytes) -> str:
     one that a model does not take, can end a client's whole conversation."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
-    return next((media_type for mark, media_type in IMAGE_MARKS.items() if data.startswith(mark)), "")
+    return next((media_type for signature, media_type in IMAGE_SIGNATURES.items() if data.startswith(signature)), "")
 
 
-def image(data: bytes, media_type: str) -> types.CallToolResult:
+def image_result(data: bytes, media_type: str) -> types.CallToolResult:
     """Return an image as an image, with its facts."""
     facts = {"media_type": media_type, "bytes": len(data)}
-    shown = types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=media_type)
+    content = types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=media_type)
     text = types.TextContent(type="text", text=json.dumps(facts))
-    return types.CallToolResult(content=[shown, text], structured_content=facts)
+    return types.CallToolResult(content=[content, text], structured_content=facts)
 
 
 def failure(message: str) -> types.CallToolResult:
@@ -187,18 +189,18 @@ def failure(message: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(type="text", text=message)], is_error=True)
 
 
-def noted(result: types.CallToolResult, note: str) -> types.CallToolResult:
+def add_note(result: types.CallToolResult, note: str) -> types.CallToolResult:
     """Return a result with a note: in a report's `note`, else as `_note`, else as one more text."""
     if not note:
         return result
     facts = result.structured_content
     if facts is None or len(result.content) != 1 or not isinstance(result.content[0], types.TextContent):
-        facts = None if facts is None else {**facts, NOTE: note}
+        facts = None if facts is None else {**facts, NOTE_FIELD: note}
         content = [*result.content, types.TextContent(type="text", text=f"Note: {note}")]
         return result.model_copy(update={"content": content, "structured_content": facts})
-    key = "note" if "note" in facts else NOTE
-    more = {**facts, key: "; ".join(part for part in (facts.get(key), note) if part)}
-    plain = result.content[0].text != dump(facts)
-    texts = [result.content[0].text, f"Note: {note}"] if plain else [dump(more)]
+    key = "note" if "note" in facts else NOTE_FIELD
+    noted_facts = {**facts, key: "; ".join(part for part in (facts.get(key), note) if part)}
+    is_plain_text = result.content[0].text != dump(facts)
+    texts = [result.content[0].text, f"Note: {note}"] if is_plain_text else [dump(noted_facts)]
     content = [types.TextContent(type="text", text=text) for text in texts]
-    return result.model_copy(update={"content": content, "structured_content": more})
+    return result.model_copy(update={"content": content, "structured_content": noted_facts})

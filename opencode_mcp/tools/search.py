@@ -26,20 +26,20 @@ WEIGHTS = {"name": 4.0, "title": 3.0, "description": 2.0, "arguments": 0.5}
 SATURATION = 4.0
 """BM25's k1: how soon more of the same word counts no more; here a word in the name is half of the most."""
 
-LENGTH = 0.5
+LENGTH_WEIGHT = 0.5
 """BM25's b: how much less a word counts in a field that is long."""
 
-SYNONYM = 0.7
+SYNONYM_WEIGHT = 0.7
 """How much a synonym counts of the word itself."""
 
-COMMON_ARGUMENT = 0.25
+COMMON_ARGUMENT_SHARE = 0.25
 """An argument that more than this part of the operations take, such as `directory`, tells none of them apart."""
 
-OTHER_API = 0.8
+OTHER_API_FACTOR = 0.8
 """How much a v2 operation counts of one that is as good, unless the request says v2; then v1 counts so much.
 OpenCode's v2 is a second engine, which does not see the messages of v1."""
 
-DEPRECATED = 0.8
+DEPRECATED_FACTOR = 0.8
 """How much a deprecated operation counts of one that is as good."""
 
 STOP_WORDS = frozenset(
@@ -141,33 +141,33 @@ class OperationSearch:
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._operations = tuple(operations)
         common = common_arguments(self._operations)
-        self._postings = postings([fields(operation, common) for operation in self._operations])
+        self._postings = build_postings([index_fields(operation, common) for operation in self._operations])
 
     def search(self, query: str, limit: int = 8) -> list[Operation]:
         """Return the operations that fit a request best, the best first; none when no word is known.
 
         A word of the request counts as itself or as its best synonym, whichever fits an operation better.
         """
-        asked = list(dict.fromkeys(meanings(query)))
+        query_words = list(dict.fromkeys(parse_query(query)))
         totals: defaultdict[int, float] = defaultdict(float)
         matched: Counter[int] = Counter()
-        for one in asked:
-            for number, score in self._word(one).items():
+        for word_meanings in query_words:
+            for number, score in self._score_word(word_meanings).items():
                 totals[number] += score
                 matched[number] += 1
-        wants_v2 = "v2" in words(query)
+        wants_v2 = "v2" in tokenize(query)
         # Rounded, so that operations with the same words are equal whatever the order of the sums.
         scores = {
-            number: round(total * matched[number] / len(asked) * self._standing(number, wants_v2), 9)
+            number: round(total * matched[number] / len(query_words) * self._rank_factor(number, wants_v2), 9)
             for number, total in totals.items()
         }
         ranked = sorted(scores, key=lambda number: (-scores[number], number))
         return [self._operations[number] for number in ranked[:limit]]
 
-    def _word(self, meant: Meanings) -> Postings:
+    def _score_word(self, word_meanings: Meanings) -> Postings:
         """Return the scores of a word: of its best meaning for each operation."""
         best: dict[int, float] = {}
-        for phrase, weight in meant:
+        for phrase, weight in word_meanings:
             # The mean of a phrase's words: half a phrase is worth half.
             scores: defaultdict[int, float] = defaultdict(float)
             for word in phrase:
@@ -177,28 +177,28 @@ class OperationSearch:
                 best[number] = max(best.get(number, 0.0), score)
         return best
 
-    def _standing(self, number: int, wants_v2: bool) -> float:
+    def _rank_factor(self, number: int, wants_v2: bool) -> float:
         """Return how much an operation counts among those that are as good."""
         operation = self._operations[number]
-        standing = 1.0 if operation.name.startswith("v2_") == wants_v2 else OTHER_API
-        return standing * DEPRECATED if operation.deprecated else standing
+        factor = 1.0 if operation.name.startswith("v2_") == wants_v2 else OTHER_API_FACTOR
+        return factor * DEPRECATED_FACTOR if operation.deprecated else factor
 
 
-def meanings(query: str) -> Iterator[Meanings]:
+def parse_query(query: str) -> Iterator[Meanings]:
     """Read a request: what each of its words may stand for, or two words that belong together."""
-    said = words(query)
-    while said:
-        two = " ".join(said[:2])
-        taken = 2 if two in PHRASES else 1
+    remaining = tokenize(query)
+    while remaining:
+        pair = " ".join(remaining[:2])
+        length = 2 if pair in PHRASES else 1
         # `log in` is not about logs: with a stop word in it, only the synonyms of two words count.
-        own = [] if STOP_WORDS.intersection(said[:taken]) else [stem(word) for word in said[:taken]]
-        others = PHRASES.get(two if taken == 2 else "".join(own), ())
-        said = said[taken:]
-        if own or others:
-            yield (*([(tuple(own), 1.0)] if own else ()), *((phrase, SYNONYM) for phrase in others))
+        stems = [] if STOP_WORDS.intersection(remaining[:length]) else [stem(word) for word in remaining[:length]]
+        synonyms = PHRASES.get(pair if length == 2 else "".join(stems), ())
+        remaining = remaining[length:]
+        if stems or synonyms:
+            yield (*([(tuple(stems), 1.0)] if stems else ()), *((phrase, SYNONYM_WEIGHT) for phrase in synonyms))
 
 
-def arguments(operation: Operation) -> list[str]:
+def argument_names(operation: Operation) -> list[str]:
     """Return the names of an operation's arguments."""
     body = (operation.body and operation.body.fields) or ()
     return [*(parameter.name for parameter in operation.parameters), *body, *operation.controls]
@@ -206,40 +206,45 @@ def arguments(operation: Operation) -> list[str]:
 
 def common_arguments(operations: Sequence[Operation]) -> set[str]:
     """Return the arguments that too many operations take."""
-    takers = Counter(name for operation in operations for name in arguments(operation))
-    return {name for name, count in takers.items() if count > COMMON_ARGUMENT * len(operations)}
+    takers = Counter(name for operation in operations for name in argument_names(operation))
+    return {name for name, count in takers.items() if count > COMMON_ARGUMENT_SHARE * len(operations)}
 
 
-def fields(operation: Operation, common: set[str]) -> dict[str, Field]:
+def index_fields(operation: Operation, common: set[str]) -> dict[str, Field]:
     """Return the words of an operation by field."""
-    own = " ".join(name for name in arguments(operation) if name not in common)
-    texts = {"name": operation.name, "title": operation.title, "description": operation.description, "arguments": own}
-    return {field: [stem(word) for word in words(text) if word not in STOP_WORDS] for field, text in texts.items()}
+    distinctive = " ".join(name for name in argument_names(operation) if name not in common)
+    texts = {
+        "name": operation.name,
+        "title": operation.title,
+        "description": operation.description,
+        "arguments": distinctive,
+    }
+    return {field: [stem(word) for word in tokenize(text) if word not in STOP_WORDS] for field, text in texts.items()}
 
 
-def postings(documents: Sequence[Mapping[str, Field]]) -> dict[str, dict[int, float]]:
+def build_postings(documents: Sequence[Mapping[str, Field]]) -> dict[str, dict[int, float]]:
     """Compute what each word adds to the score of each document (BM25F)."""
-    averages = {field: sum(len(one[field]) for one in documents) / max(1, len(documents)) or 1 for field in WEIGHTS}
+    averages = {field: sum(len(doc[field]) for doc in documents) / max(1, len(documents)) or 1 for field in WEIGHTS}
     frequencies: defaultdict[str, defaultdict[int, float]] = defaultdict(lambda: defaultdict(float))
     for number, document in enumerate(documents):
         for field, weight in WEIGHTS.items():
-            length = 1 - LENGTH + LENGTH * len(document[field]) / averages[field]
+            length = 1 - LENGTH_WEIGHT + LENGTH_WEIGHT * len(document[field]) / averages[field]
             for word in document[field]:
                 frequencies[word][number] += weight / length
-    scored: dict[str, dict[int, float]] = {}
-    for word, found in frequencies.items():
-        rarity = log(1 + (len(documents) - len(found) + 0.5) / (len(found) + 0.5))
-        scored[word] = {number: rarity * much / (SATURATION + much) for number, much in found.items()}
-    return scored
+    scores: dict[str, dict[int, float]] = {}
+    for word, weights in frequencies.items():
+        rarity = log(1 + (len(documents) - len(weights) + 0.5) / (len(weights) + 0.5))
+        scores[word] = {number: rarity * frequency / (SATURATION + frequency) for number, frequency in weights.items()}
+    return scores
 
 
-def words(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """Split a text or a name; `to-do` is both `todo` and its parts."""
-    found: list[str] = []
+    tokens: list[str] = []
     for word in WORD.findall(CAMEL.sub(" ", text.replace("_", " ")).lower()):
         parts = word.split("-")
-        found += [word.replace("-", ""), *parts] if len(parts) > 1 else parts
-    return found
+        tokens += [word.replace("-", ""), *parts] if len(parts) > 1 else parts
+    return tokens
 
 
 @lru_cache(4096)
@@ -251,21 +256,21 @@ def stem(word: str) -> str:
         return word[:-2]
     if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
         return word[:-1].removesuffix("e")
-    for ending in ("ing", "ed"):
-        rest = word.removesuffix(ending)
-        if rest != word and not word.endswith("eed") and VOWEL.search(rest):
-            doubled = len(rest) > 3 and rest[-1] == rest[-2] and rest[-1] not in "lsz"
-            return rest[:-1] if doubled else rest
+    for suffix in ("ing", "ed"):
+        root = word.removesuffix(suffix)
+        if root != word and not word.endswith("eed") and VOWEL.search(root):
+            doubled = len(root) > 3 and root[-1] == root[-2] and root[-1] not in "lsz"
+            return root[:-1] if doubled else root
     return word.removesuffix("e") if len(word) > 3 else word
 
 
-def stemmed_synonyms() -> dict[str, list[Phrase]]:
+def build_phrases() -> dict[str, list[Phrase]]:
     """Turn `SYNONYMS` into stems, by each of the words that people say."""
     table: defaultdict[str, list[Phrase]] = defaultdict(list)
-    for said, phrases in SYNONYMS.items():
-        for one in said.split(", "):
-            table[one if " " in one else stem(one)] += [tuple(map(stem, phrase.split())) for phrase in phrases]
+    for terms, phrases in SYNONYMS.items():
+        for term in terms.split(", "):
+            table[term if " " in term else stem(term)] += [tuple(map(stem, phrase.split())) for phrase in phrases]
     return dict(table)
 
 
-PHRASES = stemmed_synonyms()
+PHRASES = build_phrases()

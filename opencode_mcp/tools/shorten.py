@@ -19,38 +19,38 @@ from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, k
 
 T = TypeVar("T")
 
-SHOWN_OMISSIONS = 20
-SHOWN_NAME_CHARS = 200
+MAX_LISTED_OMISSIONS = 20
+MAX_NAME_CHARS = 200
 """How much of a name that a client sent is sent back."""
 
-REPLACED = "_redacted"
+REDACTED_FIELD = "_redacted"
 MARGIN_CHARS = 4_000
 """Room for the words about what was left out."""
 
 LONG_CHARS = 2_000
 """A string that is longer is made fit to leave once for all attempts."""
 
-FIT = Redactor(show_secrets=True)
+NO_REDACTION = Redactor(show_secrets=True)
 """For what is fit to leave already."""
 
 
 @dataclass
-class Cut:
+class Truncation:
     """One attempt: how many items of a list or object, and characters of a string, are kept at most.
 
     `remaining` is the room that is left, in characters. An attempt gives up when there is none. `texts` are
-    long strings that another attempt has made fit to leave, by their identity and position. `most` is how many items
-    of one list or object it came to see, and `longest` how many characters of one string.
+    long strings that another attempt has made fit to leave, by their identity and position. `items_seen` is how many
+    items of one list or object it came to see, and `chars_seen` how many characters of one string.
     """
 
     redactor: Redactor
-    items: float
-    chars: float
+    max_items: float
+    max_chars: float
     remaining: int
-    texts: dict[tuple[int, Position], str] = field(default_factory=dict[tuple[int, Position], str])
+    redacted_texts: dict[tuple[int, Position], str] = field(default_factory=dict[tuple[int, Position], str])
     omissions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    most: int = 0
-    longest: int = 0
+    items_seen: int = 0
+    chars_seen: int = 0
 
     def apply(self, value: Any, position: Position, pointer: str = "") -> Any:
         """Return a shortened copy that is fit to leave, noting what was left out.
@@ -60,59 +60,59 @@ class Cut:
         """
         if isinstance(value, str):
             text = self.redact_text(value, position)
-            self.longest = max(self.longest, len(text))
-            text = self.elide(text, int(self.chars), pointer) if len(text) > self.chars else text
+            self.chars_seen = max(self.chars_seen, len(text))
+            text = self.elide(text, int(self.max_chars), pointer) if len(text) > self.max_chars else text
             self.spend(len(text))
             return text
         if isinstance(value, list):
             items = cast("list[Any]", value)
-            self.note(pointer, "items", self.items, len(items))
-            placed = enumerate(self.redactor.iter_items(items, position))
+            self.add_omission(pointer, "items", self.max_items, len(items))
+            positioned = enumerate(self.redactor.iter_items(items, position))
             return [
                 self.apply(item, item_position, f"{pointer}/{number}")
-                for number, (item, item_position) in self.first(placed)
+                for number, (item, item_position) in self.take(positioned)
             ]
         if isinstance(value, dict):
             fields = cast("dict[str, Any]", value)
-            self.note(pointer, "fields", self.items, len(fields))
-            kept: dict[str, Any] = {}
-            for key, item, item_position in self.first(self.redactor.iter_fields(fields, position)):
+            self.add_omission(pointer, "fields", self.max_items, len(fields))
+            shortened_fields: dict[str, Any] = {}
+            for key, item, item_position in self.take(self.redactor.iter_fields(fields, position)):
                 self.spend(len(key))
-                kept[key] = self.apply(item, item_position, f"{pointer}/{escape(key)}")
-            return kept
+                shortened_fields[key] = self.apply(item, item_position, f"{pointer}/{escape(key)}")
+            return shortened_fields
         self.spend(4)
         return value
 
-    def first(self, items: Iterable[T]) -> Iterator[T]:
+    def take(self, items: Iterable[T]) -> Iterator[T]:
         """Return the items that are kept."""
-        for number, item in enumerate(islice(items, None if self.items == inf else int(self.items)), 1):
-            self.most = max(self.most, number)
+        for number, item in enumerate(islice(items, None if self.max_items == inf else int(self.max_items)), 1):
+            self.items_seen = max(self.items_seen, number)
             yield item
 
-    def as_before(self, items: float, chars: float) -> bool:
+    def would_repeat(self, items: float, chars: float) -> bool:
         """Whether an attempt with less would go as this one did: nothing that it saw would be cut."""
-        return items >= self.most and chars >= self.longest
+        return items >= self.items_seen and chars >= self.chars_seen
 
     def redact_text(self, text: str, position: Position) -> str:
         """Return a text that is fit to leave; a long one is made so once for each position."""
         if len(text) < LONG_CHARS:
             return self.redactor.redact_text(text, position)
         key = (id(text), position)
-        if key not in self.texts:
-            self.texts[key] = self.redactor.redact_text(text, position)
-        return self.texts[key]
+        if key not in self.redacted_texts:
+            self.redacted_texts[key] = self.redactor.redact_text(text, position)
+        return self.redacted_texts[key]
 
     def elide(self, text: str, chars: int, pointer: str) -> str:
         """Leave out the middle of a text."""
         head, tail = chars * 2 // 3, chars // 3
-        self.note(pointer, "characters", head + tail, len(text))
+        self.add_omission(pointer, "characters", head + tail, len(text))
         left_out = f"…[{len(text) - head - tail} characters omitted]…"
         return keep_redaction_count(text, f"{text[:head]}{left_out}{text[-tail:] if tail else ''}")
 
-    def note(self, pointer: str, unit: str, kept: float, of: int) -> None:
+    def add_omission(self, pointer: str, unit: str, kept: float, total: int) -> None:
         """Note one omission, if it is one."""
-        if of > kept:
-            self.omissions.append({"pointer": pointer, "kept": kept, "of": of, "unit": unit})
+        if total > kept:
+            self.omissions.append({"pointer": pointer, "kept": kept, "of": total, "unit": unit})
 
     def spend(self, chars: int) -> None:
         """Take the room that a value needs, with its punctuation.
@@ -125,54 +125,60 @@ class Cut:
             raise TooLong
 
 
-def shorten(
+def truncate(
     value: dict[str, Any],
     limit: int,
-    how: str,
-    redactor: Redactor = FIT,
+    hint: str,
+    redactor: Redactor = NO_REDACTION,
     position: Position = Position.CONTENT,
 ) -> dict[str, Any]:
     """Return a copy of an object that is fit to leave: whole when its JSON is short enough, else cut, with `_omitted`.
 
-    `how` says how the rest can be had. Without `redactor` the object is fit to leave already. When something was
+    `hint` says how the rest can be had. Without `redactor` the object is fit to leave already. When something was
     replaced, `_redacted` says so.
     """
     room = max(limit - MARGIN_CHARS, limit // 2)
     texts: dict[tuple[int, Position], str] = {}
-    cut: Cut | None = None
-    for items, chars in attempts(limit):
-        if cut is not None and cut.as_before(items, chars):
+    truncation: Truncation | None = None
+    for items, chars in truncation_steps(limit):
+        if truncation is not None and truncation.would_repeat(items, chars):
             continue
-        whole = chars == inf
-        cut = Cut(redactor, items, chars, 2 * limit if whole else room, texts)  # `spend` may reckon twice the truth
+        is_whole = chars == inf
+        truncation = Truncation(
+            redactor, items, chars, 2 * limit if is_whole else room, texts
+        )  # `spend` may reckon twice the truth
         try:
-            shortened = with_note(cut.apply(value, position))
+            truncated = with_redaction_note(truncation.apply(value, position))
         except TooLong:
             continue
-        if len(dump(shortened)) <= (limit if whole else room):
-            return shortened if whole else {**shortened, "_omitted": told(cut.omissions, size_of(value), how)}
-    nothing = {"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}
-    return {"_omitted": told([nothing], size_of(value), how)}
+        if len(dump(truncated)) <= (limit if is_whole else room):
+            return (
+                truncated
+                if is_whole
+                else {**truncated, "_omitted": describe_omissions(truncation.omissions, json_length(value), hint)}
+            )
+    whole_omission = {"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}
+    return {"_omitted": describe_omissions([whole_omission], json_length(value), hint)}
 
 
-def with_note(redacted: dict[str, Any]) -> dict[str, Any]:
+def with_redaction_note(redacted: dict[str, Any]) -> dict[str, Any]:
     """Return an object that is fit to leave, with a sentence about what is replaced in it, if anything is."""
     replaced = count_replaced(redacted)
-    return {**redacted, REPLACED: note_of(replaced)} if replaced else redacted
+    return {**redacted, REDACTED_FIELD: redaction_note(replaced)} if replaced else redacted
 
 
-def note_of(replaced: int) -> str:
+def redaction_note(replaced: int) -> str:
     """Say how many secrets are replaced."""
     secrets = "1 secret is" if replaced == 1 else f"{replaced} secrets are"
     return f"{secrets} replaced by {MARKER} here; the original is unchanged. Do not write the marker back."
 
 
-def size_of(value: Any) -> int:
+def json_length(value: Any) -> int:
     """Return the characters of an answer's JSON in one line, which is quick to tell."""
     return len(json.dumps(value, ensure_ascii=False))
 
 
-def attempts(limit: int) -> Iterator[tuple[float, float]]:
+def truncation_steps(limit: int) -> Iterator[tuple[float, float]]:
     """Yield how many items and characters to try: all, then long strings give way, then lists, then everything."""
     yield inf, inf
     items, chars = 1_000, max(200, limit // 2)
@@ -187,11 +193,11 @@ def attempts(limit: int) -> Iterator[tuple[float, float]]:
         items, chars = items - 1, chars // 2
 
 
-def told(omissions: list[dict[str, Any]], size: int, how: str) -> dict[str, Any]:
+def describe_omissions(omissions: list[dict[str, Any]], size: int, hint: str) -> dict[str, Any]:
     """Say what was left out, and how it can be had."""
-    listed = omissions[:SHOWN_OMISSIONS]
+    listed = omissions[:MAX_LISTED_OMISSIONS]
     more = {"more_parts": len(omissions) - len(listed)} if len(omissions) > len(listed) else {}
-    return {"of_chars": size, "parts": listed, **more, "how": how}
+    return {"of_chars": size, "parts": listed, **more, "how": hint}
 
 
 def dump(value: Any) -> str:
@@ -208,35 +214,35 @@ def part_at(value: Any, pointer: str, operation: str) -> Any:
     if pointer and not pointer.startswith("/"):
         raise InvalidArguments(operation, [f"pointer: must be empty or start with /; got {pointer!r}"])
     part: Any = value
-    done = ""
+    path = ""
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
         try:
             part = part[int(key) if isinstance(part, list) else key]
         except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise InvalidArguments(operation, [f"pointer: nothing at {done}/{token}"]) from error
-        done += f"/{token}"
+            raise InvalidArguments(operation, [f"pointer: nothing at {path}/{token}"]) from error
+        path += f"/{token}"
     return part
 
 
-def page(part: Any, offset: int, limit: int | None) -> dict[str, Any]:
+def take_page(part: Any, offset: int, limit: int | None) -> dict[str, Any]:
     """Return a page of a list, an object or a string, and where the next one begins."""
     if isinstance(part, dict):
         fields = list(cast("dict[str, Any]", part).items())
         total = len(fields)
-        taken: Any = dict(fields[offset : None if limit is None else offset + limit])
+        page_value: Any = dict(fields[offset : None if limit is None else offset + limit])
     elif isinstance(part, (list, str)):
         sized = cast("list[Any] | str", part)
         total = len(sized)
-        taken = sized[offset : None if limit is None else offset + limit]
-        taken = keep_redaction_count(part, taken) if isinstance(part, str) else taken
+        page_value = sized[offset : None if limit is None else offset + limit]
+        page_value = keep_redaction_count(part, page_value) if isinstance(part, str) else page_value
     else:
         return {"result": part}
-    end = offset + len(taken)
-    return {"result": taken, "offset": offset, "total": total, "next_offset": end if end < total else None}
+    end = offset + len(page_value)
+    return {"result": page_value, "offset": offset, "total": total, "next_offset": end if end < total else None}
 
 
-def short(text: str, chars: int = SHOWN_NAME_CHARS) -> str:
+def abbreviate(text: str, chars: int = MAX_NAME_CHARS) -> str:
     """Return a text, or its beginning and how long it is."""
     return text if len(text) <= chars else f"{text[: chars - 40]}… ({len(text)} characters)"
 

@@ -9,13 +9,13 @@ from opencode_mcp.openapi.hints import Hints
 from opencode_mcp.workflows import TaskTool
 
 from .gateway import GatewayTool
-from .publish import published
+from .publish import compact_schema
 from .toolsets import SEARCH_HINTS, toolset_of
 
 CLIENT_CHARS = 50_000
 
 
-def operation_tool(operation: Operation, max_result_chars: int) -> dict[str, Any]:
+def operation_definition(operation: Operation, max_result_chars: int) -> dict[str, Any]:
     """Return the tool of an operation. It has no output schema: live answers deviate, and clients throw then."""
     meta: dict[str, Any] = {}
     if hint := SEARCH_HINTS.get(toolset_of(operation.id)):
@@ -26,38 +26,38 @@ def operation_tool(operation: Operation, max_result_chars: int) -> dict[str, Any
         "name": operation.name,
         "title": operation.title,
         "description": operation.description + (" Deprecated." if operation.deprecated else ""),
-        "inputSchema": published(operation.input_schema),
+        "inputSchema": compact_schema(operation.input_schema),
         "annotations": tool_annotations(operation.hints),
         **({"_meta": meta} if meta else {}),
     }
 
 
-def gateway_tool(tool: GatewayTool) -> dict[str, Any]:
+def gateway_definition(tool: GatewayTool) -> dict[str, Any]:
     """Return a tool of the gateway."""
     return {
         "name": tool.name,
         "title": tool.title,
         "description": tool.description,
-        "inputSchema": published(tool.input_schema),
+        "inputSchema": compact_schema(tool.input_schema),
         "annotations": tool_annotations(tool.hints),
         "_meta": {"anthropic/alwaysLoad": True},
     }
 
 
-def workflow_tool(tool: TaskTool) -> dict[str, Any]:
+def task_definition(tool: TaskTool) -> dict[str, Any]:
     """Return the tool of a workflow."""
     return {
         "name": tool.name,
         "title": tool.title,
         "description": tool.description,
-        "inputSchema": published(tool.input_schema),
-        "outputSchema": result_schema(tool.output_schema),
+        "inputSchema": compact_schema(tool.input_schema),
+        "outputSchema": compact_output_schema(tool.output_schema),
         "annotations": tool_annotations(tool.hints),
         "_meta": {"anthropic/alwaysLoad": True},
     }
 
 
-def result_schema(schema: Any) -> Any:
+def compact_output_schema(schema: Any) -> Any:
     """Return the schema of a result as it is listed: what every tool of a list repeats is left out.
 
     That is: the titles that pydantic makes of field names, the docstrings of models (fields have words of their own),
@@ -65,22 +65,26 @@ def result_schema(schema: Any) -> Any:
     "or null".
     """
     if isinstance(schema, list):
-        return [result_schema(one) for one in cast("list[Any]", schema)]
+        return [compact_output_schema(value) for value in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
     fields = cast("dict[str, Any]", schema)
     noise = {"title", "default", "additionalProperties"} | ({"description"} if "properties" in fields else set[str]())
     # A field that is called like a keyword has a schema, and stays.
-    kept = {key: result_schema(one) for key, one in fields.items() if key not in noise or isinstance(one, dict)}
-    for definition in kept.get("$defs", {}).values():
+    compact = {
+        key: compact_output_schema(value)
+        for key, value in fields.items()
+        if key not in noise or isinstance(value, dict)
+    }
+    for definition in compact.get("$defs", {}).values():
         definition.pop("required", None)
-    match kept.get("anyOf"):
+    match compact.get("anyOf"):
         case [{"type": str(kind), **rest}, {"type": "null"}] if not rest:
-            del kept["anyOf"]
-            kept["type"] = [kind, "null"]
+            del compact["anyOf"]
+            compact["type"] = [kind, "null"]
         case _:
             pass
-    return kept
+    return compact
 
 
 def tool_annotations(hints: Hints) -> dict[str, Any]:

@@ -19,25 +19,25 @@ from opencode_mcp.workflows import Context, TaskTool, execute_blocking, task_too
 from opencode_mcp.workflows.arguments import validate_arguments
 
 from .gateway import (
-    GATEWAY,
+    GATEWAY_TOOLS,
     CallOperation,
     DescribeOperation,
     GatewayTool,
     ReadOperation,
     SearchOperations,
-    described,
-    found,
+    describe_operation,
+    format_hits,
     refuse_other_class,
 )
-from .results import Limit, page_result, report_result, result, structured
+from .results import Limit, operation_result, page_result, report_result, structured
 from .search import OperationSearch
-from .shorten import short
-from .tool import gateway_tool, operation_tool, workflow_tool
+from .shorten import abbreviate
+from .tool import gateway_definition, operation_definition, task_definition
 from .toolsets import Selection
 
 
 @dataclass(frozen=True)
-class Toolbox:
+class ToolRegistry:
     """The tools of one selection. `max_result_chars` bounds every result."""
 
     catalog: Catalog
@@ -48,7 +48,7 @@ class Toolbox:
         return name in self.selection.listed
 
     @cached_property
-    def workflows(self) -> Mapping[str, TaskTool]:
+    def task_tools(self) -> Mapping[str, TaskTool]:
         """The workflows by name, for as many servers as the catalog is for."""
         return task_tools_for(self.catalog.servers)
 
@@ -56,15 +56,19 @@ class Toolbox:
     def listed(self) -> list[types.Tool]:
         """Every tool of the selection: workflows, the gateway, then operations in the document's order."""
         tools = [
-            *(workflow_tool(entry) for entry in self.workflows.values() if entry.name in self),
-            *(gateway_tool(entry) for entry in GATEWAY.values() if entry.name in self),
-            *(operation_tool(entry, self.max_result_chars) for entry in self.catalog.values() if entry.name in self),
+            *(task_definition(entry) for entry in self.task_tools.values() if entry.name in self),
+            *(gateway_definition(entry) for entry in GATEWAY_TOOLS.values() if entry.name in self),
+            *(
+                operation_definition(entry, self.max_result_chars)
+                for entry in self.catalog.values()
+                if entry.name in self
+            ),
         ]
         return [types.Tool.model_validate(tool) for tool in tools]
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the full input schema of a tool."""
-        entry = self.workflows.get(name) or GATEWAY.get(name) or self.catalog.get(name)
+        entry = self.task_tools.get(name) or GATEWAY_TOOLS.get(name) or self.catalog.get(name)
         return None if entry is None else entry.input_schema
 
     async def call(
@@ -77,13 +81,15 @@ class Toolbox:
             InputRequired: the user is to be asked by the client.
             OpenCodeError: what went wrong.
         """
-        if name in self.workflows:
-            return await self._run(self.workflows[name], context, redactor, arguments)
-        if name in GATEWAY:
-            return await self._pass(GATEWAY[name], context, redactor, arguments)
+        if name in self.task_tools:
+            return await self._call_task_tool(self.task_tools[name], context, redactor, arguments)
+        if name in GATEWAY_TOOLS:
+            return await self._call_gateway_tool(GATEWAY_TOOLS[name], context, redactor, arguments)
         operation = self.catalog[name]
         answer = await self._execute(context, operation, arguments)
-        return result(answer, self._limit(operation, arguments), redactor, self._position(operation.name))
+        return operation_result(
+            answer, self._result_limit(operation, arguments), redactor, self._position(operation.name)
+        )
 
     async def _execute(self, context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
         """Execute an operation.
@@ -96,42 +102,46 @@ class Toolbox:
         blocking = partial(execute_blocking, context)
         return await execute_operation(context.servers, operation, arguments, context.report_progress, blocking)
 
-    async def _run(
+    async def _call_task_tool(
         self, tool: TaskTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         if not tool.hints.read_only:
             refuse_marker(tool.name, arguments)
-        room = replace(context, answer_chars=self.max_result_chars // 2)  # JSON may take two characters for one
+        bounded_context = replace(
+            context, answer_chars=self.max_result_chars // 2
+        )  # JSON may take two characters for one
         return report_result(
-            await tool.execute(room, arguments),
+            await tool.execute(bounded_context, arguments),
             redactor,
             Limit(self.max_result_chars, "request less: a smaller limit, or format stat"),
         )
 
-    async def _pass(
+    async def _call_gateway_tool(
         self, tool: GatewayTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         validated = validate_arguments(tool.name, tool.arguments, arguments)
         if isinstance(validated, SearchOperations):
-            hits = found(self._search.search(validated.query, validated.limit))
+            hits = format_hits(self._search.search(validated.query, validated.limit))
             return structured(hits, Limit(self.max_result_chars, "use a smaller limit or a more specific query"))
         if isinstance(validated, DescribeOperation):
-            how = (
+            hint = (
                 f"read the resource opencode://operation/{validated.operation} with a JSON Pointer appended for "
                 f"any part"
             )
-            limit = Limit(self.max_result_chars, how)
-            return structured(described(self._reachable(tool, validated.operation), self.max_result_chars), limit)
+            limit = Limit(self.max_result_chars, hint)
+            return structured(
+                describe_operation(self._find_reachable(tool, validated.operation), self.max_result_chars), limit
+            )
         assert isinstance(validated, CallOperation)
-        operation = self._reachable(tool, validated.operation)
+        operation = self._find_reachable(tool, validated.operation)
         refuse_other_class(tool, operation)
         answer = await self._execute(context, operation, validated.arguments)
-        limit = self._limit(operation, validated.arguments)
+        limit = self._result_limit(operation, validated.arguments)
         if isinstance(validated, ReadOperation) and (
             validated.pointer or validated.offset or validated.limit is not None
         ):
             return page_result(answer, validated, limit, redactor, self._position(operation.name))
-        return result(answer, limit, redactor, self._position(operation.name))
+        return operation_result(answer, limit, redactor, self._position(operation.name))
 
     @cached_property
     def _search(self) -> OperationSearch:
@@ -149,7 +159,7 @@ class Toolbox:
 
         return position
 
-    def _reachable(self, tool: GatewayTool, name: str) -> Operation:
+    def _find_reachable(self, tool: GatewayTool, name: str) -> Operation:
         """Return an operation that the selection lets the gateway reach.
 
         Raises:
@@ -159,17 +169,17 @@ class Toolbox:
             nearest = suggest(name, self.selection.reachable) or "none"
             raise InvalidArguments(
                 tool.name,
-                [f"operation: {short(name)!r} is unknown or not enabled on this server; nearest: {nearest}"],
+                [f"operation: {abbreviate(name)!r} is unknown or not enabled on this server; nearest: {nearest}"],
             )
         return self.catalog[name]
 
-    def _limit(self, operation: Operation, arguments: Mapping[str, Any]) -> Limit:
+    def _result_limit(self, operation: Operation, arguments: Mapping[str, Any]) -> Limit:
         """Return the result limit, with the way to the rest of an operation's answer."""
         if not operation.hints.read_only:
             return Limit(self.max_result_chars, "read the rest with a read operation on the same object")
-        given = "the same arguments" if arguments else "no arguments"
+        arguments_text = "the same arguments" if arguments else "no arguments"
         return Limit(
             self.max_result_chars,
-            f"call read_operation with operation {operation.name}, {given} and a pointer from `parts` (plus "
+            f"call read_operation with operation {operation.name}, {arguments_text} and a pointer from `parts` (plus "
             "offset and limit) for any part",
         )

@@ -14,7 +14,7 @@ from opencode_mcp.openapi.hints import Hints
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import TASK_TOOLS
 
-from .gateway import GATEWAY
+from .gateway import GATEWAY_TOOLS
 
 TOOLSETS: dict[str, str] = {
     "tasks": "Tasks: start, wait, answer, stop and collect changes",
@@ -59,9 +59,9 @@ SEARCH_HINTS: dict[str, str] = {
 }
 """Search words for a toolset's tools that their names do not contain."""
 
-ESSENTIAL = (
+ESSENTIAL_TOOLS = (
     *TASK_TOOLS,
-    *GATEWAY,
+    *GATEWAY_TOOLS,
     "app_agents",
     "config_providers",
     "file_read",
@@ -75,7 +75,7 @@ PRESETS = ("all", "essential")
 VIEWS = ("essential", "readonly", *(f"toolset/{name}" for name in TOOLSETS))
 """Paths below the HTTP endpoint that narrow what is listed there."""
 
-BY_PREFIX = {
+TOOLSET_BY_PREFIX = {
     "app": "agent",
     "auth": "provider",
     "command": "agent",
@@ -105,7 +105,7 @@ def toolset_of(operation_id: str) -> str:
     """Return the toolset of an operation."""
     words = operation_id.split(".")
     for length in range(len(words), 0, -1):
-        if (toolset := BY_PREFIX.get(".".join(words[:length]))) is not None:
+        if (toolset := TOOLSET_BY_PREFIX.get(".".join(words[:length]))) is not None:
             return toolset
     first = words[1] if words[0] == "experimental" else words[0]
     return first if first in TOOLSETS else "server"
@@ -118,12 +118,12 @@ class Selection:
     listed: frozenset[str]
     reachable: frozenset[str]
 
-    def narrowed(self, allowed: Callable[[str], bool]) -> Selection:
+    def filter(self, allowed: Callable[[str], bool]) -> Selection:
         """Return the part of the selection that is allowed."""
         return Selection(frozenset(filter(allowed, self.listed)), frozenset(filter(allowed, self.reachable)))
 
 
-def select(
+def select_tools(
     catalog: Catalog,
     toolsets: Iterable[str] = (),
     tools: Iterable[str] = (),
@@ -138,37 +138,37 @@ def select(
     Raises:
         SettingsError: an unknown name, with the nearest ones.
     """
-    names = [*TASK_TOOLS, *GATEWAY, *catalog]
+    names = [*TASK_TOOLS, *GATEWAY_TOOLS, *catalog]
     known = frozenset(names)
-    check("--toolsets", toolsets, (*TOOLSETS, *PRESETS))
-    for flag, given in (("--tools", tools), ("--exclude-tools", exclude_tools)):
-        check(flag, given, names)
+    check_names("--toolsets", toolsets, (*TOOLSETS, *PRESETS))
+    for flag, requested in (("--tools", tools), ("--exclude-tools", exclude_tools)):
+        check_names(flag, requested, names)
     chosen = frozenset(toolsets) or (frozenset() if frozenset(tools) else frozenset({"all"}))
-    areas = {name: toolset_of(operation.id) for name, operation in catalog.items()}
-    areas |= dict.fromkeys(TASK_TOOLS, "tasks") | dict.fromkeys(GATEWAY, "gateway")
-    listed = {name for name in names if areas[name] in chosen or "all" in chosen} | frozenset(tools)
+    toolset_by_name = {name: toolset_of(operation.id) for name, operation in catalog.items()}
+    toolset_by_name |= dict.fromkeys(TASK_TOOLS, "tasks") | dict.fromkeys(GATEWAY_TOOLS, "gateway")
+    listed = {name for name in names if toolset_by_name[name] in chosen or "all" in chosen} | frozenset(tools)
     if "essential" in chosen:
-        listed |= known & frozenset(ESSENTIAL)
-    reachable = {name for name in catalog if areas[name] in chosen or "all" in chosen} | (
+        listed |= known & frozenset(ESSENTIAL_TOOLS)
+    reachable = {name for name in catalog if toolset_by_name[name] in chosen or "all" in chosen} | (
         frozenset(tools) & set(catalog)
     )
-    safety = hints_by_name(catalog)
+    hints_of = hints_by_name(catalog)
     excluded = frozenset(exclude_tools)
 
     def allowed(name: str) -> bool:
-        hints = safety[name]
+        hints = hints_of[name]
         return name not in excluded and (hints.read_only if read_only else not (no_destructive and hints.destructive))
 
-    return Selection(frozenset(listed), frozenset(reachable or catalog)).narrowed(allowed)
+    return Selection(frozenset(listed), frozenset(reachable or catalog)).filter(allowed)
 
 
-def view(catalog: Catalog, selection: Selection, path: str) -> Selection:
+def select_view(catalog: Catalog, selection: Selection, path: str) -> Selection:
     """Narrow a selection by one of `VIEWS`; none of them can widen what was selected."""
     if path == "readonly":
-        narrow = select(catalog, read_only=True)
+        view_selection = select_tools(catalog, read_only=True)
     else:
-        narrow = select(catalog, [path.removeprefix("toolset/")])
-    return Selection(selection.listed & narrow.listed, selection.reachable & narrow.reachable)
+        view_selection = select_tools(catalog, [path.removeprefix("toolset/")])
+    return Selection(selection.listed & view_selection.listed, selection.reachable & view_selection.reachable)
 
 
 def hints_by_name(catalog: Catalog) -> Mapping[str, Hints]:
@@ -176,18 +176,18 @@ def hints_by_name(catalog: Catalog) -> Mapping[str, Hints]:
     operations = {name: operation.hints for name, operation in catalog.items()}
     return (
         operations
-        | {name: workflow.hints for name, workflow in TASK_TOOLS.items()}
-        | {name: one.hints for name, one in GATEWAY.items()}
+        | {name: task_tool.hints for name, task_tool in TASK_TOOLS.items()}
+        | {name: tool.hints for name, tool in GATEWAY_TOOLS.items()}
     )
 
 
-def check(flag: str, given: Iterable[str], known: Iterable[str]) -> None:
+def check_names(flag: str, requested: Iterable[str], known: Iterable[str]) -> None:
     """Refuse unknown names.
 
     Raises:
         SettingsError: names the flag and the nearest names.
     """
     names = list(known)
-    for name in given:
+    for name in requested:
         if name not in names:
             raise SettingsError(f"{flag}: unknown name {name!r}; nearest: {suggest(name, names, 8)}")

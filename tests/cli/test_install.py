@@ -11,7 +11,7 @@ from mcp.client.stdio import stdio_client
 
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.clients.change import BACKUP, FORMATS
-from opencode_mcp.tools.toolsets import ESSENTIAL
+from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS
 
 from .person import CLEAR, HTTP, PROJECT, STDIO, URL, USER, Person, filled, held, place
 
@@ -167,4 +167,4 @@ async def test_the_command_of_the_entry_works(person: Person, name: str) -> None
 
     async with Client(stdio_client(server)) as client:
         tools = {tool.name for tool in (await client.list_tools()).tools}
-    assert tools == set(ESSENTIAL) if name != "claude-code" else tools > set(ESSENTIAL)
+    assert tools == set(ESSENTIAL_TOOLS) if name != "claude-code" else tools > set(ESSENTIAL_TOOLS)

@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from opencode_mcp.cli.clients import CLIENTS
-from opencode_mcp.tools.toolsets import ESSENTIAL
+from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS
 
 from .person import CLEAR, PROGRAM, STDIO, URL, USER, Person, held, place
 
@@ -132,7 +132,7 @@ def test_the_presets_fit_the_limits() -> None:
     limits = [client.limits for client in CLIENTS.values() if client.limits.tools]
 
     assert {one.preset for one in limits} == {"essential"}
-    assert min(one.tools or 0 for one in limits) >= len(ESSENTIAL)
+    assert min(one.tools or 0 for one in limits) >= len(ESSENTIAL_TOOLS)
 
 
 def test_a_server_without_token_needs_none(person: Person) -> None:

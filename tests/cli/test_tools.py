@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.tools import Toolbox, select
+from opencode_mcp.tools import ToolRegistry, select_tools
 from tests.tools.test_budget import seen_bytes
 
 from .shell import run, terminal
@@ -31,7 +31,7 @@ async def test_the_list_has_every_tool_with_its_toolset_hints_and_cost(
 
     assert (done.returncode, done.stderr) == (0, "")
     head, *lines, last = done.stdout.splitlines()
-    listed = Toolbox(catalog, select(catalog), 40_000).listed
+    listed = ToolRegistry(catalog, select_tools(catalog), 40_000).listed
     assert head.split() == ["tool", "toolset", "hints", "tokens", "bytes"]
     assert [line.split()[0] for line in lines] == [tool.name for tool in listed]
     [find_text] = [line.split() for line in lines if line.startswith("find_text ")]
@@ -46,7 +46,7 @@ async def test_the_list_as_json_is_whole(bare: Mapping[str, str], catalog: Catal
     done = await run(bare, "tools", "--json", "--toolsets", "essential")
 
     listed = json.loads(done.stdout)
-    size = seen_bytes(Toolbox(catalog, select(catalog, ["essential"]), 40_000).listed)
+    size = seen_bytes(ToolRegistry(catalog, select_tools(catalog, ["essential"]), 40_000).listed)
     assert listed["total"] == {"tools": 20, "tokens": round(size / 4), "bytes": size}
     assert sum(tool["bytes"] for tool in listed["tools"]) == size
     assert listed["tools"][0].keys() == {"name", "title", "toolset", "hints", "tokens", "bytes"}

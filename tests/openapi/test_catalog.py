@@ -17,7 +17,7 @@ import pytest
 from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.openapi.amendments import amendments_for
 from opencode_mcp.openapi.document import METHODS, read_snapshot
-from opencode_mcp.tools import operation_tool
+from opencode_mcp.tools import operation_definition
 
 Json = dict[str, Any]
 DOCUMENT: Json = json.loads(read_snapshot())
@@ -180,7 +180,7 @@ def test_every_schema_is_valid_and_self_contained(catalog: Catalog) -> None:
 def test_every_tool_is_described_and_annotated(catalog: Catalog) -> None:
     """A person sees a title, a model a description, and a client all four hints."""
     for operation in catalog.values():
-        tool = types.Tool.model_validate(operation_tool(operation, 40_000))
+        tool = types.Tool.model_validate(operation_definition(operation, 40_000))
         assert tool.title and tool.title != operation.id, operation.name
         assert tool.description and tool.description != operation.id, operation.name
         assert tool.annotations is not None, operation.name
@@ -197,4 +197,4 @@ def test_a_deprecated_operation_says_so(by_id: dict[str, Operation]) -> None:
     deprecated = [operation_id for operation_id, operation in OPERATIONS.items() if operation.get("deprecated")]
 
     assert deprecated == ["permission.respond"]
-    assert operation_tool(by_id["permission.respond"], 40_000)["description"].endswith("Deprecated.")
+    assert operation_definition(by_id["permission.respond"], 40_000)["description"].endswith("Deprecated.")

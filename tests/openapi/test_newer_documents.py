@@ -20,7 +20,7 @@ from opencode_mcp.openapi.document import load_snapshot, read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools import operation_tool
+from opencode_mcp.tools import operation_definition
 from tests.executing import prepare_and_execute
 
 pytestmark = pytest.mark.anyio
@@ -210,7 +210,7 @@ def test_an_unresolvable_reference_takes_nothing_with_it(capsys: pytest.CaptureF
     assert "lost" not in catalog
     loose = catalog["loose"]
     assert loose.validator.is_valid({"a": {"anything": 1}})
-    assert operation_tool(loose, 40_000)["inputSchema"]["properties"].keys() == {"a"}
+    assert operation_definition(loose, 40_000)["inputSchema"]["properties"].keys() == {"a"}
     said = capsys.readouterr().err
     assert "skipped: POST /lost: its request body is a broken reference" in said
     assert "skipped: /turning: not an object, or a broken reference" in said

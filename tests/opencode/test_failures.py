@@ -16,8 +16,8 @@ from mcp import Client
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import Answer, OpenCodeClient
-from opencode_mcp.tools.results import Limit, result
-from opencode_mcp.tools.shorten import FIT
+from opencode_mcp.tools.results import Limit, operation_result
+from opencode_mcp.tools.shorten import NO_REDACTION
 from tests.eventually import eventually
 from tests.executing import prepare_and_execute
 
@@ -150,14 +150,14 @@ async def test_a_text_in_another_encoding_and_a_path_outside_are_told_apart(clie
 )
 def test_what_only_looks_like_a_file_is_returned_as_it_is(value: dict[str, Any]) -> None:
     """Nothing is lost of an answer that is not a file."""
-    assert result(Answer(value), Limit(40_000, "not"), FIT).structured_content == value
+    assert operation_result(Answer(value), Limit(40_000, "not"), NO_REDACTION).structured_content == value
 
 
 def test_a_binary_file_that_is_no_image_is_not_shown_as_one() -> None:
     """A model that gets a broken image refuses the whole conversation."""
     value = {"type": "binary", "content": "AAAA", "encoding": "base64", "mimeType": "image/png"}
 
-    shown = result(Answer(value), Limit(40_000, "not"), FIT)
+    shown = operation_result(Answer(value), Limit(40_000, "not"), NO_REDACTION)
 
     assert [type(content) for content in shown.content] == [types.TextContent]
     assert shown.structured_content is not None

@@ -51,8 +51,8 @@ def alternatives(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "$ref" in schema:
         yield from alternatives(COMPONENTS[schema["$ref"].rpartition("/")[2]])
     elif "anyOf" in schema:
-        for one in schema["anyOf"]:
-            yield from alternatives(one)
+        for branch in schema["anyOf"]:
+            yield from alternatives(branch)
     elif schema.get("type") == "array":
         yield from alternatives(schema["items"])
     elif "properties" in schema:

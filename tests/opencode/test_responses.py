@@ -21,8 +21,8 @@ from anyio.abc import SocketAttribute, SocketStream
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError, UnexpectedResponse
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCodeClient
-from opencode_mcp.tools.results import Limit, result
-from opencode_mcp.tools.shorten import FIT
+from opencode_mcp.tools.results import Limit, operation_result
+from opencode_mcp.tools.shorten import NO_REDACTION
 from tests.executing import prepare_and_execute
 
 from .conftest import Wire
@@ -256,7 +256,7 @@ async def test_text_and_structured_content_say_the_same(opencode: OpenCodeClient
 
 def shown(answer: Answer) -> types.CallToolResult:
     """Return the tool result of an answer."""
-    return result(answer, Limit(40_000, "read_operation"), FIT)
+    return operation_result(answer, Limit(40_000, "read_operation"), NO_REDACTION)
 
 
 def text_of(tool_result: types.CallToolResult) -> str:

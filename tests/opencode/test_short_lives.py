@@ -28,7 +28,7 @@ from opencode_mcp.opencode.shortage import find_shortage
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
-from opencode_mcp.tools.toolbox import Toolbox
+from opencode_mcp.tools.toolbox import ToolRegistry
 from tests.bridge import servers
 
 pytestmark = pytest.mark.anyio
@@ -259,7 +259,7 @@ async def test_a_call_that_fails_here_for_want_of_a_resource_names_it(
     async def fail(*_: Any) -> None:
         raise OSError(numbers.pop(0), "secret words")
 
-    monkeypatch.setattr(Toolbox, "call", fail)
+    monkeypatch.setattr(ToolRegistry, "call", fail)
     async with Client(create_server(Settings(directory=str(tmp_path)), catalog)) as client:
         result = await client.call_tool("global_health")
         with pytest.raises(MCPError, match="Internal error"):

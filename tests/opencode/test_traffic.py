@@ -16,8 +16,8 @@ from opencode_mcp.opencode import client as module
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.queue import FairLimiter
 from opencode_mcp.opencode.server import ignore_progress
-from opencode_mcp.tools.results import Limit, result
-from opencode_mcp.tools.shorten import FIT
+from opencode_mcp.tools.results import Limit, operation_result
+from opencode_mcp.tools.shorten import NO_REDACTION
 from opencode_mcp.workflows.wait import SessionWatch
 from tests.eventually import eventually
 from tests.executing import prepare_and_execute
@@ -64,7 +64,7 @@ async def test_a_read_is_asked_for_again_and_says_so(
         told.append(message)
 
     answer = await prepare_and_execute(opencode, opencode.catalog["global_health"], {}, report)
-    shown = result(answer, Limit(10_000, ""), FIT)
+    shown = operation_result(answer, Limit(10_000, ""), NO_REDACTION)
 
     assert len(wire.requests) == 2
     assert answer.value == {"healthy": True}

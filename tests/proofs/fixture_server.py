@@ -24,7 +24,7 @@ from opencode_mcp.server.calls import Calls
 from opencode_mcp.server.lifespan import RequestContext, connection_of
 from opencode_mcp.server.transports import http_application, serve_http
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools import Toolbox
+from opencode_mcp.tools import ToolRegistry
 from opencode_mcp.workflows import Context
 
 from . import fixture_contents as contents
@@ -32,7 +32,7 @@ from . import fixture_tools as tools
 
 
 @dataclass(frozen=True)
-class FixtureToolbox(Toolbox):
+class FixtureToolbox(ToolRegistry):
     """Our tools, and the fixtures that are served as they are."""
 
     def __contains__(self, name: str) -> bool:

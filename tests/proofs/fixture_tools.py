@@ -18,8 +18,8 @@ from opencode_mcp.opencode import Answer
 from opencode_mcp.opencode.models import QuestionInfo, QuestionRequest
 from opencode_mcp.server.asking import asker_for, question
 from opencode_mcp.server.lifespan import RequestContext
-from opencode_mcp.tools.results import Limit, result
-from opencode_mcp.tools.shorten import FIT
+from opencode_mcp.tools.results import Limit, operation_result
+from opencode_mcp.tools.shorten import NO_REDACTION
 from opencode_mcp.workflows import Context, Decision, Undecided
 
 from .fixture_contents import PNG, audio, embedded, image, text
@@ -34,7 +34,7 @@ NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 def said(words: str) -> types.CallToolResult:
     """Return a text as our results are made."""
-    return result(Answer(words, media_type="text/plain"), LIMIT, FIT)
+    return operation_result(Answer(words, media_type="text/plain"), LIMIT, NO_REDACTION)
 
 
 async def simple_text(context: Context) -> types.CallToolResult:
@@ -44,7 +44,7 @@ async def simple_text(context: Context) -> types.CallToolResult:
 
 async def image_content(context: Context) -> types.CallToolResult:
     """Return an image."""
-    return result(Answer(PNG, media_type="image/png"), LIMIT, FIT)
+    return operation_result(Answer(PNG, media_type="image/png"), LIMIT, NO_REDACTION)
 
 
 async def audio_content(context: Context) -> types.CallToolResult:

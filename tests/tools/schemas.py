@@ -23,7 +23,7 @@ def values(schema: Schema, definitions: Mapping[str, Schema], depth: int = 0) ->
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if branches := schema.get("anyOf") or schema.get("oneOf"):
-        return st.one_of([values(one, definitions, depth + 1) for one in branches])
+        return st.one_of([values(branch, definitions, depth + 1) for branch in branches])
     kinds = schema.get("type")
     if kinds is None:
         return objects(schema, definitions, depth) if "properties" in schema else ANYTHING

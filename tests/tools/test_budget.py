@@ -8,7 +8,7 @@ import mcp_types as types
 import pytest
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.tools import Toolbox, select
+from opencode_mcp.tools import ToolRegistry, select_tools
 
 
 def seen_bytes(tools: list[types.Tool]) -> int:
@@ -20,8 +20,8 @@ def seen_bytes(tools: list[types.Tool]) -> int:
 @pytest.mark.parametrize(("toolset", "count", "most_bytes"), [("all", 203, 64_000), ("essential", 20, 14_000)])
 def test_a_preset_stays_within_its_budget(catalog: Catalog, toolset: str, count: int, most_bytes: int) -> None:
     """All operations with tasks and gateway in 64,000 bytes; twenty tools that reach everything in 14,000."""
-    selection = select(catalog, [toolset])
-    tools = Toolbox(catalog, selection, 40_000).listed
+    selection = select_tools(catalog, [toolset])
+    tools = ToolRegistry(catalog, selection, 40_000).listed
 
     assert len(tools) == count
     assert seen_bytes(tools) <= most_bytes
@@ -30,7 +30,7 @@ def test_a_preset_stays_within_its_budget(catalog: Catalog, toolset: str, count:
 
 def test_the_whole_list_stays_within_its_budget(catalog: Catalog) -> None:
     """The answer to tools/list with titles, annotations and output schemas is at most 120,000 bytes."""
-    tools = Toolbox(catalog, select(catalog), 40_000).listed
+    tools = ToolRegistry(catalog, select_tools(catalog), 40_000).listed
     answer = types.ListToolsResult(tools=tools).model_dump_json(by_alias=True, exclude_none=True)
 
     assert len(answer.encode()) <= 120_000

@@ -10,7 +10,7 @@ from mcp import Client
 
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.gateway import described, example, safety_of
+from opencode_mcp.tools.gateway import describe_operation, make_example, safety_of
 from opencode_mcp.tools.shorten import dump
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +44,7 @@ async def test_a_description_is_complete(client: Client, catalog: Catalog) -> No
 def test_every_input_schema_is_whole_within_the_limit(catalog: Catalog) -> None:
     """The longest go without the schema of their answers, and say where that is."""
     limit = Settings().max_result_chars
-    told = {name: described(operation, limit) for name, operation in catalog.items()}
+    told = {name: describe_operation(operation, limit) for name, operation in catalog.items()}
 
     assert all(len(dump(one)) <= limit for one in told.values())
     assert all(one["input_schema"] == catalog[name].input_schema for name, one in told.items())
@@ -57,7 +57,7 @@ def test_every_example_is_valid(catalog: Catalog) -> None:
     wrong = [
         name
         for name, operation in catalog.items()
-        if not Draft202012Validator(operation.input_schema).is_valid(example(operation.input_schema))
+        if not Draft202012Validator(operation.input_schema).is_valid(make_example(operation.input_schema))
     ]
 
     assert wrong == []

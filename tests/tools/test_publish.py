@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, validator_for
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.tools.gateway import GATEWAY
-from opencode_mcp.tools.publish import published
+from opencode_mcp.tools.gateway import GATEWAY_TOOLS
+from opencode_mcp.tools.publish import compact_schema
 from opencode_mcp.workflows import TASK_TOOLS
 
 from .schemas import values
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     tool.name: tool.input_schema
-    for tool in (*TASK_TOOLS.values(), *GATEWAY.values(), *Catalog.from_snapshot().values())
+    for tool in (*TASK_TOOLS.values(), *GATEWAY_TOOLS.values(), *Catalog.from_snapshot().values())
 }
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
@@ -34,7 +34,7 @@ def test_what_the_full_schema_accepts_the_published_one_accepts(name: str, data:
     arguments = data.draw(values(full, full.get("$defs", {})))
     assume(Draft202012Validator(full).is_valid(arguments))
 
-    assert Draft202012Validator(published(full)).is_valid(arguments), json.dumps(arguments)
+    assert Draft202012Validator(compact_schema(full)).is_valid(arguments), json.dumps(arguments)
 
 
 def test_the_generator_reaches_arguments_of_every_kind() -> None:
@@ -59,7 +59,7 @@ def test_the_generator_reaches_arguments_of_every_kind() -> None:
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_published_schema_breaks_no_client(name: str) -> None:
     """Its root is a plain object, it refers to nothing, and it is a valid JSON Schema."""
-    schema = published(SCHEMAS[name])
+    schema = compact_schema(SCHEMAS[name])
 
     assert schema["type"] == "object"
     assert not {"anyOf", "oneOf", "allOf", "$ref", "$defs"} & schema.keys()
@@ -70,7 +70,7 @@ def test_a_published_schema_breaks_no_client(name: str) -> None:
 
 def test_what_people_send_in_a_prompt_stays_whole() -> None:
     """Text and file parts, the model and the agent of a prompt are in its summary with their fields."""
-    properties = published(SCHEMAS["session_prompt"])["properties"]
+    properties = compact_schema(SCHEMAS["session_prompt"])["properties"]
     parts: Mapping[str, Mapping[str, Any]] = {
         one["properties"]["type"]["enum"][0]: one["properties"] for one in properties["parts"]["items"]["anyOf"]
     }
@@ -86,4 +86,4 @@ def test_a_component_inside_itself_ends() -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}, "required": ["next"]}
     schema = {"type": "object", "properties": {"node": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}
 
-    assert published(schema)["properties"]["node"]["properties"]["next"] == {}
+    assert compact_schema(schema)["properties"]["node"]["properties"]["next"] == {}

@@ -17,7 +17,7 @@ from mcp import Client
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import managed_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.shorten import FIT, dump, page, part_at, shorten
+from opencode_mcp.tools.shorten import NO_REDACTION, dump, part_at, take_page, truncate
 from tests.conftest import Connect
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ def text_of(answer: types.CallToolResult) -> str:
 @given(value=st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=20), limit=st.integers(1_000, 5_000))
 def test_a_cut_answer_is_valid_and_within_the_limit(value: dict[str, Any], limit: int) -> None:
     """Whatever the shape, the result fits; what fits already is not touched."""
-    shown, whole = shorten(value, limit, "how"), FIT.redact(value)
+    shown, whole = truncate(value, limit, "how"), NO_REDACTION.redact(value)
 
     if len(dump(whole)) <= limit:
         assert shown == whole
@@ -52,14 +52,14 @@ def test_a_cut_answer_is_valid_and_within_the_limit(value: dict[str, Any], limit
 def test_every_omitted_part_can_be_read_by_its_pointer() -> None:
     """The pointers of what was left out lead to the whole parts, page by page."""
     value = {"list": list(range(5_000)), "nested": {"a/b~c": "x" * 90_000}}
-    omitted = {one["pointer"]: one for one in shorten(value, 10_000, "how")["_omitted"]["parts"]}
+    omitted = {one["pointer"]: one for one in truncate(value, 10_000, "how")["_omitted"]["parts"]}
 
     assert omitted.keys() == {"/list", "/nested/a~1b~0c"}
     assert part_at(value, "/nested/a~1b~0c", "read_operation") == "x" * 90_000
     got: list[int] = []
     offset: int | None = 0
     while offset is not None:
-        taken = page(part_at(value, "/list", "read_operation"), offset, 999)
+        taken = take_page(part_at(value, "/list", "read_operation"), offset, 999)
         got += taken["result"]
         offset = taken["next_offset"]
     assert got == value["list"]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.openapi import Catalog
-from opencode_mcp.tools import Toolbox, select
+from opencode_mcp.tools import ToolRegistry, select_tools
 
 FOLDER = Path(__file__).parent / "snapshots"
 TOOLS = {
     tool.name: tool.model_dump(by_alias=True, exclude_none=True)
     for catalog in [Catalog.from_snapshot()]
-    for tool in Toolbox(catalog, select(catalog), 40_000).listed
+    for tool in ToolRegistry(catalog, select_tools(catalog), 40_000).listed
 }
 
 

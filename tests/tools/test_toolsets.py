@@ -10,8 +10,16 @@ from mcp import Client, MCPError
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.gateway import GATEWAY
-from opencode_mcp.tools.toolsets import BY_PREFIX, ESSENTIAL, TOOLSETS, VIEWS, select, toolset_of, view
+from opencode_mcp.tools.gateway import GATEWAY_TOOLS
+from opencode_mcp.tools.toolsets import (
+    ESSENTIAL_TOOLS,
+    TOOLSET_BY_PREFIX,
+    TOOLSETS,
+    VIEWS,
+    select_tools,
+    select_view,
+    toolset_of,
+)
 from opencode_mcp.workflows import TASK_TOOLS
 from tests.conftest import Connect
 
@@ -24,43 +32,43 @@ def test_every_operation_has_a_documented_toolset_and_every_toolset_has_tools(ca
     ids = [operation.id for operation in catalog.values()]
 
     assert used == TOOLSETS.keys() - {"tasks", "gateway"}
-    assert [prefix for prefix in BY_PREFIX if not any(f"{one}.".startswith(f"{prefix}.") for one in ids)] == []
+    assert [prefix for prefix in TOOLSET_BY_PREFIX if not any(f"{one}.".startswith(f"{prefix}.") for one in ids)] == []
 
 
 def test_all_is_the_default(catalog: Catalog) -> None:
     """Without any choice every operation, task tool and gateway tool is listed."""
-    assert select(catalog).listed == {*catalog, *TASK_TOOLS, *GATEWAY}
+    assert select_tools(catalog).listed == {*catalog, *TASK_TOOLS, *GATEWAY_TOOLS}
 
 
 def test_essential_lists_twenty_and_reaches_everything(catalog: Catalog) -> None:
     """The preset is small, and the gateway in it reaches all operations."""
-    chosen = select(catalog, ["essential"])
+    chosen = select_tools(catalog, ["essential"])
 
-    assert chosen.listed == set(ESSENTIAL)
-    assert len(ESSENTIAL) == 20
+    assert chosen.listed == set(ESSENTIAL_TOOLS)
+    assert len(ESSENTIAL_TOOLS) == 20
     assert chosen.reachable == set(catalog)
 
 
 def test_toolsets_hold_through_the_gateway(catalog: Catalog) -> None:
     """With an area chosen, the gateway reaches the operations of that area alone."""
-    chosen = select(catalog, ["vcs", "gateway"])
+    chosen = select_tools(catalog, ["vcs", "gateway"])
 
-    assert chosen.listed == {"vcs_get", "vcs_status", "vcs_diff", "vcs_diff_raw", "vcs_apply", *GATEWAY}
+    assert chosen.listed == {"vcs_get", "vcs_status", "vcs_diff", "vcs_diff_raw", "vcs_apply", *GATEWAY_TOOLS}
     assert chosen.reachable == {"vcs_get", "vcs_status", "vcs_diff", "vcs_diff_raw", "vcs_apply"}
 
 
 def test_tools_are_added_and_left_out_by_name(catalog: Catalog) -> None:
     """Named tools join the toolsets, or are the whole list; excluded ones go, from the gateway too."""
-    assert select(catalog, tools=["find_text"]).listed == {"find_text"}
-    assert "find_text" in select(catalog, ["vcs"], tools=["find_text"]).listed
-    without = select(catalog, exclude_tools=["session_prompt"])
+    assert select_tools(catalog, tools=["find_text"]).listed == {"find_text"}
+    assert "find_text" in select_tools(catalog, ["vcs"], tools=["find_text"]).listed
+    without = select_tools(catalog, exclude_tools=["session_prompt"])
     assert "session_prompt" not in without.listed | without.reachable
 
 
 @pytest.mark.parametrize("flag", ["read_only", "no_destructive"])
 def test_safety_wins_over_names(catalog: Catalog, flag: str) -> None:
     """A destructive tool that is asked for by name is still not listed, and not reachable."""
-    chosen = select(
+    chosen = select_tools(
         catalog,
         ["all"],
         ["session_delete"],
@@ -84,7 +92,7 @@ def test_an_unknown_name_is_an_error_with_the_nearest_ones(catalog: Catalog, fla
 
     names = {"toolsets": (), "tools": (), "exclude_tools": ()} | {flag: (given,)}
     with pytest.raises(SettingsError) as caught:
-        select(catalog, names["toolsets"], names["tools"], names["exclude_tools"])
+        select_tools(catalog, names["toolsets"], names["tools"], names["exclude_tools"])
 
     assert given in str(caught.value)
     assert nearest in str(caught.value)
@@ -93,8 +101,8 @@ def test_an_unknown_name_is_an_error_with_the_nearest_ones(catalog: Catalog, fla
 @pytest.mark.parametrize("path", VIEWS)
 def test_a_view_narrows_and_never_widens(catalog: Catalog, path: str) -> None:
     """A path below the HTTP endpoint shows a part of what the server shows."""
-    whole = select(catalog, ["session", "tasks", "gateway"], exclude_tools=["session_list"])
-    narrow = view(catalog, whole, path)
+    whole = select_tools(catalog, ["session", "tasks", "gateway"], exclude_tools=["session_list"])
+    narrow = select_view(catalog, whole, path)
 
     assert narrow.listed <= whole.listed
     assert narrow.reachable <= whole.reachable

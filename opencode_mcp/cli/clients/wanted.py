@@ -13,7 +13,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import PASSWORD_VARIABLE, USERNAME, USERNAME_VARIABLE, Settings
 from opencode_mcp.tools import VIEWS
-from opencode_mcp.tools.toolsets import select
+from opencode_mcp.tools.toolsets import select_tools
 
 from .table import TOKEN, Client, Launch, Remote
 
@@ -139,7 +139,7 @@ def check_names(client: Client, name: str, settings: Settings) -> None:
         SettingsError: what does not fit.
     """
     chosen = settings.toolsets or (() if settings.tools else (client.limits.preset,))
-    listed = select(Catalog.from_snapshot(), chosen, settings.tools, settings.exclude_tools).listed
+    listed = select_tools(Catalog.from_snapshot(), chosen, settings.tools, settings.exclude_tools).listed
     longest = client.limits.full_name.format(server=name, tool=max(listed, key=len, default=""))
     if len(longest) > client.limits.name_length:
         raise SettingsError(
