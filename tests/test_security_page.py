@@ -22,10 +22,10 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
     "promise",
     [
         f"limited to {DEFAULT_MAX_REQUEST_BODY_SIZE / 2**20:g} MiB",
-        f"within {patience.REQUEST_SECONDS:g} to {2 * patience.REQUEST_SECONDS:g} s",
+        f"within {patience.REQUEST_TIMEOUT_SECONDS:g} to {2 * patience.REQUEST_TIMEOUT_SECONDS:g} s",
         f"At most {transports.MAX_SESSIONS:,} sessions",
         f"{client.MAX_CONCURRENT_REQUESTS} concurrent requests and {client.MAX_CONCURRENT_PROMPTS} concurrent turns",
-        f"at most every {issuer.RENEW_SECONDS:g} s",
+        f"at most every {issuer.MIN_REFRESH_SECONDS:g} s",
         f"`--token` has at least {parsing.MIN_TOKEN_CHARS} characters",
         f"random value of at least {entropy.MIN_RANDOM_CHARS} characters",
         f"shorter than {entropy.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",

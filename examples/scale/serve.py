@@ -202,7 +202,7 @@ async def serve(port: int, own: bool, folder: Path) -> None:
         await anyio.sleep_forever()
 
 
-async def until_signal(port: int, own: bool, folder: Path) -> None:
+async def serve_until_signal(port: int, own: bool, folder: Path) -> None:
     """Serve until a signal arrives."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(serve, port, own, folder)
@@ -221,7 +221,7 @@ def main() -> int:
     if missing := [name for name in ("nginx", "redis-server") if shutil.which(name) is None]:
         parser.error(f"{' and '.join(missing)} not found: apt-get install nginx-light redis-server")
     with tempfile.TemporaryDirectory(prefix="opencode-mcp-scale-", ignore_cleanup_errors=True) as folder:
-        anyio.run(until_signal, options.port, options.own, Path(folder).resolve())
+        anyio.run(serve_until_signal, options.port, options.own, Path(folder).resolve())
     return 0
 
 

@@ -12,8 +12,8 @@ import anyio
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
-from opencode_mcp.server.authorization import LOOPBACK
-from opencode_mcp.server.transports import http_application, serve_http
+from opencode_mcp.server.authorization import LOOPBACK_HOSTS
+from opencode_mcp.server.transports import create_http_app, serve_http
 from opencode_mcp.settings import Settings
 
 from .document import chosen_catalog
@@ -40,7 +40,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         notes.append(
             f"clients must send the header `Authorization: Bearer {settings.token}`; set OPENCODE_MCP_TOKEN to choose"
         )
-    application = http_application(server, settings, options.host, options.path)
+    application = create_http_app(server, settings, options.host, options.path)
     for line in notes:
         print(f"opencode-mcp: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for the user, not the log
     anyio.run(partial(serve_http, server, application, options.host, options.port))
@@ -53,7 +53,7 @@ def check(settings: Settings, host: str) -> None:
     Raises:
         SettingsError: it is not, or does not.
     """
-    if host in LOOPBACK:
+    if host in LOOPBACK_HOSTS:
         return
     if not settings.allow_remote:
         raise SettingsError(

@@ -131,8 +131,8 @@ def bash(own: Sequence[Flag], commands: Sequence[Command]) -> str:
         f'    {flag.name}) COMPREPLY=($(compgen -W "{" ".join(flag.values)}" -- "$current")); return ;;'
         for flag in valued(own, commands)
     ]
-    cases = [case("''", (one.name for one in commands), own)]
-    cases += [case(one.name, one.words, one.flags) for one in commands]
+    cases = [case("''", (command.name for command in commands), own)]
+    cases += [case(command.name, command.words, command.flags) for command in commands]
     return BASH.format(values="\n".join(values), taking=pattern(own, commands), commands="\n".join(cases))
 
 
@@ -147,8 +147,8 @@ def zsh(own: Sequence[Flag], commands: Sequence[Command]) -> str:
         f"    {flag.name}) {'compadd -- ' + ' '.join(flag.values) if flag.values else '_files'}; return ;;"
         for flag in valued(own, commands)
     ]
-    cases = [case("''", (entry(one.name, one.help) for one in commands), own)]
-    cases += [case(one.name, one.words, one.flags) for one in commands]
+    cases = [case("''", (entry(command.name, command.help) for command in commands), own)]
+    cases += [case(command.name, command.words, command.flags) for command in commands]
     return ZSH.format(values="\n".join(values), taking=pattern(own, commands), commands="\n".join(cases))
 
 
@@ -167,12 +167,14 @@ def fish(own: Sequence[Flag], commands: Sequence[Command]) -> str:
         taken = f" -x -a {quoted(' '.join(flag.values))}" if flag.values else " -r" if flag.takes_value else ""
         return f"-l {flag.name.removeprefix('--')}{taken}"
 
-    lines = [complete("__opencode_mcp_after", f"-f -a {one.name}", one.help) for one in commands]
+    lines = [complete("__opencode_mcp_after", f"-f -a {command.name}", command.help) for command in commands]
     lines += [complete("__opencode_mcp_after", long(flag), flag.help) for flag in own]
-    for one in commands:
-        if one.words:
-            lines.append(complete(f"__opencode_mcp_after {one.name}", f"-f -a {quoted(' '.join(one.words))}", ""))
-        lines += [complete(f"__opencode_mcp_command {one.name}", long(flag), flag.help) for flag in one.flags]
+    for command in commands:
+        if command.words:
+            lines.append(
+                complete(f"__opencode_mcp_after {command.name}", f"-f -a {quoted(' '.join(command.words))}", "")
+            )
+        lines += [complete(f"__opencode_mcp_command {command.name}", long(flag), flag.help) for flag in command.flags]
     taking = " ".join(flag.name for flag in valued(own, commands))
     return FISH.format(lines="\n".join(lines), taking=taking)
 
@@ -184,7 +186,7 @@ def quoted(text: str) -> str:
 
 def valued(own: Sequence[Flag], commands: Sequence[Command]) -> list[Flag]:
     """Return the flags that take a value wherever they are, each once."""
-    everywhere = [*own, *(flag for one in commands for flag in one.flags)]
+    everywhere = [*own, *(flag for command in commands for flag in command.flags)]
     switches = {flag.name for flag in everywhere if not flag.takes_value}
     return list({flag.name: flag for flag in everywhere if flag.name not in switches}.values())
 

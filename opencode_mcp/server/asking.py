@@ -32,8 +32,8 @@ MAX_ROUNDS = 8
 """Clients stop after ten rounds; after this many the report lists the pending requests instead."""
 
 
-def asker_for(
-    context: RequestContext, params: types.CallToolRequestParams, state: Mapping[str, Any] | None
+def make_elicitor(
+    context: RequestContext, params: types.CallToolRequestParams, request_state: Mapping[str, Any] | None
 ) -> Elicitor | None:
     """Return the elicitor for this client, or None if the client cannot elicit."""
     capabilities = context.session.client_capabilities
@@ -41,12 +41,12 @@ def asker_for(
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):
         return None
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
-        rounds, asked_at = (state or {}).get("rounds", 0), (state or {}).get("asked_at", 0.0)
-        return ResultAsker(params.input_responses or {}, rounds, asked_at) if rounds < MAX_ROUNDS else None
-    return PushAsker(context) if context.session.can_send_request else None
+        rounds, asked_at = (request_state or {}).get("rounds", 0), (request_state or {}).get("asked_at", 0.0)
+        return ResultElicitor(params.input_responses or {}, rounds, asked_at) if rounds < MAX_ROUNDS else None
+    return PushElicitor(context) if context.session.can_send_request else None
 
 
-READING_SECONDS = 1.0
+MIN_READING_SECONDS = 1.0
 """A user takes longer to read and decline a form; a client without a user, as in CI, declines in milliseconds."""
 
 DECLINED_AT_ONCE = (
@@ -54,7 +54,7 @@ DECLINED_AT_ONCE = (
 )
 
 
-class PushAsker:
+class PushElicitor:
     """Sends elicitation/create to the client."""
 
     def __init__(self, context: RequestContext) -> None:
@@ -65,18 +65,18 @@ class PushAsker:
     async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Ask and wait for the user; an error of the client decides nothing."""
         try:
-            asked = question(request, self._redactor)
+            params = elicitation_params(request, self._redactor)
             started = time.monotonic()
-            answer = await self._session.elicit_form(
-                asked.message, asked.requested_schema, related_request_id=self._request_id
+            result = await self._session.elicit_form(
+                params.message, params.requested_schema, related_request_id=self._request_id
             )
         except MCPError as error:
             log.warning("the client could not ask its user: %s", error)
             return Undecided(f"The client could not ask its user: {error}.")
-        return decision(request, answer, time.monotonic() - started)
+        return parse_decision(request, result, time.monotonic() - started)
 
 
-class ResultAsker:
+class ResultElicitor:
     """Asks with the result of the call; holds the answers of the previous round."""
 
     def __init__(self, answers: Mapping[str, Any], rounds: int, asked_at: float) -> None:
@@ -92,27 +92,28 @@ class ResultAsker:
         answer = self._answers.pop(request.id, None)
         if answer is None:
             raise InputRequired(request, {**state, "rounds": self._rounds + 1, "asked_at": time.time()})
-        given = types.ElicitResult.model_validate(answer, from_attributes=True)
-        return decision(request, given, abs(time.time() - self._asked_at))
+        result = types.ElicitResult.model_validate(answer, from_attributes=True)
+        return parse_decision(request, result, abs(time.time() - self._asked_at))
 
 
-def input_required(required: InputRequired, redactor: Redactor) -> types.InputRequiredResult:
+def input_required_result(required: InputRequired, redactor: Redactor) -> types.InputRequiredResult:
     """Return the input_required result; a middleware seals its state."""
-    params = question(required.request, redactor)
+    params = elicitation_params(required.request, redactor)
     return types.InputRequiredResult(
         input_requests={required.request.id: types.ElicitRequest(params=params)},
         request_state=json.dumps(required.state),
     )
 
 
-def question(request: AgentRequest, redactor: Redactor) -> types.ElicitRequestFormParams:
+def elicitation_params(request: AgentRequest, redactor: Redactor) -> types.ElicitRequestFormParams:
     """Return the form for a request, redacted, with invisible characters escaped."""
     return types.ElicitRequestFormParams(
-        message=redactor.redact_text(message(request)), requested_schema=redactor.redact(form(request))
+        message=redactor.redact_text(elicitation_message(request)),
+        requested_schema=redactor.redact(form_schema(request)),
     )
 
 
-def message(request: AgentRequest) -> str:
+def elicitation_message(request: AgentRequest) -> str:
     """Return the message of the form."""
     wants = describe_request(request).wants
     if isinstance(request, PermissionRequest):
@@ -121,28 +122,30 @@ def message(request: AgentRequest) -> str:
     return f"OpenCode asks: {wants}"
 
 
-def form(request: AgentRequest) -> Form:
+def form_schema(request: AgentRequest) -> Form:
     """Return the form as the flat schema that clients render."""
     if isinstance(request, PermissionRequest):
         reply: Form = {"type": "string", "title": "Allow?", "enum": ["once", "always", "reject"]}
-        words: Form = {"type": "string", "title": "If rejected: what to do instead"}
-        return {"type": "object", "properties": {"reply": reply, "message": words}, "required": ["reply"]}
+        instruction: Form = {"type": "string", "title": "If rejected: what to do instead"}
+        return {"type": "object", "properties": {"reply": reply, "message": instruction}, "required": ["reply"]}
     properties: dict[str, Form] = {}
     required: list[str] = []
     for number, question in enumerate(request.questions, 1):
-        properties |= fields(f"answer_{number}", question)
+        properties |= question_fields(f"answer_{number}", question)
         if not question.custom:
             required.append(f"answer_{number}")
     return {"type": "object", "properties": properties, "required": required}
 
 
-def fields(name: str, question: QuestionInfo) -> dict[str, Form]:
+def question_fields(name: str, question: QuestionInfo) -> dict[str, Form]:
     """Return the form fields of one question: a choice, and a text field where a custom answer is allowed."""
     labels = [option.label for option in question.options]
-    told = "; ".join(f"{option.label}: {option.description}" for option in question.options if option.description)
-    field: Form = {"type": "string", "title": question.question, "description": told}
+    descriptions = "; ".join(
+        f"{option.label}: {option.description}" for option in question.options if option.description
+    )
+    field: Form = {"type": "string", "title": question.question, "description": descriptions}
     if question.multiple:  # the flat forms of older clients have no arrays
-        field["description"] = f"One or more of {', '.join(labels)}, separated by commas. {told}"
+        field["description"] = f"One or more of {', '.join(labels)}, separated by commas. {descriptions}"
     elif labels:
         field["enum"] = labels
     if not question.custom or question.multiple or not labels:
@@ -150,7 +153,7 @@ def fields(name: str, question: QuestionInfo) -> dict[str, Form]:
     return {name: field, f"{name}_other": {"type": "string", "title": f"{question.question} (in your own words)"}}
 
 
-def decision(request: AgentRequest, answer: types.ElicitResult, seconds: float) -> Decision | Undecided:
+def parse_decision(request: AgentRequest, answer: types.ElicitResult, seconds: float) -> Decision | Undecided:
     """Read the user's answer: declining is a no, dismissing decides nothing, and so does an empty form.
 
     A form that was declined after fewer `seconds` than a person needs was declined by a client without a user.
@@ -158,7 +161,7 @@ def decision(request: AgentRequest, answer: types.ElicitResult, seconds: float) 
     if answer.action == "cancel":
         return Undecided()
     if answer.action == "decline":
-        if seconds < READING_SECONDS:
+        if seconds < MIN_READING_SECONDS:
             return Undecided(DECLINED_AT_ONCE)
         return Decision(reply="reject", answers=None)
     content = answer.content or {}
@@ -167,14 +170,14 @@ def decision(request: AgentRequest, answer: types.ElicitResult, seconds: float) 
         if reply not in {"once", "always", "reject"}:
             return Undecided()
         return Decision(reply=cast("Any", reply), message=str(content.get("message") or ""))
-    answers = tuple(labels(question, f"answer_{n}", content) for n, question in enumerate(request.questions, 1))
+    answers = tuple(chosen_labels(question, f"answer_{n}", content) for n, question in enumerate(request.questions, 1))
     return Decision(answers=answers) if all(answers) else Undecided()
 
 
-def labels(question: QuestionInfo, name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
+def chosen_labels(question: QuestionInfo, name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the answer to one question: the custom text, else the selected options."""
-    own = str(content.get(f"{name}_other") or "").strip()
+    free_text = str(content.get(f"{name}_other") or "").strip()
     chosen = str(content.get(name) or "").strip()
-    if own or not chosen:
-        return (own,) if own else ()
+    if free_text or not chosen:
+        return (free_text,) if free_text else ()
     return tuple(part.strip() for part in chosen.split(",") if part.strip()) if question.multiple else (chosen,)

@@ -18,36 +18,36 @@ from opencode_mcp.exceptions import IssuerUnavailable
 from opencode_mcp.settings import Settings
 
 from .issuer import IssuerKeys
-from .requests import Names
+from .requests import HostPolicy
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Asymmetric algorithms only: with a symmetric one, a verifier could also forge tokens."""
 
-TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", ""})
+ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", ""})
 """Accepted `typ` values: RFC 9068's, and `jwt` or none, which many issuers still send. Any other value marks another
 kind of token: dpop+jwt, logout+jwt, secevent+jwt."""
 FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "events"})
 """Claims of ID tokens and logout tokens, whose `typ` may be `jwt` too."""
 
-RETRY_AFTER = 5
+RETRY_AFTER_SECONDS = 5
 """`Retry-After` when tokens cannot be verified."""
 
 log = logging.getLogger(__name__)
 
 
-def authorization(settings: Settings) -> dict[str, Any]:
+def make_auth_options(settings: Settings) -> dict[str, Any]:
     """Return the auth options of the SDK's HTTP application: a static token, the issuer's JWTs, or none."""
     if settings.oauth_issuer and settings.oauth_audience:
-        verifier: TokenVerifier = IssuedToken(settings.oauth_issuer, settings.oauth_audience)
+        verifier: TokenVerifier = JWTVerifier(settings.oauth_issuer, settings.oauth_audience)
         issuer, resource = settings.oauth_issuer, settings.oauth_audience
     elif settings.token:
         # The SDK requires an issuer, but publishes none without a resource URL.
-        verifier, issuer, resource = StaticToken(settings.token), "http://localhost", None
+        verifier, issuer, resource = StaticTokenVerifier(settings.token), "http://localhost", None
     else:
         return {}
     # The verifier checks the audience. URLs stay as given: they are compared as strings.
@@ -55,19 +55,19 @@ def authorization(settings: Settings) -> dict[str, Any]:
     return {"auth": AuthSettings.model_validate(auth), "token_verifier": verifier}
 
 
-def names_of(settings: Settings, host: str) -> Names:
+def make_host_policy(settings: Settings, host: str) -> HostPolicy:
     """Return the accepted Host and Origin headers."""
     names = ["127.0.0.1", "localhost", "[::1]"]
-    if host not in LOOPBACK:
+    if host not in LOOPBACK_HOSTS:
         names += [f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()]
     hosts = [*names, *settings.allow_host]
-    return Names(
+    return HostPolicy(
         hosts=[*hosts, *(f"{name}:*" for name in hosts)],
         origins=[*(f"http://{name}:*" for name in names[:3]), *settings.allow_origin],
     )
 
 
-class StaticToken:
+class StaticTokenVerifier:
     """Verifies the server's static token."""
 
     def __init__(self, token: str) -> None:
@@ -80,7 +80,7 @@ class StaticToken:
         return AccessToken(token=token, client_id="token", scopes=[])
 
 
-class IssuedToken:
+class JWTVerifier:
     """Verifies the JSON Web Tokens of an issuer (RFC 9068): signature, issuer, audience and expiry."""
 
     def __init__(self, issuer: str, audience: str) -> None:
@@ -95,10 +95,10 @@ class IssuedToken:
         """
         try:
             header = jwt.get_unverified_header(token)
-            if str(header.get("typ") or "").lower() not in TYPES:
+            if str(header.get("typ") or "").lower() not in ACCESS_TOKEN_TYPES:
                 log.info("token rejected: its typ is not that of an access token")
                 return None
-            key = await self.keys.key(header.get("kid"))
+            key = await self.keys.get_key(header.get("kid"))
             if key is None:
                 return None
             claims: dict[str, Any] = jwt.decode(
@@ -126,7 +126,7 @@ class IssuedToken:
         )
 
 
-class UnavailableIssuer:
+class IssuerUnavailableMiddleware:
     """ASGI middleware that answers 503 when a token cannot be verified."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -140,5 +140,5 @@ class UnavailableIssuer:
             await self._app(scope, receive, send)
         except IssuerUnavailable as error:
             log.warning("a token could not be verified: %s", error)
-            words = {"error": "temporarily_unavailable", "error_description": "The issuer's keys cannot be fetched"}
-            await JSONResponse(words, 503, {"Retry-After": str(RETRY_AFTER)})(scope, receive, send)
+            body = {"error": "temporarily_unavailable", "error_description": "The issuer's keys cannot be fetched"}
+            await JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})(scope, receive, send)

@@ -13,21 +13,21 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 
 
-class Watch(Protocol):
+class Watcher(Protocol):
     """Watches one resource, while it is this process that watches it."""
 
     uri: str
-    hearing: bool
+    listening: bool
 
-    def hear(self) -> None:
+    def start(self) -> None:
         """Start to watch."""
         ...
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """Stop watching."""
         ...
 
-    def doubt(self) -> None:
+    def mark_stale(self) -> None:
         """Assume that the resource may have changed."""
         ...
 
@@ -36,13 +36,13 @@ class Bus(InMemorySubscriptionBus):
     """Carries updates to the clients of this process, which runs every watcher itself."""
 
     @asynccontextmanager
-    async def lease(self, watch: Watch) -> AsyncGenerator[None]:
+    async def lease(self, watcher: Watcher) -> AsyncGenerator[None]:
         """Run the watcher whenever this process holds its lease, for the duration of the block."""
-        watch.hear()
+        watcher.start()
         yield
 
 
-def bus_of(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Bus]]:
+def make_bus_factory(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Bus]]:
     """Return the factory of the bus that the settings select.
 
     Raises:
@@ -51,8 +51,8 @@ def bus_of(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Bus]]
     if not settings.redis:
         return lambda: nullcontext(Bus())
     try:
-        from .fanout import check, replicated
+        from .fanout import check_redis_url, open_redis_bus
     except ImportError as error:
         raise SettingsError("--redis needs the extra: pip install 'opencode-mcp[redis]'") from error
-    check(settings.redis)
-    return partial(replicated, settings.redis, " ".join(settings.urls.values()))
+    check_redis_url(settings.redis)
+    return partial(open_redis_bus, settings.redis, " ".join(settings.urls.values()))

@@ -24,7 +24,7 @@ from opencode_mcp.workflows.transcript import ReadTranscript, read_transcript
 from opencode_mcp.workflows.truth import classify, read_snapshot
 
 JSON = "application/json"
-LISTED_SESSIONS = 100
+SESSIONS_IN_RESOURCE = 100
 TRANSCRIPT_MESSAGES = 50
 
 
@@ -32,15 +32,15 @@ TRANSCRIPT_MESSAGES = 50
 class Content:
     """What was read: a text, bytes, or the value of a JSON.
 
-    `position` says what it describes, `rest` how what a limit cuts off can be read.
+    `position` says what it describes, `hint` how what a limit cuts off can be read.
     """
 
     value: Any
     mime_type: str
     position: Position = Position.CONTENT
-    rest: str = "read_operation returns any part of what an operation answers"
+    hint: str = "read_operation returns any part of what an operation answers"
 
-    def fit(self, redactor: Redactor, chars: int) -> tuple[str | bytes, int]:
+    def render(self, redactor: Redactor, chars: int) -> tuple[str | bytes, int]:
         """Return it as it may leave, in at most `chars` characters, and how many secrets are replaced in it.
 
         JSON has many lines, and is still JSON when it is cut.
@@ -57,27 +57,29 @@ class Content:
             return self.value, 0
         redacted = redactor.redact(self.value, self.position)
         if self.mime_type != JSON:
-            text = redacted if len(redacted) <= chars else keep_redaction_count(redacted, self.cut(redacted, chars))
+            text = (
+                redacted if len(redacted) <= chars else keep_redaction_count(redacted, self.truncate(redacted, chars))
+            )
             return text, count_replaced(text)
         if len(dump(redacted)) > chars:
             facts: dict[str, Any] = (
                 cast("dict[str, Any]", redacted) if isinstance(redacted, dict) else {"result": redacted}
             )
-            redacted = truncate(facts, chars, self.rest)
+            redacted = truncate(facts, chars, self.hint)
         return dump(redacted), count_replaced(
             {**redacted, REDACTED_FIELD: ""} if isinstance(redacted, dict) else redacted
         )
 
-    def cut(self, text: str, chars: int) -> str:
+    def truncate(self, text: str, chars: int) -> str:
         """Truncate a text, with a note that says how to read the rest."""
-        words = f"\n…[{{}} of {len(text)} characters left out: {self.rest}]\n"
-        kept = chars - len(words) - len(str(len(text)))
-        return text[:kept] + words.format(len(text) - kept)
+        note = f"\n…[{{}} of {len(text)} characters left out: {self.hint}]\n"
+        length = chars - len(note) - len(str(len(text)))
+        return text[:length] + note.format(len(text) - length)
 
 
-def as_json(value: Any, position: Position = Position.CONTENT, rest: str = Content.rest) -> Content:
+def as_json(value: Any, position: Position = Position.CONTENT, hint: str = Content.hint) -> Content:
     """Return a value as JSON."""
-    return Content(value, JSON, position, rest)
+    return Content(value, JSON, position, hint)
 
 
 async def sessions(servers: ServerPool) -> Content:
@@ -88,16 +90,18 @@ async def sessions(servers: ServerPool) -> Content:
     listed, failures = await servers.gather(sessions_and_statuses)
     rows = [
         {
-            "id": one.id,
-            "title": one.title,
+            "id": info.id,
+            "title": info.title,
             "status": status,
-            "directory": one.directory,
-            "parent_id": one.parent_id,
-            "updated": when(one),
-            "cost": one.cost,
+            "directory": info.directory,
+            "parent_id": info.parent_id,
+            "updated": last_modified(info),
+            "cost": info.cost,
             **({"server": name} if len(servers.clients) > 1 else {}),
         }
-        for name, (one, status) in merge_newest_first(listed, lambda entry: changed(entry[0]))[:LISTED_SESSIONS]
+        for name, (info, status) in merge_newest_first(listed, lambda entry: updated_ms(entry[0]))[
+            :SESSIONS_IN_RESOURCE
+        ]
     ]
     if len(servers.clients) == 1:
         return as_json(rows)
@@ -106,9 +110,9 @@ async def sessions(servers: ServerPool) -> Content:
 
 async def sessions_and_statuses(opencode: OpenCodeClient) -> list[tuple[Session, str]]:
     """Return a server's sessions of the project, newest first, each with its status."""
-    listed = await newest_sessions(opencode, LISTED_SESSIONS)
+    listed = await newest_sessions(opencode, SESSIONS_IN_RESOURCE)
     statuses = await opencode.call_as(dict[str, SessionStatus], "session_status")
-    return [(one, statuses[one.id].type if one.id in statuses else "idle") for one in listed]
+    return [(info, statuses[info.id].type if info.id in statuses else "idle") for info in listed]
 
 
 async def newest_sessions(opencode: OpenCodeClient, limit: int) -> list[Session]:
@@ -116,14 +120,14 @@ async def newest_sessions(opencode: OpenCodeClient, limit: int) -> list[Session]
     return await opencode.call_as(list[Session], "session_list", limit=limit)
 
 
-def changed(session: Session) -> float:
+def updated_ms(session: Session) -> float:
     """Return when a session was last changed, in milliseconds."""
     return session.time.updated or session.time.created
 
 
-def when(session: Session) -> str:
+def last_modified(session: Session) -> str:
     """Return when a session was last changed, as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(changed(session) / 1000, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(updated_ms(session) / 1000, UTC).isoformat(timespec="seconds")
 
 
 async def session(servers: ServerPool, id: str) -> Content:
@@ -153,15 +157,15 @@ async def transcript(servers: ServerPool, id: str) -> Content:
     arguments = ReadTranscript.model_validate({"session_id": id, "limit": TRANSCRIPT_MESSAGES})
     page = await read_transcript(Context(servers, ignore_progress), arguments)
     older = f"(Older messages: call read_transcript with `before` {page.earlier!r}.)\n\n" if page.earlier else ""
-    return Content(older + page.text, "text/plain", rest="read_transcript returns fewer messages at a time")
+    return Content(older + page.text, "text/plain", hint="read_transcript returns fewer messages at a time")
 
 
 async def diff(servers: ServerPool, id: str) -> Content:
     """Read what a session changed in files, as one patch."""
     arguments = CollectChanges.model_validate({"session_id": id, "format": "patch"})
     changes = await collect_changes(Context(servers, ignore_progress), arguments)
-    rest = "read_operation with operation session_diff returns any part, collect_changes the names of the files"
-    return Content(changes.patch or "", "text/x-diff", rest=rest)
+    hint = "read_operation with operation session_diff returns any part, collect_changes the names of the files"
+    return Content(changes.patch or "", "text/x-diff", hint=hint)
 
 
 async def todo(servers: ServerPool, id: str) -> Content:
@@ -186,8 +190,8 @@ async def file(servers: ServerPool, path: str) -> Content:
         return Content(answer.value, answer.media_type)
     # OpenCode derives the type from the file name: a text may be an application/octet-stream, or a video/mp2t (.ts).
     text_type = answer.media_type if answer.media_type.startswith("text/") else "text/plain"
-    rest = "read_operation with operation v2_fs_read, its `path`, pointer /result and an offset returns any part"
-    return Content(answer.value or "", text_type, rest=rest)
+    hint = "read_operation with operation v2_fs_read, its `path`, pointer /result and an offset returns any part"
+    return Content(answer.value or "", text_type, hint=hint)
 
 
 async def operations(servers: ServerPool) -> Content:
@@ -197,7 +201,7 @@ async def operations(servers: ServerPool) -> Content:
             {"operation": entry.name, "title": entry.title, "call_with": f"{safety_of(entry)}_operation"}
             for entry in servers.default.catalog.values()
         ],
-        rest="search_operations finds operations",
+        hint="search_operations finds operations",
     )
 
 
@@ -211,7 +215,7 @@ async def operation(servers: ServerPool, name: str, pointer: str = "") -> Conten
     if name not in servers.default.catalog:
         raise NotFound(f"There is no operation {abbreviate(name)!r}; opencode://operations lists them.")
     part = part_at(describe_operation(servers.default.catalog[name]), pointer and f"/{pointer}", name)
-    return as_json(part, rest="add a pointer from `parts` to the URI of this resource")
+    return as_json(part, hint="add a pointer from `parts` to the URI of this resource")
 
 
 async def agents(servers: ServerPool) -> Content:
@@ -224,7 +228,7 @@ async def agents(servers: ServerPool) -> Content:
 
 async def visible_agents(opencode: OpenCodeClient) -> list[Agent]:
     """Return the agents that OpenCode does not hide."""
-    return [one for one in await opencode.call_as(list[Agent], "app_agents") if not one.hidden]
+    return [agent for agent in await opencode.call_as(list[Agent], "app_agents") if not agent.hidden]
 
 
 async def models(servers: ServerPool) -> Content:
@@ -233,11 +237,11 @@ async def models(servers: ServerPool) -> Content:
     `default` is the model that a prompt is given to when neither it nor an agent names one: the configuration's, else
     each provider's own, of which OpenCode takes the one that was used last.
     """
-    known = await servers.default.call_as(Providers, "config_providers")
+    providers = await servers.default.call_as(Providers, "config_providers")
     config = await servers.default.call_as(Config, "config_get")
-    configured = config.model if config.model in known.models else None
+    configured = config.model if config.model in providers.models else None
     defaults = (
-        {configured} if configured else {f"{provider}/{model_id}" for provider, model_id in known.default.items()}
+        {configured} if configured else {f"{provider}/{model_id}" for provider, model_id in providers.default.items()}
     )
     return as_json(
         [
@@ -249,7 +253,7 @@ async def models(servers: ServerPool) -> Content:
                 "limit": model.get("limit"),
                 "cost": model.get("cost"),
             }
-            for model_id, model in known.models.items()
+            for model_id, model in providers.models.items()
         ]
     )
 

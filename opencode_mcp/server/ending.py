@@ -17,31 +17,31 @@ FLUSH_SECONDS = 0.2
 """Time for the last results to reach the wire; the SDK gives no signal for it."""
 
 
-class Ending:
+class Shutdown:
     """Tracks the running calls. `callbacks` run when no call is left: they close what would not end by itself."""
 
     def __init__(self) -> None:
-        self.last: list[Callable[[], None]] = []
-        self._running: set[anyio.CancelScope] = set()
+        self.callbacks: list[Callable[[], None]] = []
+        self._scopes: set[anyio.CancelScope] = set()
         self._changed = anyio.Event()
-        self._begun = False
+        self._started = False
 
     @contextmanager
-    def running(self) -> Generator[None]:
+    def track_call(self) -> Generator[None]:
         """Track a call for the duration of the block.
 
         Raises:
             ServerEnding: the call was rejected, or cancelled.
         """
-        if self._begun:
+        if self._started:
             raise ServerEnding("This server is shutting down; nothing was sent. Call again when it has restarted.")
         scope = anyio.CancelScope()
-        self._running.add(scope)
+        self._scopes.add(scope)
         try:
             with scope:
                 yield
         finally:
-            self._running.discard(scope)
+            self._scopes.discard(scope)
             self._changed.set()
         if scope.cancelled_caught:
             raise ServerEnding(
@@ -51,17 +51,17 @@ class Ending:
 
     async def drain(self) -> None:
         """Reject new calls, wait for the running ones, and cancel those that exceed DRAIN_SECONDS."""
-        self._begun = True
-        await self._until_none_runs(DRAIN_SECONDS)
-        for scope in self._running:
+        self._started = True
+        await self._wait_until_idle(DRAIN_SECONDS)
+        for scope in self._scopes:
             scope.cancel()
-        await self._until_none_runs(CLEAN_UP_SECONDS)
-        for end in self.last:
-            end()
+        await self._wait_until_idle(CLEAN_UP_SECONDS)
+        for callback in self.callbacks:
+            callback()
         await anyio.sleep(FLUSH_SECONDS)
 
-    async def _until_none_runs(self, seconds: float) -> None:
+    async def _wait_until_idle(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
-            while self._running:
+            while self._scopes:
                 self._changed = anyio.Event()
                 await self._changed.wait()

@@ -8,7 +8,7 @@ import pydantic_core
 from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError
 
 
-def refusal_of(text: str | bytes) -> JSONRPCError | None:
+def envelope_error(text: str | bytes) -> JSONRPCError | None:
     """Return the error for a text that is no message of JSON-RPC 2.0, or for a request that has no usable id.
 
     The id of the answer is that of the request where it has one, else null. A notification gets None.
@@ -16,30 +16,30 @@ def refusal_of(text: str | bytes) -> JSONRPCError | None:
     try:
         decoded = pydantic_core.from_json(text)
     except ValueError:
-        return refused(PARSE_ERROR, "Parse error: this is not JSON")
+        return make_error(PARSE_ERROR, "Parse error: this is not JSON")
     if isinstance(decoded, list):
-        return refused(INVALID_REQUEST, "Invalid request: send one message at a time; batches are not supported")
+        return make_error(INVALID_REQUEST, "Invalid request: send one message at a time; batches are not supported")
     if not isinstance(decoded, dict):
-        return refused(INVALID_REQUEST, "Invalid request: a message is a JSON object")
+        return make_error(INVALID_REQUEST, "Invalid request: a message is a JSON object")
     message = cast("dict[str, Any]", decoded)
-    if (error := refusal_of_id(message)) is not None:
+    if (error := request_id_error(message)) is not None:
         return error
     if is_notification(message):
         return None
     # Only a request's id is echoed: a message without a method may be a response to the server's own request.
-    known = message["id"] if "method" in message and "id" in message else None
-    return refused(
+    request_id = message["id"] if "method" in message and "id" in message else None
+    return make_error(
         INVALID_REQUEST,
         'Invalid request: `jsonrpc` must be "2.0", `method` a string, and `params`, if present, an object',
-        known,
+        request_id,
     )
 
 
-def refusal_of_id(message: dict[str, Any]) -> JSONRPCError | None:
+def request_id_error(message: dict[str, Any]) -> JSONRPCError | None:
     """Return the error for a request whose id is neither a string nor an integer."""
     if "method" not in message or "id" not in message or is_request_id(message["id"]):
         return None
-    return refused(INVALID_REQUEST, "Invalid request: `id` must be a string or an integer")
+    return make_error(INVALID_REQUEST, "Invalid request: `id` must be a string or an integer")
 
 
 def is_request_id(value: Any) -> bool:
@@ -57,6 +57,6 @@ def is_notification(message: dict[str, Any]) -> bool:
     )
 
 
-def refused(code: int, message: str, request_id: str | int | None = None) -> JSONRPCError:
+def make_error(code: int, message: str, request_id: str | int | None = None) -> JSONRPCError:
     """Return an error as a message."""
     return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=message))

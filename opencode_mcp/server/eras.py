@@ -36,7 +36,7 @@ LEAD_MESSAGES = 8
 """How many messages before the first request are kept, as in the SDK; no client sends more."""
 
 
-async def serve(
+async def serve_connection(
     server: Server[Any],
     read: Read,
     write: Write,
@@ -46,11 +46,11 @@ async def serve(
 ) -> None:
     """Serve one connection until its read side closes; both streams are closed then."""
 
-    async def serve_stream(stream: Read, answers: Write) -> None:
+    async def serve_stream(stream: Read, responses: Write) -> None:
         await serve_dual_era_loop(
             server,
             stream,
-            answers,
+            responses,
             lifespan_state=lifespan,
             init_options=options,
             raise_exceptions=raise_exceptions,
@@ -60,26 +60,26 @@ async def serve(
         lead: list[Envelope] = []
         async for item in read:
             envelope = (getattr(read, "last_context", None), item)
-            if asks_what_there_is(item):
-                await answer_alone(serve_stream, envelope, write)
+            if is_discover_request(item):
+                await answer_discover(serve_stream, envelope, write)
                 continue
             if len(lead) < LEAD_MESSAGES or is_request(item):
                 lead.append(envelope)
             if is_request(item):
                 break
-        await serve_stream(Replayed(lead, read), write)
+        await serve_stream(ReplayStream(lead, read), write)
 
 
-async def answer_alone(serve_stream: Serve, envelope: Envelope, write: Write) -> None:
+async def answer_discover(serve_stream: Serve, envelope: Envelope, write: Write) -> None:
     """Answer one request on a connection of its own, so that it does not decide the version for later ones."""
-    ending, rest = anyio.create_memory_object_stream["SessionMessage | Exception"]()
-    answers = Answers(write)
-    async with anyio.create_task_group() as tasks, ending:
-        tasks.start_soon(serve_stream, Replayed([envelope], rest), answers)
-        await answers.answered.wait()
+    sender, rest = anyio.create_memory_object_stream["SessionMessage | Exception"]()
+    responses = ResponseStream(write)
+    async with anyio.create_task_group() as tasks, sender:
+        tasks.start_soon(serve_stream, ReplayStream([envelope], rest), responses)
+        await responses.responded.wait()
 
 
-def asks_what_there_is(item: SessionMessage | Exception) -> bool:
+def is_discover_request(item: SessionMessage | Exception) -> bool:
     """Whether a message is a server/discover request of protocol 2026-07-28, whatever version it names."""
     if isinstance(item, Exception):
         return False
@@ -95,7 +95,7 @@ def is_request(item: SessionMessage | Exception) -> bool:
     return not isinstance(item, Exception) and isinstance(item.message, JSONRPCRequest)
 
 
-class Replayed:
+class ReplayStream:
     """A read stream that yields the messages of `lead` first, each with its sender's context, and then those of
     `rest`."""
 
@@ -134,22 +134,22 @@ class Replayed:
         await self.aclose()
 
 
-class Answers:
+class ResponseStream:
     """A write stream whose `aclose` leaves the wrapped stream open. `responded` is set after the first response."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self.answered = anyio.Event()
+        self.responded = anyio.Event()
 
     async def send(self, item: SessionMessage, /) -> None:
         """Write a message."""
         await self._write.send(item)
         if isinstance(item.message, (JSONRPCResponse, JSONRPCError)):
-            self.answered.set()
+            self.responded.set()
 
     async def aclose(self) -> None:
         """Leave the wrapped stream open for later requests."""
-        self.answered.set()
+        self.responded.set()
 
     async def __aenter__(self) -> Self:
         return self

@@ -39,16 +39,16 @@ from redis.exceptions import RedisError
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.background import background_task
 
-from .bus import Bus, Watch
+from .bus import Bus, Watcher
 
 LEASE_SECONDS = 3.0
-RENEW_SECONDS = LEASE_SECONDS / 3
-ANSWER_SECONDS = 1.0
+LEASE_RENEW_SECONDS = LEASE_SECONDS / 3
+REDIS_TIMEOUT_SECONDS = 1.0
 """Redis answers within milliseconds; if it does not, clients must not wait for it."""
-LAST_LOOK_SECONDS = 0.1
+FINAL_POLL_SECONDS = 0.1
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
-TAKE = """
+ACQUIRE_SCRIPT = """
 local taken = {}
 for number, key in ipairs(KEYS) do
     local owner = redis.call('GET', key)
@@ -59,11 +59,14 @@ return taken
 """
 """Acquires or renews leases; returns 1 for each that this replica holds now."""
 
-RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+RELEASE_SCRIPT = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
-AWAY = (RedisError, OSError)
+REDIS_ERRORS = (RedisError, OSError)
 
-EVENTS = {one.__name__: one for one in (ResourceUpdated, PromptsListChanged, ResourcesListChanged, ToolsListChanged)}
+EVENT_TYPES = {
+    event_type.__name__: event_type
+    for event_type in (ResourceUpdated, PromptsListChanged, ResourcesListChanged, ToolsListChanged)
+}
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +78,9 @@ class RedisBus(Bus):
         self._redis = redis
         self._prefix = f"opencode-mcp:{sha256(deployment.encode()).hexdigest()[:16]}"
         self._replica = token_hex(8)
-        self._watches: set[Watch] = set()
+        self._watchers: set[Watcher] = set()
         self._unsent: dict[ServerEvent, None] = {}
-        self._sending = anyio.Lock()
+        self._send_lock = anyio.Lock()
         self.connected: bool | None = None
         super().__init__()
 
@@ -86,31 +89,33 @@ class RedisBus(Bus):
         await super().publish(event)
         if self.connected:
             self._unsent[event] = None
-            with suppress(*AWAY):  # `run` gets the same error, and sends the event after the reconnect
+            with suppress(*REDIS_ERRORS):  # `run` gets the same error, and sends the event after the reconnect
                 await self._send()
 
     @asynccontextmanager
-    async def lease(self, watch: Watch) -> AsyncGenerator[None]:
+    async def lease(self, watcher: Watcher) -> AsyncGenerator[None]:
         """Run the watcher whenever this replica holds its lease, for the duration of the block."""
-        self._watches.add(watch)
+        self._watchers.add(watcher)
         try:
-            await self._settle(watch)
+            await self._claim(watcher)
             yield
         finally:
-            self._watches.discard(watch)
-            if all(other.uri != watch.uri for other in self._watches):  # else the other watcher owns the lease by now
-                with anyio.move_on_after(ANSWER_SECONDS, shield=True), suppress(*AWAY):
-                    await self._redis.eval(RELEASE, 1, self._key(watch), self._replica)
+            self._watchers.discard(watcher)
+            if all(
+                other.uri != watcher.uri for other in self._watchers
+            ):  # else the other watcher owns the lease by now
+                with anyio.move_on_after(REDIS_TIMEOUT_SECONDS, shield=True), suppress(*REDIS_ERRORS):
+                    await self._redis.eval(RELEASE_SCRIPT, 1, self._lease_key(watcher), self._replica)
 
-    async def _settle(self, watch: Watch) -> None:
+    async def _claim(self, watcher: Watcher) -> None:
         """Try to acquire the lease; without an answer from Redis this replica watches."""
         if self.connected is not False:  # else the subscriber would wait for Redis in vain
             try:
-                await self._take([watch])
+                await self._acquire([watcher])
                 return
-            except AWAY as error:
-                log.debug("the lease of %s is unknown: %s", watch.uri, error)
-        watch.hear()
+            except REDIS_ERRORS as error:
+                log.debug("the lease of %s is unknown: %s", watcher.uri, error)
+        watcher.start()
 
     async def run(self) -> None:
         """Receive the events of other replicas and renew the leases; reconnect when Redis was unreachable."""
@@ -119,38 +124,38 @@ class RedisBus(Bus):
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(f"{self._prefix}:events")
-                    heard_at, renewed_at = anyio.current_time(), float("-inf")
+                    received_at, renewed_at = anyio.current_time(), float("-inf")
                     while True:
                         now = anyio.current_time()
                         # After a pause of this process a message may be waiting: poll once more.
-                        late = now - heard_at >= LEASE_SECONDS
-                        if not late and now - renewed_at >= RENEW_SECONDS:
+                        overdue = now - received_at >= LEASE_SECONDS
+                        if not overdue and now - renewed_at >= LEASE_RENEW_SECONDS:
                             await self._renew(channel)
                             failures, renewed_at = 0, now
-                        wait = LAST_LOOK_SECONDS if late else max(0.0, renewed_at + RENEW_SECONDS - now)
+                        wait = FINAL_POLL_SECONDS if overdue else max(0.0, renewed_at + LEASE_RENEW_SECONDS - now)
                         if message := await channel.get_message(timeout=wait):
-                            heard_at = anyio.current_time()
-                            await self._hear(message)
-                        elif late:
+                            received_at = anyio.current_time()
+                            await self._receive(message)
+                        elif overdue:
                             break
-                self._lose("it does not answer PING")
-            except AWAY as error:
-                self._lose(error)
+                self._on_disconnect("it does not answer PING")
+            except REDIS_ERRORS as error:
+                self._on_disconnect(error)
             await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
             failures += 1
 
     async def _renew(self, channel: PubSub) -> None:
         """Renew the leases, acquire expired ones, send pending events, and ping the channel."""
-        await self._take(list(self._watches))
+        await self._acquire(list(self._watchers))
         await self._send()
         await channel.ping()
 
-    async def _hear(self, message: Mapping[str, Any]) -> None:
+    async def _receive(self, message: Mapping[str, Any]) -> None:
         """Deliver an event of another replica; after a (re)subscription, publish every URI, as events may have been
         missed."""
         if message["type"] == "subscribe":
             self.connected = True
-            for uri in {watch.uri for watch in self._watches}:
+            for uri in {watcher.uri for watcher in self._watchers}:
                 await super().publish(ResourceUpdated(uri))
         elif message["type"] == "message":
             await self._deliver(message["data"])
@@ -158,7 +163,7 @@ class RedisBus(Bus):
     async def _deliver(self, text: str) -> None:
         try:
             replica, kind, fields = json.loads(text)
-            event = EVENTS[kind](**fields)
+            event = EVENT_TYPES[kind](**fields)
         except (ValueError, KeyError, TypeError):
             log.warning("ignored an event from Redis that this version does not know: %.200s", text)
             return
@@ -166,7 +171,7 @@ class RedisBus(Bus):
             await super().publish(event)
 
     async def _send(self) -> None:
-        async with self._sending:  # one sender at a time, and no event twice
+        async with self._send_lock:  # one sender at a time, and no event twice
             while self._unsent:
                 event = next(iter(self._unsent))
                 del self._unsent[event]  # before the send: a change meanwhile is a new event
@@ -177,41 +182,43 @@ class RedisBus(Bus):
                     self._unsent[event] = None
                     raise
 
-    async def _take(self, watches: list[Watch]) -> None:
+    async def _acquire(self, watches: list[Watcher]) -> None:
         """Acquire or renew leases; run the watchers whose lease this replica holds, and stop the others."""
-        keys = [self._key(watch) for watch in watches]
-        taken = await self._redis.eval(TAKE, len(keys), *keys, self._replica, str(int(LEASE_SECONDS * 1000)))
-        for watch, ours in zip(watches, taken, strict=True):
-            if ours or self.connected is False:  # else no replica would watch until Redis is back
-                self._take_over(watch)
+        keys = [self._lease_key(watcher) for watcher in watches]
+        acquired = await self._redis.eval(
+            ACQUIRE_SCRIPT, len(keys), *keys, self._replica, str(int(LEASE_SECONDS * 1000))
+        )
+        for watcher, is_ours in zip(watches, acquired, strict=True):
+            if is_ours or self.connected is False:  # else no replica would watch until Redis is back
+                self._take_over(watcher)
             else:
-                watch.rest()
+                watcher.stop()
 
-    def _take_over(self, watch: Watch) -> None:
-        if watch in self._watches and not watch.hearing:  # it may have ended meanwhile
-            watch.hear()
-            watch.doubt()
+    def _take_over(self, watcher: Watcher) -> None:
+        if watcher in self._watchers and not watcher.listening:  # it may have ended meanwhile
+            watcher.start()
+            watcher.mark_stale()
 
-    def _lose(self, error: Exception | str) -> None:
+    def _on_disconnect(self, error: Exception | str) -> None:
         if self.connected is not False:
             log.warning("Redis is unreachable, so this replica runs all its watchers until it is back: %s", error)
         self.connected = False
-        for watch in self._watches:
-            self._take_over(watch)
+        for watcher in self._watchers:
+            self._take_over(watcher)
 
-    def _key(self, watch: Watch) -> str:
-        return f"{self._prefix}:watch:{watch.uri}"
+    def _lease_key(self, watcher: Watcher) -> str:
+        return f"{self._prefix}:watch:{watcher.uri}"
 
 
 @asynccontextmanager
-async def replicated(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
+async def open_redis_bus(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
     """Provide the bus of a deployment: the replicas whose --url or --server are literally the same."""
     redis = Redis.from_url(
         url,
         decode_responses=True,
         encoding_errors="replace",
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
     async with redis:
@@ -220,7 +227,7 @@ async def replicated(url: str, deployment: str) -> AsyncGenerator[RedisBus]:
             yield bus
 
 
-def check(url: str) -> None:
+def check_redis_url(url: str) -> None:
     """Check that Redis' client accepts a URL.
 
     Raises:

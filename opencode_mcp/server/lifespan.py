@@ -20,13 +20,13 @@ from opencode_mcp.redaction.known import is_distinctive
 from opencode_mcp.settings import Settings
 
 from .bus import Bus
-from .ending import Ending
+from .ending import Shutdown
 from .progress import Heartbeat
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from .watching import Watches
+    from .watching import WatcherPool
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class Lifespan:
     result_chars: int
     heartbeat: Heartbeat
     bus: Bus
-    ending: Ending
+    shutdown: Shutdown
     is_project: Callable[[str], bool]
 
     @cached_property
-    def watches(self) -> Watches:
+    def watches(self) -> WatcherPool:
         """The watchers of subscribed resources; imported by the first subscription."""
-        from .watching import Watches
+        from .watching import WatcherPool
 
-        return Watches(self.bus, self.tasks)
+        return WatcherPool(self.bus, self.tasks)
 
     @cached_property
-    def listening(self) -> ListenHandler:
+    def listen_handler(self) -> ListenHandler:
         """The handler of subscriptions/listen; shutdown closes its streams with a result."""
         handler = ListenHandler(self.bus)
-        self.ending.last.append(handler.close)
+        self.shutdown.callbacks.append(handler.close)
         return handler
 
 
@@ -72,7 +72,7 @@ def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSec
     return KnownSecrets(own_secrets, settings.environ, credential_files(settings.environ))
 
 
-def warn_of_simple_passwords(settings: Settings) -> None:
+def warn_about_weak_passwords(settings: Settings) -> None:
     """Log a warning for each password that is too common in texts to be redacted."""
     for variable, password in settings.passwords.items():
         if not is_distinctive(password):

@@ -27,7 +27,7 @@ from opencode_mcp.exceptions import APIError, SettingsError, TransportError, Une
 from opencode_mcp.openapi import Operation
 
 from .lifespan import Lifespan, RequestContext
-from .requests import Names
+from .requests import HostPolicy
 
 try:
     from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -37,9 +37,9 @@ except ImportError as error:
     raise SettingsError("--metrics needs prometheus-client: pip install 'opencode-mcp[metrics]'") from error
 
 PATH = "/metrics"
-SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
+BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 """From a read to a task of an hour."""
-UNKNOWN = "(unknown)"
+UNKNOWN_TOOL = "(unknown)"
 """The label of a tool that does not exist."""
 
 
@@ -47,19 +47,21 @@ InputSchema = Callable[[str], Mapping[str, Any] | None]
 """Returns the input schema of a tool by name, None when there is no such tool."""
 
 
-def metrics_route(metrics: Metrics, endpoint: ASGIApp, names: Names) -> Route:
+def metrics_route(metrics: Metrics, endpoint: ASGIApp, policy: HostPolicy) -> Route:
     """Return the route of the metrics, with the authentication of the endpoint."""
 
-    async def tell(request: Request) -> Response:
-        if (refusal := names.refusal(request.scope)) is not None:
-            return refusal
+    async def expose(request: Request) -> Response:
+        if (error := policy.error_response(request.scope)) is not None:
+            return error
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(metrics.registry), media_type=media_type)
 
     if isinstance(endpoint, RequireAuthMiddleware):
-        asked = RequireAuthMiddleware(request_response(tell), endpoint.required_scopes, endpoint.resource_metadata_url)
-        return Route(PATH, asked, methods=["GET"])
-    return Route(PATH, tell)
+        protected = RequireAuthMiddleware(
+            request_response(expose), endpoint.required_scopes, endpoint.resource_metadata_url
+        )
+        return Route(PATH, protected, methods=["GET"])
+    return Route(PATH, expose)
 
 
 class Metrics:
@@ -68,34 +70,36 @@ class Metrics:
     def __init__(self, input_schema: InputSchema) -> None:
         self.registry = registry = CollectorRegistry()
         self._input_schema = input_schema
-        self._calls = Histogram(
+        self._call_durations = Histogram(
             "opencode_mcp_tool_call_duration_seconds",
             "Tool calls: ok, input_required, error (of the tool or its arguments), failed (a bug), cancelled.",
             ("tool", "outcome"),
-            buckets=SECONDS,
+            buckets=BUCKETS,
             registry=registry,
         )
-        self._running = Gauge(
+        self._active_calls = Gauge(
             "opencode_mcp_tool_calls_running", "Tool calls in progress.", ("tool",), registry=registry
         )
-        self._requests = Histogram(
+        self._request_durations = Histogram(
             "opencode_mcp_request_duration_seconds",
             "Requests to OpenCode: 2xx, 4xx, 5xx, none (no answer), unexpected (not in the API), cancelled, failed.",
             ("operation", "status"),
-            buckets=SECONDS,
+            buckets=BUCKETS,
             registry=registry,
         )
-        self._streams = gauge("event_streams", "Open event streams of OpenCode.", registry)
-        self._waiting = gauge("requests_waiting", "Requests that wait for the concurrency limit.", registry)
-        self._subscriptions = gauge("subscriptions", "Resources with a subscription.", registry)
-        self._sessions = gauge("sessions", "Open MCP sessions (protocol up to 2025-11-25).", registry)
+        self._open_streams = make_gauge("event_streams", "Open event streams of OpenCode.", registry)
+        self._waiting_requests = make_gauge(
+            "requests_waiting", "Requests that wait for the concurrency limit.", registry
+        )
+        self._subscriptions = make_gauge("subscriptions", "Resources with a subscription.", registry)
+        self._sessions = make_gauge("sessions", "Open MCP sessions (protocol up to 2025-11-25).", registry)
         ProcessCollector(registry=registry)
 
-    def count(self, life: Lifespan) -> None:
+    def count(self, lifespan: Lifespan) -> None:
         """Count what waits for OpenCode, and the subscriptions, of a server that has started."""
-        clients = life.servers.clients.values()
-        self._waiting.set_function(lambda: sum(opencode.waiting_count for opencode in clients))
-        self._subscriptions.set_function(lambda: life.watches.followers)
+        clients = lifespan.servers.clients.values()
+        self._waiting_requests.set_function(lambda: sum(opencode.waiting_count for opencode in clients))
+        self._subscriptions.set_function(lambda: lifespan.watches.subscriber_count)
 
     def count_sessions(self, manager: StreamableHTTPSessionManager) -> None:
         """Count the sessions of clients."""
@@ -103,13 +107,13 @@ class Metrics:
         sessions = manager._server_instances  # pyright: ignore[reportPrivateUsage]
         self._sessions.set_function(lambda: len(sessions))
 
-    async def called(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+    async def measure_call(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
         """Middleware: measure tools/call."""
         if ctx.method != "tools/call":
             return await call_next(ctx)
-        tool = self._name(ctx.params or {})
-        begun, outcome = perf_counter(), ""
-        with self._running.labels(tool).track_inprogress():
+        tool = self._tool_name(ctx.params or {})
+        started, outcome = perf_counter(), ""
+        with self._active_calls.labels(tool).track_inprogress():
             try:
                 result = await call_next(ctx)
                 outcome = outcome_of(result)
@@ -118,19 +122,19 @@ class Metrics:
                 outcome = failure_of(error)
                 raise
             finally:
-                self._calls.labels(tool, outcome).observe(perf_counter() - begun)
+                self._call_durations.labels(tool, outcome).observe(perf_counter() - started)
 
-    def _name(self, params: Mapping[str, Any]) -> str:
+    def _tool_name(self, params: Mapping[str, Any]) -> str:
         """Return the name of the called tool, or UNKNOWN_TOOL: a client may send any name."""
         name = params.get("name")
-        return name if isinstance(name, str) and self._input_schema(name) is not None else UNKNOWN
+        return name if isinstance(name, str) and self._input_schema(name) is not None else UNKNOWN_TOOL
 
     @contextmanager
-    def exchanged(self, operation: Operation) -> Generator[None]:
+    def measure_request(self, operation: Operation) -> Generator[None]:
         """Measure the block as one request to OpenCode."""
-        begun, status = perf_counter(), "2xx"
+        started, status = perf_counter(), "2xx"
         if operation.execution_mode == "events":
-            self._streams.inc()
+            self._open_streams.inc()
         try:
             yield
         except BaseException as error:
@@ -138,11 +142,11 @@ class Metrics:
             raise
         finally:
             if operation.execution_mode == "events":
-                self._streams.dec()
-            self._requests.labels(operation.name, status).observe(perf_counter() - begun)
+                self._open_streams.dec()
+            self._request_durations.labels(operation.name, status).observe(perf_counter() - started)
 
 
-def gauge(name: str, documentation: str, registry: CollectorRegistry) -> Gauge:
+def make_gauge(name: str, documentation: str, registry: CollectorRegistry) -> Gauge:
     """Return a gauge without labels."""
     return Gauge(f"opencode_mcp_{name}", documentation, registry=registry)
 

@@ -22,36 +22,36 @@ UNREAD_SECONDS = 5.0
 """A client that has closed stdin must read stdout within this time; while stdin is open it may be slow."""
 
 
-class Lines:
+class PipeReader:
     """Reads lines from a pipe."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        begun: list[bytes] = []
+        fragments: list[bytes] = []
         data = b"\n"
         while data:
             await anyio.wait_readable(self._descriptor)
             data = os.read(self._descriptor, CHUNK_BYTES)
-            *ends, remainder = data.split(b"\n")
-            for end in ends:
-                yield b"".join((*begun, end)).decode(errors="replace")
-                begun.clear()
-            begun.append(remainder)
-        if last := b"".join(begun):
+            *lines, remainder = data.split(b"\n")
+            for line in lines:
+                yield b"".join((*fragments, line)).decode(errors="replace")
+                fragments.clear()
+            fragments.append(remainder)
+        if last := b"".join(fragments):
             yield last.decode(errors="replace")
 
 
-class Writer:
+class PipeWriter:
     """Writes text into a pipe; only the writing task waits for a slow reader.
 
     `stdin` is the descriptor of the same client's requests.
     """
 
-    def __init__(self, descriptor: int, source: int | None = None) -> None:
+    def __init__(self, descriptor: int, stdin: int | None = None) -> None:
         self._descriptor = descriptor
-        self._source = source
+        self._stdin = stdin
         os.set_blocking(descriptor, False)
 
     async def write(self, text: str) -> None:
@@ -65,9 +65,9 @@ class Writer:
             try:
                 remaining = remaining[os.write(self._descriptor, remaining) :]
             except BlockingIOError:
-                await self._writable()
+                await self._wait_writable()
 
-    async def _writable(self) -> None:
+    async def _wait_writable(self) -> None:
         """Wait until the client has read something.
 
         Raises:
@@ -77,7 +77,7 @@ class Writer:
             with anyio.move_on_after(UNREAD_SECONDS):
                 await anyio.wait_writable(self._descriptor)
                 return
-            if self._source is not None and is_closed(self._source):
+            if self._stdin is not None and is_peer_closed(self._stdin):
                 raise BrokenPipeError(errno.EPIPE, f"it closed stdin and read nothing for {UNREAD_SECONDS:g} s")
 
     async def flush(self) -> None:
@@ -85,7 +85,7 @@ class Writer:
 
 
 @contextmanager
-def pipes() -> Generator[dict[str, Any]]:
+def stdio_pipes() -> Generator[dict[str, Any]]:
     """Provide the lines of standard input as `stdin` and a writer as `stdout`; nothing where one is not a pipe.
 
     While the block lasts, descriptor 0 is the null device and 1 is stderr, so that what a child or a stray
@@ -94,19 +94,19 @@ def pipes() -> Generator[dict[str, Any]]:
     if sys.platform == "win32" or not all(is_pipe(descriptor) for descriptor in (0, 1)):
         yield {}
         return
-    blocking = os.get_blocking(1)  # the flag belongs to the pipe, and so to every process that has this end
-    ours = os.dup(0), os.dup(1)
+    was_blocking = os.get_blocking(1)  # the flag belongs to the pipe, and so to every process that has this end
+    saved = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
     try:
-        yield {"stdin": Lines(ours[0]), "stdout": Writer(ours[1], ours[0])}
+        yield {"stdin": PipeReader(saved[0]), "stdout": PipeWriter(saved[1], saved[0])}
     finally:
-        os.set_blocking(ours[1], blocking)
-        for descriptor, own in enumerate(ours):
-            os.dup2(own, descriptor)
-            os.close(own)
+        os.set_blocking(saved[1], was_blocking)
+        for descriptor, copy in enumerate(saved):
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 def is_pipe(descriptor: int) -> bool:
@@ -115,7 +115,7 @@ def is_pipe(descriptor: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def is_closed(descriptor: int) -> bool:
+def is_peer_closed(descriptor: int) -> bool:
     """Whether the peer has closed its end, even if there is data left to read."""
     poll = select.poll()
     poll.register(descriptor, getattr(select, "POLLRDHUP", 0))

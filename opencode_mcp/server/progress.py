@@ -11,11 +11,11 @@ from mcp.server.session import ServerSession
 from opencode_mcp.opencode import ProgressCallback
 from opencode_mcp.redaction import Redactor
 
-ROUND_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 """A call without a notification in a whole round gets one. Clients abort a silent call, some after a minute."""
 
 
-class Progress:
+class ProgressReporter:
     """Sends `notifications/progress` of one request; without a progress token it sends nothing."""
 
     def __init__(self, session: ServerSession, redactor: Redactor) -> None:
@@ -47,26 +47,26 @@ class Heartbeat:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._running: set[Progress] = set()
+        self._reporters: set[ProgressReporter] = set()
 
     @contextmanager
-    def reported(self, session: ServerSession) -> Generator[ProgressCallback]:
+    def open_reporter(self, session: ServerSession) -> Generator[ProgressCallback]:
         """Provide the progress callback of a request; its last message is repeated for the duration of the block."""
-        progress = Progress(session, self._redactor)
-        self._running.add(progress)
+        reporter = ProgressReporter(session, self._redactor)
+        self._reporters.add(reporter)
         try:
-            yield progress.report
+            yield reporter.report
         finally:
-            progress.finished = True
-            self._running.discard(progress)
+            reporter.finished = True
+            self._reporters.discard(reporter)
 
-    async def beat(self) -> None:
+    async def run(self) -> None:
         """Run until cancelled; a client that does not read does not delay the others."""
         while True:
-            with anyio.move_on_after(ROUND_SECONDS):
+            with anyio.move_on_after(HEARTBEAT_SECONDS):
                 async with anyio.create_task_group() as tasks:
-                    for progress in self._running:
-                        if progress.silent:
-                            tasks.start_soon(progress.send)
-                        progress.silent = True
+                    for reporter in self._reporters:
+                        if reporter.silent:
+                            tasks.start_soon(reporter.send)
+                        reporter.silent = True
                     await anyio.sleep_forever()

@@ -22,20 +22,20 @@ ROOTS_SECONDS = 3.0
 log = logging.getLogger(__name__)
 
 
-async def in_project(context: RequestContext) -> ServerPool:
+async def apply_client_root(context: RequestContext) -> ServerPool:
     """Return the servers, bound to the client's only root if no other project is configured."""
-    life = context.lifespan_context
-    if not life.servers.default.lacks_project:
-        return life.servers
-    root = await only_root(context)
+    lifespan = context.lifespan_context
+    if not lifespan.servers.default.lacks_project:
+        return lifespan.servers
+    root = await client_root(context)
     return (
-        life.servers
-        if root is None or not life.is_project(root)
-        else life.servers.with_options(directory=root, lacks_project=False)
+        lifespan.servers
+        if root is None or not lifespan.is_project(root)
+        else lifespan.servers.with_options(directory=root, lacks_project=False)
     )
 
 
-async def only_root(context: RequestContext) -> str | None:
+async def client_root(context: RequestContext) -> str | None:
     """Return the path of the client's root; None where it has none or several, or cannot be asked.
 
     From 2026-07-28 on a server asks no client; those that have roots then say their project in another way.
@@ -45,13 +45,13 @@ async def only_root(context: RequestContext) -> str | None:
         return None
     if not context.session.can_send_request:
         return None
-    listed: types.ListRootsResult | None = None
+    result: types.ListRootsResult | None = None
     with anyio.move_on_after(ROOTS_SECONDS):
         try:
-            listed = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
+            result = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
         except (MCPError, ValidationError) as error:
             log.warning("roots/list failed: %s", error)
-    if listed is None or len(listed.roots) != 1:
+    if result is None or len(result.roots) != 1:
         return None
-    uri = urlsplit(str(listed.roots[0].uri))
+    uri = urlsplit(str(result.roots[0].uri))
     return url2pathname(uri.path) if uri.scheme == "file" else None

@@ -18,13 +18,13 @@ from opencode_mcp.redaction import Redactor
 from opencode_mcp.tools.shorten import abbreviate
 
 from .lifespan import RequestContext
-from .running import ask_running
-from .subscriptions import announce_commands
+from .running import call_if_running
+from .subscriptions import schedule_prompts_changed
 
 PLACEHOLDER = re.compile(r"\$(?:ARGUMENTS|\d+)")
 
 
-class Command(BaseModel):
+class OpenCodeCommand(BaseModel):
     """A command of OpenCode; `source` is `command`, `skill` or `mcp`.
 
     `hints` are the placeholders of its template: `$ARGUMENTS` for all arguments, `$1` for the first. A skill's text may
@@ -39,14 +39,14 @@ class Command(BaseModel):
 
 
 @dataclass(frozen=True)
-class OwnPrompt:
+class BuiltInPrompt:
     """A built-in prompt; `render` builds the message from the arguments."""
 
     name: str
     title: str
     description: str
     arguments: tuple[types.PromptArgument, ...]
-    text: Callable[[Mapping[str, str]], str]
+    render: Callable[[Mapping[str, str]], str]
 
     @property
     def prompt(self) -> types.Prompt:
@@ -56,15 +56,15 @@ class OwnPrompt:
         )
 
 
-def argument(name: str, description: str, required: bool = False) -> types.PromptArgument:
+def make_argument(name: str, description: str, required: bool = False) -> types.PromptArgument:
     """Return an argument of a prompt."""
     return types.PromptArgument(name=name, description=description, required=required)
 
 
-def delegate_task(given: Mapping[str, str]) -> str:
+def delegate_task(arguments: Mapping[str, str]) -> str:
     """Return the instructions for delegating a task."""
-    chosen = {name: given[name] for name in ("directory", "agent", "model") if given.get(name)}
-    call = json.dumps({"prompt": given["task"], **chosen}, ensure_ascii=False)
+    options = {name: arguments[name] for name in ("directory", "agent", "model") if arguments.get(name)}
+    call = json.dumps({"prompt": arguments["task"], **options}, ensure_ascii=False)
     return f"""\
 Delegate this task to OpenCode: call run_task with {call}.
 First add to the prompt what OpenCode needs to know from our conversation, which it cannot see.
@@ -74,12 +74,12 @@ When the state is completed, review the changes with collect_changes, check that
 summarize them. If the task failed or was stopped, explain why and suggest the next step."""
 
 
-def review_changes(given: Mapping[str, str]) -> str:
+def review_changes(arguments: Mapping[str, str]) -> str:
     """Return the instructions for reviewing a session's changes."""
-    session = json.dumps(given["session_id"])
-    focus = f"\nFocus on: {given['focus']}" if given.get("focus") else ""
+    session = json.dumps(arguments["session_id"])
+    focus = f"\nFocus on: {arguments['focus']}" if arguments.get("focus") else ""
     return f"""\
-Review what the OpenCode session {given["session_id"]} changed. Change nothing yourself.
+Review what the OpenCode session {arguments["session_id"]} changed. Change nothing yourself.
 1. read_transcript with session_id {session}: the request, and what the session reports.
 2. collect_changes with session_id {session} and format "patch": the actual changes.
 3. Where a change needs context, read the surrounding code with file_read and find_text.{focus}
@@ -87,12 +87,12 @@ Report, most severe first: bugs, each with an input that shows it; requested wor
 not requested. Give file and line. If there are no problems, say so."""
 
 
-def hand_over_session(given: Mapping[str, str]) -> str:
+def hand_over_session(arguments: Mapping[str, str]) -> str:
     """Return the instructions for handing over a session."""
-    session = json.dumps(given["session_id"])
-    goal = f" The successor's goal: {given['goal']}" if given.get("goal") else ""
+    session = json.dumps(arguments["session_id"])
+    goal = f" The successor's goal: {arguments['goal']}" if arguments.get("goal") else ""
     return f"""\
-Hand the OpenCode session {given["session_id"]} over to someone without any knowledge of it.{goal}
+Hand the OpenCode session {arguments["session_id"]} over to someone without any knowledge of it.{goal}
 1. report_task with session_id {session}: its state and pending requests.
 2. read_transcript with session_id {session}, and with `before` back to where the goal is clear.
 3. collect_changes with session_id {session}: the changed files.
@@ -102,35 +102,35 @@ End with how to continue: run_task with session_id {session} continues this sess
 with the handover as its prompt, starts a new one."""
 
 
-SESSION_ID = argument("session_id", "The session's id, such as ses_….", required=True)
+SESSION_ID_ARGUMENT = make_argument("session_id", "The session's id, such as ses_….", required=True)
 
-OWN_PROMPTS: Mapping[str, OwnPrompt] = {
-    one.name: one
-    for one in (
-        OwnPrompt(
+BUILT_IN_PROMPTS: Mapping[str, BuiltInPrompt] = {
+    prompt.name: prompt
+    for prompt in (
+        BuiltInPrompt(
             "delegate_task",
             "Delegate a task",
             "Delegate a task to OpenCode, follow it to completion, and check the result.",
             (
-                argument("task", "The task.", required=True),
-                argument("directory", "The project directory; default: this server's."),
-                argument("agent", "The agent to use."),
-                argument("model", "The model to use, as provider/model."),
+                make_argument("task", "The task.", required=True),
+                make_argument("directory", "The project directory; default: this server's."),
+                make_argument("agent", "The agent to use."),
+                make_argument("model", "The model to use, as provider/model."),
             ),
             delegate_task,
         ),
-        OwnPrompt(
+        BuiltInPrompt(
             "review_changes",
             "Review a session's changes",
             "Compare a session's request, its report and its actual changes.",
-            (SESSION_ID, argument("focus", "What to focus on.")),
+            (SESSION_ID_ARGUMENT, make_argument("focus", "What to focus on.")),
             review_changes,
         ),
-        OwnPrompt(
+        BuiltInPrompt(
             "hand_over_session",
             "Hand over a session",
             "Write what is needed to continue a session.",
-            (SESSION_ID, argument("goal", "What the successor should do.")),
+            (SESSION_ID_ARGUMENT, make_argument("goal", "What the successor should do.")),
             hand_over_session,
         ),
     )
@@ -140,13 +140,13 @@ OWN_PROMPTS: Mapping[str, OwnPrompt] = {
 async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     """List the built-in prompts, and the commands of an OpenCode that is already running."""
     opencode = context.lifespan_context.servers.default
-    known = await ask_running(opencode, commands)
-    if known is None:
-        announce_commands(context)
-    own = (one.prompt for one in OWN_PROMPTS.values())
+    commands_by_name = await call_if_running(opencode, list_commands)
+    if commands_by_name is None:
+        schedule_prompts_changed(context)
+    built_in = (prompt.prompt for prompt in BUILT_IN_PROMPTS.values())
     redactor = context.lifespan_context.redactor
-    commanded = (command_prompt(command, redactor) for command in (known or {}).values())
-    return types.ListPromptsResult(prompts=[*own, *commanded])
+    from_commands = (command_prompt(command, redactor) for command in (commands_by_name or {}).values())
+    return types.ListPromptsResult(prompts=[*built_in, *from_commands])
 
 
 async def get_prompt(context: RequestContext, params: types.GetPromptRequestParams) -> types.GetPromptResult:
@@ -155,29 +155,33 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
     Raises:
         MCPError: it is unknown, or a required argument is missing.
     """
-    given = params.arguments or {}
+    arguments = params.arguments or {}
     redactor = context.lifespan_context.redactor
-    own = OWN_PROMPTS.get(params.name)
-    if own is not None:
-        missing = [one.name for one in own.arguments if one.required and not given.get(one.name)]
+    built_in = BUILT_IN_PROMPTS.get(params.name)
+    if built_in is not None:
+        missing = [
+            prompt_argument.name
+            for prompt_argument in built_in.arguments
+            if prompt_argument.required and not arguments.get(prompt_argument.name)
+        ]
         if missing:
             raise MCPError(types.INVALID_PARAMS, f"The prompt {params.name} needs: {', '.join(missing)}")
-        return message(own.description, own.text(given))
-    command = (await known_commands(context.lifespan_context.servers.default, redactor)).get(params.name)
+        return prompt_result(built_in.description, built_in.render(arguments))
+    command = (await fetch_commands(context.lifespan_context.servers.default, redactor)).get(params.name)
     if command is None:
         raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.redact_text(abbreviate(params.name))}")
-    return message(
-        redactor.redact_text(command.description or "") or None, redactor.redact_text(filled(command, given))
+    return prompt_result(
+        redactor.redact_text(command.description or "") or None, redactor.redact_text(fill_template(command, arguments))
     )
 
 
-def message(description: str | None, text: str) -> types.GetPromptResult:
+def prompt_result(description: str | None, text: str) -> types.GetPromptResult:
     """Return a prompt of one message."""
     content = types.TextContent(type="text", text=text)
     return types.GetPromptResult(description=description, messages=[types.PromptMessage(role="user", content=content)])
 
 
-async def known_commands(opencode: OpenCodeClient, redactor: Redactor) -> dict[str, Command]:
+async def fetch_commands(opencode: OpenCodeClient, redactor: Redactor) -> dict[str, OpenCodeCommand]:
     """Return the commands of a running OpenCode, without a time limit of its own.
 
     Raises:
@@ -188,24 +192,24 @@ async def known_commands(opencode: OpenCodeClient, redactor: Redactor) -> dict[s
             types.INVALID_PARAMS, "Unknown prompt: OpenCode is not running, so its commands are not known yet"
         )
     try:
-        return await commands(opencode)
+        return await list_commands(opencode)
     except OpenCodeError as error:
         raise MCPError(types.INTERNAL_ERROR, redactor.redact_error(error)) from error
 
 
-async def commands(opencode: OpenCodeClient) -> dict[str, Command]:
+async def list_commands(opencode: OpenCodeClient) -> dict[str, OpenCodeCommand]:
     """Return OpenCode's own commands by name, without those that have the name of a built-in prompt."""
-    known = await opencode.call_as(list[Command], "command_list")
-    own = (one for one in known if one.source != "mcp" and isinstance(one.template, str))
-    return {one.name: one for one in own if one.name not in OWN_PROMPTS}
+    listed = await opencode.call_as(list[OpenCodeCommand], "command_list")
+    usable = (command for command in listed if command.source != "mcp" and isinstance(command.template, str))
+    return {command.name: command for command in usable if command.name not in BUILT_IN_PROMPTS}
 
 
-def command_prompt(command: Command, redactor: Redactor) -> types.Prompt:
+def command_prompt(command: OpenCodeCommand, redactor: Redactor) -> types.Prompt:
     """Return a command as a prompt; all arguments are optional, as in OpenCode."""
     return types.Prompt(
         name=command.name,
         description=redactor.redact_text(command.description or "") or None,
-        arguments=[argument(argument_name(hint), f"The value of {hint}.") for hint in command.hints],
+        arguments=[make_argument(argument_name(hint), f"The value of {hint}.") for hint in command.hints],
     )
 
 
@@ -215,12 +219,12 @@ def argument_name(placeholder: str) -> str:
     return f"argument_{name}" if name.isdigit() else name.lower()
 
 
-def filled(command: Command, given: Mapping[str, str]) -> str:
+def fill_template(command: OpenCodeCommand, arguments: Mapping[str, str]) -> str:
     """Fill in a command's template, in one pass: what an argument says is not filled in again.
 
     `$ARGUMENTS` is all that was given, so without an argument of its own it is the numbered ones.
     """
-    values = {hint: given.get(argument_name(hint), "") for hint in command.hints}
+    values = {hint: arguments.get(argument_name(hint), "") for hint in command.hints}
     if not values.get("$ARGUMENTS"):
         values["$ARGUMENTS"] = " ".join(value for value in values.values() if value)
     return PLACEHOLDER.sub(lambda match: values[match[0]] if match[0] in command.hints else match[0], command.template)

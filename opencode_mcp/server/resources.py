@@ -25,32 +25,32 @@ from opencode_mcp.redaction import Position, Redactor
 from opencode_mcp.tools.shorten import abbreviate
 
 from . import contents
-from .contents import JSON, Content, changed, newest_sessions, when
+from .contents import JSON, Content, last_modified, newest_sessions, updated_ms
 from .lifespan import Lifespan, RequestContext
-from .project import in_project
-from .running import ask_running
+from .project import apply_client_root
+from .running import call_if_running
 
-NEWEST_SESSIONS = 20
-CONSTANT_MS = 3_600_000
+MAX_LISTED_SESSIONS = 20
+STATIC_TTL_MS = 3_600_000
 """Cache time of what does not change while this process runs."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Changes:
+class ChangeFilter:
     """Which of OpenCode's events change a session's resource.
 
-    `events` are how the types of the session's own events begin; with `subagents` those of its
+    `event_prefixes` are how the types of the session's own events begin; with `subagents` those of its
     descendants count as well.
     """
 
-    events: tuple[str, ...]
+    event_prefixes: tuple[str, ...]
     subagents: bool = False
 
 
 @dataclass(frozen=True)
-class Readable:
+class ResourceDefinition:
     """A resource, or all resources of a template. Without `changes` it cannot be subscribed to.
 
     `mime_type` is None where it depends on the resource; `ttl_ms` is how long a client may cache it.
@@ -62,19 +62,19 @@ class Readable:
     description: str
     mime_type: str | None
     read: Callable[..., Awaitable[Content]]
-    changes: Changes | None = None
+    changes: ChangeFilter | None = None
     ttl_ms: int = 0
 
 
-def readable(uri: str, *columns: Any, **more: Any) -> Readable:
+def define_resource(uri: str, *columns: Any, **more: Any) -> ResourceDefinition:
     """Return a row of the table."""
-    return Readable(UriTemplate.parse(uri), *columns, **more)
+    return ResourceDefinition(UriTemplate.parse(uri), *columns, **more)
 
 
-SESSION = UriTemplate.parse("opencode://session/{id}")
+SESSION_URI = UriTemplate.parse("opencode://session/{id}")
 
-READABLES: tuple[Readable, ...] = (
-    readable(
+RESOURCES: tuple[ResourceDefinition, ...] = (
+    define_resource(
         "opencode://sessions",
         "sessions",
         "Sessions",
@@ -82,43 +82,43 @@ READABLES: tuple[Readable, ...] = (
         JSON,
         contents.sessions,
     ),
-    readable(
-        SESSION.template,
+    define_resource(
+        SESSION_URI.template,
         "session",
         "Session",
         "A session: its current state, pending requests, last answer, cost and tokens. Subscribe to follow it.",
         JSON,
         contents.session,
-        changes=Changes(("",), subagents=True),
+        changes=ChangeFilter(("",), subagents=True),
     ),
-    readable(
+    define_resource(
         "opencode://session/{id}/transcript",
         "transcript",
         "Transcript of a session",
         "The newest messages of the conversation as plain text.",
         "text/plain",
         contents.transcript,
-        changes=Changes(("message.",)),
+        changes=ChangeFilter(("message.",)),
     ),
-    readable(
+    define_resource(
         "opencode://session/{id}/diff",
         "diff",
         "Changes of a session",
         "The session's file changes, as one patch.",
         "text/x-diff",
         contents.diff,
-        changes=Changes(("message.", "session.diff")),
+        changes=ChangeFilter(("message.", "session.diff")),
     ),
-    readable(
+    define_resource(
         "opencode://session/{id}/todo",
         "todo",
         "To-do list of a session",
         "The session's to-do items and their status.",
         JSON,
         contents.todo,
-        changes=Changes(("todo.",)),
+        changes=ChangeFilter(("todo.",)),
     ),
-    readable(
+    define_resource(
         "opencode://file/{+path}",
         "file",
         "File of the project",
@@ -126,7 +126,7 @@ READABLES: tuple[Readable, ...] = (
         None,
         contents.file,
     ),
-    readable(
+    define_resource(
         "opencode://agents",
         "agents",
         "Agents",
@@ -134,7 +134,7 @@ READABLES: tuple[Readable, ...] = (
         JSON,
         contents.agents,
     ),
-    readable(
+    define_resource(
         "opencode://models",
         "models",
         "Models",
@@ -142,7 +142,7 @@ READABLES: tuple[Readable, ...] = (
         JSON,
         contents.models,
     ),
-    readable(
+    define_resource(
         "opencode://config",
         "config",
         "Configuration",
@@ -150,32 +150,32 @@ READABLES: tuple[Readable, ...] = (
         JSON,
         contents.config,
     ),
-    readable(
+    define_resource(
         "opencode://operations",
         "operations",
         "Operations",
         "Every operation of OpenCode's HTTP API by the name of its tool.",
         JSON,
         contents.operations,
-        ttl_ms=CONSTANT_MS,
+        ttl_ms=STATIC_TTL_MS,
     ),
-    readable(
+    define_resource(
         "opencode://operation/{name}",
         "operation",
         "Operation",
         "One operation: description, full schemas of its arguments and its answer, pitfalls, an example.",
         JSON,
         contents.operation,
-        ttl_ms=CONSTANT_MS,
+        ttl_ms=STATIC_TTL_MS,
     ),
-    readable(
+    define_resource(
         "opencode://operation/{name}/{+pointer}",
         "operation_part",
         "Part of an operation",
         "The part of an operation's description at a JSON pointer, such as response_schema.",
         JSON,
         contents.operation,
-        ttl_ms=CONSTANT_MS,
+        ttl_ms=STATIC_TTL_MS,
     ),
 )
 
@@ -185,29 +185,31 @@ async def list_resources(
 ) -> types.ListResourcesResult:
     """List the resources without variables, and the newest sessions of an OpenCode that is already running."""
     servers = context.lifespan_context.servers
-    asked, _ = await servers.gather(partial(ask_running, ask=lambda one: newest_sessions(one, NEWEST_SESSIONS)))
-    silent = [name for name, listed in asked.items() if listed is None]
-    sessions = merge_newest_first({name: listed or () for name, listed in asked.items()}, changed)
+    by_server, _ = await servers.gather(
+        partial(call_if_running, query=lambda definition: newest_sessions(definition, MAX_LISTED_SESSIONS))
+    )
+    unreachable = [name for name, listed in by_server.items() if listed is None]
+    sessions = merge_newest_first({name: listed or () for name, listed in by_server.items()}, updated_ms)
     fixed = [
         types.Resource(
-            uri=one.uri.template,
-            name=one.name,
-            title=one.title,
-            description=one.description,
-            mime_type=one.mime_type,
+            uri=definition.uri.template,
+            name=definition.name,
+            title=definition.title,
+            description=definition.description,
+            mime_type=definition.mime_type,
         )
-        for one in READABLES
-        if not one.uri.variables
+        for definition in RESOURCES
+        if not definition.uri.variables
     ]
     return types.ListResourcesResult(
         resources=[
             *fixed,
             *(
                 session_resource(session, servers.clients[name], context.lifespan_context.redactor)
-                for name, session in sessions[:NEWEST_SESSIONS]
+                for name, session in sessions[:MAX_LISTED_SESSIONS]
             ),
         ],
-        _meta={"unreachable": silent} if silent and len(servers.clients) > 1 else None,
+        _meta={"unreachable": unreachable} if unreachable and len(servers.clients) > 1 else None,
     )
 
 
@@ -215,12 +217,12 @@ def session_resource(session: Session, opencode: OpenCodeClient, redactor: Redac
     """Return a session as a resource; with several servers, the description names its server."""
     location = f"{session.directory} on {opencode.server.name}" if opencode.server.name else session.directory
     return types.Resource(
-        uri=SESSION.expand({"id": session.id}),
+        uri=SESSION_URI.expand({"id": session.id}),
         name=session.id,
         title=redactor.redact_text(session.title) or None,
         description=redactor.redact_text(f"Session in {location}", Position.IDENTIFIER),
         mime_type=JSON,
-        annotations=types.Annotations(last_modified=when(session)),
+        annotations=types.Annotations(last_modified=last_modified(session)),
     )
 
 
@@ -231,56 +233,56 @@ async def list_resource_templates(
     return types.ListResourceTemplatesResult(
         resource_templates=[
             types.ResourceTemplate(
-                uri_template=one.uri.template,
-                name=one.name,
-                title=one.title,
-                description=one.description,
-                mime_type=one.mime_type,
+                uri_template=definition.uri.template,
+                name=definition.name,
+                title=definition.title,
+                description=definition.description,
+                mime_type=definition.mime_type,
             )
-            for one in READABLES
-            if one.uri.variables
+            for definition in RESOURCES
+            if definition.uri.variables
         ]
     )
 
 
 async def read_resource(context: RequestContext, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
     """Read a resource. Unlike a list, this starts OpenCode if needed."""
-    life = context.lifespan_context
-    with resource_errors(params.uri, life):
-        found, variables = find(params.uri)
-        all_servers = await in_project(context)
+    lifespan = context.lifespan_context
+    with resource_errors(params.uri, lifespan):
+        definition, variables = match_uri(params.uri)
+        all_servers = await apply_client_root(context)
         async with (
             all_servers.for_session(variables["id"]) if "id" in variables else nullcontext(all_servers) as servers
         ):
-            content = await found.read(servers, **variables)
-        value, replaced = content.fit(life.redactor, life.result_chars)
+            content = await definition.read(servers, **variables)
+        value, replaced = content.render(lifespan.redactor, lifespan.result_chars)
     meta = {"redacted": replaced} if replaced else None
     if isinstance(value, bytes):
         blob = base64.b64encode(value).decode()
         item = types.BlobResourceContents(uri=params.uri, mime_type=content.mime_type, blob=blob)
     else:
         item = types.TextResourceContents(uri=params.uri, mime_type=content.mime_type, text=value, _meta=meta)
-    return types.ReadResourceResult(contents=[item], ttl_ms=found.ttl_ms, cache_scope="private")
+    return types.ReadResourceResult(contents=[item], ttl_ms=definition.ttl_ms, cache_scope="private")
 
 
-def find(uri: str) -> tuple[Readable, dict[str, str]]:
+def match_uri(uri: str) -> tuple[ResourceDefinition, dict[str, str]]:
     """Return what a URI names, and its variables.
 
     Raises:
         NotFound: nothing.
     """
-    for one in READABLES:
-        if (variables := one.uri.match(uri)) is not None:
-            return one, {name: str(value) for name, value in variables.items()}
+    for definition in RESOURCES:
+        if (variables := definition.uri.match(uri)) is not None:
+            return definition, {name: str(value) for name, value in variables.items()}
     raise NotFound(f"Unknown resource: {abbreviate(uri)}")
 
 
 @contextmanager
-def resource_errors(uri: str, life: Lifespan) -> Generator[None]:
+def resource_errors(uri: str, lifespan: Lifespan) -> Generator[None]:
     """Map errors to protocol errors: a missing resource is -32602 in every protocol version (SEP-2164)."""
 
     def message(error: Exception) -> str:
-        return abbreviate(life.redactor.redact_error(error), life.result_chars)
+        return abbreviate(lifespan.redactor.redact_error(error), lifespan.result_chars)
 
     try:
         yield

@@ -13,21 +13,21 @@ from opencode_mcp.opencode import OpenCodeClient
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 1.0
+LIST_TIMEOUT_SECONDS = 1.0
 """Clients list resources and prompts while they connect; some allow 1.5 s in all."""
 
 log = logging.getLogger(__name__)
 
 
-async def ask_running(
-    opencode: OpenCodeClient, ask: Callable[[OpenCodeClient], Awaitable[T]], seconds: float = ANSWER_SECONDS
+async def call_if_running(
+    opencode: OpenCodeClient, query: Callable[[OpenCodeClient], Awaitable[T]], seconds: float = LIST_TIMEOUT_SECONDS
 ) -> T | None:
     """Return the result of `query`, or None if OpenCode is not running or does not answer within `seconds`."""
     if opencode.server.current_endpoint() is None:
         return None
     try:
         with anyio.fail_after(seconds):
-            return await ask(opencode.with_options(retry_seconds=()))
+            return await query(opencode.with_options(retry_seconds=()))
     except (OpenCodeError, TimeoutError) as error:
         log.debug("%s returned no list: %r", opencode.server.describe(), error)
         return None

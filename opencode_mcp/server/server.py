@@ -26,10 +26,10 @@ from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.settings import Settings
 
-from .bus import bus_of
-from .ending import Ending
-from .eras import serve
-from .lifespan import Lifespan, RequestContext, known_secrets, warn_of_simple_passwords
+from .bus import make_bus_factory
+from .ending import Shutdown
+from .eras import serve_connection
+from .lifespan import Lifespan, RequestContext, known_secrets, warn_about_weak_passwords
 from .progress import Heartbeat
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream, WriteStream
     from mcp.shared.message import SessionMessage
 
-    from .calls import Calls
+    from .calls import ToolHandlers
     from .metrics import InputSchema, Metrics
 
 INSTRUCTIONS = """\
@@ -54,15 +54,15 @@ ICON = (
     "%20stroke='%2358c4a3'%3E%3Cpath%20d='M1%209h14M5%204v8M11%204v8M1%209l4-5q3%207%206%200l4%205'/%3E%3C/svg%3E"
 )
 """Kept short: from 2026-07-28 on it is sent with every result."""
-CONSTANT_MS = 3_600_000
+STATIC_TTL_MS = 3_600_000
 CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
     "resources/list": CacheHint(),  # the list of sessions changes
     "prompts/list": CacheHint(),  # OpenCode's commands appear once it runs
-    "resources/templates/list": CacheHint(ttl_ms=CONSTANT_MS),
+    "resources/templates/list": CacheHint(ttl_ms=STATIC_TTL_MS),
 }
 
 
-def later(module: str, name: str) -> Callable[[RequestContext, Any], Awaitable[Any]]:
+def lazy_handler(module: str, name: str) -> Callable[[RequestContext, Any], Awaitable[Any]]:
     """Return a handler of this package whose module is imported by its first request."""
 
     async def handler(context: RequestContext, params: Any) -> Any:
@@ -72,15 +72,15 @@ def later(module: str, name: str) -> Callable[[RequestContext, Any], Awaitable[A
 
 
 HANDLERS: Mapping[str, Any] = {
-    "on_list_resources": later("resources", "list_resources"),
-    "on_list_resource_templates": later("resources", "list_resource_templates"),
-    "on_read_resource": later("resources", "read_resource"),
-    "on_subscribe_resource": later("subscriptions", "subscribe"),
-    "on_unsubscribe_resource": later("subscriptions", "unsubscribe"),
-    "on_subscriptions_listen": later("subscriptions", "listen"),
-    "on_list_prompts": later("prompts", "list_prompts"),
-    "on_get_prompt": later("prompts", "get_prompt"),
-    "on_completion": later("completions", "complete"),
+    "on_list_resources": lazy_handler("resources", "list_resources"),
+    "on_list_resource_templates": lazy_handler("resources", "list_resource_templates"),
+    "on_read_resource": lazy_handler("resources", "read_resource"),
+    "on_subscribe_resource": lazy_handler("subscriptions", "subscribe"),
+    "on_unsubscribe_resource": lazy_handler("subscriptions", "unsubscribe"),
+    "on_subscriptions_listen": lazy_handler("subscriptions", "listen"),
+    "on_list_prompts": lazy_handler("prompts", "list_prompts"),
+    "on_get_prompt": lazy_handler("prompts", "get_prompt"),
+    "on_completion": lazy_handler("completions", "complete"),
 }
 """The handlers that `Server` takes, by parameter."""
 
@@ -88,7 +88,7 @@ HANDLERS: Mapping[str, Any] = {
 class BridgeServer(Server[Lifespan]):
     """The server of one bridge. It answers initialize, server/discover and tools/list without OpenCode.
 
-    It announces just what it sends: changes of single resources and of the list of prompts. `ending` drains its
+    It announces just what it sends: changes of single resources and of the list of prompts. `shutdown` drains its
     calls before it stops; `metrics` measures them, if the settings ask for metrics.
     """
 
@@ -99,13 +99,13 @@ class BridgeServer(Server[Lifespan]):
             SettingsError: an unknown tool or toolset, a directory that is not allowed, or a missing extra.
         """
         allowlist_of(settings)
-        self.ending = Ending()
-        self.metrics = metrics_of(settings, self._input_schema)
+        self.shutdown = Shutdown()
+        self.metrics = make_metrics(settings, self._input_schema)
         self._settings = settings
         self._catalog = catalog.for_servers(tuple(settings.urls))
-        self._open_bus = bus_of(settings)
+        self._open_bus = make_bus_factory(settings)
         if settings.chooses_tools:
-            _ = self._calls  # raises for a name that does not exist
+            _ = self._handlers  # raises for a name that does not exist
         super().__init__(
             "opencode",
             version=__version__,
@@ -120,50 +120,50 @@ class BridgeServer(Server[Lifespan]):
             **HANDLERS,
         )
         # Elicitation state travels through the client, so it is sealed against changes.
-        self.middleware.append(RequestStateBoundary(state_security(settings), default_audience=self.name))
-        self.middleware.append(self._list_once)
+        self.middleware.append(RequestStateBoundary(make_state_security(settings), default_audience=self.name))
+        self.middleware.append(self._cache_tool_lists)
         if self.metrics is not None:
-            self.middleware.insert(0, self.metrics.called)
+            self.middleware.insert(0, self.metrics.measure_call)
 
     @cached_property
-    def _calls(self) -> Calls:
-        from .calls import Calls
+    def _handlers(self) -> ToolHandlers:
+        from .calls import ToolHandlers
 
-        return Calls(self._settings, self._catalog, self.ending)
+        return ToolHandlers(self._settings, self._catalog, self.shutdown)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
-        return self._calls.input_schema(name)
+        return self._handlers.input_schema(name)
 
     async def _list_tools(
         self, context: RequestContext, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return await self._calls.list_tools(context, params)
+        return await self._handlers.list_tools(context, params)
 
     async def _call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        return await self._calls.call_tool(context, params)
+        return await self._handlers.call_tool(context, params)
 
-    async def _list_once(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
-        return await (self._calls.list_once(ctx, call_next) if ctx.method == "tools/list" else call_next(ctx))
+    async def _cache_tool_lists(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+        return await (self._handlers.cache_tool_lists(ctx, call_next) if ctx.method == "tools/list" else call_next(ctx))
 
     @asynccontextmanager
     async def _open(self, server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
         """Provide what lives as long as the server runs."""
         settings = self._settings
-        observe = nullcontext if self.metrics is None else self.metrics.exchanged
-        clients = connected(settings, self._catalog, openers_of(settings), observe)
+        instrument = nullcontext if self.metrics is None else self.metrics.measure_request
+        clients = connected(settings, self._catalog, openers_of(settings), instrument)
         async with clients as servers, self._open_bus() as bus, background_task_group() as tasks:
             passwords = [client.server.password for client in servers.clients.values() if client.server.password]
-            warn_of_simple_passwords(settings)
+            warn_about_weak_passwords(settings)
             redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
             heartbeat = Heartbeat(redactor)
-            tasks.start_soon(heartbeat.beat)
+            tasks.start_soon(heartbeat.run)
             limit = settings.max_result_chars
-            life = Lifespan(servers, tasks, redactor, limit, heartbeat, bus, self.ending, settings.is_project)
+            lifespan = Lifespan(servers, tasks, redactor, limit, heartbeat, bus, self.shutdown, settings.is_project)
             if self.metrics is not None:
-                self.metrics.count(life)
-            yield life
+                self.metrics.count(lifespan)
+            yield lifespan
 
     async def run(
         self,
@@ -174,19 +174,19 @@ class BridgeServer(Server[Lifespan]):
     ) -> None:
         """Serve one connection until its read side closes; `serve_connection` selects the protocol version."""
         async with self.lifespan(self) as lifespan:
-            await serve(self, read_stream, write_stream, initialization_options, lifespan, raise_exceptions)
+            await serve_connection(self, read_stream, write_stream, initialization_options, lifespan, raise_exceptions)
 
     def get_capabilities(
         self, notification_options: NotificationOptions | None = None, *arguments: Any, **options: Any
     ) -> types.ServerCapabilities:
         """Return the capabilities. From 2026-07-28 on the SDK would advertise every change that a client can subscribe
         to."""
-        sent = notification_options or NotificationOptions()
-        sent.prompts_changed = True
-        capabilities = super().get_capabilities(sent, *arguments, **options)
-        for unsent in (capabilities.tools, capabilities.resources):
-            if unsent is not None:
-                unsent.list_changed = False
+        notifications = notification_options or NotificationOptions()
+        notifications.prompts_changed = True
+        capabilities = super().get_capabilities(notifications, *arguments, **options)
+        for capability in (capabilities.tools, capabilities.resources):
+            if capability is not None:
+                capability.list_changed = False
         return capabilities
 
 
@@ -199,7 +199,7 @@ def create_server(settings: Settings, catalog: Catalog) -> BridgeServer:
     return BridgeServer(settings, catalog)
 
 
-def metrics_of(settings: Settings, input_schema: InputSchema) -> Metrics | None:
+def make_metrics(settings: Settings, input_schema: InputSchema) -> Metrics | None:
     """Return the metrics that the settings ask for; `input_schema` knows the tools.
 
     Raises:
@@ -212,7 +212,7 @@ def metrics_of(settings: Settings, input_schema: InputSchema) -> Metrics | None:
     return Metrics(input_schema)
 
 
-def state_security(settings: Settings) -> RequestStateSecurity:
+def make_state_security(settings: Settings) -> RequestStateSecurity:
     """Return the seal of elicitation state: replicas with the same key can open it; without a key, only this process
     can."""
     if not settings.state_key:

@@ -19,8 +19,8 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
-from .envelopes import refusal_of
-from .pipes import Writer, pipes
+from .envelopes import envelope_error
+from .pipes import PipeWriter, stdio_pipes
 
 if TYPE_CHECKING:
     Received = SessionMessage | Exception
@@ -34,9 +34,9 @@ async def stdio_streams() -> AsyncGenerator[tuple[Any, Any]]:
 
     They close at the end of stdin, and when the client stops reading stdout.
     """
-    with pipes() as streams:
+    with stdio_pipes() as streams:
         if streams:
-            async with piped(streams["stdin"], streams["stdout"]) as both:
+            async with message_streams(streams["stdin"], streams["stdout"]) as both:
                 yield both
         else:
             async with stdio_server() as both:
@@ -44,38 +44,38 @@ async def stdio_streams() -> AsyncGenerator[tuple[Any, Any]]:
 
 
 @asynccontextmanager
-async def piped(lines: AsyncIterable[str], writer: Writer) -> AsyncGenerator[tuple[Any, Any]]:
+async def message_streams(lines: AsyncIterable[str], writer: PipeWriter) -> AsyncGenerator[tuple[Any, Any]]:
     """Provide message streams over a line reader and a writer."""
-    incoming, read = anyio.create_memory_object_stream["Received"](0)
-    write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
-    reading = anyio.CancelScope()
+    inbound, read = anyio.create_memory_object_stream["Received"](0)
+    write, outbound = anyio.create_memory_object_stream[SessionMessage](0)
+    receive_scope = anyio.CancelScope()
 
     async def receive() -> None:
-        with reading:
-            async with incoming, write.clone() as answers:
-                await receive_lines(lines, incoming, answers)
+        with receive_scope:
+            async with inbound, write.clone() as responses:
+                await receive_lines(lines, inbound, responses)
 
     async def send() -> None:
-        async with outgoing:
+        async with outbound:
             try:
-                await send_lines(outgoing, writer)
+                await send_lines(outbound, writer)
             except (BrokenPipeError, ConnectionResetError) as error:
                 log.warning("the client has stopped reading stdout: %s", error)
-                reading.cancel()  # shut down as at the end of stdin
-                async for _ in outgoing:
+                receive_scope.cancel()  # shut down as at the end of stdin
+                async for _ in outbound:
                     pass
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(receive)
         tasks.start_soon(send)
         yield read, write
-        reading.cancel()
+        receive_scope.cancel()
 
 
 async def receive_lines(
     lines: AsyncIterable[str],
-    incoming: MemoryObjectSendStream[Received],
-    answers: MemoryObjectSendStream[SessionMessage],
+    inbound: MemoryObjectSendStream[Received],
+    responses: MemoryObjectSendStream[SessionMessage],
 ) -> None:
     """Forward valid messages, and answer invalid ones with a JSON-RPC error."""
     async for line in lines:
@@ -85,17 +85,17 @@ async def receive_lines(
             message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
         except ValidationError:
             message = None
-        refusal = refusal_of(line) if message is None or isinstance(message, types.JSONRPCNotification) else None
+        error = envelope_error(line) if message is None or isinstance(message, types.JSONRPCNotification) else None
         try:
-            if refusal is not None:
-                await answers.send(SessionMessage(refusal))
+            if error is not None:
+                await responses.send(SessionMessage(error))
             elif message is not None:
-                await incoming.send(SessionMessage(message))
+                await inbound.send(SessionMessage(message))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # the server has ended
 
 
-async def send_lines(outgoing: MemoryObjectReceiveStream[SessionMessage], writer: Writer) -> None:
+async def send_lines(outbound: MemoryObjectReceiveStream[SessionMessage], writer: PipeWriter) -> None:
     """Write each message as a line."""
-    async for item in outgoing:
+    async for item in outbound:
         await writer.write(item.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n")

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from .requests import Names
+    from .requests import HostPolicy
 
-    Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
+    StarletteLifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
 
 IDLE_SECONDS = 30 * 60.0
 """A session (protocol up to 2025-11-25) without a request for this time is closed; the client gets 404 and initializes
 again."""
 MAX_SESSIONS = 2_000
 """Maximum number of open sessions, about 42 KB each; beyond it `initialize` gets 503."""
-UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+SDK_CHECKS_DISABLED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """`HostPolicy` checks Host and Origin: the SDK accepts any text as a port."""
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -44,26 +44,26 @@ async def serve_stdio(server: BridgeServer) -> None:
     that reads a stdin which is no pipe cannot be cancelled, so the process could not end otherwise.)
     """
     async with stdio_streams() as (read, write):
-        caught = await until_signal(
-            lambda: server.run(read, write, server.create_initialization_options()), server.ending.drain
+        signum = await serve_until_signal(
+            lambda: server.run(read, write, server.create_initialization_options()), server.shutdown.drain
         )
-        if caught is not None:
-            signal.signal(caught, signal.SIG_DFL)
-            signal.raise_signal(caught)
+        if signum is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
 
 
-async def until_signal(
+async def serve_until_signal(
     serve: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]
 ) -> signal.Signals | None:
     """Run `serve` until it returns, or until a signal arrives and `drain` returns; return the signal."""
-    caught: list[signal.Signals] = []
+    received: list[signal.Signals] = []
 
-    async def watch(scope: anyio.CancelScope) -> None:
+    async def watch_signals(scope: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
-            async for number in signals:
-                if caught:  # a second signal cancels at once
+            async for signum in signals:
+                if received:  # a second signal cancels at once
                     scope.cancel()
-                caught.append(number)
+                received.append(signum)
                 tasks.start_soon(drain_and_cancel, scope)
 
     async def drain_and_cancel(scope: anyio.CancelScope) -> None:
@@ -71,10 +71,10 @@ async def until_signal(
         scope.cancel()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch, tasks.cancel_scope)
+        tasks.start_soon(watch_signals, tasks.cancel_scope)
         await serve()
         tasks.cancel_scope.cancel()
-    return caught[0] if caught else None
+    return received[0] if received else None
 
 
 async def serve_http(server: BridgeServer, application: Starlette, host: str, port: int) -> None:
@@ -83,36 +83,36 @@ async def serve_http(server: BridgeServer, application: Starlette, host: str, po
     Raises:
         Exception: the application's lifespan failed.
     """
-    running = uvicorn_server(application, host, port, server.ending.drain)
+    http_server = make_uvicorn_server(application, host, port, server.shutdown.drain)
     lifespan = application.router.lifespan_context
     failures: list[Exception] = []
 
     @asynccontextmanager
-    async def ending_all(application: Starlette) -> AsyncGenerator[Any]:
+    async def stop_on_failure(application: Starlette) -> AsyncGenerator[Any]:
         try:
             async with lifespan(application) as state:
                 yield state
         except Exception as error:
             failures.append(error)
-            running.should_exit = True  # else uvicorn would keep serving without a lifespan
+            http_server.should_exit = True  # else uvicorn would keep serving without a lifespan
             raise
 
-    application.router.lifespan_context = ending_all
-    await running.serve()
+    application.router.lifespan_context = stop_on_failure
+    await http_server.serve()
     if failures:
         raise failures[0]
 
 
-def uvicorn_server(
+def make_uvicorn_server(
     application: Starlette, host: str, port: int, drain: Callable[[], Awaitable[None]]
 ) -> uvicorn.Server:
     """Return the HTTP server. After a signal it accepts no connection, and closes none before `drain` returns."""
     import uvicorn
     from sse_starlette.sse import AppStatus
 
-    from .patience import PatientProtocol
+    from .patience import RequestTimeoutProtocol
 
-    class Draining(uvicorn.Server):
+    class DrainingServer(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for listener in self.servers:
                 listener.close()
@@ -121,61 +121,63 @@ def uvicorn_server(
             await super().shutdown(sockets)
 
     AppStatus.disable_automatic_graceful_drain()  # it would close the responses at the first signal
-    return Draining(
+    return DrainingServer(
         uvicorn.Config(
             application,
             host=host,
             port=port,
             log_config=None,
             timeout_graceful_shutdown=1,
-            http=PatientProtocol,
+            http=RequestTimeoutProtocol,
             ws="none",
         )
     )
 
 
-def http_application(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
+def create_http_app(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
     """Return the application: streamable HTTP (SSE mode, both protocol eras), and what is beside it.
 
     The endpoint, the views below it, a sign of life that tells nothing else, and metrics.
     """
-    from .authorization import IssuedToken, UnavailableIssuer, authorization, names_of
-    from .requests import CheckedRequests
+    from .authorization import IssuerUnavailableMiddleware, JWTVerifier, make_auth_options, make_host_policy
+    from .requests import RequestCheckMiddleware
 
-    names, asked = names_of(settings, host), authorization(settings)
+    policy, auth_options = make_host_policy(settings, host), make_auth_options(settings)
     # Not json_response: a disconnect would not cancel the call there.
     application = server.streamable_http_app(
         streamable_http_path=path,
-        transport_security=UNCHECKED,
+        transport_security=SDK_CHECKS_DISABLED,
         session_idle_timeout=IDLE_SECONDS,
         max_sessions=MAX_SESSIONS,
-        **asked,
+        **auth_options,
     )
     limited = server.session_manager.asgi_app
-    limited.app = CheckedRequests(limited.app, names)
-    if isinstance(verifier := asked.get("token_verifier"), IssuedToken):
-        application.add_middleware(UnavailableIssuer)
-        application.router.lifespan_context = beside(application.router.lifespan_context, verifier.keys.renewing)
-    add_routes(application, server, path, names)
+    limited.app = RequestCheckMiddleware(limited.app, policy)
+    if isinstance(verifier := auth_options.get("token_verifier"), JWTVerifier):
+        application.add_middleware(IssuerUnavailableMiddleware)
+        application.router.lifespan_context = extend_lifespan(
+            application.router.lifespan_context, verifier.keys.refresh_in_background
+        )
+    add_routes(application, server, path, policy)
     if origins := settings.allow_origin:
         allow_origins(application, origins)
     return application
 
 
-def add_routes(application: Starlette, server: BridgeServer, path: str, names: Names) -> None:
+def add_routes(application: Starlette, server: BridgeServer, path: str, policy: HostPolicy) -> None:
     """Add the views below the endpoint, /healthz, and /metrics if the server has metrics."""
     from starlette.routing import Route
 
     from opencode_mcp.tools import VIEWS
 
-    endpoint = next(one for one in application.routes if isinstance(one, Route) and one.path == path).endpoint
+    endpoint = next(route for route in application.routes if isinstance(route, Route) and route.path == path).endpoint
     application.routes.extend(Route(f"{path.rstrip('/')}/{view}", endpoint) for view in VIEWS)
-    application.routes.append(Route("/healthz", healthy))
+    application.routes.append(Route("/healthz", healthz))
     if server.metrics is not None:
         from .metrics import metrics_route
 
         server.metrics.count_sessions(server.session_manager)
-        application.routes.append(metrics_route(server.metrics, endpoint, names))
+        application.routes.append(metrics_route(server.metrics, endpoint, policy))
 
 
 def allow_origins(application: Starlette, origins: Sequence[str]) -> None:
@@ -191,18 +193,20 @@ def allow_origins(application: Starlette, origins: Sequence[str]) -> None:
     )
 
 
-def beside(lifespan: Lifespan, block: Callable[[], AbstractAsyncContextManager[None]]) -> Lifespan:
+def extend_lifespan(
+    lifespan: StarletteLifespan, block: Callable[[], AbstractAsyncContextManager[None]]
+) -> StarletteLifespan:
     """Return an application lifespan that also holds `block` open."""
 
     @asynccontextmanager
-    async def both(application: Starlette) -> AsyncGenerator[Any]:
+    async def extended(application: Starlette) -> AsyncGenerator[Any]:
         async with block(), lifespan(application) as state:
             yield state
 
-    return both
+    return extended
 
 
-async def healthy(request: Request) -> Response:
+async def healthz(request: Request) -> Response:
     """Liveness probe: 200 while this process serves."""
     from starlette.responses import PlainTextResponse
 

@@ -1,6 +1,7 @@
 """Watches: what OpenCode tells of its sessions becomes updates of resources, one watch for all that follow a URI.
 
-event -> `Index`: the watches of its session -> `Watches`: an update at once, and one after the last -> the bus
+event -> `WatcherIndex`: the watches of its session -> `WatcherPool`: an update at once, and one after the last -> the
+bus
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from opencode_mcp.workflows.truth import read_family
 from opencode_mcp.workflows.wait import event_parent_id
 
 from .bus import Bus
-from .resources import Changes
+from .resources import ChangeFilter
 
-UPDATE_SECONDS = 0.5
+MIN_UPDATE_SECONDS = 0.5
 """Minimum time between two notifications of one resource; a burst of events becomes one notification."""
 
 CONCERNS_ALL = frozenset({"stream.connected", "stream.heard", "server.instance.disposed", "global.disposed"})
@@ -38,164 +39,165 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Watch:
+class ResourceWatcher:
     """What is heard of one resource of a session; `changed` is set by each event that changes it.
 
-    `family` are the session and, where they count, its descendants; `doubted` says that some may be unknown.
-    `ready` says that nothing is missed any more; nothing is told before `begun`, which a follower that hears it sets.
+    `family` are the session and, where they count, its descendants; `family_stale` says that some may be unknown.
+    `ready` says that nothing is missed any more; nothing is told before `subscriber_listening`, which a follower that
+    hears it sets.
     """
 
     uri: str
     session_id: str
-    changes: Changes
-    index: Index
+    changes: ChangeFilter
+    index: WatcherIndex
     family: set[str] = field(default_factory=set[str])
     changed: anyio.Event = field(default_factory=anyio.Event)
-    doubted: bool = False
-    hearing: bool = False
-    followers: int = 0
+    family_stale: bool = False
+    listening: bool = False
+    subscriber_count: int = 0
     ready: anyio.Event = field(default_factory=anyio.Event)
-    begun: anyio.Event = field(default_factory=anyio.Event)
+    subscriber_listening: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
-    def hear(self) -> None:
+    def start(self) -> None:
         """Receive events from now on."""
-        self.hearing = True
+        self.listening = True
         self.index.add(self, {self.session_id})
 
-    def rest(self) -> None:
+    def stop(self) -> None:
         """Receive no more events."""
-        if self.hearing:
-            self.hearing = False
+        if self.listening:
+            self.listening = False
             self.index.discard(self)
 
-    def doubt(self) -> None:
+    def mark_stale(self) -> None:
         """Assume that anything may have changed."""
-        self.doubted = True
+        self.family_stale = True
         self.changed.set()
 
     def on_event(self, event_type: str) -> None:
         """Handle an event of the session or its descendants."""
-        if event_type.startswith((*self.changes.events, "session.deleted")) and event_type not in UNREADABLE:
+        if event_type.startswith((*self.changes.event_prefixes, "session.deleted")) and event_type not in UNREADABLE:
             self.changed.set()
 
-    async def tell(self, send: Callable[[], Awaitable[None]]) -> None:
+    async def send_changes(self, send: Callable[[], Awaitable[None]]) -> None:
         """Send after every change: at once after the first, and always once more after the last."""
-        await self.begun.wait()
+        await self.subscriber_listening.wait()
         while True:
             await self.changed.wait()
             self.changed = anyio.Event()
             await send()
-            await anyio.sleep(UPDATE_SECONDS)
+            await anyio.sleep(MIN_UPDATE_SECONDS)
 
 
-class Index:
+class WatcherIndex:
     """Passes each event on to the watches of the session that it is about, and to no other.
 
     `subscribe` is that of the event feed: it is heard while there is a watch.
     """
 
     def __init__(self, subscribe: Callable[[Listener], AbstractContextManager[None]]) -> None:
-        self._heard_by = subscribe
-        self._heard = ExitStack()
-        self._hearing: set[Watch] = set()
-        self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+        self._subscribe = subscribe
+        self._subscription = ExitStack()
+        self._watchers: set[ResourceWatcher] = set()
+        self._by_session: defaultdict[str, set[ResourceWatcher]] = defaultdict(set)
 
-    def add(self, watch: Watch, sessions: Iterable[str]) -> bool:
+    def add(self, watcher: ResourceWatcher, session_ids: Iterable[str]) -> bool:
         """Dispatch the events of these sessions to a watcher too; return whether any session was new to it."""
-        if not self._hearing:
-            self._heard.enter_context(self._heard_by(self.notice))
-        self._hearing.add(watch)
-        new = set(sessions) - watch.family
-        watch.family |= new
+        if not self._watchers:
+            self._subscription.enter_context(self._subscribe(self.dispatch))
+        self._watchers.add(watcher)
+        new = set(session_ids) - watcher.family
+        watcher.family |= new
         for session_id in new:
-            self._watches[session_id].add(watch)
+            self._by_session[session_id].add(watcher)
         return bool(new)
 
-    def discard(self, watch: Watch) -> None:
+    def discard(self, watcher: ResourceWatcher) -> None:
         """Dispatch no more events to a watcher."""
-        self._hearing.discard(watch)
-        for session_id in watch.family:
-            self._watches[session_id].discard(watch)
-            if not self._watches[session_id]:
-                del self._watches[session_id]
-        watch.family.clear()
-        if not self._hearing:
-            self._heard.close()
+        self._watchers.discard(watcher)
+        for session_id in watcher.family:
+            self._by_session[session_id].discard(watcher)
+            if not self._by_session[session_id]:
+                del self._by_session[session_id]
+        watcher.family.clear()
+        if not self._watchers:
+            self._subscription.close()
 
-    def notice(self, event: Event) -> None:
+    def dispatch(self, event: Event) -> None:
         """Dispatch an event."""
         if event["type"] in CONCERNS_ALL:
-            for watch in self._hearing:
-                watch.doubt()
+            for watcher in self._watchers:
+                watcher.mark_stale()
         elif (session_id := event_session_id(event)) is not None:
-            for watch in tuple(self._watches.get(event_parent_id(event) or "", ())):
-                if watch.changes.subagents:
-                    self.add(watch, {session_id})
-            for watch in self._watches.get(session_id, ()):
-                watch.on_event(event["type"])
+            for watcher in tuple(self._by_session.get(event_parent_id(event) or "", ())):
+                if watcher.changes.subagents:
+                    self.add(watcher, {session_id})
+            for watcher in self._by_session.get(session_id, ()):
+                watcher.on_event(event["type"])
 
 
-class Watches:
+class WatcherPool:
     """One watcher for each subscribed URI: started by the first subscriber, stopped after the last."""
 
     def __init__(self, bus: Bus, tasks: TaskGroup) -> None:
         self._bus, self._tasks = bus, tasks
-        self._indexes: dict[EventFeed, Index] = {}
-        self._watches: dict[str, Watch] = {}
+        self._indexes: dict[EventFeed, WatcherIndex] = {}
+        self._watchers: dict[str, ResourceWatcher] = {}
 
     @property
-    def followers(self) -> int:
+    def subscriber_count(self) -> int:
         """The number of subscriptions."""
-        return sum(watch.followers for watch in self._watches.values())
+        return sum(watcher.subscriber_count for watcher in self._watchers.values())
 
     @asynccontextmanager
-    async def followed(
-        self, uri: str, session_id: str, changes: Changes, opencode: OpenCodeClient
-    ) -> AsyncGenerator[Watch]:
+    async def watch(
+        self, uri: str, session_id: str, changes: ChangeFilter, opencode: OpenCodeClient
+    ) -> AsyncGenerator[ResourceWatcher]:
         """Publish the changes of a session's resource from when the follower says that the watch has begun.
 
         None is missed from the block's begin on: a change that comes in between is told then.
         """
-        if (watch := self._watches.get(uri)) is None:
-            index = self._indexes.setdefault(opencode.events, Index(opencode.events.subscribe))
-            watch = self._watches[uri] = Watch(uri, session_id, changes, index)
-            self._tasks.start_soon(self._keep, opencode, watch)
-        watch.followers += 1
+        if (watcher := self._watchers.get(uri)) is None:
+            index = self._indexes.setdefault(opencode.events, WatcherIndex(opencode.events.subscribe))
+            watcher = self._watchers[uri] = ResourceWatcher(uri, session_id, changes, index)
+            self._tasks.start_soon(self._run, opencode, watcher)
+        watcher.subscriber_count += 1
         try:
-            await watch.ready.wait()
-            yield watch
+            await watcher.ready.wait()
+            yield watcher
         finally:
-            watch.followers -= 1
-            if not watch.followers:
-                del self._watches[uri]
-                watch.scope.cancel()
+            watcher.subscriber_count -= 1
+            if not watcher.subscriber_count:
+                del self._watchers[uri]
+                watcher.scope.cancel()
 
-    async def _keep(self, opencode: OpenCodeClient, watch: Watch) -> None:
-        with watch.scope:
+    async def _run(self, opencode: OpenCodeClient, watcher: ResourceWatcher) -> None:
+        with watcher.scope:
             try:
-                async with self._bus.lease(watch):
-                    await self._find_family(opencode, watch)
-                    watch.ready.set()
-                    await watch.tell(partial(self._publish, opencode, watch))
+                async with self._bus.lease(watcher):
+                    await self._refresh_family(opencode, watcher)
+                    watcher.ready.set()
+                    await watcher.send_changes(partial(self._publish, opencode, watcher))
             finally:
-                watch.rest()
+                watcher.stop()
 
-    async def _publish(self, opencode: OpenCodeClient, watch: Watch) -> None:
-        await self._bus.publish(ResourceUpdated(watch.uri))
-        if watch.doubted:
-            self._tasks.start_soon(self._find_family, opencode, watch)
+    async def _publish(self, opencode: OpenCodeClient, watcher: ResourceWatcher) -> None:
+        await self._bus.publish(ResourceUpdated(watcher.uri))
+        if watcher.family_stale:
+            self._tasks.start_soon(self._refresh_family, opencode, watcher)
 
-    async def _find_family(self, opencode: OpenCodeClient, watch: Watch) -> None:
+    async def _refresh_family(self, opencode: OpenCodeClient, watcher: ResourceWatcher) -> None:
         """Find descendants whose events were missed; a new one counts as a change."""
-        watch.doubted = False
-        if not (watch.hearing and watch.changes.subagents):
+        watcher.family_stale = False
+        if not (watcher.listening and watcher.changes.subagents):
             return
         try:
-            family = await read_family(opencode.with_options(retry_seconds=()), watch.session_id)
+            family = await read_family(opencode.with_options(retry_seconds=()), watcher.session_id)
         except OpenCodeError as error:
-            log.debug("the subagents of %s are not known: %s", watch.session_id, error)
-            watch.doubted = True  # until after the next change, which the stream's return is as well
+            log.debug("the subagents of %s are not known: %s", watcher.session_id, error)
+            watcher.family_stale = True  # until after the next change, which the stream's return is as well
         else:
-            if watch.hearing and watch.index.add(watch, family):
-                watch.changed.set()
+            if watcher.listening and watcher.index.add(watcher, family):
+                watcher.changed.set()

@@ -12,8 +12,8 @@ import mcp_types as types
 
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.server.contents import JSON, Content, as_json
-from opencode_mcp.server.prompts import OwnPrompt, argument
-from opencode_mcp.server.resources import Readable, readable
+from opencode_mcp.server.prompts import BuiltInPrompt, make_argument
+from opencode_mcp.server.resources import ResourceDefinition, define_resource
 
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==")
 WATCHED = "test://watched-resource"
@@ -67,11 +67,11 @@ async def of_template(opencode: OpenCodeClient, id: str) -> Content:
     return as_json({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 
 
-RESOURCES: tuple[Readable, ...] = (
-    readable("test://static-text", "static-text", "Text", "A text.", "text/plain", static_text),
-    readable("test://static-binary", "static-binary", "Bytes", "An image.", "image/png", static_binary),
-    readable("test://template/{id}/data", "template", "Template", "By its id.", JSON, of_template),
-    readable(WATCHED, "watched-resource", "Watched", "Can be subscribed to.", "text/plain", static_text),
+RESOURCES: tuple[ResourceDefinition, ...] = (
+    define_resource("test://static-text", "static-text", "Text", "A text.", "text/plain", static_text),
+    define_resource("test://static-binary", "static-binary", "Bytes", "An image.", "image/png", static_binary),
+    define_resource("test://template/{id}/data", "template", "Template", "By its id.", JSON, of_template),
+    define_resource(WATCHED, "watched-resource", "Watched", "Can be subscribed to.", "text/plain", static_text),
 )
 """Rows of our own table."""
 
@@ -86,13 +86,13 @@ def with_arguments(given: Mapping[str, str]) -> str:
     return f"Prompt with arguments: arg1='{given['arg1']}', arg2='{given['arg2']}'"
 
 
-PROMPTS: tuple[OwnPrompt, ...] = (
-    OwnPrompt("test_simple_prompt", "Simple", "A prompt without arguments.", (), simple),
-    OwnPrompt(
+PROMPTS: tuple[BuiltInPrompt, ...] = (
+    BuiltInPrompt("test_simple_prompt", "Simple", "A prompt without arguments.", (), simple),
+    BuiltInPrompt(
         "test_prompt_with_arguments",
         "With arguments",
         "A prompt with two arguments.",
-        (argument("arg1", "The first.", required=True), argument("arg2", "The second.", required=True)),
+        (make_argument("arg1", "The first.", required=True), make_argument("arg2", "The second.", required=True)),
         with_arguments,
     ),
 )

@@ -20,9 +20,9 @@ from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.server import BridgeServer, create_server, prompts, resources, subscriptions
-from opencode_mcp.server.calls import Calls
+from opencode_mcp.server.calls import ToolHandlers
 from opencode_mcp.server.lifespan import RequestContext, connection_of
-from opencode_mcp.server.transports import http_application, serve_http
+from opencode_mcp.server.transports import create_http_app, serve_http
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import ToolRegistry
 from opencode_mcp.workflows import Context
@@ -56,12 +56,12 @@ class FixtureToolbox(ToolRegistry):
         return await super().call(context, redactor, name, arguments)
 
 
-class FixtureCalls(Calls):
+class FixtureCalls(ToolHandlers):
     """Our way of a call, with the fixtures among the tools."""
 
     def __init__(self, server: BridgeServer, settings: Settings, catalog: Catalog) -> None:
         """Add the fixtures to the tools that the settings choose."""
-        super().__init__(settings, catalog, server.ending)
+        super().__init__(settings, catalog, server.shutdown)
         self._all = FixtureToolbox(self._all.catalog, self._all.selection, self._all.max_result_chars)
 
     async def call_tool(
@@ -100,15 +100,15 @@ async def get_prompt(
 async def subscribe(context: RequestContext, params: types.SubscribeRequestParams) -> types.EmptyResult:
     """Subscribe to a resource; of the fixture nothing will be heard, as no event of OpenCode tells of it."""
     if params.uri == contents.WATCHED:
-        subscriptions.begun(connection_of(context), params.uri)
+        subscriptions.register_scope(connection_of(context), params.uri)
         return types.EmptyResult()
     return await subscriptions.subscribe(context, params)
 
 
 def add_fixtures(server: BridgeServer, settings: Settings, catalog: Catalog) -> None:
     """Add the fixtures to our tables, and to the handlers of what these cannot hold."""
-    resources.READABLES = (*resources.READABLES, *contents.RESOURCES)
-    prompts.OWN_PROMPTS = {**prompts.OWN_PROMPTS, **{one.name: one for one in contents.PROMPTS}}
+    resources.RESOURCES = (*resources.RESOURCES, *contents.RESOURCES)
+    prompts.BUILT_IN_PROMPTS = {**prompts.BUILT_IN_PROMPTS, **{prompt.name: prompt for prompt in contents.PROMPTS}}
     calls = FixtureCalls(server, settings, catalog)
     server.get_tool_input_schema = calls.input_schema
     server.add_request_handler("tools/list", types.PaginatedRequestParams, calls.list_tools)
@@ -124,7 +124,7 @@ def main() -> None:
     set_up_logging(settings)
     server = create_server(settings, chosen_catalog(settings))
     add_fixtures(server, settings, Catalog.from_snapshot())
-    application = http_application(server, settings, "127.0.0.1", "/mcp")
+    application = create_http_app(server, settings, "127.0.0.1", "/mcp")
     anyio.run(partial(serve_http, server, application, "127.0.0.1", int(sys.argv[1])))
 
 

@@ -16,7 +16,7 @@ from mcp.shared.message import ServerMessageMetadata
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import Answer
 from opencode_mcp.opencode.models import QuestionInfo, QuestionRequest
-from opencode_mcp.server.asking import asker_for, question
+from opencode_mcp.server.asking import elicitation_params, make_elicitor
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.shorten import NO_REDACTION
@@ -187,13 +187,13 @@ def requiring(kinds: Mapping[str, str], state: str | None = None) -> Ask:
 
 def can_ask(context: RequestContext) -> bool:
     """Whether our code would ask this client's user."""
-    return asker_for(context, types.CallToolRequestParams(name=""), None) is not None
+    return make_elicitor(context, types.CallToolRequestParams(name=""), None) is not None
 
 
 def form_request(context: RequestContext, key: str, words: str) -> types.ElicitRequest:
     """Return a question as our code asks it."""
     asked = QuestionRequest(id=key, session_id="ses_fixture", questions=(QuestionInfo(question=words),))
-    return types.ElicitRequest(params=question(asked, context.lifespan_context.redactor))
+    return types.ElicitRequest(params=elicitation_params(asked, context.lifespan_context.redactor))
 
 
 async def missing_capability(context: RequestContext, params: Params) -> types.CallToolResult:

@@ -33,10 +33,10 @@ async def listening(
     """Listen as in the 2026 era until the server goes away or this is cancelled; started when it is acknowledged."""
     params = {"notifications": {"resourceSubscriptions": [uri]}, "_meta": META}
     headers = {"mcp-protocol-version": MODERN, "mcp-method": "subscriptions/listen"}
-    begun = anyio.Event()
+    started = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(streamed, url, "POST", headers, message("subscriptions/listen", params), told, begun)
-        await begun.wait()
+        tasks.start_soon(streamed, url, "POST", headers, message("subscriptions/listen", params), told, started)
+        await started.wait()
         task_status.started()
 
 
@@ -50,10 +50,10 @@ async def subscribed(
         answer = await http.post(url, json=message("initialize", params))
         session = {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": HANDSHAKE}
         await http.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=session)
-        begun = anyio.Event()
+        started = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(streamed, url, "GET", session, None, told, begun)
-            await begun.wait()
+            tasks.start_soon(streamed, url, "GET", session, None, told, started)
+            await started.wait()
             answer = await http.post(url, json=message("resources/subscribe", {"uri": uri}), headers=session)
             assert '"result"' in answer.text
             task_status.started()
@@ -65,7 +65,7 @@ def message(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def streamed(
-    url: str, method: str, headers: Mapping[str, str], body: Mapping[str, Any] | None, told: Told, begun: anyio.Event
+    url: str, method: str, headers: Mapping[str, str], body: Mapping[str, Any] | None, told: Told, started: anyio.Event
 ) -> None:
     """Send a request whose response is a stream, and call `told` for each notification on it."""
     address = urlsplit(url)
@@ -83,7 +83,7 @@ async def streamed(
             await stream.send("\r\n".join(lines).encode() + content)
             async for chunk in stream:
                 if body is None or b"notifications/subscriptions/acknowledged" in chunk:
-                    begun.set()
+                    started.set()
                 if b"notifications/resources/updated" in chunk:
                     told()
 

@@ -15,7 +15,7 @@ from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, Server
 from redis.asyncio import Redis as AnyRedis
 
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.server.fanout import LEASE_SECONDS, RENEW_SECONDS, replicated
+from opencode_mcp.server.fanout import LEASE_RENEW_SECONDS, LEASE_SECONDS, open_redis_bus
 from opencode_mcp.settings import Settings
 from tests.bridge import variables_of
 from tests.conftest import Connect, Note
@@ -80,14 +80,14 @@ async def told_after_a_change(client: Client, uri: str, *clients: Updates) -> No
 async def test_many_changes_at_once_are_each_told_once(redis: RedisServer) -> None:
     """As when a replica takes over, or its event stream is back: more than the client of Redis has connections."""
     heard = list[ServerEvent]()
-    async with replicated(redis.url, "one") as mine, replicated(redis.url, "one") as other:
+    async with open_redis_bus(redis.url, "one") as mine, open_redis_bus(redis.url, "one") as other:
         await eventually(lambda: mine.connected and other.connected)
         other.subscribe(heard.append)
         async with anyio.create_task_group() as tasks:
             for number in range(200):
                 tasks.start_soon(mine.publish, ResourceUpdated(f"opencode://session/ses_{number}"))
         await eventually(lambda: len(heard) >= 200)
-        await anyio.sleep(RENEW_SECONDS)
+        await anyio.sleep(LEASE_RENEW_SECONDS)
 
     assert len(heard) == len(set(heard)) == 200
 
@@ -147,9 +147,9 @@ async def test_events_of_other_deployments_are_not_heard(redis: RedisServer) -> 
     events: list[ServerEvent] = [ResourceUpdated("opencode://session/ses_1"), PromptsListChanged()]
     heard: dict[str, list[ServerEvent]] = {"sender": [], "same": [], "other": []}
     async with (
-        replicated(redis.url, "http://one") as sender,
-        replicated(redis.url, "http://one") as same,
-        replicated(redis.url, "http://other") as other,
+        open_redis_bus(redis.url, "http://one") as sender,
+        open_redis_bus(redis.url, "http://one") as same,
+        open_redis_bus(redis.url, "http://other") as other,
         Redis.from_url(redis.url) as looking,
     ):
         for name, bus in {"sender": sender, "same": same, "other": other}.items():

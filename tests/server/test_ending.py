@@ -22,7 +22,7 @@ from mcp import Client
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server, patience
-from opencode_mcp.server.transports import http_application
+from opencode_mcp.server.transports import create_http_app
 from opencode_mcp.settings import Settings
 from tests.bridge import Bridge, bridge, variables_of
 from tests.conftest import Connect
@@ -202,10 +202,10 @@ SENT = {"nothing": b"", "half a head": HEAD, "half a body": HEAD + b"\r\n{"}
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch, attached: Settings, catalog: Catalog) -> AsyncGenerator[int]:
     """The port of a server over HTTP that gives a request two seconds to arrive."""
-    monkeypatch.setattr(patience, "REQUEST_SECONDS", 2.0)
+    monkeypatch.setattr(patience, "REQUEST_TIMEOUT_SECONDS", 2.0)
     listener = socket.create_server(("127.0.0.1", 0))
-    app = http_application(create_server(attached, catalog), attached, "127.0.0.1", "/mcp")
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=patience.PatientProtocol, ws="none"))
+    app = create_http_app(create_server(attached, catalog), attached, "127.0.0.1", "/mcp")
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=patience.RequestTimeoutProtocol, ws="none"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         await eventually(lambda: server.started)

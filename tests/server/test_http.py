@@ -31,8 +31,8 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server, transports
 from opencode_mcp.server import issuer as module
-from opencode_mcp.server.requests import allowed
-from opencode_mcp.server.transports import http_application, serve_http
+from opencode_mcp.server.requests import is_allowed
+from opencode_mcp.server.transports import create_http_app, serve_http
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS
 from tests.eventually import eventually
@@ -49,7 +49,7 @@ KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048)
 async def served(host: str = "127.0.0.1", **given: str) -> AsyncGenerator[httpx2.AsyncClient]:
     """Serve with these settings and provide an HTTP client without any token."""
     settings = Settings.load(given, {})
-    app = http_application(create_server(settings, Catalog.from_snapshot()), settings, host, "/mcp")
+    app = create_http_app(create_server(settings, Catalog.from_snapshot()), settings, host, "/mcp")
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8000") as http,
@@ -307,10 +307,10 @@ def test_a_port_is_a_number(port: str) -> None:
     """And any number of one will do."""
     names = frozenset({"127.0.0.1:*", "[::1]:*", "http://localhost:*"})
     for name in ("127.0.0.1", "[::1]", "http://localhost"):
-        assert allowed(f"{name}:{port}", names)
-        assert not allowed(f"{name}:{port}x", names)
-        assert not allowed(f"{name}:-{port}", names)
-        assert not allowed(f"{name}.evil.test:{port}", names)
+        assert is_allowed(f"{name}:{port}", names)
+        assert not is_allowed(f"{name}:{port}x", names)
+        assert not is_allowed(f"{name}:-{port}", names)
+        assert not is_allowed(f"{name}.evil.test:{port}", names)
 
 
 async def test_a_body_has_a_limit() -> None:
@@ -421,7 +421,7 @@ async def test_an_issuer_that_hangs_keeps_no_good_user_waiting(issuer: Issuer, m
     """Known keys serve at once beside a hundred tokens with unknown ones, which make one reading together."""
     monkeypatch.setattr(module, "WAIT_SECONDS", 1.0)
     monkeypatch.setattr(module, "READ_SECONDS", 600.0)
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MIN_REFRESH_SECONDS", 0.0)
     statuses: list[int] = []
     async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
         assert await listed(http, **bearer(issued())) == 200
@@ -466,8 +466,8 @@ async def test_keys_are_renewed_beside_the_requests(issuer: Issuer, monkeypatch:
         assert issuer.asked.count("/keys") == 1
 
         issuer.kid = "two"
-        monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
-        monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
+        monkeypatch.setattr(module, "MIN_REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(module, "MAX_AGE_SECONDS", 0.0)
         await anyio.lowlevel.checkpoint()
         keys = await eventually(lambda: listed(http, **bearer(issued())), until=lambda status: status == 401)
         assert keys == 401

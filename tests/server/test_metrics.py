@@ -26,7 +26,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server
 from opencode_mcp.server.lifespan import RequestContext
-from opencode_mcp.server.transports import http_application
+from opencode_mcp.server.transports import create_http_app
 from opencode_mcp.settings import Settings
 from tests.bridge import variables_of
 from tests.eventually import eventually
@@ -260,7 +260,7 @@ async def application(*defects: Any, **given: str) -> AsyncGenerator[httpx2.Asyn
     settings = Settings.load(given, {})
     server = create_server(settings, Catalog.from_snapshot())
     server.middleware.extend(defects)
-    app = http_application(server, settings, "127.0.0.1", "/mcp")
+    app = create_http_app(server, settings, "127.0.0.1", "/mcp")
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8000") as http,

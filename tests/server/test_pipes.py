@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from opencode_mcp.server import pipes as pipes_module
-from opencode_mcp.server.pipes import Lines, Writer
+from opencode_mcp.server.pipes import PipeReader, PipeWriter
 from tests.bridge import CLIENT
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def test_lines_come_whole_however_they_are_cut(ends: tuple[int, int]) -> N
     got: list[str] = []
 
     async def read() -> None:
-        got.extend([line async for line in Lines(receive)])
+        got.extend([line async for line in PipeReader(receive)])
 
     with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as tasks:
@@ -60,7 +60,7 @@ async def test_a_slow_reader_holds_up_the_writer_alone(ends: tuple[int, int]) ->
     written = anyio.Event()
 
     async def write() -> None:
-        await Writer(send).write(text)
+        await PipeWriter(send).write(text)
         written.set()
 
     got = b""
@@ -84,7 +84,7 @@ async def test_a_writer_whose_reader_has_gone_says_so(ends: tuple[int, int]) -> 
     receive, send = ends
     os.close(receive)
     with pytest.raises(BrokenPipeError):
-        await Writer(send).write("nobody reads this")
+        await PipeWriter(send).write("nobody reads this")
     os.close(send)
 
 
@@ -102,7 +102,7 @@ async def test_a_client_that_closed_its_requests_and_reads_nothing_has_gone(
     async def write() -> None:
         for _ in range(2):
             try:
-                await Writer(send, source).write(text)
+                await PipeWriter(send, source).write(text)
                 outcomes.append("written")
             except BrokenPipeError as error:
                 outcomes.append(str(error))

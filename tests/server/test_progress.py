@@ -19,7 +19,7 @@ async def test_a_silent_call_is_told_of_again_and_again(
     connect: Connect, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that counts silence as death hears that the call lives, and what it does."""
-    monkeypatch.setattr(beating, "ROUND_SECONDS", 0.1)
+    monkeypatch.setattr(beating, "HEARTBEAT_SECONDS", 0.1)
     heard: list[str | None] = []
     enough = anyio.Event()
 
@@ -44,7 +44,7 @@ async def test_a_silent_call_is_told_of_again_and_again(
 
 async def test_a_call_that_is_over_is_told_of_no_more(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is repeated ends with the call."""
-    monkeypatch.setattr(beating, "ROUND_SECONDS", 0.1)
+    monkeypatch.setattr(beating, "HEARTBEAT_SECONDS", 0.1)
     heard: list[str | None] = []
     enough = anyio.Event()
 

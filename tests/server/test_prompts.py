@@ -17,7 +17,7 @@ from mcp import Client, MCPError
 from mcp.client.session import IncomingMessage
 
 from opencode_mcp.opencode.install import Program
-from opencode_mcp.server.prompts import Command, filled
+from opencode_mcp.server.prompts import OpenCodeCommand, fill_template
 from opencode_mcp.settings import Settings
 from tests.bridge import marked
 from tests.conftest import Connect
@@ -50,7 +50,7 @@ async def all_prompts(client: Client) -> dict[str, types.Prompt]:
     """List prompts until OpenCode has told its commands: a list waits for them a second at most."""
 
     async def listed() -> dict[str, types.Prompt]:
-        prompts = {one.name: one for one in (await client.list_prompts()).prompts}
+        prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
         return prompts if "init" in prompts else {}
 
     return await eventually(listed, within=30)
@@ -98,14 +98,17 @@ async def test_a_command_is_filled_in(client: Client, project: Path) -> None:
 )
 def test_what_is_filled_in_is_not_filled_in_again(given: Mapping[str, str], text: str) -> None:
     """Arguments are text; what is missing is empty."""
-    command = Command(name="x", template="<$1> <$2> <$ARGUMENTS>", hints=["$1", "$2", "$ARGUMENTS"])
+    command = OpenCodeCommand(name="x", template="<$1> <$2> <$ARGUMENTS>", hints=["$1", "$2", "$ARGUMENTS"])
 
-    assert filled(command, given) == text
+    assert fill_template(command, given) == text
 
 
 def test_a_skill_has_no_placeholders() -> None:
     """What looks like one in the text of a skill is about placeholders."""
-    assert filled(Command(name="x", template="Use $1 or $ARGUMENTS."), {"arguments": "a"}) == "Use $1 or $ARGUMENTS."
+    assert (
+        fill_template(OpenCodeCommand(name="x", template="Use $1 or $ARGUMENTS."), {"arguments": "a"})
+        == "Use $1 or $ARGUMENTS."
+    )
 
 
 @pytest.mark.parametrize(

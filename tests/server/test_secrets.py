@@ -16,7 +16,7 @@ from mcp import Client
 from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.redaction import MARKER
-from opencode_mcp.server.lifespan import warn_of_simple_passwords
+from opencode_mcp.server.lifespan import warn_about_weak_passwords
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 
@@ -247,7 +247,7 @@ def test_a_password_that_is_a_word(caplog: pytest.LogCaptureFixture) -> None:
     """It is not looked for in what leaves, and the log says so."""
     for password in ("opencode", "Vx7-q2Lm9_Zt"):
         with caplog.at_level(logging.WARNING):
-            warn_of_simple_passwords(Settings(password=password))
+            warn_about_weak_passwords(Settings(password=password))
 
     assert caplog.text.count("OPENCODE_SERVER_PASSWORD is short or a common word") == 1
 

@@ -31,8 +31,8 @@ async def called(client: Client, **more: object) -> types.CallToolResult | types
 
 def answers(question: types.InputRequiredResult) -> Mapping[str, types.ElicitResult]:
     """Answer all that is asked."""
-    given = types.ElicitResult(action="accept", content={"answer_1": "Blue", "answer_1_other": "Blue"})
-    return dict.fromkeys(question.input_requests or (), given)
+    result = types.ElicitResult(action="accept", content={"answer_1": "Blue", "answer_1_other": "Blue"})
+    return dict.fromkeys(question.input_requests or (), result)
 
 
 async def test_another_replica_takes_the_answer(connect: Connect, attached: Settings) -> None:

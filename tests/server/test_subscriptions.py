@@ -21,7 +21,7 @@ from examples.scripted_model import GuestServer
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server import create_server
-from opencode_mcp.server.watching import UPDATE_SECONDS
+from opencode_mcp.server.watching import MIN_UPDATE_SECONDS
 from opencode_mcp.settings import Settings
 from tests.bridge import variables_of
 from tests.conftest import Connect
@@ -165,7 +165,7 @@ async def test_bursts_become_few_notifications(connect: Connect, era: str, updat
             seconds = anyio.current_time() - began
             count = len(updates.uris)
 
-    assert 4 <= count <= seconds / UPDATE_SECONDS + 2
+    assert 4 <= count <= seconds / MIN_UPDATE_SECONDS + 2
 
 
 async def test_another_session_is_no_reason(connect: Connect, era: str, updates: Updates) -> None:

@@ -21,8 +21,8 @@ from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import parse_model
 from opencode_mcp.server import subscriptions as module
 from opencode_mcp.server.bus import Bus
-from opencode_mcp.server.resources import Changes
-from opencode_mcp.server.watching import UPDATE_SECONDS, Index, Watch, Watches
+from opencode_mcp.server.resources import ChangeFilter
+from opencode_mcp.server.watching import MIN_UPDATE_SECONDS, ResourceWatcher, WatcherIndex, WatcherPool
 from tests.eventually import eventually
 from tests.feed import Feed
 
@@ -40,8 +40,8 @@ DISPOSED: Event = {"type": "global.disposed", "properties": dict[str, Any]()}
 CONNECTED: Event = {"type": "stream.connected", "properties": dict[str, Any]()}
 HEARTBEAT: Event = {"type": "server.heartbeat", "properties": dict[str, Any]()}
 SESSION = {"id": "ses_child", "directory": "/project", "time": {"created": 1}}
-EVERYTHING = Changes(("",), subagents=True)
-TODO = Changes(("todo.",))
+EVERYTHING = ChangeFilter(("",), subagents=True)
+TODO = ChangeFilter(("todo.",))
 
 
 @pytest.mark.parametrize(
@@ -61,25 +61,27 @@ TODO = Changes(("todo.",))
         (TODO, [CREATED, event("todo.updated", "ses_child")], False),
     ],
 )
-async def test_which_events_are_told(changes: Changes, events: list[Event | None], told: bool) -> None:
+async def test_which_events_are_told(changes: ChangeFilter, events: list[Event | None], told: bool) -> None:
     """A session's own report changes with its subagents, a view only with events of its kind."""
-    index = Index(lambda notice: nullcontext())
-    watch = Watch("opencode://session/ses_parent", "ses_parent", changes, index)
-    watch.hear()
+    index = WatcherIndex(lambda notice: nullcontext())
+    watch = ResourceWatcher("opencode://session/ses_parent", "ses_parent", changes, index)
+    watch.start()
     for one in events:
         if one is None:  # told meanwhile
             watch.changed = anyio.Event()
         else:
-            index.notice(one)
+            index.dispatch(one)
 
     assert watch.changed.is_set() is told
 
 
 async def test_bursts_are_told_once_and_the_last_event_always() -> None:
     """What comes while a notification is sent, or in the pause after it, is told when the pause is over."""
-    watch = Watch("opencode://session/ses_parent", "ses_parent", EVERYTHING, Index(lambda notice: nullcontext()))
+    watch = ResourceWatcher(
+        "opencode://session/ses_parent", "ses_parent", EVERYTHING, WatcherIndex(lambda notice: nullcontext())
+    )
     times, over = list[float](), anyio.Event()
-    watch.begun.set()
+    watch.subscriber_listening.set()
 
     async def late() -> None:
         watch.on_event("message.updated")
@@ -95,13 +97,13 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
             over.set()
 
     async with background_task_group() as tasks:
-        tasks.start_soon(watch.tell, send)
+        tasks.start_soon(watch.send_changes, send)
         watch.on_event("message.updated")
         with anyio.fail_after(10):
             await over.wait()
 
     assert len(times) == 3
-    assert all(after - before > 0.9 * UPDATE_SECONDS for before, after in pairwise(times))
+    assert all(after - before > 0.9 * MIN_UPDATE_SECONDS for before, after in pairwise(times))
 
 
 async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
@@ -109,14 +111,14 @@ async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
     bus, feed, heard = Bus(), Feed(), list[ServerEvent]()
     opencode = cast("Any", SimpleNamespace(events=feed))
     async with background_task_group() as tasks:
-        watches = Watches(bus, tasks)
-        async with watches.followed("opencode://session/ses_1/todo", "ses_1", TODO, opencode) as watch:
+        watches = WatcherPool(bus, tasks)
+        async with watches.watch("opencode://session/ses_1/todo", "ses_1", TODO, opencode) as watch:
             feed.tell(CONNECTED)
             await anyio.wait_all_tasks_blocked()
             bus.subscribe(heard.append)
             await anyio.wait_all_tasks_blocked()
             assert not heard
-            watch.begun.set()
+            watch.subscriber_listening.set()
             await anyio.wait_all_tasks_blocked()
             assert heard == [ResourceUpdated("opencode://session/ses_1/todo")]
         await anyio.wait_all_tasks_blocked()
@@ -137,11 +139,11 @@ async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_c
 
     opencode = SimpleNamespace(events=feed, call_as=call_as, with_options=with_options)
     async with background_task_group() as tasks:
-        watches = Watches(bus, tasks)
-        async with watches.followed(
+        watches = WatcherPool(bus, tasks)
+        async with watches.watch(
             "opencode://session/ses_parent", "ses_parent", EVERYTHING, cast("Any", opencode)
         ) as watch:
-            watch.begun.set()
+            watch.subscriber_listening.set()
             assert watch.family == {"ses_parent"}
             feed.tell(event("message.updated", "ses_parent"))
             await eventually(lambda: "ses_child" in watch.family)
@@ -156,7 +158,7 @@ async def test_commands_are_told_of_once_opencode_can_be_reached(
     monkeypatch: pytest.MonkeyPatch, failures: list[Exception], told: bool
 ) -> None:
     """It may have been away at the first look; what it answers with is not asked for again."""
-    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     sent = list[str]()
 
     async def call(name: str) -> list[Any]:
@@ -172,7 +174,7 @@ async def test_commands_are_told_of_once_opencode_can_be_reached(
 
     opencode = SimpleNamespace(call=call, server=SimpleNamespace(wait_until_started=until_running))
     with anyio.fail_after(10):
-        await module.tell_of_commands(cast("Any", opencode), send)
+        await module.send_prompts_changed(cast("Any", opencode), send)
 
     assert (sent, failures) == (["told"] if told else [], [])
 
@@ -184,19 +186,19 @@ async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: py
     async def send(uri: str) -> None:
         sent.append(uri)
 
-    async def followable(life: object, uri: str) -> tuple[str, str, Changes, object]:
+    async def followable(life: object, uri: str) -> tuple[str, str, ChangeFilter, object]:
         return uri, "ses_1", EVERYTHING, life
 
     @asynccontextmanager
-    async def followed(*followed: object) -> AsyncGenerator[Watch]:
+    async def followed(*followed: object) -> AsyncGenerator[ResourceWatcher]:
         await ready.wait()
-        yield Watch(uri, "ses_1", EVERYTHING, Index(lambda notice: nullcontext()))
+        yield ResourceWatcher(uri, "ses_1", EVERYTHING, WatcherIndex(lambda notice: nullcontext()))
 
-    monkeypatch.setattr(module, "followable", followable)
+    monkeypatch.setattr(module, "resolve_target", followable)
     connection = SimpleNamespace(state={}, exit_stack=ExitStack(), send_resource_updated=send)
     bus = Bus()
     async with background_task_group() as tasks:
-        life = SimpleNamespace(tasks=tasks, bus=bus, watches=SimpleNamespace(followed=followed))
+        life = SimpleNamespace(tasks=tasks, bus=bus, watches=SimpleNamespace(watch=followed))
         context = cast("Any", SimpleNamespace(lifespan_context=life, session=SimpleNamespace(_connection=connection)))
         wanted = types.SubscribeRequestParams(uri=uri)
         with anyio.move_on_after(0.05):
@@ -224,7 +226,7 @@ class Stuck:
 
 @dataclass
 class Life:
-    """What `follow` needs of the server's life: the bus, and a watch of everything."""
+    """What `forward_updates` needs of the server's life: the bus, and a watch of everything."""
 
     bus: Bus = field(default_factory=Bus)
 
@@ -233,11 +235,11 @@ class Life:
         """Itself."""
         return self
 
-    def followed(
-        self, uri: str, session_id: str, changes: Changes, opencode: object
-    ) -> AbstractAsyncContextManager[Watch]:
+    def watch(
+        self, uri: str, session_id: str, changes: ChangeFilter, opencode: object
+    ) -> AbstractAsyncContextManager[ResourceWatcher]:
         """Watch nothing: the test publishes."""
-        return nullcontext(Watch(uri, session_id, changes, Index(lambda notice: nullcontext())))
+        return nullcontext(ResourceWatcher(uri, session_id, changes, WatcherIndex(lambda notice: nullcontext())))
 
 
 async def test_a_client_that_takes_nothing_holds_up_nobody_and_is_told_once() -> None:
@@ -247,7 +249,7 @@ async def test_a_client_that_takes_nothing_holds_up_nobody_and_is_told_once() ->
     life.bus.subscribe(heard.append)
     async with anyio.create_task_group() as tasks:
         await tasks.start(
-            module.follow, anyone, ("opencode://session/ses_1", "ses_1", EVERYTHING, anyone), stuck, scope
+            module.forward_updates, anyone, ("opencode://session/ses_1", "ses_1", EVERYTHING, anyone), stuck, scope
         )
         with anyio.fail_after(10):
             for _ in range(1000):

@@ -13,7 +13,7 @@ import anyio
 import mcp_types as types
 from mcp.client import ClientRequestContext
 
-from opencode_mcp.server.asking import READING_SECONDS
+from opencode_mcp.server.asking import MIN_READING_SECONDS
 
 from .bench import MODES, QUICK, Bench
 from .seen import Seen
@@ -93,7 +93,7 @@ def accepted(**content: str) -> types.ElicitResult:
 
 DECLINED, CANCELLED = types.ElicitResult(action="decline"), types.ElicitResult(action="cancel")
 AT_ONCE = "form declined at once"
-READS_SECONDS = READING_SECONDS + 0.5
+READS_SECONDS = MIN_READING_SECONDS + 0.5
 INSTEAD = "make it elsewhere"
 REPLIES: Mapping[str, tuple[Reply, ...]] = {
     "permission": (

@@ -67,7 +67,7 @@ def sleeping(bench: Bench) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it ended meanwhile
             found.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return [one for one in found if one.startswith(f"sleep {seconds(bench)}")]
+    return [command for command in found if command.startswith(f"sleep {seconds(bench)}")]
 
 
 def seconds(bench: Bench) -> str:

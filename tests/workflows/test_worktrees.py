@@ -44,7 +44,7 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
 
 def shell(*commands: str) -> str:
     """A prompt that runs shell commands."""
-    calls = [{"name": "bash", "args": {"command": one, "description": "work"}} for one in commands]
+    calls = [{"name": "bash", "args": {"command": command, "description": "work"}} for command in commands]
     return f"script:chain {json.dumps(calls)}"
 
 

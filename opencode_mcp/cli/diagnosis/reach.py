@@ -51,7 +51,7 @@ async def found(settings: Settings, report_progress: ProgressCallback) -> Findin
 
 async def reach(opencode: OpenCodeClient, report_progress: ProgressCallback) -> list[Finding]:
     """Connect, starting OpenCode unless there is a --url; the checks continue if the last result is `version`."""
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         endpoint = await opencode.server.endpoint(report_progress)
     except ServerStartError as error:
@@ -60,7 +60,7 @@ async def reach(opencode: OpenCodeClient, report_progress: ProgressCallback) -> 
     where = shown(endpoint.url)
     try:
         response = await get(opencode, endpoint, "/global/health")
-        reachable = Finding("reachable", "ok", f"{where} answers ({time.monotonic() - begun:.1f} s)")
+        reachable = Finding("reachable", "ok", f"{where} answers ({time.monotonic() - started:.1f} s)")
         if response.status_code == 401:
             return [reachable, refused(endpoint)]
         identity = await detect_version(partial(get, opencode, endpoint))
