@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Machine, Remote
 from opencode_mcp.cli.clients.change import FORMATS
-from opencode_mcp.cli.clients.table import TOKEN
-from opencode_mcp.cli.clients.wanted import flags, url
+from opencode_mcp.cli.clients.table import TOKEN_VARIABLE
+from opencode_mcp.cli.clients.wanted import client_url, setting_flags
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import SETTINGS, Settings
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
@@ -86,12 +86,16 @@ def paths(client: Client) -> str:
 def stdio_entry(client: Client) -> str:
     """Return the entry that starts this server, as it stands in the client's file."""
     command, *arguments = COMMAND
-    return in_file(client, client.entry(Launch(command, (*arguments, *flags(client, Settings())))))
+    return in_file(client, client.entry(Launch(command, (*arguments, *setting_flags(client, Settings())))))
 
 
 def entries(client: Client) -> str:
     """Return a client's entries as they stand in its file."""
-    http = client.entry(Remote(url(client, Settings(), URL), client.named(TOKEN) or "TOKEN")) if client.http else None
+    http = (
+        client.entry(Remote(client_url(client, Settings(), URL), client.variable_reference(TOKEN_VARIABLE) or "TOKEN"))
+        if client.http
+        else None
+    )
     comment, language = ("#", "toml") if client.format == "toml" else ("//", "jsonc")
     lines = [f"```{language}", f"{comment} stdio", stdio_entry(client)]
     lines += [f"{comment} HTTP", in_file(client, http)] if http else [f"{comment} HTTP: {client.http_instead}"]

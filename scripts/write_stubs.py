@@ -189,9 +189,9 @@ def with_components(value: Any) -> Any:
     """Return a bundled schema with the `$ref` that its document has."""
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
-        return {key: with_components(one) for key, one in items if key != "$defs"}
+        return {key: with_components(item) for key, item in items if key != "$defs"}
     if isinstance(value, list):
-        return [with_components(one) for one in cast("list[Any]", value)]
+        return [with_components(item) for item in cast("list[Any]", value)]
     return value.replace("#/$defs/", COMPONENT_PREFIX) if isinstance(value, str) else value
 
 

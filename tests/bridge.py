@@ -100,7 +100,7 @@ async def bridge(
 
 def variables_of(settings: Settings) -> dict[str, str]:
     """Return the environment variables that give a process these settings."""
-    return {setting.variable: text for setting, text in settings.given}
+    return {setting.variable: text for setting, text in settings.changed}
 
 
 def marked(variable: str) -> dict[int, str]:

@@ -15,7 +15,7 @@ import pytest
 
 from opencode_mcp import __version__
 from opencode_mcp.cli import main
-from opencode_mcp.cli.document import choose
+from opencode_mcp.cli.document import load_document
 from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings
@@ -146,7 +146,7 @@ def test_a_document_of_a_newer_opencode_is_taken_from_a_file(tmp_path: Path) -> 
     path = tmp_path / "newer.json"
     path.write_text(json.dumps(newer))
 
-    assert "brand.new" in ids(choose(Settings.load({"document": str(path)}, {})))
+    assert "brand.new" in ids(load_document(Settings.load({"document": str(path)}, {})))
 
 
 def test_a_poorer_document_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_the_live_document_is_that_of_the_running_opencode(
 ) -> None:
     """It is kept for the time when that server does not answer; of 1.18.33 it is the snapshot to the byte."""
     environ = {"OPENCODE_SERVER_PASSWORD": endpoint.password or "", "XDG_CACHE_HOME": str(tmp_path)}
-    document = choose(Settings.load({"url": str(endpoint.url), "document": "live"}, environ))
+    document = load_document(Settings.load({"url": str(endpoint.url), "document": "live"}, environ))
 
     assert ids(document) == ids(load_snapshot())
     assert sha256(kept_in(tmp_path).read_bytes()) == SNAPSHOT_SHA256
@@ -222,7 +222,7 @@ def test_a_live_document_that_is_no_good_gives_way_to_the_bundled_one(
 ) -> None:
     """Why is said on stderr, and nothing bad is kept."""
     with pretended(document) as url:
-        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+        chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
     assert ids(chosen) == ids(load_snapshot())
     told = capsys.readouterr().err
@@ -240,7 +240,7 @@ def test_a_live_document_that_does_not_come_gives_way_to_the_kept_one(
     kept_in(tmp_path).parent.mkdir(parents=True)
     kept_in(tmp_path).write_text(json.dumps(newer))
     with pretended(None) as url:
-        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+        chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
     assert "brand.new" in ids(chosen)
     assert capsys.readouterr().err.startswith(f"opencode-mcp: document: {kept_in(tmp_path)} (live: ")
@@ -254,7 +254,7 @@ def test_a_kept_document_that_is_no_good_gives_way_too(
     kept_in(tmp_path).parent.mkdir(parents=True)
     kept_in(tmp_path).write_bytes(kept)
     with pretended(None) as url:
-        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+        chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
     assert ids(chosen) == ids(load_snapshot())
     assert "; cached: " in capsys.readouterr().err
@@ -264,7 +264,7 @@ def test_without_an_answer_the_bundled_document_is_used(tmp_path: Path, capsys: 
     """The server may be started later; until then tools are listed all the same."""
     with pretended(None) as url:
         pass  # its port is free again
-    chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
+    chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
     assert ids(chosen) == ids(load_snapshot())
     assert "bundled, of OpenCode 1.18.33 (live: " in capsys.readouterr().err
@@ -275,7 +275,7 @@ def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, capsys: 
     occupied = tmp_path / "file"
     occupied.write_text("no folder")
     with pretended(read_snapshot()) as url:
-        chosen = choose(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(occupied)}))
+        chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(occupied)}))
 
     assert ids(chosen) == ids(load_snapshot())
     assert "document: live, of OpenCode 1.18.33" in capsys.readouterr().err

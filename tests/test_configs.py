@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Remote
-from opencode_mcp.cli.clients.table import TOKEN
-from opencode_mcp.cli.clients.wanted import flags, url
+from opencode_mcp.cli.clients.table import TOKEN_VARIABLE
+from opencode_mcp.cli.clients.wanted import client_url, setting_flags
 from opencode_mcp.settings import Settings
 
 CONFIGS = Path(__file__).parents[1] / "examples" / "configs"
@@ -29,7 +29,7 @@ def read(client: Client, transport: str) -> dict[str, Any]:
 def test_the_stdio_file_has_the_entry_that_install_writes(client: Client) -> None:
     """With the project's folder for a client that starts servers elsewhere, and the preset that suits it."""
     directory = ("--directory", PROJECT) if client.starts_elsewhere else ()
-    entry = client.entry(Launch(COMMAND, (*directory, *flags(client, Settings()))))
+    entry = client.entry(Launch(COMMAND, (*directory, *setting_flags(client, Settings()))))
 
     assert read(client, "stdio") == {client.container: {"opencode": entry}}
 
@@ -37,7 +37,9 @@ def test_the_stdio_file_has_the_entry_that_install_writes(client: Client) -> Non
 @pytest.mark.parametrize("client", [one for one in CLIENTS.values() if one.http], ids=lambda one: one.name)
 def test_the_http_file_has_the_entry_that_install_writes(client: Client) -> None:
     """For every client whose file takes a URL."""
-    entry = client.entry(Remote(url(client, Settings(), URL), client.named(TOKEN) or "TOKEN"))
+    entry = client.entry(
+        Remote(client_url(client, Settings(), URL), client.variable_reference(TOKEN_VARIABLE) or "TOKEN")
+    )
 
     assert read(client, "http") == {client.container: {"opencode": entry}}
 

@@ -56,7 +56,7 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(name: str) 
 
 def texts(settings: Settings) -> dict[str, str]:
     """Return what was given, by setting."""
-    return {setting.name: text for setting, text in settings.given}
+    return {setting.name: text for setting, text in settings.changed}
 
 
 def test_every_value_has_its_type() -> None:

@@ -15,17 +15,17 @@ from anyio.from_thread import BlockingPortal
 from mcp.client import ClientRequestContext
 
 from .output import printable
-from .progress import Progress
+from .progress import ProgressDisplay
 
 LINE_BYTES = 65536
 
 
-class Person:
+class Prompter:
     """Prompts for forms: one field after another, one form at a time. Ctrl-D cancels a form."""
 
-    def __init__(self, progress: Progress, portal: BlockingPortal) -> None:
+    def __init__(self, progress: ProgressDisplay, portal: BlockingPortal) -> None:
         self._progress = progress
-        self._lines = Lines(portal)
+        self._reader = TerminalReader(portal)
         self._lock = anyio.Lock()
 
     async def ask(self, context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -33,45 +33,45 @@ class Person:
         if not isinstance(params, types.ElicitRequestFormParams):
             return types.ElicitResult(action="cancel")
         async with self._lock:
-            with self._progress.paused():
-                self._progress.say(printable(params.message), "bold yellow")
+            with self._progress.pause():
+                self._progress.print_line(printable(params.message), "bold yellow")
                 try:
-                    content = await self._fill(params.requested_schema)
+                    content = await self._fill_form(params.requested_schema)
                 except anyio.get_cancelled_exc_class():
-                    self._progress.say("\n(no longer asked)", "dim")
+                    self._progress.print_line("\n(no longer asked)", "dim")
                     raise
         return types.ElicitResult(action="cancel" if content is None else "accept", content=content)
 
-    async def _fill(self, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    async def _fill_form(self, schema: Mapping[str, Any]) -> dict[str, Any] | None:
         """Ask for every field; None at the end of input."""
         fields: Mapping[str, Mapping[str, Any]] = schema["properties"]
         content: dict[str, Any] = {}
         for name, field in fields.items():
-            own_words = f"{name}_other"
+            free_text_name = f"{name}_other"
             if is_answered(name, content, fields):
                 continue
-            while name not in content and own_words not in content:
-                text = await self._line(field)
+            while name not in content and free_text_name not in content:
+                text = await self._ask_field(field)
                 if text is None:
                     return None
-                choice = chosen(field, text)
+                choice = match_option(field, text)
                 if choice is not None:
                     content[name] = choice
-                elif text and own_words in fields:
-                    content[own_words] = text
+                elif text and free_text_name in fields:
+                    content[free_text_name] = text
                 elif not text and name not in schema.get("required", ()):
                     break
         return content
 
-    async def _line(self, field: Mapping[str, Any]) -> str | None:
+    async def _ask_field(self, field: Mapping[str, Any]) -> str | None:
         """Show a field and its options; return the typed line."""
         options: list[str] = field.get("enum", [])
         lines = [field.get("title") or "", field.get("description") or ""]
         lines += [f"  {number}  {option}" for number, option in enumerate(options, 1)]
-        self._progress.say(printable("\n".join(line for line in lines if line)))
+        self._progress.print_line(printable("\n".join(line for line in lines if line)))
         discard_typed_ahead()
-        self._progress.say("> ", end="")
-        return await self._lines.next()
+        self._progress.print_line("> ", end="")
+        return await self._reader.read_line()
 
 
 def is_answered(name: str, content: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
@@ -82,7 +82,7 @@ def is_answered(name: str, content: Mapping[str, Any], fields: Mapping[str, Any]
     return name == "message" and content.get("reply") in {"once", "always"}
 
 
-def chosen(field: Mapping[str, Any], text: str) -> str | None:
+def match_option(field: Mapping[str, Any], text: str) -> str | None:
     """Return the option that a text selects by number, name or unique prefix; None if it selects none."""
     options: list[str] | None = field.get("enum")
     if options is None:
@@ -90,11 +90,11 @@ def chosen(field: Mapping[str, Any], text: str) -> str | None:
     if text.isdecimal() and 0 < int(text) <= len(options):
         return options[int(text) - 1]
     exact = [option for option in options if option.casefold() == text.casefold()]
-    near = [option for option in options if text and option.casefold().startswith(text.casefold())]
-    return (exact or near)[0] if exact or len(near) == 1 else None
+    prefixed = [option for option in options if text and option.casefold().startswith(text.casefold())]
+    return (exact or prefixed)[0] if exact or len(prefixed) == 1 else None
 
 
-class Lines:
+class TerminalReader:
     """Reads lines from the terminal, in a daemon thread: a read cannot be cancelled."""
 
     def __init__(self, portal: BlockingPortal) -> None:
@@ -102,7 +102,7 @@ class Lines:
         self._send, self._receive = anyio.create_memory_object_stream[bytes](1)
         self._reading = False
 
-    async def next(self) -> str | None:
+    async def read_line(self) -> str | None:
         """Return the next line without its end, or None at the end of input."""
         if not self._reading:  # else the thread of a withdrawn question still reads
             self._reading = True
@@ -114,9 +114,9 @@ class Lines:
         # Not sys.stdin: this thread would hold its lock, and the interpreter could not exit.
         data = os.read(sys.stdin.fileno(), LINE_BYTES)
         with suppress(RuntimeError):  # the call is over
-            self._portal.call(self._take, data)
+            self._portal.call(self._deliver, data)
 
-    async def _take(self, data: bytes) -> None:
+    async def _deliver(self, data: bytes) -> None:
         self._reading = False
         with suppress(anyio.WouldBlock):
             self._send.send_nowait(data)

@@ -22,13 +22,13 @@ from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import TASK_TOOLS
 
-from .asking import Person
-from .document import chosen_catalog
-from .given import arguments
-from .listing import full_schema, listed, named
+from .asking import Prompter
+from .document import load_catalog
+from .given import parse_arguments
+from .listing import full_schema, get_tool, list_tools
 from .logs import set_up_logging
 from .output import print_json, printable
-from .progress import Progress
+from .progress import ProgressDisplay
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,46 +41,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Call, and return 1 when the result is an error."""
     set_up_logging(settings)
-    catalog = chosen_catalog(settings)
-    tool = named(anyio.run(listed, settings, catalog), options.tool)
+    catalog = load_catalog(settings)
+    tool = get_tool(anyio.run(list_tools, settings, catalog), options.tool)
     schema = full_schema(catalog, tool.name)
-    given = patient(tool.name, schema) | arguments(schema, options.pairs, options.json)
-    result = anyio.run(called, settings, catalog, tool.name, given)
+    tool_arguments = longest_timeout(tool.name, schema) | parse_arguments(schema, options.pairs, options.json)
+    result = anyio.run(call_tool, settings, catalog, tool.name, tool_arguments)
     if isinstance(result, MCPError):
         print(f"opencode-mcp: {printable(str(result))}", file=sys.stderr)  # noqa: T201 - a failure
         return 1
     if result.structured_content is not None:
         print_json(result.structured_content)
     else:
-        text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
+        text = "\n".join(item.text for item in result.content if isinstance(item, types.TextContent))
         print(printable(text), file=sys.stderr)  # noqa: T201 - only errors have no structured content
     return 1 if result.is_error else 0
 
 
-def patient(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+def longest_timeout(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the longest timeout for a task tool: a shell has no time limit, and an OpenCode started here stops with
     the call."""
-    limit: Mapping[str, Any] = schema.get("properties", {}).get("timeout_seconds", {})
-    return {"timeout_seconds": limit["maximum"]} if name in TASK_TOOLS and "maximum" in limit else {}
+    timeout_schema: Mapping[str, Any] = schema.get("properties", {}).get("timeout_seconds", {})
+    return {"timeout_seconds": timeout_schema["maximum"]} if name in TASK_TOOLS and "maximum" in timeout_schema else {}
 
 
-async def called(
-    settings: Settings, catalog: Catalog, name: str, given: Mapping[str, Any]
+async def call_tool(
+    settings: Settings, catalog: Catalog, name: str, tool_arguments: Mapping[str, Any]
 ) -> types.CallToolResult | MCPError:
     """Call a tool of a server in this process; cancelling this cancels the call."""
     result: types.CallToolResult | MCPError | None = None
     async with BlockingPortal() as portal:
-        with Progress() as progress:
-            elicit = Person(progress, portal).ask if sys.stdin.isatty() and sys.stderr.isatty() else None
+        with ProgressDisplay() as progress:
+            elicit = Prompter(progress, portal).ask if sys.stdin.isatty() and sys.stderr.isatty() else None
             # Protocol 2025-11-25: a question is asked while the call is open, without a limit of rounds, and can be
             # withdrawn.
             async with Client(create_server(settings, catalog), mode="legacy", elicitation_callback=elicit) as client:
                 try:
-                    result = await client.call_tool(name, dict(given), progress_callback=progress.told)
+                    result = await client.call_tool(name, dict(tool_arguments), progress_callback=progress.on_progress)
                 except MCPError as error:
                     result = error
                 except anyio.get_cancelled_exc_class():
-                    progress.say("cancelled; stopping the task", "yellow")
+                    progress.print_line("cancelled; stopping the task", "yellow")
                     raise
     assert result is not None
     return result

@@ -12,11 +12,11 @@ import anyio
 
 from opencode_mcp.settings import Settings
 
-from .document import chosen_catalog
-from .listing import listed
+from .document import load_catalog
+from .listing import list_tools
 from .main import COMMANDS, settings_parser
-from .output import unless_closed
-from .shells import SHELLS, Command, Flag
+from .output import ignore_broken_pipe
+from .shells import SHELLS, CompletionCommand, Flag
 
 TAKES_TOOL = frozenset({"call", "tools"})
 
@@ -28,22 +28,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print the script. It completes the tools that the current settings select."""
-    tools = tuple(anyio.run(listed, settings, chosen_catalog(settings)))
-    commands = [described(name, does, tools) for name, does in COMMANDS.items()]
-    own = (*flags(settings_parser()), Flag("--version", "show the version"), Flag("--help", "show help"))
-    with unless_closed():
-        print(SHELLS[options.shell](own, commands), end="")  # noqa: T201 - the script
+    tools = tuple(anyio.run(list_tools, settings, load_catalog(settings)))
+    commands = [describe_command(name, summary, tools) for name, summary in COMMANDS.items()]
+    global_flags = (
+        *parser_flags(settings_parser()),
+        Flag("--version", "show the version"),
+        Flag("--help", "show help"),
+    )
+    with ignore_broken_pipe():
+        print(SHELLS[options.shell](global_flags, commands), end="")  # noqa: T201 - the script
     return 0
 
 
-def described(name: str, does: str, tools: tuple[str, ...]) -> Command:
+def describe_command(name: str, summary: str, tools: tuple[str, ...]) -> CompletionCommand:
     """Return what can follow a command."""
     parser = argparse.ArgumentParser(parents=[settings_parser()], allow_abbrev=False)
     import_module(f"opencode_mcp.cli.{name}").configure(parser)
-    return Command(name, does, flags(parser), tools if name in TAKES_TOOL else words(parser))
+    return CompletionCommand(
+        name, summary, parser_flags(parser), tools if name in TAKES_TOOL else positional_choices(parser)
+    )
 
 
-def flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:
+def parser_flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:
     """Return the flags of a parser."""
     return tuple(
         Flag(
@@ -57,7 +63,7 @@ def flags(parser: argparse.ArgumentParser) -> tuple[Flag, ...]:
     )
 
 
-def words(parser: argparse.ArgumentParser) -> tuple[str, ...]:
+def positional_choices(parser: argparse.ArgumentParser) -> tuple[str, ...]:
     """Return the choices of a parser's first positional argument."""
     for action in parser._actions:  # pyright: ignore[reportPrivateUsage] - as above
         if not action.option_strings:

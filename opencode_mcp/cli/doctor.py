@@ -14,9 +14,9 @@ from rich.text import Text
 
 from opencode_mcp.settings import Settings, without_password
 
-from .diagnosis import Finding, examine
+from .diagnosis import CheckResult, run_checks
 from .logs import set_up_logging
-from .output import print_json, printable, unless_closed
+from .output import ignore_broken_pipe, print_json, printable
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
@@ -30,31 +30,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print the results; return 1 if a check failed."""
     set_up_logging(settings)
-    findings: list[Finding] = []
+    results: list[CheckResult] = []
     out, live = Console(highlight=False, markup=False), Console(stderr=True, highlight=False, markup=False)
     with live.status(Text("looking for OpenCode")) as status:
 
-        def tell(found: Finding) -> None:
-            says, advice = without_password(found.says), without_password(found.advice)
-            finding = replace(found, says=says, advice=advice)
-            findings.append(finding)
+        def emit(result: CheckResult) -> None:
+            message, advice = without_password(result.message), without_password(result.advice)
+            redacted = replace(result, message=message, advice=advice)
+            results.append(redacted)
             if not options.json:
-                with unless_closed():
-                    out.print(line(finding), soft_wrap=True)
+                with ignore_broken_pipe():
+                    out.print(format_line(redacted), soft_wrap=True)
 
         async def report_progress(message: str) -> None:
             status.update(Text(printable(message)))
 
-        anyio.run(examine, settings, options.port, tell, report_progress)
-    failed = any(finding.state == "failed" for finding in findings)
+        anyio.run(run_checks, settings, options.port, emit, report_progress)
+    failed = any(result.state == "failed" for result in results)
     if options.json:
-        print_json({"ok": not failed, "checks": [finding.as_data() for finding in findings]})
+        print_json({"ok": not failed, "checks": [result.as_data() for result in results]})
     return 1 if failed else 0
 
 
-def line(finding: Finding) -> Text:
+def format_line(result: CheckResult) -> Text:
     """Return a result as one line."""
-    advice = f" - {finding.advice}" if finding.advice else ""
-    text = Text(f"{finding.state:8}", style=STYLES[finding.state])
-    text.append(f"{finding.check:22}", style="bold")
-    return text.append(printable(" ".join(f"{finding.says}{advice}".split())), style="not bold default")
+    advice = f" - {result.advice}" if result.advice else ""
+    text = Text(f"{result.state:8}", style=STYLES[result.state])
+    text.append(f"{result.check:22}", style="bold")
+    return text.append(printable(" ".join(f"{result.message}{advice}".split())), style="not bold default")

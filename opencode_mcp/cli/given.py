@@ -12,19 +12,19 @@ from jsonschema_rs import Draft202012Validator
 
 from opencode_mcp.exceptions import SettingsError
 
-NOTHING = object()
+NOT_JSON = object()
 
 
-def arguments(schema: Mapping[str, Any], pairs: Iterable[str], text: str | None) -> dict[str, Any]:
+def parse_arguments(schema: Mapping[str, Any], pairs: Iterable[str], text: str | None) -> dict[str, Any]:
     """Return the arguments that were given; a pair goes before the same key in `--json`.
 
     Raises:
         SettingsError: a pair is none, a file cannot be read, or `--json` is no JSON object.
     """
-    return json_object(text) | {key: typed(schema, key, value) for key, value in map(parted, pairs)}
+    return parse_json_object(text) | {key: coerce_value(schema, key, value) for key, value in map(split_pair, pairs)}
 
 
-def json_object(text: str | None) -> dict[str, Any]:
+def parse_json_object(text: str | None) -> dict[str, Any]:
     """Parse `--json`; `-` is stdin.
 
     Raises:
@@ -32,13 +32,13 @@ def json_object(text: str | None) -> dict[str, Any]:
     """
     if text is None:
         return {}
-    value = parsed(sys.stdin.read() if text == "-" else text)
+    value = parse_json(sys.stdin.read() if text == "-" else text)
     if not isinstance(value, dict):
         raise SettingsError("--json takes a JSON object, or - for one on stdin")
     return value  # pyright: ignore[reportUnknownVariableType] - a JSON object
 
 
-def parted(pair: str) -> tuple[str, str]:
+def split_pair(pair: str) -> tuple[str, str]:
     """Split `key=value`; `key=@file` is the file's text, and `key=@@…` a text that starts with @.
 
     Raises:
@@ -59,19 +59,19 @@ def parted(pair: str) -> tuple[str, str]:
         ) from error
 
 
-def typed(schema: Mapping[str, Any], key: str, text: str) -> Any:
+def coerce_value(schema: Mapping[str, Any], key: str, text: str) -> Any:
     """Return the JSON value of a text if the tool's schema accepts it, else the text."""
-    value = parsed(text)
+    value = parse_json(text)
     expected: Any = schema.get("properties", {}).get(key)
-    if value is NOTHING or expected is None:
+    if value is NOT_JSON or expected is None:
         return text
-    whole = {"allOf": [expected], "$defs": schema.get("$defs", {})}
-    return value if Draft202012Validator(whole).is_valid(value) else text
+    schema_with_definitions = {"allOf": [expected], "$defs": schema.get("$defs", {})}
+    return value if Draft202012Validator(schema_with_definitions).is_valid(value) else text
 
 
-def parsed(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """Parse JSON; return `NOT_JSON` if it is not valid."""
     try:
         return json.loads(text)
     except ValueError:
-        return NOTHING
+        return NOT_JSON

@@ -16,7 +16,7 @@ from opencode_mcp.server.authorization import LOOPBACK_HOSTS
 from opencode_mcp.server.transports import create_http_app, serve_http
 from opencode_mcp.settings import Settings
 
-from .document import chosen_catalog
+from .document import load_catalog
 from .logs import set_up_logging
 
 
@@ -29,10 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until a signal arrives."""
-    check(settings, options.host)
+    check_listen_address(settings, options.host)
     set_up_logging(settings)
-    server = create_server(settings, chosen_catalog(settings))
-    notes = [f"http://{at(options.host)}:{options.port}{options.path}"]
+    server = create_server(settings, load_catalog(settings))
+    notes = [f"http://{url_host(options.host)}:{options.port}{options.path}"]
     if settings.no_auth:
         notes.append("no token is required: every local user can run commands as you")
     elif not settings.token and not settings.oauth_issuer:
@@ -41,13 +41,13 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
             f"clients must send the header `Authorization: Bearer {settings.token}`; set OPENCODE_MCP_TOKEN to choose"
         )
     application = create_http_app(server, settings, options.host, options.path)
-    for line in notes:
-        print(f"opencode-mcp: {line}", file=sys.stderr, flush=True)  # noqa: T201 - for the user, not the log
+    for message in notes:
+        print(f"opencode-mcp: {message}", file=sys.stderr, flush=True)  # noqa: T201 - for the user, not the log
     anyio.run(partial(serve_http, server, application, options.host, options.port))
     return 0
 
 
-def check(settings: Settings, host: str) -> None:
+def check_listen_address(settings: Settings, host: str) -> None:
     """Check that a non-loopback address is allowed and requires a token.
 
     Raises:
@@ -64,6 +64,6 @@ def check(settings: Settings, host: str) -> None:
         raise SettingsError(f"--host {host}: --no-auth is allowed on loopback addresses only")
 
 
-def at(host: str) -> str:
+def url_host(host: str) -> str:
     """Return a host as it is written in a URL."""
     return f"[{host}]" if ":" in host else host

@@ -15,10 +15,10 @@ from typing import Any
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 
-from .clients import CLIENTS, Change, Client, Machine, claude, installation
+from .clients import CLIENTS, Change, Client, Machine, claude, plan_install
 from .clients.change import FORMATS
-from .clients.table import TOKEN
-from .clients.wanted import check_names, command, launch, remote
+from .clients.table import TOKEN_VARIABLE
+from .clients.wanted import check_names, make_launch, make_remote, server_command
 
 UV_CACHE = ("archive-v", "environments-v")
 """Folders from which uvx runs a program."""
@@ -26,7 +26,7 @@ UV_CACHE = ("archive-v", "environments-v")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add which client, where, and how."""
-    configure_place(parser)
+    configure_target(parser)
     parser.add_argument(
         "--http", metavar="URL", help="register the URL of a running `opencode-mcp http` instead of a command"
     )
@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def configure_place(parser: argparse.ArgumentParser) -> None:
+def configure_target(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `uninstall` has too."""
     parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
     parser.add_argument(
@@ -60,31 +60,33 @@ def configure_place(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Register, or show what would change."""
     client = CLIENTS[options.client]
-    path, keys = target(client, settings, options)
-    entry = wanted(client, settings, options)
+    path, keys = find_target(client, settings, options)
+    entry = build_entry(client, settings, options)
     if options.print:
-        tell(FORMATS[client.format].put("", keys, entry).rstrip())
+        print_line(FORMATS[client.format].put("", keys, entry).rstrip())
         return 0
-    change = installation(client.format, path, keys, entry)
+    change = plan_install(client.format, path, keys, entry)
     if not change.is_needed:
-        tell(f"{client.title} already has it, in {path}")
+        print_line(f"{client.title} already has it, in {path}")
         return 0
-    program = by_claude(client, settings, options)
+    program = find_claude_for(client, settings, options)
     if options.dry_run:
         if program:
-            tell("would run: " + shlex.join(claude.adding(program, options.name, change.entry)) + "\nwhich changes:")
-        tell(change.diff(settings.secrets))
+            print_line(
+                "would run: " + shlex.join(claude.add_command(program, options.name, change.entry)) + "\nwhich changes:"
+            )
+        print_line(change.diff(settings.secrets))
     else:
-        apply(change, program, settings, options.name)
-        tell(f"{client.title} is configured: server {options.name!r} in {path}")
+        apply_change(change, program, settings, options.name)
+        print_line(f"{client.title} is configured: server {options.name!r} in {path}")
         if change.makes_backup:
-            tell(f"backup: {change.backup}")
+            print_line(f"backup: {change.backup}")
     for line in remarks(client, settings, options):
-        tell(line)
+        print_line(line)
     return 0
 
 
-def target(client: Client, settings: Settings, options: argparse.Namespace) -> tuple[Path, tuple[str, str]]:
+def find_target(client: Client, settings: Settings, options: argparse.Namespace) -> tuple[Path, tuple[str, str]]:
     """Return the client's file, and the keys of the entry in it.
 
     Raises:
@@ -98,11 +100,11 @@ def target(client: Client, settings: Settings, options: argparse.Namespace) -> t
         folder = Path(settings.directory or ".").absolute()
         files = [folder / name for name in client.project]
     else:
-        files = [Path(path) for path in client.user(Machine.this(settings.environ))]
+        files = [Path(path) for path in client.user(Machine.current(settings.environ))]
     return next((file for file in files if file.exists()), files[0]), (client.container, options.name)
 
 
-def wanted(client: Client, settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+def build_entry(client: Client, settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
     """Return the entry to be written."""
     check_names(client, options.name, settings)
     if options.http:
@@ -110,27 +112,27 @@ def wanted(client: Client, settings: Settings, options: argparse.Namespace) -> d
             raise SettingsError("--env applies to a command that the client starts, not to --http")
         if settings.directory and not options.project:
             raise SettingsError("--directory belongs to the command that starts the server, not to its URL")
-        return client.entry(remote(client, settings, options.http, options.with_password))
-    return client.entry(launch(client, settings, options.env, options.with_password))
+        return client.entry(make_remote(client, settings, options.http, options.with_password))
+    return client.entry(make_launch(client, settings, options.env, options.with_password))
 
 
-def by_claude(client: Client, settings: Settings, options: argparse.Namespace) -> str | None:
+def find_claude_for(client: Client, settings: Settings, options: argparse.Namespace) -> str | None:
     """Return the `claude` program if it must change the file."""
     # Other processes could read a password in its arguments.
     if client.name != "claude-code" or options.project or getattr(options, "with_password", False):
         return None
-    return claude.program(settings.environ)
+    return claude.find_claude(settings.environ)
 
 
-def apply(change: Change, program: str | None, settings: Settings, name: str) -> None:
+def apply_change(change: Change, program: str | None, settings: Settings, name: str) -> None:
     """Change the file, or let `claude` change it."""
     if program is None:
         change.apply()
         return
     change.back_up()
     if change.replaces:
-        claude.run(claude.removing(program, name), settings.environ)
-    claude.run(claude.adding(program, name, change.entry), settings.environ)
+        claude.run_claude(claude.remove_command(program, name), settings.environ)
+    claude.run_claude(claude.add_command(program, name, change.entry), settings.environ)
 
 
 def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> list[str]:
@@ -143,9 +145,9 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
         lines.append(f"time limit of a call: {limits.seconds} s")
     if options.http:
         if not settings.no_auth and not options.with_password:
-            lines.append(f"start {client.title} with {TOKEN} set to the token of the server")
+            lines.append(f"start {client.title} with {TOKEN_VARIABLE} set to the token of the server")
         return lines
-    if any(part.startswith(UV_CACHE) for part in Path(command()[0]).parts):
+    if any(part.startswith(UV_CACHE) for part in Path(server_command()[0]).parts):
         lines.append("this copy is in uv's cache, which uv may clean: `uv tool install` installs a permanent one")
     if limits.environment:
         passing = "--env NAME passes one on" if client.variable else "add others to its file by hand"
@@ -157,6 +159,6 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
     return lines
 
 
-def tell(text: str) -> None:
+def print_line(text: str) -> None:
     """Print to stdout."""
     print(text)  # noqa: T201 - the answer

@@ -23,13 +23,13 @@ BYTES_PER_TOKEN = 4
 HINTS = ("read_only", "destructive", "idempotent", "open_world")
 
 
-async def listed(settings: Settings, catalog: Catalog) -> dict[str, types.Tool]:
+async def list_tools(settings: Settings, catalog: Catalog) -> dict[str, types.Tool]:
     """Return the tools by name. OpenCode is not started."""
     async with Client(create_server(settings, catalog)) as client:
         return {tool.name: tool for tool in (await client.list_tools()).tools}
 
 
-def named(tools: dict[str, types.Tool], name: str) -> types.Tool:
+def get_tool(tools: dict[str, types.Tool], name: str) -> types.Tool:
     """Return a tool by its name.
 
     Raises:
@@ -46,7 +46,7 @@ def full_schema(catalog: Catalog, name: str) -> dict[str, Any]:
     return dict(ToolRegistry(catalog, Selection(frozenset(), frozenset()), 0).input_schema(name) or {})
 
 
-def toolset(catalog: Catalog, name: str) -> str:
+def toolset_name(catalog: Catalog, name: str) -> str:
     """Return the toolset that a tool is in."""
     if name in catalog:
         return toolset_of(catalog[name].id)
@@ -58,17 +58,17 @@ def hints(tool: types.Tool) -> dict[str, bool]:
     return {name: bool(getattr(tool.annotations, f"{name}_hint")) for name in HINTS}
 
 
-def cost(tool: types.Tool) -> int:
+def definition_bytes(tool: types.Tool) -> int:
     """Return the size of a tool's definition for a model: name, description and schema as minified JSON, in bytes."""
-    seen = {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
-    return len(json.dumps(seen, separators=(",", ":"), ensure_ascii=False).encode())
+    definition = {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
+    return len(json.dumps(definition, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def tokens(size: int) -> int:
+def estimate_tokens(size: int) -> int:
     """Estimate the tokens of so many bytes."""
     return round(size / BYTES_PER_TOKEN)
 
 
-def total(tools: Iterable[types.Tool]) -> int:
+def total_bytes(tools: Iterable[types.Tool]) -> int:
     """Return the bytes of several tools."""
-    return sum(cost(tool) for tool in tools)
+    return sum(definition_bytes(tool) for tool in tools)

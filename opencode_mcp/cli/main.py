@@ -65,7 +65,7 @@ def root_parser() -> argparse.ArgumentParser:
         parents=[settings_parser()],
         add_help=False,
         allow_abbrev=False,
-        epilog="commands:\n" + "\n".join(f"  {name:12}{does}" for name, does in COMMANDS.items()),
+        epilog="commands:\n" + "\n".join(f"  {name:12}{summary}" for name, summary in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # Not `command`, which is a setting.

@@ -14,21 +14,21 @@ from rich.console import Console
 
 def printable(text: str) -> str:
     """Replace escape sequences, direction marks and the like: they could disguise a command."""
-    return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout: coloured on a terminal, plain in a pipe."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    with unless_closed():
+    with ignore_broken_pipe():
         if sys.stdout.isatty():
-            shown = "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
-            Console().print_json(shown, ensure_ascii=False)
+            escaped = "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+            Console().print_json(escaped, ensure_ascii=False)
         else:
-            print(text if can_be_written(text) else json.dumps(value, indent=2))  # noqa: T201 - the answer
+            print(text if is_encodable(text) else json.dumps(value, indent=2))  # noqa: T201 - the answer
 
 
-def can_be_written(text: str) -> bool:
+def is_encodable(text: str) -> bool:
     """Whether stdout's encoding can encode a text: no encoding has a lone surrogate."""
     try:
         text.encode(sys.stdout.encoding)
@@ -38,7 +38,7 @@ def can_be_written(text: str) -> bool:
 
 
 @contextmanager
-def unless_closed() -> Generator[None]:
+def ignore_broken_pipe() -> Generator[None]:
     """Write to stdout in the block; a reader that closes the pipe (`| head`) is not an error."""
     try:
         yield

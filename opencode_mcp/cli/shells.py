@@ -24,7 +24,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Command:
+class CompletionCommand:
     """A command; `words` are the choices of its first argument, if any."""
 
     name: str
@@ -121,7 +121,7 @@ end
 """
 
 
-def bash(own: Sequence[Flag], commands: Sequence[Command]) -> str:
+def bash(global_flags: Sequence[Flag], commands: Sequence[CompletionCommand]) -> str:
     """Return the script for bash."""
 
     def case(pattern: str, words: Iterable[str], flags: Sequence[Flag]) -> str:
@@ -129,71 +129,79 @@ def bash(own: Sequence[Flag], commands: Sequence[Command]) -> str:
 
     values = [
         f'    {flag.name}) COMPREPLY=($(compgen -W "{" ".join(flag.values)}" -- "$current")); return ;;'
-        for flag in valued(own, commands)
+        for flag in flags_with_value(global_flags, commands)
     ]
-    cases = [case("''", (command.name for command in commands), own)]
+    cases = [case("''", (command.name for command in commands), global_flags)]
     cases += [case(command.name, command.words, command.flags) for command in commands]
-    return BASH.format(values="\n".join(values), taking=pattern(own, commands), commands="\n".join(cases))
+    return BASH.format(values="\n".join(values), taking=case_pattern(global_flags, commands), commands="\n".join(cases))
 
 
-def zsh(own: Sequence[Flag], commands: Sequence[Command]) -> str:
+def zsh(global_flags: Sequence[Flag], commands: Sequence[CompletionCommand]) -> str:
     """Return the script for zsh."""
 
     def case(pattern: str, words: Iterable[str], flags: Sequence[Flag]) -> str:
-        described = " ".join(entry(flag.name, flag.help) for flag in flags)
-        return f"    {pattern}) choices=({' '.join(words)}); flags=({described}) ;;"
+        descriptions = " ".join(describe_entry(flag.name, flag.help) for flag in flags)
+        return f"    {pattern}) choices=({' '.join(words)}); flags=({descriptions}) ;;"
 
     values = [
         f"    {flag.name}) {'compadd -- ' + ' '.join(flag.values) if flag.values else '_files'}; return ;;"
-        for flag in valued(own, commands)
+        for flag in flags_with_value(global_flags, commands)
     ]
-    cases = [case("''", (entry(command.name, command.help) for command in commands), own)]
+    cases = [case("''", (describe_entry(command.name, command.help) for command in commands), global_flags)]
     cases += [case(command.name, command.words, command.flags) for command in commands]
-    return ZSH.format(values="\n".join(values), taking=pattern(own, commands), commands="\n".join(cases))
+    return ZSH.format(values="\n".join(values), taking=case_pattern(global_flags, commands), commands="\n".join(cases))
 
 
-def entry(name: str, does: str) -> str:
+def describe_entry(name: str, summary: str) -> str:
     """Return a word with its description, in the format of `_describe`."""
-    return shlex.quote(f"{name}:{does}")
+    return shlex.quote(f"{name}:{summary}")
 
 
-def fish(own: Sequence[Flag], commands: Sequence[Command]) -> str:
+def fish(global_flags: Sequence[Flag], commands: Sequence[CompletionCommand]) -> str:
     """Return the script for fish."""
 
-    def complete(condition: str, rest: str, does: str) -> str:
-        return f"complete -c {PROGRAM} -n {quoted(condition)} {rest}" + (f" -d {quoted(does)}" if does else "")
+    def complete(condition: str, completion: str, summary: str) -> str:
+        return f"complete -c {PROGRAM} -n {quote_fish(condition)} {completion}" + (
+            f" -d {quote_fish(summary)}" if summary else ""
+        )
 
-    def long(flag: Flag) -> str:
-        taken = f" -x -a {quoted(' '.join(flag.values))}" if flag.values else " -r" if flag.takes_value else ""
-        return f"-l {flag.name.removeprefix('--')}{taken}"
+    def long_option(flag: Flag) -> str:
+        argument = f" -x -a {quote_fish(' '.join(flag.values))}" if flag.values else " -r" if flag.takes_value else ""
+        return f"-l {flag.name.removeprefix('--')}{argument}"
 
     lines = [complete("__opencode_mcp_after", f"-f -a {command.name}", command.help) for command in commands]
-    lines += [complete("__opencode_mcp_after", long(flag), flag.help) for flag in own]
+    lines += [complete("__opencode_mcp_after", long_option(flag), flag.help) for flag in global_flags]
     for command in commands:
         if command.words:
             lines.append(
-                complete(f"__opencode_mcp_after {command.name}", f"-f -a {quoted(' '.join(command.words))}", "")
+                complete(f"__opencode_mcp_after {command.name}", f"-f -a {quote_fish(' '.join(command.words))}", "")
             )
-        lines += [complete(f"__opencode_mcp_command {command.name}", long(flag), flag.help) for flag in command.flags]
-    taking = " ".join(flag.name for flag in valued(own, commands))
+        lines += [
+            complete(f"__opencode_mcp_command {command.name}", long_option(flag), flag.help) for flag in command.flags
+        ]
+    taking = " ".join(flag.name for flag in flags_with_value(global_flags, commands))
     return FISH.format(lines="\n".join(lines), taking=taking)
 
 
-def quoted(text: str) -> str:
+def quote_fish(text: str) -> str:
     """Quote a text for fish, where a backslash is special inside single quotes too."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def valued(own: Sequence[Flag], commands: Sequence[Command]) -> list[Flag]:
+def flags_with_value(global_flags: Sequence[Flag], commands: Sequence[CompletionCommand]) -> list[Flag]:
     """Return the flags that take a value wherever they are, each once."""
-    everywhere = [*own, *(flag for command in commands for flag in command.flags)]
-    switches = {flag.name for flag in everywhere if not flag.takes_value}
-    return list({flag.name: flag for flag in everywhere if flag.name not in switches}.values())
+    all_flags = [*global_flags, *(flag for command in commands for flag in command.flags)]
+    switches = {flag.name for flag in all_flags if not flag.takes_value}
+    return list({flag.name: flag for flag in all_flags if flag.name not in switches}.values())
 
 
-def pattern(own: Sequence[Flag], commands: Sequence[Command]) -> str:
+def case_pattern(global_flags: Sequence[Flag], commands: Sequence[CompletionCommand]) -> str:
     """Return the flags that take a value as a pattern of `case`."""
-    return "|".join(flag.name for flag in valued(own, commands))
+    return "|".join(flag.name for flag in flags_with_value(global_flags, commands))
 
 
-SHELLS: Mapping[str, Callable[[Sequence[Flag], Sequence[Command]], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
+SHELLS: Mapping[str, Callable[[Sequence[Flag], Sequence[CompletionCommand]], str]] = {
+    "bash": bash,
+    "zsh": zsh,
+    "fish": fish,
+}

@@ -12,7 +12,7 @@ from opencode_mcp.server import create_server
 from opencode_mcp.server.transports import serve_stdio
 from opencode_mcp.settings import Settings
 
-from .document import chosen_catalog
+from .document import load_catalog
 from .logs import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until stdin ends."""
     set_up_logging(settings)
-    server = create_server(settings, chosen_catalog(settings))
+    server = create_server(settings, load_catalog(settings))
     try:
         anyio.run(serve_stdio, server)
     except Exception:

@@ -17,9 +17,18 @@ from rich.table import Table
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
 
-from .document import chosen_catalog
-from .listing import cost, full_schema, hints, listed, named, tokens, toolset, total
-from .output import print_json, unless_closed
+from .document import load_catalog
+from .listing import (
+    definition_bytes,
+    estimate_tokens,
+    full_schema,
+    get_tool,
+    hints,
+    list_tools,
+    toolset_name,
+    total_bytes,
+)
+from .output import ignore_broken_pipe, print_json
 
 PIPE_COLUMNS = 200
 
@@ -32,38 +41,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print the list, or one tool."""
-    catalog = chosen_catalog(settings)
-    tools = anyio.run(listed, settings, catalog)
+    catalog = load_catalog(settings)
+    tools = anyio.run(list_tools, settings, catalog)
     if options.tool is not None:
-        show_one(catalog, named(tools, options.tool), options.json)
+        show_tool(catalog, get_tool(tools, options.tool), options.json)
     else:
-        show_all(catalog, list(tools.values()), options.json)
+        show_summary(catalog, list(tools.values()), options.json)
     return 0
 
 
-def show_all(catalog: Catalog, tools: list[types.Tool], as_json: bool) -> None:
+def show_summary(catalog: Catalog, tools: list[types.Tool], as_json: bool) -> None:
     """Print the list and its cost."""
-    size = total(tools)
+    size = total_bytes(tools)
     if as_json:
-        entries = [summary(catalog, tool) for tool in tools]
-        print_json({"tools": entries, "total": {"tools": len(tools), "tokens": tokens(size), "bytes": size}})
+        entries = [summarize(catalog, tool) for tool in tools]
+        print_json({"tools": entries, "total": {"tools": len(tools), "tokens": estimate_tokens(size), "bytes": size}})
         return
     table = Table(box=None, pad_edge=False, show_footer=True)
     table.add_column("tool", f"{len(tools)} tools", no_wrap=True)
     table.add_column("toolset", no_wrap=True)
     table.add_column("hints", style="dim")
-    table.add_column("tokens", f"{tokens(size)}", justify="right", no_wrap=True)
+    table.add_column("tokens", f"{estimate_tokens(size)}", justify="right", no_wrap=True)
     table.add_column("bytes", f"{size}", justify="right", no_wrap=True)
     for tool in tools:
-        size = cost(tool)
-        table.add_row(tool.name, toolset(catalog, tool.name), words(tool), str(tokens(size)), str(size))
-    with unless_closed():
-        console().print(table)
+        size = definition_bytes(tool)
+        table.add_row(
+            tool.name, toolset_name(catalog, tool.name), format_hints(tool), str(estimate_tokens(size)), str(size)
+        )
+    with ignore_broken_pipe():
+        stdout_console().print(table)
 
 
-def show_one(catalog: Catalog, tool: types.Tool, as_json: bool) -> None:
+def show_tool(catalog: Catalog, tool: types.Tool, as_json: bool) -> None:
     """Print a tool in full."""
-    facts = summary(catalog, tool) | {
+    facts = summarize(catalog, tool) | {
         "description": tool.description,
         "inputSchema": tool.input_schema,
         "fullInputSchema": full_schema(catalog, tool.name),
@@ -72,41 +83,43 @@ def show_one(catalog: Catalog, tool: types.Tool, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    out = console()
-    with unless_closed():
+    out = stdout_console()
+    with ignore_broken_pipe():
         out.print(f"{tool.name} - {tool.title}", style="bold")
-        out.print(f"{facts['toolset']}; {words(tool)}; {facts['tokens']} tokens, {facts['bytes']} bytes", style="dim")
+        out.print(
+            f"{facts['toolset']}; {format_hints(tool)}; {facts['tokens']} tokens, {facts['bytes']} bytes", style="dim"
+        )
         out.print(f"\n{tool.description}", soft_wrap=True)
     for title, key in (
         ("Schema that a model sees", "inputSchema"),
         ("Schema that validates a call", "fullInputSchema"),
     ):
-        with unless_closed():
+        with ignore_broken_pipe():
             out.print(f"\n{title}:", style="bold")
         print_json(facts[key])
 
 
-def summary(catalog: Catalog, tool: types.Tool) -> dict[str, Any]:
+def summarize(catalog: Catalog, tool: types.Tool) -> dict[str, Any]:
     """Return a tool's line as data."""
-    size = cost(tool)
+    size = definition_bytes(tool)
     return {
         "name": tool.name,
         "title": tool.title,
-        "toolset": toolset(catalog, tool.name),
+        "toolset": toolset_name(catalog, tool.name),
         "hints": hints(tool),
-        "tokens": tokens(size),
+        "tokens": estimate_tokens(size),
         "bytes": size,
     }
 
 
-def words(tool: types.Tool) -> str:
+def format_hints(tool: types.Tool) -> str:
     """Return a tool's hints as text."""
-    held = [name.replace("_", "-") for name, holds in hints(tool).items() if holds]
-    if "read-only" in held:
-        held.remove("idempotent")  # implied
-    return ", ".join(held) or "writes"
+    active = [name.replace("_", "-") for name, is_set in hints(tool).items() if is_set]
+    if "read-only" in active:
+        active.remove("idempotent")  # implied
+    return ", ".join(active) or "writes"
 
 
-def console() -> Console:
+def stdout_console() -> Console:
     """Return a console on stdout; in a pipe, which has no width, lines are not wrapped."""
     return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, markup=False)

@@ -19,7 +19,7 @@ from opencode_mcp.opencode.server import OpenCodeServer, RefusedServer
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 
 
-def allowlist_of(settings: Settings) -> DirectoryAllowlist:
+def make_allowlist(settings: Settings) -> DirectoryAllowlist:
     """Return the allowlist of `--allow-directory`.
 
     Raises:
@@ -32,7 +32,7 @@ def allowlist_of(settings: Settings) -> DirectoryAllowlist:
     return allowlist
 
 
-def openers_of(settings: Settings) -> LoadPolicy:
+def make_load_policy(settings: Settings) -> LoadPolicy:
     """Return which operations of the MCP server may load a directory."""
     if settings.read_only:
         return "none strictly"
@@ -40,7 +40,7 @@ def openers_of(settings: Settings) -> LoadPolicy:
 
 
 @asynccontextmanager
-async def connected(
+async def connect(
     settings: Settings, catalog: Catalog, load_policy: LoadPolicy = "all", observe: Observe = nullcontext
 ) -> AsyncGenerator[ServerPool]:
     """Provide the clients of the servers that the settings choose. Nothing is started or sent yet.
@@ -48,11 +48,11 @@ async def connected(
     `load_policy` are the operations that may name a directory which OpenCode has not opened. `observe` surrounds each
     exchange with OpenCode.
     """
-    directory, allowlist = settings.project_directory, allowlist_of(settings)
+    directory, allowlist = settings.project_directory, make_allowlist(settings)
     lacks_project = directory is None and not settings.urls
     async with AsyncExitStack() as stack:
         clients: dict[str, OpenCodeClient] = {}
-        for name, server in (await servers_of(settings, stack)).items():
+        for name, server in (await open_servers(settings, stack)).items():
             client = OpenCodeClient(
                 server,
                 catalog,
@@ -67,21 +67,23 @@ async def connected(
         yield ServerPool(clients, tasks=await stack.enter_async_context(background_task_group()))
 
 
-async def servers_of(settings: Settings, stack: AsyncExitStack) -> Mapping[str, OpenCodeServer]:
+async def open_servers(settings: Settings, stack: AsyncExitStack) -> Mapping[str, OpenCodeServer]:
     """Return the running servers by name, or the one that we start at the first request and stop with `stack`."""
     if settings.urls:
         several = len(settings.urls) > 1
-        return {name: AttachedServer(endpoint_of(settings, name), name if several else None) for name in settings.urls}
+        return {
+            name: AttachedServer(make_endpoint(settings, name), name if several else None) for name in settings.urls
+        }
     if settings.depth:
-        return {"": RefusedServer(recursion(settings.depth))}
+        return {"": RefusedServer(recursion_message(settings.depth))}
     from opencode_mcp.opencode.process import managed_server
 
-    directory = settings.project_directory or empty_folder(settings)
+    directory = settings.project_directory or make_empty_folder(settings)
     server = managed_server(settings.command, directory, settings.child_environ)
     return {"": await stack.enter_async_context(server)}
 
 
-def endpoint_of(settings: Settings, name: str) -> Endpoint:
+def make_endpoint(settings: Settings, name: str) -> Endpoint:
     """Return the address and credentials of a running server."""
     return Endpoint(
         httpx2.URL(settings.urls[name]),
@@ -91,14 +93,14 @@ def endpoint_of(settings: Settings, name: str) -> Endpoint:
     )
 
 
-def empty_folder(settings: Settings) -> str:
+def make_empty_folder(settings: Settings) -> str:
     """Return a folder for an OpenCode without a project: in / or the home directory it would search all below."""
     folder = cache_folder(settings.environ) / "no-project"
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
 
 
-def recursion(depth: int) -> str:
+def recursion_message(depth: int) -> str:
     """Return the error for a server inside an OpenCode that opencode-mcp started: that OpenCode has the same MCP
     servers configured."""
     return (

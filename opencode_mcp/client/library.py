@@ -21,7 +21,7 @@ from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import Context, execute_blocking, task_tools_for
 
-from .connect import connected
+from .connect import connect
 from .operations import Operations, tree
 
 __all__ = ["Answer", "OpenCode"]
@@ -49,27 +49,27 @@ class OpenCode(Operations):
         command: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        given = {"url": url, "username": username, "password": password, "command": command}
+        options = {"url": url, "username": username, "password": password, "command": command}
         folder = None if directory is None else os.fspath(directory)
-        self._settings = Settings.load({**given, "directory": folder}, environ)
+        self._settings = Settings.load({**options, "directory": folder}, environ)
         self._catalog = Catalog.from_snapshot().for_servers(tuple(self._settings.urls))
         self._workflows = task_tools_for(self._catalog.servers)
-        self._open: AsyncExitStack | None = None
+        self._stack: AsyncExitStack | None = None
         self._servers: ServerPool | None = None
         super().__init__(self.call, tree(self._catalog))
 
     async def __aenter__(self) -> Self:
-        if self._open is not None:
+        if self._stack is not None:
             raise RuntimeError("this OpenCode is already open")
         async with AsyncExitStack() as stack:
-            self._servers = await stack.enter_async_context(connected(self._settings, self._catalog))
-            self._open = stack.pop_all()
+            self._servers = await stack.enter_async_context(connect(self._settings, self._catalog))
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        stack, self._open, self._servers = self._open, None, None
+        stack, self._stack, self._servers = self._stack, None, None
         assert stack is not None
         return await stack.__aexit__(kind, error, trace)
 
@@ -106,7 +106,7 @@ class OpenCode(Operations):
     async def events(self) -> AsyncGenerator[AsyncIterator[Event]]:
         """Provide the events of all projects from now on, for `async for`, without end.
 
-        A lost connection is made again: `{"type": "stream.lost"}`, then `{"type": "stream.connected"}`
+        A lost connection is made again: `{"type": "stream.lost"}`, then `{"type": "stream.connect"}`
         say that events may have been missed, as OpenCode replays none.
 
         Raises:

@@ -34,11 +34,11 @@ class Operations:
 
     def __getattr__(self, name: str) -> Operations:
         # `copy` reads attributes before `__init__` has set any.
-        below = {} if name.startswith("_") else self._node.below
-        if name not in below:
-            raise AttributeError(f"OpenCode has no operation {name!r} here; available: {', '.join(sorted(below))}")
-        found = below[name]
-        return Operations(self._call, found) if found.tool is None else CallableOperation(self._call, found)
+        children = {} if name.startswith("_") else self._node.below
+        if name not in children:
+            raise AttributeError(f"OpenCode has no operation {name!r} here; available: {', '.join(sorted(children))}")
+        child = children[name]
+        return Operations(self._call, child) if child.tool is None else CallableOperation(self._call, child)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._node.below})

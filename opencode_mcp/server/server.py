@@ -20,7 +20,7 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from opencode_mcp import __version__
-from opencode_mcp.client.connect import allowlist_of, connected, openers_of
+from opencode_mcp.client.connect import connect, make_allowlist, make_load_policy
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.redaction import Redactor
@@ -98,7 +98,7 @@ class BridgeServer(Server[Lifespan]):
         Raises:
             SettingsError: an unknown tool or toolset, a directory that is not allowed, or a missing extra.
         """
-        allowlist_of(settings)
+        make_allowlist(settings)
         self.shutdown = Shutdown()
         self.metrics = make_metrics(settings, self._input_schema)
         self._settings = settings
@@ -152,7 +152,7 @@ class BridgeServer(Server[Lifespan]):
         """Provide what lives as long as the server runs."""
         settings = self._settings
         instrument = nullcontext if self.metrics is None else self.metrics.measure_request
-        clients = connected(settings, self._catalog, openers_of(settings), instrument)
+        clients = connect(settings, self._catalog, make_load_policy(settings), instrument)
         async with clients as servers, self._open_bus() as bus, background_task_group() as tasks:
             passwords = [client.server.password for client in servers.clients.values() if client.server.password]
             warn_about_weak_passwords(settings)

@@ -47,10 +47,10 @@ SESSION_VARIABLES = frozenset(
 )
 SESSION_PREFIXES = ("CLAUDE_CODE_", "GEMINI_CLI_IDE_")
 """Variables with these prefixes are dropped as well, except credentials."""
-CREDENTIALS = ("_KEY", "_PASSWORD", "_SECRET", "_TOKEN")
+CREDENTIAL_SUFFIXES = ("_KEY", "_PASSWORD", "_SECRET", "_TOKEN")
 
 
-def without_session(environ: Mapping[str, str]) -> dict[str, str]:
+def without_session_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without the variables that describe an assistant's session."""
     return {name: value for name, value in environ.items() if not describes_session(name)}
 
@@ -59,4 +59,4 @@ def describes_session(name: str) -> bool:
     """Whether an assistant sets this variable to describe its running session."""
     if name in SESSION_VARIABLES:
         return True
-    return name.startswith(SESSION_PREFIXES) and not name.endswith(CREDENTIALS)
+    return name.startswith(SESSION_PREFIXES) and not name.endswith(CREDENTIAL_SUFFIXES)

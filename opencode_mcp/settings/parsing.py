@@ -88,18 +88,18 @@ def http_url(text: str) -> str:
 
 def servers(text: str) -> tuple[NamedServer, ...]:
     """Parse NAME=URL pairs separated by commas; no name may occur twice."""
-    found: dict[str, NamedServer] = {}
+    by_name: dict[str, NamedServer] = {}
     for item in names(text):
         name, _, url = item.partition("=")
-        shown = repr(without_password(item))
+        quoted = repr(without_password(item))
         if not SERVER_NAME.fullmatch(name) or not is_http_url(url):
             raise ValueError(
-                f"{shown} is not NAME=URL: a name has a-z, 0-9 and -, a URL begins with http:// or https://"
+                f"{quoted} is not NAME=URL: a name has a-z, 0-9 and -, a URL begins with http:// or https://"
             )
-        if name in found:
-            raise ValueError(f"{shown}: another server is already named {name!r}")
-        found[name] = NamedServer(name, url)
-    return tuple(found.values())
+        if name in by_name:
+            raise ValueError(f"{quoted}: another server is already named {name!r}")
+        by_name[name] = NamedServer(name, url)
+    return tuple(by_name.values())
 
 
 def format_servers(servers: tuple[NamedServer, ...]) -> str:

@@ -49,14 +49,14 @@ class Setting:
         An empty value and an unexpanded `${user_config.…}` of a bundle's manifest count as not given.
         """
         flag: str | list[str] | None = flags.get(self.name)
-        given = self.separator.join(flag) if isinstance(flag, list) else flag or ""
-        if is_given(given):
-            return given, False
-        given = environ.get(self.variable, "") if self.applies_to(command) else ""
-        return (given, True) if is_given(given) else ("", False)
+        value = self.separator.join(flag) if isinstance(flag, list) else flag or ""
+        if is_value(value):
+            return value, False
+        value = environ.get(self.variable, "") if self.applies_to(command) else ""
+        return (value, True) if is_value(value) else ("", False)
 
 
-def is_given(text: str) -> bool:
+def is_value(text: str) -> bool:
     """Whether a text is a value of a setting."""
     return text != "" and not text.startswith("${user_config.")
 

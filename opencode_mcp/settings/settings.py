@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from opencode_mcp.exceptions import SettingsError
 
-from .child_environ import without_session
+from .child_environ import without_session_variables
 from .parsing import (
     MIN_KEY_CHARS,
     MIN_TOKEN_CHARS,
@@ -274,7 +274,7 @@ class Settings:
         yield from check_authentication(self.token, self.no_auth, self.oauth_issuer, self.oauth_audience)
 
     @property
-    def given(self) -> tuple[tuple[Setting, str], ...]:
+    def changed(self) -> tuple[tuple[Setting, str], ...]:
         """The settings that differ from their defaults, with their values as text."""
         values = ((setting, getattr(self, setting.name)) for setting in SETTINGS)
         return tuple((setting, setting.format(value)) for setting, value in values if value != setting.default)
@@ -305,11 +305,11 @@ class Settings:
         secret = [setting for setting in SETTINGS if setting.is_secret]
         variables = {setting.variable for setting in secret}
         own = PASSWORD_VARIABLE + "_"
-        given = [value for name, value in self.environ.items() if name in variables or name.startswith(own)]
-        given += [value for setting in secret if (value := getattr(self, setting.name))]
-        addresses = [text for text in (*given, *self.urls.values()) if "://" in text and split(text).scheme]
+        values = [value for name, value in self.environ.items() if name in variables or name.startswith(own)]
+        values += [value for setting in secret if (value := getattr(self, setting.name))]
+        addresses = [text for text in (*values, *self.urls.values()) if "://" in text and split(text).scheme]
         inner = {split(address).password or "" for address in addresses} - {""}
-        whole = {text for text in given if text not in addresses or split(text).password}
+        whole = {text for text in values if text not in addresses or split(text).password}
         return frozenset(whole | inner | {unquote(text) for text in inner}) - {""}
 
     @property
@@ -352,7 +352,7 @@ class Settings:
     @property
     def child_environ(self) -> Mapping[str, str]:
         """The environment of an OpenCode that this process starts."""
-        return {**without_session(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
+        return {**without_session_variables(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
 
 
 SETTINGS = tuple(

@@ -14,12 +14,12 @@ PAGE: Answer = (200, "text/html; charset=utf-8", b"<!doctype html><title>A page<
 
 
 @contextmanager
-def web_server(routes: Mapping[str, Answer], otherwise: Answer = PAGE) -> Generator[str]:
+def web_server(routes: Mapping[str, Answer], default: Answer = PAGE) -> Generator[str]:
     """Provide the address of a server that gives the same answers again and again."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, kind, body = routes.get(self.path.partition("?")[0], otherwise)
+            status, kind, body = routes.get(self.path.partition("?")[0], default)
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(body)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from opencode_mcp.cli.given import typed
+from opencode_mcp.cli.given import coerce_value
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
 from tests.bridge import marked
@@ -74,7 +74,7 @@ async def test_values_are_json_where_the_schema_takes_that_and_else_text(
 )
 def test_a_value_has_the_type_of_its_schema(catalog: Catalog, tool: str, key: str, text: str, value: Any) -> None:
     """Also where the schema refers to another one."""
-    assert typed(catalog[tool].input_schema, key, text) == value
+    assert coerce_value(catalog[tool].input_schema, key, text) == value
 
 
 @pytest.mark.parametrize(

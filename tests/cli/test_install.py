@@ -10,7 +10,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from opencode_mcp.cli.clients import CLIENTS
-from opencode_mcp.cli.clients.change import BACKUP, FORMATS
+from opencode_mcp.cli.clients.change import BACKUP_SUFFIX, FORMATS
 from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS
 
 from .person import CLEAR, HTTP, PROJECT, STDIO, URL, USER, Person, filled, held, place
@@ -71,7 +71,7 @@ def test_everything_else_stays_and_comes_back(person: Person, name: str, scope: 
     client = CLIENTS[name]
     entry = FORMATS[client.format].read(after.decode())[client.container]["opencode"]
     assert entry == (STDIO if transport == "stdio" else HTTP)[name][client.container]["opencode"]
-    assert file.with_name(file.name + BACKUP).read_bytes() == before
+    assert file.with_name(file.name + BACKUP_SUFFIX).read_bytes() == before
 
     person.run("uninstall", name, *flags(scope))
     assert list(person.files().values()) == [before]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.cli.clients import CLIENTS
-from opencode_mcp.cli.clients.change import BACKUP
+from opencode_mcp.cli.clients.change import BACKUP_SUFFIX
 
 from .person import Person, filled, place
 from .shell import run
@@ -53,4 +53,4 @@ async def test_a_new_user_installs_checks_calls_and_leaves(
     assert {name: file.read_bytes() for name, (file, _) in before.items()} == {
         name: text for name, (_, text) in before.items()
     }
-    assert [file for file in person.home.rglob("*") if file.name.endswith(BACKUP)] == []
+    assert [file for file in person.home.rglob("*") if file.name.endswith(BACKUP_SUFFIX)] == []

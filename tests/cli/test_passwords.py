@@ -11,7 +11,7 @@ from threading import Thread
 import httpx2
 import pytest
 
-from opencode_mcp.cli.document import choose
+from opencode_mcp.cli.document import load_document
 from opencode_mcp.cli.main import main
 from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint
@@ -79,7 +79,7 @@ def test_no_command_prints_it(arguments: list[str], capsys: pytest.CaptureFixtur
 def test_the_live_document_does_not_print_it(status: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither when it comes, nor when an error names the address."""
     with serving(status) as url:
-        choose(Settings.load({"url": url, "document": "live"}))
+        load_document(Settings.load({"url": url, "document": "live"}))
 
     said = capsys.readouterr().err
     assert said.startswith("opencode-mcp: document: ")
@@ -116,7 +116,7 @@ def test_a_secret_of_a_url_is_known_as_one() -> None:
 def test_a_document_is_kept_whole_and_alone(home: Path) -> None:
     """Nothing is left beside it, and nothing half written in its place."""
     with serving(200) as url:
-        choose(Settings.load({"url": url, "document": "live"}))
+        load_document(Settings.load({"url": url, "document": "live"}))
 
     [kept] = home.rglob("1.18.33.json")
     assert kept.read_bytes() == read_snapshot()

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from mcp import Client
 
-from opencode_mcp.cli.document import accept, chosen_catalog, merged
+from opencode_mcp.cli.document import load_catalog, merge_with_bundled, parse_document
 from opencode_mcp.exceptions import DocumentError, InvalidArguments
 from opencode_mcp.openapi import Catalog, Document
 from opencode_mcp.openapi.document import load_snapshot, read_snapshot
@@ -39,7 +39,7 @@ def newer(paths: Json, without: str = "", **components: Json) -> bytes:
 
 def catalog_of(data: bytes) -> Catalog:
     """Return the catalog that `--document` makes of a document."""
-    return merged(accept(data, load_snapshot()))
+    return merge_with_bundled(parse_document(data, load_snapshot()))
 
 
 async def sent(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
@@ -83,7 +83,7 @@ def test_a_document_that_lacks_most_operations_is_refused() -> None:
     document["paths"] = dict(list(document["paths"].items())[:40])
 
     with pytest.raises(DocumentError, match=r"lacks \d+ operations of the bundled document"):
-        accept(json.dumps(document).encode(), load_snapshot())
+        parse_document(json.dumps(document).encode(), load_snapshot())
 
 
 async def test_parameters_of_a_path_and_references_to_parameters_are_arguments() -> None:
@@ -264,7 +264,7 @@ async def test_a_newer_document_s_tools_are_listed_beside_the_tasks(tmp_path: Pa
     file.write_bytes(newer({"/run": {"post": {"operationId": "run.task", **OK}}}, without="/find/symbol"))
     settings = Settings.load({"document": str(file), "url": "http://opencode.test"}, {})
 
-    async with Client(create_server(settings, chosen_catalog(settings))) as client:
+    async with Client(create_server(settings, load_catalog(settings))) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
 
     assert len(names) == len(set(names)) == 204

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from opencode_mcp.client.connect import connected
+from opencode_mcp.client.connect import connect
 from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
@@ -35,9 +35,9 @@ OFFLINE = {"name": "UnknownError", "data": {"message": "Error: Unable to connect
 SECOND = "whose API differs from 1.x"
 
 
-def answers(routes: Routes, otherwise: httpx2.Response = PAGE) -> Callable[[httpx2.Request], httpx2.Response]:
+def answers(routes: Routes, default: httpx2.Response = PAGE) -> Callable[[httpx2.Request], httpx2.Response]:
     """Return what answers requests by their path."""
-    return lambda request: routes.get(request.url.path, otherwise)
+    return lambda request: routes.get(request.url.path, default)
 
 
 def json(status: int, value: Any, **headers: str) -> httpx2.Response:
@@ -45,9 +45,9 @@ def json(status: int, value: Any, **headers: str) -> httpx2.Response:
     return httpx2.Response(status, json=value, headers=headers)
 
 
-def client(catalog: Catalog, wire: Wire, routes: Routes, otherwise: httpx2.Response = PAGE) -> OpenCodeClient:
+def client(catalog: Catalog, wire: Wire, routes: Routes, default: httpx2.Response = PAGE) -> OpenCodeClient:
     """Return the client of a server that has these routes, and gives its web page for all others, as 1.14 to 2 do."""
-    wire.answer = answers(routes, otherwise)
+    wire.answer = answers(routes, default)
     there = Endpoint(httpx2.URL("http://opencode.test"), password="secret")
     return OpenCodeClient(AttachedServer(there), catalog, "/w", transport=httpx2.MockTransport(wire.handle))
 
@@ -205,7 +205,7 @@ async def test_a_certificate_file_is_not_taken_for_a_version(catalog: Catalog, t
     certificates = tmp_path / "ca.pem"
     certificates.write_bytes(Path(__file__).with_name("__init__.py").read_bytes())
     settings = Settings(url="http://127.0.0.1:9", environ={"SSL_CERT_FILE": str(certificates)})
-    async with connected(settings, catalog) as servers:
+    async with connect(settings, catalog) as servers:
         there = await servers.default.server.endpoint()
 
     assert (there.ca_file, there.version) == (str(certificates), None)

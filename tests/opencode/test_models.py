@@ -72,13 +72,13 @@ Read = dict[type[Model], list[tuple[str, dict[str, Any]]]]
 
 def places(model: type[Model], schema: dict[str, Any], location: str, found: Read) -> Read:
     """Find every object that a model and those in it read."""
-    for one in alternatives(schema):
-        found.setdefault(model, []).append((location, one))
+    for item in alternatives(schema):
+        found.setdefault(model, []).append((location, item))
         for name, field in model.model_fields.items():
             wire = field.alias or name
             inner = inner_model(field.annotation)
-            if inner is not None and wire in one["properties"]:
-                places(inner, one["properties"][wire], f"{location}.{wire}", found)
+            if inner is not None and wire in item["properties"]:
+                places(inner, item["properties"][wire], f"{location}.{wire}", found)
     return found
 
 
@@ -87,13 +87,13 @@ def disagreements(read: Read) -> Iterator[str]:
     for model, objects in read.items():
         for name, field in model.model_fields.items():
             wire = field.alias or name
-            if not any(wire in one["properties"] for _, one in objects):
+            if not any(wire in item["properties"] for _, item in objects):
                 yield f"{model.__name__}.{wire} is not in the document"
             elif field.is_required():
                 yield from (
                     f"{location}.{wire} may be missing"
-                    for location, one in objects
-                    if wire not in one.get("required", ())
+                    for location, item in objects
+                    if wire not in item.get("required", ())
                 )
 
 

@@ -155,7 +155,7 @@ async def listed(
 ) -> tuple[list[str], dict[str, str]]:
     """List sessions; return `id@server` of each, and what came beside them."""
     answer = await list_sessions(servers, servers.default.prepare(catalog[tool], arguments), ignore_progress)
-    return [f"{one['id']}@{one['server']}" for one in answer.value], dict(answer.fields)
+    return [f"{item['id']}@{item['server']}" for item in answer.value], dict(answer.fields)
 
 
 async def test_lists_are_made_one(servers: ServerPool, wires: dict[str, Wire], catalog: Catalog) -> None:

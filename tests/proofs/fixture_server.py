@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 
-from opencode_mcp.cli.document import chosen_catalog
+from opencode_mcp.cli.document import load_catalog
 from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.redaction import Redactor
@@ -41,7 +41,7 @@ class FixtureToolbox(ToolRegistry):
     @cached_property
     def listed(self) -> list[types.Tool]:
         """Ours first."""
-        return [*super().listed, *tools.listed()]
+        return [*super().listed, *tools.list_tools()]
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the schema of either."""
@@ -122,7 +122,7 @@ def main() -> None:
     """Serve until a signal comes."""
     settings = Settings.load(command="http")
     set_up_logging(settings)
-    server = create_server(settings, chosen_catalog(settings))
+    server = create_server(settings, load_catalog(settings))
     add_fixtures(server, settings, Catalog.from_snapshot())
     application = create_http_app(server, settings, "127.0.0.1", "/mcp")
     anyio.run(partial(serve_http, server, application, "127.0.0.1", int(sys.argv[1])))

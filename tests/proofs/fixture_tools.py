@@ -273,7 +273,7 @@ def schema_of(name: str) -> Mapping[str, Any]:
     return SCHEMAS.get(name, NOTHING)
 
 
-def listed() -> list[types.Tool]:
+def list_tools() -> list[types.Tool]:
     """Return all fixtures as they are listed."""
     return [
         types.Tool(name=name, description="A fixture of the conformance suite.", input_schema=dict(schema_of(name)))

@@ -10,7 +10,7 @@ from statistics import median, quantiles
 import anyio
 import pytest
 
-from opencode_mcp.client.connect import connected
+from opencode_mcp.client.connect import connect
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background_task_group
@@ -79,7 +79,7 @@ async def test_changes_reach_two_hundred_subscribers_at_once(
     async with (
         relayed(endpoint) as relay,
         http_bridge_process({**environ, **variables_of(replace(attached, url=relay.url))}) as (_, url),
-        connected(attached, catalog) as servers,
+        connect(attached, catalog) as servers,
         background_task_group() as tasks,
     ):
         for _ in range(SESSIONS):

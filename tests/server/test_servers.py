@@ -47,8 +47,8 @@ def settings(project: Path, urls: Mapping[str, str], *endpoints: Endpoint) -> Se
     """Settings for servers by name; the password of the first holds for all that have none of their own."""
     shared, *own = (endpoint.password or "" for endpoint in endpoints)
     variables = {f"OPENCODE_SERVER_PASSWORD_{name.upper()}": one for name, one in zip([*urls][1:], own, strict=False)}
-    given = {"server": [f"{name}={url}" for name, url in urls.items()], "directory": str(project)}
-    return Settings.load(given, {"OPENCODE_SERVER_PASSWORD": shared, **variables})
+    values = {"server": [f"{name}={url}" for name, url in urls.items()], "directory": str(project)}
+    return Settings.load(values, {"OPENCODE_SERVER_PASSWORD": shared, **variables})
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from opencode_mcp.cli.diagnosis import Finding, examine
+from opencode_mcp.cli.diagnosis import CheckResult, run_checks
 from opencode_mcp.exceptions import SettingsError, TLSError
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
@@ -159,17 +159,17 @@ async def test_doctor_calls_an_error_of_tls_that(
     endpoint: Endpoint, authority: Authority, environ: Mapping[str, str]
 ) -> None:
     """The port is right, and nothing refuses."""
-    found: list[Finding] = []
+    found: list[CheckResult] = []
 
     async def report(message: str) -> None:
         pass
 
     async with secured(endpoint, authority) as url:
-        await examine(Settings.load({"url": url}, environ), 0, found.append, report)
+        await run_checks(Settings.load({"url": url}, environ), 0, found.append, report)
 
     [reachable] = [finding for finding in found if finding.check == "reachable"]
-    assert "TLS fails: its certificate is not trusted" in reachable.says
-    assert "refused" not in reachable.says
+    assert "TLS fails: its certificate is not trusted" in reachable.message
+    assert "refused" not in reachable.message
 
 
 async def test_https_where_http_is_spoken_says_so(endpoint: Endpoint, catalog: Catalog) -> None:

@@ -46,8 +46,8 @@ def traced(relay: Relay) -> dict[str, str | None]:
     for head in relay.sent:
         line, *headers = head.partition(b"\r\n\r\n")[0].decode(errors="replace").split("\r\n")
         if line.endswith(" HTTP/1.1"):
-            given = dict(header.lower().split(": ", 1) for header in headers)
-            found[line.split()[1].partition("?")[0]] = given.get("traceparent")
+            values = dict(header.lower().split(": ", 1) for header in headers)
+            found[line.split()[1].partition("?")[0]] = values.get("traceparent")
     return found
 
 

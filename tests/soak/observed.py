@@ -24,9 +24,9 @@ def tell(number: int, frame: object) -> None:
         "threads": threading.active_count(),
         "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # the listing itself has one
     }
-    fresh = FILE.with_suffix(".new")
-    fresh.write_text(json.dumps(facts))
-    fresh.replace(FILE)
+    temporary = FILE.with_suffix(".new")
+    temporary.write_text(json.dumps(facts))
+    temporary.replace(FILE)
 
 
 def fail(number: int, frame: object) -> None:

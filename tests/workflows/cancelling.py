@@ -144,8 +144,8 @@ def run_tasks(mode: str) -> Deed:
             calls.cancel_scope.cancel()
         sessions = (await bench.call("session_list", directory=str(bench.project), scope="project"))["result"]
         assert len(sessions) == 2, sessions
-        seen = [await bench.report(one["id"]) for one in sessions]
-        assert [one.state for one in seen] == ["stopped", "stopped"], [one.text for one in seen]
+        seen = [await bench.report(item["id"]) for item in sessions]
+        assert [item.state for item in seen] == ["stopped", "stopped"], [item.text for item in seen]
         return seen[0]
 
     return does

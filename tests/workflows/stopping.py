@@ -24,10 +24,10 @@ async def stop(bench: Bench, task: Seen) -> Seen:
     where = str(bench.project)
     working = (await bench.call("session_status", directory=where)).facts
     children = (await bench.call("session_children", sessionID=task.session_id))["result"]
-    family = {task.session_id, *(one["id"] for one in children)}
+    family = {task.session_id, *(item["id"] for item in children)}
     assert not family & working.keys(), "something of it still works"
     pending = (await bench.call("permission_list", directory=where))["result"]
-    assert not [one for one in pending if one["sessionID"] in family], "something of it still waits"
+    assert not [item for item in pending if item["sessionID"] in family], "something of it still waits"
     return seen
 
 

@@ -33,13 +33,13 @@ def is_there(directory: str) -> bool:
 async def ten(bench: Bench) -> Seen:
     """Ten tasks, each in its worktree; two are brought over, and the worktree of one is thrown away."""
     prompts = [writes(f"file{number}.txt", f"by task {number}\n") for number in range(TASKS)]
-    seen = await bench.call("run_tasks", tasks=[{"prompt": one} for one in prompts], timeout_seconds=280)
+    seen = await bench.call("run_tasks", tasks=[{"prompt": item} for item in prompts], timeout_seconds=280)
     tasks = seen.tasks
-    assert [one.state for one in tasks] == ["completed"] * TASKS
-    assert len({one["directory"] for one in tasks} | {str(bench.project)}) == TASKS + 1
-    for number, one in enumerate(tasks):
-        assert files(one["directory"]) == {f"file{number}.txt": f"by task {number}\n"}
-        assert one["changes"]["paths"] == [f"file{number}.txt"]
+    assert [item.state for item in tasks] == ["completed"] * TASKS
+    assert len({item["directory"] for item in tasks} | {str(bench.project)}) == TASKS + 1
+    for number, item in enumerate(tasks):
+        assert files(item["directory"]) == {f"file{number}.txt": f"by task {number}\n"}
+        assert item["changes"]["paths"] == [f"file{number}.txt"]
     assert files(bench.project) == {}
 
     for number in (0, 1):

@@ -29,9 +29,21 @@ class Format(Protocol):
 
 
 FORMATS: Mapping[str, Format] = {"json": jsonc, "toml": toml}
-BACKUP = ".bak-opencode-mcp"
+BACKUP_SUFFIX = ".bak-opencode-mcp"
 BOM = "\ufeff"
-OURS = ("type", "command", "args", "env", "environment", "env_vars", "url", "serverUrl", "headers", "httpUrl", "oauth")
+ENTRY_KEYS = (
+    "type",
+    "command",
+    "args",
+    "env",
+    "environment",
+    "env_vars",
+    "url",
+    "serverUrl",
+    "headers",
+    "httpUrl",
+    "oauth",
+)
 """The keys of all entry formats: an old entry's are replaced; keys that the user added stay."""
 
 
@@ -74,11 +86,11 @@ class Change:
             SettingsError: it cannot be written.
         """
         self.back_up()
-        with explained(self.path):
+        with map_write_errors(self.path):
             if self.after is None:
                 self.path.unlink()
             elif self.is_needed:
-                write(self.path, self.after)
+                replace_file(self.path, self.after)
         self.drop_backup()
 
     def back_up(self) -> None:
@@ -88,7 +100,7 @@ class Change:
             SettingsError: it cannot be written.
         """
         if self.makes_backup:
-            with explained(self.backup):
+            with map_write_errors(self.backup):
                 shutil.copy2(self.path, self.backup)
 
     def drop_backup(self) -> None:
@@ -98,12 +110,12 @@ class Change:
             SettingsError: it cannot be removed.
         """
         if self.drops_backup:
-            with explained(self.backup):
+            with map_write_errors(self.backup):
                 self.backup.unlink()
 
 
 @contextmanager
-def explained(path: Path) -> Generator[None]:
+def map_write_errors(path: Path) -> Generator[None]:
     """Map OSError to an error that names the file.
 
     Raises:
@@ -115,62 +127,64 @@ def explained(path: Path) -> Generator[None]:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def installation(format: str, path: Path, keys: Sequence[str], entry: Mapping[str, Any]) -> Change:
+def plan_install(format: str, path: Path, keys: Sequence[str], entry: Mapping[str, Any]) -> Change:
     """Plan the installation of an entry.
 
     Raises:
         SettingsError: the file is not what the client would read.
     """
-    before, backup = content(path), path.with_name(path.name + BACKUP)
-    current = entry_in(format, path, keys)
-    kept = {name: value for name, value in (current or {}).items() if name not in OURS}
-    wanted = {**kept, **entry}
-    if current == wanted:
-        return Change(path, before, before, backup, wanted)
-    after = edited(format, path, before, keys, wanted)
-    created_here = current is not None and before == edited(format, path, None, keys, current)
+    before, backup = read_content(path), path.with_name(path.name + BACKUP_SUFFIX)
+    current = read_entry(format, path, keys)
+    added_by_user = {name: value for name, value in (current or {}).items() if name not in ENTRY_KEYS}
+    merged = {**added_by_user, **entry}
+    if current == merged:
+        return Change(path, before, before, backup, merged)
+    after = edit_content(format, path, before, keys, merged)
+    created_here = current is not None and before == edit_content(format, path, None, keys, current)
     makes_backup = before is not None and not backup.exists() and not created_here
-    return Change(path, before, after, backup, wanted, makes_backup, replaces=current is not None)
+    return Change(path, before, after, backup, merged, makes_backup, replaces=current is not None)
 
 
-def removal(format: str, path: Path, keys: Sequence[str]) -> Change:
+def plan_removal(format: str, path: Path, keys: Sequence[str]) -> Change:
     """Plan the removal of an entry; without other changes since, the original file is restored.
 
     Raises:
         SettingsError: the file is not what the client would read.
     """
-    before, backup = content(path), path.with_name(path.name + BACKUP)
-    current = entry_in(format, path, keys)
+    before, backup = read_content(path), path.with_name(path.name + BACKUP_SUFFIX)
+    current = read_entry(format, path, keys)
     if current is None:
         return Change(path, before, before, backup)
-    original = content(backup)
-    exact = before == edited(format, path, original, keys, current)
-    after = original if exact else edited(format, path, before, keys, None)
+    original = read_content(backup)
+    exact = before == edit_content(format, path, original, keys, current)
+    after = original if exact else edit_content(format, path, before, keys, None)
     return Change(path, before, after, backup, drops_backup=original is not None, is_exact=exact)
 
 
-def entry_in(format: str, path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
+def read_entry(format: str, path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
     """Return the entry that a file has.
 
     Raises:
         SettingsError: the file is not what the client would read.
     """
-    value: Any = parsed(format, path, decoded(path, content(path)))
+    value: Any = parse_content(format, path, decode_content(path, read_content(path)))
     for key in keys:
         value = cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
-def edited(format: str, path: Path, data: bytes | None, keys: Sequence[str], entry: Mapping[str, Any] | None) -> bytes:
+def edit_content(
+    format: str, path: Path, data: bytes | None, keys: Sequence[str], entry: Mapping[str, Any] | None
+) -> bytes:
     """Return a file's bytes with an entry set or, for None, removed; verified by parsing the result.
 
     Raises:
         SettingsError: the edit would change something else.
     """
-    text = decoded(path, data)
+    text = decode_content(path, data)
     bom = BOM if text.startswith(BOM) else ""
-    expected = deepcopy(parsed(format, path, text))
-    inner, new, found = expected, "", None
+    expected = deepcopy(parse_content(format, path, text))
+    inner, new, result = expected, "", None
     try:
         for key in keys[:-1]:
             inner = inner.setdefault(key, {})
@@ -180,18 +194,18 @@ def edited(format: str, path: Path, data: bytes | None, keys: Sequence[str], ent
         else:
             inner[keys[-1]] = dict(entry)
             new = FORMATS[format].put(text.removeprefix(BOM), keys, entry)
-        found = FORMATS[format].read(new)
+        result = FORMATS[format].read(new)
     except (ValueError, TypeError, AttributeError):
         pass
     # An emptied table leaves no trace in TOML.
-    if found not in (expected, {name: value for name, value in expected.items() if value or name != keys[0]}):
+    if result not in (expected, {name: value for name, value in expected.items() if value or name != keys[0]}):
         raise SettingsError(
             f"{path} cannot be edited safely, and was not changed; --print shows the entry to add by hand"
         )
     return (bom + new).encode()
 
 
-def parsed(format: str, path: Path, text: str) -> dict[str, Any]:
+def parse_content(format: str, path: Path, text: str) -> dict[str, Any]:
     """Parse a text.
 
     Raises:
@@ -203,7 +217,7 @@ def parsed(format: str, path: Path, text: str) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read, and was not changed: {error}") from error
 
 
-def content(path: Path) -> bytes | None:
+def read_content(path: Path) -> bytes | None:
     """Return a file's bytes, if there is one.
 
     Raises:
@@ -217,7 +231,7 @@ def content(path: Path) -> bytes | None:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def decoded(path: Path, data: bytes | None) -> str:
+def decode_content(path: Path, data: bytes | None) -> str:
     """Return bytes as text.
 
     Raises:
@@ -229,7 +243,7 @@ def decoded(path: Path, data: bytes | None) -> str:
         raise SettingsError(f"{path} is not UTF-8, and was not changed") from error
 
 
-def write(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Replace a file atomically, keeping its mode; a symbolic link is followed, as dotfiles are often links."""
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,26 +11,26 @@ from typing import Any
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode.program import which
 
-SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
-def program(environ: Mapping[str, str]) -> str | None:
+def find_claude(environ: Mapping[str, str]) -> str | None:
     """Return the path of `claude`, if it exists and accepts JSON arguments; a Windows batch file does not."""
-    found = which("claude", environ)
-    return found if found and Path(found).suffix.lower() not in {".cmd", ".bat"} else None
+    path = which("claude", environ)
+    return path if path and Path(path).suffix.lower() not in {".cmd", ".bat"} else None
 
 
-def adding(claude: str, name: str, entry: Mapping[str, Any] | None) -> tuple[str, ...]:
+def add_command(claude: str, name: str, entry: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Return the command that adds an entry."""
     return (claude, "mcp", "add-json", "--scope", "user", name, json.dumps(entry))
 
 
-def removing(claude: str, name: str) -> tuple[str, ...]:
+def remove_command(claude: str, name: str) -> tuple[str, ...]:
     """Return the command that removes an entry."""
     return (claude, "mcp", "remove", "--scope", "user", name)
 
 
-def run(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+def run_claude(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """Run a command of Claude Code.
 
     Raises:
@@ -39,7 +39,12 @@ def run(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
     output = "it took too long"
     try:
         completed = subprocess.run(
-            command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
         if completed.returncode == 0:
             return

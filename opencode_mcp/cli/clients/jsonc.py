@@ -19,7 +19,7 @@ WORD = re.compile(r"[\w.+-]+")
 
 
 @dataclass(slots=True)
-class Node:
+class JSONNode:
     """A value and where it is in the text; `members` are those of an object."""
 
     start: int
@@ -34,7 +34,7 @@ class Member:
 
     start: int
     key: str
-    node: Node
+    node: JSONNode
     comma: int | None = None
 
 
@@ -44,7 +44,7 @@ def read(text: str) -> dict[str, Any]:
     Raises:
         ValueError: not an object, or not JSON; the message names the line.
     """
-    root = scan(text)
+    root = parse(text)
     return {} if root is None else root.value
 
 
@@ -54,32 +54,32 @@ def put(text: str, path: Sequence[str], value: Any) -> str:
     Raises:
         ValueError: as `read`, or a value on the path is not an object.
     """
-    newline, unit = ("\r\n" if "\r\n" in text else "\n"), unit_of(text)
-    root = scan(text)
+    newline, unit = ("\r\n" if "\r\n" in text else "\n"), indent_unit(text)
+    root = parse(text)
     if root is None:
         gap = newline if text and not text.endswith("\n") else ""
-        return text + gap + printed(nested(path, value), unit, "", newline) + newline
+        return text + gap + format_value(nest(path, value), unit, "", newline) + newline
     node, depth = root, 0
-    while (member := find(node, path[depth])) is not None:
+    while (member := find_member(node, path[depth])) is not None:
         node, depth = member.node, depth + 1
         if depth == len(path):
-            indent = leading(text, member.start)
-            return text[: node.start] + printed(value, unit, indent, newline) + text[node.end :]
+            indent = line_indent(text, member.start)
+            return text[: node.start] + format_value(value, unit, indent, newline) + text[node.end :]
         if not isinstance(node.value, dict):
             raise ValueError(f"{'.'.join(path[:depth])} is not an object")
-    return insert(text, node, depth, f"{json.dumps(path[depth])}: ", nested(path[depth + 1 :], value))
+    return insert(text, node, depth, f"{json.dumps(path[depth])}: ", nest(path[depth + 1 :], value))
 
 
-def insert(text: str, node: Node, depth: int, key: str, value: Any) -> str:
+def insert(text: str, node: JSONNode, depth: int, key: str, value: Any) -> str:
     """Return the text with a member added at the end of an object."""
-    newline, unit = ("\r\n" if "\r\n" in text else "\n"), unit_of(text)
-    closing = leading(text, node.start)
-    own = node.members and own_line(text, node.members[-1].start)
-    indent = leading(text, node.members[-1].start) if own else closing + unit
-    member = newline + indent + key + printed(value, unit, indent, newline)
+    newline, unit = ("\r\n" if "\r\n" in text else "\n"), indent_unit(text)
+    closing_indent = line_indent(text, node.start)
+    is_multiline = node.members and starts_line(text, node.members[-1].start)
+    indent = line_indent(text, node.members[-1].start) if is_multiline else closing_indent + unit
+    member = newline + indent + key + format_value(value, unit, indent, newline)
     if not node.members:
-        kept = text[: node.end - 1].rstrip()
-        return kept + member + newline + closing + text[node.end - 1 :]
+        prefix = text[: node.end - 1].rstrip()
+        return prefix + member + newline + closing_indent + text[node.end - 1 :]
     last = node.members[-1]
     after = last.node.end if last.comma is None else last.comma + 1
     # A comment behind the last member stays with it.
@@ -88,136 +88,136 @@ def insert(text: str, node: Node, depth: int, key: str, value: Any) -> str:
     comma, trailing = (",", "") if last.comma is None else ("", ",")
     rest = text[at:]
     if not LINE_END.match(rest):
-        rest = newline + closing + rest.lstrip(" \t")
+        rest = newline + closing_indent + rest.lstrip(" \t")
     return text[: last.node.end] + comma + text[last.node.end : at] + member + trailing + rest
 
 
 def drop(text: str, path: Sequence[str]) -> str:
     """Return the text without the member at a path, which must be there."""
-    node = scan(text)
+    node = parse(text)
     assert node is not None
     for key in path[:-1]:
-        member = find(node, key)
+        member = find_member(node, key)
         assert member is not None
         node = member.node
-    member = find(node, path[-1])
+    member = find_member(node, path[-1])
     assert member is not None
     start, end = member.start, member.node.end if member.comma is None else member.comma + 1
     line = LINE_END.match(text, end)
     if member.comma is not None:
-        if line and own_line(text, start):
-            start, end = start - len(leading(text, start)), line.end()
+        if line and starts_line(text, start):
+            start, end = start - len(line_indent(text, start)), line.end()
         else:
             end = skip_blanks(text, end)
     elif line:
         # Only if the line ends here: else a line comment above would swallow the rest of this line.
         start = len(text[:start].rstrip())
     position = node.members.index(member)
-    kept = text[:start]
+    prefix = text[:start]
     if member.comma is None and position:
         comma = node.members[position - 1].comma
         assert comma is not None
-        kept = kept[:comma] + kept[comma + 1 :]
-    return kept[: node.start] + re.sub(r"\A\{\s*\}", "{}", kept[node.start :] + text[end:])
+        prefix = prefix[:comma] + prefix[comma + 1 :]
+    return prefix[: node.start] + re.sub(r"\A\{\s*\}", "{}", prefix[node.start :] + text[end:])
 
 
-def printed(value: Any, unit: str, indent: str, newline: str) -> str:
+def format_value(value: Any, unit: str, indent: str, newline: str) -> str:
     """Return a value as JSON whose lines, but for the first, begin with an indentation."""
     return json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", newline + indent)
 
 
-def nested(path: Sequence[str], value: Any) -> Any:
+def nest(path: Sequence[str], value: Any) -> Any:
     """Wrap a value in an object for each key of a path."""
     for key in reversed(path):
         value = {key: value}
     return value
 
 
-def unit_of(text: str) -> str:
+def indent_unit(text: str) -> str:
     """Return the text's unit of indentation."""
     match = re.search(r"^([ \t]+)\"", text, re.MULTILINE)
     return match[1] if match else "  "
 
 
-def leading(text: str, at: int) -> str:
+def line_indent(text: str, at: int) -> str:
     """Return the white space that the line of a position begins with."""
     line = text[text.rfind("\n", 0, at) + 1 : at]
     return line[: len(line) - len(line.lstrip())]
 
 
-def own_line(text: str, at: int) -> bool:
+def starts_line(text: str, at: int) -> bool:
     """Whether only white space is before a position on its line."""
     return not text[text.rfind("\n", 0, at) + 1 : at].strip()
 
 
-def find(node: Node, key: str) -> Member | None:
+def find_member(node: JSONNode, key: str) -> Member | None:
     """Return the member with a key; of several the last, which is the one that counts."""
     return next((member for member in reversed(node.members) if member.key == key), None)
 
 
-def scan(text: str) -> Node | None:
+def parse(text: str) -> JSONNode | None:
     """Parse a text whose value is an object, or that holds nothing but white space and comments."""
-    start = skip(text, 0)
+    start = skip_trivia(text, 0)
     if start == len(text):
         return None
-    root = node_at(text, start)
-    if skip(text, root.end) != len(text):
-        raise wrong(text, skip(text, root.end), "nothing more")
+    root = parse_value(text, start)
+    if skip_trivia(text, root.end) != len(text):
+        raise syntax_error(text, skip_trivia(text, root.end), "nothing more")
     if not isinstance(root.value, dict):
-        raise wrong(text, start, "an object")
+        raise syntax_error(text, start, "an object")
     return root
 
 
-def node_at(text: str, at: int) -> Node:
+def parse_value(text: str, at: int) -> JSONNode:
     """Parse the value that begins at a position."""
     if text.startswith("{", at):
-        return object_at(text, at)
+        return parse_object(text, at)
     if text.startswith("[", at):
-        return array_at(text, at)
+        return parse_array(text, at)
     match = STRING.match(text, at) or WORD.match(text, at)
     try:
-        return Node(at, match.end() if match else at, json.loads(match[0] if match else "", strict=False))
+        return JSONNode(at, match.end() if match else at, json.loads(match[0] if match else "", strict=False))
     except ValueError:
-        raise wrong(text, at, "a value") from None
+        raise syntax_error(text, at, "a value") from None
 
 
-def object_at(text: str, start: int) -> Node:
+def parse_object(text: str, start: int) -> JSONNode:
     """Parse the object that begins at a position."""
     members: list[Member] = []
-    at = skip(text, start + 1)
+    at = skip_trivia(text, start + 1)
     while not text.startswith("}", at):
         key = STRING.match(text, at)
         if key is None or (members and members[-1].comma is None):
-            raise wrong(text, at, "a comma" if key else "a key")
-        colon = skip(text, key.end())
+            raise syntax_error(text, at, "a comma" if key else "a key")
+        colon = skip_trivia(text, key.end())
         if not text.startswith(":", colon):
-            raise wrong(text, colon, "a colon")
-        node = node_at(text, skip(text, colon + 1))
-        at = skip(text, node.end)
+            raise syntax_error(text, colon, "a colon")
+        node = parse_value(text, skip_trivia(text, colon + 1))
+        at = skip_trivia(text, node.end)
         members.append(Member(key.start(), json.loads(key[0], strict=False), node))
         if text.startswith(",", at):
             members[-1].comma = at
-            at = skip(text, at + 1)
-    return Node(start, at + 1, {member.key: member.node.value for member in members}, members)
+            at = skip_trivia(text, at + 1)
+    return JSONNode(start, at + 1, {member.key: member.node.value for member in members}, members)
 
 
-def array_at(text: str, start: int) -> Node:
+def parse_array(text: str, start: int) -> JSONNode:
     """Parse the array that begins at a position."""
     values: list[Any] = []
-    at, comma = skip(text, start + 1), True
+    at, comma = skip_trivia(text, start + 1), True
     while not text.startswith("]", at):
         if not comma:
-            raise wrong(text, at, "a comma")
-        node = node_at(text, at)
+            raise syntax_error(text, at, "a comma")
+        node = parse_value(text, at)
         values.append(node.value)
-        at = skip(text, node.end)
+        at = skip_trivia(text, node.end)
         comma = text.startswith(",", at)
         if comma:
-            at = skip(text, at + 1)
-    return Node(start, at + 1, values)
+            at = skip_trivia(text, at + 1)
+    return JSONNode(start, at + 1, values)
 
 
-def skip(text: str, at: int) -> int:
+def skip_trivia(text: str, at: int) -> int:
     """Return the position after white space and comments."""
     match = TRIVIA.match(text, at)
     return match.end() if match else at
@@ -228,6 +228,6 @@ def skip_blanks(text: str, at: int) -> int:
     return at + len(text[at:]) - len(text[at:].lstrip(" \t"))
 
 
-def wrong(text: str, at: int, expected: str) -> ValueError:
+def syntax_error(text: str, at: int, expected: str) -> ValueError:
     """Return the error for a position."""
     return ValueError(f"line {text.count(chr(10), 0, at) + 1}: {expected} was expected")

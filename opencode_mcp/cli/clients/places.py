@@ -17,16 +17,16 @@ class Machine:
     platform: str
 
     @classmethod
-    def this(cls, environ: Mapping[str, str]) -> Machine:
+    def current(cls, environ: Mapping[str, str]) -> Machine:
         """Return the machine that this runs on, with the home folder that an environment names."""
         # A POSIX shell on Windows sets HOME to a folder that the clients do not use.
         home = environ.get("USERPROFILE" if sys.platform == "win32" else "HOME")
         return cls(Path(home) if home else Path.home(), environ, sys.platform)
 
-    def folder(self, variable: str, otherwise: PurePath) -> PurePath:
+    def folder(self, variable: str, default: PurePath) -> PurePath:
         """Return the folder that a variable of the environment names, if it is set."""
-        given = self.environ.get(variable)
-        return type(self.home)(given) if given else otherwise
+        value = self.environ.get(variable)
+        return type(self.home)(value) if value else default
 
     @property
     def xdg(self) -> PurePath:

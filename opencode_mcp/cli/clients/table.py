@@ -12,9 +12,9 @@ from .places import Machine
 CALL_SECONDS = 3600
 """For clients with a time limit per call that can be set: a prompt blocks until OpenCode is done."""
 
-LISTING_MILLISECONDS = 30_000
+LIST_TIMEOUT_MS = 30_000
 
-TOKEN = "OPENCODE_MCP_TOKEN"
+TOKEN_VARIABLE = "OPENCODE_MCP_TOKEN"
 """The variable with the bearer token of a server at a URL."""
 
 
@@ -36,7 +36,7 @@ class Remote:
     token: str = ""
 
 
-def header(token: str) -> dict[str, Any]:
+def bearer_header(token: str) -> dict[str, Any]:
     """Return the form of a bearer token that most clients accept."""
     return {"headers": {"Authorization": f"Bearer {token}"}}
 
@@ -73,42 +73,42 @@ class Client:
     variable: str
     limits: Limits
     http_instead: str = ""
-    authorization: Callable[[str], dict[str, Any]] = header
+    authorization: Callable[[str], dict[str, Any]] = bearer_header
     starts_elsewhere: bool = False
 
     def environment(self, launch: Launch) -> dict[str, str]:
         """Return the variables of an entry, each named in the client's way or with its value."""
-        return {name: self.named(name) for name in launch.variables if self.variable} | dict(launch.env)
+        return {name: self.variable_reference(name) for name in launch.variables if self.variable} | dict(launch.env)
 
-    def named(self, variable: str) -> str:
+    def variable_reference(self, variable: str) -> str:
         """Return a variable of the environment as the client's file names it, "" where it cannot."""
         return self.variable.replace("VARIABLE", variable)
 
-    def entry(self, how: Launch | Remote) -> dict[str, Any]:
+    def entry(self, target: Launch | Remote) -> dict[str, Any]:
         """Return the entry for a command or for a URL."""
-        if isinstance(how, Launch):
-            return self.stdio(self, how)
+        if isinstance(target, Launch):
+            return self.stdio(self, target)
         assert self.http is not None
-        return self.http(how.url) | (self.authorization(how.token) if how.token else {})
+        return self.http(target.url) | (self.authorization(target.token) if target.token else {})
 
 
-def plain(client: Client, launch: Launch) -> dict[str, Any]:
+def standard_entry(client: Client, launch: Launch) -> dict[str, Any]:
     """Return the entry format of most clients."""
     entry = {"command": launch.command, "args": list(launch.args)}
     return entry | ({"env": env} if (env := client.environment(launch)) else {})
 
 
-def typed(client: Client, launch: Launch) -> dict[str, Any]:
+def typed_entry(client: Client, launch: Launch) -> dict[str, Any]:
     """Return the entry with its transport's name."""
-    return {"type": "stdio"} | plain(client, launch)
+    return {"type": "stdio"} | standard_entry(client, launch)
 
 
-def patient(client: Client, launch: Launch) -> dict[str, Any]:
+def gemini_entry(client: Client, launch: Launch) -> dict[str, Any]:
     """Return Gemini's entry: its time limit is in milliseconds, for every call."""
-    return plain(client, launch) | {"timeout": CALL_SECONDS * 1000}
+    return standard_entry(client, launch) | {"timeout": CALL_SECONDS * 1000}
 
 
-def codex(client: Client, launch: Launch) -> dict[str, Any]:
+def codex_entry(client: Client, launch: Launch) -> dict[str, Any]:
     """Return Codex's entry: the variables that it passes on are a list of names."""
     entry: dict[str, Any] = {"command": launch.command, "args": list(launch.args)}
     entry |= {"env_vars": list(launch.variables)} if launch.variables else {}
@@ -118,14 +118,18 @@ def codex(client: Client, launch: Launch) -> dict[str, Any]:
 
 def codex_token(token: str) -> dict[str, Any]:
     """Return Codex's form of a bearer token: the name of its variable, or a header."""
-    return {"bearer_token_env_var": token} if token == TOKEN else {"http_headers": header(token)["headers"]}
+    return (
+        {"bearer_token_env_var": token}
+        if token == TOKEN_VARIABLE
+        else {"http_headers": bearer_header(token)["headers"]}
+    )
 
 
-def opencode(client: Client, launch: Launch) -> dict[str, Any]:
+def opencode_entry(client: Client, launch: Launch) -> dict[str, Any]:
     """Return OpenCode's entry; its timeout is for tools/list; a call that reports progress is not limited."""
     entry: dict[str, Any] = {"type": "local", "command": [launch.command, *launch.args], "enabled": True}
     entry |= {"environment": env} if (env := client.environment(launch)) else {}
-    return entry | {"timeout": LISTING_MILLISECONDS}
+    return entry | {"timeout": LIST_TIMEOUT_MS}
 
 
 OPENCODE_FILES = ("opencode.json", "opencode.jsonc")
@@ -142,9 +146,9 @@ CLIENTS: dict[str, Client] = {
             format="json",
             container="mcpServers",
             # This is Claude Code's state file too, so `claude` changes it where it can be run.
-            user=lambda on: (on.folder("CLAUDE_CONFIG_DIR", on.home) / ".claude.json",),
+            user=lambda machine: (machine.folder("CLAUDE_CONFIG_DIR", machine.home) / ".claude.json",),
             project=(".mcp.json",),
-            stdio=typed,
+            stdio=typed_entry,
             http=lambda url: {"type": "http", "url": url},
             variable="${VARIABLE:-}",
             limits=Limits(
@@ -158,9 +162,9 @@ CLIENTS: dict[str, Client] = {
             title="Claude Desktop",
             format="json",
             container="mcpServers",
-            user=lambda on: (on.applications / "Claude" / "claude_desktop_config.json",),
+            user=lambda machine: (machine.applications / "Claude" / "claude_desktop_config.json",),
             project=(),
-            stdio=plain,
+            stdio=standard_entry,
             http=None,
             http_instead="its file accepts commands only; add a URL in Settings > Connectors, or use stdio",
             variable="",
@@ -177,9 +181,9 @@ CLIENTS: dict[str, Client] = {
             title="Cursor",
             format="json",
             container="mcpServers",
-            user=lambda on: (on.home / ".cursor" / "mcp.json",),
+            user=lambda machine: (machine.home / ".cursor" / "mcp.json",),
             project=(".cursor/mcp.json",),
-            stdio=plain,
+            stdio=standard_entry,
             http=lambda url: {"url": url},
             variable="${env:VARIABLE}",
             limits=Limits("essential", "accepts about 40 tools of all servers together", tools=40, name_length=60),
@@ -189,9 +193,9 @@ CLIENTS: dict[str, Client] = {
             title="VS Code",
             format="json",
             container="servers",
-            user=lambda on: (on.applications / "Code" / "User" / "mcp.json",),
+            user=lambda machine: (machine.applications / "Code" / "User" / "mcp.json",),
             project=(".vscode/mcp.json",),
-            stdio=typed,
+            stdio=typed_entry,
             http=lambda url: {"type": "http", "url": url},
             variable="${env:VARIABLE}",
             limits=Limits("essential", "sends at most 128 tools of all servers with a request", tools=128),
@@ -201,9 +205,9 @@ CLIENTS: dict[str, Client] = {
             title="Codex",
             format="toml",
             container="mcp_servers",
-            user=lambda on: (on.folder("CODEX_HOME", on.home / ".codex") / "config.toml",),
+            user=lambda machine: (machine.folder("CODEX_HOME", machine.home / ".codex") / "config.toml",),
             project=(".codex/config.toml",),
-            stdio=codex,
+            stdio=codex_entry,
             http=lambda url: {"url": url, "tool_timeout_sec": CALL_SECONDS},
             authorization=codex_token,
             # It has a list of names instead, `env_vars`.
@@ -221,9 +225,9 @@ CLIENTS: dict[str, Client] = {
             title="Gemini CLI",
             format="json",
             container="mcpServers",
-            user=lambda on: (on.home / ".gemini" / "settings.json",),
+            user=lambda machine: (machine.home / ".gemini" / "settings.json",),
             project=(".gemini/settings.json",),
-            stdio=patient,
+            stdio=gemini_entry,
             http=lambda url: {"type": "http", "url": url, "timeout": CALL_SECONDS * 1000},
             variable="$VARIABLE",
             limits=Limits(
@@ -240,9 +244,9 @@ CLIENTS: dict[str, Client] = {
             title="Windsurf",
             format="json",
             container="mcpServers",
-            user=lambda on: (on.home / ".codeium" / "windsurf" / "mcp_config.json",),
+            user=lambda machine: (machine.home / ".codeium" / "windsurf" / "mcp_config.json",),
             project=(),
-            stdio=plain,
+            stdio=standard_entry,
             http=lambda url: {"serverUrl": url},
             variable="${env:VARIABLE}",
             limits=Limits("essential", "accepts 100 tools of all servers together", tools=100),
@@ -253,9 +257,9 @@ CLIENTS: dict[str, Client] = {
             title="Zed",
             format="json",
             container="context_servers",
-            user=lambda on: (on.zed / "settings.json",),
+            user=lambda machine: (machine.zed / "settings.json",),
             project=(".zed/settings.json",),
-            stdio=plain,
+            stdio=standard_entry,
             http=lambda url: {"url": url},
             variable="",
             limits=Limits("essential", EVERY_REQUEST),
@@ -265,15 +269,15 @@ CLIENTS: dict[str, Client] = {
             title="OpenCode",
             format="json",
             container="mcp",
-            user=lambda on: tuple(on.xdg / "opencode" / name for name in OPENCODE_FILES),
+            user=lambda machine: tuple(machine.xdg / "opencode" / name for name in OPENCODE_FILES),
             project=OPENCODE_FILES,
-            stdio=opencode,
+            stdio=opencode_entry,
             http=lambda url: {
                 "type": "remote",
                 "url": url,
                 "enabled": True,
                 "oauth": False,
-                "timeout": LISTING_MILLISECONDS,
+                "timeout": LIST_TIMEOUT_MS,
             },
             variable="{env:VARIABLE}",
             limits=Limits("essential", EVERY_REQUEST),

@@ -28,9 +28,9 @@ def read(text: str) -> dict[str, Any]:
 def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
     """Return the text with a table set: in its place if it is there, else at the end."""
     newline = "\r\n" if "\r\n" in text else "\n"
-    table = "".join(f"{line}{newline}" for line in printed(path, value))
+    table = "".join(f"{line}{newline}" for line in format_table(path, value))
     lines = text.splitlines(keepends=True)
-    spans = tables(lines, path)
+    spans = table_spans(lines, path)
     if not spans:
         gap = newline if text and not text.endswith("\n") else ""
         return text + gap + (newline if text.strip() else "") + table
@@ -44,7 +44,7 @@ def put(text: str, path: Sequence[str], value: Mapping[str, Any]) -> str:
 def drop(text: str, path: Sequence[str]) -> str:
     """Return the text without a table and the tables below it."""
     lines = text.splitlines(keepends=True)
-    for start, end in reversed(tables(lines, path)):
+    for start, end in reversed(table_spans(lines, path)):
         # Remove the blank line beside it too.
         if start and not lines[start - 1].strip():
             start -= 1
@@ -54,15 +54,15 @@ def drop(text: str, path: Sequence[str]) -> str:
     return "".join(lines)
 
 
-def tables(lines: Sequence[str], path: Sequence[str]) -> list[tuple[int, int]]:
+def table_spans(lines: Sequence[str], path: Sequence[str]) -> list[tuple[int, int]]:
     """Return the line ranges of a table and its subtables, without trailing comments and blank lines."""
     keys = r"\s*\.\s*".join(rf"(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')" for key in path)
     header = re.compile(rf"[ \t]*\[\s*{keys}\s*(?:\.[^\]]*)?\]")
     spans: list[tuple[int, int]] = []
     for start, line in enumerate(lines):
-        if header.match(line) and begins(lines, start):
+        if header.match(line) and starts_statement(lines, start):
             end = start + 1
-            while end < len(lines) and not (ANY_HEADER.match(lines[end]) and begins(lines, end)):
+            while end < len(lines) and not (ANY_HEADER.match(lines[end]) and starts_statement(lines, end)):
                 end += 1
             # Comments at its end belong to the table that follows.
             while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
@@ -71,7 +71,7 @@ def tables(lines: Sequence[str], path: Sequence[str]) -> list[tuple[int, int]]:
     return spans
 
 
-def begins(lines: Sequence[str], at: int) -> bool:
+def starts_statement(lines: Sequence[str], at: int) -> bool:
     """Whether a statement starts at a line: a text cut inside a string or an array is not TOML."""
     try:
         tomllib.loads("".join(lines[:at]))
@@ -80,23 +80,30 @@ def begins(lines: Sequence[str], at: int) -> bool:
     return True
 
 
-def printed(path: Sequence[str], value: Mapping[str, Any]) -> list[str]:
+def format_table(path: Sequence[str], value: Mapping[str, Any]) -> list[str]:
     """Return the lines of a table."""
-    return [f"[{'.'.join(map(key, path))}]", *(f"{key(name)} = {literal(one)}" for name, one in value.items())]
+    return [
+        f"[{'.'.join(map(format_key, path))}]",
+        *(f"{format_key(name)} = {format_value(member)}" for name, member in value.items()),
+    ]
 
 
-def key(name: str) -> str:
+def format_key(name: str) -> str:
     """Return a key, quoted if necessary."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
-def literal(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as TOML on one line."""
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value).items()
-        return "{ " + ", ".join(f"{key(name)} = {literal(one)}" for name, one in members) + " }" if members else "{}"
+        return (
+            "{ " + ", ".join(f"{format_key(name)} = {format_value(member)}" for name, member in members) + " }"
+            if members
+            else "{}"
+        )
     if isinstance(value, list):
-        return "[" + ", ".join(map(literal, cast("list[Any]", value))) + "]"
+        return "[" + ", ".join(map(format_value, cast("list[Any]", value))) + "]"
     if isinstance(value, (date, time)):
         return value.isoformat()
     return json.dumps(value, ensure_ascii=False)

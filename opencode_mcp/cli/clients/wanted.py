@@ -15,10 +15,12 @@ from opencode_mcp.settings import PASSWORD_VARIABLE, USERNAME, USERNAME_VARIABLE
 from opencode_mcp.tools import VIEWS
 from opencode_mcp.tools.toolsets import select_tools
 
-from .table import TOKEN, Client, Launch, Remote
+from .table import TOKEN_VARIABLE, Client, Launch, Remote
 
 
-def launch(client: Client, settings: Settings, variables: Sequence[str] = (), with_password: bool = False) -> Launch:
+def make_launch(
+    client: Client, settings: Settings, variables: Sequence[str] = (), with_password: bool = False
+) -> Launch:
     """Return how a client starts this server.
 
     Settings become arguments; credentials and `variables` go into the environment by name, or with `with_password` the
@@ -29,20 +31,20 @@ def launch(client: Client, settings: Settings, variables: Sequence[str] = (), wi
     """
     passwords = settings.passwords if settings.urls else {}
     username = {USERNAME_VARIABLE: settings.username} if settings.urls and settings.username != USERNAME else {}
-    given = username | passwords
+    credentials = username | passwords
     if with_password and not passwords:
         raise SettingsError(f"--with-password needs --url or --server, and its {PASSWORD_VARIABLE}")
     if variables and not client.variable:
         raise SettingsError(
             f"--env: {client.title} cannot pass a variable on by name; add its value to the file by hand"
         )
-    names = dict.fromkeys([*variables, *(() if with_password else given)])
-    clear = tuple(given.items()) if with_password else ()
-    program = command()
-    return Launch(program[0], (*program[1:], *flags(client, settings)), tuple(names), clear)
+    names = dict.fromkeys([*variables, *(() if with_password else credentials)])
+    clear_values = tuple(credentials.items()) if with_password else ()
+    program = server_command()
+    return Launch(program[0], (*program[1:], *setting_flags(client, settings)), tuple(names), clear_values)
 
 
-def command() -> tuple[str, ...]:
+def server_command() -> tuple[str, ...]:
     """Return the absolute command that runs this server."""
     for name in (sys.argv[0], f"{sys.argv[0]}.exe"):
         script = Path(os.path.abspath(name))
@@ -52,9 +54,9 @@ def command() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "opencode_mcp")
 
 
-def flags(client: Client, settings: Settings) -> Iterator[str]:
+def setting_flags(client: Client, settings: Settings) -> Iterator[str]:
     """Yield the flags of the given settings, and of the client's preset if no tools are selected."""
-    for setting, text in with_absolute_paths(settings).given:
+    for setting, text in with_absolute_paths(settings).changed:
         if setting.has_flag and not setting.commands:
             yield from (setting.flag,) if setting.is_switch else (setting.flag, text)
     if not (settings.toolsets or settings.tools) and client.limits.preset != "all":
@@ -79,28 +81,29 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def remote(client: Client, settings: Settings, given: str, with_password: bool = False) -> Remote:
+def make_remote(client: Client, settings: Settings, server_url: str, with_password: bool = False) -> Remote:
     """Return the URL for a client, with the token by variable name, or with `with_password` as plain text.
 
     Raises:
         SettingsError: the client does not accept the URL, or cannot name a variable.
     """
-    address = url(client, settings, given)
+    address = client_url(client, settings, server_url)
     if settings.no_auth:
         return Remote(address)
     if with_password:
         if not settings.token:
-            raise SettingsError(f"--with-password: {TOKEN} is not set")
+            raise SettingsError(f"--with-password: {TOKEN_VARIABLE} is not set")
         return Remote(address, settings.token)
     if not client.variable:
         raise SettingsError(
-            f"{client.title} cannot refer to a variable: --with-password writes {TOKEN} as plain text, and --no-auth "
+            f"{client.title} cannot refer to a variable: --with-password writes {TOKEN_VARIABLE} as plain text, and "
+            f"--no-auth "
             "is for a server without a token"
         )
-    return Remote(address, client.named(TOKEN))
+    return Remote(address, client.variable_reference(TOKEN_VARIABLE))
 
 
-def url(client: Client, settings: Settings, given: str) -> str:
+def client_url(client: Client, settings: Settings, server_url: str) -> str:
     """Return the URL for a client: the running server's, with the path of the toolset or the client's preset.
 
     Raises:
@@ -108,8 +111,8 @@ def url(client: Client, settings: Settings, given: str) -> str:
     """
     if client.http is None:
         raise SettingsError(f"--http: {client.title} does not support it: {client.http_instead}")
-    if urlsplit(given).scheme not in {"http", "https"}:
-        raise SettingsError(f"--http {given!r} is not an http:// or https:// URL")
+    if urlsplit(server_url).scheme not in {"http", "https"}:
+        raise SettingsError(f"--http {server_url!r} is not an http:// or https:// URL")
     chosen = {
         "--tools": settings.tools,
         "--exclude-tools": settings.exclude_tools,
@@ -121,11 +124,11 @@ def url(client: Client, settings: Settings, given: str) -> str:
         "--server": settings.server,
     }
     for flag in (flag for flag, value in chosen.items() if value):
-        raise SettingsError(f"{flag} belongs to the command that starts the server at {given}, not to its URL")
+        raise SettingsError(f"{flag} belongs to the command that starts the server at {server_url}, not to its URL")
     toolsets = ",".join(settings.toolsets) or client.limits.preset
-    bare = given.rstrip("/")
+    bare = server_url.rstrip("/")
     if toolsets == "all" or any(urlsplit(bare).path.endswith(f"/{view}") for view in VIEWS):
-        return given
+        return server_url
     view = toolsets if toolsets in VIEWS else f"toolset/{toolsets}"
     if view not in VIEWS:
         raise SettingsError(f"--toolsets {toolsets}: a URL can select one toolset, essential or all")

@@ -1,6 +1,6 @@
 """The checks of `doctor`. None of them calls a model or changes anything."""
 
-from .examination import examine
-from .finding import Finding
+from .examination import run_checks
+from .finding import CheckResult
 
-__all__ = ["Finding", "examine"]
+__all__ = ["CheckResult", "run_checks"]

@@ -13,13 +13,13 @@ from opencode_mcp.openapi.document import OperationObject, load_snapshot
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.workflows.report import to_one_line
 
-from .finding import Finding
+from .finding import CheckResult
 
 DOCUMENT_SECONDS = 30.0
 """The first GET /doc costs OpenCode 2 to 13 s."""
 
 MAX_NAMED = 5
-PROSE = {"summary", "description", "tags"}
+TEXT_FIELDS = {"summary", "description", "tags"}
 
 
 @dataclass(frozen=True)
@@ -32,64 +32,73 @@ class Drift:
     schemas: list[str]
 
 
-async def document(opencode: OpenCodeClient) -> Finding:
+async def check_document(opencode: OpenCodeClient) -> CheckResult:
     """Compare GET /doc with the snapshot. An unusable document is not a failure: the snapshot is used."""
     endpoint = await opencode.server.endpoint()
     try:
         response = await opencode.http.get(f"{endpoint.base_url}/doc", auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
         response.raise_for_status()
-        theirs = Document.parse(response.content)
+        live = Document.parse(response.content)
     except (httpx2.HTTPError, DocumentError) as error:
         reason = (
             "it is not an OpenAPI document"
             if isinstance(error, DocumentError)
             else to_one_line(str(error) or repr(error), 200)
         )
-        return Finding("document", "warning", f"GET /doc cannot be compared: {reason}", "the bundled document is used")
-    ours = load_snapshot()
-    return told(compare(theirs, ours), len(operations(theirs)), len(operations(ours)))
+        return CheckResult(
+            "document", "warning", f"GET /doc cannot be compared: {reason}", "the bundled document is used"
+        )
+    bundled = load_snapshot()
+    return drift_result(compare(live, bundled), len(operations(live)), len(operations(bundled)))
 
 
-def compare(theirs: Document, ours: Document) -> Drift:
+def compare(live: Document, bundled: Document) -> Drift:
     """Return the differences, apart from summaries, descriptions and tags."""
-    new, old = operations(theirs), operations(ours)
-    schemas, known = theirs.components.schemas, ours.components.schemas
+    new, old = operations(live), operations(bundled)
+    live_schemas, bundled_schemas = live.components.schemas, bundled.components.schemas
     return Drift(
         came=sorted(new.keys() - old.keys()),
         went=sorted(old.keys() - new.keys()),
         differ=sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
-        schemas=sorted(name for name in schemas.keys() | known.keys() if schemas.get(name) != known.get(name)),
+        schemas=sorted(
+            name
+            for name in live_schemas.keys() | bundled_schemas.keys()
+            if live_schemas.get(name) != bundled_schemas.get(name)
+        ),
     )
 
 
 def operations(document: Document) -> dict[str, tuple[str, str, OperationObject]]:
     """Return method, path and operation by id, without prose."""
-    blank = dict.fromkeys(PROSE, "") | {"tags": ()}
+    blank = dict.fromkeys(TEXT_FIELDS, "") | {"tags": ()}
     return {
         operation.operation_id: (method, path, operation.model_copy(update=blank))
         for method, path, operation in document.operations()
     }
 
 
-def told(drift: Drift, theirs: int, ours: int) -> Finding:
+def drift_result(drift: Drift, live_count: int, bundled_count: int) -> CheckResult:
     """Return the result for the differences."""
     if not any((drift.came, drift.went, drift.differ, drift.schemas)):
-        return Finding("document", "ok", f"{theirs} operations, the same as in OpenCode {SNAPSHOT_VERSION}")
+        return CheckResult("document", "ok", f"{live_count} operations, the same as in OpenCode {SNAPSHOT_VERSION}")
     facts = asdict(drift)
-    if drift.went and not drift.came and theirs < ours // 2:
-        message = f"GET /doc lists only {theirs} of {ours} operations, as OpenCode of 2025 does although it serves more"
-        return Finding("document", "warning", message, "the bundled document is used; update OpenCode", facts)
+    if drift.went and not drift.came and live_count < bundled_count // 2:
+        message = (
+            f"GET /doc lists only {live_count} of {bundled_count} operations, as OpenCode of 2025 does "
+            f"although it serves more"
+        )
+        return CheckResult("document", "warning", message, "the bundled document is used; update OpenCode", facts)
     parts = [
-        counted(drift.came, "operations added"),
-        counted(drift.went, "operations removed"),
-        counted(drift.differ, "operations differ"),
-        counted(drift.schemas, "schemas differ"),
+        format_count(drift.came, "operations added"),
+        format_count(drift.went, "operations removed"),
+        format_count(drift.differ, "operations differ"),
+        format_count(drift.schemas, "schemas differ"),
     ]
     advice = "calls of removed operations will fail" if drift.went else "--document live uses it for the tools"
-    return Finding("document", "warning", "; ".join(part for part in parts if part), advice, facts)
+    return CheckResult("document", "warning", "; ".join(part for part in parts if part), advice, facts)
 
 
-def counted(names: Sequence[str], what: str) -> str:
+def format_count(names: Sequence[str], label: str) -> str:
     """Return the number of names, and the first few of them."""
     more = ", …" if len(names) > MAX_NAMED else ""
-    return f"{len(names)} {what} ({', '.join(names[:MAX_NAMED])}{more})" if names else ""
+    return f"{len(names)} {label} ({', '.join(names[:MAX_NAMED])}{more})" if names else ""

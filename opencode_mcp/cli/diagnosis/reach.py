@@ -19,72 +19,74 @@ from opencode_mcp.opencode.tls import describe_tls_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows.report import to_one_line
 
-from .finding import Finding
+from .finding import CheckResult
 
-ANSWER_SECONDS = 10.0
+CHECK_TIMEOUT_SECONDS = 10.0
 START_V1 = f"use a --url of OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested), or omit it to start one"
-PASSWORD = "OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME)"
+PASSWORD_VARIABLES = "OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME)"
 
 
-async def found(settings: Settings, report_progress: ProgressCallback) -> Finding:
+async def check_program(settings: Settings, report_progress: ProgressCallback) -> CheckResult:
     """Check which OpenCode is used; it is installed if necessary."""
     if settings.urls:
-        where = ", ".join(shown(httpx2.URL(url)) for url in settings.urls.values())
+        addresses = ", ".join(display_url(httpx2.URL(url)) for url in settings.urls.values())
         flag = "--url" if settings.url else "--server"
-        return Finding("opencode", "ok", f"the server at {where} ({flag}); none is started")
+        return CheckResult("opencode", "ok", f"the server at {addresses} ({flag}); none is started")
     try:
         program = await find_program(
             settings.command, cache_folder(settings.environ), settings.environ, report_progress
         )
     except ServerStartError as error:
-        return Finding("opencode", "failed", "not found", to_one_line(str(error), 600))
+        return CheckResult("opencode", "failed", "not found", to_one_line(str(error), 600))
     path = which(program.command[0], settings.environ)
     if path is None:
         advice = "correct it, or omit it to use `opencode` on PATH or a copy from npm"
-        return Finding("opencode", "failed", f"--command: program {program.command[0]!r} not found", advice)
+        return CheckResult("opencode", "failed", f"--command: program {program.command[0]!r} not found", advice)
     origin = "--command" if settings.command else "a copy from npm" if program.path else "on PATH"
     facts = {"path": path, "version": program.version}
     if program.note:
-        return Finding("opencode", "warning", program.note, f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`", facts)
-    return Finding("opencode", "ok", f"{path} ({origin})", facts=facts)
+        return CheckResult(
+            "opencode", "warning", program.note, f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`", facts
+        )
+    return CheckResult("opencode", "ok", f"{path} ({origin})", facts=facts)
 
 
-async def reach(opencode: OpenCodeClient, report_progress: ProgressCallback) -> list[Finding]:
+async def check_connection(opencode: OpenCodeClient, report_progress: ProgressCallback) -> list[CheckResult]:
     """Connect, starting OpenCode unless there is a --url; the checks continue if the last result is `version`."""
     started = time.monotonic()
     try:
         endpoint = await opencode.server.endpoint(report_progress)
     except ServerStartError as error:
         advice = "run `opencode serve` in that directory for details; --command selects another OpenCode"
-        return [Finding("reachable", "failed", to_one_line(str(error), 600), advice)]
-    where = shown(endpoint.url)
+        return [CheckResult("reachable", "failed", to_one_line(str(error), 600), advice)]
+    address = display_url(endpoint.url)
     try:
-        response = await get(opencode, endpoint, "/global/health")
-        reachable = Finding("reachable", "ok", f"{where} answers ({time.monotonic() - started:.1f} s)")
+        response = await fetch(opencode, endpoint, "/global/health")
+        reachable = CheckResult("reachable", "ok", f"{address} answers ({time.monotonic() - started:.1f} s)")
         if response.status_code == 401:
-            return [reachable, refused(endpoint)]
-        identity = await detect_version(partial(get, opencode, endpoint))
-        if identity.major == GENERATION and identity.version is not None:
-            return [reachable, await admitted(opencode, endpoint), tested(identity.version)]
-        if identity.major != GENERATION:
-            message = f"{where} is an OpenCode V2 server ({product_name(identity)}), whose API differs from 1.x"
-            return [Finding("reachable", "failed", message, START_V1)]
-        return [stranger(where, response)]
+            return [reachable, authentication_failure(endpoint)]
+        detected = await detect_version(partial(fetch, opencode, endpoint))
+        if detected.major == GENERATION and detected.version is not None:
+            return [reachable, await check_authentication(opencode, endpoint), check_version(detected.version)]
+        if detected.major != GENERATION:
+            message = f"{address} is an OpenCode V2 server ({product_name(detected)}), whose API differs from 1.x"
+            return [CheckResult("reachable", "failed", message, START_V1)]
+        return [not_opencode(address, response)]
     except httpx2.TransportError as error:
-        return [unreachable(where, error)]
+        return [connection_failure(address, error)]
 
 
-async def get(opencode: OpenCodeClient, endpoint: Endpoint, path: str, admit: bool = True) -> httpx2.Response:
+async def fetch(opencode: OpenCodeClient, endpoint: Endpoint, path: str, authenticate: bool = True) -> httpx2.Response:
     """GET a path of the server; any status is returned."""
     url = endpoint.base_url + path
-    return await opencode.http.get(url, auth=endpoint.auth if admit else None, timeout=ANSWER_SECONDS)
+    return await opencode.http.get(url, auth=endpoint.auth if authenticate else None, timeout=CHECK_TIMEOUT_SECONDS)
 
 
-def unreachable(where: str, error: httpx2.TransportError) -> Finding:
+def connection_failure(address: str, error: httpx2.TransportError) -> CheckResult:
     """Return the result for a transport error: timeout, TLS, unknown host, refused, or broken connection."""
     if isinstance(error, httpx2.TimeoutException):
         message, advice = (
-            f"no answer within {ANSWER_SECONDS:g} s",
+            f"no answer within {CHECK_TIMEOUT_SECONDS:g} s",
             "is it busy, or behind a firewall? Is the host right?",
         )
     elif problem := describe_tls_error(error):
@@ -102,7 +104,7 @@ def unreachable(where: str, error: httpx2.TransportError) -> Finding:
             f"it does not speak HTTP ({to_one_line(str(error)) or type(error).__name__})",
             "is the port right?",
         )
-    return Finding("reachable", "failed", f"{where}: {message}", advice)
+    return CheckResult("reachable", "failed", f"{address}: {message}", advice)
 
 
 def is_unknown_host(error: BaseException | None) -> bool:
@@ -114,55 +116,60 @@ def is_unknown_host(error: BaseException | None) -> bool:
     return False
 
 
-def refused(endpoint: Endpoint) -> Finding:
+def authentication_failure(endpoint: Endpoint) -> CheckResult:
     """Return the result for HTTP 401: a wrong password, or a missing one."""
     message = (
         "no password is set" if endpoint.password is None else f"user {endpoint.username!r}, wrong password or name"
     )
-    return Finding(
-        "authorised", "failed", f"HTTP 401: {message}", f"set {PASSWORD} to the values that the server was started with"
+    return CheckResult(
+        "authorised",
+        "failed",
+        f"HTTP 401: {message}",
+        f"set {PASSWORD_VARIABLES} to the values that the server was started with",
     )
 
 
-async def admitted(opencode: OpenCodeClient, endpoint: Endpoint) -> Finding:
+async def check_authentication(opencode: OpenCodeClient, endpoint: Endpoint) -> CheckResult:
     """Check that the server rejects requests without a password."""
     if endpoint.password is not None:
-        response = await get(opencode, endpoint, "/global/health", admit=False)
+        response = await fetch(opencode, endpoint, "/global/health", authenticate=False)
         if response.status_code == 401:
-            return Finding("authorised", "ok", f"as {endpoint.username!r}, with the password")
-    advice = f"start it with {PASSWORD}, and set the same values here"
-    return Finding("authorised", "warning", "it requires no password: anyone who reaches it can run commands", advice)
+            return CheckResult("authorised", "ok", f"as {endpoint.username!r}, with the password")
+    advice = f"start it with {PASSWORD_VARIABLES}, and set the same values here"
+    return CheckResult(
+        "authorised", "warning", "it requires no password: anyone who reaches it can run commands", advice
+    )
 
 
-def tested(version: str) -> Finding:
+def check_version(version: str) -> CheckResult:
     """Check whether this version is the tested one."""
     facts = {"version": version, "tested": SNAPSHOT_VERSION}
     if version == SNAPSHOT_VERSION:
-        return Finding("version", "ok", f"{version}, the tested version", facts=facts)
+        return CheckResult("version", "ok", f"{version}, the tested version", facts=facts)
     update = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`"
     if is_older(version, MIN_VERSION_FOR_TASKS):
         message = f"{version}: the task tools (such as run_task) need {MIN_VERSION_FOR_TASKS}; plain operations work"
-        return Finding("version", "warning", message, update, facts | {"oldest": MIN_VERSION_FOR_TASKS})
+        return CheckResult("version", "warning", message, update, facts | {"oldest": MIN_VERSION_FOR_TASKS})
     message = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {MIN_VERSION_FOR_TASKS}"
-    return Finding("version", "warning", message, f"if something does not work: {update}", facts)
+    return CheckResult("version", "warning", message, f"if something does not work: {update}", facts)
 
 
-def stranger(where: str, response: httpx2.Response) -> Finding:
+def not_opencode(address: str, response: httpx2.Response) -> CheckResult:
     """Return the result for a server that is not OpenCode."""
     if is_web_page(response):
         advice = "is --url OpenCode's own address? A proxy or a login page answers like this"
-        return Finding("reachable", "failed", f"{where} returns a web page instead of OpenCode's JSON", advice)
+        return CheckResult("reachable", "failed", f"{address} returns a web page instead of OpenCode's JSON", advice)
     if 300 <= response.status_code < 400:
         target = to_one_line(response.headers.get("location", ""))
-        return Finding("reachable", "failed", f"{where} redirects to {target!r}", "set --url to that address")
+        return CheckResult("reachable", "failed", f"{address} redirects to {target!r}", "set --url to that address")
     message = (
-        f"{where} is not OpenCode: HTTP {response.status_code} {to_one_line(response.text, 120)!r} at /global/health"
+        f"{address} is not OpenCode: HTTP {response.status_code} {to_one_line(response.text, 120)!r} at /global/health"
     )
-    return Finding(
+    return CheckResult(
         "reachable", "failed", message, "is --url OpenCode's own address, and not a proxy that cannot reach it?"
     )
 
 
-def shown(url: httpx2.URL) -> str:
+def display_url(url: httpx2.URL) -> str:
     """Return an address without user name and password."""
     return str(url.copy_with(username=None, password=None)).rstrip("/")

@@ -9,14 +9,14 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from opencode_mcp.cli.clients import CLIENTS, Client, Machine
-from opencode_mcp.cli.clients.change import entry_in
+from opencode_mcp.cli.clients.change import read_entry
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.program import which
 from opencode_mcp.settings import Settings
 
-from .finding import Finding
+from .finding import CheckResult
 
-NAME = "opencode"
+DEFAULT_NAME = "opencode"
 """The default of `install --name`."""
 
 CONNECT_SECONDS = 2.0
@@ -24,61 +24,61 @@ CONNECT_SECONDS = 2.0
 Entry = Mapping[str, Any]
 
 
-def registrations(settings: Settings) -> Iterator[Finding]:
+def check_registrations(settings: Settings) -> Iterator[CheckResult]:
     """Check the files of every client, the user's and the project's."""
     for client in CLIENTS.values():
         check = f"client {client.name}"
         try:
-            entries = list(found(client, settings))
+            entries = list(find_entries(client, settings))
         except SettingsError as error:
-            yield Finding(check, "warning", str(error), f"{client.title} may fail to read it too")
+            yield CheckResult(check, "warning", str(error), f"{client.title} may fail to read it too")
             continue
         if not entries:
-            yield Finding(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` registers it")
+            yield CheckResult(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` registers it")
         for path, entry in entries:
-            yield judged(client, path, entry, settings)
+            yield check_entry(client, path, entry, settings)
 
 
-def found(client: Client, settings: Settings) -> Iterator[tuple[Path, Entry]]:
+def find_entries(client: Client, settings: Settings) -> Iterator[tuple[Path, Entry]]:
     """Yield every entry of this server with its file.
 
     Raises:
         SettingsError: a file cannot be read.
     """
     project = Path(settings.directory or ".").absolute()
-    files = [*map(Path, client.user(Machine.this(settings.environ))), *(project / name for name in client.project)]
+    files = [*map(Path, client.user(Machine.current(settings.environ))), *(project / name for name in client.project)]
     for path in files:
-        servers = entry_in(client.format, path, [client.container]) or {}
+        servers = read_entry(client.format, path, [client.container]) or {}
         for name, entry in servers.items():
             if isinstance(entry, dict):
                 fields = cast("Entry", entry)
-                if name == NAME or "opencode-mcp" in program(fields):
+                if name == DEFAULT_NAME or "opencode-mcp" in entry_command(fields):
                     yield path, fields
 
 
-def program(entry: Entry) -> str:
+def entry_command(entry: Entry) -> str:
     """Return the program of an entry, "" if it has none; a command is a text or a list."""
     command: Any = entry.get("command", "")
     words = cast("list[Any]", command if isinstance(command, list) else [command])
     return str(words[0]) if words else ""
 
 
-def judged(client: Client, path: Path, entry: Entry, settings: Settings) -> Finding:
+def check_entry(client: Client, path: Path, entry: Entry, settings: Settings) -> CheckResult:
     """Check that an entry's program exists, or that its URL accepts connections."""
     check = f"client {client.name}"
     url = next((str(entry[key]) for key in ("url", "serverUrl", "httpUrl") if key in entry), None)
-    again = f"`opencode-mcp install {client.name}` updates it"
+    advice = f"`opencode-mcp install {client.name}` updates it"
     if url is not None:
-        if listens(url):
-            return Finding(check, "ok", f"{url} (in {path})")
-        return Finding(check, "warning", f"nothing listens at {url} (in {path})", "run `opencode-mcp http`")
-    command = program(entry)
+        if is_listening(url):
+            return CheckResult(check, "ok", f"{url} (in {path})")
+        return CheckResult(check, "warning", f"nothing listens at {url} (in {path})", "run `opencode-mcp http`")
+    command = entry_command(entry)
     if which(command, settings.environ):
-        return Finding(check, "ok", f"{command} (in {path})")
-    return Finding(check, "failed", f"program {command!r} not found (in {path})", again)
+        return CheckResult(check, "ok", f"{command} (in {path})")
+    return CheckResult(check, "failed", f"program {command!r} not found (in {path})", advice)
 
 
-def listens(url: str) -> bool:
+def is_listening(url: str) -> bool:
     """Whether anything accepts connections at an address."""
     parts = urlsplit(url)
     try:
