@@ -10,34 +10,36 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from . import calls, events, growth, profiled, start, tasks
-from .figures import Results, Row
-from .report import redraw, write
-from .stage import REPOSITORY, Stage, stage
+from .figures import ResultRow, Results
+from .report import redraw_chart, write_report
+from .stage import REPOSITORY, BenchmarkSetup, open_setup
 
-ROWS: dict[str, Callable[[Stage, float], Awaitable[list[Row]]]] = {
-    "start": start.rows,
-    "calls": calls.rows,
-    "tasks": tasks.rows,
-    "events": events.rows,
+ROWS: dict[str, Callable[[BenchmarkSetup, float], Awaitable[list[ResultRow]]]] = {
+    "start": start.measure_rows,
+    "calls": calls.measure_rows,
+    "tasks": tasks.measure_rows,
+    "events": events.measure_rows,
 }
-SHORT = 0.1
+SHORT_RUN_SCALE = 0.1
 """The scale of a short run."""
 
 
-async def measured(names: list[str], scale: float, whole: bool) -> Results:
-    """Measure groups of rows; with `whole` the curves and profiles as well."""
+async def measure_groups(names: list[str], scale: float, all_groups: bool) -> Results:
+    """Measure groups of rows; with `all_groups` the curves and profiles as well."""
     results = Results()
     with tempfile.TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as folder:
-        async with stage(Path(folder)) as here:
+        async with open_setup(Path(folder)) as setup:
             for name in names:
-                for row in await ROWS[name](here, scale):
+                for row in await ROWS[name](setup, scale):
                     results.rows.append(row)
-                    print(f"{'' if row.met else '! '}{row.what}: {row.of} = {row.verdict}", flush=True)
+                    print(
+                        f"{'' if row.meets_target else '! '}{row.title}: {row.ratio_label} = {row.verdict}", flush=True
+                    )
                     for subject, samples in row.subjects.items():
                         print(f"    {subject}: {samples}", flush=True)
-            if whole:
-                results.profiles.update(await profiled.profiles(here))
-                results.curves.extend(await growth.curves(here))
+            if all_groups:
+                results.profiles.update(await profiled.measure_profiles(setup))
+                results.curves.extend(await growth.measure_curves(setup))
     return results
 
 
@@ -49,17 +51,17 @@ def main() -> int:
     parser.add_argument("--redraw", action="store_true", help="redraw the chart from docs/performance.md")
     options = parser.parse_args()
     if options.redraw:
-        redraw(REPOSITORY / "docs")
+        redraw_chart(REPOSITORY / "docs")
         return 0
     if unknown := {*options.rows} - {*ROWS}:
         parser.error(f"unknown: {', '.join(unknown)}")
     whole = not options.check and not options.rows
-    results = asyncio.run(measured(options.rows or list(ROWS), SHORT if options.check else 1.0, whole))
+    results = asyncio.run(measure_groups(options.rows or list(ROWS), SHORT_RUN_SCALE if options.check else 1.0, whole))
     if whole:
-        write(results, REPOSITORY / "docs")
-    failed = [row for row in results.rows if not row.tolerable]
+        write_report(results, REPOSITORY / "docs")
+    failed = [row for row in results.rows if not row.is_tolerable]
     for row in failed:
-        print(f"FAILED: {row.what}: {row.verdict}", file=sys.stderr)
+        print(f"FAILED: {row.title}: {row.verdict}", file=sys.stderr)
     return 1 if options.check and failed else 0
 
 

@@ -11,190 +11,200 @@ from time import perf_counter
 import aiohttp
 import httpx2
 
-from .figures import MILLISECONDS, Row, Samples, interleave, pair_ratios
-from .stage import BRIDGE, FLOOR, FROM_OPENAPI, TOKEN, Stage, free_port, resident_bytes, serving
-from .wire import LEGACY, MODERN, Stdio, Wire, call, http, stdio
+from .figures import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios
+from .stage import BRIDGE, FLOOR, FROM_OPENAPI, TOKEN, BenchmarkSetup, free_port, resident_bytes, run_server
+from .wire import LEGACY, MODERN, Connection, StdioConnection, call, open_http_connection, open_stdio
 
 Call = Callable[[], Awaitable[object]]
 
 KILOBYTE, MEGABYTE = 1_000, 1_000_000
-HEALTH = "global_health"
+HEALTH_TOOL = "global_health"
 
 
-async def seconds(one: Call) -> float:
+async def time_call(call: Call) -> float:
     """Return the duration of a call."""
-    begin = perf_counter()
-    await one()
-    return perf_counter() - begin
+    start = perf_counter()
+    await call()
+    return perf_counter() - start
 
 
-async def rate(one: Call, calls: int, concurrent: int) -> float:
+async def measure_rate(call: Call, calls: int, concurrent: int) -> float:
     """Return the calls per second with a constant number of concurrent calls."""
     remaining = iter(range(calls))
 
-    async def work() -> None:
+    async def make_calls() -> None:
         for _ in remaining:
-            await one()
+            await call()
 
-    begin = perf_counter()
+    start = perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(concurrent):
-            tasks.create_task(work())
-    return calls / (perf_counter() - begin)
+            tasks.create_task(make_calls())
+    return calls / (perf_counter() - start)
 
 
-async def rows(stage: Stage, scale: float) -> list[Row]:
+async def measure_rows(stage: BenchmarkSetup, scale: float) -> list[ResultRow]:
     """Measure the rows about calls."""
     cwd = str(stage.project)
     async with (
-        stage.direct() as direct,
-        stdio(FLOOR, stage.attached, cwd) as floor,
-        stdio(BRIDGE, stage.attached, cwd) as bridge,
+        stage.open_direct_client() as direct,
+        open_stdio(FLOOR, stage.attached_environ, cwd) as floor,
+        open_stdio(BRIDGE, stage.attached_environ, cwd) as bridge,
         AsyncExitStack() as stack,
     ):
-        fastmcp: Stdio | None = None
+        fastmcp: StdioConnection | None = None
         if scale >= 1:  # a short run measures the bridge only
-            fastmcp = await stack.enter_async_context(stdio(FROM_OPENAPI, stage.attached, cwd))
-        found = [
-            *await listing(bridge, fastmcp, scale),
-            await cost(direct, floor, bridge, fastmcp, scale),
-            *await throughput("stdio", stage, direct, floor, bridge, scale, fastmcp),
-            await memory(floor, bridge, fastmcp, scale),
+            fastmcp = await stack.enter_async_context(open_stdio(FROM_OPENAPI, stage.attached_environ, cwd))
+        results = [
+            *await measure_listing(bridge, fastmcp, scale),
+            await measure_overhead(direct, floor, bridge, fastmcp, scale),
+            *await measure_throughput("stdio", stage, direct, floor, bridge, scale, fastmcp),
+            await measure_memory(floor, bridge, fastmcp, scale),
         ]
         for protocol_version in (LEGACY, MODERN):
-            async with over_http(stage, protocol_version) as (http_floor, http_bridge):
-                found += await throughput(f"HTTP {protocol_version}", stage, direct, http_floor, http_bridge, scale)
-    return found
+            async with open_http(stage, protocol_version) as (http_floor, http_bridge):
+                results += await measure_throughput(
+                    f"HTTP {protocol_version}", stage, direct, http_floor, http_bridge, scale
+                )
+    return results
 
 
 @asynccontextmanager
-async def over_http(stage: Stage, protocol_version: str) -> AsyncGenerator[tuple[Wire, Wire]]:
+async def open_http(stage: BenchmarkSetup, protocol_version: str) -> AsyncGenerator[tuple[Connection, Connection]]:
     """Start the floor and the bridge over HTTP."""
     ports = free_port(), free_port()
     command = (*BRIDGE, "http", "--port", str(ports[1]))
     async with (
-        serving((*FLOOR, str(ports[0])), stage.environ, ports[0]),
-        serving(command, stage.attached, ports[1]),
-        http(f"http://127.0.0.1:{ports[0]}/mcp", protocol_version) as floor,
-        http(f"http://127.0.0.1:{ports[1]}/mcp", protocol_version, TOKEN) as bridge,
+        run_server((*FLOOR, str(ports[0])), stage.environ, ports[0]),
+        run_server(command, stage.attached_environ, ports[1]),
+        open_http_connection(f"http://127.0.0.1:{ports[0]}/mcp", protocol_version) as floor,
+        open_http_connection(f"http://127.0.0.1:{ports[1]}/mcp", protocol_version, TOKEN) as bridge,
     ):
         yield floor, bridge
 
 
-async def listing(bridge: Stdio, fastmcp: Stdio | None, scale: float) -> list[Row]:
+async def measure_listing(bridge: StdioConnection, fastmcp: StdioConnection | None, scale: float) -> list[ResultRow]:
     """Measure `tools/list` of all tools."""
     servers = {"bridge": bridge, **({"from_openapi": fastmcp} if fastmcp is not None else {})}
-    taken = await interleave(
+    samples = await interleave(
         max(5, round(50 * scale)),
         {
-            name: lambda server=server: seconds(lambda: server.request("tools/list", {}))
+            name: lambda server=server: time_call(lambda: server.request("tools/list", {}))
             for name, server in servers.items()
         },
     )
-    times = {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()}
+    times = {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in samples.items()}
     sizes = {
         name: Samples([len(await server.request("tools/list", {})) / KILOBYTE], "KB")
         for name, server in servers.items()
     }
     return [
-        Row("`tools/list` of every tool over stdio, p50", times, times["bridge"].values, "bridge", 6, unit="ms"),
-        Row("size of `tools/list`", sizes, sizes["bridge"].values, "bridge", 120, unit="KB"),
+        ResultRow("`tools/list` of every tool over stdio, p50", times, times["bridge"].values, "bridge", 6, unit="ms"),
+        ResultRow("size of `tools/list`", sizes, sizes["bridge"].values, "bridge", 120, unit="KB"),
     ]
 
 
-async def cost(direct: httpx2.AsyncClient, floor: Stdio, bridge: Stdio, fastmcp: Stdio | None, scale: float) -> Row:
+async def measure_overhead(
+    direct: httpx2.AsyncClient,
+    floor: StdioConnection,
+    bridge: StdioConnection,
+    fastmcp: StdioConnection | None,
+    scale: float,
+) -> ResultRow:
     """Measure the overhead of a call over the request that it sends."""
-    taken = await interleave(
+    samples = await interleave(
         max(50, round(500 * scale)),
         {
-            "floor": lambda: seconds(lambda: call(floor, "nothing")),
-            "direct": lambda: seconds(lambda: direct.get("/global/health")),
-            "bridge": lambda: seconds(lambda: call(bridge, HEALTH)),
-            **({"from_openapi": lambda: seconds(lambda: call(fastmcp, HEALTH))} if fastmcp is not None else {}),
+            "floor": lambda: time_call(lambda: call(floor, "nothing")),
+            "direct": lambda: time_call(lambda: direct.get("/global/health")),
+            "bridge": lambda: time_call(lambda: call(bridge, HEALTH_TOOL)),
+            **({"from_openapi": lambda: time_call(lambda: call(fastmcp, HEALTH_TOOL))} if fastmcp is not None else {}),
         },
     )
-    middle = {name: median(values) for name, values in taken.items()}
-    return Row(
+    medians = {name: median(values) for name, values in samples.items()}
+    return ResultRow(
         "overhead of a call over the direct request (GET /global/health, one client, p50)",
-        {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in taken.items()},
-        [(middle["bridge"] - middle["direct"]) / middle["floor"]],
+        {name: Samples([MILLISECONDS * value for value in values], "ms") for name, values in samples.items()},
+        [(medians["bridge"] - medians["direct"]) / medians["floor"]],
         "(bridge less direct) / floor's no-op",
         1.3,
     )
 
 
-async def throughput(
-    over: str,
-    stage: Stage,
+async def measure_throughput(
+    transport: str,
+    stage: BenchmarkSetup,
     direct: httpx2.AsyncClient,
-    floor: Wire,
-    bridge: Wire,
+    floor: Connection,
+    bridge: Connection,
     scale: float,
-    fastmcp: Wire | None = None,
-) -> list[Row]:
+    fastmcp: Connection | None = None,
+) -> list[ResultRow]:
     """Measure the throughput."""
-    found: list[Row] = []
+    results: list[ResultRow] = []
     calls, rounds = max(200, round(800 * scale)), 3
-    async with raw(stage) as asked:
+    async with open_raw_request(stage) as raw_request:
         for concurrent in (16, 64) if scale >= 1 else (16,):
             subjects: dict[str, Call] = {
                 "floor": lambda: call(floor, "nothing"),
                 "direct": lambda: direct.get("/global/health"),
-                "bridge": lambda: call(bridge, HEALTH),
-                "OpenCode's raw limit": asked,
+                "bridge": lambda: call(bridge, HEALTH_TOOL),
+                "OpenCode's raw limit": raw_request,
             }
             if fastmcp is not None:
-                subjects["from_openapi"] = lambda: call(fastmcp, HEALTH)
-            taken = await interleave(
+                subjects["from_openapi"] = lambda: call(fastmcp, HEALTH_TOOL)
+            samples = await interleave(
                 rounds,
                 {
-                    name: lambda one=one, concurrent=concurrent: rate(one, calls, concurrent)
+                    name: lambda one=one, concurrent=concurrent: measure_rate(one, calls, concurrent)
                     for name, one in subjects.items()
                 },
             )
-            pairs = list(zip(taken["floor"], taken["direct"], strict=True))
+            pairs = list(zip(samples["floor"], samples["direct"], strict=True))
             both = median(1 / (1 / one + 1 / other) for one, other in pairs)
-            found.append(
-                Row(
-                    f"calls per second, {concurrent} concurrent, {over}",
-                    {name: Samples(values, "/s") for name, values in taken.items()},
-                    pair_ratios(taken["bridge"], [min(pair) for pair in pairs]),
+            results.append(
+                ResultRow(
+                    f"calls per second, {concurrent} concurrent, {transport}",
+                    {name: Samples(values, "/s") for name, values in samples.items()},
+                    pair_ratios(samples["bridge"], [min(pair) for pair in pairs]),
                     "bridge / min(floor, direct)",
                     0.8,
                     at_least=True,
                     note=f"A single process that does the work of both baselines would reach {both:,.0f} /s.",
                 )
             )
-    return found
+    return results
 
 
 @asynccontextmanager
-async def raw(stage: Stage) -> AsyncGenerator[Call]:
+async def open_raw_request(stage: BenchmarkSetup) -> AsyncGenerator[Call]:
     """Provide a request with the cheapest client, which measures OpenCode's own limit."""
     endpoint = stage.endpoint
     auth = aiohttp.BasicAuth(endpoint.username, endpoint.password or "")
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auth=auth) as session:
 
-        async def ask() -> None:
+        async def send() -> None:
             async with session.get(f"{endpoint.base_url}/global/health") as response:
                 await response.read()
 
-        yield ask
+        yield send
 
 
-async def memory(floor: Stdio, bridge: Stdio, fastmcp: Stdio | None, scale: float) -> Row:
+async def measure_memory(
+    floor: StdioConnection, bridge: StdioConnection, fastmcp: StdioConnection | None, scale: float
+) -> ResultRow:
     """Measure the memory of servers after many calls."""
     calls = max(500, round(10_000 * scale))
     early: dict[str, float] = {}
     late: dict[str, float] = {}
     servers = {"floor": floor, "bridge": bridge, **({"from_openapi": fastmcp} if fastmcp is not None else {})}
     for name, wire in servers.items():
-        tool = "nothing" if wire is floor else HEALTH
-        await rate(lambda wire=wire, tool=tool: call(wire, tool), calls // 5, 16)
+        tool = "nothing" if wire is floor else HEALTH_TOOL
+        await measure_rate(lambda wire=wire, tool=tool: call(wire, tool), calls // 5, 16)
         early[name] = resident_bytes(wire.process.pid) / MEGABYTE
-        await rate(lambda wire=wire, tool=tool: call(wire, tool), calls - calls // 5, 16)
+        await measure_rate(lambda wire=wire, tool=tool: call(wire, tool), calls - calls // 5, 16)
         late[name] = resident_bytes(wire.process.pid) / MEGABYTE
-    return Row(
+    return ResultRow(
         f"memory after {calls:,} calls",
         {name: Samples([value], "MB") for name, value in late.items()},
         [late["bridge"] / late["floor"]],

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from .figures import Curve, Results, Row, format_number
+from .figures import Curve, ResultRow, Results, format_number
 
 WIDTH, MARGIN, LINE = 980, 20, 16
 BARS_LEFT, BARS_WIDTH, BAR = 440, 440, 14
@@ -30,64 +30,75 @@ polyline.bridge { fill: none; stroke: #1a7f5a } polyline.direct { fill: none; st
 polyline.bridge { stroke: #4fbf95 } polyline.direct { stroke: #9198a1 }
 }
 """
-VERDICT = re.compile(r"(?P<of>.+): (?P<ratio>-?[\d.,]+) (?P<unit>\S+) \(target (?P<sign>[≤≥]) (?P<target>[\d.,]+).*\)")
+VERDICT_LINE = re.compile(
+    r"(?P<of>.+): (?P<ratio>-?[\d.,]+) (?P<unit>\S+) \(target (?P<sign>[≤≥]) (?P<target>[\d.,]+).*\)"
+)
 
 
-def read(markdown: str) -> tuple[str, Results]:
+def parse_tables(markdown: str) -> tuple[str, Results]:
     """Return the run (date, machine, versions) and its figures from the tables of docs/performance.md.
 
     The rows have their ratio and target, without samples.
     """
-    found = re.search(r"^(\d{4}-\d\d-\d\d, .*)\.$", markdown, re.MULTILINE)
+    run_line = re.search(r"^(\d{4}-\d\d-\d\d, .*)\.$", markdown, re.MULTILINE)
     rows = re.findall(r"^\| (.+) \| .+ \| (.+ \(target .+\)) \| \S+ \|$", markdown, re.MULTILINE)
     curves = re.findall(r"^\| (.+) \| ([\d,]+(?: → [\d,]+)+) \| (.+) \|$", markdown, re.MULTILINE)
-    results = Results([read_row(*cells) for cells in rows], [read_curve(*cells) for cells in curves])
-    return found[1] if found else "", results
+    results = Results([parse_row(*cells) for cells in rows], [parse_curve(*cells) for cells in curves])
+    return run_line[1] if run_line else "", results
 
 
-def read_row(what: str, verdict: str) -> Row:
+def parse_row(title: str, verdict: str) -> ResultRow:
     """Parse a line of the table of results."""
-    match = VERDICT.fullmatch(verdict)
+    match = VERDICT_LINE.fullmatch(verdict)
     assert match is not None, verdict
-    name, _, note = what.partition("<br>")
+    name, _, note = title.partition("<br>")
     at_least = match["sign"] == "≥"
-    return Row(name, {}, [number(match["ratio"])], match["of"], number(match["target"]), at_least, match["unit"], note)
+    return ResultRow(
+        name,
+        {},
+        [parse_number(match["ratio"])],
+        match["of"],
+        parse_number(match["target"]),
+        at_least,
+        match["unit"],
+        note,
+    )
 
 
-def read_curve(what: str, sizes: str, figures: str) -> Curve:
+def parse_curve(title: str, sizes: str, figures: str) -> Curve:
     """Parse a line of the table of curves."""
     subjects = [subject.partition(": ") for subject in figures.split("<br>")]
-    values = {name: [number(text) for text in re.findall(r"[\d.,]+", rest)] for name, _, rest in subjects}
-    return Curve(what, figures.rsplit(" ", 1)[1], [int(number(size)) for size in sizes.split(" → ")], values)
+    values = {name: [parse_number(text) for text in re.findall(r"[\d.,]+", rest)] for name, _, rest in subjects}
+    return Curve(title, figures.rsplit(" ", 1)[1], [int(parse_number(size)) for size in sizes.split(" → ")], values)
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """Parse the output of `figures.format_number`."""
     return float(text.replace(",", ""))
 
 
-def svg(run: str, results: Results) -> str:
+def draw_chart(run: str, results: Results) -> str:
     """Return the chart."""
-    shares = [share(row) for row in results.rows]
+    shares = [target_share(row) for row in results.rows]
     scale = BARS_WIDTH / max(1.25, *shares)
     y, target, parts = 80, BARS_LEFT + scale, list[str]()
-    for row, of_target in zip(results.rows, shares, strict=True):
-        lines = textwrap.wrap(plain(row.what), LABEL_CHARS)
-        parts.append(bar(lines, of_target, scale, y))
+    for row, share_of_target in zip(results.rows, shares, strict=True):
+        lines = textwrap.wrap(strip_markdown(row.title), LABEL_CHARS)
+        parts.append(draw_bar(lines, share_of_target, scale, y))
         y += LINE * len(lines) + 10
     parts.insert(0, f'<path class="axis" d="M{target:.0f} 72V{y - 4}"/>')
     parts.append(f'<text class="quiet" x="{target:.0f}" y="66" text-anchor="middle">target</text>')
     y += 30
-    titles = [textwrap.wrap(f"{plain(curve.what)}, {curve.unit}", TITLE_CHARS) for curve in results.curves]
+    titles = [textwrap.wrap(f"{strip_markdown(curve.title)}, {curve.unit}", TITLE_CHARS) for curve in results.curves]
     bottom = y + LINE * max(map(len, titles), default=0) + 14 + PLOT_HEIGHT
     for at, (curve, title) in enumerate(zip(results.curves, titles, strict=True)):
-        parts.append(panel(curve, title, MARGIN + PANEL * at, y, bottom))
+        parts.append(draw_panel(curve, title, MARGIN + PANEL * at, y, bottom))
     height = bottom + 20 + LINE * max((len(curve.subjects) for curve in results.curves), default=0) + 40
     parts.append(f'<text class="quiet" x="{MARGIN}" y="{height - 14}" font-size="11">{escape(run)}</text>')
-    return page(height, parts)
+    return draw_page(height, parts)
 
 
-def page(height: int, parts: Sequence[str]) -> str:
+def draw_page(height: int, parts: Sequence[str]) -> str:
     """Return the SVG document with the parts of the chart."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
@@ -103,35 +114,35 @@ def page(height: int, parts: Sequence[str]) -> str:
     )
 
 
-def share(row: Row) -> float:
+def target_share(row: ResultRow) -> float:
     """Return the result as a share of its target, which is met up to 1. It is negative for a negative result."""
     return row.target / row.ratio if row.at_least else row.ratio / row.target
 
 
-def plain(markdown: str) -> str:
+def strip_markdown(markdown: str) -> str:
     """Return a text without backticks."""
     return markdown.replace("`", "")
 
 
-def bar(label: Sequence[str], of_target: float, scale: float, y: int) -> str:
+def draw_bar(label: Sequence[str], share_of_target: float, scale: float, y: int) -> str:
     """Return a row: its label, its bar up to the target and beyond it, and its share."""
     middle = y + LINE * len(label) / 2
     texts = "".join(
         f'<text x="{BARS_LEFT - 12}" y="{y + LINE * at + 12}" text-anchor="end">{escape(line)}</text>'
         for at, line in enumerate(label)
     )
-    within, whole = (scale * max(0.005, min(of_target, most)) for most in (1.0, of_target))
+    within, whole = (scale * max(0.005, min(share_of_target, most)) for most in (1.0, share_of_target))
     beyond = f'<rect class="beyond" x="{BARS_LEFT + within:.0f}" y="{middle - BAR / 2:g}" width="{whole - within:.0f}" '
     return (
         f'{texts}<rect class="within" x="{BARS_LEFT}" y="{middle - BAR / 2:g}" width="{within:.0f}" height="{BAR}"/>'
         + (f'{beyond}height="{BAR}"/>' if whole > within else "")
         + f'<text class="share" x="{BARS_LEFT + whole + 8:.0f}" y="{middle + 4:g}">'
-        + ("below 0%" if of_target < 0 else f"{of_target:.0%}")
+        + ("below 0%" if share_of_target < 0 else f"{share_of_target:.0%}")
         + "</text>"
     )
 
 
-def panel(curve: Curve, title: Sequence[str], x: int, top: int, bottom: int) -> str:
+def draw_panel(curve: Curve, title: Sequence[str], x: int, top: int, bottom: int) -> str:
     """Return the plot of a curve."""
     highest = max(max(values) for values in curve.subjects.values())
     parts = [f'<text x="{x}" y="{top + LINE * at}">{escape(line)}</text>' for at, line in enumerate(title)]

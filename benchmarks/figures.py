@@ -12,7 +12,7 @@ Measure = Callable[[], Awaitable[float]]
 MILLISECONDS = 1000
 """Per second."""
 
-MARGIN = 3.0
+TOLERANCE_FACTOR = 3.0
 """The factor by which a short run on a busy machine may miss a target."""
 
 
@@ -24,7 +24,7 @@ class Samples:
     unit: str
 
     @property
-    def middle(self) -> float:
+    def median(self) -> float:
         """The median."""
         return median(self.values)
 
@@ -32,21 +32,21 @@ class Samples:
         """Return the median with its quartiles."""
         low, high = percentile(self.values, 25), percentile(self.values, 75)
         spread = f" ({format_number(low)} to {format_number(high)})" if len(self.values) > 1 else ""
-        return f"{format_number(self.middle)} {self.unit}{spread}"
+        return f"{format_number(self.median)} {self.unit}{spread}"
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One line of the table.
 
     `subjects` are the bridge and its baselines. `ratios`, one per round, are compared with `target`, which is a lower
     bound if `at_least`. `note` is an additional sentence.
     """
 
-    what: str
+    title: str
     subjects: Mapping[str, Samples]
     ratios: Sequence[float]
-    of: str
+    ratio_label: str
     target: float
     at_least: bool = False
     unit: str = "times"
@@ -58,25 +58,25 @@ class Row:
         return median(self.ratios)
 
     @property
-    def met(self) -> bool:
+    def meets_target(self) -> bool:
         """Whether the target is met."""
         return self.ratio >= self.target if self.at_least else self.ratio <= self.target
 
     @property
-    def tolerable(self) -> bool:
+    def is_tolerable(self) -> bool:
         """Whether the best round of a short run is within the margin of the target.
 
         The best one, because a short run has few rounds and other load comes in bursts.
         """
         if self.at_least:
-            return max(self.ratios) >= self.target / MARGIN
-        return min(self.ratios) <= self.target * MARGIN
+            return max(self.ratios) >= self.target / TOLERANCE_FACTOR
+        return min(self.ratios) <= self.target * TOLERANCE_FACTOR
 
     @property
     def verdict(self) -> str:
         """The ratio, the target, and the distance between them."""
         sign = "≥" if self.at_least else "≤"
-        distance = "" if self.met else f", missed by {abs(self.ratio / self.target - 1):.0%}"
+        distance = "" if self.meets_target else f", missed by {abs(self.ratio / self.target - 1):.0%}"
         return f"{format_number(self.ratio)} {self.unit} (target {sign} {format_number(self.target)}{distance})"
 
 
@@ -84,7 +84,7 @@ class Row:
 class Curve:
     """A figure of each subject by size."""
 
-    what: str
+    title: str
     unit: str
     sizes: Sequence[int]
     subjects: Mapping[str, Sequence[float]]
@@ -94,7 +94,7 @@ class Curve:
 class Results:
     """The results of a run."""
 
-    rows: list[Row] = field(default_factory=list[Row])
+    rows: list[ResultRow] = field(default_factory=list[ResultRow])
     curves: list[Curve] = field(default_factory=list[Curve])
     profiles: dict[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
@@ -108,9 +108,9 @@ async def interleave(rounds: int, subjects: Mapping[str, Measure]) -> dict[str, 
     return values
 
 
-def pair_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+def pair_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
     """Return the ratios of measurements of the same round."""
-    return [one / other for one, other in zip(ours, theirs, strict=True)]
+    return [numerator / denominator for numerator, denominator in zip(numerators, denominators, strict=True)]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

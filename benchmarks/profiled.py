@@ -14,10 +14,10 @@ from pathlib import Path
 
 from opencode_mcp.cli import main
 
-from .calls import HEALTH, rate
-from .stage import Stage
+from .calls import HEALTH_TOOL, measure_rate
+from .stage import BenchmarkSetup
 from .tasks import run_task
-from .wire import call, stdio
+from .wire import call, open_stdio
 
 PACKAGES: Mapping[str, Sequence[str]] = {
     "this package": ("/opencode_mcp/",),
@@ -39,28 +39,28 @@ PACKAGES: Mapping[str, Sequence[str]] = {
 IDLE = "method 'poll'"
 
 
-def shares(path: Path) -> dict[str, float]:
+def time_shares(path: Path) -> dict[str, float]:
     """Return each package's share of the time, idle time excluded."""
-    found = dict.fromkeys([*PACKAGES, "the rest of Python"], 0.0)
+    seconds_by_package = dict.fromkeys([*PACKAGES, "the rest of Python"], 0.0)
     for name, function in pstats.Stats(str(path)).get_stats_profile().func_profiles.items():
-        location, own = f"{function.file_name} {name}", function.tottime
+        location, own_seconds = f"{function.file_name} {name}", function.tottime
         if IDLE not in location:
             package = next((name for name, parts in PACKAGES.items() if any(part in location for part in parts)), None)
-            found[package or "the rest of Python"] += own
-    total = sum(found.values())
-    return {name: own / total for name, own in found.items()}
+            seconds_by_package[package or "the rest of Python"] += own_seconds
+    total = sum(seconds_by_package.values())
+    return {name: own_seconds / total for name, own_seconds in seconds_by_package.items()}
 
 
-async def profiles(stage: Stage) -> dict[str, Mapping[str, float]]:
+async def measure_profiles(stage: BenchmarkSetup) -> dict[str, Mapping[str, float]]:
     """Profile short calls, and tasks."""
     file = stage.folder / "profile"
     command = (sys.executable, "-m", "benchmarks.profiled", str(file))
-    async with stdio(command, stage.attached, str(stage.project)) as bridge:
-        await rate(lambda: call(bridge, HEALTH), 2000, 16)
-    of_calls = shares(file)
-    async with stdio(command, stage.attached, str(stage.project)) as bridge:
-        await rate(lambda: run_task(bridge, "script:text hello"), 20, 1)
-    return {"`global_health`, 16 concurrent calls": of_calls, "`run_task`, sequential": shares(file)}
+    async with open_stdio(command, stage.attached_environ, str(stage.project)) as bridge:
+        await measure_rate(lambda: call(bridge, HEALTH_TOOL), 2000, 16)
+    call_shares = time_shares(file)
+    async with open_stdio(command, stage.attached_environ, str(stage.project)) as bridge:
+        await measure_rate(lambda: run_task(bridge, "script:text hello"), 20, 1)
+    return {"`global_health`, 16 concurrent calls": call_shares, "`run_task`, sequential": time_shares(file)}
 
 
 if __name__ == "__main__":

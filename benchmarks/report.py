@@ -11,27 +11,27 @@ from pathlib import Path
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from . import chart
-from .figures import Curve, Results, Row, format_number
+from .figures import Curve, ResultRow, Results, format_number
 
 BEGIN, END = "<!-- figures: written by python -m benchmarks -->", "<!-- end figures -->"
 
 
-def write(results: Results, folder: Path) -> None:
+def write_report(results: Results, folder: Path) -> None:
     """Write the results between the markers of performance.md, and draw the chart."""
     path = folder / "performance.md"
     before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}", encoding="utf-8")
-    redraw(folder)
+    path.write_text(f"{before}{BEGIN}\n\n{format_tables(results)}\n{END}{after}", encoding="utf-8")
+    redraw_chart(folder)
 
 
-def redraw(folder: Path) -> None:
+def redraw_chart(folder: Path) -> None:
     """Redraw the chart from the figures in performance.md."""
     figures = (folder / "performance.md").read_text(encoding="utf-8")
-    (folder / "performance.svg").write_text(chart.svg(*chart.read(figures)), encoding="utf-8")
+    (folder / "performance.svg").write_text(chart.draw_chart(*chart.parse_tables(figures)), encoding="utf-8")
 
 
-def markdown(results: Results) -> str:
+def format_tables(results: Results) -> str:
     """Return the tables."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     versions = ", ".join(f"{name} {version(name)}" for name in ("mcp", "httpx2", "fastmcp"))
@@ -42,7 +42,7 @@ def markdown(results: Results) -> str:
         "",
         "| result | median (quartiles) | ratio | met |",
         "|---|---|---|---|",
-        *map(table_row, results.rows),
+        *map(format_row, results.rows),
         "",
         "![The ratios beside their targets, and how figures grow](performance.svg)",
         "",
@@ -57,23 +57,26 @@ def markdown(results: Results) -> str:
         "",
         "| growth | sizes | figures |",
         "|---|---|---|",
-        *map(curve_row, results.curves),
+        *map(format_curve, results.curves),
         "",
     ]
     return "\n".join(lines)
 
 
-def table_row(row: Row) -> str:
+def format_row(row: ResultRow) -> str:
     """Return a line of the table."""
     measured = "<br>".join(f"{name}: {samples}" for name, samples in row.subjects.items())
     note = f"<br>{row.note}" if row.note else ""
-    return f"| {row.what}{note} | {measured} | {row.of}: {row.verdict} | {'yes' if row.met else '**no**'} |"
+    return (
+        f"| {row.title}{note} | {measured} | {row.ratio_label}: {row.verdict} | "
+        f"{'yes' if row.meets_target else '**no**'} |"
+    )
 
 
-def curve_row(curve: Curve) -> str:
+def format_curve(curve: Curve) -> str:
     """Return a line of the table of curves."""
     sizes = " → ".join(f"{size:,}" for size in curve.sizes)
     figures = "<br>".join(
         f"{name}: {' → '.join(map(format_number, values))} {curve.unit}" for name, values in curve.subjects.items()
     )
-    return f"| {curve.what} | {sizes} | {figures} |"
+    return f"| {curve.title} | {sizes} | {figures} |"

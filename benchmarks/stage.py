@@ -35,7 +35,7 @@ FROM_OPENAPI = (sys.executable, "-m", "benchmarks.from_openapi")
 
 
 @dataclass(frozen=True)
-class Stage:
+class BenchmarkSetup:
     """The running OpenCode, its project, and the environment of every server."""
 
     folder: Path
@@ -45,7 +45,7 @@ class Stage:
     endpoint: Endpoint
 
     @property
-    def attached(self) -> Mapping[str, str]:
+    def attached_environ(self) -> Mapping[str, str]:
         """The environment of a bridge that uses the running OpenCode."""
         return {
             **self.environ,
@@ -55,7 +55,7 @@ class Stage:
         }
 
     @asynccontextmanager
-    async def direct(self) -> AsyncGenerator[httpx2.AsyncClient]:
+    async def open_direct_client(self) -> AsyncGenerator[httpx2.AsyncClient]:
         """Provide an HTTP client of the running OpenCode, without the bridge."""
         async with httpx2.AsyncClient(
             base_url=self.endpoint.url,
@@ -69,7 +69,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path) -> AsyncGenerator[Stage]:
+async def open_setup(folder: Path) -> AsyncGenerator[BenchmarkSetup]:
     """Start an OpenCode with a home directory of its own."""
     project = folder / "project"
     project.mkdir()
@@ -79,7 +79,9 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
         await anyio.run_process(("git", *command), cwd=project)
     program = await find_program((), cache_folder(os.environ), os.environ, ignore_progress)
     port = free_port()
-    async with serving((sys.executable, str(REPOSITORY / "examples/scripted_model.py"), "--port", str(port)), {}, port):
+    async with run_server(
+        (sys.executable, str(REPOSITORY / "examples/scripted_model.py"), "--port", str(port)), {}, port
+    ):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
         environ = {
             **inherited,
@@ -90,18 +92,18 @@ async def stage(folder: Path) -> AsyncGenerator[Stage]:
             "OPENCODE_MCP_COMMAND": program.command[0],
         }
         async with managed_server(program.command, str(project), environ) as server:
-            yield Stage(folder, project, program, environ, await server.endpoint())
+            yield BenchmarkSetup(folder, project, program, environ, await server.endpoint())
 
 
 def free_port() -> int:
     """Return a free loopback port."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
 
 
 @asynccontextmanager
-async def serving(
+async def run_server(
     command: Sequence[str], environ: Mapping[str, str], port: int
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """Run a process until the block ends, once it listens on a port; SIGTERM ends it.

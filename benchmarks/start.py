@@ -12,31 +12,31 @@ from time import perf_counter
 
 import httpx2
 
-from .figures import Row, Samples, interleave, pair_ratios
-from .stage import BRIDGE, FLOOR, FROM_OPENAPI, READY_SECONDS, Stage
-from .wire import call, stdio
+from .figures import ResultRow, Samples, interleave, pair_ratios
+from .stage import BRIDGE, FLOOR, FROM_OPENAPI, READY_SECONDS, BenchmarkSetup
+from .wire import call, open_stdio
 
 LISTENING = re.compile(rb"listening on (http://[\d.:]+)")
 
 
-async def until_initialized(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> float:
+async def time_initialize(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> float:
     """Return the seconds from the start of a server to its response to `initialize`."""
-    begin = perf_counter()
-    async with stdio(command, environ, cwd):
-        return perf_counter() - begin
+    start = perf_counter()
+    async with open_stdio(command, environ, cwd):
+        return perf_counter() - start
 
 
-async def until_useful(stage: Stage) -> float:
+async def time_first_result(stage: BenchmarkSetup) -> float:
     """Return the seconds from the start of a bridge to the first response of the OpenCode that it starts."""
-    begin = perf_counter()
-    async with stdio(BRIDGE, stage.environ, str(stage.project)) as wire:
+    start = perf_counter()
+    async with open_stdio(BRIDGE, stage.environ, str(stage.project)) as wire:
         await call(wire, "global_health")
-        return perf_counter() - begin
+        return perf_counter() - start
 
 
-async def until_served(stage: Stage) -> float:
+async def time_opencode_serve(stage: BenchmarkSetup) -> float:
     """Return the seconds from the start of `opencode serve` to its first response."""
-    begin = perf_counter()
+    start = perf_counter()
     process = await asyncio.create_subprocess_exec(
         *stage.program.command,
         "serve",
@@ -55,7 +55,7 @@ async def until_served(stage: Stage) -> float:
                 if match := LISTENING.search(line):
                     async with httpx2.AsyncClient(trust_env=False) as http:
                         (await http.get(f"{match[1].decode()}/global/health")).raise_for_status()
-                    return perf_counter() - begin
+                    return perf_counter() - start
         raise RuntimeError("opencode serve ended before it listened")
     finally:
         with suppress(ProcessLookupError):
@@ -63,30 +63,30 @@ async def until_served(stage: Stage) -> float:
         await process.wait()
 
 
-async def rows(stage: Stage, scale: float) -> list[Row]:
+async def measure_rows(stage: BenchmarkSetup, scale: float) -> list[ResultRow]:
     """Measure the rows about the start."""
     cwd = str(stage.project)
     commands = {"floor": FLOOR, "bridge": BRIDGE, **({"from_openapi": FROM_OPENAPI} if scale >= 1 else {})}
     started = await interleave(
         max(5, round(9 * scale)),
         {
-            name: lambda command=command: until_initialized(command, stage.attached, cwd)
+            name: lambda command=command: time_initialize(command, stage.attached_environ, cwd)
             for name, command in commands.items()
         },
     )
     useful = await interleave(
         max(2, round(4 * scale)),
-        {"opencode serve": lambda: until_served(stage), "bridge": lambda: until_useful(stage)},
+        {"opencode serve": lambda: time_opencode_serve(stage), "bridge": lambda: time_first_result(stage)},
     )
     return [
-        Row(
+        ResultRow(
             "start: until `initialize` is answered",
             {name: Samples(values, "s") for name, values in started.items()},
             pair_ratios(started["bridge"], started["floor"]),
             "bridge / floor",
             1.10,
         ),
-        Row(
+        ResultRow(
             "first result: until the first operation is answered, with a managed OpenCode",
             {name: Samples(values, "s") for name, values in useful.items()},
             pair_ratios(useful["bridge"], useful["opencode serve"]),

@@ -23,7 +23,7 @@ ENVELOPE = {
 }
 
 
-class Wire(Protocol):
+class Connection(Protocol):
     """A connection to an MCP server."""
 
     async def request(self, method: str, params: Mapping[str, Any]) -> bytes:
@@ -31,7 +31,7 @@ class Wire(Protocol):
         ...
 
 
-async def call(wire: Wire, tool: str, **arguments: Any) -> bytes:
+async def call(wire: Connection, tool: str, **arguments: Any) -> bytes:
     """Call a tool, and return the undecoded response.
 
     Raises:
@@ -43,17 +43,17 @@ async def call(wire: Wire, tool: str, **arguments: Any) -> bytes:
     return answer
 
 
-class Stdio:
+class StdioConnection:
     """A server as a child process; closing its input ends it."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self._ids = count(1)
-        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._pending: dict[int, asyncio.Future[bytes]] = {}
 
     async def request(self, method: str, params: Mapping[str, Any]) -> bytes:
         number = next(self._ids)
-        answered = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answered = self._pending[number] = asyncio.get_running_loop().create_future()
         self.send({"id": number, "method": method, "params": params})
         return await answered
 
@@ -62,19 +62,19 @@ class Stdio:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
-    async def listen(self) -> None:
+    async def read_responses(self) -> None:
         """Read until the server closes its output."""
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
             # The id is first or last in a message; parsing all of it would cost more than the server.
-            message = json.loads(line) if len(line) < 4096 else {"id": long_id(line)}
+            message = json.loads(line) if len(line) < 4096 else {"id": find_id(line)}
             if "id" in message and "method" not in message:
-                self._waiting.pop(message["id"]).set_result(line)
-        for waiting in self._waiting.values():
-            waiting.set_exception(ConnectionError("the server has exited"))
+                self._pending.pop(message["id"]).set_result(line)
+        for pending in self._pending.values():
+            pending.set_exception(ConnectionError("the server has exited"))
 
 
-def long_id(line: bytes) -> int:
+def find_id(line: bytes) -> int:
     """Return the id of a long response without parsing all of it."""
     found = line.find(b'"id":', 0, 64)
     at = found if found >= 0 else line.rfind(b'"id":')
@@ -82,7 +82,7 @@ def long_id(line: bytes) -> int:
 
 
 @asynccontextmanager
-async def stdio(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> AsyncGenerator[Stdio]:
+async def open_stdio(command: Sequence[str], environ: Mapping[str, str], cwd: str) -> AsyncGenerator[StdioConnection]:
     """Start a server over stdio, and initialize it."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -92,8 +92,8 @@ async def stdio(command: Sequence[str], environ: Mapping[str, str], cwd: str) ->
         cwd=cwd,
         limit=MAX_LINE_BYTES,
     )
-    wire = Stdio(process)
-    listening = asyncio.create_task(wire.listen())
+    wire = StdioConnection(process)
+    reader = asyncio.create_task(wire.read_responses())
     try:
         async with asyncio.timeout(READY_SECONDS):
             await wire.request("initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT})
@@ -103,10 +103,10 @@ async def stdio(command: Sequence[str], environ: Mapping[str, str], cwd: str) ->
         assert process.stdin is not None
         process.stdin.close()
         await wait_for_exit(process)
-        await listening
+        await reader
 
 
-class Http:
+class HttpConnection:
     """An HTTP client with one protocol version, for concurrent requests."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, protocol_version: str) -> None:
@@ -142,13 +142,13 @@ class Http:
 
 
 @asynccontextmanager
-async def http(url: str, protocol_version: str, token: str = "") -> AsyncGenerator[Http]:
+async def open_http_connection(url: str, protocol_version: str, token: str = "") -> AsyncGenerator[HttpConnection]:
     """Connect to a server over HTTP."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
-        wire = Http(session, url, protocol_version)
+        wire = HttpConnection(session, url, protocol_version)
         if protocol_version == LEGACY:
             await wire.initialize()
         yield wire

@@ -19,35 +19,35 @@ from mcp.client import ClientRequestContext
 from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from workbench import Workbench, call, expect, run
 
-ERAS: dict[str, Literal["legacy", "auto"]] = {"2025-11-25": "legacy", "2026-07-28": "auto"}
+CLIENT_MODES: dict[str, Literal["legacy", "auto"]] = {"2025-11-25": "legacy", "2026-07-28": "auto"}
 COMMAND = {"command": "touch allowed.txt", "description": "Make a file"}
 
 
-async def answer_permission(era: str, bench: Workbench) -> None:
+async def answer_permission(protocol_version: str, bench: Workbench) -> None:
     """Run a task that needs permission for a command, and allow it once."""
-    made = bench.project / "allowed.txt"
+    created_file = bench.project / "allowed.txt"
     (bench.project / "opencode.json").write_text('{"permission": {"bash": "ask"}}')
-    asked: list[str] = []
+    messages: list[str] = []
 
     async def allow_once(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         """Accept; a real client shows its user the message and the form."""
-        expect(isinstance(params, ElicitRequestFormParams) and not made.exists(), "the command ran too early")
-        asked.append(params.message)
+        expect(isinstance(params, ElicitRequestFormParams) and not created_file.exists(), "the command ran too early")
+        messages.append(params.message)
         return ElicitResult(action="accept", content={"reply": "once"})
 
-    async with Client(bench.server(), mode=ERAS[era], elicitation_callback=allow_once) as client:
-        expect(client.protocol_version == era, f"the server speaks {client.protocol_version}")
+    async with Client(bench.server(), mode=CLIENT_MODES[protocol_version], elicitation_callback=allow_once) as client:
+        expect(client.protocol_version == protocol_version, f"the server speaks {client.protocol_version}")
         prompt = f"script:tool bash {json.dumps(COMMAND)}"
         report = await call(client, "run_task", prompt=prompt, permissions="ask", timeout_seconds=600)
 
-    expect(len(asked) == 1 and COMMAND["command"] in asked[0], f"it asked {asked}")
-    print(f"{era}: {asked[0]}")
+    expect(len(messages) == 1 and COMMAND["command"] in messages[0], f"it asked {messages}")
+    print(f"{protocol_version}: {messages[0]}")
     expect(report["state"] == "completed", f"the task is {report['state']}: {report['error']}")
-    expect(made.is_file(), "the command was allowed and did not run")
+    expect(created_file.is_file(), "the command was allowed and did not run")
     print("allowed once: allowed.txt is there")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Answer a permission request of OpenCode.")
-    parser.add_argument("--era", choices=ERAS, default="2026-07-28", help="protocol version")
+    parser.add_argument("--era", choices=CLIENT_MODES, default="2026-07-28", help="protocol version")
     sys.exit(run(partial(answer_permission, parser.parse_args().era)))

@@ -37,10 +37,10 @@ async def python_client(bench: Workbench) -> None:
 
         page = await opencode.answer("session_messages", sessionID=session["id"], limit=1)
         expect(len(page.value) == 1 and "next_cursor" in page.fields, f"session_messages gave {page}")
-        await fail(opencode)
+        await handle_errors(opencode)
 
 
-async def fail(opencode: OpenCode) -> None:
+async def handle_errors(opencode: OpenCode) -> None:
     """Handle the errors: invalid arguments are rejected before anything is sent."""
     try:
         await opencode.session.get(sessionID="nonsense")

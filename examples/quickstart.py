@@ -20,11 +20,11 @@ from typing import Any
 import anyio
 from mcp import Client, StdioServerParameters
 from mcp.types import TextContent
-from workbench import FILE, LIMIT_SECONDS, LINE, Failed, environment, expect, innermost, make_project
+from workbench import FILE, LIMIT_SECONDS, LINE, Failed, environment, expect, innermost_error, make_project
 
 CHECKOUT_SECONDS = 60.0
 SCRIPTED = "scripted/scripted"
-WHOLE = {"OPENCODE_MCP_TOOLSETS": "all", "OPENCODE_MCP_MAX_RESULT_CHARS": "1000000000"}
+ALL_TOOLS_ENVIRON = {"OPENCODE_MCP_TOOLSETS": "all", "OPENCODE_MCP_MAX_RESULT_CHARS": "1000000000"}
 """Every tool, and results of any length: the history of an OpenCode in use is long."""
 
 
@@ -43,14 +43,14 @@ class Tour:
         Raises:
             Failed: the tool returned an error; the message is the tool's.
         """
-        outcome = await self.client.call_tool(tool, arguments, progress_callback=self.show)
+        outcome = await self.client.call_tool(tool, arguments, progress_callback=self.show_progress)
         if outcome.is_error:
             raise Failed(
                 f"{tool}: " + "\n".join(block.text for block in outcome.content if isinstance(block, TextContent))
             )
         return outcome.structured_content
 
-    async def show(self, progress: float, total: float | None, message: str | None) -> None:
+    async def show_progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Print a progress message."""
         print(f"          … {message}", flush=True)
 
@@ -79,18 +79,18 @@ async def create_session(tour: Tour) -> str:
 
 async def prompt(tour: Tour) -> str:
     """Send a prompt, and wait for the answer."""
-    words = "In one short sentence, and without using tools: what is a git worktree?"
+    question = "In one short sentence, and without using tools: what is a git worktree?"
     provider, _, model = tour.model.partition("/")
     answer = await tour.call(
         "session_prompt",
         sessionID=tour.session_id,
         model={"providerID": provider, "modelID": model},
-        parts=[{"type": "text", "text": words}],
+        parts=[{"type": "text", "text": question}],
     )
     # When the model fails, the call still returns a message, with the error in it.
     expect("error" not in answer["info"], f"the model failed: {answer['info'].get('error')}")
     text = " ".join(part["text"] for part in answer["parts"] if part["type"] == "text").strip()
-    expect(words in text if tour.model == SCRIPTED else bool(text), f"the answer is {text!r}")
+    expect(question in text if tour.model == SCRIPTED else bool(text), f"the answer is {text!r}")
     return f"prompt answered by {tour.model}: {text}"
 
 
@@ -120,9 +120,9 @@ async def use_worktree(tour: Tour) -> str:
 async def read_history(tour: Tour) -> str:
     """Read the events that OpenCode stores to synchronize sessions."""
     events = (await tour.call("sync_history_list", body={}))["result"]
-    mine = [event for event in events if event["aggregate_id"] == tour.session_id]
-    expect(bool(mine), f"none of {len(events)} events is of the session")
-    return f"sync_history_list: {len(events)} events, {len(mine)} of them of this session"
+    own_events = [event for event in events if event["aggregate_id"] == tour.session_id]
+    expect(bool(own_events), f"none of {len(events)} events is of the session")
+    return f"sync_history_list: {len(events)} events, {len(own_events)} of them of this session"
 
 
 STEPS = (connect, start_opencode, create_session, prompt, search, use_worktree, read_history)
@@ -135,24 +135,24 @@ async def run(model: str | None, project: Path, temporary: Path) -> None:
             server = StdioServerParameters(
                 command=sys.executable,
                 args=["-m", "opencode_mcp", "--directory", str(project)],
-                env={**environ, **WHOLE},
+                env={**environ, **ALL_TOOLS_ENVIRON},
             )
             print(f"A real OpenCode, the model {model or SCRIPTED}, the project {project}\n", flush=True)
-            begun = time.monotonic()
+            start = time.monotonic()
             async with Client(server) as client:
-                await go(Tour(client, project, model or SCRIPTED), begun)
-    print(f"\ndone in {time.monotonic() - begun:.1f} s")
+                await run_steps(Tour(client, project, model or SCRIPTED), start)
+    print(f"\ndone in {time.monotonic() - start:.1f} s")
 
 
-async def go(tour: Tour, begun: float) -> None:
+async def run_steps(tour: Tour, start: float) -> None:
     """Run each step, and print its result with its duration in seconds."""
     for step in STEPS:
         result = await step(tour)
-        print(f"{time.monotonic() - begun:6.1f} s  {result}", flush=True)
-        begun = time.monotonic()
+        print(f"{time.monotonic() - start:6.1f} s  {result}", flush=True)
+        start = time.monotonic()
 
 
-def model_name(text: str) -> str:
+def parse_model(text: str) -> str:
     """Check a --model."""
     provider, _, model = text.partition("/")
     if not provider or not model:
@@ -163,7 +163,7 @@ def model_name(text: str) -> str:
 def main() -> int:
     """Run; return 0 if every step passed, else 1."""
     parser = argparse.ArgumentParser(description="Drive a real OpenCode through opencode-mcp, step by step.")
-    parser.add_argument("--model", type=model_name, help="PROVIDER/MODEL of your OpenCode (default: a scripted one)")
+    parser.add_argument("--model", type=parse_model, help="PROVIDER/MODEL of your OpenCode (default: a scripted one)")
     parser.add_argument("--directory", type=Path, help="new or empty folder for the project (default: temporary)")
     options = parser.parse_args()
     try:
@@ -175,7 +175,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        cause = innermost(error)
+        cause = innermost_error(error)
         sys.stdout.flush()
         print(f"\nFAILED: {cause if isinstance(cause, Failed) else repr(cause)}", file=sys.stderr)
         return 1

@@ -50,7 +50,7 @@ from starlette.types import Receive, Scope, Send
 
 @dataclass(frozen=True)
 class Request:
-    """A request to the model. `finished` and `gone` are events: check them with `is_set()`."""
+    """A request to the model. `finished` and `disconnected` are events: check them with `is_set()`."""
 
     script: str
     argument: str  # the text after the keyword; the whole prompt without a keyword
@@ -58,9 +58,9 @@ class Request:
     model: str
     tools: Mapping[str, frozenset[str]]  # the names of each tool's parameters
     messages: list[dict[str, Any]]
-    repeated: bool  # an earlier request had the same script and argument
+    is_repeated: bool  # an earlier request had the same script and argument
     finished: anyio.Event = field(default_factory=anyio.Event)  # the whole reply was sent
-    gone: anyio.Event = field(default_factory=anyio.Event)  # the client disconnected before that
+    disconnected: anyio.Event = field(default_factory=anyio.Event)  # the client disconnected before that
 
 
 @dataclass(frozen=True)
@@ -84,34 +84,34 @@ def fail(status: float, message: str, code: str = "script_error") -> JSONRespons
     return JSONResponse({"error": {"message": message, "type": code, "code": code}}, int(status))
 
 
-def once(request: Request, *calls: Piece) -> list[Piece]:
+def call_once(request: Request, *calls: Piece) -> list[Piece]:
     """Make the calls, and end with a text when they have results."""
     return [say(f"done: {request.script}")] if request.turn else [*calls]
 
 
-def fit(request: Request, tool: str, values: Mapping[str, Any]) -> str:
+def fit_arguments(request: Request, tool: str, values: Mapping[str, Any]) -> str:
     """Return a call's arguments. A file is its `filePath` in OpenCode's v1 engine and its `path` in v2's."""
     known = request.tools.get(tool, frozenset[str]())
     renamed = {"filePath": "path"} if "path" in known and "filePath" not in known else {}
     return json.dumps({renamed.get(name, name): value for name, value in values.items()})
 
 
-def prepared(request: Request) -> list[Piece]:
-    given = {"prompt": request.argument} if request.script == "task" and request.argument else {}
-    values = {**PREPARED_CALLS[request.script], **given}
-    return once(request, call(request.script, fit(request, request.script, values)))
+def prepared_call(request: Request) -> list[Piece]:
+    prompt = {"prompt": request.argument} if request.script == "task" and request.argument else {}
+    values = {**PREPARED_CALLS[request.script], **prompt}
+    return call_once(request, call(request.script, fit_arguments(request, request.script, values)))
 
 
-def named(request: Request) -> Piece:
+def parse_named_call(request: Request) -> Piece:
     """Parse `NAME {arguments}`; the arguments are optional."""
     tool, _, values = request.argument.partition(" ")
-    return call(tool, fit(request, tool, first_json("{", values) if "{" in values else {}))
+    return call(tool, fit_arguments(request, tool, first_json("{", values) if "{" in values else {}))
 
 
-def listed(request: Request) -> list[Piece]:
+def parse_listed_calls(request: Request) -> list[Piece]:
     """Parse `[{"name": NAME, "args": {arguments}}, ...]`."""
     calls = [(item["name"], item.get("args", {})) for item in first_json("[", request.argument)]
-    return [call(tool, fit(request, tool, values), index) for index, (tool, values) in enumerate(calls)]
+    return [call(tool, fit_arguments(request, tool, values), index) for index, (tool, values) in enumerate(calls)]
 
 
 def first_json(opening: str, text: str) -> Any:
@@ -119,13 +119,13 @@ def first_json(opening: str, text: str) -> Any:
     return json.JSONDecoder().raw_decode(opening + text.partition(opening)[2])[0]
 
 
-def number(request: Request, position: int, default: float) -> float:
-    found = re.findall(r"\d+(?:\.\d+)?", request.argument)
-    return float(found[position]) if position < len(found) else default
+def number_argument(request: Request, position: int, default: float) -> float:
+    numbers = re.findall(r"\d+(?:\.\d+)?", request.argument)
+    return float(numbers[position]) if position < len(numbers) else default
 
 
-def huge(request: Request) -> list[Piece]:
-    size, line = int(number(request, 0, 1_000_000)), f"{'x' * 99}\n"
+def huge_text(request: Request) -> list[Piece]:
+    size, line = int(number_argument(request, 0, 1_000_000)), f"{'x' * 99}\n"
     return [say((line * 40)[: size - start]) for start in range(0, size, 4_000)]
 
 
@@ -140,24 +140,26 @@ PREPARED_CALLS: dict[str, dict[str, Any]] = {
     "todowrite": {"todos": [{"id": "1", "content": "try it", "status": "pending", "priority": "high"}]},
 }
 SCRIPTS: dict[str, Callable[[Request], list[Piece] | JSONResponse]] = {
-    **dict.fromkeys(PREPARED_CALLS, prepared),
+    **dict.fromkeys(PREPARED_CALLS, prepared_call),
     "text": lambda ask: [say("Hello from the scripted model. "), say(ask.argument[:200])],
     "reasoning": lambda _: [Piece({"reasoning_content": "Let me think."}), say("A reasoned answer.")],
-    "slow": lambda ask: [say(f"chunk{at} ", number(ask, 1, 0.5)) for at in range(int(number(ask, 0, 20)))],
+    "slow": lambda ask: [
+        say(f"chunk{at} ", number_argument(ask, 1, 0.5)) for at in range(int(number_argument(ask, 0, 20)))
+    ],
     "hold": lambda ask: [Piece({"content": "held"}, file=Path(ask.argument.split()[0]))],
-    "huge": huge,
+    "huge": huge_text,
     "hang": lambda _: [say("never said", float("inf"))],
     "drop": lambda _: [say("The second half of this sen"), Piece(None)],
-    "error": lambda ask: fail(number(ask, 0, 500), "the error that the prompt asked for"),
-    "flaky": lambda ask: [say("done: flaky")] if ask.repeated else SCRIPTS["error"](ask),
+    "error": lambda ask: fail(number_argument(ask, 0, 500), "the error that the prompt asked for"),
+    "flaky": lambda ask: [say("done: flaky")] if ask.is_repeated else SCRIPTS["error"](ask),
     # OpenCode recognizes an overflow by this message.
     "overflow": lambda _: fail(400, "maximum context length is 1000 tokens", "context_length_exceeded"),
-    "tool": lambda ask: once(ask, named(ask)),
-    "tools": lambda ask: once(ask, *listed(ask)),
-    "chain": lambda ask: listed(ask)[ask.turn :][:1] or once(ask),
-    "loop": lambda ask: [named(ask)],
-    "badargs": lambda ask: once(ask, call("bash", '{"command": "ec')),
-    "unknowntool": lambda ask: once(ask, call("no_such_tool", "{}")),
+    "tool": lambda ask: call_once(ask, parse_named_call(ask)),
+    "tools": lambda ask: call_once(ask, *parse_listed_calls(ask)),
+    "chain": lambda ask: parse_listed_calls(ask)[ask.turn :][:1] or call_once(ask),
+    "loop": lambda ask: [parse_named_call(ask)],
+    "badargs": lambda ask: call_once(ask, call("bash", '{"command": "ec')),
+    "unknowntool": lambda ask: call_once(ask, call("no_such_tool", "{}")),
     "title": lambda _: [say("Scripted title")],
     "compaction": lambda _: [say("## Goal\nTry OpenCode without a language model.")],
 }
@@ -166,7 +168,7 @@ SYSTEM_PROMPTS = {"title generator": "script:title", "context summarization agen
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 
 
-def play(request: Request) -> list[Piece] | JSONResponse:
+def run_script(request: Request) -> list[Piece] | JSONResponse:
     script = SCRIPTS.get(request.script, lambda ask: [say(f"no such script: {ask.script}")])
     try:
         return script(request)
@@ -191,7 +193,7 @@ class ScriptedModel:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a chat completion request (ASGI)."""
         request = self.record(await HTTPRequest(scope, receive).json())
-        reply = play(request)
+        reply = run_script(request)
         if isinstance(reply, list):
             reply = StreamingResponse(self.stream(request, reply), media_type="text/event-stream")
         else:
@@ -199,15 +201,15 @@ class ScriptedModel:
         with suppress(EOFError):
             await reply(scope, receive, send)
         if not request.finished.is_set():
-            request.gone.set()
+            request.disconnected.set()
 
     def record(self, body: dict[str, Any]) -> Request:
         """Parse a request body, and append it to `requests`."""
         messages = body["messages"]
         newest = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=0)
         system = " ".join(text_of(message) for message in messages if message["role"] == "system")
-        asked = (script for words, script in SYSTEM_PROMPTS.items() if words in system)
-        prompt = next(asked, text_of(messages[newest]))
+        fixed_scripts = (script for words, script in SYSTEM_PROMPTS.items() if words in system)
+        prompt = next(fixed_scripts, text_of(messages[newest]))
         keyword = re.search(r"script:([a-z]+)(.*)", prompt, re.DOTALL)
         script, argument = (keyword[1], keyword[2].strip()) if keyword else ("text", prompt)
         functions = [tool["function"] for tool in body.get("tools", [])]
@@ -216,9 +218,9 @@ class ScriptedModel:
             argument=argument,
             turn=sum(bool(message.get("tool_calls")) for message in messages[newest:]),
             model=body["model"],
-            tools={each["name"]: frozenset(each["parameters"].get("properties", ())) for each in functions},
+            tools={function["name"]: frozenset(function["parameters"].get("properties", ())) for function in functions},
             messages=messages,
-            repeated=any((script, argument) == (seen.script, seen.argument) for seen in self.requests),
+            is_repeated=any((script, argument) == (earlier.script, earlier.argument) for earlier in self.requests),
         )
         self.requests.append(request)
         return request

@@ -44,7 +44,7 @@ def application(settings: Settings) -> Starlette:
     return Starlette(routes=[Route("/hello", hello), Mount("/opencode", server)], lifespan=lifespan)
 
 
-async def use(url: str) -> None:
+async def call_both(url: str) -> None:
     """Call the application's route and a tool."""
     async with httpx2.AsyncClient(trust_env=False) as http:
         text = (await http.get(f"{url}/hello")).text
@@ -65,7 +65,7 @@ async def serve_http(bench: Workbench) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         try:
-            await use(f"http://127.0.0.1:{listener.getsockname()[1]}")
+            await call_both(f"http://127.0.0.1:{listener.getsockname()[1]}")
         finally:
             server.should_exit = True
 

@@ -12,10 +12,10 @@ from mcp import Client
 from mcp.types import TextResourceContents
 from workbench import Workbench, call, expect, run
 
-WORDS = "good morning"
+PROMPT = "good morning"
 
 
-async def transcript(client: Client, uri: str) -> str:
+async def read_transcript(client: Client, uri: str) -> str:
     """Read the resource."""
     contents = (await client.read_resource(uri)).contents
     return "".join(content.text for content in contents if isinstance(content, TextResourceContents))
@@ -26,17 +26,17 @@ async def watch_session(bench: Workbench) -> None:
     async with Client(bench.server()) as client:
         session = (await call(client, "session_create", title="watched"))["id"]
         uri = f"opencode://session/{session}/transcript"
-        text, updates = await transcript(client, uri), 0
-        expect(WORDS not in text, "the prompt is in the transcript before it was sent")
+        text, updates = await read_transcript(client, uri), 0
+        expect(PROMPT not in text, "the prompt is in the transcript before it was sent")
 
         async with client.listen(resource_subscriptions=[uri]) as changes, anyio.create_task_group() as tasks:
-            parts = [{"type": "text", "text": WORDS}]
+            parts = [{"type": "text", "text": PROMPT}]
             tasks.start_soon(lambda: call(client, "session_prompt", sessionID=session, parts=parts))
             async for _ in changes:
                 updates += 1
-                text = await transcript(client, uri)
+                text = await read_transcript(client, uri)
                 # The scripted model repeats the prompt.
-                if text.count(WORDS) == 2:
+                if text.count(PROMPT) == 2:
                     break
 
     expect(updates > 0, "no update arrived")

@@ -112,7 +112,7 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def innermost(error: BaseException) -> BaseException:
+def innermost_error(error: BaseException) -> BaseException:
     """Return the first error of an exception group that is not a group itself."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
@@ -122,7 +122,7 @@ def innermost(error: BaseException) -> BaseException:
 def run(example: Callable[[Workbench], Awaitable[None]]) -> int:
     """Run an example; return 0 if its checks passed, else 1."""
 
-    async def within(temporary: Path) -> None:
+    async def run_example(temporary: Path) -> None:
         with anyio.fail_after(LIMIT_SECONDS):
             async with environment(None, temporary) as environ:
                 await example(Workbench(make_project(temporary / "project"), environ))
@@ -130,11 +130,11 @@ def run(example: Callable[[Workbench], Awaitable[None]]) -> int:
     try:
         # OpenCode may still write its last files while the folder is removed.
         with tempfile.TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as name:
-            anyio.run(within, Path(name).resolve())
+            anyio.run(run_example, Path(name).resolve())
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        cause = innermost(error)
+        cause = innermost_error(error)
         sys.stdout.flush()
         print(f"\nFAILED: {cause if isinstance(cause, Failed) else repr(cause)}", file=sys.stderr)
         return 1

@@ -59,17 +59,17 @@ ANSWER = "The greeting says: Hello there, good to see you!"
 
 
 PROGRESS = re.compile(r"\s*N s  (.*)")
-VARIABLE = (
+VARIABLE_PARTS = (
     (re.compile(r'("(?:directory|note)":).*'), r"\1 …"),
     (re.compile(r"ses_\w+"), "ses_ID"),
     (re.compile(r"\d+(?:\.\d+)?"), "N"),
 )
 """Text that differs from run to run, and its replacement in a comparison."""
-HEADERS = ("--", "++", "@@")
+DIFF_HEADERS = ("--", "++", "@@")
 """Prefixes of a diff's header lines."""
 
 
-def greet(request: Request, pause: float) -> list[Piece]:
+def play_task(request: Request, pause: float) -> list[Piece]:
     """Play the task: each call after the last one's result, then the answer."""
     if request.turn == len(CALLS):
         return [say(ANSWER, pause)]
@@ -77,11 +77,11 @@ def greet(request: Request, pause: float) -> list[Piece]:
     return [say("", pause if request.turn else FIRST_PAUSE), call(name, json.dumps(arguments))]
 
 
-def record(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[list[Text], list[float]]:
+def record_command(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[list[Text], list[float]]:
     """Run a command in a terminal and allow what it asks; return its lines and when each was last written."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
-    began, changed = time.monotonic(), [0.0] * ROWS
+    start, changed = time.monotonic(), [0.0] * ROWS
     master, slave = pty.openpty()
     process = subprocess.Popen(
         command, cwd=folder, env=dict(environ), stdin=slave, stdout=slave, stderr=slave, start_new_session=True
@@ -96,7 +96,7 @@ def record(command: list[str], folder: Path, environ: Mapping[str, str]) -> tupl
         stream.feed(data)
         for row, (old, new) in enumerate(zip(before, screen.display, strict=True)):
             if old != new:
-                changed[row] = time.monotonic() - began
+                changed[row] = time.monotonic() - start
         if screen.display[screen.cursor.y].strip() == ">":
             time.sleep(1)  # time to read the question
             os.write(master, b"once\n")
@@ -121,7 +121,7 @@ def cell_style(cell: pyte.screens.Char) -> str:
     return " ".join(word for word in ("bold" if cell.bold else "", colour) if word)
 
 
-def draw(lines: Sequence[Text], times: Sequence[float]) -> str:
+def draw_svg(lines: Sequence[Text], times: Sequence[float]) -> str:
     """Return the SVG of lines, each shown at its time; the first one stays."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for line in lines:
@@ -138,7 +138,7 @@ def draw(lines: Sequence[Text], times: Sequence[float]) -> str:
 
 
 def read_lines(svg: str) -> list[str]:
-    """Return the lines of text that an SVG of `draw` shows, without their indentation."""
+    """Return the lines of text that an SVG of `draw_svg` shows, without their indentation."""
     rows: dict[float, list[tuple[float, str]]] = {}
     for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
         if "clip-path" in element.attrib:
@@ -147,11 +147,11 @@ def read_lines(svg: str) -> list[str]:
     return ["".join(text for _, text in sorted(row)).strip() for _, row in sorted(rows.items())]
 
 
-def comparable(svg: str) -> tuple[set[str], list[str]]:
+def normalized_lines(svg: str) -> tuple[set[str], list[str]]:
     """Return the progress lines and the other lines of a picture, without what differs from run to run."""
     progress, others = set[str](), list[str]()
     for line in read_lines(svg):
-        for pattern, replacement in VARIABLE:
+        for pattern, replacement in VARIABLE_PARTS:
             line = pattern.sub(replacement, line)
         if match := PROGRESS.fullmatch(line):
             progress.add(match[1])
@@ -162,13 +162,15 @@ def comparable(svg: str) -> tuple[set[str], list[str]]:
 
 def differences(picture: str, today: str) -> list[str]:
     """Return the lines that only one of two pictures has."""
-    (old_progress, old_lines), (new_progress, new_lines) = comparable(picture), comparable(today)
+    (old_progress, old_lines), (new_progress, new_lines) = normalized_lines(picture), normalized_lines(today)
     lines = [*(f"-{line}" for line in sorted(old_progress - new_progress))]
     lines += [f"+{line}" for line in sorted(new_progress - old_progress)]
-    return lines + [line for line in unified_diff(old_lines, new_lines, n=0, lineterm="") if line[:2] not in HEADERS]
+    return lines + [
+        line for line in unified_diff(old_lines, new_lines, n=0, lineterm="") if line[:2] not in DIFF_HEADERS
+    ]
 
 
-def make_greeter(folder: Path) -> Path:
+def make_greeting_project(folder: Path) -> Path:
     """Make a project with a greeting, in which OpenCode asks before it runs a command."""
     project = make_project(folder.resolve() / "project")
     (project / "greet.sh").write_text(GREETING)
@@ -176,17 +178,17 @@ def make_greeter(folder: Path) -> Path:
     return project
 
 
-async def recorded_picture(pause: float) -> str:
+async def record_picture(pause: float) -> str:
     """Run the task with a pause before each reply of the model, and return its picture."""
-    SCRIPTS["text"] = partial(greet, pause=pause)
+    SCRIPTS["text"] = partial(play_task, pause=pause)
     with TemporaryDirectory(prefix="opencode-mcp-", ignore_cleanup_errors=True) as name:
-        project = make_greeter(Path(name))
+        project = make_greeting_project(Path(name))
         async with environment(None, Path(name)) as environ:
             program = [str(Path(sys.executable).with_name("opencode-mcp")), "call", "run_task", f"prompt={PROMPT}"]
             terminal = {**environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
-            lines, times = await anyio.to_thread.run_sync(record, program, project, terminal)
+            lines, times = await anyio.to_thread.run_sync(record_command, program, project, terminal)
     typed = Text(f'$ opencode-mcp call run_task prompt="{PROMPT}"', "bold")
-    return draw([typed, *lines], [0.0, *times])
+    return draw_svg([typed, *lines], [0.0, *times])
 
 
 def main() -> int:
@@ -194,7 +196,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Record docs/at-work.svg.")
     parser.add_argument("--check", action="store_true", help="fail when the picture is out of date; write nothing")
     check = parser.parse_args().check
-    today = anyio.run(recorded_picture, 0.0 if check else PAUSE)
+    today = anyio.run(record_picture, 0.0 if check else PAUSE)
     if not check:
         PICTURE.write_text(today)
         return 0

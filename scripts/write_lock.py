@@ -24,7 +24,7 @@ RIPGREP_VERSION = "1.18.0"
 VARIANTS = {"x64": ("", "-baseline"), "arm64": ("",)}
 
 
-def names() -> Iterator[tuple[str, str]]:
+def package_versions() -> Iterator[tuple[str, str]]:
     """Yield every package of a managed OpenCode on any platform, with its version."""
     yield OPENCODE, SNAPSHOT_VERSION
     for system in ("linux", "darwin", "windows"):
@@ -36,7 +36,7 @@ def names() -> Iterator[tuple[str, str]]:
             yield f"{RIPGREP}-{'win32' if system == 'windows' else system}-{machine}", RIPGREP_VERSION
 
 
-def asked(name: str, version: str) -> dict[str, Any] | None:
+def read_registry(name: str, version: str) -> dict[str, Any] | None:
     """Return a package's version and hash from the registry, or None if it is not there."""
     done = subprocess.run(
         ["npm", "view", f"{name}@{version}", "dist.integrity", "--json"], capture_output=True, text=True, check=False
@@ -46,19 +46,19 @@ def asked(name: str, version: str) -> dict[str, Any] | None:
     return {"version": version, "integrity": json.loads(done.stdout)}
 
 
-def renewed(previous: dict[str, Any]) -> dict[str, Any]:
+def update_packages(previous: dict[str, Any]) -> dict[str, Any]:
     """Return the packages with the registry's hashes, and the known ones for packages that it does not have."""
     packages: dict[str, Any] = {}
-    for name, version in names():
+    for name, version in package_versions():
         known = previous.get(name, {})
-        kept = known if known.get("version") == version else None
-        found = asked(name, version)
-        if found is not None and kept is not None and found["integrity"] == kept["integrity"]:
-            found = kept
-        if found is None and kept is None:
+        unchanged = known if known.get("version") == version else None
+        current = read_registry(name, version)
+        if current is not None and unchanged is not None and current["integrity"] == unchanged["integrity"]:
+            current = unchanged
+        if current is None and unchanged is None:
             print(f"{name}@{version} is not in the registry: it cannot be installed", file=sys.stderr)
             continue
-        packages[name] = found or kept
+        packages[name] = current or unchanged
     return packages
 
 
@@ -68,9 +68,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a version differs")
     packages: dict[str, Any] = json.loads(LOCK.read_text())["packages"]
     if parser.parse_args().check:
-        wanted = dict(names())
-        return int(any(one["version"] != wanted[name] for name, one in packages.items()))
-    LOCK.write_text(json.dumps({"packages": renewed(packages)}, indent=2) + "\n")
+        versions = dict(package_versions())
+        return int(any(package["version"] != versions[name] for name, package in packages.items()))
+    LOCK.write_text(json.dumps({"packages": update_packages(packages)}, indent=2) + "\n")
     return 0
 
 

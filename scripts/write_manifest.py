@@ -57,7 +57,7 @@ def user_config() -> dict[str, dict[str, Any]]:
     }
 
 
-def manifest() -> dict[str, Any]:
+def bundle_manifest() -> dict[str, Any]:
     """Return the MCPB manifest, version 0.4, in which the host installs Python and the packages with uv."""
     catalog = Catalog.from_snapshot()
     essential = ToolRegistry(catalog, select_tools(catalog, ["essential"]), 40_000).listed
@@ -66,13 +66,13 @@ def manifest() -> dict[str, Any]:
         "name": "opencode-mcp",
         "display_name": "OpenCode",
         "version": __version__,
-        "description": project()["description"],
+        "description": read_project_table()["description"],
         "long_description": "Delegate coding tasks to OpenCode: follow the progress, approve permissions, review the "
         "diff. Each of the 188 operations of OpenCode's HTTP API is a tool as well. The first call starts OpenCode, "
         "and downloads a copy from npm if it is not installed.",
         "author": {"name": "The opencode-mcp authors"},
         "license": "MIT",
-        "keywords": project()["keywords"],
+        "keywords": read_project_table()["keywords"],
         "icon": "docs/icon.png",
         "server": {
             "type": "uv",
@@ -96,7 +96,7 @@ def manifest() -> dict[str, Any]:
     }
 
 
-def server() -> dict[str, Any]:
+def registry_entry() -> dict[str, Any]:
     """Return the entry for the MCP registry."""
     variables = [
         ("OPENCODE_MCP_URL", "Use the OpenCode server at this URL instead of starting one.", False),
@@ -126,7 +126,7 @@ def server() -> dict[str, Any]:
     }
 
 
-def project() -> dict[str, Any]:
+def read_project_table() -> dict[str, Any]:
     """Return the project table of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -137,7 +137,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file would change")
     check: bool = parser.parse_args().check
     stale = 0
-    for name, content in (("manifest.json", manifest()), ("server.json", server())):
+    for name, content in (("manifest.json", bundle_manifest()), ("server.json", registry_entry())):
         file = ROOT / name
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         if not file.exists() or file.read_text() != text:

@@ -86,7 +86,7 @@ def paths(client: Client) -> str:
 def stdio_entry(client: Client) -> str:
     """Return the entry that starts this server, as it stands in the client's file."""
     command, *arguments = COMMAND
-    return in_file(client, client.entry(Launch(command, (*arguments, *setting_flags(client, Settings())))))
+    return file_content(client, client.entry(Launch(command, (*arguments, *setting_flags(client, Settings())))))
 
 
 def entries(client: Client) -> str:
@@ -98,11 +98,11 @@ def entries(client: Client) -> str:
     )
     comment, language = ("#", "toml") if client.format == "toml" else ("//", "jsonc")
     lines = [f"```{language}", f"{comment} stdio", stdio_entry(client)]
-    lines += [f"{comment} HTTP", in_file(client, http)] if http else [f"{comment} HTTP: {client.http_instead}"]
+    lines += [f"{comment} HTTP", file_content(client, http)] if http else [f"{comment} HTTP: {client.http_instead}"]
     return "\n".join([*lines, "```"])
 
 
-def in_file(client: Client, entry: dict[str, Any]) -> str:
+def file_content(client: Client, entry: dict[str, Any]) -> str:
     """Return an entry below its container's key."""
     if client.format == "toml":
         return FORMATS[client.format].put("", (client.container, "opencode"), entry).rstrip()

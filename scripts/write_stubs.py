@@ -57,36 +57,36 @@ class Types:
         self.components = components
         self.named: dict[str, tuple[Schema, list[str]]] = {}
 
-    def of(self, schema: Schema, owner: str, name: str, depth: int = 0) -> str:
+    def type_of(self, schema: Schema, owner: str, name: str, depth: int = 0) -> str:
         """Return the type. `owner` and `name` are for naming an anonymous object; it stays a dict if both are empty."""
         if reference := cast("str | None", schema.get("$ref")):
             title = reference.removeprefix(COMPONENT_PREFIX)
             target = self.components[title]
-            return self.object(target, title, depth) if is_record(target) else self.of(target, title, "", depth)
+            return self.define(target, title, depth) if is_record(target) else self.type_of(target, title, "", depth)
         if "enum" in schema or "const" in schema:
-            return literal(schema.get("enum", [schema.get("const")]))
+            return literal_type(schema.get("enum", [schema.get("const")]))
         if branches := cast("list[Schema] | None", schema.get("anyOf") or schema.get("oneOf")):
-            return union([self.of(branch, "", "", depth) for branch in branches])
+            return union_type([self.type_of(branch, "", "", depth) for branch in branches])
         kinds = cast("str | list[str] | None", schema.get("type"))
         if isinstance(kinds, list):
-            return union([self.of({**schema, "type": kind}, owner, name, depth) for kind in kinds])
+            return union_type([self.type_of({**schema, "type": kind}, owner, name, depth) for kind in kinds])
         if kinds == "array":
             items: Schema = schema.get("items", {})
-            return f"list[{self.of(items, owner, name, depth)}]"
+            return f"list[{self.type_of(items, owner, name, depth)}]"
         if kinds == "object" or (kinds is None and "properties" in schema):
             if is_record(schema):
-                return self.object(schema, self.title(schema, owner, name, depth), depth) if name else OBJECT
+                return self.define(schema, self.name_for(schema, owner, name, depth), depth) if name else OBJECT
             values: Schema | bool = schema.get("additionalProperties", True)
-            return OBJECT if isinstance(values, bool) else f"dict[str, {self.of(values, '', '', depth)}]"
+            return OBJECT if isinstance(values, bool) else f"dict[str, {self.type_of(values, '', '', depth)}]"
         return SCALARS.get(kinds or "", "Any")
 
-    def title(self, schema: Schema, owner: str, name: str, depth: int) -> str:
+    def name_for(self, schema: Schema, owner: str, name: str, depth: int) -> str:
         """Name an anonymous object after its argument, or after its owner and field if that name is taken."""
-        short = pascal(name)
-        taken = depth > 0 or short in self.components or self.named.get(short, (schema, []))[0] != schema
-        return f"{owner}{short}" if taken else short
+        short = pascal_case(name)
+        is_taken = depth > 0 or short in self.components or self.named.get(short, (schema, []))[0] != schema
+        return f"{owner}{short}" if is_taken else short
 
-    def object(self, schema: Schema, title: str, depth: int) -> str:
+    def define(self, schema: Schema, title: str, depth: int) -> str:
         """Return the name of an object's TypedDict, or None if it is large or deeply nested."""
         fields: dict[str, Schema] = schema["properties"]
         if title in self.named:
@@ -96,23 +96,23 @@ class Types:
         lines: list[str] = []
         self.named[title] = (schema, lines)
         for name, field in fields.items():
-            kind = self.of(field, title, name, depth + 1)
+            kind = self.type_of(field, title, name, depth + 1)
             lines.append(f"{name}: {kind}" if name in schema.get("required", ()) else f"{name}: NotRequired[{kind}]")
         return title
 
-    def reached(self, lines: Iterable[str]) -> set[str]:
+    def needed_titles(self, lines: Iterable[str]) -> set[str]:
         """Return the TypedDicts that lines of code refer to, directly or not."""
-        found: set[str] = set()
-        waiting = [*lines]
-        while waiting:
-            new = self.named.keys() & set(WORD.findall(waiting.pop())) - found
-            found |= new
-            waiting += [line for title in new for line in self.named[title][1]]
-        return found
+        needed: set[str] = set()
+        pending = [*lines]
+        while pending:
+            new = self.named.keys() & set(WORD.findall(pending.pop())) - needed
+            needed |= new
+            pending += [line for title in new for line in self.named[title][1]]
+        return needed
 
     def definitions(self, used_by: Iterable[str]) -> Iterable[str]:
         """Return the source of the TypedDicts that lines of code refer to."""
-        for title in sorted(self.reached(used_by)):
+        for title in sorted(self.needed_titles(used_by)):
             lines = self.named[title][1]
             yield f"class {title}(TypedDict):"
             yield from (f"    {line}" for line in lines)
@@ -129,17 +129,17 @@ def is_name(name: str) -> bool:
     return name.isidentifier() and not keyword.iskeyword(name)
 
 
-def literal(values: list[Any]) -> str:
+def literal_type(values: list[Any]) -> str:
     """Return the Literal type of values."""
-    return "None" if values == [None] else f"Literal[{', '.join(map(double_quoted, values))}]"
+    return "None" if values == [None] else f"Literal[{', '.join(map(quote, values))}]"
 
 
-def double_quoted(value: Any) -> str:
+def quote(value: Any) -> str:
     """Return a value as Python source, with double quotes."""
     return '"' + repr(value)[1:-1].replace('"', '\\"') + '"' if isinstance(value, str) else repr(value)
 
 
-def union(types: list[str]) -> str:
+def union_type(types: list[str]) -> str:
     """Return the union of types; several objects become `dict[str, Any]`, and `Any` replaces the rest."""
     distinct = list(dict.fromkeys(types))
     if "Any" in distinct:
@@ -149,25 +149,27 @@ def union(types: list[str]) -> str:
     return " | ".join(distinct)
 
 
-def pascal(name: str) -> str:
+def pascal_case(name: str) -> str:
     """Convert `switch_org` to `SwitchOrg`."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-def method(operation: Operation, name: str, types: Types) -> list[str]:
+def format_method(operation: Operation, name: str, types: Types) -> list[str]:
     """Write an operation as a method."""
-    owner = "".join(map(pascal, attribute_names(operation.id)))
+    owner = "".join(map(pascal_case, attribute_names(operation.id)))
     schema = with_components(operation.input_schema)
     required = set(schema.get("required", ()))
     fields: dict[str, Schema] = schema["properties"]
-    typed = {one: types.of(field, owner, one) for one, field in fields.items()}
+    typed = {argument: types.type_of(field, owner, argument) for argument, field in fields.items()}
     arguments = [
-        *(f"{one}: {kind}" for one, kind in typed.items() if one in required),
-        *(f"{one}: {kind} = ..." for one, kind in typed.items() if one not in required),
+        *(f"{argument}: {kind}" for argument, kind in typed.items() if argument in required),
+        *(f"{argument}: {kind} = ..." for argument, kind in typed.items() if argument not in required),
     ]
-    returned = types.of(operation.response, owner, "") if operation.execution_mode in {"request", "turn"} else OBJECT
-    given = ", ".join(["self", *(["*"] if arguments else []), *arguments])
-    line = f"    async def {name}({given}) -> {returned}:"
+    returned = (
+        types.type_of(operation.response, owner, "") if operation.execution_mode in {"request", "turn"} else OBJECT
+    )
+    parameters = ", ".join(["self", *(["*"] if arguments else []), *arguments])
+    line = f"    async def {name}({parameters}) -> {returned}:"
     head = (
         [line]
         if len(line) <= LINE_CHARS
@@ -175,7 +177,7 @@ def method(operation: Operation, name: str, types: Types) -> list[str]:
             f"    async def {name}(",
             "        self,",
             "        *,",
-            *(f"        {one}," for one in arguments),
+            *(f"        {argument}," for argument in arguments),
             f"    ) -> {returned}:",
         ]
     )
@@ -195,18 +197,18 @@ def with_components(value: Any) -> Any:
     return value.replace("#/$defs/", COMPONENT_PREFIX) if isinstance(value, str) else value
 
 
-def groups(node: Node, title: str, catalog: Catalog, types: Types) -> Iterable[str]:
+def format_classes(node: Node, title: str, catalog: Catalog, types: Types) -> Iterable[str]:
     """Write the class of a node, after those of the nodes below it."""
     lines: list[str] = []
     for name, below in sorted(node.below.items()):
         if below.below:
-            inner = f"{title.removesuffix('Operations')}{pascal(name.rstrip('_'))}Operations"
-            yield from groups(below, inner, catalog, types)
+            inner = f"{title.removesuffix('Operations')}{pascal_case(name.rstrip('_'))}Operations"
+            yield from format_classes(below, inner, catalog, types)
             lines.append(f"    {name}: {inner}")
         elif below.tool is not None:
-            lines += method(catalog[below.tool], name, types)
+            lines += format_method(catalog[below.tool], name, types)
     if node.tool is not None:
-        lines += method(catalog[node.tool], "__call__", types)
+        lines += format_method(catalog[node.tool], "__call__", types)
     if title == "Operations":
         lines.insert(0, "    def __init__(self, call: Call, node: Node) -> None: ...")
     yield f"class {title}:"
@@ -214,10 +216,10 @@ def groups(node: Node, title: str, catalog: Catalog, types: Types) -> Iterable[s
     yield ""
 
 
-def stub(catalog: Catalog) -> str:
+def format_stub(catalog: Catalog) -> str:
     """Return the whole stub."""
     types = Types(next(iter(catalog.values())).components)
-    classes = [*groups(tree(catalog), "Operations", catalog, types)]
+    classes = [*format_classes(tree(catalog), "Operations", catalog, types)]
     return "\n".join([HEADER, *types.definitions(classes), *classes])
 
 
@@ -226,7 +228,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the stub of the async client's operations.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the stub would change")
     check = parser.parse_args().check
-    text = stub(Catalog.from_snapshot())
+    text = format_stub(Catalog.from_snapshot())
     if not check:
         STUB.write_text(text, encoding="utf-8")
     elif not STUB.is_file() or STUB.read_text(encoding="utf-8") != text:

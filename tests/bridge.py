@@ -39,7 +39,7 @@ class Bridge:
         assert self.process.stdin is not None
         await self.process.stdin.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
-    async def begin(self, method: str, params: Mapping[str, Any]) -> int:
+    async def start_request(self, method: str, params: Mapping[str, Any]) -> int:
         """Send a request and return its id."""
         number = next(self._ids)
         self._answered[number] = anyio.Event()
@@ -48,7 +48,7 @@ class Bridge:
 
     async def request(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and return the response."""
-        number = await self.begin(method, params)
+        number = await self.start_request(method, params)
         await self._answered[number].wait()
         assert number in self._answers, f"the bridge ended before it answered {method}"
         return self._answers[number]
@@ -64,7 +64,7 @@ class Bridge:
         """Call a tool and return its result."""
         return (await self.request("tools/call", {"name": tool, "arguments": arguments}))["result"]
 
-    async def listen(self) -> None:
+    async def read_messages(self) -> None:
         """Read until the bridge closes its output."""
         assert self.process.stdout is not None
         lines = BufferedByteReceiveStream(self.process.stdout)
@@ -81,7 +81,7 @@ class Bridge:
 
 
 @asynccontextmanager
-async def bridge(
+async def run_bridge(
     environ: Mapping[str, str], directory: Path, *flags: str, program: Sequence[str] = PROGRAM
 ) -> AsyncGenerator[Bridge]:
     """Run a bridge in a directory; killed at the end, if it has not ended before."""
@@ -89,42 +89,42 @@ async def bridge(
     async with await anyio.open_process(command, env=environ, cwd=directory, stderr=None) as process:
         try:
             async with anyio.create_task_group() as tasks:
-                running = Bridge(process)
-                tasks.start_soon(running.listen)
-                yield running
+                process_bridge = Bridge(process)
+                tasks.start_soon(process_bridge.read_messages)
+                yield process_bridge
                 tasks.cancel_scope.cancel()
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
 
 
-def variables_of(settings: Settings) -> dict[str, str]:
+def environ_for(settings: Settings) -> dict[str, str]:
     """Return the environment variables that give a process these settings."""
     return {setting.variable: text for setting, text in settings.changed}
 
 
-def marked(variable: str) -> dict[int, str]:
+def find_processes(variable: str) -> dict[int, str]:
     """Return the command line of every living process that has this `NAME=value` in its environment."""
-    found: dict[int, str] = {}
+    commands: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError):  # it ended meanwhile
             if entry.name.isdigit() and variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return found
+                commands[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return commands
 
 
-def servers(variable: str) -> list[int]:
+def find_opencode_pids(variable: str) -> list[int]:
     """Return the process ids of the OpenCode servers that have this in their environment.
 
     A child that one of them has just forked is none, though it has the server's command line until it becomes
     another program.
     """
-    found = [pid for pid, line in marked(variable).items() if " serve " in line and "keeper.py" not in line]
+    pids = [pid for pid, line in find_processes(variable).items() if " serve " in line and "keeper.py" not in line]
     parents = dict(list_processes())
-    return [pid for pid in found if pid in parents and parents[pid] not in found]
+    return [pid for pid in pids if pid in parents and parents[pid] not in pids]
 
 
-def kill_server(variable: str) -> None:
+def kill_opencode(variable: str) -> None:
     """Kill the one OpenCode that has this in its environment."""
-    [pid] = servers(variable)
+    [pid] = find_opencode_pids(variable)
     os.kill(pid, signal.SIGKILL)

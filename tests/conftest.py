@@ -24,14 +24,14 @@ from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 
 from . import npm
-from .shared_server import SharedServer
-from .tiers import TIERS, Spawned, tier_of
+from .shared_server import SharedServerPool
+from .tiers import TIERS, SpawnRecorder, tier_of
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
-Note = Callable[[str], None]
+RecordFigure = Callable[[str], None]
 """Notes a line for the end of the run."""
 
-SPAWNED = Spawned()
+SPAWN_RECORDER = SpawnRecorder()
 """For the whole run: the interpreter keeps what listens to its audit events."""
 
 hypothesis.settings.register_profile("dev", max_examples=10, deadline=None, database=None)
@@ -72,9 +72,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _starts_no_process(request: pytest.FixtureRequest) -> Generator[None]:
+def _forbid_processes_in_unit_tests(request: pytest.FixtureRequest) -> Generator[None]:
     """Hold a unit test to what its tier says."""
-    with SPAWNED.noted() as started:
+    with SPAWN_RECORDER.record() as started:
         yield
     if started and tier_of(request.node) == "unit":
         pytest.fail(f"a unit test starts processes ({started[0]}): it needs the fixture `spawns`", pytrace=False)
@@ -86,7 +86,7 @@ def spawns() -> None:
 
 
 @pytest.fixture
-def figures(record_property: Callable[[str, object], None]) -> Note:
+def record_figure(record_property: Callable[[str, object], None]) -> RecordFigure:
     """What a test measures, to be printed at the end of the run."""
     return partial(record_property, "figure")
 
@@ -103,7 +103,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def binaries() -> Path:
     """The folder of the commands of assistants from npm."""
-    return npm.assistants()
+    return npm.install_assistants()
 
 
 @pytest.fixture(scope="session")
@@ -129,10 +129,10 @@ async def program(anyio_backend: str) -> Program:
     return await find_program((), cache_folder(environ), environ, ignore_progress)
 
 
-def environ_in(program: Program, model: ScriptedModel, home: Path) -> Mapping[str, str]:
+def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[str, str]:
     """Return an environment with a home, the scripted model as the only provider, and ripgrep."""
     identity = {
-        f"GIT_{role}_{what}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        f"GIT_{role}_{field}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
     return {
@@ -148,7 +148,7 @@ def environ_in(program: Program, model: ScriptedModel, home: Path) -> Mapping[st
 @pytest.fixture
 def environ(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """An environment with an empty home of the test's own."""
-    return environ_in(program, model, tmp_path_factory.mktemp("home"))
+    return make_environ(program, model, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -156,29 +156,29 @@ def module_environ(
     program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, str]:
     """An environment with an empty home of the module's own."""
-    return environ_in(program, model, tmp_path_factory.mktemp("home"))
+    return make_environ(program, model, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
 async def shared_server(
     program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[SharedServer]:
+) -> AsyncGenerator[SharedServerPool]:
     """What lends the OpenCode that tests share; each xdist worker has one."""
     async with background_task_group() as tasks:
-        yield SharedServer(tasks, program, tmp_path_factory.mktemp, partial(environ_in, program, model))
+        yield SharedServerPool(tasks, program, tmp_path_factory.mktemp, partial(make_environ, program, model))
 
 
 @pytest.fixture
-async def endpoint(shared_server: SharedServer) -> AsyncGenerator[Endpoint]:
+async def endpoint(shared_server: SharedServerPool) -> AsyncGenerator[Endpoint]:
     """A running OpenCode."""
-    async with shared_server.lent() as endpoint:
+    async with shared_server.lend() as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="module")
-async def module_endpoint(shared_server: SharedServer) -> AsyncGenerator[Endpoint]:
+async def module_endpoint(shared_server: SharedServerPool) -> AsyncGenerator[Endpoint]:
     """A running OpenCode for fixtures of a whole module."""
-    async with shared_server.lent() as endpoint:
+    async with shared_server.lend() as endpoint:
         yield endpoint
 
 

@@ -10,24 +10,24 @@ from opencode_mcp.opencode.events import Event, Listener
 
 
 @dataclass(eq=False)
-class Feed:
+class FakeEventStream:
     """Tells whoever listens what the test tells."""
 
-    notices: list[Listener] = field(default_factory=list[Listener])
+    subscribers: list[Listener] = field(default_factory=list[Listener])
 
     @property
     def listener_count(self) -> int:
         """How many listen now."""
-        return len(self.notices)
+        return len(self.subscribers)
 
     @contextmanager
     def subscribe(self, notice: Listener) -> Generator[None]:
         """Tell of every event while the block lasts."""
-        self.notices.append(notice)
+        self.subscribers.append(notice)
         yield
-        self.notices.remove(notice)
+        self.subscribers.remove(notice)
 
-    def tell(self, event: Event) -> None:
+    def dispatch(self, event: Event) -> None:
         """Tell of an event."""
-        for notice in self.notices:
+        for notice in self.subscribers:
             notice(event)

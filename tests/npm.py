@@ -14,7 +14,7 @@ ASSISTANTS = ("@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0", "@go
 FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
 
 
-def installed(name: str, packages: Sequence[str], *afterwards: tuple[str, ...]) -> Path:
+def install_packages(name: str, packages: Sequence[str], *afterwards: tuple[str, ...]) -> Path:
     """Return a `node_modules` with packages; each of `afterwards` is a folder in it, and a command to run there."""
     folder = cache_folder(os.environ) / name / "-".join(package.rpartition("@")[2] for package in packages)
     if not folder.is_dir():
@@ -23,13 +23,13 @@ def installed(name: str, packages: Sequence[str], *afterwards: tuple[str, ...]) 
             fresh = Path(temporary) / "programs"
             fresh.mkdir()
             subprocess.run(["npm", "install", *FLAGS, "--prefix", str(fresh), *packages], check=True, cwd=fresh)
-            for place, *command in afterwards:
-                subprocess.run(command, check=True, cwd=fresh / "node_modules" / place)
+            for subfolder, *command in afterwards:
+                subprocess.run(command, check=True, cwd=fresh / "node_modules" / subfolder)
             fresh.rename(folder)
     return folder / "node_modules"
 
 
-def assistants() -> Path:
+def install_assistants() -> Path:
     """Return the folder of the assistants' commands."""
     binary = ("@anthropic-ai/claude-code", "node", "install.cjs")  # puts the one for this processor in place
-    return installed("clients", ASSISTANTS, binary) / ".bin"
+    return install_packages("clients", ASSISTANTS, binary) / ".bin"

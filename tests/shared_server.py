@@ -18,16 +18,16 @@ TESTS_PER_SERVER = 60
 
 
 @dataclass
-class Life:
-    """One OpenCode, with a home and data of its own. `over` ends it."""
+class SharedOpenCode:
+    """One OpenCode, with a home and data of its own. `ended` ends it."""
 
     endpoint: Endpoint
     users: int = 0
     served: int = 0
-    over: anyio.Event = field(default_factory=anyio.Event)
+    ended: anyio.Event = field(default_factory=anyio.Event)
 
 
-class SharedServer:
+class SharedServerPool:
     """Lends an OpenCode, and starts a fresh one in a fresh home when one has served its share of tests.
 
     `folder` makes an empty folder, and `environ_in` the environment of an OpenCode whose home that is.
@@ -44,29 +44,29 @@ class SharedServer:
         self._program = program
         self._folder = folder
         self._environ_in = environ_in
-        self._life: Life | None = None
+        self._current: SharedOpenCode | None = None
 
     @asynccontextmanager
-    async def lent(self) -> AsyncGenerator[Endpoint]:
+    async def lend(self) -> AsyncGenerator[Endpoint]:
         """Lend the server while the block lasts; one that is lent does not end."""
-        life = self._life
-        if life is None or life.served >= TESTS_PER_SERVER:
-            if life is not None and not life.users:
-                life.over.set()
-            life = self._life = await self._tasks.start(self._live)
-        life.served += 1
-        life.users += 1
+        server = self._current
+        if server is None or server.served >= TESTS_PER_SERVER:
+            if server is not None and not server.users:
+                server.ended.set()
+            server = self._current = await self._tasks.start(self._run)
+        server.served += 1
+        server.users += 1
         try:
-            yield life.endpoint
+            yield server.endpoint
         finally:
-            life.users -= 1
-            if life is not self._life and not life.users:
-                life.over.set()
+            server.users -= 1
+            if server is not self._current and not server.users:
+                server.ended.set()
 
-    async def _live(self, *, task_status: TaskStatus[Life]) -> None:
+    async def _run(self, *, task_status: TaskStatus[SharedOpenCode]) -> None:
         """Run one OpenCode until it is over."""
         environ = self._environ_in(self._folder("home"))
         async with managed_server(self._program.command, str(self._folder("served")), environ) as server:
-            life = Life(await server.endpoint())
+            life = SharedOpenCode(await server.endpoint())
             task_status.started(life)
-            await life.over.wait()
+            await life.ended.wait()

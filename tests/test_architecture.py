@@ -9,7 +9,7 @@ from pathlib import Path
 import opencode_mcp
 
 PACKAGE = Path(opencode_mcp.__file__).parent
-ROOMS: tuple[str, ...] = (
+PACKAGES: tuple[str, ...] = (
     "suggestions",
     "exceptions",
     "redaction",
@@ -23,25 +23,25 @@ ROOMS: tuple[str, ...] = (
 )
 """From the bottom to the top: a room imports from itself and from those before it."""
 
-KNOW_SETTINGS = {"client", "server", "cli"}
-ABOVE: dict[str, set[str]] = {room: set(ROOMS[ROOMS.index(room) + 1 :]) for room in ROOMS}
+USE_SETTINGS = {"client", "server", "cli"}
+HIGHER_PACKAGES: dict[str, set[str]] = {room: set(PACKAGES[PACKAGES.index(room) + 1 :]) for room in PACKAGES}
 FORBIDDEN: dict[str, set[str]] = {
     # Settings reach the lower rooms as arguments.
-    **{room: above | (set[str]() if room in KNOW_SETTINGS else {"settings"}) for room, above in ABOVE.items()},
-    "settings": {*ROOMS[2:]},
-    "__init__": {*ROOMS, "settings"} - {"exceptions", "opencode", "client"},
-    "__main__": {*ROOMS[:-1], "settings"},
+    **{room: above | (set[str]() if room in USE_SETTINGS else {"settings"}) for room, above in HIGHER_PACKAGES.items()},
+    "settings": {*PACKAGES[2:]},
+    "__init__": {*PACKAGES, "settings"} - {"exceptions", "opencode", "client"},
+    "__main__": {*PACKAGES[:-1], "settings"},
 }
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+def iter_modules() -> Iterator[tuple[str, Path, ast.Module]]:
     """Every module of the package as (room, path below the package, syntax tree)."""
     for path in sorted(PACKAGE.rglob("*.py")):
         inner = path.relative_to(PACKAGE)
         yield inner.parts[0].removesuffix(".py"), inner, ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imported_rooms(inner: Path, tree: ast.Module) -> Iterator[str]:
+def imported_packages(inner: Path, tree: ast.Module) -> Iterator[str]:
     """Every room that a module imports from, at its top or within a function."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -59,17 +59,17 @@ def imported_rooms(inner: Path, tree: ast.Module) -> Iterator[str]:
                 yield rest.partition(".")[0]
 
 
-def test_every_module_is_in_a_known_room() -> None:
+def test_every_module_is_in_a_known_package() -> None:
     """A new room has to be given its place in the order."""
-    assert {room for room, _, _ in modules()} - FORBIDDEN.keys() == set()
+    assert {room for room, _, _ in iter_modules()} - FORBIDDEN.keys() == set()
 
 
-def test_rooms_import_only_downwards() -> None:
+def test_packages_import_only_downwards() -> None:
     """No room knows what is built upon it, and only the top ones know the settings."""
     upwards = [
         f"{inner} imports {imported}"
-        for room, inner, tree in modules()
-        for imported in imported_rooms(inner, tree)
+        for room, inner, tree in iter_modules()
+        for imported in imported_packages(inner, tree)
         if imported in FORBIDDEN[room]
     ]
 
@@ -80,7 +80,7 @@ def test_settings_are_read_as_attributes() -> None:
     """No module outside of the settings looks one up by a string, which no type checker sees."""
     lookups = {
         str(inner)
-        for room, inner, tree in modules()
+        for room, inner, tree in iter_modules()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and list(map(ast.unparse, [node.func, *node.args[:1]])) == ["getattr", "settings"]
         if room != "settings"
@@ -93,14 +93,19 @@ def test_the_check_sees_relative_and_absolute_imports() -> None:
     """Each way to write an import is understood, so that none can slip through."""
     source = "from ..server import x\nfrom . import y\nimport opencode_mcp.cli\nfrom opencode_mcp.tools import z"
 
-    assert list(imported_rooms(Path("opencode/module.py"), ast.parse(source))) == ["server", "opencode", "cli", "tools"]
+    assert list(imported_packages(Path("opencode/module.py"), ast.parse(source))) == [
+        "server",
+        "opencode",
+        "cli",
+        "tools",
+    ]
 
 
 def test_only_the_settings_read_the_environment() -> None:
     """Everything else is given its values; the keeper is a program of its own, which has only its environment."""
     readers = {
         str(inner)
-        for _, inner, tree in modules()
+        for _, inner, tree in iter_modules()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"} and is_os(node.value))
         or (isinstance(node, ast.ImportFrom) and node.module == "os")

@@ -22,7 +22,7 @@ import pytest
 import opencode_mcp
 from opencode_mcp.openapi import Operation
 from opencode_mcp.opencode.arguments import validate
-from tests.conftest import Connect, Note
+from tests.conftest import Connect, RecordFigure
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +79,7 @@ def files(functions: set[CodeType] | list[CodeType]) -> set[str]:
 
 
 @contextmanager
-def traced() -> Generator[Trace]:
+def record_trace() -> Generator[Trace]:
     """Trace what runs in the block."""
     trace = Trace()
     before = sys.getprofile()
@@ -90,23 +90,25 @@ def traced() -> Generator[Trace]:
         sys.setprofile(before)
 
 
-async def trace_of(connect: Connect, tool: str, arguments: Mapping[str, Any]) -> Trace:
+async def trace_call(connect: Connect, tool: str, arguments: Mapping[str, Any]) -> Trace:
     """Call a tool twice with a client, and return the trace of the second call."""
     async with connect() as client:
         session = (await client.call_tool("session_create")).structured_content
         assert session is not None
         given = {**arguments, **({"sessionID": session["id"]} if tool == "session_prompt" else {})}
         assert not (await client.call_tool(tool, given)).is_error
-        with traced() as trace:
+        with record_trace() as trace:
             result = await client.call_tool(tool, given)
         assert not result.is_error, result.content
     return trace
 
 
-async def test_a_plain_request_validates_once_and_takes_a_bounded_path(connect: Connect, figures: Note) -> None:
+async def test_a_plain_request_validates_once_and_takes_a_bounded_path(
+    connect: Connect, record_figure: RecordFigure
+) -> None:
     """A GET does not run through the task workflows."""
-    trace = await trace_of(connect, "find_text", {"pattern": "hello"})
-    figures(f"find_text: {trace}")
+    trace = await trace_call(connect, "find_text", {"pattern": "hello"})
+    record_figure(f"find_text: {trace}")
 
     assert trace.validated == ["find_text"]
     assert not [file for file in files(trace.functions) if "workflows" in Path(file).parts]
@@ -116,10 +118,10 @@ async def test_a_plain_request_validates_once_and_takes_a_bounded_path(connect: 
     assert len(files(trace.functions)) <= 32
 
 
-async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, figures: Note) -> None:
+async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, record_figure: RecordFigure) -> None:
     """The session is read meanwhile, and each of these reads validates its own arguments."""
-    trace = await trace_of(connect, "session_prompt", {"parts": [{"type": "text", "text": "say hello"}]})
-    figures(f"session_prompt: {trace}")
+    trace = await trace_call(connect, "session_prompt", {"parts": [{"type": "text", "text": "say hello"}]})
+    record_figure(f"session_prompt: {trace}")
 
     assert trace.validated.count("session_prompt") == 1
     assert len(trace.functions) <= 165

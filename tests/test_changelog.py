@@ -15,18 +15,18 @@ KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 COLUMNS = 120
 
 
-def releases(markdown: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def parse_releases(markdown: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return each release as (heading, [(kind, text below it), …])."""
     _, *parts = re.split(r"^## ", markdown, flags=re.MULTILINE)
-    found: list[tuple[str, list[tuple[str, str]]]] = []
+    headings_and_texts: list[tuple[str, list[tuple[str, str]]]] = []
     for part in parts:
         heading, *sections = re.split(r"^### ", part, flags=re.MULTILINE)
         kinds = [section.partition("\n") for section in sections]
-        found.append((heading.strip(), [(kind, text) for kind, _, text in kinds]))
-    return found
+        headings_and_texts.append((heading.strip(), [(kind, text) for kind, _, text in kinds]))
+    return headings_and_texts
 
 
-def entries(text: str) -> list[str]:
+def parse_entries(text: str) -> list[str]:
     """Return the entries of a section, each on one line."""
     return [" ".join(part.split()) for part in re.split(r"^- ", text, flags=re.MULTILINE) if part.strip()]
 
@@ -38,7 +38,7 @@ def is_sentence(entry: str) -> bool:
 
 
 def test_each_release_is_named_and_its_headings_are_in_order() -> None:
-    found = releases(CHANGELOG)
+    found = parse_releases(CHANGELOG)
 
     assert found
     assert [heading for heading, _ in found if not RELEASE.fullmatch(heading)] == []
@@ -48,7 +48,9 @@ def test_each_release_is_named_and_its_headings_are_in_order() -> None:
 
 
 def test_each_entry_is_one_sentence() -> None:
-    found = [entry for _, sections in releases(CHANGELOG) for _, text in sections for entry in entries(text)]
+    found = [
+        entry for _, sections in parse_releases(CHANGELOG) for _, text in sections for entry in parse_entries(text)
+    ]
 
     assert found
     assert [entry for entry in found if not is_sentence(entry)] == []
@@ -56,7 +58,7 @@ def test_each_entry_is_one_sentence() -> None:
 
 def test_below_a_heading_there_are_only_entries() -> None:
     """Each line begins an entry or continues one, and fits the page."""
-    lines = [line for _, sections in releases(CHANGELOG) for _, text in sections for line in text.splitlines()]
+    lines = [line for _, sections in parse_releases(CHANGELOG) for _, text in sections for line in text.splitlines()]
 
     assert [line for line in lines if not re.fullmatch(r"|- \S.*|  \S.*", line)] == []
     assert [line for line in CHANGELOG.splitlines() if len(line) > COLUMNS] == []

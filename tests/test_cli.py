@@ -20,9 +20,9 @@ from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, load_snapsh
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings
 
-HEAVY = ("anyio", "httpx2", "jsonschema_rs", "mcp", "mcp_types", "pydantic", "starlette", "uvicorn")
+HEAVY_MODULES = ("anyio", "httpx2", "jsonschema_rs", "mcp", "mcp_types", "pydantic", "starlette", "uvicorn")
 
-THREE = json.dumps(
+THREE_OPERATIONS = json.dumps(
     {"openapi": "3.1.0", "paths": {f"/{name}": {"get": {"operationId": f"global.{name}"}} for name in "abc"}}
 ).encode()
 """A document of three operations."""
@@ -38,7 +38,7 @@ def test_version_and_help_import_nothing_heavy(flag: str, shown: str) -> None:
 
     assert done.stdout.startswith(shown)
     assert "opencode_mcp" in imported
-    assert imported & set(HEAVY) == set()
+    assert imported & set(HEAVY_MODULES) == set()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_arguments_that_cannot_be_parsed_exit_with_2_and_are_named(
     assert told.out == ""
 
 
-def test_a_variable_that_makes_no_sense_exits_with_2(
+def test_an_invalid_environment_variable_exits_with_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is checked like the flag, whose name the error has."""
@@ -146,13 +146,13 @@ def test_a_document_of_a_newer_opencode_is_taken_from_a_file(tmp_path: Path) -> 
     path = tmp_path / "newer.json"
     path.write_text(json.dumps(newer))
 
-    assert "brand.new" in ids(load_document(Settings.load({"document": str(path)}, {})))
+    assert "brand.new" in operation_ids(load_document(Settings.load({"document": str(path)}, {})))
 
 
-def test_a_poorer_document_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_document_with_fewer_operations_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Tools that are there today must not be gone tomorrow without a word."""
     path = tmp_path / "poorer.json"
-    path.write_bytes(THREE)
+    path.write_bytes(THREE_OPERATIONS)
 
     assert main(["--document", str(path)]) == 1
     told = capsys.readouterr()
@@ -161,7 +161,7 @@ def test_a_poorer_document_is_refused(capsys: pytest.CaptureFixture[str], tmp_pa
     assert told.out == ""
 
 
-def ids(document: Document) -> set[str]:
+def operation_ids(document: Document) -> set[str]:
     """Return the operationIds of a document."""
     return {operation.operation_id for _, _, operation in document.operations()}
 
@@ -173,19 +173,19 @@ def test_the_live_document_is_that_of_the_running_opencode(
     environ = {"OPENCODE_SERVER_PASSWORD": endpoint.password or "", "XDG_CACHE_HOME": str(tmp_path)}
     document = load_document(Settings.load({"url": str(endpoint.url), "document": "live"}, environ))
 
-    assert ids(document) == ids(load_snapshot())
-    assert sha256(kept_in(tmp_path).read_bytes()) == SNAPSHOT_SHA256
+    assert operation_ids(document) == operation_ids(load_snapshot())
+    assert sha256(cached_document(tmp_path).read_bytes()) == SNAPSHOT_SHA256
     told = capsys.readouterr().err
     assert told == f"opencode-mcp: document: live, of OpenCode 1.18.33 at {str(endpoint.url).rstrip('/')}\n"
 
 
-def kept_in(cache: Path) -> Path:
+def cached_document(cache: Path) -> Path:
     """Return where the live document of the tested OpenCode is kept."""
     return cache / "opencode-mcp" / "documents" / "1.18.33.json"
 
 
 @contextmanager
-def pretended(document: bytes | None) -> Generator[str]:
+def serve_document(document: bytes | None) -> Generator[str]:
     """Serve the health of OpenCode 1.18.33 and a document, or an error in its place; return the address."""
     answers = {"/global/health": json.dumps({"healthy": True, "version": "1.18.33"}).encode(), "/doc": document}
 
@@ -212,70 +212,72 @@ def pretended(document: bytes | None) -> Generator[str]:
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (THREE, "it lacks 188 operations"),
+        (THREE_OPERATIONS, "it lacks 188 operations"),
         (b"<!doctype html>", "not an OpenAPI document"),
         (None, "500"),
     ],
 )
-def test_a_live_document_that_is_no_good_gives_way_to_the_bundled_one(
+def test_an_invalid_live_document_falls_back_to_the_bundled_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], document: bytes | None, reason: str
 ) -> None:
     """Why is said on stderr, and nothing bad is kept."""
-    with pretended(document) as url:
+    with serve_document(document) as url:
         chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
-    assert ids(chosen) == ids(load_snapshot())
+    assert operation_ids(chosen) == operation_ids(load_snapshot())
     told = capsys.readouterr().err
     assert told.startswith("opencode-mcp: document: bundled, of OpenCode 1.18.33 (live: ")
     assert reason in told
-    assert not kept_in(tmp_path).exists()
+    assert not cached_document(tmp_path).exists()
 
 
-def test_a_live_document_that_does_not_come_gives_way_to_the_kept_one(
+def test_a_missing_live_document_falls_back_to_the_cached_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """That of the same version, from an earlier start."""
     newer = json.loads(read_snapshot())
     newer["paths"]["/brand/new"] = {"get": {"operationId": "brand.new"}}
-    kept_in(tmp_path).parent.mkdir(parents=True)
-    kept_in(tmp_path).write_text(json.dumps(newer))
-    with pretended(None) as url:
+    cached_document(tmp_path).parent.mkdir(parents=True)
+    cached_document(tmp_path).write_text(json.dumps(newer))
+    with serve_document(None) as url:
         chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
-    assert "brand.new" in ids(chosen)
-    assert capsys.readouterr().err.startswith(f"opencode-mcp: document: {kept_in(tmp_path)} (live: ")
+    assert "brand.new" in operation_ids(chosen)
+    assert capsys.readouterr().err.startswith(f"opencode-mcp: document: {cached_document(tmp_path)} (live: ")
 
 
-@pytest.mark.parametrize("kept", [THREE, b"{", b"\xff"])
-def test_a_kept_document_that_is_no_good_gives_way_too(
+@pytest.mark.parametrize("kept", [THREE_OPERATIONS, b"{", b"\xff"])
+def test_an_invalid_cached_document_falls_back_to_the_bundled_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: bytes
 ) -> None:
     """Both reasons are told."""
-    kept_in(tmp_path).parent.mkdir(parents=True)
-    kept_in(tmp_path).write_bytes(kept)
-    with pretended(None) as url:
+    cached_document(tmp_path).parent.mkdir(parents=True)
+    cached_document(tmp_path).write_bytes(kept)
+    with serve_document(None) as url:
         chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
-    assert ids(chosen) == ids(load_snapshot())
+    assert operation_ids(chosen) == operation_ids(load_snapshot())
     assert "; cached: " in capsys.readouterr().err
 
 
-def test_without_an_answer_the_bundled_document_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bundled_document_is_used_when_opencode_does_not_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The server may be started later; until then tools are listed all the same."""
-    with pretended(None) as url:
+    with serve_document(None) as url:
         pass  # its port is free again
     chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(tmp_path)}))
 
-    assert ids(chosen) == ids(load_snapshot())
+    assert operation_ids(chosen) == operation_ids(load_snapshot())
     assert "bundled, of OpenCode 1.18.33 (live: " in capsys.readouterr().err
 
 
-def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_cache_is_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The document has come; that it cannot be kept is no reason not to use it."""
     occupied = tmp_path / "file"
     occupied.write_text("no folder")
-    with pretended(read_snapshot()) as url:
+    with serve_document(read_snapshot()) as url:
         chosen = load_document(Settings.load({"url": url, "document": "live"}, {"XDG_CACHE_HOME": str(occupied)}))
 
-    assert ids(chosen) == ids(load_snapshot())
+    assert operation_ids(chosen) == operation_ids(load_snapshot())
     assert "document: live, of OpenCode 1.18.33" in capsys.readouterr().err

@@ -19,7 +19,7 @@ COMMAND, PROJECT = "/path/to/opencode-mcp", "/path/to/project"
 URL = "http://127.0.0.1:8000/mcp"
 
 
-def read(client: Client, transport: str) -> dict[str, Any]:
+def read_config(client: Client, transport: str) -> dict[str, Any]:
     """Parse a client's file."""
     text = (CONFIGS / f"{client.name}.{transport}.{client.format}").read_text(encoding="utf-8")
     return tomllib.loads(text) if client.format == "toml" else json.loads(text)
@@ -31,7 +31,7 @@ def test_the_stdio_file_has_the_entry_that_install_writes(client: Client) -> Non
     directory = ("--directory", PROJECT) if client.starts_elsewhere else ()
     entry = client.entry(Launch(COMMAND, (*directory, *setting_flags(client, Settings()))))
 
-    assert read(client, "stdio") == {client.container: {"opencode": entry}}
+    assert read_config(client, "stdio") == {client.container: {"opencode": entry}}
 
 
 @pytest.mark.parametrize("client", [one for one in CLIENTS.values() if one.http], ids=lambda one: one.name)
@@ -41,7 +41,7 @@ def test_the_http_file_has_the_entry_that_install_writes(client: Client) -> None
         Remote(client_url(client, Settings(), URL), client.variable_reference(TOKEN_VARIABLE) or "TOKEN")
     )
 
-    assert read(client, "http") == {client.container: {"opencode": entry}}
+    assert read_config(client, "http") == {client.container: {"opencode": entry}}
 
 
 def test_there_is_no_file_of_an_unknown_client() -> None:

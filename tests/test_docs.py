@@ -12,65 +12,74 @@ from mcp import Client
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from scripts.build_site import FENCE, ROOT, links, loaded_from_elsewhere, pages, resolve, site_page, stage
+from scripts.build_site import (
+    CODE_BLOCK,
+    ROOT,
+    external_resources,
+    iter_links,
+    resolve_link,
+    site_page,
+    site_pages,
+    write_source,
+)
 
-PAGES = sorted({"README.md", *pages(), *(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/**/*.md"))})
-TARGET = re.compile(r"(?<=\]\()(?![a-z][a-z+.-]*:)([^)#\s]*)(?:#([^)\s]+))?(?=\))")
+PAGES = sorted({"README.md", *site_pages(), *(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/**/*.md"))})
+LINK_TARGET = re.compile(r"(?<=\]\()(?![a-z][a-z+.-]*:)([^)#\s]*)(?:#([^)\s]+))?(?=\))")
 """The target and fragment of each inline link that is relative, those within the page included."""
 
 
-def anchors(text: str) -> set[str]:
+def heading_anchors(text: str) -> set[str]:
     """The fragments of a page's headings, as GitHub and the site make them."""
-    headings: list[str] = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    headings: list[str] = re.findall(r"^#+ (.+)$", CODE_BLOCK.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_to_files_and_headings(page: str) -> None:
+def test_links_point_to_existing_files_and_headings(page: str) -> None:
     """Of images too; external links are not followed."""
     text = (ROOT / page).read_text(encoding="utf-8")
     broken: list[str] = []
-    for target, fragment in TARGET.findall(FENCE.sub("", text)):
-        path = ROOT / (resolve(page, target) if target else page)
-        if not path.exists() or (fragment and fragment not in anchors(path.read_text(encoding="utf-8"))):
+    for target, fragment in LINK_TARGET.findall(CODE_BLOCK.sub("", text)):
+        path = ROOT / (resolve_link(page, target) if target else page)
+        if not path.exists() or (fragment and fragment not in heading_anchors(path.read_text(encoding="utf-8"))):
             broken.append(f"{target}#{fragment}")
 
     assert broken == []
 
 
-def test_broken_links_are_seen() -> None:
+def test_broken_links_are_detected() -> None:
     """A missing page, a missing heading, and those in a code block left out."""
     text = "# One two\n\n[a](gone.md) [b](#one-two) ![c](gone.svg)\n\n```\n[d](code.md)\n# Three\n```\n"
 
-    assert [link[1] for link in links(text)] == ["gone.md", "gone.svg"]
-    assert anchors(text) == {"one-two"}
+    assert [link[1] for link in iter_links(text)] == ["gone.md", "gone.svg"]
+    assert heading_anchors(text) == {"one-two"}
     with pytest.raises(SystemExit, match=r"docs/index\.md links to gone\.md, which does not exist"):
-        site_page("docs/index.md", text, pages())
+        site_page("docs/index.md", text, site_pages())
 
 
 def test_the_navigation_has_every_page() -> None:
     """Once each."""
     navigation: list[str] = re.findall(r"^ +- [^:]+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
 
-    assert sorted(navigation) == sorted(pages().values())
+    assert sorted(navigation) == sorted(site_pages().values())
 
 
 @pytest.mark.parametrize("start", ["README.md", "docs/index.md"])
 def test_every_page_of_docs_is_linked_from_the_start(start: str) -> None:
     """A reader finds each page from either of them."""
-    linked = {resolve(start, link[1]) for link in links((ROOT / start).read_text(encoding="utf-8"))}
+    linked = {resolve_link(start, link[1]) for link in iter_links((ROOT / start).read_text(encoding="utf-8"))}
 
-    assert {page for page in pages() if page.startswith("docs/")} - {"docs/index.md"} - linked == set()
+    assert {page for page in site_pages() if page.startswith("docs/")} - {"docs/index.md"} - linked == set()
 
 
 def test_the_site_has_what_its_pages_link_to(tmp_path: Path) -> None:
     """No link leaves the site, except to other hosts."""
     site = tmp_path / "site"
-    stage(site)
+    write_source(site)
     targets = [
         (page.name, target)
         for page in site.glob("*.md")
-        for target, _ in TARGET.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+        for target, _ in LINK_TARGET.findall(CODE_BLOCK.sub("", page.read_text(encoding="utf-8")))
         if target
     ]
 
@@ -105,14 +114,14 @@ async def test_the_page_about_resources_has_each_resource_and_prompt(catalog: Ca
     assert sorted(rows) == sorted([*listed, *(prompt.name for prompt in prompts)])
 
 
-def test_what_a_page_would_load_from_another_host_is_seen(tmp_path: Path) -> None:
+def test_resources_from_another_host_are_detected(tmp_path: Path) -> None:
     """Links that a reader follows are not loaded."""
     (tmp_path / "page.html").write_text(
         '<a href="https://opencode.ai">x</a> <script src="a.js"></script> <script defer src="//host/b.js"></script>'
     )
     (tmp_path / "font.css").write_text("a { src: url(https://host/c.woff2) } b { src: url(d.woff2) }")
 
-    assert list(loaded_from_elsewhere(tmp_path)) == [
+    assert list(external_resources(tmp_path)) == [
         "font.css: url(https:",
         'page.html: <script defer src="//host/b.js',
     ]

@@ -20,8 +20,8 @@ from opencode_mcp.settings import Settings
 
 from . import tiny_mcp_server
 from .conftest import Connect
-from .operations import APART, SHARING
-from .operations.scenario import Scenario, Values, play
+from .operations import OWN_SERVER_SCENARIOS, SHARED_SERVER_SCENARIOS
+from .operations.scenario import OperationScenario, Values, run_steps
 
 pytestmark = pytest.mark.anyio
 UNLIMITED = 1_000_000_000
@@ -40,7 +40,7 @@ def values(project: Path, environ: Mapping[str, str]) -> Values:
 
 
 @pytest.fixture(scope="module")
-async def server_apart(
+async def isolated_server(
     module_environ: Mapping[str, str], program: Program, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Endpoint]:
     """An OpenCode that no other test uses, and that knows the public models' providers.
@@ -58,34 +58,38 @@ async def server_apart(
 
 
 @pytest.fixture
-async def whole(connect: Connect, attached: Settings) -> AsyncGenerator[Client]:
+async def untruncated_client(connect: Connect, attached: Settings) -> AsyncGenerator[Client]:
     """A client of the OpenCode that all tests share. Its answers are whole, so that tables see all of them."""
     async with connect(replace(attached, max_result_chars=UNLIMITED, show_secrets=True)) as client:
         yield client
 
 
 @pytest.fixture
-async def whole_apart(connect: Connect, attached: Settings, server_apart: Endpoint) -> AsyncGenerator[Client]:
+async def isolated_client(connect: Connect, attached: Settings, isolated_server: Endpoint) -> AsyncGenerator[Client]:
     """A client of the OpenCode apart."""
-    apart = replace(attached, url=str(server_apart.url), password=server_apart.password)
+    apart = replace(attached, url=str(isolated_server.url), password=isolated_server.password)
     async with connect(replace(apart, max_result_chars=UNLIMITED, show_secrets=True)) as client:
         yield client
 
 
-@pytest.mark.parametrize("scenario", SHARING, ids=lambda scenario: scenario.name)
-async def test_a_scenario_goes_as_its_table_says(scenario: Scenario, whole: Client, values: Values) -> None:
+@pytest.mark.parametrize("scenario", SHARED_SERVER_SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_a_scenario_is_answered_as_expected(
+    scenario: OperationScenario, untruncated_client: Client, values: Values
+) -> None:
     """Each call of a scenario is answered as its table says, on the server that tests share."""
-    await play(scenario, whole, values)
+    await run_steps(scenario, untruncated_client, values)
 
 
-@pytest.mark.parametrize("scenario", APART, ids=lambda scenario: scenario.name)
-async def test_a_scenario_that_changes_a_whole_server_goes_as_its_table_says(
-    scenario: Scenario, whole_apart: Client, values: Values
+@pytest.mark.parametrize("scenario", OWN_SERVER_SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_a_scenario_on_its_own_server_is_answered_as_expected(
+    scenario: OperationScenario, isolated_client: Client, values: Values
 ) -> None:
     """Each call of a scenario is answered as its table says, on a server apart."""
-    await play(scenario, whole_apart, values)
+    await run_steps(scenario, isolated_client, values)
 
 
-def test_the_tables_call_every_operation(catalog: Catalog) -> None:
+def test_the_scenarios_call_every_operation(catalog: Catalog) -> None:
     """No operation is left out: a scenario that passes has made each call of its table."""
-    assert {step.tool for scenario in (*SHARING, *APART) for step in scenario.steps} >= set(catalog)
+    assert {
+        step.tool for scenario in (*SHARED_SERVER_SCENARIOS, *OWN_SERVER_SCENARIOS) for step in scenario.steps
+    } >= set(catalog)

@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 QUICKSTART = EXAMPLES / "quickstart.py"
 HELPERS = {"__init__.py", "scripted_model.py", "workbench.py"}
 SESSION, WORKSPACE = r"ses_\w+", r"wrk_\w+"
-PRINTED: dict[str, tuple[str, ...]] = {
+EXPECTED_OUTPUT: dict[str, tuple[str, ...]] = {
     "run_task.py": (
         rf"{SESSION} is completed: done: write",
         r"it changed scripted\.txt added \+1",
@@ -79,12 +79,12 @@ def folders(tmp_path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "temporary")}
 
 
-def quickstart(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_quickstart(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the quick start."""
-    return started(environ, QUICKSTART, *arguments)
+    return run_example(environ, QUICKSTART, *arguments)
 
 
-def started(environ: Mapping[str, str], program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_example(environ: Mapping[str, str], program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run an example from a folder that is not the clone's."""
     return subprocess.run(
         [sys.executable, str(program), *arguments],
@@ -96,13 +96,13 @@ def started(environ: Mapping[str, str], program: Path, *arguments: str) -> subpr
     )
 
 
-async def nothing_is_left_in(temporary: Path) -> None:
+async def check_nothing_left(temporary: Path) -> None:
     """See that the folders of the example and of its OpenCode go; the client does not wait for the latter."""
     await eventually(lambda: [*temporary.glob("opencode-mcp-*")], until=lambda left: not left)
 
 
-def test_it_prints_every_step_with_what_it_saw(folders: dict[str, str]) -> None:
-    done = quickstart(folders)
+def test_the_quickstart_prints_every_step_with_its_result(folders: dict[str, str]) -> None:
+    done = run_quickstart(folders)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "          … OpenCode: starting\n" in done.stdout
@@ -115,17 +115,17 @@ def test_it_prints_every_step_with_what_it_saw(folders: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-def test_it_leaves_nothing_but_the_project_that_was_asked_for(folders: dict[str, str], tmp_path: Path) -> None:
-    done = quickstart(folders, "--directory", str(tmp_path / "asked"))
+def test_the_quickstart_leaves_only_the_requested_project(folders: dict[str, str], tmp_path: Path) -> None:
+    done = run_quickstart(folders, "--directory", str(tmp_path / "asked"))
 
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "asked").iterdir()) == [".git", "README.md"]
-    anyio.run(nothing_is_left_in, tmp_path / "temporary")
+    anyio.run(check_nothing_left, tmp_path / "temporary")
     assert {path.name for path in (tmp_path / "home").iterdir()} <= {".cache"}
 
 
-def test_an_opencode_that_does_not_start_fails_it(folders: dict[str, str]) -> None:
-    done = quickstart({**folders, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"})
+def test_the_quickstart_fails_when_opencode_does_not_start(folders: dict[str, str]) -> None:
+    done = run_quickstart({**folders, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"})
 
     assert done.returncode == 1
     assert "FAILED: global_health: " in done.stderr
@@ -134,11 +134,11 @@ def test_an_opencode_that_does_not_start_fails_it(folders: dict[str, str]) -> No
     assert "done" not in done.stdout
 
 
-def test_a_folder_with_something_in_it_is_left_alone(folders: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_not_touched(folders: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("keep")
 
-    done = quickstart(folders, "--directory", str(tmp_path / "mine"))
+    done = run_quickstart(folders, "--directory", str(tmp_path / "mine"))
 
     assert done.returncode == 1
     assert done.stderr == f"\nFAILED: {tmp_path / 'mine'} is not an empty folder\n"
@@ -146,30 +146,30 @@ def test_a_folder_with_something_in_it_is_left_alone(folders: dict[str, str], tm
 
 
 def test_a_model_without_its_provider_is_wrong_usage(folders: dict[str, str]) -> None:
-    done = quickstart(folders, "--model", "scripted")
+    done = run_quickstart(folders, "--model", "scripted")
 
     assert done.returncode == 2
     assert "PROVIDER/MODEL" in done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", PRINTED)
-def test_an_example_prints_what_it_claims(folders: dict[str, str], command: str) -> None:
+@pytest.mark.parametrize("command", EXPECTED_OUTPUT)
+def test_an_example_prints_its_documented_output(folders: dict[str, str], command: str) -> None:
     """It ends well, with nothing on stderr, and leaves nothing behind."""
     name, *arguments = command.split()
 
-    done = started(folders, EXAMPLES / name, *arguments)
+    done = run_example(folders, EXAMPLES / name, *arguments)
 
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     lines = done.stdout.splitlines()
-    assert len(lines) == len(PRINTED[command]), done.stdout
-    assert all(map(re.fullmatch, PRINTED[command], lines)), done.stdout
-    anyio.run(nothing_is_left_in, Path(folders["TMPDIR"]))
+    assert len(lines) == len(EXPECTED_OUTPUT[command]), done.stdout
+    assert all(map(re.fullmatch, EXPECTED_OUTPUT[command], lines)), done.stdout
+    anyio.run(check_nothing_left, Path(folders["TMPDIR"]))
 
 
-def test_an_example_that_does_not_get_what_it_claims_fails(folders: dict[str, str]) -> None:
+def test_an_example_fails_when_a_check_fails(folders: dict[str, str]) -> None:
     """Its exit code is 1, and the reason is on stderr."""
-    done = started({**folders, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"}, EXAMPLES / "run_task.py")
+    done = run_example({**folders, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"}, EXAMPLES / "run_task.py")
 
     assert done.returncode == 1
     assert done.stderr.startswith("\nFAILED: run_task: ")
@@ -179,5 +179,5 @@ def test_every_example_is_run_and_is_short() -> None:
     """At most 120 lines, apart from the quick start; what they share is a module of its own."""
     programs = {path.name for path in EXAMPLES.glob("*.py")} - HELPERS - {QUICKSTART.name}
 
-    assert programs == {command.split()[0] for command in PRINTED}
+    assert programs == {command.split()[0] for command in EXPECTED_OUTPUT}
     assert {name for name in programs if len((EXAMPLES / name).read_text().splitlines()) > 120} == set()

@@ -39,7 +39,7 @@ INTERNAL = {
 """The exception classes that are not public."""
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
+def test_the_public_names_are_sorted_and_importable() -> None:
     """Nothing else is public: the client, what it answers, and every error that a caller tells from others."""
     errors = {name for name, one in vars(exceptions).items() if isinstance(one, type) and issubclass(one, Exception)}
 
@@ -49,7 +49,7 @@ def test_the_public_names_are_sorted_and_there() -> None:
     assert set(opencode_mcp.__all__) <= set(dir(opencode_mcp))
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     """The lazy import hides no mistake."""
     with pytest.raises(AttributeError, match="OpenCoda"):
         _ = opencode_mcp.OpenCoda  # pyright: ignore[reportUnknownVariableType, reportAttributeAccessIssue]
@@ -109,7 +109,7 @@ async def test_an_unknown_operation_names_the_nearest(opencode: OpenCode) -> Non
         _ = opencode.session.creat  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 
 
-async def test_errors_are_those_of_the_tree(opencode: OpenCode) -> None:
+async def test_every_error_is_in_the_exception_tree(opencode: OpenCode) -> None:
     """Wrong arguments, an error of OpenCode's, and an OpenCode that is not there."""
     with pytest.raises(InvalidArguments) as wrong:
         await opencode.session.get(sessionID="nonsense")
@@ -125,7 +125,7 @@ async def test_errors_are_those_of_the_tree(opencode: OpenCode) -> None:
     assert (missing.value.status, missing.value.operation) == (404, "session_get")
 
 
-async def test_what_came_beside_an_answer_is_kept(opencode: OpenCode) -> None:
+async def test_an_answer_keeps_its_additional_fields(opencode: OpenCode) -> None:
     """The cursor of the next page is a header."""
     session = await opencode.session.create()
     for text in ("one", "two"):
@@ -137,20 +137,21 @@ async def test_what_came_beside_an_answer_is_kept(opencode: OpenCode) -> None:
     assert page.fields["next_cursor"]
 
 
-async def test_events_begin_with_the_block(opencode: OpenCode) -> None:
+async def test_events_start_with_the_block(opencode: OpenCode) -> None:
     """What happens in the block is heard in the block, whoever does it."""
     session = await opencode.session.create()
     with anyio.fail_after(60):
         async with opencode.events() as events:
             await opencode.session.update(sessionID=session["id"], title="heard")
             titles = [
-                event["properties"]["info"]["title"] async for event in first(events, "session.updated", session["id"])
+                event["properties"]["info"]["title"]
+                async for event in wait_for_event(events, "session.updated", session["id"])
             ]
 
     assert titles == ["heard"]
 
 
-async def first(events: Any, kind: str, session_id: str) -> AsyncGenerator[Mapping[str, Any]]:
+async def wait_for_event(events: Any, kind: str, session_id: str) -> AsyncGenerator[Mapping[str, Any]]:
     """Yield the first event of a kind that is about a session."""
     async for event in events:
         if event["type"] == kind and event["properties"].get("sessionID") == session_id:
@@ -158,7 +159,7 @@ async def first(events: Any, kind: str, session_id: str) -> AsyncGenerator[Mappi
             return
 
 
-async def test_events_of_an_opencode_that_is_not_there_are_an_error() -> None:
+async def test_events_of_an_unreachable_opencode_are_an_error() -> None:
     """Nobody waits for what cannot come."""
     async with OpenCode(url="http://127.0.0.1:1", environ={}) as nobody:
         with pytest.raises(TransportError):
@@ -185,7 +186,7 @@ async def test_task_tools_are_called_by_name(opencode: OpenCode, project: Path) 
         await opencode.call("run_task")
 
 
-async def test_a_prompt_that_waits_for_leave_says_so(opencode: OpenCode) -> None:
+async def test_a_prompt_that_waits_for_a_permission_raises(opencode: OpenCode) -> None:
     """Nobody can be asked, so the call ends with what to do; the turn goes on."""
     session = await opencode.session.create(permission=[{"permission": "bash", "pattern": "*", "action": "ask"}])
     with pytest.raises(WorkflowError, match="answer_permission") as waiting, anyio.fail_after(120):
@@ -195,7 +196,7 @@ async def test_a_prompt_that_waits_for_leave_says_so(opencode: OpenCode) -> None
     await opencode.session.abort(sessionID=session["id"])
 
 
-async def test_a_prompt_that_is_cancelled_aborts_the_work(opencode: OpenCode) -> None:
+async def test_a_cancelled_prompt_aborts_the_turn(opencode: OpenCode) -> None:
     """Dropping the request alone would leave OpenCode at work."""
     session = await opencode.session.create()
     parts: Any = [{"type": "text", "text": "script:slow 200 0.5"}]
@@ -211,7 +212,7 @@ async def test_a_prompt_that_is_cancelled_aborts_the_work(opencode: OpenCode) ->
     assert not await works()
 
 
-async def test_it_is_used_within_its_block(endpoint: Endpoint) -> None:
+async def test_calls_outside_the_block_raise(endpoint: Endpoint) -> None:
     """Before and behind it, and a second time at once, a call is a mistake that is named."""
     opencode = OpenCode(url=str(endpoint.url), password=endpoint.password, environ={})
     with pytest.raises(RuntimeError, match="async with"):
@@ -224,17 +225,17 @@ async def test_it_is_used_within_its_block(endpoint: Endpoint) -> None:
         await opencode.global_.health()
 
 
-async def test_without_a_url_it_starts_one_and_stops_it(environ: Mapping[str, str], project: Path) -> None:
+async def test_without_a_url_opencode_is_started_and_stopped(environ: Mapping[str, str], project: Path) -> None:
     """Nothing is left when the block ends: the directory of the process says which it was."""
     async with OpenCode(directory=project, environ=environ) as opencode:
-        assert [*living_in(project)] == []
+        assert [*processes_in(project)] == []
         assert (await opencode.path.get())["directory"] == str(project)
-        assert [*living_in(project)] != []
+        assert [*processes_in(project)] != []
 
-    assert await eventually(lambda: [*living_in(project)], until=lambda left: not left) == []
+    assert await eventually(lambda: [*processes_in(project)], until=lambda left: not left) == []
 
 
-def living_in(folder: Path) -> Iterator[str]:
+def processes_in(folder: Path) -> Iterator[str]:
     """Yield the ids of the processes that work in a folder."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -245,7 +246,7 @@ def living_in(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("spawns")
-def test_the_stub_is_what_the_document_says() -> None:
+def test_the_stub_is_up_to_date() -> None:
     """scripts/write_stubs.py has been run."""
     done = subprocess.run([sys.executable, ROOT / "scripts" / "write_stubs.py", "--check"], capture_output=True)
 
@@ -260,24 +261,26 @@ def test_the_stub_has_every_operation_with_its_arguments(catalog: Catalog) -> No
     for operation in catalog.values():
         required = set(operation.input_schema.get("required", ()))
 
-        assert stubbed(classes, operation) == {name: name in required for name in operation.input_schema["properties"]}
+        assert parse_stub(classes, operation) == {
+            name: name in required for name in operation.input_schema["properties"]
+        }
 
 
-def stubbed(classes: Mapping[str, ast.ClassDef], operation: Operation) -> dict[str, bool]:
+def parse_stub(classes: Mapping[str, ast.ClassDef], operation: Operation) -> dict[str, bool]:
     """Return the arguments that the stub gives an operation, each with whether it is required."""
     *groups, last = attribute_names(operation.id)
-    where = classes["Operations"]
+    group = classes["Operations"]
     for name in groups:
-        where = classes[fields(where)[name]]
-    if last in fields(where):
-        where, last = classes[fields(where)[last]], "__call__"
-    [method] = [one for one in where.body if isinstance(one, ast.AsyncFunctionDef) and one.name == last]
+        group = classes[annotated_fields(group)[name]]
+    if last in annotated_fields(group):
+        group, last = classes[annotated_fields(group)[last]], "__call__"
+    [method] = [one for one in group.body if isinstance(one, ast.AsyncFunctionDef) and one.name == last]
     assert [one.arg for one in method.args.args] == ["self"]
     pairs = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
     return {argument.arg: default is None for argument, default in pairs}
 
 
-def fields(node: ast.ClassDef) -> dict[str, str]:
+def annotated_fields(node: ast.ClassDef) -> dict[str, str]:
     """Return the attributes of a stub's class and their classes."""
     annotated = [one for one in node.body if isinstance(one, ast.AnnAssign)]
     return {ast.unparse(one.target): ast.unparse(one.annotation) for one in annotated}

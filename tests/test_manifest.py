@@ -35,20 +35,20 @@ def mcpb() -> Path:
     return program
 
 
-def read(name: str) -> dict[str, Any]:
+def read_manifest(name: str) -> dict[str, Any]:
     """Read one of the files."""
     return json.loads((ROOT / name).read_text())
 
 
 @pytest.mark.usefixtures("spawns")
-def test_the_files_are_as_the_script_writes_them() -> None:
+def test_the_manifests_are_up_to_date() -> None:
     """Version and tool list come from the package; `python scripts/write_manifest.py` renews them."""
     command = [sys.executable, "scripts/write_manifest.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.stdout == ""
     assert done.returncode == 0
-    assert read("manifest.json")["version"] == read("server.json")["version"] == __version__
+    assert read_manifest("manifest.json")["version"] == read_manifest("server.json")["version"] == __version__
 
 
 def test_the_package_has_one_version() -> None:
@@ -59,15 +59,15 @@ def test_the_package_has_one_version() -> None:
 def test_every_variable_of_the_bundle_is_a_setting() -> None:
     """The manifest and the registry entry set nothing that the server does not read."""
     known = {setting.variable for setting in SETTINGS}
-    (package,) = read("server.json")["packages"]
+    (package,) = read_manifest("server.json")["packages"]
 
-    assert read("manifest.json")["server"]["mcp_config"]["env"].keys() <= known
+    assert read_manifest("manifest.json")["server"]["mcp_config"]["env"].keys() <= known
     assert {one["name"] for one in package["environmentVariables"]} <= known
 
 
 def test_the_readme_has_the_registry_s_marker() -> None:
     """The registry proves ownership by this line of the package's description."""
-    assert f"<!-- mcp-name: {read('server.json')['name']} -->" in (ROOT / "README.md").read_text()
+    assert f"<!-- mcp-name: {read_manifest('server.json')['name']} -->" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("spawns")

@@ -24,22 +24,22 @@ CHARACTER = 7.0
 
 
 def test_the_chart_is_drawn_from_the_committed_figures() -> None:
-    drawn = chart.svg(*chart.read(FIGURES))
+    drawn = chart.draw_chart(*chart.parse_tables(FIGURES))
 
     assert (DOCS / "performance.svg").read_text(encoding="utf-8") == drawn, "run `python -m benchmarks --redraw`"
 
 
 def test_the_chart_has_every_row_and_every_curve_in_full() -> None:
     """No label is cut, and each line fits between its edge and the page's."""
-    run, results = chart.read(FIGURES)
-    root = ElementTree.fromstring(chart.svg(run, results))
+    run, results = chart.parse_tables(FIGURES)
+    root = ElementTree.fromstring(chart.draw_chart(run, results))
     texts = [(element.text or "", element) for element in root.iter(f"{SVG}text")]
     whole = " ".join(text for text, _ in texts)
 
     assert len(results.rows) == FIGURES.count("(target ")
     assert len(results.curves) == 3
-    assert [row.what for row in results.rows if chart.plain(row.what) not in whole] == []
-    assert [curve.what for curve in results.curves if chart.plain(curve.what) not in whole] == []
+    assert [row.title for row in results.rows if chart.strip_markdown(row.title) not in whole] == []
+    assert [curve.title for curve in results.curves if chart.strip_markdown(curve.title) not in whole] == []
     assert run in whole
     for text, element in texts:
         x, width = float(element.attrib["x"]), CHARACTER * len(text)
@@ -54,7 +54,7 @@ def test_each_colour_of_the_chart_has_a_dark_variant() -> None:
     assert {"page", "quiet", "within", "beyond"} <= classes == dark_classes
 
 
-def test_the_terminal_shows_what_the_product_prints_today(environ: Mapping[str, str]) -> None:
+def test_the_terminal_picture_is_up_to_date(environ: Mapping[str, str]) -> None:
     """The recorded task runs again; what is printed names the lines that differ, and the command that redraws them."""
     command = [sys.executable, "scripts/record_terminal.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, env=dict(environ), capture_output=True, text=True, timeout=300)
@@ -84,7 +84,7 @@ def test_the_first_frame_of_the_terminal_is_the_whole_run() -> None:
     ],
     ids=["question", "progress", "field", "value"],
 )
-def test_a_changed_line_of_the_terminal_is_noticed(old: str, new: str) -> None:
+def test_a_changed_line_of_the_terminal_is_detected(old: str, new: str) -> None:
     changed = TERMINAL.replace(old, new)
 
     removed, added = record_terminal.differences(TERMINAL, changed)
@@ -93,7 +93,7 @@ def test_a_changed_line_of_the_terminal_is_noticed(old: str, new: str) -> None:
     assert new.replace("&#160;", " ").replace("&quot;", '"') in added
 
 
-def test_other_numbers_ids_and_directories_make_no_other_picture() -> None:
+def test_other_numbers_ids_and_directories_are_not_differences() -> None:
     changed = re.sub(r"ses_\w+", "ses_other", TERMINAL).replace("&#160;tokens", "1&#160;tokens")
     changed = re.sub(r"/tmp/[\w/-]+", "/elsewhere/project", changed)
 

@@ -30,32 +30,32 @@ TESTS = "-m 'unit or opencode or process'"
 """How the second command ends."""
 
 
-def shell(markdown: str) -> list[str]:
+def shell_blocks(markdown: str) -> list[str]:
     """Every command of a text's shell blocks, comments apart."""
     blocks = re.findall(r"^```sh\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
 
 
-def steps(command: str) -> list[str]:
+def split_steps(command: str) -> list[str]:
     """The commands that && joins."""
     return command.split(" && ")
 
 
-def command(markdown: str, ending: str) -> str:
+def find_command(markdown: str, ending: str) -> str:
     """The one command that ends so."""
-    (found,) = [line for line in shell(markdown) if line.endswith(ending)]
+    (found,) = [line for line in shell_blocks(markdown) if line.endswith(ending)]
     return found
 
 
-def test_both_commands_begin_in_the_clone_with_a_virtual_environment_of_its_own() -> None:
+def test_both_commands_start_in_the_clone_with_their_own_virtual_environment() -> None:
     for ending in ("examples/quickstart.py", TESTS):
-        assert steps(command(README, ending))[0] == "python3 -m venv .venv"
+        assert split_steps(find_command(README, ending))[0] == "python3 -m venv .venv"
 
 
 def test_contributing_has_the_same_commands() -> None:
     """Both pages name the whole test run and the first task in the same words."""
-    assert steps(command(README, TESTS))[-1] in shell(CONTRIBUTING)
-    assert steps(command(README, "examples/quickstart.py"))[-1] in shell(CONTRIBUTING)
+    assert split_steps(find_command(README, TESTS))[-1] in shell_blocks(CONTRIBUTING)
+    assert split_steps(find_command(README, "examples/quickstart.py"))[-1] in shell_blocks(CONTRIBUTING)
 
 
 def test_contributing_names_every_tier() -> None:
@@ -64,7 +64,7 @@ def test_contributing_names_every_tier() -> None:
 
 
 @pytest.mark.usefixtures("spawns")
-def test_the_generated_blocks_are_those_of_the_package() -> None:
+def test_the_generated_blocks_are_up_to_date() -> None:
     """Entries of clients, settings and tools; `python scripts/write_readme.py` writes them anew."""
     command = [sys.executable, "scripts/write_readme.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -85,7 +85,7 @@ def test_the_buttons_hold_the_entry_of_the_published_package() -> None:
 
 
 @pytest.mark.parametrize("toolset", ["all", "essential"])
-def test_the_comparison_has_our_own_figures(toolset: str) -> None:
+def test_the_comparison_has_current_figures(toolset: str) -> None:
     catalog = Catalog.from_snapshot()
     tools = ToolRegistry(catalog, select_tools(catalog, [toolset]), 40_000).listed
     answer = types.ListToolsResult(tools=tools).model_dump_json(by_alias=True, exclude_none=True)
@@ -98,7 +98,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_readme_installs_in_the_first_command() -> None:
-    assert shell(README)[0] == "claude mcp add opencode -- uvx opencode-mcp"
+    assert shell_blocks(README)[0] == "claude mcp add opencode -- uvx opencode-mcp"
 
 
 def test_the_readme_has_a_section_for_each_other_client() -> None:
@@ -122,7 +122,7 @@ def test_every_task_tool_has_its_row(page: str) -> None:
     assert re.findall(r"`(\w+)`", " ".join(rows)) == list(TASK_TOOLS)
 
 
-def test_the_settings_table_is_that_of_the_settings() -> None:
+def test_the_settings_table_matches_the_settings() -> None:
     table = re.findall(r"^\| (?:`(--[a-z-]+)`)? ?\| `([A-Z_]+)` \| (.*) \|$", DOCS["settings"], re.MULTILINE)
     documented = {(flag, variable) for flag, variable, _ in table}
     actual = {(setting.flag, setting.variable) for setting in SETTINGS}
@@ -136,15 +136,15 @@ def test_every_flag_that_a_page_names_exists(capsys: pytest.CaptureFixture[str])
     for command in COMMANDS:
         with pytest.raises(SystemExit):
             main([command, "--help"])
-    known = flags(capsys.readouterr().out) | {"--model", "--from"}  # of the quick start and of uvx
+    known = find_flags(capsys.readouterr().out) | {"--model", "--from"}  # of the quick start and of uvx
     others = {"performance", "reliability"}  # they name flags of pytest, the benchmarks and the MCP inspector
     pages = {"README": README, **{name: text for name, text in DOCS.items() if name not in others}}
     prose = {name: re.sub(r"^```sh\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL) for name, text in pages.items()}
 
-    assert {name: flags(text) - known for name, text in prose.items() if not flags(text) <= known} == {}
+    assert {name: find_flags(text) - known for name, text in prose.items() if not find_flags(text) <= known} == {}
 
 
-def flags(text: str) -> set[str]:
+def find_flags(text: str) -> set[str]:
     """The flags in a text."""
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
 

@@ -35,11 +35,11 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"`{DEPTH_VARIABLE}` is set",
     ],
 )
-def test_the_page_has_the_figures_of_the_code(promise: str) -> None:
+def test_the_security_page_has_the_limits_of_the_code(promise: str) -> None:
     assert promise in PAGE
 
 
-def test_the_tools_that_the_page_names_exist() -> None:
+def test_the_security_page_names_existing_tools() -> None:
     catalog = Catalog.from_snapshot()
     tools = {tool.name for tool in ToolRegistry(catalog, select_tools(catalog), 40_000).listed}
     named = set(re.findall(r"`((?:v2_|auth_|project_|global_|session_|vcs_)\w+)\*?`", PAGE))

@@ -49,12 +49,12 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(name: str) 
     base = {"OPENCODE_MCP_URL": "http://localhost"}
     environ = {**base, VARIABLES[name]: variable}
 
-    assert texts(Settings.load({name: flag}, environ))[name] == flag
-    assert texts(Settings.load({name: None}, environ))[name] == variable
-    assert texts(Settings.load({}, base)).get(name) not in {flag, variable}
+    assert setting_texts(Settings.load({name: flag}, environ))[name] == flag
+    assert setting_texts(Settings.load({name: None}, environ))[name] == variable
+    assert setting_texts(Settings.load({}, base)).get(name) not in {flag, variable}
 
 
-def texts(settings: Settings) -> dict[str, str]:
+def setting_texts(settings: Settings) -> dict[str, str]:
     """Return what was given, by setting."""
     return {setting.name: text for setting, text in settings.changed}
 
@@ -113,7 +113,7 @@ def test_an_error_names_the_variable_if_the_value_comes_from_there() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "${user_config.anything}"])
 @pytest.mark.parametrize("name", [*GIVEN, "username", "password"])
-def test_an_empty_value_and_one_that_nobody_filled_in_are_not_given(name: str, nothing: str) -> None:
+def test_an_empty_value_and_an_unfilled_placeholder_are_ignored(name: str, nothing: str) -> None:
     """A bundle's manifest passes every variable, the unset ones empty or as they stand in it."""
     environ = {**dict.fromkeys(VARIABLES.values(), nothing), "OPENCODE_MCP_URL": "http://localhost"}
     default = Settings.load({}, {"OPENCODE_MCP_URL": "http://localhost"})
@@ -157,7 +157,7 @@ def test_several_servers_are_given_by_flags_or_by_one_variable() -> None:
     assert Settings.load({"server": given}, {}).project_directory is None
 
 
-def test_a_server_has_a_password_of_its_own_or_that_of_all() -> None:
+def test_a_server_has_its_own_password_or_the_shared_one() -> None:
     """An empty variable counts as not given, and none of them is shown."""
     environ = {
         "OPENCODE_MCP_SERVERS": "main=http://localhost:1,far-away=http://localhost:2,third=http://localhost:3",
@@ -174,7 +174,7 @@ def test_a_server_has_a_password_of_its_own_or_that_of_all() -> None:
     assert Settings.load({"server": ["main=http://localhost"]}, {}).password_of("main") is None
 
 
-def test_what_replicas_share_is_not_shown() -> None:
+def test_replica_secrets_are_not_shown() -> None:
     """A URL of Redis may hold a password; neither it nor the key is shown, be it wrong or right."""
     base = {"OPENCODE_MCP_URL": "http://localhost"}
     key, redis = "the key of the replicas, which is long", "redis://:the-password@localhost"
@@ -189,7 +189,7 @@ def test_what_replicas_share_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("command", [None, "stdio", "call"])
-def test_a_variable_for_one_command_means_nothing_to_the_others(command: str | None) -> None:
+def test_a_variable_of_one_command_is_ignored_by_others(command: str | None) -> None:
     """Neither is it taken, nor is it an error there that it makes no sense. Secret it is all the same."""
     variables = {"OPENCODE_MCP_TOKEN": "short", "OPENCODE_MCP_METRICS": "perhaps", "OPENCODE_MCP_REDIS": "redis://[:no"}
     settings = Settings.load({}, variables, command)
@@ -200,7 +200,7 @@ def test_a_variable_for_one_command_means_nothing_to_the_others(command: str | N
         Settings.load({}, variables, "http")
 
 
-def test_the_token_is_known_to_what_serves_http_and_to_what_registers_it() -> None:
+def test_the_token_is_a_setting_of_http_and_install() -> None:
     """`install --http` writes it into an entry."""
     for command in ("http", "install"):
         assert Settings.load({}, {"OPENCODE_MCP_TOKEN": 16 * "t"}, command).token == 16 * "t"
@@ -230,14 +230,14 @@ def test_the_token_is_known_to_what_serves_http_and_to_what_registers_it() -> No
         ({"state_key": "short"}, "OPENCODE_MCP_STATE_KEY has 5 characters, and must have at least 32"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_an_error_that_names_the_flag(flags: dict[str, Any], words: str) -> None:
+def test_an_invalid_value_is_an_error_that_names_the_flag(flags: dict[str, Any], words: str) -> None:
     """Whoever gave it by a variable finds that in the help of the flag."""
     with pytest.raises(SettingsError) as caught:
         Settings.load(flags, {})
     assert words in str(caught.value)
 
 
-def test_the_project_is_the_working_directory_when_we_start_opencode(
+def test_the_project_of_a_managed_opencode_is_the_working_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is made absolute, as OpenCode may have another working directory."""
@@ -248,7 +248,7 @@ def test_the_project_is_the_working_directory_when_we_start_opencode(
     assert Settings.load({"directory": "inner"}, {}).project_directory == str(tmp_path / "inner")
 
 
-def test_the_project_of_a_server_elsewhere_is_left_to_it() -> None:
+def test_an_attached_server_has_no_default_project() -> None:
     """Our working directory means nothing to it; a path that is given need not be there for us."""
     assert Settings.load({"url": "http://elsewhere"}, {}).project_directory is None
     assert Settings.load({"url": "http://elsewhere", "directory": "C:\\work"}, {}).project_directory == "C:\\work"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PAIRS = 9
+PAIR_COUNT = 9
 
 ADDED_SECONDS = 0.3
 """Of CPU. The goal is 0.1 s; 0.7 s of a bare server's start are the SDK's imports."""
@@ -19,7 +19,7 @@ ADDED_SECONDS = 0.3
 ADDED_SHARE = 0.4
 """The same in terms of the bare server's start, for a machine that is slow."""
 
-BARE = """\
+MINIMAL_SERVER = """\
 import anyio
 import mcp_types as types
 from mcp.server.lowlevel import Server
@@ -69,17 +69,19 @@ def seconds_to_answer(command: Sequence[str], environ: Mapping[str, str], direct
 
 
 @pytest.mark.slow
-def test_the_package_adds_little_to_the_start_of_a_bare_server(
+def test_the_package_adds_little_to_the_start_of_a_minimal_server(
     environ: Mapping[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """188 operations cost a client no noticeable time; both are measured in turns."""
     environ = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
     script = tmp_path / "bare.py"
-    script.write_text(BARE)
+    script.write_text(MINIMAL_SERVER)
     bare, ours = (sys.executable, str(script)), (sys.executable, "-m", "opencode_mcp")
     for command in (bare, ours):
         seconds_to_answer(command, environ, tmp_path)  # compiles what was never imported
-    pairs = [tuple(seconds_to_answer(command, environ, tmp_path) for command in (bare, ours)) for _ in range(PAIRS)]
+    pairs = [
+        tuple(seconds_to_answer(command, environ, tmp_path) for command in (bare, ours)) for _ in range(PAIR_COUNT)
+    ]
     of_bare, of_ours = (min(times) for times in zip(*pairs, strict=True))
     with capsys.disabled():
         print(f"\nfirst answer: bare {of_bare:.3f} s, ours {of_ours:.3f} s, added {of_ours - of_bare:+.3f} s of CPU")  # noqa: T201

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-USES = {
+TIER_BY_FIXTURE = {
     "binaries": "clients",
     "programs": "clients",
     "spawns": "process",
     "second": "process",
-    "server_apart": "process",
+    "isolated_server": "process",
     "module_endpoint": "opencode",
     "endpoint": "opencode",
     "program": "process",
@@ -25,7 +25,7 @@ USES = {
 TIERS = ("clients", "scale", "slow", "process", "opencode", "unit")
 """Every tier, in the order in which tests run: those that take longest begin first."""
 
-SPAWNING = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"})
+SPAWN_EVENTS = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"})
 """Audit events of the interpreter that mean a new process."""
 
 
@@ -33,25 +33,25 @@ def tier_of(item: pytest.Item) -> str:
     """Return the tier that a test is marked with, else the one that its fixtures tell."""
     marked = next((tier for tier in TIERS if item.get_closest_marker(tier)), None)
     used: frozenset[str] = frozenset(getattr(item, "fixturenames", ()))
-    return marked or next((tier for fixture, tier in USES.items() if fixture in used), "unit")
+    return marked or next((tier for fixture, tier in TIER_BY_FIXTURE.items() if fixture in used), "unit")
 
 
-class Spawned:
+class SpawnRecorder:
     """Notes the processes that this interpreter starts."""
 
     def __init__(self) -> None:
-        self._noted: list[str] | None = None
-        sys.addaudithook(self._hear)  # stays for as long as the interpreter
+        self._recorded: list[str] | None = None
+        sys.addaudithook(self._on_audit_event)  # stays for as long as the interpreter
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._noted is not None and event in SPAWNING:
-            self._noted.append(f"{event} {arguments[0] if arguments else ''}".strip())
+    def _on_audit_event(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._recorded is not None and event in SPAWN_EVENTS:
+            self._recorded.append(f"{event} {arguments[0] if arguments else ''}".strip())
 
     @contextmanager
-    def noted(self) -> Generator[list[str]]:
+    def record(self) -> Generator[list[str]]:
         """Note what is started while the block lasts."""
-        noted = self._noted = list[str]()
+        noted = self._recorded = list[str]()
         try:
             yield noted
         finally:
-            self._noted = None
+            self._recorded = None

@@ -1,4 +1,4 @@
-"""A deployment on one machine: nginx, three replicas of `opencode-mcp http`, Redis, two OpenCode servers.
+"""A deployment on one machine: nginx, three replicas of `run_opencode-mcp http`, Redis, two OpenCode servers.
 
 python -m examples.scale.serve [--port 8000] [--own]: serves until Ctrl-C or SIGTERM, and stops every process.
 It needs nginx and redis-server on PATH.
@@ -33,7 +33,7 @@ PORTS: tuple[str, ...] = ("8000", "8001", "8002", "8003")
 """The ports in nginx.conf: nginx itself, then the replicas."""
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
-TIED = ("setpriv", "--pdeathsig", "TERM") if sys.platform == "linux" else ()
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM") if sys.platform == "linux" else ()
 """Prefix that makes the kernel end a child when this process dies, by `kill -9` too; OpenCode then ends itself."""
 PAUSE_SECONDS = 1.0
 """Delay before a replica that has died is restarted."""
@@ -56,7 +56,7 @@ async def show_progress(line: str) -> None:
     say(line)
 
 
-async def accepting(port: int) -> None:
+async def wait_until_accepting(port: int) -> None:
     """Wait until a port accepts connections.
 
     Raises:
@@ -70,14 +70,14 @@ async def accepting(port: int) -> None:
 
 
 @asynccontextmanager
-async def running(
+async def run_program(
     *command: str, environ: Mapping[str, str] | None = None, given: bytes | None = None
 ) -> AsyncGenerator[Process]:
     """Run a program during the block, with `given` on its stdin; terminate it afterwards, and kill it after a while."""
-    kind = subprocess.DEVNULL if given is None else subprocess.PIPE
+    stdin_mode = subprocess.DEVNULL if given is None else subprocess.PIPE
     # A session of its own, so that Ctrl-C reaches only this program, which then stops the others in order.
     async with await anyio.open_process(
-        (*TIED, *command), stdin=kind, stdout=None, stderr=None, env=environ, start_new_session=True
+        (*DIE_WITH_PARENT, *command), stdin=stdin_mode, stdout=None, stderr=None, env=environ, start_new_session=True
     ) as process:
         try:
             if process.stdin is not None and given is not None:
@@ -94,9 +94,9 @@ async def running(
 
 
 @asynccontextmanager
-async def model(own: bool, folder: Path) -> AsyncGenerator[Mapping[str, str]]:
+async def model_environ(own_settings: bool, folder: Path) -> AsyncGenerator[Mapping[str, str]]:
     """Provide OpenCode's environment: yours, or an isolated one with the scripted model."""
-    if own:
+    if own_settings:
         yield os.environ
         return
     async with scripted_model() as scripted:
@@ -114,7 +114,7 @@ def new_project(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def opencode(name: str, environ: Mapping[str, str], folder: Path) -> AsyncGenerator[Endpoint]:
+async def run_opencode(name: str, environ: Mapping[str, str], folder: Path) -> AsyncGenerator[Endpoint]:
     """Run an OpenCode server with its own data and project."""
     project = new_project(folder / name / "project")
     program = await find_program((), cache_folder(os.environ), os.environ, show_progress)
@@ -127,16 +127,16 @@ async def opencode(name: str, environ: Mapping[str, str], folder: Path) -> Async
 
 
 @asynccontextmanager
-async def redis(folder: Path) -> AsyncGenerator[str]:
+async def run_redis(folder: Path) -> AsyncGenerator[str]:
     """Run a Redis without persistence; return its URL, with the password."""
     port, password = free_port(), secrets.token_urlsafe(24)
     config = f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\nsave ""\nlogfile /dev/null\n'
-    async with running("redis-server", "-", given=config.encode()):
-        await accepting(port)
+    async with run_program("redis-server", "-", given=config.encode()):
+        await wait_until_accepting(port)
         yield f"redis://:{password}@127.0.0.1:{port}/0"
 
 
-def shared(url: str, servers: Mapping[str, Endpoint]) -> dict[str, str]:
+def replica_environ(url: str, servers: Mapping[str, Endpoint]) -> dict[str, str]:
     """Return the settings that all replicas share, as environment variables, because they contain secrets."""
     passwords = {f"OPENCODE_SERVER_PASSWORD_{name.upper()}": server.password or "" for name, server in servers.items()}
     return {
@@ -150,19 +150,19 @@ def shared(url: str, servers: Mapping[str, Endpoint]) -> dict[str, str]:
     }
 
 
-async def keep_replica(name: str, port: int, environ: Mapping[str, str]) -> None:
+async def restart_replica(name: str, port: int, environ: Mapping[str, str]) -> None:
     """Run a replica, and restart it when it has died."""
     while True:
-        async with running(
+        async with run_program(
             sys.executable, "-m", "opencode_mcp", "http", "--port", str(port), environ=environ
         ) as replica:
-            await accepting(port)
+            await wait_until_accepting(port)
             say(f"replica {name}: process {replica.pid}, http://127.0.0.1:{port}/mcp")
             await replica.wait()
         await anyio.sleep(PAUSE_SECONDS)
 
 
-def configured(ports: Mapping[str, int], folder: Path) -> Path:
+def write_nginx_config(ports: Mapping[str, int], folder: Path) -> Path:
     """Write nginx.conf into a new folder, with its ports replaced."""
     text = (Path(__file__).parent / "nginx.conf").read_text()
     for written, port in ports.items():
@@ -175,37 +175,37 @@ def configured(ports: Mapping[str, int], folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def nginx(ports: Mapping[str, int], folder: Path) -> AsyncGenerator[None]:
+async def run_nginx(ports: Mapping[str, int], folder: Path) -> AsyncGenerator[None]:
     """Run nginx with nginx.conf, in its own folder and as the current user."""
-    config = configured(ports, folder)
+    config = write_nginx_config(ports, folder)
     foreground = "daemon off;" + ("user root;" if os.geteuid() == 0 else "")
-    async with running("nginx", "-e", "stderr", "-p", str(folder), "-c", str(config), "-g", foreground):
-        await accepting(ports[PORTS[0]])
+    async with run_program("nginx", "-e", "stderr", "-p", str(folder), "-c", str(config), "-g", foreground):
+        await wait_until_accepting(ports[PORTS[0]])
         yield
 
 
-async def serve(port: int, own: bool, folder: Path) -> None:
+async def serve(port: int, own_settings: bool, folder: Path) -> None:
     """Start everything, the backends first, and wait."""
     ports = dict(zip(PORTS, (port or free_port(), *(free_port() for _ in REPLICAS)), strict=True))
     async with AsyncExitStack() as stack:
-        environ = await stack.enter_async_context(model(own, folder))
-        servers = {name: await stack.enter_async_context(opencode(name, environ, folder)) for name in SERVERS}
-        common = shared(await stack.enter_async_context(redis(folder)), servers)
+        environ = await stack.enter_async_context(model_environ(own_settings, folder))
+        servers = {name: await stack.enter_async_context(run_opencode(name, environ, folder)) for name in SERVERS}
+        common = replica_environ(await stack.enter_async_context(run_redis(folder)), servers)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         for name, written in zip(REPLICAS, PORTS[1:], strict=True):
-            tasks.start_soon(keep_replica, name, ports[written], common)
+            tasks.start_soon(restart_replica, name, ports[written], common)
         for written in PORTS[1:]:
-            await accepting(ports[written])
-        await stack.enter_async_context(nginx(ports, folder / "nginx"))
+            await wait_until_accepting(ports[written])
+        await stack.enter_async_context(run_nginx(ports, folder / "nginx"))
         say(f"header: Authorization: Bearer {common['OPENCODE_MCP_TOKEN']}")
         say(f"url: http://127.0.0.1:{ports[PORTS[0]]}/mcp")
         await anyio.sleep_forever()
 
 
-async def serve_until_signal(port: int, own: bool, folder: Path) -> None:
+async def serve_until_signal(port: int, own_settings: bool, folder: Path) -> None:
     """Serve until a signal arrives."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(serve, port, own, folder)
+        tasks.start_soon(serve, port, own_settings, folder)
         with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
                 break

@@ -182,13 +182,13 @@ class RedisBus(Bus):
                     self._unsent[event] = None
                     raise
 
-    async def _acquire(self, watches: list[Watcher]) -> None:
+    async def _acquire(self, watchers: list[Watcher]) -> None:
         """Acquire or renew leases; run the watchers whose lease this replica holds, and stop the others."""
-        keys = [self._lease_key(watcher) for watcher in watches]
+        keys = [self._lease_key(watcher) for watcher in watchers]
         acquired = await self._redis.eval(
             ACQUIRE_SCRIPT, len(keys), *keys, self._replica, str(int(LEASE_SECONDS * 1000))
         )
-        for watcher, is_ours in zip(watches, acquired, strict=True):
+        for watcher, is_ours in zip(watchers, acquired, strict=True):
             if is_ours or self.connected is False:  # else no replica would watch until Redis is back
                 self._take_over(watcher)
             else:

@@ -48,7 +48,7 @@ class Lifespan:
     is_project: Callable[[str], bool]
 
     @cached_property
-    def watches(self) -> WatcherPool:
+    def watchers(self) -> WatcherPool:
         """The watchers of subscribed resources; imported by the first subscription."""
         from .watching import WatcherPool
 

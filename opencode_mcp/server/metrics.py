@@ -99,7 +99,7 @@ class Metrics:
         """Count what waits for OpenCode, and the subscriptions, of a server that has started."""
         clients = lifespan.servers.clients.values()
         self._waiting_requests.set_function(lambda: sum(opencode.waiting_count for opencode in clients))
-        self._subscriptions.set_function(lambda: lifespan.watches.subscriber_count)
+        self._subscriptions.set_function(lambda: lifespan.watchers.subscriber_count)
 
     def count_sessions(self, manager: StreamableHTTPSessionManager) -> None:
         """Count the sessions of clients."""

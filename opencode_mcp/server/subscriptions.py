@@ -89,7 +89,7 @@ async def listen(
         prompts_list_changed=requested.prompts_list_changed, resource_subscriptions=list(uris)
     )
     async with AsyncExitStack() as stack, background_task_group() as tasks:
-        watches = [await stack.enter_async_context(lifespan.watches.watch(*target)) for target in targets]
+        watchers = [await stack.enter_async_context(lifespan.watchers.watch(*target)) for target in targets]
         if requested.prompts_list_changed:
             # Only to this client: for others nothing has changed. The request to OpenCode takes longer than the
             # acknowledgement that starts the stream.
@@ -97,7 +97,7 @@ async def listen(
             notification = event_to_notification(PromptsListChanged(), meta)
             send = partial(context.session.send_notification, notification, related_request_id=context.request_id)
             tasks.start_soon(send_prompts_changed, lifespan.servers.default, send)
-        for watcher in watches:
+        for watcher in watchers:
             # what they tell comes after the handler hears the bus, which it does before it waits
             watcher.subscriber_listening.set()
         return await lifespan.listen_handler(context, params.model_copy(update={"notifications": honored}))
@@ -145,7 +145,7 @@ async def forward_updates(
                 pending.send_nowait(None)
 
     with scope, pending, changed:
-        async with lifespan.watches.watch(*target) as watcher:
+        async with lifespan.watchers.watch(*target) as watcher:
             unsubscribe = lifespan.bus.subscribe(on_event)
             watcher.subscriber_listening.set()
             task_status.started()

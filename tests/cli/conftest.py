@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from .person import Person
+from .person import FreshMachine
 
 
 @pytest.fixture
-def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Person:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> FreshMachine:
     """A person on a machine without any client."""
     home, project = tmp_path / "home", tmp_path / "project"
     home.mkdir()
@@ -22,4 +22,4 @@ def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.chdir(project)
-    return Person(home, project, capsys)
+    return FreshMachine(home, project, capsys)

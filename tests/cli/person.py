@@ -15,10 +15,10 @@ from opencode_mcp.cli.clients import CLIENTS
 
 PROGRAM = [sys.executable, "-P", "-m", "opencode_mcp"]
 URL = "http://127.0.0.1:8000/mcp"
-VIEW = f"{URL}/essential"
-SHORT = [*PROGRAM[1:], "--toolsets", "essential"]
+TOOLSET_URL = f"{URL}/essential"
+ESSENTIAL_ARGUMENTS = [*PROGRAM[1:], "--toolsets", "essential"]
 
-USER = {
+USER_FILES = {
     "claude-code": ".claude.json",
     "claude-desktop": ".config/Claude/claude_desktop_config.json",
     "cursor": ".cursor/mcp.json",
@@ -29,7 +29,7 @@ USER = {
     "zed": ".config/zed/settings.json",
     "opencode": ".config/opencode/opencode.json",
 }
-PROJECT = {
+PROJECT_FILES = {
     "claude-code": ".mcp.json",
     "cursor": ".cursor/mcp.json",
     "vscode": ".vscode/mcp.json",
@@ -38,20 +38,29 @@ PROJECT = {
     "zed": ".zed/settings.json",
     "opencode": "opencode.json",
 }
-STDIO: dict[str, dict[str, Any]] = {
+STDIO_ENTRIES: dict[str, dict[str, Any]] = {
     "claude-code": {"mcpServers": {"opencode": {"type": "stdio", "command": PROGRAM[0], "args": PROGRAM[1:]}}},
-    "claude-desktop": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": SHORT}}},
-    "cursor": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": SHORT}}},
-    "vscode": {"servers": {"opencode": {"type": "stdio", "command": PROGRAM[0], "args": SHORT}}},
-    "codex": {"mcp_servers": {"opencode": {"command": PROGRAM[0], "args": SHORT, "tool_timeout_sec": 3600}}},
-    "gemini": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": SHORT, "timeout": 3_600_000}}},
-    "windsurf": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": SHORT}}},
-    "zed": {"context_servers": {"opencode": {"command": PROGRAM[0], "args": SHORT}}},
+    "claude-desktop": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS}}},
+    "cursor": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS}}},
+    "vscode": {"servers": {"opencode": {"type": "stdio", "command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS}}},
+    "codex": {
+        "mcp_servers": {"opencode": {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS, "tool_timeout_sec": 3600}}
+    },
+    "gemini": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS, "timeout": 3_600_000}}},
+    "windsurf": {"mcpServers": {"opencode": {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS}}},
+    "zed": {"context_servers": {"opencode": {"command": PROGRAM[0], "args": ESSENTIAL_ARGUMENTS}}},
     "opencode": {
-        "mcp": {"opencode": {"type": "local", "command": [PROGRAM[0], *SHORT], "enabled": True, "timeout": 30_000}}
+        "mcp": {
+            "opencode": {
+                "type": "local",
+                "command": [PROGRAM[0], *ESSENTIAL_ARGUMENTS],
+                "enabled": True,
+                "timeout": 30_000,
+            }
+        }
     },
 }
-CLEAR = "the token in clear"
+PLAIN_TOKEN = "the token in clear"
 
 
 def bearer(token: str) -> dict[str, Any]:
@@ -59,19 +68,19 @@ def bearer(token: str) -> dict[str, Any]:
     return {"headers": {"Authorization": f"Bearer {token}"}}
 
 
-NAMED = bearer("${env:OPENCODE_MCP_TOKEN}")
+TOKEN_BY_NAME = bearer("${env:OPENCODE_MCP_TOKEN}")
 CODEX = {"tool_timeout_sec": 3600, "bearer_token_env_var": "OPENCODE_MCP_TOKEN"}
 GEMINI = {"timeout": 3_600_000, **bearer("$OPENCODE_MCP_TOKEN")}
 OPENCODE = {"enabled": True, "oauth": False, "timeout": 30_000, **bearer("{env:OPENCODE_MCP_TOKEN}")}
-HTTP: dict[str, dict[str, Any]] = {
+HTTP_ENTRIES: dict[str, dict[str, Any]] = {
     "claude-code": {"mcpServers": {"opencode": {"type": "http", "url": URL, **bearer("${OPENCODE_MCP_TOKEN:-}")}}},
-    "cursor": {"mcpServers": {"opencode": {"url": VIEW, **NAMED}}},
-    "vscode": {"servers": {"opencode": {"type": "http", "url": VIEW, **NAMED}}},
-    "codex": {"mcp_servers": {"opencode": {"url": VIEW, **CODEX}}},
-    "gemini": {"mcpServers": {"opencode": {"type": "http", "url": VIEW, **GEMINI}}},
-    "windsurf": {"mcpServers": {"opencode": {"serverUrl": VIEW, **NAMED}}},
-    "zed": {"context_servers": {"opencode": {"url": VIEW, **bearer(CLEAR)}}},
-    "opencode": {"mcp": {"opencode": {"type": "remote", "url": VIEW, **OPENCODE}}},
+    "cursor": {"mcpServers": {"opencode": {"url": TOOLSET_URL, **TOKEN_BY_NAME}}},
+    "vscode": {"servers": {"opencode": {"type": "http", "url": TOOLSET_URL, **TOKEN_BY_NAME}}},
+    "codex": {"mcp_servers": {"opencode": {"url": TOOLSET_URL, **CODEX}}},
+    "gemini": {"mcpServers": {"opencode": {"type": "http", "url": TOOLSET_URL, **GEMINI}}},
+    "windsurf": {"mcpServers": {"opencode": {"serverUrl": TOOLSET_URL, **TOKEN_BY_NAME}}},
+    "zed": {"context_servers": {"opencode": {"url": TOOLSET_URL, **bearer(PLAIN_TOKEN)}}},
+    "opencode": {"mcp": {"opencode": {"type": "remote", "url": TOOLSET_URL, **OPENCODE}}},
 }
 JSON_BEFORE = """\
 // mine
@@ -100,7 +109,7 @@ pie = '''
 """
 
 
-class Person:
+class FreshMachine:
     """Somebody with an empty home and an empty project, who runs the command there."""
 
     def __init__(self, home: Path, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,21 +129,21 @@ class Person:
         return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
 
-def place(person: Person, name: str, scope: str) -> Path:
+def client_file(machine: FreshMachine, name: str, scope: str) -> Path:
     """The client's file."""
-    return person.home / USER[name] if scope == "user" else person.project / PROJECT[name]
+    return machine.home / USER_FILES[name] if scope == "user" else machine.project / PROJECT_FILES[name]
 
 
-def filled(person: Person, name: str, scope: str) -> tuple[Path, bytes]:
+def write_client_file(machine: FreshMachine, name: str, scope: str) -> tuple[Path, bytes]:
     """The client's file with servers, comments and settings of its own, and its bytes."""
-    file, client = place(person, name, scope), CLIENTS[name]
+    file, client = client_file(machine, name, scope), CLIENTS[name]
     text = JSON_BEFORE % client.container if client.format == "json" else TOML_BEFORE % ((client.container,) * 2)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(text.encode())
     return file, text.encode()
 
 
-def held(file: Path) -> dict[str, Any]:
+def read_client_file(file: Path) -> dict[str, Any]:
     """What a file holds, read by the standard library alone."""
     text = file.read_text()
     return tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)

@@ -18,30 +18,30 @@ import anyio
 from anyio import to_thread
 
 from opencode_mcp.settings import Settings
-from tests.bridge import variables_of
+from tests.bridge import environ_for
 
 COMMAND = (sys.executable, "-m", "opencode_mcp")
-SECONDS = 180.0
+LIMIT_SECONDS = 180.0
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
-def variables(environ: Mapping[str, str], settings: Settings | None = None) -> dict[str, str]:
+def command_environ(environ: Mapping[str, str], settings: Settings | None = None) -> dict[str, str]:
     """The environment of a command, with the address and the password of settings."""
     plain = {name: value for name, value in environ.items() if name not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
-    return plain if settings is None else plain | variables_of(settings)
+    return plain if settings is None else plain | environ_for(settings)
 
 
-async def run(
+async def run_command(
     environ: Mapping[str, str], *arguments: str, cwd: Path | None = None, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in pipes."""
-    with anyio.fail_after(SECONDS):
+    with anyio.fail_after(LIMIT_SECONDS):
         done = await anyio.run_process([*COMMAND, *arguments], env=environ, cwd=cwd, input=stdin.encode(), check=False)
     return subprocess.CompletedProcess([*arguments], done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 class Terminal:
-    """A command at a terminal. `shown` is all that it wrote, without colours."""
+    """A command at a terminal. `output` is all that it wrote, without colours."""
 
     def __init__(self, process: subprocess.Popen[bytes], terminal: int) -> None:
         self.process = process
@@ -49,11 +49,11 @@ class Terminal:
         self._terminal = terminal
 
     @property
-    def shown(self) -> str:
+    def output(self) -> str:
         """What was written, as a person reads it."""
         return ESCAPES.sub("", self.raw)
 
-    async def see(self, text: str) -> None:
+    async def wait_for_text(self, text: str) -> None:
         """Wait until a text has been written."""
         await to_thread.run_sync(self._read_until, text)
 
@@ -65,52 +65,52 @@ class Terminal:
         """Press Ctrl-C."""
         os.write(self._terminal, b"\x03")
 
-    async def end(self) -> int:
+    async def wait(self) -> int:
         """Wait for the end, and return the exit code."""
         await to_thread.run_sync(self._read_until, None)
         return await to_thread.run_sync(self.process.wait, 30)
 
     def _read_until(self, text: str | None) -> None:
         """Read until a text has come or, for None, the command has closed the terminal."""
-        deadline = time.monotonic() + SECONDS
-        while text is None or text not in self.shown:
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while text is None or text not in self.output:
             ready, _, _ = select.select([self._terminal], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"no {text!r} in {self.shown!r}"
+            assert ready, f"no {text!r} in {self.output!r}"
             try:
                 data = os.read(self._terminal, 65536)
             except OSError:  # Linux says so at the end
                 data = b""
             if not data:
-                assert text is None, f"ended without {text!r}: {self.shown!r}"
+                assert text is None, f"ended without {text!r}: {self.output!r}"
                 return
             self.raw += data.decode(errors="replace")
 
 
 @contextmanager
-def terminal(environ: Mapping[str, str], *arguments: str, cwd: Path | None = None) -> Generator[Terminal]:
+def run_in_terminal(environ: Mapping[str, str], *arguments: str, cwd: Path | None = None) -> Generator[Terminal]:
     """Run a command at a terminal of its own; it is killed at the end, if it has not ended before."""
-    ours, theirs = pty.openpty()
+    master, slave = pty.openpty()
     process = subprocess.Popen(
         # A session of its own with this as its terminal, so that Ctrl-C is a signal, and one that is not ignored.
-        [sys.executable, "-c", CONTROLLING, *COMMAND, *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        [sys.executable, "-c", SET_CONTROLLING_TERMINAL, *COMMAND, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
         env={**environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"},
         cwd=cwd,
         start_new_session=True,
     )
-    os.close(theirs)
+    os.close(slave)
     try:
-        yield Terminal(process, ours)
+        yield Terminal(process, master)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        os.close(ours)
+        os.close(master)
 
 
-CONTROLLING = """
+SET_CONTROLLING_TERMINAL = """
 import fcntl, os, signal, sys, termios
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)

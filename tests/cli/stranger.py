@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-Answer = tuple[int, str, bytes]
+HttpAnswer = tuple[int, str, bytes]
 """Status, content type and body."""
 
-PAGE: Answer = (200, "text/html; charset=utf-8", b"<!doctype html><title>A page</title>")
+WEB_PAGE: HttpAnswer = (200, "text/html; charset=utf-8", b"<!doctype html><title>A page</title>")
 
 
 @contextmanager
-def web_server(routes: Mapping[str, Answer], default: Answer = PAGE) -> Generator[str]:
+def fake_http_server(routes: Mapping[str, HttpAnswer], default: HttpAnswer = WEB_PAGE) -> Generator[str]:
     """Provide the address of a server that gives the same answers again and again."""
 
     class Handler(BaseHTTPRequestHandler):

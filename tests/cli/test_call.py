@@ -13,11 +13,11 @@ import pytest
 from opencode_mcp.cli.given import coerce_value
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
-from tests.bridge import marked
+from tests.bridge import find_processes
 from tests.conftest import Connect, make_project
 from tests.eventually import eventually
 
-from .shell import run, terminal, variables
+from .shell import command_environ, run_command, run_in_terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -26,15 +26,17 @@ ASKS = f"script:tool bash {json.dumps(MAKE)}"
 
 
 @pytest.fixture
-def here(environ: Mapping[str, str], attached: Settings, project: Path) -> dict[str, str]:
+def attached_environ(environ: Mapping[str, str], attached: Settings, project: Path) -> dict[str, str]:
     """The environment of a command on the running OpenCode, in a project in which it asks before it runs a command."""
     (project / "opencode.json").write_text(json.dumps({"permission": {"bash": "ask"}, "snapshot": False}))
-    return variables(environ, attached)
+    return command_environ(environ, attached)
 
 
-async def test_a_pipe_gets_the_structured_content_as_plain_json(here: Mapping[str, str], project: Path) -> None:
+async def test_a_pipe_gets_the_structured_content_as_plain_json(
+    attached_environ: Mapping[str, str], project: Path
+) -> None:
     """Nothing else on stdout, and nothing on stderr when there is nothing to tell."""
-    done = await run(here, "call", "file_read", "path=README.md")
+    done = await run_command(attached_environ, "call", "file_read", "path=README.md")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["content"] == "hello from the project"
@@ -42,16 +44,18 @@ async def test_a_pipe_gets_the_structured_content_as_plain_json(here: Mapping[st
 
 
 async def test_values_are_json_where_the_schema_takes_that_and_else_text(
-    here: Mapping[str, str], tmp_path: Path
+    attached_environ: Mapping[str, str], tmp_path: Path
 ) -> None:
     """A number, a list, a text that looks like a number, and a file; a pair goes before --json."""
     (tmp_path / "title.txt").write_text("12")
-    created = await run(here, "call", "session_create", "title=@title.txt", cwd=tmp_path)
+    created = await run_command(attached_environ, "call", "session_create", "title=@title.txt", cwd=tmp_path)
     session = json.loads(created.stdout)
     parts = json.dumps([{"type": "text", "text": "hello"}])
     whole = json.dumps({"sessionID": session["id"], "noReply": False})
-    sent = await run(here, "call", "session_prompt", f"parts={parts}", "noReply=true", "--json", "-", stdin=whole)
-    listed = await run(here, "call", "session_messages", f"sessionID={session['id']}", "limit=1")
+    sent = await run_command(
+        attached_environ, "call", "session_prompt", f"parts={parts}", "noReply=true", "--json", "-", stdin=whole
+    )
+    listed = await run_command(attached_environ, "call", "session_messages", f"sessionID={session['id']}", "limit=1")
 
     assert session["title"] == "12"
     assert sent.returncode == 0, sent.stderr
@@ -88,20 +92,20 @@ def test_a_value_has_the_type_of_its_schema(catalog: Catalog, tool: str, key: st
         pytest.param(["session_create", "--read-only"], id="left out"),
     ],
 )
-async def test_wrong_usage_is_told_without_a_call(environ: Mapping[str, str], arguments: list[str]) -> None:
+async def test_wrong_usage_is_reported_without_a_call(environ: Mapping[str, str], arguments: list[str]) -> None:
     """Exit code 2, one line, and no OpenCode is needed for it."""
-    done = await run({**environ, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"}, "call", *arguments)
+    done = await run_command({**environ, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"}, "call", *arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("opencode-mcp: ")
     assert done.stderr.count("\n") == 1
 
 
-async def test_an_error_result_is_exit_code_1(here: Mapping[str, str]) -> None:
+async def test_an_error_result_is_exit_code_1(attached_environ: Mapping[str, str]) -> None:
     """Wrong arguments, a thing that is not there, a task that failed: the words are on stderr, a report on stdout."""
-    wrong = await run(here, "call", "session_get", "sessionID=abc")
-    missing = await run(here, "call", "session_get", "sessionID=ses_none")
-    failed = await run(here, "call", "run_task", "prompt=script:error 400")
+    wrong = await run_command(attached_environ, "call", "session_get", "sessionID=abc")
+    missing = await run_command(attached_environ, "call", "session_get", "sessionID=ses_none")
+    failed = await run_command(attached_environ, "call", "run_task", "prompt=script:error 400")
 
     assert [wrong.returncode, missing.returncode, failed.returncode] == [1, 1, 1]
     assert [wrong.stdout, missing.stdout] == ["", ""]
@@ -112,17 +116,17 @@ async def test_an_error_result_is_exit_code_1(here: Mapping[str, str]) -> None:
 
 async def test_an_opencode_that_cannot_be_reached_is_exit_code_1(environ: Mapping[str, str]) -> None:
     """With words, and no traceback."""
-    done = await run(environ, "call", "session_list", "--url", "http://127.0.0.1:9")
+    done = await run_command(environ, "call", "session_list", "--url", "http://127.0.0.1:9")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "not reachable" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-async def test_a_task_is_told_step_by_step_on_stderr(here: Mapping[str, str]) -> None:
+async def test_task_progress_is_printed_to_stderr(attached_environ: Mapping[str, str]) -> None:
     """Without a terminal nobody is asked: the report says what waits."""
-    done = await run(here, "call", "run_task", "prompt=script:slow 4 0.3")
-    asked = await run(here, "call", "run_task", f"prompt={ASKS}")
+    done = await run_command(attached_environ, "call", "run_task", "prompt=script:slow 4 0.3")
+    asked = await run_command(attached_environ, "call", "run_task", f"prompt={ASKS}")
 
     assert json.loads(done.stdout)["state"] == "completed"
     # Which of its steps are seen in time is the machine's affair.
@@ -133,43 +137,45 @@ async def test_a_task_is_told_step_by_step_on_stderr(here: Mapping[str, str]) ->
     assert json.loads(asked.stdout)["state"] == "waiting_permission"
 
 
-async def test_an_opencode_of_its_own_is_gone_with_the_call(environ: Mapping[str, str], tmp_path: Path) -> None:
+async def test_a_managed_opencode_ends_with_the_call(environ: Mapping[str, str], tmp_path: Path) -> None:
     """Started by the call, told on stderr, stopped after it."""
     project = make_project(tmp_path / "project", environ)
-    done = await run({**environ, "CALL_MARK": str(project)}, "call", "path_get", cwd=project)
+    done = await run_command({**environ, "CALL_MARK": str(project)}, "call", "path_get", cwd=project)
 
     assert json.loads(done.stdout)["directory"] == str(project)
     assert "OpenCode: starting" in done.stderr
-    assert marked(f"CALL_MARK={project}") == {}
+    assert find_processes(f"CALL_MARK={project}") == {}
 
 
-async def test_a_terminal_gets_coloured_json(here: Mapping[str, str]) -> None:
+async def test_a_terminal_gets_coloured_json(attached_environ: Mapping[str, str]) -> None:
     """The same JSON below the colours."""
-    with terminal(here, "call", "file_read", "path=README.md") as shell:
-        assert await shell.end() == 0
+    with run_in_terminal(attached_environ, "call", "file_read", "path=README.md") as shell:
+        assert await shell.wait() == 0
 
     assert "\x1b[" in shell.raw
-    assert json.loads(shell.shown[shell.shown.index("{") :])["content"] == "hello from the project"
+    assert json.loads(shell.output[shell.output.index("{") :])["content"] == "hello from the project"
 
 
-async def test_a_permission_is_asked_at_the_terminal_and_answered(here: Mapping[str, str], project: Path) -> None:
+async def test_a_permission_is_asked_at_the_terminal_and_answered(
+    attached_environ: Mapping[str, str], project: Path
+) -> None:
     """What is wanted is shown; a beginning of the answer is enough, and nonsense is asked again."""
-    with terminal(here, "call", "run_task", f"prompt={ASKS}") as shell:
-        await shell.see("bash: touch made")
-        await shell.see("> ")
+    with run_in_terminal(attached_environ, "call", "run_task", f"prompt={ASKS}") as shell:
+        await shell.wait_for_text("bash: touch made")
+        await shell.wait_for_text("> ")
         assert not (project / "made").exists()
         await shell.type("perhaps\n")
-        await shell.see("perhaps")
-        await shell.see("3  reject\r\n> perhaps\r\nAllow?")
-        await shell.see("reject\r\n> perhaps\r\nAllow?\r\n  1  once\r\n  2  always\r\n  3  reject\r\n> ")
+        await shell.wait_for_text("perhaps")
+        await shell.wait_for_text("3  reject\r\n> perhaps\r\nAllow?")
+        await shell.wait_for_text("reject\r\n> perhaps\r\nAllow?\r\n  1  once\r\n  2  always\r\n  3  reject\r\n> ")
         await shell.type("on\n")
-        assert await shell.end() == 0, shell.shown
+        assert await shell.wait() == 0, shell.output
 
     assert (project / "made").exists()
-    assert '"state": "completed"' in shell.shown
+    assert '"state": "completed"' in shell.output
 
 
-async def test_the_transcript_in_the_readme_is_what_a_terminal_shows(here: Mapping[str, str], project: Path) -> None:
+async def test_the_readme_transcript_matches_the_terminal(attached_environ: Mapping[str, str], project: Path) -> None:
     """Line by line in this order; times, tokens and the model's answer differ."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     [transcript] = re.findall(r"^```console\n\$ opencode-mcp call run_task [^\n]*\n(.*?)^```", readme, re.M | re.S)
@@ -182,67 +188,67 @@ async def test_the_transcript_in_the_readme_is_what_a_terminal_shows(here: Mappi
         {"name": "bash", "args": {"command": "sh greet.sh", "description": "Run the greeting"}},
     ]
 
-    with terminal(here, "call", "run_task", f"prompt=script:chain {json.dumps(calls)}") as shell:
-        await shell.see("> ")
+    with run_in_terminal(attached_environ, "call", "run_task", f"prompt=script:chain {json.dumps(calls)}") as shell:
+        await shell.wait_for_text("> ")
         await shell.type("once\n")
-        assert await shell.end() == 0, shell.shown
+        assert await shell.wait() == 0, shell.output
 
     at = 0
     for line in lines:
-        at = shell.shown.find(line, at)
-        assert at >= 0, (line, shell.shown)
+        at = shell.output.find(line, at)
+        assert at >= 0, (line, shell.output)
     assert len(lines) >= 8
 
 
-async def test_a_permission_is_refused_with_words(here: Mapping[str, str], project: Path) -> None:
+async def test_a_permission_is_rejected_with_a_message(attached_environ: Mapping[str, str], project: Path) -> None:
     """The model reads them and goes on."""
-    with terminal(here, "call", "run_task", f"prompt={ASKS}") as shell:
-        await shell.see("3  reject\r\n> ")
+    with run_in_terminal(attached_environ, "call", "run_task", f"prompt={ASKS}") as shell:
+        await shell.wait_for_text("3  reject\r\n> ")
         await shell.type("3\n")
-        await shell.see("what to do instead\r\n> ")
+        await shell.wait_for_text("what to do instead\r\n> ")
         await shell.type("make it elsewhere\n")
-        assert await shell.end() == 0, shell.shown
+        assert await shell.wait() == 0, shell.output
 
     assert not (project / "made").exists()
-    assert '"state": "completed"' in shell.shown
+    assert '"state": "completed"' in shell.output
 
 
-async def test_a_question_is_answered_in_ones_own_words(here: Mapping[str, str]) -> None:
+async def test_a_question_is_answered_with_free_text(attached_environ: Mapping[str, str]) -> None:
     """What is none of the options is an answer too, where OpenCode takes it."""
-    with terminal(here, "call", "run_task", "prompt=script:question") as shell:
-        await shell.see("2  Blue\r\n> ")
+    with run_in_terminal(attached_environ, "call", "run_task", "prompt=script:question") as shell:
+        await shell.wait_for_text("2  Blue\r\n> ")
         await shell.type("Something else\n")
-        assert await shell.end() == 0, shell.shown
+        assert await shell.wait() == 0, shell.output
 
-    assert '"state": "completed"' in shell.shown
+    assert '"state": "completed"' in shell.output
 
 
-async def test_control_d_leaves_it_undecided(here: Mapping[str, str], project: Path) -> None:
+async def test_control_d_leaves_the_request_pending(attached_environ: Mapping[str, str], project: Path) -> None:
     """Nothing is allowed, nothing is refused."""
-    with terminal(here, "call", "run_task", f"prompt={ASKS}") as shell:
-        await shell.see("3  reject\r\n> ")
+    with run_in_terminal(attached_environ, "call", "run_task", f"prompt={ASKS}") as shell:
+        await shell.wait_for_text("3  reject\r\n> ")
         await shell.type("\x04")
-        assert await shell.end() == 0, shell.shown
+        assert await shell.wait() == 0, shell.output
 
     assert not (project / "made").exists()
-    assert '"state": "waiting_permission"' in shell.shown
+    assert '"state": "waiting_permission"' in shell.output
 
 
-async def test_an_answer_by_somebody_else_takes_the_question_back(
-    here: Mapping[str, str], project: Path, connect: Connect
+async def test_an_answer_by_another_client_withdraws_the_question(
+    attached_environ: Mapping[str, str], project: Path, connect: Connect
 ) -> None:
     """The call ends, although its terminal still waits for a line."""
-    with terminal(here, "call", "run_task", f"prompt={ASKS}") as shell:
-        await shell.see("3  reject\r\n> ")
+    with run_in_terminal(attached_environ, "call", "run_task", f"prompt={ASKS}") as shell:
+        await shell.wait_for_text("3  reject\r\n> ")
         async with connect() as client:
             listed = await client.call_tool("permission_list", {"directory": str(project)})
             assert listed.structured_content is not None
             [request] = listed.structured_content["result"]
             await client.call_tool("answer_permission", {"request_id": request["id"], "reply": "once"})
-        assert await shell.end() == 0, shell.shown
+        assert await shell.wait() == 0, shell.output
 
-    assert "(no longer asked)" in shell.shown
-    assert '"state": "completed"' in shell.shown
+    assert "(no longer asked)" in shell.output
+    assert '"state": "completed"' in shell.output
 
 
 @pytest.mark.parametrize(
@@ -252,14 +258,16 @@ async def test_an_answer_by_somebody_else_takes_the_question_back(
         pytest.param(ASKS, "3  reject\r\n> ", id="asked"),
     ],
 )
-async def test_control_c_stops_the_task(here: Mapping[str, str], connect: Connect, prompt: str, sign: str) -> None:
+async def test_control_c_stops_the_task(
+    attached_environ: Mapping[str, str], connect: Connect, prompt: str, sign: str
+) -> None:
     """Exit code 130, no traceback, and the session is at work no more."""
-    with terminal(here, "call", "run_task", f"prompt={prompt}") as shell:
-        await shell.see(sign)
+    with run_in_terminal(attached_environ, "call", "run_task", f"prompt={prompt}") as shell:
+        await shell.wait_for_text(sign)
         await shell.interrupt()
-        assert await shell.end() == 130, shell.shown
+        assert await shell.wait() == 130, shell.output
 
-    assert "Traceback" not in shell.shown
+    assert "Traceback" not in shell.output
     async with connect() as client:
 
         async def busy() -> object:

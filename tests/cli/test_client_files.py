@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 
 from opencode_mcp.cli.clients import CLIENTS, Machine, jsonc, toml
 
-from .person import STDIO, USER, Person, held, place
+from .person import STDIO_ENTRIES, USER_FILES, FreshMachine, client_file, read_client_file
 
 KEYS = ("mcpServers", "opencode")
 ENTRY = {"command": "x", "args": ["y"]}
@@ -36,10 +36,10 @@ def texts(draw: some.DrawFn) -> str:
     def text(value: Any) -> str:
         if isinstance(value, dict):
             members = cast("dict[str, Any]", value).items()
-            parts = [f"{text(key)}{draw(GAPS)}:{draw(GAPS)}{text(one)}" for key, one in members]
+            parts = [f"{text(key)}{draw(GAPS)}:{draw(GAPS)}{text(element)}" for key, element in members]
             opening, closing = "{}"
         elif isinstance(value, list):
-            parts, (opening, closing) = [text(one) for one in cast("list[Any]", value)], "[]"
+            parts, (opening, closing) = [text(element) for element in cast("list[Any]", value)], "[]"
         else:
             return json.dumps(value)
         inner = f"{draw(GAPS)},{draw(GAPS)}".join(parts) + ("," if parts and draw(some.booleans()) else "")
@@ -53,7 +53,7 @@ def texts(draw: some.DrawFn) -> str:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(texts())
-def test_an_entry_goes_into_any_json_and_out_again(text: str) -> None:
+def test_an_entry_is_added_to_any_json_and_removed_again(text: str) -> None:
     """Whatever comments and commas there are, the rest keeps its value, and every comment stays."""
     before = jsonc.read(text)
     with_entry, expected = jsonc.put(text, KEYS, ENTRY), deepcopy(before)
@@ -98,57 +98,57 @@ def test_a_table_is_changed_in_its_place() -> None:
         pytest.param("codex", b"mcp_servers = { a = { command = 'b' } }\n", id="inline-table"),
     ],
 )
-def test_a_file_that_cannot_be_changed_safely_is_left_alone(person: Person, name: str, text: bytes) -> None:
+def test_a_file_that_cannot_be_changed_safely_is_not_written(machine: FreshMachine, name: str, text: bytes) -> None:
     """The person is told which file it is."""
-    file = place(person, name, "user")
+    file = client_file(machine, name, "user")
     file.parent.mkdir(parents=True)
     file.write_bytes(text)
 
-    assert str(file) in person.run("install", name, code=2)
-    assert list(person.files().values()) == [text]
+    assert str(file) in machine.run("install", name, code=2)
+    assert list(machine.files().values()) == [text]
 
 
-def test_an_existing_jsonc_file_of_opencode_is_taken(person: Person) -> None:
+def test_an_existing_jsonc_file_of_opencode_is_used(machine: FreshMachine) -> None:
     """The first of a client's files that exists counts."""
-    file = person.home / ".config/opencode/opencode.jsonc"
+    file = machine.home / ".config/opencode/opencode.jsonc"
     file.parent.mkdir(parents=True)
     file.write_text("{\n  // nothing yet\n}\n")
-    person.run("install", "opencode")
+    machine.run("install", "opencode")
 
     assert '{\n  // nothing yet\n  "mcp": {\n' in file.read_text()
-    person.run("uninstall", "opencode")
-    assert list(person.files().values()) == [b"{\n  // nothing yet\n}\n"]
+    machine.run("uninstall", "opencode")
+    assert list(machine.files().values()) == [b"{\n  // nothing yet\n}\n"]
 
 
-def test_a_link_stays_a_link_and_a_mode_a_mode(person: Person) -> None:
+def test_symlinks_and_file_modes_are_kept(machine: FreshMachine) -> None:
     """Dotfiles are often links into a repository."""
-    real = person.home / "dotfiles.json"
+    real = machine.home / "dotfiles.json"
     real.write_text("{}")
     real.chmod(0o640)
-    link = person.home / ".cursor" / "mcp.json"
+    link = machine.home / ".cursor" / "mcp.json"
     link.parent.mkdir()
     link.symlink_to(real)
-    person.run("install", "cursor")
+    machine.run("install", "cursor")
 
     assert link.is_symlink()
-    assert held(real) == STDIO["cursor"]
+    assert read_client_file(real) == STDIO_ENTRIES["cursor"]
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
-def test_windows_line_ends_and_a_byte_order_mark_stay(person: Person) -> None:
+def test_windows_line_endings_and_a_byte_order_mark_are_kept(machine: FreshMachine) -> None:
     """What is added has the line ends of the file."""
-    file = person.home / USER["cursor"]
+    file = machine.home / USER_FILES["cursor"]
     file.parent.mkdir()
     file.write_bytes(b'\xef\xbb\xbf{\r\n\t"mcpServers": {\r\n\t\t"a": {}\r\n\t}\r\n}\r\n')
     before = file.read_bytes()
-    person.run("install", "cursor")
+    machine.run("install", "cursor")
 
     after = file.read_bytes()
     assert after.startswith(
         b'\xef\xbb\xbf{\r\n\t"mcpServers": {\r\n\t\t"a": {},\r\n\t\t"opencode": {\r\n\t\t\t"command"'
     )
     assert after.count(b"\n") == after.count(b"\r\n")
-    person.run("uninstall", "cursor")
+    machine.run("uninstall", "cursor")
     assert file.read_bytes() == before
 
 
@@ -173,7 +173,7 @@ ROAMING = "AppData/Roaming"
         ("opencode", *[".config/opencode/opencode.json"] * 3),
     ],
 )
-def test_each_platform_has_its_places(name: str, linux: str, mac: str, windows: str) -> None:
+def test_each_platform_has_its_file_locations(name: str, linux: str, mac: str, windows: str) -> None:
     """The file is where the client looks for it."""
     file = {"claude-desktop": "claude_desktop_config.json", "vscode": "mcp.json", "zed": "settings.json"}.get(name, "")
     for (home, platform), expected in ((LINUX, linux), (MAC, mac), (WINDOWS, windows)):
@@ -191,7 +191,7 @@ def test_each_platform_has_its_places(name: str, linux: str, mac: str, windows: 
         ("claude-code", LINUX, {"CLAUDE_CONFIG_DIR": "/claude"}, PurePosixPath("/claude/.claude.json")),
     ],
 )
-def test_variables_of_the_environment_move_the_places(
+def test_environment_variables_change_the_file_locations(
     name: str, machine: tuple[PurePath, str], environ: Mapping[str, str], expected: PurePath
 ) -> None:
     """Each client's own variable counts."""

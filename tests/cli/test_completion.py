@@ -12,13 +12,13 @@ import pytest
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.cli.shells import SHELLS
 
-from .shell import run
+from .shell import run_command
 
 pytestmark = pytest.mark.anyio
 
-HERE = [shell for shell in SHELLS if shutil.which(shell)]
+INSTALLED_SHELLS = [shell for shell in SHELLS if shutil.which(shell)]
 
-ASK = {
+COMPLETE_SCRIPTS = {
     "bash": """
         source "$1"; shift
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
@@ -47,31 +47,31 @@ async def scripts(module_environ: Mapping[str, str], tmp_path_factory: pytest.Te
     """A folder with a script for each shell."""
     folder = tmp_path_factory.mktemp("completion")
     for shell in SHELLS:
-        done = await run(module_environ, "completion", shell)
+        done = await run_command(module_environ, "completion", shell)
         assert (done.returncode, done.stderr) == (0, "")
         (folder / shell).write_text(done.stdout)
     return folder
 
 
-@pytest.fixture(params=HERE)
+@pytest.fixture(params=INSTALLED_SHELLS)
 def shell(request: pytest.FixtureRequest) -> str:
     """A shell of this machine."""
     return request.param
 
 
-def completed(scripts: Path, shell: str, *words: str) -> set[str]:
+def complete(scripts: Path, shell: str, *words: str) -> set[str]:
     """What a shell offers in place of the last word: words that begin so."""
     flags = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
     rest = [] if shell == "fish" else [shell]
-    command = [shell, *flags, "-c", ASK[shell], *rest, str(scripts / shell), "opencode-mcp", *words]
+    command = [shell, *flags, "-c", COMPLETE_SCRIPTS[shell], *rest, str(scripts / shell), "opencode-mcp", *words]
     done = subprocess.run(command, capture_output=True, text=True, cwd=scripts, timeout=60)
     assert done.stderr == ""
     return {line for line in done.stdout.splitlines() if line.startswith(words[-1]) and line}
 
 
-def test_bash_is_there_to_be_asked() -> None:
+def test_bash_is_installed() -> None:
     """Else nothing below would be tried."""
-    assert "bash" in HERE
+    assert "bash" in INSTALLED_SHELLS
 
 
 def test_bash_registers_the_function(scripts: Path) -> None:
@@ -84,35 +84,35 @@ def test_bash_registers_the_function(scripts: Path) -> None:
 
 def test_commands_are_completed(scripts: Path, shell: str) -> None:
     """All of them, and only those that begin as what was typed; after flags too."""
-    assert completed(scripts, shell, "do") == {"doctor"}
-    assert completed(scripts, shell, "") >= {*COMMANDS}
-    assert completed(scripts, shell, "--directory", "/tmp", "--read-only", "c") == {"call", "completion"}
+    assert complete(scripts, shell, "do") == {"doctor"}
+    assert complete(scripts, shell, "") >= {*COMMANDS}
+    assert complete(scripts, shell, "--directory", "/tmp", "--read-only", "c") == {"call", "completion"}
 
 
 def test_flags_are_those_of_the_command(scripts: Path, shell: str) -> None:
     """Settings everywhere, and what only one command has."""
-    assert completed(scripts, shell, "--tool") == {"--toolsets", "--tools"}
-    assert "--port" in completed(scripts, shell, "http", "--p")
-    assert completed(scripts, shell, "tools", "--p") == set()
+    assert complete(scripts, shell, "--tool") == {"--toolsets", "--tools"}
+    assert "--port" in complete(scripts, shell, "http", "--p")
+    assert complete(scripts, shell, "tools", "--p") == set()
 
 
 def test_tool_names_are_completed_for_the_commands_that_take_one(scripts: Path, shell: str) -> None:
     """The first word after the command, and no other."""
-    assert completed(scripts, shell, "call", "run_t") == {"run_task", "run_tasks"}
-    assert completed(scripts, shell, "tools", "--json", "find_te") == {"find_text"}
-    assert completed(scripts, shell, "call", "run_task", "run_t") == set()
-    assert completed(scripts, shell, "doctor", "run_t") == set()
+    assert complete(scripts, shell, "call", "run_t") == {"run_task", "run_tasks"}
+    assert complete(scripts, shell, "tools", "--json", "find_te") == {"find_text"}
+    assert complete(scripts, shell, "call", "run_task", "run_t") == set()
+    assert complete(scripts, shell, "doctor", "run_t") == set()
 
 
 def test_values_are_completed_where_they_are_known(scripts: Path, shell: str) -> None:
     """Those of a flag, and those of a command's argument."""
-    assert completed(scripts, shell, "--log-level", "de") == {"debug"}
-    assert completed(scripts, shell, "completion", "") >= {"bash", "zsh", "fish"}
+    assert complete(scripts, shell, "--log-level", "de") == {"debug"}
+    assert complete(scripts, shell, "completion", "") >= {"bash", "zsh", "fish"}
 
 
 async def test_an_unknown_shell_is_wrong_usage(environ: Mapping[str, str]) -> None:
     """The known ones are named."""
-    done = await run(environ, "completion", "tcsh")
+    done = await run_command(environ, "completion", "tcsh")
 
     assert done.returncode == 2
     assert "fish" in done.stderr

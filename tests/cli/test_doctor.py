@@ -18,18 +18,18 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.settings import Settings
-from tests.bridge import marked
+from tests.bridge import find_processes
 from tests.server.connections import free_port
 
-from .shell import run, variables
-from .stranger import PAGE, Answer, web_server
+from .shell import command_environ, run_command
+from .stranger import WEB_PAGE, HttpAnswer, fake_http_server
 
 pytestmark = pytest.mark.anyio
 
-Findings = Mapping[str, dict[str, Any]]
+CheckResults = Mapping[str, dict[str, Any]]
 
 WITH_OPENCODE = ("document", "providers", "model", "events", "ripgrep", "worktrees")
-NOWHERE = "http://127.0.0.1:9"
+UNUSED_URL = "http://127.0.0.1:9"
 HEALTHY = json.dumps({"healthy": True, "version": SNAPSHOT_VERSION}).encode()
 
 
@@ -40,24 +40,24 @@ def home(environ: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
     return {**environ, "HOME": str(tmp_path / "home")}
 
 
-async def examined(environ: Mapping[str, str], *flags: str, cwd: Path | None = None) -> tuple[int, Findings]:
+async def run_doctor(environ: Mapping[str, str], *flags: str, cwd: Path | None = None) -> tuple[int, CheckResults]:
     """Run `doctor --json`; return its exit code and every finding by its check."""
-    done = await run(environ, "doctor", "--json", *flags, cwd=cwd)
+    done = await run_command(environ, "doctor", "--json", *flags, cwd=cwd)
     answer = json.loads(done.stdout)
-    findings = {one["check"]: one for one in answer["checks"]}
+    findings = {check["check"]: check for check in answer["checks"]}
     assert len(findings) == len(answer["checks"])
     assert answer["ok"] == (done.returncode == 0)
-    assert answer["ok"] != any(one["state"] == "failed" for one in findings.values())
-    assert all(one["advice"] for one in findings.values() if one["state"] in {"warning", "failed"})
+    assert answer["ok"] != any(check["state"] == "failed" for check in findings.values())
+    assert all(check["advice"] for check in findings.values() if check["state"] in {"warning", "failed"})
     return done.returncode, findings
 
 
-def failed(findings: Findings) -> list[str]:
+def failed_checks(findings: CheckResults) -> list[str]:
     """The checks that failed."""
-    return [check for check, one in findings.items() if one["state"] == "failed"]
+    return [check for check, result in findings.items() if result["state"] == "failed"]
 
 
-async def test_all_is_well_with_the_tested_opencode(
+async def test_every_check_passes_with_the_tested_opencode(
     home: Mapping[str, str], attached: Settings, model: ScriptedModel
 ) -> None:
     """Every check of OpenCode is ok, and the model was not asked for anything."""
@@ -66,7 +66,7 @@ async def test_all_is_well_with_the_tested_opencode(
     ) as http:
         (await http.get("/doc")).raise_for_status()  # the first time it takes OpenCode up to 13 s on a quiet machine
     before = len(model.requests)
-    code, findings = await examined(variables(home, attached))
+    code, findings = await run_doctor(command_environ(home, attached))
 
     assert code == 0, findings
     expected = ["opencode", "reachable", "authorised", "version", *WITH_OPENCODE]
@@ -77,11 +77,11 @@ async def test_all_is_well_with_the_tested_opencode(
     assert len(model.requests) == before
 
 
-async def test_worktrees_that_are_left_are_counted(home: Mapping[str, str], attached: Settings, client: Client) -> None:
+async def test_leftover_worktrees_are_counted(home: Mapping[str, str], attached: Settings, client: Client) -> None:
     """With what to do about them; they keep nothing from working."""
     made = (await client.call_tool("worktree_create", {})).structured_content
     assert made is not None
-    code, findings = await examined(variables(home, attached))
+    code, findings = await run_doctor(command_environ(home, attached))
 
     assert code == 0, findings
     assert findings["worktrees"]["state"] == "warning"
@@ -89,22 +89,22 @@ async def test_worktrees_that_are_left_are_counted(home: Mapping[str, str], atta
     assert "collect_changes" in findings["worktrees"]["advice"]
 
 
-async def test_each_of_several_servers_is_looked_at(home: Mapping[str, str], attached: Settings) -> None:
+async def test_each_of_several_servers_is_checked(home: Mapping[str, str], attached: Settings) -> None:
     """What is wrong with one is told of that one, and the others are looked at all the same."""
-    servers = ["--server", f"dead={NOWHERE}", "--server", f"main={attached.url}"]
+    servers = ["--server", f"dead={UNUSED_URL}", "--server", f"main={attached.url}"]
     given = {**home, **attached.passwords}
-    code, findings = await examined(given, *servers, "--directory", str(attached.directory))
+    code, findings = await run_doctor(given, *servers, "--directory", str(attached.directory))
 
     assert code == 1
-    assert failed(findings) == ["dead: reachable"]
-    assert NOWHERE in findings["opencode"]["says"]
+    assert failed_checks(findings) == ["dead: reachable"]
+    assert UNUSED_URL in findings["opencode"]["says"]
     assert {findings[f"dead: {check}"]["state"] for check in WITH_OPENCODE} == {"skipped"}
     assert {findings[f"main: {check}"]["state"] for check in ("version", *WITH_OPENCODE)} == {"ok"}
 
 
-async def test_each_finding_is_one_line_with_what_to_do(home: Mapping[str, str], attached: Settings) -> None:
+async def test_each_check_result_is_one_line_with_advice(home: Mapping[str, str], attached: Settings) -> None:
     """State, check and words; no colours in a pipe."""
-    done = await run(variables(home, attached), "doctor")
+    done = await run_command(command_environ(home, attached), "doctor")
 
     assert (done.returncode, done.stderr) == (0, "")
     states = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if "client" not in line}
@@ -119,20 +119,20 @@ async def test_without_a_url_opencode_is_started_and_stopped_again(home: Mapping
     """As the server would, and nothing of it is left."""
     mark = f"DOCTOR_MARK={project}"
     name, _, value = mark.partition("=")
-    code, findings = await examined({**home, name: value}, cwd=project)
+    code, findings = await run_doctor({**home, name: value}, cwd=project)
 
     assert code == 0, findings
     assert findings["opencode"]["facts"]["path"] == home["OPENCODE_MCP_COMMAND"]
     assert findings["authorised"]["state"] == "ok"
     assert str(project) in findings["ripgrep"]["says"]
-    assert marked(mark) == {}
+    assert find_processes(mark) == {}
 
 
-async def test_a_program_that_is_not_there_is_named(home: Mapping[str, str], tmp_path: Path) -> None:
+async def test_a_missing_program_is_named(home: Mapping[str, str], tmp_path: Path) -> None:
     """What needs OpenCode is skipped, what does not is still looked at."""
-    code, findings = await examined({**home, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"}, cwd=tmp_path)
+    code, findings = await run_doctor({**home, "OPENCODE_MCP_COMMAND": "/nonexistent/opencode"}, cwd=tmp_path)
 
-    assert (code, failed(findings)) == (1, ["opencode"])
+    assert (code, failed_checks(findings)) == (1, ["opencode"])
     assert "/nonexistent/opencode" in findings["opencode"]["says"]
     assert {findings[check]["state"] for check in WITH_OPENCODE} == {"skipped"}
     assert findings["port"]["state"] in {"ok", "warning"}
@@ -143,30 +143,32 @@ async def test_an_opencode_that_ends_at_once_is_quoted(home: Mapping[str, str], 
     program = tmp_path / "broken-opencode"
     program.write_text("#!/bin/sh\necho no disc left\nexit 3\n")
     program.chmod(0o755)
-    code, findings = await examined({**home, "OPENCODE_MCP_COMMAND": str(program)}, cwd=tmp_path)
+    code, findings = await run_doctor({**home, "OPENCODE_MCP_COMMAND": str(program)}, cwd=tmp_path)
 
-    assert (code, failed(findings)) == (1, ["reachable"])
+    assert (code, failed_checks(findings)) == (1, ["reachable"])
     assert "no disc left" in findings["reachable"]["says"]
     assert "\n" not in findings["reachable"]["says"]
 
 
-async def test_a_port_on_which_nothing_listens_is_refused(home: Mapping[str, str]) -> None:
+async def test_an_unused_port_is_reported_as_refused(home: Mapping[str, str]) -> None:
     """No web page, no password: nobody is there."""
     port = free_port()
-    code, findings = await examined(home, "--url", f"http://user:hidden@127.0.0.1:{port}")
+    code, findings = await run_doctor(home, "--url", f"http://user:hidden@127.0.0.1:{port}")
 
-    assert (code, failed(findings)) == (1, ["reachable"])
+    assert (code, failed_checks(findings)) == (1, ["reachable"])
     assert "refused" in findings["reachable"]["says"]
     assert "hidden" not in json.dumps(findings)
     assert "authorised" not in findings
 
 
-async def test_a_wrong_password_and_a_missing_one_are_told_apart(home: Mapping[str, str], attached: Settings) -> None:
+async def test_a_wrong_password_and_a_missing_one_are_distinguished(
+    home: Mapping[str, str], attached: Settings
+) -> None:
     """Both are HTTP 401 of a server that is reachable."""
-    _, wrong = await examined(variables(home, replace(attached, password="wrong")))
-    code, missing = await examined(variables(home, replace(attached, password=None)))
+    _, wrong = await run_doctor(command_environ(home, replace(attached, password="wrong")))
+    code, missing = await run_doctor(command_environ(home, replace(attached, password=None)))
 
-    assert (code, failed(wrong), failed(missing)) == (1, ["authorised"], ["authorised"])
+    assert (code, failed_checks(wrong), failed_checks(missing)) == (1, ["authorised"], ["authorised"])
     assert "401" in wrong["authorised"]["says"]
     assert "wrong password" in wrong["authorised"]["says"]
     assert "no password" in missing["authorised"]["says"]
@@ -177,14 +179,17 @@ async def test_a_wrong_password_and_a_missing_one_are_told_apart(home: Mapping[s
 @pytest.mark.parametrize(
     ("routes", "otherwise", "words"),
     [
-        pytest.param({}, PAGE, "a web page instead of OpenCode's JSON", id="web page"),
-        pytest.param({"/api/health": (200, "application/json", b'{"healthy":true}')}, PAGE, "V2 server", id="V2"),
+        pytest.param({}, WEB_PAGE, "a web page instead of OpenCode's JSON", id="web page"),
+        pytest.param({"/api/health": (200, "application/json", b'{"healthy":true}')}, WEB_PAGE, "V2 server", id="V2"),
         pytest.param(
-            {"/api/health": (401, "application/json", b'{"_tag":"UnauthorizedError"}')}, PAGE, "V2 server", id="V2, 401"
+            {"/api/health": (401, "application/json", b'{"_tag":"UnauthorizedError"}')},
+            WEB_PAGE,
+            "V2 server",
+            id="V2, 401",
         ),
         pytest.param(
             {"/api/info": (200, "application/json", b'{"version":"2.0.8","pid":1}')},
-            PAGE,
+            WEB_PAGE,
             "V2 server (OpenCode 2.0.8)",
             id="V2, 2.0.8",
         ),
@@ -193,35 +198,35 @@ async def test_a_wrong_password_and_a_missing_one_are_told_apart(home: Mapping[s
         pytest.param({}, (302, "text/plain", b""), "redirects", id="redirect"),
     ],
 )
-async def test_what_is_no_opencode_is_called_what_it_is(
-    home: Mapping[str, str], routes: Mapping[str, Answer], otherwise: Answer, words: str
+async def test_a_server_that_is_not_opencode_is_identified(
+    home: Mapping[str, str], routes: Mapping[str, HttpAnswer], otherwise: HttpAnswer, words: str
 ) -> None:
     """A web page, the next major version, a proxy: each has another remedy."""
-    with web_server(routes, otherwise) as url:
-        code, findings = await examined(home, "--url", url)
+    with fake_http_server(routes, otherwise) as url:
+        code, findings = await run_doctor(home, "--url", url)
 
-    assert (code, failed(findings)) == (1, ["reachable"])
+    assert (code, failed_checks(findings)) == (1, ["reachable"])
     assert words in findings["reachable"]["says"]
     assert {findings[check]["state"] for check in WITH_OPENCODE} == {"skipped"}
 
 
-def without(data: dict[str, Any]) -> None:
+def drop_operation(data: dict[str, Any]) -> None:
     """Take an operation away."""
     del data["paths"]["/find"]
 
 
-def with_more(data: dict[str, Any]) -> None:
+def add_operation(data: dict[str, Any]) -> None:
     """Add an operation, and change a schema."""
     data["paths"]["/new"] = {"get": {"operationId": "brand.new", "responses": {}}}
     data["components"]["schemas"]["Todo"]["properties"]["colour"] = {"type": "string"}
 
 
-def poor(data: dict[str, Any]) -> None:
+def drop_most_operations(data: dict[str, Any]) -> None:
     """Keep three operations."""
     data["paths"] = dict(list(data["paths"].items())[:3])
 
 
-def in_other_words(data: dict[str, Any]) -> None:
+def change_descriptions(data: dict[str, Any]) -> None:
     """Say the same in another way."""
     data["paths"]["/find"]["get"]["description"] = "Find it."
 
@@ -229,13 +234,13 @@ def in_other_words(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "state", "words"),
     [
-        pytest.param(in_other_words, "ok", "188 operations, the same", id="other words"),
-        pytest.param(without, "warning", "1 operations removed (find.text)", id="went"),
-        pytest.param(with_more, "warning", "1 operations added (brand.new); 1 schemas differ (Todo)", id="came"),
-        pytest.param(poor, "warning", "lists only", id="poor"),
+        pytest.param(change_descriptions, "ok", "188 operations, the same", id="other words"),
+        pytest.param(drop_operation, "warning", "1 operations removed (find.text)", id="went"),
+        pytest.param(add_operation, "warning", "1 operations added (brand.new); 1 schemas differ (Todo)", id="came"),
+        pytest.param(drop_most_operations, "warning", "lists only", id="poor"),
     ],
 )
-async def test_document_drift_is_told(
+async def test_document_drift_is_reported(
     home: Mapping[str, str], change: Callable[[dict[str, Any]], None], state: str, words: str
 ) -> None:
     """Operations that came or went and schemas that differ are named; what else fails here is not of interest."""
@@ -243,26 +248,26 @@ async def test_document_drift_is_told(
     change(data)
     document = json.dumps(data).encode()
     routes = {"/global/health": (200, "application/json", HEALTHY), "/doc": (200, "application/json", document)}
-    with web_server(routes) as url:
-        _, findings = await examined(home, "--url", url)
+    with fake_http_server(routes) as url:
+        _, findings = await run_doctor(home, "--url", url)
 
     assert findings["document"]["state"] == state
     assert words in findings["document"]["says"]
     assert findings["authorised"]["state"] == "warning"
 
 
-async def test_an_untested_version_and_a_document_that_is_none_are_warnings(home: Mapping[str, str]) -> None:
+async def test_an_untested_version_and_an_invalid_document_are_warnings(home: Mapping[str, str]) -> None:
     """A server that lets anybody in, of another version, with a web page for its document."""
     other = json.dumps({"healthy": True, "version": "1.14.41"}).encode()
-    with web_server({"/global/health": (200, "application/json", other)}) as url:
-        code, findings = await examined(home, "--url", url)
+    with fake_http_server({"/global/health": (200, "application/json", other)}) as url:
+        code, findings = await run_doctor(home, "--url", url)
 
     assert code == 1  # the rest is a web page too
     assert findings["version"]["state"] == "warning"
     assert "1.14.41" in findings["version"]["says"]
     assert findings["document"]["state"] == "warning"
     assert "bundled" in findings["document"]["advice"]
-    assert failed(findings) == ["providers", "model", "events", "ripgrep"]
+    assert failed_checks(findings) == ["providers", "model", "events", "ripgrep"]
 
 
 @pytest.mark.parametrize(
@@ -272,12 +277,12 @@ async def test_an_untested_version_and_a_document_that_is_none_are_warnings(home
         pytest.param({"/global/health": (200, "application/json", b'{"version":"1.3.0"}')}, "1.3.0", id="1.3.0"),
     ],
 )
-async def test_a_version_before_the_oldest_supported_one_is_told_what_it_lacks(
-    home: Mapping[str, str], routes: Mapping[str, Answer], version: str
+async def test_a_version_older_than_supported_is_reported_with_what_it_lacks(
+    home: Mapping[str, str], routes: Mapping[str, HttpAnswer], version: str
 ) -> None:
     """It is an OpenCode, whose task tools are refused; 1.0.152 gives a web page for its health."""
-    with web_server(routes) as url:
-        _, findings = await examined(home, "--url", url)
+    with fake_http_server(routes) as url:
+        _, findings = await run_doctor(home, "--url", url)
 
     assert findings["reachable"]["state"] == "ok"
     assert findings["version"]["state"] == "warning"
@@ -285,17 +290,17 @@ async def test_a_version_before_the_oldest_supported_one_is_told_what_it_lacks(
 
 
 @pytest.mark.slow
-async def test_no_provider_and_an_unknown_model_are_told_apart(home: Mapping[str, str]) -> None:
+async def test_no_provider_and_an_unknown_model_are_distinguished(home: Mapping[str, str]) -> None:
     """What has to be connected, and what has to be corrected."""
-    health: dict[str, Answer] = {"/global/health": (200, "application/json", HEALTHY)}
+    health: dict[str, HttpAnswer] = {"/global/health": (200, "application/json", HEALTHY)}
     nobody = json.dumps({"providers": [], "default": {}}).encode()
     one = json.dumps({"providers": [{"id": "a", "models": {"b": {}}}], "default": {"a": "b"}}).encode()
     config = json.dumps({"model": "a/c"}).encode()
-    with web_server(health | {"/config/providers": (200, "application/json", nobody)}) as url:
-        _, none = await examined(home, "--url", url)
+    with fake_http_server(health | {"/config/providers": (200, "application/json", nobody)}) as url:
+        _, none = await run_doctor(home, "--url", url)
     routes = {"/config/providers": (200, "application/json", one), "/config": (200, "application/json", config)}
-    with web_server(health | routes) as url:
-        _, unknown = await examined(home, "--url", url)
+    with fake_http_server(health | routes) as url:
+        _, unknown = await run_doctor(home, "--url", url)
 
     assert none["providers"]["state"] == none["model"]["state"] == "failed"
     assert "opencode auth login" in none["providers"]["advice"]
@@ -310,23 +315,23 @@ async def test_a_missing_ripgrep_is_the_only_failure(home: Mapping[str, str], pr
     folders = [folder for folder in home["PATH"].split(":") if not (Path(folder) / "rg").exists()]
     cut_off = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     caches = {"XDG_CACHE_HOME": str(project.parent / "cache"), "NO_PROXY": "127.0.0.1"}
-    code, findings = await examined({**home, **cut_off, **caches, "PATH": ":".join(folders)}, cwd=project)
+    code, findings = await run_doctor({**home, **cut_off, **caches, "PATH": ":".join(folders)}, cwd=project)
 
-    assert (code, failed(findings)) == (1, ["ripgrep"])
+    assert (code, failed_checks(findings)) == (1, ["ripgrep"])
     assert "rg" in findings["ripgrep"]["advice"]
 
 
 async def test_a_taken_port_is_a_warning(home: Mapping[str, str]) -> None:
     """Only `http` needs it, and it may be `http` that has it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken, web_server({}) as url:
+    with socket.create_server(("127.0.0.1", 0)) as taken, fake_http_server({}) as url:
         port = str(taken.getsockname()[1])
-        _, findings = await examined(home, "--url", url, "--port", port)
+        _, findings = await run_doctor(home, "--url", url, "--port", port)
 
     assert findings["port"]["state"] == "warning"
     assert port in findings["port"]["says"]
 
 
-async def test_each_client_has_its_entry_looked_at(home: Mapping[str, str], tmp_path: Path) -> None:
+async def test_the_entry_of_each_client_is_checked(home: Mapping[str, str], tmp_path: Path) -> None:
     """A command that is gone fails, one that is there is well; a URL without a server and a broken file warn."""
     files: dict[str, object] = {
         ".cursor/mcp.json": {"mcpServers": {"opencode": {"command": "/nonexistent/opencode-mcp"}}},
@@ -341,11 +346,11 @@ async def test_each_client_has_its_entry_looked_at(home: Mapping[str, str], tmp_
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "opencode-mcp-here").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "opencode-mcp-here").chmod(0o755)
-    with web_server({}) as url:
+    with fake_http_server({}) as url:
         path = f"{tmp_path / 'bin'}:{home['PATH']}"
-        code, findings = await examined({**home, "PATH": path}, "--url", url, cwd=tmp_path)
+        code, findings = await run_doctor({**home, "PATH": path}, "--url", url, cwd=tmp_path)
 
-    assert (code, failed(findings)) == (1, ["reachable", "client cursor"])
+    assert (code, failed_checks(findings)) == (1, ["reachable", "client cursor"])
     assert "/nonexistent/opencode-mcp" in findings["client cursor"]["says"]
     assert findings["client gemini"]["state"] == "ok"
     assert findings["client windsurf"]["state"] == "warning"

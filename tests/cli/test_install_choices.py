@@ -11,10 +11,12 @@ import pytest
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS
 
-from .person import CLEAR, PROGRAM, STDIO, URL, USER, Person, held, place
+from .person import PLAIN_TOKEN, PROGRAM, STDIO_ENTRIES, URL, USER_FILES, FreshMachine, client_file, read_client_file
 
 
-def test_settings_become_arguments_and_credentials_names(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_become_arguments_and_credentials_names(
+    machine: FreshMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A password is never written unless asked for; where the client cannot name a variable, the person is told."""
     monkeypatch.setenv("OPENCODE_SERVER_PASSWORD", "s3cret")
     settings = ["--url", "http://127.0.0.1:4096", "--toolsets", "tasks", "--read-only", "--directory", "/elsewhere"]
@@ -27,9 +29,9 @@ def test_settings_become_arguments_and_credentials_names(person: Person, monkeyp
         "opencode": "{env:OPENCODE_SERVER_PASSWORD}",
     }
     for name in CLIENTS:
-        said = person.run("install", name, *settings)
-        text = place(person, name, "user").read_text()
-        entry = held(place(person, name, "user"))[CLIENTS[name].container]["opencode"]
+        said = machine.run("install", name, *settings)
+        text = client_file(machine, name, "user").read_text()
+        entry = read_client_file(client_file(machine, name, "user"))[CLIENTS[name].container]["opencode"]
         environment = entry.get("env", entry.get("environment", {}))
         command = entry["command"] if name == "opencode" else [entry["command"], *entry["args"]]
 
@@ -44,44 +46,46 @@ def test_settings_become_arguments_and_credentials_names(person: Person, monkeyp
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_a_password_in_clear_is_asked_for(person: Person, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_with_password_writes_the_password_only_to_the_file(
+    machine: FreshMachine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """It is in the file, which only its owner can read, but not in what a dry run shows."""
     monkeypatch.setenv("OPENCODE_SERVER_PASSWORD", "s3cret")
     wanted = ["install", name, "--url", "http://127.0.0.1:4096", "--with-password"]
 
-    assert "s3cret" not in person.run(*wanted, "--dry-run")
-    person.run(*wanted)
-    file = place(person, name, "user")
+    assert "s3cret" not in machine.run(*wanted, "--dry-run")
+    machine.run(*wanted)
+    file = client_file(machine, name, "user")
     assert "s3cret" in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_variables_are_passed_on_by_name(person: Person) -> None:
+def test_variables_are_passed_on_by_name(machine: FreshMachine) -> None:
     """--env names a variable, in the way of the client."""
-    person.run("install", "gemini", "--env", "ANTHROPIC_API_KEY", "--env", "NO_PROXY")
+    machine.run("install", "gemini", "--env", "ANTHROPIC_API_KEY", "--env", "NO_PROXY")
 
-    entry = held(person.home / USER["gemini"])["mcpServers"]["opencode"]
+    entry = read_client_file(machine.home / USER_FILES["gemini"])["mcpServers"]["opencode"]
     assert entry["env"] == {"ANTHROPIC_API_KEY": "$ANTHROPIC_API_KEY", "NO_PROXY": "$NO_PROXY"}
 
 
-def test_several_servers_go_into_the_entry(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_servers_are_written_to_the_entry(machine: FreshMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their passwords by the names of the variables; one of no server given is left where it is."""
     for name in ("", "_FAR_AWAY", "_UNKNOWN"):
         monkeypatch.setenv(f"OPENCODE_SERVER_PASSWORD{name}", f"clear{name}")
     servers = ["main=http://localhost:1", "far-away=http://localhost:2"]
-    said = person.run("install", "cursor", "--server", servers[0], "--server", servers[1])
+    said = machine.run("install", "cursor", "--server", servers[0], "--server", servers[1])
 
-    entry = held(person.home / USER["cursor"])["mcpServers"]["opencode"]
+    entry = read_client_file(machine.home / USER_FILES["cursor"])["mcpServers"]["opencode"]
     at = entry["args"].index("--server")
     assert entry["args"][at + 1].split(",") == servers
     variables = ["OPENCODE_SERVER_PASSWORD", "OPENCODE_SERVER_PASSWORD_FAR_AWAY"]
     assert entry["env"] == {name: f"${{env:{name}}}" for name in variables}
     assert "clear" not in said + json.dumps(entry)
 
-    person.run("install", "cursor", "--server", servers[1], "--with-password")
-    entry = held(person.home / USER["cursor"])["mcpServers"]["opencode"]
+    machine.run("install", "cursor", "--server", servers[1], "--with-password")
+    entry = read_client_file(machine.home / USER_FILES["cursor"])["mcpServers"]["opencode"]
     assert entry["env"] == {variables[0]: "clear", variables[1]: "clear_FAR_AWAY"}
-    assert "clear" not in person.run("uninstall", "cursor", "--dry-run")
+    assert "clear" not in machine.run("uninstall", "cursor", "--dry-run")
 
 
 @pytest.mark.parametrize(
@@ -108,23 +112,25 @@ def test_several_servers_go_into_the_entry(person: Person, monkeypatch: pytest.M
         pytest.param(["zed", "--http", URL], "cannot refer to a variable", id="no-variable-for-the-token"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_nothing_written(person: Person, arguments: list[str], said: str) -> None:
+def test_an_impossible_install_is_reported_and_writes_nothing(
+    machine: FreshMachine, arguments: list[str], said: str
+) -> None:
     """Wrong usage ends with exit code 2."""
-    assert said in person.run("install", *arguments, code=2)
-    assert person.files() == {}
+    assert said in machine.run("install", *arguments, code=2)
+    assert machine.files() == {}
 
 
-def test_print_shows_the_entry_alone(person: Person) -> None:
+def test_print_shows_only_the_entry(machine: FreshMachine) -> None:
     """So that it can be put anywhere by hand."""
-    assert json.loads(person.run("install", "vscode", "--print")) == STDIO["vscode"]
-    assert tomllib.loads(person.run("install", "codex", "--print")) == STDIO["codex"]
-    assert person.files() == {}
+    assert json.loads(machine.run("install", "vscode", "--print")) == STDIO_ENTRIES["vscode"]
+    assert tomllib.loads(machine.run("install", "codex", "--print")) == STDIO_ENTRIES["codex"]
+    assert machine.files() == {}
 
 
-def test_the_reason_for_the_preset_is_said(person: Person) -> None:
+def test_the_reason_for_the_preset_is_printed(machine: FreshMachine) -> None:
     """It names the client's limit."""
-    assert "toolsets: essential, as VS Code sends at most 128 tools" in person.run("install", "vscode")
-    assert "toolsets: all, as Claude Code" in person.run("install", "claude-code", "--project")
+    assert "toolsets: essential, as VS Code sends at most 128 tools" in machine.run("install", "vscode")
+    assert "toolsets: all, as Claude Code" in machine.run("install", "claude-code", "--project")
 
 
 def test_the_presets_fit_the_limits() -> None:
@@ -135,32 +141,32 @@ def test_the_presets_fit_the_limits() -> None:
     assert min(one.tools or 0 for one in limits) >= len(ESSENTIAL_TOOLS)
 
 
-def test_a_server_without_token_needs_none(person: Person) -> None:
+def test_a_server_without_token_needs_none(machine: FreshMachine) -> None:
     """And the person who starts a client is told when it does."""
-    said = person.run("install", "zed", "--http", URL, "--no-auth", "--print")
+    said = machine.run("install", "zed", "--http", URL, "--no-auth", "--print")
     assert json.loads(said) == {"context_servers": {"opencode": {"url": f"{URL}/essential"}}}
-    assert "OPENCODE_MCP_TOKEN" not in person.run("install", "zed", "--http", URL, "--no-auth")
-    assert "start Cursor with OPENCODE_MCP_TOKEN set" in person.run("install", "cursor", "--http", URL)
+    assert "OPENCODE_MCP_TOKEN" not in machine.run("install", "zed", "--http", URL, "--no-auth")
+    assert "start Cursor with OPENCODE_MCP_TOKEN set" in machine.run("install", "cursor", "--http", URL)
 
 
 def test_the_token_of_the_environment_stays_out_of_an_entry_for_stdio(
-    person: Person, monkeypatch: pytest.MonkeyPatch
+    machine: FreshMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is for HTTP alone; what is shown of one in clear hides it."""
-    monkeypatch.setenv("OPENCODE_MCP_TOKEN", CLEAR)
-    person.run("install", "cursor")
-    assert CLEAR not in (person.home / USER["cursor"]).read_text()
-    assert CLEAR not in person.run("install", "zed", "--http", URL, "--with-password", "--dry-run")
-    person.run("install", "zed", "--http", URL, "--with-password")
-    assert CLEAR not in person.run("uninstall", "zed", "--dry-run")
+    monkeypatch.setenv("OPENCODE_MCP_TOKEN", PLAIN_TOKEN)
+    machine.run("install", "cursor")
+    assert PLAIN_TOKEN not in (machine.home / USER_FILES["cursor"]).read_text()
+    assert PLAIN_TOKEN not in machine.run("install", "zed", "--http", URL, "--with-password", "--dry-run")
+    machine.run("install", "zed", "--http", URL, "--with-password")
+    assert PLAIN_TOKEN not in machine.run("uninstall", "zed", "--dry-run")
 
 
-def test_a_url_is_narrowed_by_one_toolset(person: Person) -> None:
+def test_a_url_is_narrowed_by_one_toolset(machine: FreshMachine) -> None:
     """All leaves it as it is; one that is narrowed already stays so."""
     for given, toolsets, expected in (
         (URL, "all", URL),
         (f"{URL}/", "tasks", f"{URL}/toolset/tasks"),
         (f"{URL}/readonly", "", f"{URL}/readonly"),
     ):
-        said = person.run("install", "cursor", "--print", "--http", given, "--toolsets", toolsets)
+        said = machine.run("install", "cursor", "--print", "--http", given, "--toolsets", toolsets)
         assert json.loads(said)["mcpServers"]["opencode"]["url"] == expected

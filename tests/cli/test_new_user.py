@@ -11,44 +11,44 @@ import pytest
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.clients.change import BACKUP_SUFFIX
 
-from .person import Person, filled, place
-from .shell import run
+from .person import FreshMachine, client_file, write_client_file
+from .shell import run_command
 
 pytestmark = pytest.mark.anyio
 
-OWN = '// mine\n{\n  "$schema": "https://opencode.ai/config.json",\n  "username": "me", // first\n}\n'
+USER_CONFIG = '// mine\n{\n  "$schema": "https://opencode.ai/config.json",\n  "username": "me", // first\n}\n'
 """OpenCode's own file, which it refuses to start with when there is nonsense in it."""
 
 
 @pytest.mark.slow
-async def test_a_new_user_installs_checks_calls_and_leaves(
+async def test_a_new_user_can_install_check_call_and_uninstall(
     environ: Mapping[str, str], project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every step succeeds with OpenCode started by it, and every client's file is in the end as it was."""
-    person = Person(tmp_path / "home", project, capsys)
+    person = FreshMachine(tmp_path / "home", project, capsys)
     machine = {**environ, "HOME": str(person.home)}
-    before = {name: filled(person, name, "user") for name in CLIENTS if name != "opencode"}
-    before["opencode"] = place(person, "opencode", "user"), OWN.encode()
+    before = {name: write_client_file(person, name, "user") for name in CLIENTS if name != "opencode"}
+    before["opencode"] = client_file(person, "opencode", "user"), USER_CONFIG.encode()
     before["opencode"][0].parent.mkdir(parents=True)
-    before["opencode"][0].write_text(OWN)
+    before["opencode"][0].write_text(USER_CONFIG)
 
     for name in CLIENTS:
-        installed = await run(machine, "install", name, cwd=project)
+        installed = await run_command(machine, "install", name, cwd=project)
         assert installed.returncode == 0, installed
-    examined = await run(machine, "doctor", "--json", cwd=project)
+    examined = await run_command(machine, "doctor", "--json", cwd=project)
     assert examined.returncode == 0, examined
     states = {one["check"]: one["state"] for one in json.loads(examined.stdout)["checks"]}
     assert {f"client {name}": "ok" for name in CLIENTS}.items() <= states.items()
     assert {states[check] for check in ("opencode", "reachable", "authorised", "version", "model", "events")} == {"ok"}
 
-    found = await run(machine, "call", "find_text", "pattern=hello from", cwd=project)
+    found = await run_command(machine, "call", "find_text", "pattern=hello from", cwd=project)
     assert [one["path"]["text"] for one in json.loads(found.stdout)["result"]] == ["README.md"], found
-    ran = await run(machine, "call", "run_task", "prompt=script:text good day", cwd=project)
+    ran = await run_command(machine, "call", "run_task", "prompt=script:text good day", cwd=project)
     assert json.loads(ran.stdout)["state"] == "completed", ran
     assert json.loads(ran.stdout)["answer"].endswith("good day")
 
     for name in CLIENTS:
-        taken_back = await run(machine, "uninstall", name, cwd=project)
+        taken_back = await run_command(machine, "uninstall", name, cwd=project)
         assert taken_back.returncode == 0, taken_back
     assert {name: file.read_bytes() for name, (file, _) in before.items()} == {
         name: text for name, (_, text) in before.items()

@@ -18,11 +18,11 @@ from opencode_mcp.opencode import AttachedServer, Endpoint
 from opencode_mcp.settings import Settings, without_password
 
 PASSWORD = "sesame-open"
-GONE = f"http://someone:{PASSWORD}@127.0.0.1:9"
+UNREACHABLE_URL = f"http://someone:{PASSWORD}@127.0.0.1:9"
 
 
 @contextmanager
-def serving(status: int) -> Generator[str]:
+def serve_status(status: int) -> Generator[str]:
     """Serve OpenCode's health and document, or a refusal; return the address with the password in it."""
     answers = {"/global/health": b'{"healthy": true, "version": "1.18.33"}', "/doc": read_snapshot()}
 
@@ -58,15 +58,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ["--url", f"ftp://someone:{PASSWORD}@opencode.test"],
         ["--server", f"one=ftp://someone:{PASSWORD}@opencode.test"],
-        ["--server", f"one={GONE}", "--server", f"one={GONE}"],
-        ["call", "global_health", "--url", GONE],
-        ["doctor", "--url", GONE],
-        ["doctor", "--url", GONE, "--json"],
-        ["install", "cursor", "--url", GONE, "--dry-run"],
+        ["--server", f"one={UNREACHABLE_URL}", "--server", f"one={UNREACHABLE_URL}"],
+        ["call", "global_health", "--url", UNREACHABLE_URL],
+        ["doctor", "--url", UNREACHABLE_URL],
+        ["doctor", "--url", UNREACHABLE_URL, "--json"],
+        ["install", "cursor", "--url", UNREACHABLE_URL, "--dry-run"],
     ],
     ids=["url", "server", "same name", "call", "doctor", "doctor as JSON", "install"],
 )
-def test_no_command_prints_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_command_prints_the_password(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever goes wrong."""
     main(arguments)
 
@@ -76,9 +76,9 @@ def test_no_command_prints_it(arguments: list[str], capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("status", [200, 401])
-def test_the_live_document_does_not_print_it(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_live_document_does_not_print_the_password(status: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither when it comes, nor when an error names the address."""
-    with serving(status) as url:
+    with serve_status(status) as url:
         load_document(Settings.load({"url": url, "document": "live"}))
 
     said = capsys.readouterr().err
@@ -87,9 +87,9 @@ def test_the_live_document_does_not_print_it(status: int, capsys: pytest.Capture
     assert PASSWORD not in said
 
 
-def test_no_error_names_it() -> None:
+def test_no_error_names_the_password() -> None:
     """Every error of a request names the server by this."""
-    assert AttachedServer(Endpoint(httpx2.URL(GONE))).describe() == "OpenCode at http://127.0.0.1:9"
+    assert AttachedServer(Endpoint(httpx2.URL(UNREACHABLE_URL))).describe() == "OpenCode at http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize(
@@ -102,20 +102,20 @@ def test_no_error_names_it() -> None:
         ("nothing", "nothing"),
     ],
 )
-def test_a_url_keeps_all_but_its_user(text: str, shown: str) -> None:
+def test_only_the_user_info_of_a_url_is_removed(text: str, shown: str) -> None:
     """The address is what one looks for in an error."""
     assert without_password(text) == shown
 
 
-def test_a_secret_of_a_url_is_known_as_one() -> None:
+def test_a_secret_in_a_url_is_a_known_secret() -> None:
     """It is left out of results and logs too."""
-    assert PASSWORD in Settings.load({"url": GONE}, {}).secrets
-    assert PASSWORD in Settings.load({"server": [f"one={GONE}"]}, {}).secrets
+    assert PASSWORD in Settings.load({"url": UNREACHABLE_URL}, {}).secrets
+    assert PASSWORD in Settings.load({"server": [f"one={UNREACHABLE_URL}"]}, {}).secrets
 
 
-def test_a_document_is_kept_whole_and_alone(home: Path) -> None:
+def test_a_cached_document_is_complete_and_private(home: Path) -> None:
     """Nothing is left beside it, and nothing half written in its place."""
-    with serving(200) as url:
+    with serve_status(200) as url:
         load_document(Settings.load({"url": url, "document": "live"}))
 
     [kept] = home.rglob("1.18.33.json")

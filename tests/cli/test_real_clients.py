@@ -14,7 +14,7 @@ import pytest
 
 from opencode_mcp.opencode.install import Program
 
-from .person import USER, Person, held
+from .person import USER_FILES, FreshMachine, read_client_file
 
 pytestmark = pytest.mark.clients
 
@@ -22,7 +22,7 @@ SECONDS = 180
 
 
 @pytest.fixture
-def search(person: Person, binaries: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def search(machine: FreshMachine, binaries: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The clients on PATH, along with Node; they do not call home. Returns the folder of their commands."""
     node = shutil.which("node", path=os.defpath) or shutil.which("node", path="/usr/local/bin")
     assert node is not None
@@ -32,7 +32,7 @@ def search(person: Person, binaries: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return binaries
 
 
-def ask(person: Person, *command: str, environ: Mapping[str, str] | None = None) -> str:
+def run_client(person: FreshMachine, *command: str, environ: Mapping[str, str] | None = None) -> str:
     """Return what a client says in the person's project."""
     done = subprocess.run(
         command,
@@ -47,47 +47,47 @@ def ask(person: Person, *command: str, environ: Mapping[str, str] | None = None)
     return done.stdout.decode()
 
 
-def test_claude_code_is_connected_in_both_of_its_ways(person: Person, search: Path) -> None:
+def test_claude_code_connects_over_stdio_and_http(machine: FreshMachine, search: Path) -> None:
     """Its own command changes its state file; what else is there stays; uninstall takes only the entry out."""
-    file = person.home / USER["claude-code"]
+    file = machine.home / USER_FILES["claude-code"]
     file.write_text('{"mine": 1}')
-    person.run("install", "claude-code")
-    assert held(file)["mine"] == 1
-    assert "already has it" in person.run("install", "claude-code")
-    assert "opencode: " in (said := ask(person, str(search / "claude"), "mcp", "list"))
+    machine.run("install", "claude-code")
+    assert read_client_file(file)["mine"] == 1
+    assert "already has it" in machine.run("install", "claude-code")
+    assert "opencode: " in (said := run_client(machine, str(search / "claude"), "mcp", "list"))
     assert "Connected" in said
 
-    person.run("install", "claude-code", "--read-only")
-    assert held(file)["mcpServers"]["opencode"]["args"][-1] == "--read-only"
-    person.run("uninstall", "claude-code")
-    assert held(file)["mine"] == 1
-    assert held(file)["mcpServers"] == {}
-    assert not list(person.home.glob("*.bak-opencode-mcp"))
+    machine.run("install", "claude-code", "--read-only")
+    assert read_client_file(file)["mcpServers"]["opencode"]["args"][-1] == "--read-only"
+    machine.run("uninstall", "claude-code")
+    assert read_client_file(file)["mine"] == 1
+    assert read_client_file(file)["mcpServers"] == {}
+    assert not list(machine.home.glob("*.bak-opencode-mcp"))
 
 
-def test_codex_has_it_enabled(person: Person, search: Path) -> None:
+def test_codex_lists_the_server_as_enabled(machine: FreshMachine, search: Path) -> None:
     """Codex lists it with the arguments that were written."""
-    person.run("install", "codex")
-    said = ask(person, str(search / "codex"), "mcp", "list", "--json")
+    machine.run("install", "codex")
+    said = run_client(machine, str(search / "codex"), "mcp", "list", "--json")
     # A warning about a home below /tmp may come first.
     listed = json.loads(said[said.index("[\n") :])
 
     assert [(one["name"], one["enabled"]) for one in listed] == [("opencode", True)]
 
 
-def test_gemini_is_connected(person: Person, search: Path) -> None:
+def test_gemini_is_connected(machine: FreshMachine, search: Path) -> None:
     """Gemini starts servers in folders that its person trusts."""
-    person.run("install", "gemini")
-    (person.home / ".gemini" / "trustedFolders.json").write_text(json.dumps({str(person.project): "TRUST_FOLDER"}))
+    machine.run("install", "gemini")
+    (machine.home / ".gemini" / "trustedFolders.json").write_text(json.dumps({str(machine.project): "TRUST_FOLDER"}))
 
-    said = ask(person, str(search / "gemini"), "mcp", "list")
+    said = run_client(machine, str(search / "gemini"), "mcp", "list")
     assert "opencode: " in said
     assert "Connected" in said
 
 
-def test_opencode_is_connected(person: Person, program: Program) -> None:
+def test_opencode_is_connected(machine: FreshMachine, program: Program) -> None:
     """The OpenCode that the bridge drives can itself be its client."""
-    person.run("install", "opencode")
+    machine.run("install", "opencode")
 
-    said = ask(person, *program.command, "mcp", "list", environ={"PATH": os.defpath})
+    said = run_client(machine, *program.command, "mcp", "list", environ={"PATH": os.defpath})
     assert re.search("✓ opencode .*connected", said)

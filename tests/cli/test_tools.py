@@ -10,9 +10,9 @@ import pytest
 
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.tools import ToolRegistry, select_tools
-from tests.tools.test_budget import seen_bytes
+from tests.tools.test_budget import listed_bytes
 
-from .shell import run, terminal
+from .shell import run_command, run_in_terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ async def test_the_list_has_every_tool_with_its_toolset_hints_and_cost(
     bare: Mapping[str, str], catalog: Catalog
 ) -> None:
     """One line for each tool, and a last one with the sum."""
-    done = await run(bare, "tools")
+    done = await run_command(bare, "tools")
 
     assert (done.returncode, done.stderr) == (0, "")
     head, *lines, last = done.stdout.splitlines()
@@ -37,16 +37,16 @@ async def test_the_list_has_every_tool_with_its_toolset_hints_and_cost(
     [find_text] = [line.split() for line in lines if line.startswith("find_text ")]
     assert find_text[1:3] == ["find", "read-only"]
     assert round(int(find_text[-1]) / 4) == int(find_text[-2])
-    size = seen_bytes(listed)
+    size = listed_bytes(listed)
     assert last.split() == [str(len(listed)), "tools", str(round(size / 4)), str(size)]
 
 
-async def test_the_list_as_json_is_whole(bare: Mapping[str, str], catalog: Catalog) -> None:
+async def test_the_json_list_is_complete(bare: Mapping[str, str], catalog: Catalog) -> None:
     """A program gets the same facts."""
-    done = await run(bare, "tools", "--json", "--toolsets", "essential")
+    done = await run_command(bare, "tools", "--json", "--toolsets", "essential")
 
     listed = json.loads(done.stdout)
-    size = seen_bytes(ToolRegistry(catalog, select_tools(catalog, ["essential"]), 40_000).listed)
+    size = listed_bytes(ToolRegistry(catalog, select_tools(catalog, ["essential"]), 40_000).listed)
     assert listed["total"] == {"tools": 20, "tokens": round(size / 4), "bytes": size}
     assert sum(tool["bytes"] for tool in listed["tools"]) == size
     assert listed["tools"][0].keys() == {"name", "title", "toolset", "hints", "tokens", "bytes"}
@@ -56,7 +56,7 @@ async def test_the_list_as_json_is_whole(bare: Mapping[str, str], catalog: Catal
 async def test_the_settings_choose_what_is_listed(bare: Mapping[str, str]) -> None:
     """Read-only tools of two toolsets, without one of them."""
     flags = ("--toolsets", "find,file", "--read-only", "--exclude-tools", "find_symbols")
-    done = await run(bare, "tools", "--json", *flags)
+    done = await run_command(bare, "tools", "--json", *flags)
 
     tools = json.loads(done.stdout)["tools"]
     assert {tool["toolset"] for tool in tools} == {"find", "file"}
@@ -66,7 +66,7 @@ async def test_the_settings_choose_what_is_listed(bare: Mapping[str, str]) -> No
 
 async def test_one_tool_is_shown_in_full(bare: Mapping[str, str], catalog: Catalog) -> None:
     """Its description, the schema that a model is given, and the one that checks calls."""
-    done = await run(bare, "tools", "session_prompt")
+    done = await run_command(bare, "tools", "session_prompt")
 
     assert done.returncode == 0
     assert catalog["session_prompt"].description in done.stdout
@@ -76,8 +76,8 @@ async def test_one_tool_is_shown_in_full(bare: Mapping[str, str], catalog: Catal
 
 async def test_one_tool_as_json_has_both_schemas(bare: Mapping[str, str], catalog: Catalog) -> None:
     """A workflow has its output schema besides."""
-    one = json.loads((await run(bare, "tools", "session_prompt", "--json")).stdout)
-    task = json.loads((await run(bare, "tools", "run_task", "--json")).stdout)
+    one = json.loads((await run_command(bare, "tools", "session_prompt", "--json")).stdout)
+    task = json.loads((await run_command(bare, "tools", "run_task", "--json")).stdout)
 
     assert one["fullInputSchema"] == catalog["session_prompt"].input_schema
     assert one["inputSchema"]["type"] == "object"
@@ -88,8 +88,8 @@ async def test_one_tool_as_json_has_both_schemas(bare: Mapping[str, str], catalo
 
 async def test_an_unknown_tool_is_wrong_usage_and_the_nearest_are_named(bare: Mapping[str, str]) -> None:
     """A tool that the settings leave out is unknown too."""
-    misspelt = await run(bare, "tools", "find_txt")
-    left_out = await run(bare, "tools", "session_prompt", "--read-only")
+    misspelt = await run_command(bare, "tools", "find_txt")
+    left_out = await run_command(bare, "tools", "session_prompt", "--read-only")
 
     assert (misspelt.returncode, misspelt.stdout) == (2, "")
     assert "find_text" in misspelt.stderr
@@ -98,8 +98,8 @@ async def test_an_unknown_tool_is_wrong_usage_and_the_nearest_are_named(bare: Ma
 
 async def test_a_terminal_gets_colours(bare: Mapping[str, str]) -> None:
     """The same text with escape sequences in it."""
-    with terminal(bare, "tools", "--toolsets", "essential") as shell:
-        assert await shell.end() == 0
+    with run_in_terminal(bare, "tools", "--toolsets", "essential") as shell:
+        assert await shell.wait() == 0
 
     assert "\x1b[" in shell.raw
-    assert "20 tools" in shell.shown
+    assert "20 tools" in shell.output

@@ -12,7 +12,7 @@ SNAPSHOT = load_snapshot()
 DOCUMENTED = {source.operation_id: (method, path, source) for method, path, source in SNAPSHOT.operations()}
 
 
-def built(operation_id: str) -> Operation:
+def build_from_snapshot(operation_id: str) -> Operation:
     """Build an operation with the amendments that `catalog` sees."""
     return catalog.build_operation(*DOCUMENTED[operation_id], SNAPSHOT.components.schemas)
 
@@ -39,15 +39,15 @@ def test_every_amendment_has_its_evidence(amendment: Amendment) -> None:
 @pytest.mark.parametrize("amendment", AMENDMENTS, ids=label)
 def test_every_amendment_changes_each_of_its_operations(amendment: Amendment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left out, each operation that it names would come out otherwise."""
-    amended = [built(operation_id) for operation_id in amendment.operations]
+    amended = [build_from_snapshot(operation_id) for operation_id in amendment.operations]
     others = {each: tuple(a for a in amendments_for(each) if a is not amendment) for each in amendment.operations}
     monkeypatch.setattr(catalog, "amendments_for", others.__getitem__)
 
-    assert [operation.id for operation in amended if operation == built(operation.id)] == []
+    assert [operation.id for operation in amended if operation == build_from_snapshot(operation.id)] == []
 
 
 @pytest.mark.parametrize("amendment", AMENDMENTS, ids=label)
-def test_nothing_is_dropped_that_is_not_there(amendment: Amendment) -> None:
+def test_every_dropped_parameter_is_in_the_document(amendment: Amendment) -> None:
     """A parameter that an amendment drops is one that the document has."""
     for operation_id in amendment.operations:
         _, _, source = DOCUMENTED[operation_id]

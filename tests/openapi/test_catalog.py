@@ -37,7 +37,7 @@ WHOLE_BODIES = {
 """The operations whose body is one argument, `body`, and why its fields cannot stand beside the parameters."""
 
 
-def documented() -> Iterator[tuple[str, str, Json]]:
+def iter_documented() -> Iterator[tuple[str, str, Json]]:
     """Every operation of the document as (method, path, operation)."""
     for path, item in DOCUMENT["paths"].items():
         for method in METHODS:
@@ -45,7 +45,7 @@ def documented() -> Iterator[tuple[str, str, Json]]:
                 yield method, path, item[method]
 
 
-OPERATIONS: dict[str, Json] = {operation["operationId"]: operation for _, _, operation in documented()}
+OPERATIONS: dict[str, Json] = {operation["operationId"]: operation for _, _, operation in iter_documented()}
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +61,10 @@ def body_fields(operation: Json) -> set[str]:
     if operation["operationId"] in WHOLE_BODIES:
         return {"body"}
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    return set(resolved(schema)["properties"])
+    return set(resolve_schema(schema)["properties"])
 
 
-def resolved(schema: Json) -> Json:
+def resolve_schema(schema: Json) -> Json:
     """Follow a reference at the root of a schema."""
     while "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
@@ -81,17 +81,17 @@ def expected_arguments(operation: Json) -> set[str]:
     return (parameters - dropped) | added | controls | body_fields(operation)
 
 
-def references(value: Any) -> Iterator[str]:
+def iter_references(value: Any) -> Iterator[str]:
     """Every `$ref` in a schema."""
     if isinstance(value, list):
         for item in cast("list[Any]", value):
-            yield from references(item)
+            yield from iter_references(item)
     elif isinstance(value, dict):
         for key, item in cast("Json", value).items():
             if key == "$ref":
                 yield item
             else:
-                yield from references(item)
+                yield from iter_references(item)
 
 
 def test_every_operation_has_exactly_one_tool_and_every_tool_an_operation(catalog: Catalog) -> None:
@@ -106,14 +106,14 @@ def test_every_tool_sends_the_method_and_path_of_its_operation(by_id: dict[str, 
     """Only v2.fs.read has another path: the document's has a literal star in place of a parameter."""
     differing = {
         operation["operationId"]: path
-        for method, path, operation in documented()
+        for method, path, operation in iter_documented()
         if (by_id[operation["operationId"]].method, by_id[operation["operationId"]].path) != (method.upper(), path)
     }
 
     assert differing == {"v2.fs.read": "/api/fs/read/*"}
 
 
-def test_every_parameter_of_a_path_is_filled(catalog: Catalog) -> None:
+def test_every_path_parameter_is_filled(catalog: Catalog) -> None:
     """The placeholders of a path and the path parameters are the same, and required."""
     for operation in catalog.values():
         filled = {p.name for p in operation.parameters if p.location == "path" and p.required}
@@ -138,7 +138,7 @@ def test_what_the_document_requires_is_required(by_id: dict[str, Operation]) -> 
             required.add("body")
         elif "requestBody" in operation and operation_id not in WHOLE_BODIES:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
-            required |= set(resolved(schema).get("required", []))
+            required |= set(resolve_schema(schema).get("required", []))
         added = {"path"} if operation_id == "v2.fs.read" else set[str]()
         assert set(by_id[operation_id].input_schema.get("required", [])) == required | added, operation_id
 
@@ -173,7 +173,7 @@ def test_every_schema_is_valid_and_self_contained(catalog: Catalog) -> None:
     """Each `$ref` names one of the schema's own `$defs`, each of which is used; the whole is valid 2020-12."""
     for operation in catalog.values():
         schema = operation.input_schema
-        assert set(references(schema)) == {f"#/$defs/{name}" for name in schema.get("$defs", {})}, operation.name
+        assert set(iter_references(schema)) == {f"#/$defs/{name}" for name in schema.get("$defs", {})}, operation.name
         jsonschema_rs.meta.validate(schema)
 
 

@@ -13,13 +13,15 @@ from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, loa
 from opencode_mcp.opencode.download import OPENCODE, load_lockfile
 
 
-def document_of(*operation_ids: str, openapi: str = "3.1.0") -> Document:
+def parse_document(*operation_ids: str, openapi: str = "3.1.0") -> Document:
     """Build a document that has these operations and nothing else."""
-    paths: dict[str, Any] = {f"/{each}": {"get": {"operationId": each}} for each in operation_ids}
+    paths: dict[str, Any] = {
+        f"/{operation_id}": {"get": {"operationId": operation_id}} for operation_id in operation_ids
+    }
     return Document.parse(json.dumps({"openapi": openapi, "paths": paths}))
 
 
-def test_the_snapshot_is_the_document_of_the_recorded_hash() -> None:
+def test_the_snapshot_matches_the_recorded_hash() -> None:
     """Nobody has edited the snapshot by hand: corrections belong in the amendments."""
     assert sha256(read_snapshot()) == SNAPSHOT_SHA256
 
@@ -30,16 +32,16 @@ def test_the_snapshot_has_188_operations() -> None:
     assert len(list(load_snapshot().operations())) == 188
 
 
-def test_the_managed_copy_is_of_the_snapshot_s_version() -> None:
+def test_the_managed_copy_has_the_snapshot_s_version() -> None:
     """What npm installs is what the tools were made from."""
     versions = {one.version for name, one in load_lockfile().items() if name.startswith("opencode-")}
     assert load_lockfile()[OPENCODE].version == SNAPSHOT_VERSION
     assert versions == {SNAPSHOT_VERSION}
 
 
-def test_a_document_of_three_operations_is_refused_and_the_missing_are_counted() -> None:
+def test_a_document_with_few_operations_is_refused_with_the_missing_counted() -> None:
     """OpenCode 1.14.41 serves a document with three operations; tools made from it would be nearly none."""
-    poorer = document_of("global.health", "global.event", "global.dispose")
+    poorer = parse_document("global.health", "global.event", "global.dispose")
 
     with pytest.raises(DocumentError, match=r"lacks 185 operations .*app\.agents"):
         poorer.require_most_operations_of(load_snapshot())
@@ -47,11 +49,11 @@ def test_a_document_of_three_operations_is_refused_and_the_missing_are_counted()
 
 def test_a_document_with_more_operations_is_accepted() -> None:
     """A newer OpenCode may have more operations than the snapshot."""
-    document_of("a", "b", "c").require_most_operations_of(document_of("a", "c"))
+    parse_document("a", "b", "c").require_most_operations_of(parse_document("a", "c"))
 
 
 @pytest.mark.parametrize("text", ["", "<html></html>", "[]", '{"openapi": "3.1.0"}', '{"paths": {}}'])
-def test_what_is_no_openapi_document_is_refused(text: str) -> None:
+def test_an_invalid_openapi_document_is_refused(text: str) -> None:
     """A web page or any other JSON in place of the document is an error that says so."""
     with pytest.raises(DocumentError, match="not an OpenAPI document"):
         Document.parse(text)
@@ -60,4 +62,4 @@ def test_what_is_no_openapi_document_is_refused(text: str) -> None:
 def test_swagger_2_is_refused() -> None:
     """Only OpenAPI 3 is understood."""
     with pytest.raises(DocumentError, match=r"OpenAPI 2\.0 is not supported"):
-        document_of("a", openapi="2.0")
+        parse_document("a", openapi="2.0")

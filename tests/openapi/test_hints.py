@@ -8,7 +8,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.openapi.hints import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, WRITES, hints_for
 
 
-def test_each_operation_is_in_exactly_one_of_reads_writes_and_destroys(catalog: Catalog) -> None:
+def test_each_operation_either_reads_writes_or_destroys(catalog: Catalog) -> None:
     """The three classes are disjoint, and together the document."""
     documented = {operation.id for operation in catalog.values()}
 
@@ -16,7 +16,7 @@ def test_each_operation_is_in_exactly_one_of_reads_writes_and_destroys(catalog: 
     assert len(READS) + len(WRITES) + len(DESTROYS) == len(documented)
 
 
-def test_only_known_operations_are_called_idempotent_or_open_world() -> None:
+def test_only_known_operations_are_idempotent_or_open_world() -> None:
     """A read is idempotent without being named; a name that is in no class is a misspelling."""
     assert IDEMPOTENT <= WRITES | DESTROYS
     assert OPEN_WORLD <= READS | WRITES | DESTROYS
@@ -63,7 +63,7 @@ def test_a_read_is_never_destructive_and_always_idempotent(catalog: Catalog) -> 
     assert all(decided.idempotent and not decided.destructive for decided in reads)
 
 
-def test_the_http_method_does_not_decide(catalog: Catalog) -> None:
+def test_annotations_do_not_follow_the_http_method(catalog: Catalog) -> None:
     """Some GETs type into a shell or take a request off a queue; some POSTs only read."""
     surprising = {
         operation.id for operation in catalog.values() if (operation.method == "GET") != operation.hints.read_only
@@ -73,7 +73,7 @@ def test_the_http_method_does_not_decide(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(("method", "read_only"), [("get", True), ("post", False)])
-def test_an_operation_of_a_newer_document_is_assumed_to_do_the_worst(method: str, read_only: bool) -> None:
+def test_an_unknown_operation_is_annotated_as_destructive(method: str, read_only: bool) -> None:
     """Nobody has decided about it: only a GET is taken for a read, and anything may reach outside."""
     decided = hints_for("brand.new", method)
 

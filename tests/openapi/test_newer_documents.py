@@ -29,7 +29,7 @@ Json = dict[str, Any]
 OK: Json = {"responses": {"200": {"description": "", "content": {"application/json": {"schema": {}}}}}}
 
 
-def newer(paths: Json, without: str = "", **components: Json) -> bytes:
+def newer_document(paths: Json, without: str = "", **components: Json) -> bytes:
     """Return the bundled document with more paths, without an operation's path, and with other components."""
     document: Json = json.loads(read_snapshot())
     document["paths"] = {path: item for path, item in document["paths"].items() if path != without} | paths
@@ -37,12 +37,12 @@ def newer(paths: Json, without: str = "", **components: Json) -> bytes:
     return json.dumps(document).encode()
 
 
-def catalog_of(data: bytes) -> Catalog:
+def make_catalog(data: bytes) -> Catalog:
     """Return the catalog that `--document` makes of a document."""
     return merge_with_bundled(parse_document(data, load_snapshot()))
 
 
-async def sent(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
+async def send_operation(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
     """Carry out an operation on a server that is not there; return the one request."""
     requests: list[httpx2.Request] = []
 
@@ -57,9 +57,11 @@ async def sent(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
     return request
 
 
-def test_one_missing_operation_is_marked_and_what_is_new_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_operation_is_marked_and_new_ones_are_added(capsys: pytest.CaptureFixture[str]) -> None:
     """A newer OpenCode may drop an operation; all the others were lost with it."""
-    catalog = catalog_of(newer({"/brand/new": {"get": {"operationId": "brand.new", **OK}}}, without="/find/symbol"))
+    catalog = make_catalog(
+        newer_document({"/brand/new": {"get": {"operationId": "brand.new", **OK}}}, without="/find/symbol")
+    )
 
     assert set(catalog) == {*Catalog.from_snapshot(), "brand_new"}
     assert catalog["find_symbols"].description.endswith("Not in this server's document: the server may not have it.")
@@ -69,10 +71,10 @@ def test_one_missing_operation_is_marked_and_what_is_new_is_there(capsys: pytest
     assert "1 operations of the bundled document are missing, and are marked: find.symbols" in capsys.readouterr().err
 
 
-def test_what_is_missing_keeps_its_own_schemas() -> None:
+def test_a_missing_operation_keeps_its_schemas() -> None:
     """A component of the newer document may have the same name and another meaning."""
     schemas = {"schemas": {"Session": {"type": "string"}}}
-    catalog = catalog_of(newer({}, without="/config", **schemas))
+    catalog = make_catalog(newer_document({}, without="/config", **schemas))
 
     assert catalog["config_update"].input_schema == Catalog.from_snapshot()["config_update"].input_schema
 
@@ -101,7 +103,7 @@ async def test_parameters_of_a_path_and_references_to_parameters_are_arguments()
         },
     }
     trace = {"Trace": {"name": "X-Trace", "in": "header", "schema": {"type": "string"}}}
-    catalog = catalog_of(newer({"/thing/{thingID}": item}, parameters=trace))
+    catalog = make_catalog(newer_document({"/thing/{thingID}": item}, parameters=trace))
 
     properties = catalog["thing_get"].input_schema["properties"]
     assert {name: schema["type"] for name, schema in properties.items()} == {
@@ -109,24 +111,26 @@ async def test_parameters_of_a_path_and_references_to_parameters_are_arguments()
         "limit": "integer",
         "X-Trace": "string",
     }
-    request = await sent(catalog, "thing_get", thingID="a/b", limit=5, **{"X-Trace": "yes"})
+    request = await send_operation(catalog, "thing_get", thingID="a/b", limit=5, **{"X-Trace": "yes"})
     assert request.url.raw_path == b"/thing/a%2Fb?limit=5"
     assert request.headers["x-trace"] == "yes"
     with pytest.raises(InvalidArguments, match="X-Trace: must be printable ASCII"):
-        await sent(catalog, "thing_get", thingID="a", **{"X-Trace": "a\r\nb: c"})
+        await send_operation(catalog, "thing_get", thingID="a", **{"X-Trace": "a\r\nb: c"})
 
 
-async def test_arguments_with_odd_or_equal_names_reach_their_own_places() -> None:
+async def test_arguments_with_odd_or_equal_names_reach_their_own_parameters() -> None:
     """A client drops a tool with an odd key, and of two equal ones the last alone was sent."""
     parameters = [
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
         {"name": "id", "in": "query", "schema": {"type": "string"}},
         {"name": "filter[kind]", "in": "query", "schema": {"type": "string"}},
     ]
-    catalog = catalog_of(newer({"/odd/{id}": {"get": {"operationId": "odd", "parameters": parameters, **OK}}}))
+    catalog = make_catalog(
+        newer_document({"/odd/{id}": {"get": {"operationId": "odd", "parameters": parameters, **OK}}})
+    )
 
     assert list(catalog["odd"].input_schema["properties"]) == ["id", "query_id", "filter_kind"]
-    request = await sent(catalog, "odd", id="p", query_id="q", filter_kind="k")
+    request = await send_operation(catalog, "odd", id="p", query_id="q", filter_kind="k")
     assert request.url.path == "/odd/p"
     assert dict(request.url.params) == {"id": "q", "filter[kind]": "k"}
 
@@ -143,11 +147,11 @@ async def test_a_multipart_body_is_sent_as_such() -> None:
         },
     }
     body = {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}}}
-    catalog = catalog_of(newer({"/upload": {"post": {"operationId": "upload", **body, **OK}}}))
+    catalog = make_catalog(newer_document({"/upload": {"post": {"operationId": "upload", **body, **OK}}}))
     content = b"\x00\xff\r\n--x"
 
     assert "Sent as multipart/form-data; pass bytes as base64." in catalog["upload"].description
-    request = await sent(catalog, "upload", file=base64.b64encode(content).decode(), title="ü", pages=[1, 2])
+    request = await send_operation(catalog, "upload", file=base64.b64encode(content).decode(), title="ü", pages=[1, 2])
     message = message_from_bytes(f"content-type: {request.headers['content-type']}\n\n".encode() + request.content)
     parts = [one for one in message.walk() if not one.is_multipart()]
     assert [(one.get_param("name", header="content-disposition"), one.get_payload(decode=True)) for one in parts] == [
@@ -157,7 +161,7 @@ async def test_a_multipart_body_is_sent_as_such() -> None:
         ("pages", b"2"),
     ]
     with pytest.raises(InvalidArguments, match="file: must be base64-encoded bytes"):
-        await sent(catalog, "upload", file="no base64!")
+        await send_operation(catalog, "upload", file="no base64!")
 
 
 @pytest.mark.parametrize(
@@ -169,29 +173,29 @@ async def test_a_multipart_body_is_sent_as_such() -> None:
         ("*/*", {"a": 1}, b'{"a": 1}'),
     ],
 )
-async def test_a_body_of_another_type_is_sent_as_it(media_type: str, value: Any, content: bytes) -> None:
+async def test_a_body_of_another_type_is_sent_with_its_type(media_type: str, value: Any, content: bytes) -> None:
     """Each was a KeyError that took the whole list with it."""
     body: Json = {"requestBody": {"content": {media_type: {"schema": {}}}}}
-    catalog = catalog_of(newer({"/raw": {"put": {"operationId": "raw", **body, **OK}}}))
+    catalog = make_catalog(newer_document({"/raw": {"put": {"operationId": "raw", **body, **OK}}}))
 
-    request = await sent(catalog, "raw", body=value)
+    request = await send_operation(catalog, "raw", body=value)
 
     assert request.content == content
     assert request.headers["content-type"] == ("application/json" if "*" in media_type else media_type)
 
 
-async def test_a_form_is_sent_as_one() -> None:
+async def test_a_form_body_is_form_encoded() -> None:
     """Fields of an object, as a web page sends them."""
     schema = {"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "integer"}}}
     body = {"requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": schema}}}}
-    catalog = catalog_of(newer({"/form": {"post": {"operationId": "form", **body, **OK}}}))
+    catalog = make_catalog(newer_document({"/form": {"post": {"operationId": "form", **body, **OK}}}))
 
-    request = await sent(catalog, "form", a="x & y", n=3)
+    request = await send_operation(catalog, "form", a="x & y", n=3)
 
     assert parse_qs(request.content.decode()) == {"a": ["x & y"], "n": ["3"]}
 
 
-def test_an_unresolvable_reference_takes_nothing_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unresolvable_reference_drops_at_most_its_operation(capsys: pytest.CaptureFixture[str]) -> None:
     """A schema that says nothing accepts any value; an operation whose body is unknown is left out, and named."""
     paths = {
         "/loose": {
@@ -205,7 +209,7 @@ def test_an_unresolvable_reference_takes_nothing_with_it(capsys: pytest.CaptureF
         "/turning": {"$ref": "#/paths/~1turning"},
         "/cookie": {"get": {"parameters": [{"name": "c", "in": "cookie", "required": True}], **OK}},
     }
-    catalog = catalog_of(newer(paths))
+    catalog = make_catalog(newer_document(paths))
 
     assert "lost" not in catalog
     loose = catalog["loose"]
@@ -217,7 +221,7 @@ def test_an_unresolvable_reference_takes_nothing_with_it(capsys: pytest.CaptureF
     assert "skipped: GET /cookie: it requires the parameter 'c' in 'cookie'" in said
 
 
-def test_a_name_that_a_task_tool_has_is_given_another() -> None:
+def test_an_operation_named_like_a_task_tool_gets_another_name() -> None:
     """The same for two operations whose ids come to one name: the second was lost."""
     paths = {
         "/run": {"post": {"operationId": "run.task", **OK}},
@@ -225,7 +229,7 @@ def test_a_name_that_a_task_tool_has_is_given_another() -> None:
         "/two": {"get": {"operationId": "same_name", **OK}},
         "/none/{x}": {"get": OK},
     }
-    catalog = catalog_of(newer(paths))
+    catalog = make_catalog(newer_document(paths))
 
     assert catalog["api_run_task"].path == "/run"
     assert "run_task" not in catalog
@@ -233,7 +237,7 @@ def test_a_name_that_a_task_tool_has_is_given_another() -> None:
     assert catalog["get_none_x"].input_schema["required"] == ["x"]
 
 
-def test_a_schema_that_is_none_costs_its_operation_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_schema_drops_only_its_operation(capsys: pytest.CaptureFixture[str]) -> None:
     """Found out when the document is read, not by the first call, and not by tools/list."""
     bad = {"name": "a", "in": "query", "schema": {"type": "strin"}}
     worse: Json = {"name": "a", "in": "query", "schema": {"properties": 5, "anyOf": {}}}
@@ -242,7 +246,7 @@ def test_a_schema_that_is_none_costs_its_operation_alone(capsys: pytest.CaptureF
         "/worse": {"get": {"operationId": "worse", "parameters": [worse], **OK}},
         "/typed": {"get": {"operationId": 5, **OK}},
     }
-    catalog = catalog_of(newer(paths))
+    catalog = make_catalog(newer_document(paths))
 
     assert set(catalog) == set(Catalog.from_snapshot())
     said = capsys.readouterr().err
@@ -250,7 +254,7 @@ def test_a_schema_that_is_none_costs_its_operation_alone(capsys: pytest.CaptureF
         assert f"skipped: {where}" in said
 
 
-def test_the_bundled_document_comes_through_unchanged() -> None:
+def test_normalizing_leaves_the_bundled_document_unchanged() -> None:
     """Nothing in it is left out, renamed or added."""
     left_out: list[str] = []
 
@@ -261,7 +265,7 @@ def test_the_bundled_document_comes_through_unchanged() -> None:
 async def test_a_newer_document_s_tools_are_listed_beside_the_tasks(tmp_path: Path) -> None:
     """Through the protocol: the list is whole, and every name in it is there once."""
     file = tmp_path / "doc.json"
-    file.write_bytes(newer({"/run": {"post": {"operationId": "run.task", **OK}}}, without="/find/symbol"))
+    file.write_bytes(newer_document({"/run": {"post": {"operationId": "run.task", **OK}}}, without="/find/symbol"))
     settings = Settings.load({"document": str(file), "url": "http://opencode.test"}, {})
 
     async with Client(create_server(settings, load_catalog(settings))) as client:

@@ -25,24 +25,24 @@ from opencode_mcp.openapi.scopes import (
 )
 
 
-def identified(
-    schema: Any, definitions: dict[str, Any], seen: frozenset[str] = frozenset()
+def iter_id_arguments(
+    schema: Any, definitions: dict[str, Any], visited: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, pattern) for every property of a schema whose value, or one of whose items, has a pattern."""
     while "$ref" in schema:
         name = schema["$ref"].removeprefix("#/$defs/")
-        if name in seen:
+        if name in visited:
             return
-        seen, schema = seen | {name}, definitions[name]
+        visited, schema = visited | {name}, definitions[name]
     for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
-        yield from identified(branch, definitions, seen)
+        yield from iter_id_arguments(branch, definitions, visited)
     if isinstance(schema.get("items"), dict):
-        yield from identified(schema["items"], definitions, seen)
+        yield from iter_id_arguments(schema["items"], definitions, visited)
     for name, value in cast("dict[str, Any]", schema.get("properties", {})).items():
         for branch in (value, *value.get("anyOf", ()), *value.get("oneOf", ())):
             if "pattern" in branch:
                 yield name, branch["pattern"]
-        yield from identified(value, definitions, seen)
+        yield from iter_id_arguments(value, definitions, visited)
 
 
 def test_every_operation_has_one_scope(catalog: Catalog) -> None:
@@ -57,7 +57,7 @@ def test_every_operation_has_one_scope(catalog: Catalog) -> None:
     )
 
 
-def test_every_argument_at_any_depth_is_decided(catalog: Catalog) -> None:
+def test_every_argument_at_any_depth_has_a_kind(catalog: Catalog) -> None:
     """The names that are decided are those of the document; a new one must be decided about."""
     documented = set[str]().union(*(operation.argument_names for operation in catalog.values()))
 
@@ -66,17 +66,17 @@ def test_every_argument_at_any_depth_is_decided(catalog: Catalog) -> None:
     assert sum(map(len, ARGUMENTS_BY_KIND.values())) == len(KIND_BY_ARGUMENT)
 
 
-def test_what_has_the_pattern_of_an_id_with_a_directory_is_looked_up(catalog: Catalog) -> None:
+def test_ids_of_resources_with_a_directory_are_authorized(catalog: Catalog) -> None:
     """The document itself says which arguments are ids of sessions and of workspaces."""
     wanted = {"^ses": {"session", "id"}, "^wrk": {"workspace", "id"}}
     for operation in catalog.values():
         schema = operation.input_schema
-        for name, pattern in identified(schema, schema.get("$defs", {})):
+        for name, pattern in iter_id_arguments(schema, schema.get("$defs", {})):
             if pattern in wanted and (operation.id, name) not in KIND_EXCEPTIONS:
                 assert argument_kind(operation.id, name, name) in wanted[pattern], (operation.name, name)
 
 
-def test_an_operation_that_takes_no_place_is_not_called_located(catalog: Catalog) -> None:
+def test_an_operation_without_a_location_argument_has_no_directory_scope(catalog: Catalog) -> None:
     """What is located says where by an argument, so that there is something to check."""
     for operation in catalog.values():
         if operation.id in ONE_DIRECTORY:
@@ -84,13 +84,13 @@ def test_an_operation_that_takes_no_place_is_not_called_located(catalog: Catalog
 
 
 @pytest.mark.parametrize("operation", ["brand.new", "project.listAll"])
-def test_an_operation_of_a_newer_document_is_undecided(operation: str) -> None:
+def test_an_unknown_operation_has_no_scope(operation: str) -> None:
     """Whether it reaches beyond a directory is not known."""
     assert operation_scope(operation) is None
     assert not is_known_argument("somewhereNew")
 
 
-def test_argument_names_hold_every_level(catalog: Catalog) -> None:
+def test_argument_names_include_every_level(catalog: Catalog) -> None:
     """Properties within lists, within alternatives and within references count; their names are no keywords."""
     assert {"sessionID", "parts", "url", "source", "path", "uri"} <= catalog["session_prompt"].argument_names
     assert {"body", "mcp", "cwd", "external_directory", "instructions"} <= catalog["config_update"].argument_names

@@ -16,14 +16,14 @@ from opencode_mcp.openapi.sensitive import (
 from opencode_mcp.redaction import Position
 
 
-def test_every_operation_with_such_a_field_is_decided(catalog: Catalog) -> None:
+def test_every_operation_with_a_free_form_field_has_a_position(catalog: Catalog) -> None:
     """A new operation whose answer has one needs a decision."""
     undecided = [one.id for one in catalog.values() if may_hold_secret(one) and one.id not in POSITION_BY_OPERATION]
 
     assert undecided == []
 
 
-def test_every_decision_is_about_an_operation_and_the_only_one(catalog: Catalog) -> None:
+def test_every_position_names_one_known_operation_once(catalog: Catalog) -> None:
     """No name is wrong, none is there twice."""
     assert POSITION_BY_OPERATION.keys() - {one.id for one in catalog.values()} == set()
     assert len(POSITION_BY_OPERATION) == sum(map(len, OPERATIONS_BY_POSITION.values()))
@@ -41,7 +41,7 @@ def test_conversations_are_content(catalog: Catalog, name: str) -> None:
     assert answer_position(catalog[name]) in {Position.MESSAGES, Position.EVENTS}
 
 
-def test_an_operation_that_is_not_decided(catalog: Catalog) -> None:
+def test_an_unknown_operation_has_the_default_position(catalog: Catalog) -> None:
     """That of a newer document is taken for a configuration if its answer may hold a secret, else for content."""
     assert answer_position(replace(catalog["config_get"], id="new.config")) is Position.CONFIG
     assert answer_position(replace(catalog["file_read"], id="new.read")) is Position.CONTENT

@@ -22,7 +22,7 @@ from opencode_mcp.openapi.versions import FIRST_SEEN, find_version, introduced_i
         ("", None),
     ],
 )
-def test_the_version_is_the_line_that_is_nothing_else(output: str, version: str | None) -> None:
+def test_the_version_is_the_line_with_only_a_version(output: str, version: str | None) -> None:
     """As 1.18.33, 1.3.0 without a network, and OpenCode 2 print it."""
     assert find_version(output) == version
 
@@ -37,7 +37,7 @@ def test_versions_are_compared_by_their_numbers() -> None:
     assert parse_release("1.15.0-next.3") == (1, 15, 0)
 
 
-def test_every_operation_is_in_the_table_at_most_once_and_known(catalog: Catalog) -> None:
+def test_every_operation_in_the_version_table_is_known_and_unique(catalog: Catalog) -> None:
     """188 operations: 80 of 1.0.152, and the rest each with the version that it came with."""
     named = [operation for operations in FIRST_SEEN.values() for operation in operations]
     ids = {operation.id for operation in catalog.values()}

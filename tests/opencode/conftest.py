@@ -11,7 +11,7 @@ import pytest
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 
-ELSEWHERE = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret", version=SNAPSHOT_VERSION)
+FAKE_ENDPOINT = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret", version=SNAPSHOT_VERSION)
 
 
 @dataclass
@@ -37,5 +37,5 @@ def wire() -> Wire:
 async def opencode(wire: Wire, catalog: Catalog) -> AsyncGenerator[OpenCodeClient]:
     """A client of the OpenCode that is not there, for the project /project."""
     transport = httpx2.MockTransport(wire.handle)
-    async with OpenCodeClient(AttachedServer(ELSEWHERE), catalog, "/project", transport=transport) as opencode:
+    async with OpenCodeClient(AttachedServer(FAKE_ENDPOINT), catalog, "/project", transport=transport) as opencode:
         yield opencode

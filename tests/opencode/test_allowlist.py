@@ -32,16 +32,20 @@ def allowlist(root: Path) -> DirectoryAllowlist:
     return DirectoryAllowlist.from_directories((str(root),))
 
 
-def placed(value: Any, place: Path) -> Any:
+def place_in_argument(value: Any, argument_path: Path) -> Any:
     """Return arguments with the path of a place for OUT, and its name for NAME."""
     if isinstance(value, dict):
-        return {key: placed(inner, place) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: place_in_argument(inner, argument_path) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, list):
-        return [placed(inner, place) for inner in value]  # pyright: ignore[reportUnknownVariableType]
-    return value.replace("OUT", str(place)).replace("NAME", place.name) if isinstance(value, str) else value
+        return [place_in_argument(inner, argument_path) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+    return (
+        value.replace("OUT", str(argument_path)).replace("NAME", argument_path.name)
+        if isinstance(value, str)
+        else value
+    )
 
 
-def test_without_roots_all_is_allowed(catalog: Catalog) -> None:
+def test_every_path_is_allowed_without_roots(catalog: Catalog) -> None:
     """Nothing is looked at."""
     DirectoryAllowlist().check_arguments(catalog["path_get"], {"directory": "/nowhere", "workspace": "wrk_1"})
     DirectoryAllowlist().check_scope(catalog["project_list"])
@@ -49,7 +53,7 @@ def test_without_roots_all_is_allowed(catalog: Catalog) -> None:
     assert DirectoryAllowlist().allows("relative")
 
 
-def test_inside(allowlist: DirectoryAllowlist, root: Path) -> None:
+def test_paths_inside_are_allowed(allowlist: DirectoryAllowlist, root: Path) -> None:
     """The directory itself, and what is or could be below it."""
     assert all(
         map(
@@ -67,7 +71,7 @@ def test_inside(allowlist: DirectoryAllowlist, root: Path) -> None:
     )
 
 
-def test_outside(allowlist: DirectoryAllowlist, root: Path) -> None:
+def test_paths_outside_are_refused(allowlist: DirectoryAllowlist, root: Path) -> None:
     """Neighbours, parents, ways up, relative paths, other cases, and links that lead out."""
     (root / "link").symlink_to(root.parent / "other")
     outside = (f"{root}ed", str(root.parent), "/", f"{root}/../other", f"{root}/link/x", "root", "", f"{root}/a/../..")
@@ -77,7 +81,7 @@ def test_outside(allowlist: DirectoryAllowlist, root: Path) -> None:
     assert not any(map(allowlist.allows, outside))
 
 
-def test_a_root_that_is_a_link(tmp_path: Path, root: Path) -> None:
+def test_a_root_may_be_a_symlink(tmp_path: Path, root: Path) -> None:
     """It stands for what it leads to."""
     (tmp_path / "link").symlink_to(root)
     allowlist = DirectoryAllowlist.from_directories((str(tmp_path / "link"),))
@@ -86,7 +90,9 @@ def test_a_root_that_is_a_link(tmp_path: Path, root: Path) -> None:
     assert allowlist.allows(str(tmp_path / "link" / "x"))
 
 
-def test_worktrees(allowlist: DirectoryAllowlist, root: Path, tmp_path: Path, environ: Mapping[str, str]) -> None:
+def test_worktrees_of_a_root_are_allowed(
+    allowlist: DirectoryAllowlist, root: Path, tmp_path: Path, environ: Mapping[str, str]
+) -> None:
     """A worktree elsewhere belongs to its repository; a `.git` that only says so does not."""
     project, elsewhere, forged = make_project(root / "project", environ), tmp_path / "elsewhere", tmp_path / "other"
     subprocess.run(["git", "worktree", "add", "-q", str(elsewhere)], cwd=project, env=dict(environ), check=True)
@@ -127,13 +133,13 @@ FILE = {"type": "file", "mime": "text/plain"}
         ("config_update", {"body": {"references": {"x": {"path": "OUT"}}}}),
     ],
 )
-def test_arguments(
+def test_arguments_outside_are_refused(
     allowlist: DirectoryAllowlist, catalog: Catalog, root: Path, operation: str, arguments: dict[str, Any]
 ) -> None:
     """A place outside is refused wherever it stands; inside it is not."""
     with pytest.raises(InvalidArguments, match="--allow-directory"):
-        allowlist.check_arguments(catalog[operation], placed(arguments, root.parent / "other"))
-    allowlist.check_arguments(catalog[operation], placed(arguments, root))
+        allowlist.check_arguments(catalog[operation], place_in_argument(arguments, root.parent / "other"))
+    allowlist.check_arguments(catalog[operation], place_in_argument(arguments, root))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +173,7 @@ def test_a_url_that_may_be_read_in_another_way_is_refused(
     allowlist: DirectoryAllowlist, catalog: Catalog, root: Path, url: str
 ) -> None:
     """OpenCode reads a URL as browsers do, which take many texts for a file: URL."""
-    arguments = {"sessionID": "ses_1", "parts": [{**FILE, "url": placed(url, root.parent / "other")}]}
+    arguments = {"sessionID": "ses_1", "parts": [{**FILE, "url": place_in_argument(url, root.parent / "other")}]}
 
     with pytest.raises(InvalidArguments, match=r"parts\.0\.url: "):
         allowlist.check_arguments(catalog["session_prompt"], arguments)
@@ -188,7 +194,7 @@ def test_a_url_that_may_be_read_in_another_way_is_refused(
 )
 def test_a_plain_url_is_accepted(allowlist: DirectoryAllowlist, catalog: Catalog, root: Path, url: str) -> None:
     """Of a file inside, and of what is not a file."""
-    arguments = {"sessionID": "ses_1", "parts": [{**FILE, "url": placed(url, root)}]}
+    arguments = {"sessionID": "ses_1", "parts": [{**FILE, "url": place_in_argument(url, root)}]}
 
     allowlist.check_arguments(catalog["session_prompt"], arguments)
 
@@ -216,7 +222,7 @@ def test_a_relative_path_that_leads_out_is_refused(
     given = {name: str(root) if value == "ROOT" else value for name, value in arguments.items()}
 
     with pytest.raises(InvalidArguments, match="--allow-directory"):
-        allowlist.check_arguments(catalog[operation], placed(given, root.parent / "other"))
+        allowlist.check_arguments(catalog[operation], place_in_argument(given, root.parent / "other"))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +252,7 @@ def test_names_and_relative_paths_are_accepted(
         ("v2_permission_saved_list", {}, "projectID"),
     ],
 )
-def test_what_opencode_would_fill_in_must_be_given(
+def test_a_directory_that_opencode_would_default_is_required(
     allowlist: DirectoryAllowlist, catalog: Catalog, operation: str, arguments: dict[str, Any], missing: str
 ) -> None:
     """Without it OpenCode takes the directory that it was started in, or all."""
@@ -257,7 +263,7 @@ def test_what_opencode_would_fill_in_must_be_given(
 
 
 @pytest.mark.parametrize("operation", ["global_dispose", "project_list", "global_config_update", "sync_replay"])
-def test_what_concerns_every_directory_is_refused(
+def test_operations_on_every_directory_are_refused(
     allowlist: DirectoryAllowlist, catalog: Catalog, operation: str
 ) -> None:
     """There is no argument to check."""
@@ -265,7 +271,7 @@ def test_what_concerns_every_directory_is_refused(
         allowlist.check_scope(catalog[operation])
 
 
-def test_what_is_undecided_is_refused(allowlist: DirectoryAllowlist, catalog: Catalog, root: Path) -> None:
+def test_unknown_arguments_are_refused(allowlist: DirectoryAllowlist, catalog: Catalog, root: Path) -> None:
     """An operation of a newer document, and a new argument of a known one as soon as it is used."""
     with pytest.raises(InvalidArguments, match="the directories that it affects are unknown"):
         allowlist.check_arguments(replace(catalog["path_get"], scope=None), {})
@@ -286,7 +292,7 @@ def test_a_nul_is_an_argument_error(catalog: Catalog, root: Path, arguments: dic
         allowlist.check_arguments(catalog["path_get"], arguments)
 
 
-def test_places_are_found_at_any_depth(catalog: Catalog) -> None:
+def test_location_arguments_are_found_at_any_depth(catalog: Catalog) -> None:
     """Each with the dotted path to it and its kind."""
     arguments = {"body": {"type": "tui.session.select", "properties": {"sessionID": "ses_1"}}, "directory": "/x"}
 
@@ -303,12 +309,12 @@ def test_mentions_are_read_as_opencode_reads_them() -> None:
 
 
 @pytest.mark.parametrize(("path", "leads"), [("..", True), ("a/../..", True), ("..a", False), ("a/..", False)])
-def test_ways_up(path: str, leads: bool) -> None:
+def test_parent_paths_are_recognized(path: str, leads: bool) -> None:
     """A name that begins with two dots is not one."""
     assert leads_up(path) is leads
 
 
-def test_two_roots(tmp_path: Path, root: Path) -> None:
+def test_paths_inside_any_root_are_allowed(tmp_path: Path, root: Path) -> None:
     """Each counts."""
     allowlist = DirectoryAllowlist.from_directories((str(root), str(tmp_path / "other")))
 

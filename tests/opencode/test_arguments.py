@@ -20,7 +20,7 @@ from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.arguments import directory_misreading, query_pairs, split_arguments, validate
 from tests.executing import prepare_and_execute
 
-from .conftest import ELSEWHERE, Wire
+from .conftest import FAKE_ENDPOINT, Wire
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ async def test_a_path_value_that_could_change_the_route_is_refused(
 
 
 @pytest.mark.parametrize("value", ["ses/../../global/health", "ses%2f..%2f..", "ses\\..\\x", "ses_1\0", "ses_1\n"])
-async def test_the_right_prefix_does_not_excuse_what_follows(opencode: OpenCodeClient, wire: Wire, value: str) -> None:
+async def test_a_valid_prefix_does_not_excuse_the_rest(opencode: OpenCodeClient, wire: Wire, value: str) -> None:
     """The schema's pattern holds only for the beginning of an id."""
     with pytest.raises(InvalidArguments, match="sessionID: must not contain"):
         await opencode.call("session_get", sessionID=value)
@@ -100,11 +100,11 @@ async def test_an_odd_but_harmless_path_value_is_encoded(
     await prepare_and_execute(opencode, opencode.catalog[name], arguments)
 
     [request] = wire.requests
-    assert request.url.host == ELSEWHERE.url.host
+    assert request.url.host == FAKE_ENDPOINT.url.host
     assert request.url.raw_path.partition(b"?")[0].decode() == sent
 
 
-async def test_no_text_at_all_leaves_its_route(opencode: OpenCodeClient) -> None:
+async def test_no_path_value_changes_the_route(opencode: OpenCodeClient) -> None:
     """Whatever stands in a path is refused, or arrives undamaged at the operation's own route and host."""
 
     @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -121,7 +121,7 @@ async def test_no_text_at_all_leaves_its_route(opencode: OpenCodeClient) -> None
             operation = opencode.catalog[name]
             try:
                 request = opencode.build_request(
-                    operation, opencode.prepare(operation, {argument: value}).parts, ELSEWHERE
+                    operation, opencode.prepare(operation, {argument: value}).parts, FAKE_ENDPOINT
                 )
             except InvalidArguments:
                 continue
@@ -135,12 +135,12 @@ async def test_no_text_at_all_leaves_its_route(opencode: OpenCodeClient) -> None
     check()
 
 
-async def test_a_base_path_of_the_server_is_kept(catalog: Catalog) -> None:
+async def test_the_server_s_base_path_is_kept(catalog: Catalog) -> None:
     """Behind a proxy OpenCode may live below a path."""
-    server = AttachedServer(ELSEWHERE)
+    server = AttachedServer(FAKE_ENDPOINT)
     async with OpenCodeClient(server, catalog) as opencode:
         operation = catalog["session_get"]
-        endpoint = Endpoint(ELSEWHERE.url.copy_with(path="/behind/proxy/"))
+        endpoint = Endpoint(FAKE_ENDPOINT.url.copy_with(path="/behind/proxy/"))
         request = opencode.build_request(operation, opencode.prepare(operation, {"sessionID": "ses_1"}).parts, endpoint)
 
     assert str(request.url) == "http://opencode.test:4096/behind/proxy/session/ses_1"
@@ -173,7 +173,7 @@ async def test_a_base_path_of_the_server_is_kept(catalog: Catalog) -> None:
         ),
     ],
 )
-async def test_an_error_says_where_it_is_what_was_expected_and_what_came(
+async def test_an_error_names_the_argument_the_expected_type_and_the_value(
     opencode: OpenCodeClient, wire: Wire, name: str, arguments: dict[str, Any], problems: list[str]
 ) -> None:
     """A model can mend its call from the words of the error alone."""
@@ -198,9 +198,7 @@ async def test_an_error_says_where_it_is_what_was_expected_and_what_came(
         ("hello", 'parts.0: "hello" is not of type "object"'),
     ],
 )
-async def test_of_several_forms_the_error_is_about_the_one_that_was_meant(
-    catalog: Catalog, given_part: Any, problem: str
-) -> None:
+async def test_an_error_describes_the_closest_alternative(catalog: Catalog, given_part: Any, problem: str) -> None:
     """A prompt's part has four forms; `not valid under any of them` would help nobody."""
     with pytest.raises(InvalidArguments) as caught:
         validate(catalog["session_prompt"], {"sessionID": "ses_1", "parts": [given_part]})
@@ -248,7 +246,7 @@ async def test_an_array_is_written_as_a_repeated_name() -> None:
     assert list(query_pairs("types", ["a", True, 2], None)) == [("types", "a"), ("types", "true"), ("types", "2")]
 
 
-async def test_controls_of_the_bridge_are_not_sent(catalog: Catalog) -> None:
+async def test_control_arguments_are_not_sent(catalog: Catalog) -> None:
     """What bounds a stream is ours alone; defaults hold for what is not given."""
     parts = split_arguments(catalog["event_subscribe"], {"timeout_seconds": 3}, None)
 
@@ -269,7 +267,7 @@ async def test_controls_of_the_bridge_are_not_sent(catalog: Catalog) -> None:
         ("v2_session_get", {"sessionID": "ses_1"}, {}),
     ],
 )
-async def test_the_project_directory_is_sent_where_none_is_given(
+async def test_the_project_directory_is_the_default(
     opencode: OpenCodeClient, wire: Wire, name: str, arguments: dict[str, Any], query: dict[str, str]
 ) -> None:
     """Only to operations that take one, in the form that they take, and never beside a workspace."""
@@ -298,7 +296,7 @@ def test_a_location_in_a_body_defaults_to_the_project(catalog: Catalog, location
     assert split_arguments(catalog["v2_session_create"], {}, None).body == {}
 
 
-async def test_the_body_holds_the_fields_that_were_given(catalog: Catalog) -> None:
+async def test_the_body_has_the_given_fields(catalog: Catalog) -> None:
     """A field beside the parameters goes into the body alone, `body` is the body, and none is an empty one."""
     assert split_arguments(catalog["session_update"], {"sessionID": "ses_1", "title": "t"}, None).body == {"title": "t"}
     assert split_arguments(catalog["session_create"], {}, None).body == {}
@@ -328,12 +326,12 @@ async def test_on_a_real_opencode_a_credential_is_kept_under_its_provider_s_url(
     async with OpenCodeClient(AttachedServer(endpoint), catalog) as opencode:
         home = (await opencode.call("path_get"))["home"]
         await opencode.call("auth_set", providerID="https://example.com", body=credential)
-        assert credentials(home)["https://example.com"] == credential
+        assert read_credentials(home)["https://example.com"] == credential
         await opencode.call("auth_remove", providerID="https://example.com")
-        assert "https://example.com" not in credentials(home)
+        assert "https://example.com" not in read_credentials(home)
 
 
-def credentials(home: str) -> dict[str, Any]:
+def read_credentials(home: str) -> dict[str, Any]:
     """Read the credentials that OpenCode has stored, by provider."""
     return json.loads(Path(home, ".local/share/opencode/auth.json").read_text())
 

@@ -18,7 +18,7 @@ from opencode_mcp.opencode.responses import Answer
 pytestmark = pytest.mark.anyio
 
 
-class Told:
+class FakeReads:
     """Answers as OpenCode would; keeps what it was asked. A session is (directory, workspace), or None: unknown."""
 
     def __init__(self, root: Path, **facts: Any) -> None:
@@ -26,7 +26,7 @@ class Told:
         self.facts = facts
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
 
-    async def ask(self, name: str, /, **arguments: Any) -> Any:
+    async def read(self, name: str, /, **arguments: Any) -> Any:
         """Return the value of an answer.
 
         Raises:
@@ -52,9 +52,9 @@ class Told:
         return self.facts["projects"]
 
 
-async def check(catalog: Catalog, told: Told, operation: str, **arguments: Any) -> str:
+async def check_call(catalog: Catalog, reads: FakeReads, operation: str, **arguments: Any) -> str:
     """Check a call; return why it is refused, or ""."""
-    authorization = IdAuthorizer(DirectoryAllowlist.from_directories((str(told.root),)), told.ask, str(told.root))
+    authorization = IdAuthorizer(DirectoryAllowlist.from_directories((str(reads.root),)), reads.read, str(reads.root))
     try:
         await authorization.check(catalog[operation], arguments)
     except InvalidArguments as error:
@@ -62,10 +62,12 @@ async def check(catalog: Catalog, told: Told, operation: str, **arguments: Any) 
     return ""
 
 
-GONE = APIError("v2_session_get", 500, "UnknownError", "its directory is not there")
+MISSING_DIRECTORY = APIError("v2_session_get", 500, "UnknownError", "its directory is not there")
 
 
-@pytest.mark.parametrize("old", [None, UnsupportedServer("no such operation"), UnexpectedResponse("a page"), GONE])
+@pytest.mark.parametrize(
+    "old", [None, UnsupportedServer("no such operation"), UnexpectedResponse("a page"), MISSING_DIRECTORY]
+)
 async def test_a_session_s_directory_and_workspace_must_be_allowed(
     catalog: Catalog, tmp_path: Path, old: Exception | None
 ) -> None:
@@ -79,18 +81,18 @@ async def test_a_session_s_directory_and_workspace_must_be_allowed(
     }
     sessions["ses_enc"] = (f"{root}/a%2F..%2f..%2Foutside", None)
     workspaces = [{"id": "wrk_out", "directory": str(outside)}, {"id": "wrk", "directory": str(root / "w")}]
-    told = Told(root, sessions=sessions, workspaces=workspaces, old=old)
+    told = FakeReads(root, sessions=sessions, workspaces=workspaces, old=old)
 
-    assert await check(catalog, told, "session_get", sessionID="ses_in") == ""
-    assert await check(catalog, told, "session_get", sessionID="ses_on") == ""
-    assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_out")
-    assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_ws")
-    assert "sessionID: its directory" in await check(catalog, told, "session_get", sessionID="ses_enc")
-    assert "parentID" in await check(catalog, told, "session_create", parentID="ses_out")
-    assert "id: " in await check(catalog, told, "v2_session_create", id="ses_out")
-    assert await check(catalog, told, "v2_session_create", id="ses_new") == ""
+    assert await check_call(catalog, told, "session_get", sessionID="ses_in") == ""
+    assert await check_call(catalog, told, "session_get", sessionID="ses_on") == ""
+    assert "sessionID: its directory" in await check_call(catalog, told, "session_get", sessionID="ses_out")
+    assert "sessionID: its directory" in await check_call(catalog, told, "session_get", sessionID="ses_ws")
+    assert "sessionID: its directory" in await check_call(catalog, told, "session_get", sessionID="ses_enc")
+    assert "parentID" in await check_call(catalog, told, "session_create", parentID="ses_out")
+    assert "id: " in await check_call(catalog, told, "v2_session_create", id="ses_out")
+    assert await check_call(catalog, told, "v2_session_create", id="ses_new") == ""
     with pytest.raises(APIError, match="no such session"):
-        await check(catalog, told, "session_get", sessionID="ses_new")
+        await check_call(catalog, told, "session_get", sessionID="ses_new")
     assert old or "session_get" not in {name for name, _ in told.asked}
 
 
@@ -111,20 +113,22 @@ async def test_a_session_in_a_worktree_that_is_removed_belongs_to_its_project(ca
         }.items()
     }
     for worktree, readable in ((root, {"ses_gone"}), (tmp_path / "outside", set[str]())):
-        told = Told(root, sessions=sessions, projects=[{"id": "own", "worktree": str(worktree)}])
-        allowed = {name for name in sessions if await check(catalog, told, "session_get", sessionID=name) == ""}
+        told = FakeReads(root, sessions=sessions, projects=[{"id": "own", "worktree": str(worktree)}])
+        allowed = {name for name in sessions if await check_call(catalog, told, "session_get", sessionID=name) == ""}
         assert allowed == readable
 
 
 async def test_a_workspace_must_be_one_of_an_allowed_directory(catalog: Catalog, tmp_path: Path) -> None:
     """One that is unknown, or on another machine, is not known to be inside."""
     root = tmp_path / "root"
-    told = Told(root, workspaces=[{"id": "wrk_1", "directory": str(root / "w")}, {"id": "wrk_far", "directory": None}])
+    told = FakeReads(
+        root, workspaces=[{"id": "wrk_1", "directory": str(root / "w")}, {"id": "wrk_far", "directory": None}]
+    )
 
-    assert await check(catalog, told, "experimental_workspace_remove", id="wrk_1") == ""
-    assert "any other" in await check(catalog, told, "experimental_workspace_remove", id="wrk_2")
-    assert "its directory" in await check(catalog, told, "session_create", workspaceID="wrk_far")
-    assert await check(catalog, told, "experimental_workspace_create", id="wrk_2", type="worktree") == ""
+    assert await check_call(catalog, told, "experimental_workspace_remove", id="wrk_1") == ""
+    assert "any other" in await check_call(catalog, told, "experimental_workspace_remove", id="wrk_2")
+    assert "its directory" in await check_call(catalog, told, "session_create", workspaceID="wrk_far")
+    assert await check_call(catalog, told, "experimental_workspace_create", id="wrk_2", type="worktree") == ""
 
 
 async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tmp_path: Path) -> None:
@@ -133,7 +137,7 @@ async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tm
     root.mkdir()
     clone.mkdir()
     gone = str(tmp_path / "gone")
-    told = Told(
+    told = FakeReads(
         root,
         projects=[
             {"id": "own", "worktree": str(root), "sandboxes": [gone]},
@@ -142,10 +146,10 @@ async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tm
         ],
     )
 
-    assert await check(catalog, told, "project_update", projectID="own") == ""
-    assert str(clone) in await check(catalog, told, "project_update", projectID="shared")
-    assert "'/'" in await check(catalog, told, "project_update", projectID="global")
-    assert "no project with this id" in await check(catalog, told, "project_update", projectID="unknown")
+    assert await check_call(catalog, told, "project_update", projectID="own") == ""
+    assert str(clone) in await check_call(catalog, told, "project_update", projectID="shared")
+    assert "'/'" in await check_call(catalog, told, "project_update", projectID="global")
+    assert "no project with this id" in await check_call(catalog, told, "project_update", projectID="unknown")
 
 
 async def test_mentions_are_relative_to_the_worktree(catalog: Catalog, tmp_path: Path) -> None:
@@ -164,8 +168,8 @@ async def test_mentions_are_relative_to_the_worktree(catalog: Catalog, tmp_path:
         (Path("/"), "@etc/passwd", False),
         (Path("/"), "me@example.com", True),
     ):
-        told = Told(root, sessions={"ses_1": (root, None)}, worktree=worktree)
-        refused = await check(catalog, told, "session_command", **command, arguments=mention)
+        told = FakeReads(root, sessions={"ses_1": (root, None)}, worktree=worktree)
+        refused = await check_call(catalog, told, "session_command", **command, arguments=mention)
         assert (refused == "") is allowed, (worktree, mention, refused)
 
 
@@ -192,14 +196,16 @@ async def test_a_list_that_is_not_one_of_sessions_is_an_error(catalog: Catalog, 
         ("none strictly", {"default", "used"}, {"below", "project", "other"}),
     ],
 )
-async def test_what_a_read_may_open(
+async def test_the_load_policy_decides_what_a_read_may_load(
     catalog: Catalog, tmp_path: Path, openers: LoadPolicy, known: set[str], unknown: set[str]
 ) -> None:
     """By who may open directories: what is configured, what OpenCode remembers, or anything."""
     named = {name: str(tmp_path / name) for name in ("default", "project", "used", "other")}
     named["below"] = str(tmp_path / "default" / "below")
     projects = [{"id": "p", "worktree": named["project"]}, {"id": "global", "worktree": "/"}]
-    opening = LoadGuard(openers, DirectoryAllowlist(), Told(tmp_path, projects=projects, used=[named["used"]]).ask)
+    opening = LoadGuard(
+        openers, DirectoryAllowlist(), FakeReads(tmp_path, projects=projects, used=[named["used"]]).read
+    )
 
     for name in known:
         await opening.check(catalog["path_get"], {"directory": named[name]}, named["default"])
@@ -208,9 +214,9 @@ async def test_what_a_read_may_open(
             await opening.check(catalog["path_get"], {"directory": named[name]}, named["default"])
 
 
-async def test_what_a_write_has_opened_is_known(catalog: Catalog, tmp_path: Path) -> None:
+async def test_a_directory_that_a_write_loaded_is_known(catalog: Catalog, tmp_path: Path) -> None:
     """Without a repository and without a session, OpenCode itself does not remember it."""
-    opening = LoadGuard("writes", DirectoryAllowlist(), Told(tmp_path, projects=[]).ask)
+    opening = LoadGuard("writes", DirectoryAllowlist(), FakeReads(tmp_path, projects=[]).read)
     where = {"directory": str(tmp_path)}
 
     await opening.check(catalog["pty_create"], where, None)

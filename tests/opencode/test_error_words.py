@@ -78,7 +78,7 @@ def test_a_file_that_is_not_json_is_named_with_its_lines_but_not_repeated() -> N
     assert "restart OpenCode" in words.advice
 
 
-def test_many_issues_are_counted() -> None:
+def test_additional_issues_are_counted() -> None:
     """An error is one that a model reads to its end."""
     issues = [{"path": [str(number)], "message": "wrong"} for number in range(30)]
 
@@ -102,7 +102,7 @@ def test_a_stack_trace_is_left_out_of_errors_alone() -> None:
     assert cleaned["parts"] == [{"text": TRACE}]
 
 
-async def test_no_answer_and_no_event_has_another_program_s_stack_trace(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_answers_and_events_have_no_stack_trace(opencode: OpenCodeClient, wire: Wire) -> None:
     """An error's body, an error within an answer, one within an event, and a message's."""
     error = {"name": "UnknownError", "data": {"message": TRACE}}
     wire.answer = lambda _: httpx2.Response(500, json=error)
@@ -124,7 +124,7 @@ async def test_no_answer_and_no_event_has_another_program_s_stack_trace(opencode
     assert "bunfs" not in str(MessageError.model_validate(error))
 
 
-def text_of(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """Return the text of a failed call."""
     assert result.is_error
     [content] = result.content
@@ -137,7 +137,7 @@ async def test_every_tool_names_what_is_wrong_in_opencode_s_configuration(connec
     (project / "opencode.json").write_text('{"model": 5, "agent": {"x": {"mode": "nope"}}}')
     async with connect() as client:
         for name, arguments in (("config_get", {}), ("find_text", {"pattern": "x"}), ("run_task", {"prompt": "hi"})):
-            said = text_of(await client.call_tool(name, arguments))
+            said = result_text(await client.call_tool(name, arguments))
             assert f"{project}/opencode.json: model: Expected string" in said, name
             assert 'agent.x.mode: Expected "subagent" | "primary" | "all", got "nope"' in said, name
             assert "Correct it, then restart OpenCode" in said, name

@@ -32,18 +32,18 @@ PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj<<>>endobj\n%%EOF"
 OPAQUE = {"name": "UnknownError", "data": {"message": "Unexpected server error.", "ref": "err_1"}}
 
 
-async def called(client: Client, name: str, **arguments: Any) -> tuple[bool, str]:
+async def call_texts(client: Client, name: str, **arguments: Any) -> tuple[bool, str]:
     """Call a tool; return whether it failed, and its text."""
     answer = await client.call_tool(name, arguments)
     texts = [content.text for content in answer.content if isinstance(content, types.TextContent)]
     return bool(answer.is_error), "\n".join(texts)
 
 
-async def test_a_search_that_meets_a_line_which_is_not_utf8_returns_the_others(client: Client, project: Path) -> None:
+async def test_a_search_skips_a_line_that_is_not_utf8(client: Client, project: Path) -> None:
     """OpenCode answers an opaque 500; one such file would make the whole project unsearchable."""
     (project / "latin.txt").write_bytes(b"caf\xe9 hello\n")
 
-    failed, said = await called(client, "find_text", pattern="hel+o")
+    failed, said = await call_texts(client, "find_text", pattern="hel+o")
     answer = json.loads(said)
 
     assert not failed
@@ -54,9 +54,9 @@ async def test_a_search_that_meets_a_line_which_is_not_utf8_returns_the_others(c
     assert answer["note"].startswith("Incomplete: matching lines that are not UTF-8 are omitted")
 
 
-async def test_a_search_for_what_does_not_compile_says_so(client: Client) -> None:
+async def test_a_search_with_an_invalid_pattern_says_so(client: Client) -> None:
     """The same opaque 500, another cause."""
-    failed, said = await called(client, "find_text", pattern="[")
+    failed, said = await call_texts(client, "find_text", pattern="[")
 
     assert failed
     assert said.endswith("The regular expression does not compile (Rust syntax): correct or escape `pattern`.")
@@ -88,11 +88,9 @@ async def test_a_failed_search_has_the_cause_that_further_searches_show(
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("find_symbols", {"query": "main"}), ("file_status", {})])
-async def test_a_list_that_is_always_empty_says_that_it_says_nothing(
-    client: Client, name: str, arguments: dict[str, Any]
-) -> None:
+async def test_a_list_that_is_always_empty_has_a_note(client: Client, name: str, arguments: dict[str, Any]) -> None:
     """1.18.33 has no code behind these routes: [] reads as a result and is none."""
-    _, said = await called(client, name, **arguments)
+    _, said = await call_texts(client, name, **arguments)
 
     assert json.loads(said)["result"] == []
     assert "always returns [] here" in json.loads(said)["note"]
@@ -114,7 +112,7 @@ async def test_a_pdf_names_what_reads_it(client: Client, project: Path, content:
     """OpenCode takes one for a wrong text, and answers 500, and the other for a binary file."""
     (project / "paper.pdf").write_bytes(content)
 
-    failed, said = await called(client, "file_read", path="paper.pdf")
+    failed, said = await call_texts(client, "file_read", path="paper.pdf")
 
     assert not failed
     assert json.loads(said) == {
@@ -123,18 +121,20 @@ async def test_a_pdf_names_what_reads_it(client: Client, project: Path, content:
         "bytes": len(content),
         "note": "Not text. To let a model read this PDF, pass it to run_task in `files`; v2_fs_read returns its bytes.",
     }
-    assert base64.b64decode(json.loads((await called(client, "v2_fs_read", path="paper.pdf"))[1])["base64"]) == content
+    assert (
+        base64.b64decode(json.loads((await call_texts(client, "v2_fs_read", path="paper.pdf"))[1])["base64"]) == content
+    )
 
 
-async def test_a_text_in_another_encoding_and_a_path_outside_are_told_apart(client: Client, project: Path) -> None:
+async def test_a_text_in_another_encoding_and_a_path_outside_are_distinguished(client: Client, project: Path) -> None:
     """The same opaque 500."""
     (project / "latin.txt").write_bytes(b"caf\xe9")
 
     for path in ("latin.txt", str(project / "latin.txt")):
-        failed, said = await called(client, "file_read", path=path)
+        failed, said = await call_texts(client, "file_read", path=path)
         assert failed
         assert said.endswith("The file is not UTF-8 text. v2_fs_read returns its bytes as base64."), said
-    failed, said = await called(client, "file_read", path="/etc/hostname")
+    failed, said = await call_texts(client, "file_read", path="/etc/hostname")
     assert failed
     assert said.endswith("The path is outside the project, or a directory."), said
 
@@ -153,7 +153,7 @@ def test_what_only_looks_like_a_file_is_returned_as_it_is(value: dict[str, Any])
     assert operation_result(Answer(value), Limit(40_000, "not"), NO_REDACTION).structured_content == value
 
 
-def test_a_binary_file_that_is_no_image_is_not_shown_as_one() -> None:
+def test_a_binary_file_is_not_returned_as_an_image() -> None:
     """A model that gets a broken image refuses the whole conversation."""
     value = {"type": "binary", "content": "AAAA", "encoding": "base64", "mimeType": "image/png"}
 
@@ -165,7 +165,7 @@ def test_a_binary_file_that_is_no_image_is_not_shown_as_one() -> None:
 
 
 @asynccontextmanager
-async def terminal(client: Client, prefix: str, **arguments: Any) -> AsyncGenerator[str]:
+async def create_terminal(client: Client, prefix: str, **arguments: Any) -> AsyncGenerator[str]:
     """Provide a terminal's id."""
     created = (await client.call_tool(f"{prefix}pty_create", arguments)).structured_content
     assert created is not None
@@ -173,12 +173,12 @@ async def terminal(client: Client, prefix: str, **arguments: Any) -> AsyncGenera
 
 
 @pytest.mark.parametrize("prefix", ["", "v2_"])
-async def test_a_terminal_that_is_not_there_is_named(client: Client, prefix: str) -> None:
+async def test_an_unknown_terminal_is_named(client: Client, prefix: str) -> None:
     """Unknown, and removed: at once, and by its id."""
-    async with terminal(client, prefix) as removed:
+    async with create_terminal(client, prefix) as removed:
         await client.call_tool(f"{prefix}pty_remove", {"ptyID": removed})
     for unknown in (removed, "pty_unknown"):
-        failed, said = await called(client, f"{prefix}pty_connect", ptyID=unknown)
+        failed, said = await call_texts(client, f"{prefix}pty_connect", ptyID=unknown)
         assert failed
         assert f"PtyNotFoundError: PTY session not found: {unknown}\nThe terminal has exited, was removed" in said
         assert f"{prefix}pty_list lists the existing ones" in said
@@ -187,23 +187,23 @@ async def test_a_terminal_that_is_not_there_is_named(client: Client, prefix: str
 @pytest.mark.parametrize("prefix", ["", "v2_"])
 async def test_a_terminal_whose_program_has_ended_is_named(client: Client, prefix: str) -> None:
     """v1 forgets it, v2 keeps it with its exit code and opens a WebSocket that says nothing."""
-    async with terminal(client, prefix, command="/bin/sh", args=["-c", "exit 3"]) as ended:
+    async with create_terminal(client, prefix, command="/bin/sh", args=["-c", "exit 3"]) as ended:
 
         async def is_over() -> bool:
-            return "running" not in (await called(client, f"{prefix}pty_get", ptyID=ended))[1]
+            return "running" not in (await call_texts(client, f"{prefix}pty_get", ptyID=ended))[1]
 
         await eventually(is_over)
-        failed, said = await called(client, f"{prefix}pty_connect", ptyID=ended, input="echo hi\n")
+        failed, said = await call_texts(client, f"{prefix}pty_connect", ptyID=ended, input="echo hi\n")
     assert failed
     assert ended in said
     assert ("exit code 3" if prefix else "The terminal has exited") in said
 
 
-async def test_a_terminal_of_another_directory_is_not_waited_for(client: Client, tmp_path: Path) -> None:
+async def test_a_terminal_of_another_directory_fails_at_once(client: Client, tmp_path: Path) -> None:
     """OpenCode opens no WebSocket and says nothing, until the time limit."""
     (tmp_path / "elsewhere").mkdir()
-    async with terminal(client, "") as mine:
-        failed, said = await called(client, "pty_connect", ptyID=mine, directory=str(tmp_path / "elsewhere"))
+    async with create_terminal(client, "") as mine:
+        failed, said = await call_texts(client, "pty_connect", ptyID=mine, directory=str(tmp_path / "elsewhere"))
         await client.call_tool("pty_remove", {"ptyID": mine})
     assert failed
     assert "belongs to another directory" in said
@@ -211,8 +211,8 @@ async def test_a_terminal_of_another_directory_is_not_waited_for(client: Client,
 
 async def test_a_terminal_that_gives_nothing_in_time_is_an_error(client: Client) -> None:
     """An empty output would read as that of a terminal that printed nothing."""
-    async with terminal(client, "") as slow:
-        failed, said = await called(client, "pty_connect", ptyID=slow, timeout_seconds=0)
+    async with create_terminal(client, "") as slow:
+        failed, said = await call_texts(client, "pty_connect", ptyID=slow, timeout_seconds=0)
         await client.call_tool("pty_remove", {"ptyID": slow})
     assert failed
     assert f"/pty/{slow}/connect sent nothing within 0 s" in said

@@ -19,13 +19,13 @@ from opencode_mcp.exceptions import InvalidArguments, OpenCodeError
 from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.opencode import OpenCodeClient
 from tests.executing import prepare_and_execute
-from tests.tools.schemas import ANYTHING, values
+from tests.tools.schemas import ANYTHING, schema_values
 
-from .conftest import ELSEWHERE, Wire
+from .conftest import FAKE_ENDPOINT, Wire
 
 pytestmark = pytest.mark.anyio
 
-AT_ONCE = 20
+VALUES_PER_EXAMPLE = 20
 PATH_VALUES = 250 * settings().max_examples
 """10,000 with the profile `ci`."""
 
@@ -43,7 +43,7 @@ PIECES = (
 PATH_TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=6).map("".join)
 
 
-def stages(text: str) -> Iterator[str]:
+def decoding_stages(text: str) -> Iterator[str]:
     """Yield a text and what it becomes when it is decoded, until nothing changes any more."""
     while True:
         yield text
@@ -52,47 +52,47 @@ def stages(text: str) -> Iterator[str]:
         text = decoded
 
 
-def strays(operation: Operation, request: httpx2.Request) -> str:
+def route_escape(operation: Operation, request: httpx2.Request) -> str:
     """Say how a request leaves its operation's route or OpenCode's origin, or nothing."""
     if (request.url.scheme, request.url.host, request.url.port) != ("http", "opencode.test", 4096):
         return "another origin"
     if request.method != operation.method or b"#" in request.url.raw_path:
         return "another method, or a fragment"
     path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-    one = "(.+)" if any(parameter.allow_reserved for parameter in operation.parameters) else "([^/]+)"
-    match = re.fullmatch(re.sub(r"\\\{\w+\\\}", lambda _: one, re.escape(operation.path)), path)
+    segment_pattern = "(.+)" if any(parameter.allow_reserved for parameter in operation.parameters) else "([^/]+)"
+    match = re.fullmatch(re.sub(r"\\\{\w+\\\}", lambda _: segment_pattern, re.escape(operation.path)), path)
     if match is None:
         return "another route"
     for segment in match.groups():
-        for stage in stages(segment):
+        for stage in decoding_stages(segment):
             parts = re.split(r"[/\\]", stage)
             if not stage or {".", ".."} & set(parts) or "\\" in stage or re.search(r"[\x00-\x1f\x7f]", stage):
                 return f"a segment that a server may take for something else: {segment!r}"
     return ""
 
 
-async def test_path_values(opencode: OpenCodeClient) -> None:
+async def test_path_values_do_not_change_the_route(opencode: OpenCodeClient) -> None:
     """Encodings, Unicode, NUL, control characters and very long values do not change where a request goes."""
     sent = refused = 0
 
-    @settings(max_examples=PATH_VALUES // AT_ONCE)
+    @settings(max_examples=PATH_VALUES // VALUES_PER_EXAMPLE)
     @given(name=st.sampled_from(WITH_PATHS), data=st.data())
     def check(name: str, data: st.DataObject) -> None:
         nonlocal sent, refused
         operation = CATALOG[name]
         fields, definitions = operation.input_schema["properties"], operation.input_schema.get("$defs", {})
-        required = {one: data.draw(values(fields[one], definitions)) for one in others(operation)}
+        required = {one: data.draw(schema_values(fields[one], definitions)) for one in required_outside_path(operation)}
         names = [one for one in operation.parameters if one.location == "path"]
         prefixes = {one.name: str(one.value_schema.get("pattern", "")).removeprefix("^") for one in names}
-        for text in data.draw(st.lists(PATH_TEXTS, min_size=AT_ONCE, max_size=AT_ONCE)):
+        for text in data.draw(st.lists(PATH_TEXTS, min_size=VALUES_PER_EXAMPLE, max_size=VALUES_PER_EXAMPLE)):
             arguments = required | {one: prefix + text for one, prefix in prefixes.items()}
             try:
-                request = opencode.build_request(operation, opencode.prepare(operation, arguments).parts, ELSEWHERE)
+                request = opencode.build_request(operation, opencode.prepare(operation, arguments).parts, FAKE_ENDPOINT)
             except InvalidArguments:
                 refused += 1
             else:
                 sent += 1
-                assert strays(operation, request) == ""
+                assert route_escape(operation, request) == ""
 
     check()
     assert sent + refused >= PATH_VALUES
@@ -100,18 +100,18 @@ async def test_path_values(opencode: OpenCodeClient) -> None:
     assert refused > PATH_VALUES / 20
 
 
-def others(operation: Operation) -> list[str]:
+def required_outside_path(operation: Operation) -> list[str]:
     """Return the required arguments that stand in no path."""
     path = {parameter.name for parameter in operation.parameters if parameter.location == "path"}
     return [name for name in operation.input_schema.get("required", ()) if name not in path]
 
 
-def mutated(operation: Operation) -> st.SearchStrategy[dict[str, Any]]:
+def mutated_arguments(operation: Operation) -> st.SearchStrategy[dict[str, Any]]:
     """Arguments that are nearly right: some are missing, wrong, or unknown."""
     schema = operation.input_schema
     fields: Mapping[str, Any] = schema["properties"]
     definitions: Mapping[str, Any] = schema.get("$defs", {})
-    right = {name: values(one, definitions) for name, one in fields.items()}
+    right = {name: schema_values(one, definitions) for name, one in fields.items()}
     either = {name: st.one_of(one, one, one, ANYTHING, PATH_TEXTS) for name, one in right.items()}
     required: dict[str, st.SearchStrategy[Any]] = {name: either[name] for name in schema.get("required", ())}
     optional = {name: one for name, one in either.items() if name not in required}
@@ -124,14 +124,16 @@ def mutated(operation: Operation) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("operation", REQUESTS, ids=lambda operation: operation.name)
-async def test_arguments_of_every_operation(operation: Operation, opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_invalid_arguments_of_every_operation_are_refused(
+    operation: Operation, opencode: OpenCodeClient, wire: Wire
+) -> None:
     """Nothing that the full schema refuses is sent, and nothing but an error of ours comes out."""
     drawn: list[dict[str, Any]] = []
 
     @settings(
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )
-    @given(arguments=mutated(operation))
+    @given(arguments=mutated_arguments(operation))
     def draw(arguments: dict[str, Any]) -> None:
         drawn.append(arguments)
 
@@ -145,4 +147,4 @@ async def test_arguments_of_every_operation(operation: Operation, opencode: Open
         else:
             assert operation.validator.is_valid(arguments)
             [request] = wire.requests
-            assert strays(operation, request) == ""
+            assert route_escape(operation, request) == ""

@@ -32,59 +32,59 @@ BASIC = {"www-authenticate": 'Basic realm="Secure Area"'}
 V2_INFO = {"version": "2.0.8", "pid": 4242, "urls": ["http://127.0.0.1:4096"], "paths": {"tmp": "/tmp/opencode"}}
 PATHS = {"home": "/h", "state": "/s", "config": "/c", "worktree": "/w", "directory": "/w"}
 OFFLINE = {"name": "UnknownError", "data": {"message": "Error: Unable to connect."}}
-SECOND = "whose API differs from 1.x"
+OTHER_API_ERROR = "whose API differs from 1.x"
 
 
-def answers(routes: Routes, default: httpx2.Response = PAGE) -> Callable[[httpx2.Request], httpx2.Response]:
+def route_answers(routes: Routes, default: httpx2.Response = PAGE) -> Callable[[httpx2.Request], httpx2.Response]:
     """Return what answers requests by their path."""
     return lambda request: routes.get(request.url.path, default)
 
 
-def json(status: int, value: Any, **headers: str) -> httpx2.Response:
+def json_response(status: int, value: Any, **headers: str) -> httpx2.Response:
     """Return an answer with JSON."""
     return httpx2.Response(status, json=value, headers=headers)
 
 
-def client(catalog: Catalog, wire: Wire, routes: Routes, default: httpx2.Response = PAGE) -> OpenCodeClient:
+def make_client(catalog: Catalog, wire: Wire, routes: Routes, default: httpx2.Response = PAGE) -> OpenCodeClient:
     """Return the client of a server that has these routes, and gives its web page for all others, as 1.14 to 2 do."""
-    wire.answer = answers(routes, default)
-    there = Endpoint(httpx2.URL("http://opencode.test"), password="secret")
-    return OpenCodeClient(AttachedServer(there), catalog, "/w", transport=httpx2.MockTransport(wire.handle))
+    wire.answer = route_answers(routes, default)
+    endpoint = Endpoint(httpx2.URL("http://opencode.test"), password="secret")
+    return OpenCodeClient(AttachedServer(endpoint), catalog, "/w", transport=httpx2.MockTransport(wire.handle))
 
 
-def health(version: str) -> Routes:
+def health_route(version: str) -> Routes:
     """Return the route by which an OpenCode says its version."""
-    return {"/global/health": json(200, {"healthy": True, "version": version})}
+    return {"/global/health": json_response(200, {"healthy": True, "version": version})}
 
 
-def sent(wire: Wire) -> list[str]:
+def requested_paths(wire: Wire) -> list[str]:
     """The paths that were asked for."""
     return [request.url.path for request in wire.requests]
 
 
-SECOND_GENERATION = [
-    pytest.param({"/api/info": json(200, V2_INFO)}, "is OpenCode 2.0.8", id="2.0.8"),
+OPENCODE_2_SERVERS = [
+    pytest.param({"/api/info": json_response(200, V2_INFO)}, "is OpenCode 2.0.8", id="2.0.8"),
     pytest.param({"/api/info": httpx2.Response(401, headers=BASIC)}, "is OpenCode 2,", id="2.0.8, wrong password"),
     pytest.param(
-        {"/api/info": json(401, {"_tag": "UnauthorizedError"})}, "is OpenCode 2,", id="2.0.21, wrong password"
+        {"/api/info": json_response(401, {"_tag": "UnauthorizedError"})}, "is OpenCode 2,", id="2.0.21, wrong password"
     ),
-    pytest.param({"/api/health": json(200, {"healthy": True})}, "is OpenCode 2,", id="beta"),
-    pytest.param({"/global/health": json(503, {"code": "service_starting"})}, "is OpenCode 2,", id="starting"),
-    pytest.param(health("2.5.0"), "is OpenCode 2.5.0", id="with a health route"),
+    pytest.param({"/api/health": json_response(200, {"healthy": True})}, "is OpenCode 2,", id="beta"),
+    pytest.param({"/global/health": json_response(503, {"code": "service_starting"})}, "is OpenCode 2,", id="starting"),
+    pytest.param(health_route("2.5.0"), "is OpenCode 2.5.0", id="with a health route"),
 ]
 
 
-@pytest.mark.parametrize(("routes", "words"), SECOND_GENERATION)
-async def test_an_opencode_2_is_called_what_it_is(catalog: Catalog, wire: Wire, routes: Routes, words: str) -> None:
+@pytest.mark.parametrize(("routes", "words"), OPENCODE_2_SERVERS)
+async def test_an_opencode_2_is_identified(catalog: Catalog, wire: Wire, routes: Routes, words: str) -> None:
     """At once, with what to do; only what it is was asked, and never that a newer version may help."""
-    async with client(catalog, wire, routes) as opencode:
+    async with make_client(catalog, wire, routes) as opencode:
         with pytest.raises(UnsupportedServer) as raised:
             await opencode.call("find_text", pattern="secret words")
 
     assert words in str(raised.value)
-    assert SECOND in str(raised.value)
+    assert OTHER_API_ERROR in str(raised.value)
     assert "newer" not in str(raised.value)
-    assert {*sent(wire)} <= {"/global/health", "/path", "/api/info", "/api/health"}
+    assert {*requested_paths(wire)} <= {"/global/health", "/path", "/api/info", "/api/health"}
 
 
 CALLS: Mapping[str, dict[str, Any]] = {
@@ -113,10 +113,10 @@ TASKS: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", [*CALLS, *TASKS])
-async def test_every_kind_of_tool_says_what_an_opencode_2_is(catalog: Catalog, wire: Wire, name: str) -> None:
+async def test_every_kind_of_tool_identifies_an_opencode_2(catalog: Catalog, wire: Wire, name: str) -> None:
     """Requests, streams, terminals, blocking prompts and every task tool: one error, in under two seconds."""
     begun = time.monotonic()
-    async with client(catalog, wire, {"/api/info": json(200, V2_INFO)}) as opencode:
+    async with make_client(catalog, wire, {"/api/info": json_response(200, V2_INFO)}) as opencode:
         context = Context(ServerPool({"": opencode}), ignore_progress)
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             if name in TASKS:
@@ -139,27 +139,29 @@ async def test_task_tools_are_refused_by_an_old_version_before_anything_is_sent(
     catalog: Catalog, wire: Wire, name: str, version: str
 ) -> None:
     """Metadata came with 1.15.13."""
-    async with client(catalog, wire, health(version), json(200, {})) as opencode:
+    async with make_client(catalog, wire, health_route(version), json_response(200, {})) as opencode:
         with pytest.raises(UnsupportedServer, match=rf"is OpenCode {version}, and the task tools need 1\.15\.13"):
             await task_tools_for()[name].execute(Context(ServerPool({"": opencode}), ignore_progress), TASKS[name])
 
-    assert {*sent(wire)} <= {"/global/health", "/global/event"}
+    assert {*requested_paths(wire)} <= {"/global/health", "/global/event"}
 
 
-@pytest.mark.parametrize("otherwise", [PAGE, json(500, OFFLINE)], ids=["passed on to a website", "without a network"])
-async def test_an_opencode_1_0_is_known_without_a_health_route(
+@pytest.mark.parametrize(
+    "otherwise", [PAGE, json_response(500, OFFLINE)], ids=["passed on to a website", "without a network"]
+)
+async def test_an_opencode_1_0_is_identified_without_a_health_route(
     catalog: Catalog, wire: Wire, otherwise: httpx2.Response
 ) -> None:
     """1.0.152 passes what it does not have on to a website: nothing with arguments goes that way."""
-    routes = {"/path": json(200, PATHS), "/session": json(200, [])}
-    async with client(catalog, wire, routes, otherwise) as opencode:
+    routes = {"/path": json_response(200, PATHS), "/session": json_response(200, [])}
+    async with make_client(catalog, wire, routes, otherwise) as opencode:
         assert await opencode.call("session_list") == []
         with pytest.raises(UnsupportedServer, match=r"question_list came with OpenCode 1\.1\.11, and .* is 1\.0"):
             await opencode.call("question_list")
         with pytest.raises(UnsupportedServer, match=r"worktree_create came with OpenCode 1\.1\.11"):
             await opencode.call("worktree_create", directory="/secret")
 
-    assert {*sent(wire)} == {"/global/health", "/path", "/session"}
+    assert {*requested_paths(wire)} == {"/global/health", "/path", "/session"}
 
 
 @pytest.mark.parametrize(
@@ -172,30 +174,32 @@ async def test_an_opencode_1_0_is_known_without_a_health_route(
         ("1.17.11", "v2_session_active", {}),
     ],
 )
-async def test_what_a_version_does_not_have_is_not_sent(
+async def test_operations_that_a_version_lacks_are_not_sent(
     catalog: Catalog, wire: Wire, version: str, name: str, arguments: dict[str, Any]
 ) -> None:
     """It is named, with the version that it came with."""
-    async with client(catalog, wire, health(version)) as opencode:
+    async with make_client(catalog, wire, health_route(version)) as opencode:
         with pytest.raises(UnsupportedServer, match=f"{name} came with OpenCode .* is {version}: nothing was sent"):
             await opencode.call(name, **arguments)
 
-    assert {*sent(wire)} == {"/global/health"}
+    assert {*requested_paths(wire)} == {"/global/health"}
 
 
-async def test_a_server_is_asked_once_a_minute_and_again_before_a_refusal(
+async def test_the_version_is_read_once_a_minute_and_again_before_a_refusal(
     catalog: Catalog, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was updated behind its address is not refused."""
-    async with client(catalog, wire, {**health("1.15.13"), "/session": json(200, [])}) as opencode:
+    async with make_client(catalog, wire, {**health_route("1.15.13"), "/session": json_response(200, [])}) as opencode:
         for _ in range(3):
             await opencode.call("session_list")
-        assert sent(wire).count("/global/health") == 1
-        wire.answer = answers({**health(SNAPSHOT_VERSION), "/api/session/active": json(200, {"data": {}})})
+        assert requested_paths(wire).count("/global/health") == 1
+        wire.answer = route_answers(
+            {**health_route(SNAPSHOT_VERSION), "/api/session/active": json_response(200, {"data": {}})}
+        )
         assert await opencode.call("v2_session_active") == {"data": {}}
         now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: now + REMEMBERED_SECONDS)
-        wire.answer = answers({"/api/info": json(200, V2_INFO)})
+        wire.answer = route_answers({"/api/info": json_response(200, V2_INFO)})
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             await opencode.call("session_list")
 
@@ -211,14 +215,14 @@ async def test_a_certificate_file_is_not_taken_for_a_version(catalog: Catalog, t
     assert (there.ca_file, there.version) == (str(certificates), None)
 
 
-async def test_a_managed_server_s_version_is_not_asked_for(catalog: Catalog, wire: Wire) -> None:
+async def test_the_version_of_a_managed_server_is_not_requested(catalog: Catalog, wire: Wire) -> None:
     """Its program has said it."""
-    wire.answer = answers({"/session": json(200, [])})
+    wire.answer = route_answers({"/session": json_response(200, [])})
     there = Endpoint(httpx2.URL("http://opencode.test"), version="1.18.22")
     async with OpenCodeClient(AttachedServer(there), catalog, transport=httpx2.MockTransport(wire.handle)) as opencode:
         await opencode.call("session_list")
 
-    assert sent(wire) == ["/session"]
+    assert requested_paths(wire) == ["/session"]
 
 
 @pytest.mark.parametrize(
@@ -237,9 +241,9 @@ async def test_a_server_that_does_not_answer_is_sent_nothing_else(
     def fail(request: httpx2.Request) -> httpx2.Response:
         raise error
 
-    async with client(catalog, wire, {}) as opencode:
+    async with make_client(catalog, wire, {}) as opencode:
         wire.answer = fail
         with pytest.raises(kind, match=words):
             await opencode.call("session_create", title="secret")
 
-    assert sent(wire) == ["/global/health"]
+    assert requested_paths(wire) == ["/global/health"]

@@ -23,7 +23,7 @@ from opencode_mcp.opencode.cache import UNFINISHED_PREFIX, hold_lock
 from opencode_mcp.opencode.download import Package, compute_integrity, load_lockfile, required_packages
 from opencode_mcp.opencode.install import Program, ensure_managed_copy, find_program, managed_program
 from opencode_mcp.opencode.program import read_version, which
-from tests.bridge import marked
+from tests.bridge import find_processes
 from tests.eventually import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("environ")]
@@ -46,8 +46,8 @@ if (folder / "fails").exists():
 for archive in folder.glob("*.tgz"):
     shutil.copy(archive, archives)
 """
-SAYS = "#!/bin/sh\necho {version}\n"
-KILLED = """
+VERSION_SCRIPT = "#!/bin/sh\necho {version}\n"
+INSTALL_PROGRAM = """
 import anyio, os, sys
 from pathlib import Path
 from opencode_mcp.opencode.install import managed_copy
@@ -58,7 +58,7 @@ anyio.run(managed_copy, Path(sys.argv[1]), os.environ, report, [packages_in(Path
 
 
 @dataclass
-class World:
+class InstallContext:
     """A cache, an npm that copies archives, and what was reported."""
 
     cache: Path
@@ -69,7 +69,7 @@ class World:
     async def report(self, message: str) -> None:
         self.reported.append(message)
 
-    async def copy(self) -> Program:
+    async def ensure_copy(self) -> Program:
         """Return the managed copy."""
         return await ensure_managed_copy(self.cache, self.environ, self.report, [packages_in(self.npm)])
 
@@ -81,7 +81,7 @@ class World:
     def program(self) -> Path:
         return Path(managed_program(self.folder).command[0])
 
-    def installed(self) -> int:
+    def npm_calls(self) -> int:
         """How often npm was called."""
         return len((self.npm / "calls").read_text().splitlines()) if (self.npm / "calls").exists() else 0
 
@@ -90,14 +90,14 @@ class World:
         return [path.name for path in self.cache.glob(f"{UNFINISHED_PREFIX}*")]
 
 
-def archive(folder: Path, package: str, files: Mapping[str, str]) -> None:
+def write_archive(folder: Path, package: str, files: Mapping[str, str]) -> None:
     """Write an archive as npm has it."""
     name = package.removeprefix("@").replace("/", "-")
-    with tarfile.open(folder / f"{name}-1.0.0.tgz", "w:gz") as made:
+    with tarfile.open(folder / f"{name}-1.0.0.tgz", "w:gz") as tar:
         for path, text in files.items():
             entry = tarfile.TarInfo(f"package/{path}")
             entry.size, entry.mode = len(text.encode()), 0o755
-            made.addfile(entry, io.BytesIO(text.encode()))
+            tar.addfile(entry, io.BytesIO(text.encode()))
 
 
 def packages_in(folder: Path) -> list[Package]:
@@ -108,11 +108,11 @@ def packages_in(folder: Path) -> list[Package]:
     return [Package(name, "1.0.0", text, 1_000_000) for name, text in zip(names, locked_as, strict=True)]
 
 
-def release(folder: Path, version: str = SNAPSHOT_VERSION) -> None:
+def write_release(folder: Path, version: str = SNAPSHOT_VERSION) -> None:
     """Write the archives of a copy that says a version, and their hashes."""
-    archive(folder, "opencode-this-machine", {"bin/opencode": SAYS.format(version=version)})
-    archive(folder, "opencode-ai", {"package.json": "{}", "bin/opencode.exe": "echo not yet"})
-    archive(folder, "@vscode/ripgrep-this", {"bin/rg": "#!/bin/sh\n"})
+    write_archive(folder, "opencode-this-machine", {"bin/opencode": VERSION_SCRIPT.format(version=version)})
+    write_archive(folder, "opencode-ai", {"package.json": "{}", "bin/opencode.exe": "echo not yet"})
+    write_archive(folder, "@vscode/ripgrep-this", {"bin/rg": "#!/bin/sh\n"})
     for file in folder.glob("*.tgz"):
         (folder / f"{file.name}.integrity").write_text(compute_integrity(file.read_bytes(), "sha512"))
 
@@ -126,99 +126,107 @@ def write_program(path: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def world(tmp_path: Path, environ: Mapping[str, str]) -> World:
+def install_context(tmp_path: Path, environ: Mapping[str, str]) -> InstallContext:
     """No copy yet; npm has one that says the right version."""
     npm = tmp_path / "npm"
     write_program(npm / "bin" / "npm", NPM.format(python=sys.executable))
     write_program(npm / "bin" / "node", "#!/bin/sh\n")
-    release(npm)
+    write_release(npm)
     path = os.pathsep.join([str(npm / "bin"), "/usr/bin", "/bin"])
     own = {**environ, "PATH": path, "FAKE_NPM": str(npm), "INSTALL_MARK": uuid4().hex}
-    return World(tmp_path / "cache" / "opencode-mcp", npm, own)
+    return InstallContext(tmp_path / "cache" / "opencode-mcp", npm, own)
 
 
-async def test_a_copy_is_installed_once_and_verified(world: World) -> None:
+async def test_a_copy_is_installed_once_and_verified(install_context: InstallContext) -> None:
     """Of what npm gave: the program in its place, ripgrep, and nothing else; the folder is the user's alone."""
-    copy = await world.copy()
+    copy = await install_context.ensure_copy()
 
-    assert copy == managed_program(world.folder)
+    assert copy == managed_program(install_context.folder)
     assert copy.version == SNAPSHOT_VERSION
     assert [Path(folder).name for folder in copy.path] == ["bin"]
-    assert stat.S_IMODE(world.cache.stat().st_mode) == stat.S_IMODE(world.folder.stat().st_mode) == 0o700
-    assert world.unfinished_folders() == []
-    assert await world.copy() == copy
-    assert world.installed() == 1
+    assert (
+        stat.S_IMODE(install_context.cache.stat().st_mode)
+        == stat.S_IMODE(install_context.folder.stat().st_mode)
+        == 0o700
+    )
+    assert install_context.unfinished_folders() == []
+    assert await install_context.ensure_copy() == copy
+    assert install_context.npm_calls() == 1
 
 
-async def test_the_progress_of_an_installation_is_what_npm_has_fetched(world: World) -> None:
+async def test_the_progress_of_an_installation_is_what_npm_has_fetched(install_context: InstallContext) -> None:
     """In megabytes, of how many."""
-    (world.npm / "hangs").touch()
+    (install_context.npm / "hangs").touch()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(world.copy)
-        await eventually(lambda: "fetching opencode-this-machine 1.0.0: 3 of 3 MB" in world.reported)
-        (world.npm / "hangs").unlink()
-    assert world.reported[-1] == "checking and unpacking OpenCode"
+        tasks.start_soon(install_context.ensure_copy)
+        await eventually(lambda: "fetching opencode-this-machine 1.0.0: 3 of 3 MB" in install_context.reported)
+        (install_context.npm / "hangs").unlink()
+    assert install_context.reported[-1] == "checking and unpacking OpenCode"
 
 
 @pytest.mark.parametrize("package", ["opencode-this-machine", "opencode-ai", "vscode-ripgrep-this"])
-async def test_a_package_that_is_not_the_one_of_the_lock_is_neither_kept_nor_run(world: World, package: str) -> None:
+async def test_a_package_that_is_not_the_one_of_the_lock_is_neither_kept_nor_run(
+    install_context: InstallContext, package: str
+) -> None:
     """Whoever changed it: the registry, a mirror, a proxy."""
-    evil = world.npm / "ran"
+    evil = install_context.npm / "ran"
     archived = "@vscode/ripgrep-this" if package.startswith("vscode") else package
-    archive(world.npm, archived, {"bin/opencode": f"#!/bin/sh\ntouch {evil}\necho {SNAPSHOT_VERSION}\n"})
+    write_archive(
+        install_context.npm, archived, {"bin/opencode": f"#!/bin/sh\ntouch {evil}\necho {SNAPSHOT_VERSION}\n"}
+    )
     with pytest.raises(
         ServerStartError, match=r"@1\.0\.0 from npm does not match the lockfile .* discarded without running it"
     ):
-        await world.copy()
+        await install_context.ensure_copy()
 
     assert not evil.exists()
-    assert not world.folder.exists()
-    assert world.unfinished_folders() == []
+    assert not install_context.folder.exists()
+    assert install_context.unfinished_folders() == []
 
 
-async def test_what_npm_says_when_it_fails_is_told_and_nothing_is_left(world: World) -> None:
+async def test_an_npm_failure_is_reported_and_leaves_no_files(install_context: InstallContext) -> None:
     """With the ways out."""
-    (world.npm / "fails").touch()
+    (install_context.npm / "fails").touch()
     with pytest.raises(ServerStartError, match=r"no such package[\s\S]*on PATH, or set --url to a running one"):
-        await world.copy()
-    assert world.unfinished_folders() == []
+        await install_context.ensure_copy()
+    assert install_context.unfinished_folders() == []
 
 
-async def test_a_copy_that_says_another_version_is_not_used(world: World) -> None:
+async def test_a_copy_with_another_version_is_not_used(install_context: InstallContext) -> None:
     """As one for another processor, which says nothing."""
-    release(world.npm, "1.18.0")
+    write_release(install_context.npm, "1.18.0")
     with pytest.raises(ServerStartError, match=r"does not run on this machine .*`--version` gives 1\.18\.0"):
-        await world.copy()
-    assert not world.folder.exists()
+        await install_context.ensure_copy()
+    assert not install_context.folder.exists()
 
 
-def empty(world: World) -> None:
+def empty(world: InstallContext) -> None:
     """A copy of nothing."""
     world.folder.rename(world.cache / "other")
     world.folder.mkdir()
 
 
-def truncated(world: World) -> None:
+def truncated(world: InstallContext) -> None:
     """A program of which the end is missing."""
     world.program.write_text("#!/bin/sh\nexit 2")
 
 
-def not_executable(world: World) -> None:
+def not_executable(world: InstallContext) -> None:
     """A program without its right to be run."""
     world.program.chmod(0o644)
 
 
-def without_ripgrep(world: World) -> None:
+def without_ripgrep(world: InstallContext) -> None:
     """A copy that cannot search."""
     (world.folder / "node_modules" / "@vscode").rename(world.cache / "other")
 
 
-def writable(world: World) -> None:
+def writable(world: InstallContext) -> None:
     """A copy that others can change."""
     world.folder.chmod(0o777)
 
 
-DAMAGES = {
+DAMAGE_CASES = {
     empty: "files are missing",
     truncated: "`--version` gives nothing",
     not_executable: "it is not executable",
@@ -227,140 +235,149 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-async def test_a_damaged_copy_is_installed_again_once_and_said(world: World, damage: object) -> None:
+@pytest.mark.parametrize("damage", DAMAGE_CASES)
+async def test_a_damaged_copy_is_installed_again_once_and_reported(
+    install_context: InstallContext, damage: object
+) -> None:
     """With what was wrong with it; the next start finds nothing wrong."""
-    await world.copy()
+    await install_context.ensure_copy()
     assert callable(damage)
-    damage(world)
-    repaired = await world.copy()
+    damage(install_context)
+    repaired = await install_context.ensure_copy()
 
-    assert DAMAGES[damage] in repaired.note  # pyright: ignore[reportArgumentType]
+    assert DAMAGE_CASES[damage] in repaired.note  # pyright: ignore[reportArgumentType]
     assert "opencode-mcp reinstalled its copy" in repaired.note
-    assert any("is damaged" in message for message in world.reported)
-    assert (await world.copy()).note == ""
-    assert world.installed() == 2
-    assert world.unfinished_folders() == []
+    assert any("is damaged" in message for message in install_context.reported)
+    assert (await install_context.ensure_copy()).note == ""
+    assert install_context.npm_calls() == 2
+    assert install_context.unfinished_folders() == []
 
 
-async def test_a_damaged_copy_that_cannot_be_repaired_is_an_error_each_time(world: World) -> None:
+async def test_a_damaged_copy_that_cannot_be_repaired_is_an_error_each_time(install_context: InstallContext) -> None:
     """It is never started."""
-    await world.copy()
-    truncated(world)
-    (world.npm / "fails").touch()
+    await install_context.ensure_copy()
+    truncated(install_context)
+    (install_context.npm / "fails").touch()
     for _ in range(2):
         with pytest.raises(ServerStartError, match="could not be installed"):
-            await world.copy()
+            await install_context.ensure_copy()
 
 
-async def test_a_cache_of_another_user_is_not_used(world: World) -> None:
+async def test_a_cache_of_another_user_is_not_used(install_context: InstallContext) -> None:
     """Its programs are not run, whatever they are."""
     if os.geteuid() != 0:
         pytest.skip("only root can give a folder away")
-    await world.copy()
-    os.chown(world.cache, 12345, 12345)
+    await install_context.ensure_copy()
+    os.chown(install_context.cache, 12345, 12345)
     with pytest.raises(
         ServerStartError, match=r"belongs to another user, so programs in it are not run.*XDG_CACHE_HOME"
     ):
-        await world.copy()
+        await install_context.ensure_copy()
 
 
-async def test_what_lay_in_a_cache_that_others_could_write_to_is_not_run(world: World) -> None:
+async def test_programs_in_a_cache_that_others_can_write_are_not_run(install_context: InstallContext) -> None:
     """It is made private, and the copy is installed again; the one before is gone even where that fails."""
-    await world.copy()
-    evil = world.npm / "ran"
-    write_program(world.program, f"#!/bin/sh\ntouch {evil}\necho {SNAPSHOT_VERSION}\n")
-    world.cache.chmod(0o777)
-    (world.npm / "fails").touch()
+    await install_context.ensure_copy()
+    evil = install_context.npm / "ran"
+    write_program(install_context.program, f"#!/bin/sh\ntouch {evil}\necho {SNAPSHOT_VERSION}\n")
+    install_context.cache.chmod(0o777)
+    (install_context.npm / "fails").touch()
     with pytest.raises(ServerStartError, match="could not be installed"):
-        await world.copy()
-    (world.npm / "fails").unlink()
-    copy = await world.copy()
+        await install_context.ensure_copy()
+    (install_context.npm / "fails").unlink()
+    copy = await install_context.ensure_copy()
 
     assert not evil.exists()
-    assert copy.command == managed_program(world.folder).command
-    assert stat.S_IMODE(world.cache.stat().st_mode) == 0o755
-    assert world.unfinished_folders() == []
+    assert copy.command == managed_program(install_context.folder).command
+    assert stat.S_IMODE(install_context.cache.stat().st_mode) == 0o755
+    assert install_context.unfinished_folders() == []
 
 
-async def test_a_cancelled_installation_ends_npm_and_leaves_nothing(world: World) -> None:
+async def test_a_cancelled_installation_ends_npm_and_leaves_no_files(install_context: InstallContext) -> None:
     """No process of it, and no folder."""
-    (world.npm / "hangs").touch()
-    mark = f"INSTALL_MARK={world.environ['INSTALL_MARK']}"
+    (install_context.npm / "hangs").touch()
+    mark = f"INSTALL_MARK={install_context.environ['INSTALL_MARK']}"
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(world.copy)
-        await eventually(lambda: world.installed() == 1)
-        assert marked(mark)
+        tasks.start_soon(install_context.ensure_copy)
+        await eventually(lambda: install_context.npm_calls() == 1)
+        assert find_processes(mark)
         tasks.cancel_scope.cancel()
 
-    assert marked(mark) == {}
-    assert world.unfinished_folders() == []
+    assert find_processes(mark) == {}
+    assert install_context.unfinished_folders() == []
 
 
-async def test_a_bridge_that_is_killed_while_it_installs_leaves_no_npm_and_the_next_start_cleans_up(
-    world: World,
+async def test_a_bridge_killed_during_an_installation_leaves_no_npm_and_the_next_start_cleans_up(
+    install_context: InstallContext,
 ) -> None:
     """`kill -9`: the keeper ends npm, and what was begun is removed by whoever comes next."""
-    (world.npm / "hangs").touch()
-    mark = f"INSTALL_MARK={world.environ['INSTALL_MARK']}"
-    bridge = await anyio.open_process([sys.executable, "-c", KILLED, str(world.cache)], env=world.environ)
-    await eventually(lambda: world.installed() == 1)
+    (install_context.npm / "hangs").touch()
+    mark = f"INSTALL_MARK={install_context.environ['INSTALL_MARK']}"
+    bridge = await anyio.open_process(
+        [sys.executable, "-c", INSTALL_PROGRAM, str(install_context.cache)], env=install_context.environ
+    )
+    await eventually(lambda: install_context.npm_calls() == 1)
     bridge.send_signal(signal.SIGKILL)
     await bridge.wait()
     assert bridge.stdout is not None
     await bridge.stdout.aclose()
-    await eventually(lambda: marked(mark), until=lambda left: not left)
-    assert len(world.unfinished_folders()) == 1
-    (world.npm / "hangs").unlink()
-    write_program(world.npm / "bin" / "opencode", SAYS.format(version="1.18.22"))
+    await eventually(lambda: find_processes(mark), until=lambda left: not left)
+    assert len(install_context.unfinished_folders()) == 1
+    (install_context.npm / "hangs").unlink()
+    write_program(install_context.npm / "bin" / "opencode", VERSION_SCRIPT.format(version="1.18.22"))
 
     async def swept() -> bool:
-        assert (await find_program((), world.cache, world.environ, world.report)).version == "1.18.22"
-        return world.unfinished_folders() == []
+        assert (
+            await find_program((), install_context.cache, install_context.environ, install_context.report)
+        ).version == "1.18.22"
+        return install_context.unfinished_folders() == []
 
     await eventually(swept)  # the keeper holds the cache's lock for a moment longer than npm lives
 
 
-async def test_an_installation_that_goes_on_is_waited_for_and_not_swept(world: World) -> None:
+async def test_a_running_installation_is_awaited_and_not_removed(install_context: InstallContext) -> None:
     """Two bridges at once install once."""
-    world.cache.mkdir(parents=True, mode=0o700)
-    begun = world.cache / f"{UNFINISHED_PREFIX}by-another"
-    async with hold_lock(world.cache, world.report):
+    install_context.cache.mkdir(parents=True, mode=0o700)
+    begun = install_context.cache / f"{UNFINISHED_PREFIX}by-another"
+    async with hold_lock(install_context.cache, install_context.report):
         begun.mkdir()
         await find_program(
-            (write_program(world.npm / "oc", SAYS.format(version="1.18.22")).as_posix(),), *world_of(world)
+            (write_program(install_context.npm / "oc", VERSION_SCRIPT.format(version="1.18.22")).as_posix(),),
+            *other_context(install_context),
         )
         assert begun.exists()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(world.copy)
-            await eventually(lambda: any("waiting for another opencode-mcp" in one for one in world.reported))
-            assert world.installed() == 0
+            tasks.start_soon(install_context.ensure_copy)
+            await eventually(lambda: any("waiting for another opencode-mcp" in one for one in install_context.reported))
+            assert install_context.npm_calls() == 0
             tasks.cancel_scope.cancel()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(world.copy)
-        tasks.start_soon(world.copy)
+        tasks.start_soon(install_context.ensure_copy)
+        tasks.start_soon(install_context.ensure_copy)
 
-    assert world.installed() == 1
-    assert world.unfinished_folders() == []
+    assert install_context.npm_calls() == 1
+    assert install_context.unfinished_folders() == []
 
 
-def world_of(world: World) -> tuple[Path, Mapping[str, str], install.ProgressCallback]:
+def other_context(world: InstallContext) -> tuple[Path, Mapping[str, str], install.ProgressCallback]:
     """What `find_program` takes besides a command."""
     return world.cache, world.environ, world.report
 
 
-async def test_a_version_is_asked_for_once_as_long_as_its_file_is_the_same(world: World) -> None:
+async def test_a_version_is_read_once_while_its_file_is_unchanged(install_context: InstallContext) -> None:
     """By path, size, times and rights; a file that was replaced is asked again."""
-    program = write_program(world.npm / "oc", f"#!/bin/sh\necho >> {world.npm}/asked\necho 1.18.22\n")
+    program = write_program(
+        install_context.npm / "oc", f"#!/bin/sh\necho >> {install_context.npm}/asked\necho 1.18.22\n"
+    )
 
     def asked() -> int:
-        return len((world.npm / "asked").read_text().splitlines())
+        return len((install_context.npm / "asked").read_text().splitlines())
 
     for _ in range(3):
-        assert await read_version((str(program),), world.environ, world.cache) == "1.18.22"
+        assert await read_version((str(program),), install_context.environ, install_context.cache) == "1.18.22"
     assert asked() == 1
-    write_program(program, f"#!/bin/sh\necho >> {world.npm}/asked\necho opencode v2.0.8\n")
-    assert await read_version((str(program),), world.environ, world.cache) == "2.0.8"
+    write_program(program, f"#!/bin/sh\necho >> {install_context.npm}/asked\necho opencode v2.0.8\n")
+    assert await read_version((str(program),), install_context.environ, install_context.cache) == "2.0.8"
     assert asked() == 2
 
 
@@ -373,40 +390,47 @@ async def test_a_version_is_asked_for_once_as_long_as_its_file_is_the_same(world
         ("exit 1", "does not print its version"),
     ],
 )
-async def test_only_an_opencode_1_on_path_is_used(world: World, program: Program, text: str, words: str) -> None:
+async def test_only_an_opencode_1_on_path_is_used(
+    install_context: InstallContext, program: Program, text: str, words: str
+) -> None:
     """Else the managed copy, with a note that says why."""
-    write_program(world.npm / "bin" / "opencode", f"#!/bin/sh\n{text}\n")
+    write_program(install_context.npm / "bin" / "opencode", f"#!/bin/sh\n{text}\n")
     cache = Path(program.command[0]).parents[4]
-    found = await find_program((), cache, world.environ, world.report)
+    found = await find_program((), cache, install_context.environ, install_context.report)
 
     assert found.command == program.command
     assert words in found.note
     assert f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead" in found.note
 
 
-async def test_an_old_opencode_1_on_path_is_used(world: World) -> None:
+async def test_an_old_opencode_1_on_path_is_used(install_context: InstallContext) -> None:
     """Its plain operations work."""
-    path = write_program(world.npm / "bin" / "opencode", SAYS.format(version="1.3.0"))
-    assert await find_program((), *world_of(world)) == Program((str(path),), version="1.3.0")
+    path = write_program(install_context.npm / "bin" / "opencode", VERSION_SCRIPT.format(version="1.3.0"))
+    assert await find_program((), *other_context(install_context)) == Program((str(path),), version="1.3.0")
 
 
-async def test_an_opencode_2_given_as_command_is_refused(world: World) -> None:
+async def test_an_opencode_2_given_as_command_is_refused(install_context: InstallContext) -> None:
     """The user has chosen it, so no other is used in its place; it is never started, as that changes its data."""
-    path = write_program(world.npm / "oc2", f"#!/bin/sh\n[ $1 = --version ] || touch {world.npm}/served\necho v2.1.2\n")
+    path = write_program(
+        install_context.npm / "oc2",
+        f"#!/bin/sh\n[ $1 = --version ] || touch {install_context.npm}/served\necho v2.1.2\n",
+    )
     with pytest.raises(ServerStartError, match=r"--command: `.*oc2` is OpenCode 2\.1\.2, .* it is not started"):
-        await find_program((str(path),), *world_of(world))
-    assert not (world.npm / "served").exists()
+        await find_program((str(path),), *other_context(install_context))
+    assert not (install_context.npm / "served").exists()
 
 
-async def test_without_npm_an_opencode_2_on_path_is_named_beside_the_ways_out(world: World) -> None:
+async def test_without_npm_an_opencode_2_on_path_is_named_with_the_alternatives(
+    install_context: InstallContext,
+) -> None:
     """What is there, and what to do."""
-    write_program(world.npm / "bin" / "opencode", "#!/bin/sh\necho opencode v2.0.8\n")
-    (world.npm / "bin" / "npm").unlink()
-    environ = {**world.environ, "PATH": str(world.npm / "bin")}
+    write_program(install_context.npm / "bin" / "opencode", "#!/bin/sh\necho opencode v2.0.8\n")
+    (install_context.npm / "bin" / "npm").unlink()
+    environ = {**install_context.environ, "PATH": str(install_context.npm / "bin")}
     with pytest.raises(
         ServerStartError, match=r"is OpenCode 2\.0\.8, .* it is not started\. OpenCode is not installed"
     ):
-        await find_program((), world.cache, environ, world.report)
+        await find_program((), install_context.cache, environ, install_context.report)
 
 
 @pytest.mark.parametrize("windows", [False, True])

@@ -21,17 +21,17 @@ from opencode_mcp.opencode import liveness as module
 from opencode_mcp.opencode.inotify import has_free_instances
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import ManagedServer, managed_server
-from tests.bridge import PROGRAM, bridge, servers
+from tests.bridge import PROGRAM, find_opencode_pids, run_bridge
 
 pytestmark = pytest.mark.anyio
 
-ASK = {"permission": [{"permission": "*", "pattern": "*", "action": "allow"}]}
+ALLOW_ALL = {"permission": [{"permission": "*", "pattern": "*", "action": "allow"}]}
 NO_INOTIFY = ("unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', "sh")
 """Runs a command whose processes get no inotify instance: the limit is that of a user namespace of its own."""
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_stall_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recognise a stall in 3 s."""
     monkeypatch.setattr(module, "STALL_SECONDS", 3.0)
     monkeypatch.setattr(module, "PROBE_AFTER_SECONDS", 0.5)
@@ -39,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def managed(
+async def open_managed(
     environ: Mapping[str, str], program: Program, directory: Path, catalog: Catalog
 ) -> AsyncGenerator[tuple[ManagedServer, OpenCodeClient, str]]:
     """Provide a server of our own, its client, and the mark of its processes."""
@@ -52,9 +52,9 @@ async def managed(
 
 
 @contextmanager
-def stopped(mark: str) -> Generator[int]:
+def stop_opencode(mark: str) -> Generator[int]:
     """Keep the OpenCode with this mark from doing anything."""
-    [pid] = servers(mark)
+    [pid] = find_opencode_pids(mark)
     os.kill(pid, signal.SIGSTOP)
     try:
         yield pid
@@ -63,7 +63,7 @@ def stopped(mark: str) -> Generator[int]:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("short_stall_limits")
 async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
@@ -73,27 +73,27 @@ async def test_a_stalled_opencode_is_replaced_when_nothing_runs_in_it(
     async def report(message: str) -> None:
         seen.append(message)
 
-    async with managed(environ, program, project, catalog) as (server, opencode, mark):
+    async with open_managed(environ, program, project, catalog) as (server, opencode, mark):
         session = await opencode.call("session_create")
-        with stopped(mark) as pid, anyio.fail_after(60):
+        with stop_opencode(mark) as pid, anyio.fail_after(60):
             found = await opencode.with_options(caller="caller", report_progress=report).call(
                 "session_get", sessionID=session["id"]
             )
             assert found["id"] == session["id"]
-            assert pid not in servers(mark)
+            assert pid not in find_opencode_pids(mark)
         assert any("OpenCode has not responded for" in message for message in seen), seen
         assert any("was killed, as no work was known to run in it" in message for message in seen), seen
         assert "stall" not in server.describe()
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("short_stall_limits")
 async def test_a_request_that_is_sent_once_fails_with_the_reason(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """Whether it took effect is unknown; the next call finds another OpenCode."""
-    async with managed(environ, program, project, catalog) as (_, opencode, mark):
+    async with open_managed(environ, program, project, catalog) as (_, opencode, mark):
         await opencode.call("path_get")
-        with stopped(mark), anyio.fail_after(60):
+        with stop_opencode(mark), anyio.fail_after(60):
             with pytest.raises(
                 ServerStalled, match=r"has not responded for .*, not even to /global/health.*may have taken effect"
             ):
@@ -102,20 +102,20 @@ async def test_a_request_that_is_sent_once_fails_with_the_reason(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick")
-async def test_a_stalled_opencode_with_work_in_it_is_left_alone(
+@pytest.mark.usefixtures("short_stall_limits")
+async def test_a_stalled_opencode_with_running_work_is_not_replaced(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """The error names the work and the process; when OpenCode answers again, so do the calls."""
-    async with managed(environ, program, project, catalog) as (_, opencode, mark):
-        session = (await opencode.call("session_create", **ASK))["id"]
+    async with open_managed(environ, program, project, catalog) as (_, opencode, mark):
+        session = (await opencode.call("session_create", **ALLOW_ALL))["id"]
         hang = [{"type": "text", "text": "script:hang"}]
         await opencode.call("session_prompt_async", sessionID=session, parts=hang)
-        with stopped(mark) as pid:
+        with stop_opencode(mark) as pid:
             for _ in range(2):
                 with anyio.fail_after(30), pytest.raises(ServerStalled, match=rf"not ended.*{session}.*kill \d+"):
                     await opencode.call("session_get", sessionID=session)
-            assert servers(mark) == [pid]
+            assert find_opencode_pids(mark) == [pid]
         with anyio.fail_after(30):
             while True:
                 with suppress(ServerStalled):
@@ -125,7 +125,7 @@ async def test_a_stalled_opencode_with_work_in_it_is_left_alone(
         await opencode.call("session_abort", sessionID=session)
 
 
-def test_inotify_instances_are_counted_by_taking_them() -> None:
+def test_inotify_instances_are_counted_by_creating_them() -> None:
     """Those that were taken are given back; more than a process may have open are not there."""
     before = len(os.listdir("/proc/self/fd"))
     assert not has_free_instances(1_000_000)
@@ -140,7 +140,7 @@ async def test_without_inotify_opencode_is_started_without_its_file_watcher(
     """1.18.33 would stand still for good at the first command: its watcher waits for a thread that has ended."""
     if shutil.which("unshare") is None or (await anyio.run_process([*NO_INOTIFY, "true"], check=False)).returncode:
         pytest.skip("this machine has no user namespaces")
-    async with bridge(environ, project, program=(*NO_INOTIFY, *PROGRAM)) as running:
+    async with run_bridge(environ, project, program=(*NO_INOTIFY, *PROGRAM)) as running:
         await running.initialize()
         with anyio.fail_after(100):
             shown = await running.call("run_task", prompt="script:bash", permissions="allow", timeout_seconds=60)
@@ -154,7 +154,7 @@ async def test_a_start_does_not_wait_for_the_list_of_models(
     """A network that swallows OpenCode's request for it holds up no call: it is answered while that one waits."""
     with socket.create_server(("127.0.0.1", 0)) as swallows:
         offline = {**environ, "OPENCODE_MODELS_URL": f"http://127.0.0.1:{swallows.getsockname()[1]}"}
-        async with managed(offline, program, project, catalog) as (_, opencode, _):
+        async with open_managed(offline, program, project, catalog) as (_, opencode, _):
             await opencode.call("path_get")
             with swallows.accept()[0] as pending:
                 assert b"GET " in pending.recv(4)

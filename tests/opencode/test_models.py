@@ -42,85 +42,85 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
 )
 """Each model that is read from a response, and the component that the document gives it."""
 
-DEALT_WITH = {"SnapshotFileDiff.file may be missing"}
+KNOWN_DISAGREEMENTS = {"SnapshotFileDiff.file may be missing"}
 """What is missing is left out before it comes to a model (workflows/diffs.py)."""
 
 
-def alternatives(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def iter_objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every object that a schema allows, references resolved and unions taken apart."""
     if "$ref" in schema:
-        yield from alternatives(COMPONENTS[schema["$ref"].rpartition("/")[2]])
+        yield from iter_objects(COMPONENTS[schema["$ref"].rpartition("/")[2]])
     elif "anyOf" in schema:
         for branch in schema["anyOf"]:
-            yield from alternatives(branch)
+            yield from iter_objects(branch)
     elif schema.get("type") == "array":
-        yield from alternatives(schema["items"])
+        yield from iter_objects(schema["items"])
     elif "properties" in schema:
         yield schema
 
 
-def inner_model(annotation: Any) -> type[Model] | None:
+def find_inner_model(annotation: Any) -> type[Model] | None:
     """The model that a field holds: itself, one or none, or a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return annotation
-    return next((found for one in get_args(annotation) if (found := inner_model(one))), None)
+    return next((inner for argument in get_args(annotation) if (inner := find_inner_model(argument))), None)
 
 
-Read = dict[type[Model], list[tuple[str, dict[str, Any]]]]
+ModelObjects = dict[type[Model], list[tuple[str, dict[str, Any]]]]
 """Each model with every object that it reads, and where that is in the document."""
 
 
-def places(model: type[Model], schema: dict[str, Any], location: str, found: Read) -> Read:
+def collect_objects(model: type[Model], schema: dict[str, Any], location: str, objects: ModelObjects) -> ModelObjects:
     """Find every object that a model and those in it read."""
-    for item in alternatives(schema):
-        found.setdefault(model, []).append((location, item))
+    for item in iter_objects(schema):
+        objects.setdefault(model, []).append((location, item))
         for name, field in model.model_fields.items():
-            wire = field.alias or name
-            inner = inner_model(field.annotation)
-            if inner is not None and wire in item["properties"]:
-                places(inner, item["properties"][wire], f"{location}.{wire}", found)
-    return found
+            alias = field.alias or name
+            inner = find_inner_model(field.annotation)
+            if inner is not None and alias in item["properties"]:
+                collect_objects(inner, item["properties"][alias], f"{location}.{alias}", objects)
+    return objects
 
 
-def disagreements(read: Read) -> Iterator[str]:
+def iter_disagreements(read: ModelObjects) -> Iterator[str]:
     """Every field that no object has, or that may be missing from one although the model needs it."""
     for model, objects in read.items():
         for name, field in model.model_fields.items():
-            wire = field.alias or name
-            if not any(wire in item["properties"] for _, item in objects):
-                yield f"{model.__name__}.{wire} is not in the document"
+            alias = field.alias or name
+            if not any(alias in item["properties"] for _, item in objects):
+                yield f"{model.__name__}.{alias} is not in the document"
             elif field.is_required():
                 yield from (
-                    f"{location}.{wire} may be missing"
+                    f"{location}.{alias} may be missing"
                     for location, item in objects
-                    if wire not in item.get("required", ())
+                    if alias not in item.get("required", ())
                 )
 
 
 @pytest.fixture
-def read() -> Read:
+def model_objects() -> ModelObjects:
     """Everything that is read."""
-    found: Read = {}
+    found: ModelObjects = {}
     for model, component in CONTRACTS:
-        places(model, COMPONENTS[component], component, found)
+        collect_objects(model, COMPONENTS[component], component, found)
     for model, path in (
         (models.Message, "/session/{sessionID}/message"),
         (models.Providers, "/config/providers"),
         (authorize.V2SessionAnswer, "/api/session/{sessionID}"),
     ):
         response = DOCUMENT["paths"][path]["get"]["responses"]["200"]
-        places(model, response["content"]["application/json"]["schema"], path, found)
+        collect_objects(model, response["content"]["application/json"]["schema"], path, found)
     return found
 
 
-def test_the_models_read_what_the_document_has(read: Read) -> None:
+def test_the_models_read_what_the_document_has(model_objects: ModelObjects) -> None:
     """Every field of a model is a property of what it reads, and what a model needs is required."""
-    assert set(disagreements(read)) == DEALT_WITH
+    assert set(iter_disagreements(model_objects)) == KNOWN_DISAGREEMENTS
 
 
-def test_every_model_is_checked(read: Read) -> None:
+def test_every_model_is_checked(model_objects: ModelObjects) -> None:
     """A new model has to be given its component, or to be part of one that has."""
-    assert set(read) == set(Model.__subclasses__())
+    assert set(model_objects) == set(Model.__subclasses__())
 
 
 def test_a_field_that_is_null_is_one_that_is_absent() -> None:
@@ -131,7 +131,7 @@ def test_a_field_that_is_null_is_one_that_is_absent() -> None:
         models.Agent.model_validate({"name": "mine", "mode": None})
 
 
-def test_the_check_sees_what_is_missing() -> None:
+def test_the_check_detects_missing_fields() -> None:
     """A field of another name, and one that is needed but optional, are both found."""
 
     class Wrong(BaseModel):
@@ -139,7 +139,7 @@ def test_the_check_sees_what_is_missing() -> None:
         parentID: str
         invented: str = ""
 
-    assert list(disagreements({cast("Any", Wrong): [("Session", COMPONENTS["Session"])]})) == [
+    assert list(iter_disagreements({cast("Any", Wrong): [("Session", COMPONENTS["Session"])]})) == [
         "Session.parentID may be missing",
         "Wrong.invented is not in the document",
     ]

@@ -33,13 +33,13 @@ def test_a_path_that_opencode_decodes_is_named_with_what_it_becomes(directory: s
 
 
 @pytest.mark.parametrize("directory", ["/a", "/100%", "/a%zz", "/a%E9b", "/a%41b 100%", "/a+b", ""])
-def test_a_path_that_opencode_leaves_as_it_is_is_no_problem(directory: str) -> None:
+def test_a_path_that_opencode_does_not_decode_is_accepted(directory: str) -> None:
     """1.18.33 works in directories of these names: what is no escaped text as a whole is not decoded."""
     assert directory_misreading(directory) is None
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "default"])
-async def test_no_session_is_created_where_it_would_work_elsewhere(
+async def test_no_session_is_created_where_it_would_use_another_directory(
     opencode: OpenCodeClient, wire: Wire, given: bool
 ) -> None:
     """Its prompts would change the files of another project."""
@@ -53,7 +53,7 @@ async def test_no_session_is_created_where_it_would_work_elsewhere(
     assert wire.requests[0].url.params["directory"] == "/project%2541"
 
 
-async def test_a_task_there_is_refused_and_files_are_read_under_their_own_names(
+async def test_a_task_in_such_a_path_is_refused_and_files_are_read(
     connect: Connect, attached: Settings, tmp_path: Path, environ: Mapping[str, str]
 ) -> None:
     """The real OpenCode has one project beside the other, whose name is what the first one's is decoded to."""

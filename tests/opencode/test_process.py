@@ -23,7 +23,7 @@ from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import ManagedServer, managed_server
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from tests.bridge import Bridge, bridge, kill_server, marked, servers
+from tests.bridge import Bridge, find_opencode_pids, find_processes, kill_opencode, run_bridge
 from tests.eventually import eventually
 from tests.server.connections import free_port
 
@@ -43,14 +43,14 @@ def mark() -> str:
 
 
 @pytest.fixture
-def marking(environ: Mapping[str, str], mark: str) -> Mapping[str, str]:
+def marked_environ(environ: Mapping[str, str], mark: str) -> Mapping[str, str]:
     """The environment whose processes bear the mark, as do all that come from them."""
     name, _, value = mark.partition("=")
     return {**environ, name: value}
 
 
 @asynccontextmanager
-async def managed(
+async def open_managed(
     environ: Mapping[str, str], program: Program, directory: Path, catalog: Catalog
 ) -> AsyncGenerator[tuple[ManagedServer, OpenCodeClient]]:
     """Provide a server of our own and its client."""
@@ -63,79 +63,79 @@ async def managed(
 
 async def wait_until_gone(mark: str) -> None:
     """Wait until no process that bears the mark is left, and see that no OpenCode is started meanwhile."""
-    keepers: set[int] = set()
+    supervisors: set[int] = set()
 
-    def look() -> dict[int, str]:
-        left = marked(mark)
-        keepers.update(pid for pid, command in left.items() if "keeper.py" in command)
+    def read_processes() -> dict[int, str]:
+        left = find_processes(mark)
+        supervisors.update(pid for pid, command in left.items() if "keeper.py" in command)
         return left
 
-    await eventually(look, until=lambda left: not left)
-    assert len(keepers) <= 1
+    await eventually(read_processes, until=lambda left: not left)
+    assert len(supervisors) <= 1
 
 
-async def test_calls_that_come_at_once_start_one_server(
-    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+async def test_concurrent_calls_start_one_server(
+    marked_environ: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
 ) -> None:
     """The second caller waits for the server that the first one has started."""
-    async with managed(marking, program, project, catalog) as (_, opencode):
-        assert marked(mark) == {}
+    async with open_managed(marked_environ, program, project, catalog) as (_, opencode):
+        assert find_processes(mark) == {}
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(opencode.call, "path_get")
 
-        assert len(servers(mark)) == 1
+        assert len(find_opencode_pids(mark)) == 1
     await wait_until_gone(mark)
 
 
-async def test_a_start_goes_on_when_its_caller_gives_up(
-    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+async def test_a_start_continues_when_its_caller_is_cancelled(
+    marked_environ: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
 ) -> None:
     """Whoever calls next gets the server that was already on its way."""
-    async with managed(marking, program, project, catalog) as (_, opencode):
+    async with open_managed(marked_environ, program, project, catalog) as (_, opencode):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(opencode.call, "path_get")
-            await eventually(lambda: servers(mark))
+            await eventually(lambda: find_opencode_pids(mark))
             tasks.cancel_scope.cancel()
-        first = servers(mark)
+        first = find_opencode_pids(mark)
         await opencode.call("path_get")
 
-        assert servers(mark) == first
+        assert find_opencode_pids(mark) == first
 
 
 async def test_a_server_that_was_killed_between_calls_is_started_again(
-    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+    marked_environ: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
 ) -> None:
     """The bridge does not have to be restarted; the new server is another process."""
-    async with managed(marking, program, project, catalog) as (server, opencode):
+    async with open_managed(marked_environ, program, project, catalog) as (server, opencode):
         await opencode.call("path_get")
-        first = servers(mark)
-        kill_server(mark)
+        first = find_opencode_pids(mark)
+        kill_opencode(mark)
         described = await eventually(server.describe, until=lambda words: "starts it again" in words)
         assert "it exited with status 137" in described
         assert (await opencode.call("path_get"))["directory"] == str(project)
-        assert servers(mark) != first
+        assert find_opencode_pids(mark) != first
 
 
-async def test_an_error_in_the_block_leaves_a_managed_server_as_it_is(
-    marking: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
+async def test_an_error_in_the_block_does_not_change_a_managed_server(
+    marked_environ: Mapping[str, str], mark: str, program: Program, project: Path, catalog: Catalog
 ) -> None:
     """Not within an exception group; and the server is gone all the same."""
     with pytest.raises(ZeroDivisionError):
-        async with managed(marking, program, project, catalog) as (_, opencode):
+        async with open_managed(marked_environ, program, project, catalog) as (_, opencode):
             await opencode.call("global_health")
             raise ZeroDivisionError
-    assert marked(mark) == {}
+    assert find_processes(mark) == {}
 
 
 @asynccontextmanager
-async def client_of(settings: Settings, catalog: Catalog) -> AsyncGenerator[Client]:
+async def open_client(settings: Settings, catalog: Catalog) -> AsyncGenerator[Client]:
     """Connect to a bridge in memory."""
     async with Client(create_server(settings, catalog)) as client:
         yield client
 
 
-def said(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """Return the text of a result that is an error."""
     assert result.is_error
     [content] = result.content
@@ -144,11 +144,11 @@ def said(result: types.CallToolResult) -> str:
 
 
 async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_works(
-    marking: Mapping[str, str], mark: str, project: Path, catalog: Catalog
+    marked_environ: Mapping[str, str], mark: str, project: Path, catalog: Catalog
 ) -> None:
     """The result says that the server went away, and that nobody knows what became of the request."""
-    settings = Settings.load({"directory": str(project)}, marking)
-    async with client_of(settings, catalog) as client:
+    settings = Settings.load({"directory": str(project)}, marked_environ)
+    async with open_client(settings, catalog) as client:
         shown = await client.call_tool("session_create", {"permission": ALLOW_ALL})
         assert shown.structured_content is not None
         session = shown.structured_content["id"]
@@ -160,31 +160,35 @@ async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_w
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_shell)
-            await until_sleeping(mark)
-            kill_server(mark)
+            await wait_until_sleeping(mark)
+            kill_opencode(mark)
 
         [broken] = results
-        assert "the OpenCode that opencode-mcp started" in said(broken)
-        assert "was lost during session_shell" in said(broken)
+        assert "the OpenCode that opencode-mcp started" in result_text(broken)
+        assert "was lost during session_shell" in result_text(broken)
         await eventually(lambda: client.call_tool("path_get"), until=lambda shown: not shown.is_error, within=60)
     await wait_until_gone(mark)
 
 
-async def until_sleeping(mark: str) -> None:
+async def wait_until_sleeping(mark: str) -> None:
     """Wait until the shell command runs."""
-    await eventually(lambda: [command for command in marked(mark).values() if command == "sleep 300 "], within=30)
+    await eventually(
+        lambda: [command for command in find_processes(mark).values() if command == "sleep 300 "], within=30
+    )
 
 
-async def test_a_wrong_password_is_told_in_words(endpoint: Endpoint, catalog: Catalog) -> None:
+async def test_a_wrong_password_is_named(endpoint: Endpoint, catalog: Catalog) -> None:
     """The variables to set are named."""
     environ = {"OPENCODE_SERVER_PASSWORD": "wrong"}
-    async with client_of(Settings.load({"url": str(endpoint.url)}, environ), catalog) as client:
+    async with open_client(Settings.load({"url": str(endpoint.url)}, environ), catalog) as client:
         for tool in ("global_health", "path_get", "v2_location_get", "event_subscribe"):
-            assert "set OPENCODE_SERVER_PASSWORD" in said(await client.call_tool(tool))
+            assert "set OPENCODE_SERVER_PASSWORD" in result_text(await client.call_tool(tool))
 
 
 @asynccontextmanager
-async def serving(program: Program, port: int, environ: Mapping[str, str], directory: Path) -> AsyncGenerator[Process]:
+async def run_server(
+    program: Program, port: int, environ: Mapping[str, str], directory: Path
+) -> AsyncGenerator[Process]:
     """Run an OpenCode that is not ours, without a password, on a port."""
     command = (*program.command, "serve", "--port", str(port))
     async with await anyio.open_process(command, env=environ, cwd=directory) as process:
@@ -200,7 +204,7 @@ async def serving(program: Program, port: int, environ: Mapping[str, str], direc
 
 
 @pytest.mark.slow
-async def test_an_attached_server_may_go_and_come_back(
+async def test_an_attached_server_may_restart(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """While it is gone the error has its address; once it is back, the next call works."""
@@ -212,7 +216,7 @@ async def test_an_attached_server_may_go_and_come_back(
         for _ in range(2):
             with pytest.raises(TransportError, match=f"OpenCode at {address} is not reachable"):
                 await opencode.call("global_health")
-            async with serving(program, port, environ, project):
+            async with run_server(program, port, environ, project):
                 assert (await opencode.call("global_health"))["healthy"] is True
 
 
@@ -221,8 +225,8 @@ async def test_without_opencode_and_npm_the_error_names_the_three_ways_out(
 ) -> None:
     """Install OpenCode, install Node.js, or give an address."""
     environ = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
-    async with client_of(Settings.load({"directory": str(project)}, environ), catalog) as client:
-        shown = said(await client.call_tool("global_health"))
+    async with open_client(Settings.load({"directory": str(project)}, environ), catalog) as client:
+        shown = result_text(await client.call_tool("global_health"))
 
     assert "install OpenCode (https://opencode.ai/docs) so that `opencode` is on PATH" in shown
     assert "install Node.js, then call again to install OpenCode" in shown
@@ -243,13 +247,13 @@ async def test_a_command_that_does_not_serve_is_an_error_with_its_output(
 ) -> None:
     """At once, not when the time for starting is over; and each call tries again."""
     settings = Settings.load({"directory": str(project), "command": command}, environ)
-    async with client_of(settings, catalog) as client:
+    async with open_client(settings, catalog) as client:
         for _ in range(2):
             with anyio.fail_after(30):
-                assert words in said(await client.call_tool("global_health"))
+                assert words in result_text(await client.call_tool("global_health"))
 
 
-async def test_a_project_directory_that_is_gone_is_an_error(
+async def test_a_missing_project_directory_is_an_error(
     environ: Mapping[str, str], program: Program, tmp_path: Path
 ) -> None:
     """OpenCode could not be started in it."""
@@ -259,9 +263,9 @@ async def test_a_project_directory_that_is_gone_is_an_error(
 
 
 @asynccontextmanager
-async def amid_a_prompt(marking: Mapping[str, str], mark: str, project: Path) -> AsyncGenerator[Bridge]:
+async def run_during_prompt(marking: Mapping[str, str], mark: str, project: Path) -> AsyncGenerator[Bridge]:
     """Run a bridge whose OpenCode runs a model whose shell command sleeps."""
-    async with bridge(marking, project) as running:
+    async with run_bridge(marking, project) as running:
         await running.initialize()
         created = await running.call("session_create", permission=ALLOW_ALL)
         prompt = {
@@ -271,14 +275,14 @@ async def amid_a_prompt(marking: Mapping[str, str], mark: str, project: Path) ->
                 "parts": [{"type": "text", "text": SLEEP}],
             },
         }
-        await running.begin("tools/call", prompt)
-        await until_sleeping(mark)
+        await running.start_request("tools/call", prompt)
+        await wait_until_sleeping(mark)
         yield running
 
 
-async def test_when_stdin_ends_nothing_is_left(marking: Mapping[str, str], mark: str, project: Path) -> None:
+async def test_no_process_is_left_when_stdin_ends(marked_environ: Mapping[str, str], mark: str, project: Path) -> None:
     """The client closes the bridge's input, as MCP clients do; the bridge ends well, and all below it."""
-    async with amid_a_prompt(marking, mark, project) as running:
+    async with run_during_prompt(marked_environ, mark, project) as running:
         assert running.process.stdin is not None
         await running.process.stdin.aclose()
         await wait_until_gone(mark)
@@ -287,20 +291,22 @@ async def test_when_stdin_ends_nothing_is_left(marking: Mapping[str, str], mark:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
-async def test_when_a_signal_ends_the_bridge_nothing_is_left(
-    marking: Mapping[str, str], mark: str, project: Path, number: signal.Signals
+async def test_no_process_is_left_when_a_signal_ends_the_bridge(
+    marked_environ: Mapping[str, str], mark: str, project: Path, number: signal.Signals
 ) -> None:
     """The bridge cleans up, and then dies of the signal, as its parent expects."""
-    async with amid_a_prompt(marking, mark, project) as running:
+    async with run_during_prompt(marked_environ, mark, project) as running:
         running.process.send_signal(number)
         await wait_until_gone(mark)
         assert await running.process.wait() == -number
 
 
 @pytest.mark.slow
-async def test_when_the_bridge_is_killed_nothing_is_left(marking: Mapping[str, str], mark: str, project: Path) -> None:
+async def test_no_process_is_left_when_the_bridge_is_killed(
+    marked_environ: Mapping[str, str], mark: str, project: Path
+) -> None:
     """kill -9 gives the bridge no chance: the keeper sees that it is gone, and ends what it had started."""
     for _ in range(ROUNDS):
-        async with amid_a_prompt(marking, mark, project) as running:
+        async with run_during_prompt(marked_environ, mark, project) as running:
             running.process.kill()
             await wait_until_gone(mark)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
-async def answer_to(
+async def call_with_response(
     opencode: OpenCodeClient, wire: Wire, name: str, response: httpx2.Response, **arguments: Any
 ) -> Answer:
     """Call an operation that gets this response."""
@@ -79,7 +79,7 @@ async def test_every_family_of_error_body_becomes_one_error(
 ) -> None:
     """Status, the server's name for the error, its words, and the body as it came."""
     with pytest.raises(APIError) as caught:
-        await answer_to(opencode, wire, "session_get", response, sessionID="ses_1")
+        await call_with_response(opencode, wire, "session_get", response, sessionID="ses_1")
 
     error = caught.value
     assert (error.operation, error.status, error.name, error.message) == (
@@ -97,7 +97,7 @@ async def test_an_opaque_error_says_what_usually_causes_it(opencode: OpenCodeCli
     opaque = httpx2.Response(500, json={"name": "UnknownError", "data": {"message": "Check server logs"}})
 
     with pytest.raises(APIError, match="ripgrep"):
-        await answer_to(opencode, wire, "find_text", opaque, pattern="x")
+        await call_with_response(opencode, wire, "find_text", opaque, pattern="x")
 
 
 @pytest.mark.parametrize(
@@ -110,24 +110,24 @@ async def test_a_wrong_password_is_named_as_such(
 ) -> None:
     """v1 answers 401 without a word, v2 with JSON; either way the error names the variable to set."""
     with pytest.raises(APIError, match="OPENCODE_SERVER_PASSWORD") as caught:
-        await answer_to(opencode, wire, "global_health", response)
+        await call_with_response(opencode, wire, "global_health", response)
     assert caught.value.status == 401
 
 
-async def test_a_web_page_is_no_success(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_a_web_page_is_an_error(opencode: OpenCodeClient, wire: Wire) -> None:
     """OpenCode answers every unknown route with 200 and its web UI."""
     page = httpx2.Response(200, html="<!doctype html>")
 
     with pytest.raises(UnexpectedResponse, match=r"does not have the operation \(GET /agent returned its web page"):
-        await answer_to(opencode, wire, "app_agents", page)
+        await call_with_response(opencode, wire, "app_agents", page)
 
 
-async def test_a_redirect_is_not_followed_and_credentials_stay(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_a_redirect_is_not_followed_with_credentials(opencode: OpenCodeClient, wire: Wire) -> None:
     """The password goes to the configured server, once, and to nobody else."""
     elsewhere = httpx2.Response(307, headers={"location": "http://elsewhere.test/session"})
 
     with pytest.raises(UnexpectedResponse, match=r"redirected to 'http://elsewhere\.test/session'"):
-        await answer_to(opencode, wire, "session_list", elsewhere)
+        await call_with_response(opencode, wire, "session_list", elsewhere)
     [request] = wire.requests
     assert request.url.host == "opencode.test"
     assert request.headers["authorization"] == "Basic " + base64.b64encode(b"somebody:secret").decode()
@@ -148,30 +148,32 @@ async def test_broken_json_is_an_error(opencode: OpenCodeClient, wire: Wire, bod
     broken = httpx2.Response(200, text=body, headers={"content-type": "application/json"})
 
     with pytest.raises(UnexpectedResponse, match=rf"not valid JSON \({len(body)} bytes\)"):
-        await answer_to(opencode, wire, "session_list", broken)
+        await call_with_response(opencode, wire, "session_list", broken)
 
 
-async def test_no_content_is_a_success_that_says_so(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_no_content_is_a_success(opencode: OpenCodeClient, wire: Wire) -> None:
     """A 204 has no body; the tool's result is no empty text."""
-    answer = await answer_to(opencode, wire, "session_prompt_async", httpx2.Response(204), sessionID="ses_1", parts=[])
+    answer = await call_with_response(
+        opencode, wire, "session_prompt_async", httpx2.Response(204), sessionID="ses_1", parts=[]
+    )
 
     assert (answer.value, answer.status) == (None, 204)
-    assert shown(answer).structured_content == {"result": None, "status": 204}
-    assert json.loads(text_of(shown(answer))) == {"result": None, "status": 204}
+    assert result_content(answer).structured_content == {"result": None, "status": 204}
+    assert json.loads(result_text(result_content(answer))) == {"result": None, "status": 204}
 
 
 async def test_a_diff_is_text(opencode: OpenCodeClient, wire: Wire) -> None:
     """text/x-diff comes back as it is, not wrapped in JSON."""
     diff = "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+ü\n"
     response = httpx2.Response(200, text=diff, headers={"content-type": "text/x-diff; charset=utf-8"})
-    answer = await answer_to(opencode, wire, "vcs_diff_raw", response)
+    answer = await call_with_response(opencode, wire, "vcs_diff_raw", response)
 
     assert answer.value == diff
-    assert text_of(shown(answer)) == diff
-    assert shown(answer).structured_content == {"result": diff}
+    assert result_text(result_content(answer)) == diff
+    assert result_content(answer).structured_content == {"result": diff}
 
 
-def typed(media_type: str, content: bytes) -> httpx2.Response:
+def typed_response(media_type: str, content: bytes) -> httpx2.Response:
     """Return a success of a content type."""
     return httpx2.Response(200, content=content, headers={"content-type": media_type})
 
@@ -195,11 +197,11 @@ async def test_a_file_is_returned_as_it_is_whatever_its_type(
     opencode: OpenCodeClient, wire: Wire, media_type: str, content: bytes, value: str | bytes
 ) -> None:
     """A project's index.html is not OpenCode's web page, and its broken.json no broken answer."""
-    answer = await answer_to(opencode, wire, "v2_fs_read", typed(media_type, content), path="file")
+    answer = await call_with_response(opencode, wire, "v2_fs_read", typed_response(media_type, content), path="file")
 
     assert answer.value == value
     if isinstance(value, str):
-        assert text_of(shown(answer)) == value
+        assert result_text(result_content(answer)) == value
 
 
 async def test_the_web_page_in_place_of_a_file_is_still_an_error(opencode: OpenCodeClient, wire: Wire) -> None:
@@ -207,59 +209,67 @@ async def test_the_web_page_in_place_of_a_file_is_still_an_error(opencode: OpenC
     page = httpx2.Response(200, html="<!doctype html>", headers={"content-security-policy": "default-src 'self'"})
 
     with pytest.raises(UnexpectedResponse, match="does not have the operation"):
-        await answer_to(opencode, wire, "v2_fs_read", page, path="file")
+        await call_with_response(opencode, wire, "v2_fs_read", page, path="file")
 
 
 async def test_an_image_is_an_image_in_the_tool_result(opencode: OpenCodeClient, wire: Wire) -> None:
     """A model that sees gets the picture itself."""
-    answer = await answer_to(opencode, wire, "v2_fs_read", typed("image/png", PNG), path="dot.png")
-    image, facts = shown(answer).content
+    answer = await call_with_response(opencode, wire, "v2_fs_read", typed_response("image/png", PNG), path="dot.png")
+    image, facts = result_content(answer).content
 
     assert isinstance(image, types.ImageContent)
     assert (image.mime_type, base64.b64decode(image.data)) == ("image/png", PNG)
     assert isinstance(facts, types.TextContent)
-    assert json.loads(facts.text) == shown(answer).structured_content == {"media_type": "image/png", "bytes": len(PNG)}
+    assert (
+        json.loads(facts.text)
+        == result_content(answer).structured_content
+        == {"media_type": "image/png", "bytes": len(PNG)}
+    )
 
 
 async def test_other_bytes_are_base64_in_the_tool_result(opencode: OpenCodeClient, wire: Wire) -> None:
     """Nothing of a file that is no text is lost."""
-    answer = await answer_to(opencode, wire, "v2_fs_read", typed("application/zip", b"PK\xff\x00"), path="a.zip")
-    facts = shown(answer).structured_content
+    answer = await call_with_response(
+        opencode, wire, "v2_fs_read", typed_response("application/zip", b"PK\xff\x00"), path="a.zip"
+    )
+    facts = result_content(answer).structured_content
 
     assert facts == {"media_type": "application/zip", "bytes": 4, "base64": base64.b64encode(b"PK\xff\x00").decode()}
-    assert json.loads(text_of(shown(answer))) == facts
+    assert json.loads(result_text(result_content(answer))) == facts
 
 
 async def test_the_cursor_of_the_next_page_is_returned(opencode: OpenCodeClient, wire: Wire) -> None:
     """It comes in a response header that no tool's result would show otherwise."""
     page = httpx2.Response(200, json=[{"id": "msg_1"}], headers={"X-Next-Cursor": "abc"})
-    answer = await answer_to(opencode, wire, "session_messages", page, sessionID="ses_1", limit=1)
+    answer = await call_with_response(opencode, wire, "session_messages", page, sessionID="ses_1", limit=1)
 
-    assert shown(answer).structured_content == {"result": [{"id": "msg_1"}], "next_cursor": "abc"}
+    assert result_content(answer).structured_content == {"result": [{"id": "msg_1"}], "next_cursor": "abc"}
 
 
 async def test_without_a_next_page_there_is_no_cursor(opencode: OpenCodeClient, wire: Wire) -> None:
     """The last page looks like any other list."""
-    answer = await answer_to(opencode, wire, "session_messages", httpx2.Response(200, json=[]), sessionID="ses_1")
+    answer = await call_with_response(
+        opencode, wire, "session_messages", httpx2.Response(200, json=[]), sessionID="ses_1"
+    )
 
-    assert shown(answer).structured_content == {"result": []}
+    assert result_content(answer).structured_content == {"result": []}
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], True, None, 0, "text", {}])
 async def test_text_and_structured_content_say_the_same(opencode: OpenCodeClient, wire: Wire, value: Any) -> None:
     """Some clients show the model the one, some the other."""
-    tool_result = shown(await answer_to(opencode, wire, "path_get", httpx2.Response(200, json=value)))
+    tool_result = result_content(await call_with_response(opencode, wire, "path_get", httpx2.Response(200, json=value)))
 
-    assert json.loads(text_of(tool_result)) == tool_result.structured_content
+    assert json.loads(result_text(tool_result)) == tool_result.structured_content
     assert tool_result.structured_content == (value if isinstance(value, dict) else {"result": value})
 
 
-def shown(answer: Answer) -> types.CallToolResult:
+def result_content(answer: Answer) -> types.CallToolResult:
     """Return the tool result of an answer."""
     return operation_result(answer, Limit(40_000, "read_operation"), NO_REDACTION)
 
 
-def text_of(tool_result: types.CallToolResult) -> str:
+def result_text(tool_result: types.CallToolResult) -> str:
     """Return the text of a result that has nothing else."""
     [content] = tool_result.content
     assert isinstance(content, types.TextContent)
@@ -267,7 +277,7 @@ def text_of(tool_result: types.CallToolResult) -> str:
 
 
 @asynccontextmanager
-async def served(answer: Callable[[SocketStream], Any], catalog: Catalog) -> AsyncGenerator[OpenCodeClient]:
+async def open_server(answer: Callable[[SocketStream], Any], catalog: Catalog) -> AsyncGenerator[OpenCodeClient]:
     """Provide a client of a server on loopback that does this with each connection."""
 
     async def handle(stream: SocketStream) -> None:
@@ -295,36 +305,36 @@ async def test_a_refused_connection_says_that_opencode_is_not_reachable(catalog:
                 await opencode.call("global_health")
 
 
-async def reset(stream: SocketStream) -> None:
+async def reset_connection(stream: SocketStream) -> None:
     """Close a connection with a reset."""
     linger_no_time = b"\x01\x00\x00\x00\x00\x00\x00\x00"
     stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_no_time)
 
 
-async def close(stream: SocketStream) -> None:
+async def close_connection(stream: SocketStream) -> None:
     """Close a connection without a word."""
 
 
-async def half(stream: SocketStream) -> None:
+async def send_half(stream: SocketStream) -> None:
     """Send the beginning of an answer."""
     await stream.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n[")
 
 
-@pytest.mark.parametrize("ending", [reset, close, half])
+@pytest.mark.parametrize("ending", [reset_connection, close_connection, send_half])
 async def test_a_connection_that_breaks_says_that_the_outcome_is_unknown(
     catalog: Catalog, ending: Callable[[SocketStream], Any]
 ) -> None:
     """The request had been sent: whether a session was created, nobody knows."""
-    async with served(ending, catalog) as opencode:
+    async with open_server(ending, catalog) as opencode:
         with pytest.raises(
             TransportError, match=r"was lost during session_create .*; the request may have taken effect"
         ):
             await opencode.call("session_create")
 
 
-async def test_an_answer_that_does_not_come_says_that_it_may_still_be_carried_out(catalog: Catalog) -> None:
+async def test_a_timeout_says_that_the_operation_may_still_run(catalog: Catalog) -> None:
     """The time limit is the bridge's, not the server's."""
-    async with served(lambda _: anyio.sleep_forever(), catalog) as opencode:
+    async with open_server(lambda _: anyio.sleep_forever(), catalog) as opencode:
         with pytest.raises(RequestTimeout, match=r"tui_control_next: no response within 0\.1 s"):
             await prepare_and_execute(opencode, catalog["tui_control_next"], {"timeout_seconds": 0.1})
 
@@ -332,4 +342,4 @@ async def test_an_answer_that_does_not_come_says_that_it_may_still_be_carried_ou
 async def test_a_web_page_in_place_of_events_is_an_error_too(opencode: OpenCodeClient, wire: Wire) -> None:
     """A stream that is none must not be taken for one without events."""
     with pytest.raises(UnexpectedResponse, match="does not have the operation"):
-        await answer_to(opencode, wire, "event_subscribe", httpx2.Response(200, html="<!doctype html>"))
+        await call_with_response(opencode, wire, "event_subscribe", httpx2.Response(200, html="<!doctype html>"))

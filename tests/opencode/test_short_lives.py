@@ -29,14 +29,14 @@ from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
 from opencode_mcp.tools.toolbox import ToolRegistry
-from tests.bridge import servers
+from tests.bridge import find_opencode_pids
 
 pytestmark = pytest.mark.anyio
 
 MARK = "OPENCODE_MCP_DEPTH"
 
 
-class Clock:
+class FakeClock:
     """A monotonic clock that a test sets."""
 
     def __init__(self) -> None:
@@ -47,9 +47,9 @@ class Clock:
         return self.now
 
 
-def test_delays_grow_while_lives_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restart_delays_grow_while_processes_are_short_lived(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once after the first end, at most half a minute, and none after a life that was long."""
-    clock = Clock()
+    clock = FakeClock()
     monkeypatch.setattr(backoff, "time", clock)
     lives = Backoff()
     seen: list[float] = []
@@ -70,7 +70,7 @@ async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
     environ: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty calls in a row start it twice, and once more when the delay has passed; each has its last output."""
-    clock = Clock()
+    clock = FakeClock()
     monkeypatch.setattr(backoff, "time", clock)
     starts = tmp_path / "starts"
     script = f"echo $0 >> {starts}; printf 'broken beyond repair'; exit 3"  # $0: `serve`, or `--version`
@@ -89,13 +89,13 @@ async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
     assert [number for number, error in enumerate(errors) if "not started again" not in error] == [0, 1, 20]
 
 
-WITHOUT_END = "import sys\nfor _ in range({chunks}): sys.stdout.write('x' * 65536)\nsys.stdout.flush()\n"
+ENDLESS_OUTPUT = "import sys\nfor _ in range({chunks}): sys.stdout.write('x' * 65536)\nsys.stdout.flush()\n"
 
 
-async def test_a_line_without_end_takes_no_memory(environ: Mapping[str, str], tmp_path: Path) -> None:
+async def test_an_endless_line_does_not_exhaust_memory(environ: Mapping[str, str], tmp_path: Path) -> None:
     """Neither in the supervisor nor here: 200 MB pass, and the error shows the end of what was kept."""
     script = tmp_path / "endless.py"
-    script.write_text(WITHOUT_END.format(chunks=3200) + "import sys; sys.exit(4)\n")
+    script.write_text(ENDLESS_OUTPUT.format(chunks=3200) + "import sys; sys.exit(4)\n")
     async with managed_server((sys.executable, str(script)), str(tmp_path), environ) as server:
         with anyio.fail_after(120), pytest.raises(ServerStartError, match="exited with status 4") as caught:
             await server.endpoint()
@@ -122,7 +122,7 @@ async def test_a_line_without_end_takes_no_memory(environ: Mapping[str, str], tm
 
 
 @pytest.mark.slow
-async def test_the_address_is_found_however_it_is_cut(environ: Mapping[str, str], tmp_path: Path) -> None:
+async def test_the_address_is_found_however_the_output_is_split(environ: Mapping[str, str], tmp_path: Path) -> None:
     """A line in pieces, after one that is long."""
     script = tmp_path / "slow.py"
     script.write_text(
@@ -146,7 +146,7 @@ async def test_the_address_is_found_however_it_is_cut(environ: Mapping[str, str]
         ("EROFS: read-only file system, mkdir", "is read-only"),
     ],
 )
-async def test_the_error_names_a_resource_that_is_used_up(
+async def test_an_error_names_an_exhausted_resource(
     environ: Mapping[str, str], tmp_path: Path, said: str, advice: str
 ) -> None:
     """And what to do."""
@@ -164,18 +164,18 @@ def test_an_ordinary_error_names_no_resource() -> None:
 
 
 @contextmanager
-def without_descriptors() -> Generator[None]:
+def exhaust_descriptors() -> Generator[None]:
     """Let this process open no file while the block lasts."""
     _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    held: list[int] = []
+    descriptors: list[int] = []
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         with pytest.raises(OSError, match="Too many open files"):
             while True:
-                held.append(os.dup(0))
+                descriptors.append(os.dup(0))
         yield
     finally:
-        for descriptor in held:
+        for descriptor in descriptors:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
@@ -183,16 +183,14 @@ def without_descriptors() -> Generator[None]:
 async def test_a_bridge_without_descriptors_says_so(environ: Mapping[str, str], tmp_path: Path) -> None:
     """It can start no process then."""
     async with managed_server(("true",), str(tmp_path), environ) as server:
-        with without_descriptors(), pytest.raises(ServerStartError) as caught:
+        with exhaust_descriptors(), pytest.raises(ServerStartError) as caught:
             await server.endpoint()
     assert "did not start: [Errno 24] Too many open files" in str(caught.value)
     assert "ulimit -n" in str(caught.value)
 
 
 @pytest.mark.parametrize(("number", "named"), [(errno.EMFILE, True), (errno.ECONNREFUSED, False)])
-async def test_a_connection_that_fails_for_want_of_a_resource_names_it(
-    catalog: Catalog, number: int, named: bool
-) -> None:
+async def test_a_failed_connection_names_the_exhausted_resource(catalog: Catalog, number: int, named: bool) -> None:
     """The HTTP client says "All connection attempts failed", from errors that are causes of its own."""
 
     def fail(request: httpx2.Request) -> httpx2.Response:
@@ -207,7 +205,7 @@ async def test_a_connection_that_fails_for_want_of_a_resource_names_it(
     assert ("ulimit -n" in str(caught.value)) == named
 
 
-class Lacking(AttachedServer):
+class ExhaustedServer(AttachedServer):
     """A server whose machine lacks something."""
 
     def describe_shortage(self) -> str:
@@ -216,14 +214,16 @@ class Lacking(AttachedServer):
 
 
 @pytest.mark.parametrize(("status", "named"), [(500, True), (404, False)])
-async def test_an_error_of_the_server_names_what_its_machine_lacks(catalog: Catalog, status: int, named: bool) -> None:
+async def test_a_server_error_names_the_exhausted_resource_of_its_machine(
+    catalog: Catalog, status: int, named: bool
+) -> None:
     """OpenCode says no more than "Unexpected server error" when its disk is full (1.18.33)."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         body = {"name": "UnknownError", "data": {"message": "Unexpected server error. Check server logs for details."}}
         return httpx2.Response(status, json=body)
 
-    server = Lacking(Endpoint(httpx2.URL("http://opencode.test:4096")))
+    server = ExhaustedServer(Endpoint(httpx2.URL("http://opencode.test:4096")))
     async with OpenCodeClient(server, catalog, "/project", transport=httpx2.MockTransport(answer)) as opencode:
         with pytest.raises(APIError) as caught:
             await opencode.call("session_create")
@@ -239,7 +239,7 @@ def test_the_disks_that_opencode_writes_to_are_measured(tmp_path: Path, monkeypa
     assert f"The disk of {tmp_path}/data/opencode is full" in shortage.measure_shortage(environ, str(tmp_path))
 
 
-def test_a_low_limit_of_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_low_limit_of_open_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `ulimit -n 64` sets it."""
 
     def limits(which: int) -> tuple[int, int]:
@@ -250,7 +250,7 @@ def test_a_low_limit_of_files_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("number", "named"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "A disk is full")])
-async def test_a_call_that_fails_here_for_want_of_a_resource_names_it(
+async def test_a_call_that_fails_locally_names_the_exhausted_resource(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, named: str
 ) -> None:
     """As a result, without the words of the exception; any other defect stays a protocol error."""
@@ -269,7 +269,7 @@ async def test_a_call_that_fails_here_for_want_of_a_resource_names_it(
     assert "secret words" not in str(result.content)
 
 
-def test_the_marks_of_the_session_that_started_us_are_not_passed_on() -> None:
+def test_variables_of_the_starting_session_are_not_inherited() -> None:
     """Credentials, settings and everything else are."""
     kept = {
         "PATH": "/bin",
@@ -291,7 +291,7 @@ def test_the_marks_of_the_session_that_started_us_are_not_passed_on() -> None:
 
 
 @pytest.mark.slow
-async def test_a_bridge_inside_an_opencode_that_a_bridge_started_starts_none(
+async def test_a_nested_bridge_does_not_start_opencode(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """The project has this very server configured: the model's call of it fails in words, with one OpenCode running."""
@@ -307,8 +307,8 @@ async def test_a_bridge_inside_an_opencode_that_a_bridge_started_starts_none(
         assert report.structured_content is not None
         session = report.structured_content["session_id"]
         messages = await client.call_tool("session_messages", {"sessionID": session})
-        running = servers(mark)
-        inherited = environment_of(running[0])
+        running = find_opencode_pids(mark)
+        inherited = read_environ(running[0])
 
     said = json.dumps(messages.structured_content)
     assert "runs inside an OpenCode that opencode-mcp started (OPENCODE_MCP_DEPTH=1 in its environment)" in said
@@ -316,6 +316,6 @@ async def test_a_bridge_inside_an_opencode_that_a_bridge_started_starts_none(
     assert not {b"OPENCODE_PID=1", b"CLAUDECODE=1"} & inherited
 
 
-def environment_of(pid: int) -> set[bytes]:
+def read_environ(pid: int) -> set[bytes]:
     """Return what a process was started with, as NAME=value."""
     return {*Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")}

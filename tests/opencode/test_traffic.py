@@ -26,17 +26,17 @@ from .conftest import Wire
 
 pytestmark = pytest.mark.anyio
 
-LOST = httpx2.ReadError("connection reset")
-TIMES = len(module.RETRY_SECONDS) + 1
+CONNECTION_RESET = httpx2.ReadError("connection reset")
+ATTEMPTS = len(module.RETRY_SECONDS) + 1
 
 
 @pytest.fixture
 def opencode(opencode: OpenCodeClient) -> OpenCodeClient:
     """Pauses are as many as they are, and short."""
-    return opencode.with_options(retry_seconds=(0.0,) * (TIMES - 1))
+    return opencode.with_options(retry_seconds=(0.0,) * (ATTEMPTS - 1))
 
 
-def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
+def set_answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
     """Answer each request with the next of these, and any later one well."""
     remaining = list(given)
 
@@ -51,13 +51,17 @@ def answers(wire: Wire, *given: httpx2.Response | Exception) -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [LOST, httpx2.ConnectError("refused"), *(httpx2.Response(status) for status in sorted(module.RETRIED_STATUSES))],
+    [
+        CONNECTION_RESET,
+        httpx2.ConnectError("refused"),
+        *(httpx2.Response(status) for status in sorted(module.RETRIED_STATUSES)),
+    ],
 )
-async def test_a_read_is_asked_for_again_and_says_so(
+async def test_a_read_is_retried_and_reported(
     opencode: OpenCodeClient, wire: Wire, trouble: httpx2.Response | Exception
 ) -> None:
     """After a connection that broke, or that was not there, and after the answer of a busy server."""
-    answers(wire, trouble)
+    set_answers(wire, trouble)
     told: list[str] = []
 
     async def report(message: str) -> None:
@@ -73,19 +77,19 @@ async def test_a_read_is_asked_for_again_and_says_so(
     assert shown.structured_content == {"healthy": True, "_retried": list(answer.retried)}
 
 
-async def test_an_error_of_tls_is_one_of_the_transport(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_a_tls_error_is_a_transport_error(opencode: OpenCodeClient, wire: Wire) -> None:
     """httpx2 hands an alert of the other side on as it is."""
-    answers(wire, *[ssl.SSLError(1, "tlsv13 alert certificate required")] * TIMES)
+    set_answers(wire, *[ssl.SSLError(1, "tlsv13 alert certificate required")] * ATTEMPTS)
 
     with pytest.raises(TransportError, match="certificate required"):
         await opencode.call("global_health")
 
 
-async def test_an_event_of_another_shape_is_a_reason_to_look(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_a_malformed_event_restarts_the_stream(opencode: OpenCodeClient, wire: Wire) -> None:
     """The stream begins anew, and what was missed is looked for; whoever listens beside is not cut off."""
     odd = {"payload": {"type": "message.updated", "properties": {"sessionID": "ses_1", "info": None}}}
     stream = httpx2.Response(200, text=f"data: {json.dumps(odd)}\n\n", headers={"content-type": "text/event-stream"})
-    answers(wire, stream, httpx2.Response(200, text="", headers={"content-type": "text/event-stream"}))
+    set_answers(wire, stream, httpx2.Response(200, text="", headers={"content-type": "text/event-stream"}))
     watch, kinds = SessionWatch({"ses_1"}), list[str]()
     with (
         opencode.events.subscribe(watch.on_event),
@@ -97,55 +101,51 @@ async def test_an_event_of_another_shape_is_a_reason_to_look(opencode: OpenCodeC
     assert watch.read_requested
 
 
-async def test_who_has_no_time_is_told_at_once(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_a_client_without_retries_fails_at_once(opencode: OpenCodeClient, wire: Wire) -> None:
     """A list that a client asks for while it connects is not worth waiting for."""
-    answers(wire, LOST)
+    set_answers(wire, CONNECTION_RESET)
 
     with pytest.raises(TransportError):
         await opencode.with_options(retry_seconds=()).call("global_health")
     assert len(wire.requests) == 1
 
 
-async def test_there_is_an_end_to_it(opencode: OpenCodeClient, wire: Wire) -> None:
+async def test_retries_end_with_the_last_failure(opencode: OpenCodeClient, wire: Wire) -> None:
     """The last failure is the answer."""
-    answers(wire, *[LOST] * TIMES)
+    set_answers(wire, *[CONNECTION_RESET] * ATTEMPTS)
 
     with pytest.raises(TransportError):
         await opencode.call("global_health")
-    assert len(wire.requests) == TIMES
+    assert len(wire.requests) == ATTEMPTS
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-async def test_an_answer_that_stays_the_same_is_asked_for_once(
-    opencode: OpenCodeClient, wire: Wire, status: int
-) -> None:
+async def test_a_permanent_error_is_not_retried(opencode: OpenCodeClient, wire: Wire, status: int) -> None:
     """An error of the request, or of OpenCode, is no trouble on the way."""
-    answers(wire, httpx2.Response(status, json={"name": "X"}))
+    set_answers(wire, httpx2.Response(status, json={"name": "X"}))
 
     with pytest.raises(APIError):
         await opencode.call("path_get")
     assert len(wire.requests) == 1
 
 
-async def test_a_slow_read_is_asked_for_once_by_a_tool_and_again_by_a_workflow(
-    opencode: OpenCodeClient, wire: Wire
-) -> None:
+async def test_a_slow_read_is_retried_only_by_a_workflow(opencode: OpenCodeClient, wire: Wire) -> None:
     """What may take long is not asked for twice; what is quick has lost its connection."""
-    answers(wire, httpx2.ReadTimeout("slow"))
+    set_answers(wire, httpx2.ReadTimeout("slow"))
     with pytest.raises(RequestTimeout):
         await prepare_and_execute(opencode, opencode.catalog["global_health"], {})
     assert len(wire.requests) == 1
 
-    answers(wire, httpx2.ReadTimeout("slow"))
+    set_answers(wire, httpx2.ReadTimeout("slow"))
     assert await opencode.call("global_health") == {"healthy": True}
 
 
-@pytest.mark.parametrize("trouble", [LOST, httpx2.Response(503), httpx2.ConnectError("refused")])
+@pytest.mark.parametrize("trouble", [CONNECTION_RESET, httpx2.Response(503), httpx2.ConnectError("refused")])
 async def test_a_write_is_sent_once(opencode: OpenCodeClient, wire: Wire, trouble: httpx2.Response | Exception) -> None:
     """Whatever happens to it: it may have taken effect. The error says so."""
     for name in (one.name for one in opencode.catalog.values() if not one.hints.read_only):
         if name in {"session_create", "session_prompt_async", "worktree_create"}:
-            answers(wire, trouble)
+            set_answers(wire, trouble)
             wire.requests.clear()
             given: dict[str, Any] = {"sessionID": "ses_1", "parts": []} if "prompt" in name else {}
             with pytest.raises((TransportError, APIError)):
@@ -153,7 +153,7 @@ async def test_a_write_is_sent_once(opencode: OpenCodeClient, wire: Wire, troubl
             assert len(wire.requests) == 1
 
 
-async def test_callers_take_turns() -> None:
+async def test_the_limiter_alternates_between_callers() -> None:
     """One who comes late with one call does not wait behind another's hundred."""
     queue, order = FairLimiter(1), list[str]()
     first = anyio.Event()
@@ -183,7 +183,7 @@ async def test_callers_take_turns() -> None:
     assert [one for one in order if one.startswith("greedy")] == [f"greedy{number}" for number in range(100)]
 
 
-async def test_waiting_is_told_and_a_place_is_given_back() -> None:
+async def test_waiting_is_reported_and_a_cancelled_waiter_releases_its_slot() -> None:
     """A call that is cancelled while it waits, or just as its turn comes, takes no slot with it."""
     queue, told = FairLimiter(1), list[str]()
 
@@ -218,7 +218,7 @@ async def test_waiting_is_told_and_a_place_is_given_back() -> None:
         ("session_prompt", {"sessionID": "ses_1", "parts": []}, module.MAX_CONCURRENT_PROMPTS),
     ],
 )
-async def test_no_more_than_so_many_are_asked_at_once(
+async def test_concurrent_requests_are_limited(
     opencode: OpenCodeClient, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], bound: int
 ) -> None:
     """However many calls come; all are answered in the end."""
@@ -246,7 +246,7 @@ async def test_no_more_than_so_many_are_asked_at_once(
     assert answered == 500
 
 
-async def test_turns_keep_nobody_out(opencode: OpenCodeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_blocking_prompts_do_not_block_reads(opencode: OpenCodeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """While as many turns as may are on, and more wait, a read is answered."""
 
     async def send(request: httpx2.Request, **options: object) -> httpx2.Response:

@@ -2,10 +2,10 @@
 
 from . import attachments, projects, second_engine, servers, sessions
 
-SHARING = (*sessions.SCENARIOS, *projects.SCENARIOS, *attachments.SCENARIOS, *second_engine.SCENARIOS)
+SHARED_SERVER_SCENARIOS = (*sessions.SCENARIOS, *projects.SCENARIOS, *attachments.SCENARIOS, *second_engine.SCENARIOS)
 """Scenarios that leave nothing behind but their own project."""
 
-APART = servers.SCENARIOS
+OWN_SERVER_SCENARIOS = servers.SCENARIOS
 """Scenarios that disturb others on the same server, or are disturbed."""
 
-__all__ = ["APART", "SHARING"]
+__all__ = ["OWN_SERVER_SCENARIOS", "SHARED_SERVER_SCENARIOS"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .scenario import NO_CONTENT, OPAQUE, TRUE, Fails, Has, Keep, Like, NoAnswer, Scenario, Step
+from .scenario import NO_CONTENT, OPAQUE, TRUE, Fails, Has, KeepValue, Like, NoAnswer, OperationScenario, Step
 
 ANSWERED = {
     "ptyID": "$pty",
@@ -11,10 +11,10 @@ ANSWERED = {
     "timeout_seconds": 60,
 }
 
-TERMINALS = Scenario(
+TERMINALS = OperationScenario(
     "a terminal from its start to its end",
     (
-        Step("pty_create", {"title": "shell"}, {"id": Keep("pty"), "status": "running", "cwd": "$project"}),
+        Step("pty_create", {"title": "shell"}, {"id": KeepValue("pty"), "status": "running", "cwd": "$project"}),
         Step(
             "pty_connect",
             ANSWERED,
@@ -31,11 +31,13 @@ TERMINALS = Scenario(
     ),
 )
 
-TERMINALS_V2 = Scenario(
+TERMINALS_V2 = OperationScenario(
     "a terminal of the second engine",
     (
         Step(
-            "v2_pty_create", {"title": "shell"}, {"data": {"id": Keep("pty"), "status": "running", "cwd": "$project"}}
+            "v2_pty_create",
+            {"title": "shell"},
+            {"data": {"id": KeepValue("pty"), "status": "running", "cwd": "$project"}},
         ),
         Step(
             "v2_pty_connect",
@@ -55,7 +57,7 @@ TERMINALS_V2 = Scenario(
     ),
 )
 
-TUI = Scenario(
+TUI = OperationScenario(
     "orders to a TUI, which OpenCode takes whether there is one or not",
     (
         Step("tui_append_prompt", {"text": "hello"}, TRUE),
@@ -68,7 +70,7 @@ TUI = Scenario(
         Step("tui_execute_command", {"command": "session_new"}, TRUE),
         Step("tui_show_toast", {"message": "hello", "variant": "info"}, TRUE),
         Step("tui_publish", {"body": {"type": "tui.prompt.append", "properties": {"text": "hello"}}}, TRUE),
-        Step("session_create", {}, {"id": Keep("session")}),
+        Step("session_create", {}, {"id": KeepValue("session")}),
         Step("tui_select_session", {"sessionID": "$session"}, TRUE),
         Step("session_delete", {"sessionID": "$session"}, TRUE),
         Step(
@@ -80,7 +82,7 @@ TUI = Scenario(
     ),
 )
 
-MCP = Scenario(
+MCP = OperationScenario(
     "MCP servers of OpenCode's own",
     (
         Step(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
-from .scenario import NO_CONTENT, TRUE, Fails, Has, Keep, Lacks, Like, Scenario, Step
+from .scenario import NO_CONTENT, TRUE, Fails, Has, KeepValue, Lacks, Like, OperationScenario, Step
 
 PATCH = "diff --git a/new.txt b/new.txt\nnew file mode 100644\n--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+patched\n"
 
-FILES = Scenario(
+FILES = OperationScenario(
     "files, listed, read and searched",
     (
         Step("file_list", {"path": "src"}, {"result": [{"name": "main.py", "path": "src/main.py", "type": "file"}]}),
@@ -29,7 +29,7 @@ FILES = Scenario(
     files={"src/main.py": "print('main')\n"},
 )
 
-CHANGES = Scenario(
+CHANGES = OperationScenario(
     "changes against git",
     (
         Step("vcs_get", {}, {"branch": "main", "default_branch": "main"}),
@@ -48,7 +48,7 @@ CHANGES = Scenario(
     files={"README.md": "changed\n"},
 )
 
-OFFERS = Scenario(
+SERVER_INFO = OperationScenario(
     "what OpenCode is and offers",
     (
         Step("global_health", {}, {"healthy": True, "version": SNAPSHOT_VERSION}),
@@ -79,17 +79,17 @@ OFFERS = Scenario(
     ),
 )
 
-WORKTREES = Scenario(
+WORKTREES = OperationScenario(
     "a project, its worktrees and its copies",
     (
         Step("project_init_git", {"directory": "$folder/plain"}, {"worktree": "$folder/plain", "vcs": "git"}),
         Step("vcs_get", {"directory": "$folder/plain"}, {"branch": str}),
-        Step("project_current", {}, {"id": Keep("id"), "worktree": "$project", "vcs": "git"}),
+        Step("project_current", {}, {"id": KeepValue("id"), "worktree": "$project", "vcs": "git"}),
         Step("project_update", {"projectID": "$id", "name": "Renamed"}, {"id": "$id", "name": "Renamed"}),
         Step("project_list", {}, {"result": Has({"id": "$id", "name": "Renamed", "worktree": "$project"})}),
-        Step("worktree_create", {"name": "tree"}, {"name": "tree", "directory": Keep("tree")}),
+        Step("worktree_create", {"name": "tree"}, {"name": "tree", "directory": KeepValue("tree")}),
         Step("worktree_list", {}, {"result": ["$tree"]}),
-        Step("session_create", {}, {"id": Keep("session"), "directory": "$project"}),
+        Step("session_create", {}, {"id": KeepValue("session"), "directory": "$project"}),
         Step(
             "experimental_control_plane_move_session",
             {"sessionID": "$session", "destination": {"directory": "$tree"}, "moveChanges": True},
@@ -127,4 +127,4 @@ WORKTREES = Scenario(
     files={"unsaved.txt": "not committed\n", "../plain/README.md": "no repository yet\n"},
 )
 
-SCENARIOS = (FILES, CHANGES, OFFERS, WORKTREES)
+SCENARIOS = (FILES, CHANGES, SERVER_INFO, WORKTREES)

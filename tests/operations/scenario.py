@@ -1,6 +1,6 @@
 """The language of the tables: a scenario is a list of calls, each with what has to come back.
 
-A string `$name` (lower case), alone or inside another, stands for a value: of `play`, or kept by an earlier step.
+A string `$name` (lower case), alone or inside another, stands for a value: of `run_steps`, or kept by an earlier step.
 
     expected           matches
     {...}              an object that has at least these members; {} only an empty one
@@ -49,7 +49,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Scenario:
+class OperationScenario:
     """Steps in the order in which they are made, in a project that has these files besides its README.md."""
 
     name: str
@@ -104,7 +104,7 @@ class Like:
 
 
 @dataclass(frozen=True)
-class Keep:
+class KeepValue:
     """Keeps a value for later steps."""
 
     name: str
@@ -126,28 +126,28 @@ class Mismatch(AssertionError):
     """An answer is not what its step expects."""
 
 
-async def play(scenario: Scenario, client: Client, values: Values) -> None:
+async def run_steps(scenario: OperationScenario, client: Client, values: Values) -> None:
     """Write a scenario's files, and make each of its calls.
 
     Raises:
         AssertionError: the first step that is not answered as it expects.
     """
-    write(scenario.files, values)
+    write_files(scenario.files, values)
     for number, step in enumerate(scenario.steps, 1):
         try:
             with anyio.fail_after(STEP_SECONDS):
-                await (until_it_matches if step.eventually else attempt)(step, client, values)
+                await (attempt_until_match if step.eventually else attempt)(step, client, values)
         except (Mismatch, MCPError, TimeoutError) as reason:
             text = str(reason) or type(reason).__name__
             raise AssertionError(f"{scenario.name}, step {number}, {step.tool}: {text}") from None
 
 
-def write(files: Mapping[str, str], values: Values) -> None:
+def write_files(files: Mapping[str, str], values: Values) -> None:
     """Write files into the project."""
     for name, template in files.items():
         path = Path(values["project"], name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(fill(template, values))
+        path.write_text(fill_references(template, values))
 
 
 async def attempt(step: Step, client: Client, values: Values) -> None:
@@ -156,10 +156,10 @@ async def attempt(step: Step, client: Client, values: Values) -> None:
     Raises:
         Mismatch: where and how the answer differs.
     """
-    check(step, await client.call_tool(step.tool, fill(dict(step.arguments), values)), values)
+    check_result(step, await client.call_tool(step.tool, fill_references(dict(step.arguments), values)), values)
 
 
-async def until_it_matches(step: Step, client: Client, values: Values) -> None:
+async def attempt_until_match(step: Step, client: Client, values: Values) -> None:
     """Make a step's call again and again: no answer tells when a model or a shell has come so far.
 
     Raises:
@@ -167,7 +167,7 @@ async def until_it_matches(step: Step, client: Client, values: Values) -> None:
     """
     last = Mismatch("no answer")
 
-    async def look() -> bool:
+    async def attempt_once() -> bool:
         nonlocal last
         try:
             await attempt(step, client, values)
@@ -177,12 +177,12 @@ async def until_it_matches(step: Step, client: Client, values: Values) -> None:
         return True
 
     try:
-        await eventually(look, within=STEP_SECONDS / 2)
+        await eventually(attempt_once, within=STEP_SECONDS / 2)
     except AssertionError:
         raise last from None
 
 
-def check(step: Step, result: types.CallToolResult, values: Values) -> None:
+def check_result(step: Step, result: types.CallToolResult, values: Values) -> None:
     """Compare a result with what the step expects.
 
     Raises:
@@ -190,7 +190,7 @@ def check(step: Step, result: types.CallToolResult, values: Values) -> None:
     """
     text = "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
     if isinstance(step.expected, (Fails, NoAnswer)):
-        beginning = fill(step.expected.text(step.tool), values)
+        beginning = fill_references(step.expected.text(step.tool), values)
         if not (result.is_error and text.startswith(beginning)):
             raise Mismatch(f"expected the failure {beginning!r}, got {text[:SHOWN_CHARS]!r}")
     elif result.is_error:
@@ -206,34 +206,34 @@ def compare(expected: Any, value: Any, values: Values, path: str) -> None:
         Mismatch: where and how it differs.
     """
     match expected, value:
-        case Keep(name, inner), _:
+        case KeepValue(name, inner), _:
             compare(inner, value, values, path)
             values[name] = value
         case Has(item), list():
             if not any(matches(item, candidate, values) for candidate in cast("list[Any]", value)):
-                raise differs(expected, value, values, path)
+                raise make_mismatch(expected, value, values, path)
         case Lacks(item), list():
             if any(matches(item, candidate, values) for candidate in cast("list[Any]", value)):
-                raise differs(expected, value, values, path)
+                raise make_mismatch(expected, value, values, path)
         case dict(), dict() if expected:
             members = cast("dict[str, Any]", value)
             for key, inner in cast("dict[str, Any]", expected).items():
-                name = str(fill(key, values))
+                name = str(fill_references(key, values))
                 if name not in members:
-                    raise differs({name: inner}, members, values, path)
+                    raise make_mismatch({name: inner}, members, values, path)
                 compare(inner, members[name], values, f"{path}.{name}")
         case list(), list():
             items, inners = cast("list[Any]", value), cast("list[Any]", expected)
             if len(items) != len(inners):
-                raise differs(inners, items, values, path)
+                raise make_mismatch(inners, items, values, path)
             for index, (inner, item) in enumerate(zip(inners, items, strict=True)):
                 compare(inner, item, values, f"{path}.{index}")
         case type(), _ if isinstance(value, expected):
             return
         case Like(pattern), str() if re.search(pattern, value):
             return
-        case _ if isinstance(expected, (Has, Lacks, Like, type)) or fill(expected, values) != value:
-            raise differs(expected, value, values, path)
+        case _ if isinstance(expected, (Has, Lacks, Like, type)) or fill_references(expected, values) != value:
+            raise make_mismatch(expected, value, values, path)
         case _:
             return
 
@@ -247,12 +247,12 @@ def matches(expected: Any, value: Any, values: Values) -> bool:
     return True
 
 
-def differs(expected: Any, value: Any, values: Values, path: str) -> Mismatch:
+def make_mismatch(expected: Any, value: Any, values: Values, path: str) -> Mismatch:
     """Say where an answer differs."""
-    return Mismatch(f"{path}: expected {fill(expected, values)!r}, got {json.dumps(value)[:SHOWN_CHARS]}")
+    return Mismatch(f"{path}: expected {fill_references(expected, values)!r}, got {json.dumps(value)[:SHOWN_CHARS]}")
 
 
-def fill(template: Any, values: Values) -> Any:
+def fill_references(template: Any, values: Values) -> Any:
     """Replace the references in a template, which is left as it is."""
     match template:
         case str() if whole := REFERENCE.fullmatch(template):
@@ -261,8 +261,10 @@ def fill(template: Any, values: Values) -> Any:
             return REFERENCE.sub(lambda found: str(values[found[1]]), template)
         case dict():
             members = cast("dict[str, Any]", template)
-            return {str(fill(key, values)): fill(member, values) for key, member in members.items()}
+            return {
+                str(fill_references(key, values)): fill_references(member, values) for key, member in members.items()
+            }
         case list():
-            return [fill(item, values) for item in cast("list[Any]", template)]
+            return [fill_references(item, values) for item in cast("list[Any]", template)]
         case _:
             return template

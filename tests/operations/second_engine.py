@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .scenario import NO_CONTENT, Fails, Has, Keep, Lacks, Scenario, Step
+from .scenario import NO_CONTENT, Fails, Has, KeepValue, Lacks, OperationScenario, Step
 
 MODEL = {"id": "scripted", "providerID": "scripted"}
 REQUEST = {"action": "external_directory", "resources": ["/etc/*"], "save": ["/etc/*"]}
@@ -10,7 +10,7 @@ CONFIGURED = {"opencode.json": "$config"}
 NEW_SESSION = Step(
     "v2_session_create",
     {"model": MODEL, "location": {"directory": "$project"}},
-    {"data": {"id": Keep("session"), "location": {"directory": "$project"}}},
+    {"data": {"id": KeepValue("session"), "location": {"directory": "$project"}}},
 )
 
 # A location is being loaded when its first question comes: until then it has nothing, and a prompt is never answered.
@@ -19,7 +19,7 @@ LOADED = (
     Step("v2_model_list", {}, {"data": Has({"id": "scripted", "providerID": "scripted"})}, eventually=True),
 )
 
-TURNS = Scenario(
+V2_TURNS = OperationScenario(
     "a session of the second engine, its turns done, undone and interrupted",
     (
         *LOADED,
@@ -27,7 +27,7 @@ TURNS = Scenario(
         Step(
             "v2_session_prompt",
             {"sessionID": "$session", "prompt": {"text": "script:text good morning"}},
-            {"data": {"id": Keep("greeting"), "sessionID": "$session"}},
+            {"data": {"id": KeepValue("greeting"), "sessionID": "$session"}},
         ),
         Step(
             "v2_session_messages",
@@ -43,7 +43,7 @@ TURNS = Scenario(
         Step(
             "v2_session_prompt",
             {"sessionID": "$session", "prompt": {"text": "script:write"}},
-            {"data": {"id": Keep("order")}},
+            {"data": {"id": KeepValue("order")}},
         ),
         Step(
             "v2_session_context",
@@ -119,11 +119,11 @@ TURNS = Scenario(
     files=CONFIGURED,
 )
 
-OFFERS = Scenario(
+V2_CATALOG = OperationScenario(
     "what the second engine offers at a location, and what waits there for an answer",
     (
         Step("v2_health_get", {}, {"healthy": True}),
-        Step("v2_location_get", {}, {"directory": "$project", "project": {"id": Keep("id")}}),
+        Step("v2_location_get", {}, {"directory": "$project", "project": {"id": KeepValue("id")}}),
         *LOADED,
         Step("v2_command_list", {}, {"data": Has({"name": "init"})}, eventually=True),
         Step("v2_skill_list", {}, {"data": Has({"name": "customize-opencode"})}, eventually=True),
@@ -137,7 +137,7 @@ OFFERS = Scenario(
         Step(
             "v2_session_permission_create",
             {"sessionID": "$session", **REQUEST},
-            {"data": {"id": Keep("request"), "effect": "ask"}},
+            {"data": {"id": KeepValue("request"), "effect": "ask"}},
         ),
         Step("v2_permission_request_list", {}, {"data": [{"id": "$request", **REQUEST}]}),
         Step("v2_session_permission_list", {"sessionID": "$session"}, {"data": [{"id": "$request"}]}),
@@ -151,7 +151,11 @@ OFFERS = Scenario(
             {"sessionID": "$session", "requestID": "$request", "reply": "always"},
             NO_CONTENT,
         ),
-        Step("v2_permission_saved_list", {"projectID": "$id"}, {"data": [{"id": Keep("saved"), "resource": "/etc/*"}]}),
+        Step(
+            "v2_permission_saved_list",
+            {"projectID": "$id"},
+            {"data": [{"id": KeepValue("saved"), "resource": "/etc/*"}]},
+        ),
         Step("v2_permission_saved_remove", {"id": "$saved"}, NO_CONTENT),
         Step("v2_permission_saved_list", {"projectID": "$id"}, {"data": []}),
         Step(
@@ -162,7 +166,7 @@ OFFERS = Scenario(
         Step(
             "v2_question_request_list",
             {},
-            {"data": [{"id": Keep("request"), "sessionID": "$session", "questions": [{"header": "Colour"}]}]},
+            {"data": [{"id": KeepValue("request"), "sessionID": "$session", "questions": [{"header": "Colour"}]}]},
             eventually=True,
         ),
         Step(
@@ -182,7 +186,10 @@ OFFERS = Scenario(
             {"data": {"sessionID": "$session"}},
         ),
         Step(
-            "v2_session_question_list", {"sessionID": "$session"}, {"data": [{"id": Keep("request")}]}, eventually=True
+            "v2_session_question_list",
+            {"sessionID": "$session"},
+            {"data": [{"id": KeepValue("request")}]},
+            eventually=True,
         ),
         Step("v2_session_question_reject", {"sessionID": "$session", "requestID": "$request"}, NO_CONTENT),
         Step("v2_session_question_list", {"sessionID": "$session"}, {"data": []}),
@@ -190,4 +197,4 @@ OFFERS = Scenario(
     files={**CONFIGURED, "src/main.py": "print('main')\n"},
 )
 
-SCENARIOS = (TURNS, OFFERS)
+SCENARIOS = (V2_TURNS, V2_CATALOG)

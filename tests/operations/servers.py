@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .scenario import NO_CONTENT, OPAQUE, TRUE, Fails, Has, Keep, Like, Scenario, Step
+from .scenario import NO_CONTENT, OPAQUE, TRUE, Fails, Has, KeepValue, Like, OperationScenario, Step
 
-ACCOUNTS = Scenario(
+ACCOUNTS = OperationScenario(
     "accounts at providers",
     (
         Step("auth_set", {"providerID": "scripted", "body": {"type": "api", "key": "secret"}}, TRUE),
@@ -15,7 +15,7 @@ ACCOUNTS = Scenario(
         Step(
             "v2_integration_get",
             {"integrationID": "openai"},
-            {"data": {"connections": [{"type": "credential", "id": Keep("credential"), "label": "work"}]}},
+            {"data": {"connections": [{"type": "credential", "id": KeepValue("credential"), "label": "work"}]}},
         ),
         Step("v2_credential_update", {"credentialID": "$credential", "label": "home"}, NO_CONTENT),
         Step(
@@ -29,7 +29,7 @@ ACCOUNTS = Scenario(
         Step(
             "v2_integration_connect_oauth",
             {"integrationID": "openai", "methodID": "chatgpt-browser", "inputs": {}},
-            {"data": {"attemptID": Keep("attempt"), "url": Like(r"^https://auth\.openai\.com/"), "mode": "auto"}},
+            {"data": {"attemptID": KeepValue("attempt"), "url": Like(r"^https://auth\.openai\.com/"), "mode": "auto"}},
             eventually=True,
         ),
         Step("v2_integration_attempt_status", {"attemptID": "$attempt"}, {"data": {"status": "pending"}}),
@@ -54,14 +54,14 @@ ACCOUNTS = Scenario(
     ),
 )
 
-WORKSPACES = Scenario(
+WORKSPACES = OperationScenario(
     "workspaces, and the history that they share",
     (
         Step("experimental_workspace_adapter_list", {}, {"result": Has({"type": "worktree"})}),
         Step(
             "experimental_workspace_create",
             {"type": "worktree", "branch": None},
-            {"id": Keep("workspace"), "type": "worktree", "directory": str},
+            {"id": KeepValue("workspace"), "type": "worktree", "directory": str},
         ),
         Step("experimental_workspace_list", {}, {"result": [{"id": "$workspace"}]}),
         Step(
@@ -71,15 +71,19 @@ WORKSPACES = Scenario(
             eventually=True,
         ),
         Step("experimental_workspace_sync_list", {}, NO_CONTENT),
-        Step("session_create", {}, {"id": Keep("session")}),
+        Step("session_create", {}, {"id": KeepValue("session")}),
         Step("experimental_workspace_warp", {"id": "$workspace", "sessionID": "$session"}, NO_CONTENT),
         Step("session_get", {"sessionID": "$session"}, {"workspaceID": "$workspace"}),
-        Step("session_create", {"title": "stolen"}, {"id": Keep("session")}),
+        Step("session_create", {"title": "stolen"}, {"id": KeepValue("session")}),
         Step("sync_start", {}, TRUE),
         Step(
             "sync_history_list",
             {},
-            {"result": Has({"aggregate_id": "$session", "seq": 0, "id": Keep("event"), "data": Keep("created", dict)})},
+            {
+                "result": Has(
+                    {"aggregate_id": "$session", "seq": 0, "id": KeepValue("event"), "data": KeepValue("created", dict)}
+                )
+            },
         ),
         Step(
             "sync_replay",
@@ -107,7 +111,7 @@ WORKSPACES = Scenario(
     ),
 )
 
-CONFIGURATION = Scenario(
+CONFIGURATION = OperationScenario(
     "the configuration, and the whole server's end of work",
     (
         Step("global_config_get", {}, {}),
@@ -120,7 +124,7 @@ CONFIGURATION = Scenario(
         Step("config_get", {}, {"username": "somebody"}),
         # No program that could have installed this OpenCode is on the PATH of this server.
         Step("global_upgrade", {"target": "1.0.0"}, Fails(400, "", "Unknown installation method")),
-        Step("session_create", {}, {"id": Keep("session")}),
+        Step("session_create", {}, {"id": KeepValue("session")}),
         Step("global_dispose", {}, TRUE),
         Step("session_get", {"sessionID": "$session"}, {"id": "$session"}),
     ),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from .scenario import NO_CONTENT, OPAQUE, TRUE, Fails, Has, Keep, Lacks, Like, Scenario, Step, prompt
+from .scenario import NO_CONTENT, OPAQUE, TRUE, Fails, Has, KeepValue, Lacks, Like, OperationScenario, Step, prompt
 
 MODEL = {"providerID": "scripted", "modelID": "scripted"}
 
-LIFE = Scenario(
+LIFECYCLE = OperationScenario(
     "a session from its creation to its end",
     (
-        Step("session_create", {"title": "first"}, {"id": Keep("session"), "title": "first", "directory": "$project"}),
+        Step(
+            "session_create",
+            {"title": "first"},
+            {"id": KeepValue("session"), "title": "first", "directory": "$project"},
+        ),
         Step("session_get", {"sessionID": "$session"}, {"id": "$session", "title": "first"}),
         Step("session_update", {"sessionID": "$session", "title": "renamed"}, {"title": "renamed"}),
-        Step("session_create", {"parentID": "$session"}, {"id": Keep("child"), "parentID": "$session"}),
+        Step("session_create", {"parentID": "$session"}, {"id": KeepValue("child"), "parentID": "$session"}),
         Step("session_children", {"sessionID": "$session"}, {"result": [{"id": "$child"}]}),
-        Step("session_fork", {"sessionID": "$session"}, {"id": Keep("fork"), "title": "renamed (fork #1)"}),
+        Step("session_fork", {"sessionID": "$session"}, {"id": KeepValue("fork"), "title": "renamed (fork #1)"}),
         Step("session_list", {"search": "renamed"}, {"result": Has({"id": "$session", "title": "renamed"})}),
         Step("experimental_session_list", {"limit": 1}, {"result": [{"id": "$fork"}], "next_cursor": str}),
         Step("session_share", {"sessionID": "$session"}, Fails(500, "UnknownError", OPAQUE)),
@@ -25,22 +29,22 @@ LIFE = Scenario(
     ),
 )
 
-TURNS = Scenario(
+TURNS = OperationScenario(
     "what is said and done in a session, undone and done again",
     (
-        Step("session_create", {}, {"id": Keep("session")}),
+        Step("session_create", {}, {"id": KeepValue("session")}),
         Step(
             "session_prompt",
             {"sessionID": "$session", "parts": prompt("script:text good morning")},
             {
-                "info": {"id": Keep("answer"), "parentID": Keep("question"), "finish": "stop"},
+                "info": {"id": KeepValue("answer"), "parentID": KeepValue("question"), "finish": "stop"},
                 "parts": Has({"type": "text", "text": "Hello from the scripted model. good morning"}),
             },
         ),
         Step(
             "session_message",
             {"sessionID": "$session", "messageID": "$question"},
-            {"info": {"role": "user"}, "parts": [{"id": Keep("part"), "text": "script:text good morning"}]},
+            {"info": {"role": "user"}, "parts": [{"id": KeepValue("part"), "text": "script:text good morning"}]},
         ),
         Step(
             "session_messages",
@@ -91,7 +95,7 @@ TURNS = Scenario(
         Step(
             "session_prompt",
             {"sessionID": "$session", "parts": prompt("script:write")},
-            {"info": {"parentID": Keep("question")}, "parts": Has({"text": "done: write"})},
+            {"info": {"parentID": KeepValue("question")}, "parts": Has({"text": "done: write"})},
         ),
         Step(
             "session_diff",
@@ -119,19 +123,19 @@ TURNS = Scenario(
     files={"opencode.json": '{"command": {"greet": {"template": "script:text greetings to $ARGUMENTS"}}}'},
 )
 
-WAITING = Scenario(
+WAITING = OperationScenario(
     "turns that wait for permissions and answers, and one that is aborted",
     (
         Step(
             "session_create",
             {"permission": [{"permission": "bash", "pattern": "*", "action": "ask"}]},
-            {"id": Keep("session")},
+            {"id": KeepValue("session")},
         ),
         Step("session_prompt_async", {"sessionID": "$session", "parts": prompt("script:bash")}, NO_CONTENT),
         Step(
             "permission_list",
             {},
-            {"result": [{"id": Keep("request"), "sessionID": "$session", "patterns": ["echo hello-from-bash"]}]},
+            {"result": [{"id": KeepValue("request"), "sessionID": "$session", "patterns": ["echo hello-from-bash"]}]},
             eventually=True,
         ),
         Step("permission_reply", {"requestID": "$request", "reply": "once"}, TRUE),
@@ -149,7 +153,7 @@ WAITING = Scenario(
         ),
         Step("session_status", {}, {}, eventually=True),  # else the prompt may join the turn that ends
         Step("session_prompt_async", {"sessionID": "$session", "parts": prompt("script:bash")}, NO_CONTENT),
-        Step("permission_list", {}, {"result": [{"id": Keep("request")}]}, eventually=True),
+        Step("permission_list", {}, {"result": [{"id": KeepValue("request")}]}, eventually=True),
         Step(
             "permission_respond",
             {"sessionID": "$session", "permissionID": "$request", "response": "reject"},
@@ -166,7 +170,7 @@ WAITING = Scenario(
         Step(
             "question_list",
             {},
-            {"result": [{"id": Keep("request"), "sessionID": "$session", "questions": [{"header": "Colour"}]}]},
+            {"result": [{"id": KeepValue("request"), "sessionID": "$session", "questions": [{"header": "Colour"}]}]},
             eventually=True,
         ),
         Step("question_reply", {"requestID": "$request", "answers": [["Red"]]}, TRUE),
@@ -183,7 +187,7 @@ WAITING = Scenario(
         ),
         Step("session_status", {}, {}, eventually=True),
         Step("session_prompt_async", {"sessionID": "$session", "parts": prompt("script:question")}, NO_CONTENT),
-        Step("question_list", {}, {"result": [{"id": Keep("request")}]}, eventually=True),
+        Step("question_list", {}, {"result": [{"id": KeepValue("request")}]}, eventually=True),
         Step("question_reject", {"requestID": "$request"}, TRUE),
         Step("session_status", {}, {}, eventually=True),
         Step(
@@ -217,4 +221,4 @@ WAITING = Scenario(
     ),
 )
 
-SCENARIOS = (LIFE, TURNS, WAITING)
+SCENARIOS = (LIFECYCLE, TURNS, WAITING)

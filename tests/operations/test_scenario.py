@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .scenario import Has, Keep, Lacks, Like, Mismatch, Values, compare
+from .scenario import Has, KeepValue, Lacks, Like, Mismatch, Values, compare
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,15 @@ def test_any_other_answer_does_not_match(expected: Any, value: Any) -> None:
         compare(expected, value, {"name": "known"}, "answer")
 
 
-def test_what_is_kept_is_known_to_later_steps() -> None:
+def test_a_kept_value_is_available_to_later_steps() -> None:
     """The value that is kept from an array is that of the item that matched."""
     values: Values = {}
 
     compare(
-        Has({"name": "b", "id": Keep("id", int)}), [{"name": "a", "id": 1}, {"name": "b", "id": 2}], values, "answer"
+        Has({"name": "b", "id": KeepValue("id", int)}),
+        [{"name": "a", "id": 1}, {"name": "b", "id": 2}],
+        values,
+        "answer",
     )
 
     assert values == {"id": 2}

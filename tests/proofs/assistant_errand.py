@@ -15,33 +15,33 @@ from time import monotonic
 import anyio
 
 from opencode_mcp.settings import Settings
-from tests.bridge import marked
+from tests.bridge import find_processes
 from tests.cli import shell
 from tests.eventually import eventually
 
-from .assistant_model import Model, Turn, served
-from .assistant_script import Errand, decide
-from .assistants import Assistant, Installed
+from .assistant_model import AssistantModel, ModelTurn, serve_model
+from .assistant_script import AssistantTask, decide_step
+from .assistants import Assistant, InstalledPrograms
 
-SECONDS = 180.0
+LIMIT_SECONDS = 180.0
 ENDING_SECONDS = 30.0
 PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
-NOWHERE = "http://127.0.0.1:9"
+UNREACHABLE_PROXY = "http://127.0.0.1:9"
 """A proxy that is not there: assistants look for updates, models and plugins even when they are told not to."""
 
-THEIRS = ("OPENCODE", "XDG_", "CLAUDE", "CODEX", "ANTHROPIC", "OPENAI")
+ASSISTANT_PREFIXES = ("OPENCODE", "XDG_", "CLAUDE", "CODEX", "ANTHROPIC", "OPENAI")
 
 
 @dataclass(frozen=True)
-class Outing:
+class AssistantRun:
     """What an assistant said, and what its model was told. `left` are the processes that outlived it."""
 
     assistant: Assistant
-    errand: Errand
+    task: AssistantTask
     output: str
-    turns: tuple[Turn, ...]
+    turns: tuple[ModelTurn, ...]
     seconds: float
-    left: Mapping[int, str]
+    remaining_processes: Mapping[int, str]
 
     @property
     def tools(self) -> list[str]:
@@ -54,15 +54,15 @@ class Outing:
         return [result.state for result in self.turns[-1].results]
 
 
-class Desk:
+class AssistantSandbox:
     """Where an assistant runs: an empty home, an empty folder, and no way off the machine."""
 
-    def __init__(self, folder: Path, installed: Installed, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, installed: InstalledPrograms, environ: Mapping[str, str]) -> None:
         self.home, self.work, self._logs = folder / "home", folder / "work", folder / "logs"
-        for each in (self.home, self.work, self._logs):
-            each.mkdir(parents=True)
-        inherited = {name: value for name, value in environ.items() if not name.startswith(THEIRS)}
-        proxies = {name: NOWHERE for kind in PROXIES for name in (kind, kind.lower())}
+        for folder_path in (self.home, self.work, self._logs):
+            folder_path.mkdir(parents=True)
+        inherited = {name: value for name, value in environ.items() if not name.startswith(ASSISTANT_PREFIXES)}
+        proxies = {name: UNREACHABLE_PROXY for kind in PROXIES for name in (kind, kind.lower())}
         direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
         path = os.pathsep.join([str(installed.commands), environ["PATH"]])
         self.environ = {**inherited, **proxies, **direct, "HOME": str(self.home), "PATH": path}
@@ -75,7 +75,7 @@ class Desk:
         """
         output, errors = self._logs / "output", self._logs / "errors"
         code: int | None = None
-        with output.open("wb") as stdout, errors.open("wb") as stderr, anyio.move_on_after(SECONDS):
+        with output.open("wb") as stdout, errors.open("wb") as stderr, anyio.move_on_after(LIMIT_SECONDS):
             done = await anyio.run_process(
                 command,
                 # Files, as a process that is left over would keep a pipe open.
@@ -88,45 +88,51 @@ class Desk:
             )
             code = done.returncode
         text = output.read_text()
-        assert code == 0, f"exit code {code} (None: not within {SECONDS:g} s):\n{text}\n{errors.read_text()[-4000:]}"
+        assert code == 0, (
+            f"exit code {code} (None: not within {LIMIT_SECONDS:g} s):\n{text}\n{errors.read_text()[-4000:]}"
+        )
         return text
 
-    async def left(self) -> Mapping[int, str]:
+    async def wait_for_processes(self) -> Mapping[int, str]:
         """Wait until every process that came from here has ended, and return those that do not."""
         with suppress(AssertionError):
-            await eventually(self.running, until=lambda found: not found, within=ENDING_SECONDS)
-        return self.running()
+            await eventually(self.list_processes, until=lambda found: not found, within=ENDING_SECONDS)
+        return self.list_processes()
 
-    def running(self) -> Mapping[int, str]:
+    def list_processes(self) -> Mapping[int, str]:
         """The processes that came from here: no other has this home."""
-        return marked(f"HOME={self.home}")
+        return find_processes(f"HOME={self.home}")
 
-    def clear(self) -> None:
+    def kill_processes(self) -> None:
         """Kill what is left."""
-        for number in self.running():
+        for number in self.list_processes():
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
 
 
-async def go(
-    assistant: Assistant, installed: Installed, environ: Mapping[str, str], settings: Settings, folder: Path
-) -> Outing:
+async def run_assistant(
+    assistant: Assistant, installed: InstalledPrograms, environ: Mapping[str, str], settings: Settings, folder: Path
+) -> AssistantRun:
     """Register our server with all tools, as a person would, and let the assistant run its errand."""
-    desk = Desk(folder, installed, environ)
-    errand = Errand(Path(str(settings.directory)), f"made-for-{assistant.client}")
+    sandbox = AssistantSandbox(folder, installed, environ)
+    task = AssistantTask(Path(str(settings.directory)), f"made-for-{assistant.client}")
     started = monotonic()
     try:
-        given = shell.variables(desk.environ, settings)
-        added = await shell.run(given, "install", assistant.client, "--toolsets", "all", cwd=desk.work)
+        install_environ = shell.command_environ(sandbox.environ, settings)
+        added = await shell.run_command(
+            install_environ, "install", assistant.client, "--toolsets", "all", cwd=sandbox.work
+        )
         assert added.returncode == 0, added
-        async with served(assistant.wire, partial(decide, errand), errand.file.exists) as model:
-            output = await desk.run(assistant.command(installed, model.url), secrets(assistant, model, settings))
+        async with serve_model(assistant.wire_format, partial(decide_step, task), task.file.exists) as model:
+            output = await sandbox.run(
+                assistant.command(installed, model.url), assistant_environ(assistant, model, settings)
+            )
         seconds = monotonic() - started
-        return Outing(assistant, errand, output, tuple(model.turns), seconds, await desk.left())
+        return AssistantRun(assistant, task, output, tuple(model.turns), seconds, await sandbox.wait_for_processes())
     finally:
-        desk.clear()
+        sandbox.kill_processes()
 
 
-def secrets(assistant: Assistant, model: Model, settings: Settings) -> Mapping[str, str]:
+def assistant_environ(assistant: Assistant, model: AssistantModel, settings: Settings) -> Mapping[str, str]:
     """Return what an assistant needs to reach its model, and what our entry in its configuration names."""
     return {**assistant.environ(model.url), **settings.passwords}

@@ -18,55 +18,55 @@ from examples.scripted_model import GuestServer
 from opencode_mcp.opencode.background import background_task_group
 
 from .assistant_script import Result, Say, Step
-from .assistant_wires import Wire
+from .assistant_wires import WireFormat
 
 
 @dataclass(frozen=True)
-class Turn:
+class ModelTurn:
     """A request with our tools in it: which, the results so far, what was answered, and whether the file was there."""
 
-    offered: frozenset[str]
+    tools: frozenset[str]
     results: tuple[Result, ...]
     step: Step
     done: bool
 
 
 @dataclass(frozen=True)
-class Model:
+class AssistantModel:
     """A model that is being served. `url` is its origin; `turns` has every request with tools, oldest first."""
 
-    wire: Wire
+    wire_format: WireFormat
     decide: Callable[[Sequence[Result]], Step]
     is_done: Callable[[], bool]
     url: str
-    turns: list[Turn] = field(default_factory=list[Turn])
+    turns: list[ModelTurn] = field(default_factory=list[ModelTurn])
 
     async def answer(self, request: Request) -> StreamingResponse:
         """Answer a request. Without our tools it is for a title, or the like."""
         body = await request.json()
-        offered = self.wire.offered(body)
+        offered = self.wire_format.offered_tools(body)
         step: Step = Say("A scripted title")
         if offered:
-            results = self.wire.results(body)
+            results = self.wire_format.tool_results(body)
             step = self.decide(results)
-            self.turns.append(Turn(offered, tuple(results), step, self.is_done()))
+            self.turns.append(ModelTurn(offered, tuple(results), step, self.is_done()))
         return StreamingResponse(self.events(step, body["model"]), media_type="text/event-stream")
 
     def events(self, step: Step, model: str) -> Iterator[str]:
         """Yield the reply as server-sent events."""
-        for data in self.wire.reply(step, model):
+        for data in self.wire_format.reply_events(step, model):
             kind = "" if isinstance(data, str) or "type" not in data else f"event: {data['type']}\n"
             yield f"{kind}data: {data if isinstance(data, str) else json.dumps(data)}\n\n"
 
 
 @asynccontextmanager
-async def served(
-    wire: Wire, decide: Callable[[Sequence[Result]], Step], is_done: Callable[[], bool]
-) -> AsyncGenerator[Model]:
+async def serve_model(
+    wire_format: WireFormat, decide: Callable[[Sequence[Result]], Step], is_done: Callable[[], bool]
+) -> AsyncGenerator[AssistantModel]:
     """Serve a model at a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        model = Model(wire, decide, is_done, f"http://127.0.0.1:{listener.getsockname()[1]}")
-        app = Starlette(routes=[Route(wire.path, model.answer, methods=["POST"])])
+        model = AssistantModel(wire_format, decide, is_done, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        app = Starlette(routes=[Route(wire_format.path, model.answer, methods=["POST"])])
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
         server = GuestServer(config)
         async with background_task_group() as tasks:

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Call:
+class CallTool:
     """A call of one of our tools."""
 
     tool: str
@@ -24,7 +24,7 @@ class Say:
     text: str
 
 
-Step = Call | Say
+Step = CallTool | Say
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Result:
     text: str
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """The JSON object in it, whatever the assistant put around it; empty where there is none."""
         at = self.text.find("{")
         try:
@@ -46,7 +46,7 @@ class Result:
     @property
     def report(self) -> dict[str, Any]:
         """The report of the one task; empty where it is none."""
-        report = self.facts.get("tasks", [self.facts])[0]
+        report = self.content.get("tasks", [self.content])[0]
         return report if "session_id" in report else {}
 
     @property
@@ -56,7 +56,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Errand:
+class AssistantTask:
     """A command that OpenCode has to ask permission for, and the file that it leaves in the project."""
 
     project: Path
@@ -74,19 +74,19 @@ class Errand:
         return f"script:tool bash {json.dumps(arguments)}"
 
 
-def decide(errand: Errand, results: Sequence[Result]) -> Step:
+def decide_step(task: AssistantTask, results: Sequence[Result]) -> Step:
     """Choose the next step by what the assistant has told so far."""
-    first = (Call("path_get", {}), Call("run_task", {"prompt": errand.prompt, "permissions": "report"}))
+    first = (CallTool("path_get", {}), CallTool("run_task", {"prompt": task.prompt, "permissions": "report"}))
     if len(results) < len(first):
         return first[len(results)]
     newest = results[-1]
     match newest.state:
         case "waiting_permission" | "running":
-            following: dict[str, Any] = newest.report["next"]
-            chosen = {"reply": "once"} if following["tool"] == "answer_permission" else {}
-            return Call(following["tool"], {**following["arguments"], **chosen})
+            next_call: dict[str, Any] = newest.report["next"]
+            reply = {"reply": "once"} if next_call["tool"] == "answer_permission" else {}
+            return CallTool(next_call["tool"], {**next_call["arguments"], **reply})
         case "completed" if newest.tool != "wait_for_tasks":
-            return Call("wait_for_tasks", {"session_ids": [newest.report["session_id"]]})
+            return CallTool("wait_for_tasks", {"session_ids": [newest.report["session_id"]]})
         case "completed":
             return Say(f"OpenCode says: {newest.report['answer']}")
         case _:

@@ -7,27 +7,27 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
 from uuid import uuid4
 
-from .assistant_script import Call, Result, Say, Step
+from .assistant_script import CallTool, Result, Say, Step
 
 Body = dict[str, Any]
 SERVER = "opencode"
 """The name by which assistants know our server."""
 
 
-class Wire(Protocol):
+class WireFormat(Protocol):
     """An API that streams server-sent events. Names of tools are ours, without what an assistant adds to them."""
 
     path: str
 
-    def offered(self, body: Body) -> frozenset[str]:
+    def offered_tools(self, body: Body) -> frozenset[str]:
         """Our tools in a request."""
         ...
 
-    def results(self, body: Body) -> list[Result]:
+    def tool_results(self, body: Body) -> list[Result]:
         """The results in a request, oldest first."""
         ...
 
-    def reply(self, step: Step, model: str) -> Iterator[Body | str]:
+    def reply_events(self, step: Step, model: str) -> Iterator[Body | str]:
         """The data of each event; a text is sent as it is."""
         ...
 
@@ -38,32 +38,32 @@ class Messages:
     path = "/v1/messages"
     prefix = f"mcp__{SERVER}__"
 
-    def offered(self, body: Body) -> frozenset[str]:
+    def offered_tools(self, body: Body) -> frozenset[str]:
         """Our tools in a request."""
-        return without(self.prefix, (tool["name"] for tool in body.get("tools", [])))
+        return strip_prefix(self.prefix, (tool["name"] for tool in body.get("tools", [])))
 
-    def results(self, body: Body) -> list[Result]:
+    def tool_results(self, body: Body) -> list[Result]:
         """The results in a request, oldest first."""
         contents = [message["content"] for message in body["messages"]]
         blocks = [block for content in contents if isinstance(content, list) for block in cast("list[Body]", content)]
         names = {block["id"]: block["name"] for block in blocks if block["type"] == "tool_use"}
         return [
-            Result(names[block["tool_use_id"]].removeprefix(self.prefix), text_of(block["content"]))
+            Result(names[block["tool_use_id"]].removeprefix(self.prefix), content_text(block["content"]))
             for block in blocks
             if block["type"] == "tool_result"
         ]
 
-    def reply(self, step: Step, model: str) -> Iterator[Body | str]:
+    def reply_events(self, step: Step, model: str) -> Iterator[Body | str]:
         """The data of each event."""
         usage = {"input_tokens": 100, "output_tokens": 20}
         ending = {"stop_reason": None, "stop_sequence": None}
         message: Body = {"id": new_id("msg"), "type": "message", "role": "assistant", "model": model, "content": []}
         block: Body = {"type": "text", "text": ""}
         delta: Body = {"type": "text_delta", "text": step.text} if isinstance(step, Say) else {}
-        if isinstance(step, Call):
+        if isinstance(step, CallTool):
             block = {"type": "tool_use", "id": new_id("toolu"), "name": self.prefix + step.tool, "input": {}}
             delta = {"type": "input_json_delta", "partial_json": json.dumps(step.arguments)}
-        ended = {**ending, "stop_reason": "tool_use" if isinstance(step, Call) else "end_turn"}
+        ended = {**ending, "stop_reason": "tool_use" if isinstance(step, CallTool) else "end_turn"}
         yield {"type": "message_start", "message": {**message, **ending, "usage": usage}}
         yield {"type": "content_block_start", "index": 0, "content_block": block}
         yield {"type": "content_block_delta", "index": 0, "delta": delta}
@@ -78,23 +78,23 @@ class Responses:
     path = "/v1/responses"
     namespace = f"mcp__{SERVER}"
 
-    def offered(self, body: Body) -> frozenset[str]:
+    def offered_tools(self, body: Body) -> frozenset[str]:
         """Our tools in a request."""
         spaces = [tool for tool in body["tools"] if tool.get("name") == self.namespace]
         return frozenset(tool["name"] for space in spaces for tool in space["tools"])
 
-    def results(self, body: Body) -> list[Result]:
+    def tool_results(self, body: Body) -> list[Result]:
         """The results in a request, oldest first."""
         names = {item["call_id"]: item["name"] for item in body["input"] if item["type"] == "function_call"}
         outputs = [item for item in body["input"] if item["type"] == "function_call_output"]
-        return [Result(names[item["call_id"]], text_of(item["output"])) for item in outputs]
+        return [Result(names[item["call_id"]], content_text(item["output"])) for item in outputs]
 
-    def reply(self, step: Step, model: str) -> Iterator[Body | str]:
+    def reply_events(self, step: Step, model: str) -> Iterator[Body | str]:
         """The data of each event."""
         response: Body = {"id": new_id("resp"), "model": model}
         usage: Body = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
         item: Body = {"type": "message", "role": "assistant", "id": new_id("msg")}
-        if isinstance(step, Call):
+        if isinstance(step, CallTool):
             named = {"namespace": self.namespace, "name": step.tool, "arguments": json.dumps(step.arguments)}
             item = {"type": "function_call", "id": new_id("fc"), "call_id": new_id("call"), **named}
         else:
@@ -110,40 +110,40 @@ class Completions:
     path = "/v1/chat/completions"
     prefix = f"{SERVER}_"
 
-    def offered(self, body: Body) -> frozenset[str]:
+    def offered_tools(self, body: Body) -> frozenset[str]:
         """Our tools in a request."""
-        return without(self.prefix, (tool["function"]["name"] for tool in body.get("tools", [])))
+        return strip_prefix(self.prefix, (tool["function"]["name"] for tool in body.get("tools", [])))
 
-    def results(self, body: Body) -> list[Result]:
+    def tool_results(self, body: Body) -> list[Result]:
         """The results in a request, oldest first."""
         messages = body["messages"]
         calls: list[Body] = [call for message in messages for call in message.get("tool_calls", ())]
         names = {call["id"]: call["function"]["name"].removeprefix(self.prefix) for call in calls}
-        told = [message for message in messages if message["role"] == "tool"]
-        return [Result(names[message["tool_call_id"]], text_of(message["content"])) for message in told]
+        tool_messages = [message for message in messages if message["role"] == "tool"]
+        return [Result(names[message["tool_call_id"]], content_text(message["content"])) for message in tool_messages]
 
-    def reply(self, step: Step, model: str) -> Iterator[Body | str]:
+    def reply_events(self, step: Step, model: str) -> Iterator[Body | str]:
         """The data of each event."""
         chunk: Body = {"id": new_id("chatcmpl"), "object": "chat.completion.chunk", "created": 0, "model": model}
         delta: Body = {"role": "assistant"}
-        if isinstance(step, Call):
+        if isinstance(step, CallTool):
             function = {"name": self.prefix + step.tool, "arguments": json.dumps(step.arguments)}
             delta["tool_calls"] = [{"index": 0, "id": new_id("call"), "type": "function", "function": function}]
         else:
             delta["content"] = step.text
-        reason = "tool_calls" if isinstance(step, Call) else "stop"
+        reason = "tool_calls" if isinstance(step, CallTool) else "stop"
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         yield {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
         yield {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": usage}
         yield "[DONE]"
 
 
-def without(prefix: str, names: Iterable[str]) -> frozenset[str]:
+def strip_prefix(prefix: str, names: Iterable[str]) -> frozenset[str]:
     """Return the names that have a prefix, without it."""
     return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
-def text_of(content: str | list[Body]) -> str:
+def content_text(content: str | list[Body]) -> str:
     """Return a text that may have come in parts."""
     return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
 

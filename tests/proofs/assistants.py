@@ -12,13 +12,13 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.install import Program
 from tests import npm
 
-from .assistant_wires import SERVER, Completions, Messages, Responses, Wire
+from .assistant_wires import SERVER, Completions, Messages, Responses, WireFormat
 
 PROMPT = "Have OpenCode make the file."
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledPrograms:
     """Where the assistants are: the folder of the commands from npm, and OpenCode."""
 
     commands: Path
@@ -31,12 +31,12 @@ class Assistant:
 
     title: str
     client: str
-    wire: Wire
-    command: Callable[[Installed, str], tuple[str, ...]]
+    wire_format: WireFormat
+    command: Callable[[InstalledPrograms, str], tuple[str, ...]]
     environ: Callable[[str], Mapping[str, str]]
 
 
-def claude_command(installed: Installed, url: str) -> tuple[str, ...]:
+def claude_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
     """It has leave to use our tools, and no others."""
     return (str(installed.commands / "claude"), "-p", PROMPT, "--allowedTools", f"mcp__{SERVER}")
 
@@ -55,7 +55,7 @@ def claude_environ(url: str) -> Mapping[str, str]:
     }
 
 
-def codex_command(installed: Installed, url: str) -> tuple[str, ...]:
+def codex_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
     """It asks nobody, and does not begin without our server."""
     settings = {
         "model": '"scripted"',
@@ -71,7 +71,7 @@ def codex_command(installed: Installed, url: str) -> tuple[str, ...]:
     return (str(installed.commands / "codex"), "exec", *free, *flags, PROMPT)
 
 
-def opencode_command(installed: Installed, url: str) -> tuple[str, ...]:
+def opencode_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
     """Its own permissions allow everything."""
     return (*installed.opencode.command, "run", PROMPT)
 
@@ -81,19 +81,21 @@ def opencode_environ(url: str) -> Mapping[str, str]:
     return {"OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(f"{url}/v1"))}
 
 
-def version(package: str) -> str:
+def pinned_version(package: str) -> str:
     """Return the pinned version of a package."""
-    return next(one.rpartition("@")[2] for one in npm.ASSISTANTS if one.startswith(f"{package}@"))
+    return next(
+        requirement.rpartition("@")[2] for requirement in npm.ASSISTANTS if requirement.startswith(f"{package}@")
+    )
 
 
 ASSISTANTS = (
     Assistant(
-        f"Claude Code {version('@anthropic-ai/claude-code')}",
+        f"Claude Code {pinned_version('@anthropic-ai/claude-code')}",
         "claude-code",
         Messages(),
         claude_command,
         claude_environ,
     ),
-    Assistant(f"Codex {version('@openai/codex')}", "codex", Responses(), codex_command, lambda _: {}),
+    Assistant(f"Codex {pinned_version('@openai/codex')}", "codex", Responses(), codex_command, lambda _: {}),
     Assistant(f"OpenCode {SNAPSHOT_VERSION}", "opencode", Completions(), opencode_command, opencode_environ),
 )

@@ -19,7 +19,7 @@ SAVED = re.compile(r"server-(?P<name>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 
 
 @dataclass(frozen=True)
-class Scenario:
+class ScenarioResult:
     """What the suite says of one scenario; `not_scored` is why it does not count, if it does not.
 
     A check is `untestable` where the server lacks what the suite needs for it; the suite counts it as failed.
@@ -35,15 +35,15 @@ class Scenario:
     @property
     def passes(self) -> bool:
         """Whether something was checked, all of it is as it should be, and nothing was left unchecked."""
-        return self.passed > 0 and not self.faults and not self.untestable
+        return self.passed > 0 and not self.problems and not self.untestable
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """What is wrong, a SHOULD included."""
         return (*self.failed, *self.warnings)
 
 
-async def run_suite(programs: Programs, url: str, revision: str, folder: Path) -> dict[str, Scenario]:
+async def run_suite(programs: Programs, url: str, revision: str, folder: Path) -> dict[str, ScenarioResult]:
     """Run what a revision of the protocol requires against a server; return the scenarios by name."""
     arguments = ("server", "--url", url, "--requirements", revision, "--output-dir", str(folder))
     done = await anyio.run_process(
@@ -51,20 +51,23 @@ async def run_suite(programs: Programs, url: str, revision: str, folder: Path) -
     )
     output = done.stdout.decode()
     reasons = {match["name"]: match["reason"] for match in NOT_SCORED.finditer(output)}
-    checks = saved_checks(folder)
-    scenarios: dict[str, Scenario] = {}
+    checks = read_saved_checks(folder)
+    scenarios: dict[str, ScenarioResult] = {}
     for match in SUMMARY.finditer(output):
         name = match["name"]
-        one = scenario(name, checks[name], reasons.get(name, ""))
+        result = make_result(name, checks[name], reasons.get(name, ""))
         # Ours and theirs are two readings of the same checks.
-        assert (one.passed, len(one.failed) + len(one.untestable)) == (int(match["passed"]), int(match["failed"])), name
-        scenarios[name] = one
+        assert (result.passed, len(result.failed) + len(result.untestable)) == (
+            int(match["passed"]),
+            int(match["failed"]),
+        ), name
+        scenarios[name] = result
     assert scenarios, output + done.stderr.decode()
     assert scenarios.keys() == checks.keys()
     return scenarios
 
 
-def saved_checks(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
+def read_saved_checks(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """Return the checks of every scenario, as the suite saved them."""
     saved: dict[str, list[Mapping[str, Any]]] = {}
     for path in folder.glob("server-*/checks.json"):
@@ -74,20 +77,20 @@ def saved_checks(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     return saved
 
 
-def scenario(name: str, checks: Iterable[Mapping[str, Any]], not_scored: str) -> Scenario:
+def make_result(name: str, checks: Iterable[Mapping[str, Any]], not_scored: str) -> ScenarioResult:
     """Put together what was checked."""
-    words: dict[str, list[str]] = {"SUCCESS": [], "FAILURE": [], "WARNING": [], "untestable": []}
+    messages: dict[str, list[str]] = {"SUCCESS": [], "FAILURE": [], "WARNING": [], "untestable": []}
     for check in checks:
         details: Mapping[str, Any] = check.get("details") or {}
         kind = str(check["status"])
         if kind == "FAILURE" and details.get("untestable") is True:
             kind = "untestable"
-        words.setdefault(kind, []).append(f"{check['id']}: {check.get('errorMessage') or check['description']}")
-    return Scenario(
+        messages.setdefault(kind, []).append(f"{check['id']}: {check.get('errorMessage') or check['description']}")
+    return ScenarioResult(
         name,
-        len(words["SUCCESS"]),
-        tuple(words["FAILURE"]),
-        tuple(words["untestable"]),
-        tuple(words["WARNING"]),
+        len(messages["SUCCESS"]),
+        tuple(messages["FAILURE"]),
+        tuple(messages["untestable"]),
+        tuple(messages["WARNING"]),
         not_scored,
     )

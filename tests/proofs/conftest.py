@@ -16,7 +16,7 @@ from .programs import PACKAGES, Programs
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     """The programs by others."""
-    return Programs(npm.installed("proofs", PACKAGES), tmp_path_factory.mktemp("home-of-programs"))
+    return Programs(npm.install_packages("proofs", PACKAGES), tmp_path_factory.mktemp("home-of-programs"))
 
 
 @pytest.fixture(scope="module")

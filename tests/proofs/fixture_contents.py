@@ -17,10 +17,10 @@ from opencode_mcp.server.resources import ResourceDefinition, define_resource
 
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==")
 WATCHED = "test://watched-resource"
-BESIDE_PROMPTS = "test_prompt_with_embedded_resource", "test_prompt_with_image", "test_input_required_result_prompt"
+RAW_PROMPTS = "test_prompt_with_embedded_resource", "test_prompt_with_image", "test_input_required_result_prompt"
 
 
-def silence() -> bytes:
+def make_silence() -> bytes:
     """Return a short WAV of nothing."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
@@ -31,24 +31,24 @@ def silence() -> bytes:
     return file.getvalue()
 
 
-def text(words: str) -> types.TextContent:
+def make_text(value: str) -> types.TextContent:
     """Return a text."""
-    return types.TextContent(type="text", text=words)
+    return types.TextContent(type="text", text=value)
 
 
-def image() -> types.ImageContent:
+def make_image() -> types.ImageContent:
     """Return an image of one red point."""
     return types.ImageContent(type="image", data=b64encode(PNG).decode(), mime_type="image/png")
 
 
-def audio() -> types.AudioContent:
+def make_audio() -> types.AudioContent:
     """Return a short silence."""
-    return types.AudioContent(type="audio", data=b64encode(silence()).decode(), mime_type="audio/wav")
+    return types.AudioContent(type="audio", data=b64encode(make_silence()).decode(), mime_type="audio/wav")
 
 
-def embedded(uri: str, mime_type: str, words: str) -> types.EmbeddedResource:
+def make_embedded(uri: str, mime_type: str, value: str) -> types.EmbeddedResource:
     """Return a text with the resource that it is from."""
-    resource = types.TextResourceContents(uri=uri, mime_type=mime_type, text=words)
+    resource = types.TextResourceContents(uri=uri, mime_type=mime_type, text=value)
     return types.EmbeddedResource(type="resource", resource=resource)
 
 
@@ -62,7 +62,7 @@ async def static_binary(opencode: OpenCodeClient) -> Content:
     return Content(PNG, "image/png")
 
 
-async def of_template(opencode: OpenCodeClient, id: str) -> Content:
+async def read_template(opencode: OpenCodeClient, id: str) -> Content:
     """Read what depends on a variable."""
     return as_json({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 
@@ -70,55 +70,55 @@ async def of_template(opencode: OpenCodeClient, id: str) -> Content:
 RESOURCES: tuple[ResourceDefinition, ...] = (
     define_resource("test://static-text", "static-text", "Text", "A text.", "text/plain", static_text),
     define_resource("test://static-binary", "static-binary", "Bytes", "An image.", "image/png", static_binary),
-    define_resource("test://template/{id}/data", "template", "Template", "By its id.", JSON, of_template),
+    define_resource("test://template/{id}/data", "template", "Template", "By its id.", JSON, read_template),
     define_resource(WATCHED, "watched-resource", "Watched", "Can be subscribed to.", "text/plain", static_text),
 )
 """Rows of our own table."""
 
 
-def simple(given: Mapping[str, str]) -> str:
+def simple_prompt(given: Mapping[str, str]) -> str:
     """Say the words of the simple prompt."""
     return "This is a simple prompt for testing."
 
 
-def with_arguments(given: Mapping[str, str]) -> str:
+def prompt_with_arguments(given: Mapping[str, str]) -> str:
     """Say what was given."""
     return f"Prompt with arguments: arg1='{given['arg1']}', arg2='{given['arg2']}'"
 
 
 PROMPTS: tuple[BuiltInPrompt, ...] = (
-    BuiltInPrompt("test_simple_prompt", "Simple", "A prompt without arguments.", (), simple),
+    BuiltInPrompt("test_simple_prompt", "Simple", "A prompt without arguments.", (), simple_prompt),
     BuiltInPrompt(
         "test_prompt_with_arguments",
         "With arguments",
         "A prompt with two arguments.",
         (make_argument("arg1", "The first.", required=True), make_argument("arg2", "The second.", required=True)),
-        with_arguments,
+        prompt_with_arguments,
     ),
 )
 """Rows of our own table, which holds prompts of one text each. The others are beside it."""
 
 
-def listed_beside() -> list[types.Prompt]:
+def list_raw_prompts() -> list[types.Prompt]:
     """Return the prompts that our table cannot hold."""
     uri = types.PromptArgument(name="resourceUri", description="What to embed.", required=True)
     return [
         types.Prompt(name=name, description="A fixture.", arguments=[uri] if "embedded" in name else [])
-        for name in BESIDE_PROMPTS
+        for name in RAW_PROMPTS
     ]
 
 
-def prompt_of(*contents: Any) -> types.GetPromptResult:
+def make_prompt(*contents: Any) -> types.GetPromptResult:
     """Return a prompt of one message for each content."""
-    return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=one) for one in contents])
+    return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=content) for content in contents])
 
 
 def embedding_prompt(uri: str) -> types.GetPromptResult:
     """Return a prompt with a resource in it."""
-    resource = embedded(uri, "text/plain", "Embedded resource content for testing.")
-    return prompt_of(resource, text("Please process the embedded resource above."))
+    resource = make_embedded(uri, "text/plain", "Embedded resource content for testing.")
+    return make_prompt(resource, make_text("Please process the embedded resource above."))
 
 
 def image_prompt() -> types.GetPromptResult:
     """Return a prompt with an image in it."""
-    return prompt_of(image(), text("Please analyze the image above."))
+    return make_prompt(make_image(), make_text("Please analyze the image above."))

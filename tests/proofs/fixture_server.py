@@ -36,7 +36,7 @@ class FixtureToolbox(ToolRegistry):
     """Our tools, and the fixtures that are served as they are."""
 
     def __contains__(self, name: str) -> bool:
-        return name in tools.SERVED or super().__contains__(name)
+        return name in tools.TOOL_HANDLERS or super().__contains__(name)
 
     @cached_property
     def listed(self) -> list[types.Tool]:
@@ -45,14 +45,14 @@ class FixtureToolbox(ToolRegistry):
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the schema of either."""
-        return tools.schema_of(name) if name in tools.SERVED else super().input_schema(name)
+        return tools.input_schema(name) if name in tools.TOOL_HANDLERS else super().input_schema(name)
 
     async def call(
         self, context: Context, redactor: Redactor, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         """Call either."""
-        if name in tools.SERVED:
-            return await tools.SERVED[name](context)
+        if name in tools.TOOL_HANDLERS:
+            return await tools.TOOL_HANDLERS[name](context)
         return await super().call(context, redactor, name, arguments)
 
 
@@ -68,15 +68,15 @@ class FixtureCalls(ToolHandlers):
         self, context: RequestContext, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Call a tool, or do what no tool of ours does."""
-        if params.name in tools.BESIDE:
-            return await tools.BESIDE[params.name](context, params)
+        if params.name in tools.REQUEST_HANDLERS:
+            return await tools.REQUEST_HANDLERS[params.name](context, params)
         return await super().call_tool(context, params)
 
 
 async def list_prompts(context: RequestContext, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     """List our prompts, and those that our table cannot hold."""
-    ours = await prompts.list_prompts(context, params)
-    return types.ListPromptsResult(prompts=[*ours.prompts, *contents.listed_beside()])
+    own = await prompts.list_prompts(context, params)
+    return types.ListPromptsResult(prompts=[*own.prompts, *contents.list_raw_prompts()])
 
 
 async def get_prompt(
@@ -90,9 +90,9 @@ async def get_prompt(
             return contents.image_prompt()
         case "test_input_required_result_prompt":
             if params.input_responses:
-                return contents.prompt_of(contents.text("As was answered."))
-            asked = tools.form_request(context, "user_context", "What context should the prompt use?")
-            return types.InputRequiredResult(input_requests={"user_context": asked})
+                return contents.make_prompt(contents.make_text("As was answered."))
+            request = tools.form_request(context, "user_context", "What context should the prompt use?")
+            return types.InputRequiredResult(input_requests={"user_context": request})
         case _:
             return await prompts.get_prompt(context, params)
 

@@ -1,7 +1,7 @@
 """The tools that the conformance suite calls by name.
 
-`SERVED` are given what every tool of ours is given: their progress, questions, results and errors go the
-way of all others. `BESIDE` ask a client for what the bridge never asks for, by means of the SDK alone.
+`TOOL_HANDLERS` are given what every tool of ours is given: their progress, questions, results and errors go the
+way of all others. `REQUEST_HANDLERS` ask a client for what the bridge never asks for, by means of the SDK alone.
 """
 
 from __future__ import annotations
@@ -22,47 +22,47 @@ from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.shorten import NO_REDACTION
 from opencode_mcp.workflows import Context, Decision, Undecided
 
-from .fixture_contents import PNG, audio, embedded, image, text
+from .fixture_contents import PNG, make_audio, make_embedded, make_image, make_text
 
 Params = types.CallToolRequestParams | types.GetPromptRequestParams
-Serve = Callable[[Context], Awaitable[types.CallToolResult]]
-Ask = Callable[[RequestContext, Params], Awaitable[types.CallToolResult | types.InputRequiredResult]]
+ToolHandler = Callable[[Context], Awaitable[types.CallToolResult]]
+RequestHandler = Callable[[RequestContext, Params], Awaitable[types.CallToolResult | types.InputRequiredResult]]
 
 LIMIT = Limit(10_000, "there is no more of it")
-NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}}
+EMPTY_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
-def said(words: str) -> types.CallToolResult:
+def text_result(value: str) -> types.CallToolResult:
     """Return a text as our results are made."""
-    return operation_result(Answer(words, media_type="text/plain"), LIMIT, NO_REDACTION)
+    return operation_result(Answer(value, media_type="text/plain"), LIMIT, NO_REDACTION)
 
 
-async def simple_text(context: Context) -> types.CallToolResult:
+async def simple_text_tool(context: Context) -> types.CallToolResult:
     """Return a text."""
-    return said("This is a simple text response for testing.")
+    return text_result("This is a simple text response for testing.")
 
 
-async def image_content(context: Context) -> types.CallToolResult:
+async def image_tool(context: Context) -> types.CallToolResult:
     """Return an image."""
     return operation_result(Answer(PNG, media_type="image/png"), LIMIT, NO_REDACTION)
 
 
-async def audio_content(context: Context) -> types.CallToolResult:
+async def audio_tool(context: Context) -> types.CallToolResult:
     """Return a sound, which no operation of OpenCode does."""
-    return types.CallToolResult(content=[audio()])
+    return types.CallToolResult(content=[make_audio()])
 
 
-async def embedded_resource(context: Context) -> types.CallToolResult:
+async def embedded_resource_tool(context: Context) -> types.CallToolResult:
     """Return a resource within the result."""
     return types.CallToolResult(
-        content=[embedded("test://embedded-resource", "text/plain", "This is an embedded resource content.")]
+        content=[make_embedded("test://embedded-resource", "text/plain", "This is an embedded resource content.")]
     )
 
 
 async def multiple_content_types(context: Context) -> types.CallToolResult:
     """Return several contents."""
-    resource = embedded("test://mixed-content-resource", "application/json", '{"test":"data","value":123}')
-    return types.CallToolResult(content=[text("Multiple content types test:"), image(), resource])
+    resource = make_embedded("test://mixed-content-resource", "application/json", '{"test":"data","value":123}')
+    return types.CallToolResult(content=[make_text("Multiple content types test:"), make_image(), resource])
 
 
 async def error_handling(context: Context) -> types.CallToolResult:
@@ -74,10 +74,10 @@ async def tool_with_progress(context: Context) -> types.CallToolResult:
     """Tell three times how far it is."""
     for percent in (0, 50, 100):
         await context.report_progress(f"{percent} of 100")
-    return said("Told three times.")
+    return text_result("Told three times.")
 
 
-async def decided(context: Context, key: str, words: str, **state: Any) -> Decision | Undecided:
+async def ask_user(context: Context, key: str, question: str, **state: Any) -> Decision | Undecided:
     """Ask the user as tasks do. The form is ours: the suite fills in another, which decides nothing here.
 
     Raises:
@@ -85,13 +85,13 @@ async def decided(context: Context, key: str, words: str, **state: Any) -> Decis
     """
     if context.elicitor is None:
         raise MCPError(types.INVALID_PARAMS, "This client cannot ask its user.")
-    asked = QuestionRequest(id=key, session_id="ses_fixture", questions=(QuestionInfo(question=words),))
-    return await context.elicitor.elicit(asked, state)
+    request = QuestionRequest(id=key, session_id="ses_fixture", questions=(QuestionInfo(question=question),))
+    return await context.elicitor.elicit(request, state)
 
 
 async def elicitation(context: Context) -> types.CallToolResult:
     """Ask once."""
-    return said(f"User response: {await decided(context, 'user', 'Please provide your information')}")
+    return text_result(f"User response: {await ask_user(context, 'user', 'Please provide your information')}")
 
 
 async def streaming_elicitation(context: Context) -> types.CallToolResult:
@@ -102,85 +102,85 @@ async def streaming_elicitation(context: Context) -> types.CallToolResult:
 
 async def required_name(context: Context) -> types.CallToolResult:
     """Ask under the key that the suite answers."""
-    return said(f"Hello! {await decided(context, 'user_name', 'What is your name?')}")
+    return text_result(f"Hello! {await ask_user(context, 'user_name', 'What is your name?')}")
 
 
 async def required_confirmation(context: Context) -> types.CallToolResult:
     """Ask, and see that the state came back as it was."""
-    await decided(context, "confirm", "Please confirm", secret="unchanged")
+    await ask_user(context, "confirm", "Please confirm", secret="unchanged")
     assert context.resume_state is not None
-    return said("state-ok" if context.resume_state["secret"] == "unchanged" else "not the state that was given")
+    return text_result("state-ok" if context.resume_state["secret"] == "unchanged" else "not the state that was given")
 
 
 async def multi_round(context: Context) -> types.CallToolResult:
     """Ask twice, one after the other."""
     if (context.resume_state or {}).get("step", 1) == 1:
-        await decided(context, "step1", "Step 1: What is your name?", step=1)
-    await decided(context, "step2", "Step 2: What is your favorite color?", step=2)
-    return said("Both were answered.")
+        await ask_user(context, "step1", "Step 1: What is your name?", step=1)
+    await ask_user(context, "step2", "Step 2: What is your favorite color?", step=2)
+    return text_result("Both were answered.")
 
 
-SERVED: Mapping[str, Serve] = {
-    "test_simple_text": simple_text,
-    "test_image_content": image_content,
-    "test_audio_content": audio_content,
-    "test_embedded_resource": embedded_resource,
+TOOL_HANDLERS: Mapping[str, ToolHandler] = {
+    "test_simple_text": simple_text_tool,
+    "test_image_content": image_tool,
+    "test_audio_content": audio_tool,
+    "test_embedded_resource": embedded_resource_tool,
     "test_multiple_content_types": multiple_content_types,
     "test_error_handling": error_handling,
     "test_tool_with_progress": tool_with_progress,
     "test_elicitation": elicitation,
     "test_streaming_elicitation": streaming_elicitation,
-    "test_logging_tool": simple_text,
+    "test_logging_tool": simple_text_tool,
     "test_input_required_result_elicitation": required_name,
     "test_input_required_result_request_state": required_confirmation,
     "test_input_required_result_tampered_state": required_confirmation,
     "test_input_required_result_multi_round": multi_round,
-    "json_schema_2020_12_tool": simple_text,
-    "test_header": simple_text,
+    "json_schema_2020_12_tool": simple_text_tool,
+    "test_header": simple_text_tool,
 }
 
 
-def sampling(words: str) -> types.CreateMessageRequest:
+def sampling_request(prompt: str) -> types.CreateMessageRequest:
     """Return a request to the client's model."""
-    messages = [types.SamplingMessage(role="user", content=text(words))]
+    messages = [types.SamplingMessage(role="user", content=make_text(prompt))]
     return types.CreateMessageRequest(params=types.CreateMessageRequestParams(messages=messages, max_tokens=100))
 
 
-async def pushed_sampling(context: RequestContext, params: Params) -> types.CallToolResult:
+async def push_sampling(context: RequestContext, params: Params) -> types.CallToolResult:
     """Ask the client's model while the call is open."""
     related = ServerMessageMetadata(related_request_id=context.request_id)
     prompt = str((params.arguments or {}).get("prompt"))
-    answer = await context.session.send_request(sampling(prompt), types.CreateMessageResult, metadata=related)
-    return said(f"LLM response: {answer.content}")
+    answer = await context.session.send_request(sampling_request(prompt), types.CreateMessageResult, metadata=related)
+    return text_result(f"LLM response: {answer.content}")
 
 
-def pushed_form(fields: Mapping[str, Any]) -> Ask:
+def push_form(fields: Mapping[str, Any]) -> RequestHandler:
     """Return a tool that asks the user by a form while the call is open."""
 
     async def ask(context: RequestContext, params: Params) -> types.CallToolResult:
         schema: dict[str, Any] = {"type": "object", "properties": dict(fields)}
         answer = await context.session.elicit_form("Please fill in", schema, related_request_id=context.request_id)
-        return said(f"Elicitation completed: action={answer.action}, content={answer.content}")
+        return text_result(f"Elicitation completed: action={answer.action}, content={answer.content}")
 
     return ask
 
 
-def requiring(kinds: Mapping[str, str], state: str | None = None) -> Ask:
+def require_input(kinds: Mapping[str, str], state: str | None = None) -> RequestHandler:
     """Return a tool that ends with questions of these kinds by key, those that the client can answer."""
 
     async def ask(context: RequestContext, params: Params) -> types.CallToolResult | types.InputRequiredResult:
         capabilities = context.session.client_capabilities or types.ClientCapabilities()
-        asked: types.InputRequests = {}
+        requests: types.InputRequests = {}
         for key, kind in kinds.items():
             if kind == "sampling" and capabilities.sampling is not None:
-                asked[key] = sampling("What is the capital of France?")
+                requests[key] = sampling_request("What is the capital of France?")
             elif kind == "roots" and capabilities.roots is not None:
-                asked[key] = types.ListRootsRequest(params=types.RequestParams())
+                requests[key] = types.ListRootsRequest(params=types.RequestParams())
             elif kind == "elicitation" and can_ask(context):
-                asked[key] = form_request(context, key, "What is your name?")
-        if asked.keys() <= (params.input_responses or {}).keys():
-            return said(f"Answered: {params.input_responses}")
-        return types.InputRequiredResult(input_requests=asked, request_state=state)
+                requests[key] = form_request(context, key, "What is your name?")
+        if requests.keys() <= (params.input_responses or {}).keys():
+            return text_result(f"Answered: {params.input_responses}")
+        return types.InputRequiredResult(input_requests=requests, request_state=state)
 
     return ask
 
@@ -206,7 +206,7 @@ async def missing_capability(context: RequestContext, params: Params) -> types.C
             "This tool needs sampling.",
             data.model_dump(by_alias=True, mode="json", exclude_none=True),
         )
-    return said("This client has a model.")
+    return text_result("This client has a model.")
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -226,23 +226,23 @@ ENUMS: Mapping[str, Any] = {
     "titledMulti": {"type": "array", "items": {"anyOf": TITLED}},
 }
 
-BESIDE: Mapping[str, Ask] = {
-    "test_sampling": pushed_sampling,
-    "test_elicitation_sep1034_defaults": pushed_form(DEFAULTS),
-    "test_elicitation_sep1330_enums": pushed_form(ENUMS),
+REQUEST_HANDLERS: Mapping[str, RequestHandler] = {
+    "test_sampling": push_sampling,
+    "test_elicitation_sep1034_defaults": push_form(DEFAULTS),
+    "test_elicitation_sep1330_enums": push_form(ENUMS),
     "test_missing_capability": missing_capability,
-    "test_input_required_result_sampling": requiring({"capital_question": "sampling"}),
-    "test_input_required_result_list_roots": requiring({"client_roots": "roots"}),
-    "test_input_required_result_multiple_inputs": requiring(
+    "test_input_required_result_sampling": require_input({"capital_question": "sampling"}),
+    "test_input_required_result_list_roots": require_input({"client_roots": "roots"}),
+    "test_input_required_result_multiple_inputs": require_input(
         {"user_name": "elicitation", "greeting": "sampling", "client_roots": "roots"}, "all of them"
     ),
-    "test_input_required_result_capabilities": requiring({"name": "elicitation", "greeting": "sampling"}),
+    "test_input_required_result_capabilities": require_input({"name": "elicitation", "greeting": "sampling"}),
 }
 
-WORDS: Mapping[str, Any] = {"type": "string"}
+STRING_SCHEMA: Mapping[str, Any] = {"type": "string"}
 SCHEMAS: Mapping[str, Mapping[str, Any]] = {
-    "test_elicitation": {"type": "object", "properties": {"message": WORDS}, "required": ["message"]},
-    "test_sampling": {"type": "object", "properties": {"prompt": WORDS}, "required": ["prompt"]},
+    "test_elicitation": {"type": "object", "properties": {"message": STRING_SCHEMA}, "required": ["message"]},
+    "test_sampling": {"type": "object", "properties": {"prompt": STRING_SCHEMA}, "required": ["prompt"]},
     "test_header": {
         "type": "object",
         "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
@@ -251,12 +251,12 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "json_schema_2020_12_tool": {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
-        "$defs": {"address": {"$anchor": "addressDef", "type": "object", "properties": {"city": WORDS}}},
+        "$defs": {"address": {"$anchor": "addressDef", "type": "object", "properties": {"city": STRING_SCHEMA}}},
         "properties": {
             "address": {"$ref": "#/$defs/address"},
             "contactMethod": {"type": "string", "enum": ["phone", "email"]},
-            "phone": WORDS,
-            "email": WORDS,
+            "phone": STRING_SCHEMA,
+            "email": STRING_SCHEMA,
         },
         "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
         "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
@@ -268,14 +268,14 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
 """Input schemas of those that take anything."""
 
 
-def schema_of(name: str) -> Mapping[str, Any]:
+def input_schema(name: str) -> Mapping[str, Any]:
     """Return a fixture's input schema."""
-    return SCHEMAS.get(name, NOTHING)
+    return SCHEMAS.get(name, EMPTY_SCHEMA)
 
 
 def list_tools() -> list[types.Tool]:
     """Return all fixtures as they are listed."""
     return [
-        types.Tool(name=name, description="A fixture of the conformance suite.", input_schema=dict(schema_of(name)))
-        for name in (*SERVED, *BESIDE)
+        types.Tool(name=name, description="A fixture of the conformance suite.", input_schema=dict(input_schema(name)))
+        for name in (*TOOL_HANDLERS, *REQUEST_HANDLERS)
     ]

@@ -11,23 +11,23 @@ from pathlib import Path
 import anyio
 
 from tests.eventually import eventually
-from tests.server.connections import accepting, free_port
+from tests.server.connections import free_port, is_accepting
 
 ROOT = Path(__file__).parents[2]
 
-REAL = (str(Path(sys.executable).with_name("opencode-mcp")), "http", "--port")
-WITH_FIXTURES = (sys.executable, "-m", "tests.proofs.fixture_server")
+SERVER_COMMAND = (str(Path(sys.executable).with_name("opencode-mcp")), "http", "--port")
+FIXTURE_SERVER_COMMAND = (sys.executable, "-m", "tests.proofs.fixture_server")
 
 
 @asynccontextmanager
-async def serving(command: tuple[str, ...], environ: Mapping[str, str]) -> AsyncGenerator[str]:
+async def run_server(command: tuple[str, ...], environ: Mapping[str, str]) -> AsyncGenerator[str]:
     """Run a command that takes a port and serves on it; return the address of its endpoint once it accepts."""
     port = free_port()
     async with await anyio.open_process(
         (*command, str(port)), env=environ, cwd=ROOT, stdout=None, stderr=None
     ) as process:
         try:
-            await eventually(partial(accepting, port))
+            await eventually(partial(is_accepting, port))
             assert process.returncode is None
             yield f"http://127.0.0.1:{port}/mcp"
         finally:

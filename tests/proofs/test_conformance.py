@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Note
+from tests.conftest import RecordFigure
 
-from .conformance import Scenario, run_suite
+from .conformance import ScenarioResult, run_suite
 from .programs import Programs
-from .serving import REAL, WITH_FIXTURES, serving
+from .serving import FIXTURE_SERVER_COMMAND, SERVER_COMMAND, run_server
 
 pytestmark = [pytest.mark.clients, pytest.mark.anyio]
 
@@ -50,7 +50,7 @@ NEED_NO_FIXTURES: Mapping[str, tuple[str, ...]] = {
 }
 
 NO_LOGGING = "The bridge logs on stderr only: the protocol's logging is deprecated since 2026-07-28."
-EXPECTED: Mapping[str, Mapping[str, str]] = {
+EXPECTED_FAILURES: Mapping[str, Mapping[str, str]] = {
     "2025-11-25": {
         "logging-set-level": NO_LOGGING,
         "tools-call-with-logging": NO_LOGGING,
@@ -66,65 +66,68 @@ EXTENSION = "extension"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SuiteResults:
     """What the suite says of both servers, by revision and scenario."""
 
-    real: Mapping[str, Mapping[str, Scenario]]
-    with_fixtures: Mapping[str, Mapping[str, Scenario]]
+    real: Mapping[str, Mapping[str, ScenarioResult]]
+    with_fixtures: Mapping[str, Mapping[str, ScenarioResult]]
 
 
 @pytest.fixture(scope="module")
 async def outcome(
     programs: Programs, attached_environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Outcome:
+) -> SuiteResults:
     """Run the suite for each revision against each server."""
 
-    async def run(command: tuple[str, ...]) -> dict[str, dict[str, Scenario]]:
+    async def run(command: tuple[str, ...]) -> dict[str, dict[str, ScenarioResult]]:
         folders: dict[str, Path] = {one: tmp_path_factory.mktemp("conformance") for one in REVISIONS}
-        async with serving(command, attached_environ) as url:
+        async with run_server(command, attached_environ) as url:
             return {one: await run_suite(programs, url, one, folder) for one, folder in folders.items()}
 
-    return Outcome(await run(REAL), await run(WITH_FIXTURES))
+    return SuiteResults(await run(SERVER_COMMAND), await run(FIXTURE_SERVER_COMMAND))
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_the_real_server_passes_what_needs_no_fixtures(outcome: Outcome, revision: str, figures: Note) -> None:
+async def test_the_server_passes_scenarios_that_need_no_fixtures(
+    outcome: SuiteResults, revision: str, record_figure: RecordFigure
+) -> None:
     """All that the suite can check there is as it should be, with no warning either."""
     needed = [outcome.real[revision][name] for name in NEED_NO_FIXTURES[revision]]
-    good = [one for one in needed if one.passed and not one.faults]
-    figures(
+    good = [one for one in needed if one.passed and not one.problems]
+    record_figure(
         f"conformance {revision}, the real server: {len(good)} of {len(needed)} scenarios that need no fixtures, "
         f"{sum(one.passed for one in good)} checks; {sum(len(one.untestable) for one in needed)} cannot be made there"
     )
 
-    assert {one.name: one.faults for one in needed if one not in good} == {}
+    assert {one.name: one.problems for one in needed if one not in good} == {}
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_what_else_the_real_server_fails_only_lacks_fixtures(outcome: Outcome, revision: str) -> None:
+async def test_the_server_fails_only_scenarios_that_need_fixtures(outcome: SuiteResults, revision: str) -> None:
     """It passes as soon as the fixtures are added; and in no scenario at all a message is not as the schema says."""
     added = outcome.with_fixtures[revision]
     explained = {name for name, one in added.items() if one.passes or one.not_scored == EXTENSION}
-    explained |= EXPECTED[revision].keys()
-    failing = {name: one.faults + one.untestable for name, one in outcome.real[revision].items() if not one.passes}
+    explained |= EXPECTED_FAILURES[revision].keys()
+    failing = {name: one.problems + one.untestable for name, one in outcome.real[revision].items() if not one.passes}
 
     assert {name: faults for name, faults in failing.items() if name not in explained} == {}
     assert {name: why for name, faults in failing.items() for why in faults if why.startswith("wire-schema")} == {}
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_with_fixtures_it_passes_everything_but_what_is_expected_to_fail(
-    outcome: Outcome, revision: str, figures: Note
+async def test_the_server_with_fixtures_passes_all_but_expected_failures(
+    outcome: SuiteResults, revision: str, record_figure: RecordFigure
 ) -> None:
     """What is expected to fail does fail, and scenarios that do not count pass too, but for extensions."""
     scenarios = outcome.with_fixtures[revision].values()
     scored = [one for one in scenarios if not one.not_scored]
     others = [one for one in scenarios if one.not_scored not in {"", EXTENSION}]
-    figures(
+    record_figure(
         f"conformance {revision}, with fixtures: {sum(one.passes for one in scored)} of {len(scored)} scored "
         f"scenarios, and {sum(one.passes for one in others)} of {len(others)} that are not scored, "
-        f"{sum(one.passed for one in (*scored, *others))} checks; {len(EXPECTED[revision])} expected not to pass"
+        f"{sum(one.passed for one in (*scored, *others))} checks; {len(EXPECTED_FAILURES[revision])} expected not to "
+        f"pass"
     )
 
-    failing = {one.name: one.faults + one.untestable for one in (*scored, *others) if not one.passes}
-    assert failing.keys() == EXPECTED[revision].keys(), failing
+    failing = {one.name: one.problems + one.untestable for one in (*scored, *others) if not one.passes}
+    assert failing.keys() == EXPECTED_FAILURES[revision].keys(), failing

@@ -9,37 +9,37 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 HEX = "0123456789abcdef"
-ALL = string.ascii_letters + string.digits
-URL_SAFE = ALL + "-_"
+ALPHANUMERIC = string.ascii_letters + string.digits
+URL_SAFE = ALPHANUMERIC + "-_"
 
 Draw = Callable[[str, int], str]
 
 PROVIDERS: Mapping[str, Callable[[Draw], str]] = {
     "openai": lambda draw: f"sk-proj-{draw(URL_SAFE, 60)}",
     "anthropic": lambda draw: f"sk-ant-api03-{draw(URL_SAFE, 93)}AA",
-    "github": lambda draw: f"ghp_{draw(ALL, 36)}",
-    "github fine-grained": lambda draw: f"github_pat_{draw(ALL, 22)}_{draw(ALL, 59)}",
+    "github": lambda draw: f"ghp_{draw(ALPHANUMERIC, 36)}",
+    "github fine-grained": lambda draw: f"github_pat_{draw(ALPHANUMERIC, 22)}_{draw(ALPHANUMERIC, 59)}",
     "gitlab": lambda draw: f"glpat-{draw(URL_SAFE, 20)}",
-    "slack": lambda draw: f"xoxb-{draw(string.digits, 12)}-{draw(string.digits, 13)}-{draw(ALL, 24)}",
-    "aws": lambda draw: draw(ALL + "/+", 40),
+    "slack": lambda draw: f"xoxb-{draw(string.digits, 12)}-{draw(string.digits, 13)}-{draw(ALPHANUMERIC, 24)}",
+    "aws": lambda draw: draw(ALPHANUMERIC + "/+", 40),
     "google": lambda draw: f"AIza{draw(URL_SAFE, 35)}",
-    "stripe": lambda draw: f"sk_live_{draw(ALL, 24)}",
+    "stripe": lambda draw: f"sk_live_{draw(ALPHANUMERIC, 24)}",
     "hugging face": lambda draw: f"hf_{draw(string.ascii_letters, 34)}",
-    "npm": lambda draw: f"npm_{draw(ALL, 36)}",
+    "npm": lambda draw: f"npm_{draw(ALPHANUMERIC, 36)}",
     "sendgrid": lambda draw: f"SG.{draw(URL_SAFE, 22)}.{draw(URL_SAFE, 43)}",
     "azure": lambda draw: draw(HEX, 32),
     "heroku": lambda draw: "-".join(draw(HEX, size) for size in (8, 4, 4, 4, 12)),
-    "mistral": lambda draw: draw(ALL, 32),
+    "mistral": lambda draw: draw(ALPHANUMERIC, 32),
 }
 
 
-def keys(provider: str, count: int) -> list[str]:
+def draw_keys(provider: str, count: int) -> list[str]:
     """Return keys of a provider, the same in every run."""
     drawn = random.Random(provider)
     return [PROVIDERS[provider](lambda letters, size: "".join(drawn.choices(letters, k=size))) for _ in range(count)]
 
 
-def configuration(key: str) -> dict[str, Any]:
+def make_configuration(key: str) -> dict[str, Any]:
     """Return a configuration of OpenCode with a key in every place where one can stand."""
     path_safe = key.replace("/", "_").replace("+", "-")
     options = {"apiKey": key, "api_key": key, "auth": {"any": key}, "dsn": f"x:{key}", "headers": {"X-Auth": key}}

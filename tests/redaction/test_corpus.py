@@ -12,16 +12,16 @@ import pytest
 import opencode_mcp
 from opencode_mcp.redaction import KnownSecrets, Position, Redactor, count_replaced
 
-from .planted import PROVIDERS, configuration, keys
+from .planted import PROVIDERS, draw_keys, make_configuration
 
 HERE = Path(__file__).parent
 REPOSITORY = Path(opencode_mcp.__file__).parent.parent
-KEYS = 100
+KEYS_PER_PROVIDER = 100
 
-HELD = "vB7-kq9_Zr2mWx4Tn8Lp"
+KNOWN_PASSWORD = "vB7-kq9_Zr2mWx4Tn8Lp"
 
 
-def files() -> Iterator[Path]:
+def corpus_files() -> Iterator[Path]:
     """This package's own sources and documents, and the files of the corpus."""
     yield from sorted(REPOSITORY.glob("*.md"))
     for folder, kinds in (
@@ -35,17 +35,17 @@ def files() -> Iterator[Path]:
     yield from sorted(path for path in (HERE / "corpus").rglob("*") if path.is_file())
 
 
-def variables() -> dict[str, str]:
+def corpus_variables() -> dict[str, str]:
     """The variables of the corpus' env files: a project's everyday environment."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for path in sorted((HERE / "corpus").rglob("dotenv")):
         pairs = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
-        found |= {f"{path.parent.name}_{name}".upper(): value for name, _, value in pairs}
-    return found
+        values |= {f"{path.parent.name}_{name}".upper(): value for name, _, value in pairs}
+    return values
 
 
 ENVIRON: Mapping[str, str] = {
-    **variables(),
+    **corpus_variables(),
     "POSTGRES_PASSWORD": "postgres",
     "DB_PASSWORD": "password",
     "COOKIE_DOMAIN": "localhost",
@@ -56,15 +56,15 @@ ENVIRON: Mapping[str, str] = {
     "TOKENIZERS_PARALLELISM": "false",
     "GPG_PASSPHRASE": "correct-horse-battery-staple",
     "API_TOKEN": "1234567890123456",
-    "REAL_TOKEN": HELD,
+    "REAL_TOKEN": KNOWN_PASSWORD,
 }
 
 
-def test_no_byte_of_a_project_changes() -> None:
+def test_project_files_are_not_altered() -> None:
     """Neither of this package nor of a JavaScript and a PHP project with their env, config and lock files."""
-    redactor = Redactor(KnownSecrets(["opencode", "postgres", HELD], ENVIRON))
-    texts = {path: path.read_text(encoding="utf-8") for path in files()}
-    texts = {path: text for path, text in texts.items() if HELD not in text}
+    redactor = Redactor(KnownSecrets(["opencode", "postgres", KNOWN_PASSWORD], ENVIRON))
+    texts = {path: path.read_text(encoding="utf-8") for path in corpus_files()}
+    texts = {path: text for path, text in texts.items() if KNOWN_PASSWORD not in text}
 
     changed = [str(path) for path, text in texts.items() if redactor.redact_text(text) != text]
 
@@ -73,40 +73,40 @@ def test_no_byte_of_a_project_changes() -> None:
     assert sum(map(len, texts.values())) > 1_000_000
 
 
-def test_the_corpus_is_searched() -> None:
+def test_the_corpus_is_not_empty() -> None:
     """The same redactor finds what is random, so that nothing changes for a reason."""
     redactor = Redactor(KnownSecrets((), ENVIRON))
 
-    assert HELD not in redactor.redact_text(f"const token = '{HELD}';")
+    assert KNOWN_PASSWORD not in redactor.redact_text(f"const token = '{KNOWN_PASSWORD}';")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_planted_keys_are_gone_from_configuration(provider: str) -> None:
+def test_planted_keys_are_redacted_in_configuration(provider: str) -> None:
     """Wherever a key can stand in it; everything else of the configuration stays."""
-    for key in keys(provider, KEYS):
-        shown = Redactor().redact(configuration(key), Position.CONFIG)
+    for key in draw_keys(provider, KEYS_PER_PROVIDER):
+        shown = Redactor().redact(make_configuration(key), Position.CONFIG)
         text = json.dumps(shown)
 
         assert key not in text
         assert key.replace("/", "_").replace("+", "-") not in text
         assert count_replaced(shown) >= 40
-        assert without_texts(shown) == without_texts(configuration(key))
+        assert drop_texts(shown) == drop_texts(make_configuration(key))
         assert shown["mcp"]["local"]["command"][:4] == ["npx", "-y", "server", "--token"]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_planted_keys_of_the_environment_are_gone_from_content(provider: str) -> None:
+def test_planted_environment_keys_are_redacted_in_content(provider: str) -> None:
     """A file, a command's output or a transcript that holds one of them does not show it."""
-    for key in keys(provider, KEYS):
+    for key in draw_keys(provider, KEYS_PER_PROVIDER):
         redactor = Redactor(KnownSecrets((), {"SOME_API_KEY": key}))
 
         assert key not in redactor.redact_text(f"export SOME_API_KEY={key}\n")
 
 
-def without_texts(value: Any) -> Any:
+def drop_texts(value: Any) -> Any:
     """Return the shape of a value."""
     if isinstance(value, dict):
-        return {name: without_texts(inner) for name, inner in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {name: drop_texts(inner) for name, inner in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, list):
-        return [without_texts(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+        return [drop_texts(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
     return "" if isinstance(value, str) else value

@@ -24,7 +24,7 @@ KEY = "q7Zp-2xVd_9TkLm4Rw8s"
         *("abcdefghijklmnopqrstuvwxyz", "0123456789abcdef0123456789abcdef", "HttpOnly; Secure; SameSite=Strict"),
     ],
 )
-def test_values_that_may_stand_in_any_text(value: str) -> None:
+def test_common_values_are_not_secrets(value: str) -> None:
     """Words, paths, addresses, numbers, placeholders: a secret name does not make these secret."""
     assert not is_random(value)
     assert KnownSecrets((), {"SOME_PASSWORD": value}).values == ()
@@ -34,20 +34,20 @@ def test_values_that_may_stand_in_any_text(value: str) -> None:
     "value",
     [KEY, "d41d8cd98f00b204e9800998ecf8427e", "550e8400-e29b-41d4-a716-446655440000", "wJalrXUtnFEMI/K7MDENG/bPxRf"],
 )
-def test_random_values(value: str) -> None:
+def test_random_values_are_secrets(value: str) -> None:
     """Of a variable with a secret name they are looked for, of another they are not."""
     assert value in KnownSecrets((), {"SOME_PASSWORD": value}).values
     assert KnownSecrets((), {"BUILD_ID": value}).values == ()
 
 
-def test_the_password_of_a_url() -> None:
+def test_the_password_of_a_url_is_a_secret() -> None:
     """It is a secret by its position, whatever the variable is called."""
     known = KnownSecrets((), {"DATABASE_URL": f"postgres://me:{KEY}@db.test/app", "OTHER_URL": "redis://:redis@x.test"})
 
     assert known.values == (KEY,)
 
 
-def test_secrets_of_this_process() -> None:
+def test_secrets_of_the_environment_are_known() -> None:
     """They are looked for in every form unless they are simple words."""
     redactor = Redactor(KnownSecrets(['a/b"c d?e', "opencode", "Password1", "short"]))
 
@@ -57,7 +57,7 @@ def test_secrets_of_this_process() -> None:
     assert redactor.redact_text("opencode Password1 short") == "opencode Password1 short"
 
 
-def test_credentials_of_opencode(tmp_path: Path) -> None:
+def test_opencode_credentials_are_known(tmp_path: Path) -> None:
     """Its files are read, and read again when they change; what only stands in for a key is not looked for."""
     environ = {"XDG_DATA_HOME": str(tmp_path)}
     (tmp_path / "opencode").mkdir()

@@ -22,7 +22,7 @@ REDACTOR = Redactor()
         *("Authorization", "Proxy-Authorization", "Cookie", "set-cookie", "credentials"),
     ],
 )
-def test_names_of_secrets(name: str) -> None:
+def test_values_of_secret_names_are_redacted(name: str) -> None:
     """These keys hold secrets."""
     assert is_secret(name)
 
@@ -34,12 +34,12 @@ def test_names_of_secrets(name: str) -> None:
         *("author", "oauth", "model", "baseURL", "access", "accessible", "refresh", "refreshInterval", "env", ""),
     ],
 )
-def test_names_of_other_things(name: str) -> None:
+def test_values_of_other_names_are_kept(name: str) -> None:
     """These keys hold none, however alike they look."""
     assert not is_secret(name)
 
 
-def test_every_depth() -> None:
+def test_secrets_are_redacted_at_every_depth() -> None:
     """A secret is found in objects and arrays, and below its key all texts are secret."""
     value: dict[str, Any] = {
         "provider": {"x": {"options": {"apiKey": "sk-1", "baseURL": "https://x.test/v1", "timeout": 5}}},
@@ -65,7 +65,7 @@ def test_every_depth() -> None:
     assert value["provider"]["x"]["options"]["apiKey"] == "sk-1"
 
 
-def test_credentials() -> None:
+def test_credentials_in_text_are_redacted() -> None:
     """`key`, `access` and `refresh` are secret in a credential and in a provider, and words like others elsewhere."""
     kept = [{"type": "text", "key": "region", "message": "?"}, {"key": "Enter"}, {"type": "wellknown", "key": "NAME"}]
     secret = [
@@ -84,7 +84,7 @@ def test_credentials() -> None:
     ]
 
 
-def test_schemas() -> None:
+def test_schemas_are_not_redacted() -> None:
     """What describes a secret is none."""
     schema = {"type": "object", "properties": {"password": {"type": "string", "description": "of the server"}}}
 
@@ -93,7 +93,7 @@ def test_schemas() -> None:
     assert REDACTOR.redact({"type": {"key": "k"}, "key": "k"}, Position.CONFIG) == {"type": {"key": "k"}, "key": "k"}
 
 
-def test_urls() -> None:
+def test_credentials_in_urls_are_redacted() -> None:
     """A URL loses its user name and password, and stays a URL."""
     urls = ["postgres://me:s3cret@db.test:5432/x?a=b:c@d", "https://x.test/a:b@c"]
     assert REDACTOR.redact(urls) == urls
@@ -103,7 +103,7 @@ def test_urls() -> None:
     ]
 
 
-def test_known_values() -> None:
+def test_known_secrets_are_redacted() -> None:
     """A value that is known to be secret is found in any text, the longer one first; a short one is not looked for."""
     redactor = Redactor(["hunter2hunter2", "hunter2hunter2-and-more", "short", ""])
 
@@ -111,7 +111,7 @@ def test_known_values() -> None:
     assert redactor.redact({"k hunter2hunter2": ["hunter2hunter2"]}) == {f"k {MARKER}": [MARKER]}
 
 
-def test_secrets_that_are_to_be_shown() -> None:
+def test_secrets_are_shown_when_configured() -> None:
     """With --show-secrets they stay, and what is invisible is still made visible."""
     redactor = Redactor(["hunter2hunter2"], show_secrets=True)
 
@@ -134,7 +134,7 @@ def test_secrets_that_are_to_be_shown() -> None:
         ("tab\tline\nline\r\n \N{NO-BREAK SPACE} é 中文",) * 2,
     ],
 )
-def test_invisible_characters(text: str, shown: str) -> None:
+def test_invisible_characters_are_escaped(text: str, shown: str) -> None:
     """They are written by their numbers, unless a script or an emoji needs them; what is seen stays."""
     assert Redactor().redact_text(text) == shown
 
@@ -150,13 +150,13 @@ def test_invisible_characters(text: str, shown: str) -> None:
         {"text": MARKER.upper()},
     ],
 )
-def test_the_marker_is_refused_wherever_it_stands(arguments: dict[str, Any]) -> None:
+def test_the_redaction_marker_is_refused_anywhere(arguments: dict[str, Any]) -> None:
     """In a part of a text, in a key, encoded: written, it would replace the secret or end up in a file."""
     with pytest.raises(InvalidArguments, match=r"(body|patch|parts|url|text)[\w.]*: \[redacted:opencode-mcp\]"):
         refuse_marker("config_update", arguments)
 
 
-def test_text_of_the_same_kind_is_no_marker() -> None:
+def test_text_like_the_marker_is_accepted() -> None:
     """Programs write `[redacted]` of their own; it can be written."""
     refuse_marker("vcs_apply", {"patch": "+ log.info('[redacted]')", "n": 1, "list": ["redacted", None]})
 

@@ -18,7 +18,7 @@ REDACTOR = Redactor()
 @pytest.mark.parametrize(
     "name", ["GITHUB_PAT", "DB_PASS", "X-Auth", "auth", "dsn", "SENTRY_DSN", "dbPat", "connectionString", "secretKey"]
 )
-def test_more_names_of_secrets(name: str) -> None:
+def test_values_of_secret_keys_are_redacted(name: str) -> None:
     """These keys hold secrets as well."""
     assert is_secret(name)
 
@@ -38,13 +38,13 @@ def test_more_names_of_secrets(name: str) -> None:
         *("compat", "bypass", "path", "patch", "compass", "authority", "passes", "primaryKey", "public_key", "oauth"),
     ],
 )
-def test_more_names_of_other_things(name: str) -> None:
+def test_values_of_other_keys_are_kept(name: str) -> None:
     """These hold none: facts about secrets, and words with the same letters."""
     assert not is_secret(name)
     assert not is_secret_entry(name)
 
 
-def test_keys_of_an_environment() -> None:
+def test_environment_entries_are_redacted() -> None:
     """A variable or header that ends with `key` holds one; a key of another object need not."""
     assert is_secret_entry("PINECONE_KEY")
     assert not is_secret("PINECONE_KEY")
@@ -70,7 +70,7 @@ def test_keys_of_an_environment() -> None:
         ("http://[::1",) * 2,
     ],
 )
-def test_urls_of_a_configuration(text: str, shown: str) -> None:
+def test_configuration_urls_are_redacted(text: str, shown: str) -> None:
     """A parser says where userinfo and query of a URL are."""
     assert REDACTOR.redact_text(text, Position.CONFIG) == shown
     assert REDACTOR.redact_text(text) == text
@@ -96,13 +96,13 @@ def test_urls_of_a_configuration(text: str, shown: str) -> None:
         (["docker", "run", "ghcr.io/github/github-mcp-server@sha256:" + "c5b1261d" * 8],) * 2,
     ],
 )
-def test_arguments_of_commands(argv: list[str], shown: list[str]) -> None:
+def test_command_arguments_are_redacted(argv: list[str], shown: list[str]) -> None:
     """What follows a flag that names a secret, and what is written as a pair."""
     assert REDACTOR.redact({"command": argv}, Position.CONFIG) == {"command": shown}
     assert REDACTOR.redact({"command": argv}) == {"command": argv}
 
 
-def test_names_that_a_user_chose() -> None:
+def test_user_chosen_names_are_kept() -> None:
     """An MCP server, an agent or a command may be called like a secret; patterns and prompts are content."""
     value: dict[str, Any] = {
         "mcp": {"github-token": {"type": "local", "command": ["x"], "enabled": True}},
@@ -118,7 +118,7 @@ def test_names_that_a_user_chose() -> None:
     }
 
 
-def test_json_in_a_variable() -> None:
+def test_json_in_an_environment_variable_is_redacted() -> None:
     """It is read, and only its secret is replaced."""
     headers = json.dumps({"Authorization": "Bearer abc", "X-Region": "eu"})
     shown = REDACTOR.redact({"environment": {"HEADERS": headers}}, Position.CONFIG)
@@ -126,7 +126,7 @@ def test_json_in_a_variable() -> None:
     assert json.loads(shown["environment"]["HEADERS"]) == {"Authorization": MARKER, "X-Region": "eu"}
 
 
-def test_events() -> None:
+def test_events_are_redacted_by_their_structure() -> None:
     """One that describes a process is redacted by position; one with a message is not."""
     process = {"type": "pty.created", "properties": {"info": {"id": "pty_1", "args": ["--token", "abc"]}}}
     part = {"type": "tool", "state": {"input": {"token": "abc", "args": ["--token", "abc"]}}}
@@ -138,7 +138,7 @@ def test_events() -> None:
     assert shown["result"][1] == {"payload": message}
 
 
-def test_headers_of_a_providers_error() -> None:
+def test_headers_in_a_provider_error_are_redacted() -> None:
     """They are in messages, and nowhere else is `responseHeaders` more than a word."""
     data = {"message": "no", "isRetryable": False, "responseHeaders": {"set-cookie": "a=b", "content-type": "x"}}
 
@@ -179,7 +179,7 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, position=st.sampled_from(Position))
-def test_any_value_can_be_redacted_and_again(value: Any, position: Position) -> None:
+def test_redaction_accepts_any_value_and_is_idempotent(value: Any, position: Position) -> None:
     """Nothing raises, and what is redacted stays as it is."""
     once = REDACTOR.redact(value, position)
 

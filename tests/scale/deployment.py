@@ -25,7 +25,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from prometheus_client.parser import text_string_to_metric_families
 
 from opencode_mcp.opencode.background import background_task_group
-from tests.bridge import marked
+from tests.bridge import find_processes
 from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -44,16 +44,16 @@ class Deployment:
     token: str = ""
     url: str = ""
 
-    async def read(self) -> None:
+    async def read_output(self) -> None:
         """Read on for as long as it prints."""
         assert self.process.stdout is not None
         rest = ""
         async for text in TextReceiveStream(self.process.stdout):
             *lines, rest = (rest + text).split("\n")
             for line in lines:
-                self.hear(line)
+                self.parse_line(line)
 
-    def hear(self, line: str) -> None:
+    def parse_line(self, line: str) -> None:
         """Take note of a line."""
         if match := re.fullmatch(r"replica (\w+): process (\d+), (\S+)", line):
             self.replicas[match[1]] = (int(match[2]), match[3])
@@ -63,9 +63,9 @@ class Deployment:
         elif match := re.fullmatch(r"url: (\S+)", line):
             self.url = match[1]
 
-    def living(self) -> dict[int, str]:
+    def list_processes(self) -> dict[int, str]:
         """The command lines of all that it has started, and of itself, by process."""
-        return marked(self.mark)
+        return find_processes(self.mark)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -73,27 +73,27 @@ class Deployment:
         return {"authorization": f"Bearer {self.token}"}
 
     @asynccontextmanager
-    async def client(self, era: str, **options: Any) -> AsyncGenerator[Client]:
+    async def open_client(self, mode: str, **options: Any) -> AsyncGenerator[Client]:
         """Connect through nginx."""
         async with create_mcp_http_client(headers=dict(self.headers)) as http:
-            async with Client(streamable_http_client(self.url, http_client=http), mode=era, **options) as client:
+            async with Client(streamable_http_client(self.url, http_client=http), mode=mode, **options) as client:
                 yield client
 
-    async def figures(self, replica: str) -> dict[str, float]:
+    async def read_metrics(self, replica: str) -> dict[str, float]:
         """What a replica tells Prometheus, by name and labels."""
         address = self.replicas[replica][1].replace("/mcp", "/metrics")
         async with httpx2.AsyncClient(trust_env=False) as http:
             text = (await http.get(address, headers=self.headers)).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return {" ".join([one.name, *sorted(one.labels.values())]): one.value for one in samples}
+        return {" ".join([point.name, *sorted(point.labels.values())]): point.value for point in samples}
 
-    async def each(self, figure: str) -> dict[str, float]:
+    async def read_metric(self, metric: str) -> dict[str, float]:
         """One figure of every replica."""
-        return {name: (await self.figures(name)).get(figure, 0.0) for name in self.replicas}
+        return {name: (await self.read_metrics(name)).get(metric, 0.0) for name in self.replicas}
 
 
 @asynccontextmanager
-async def deployed(**environ: str) -> AsyncGenerator[Deployment]:
+async def run_deployment(**environ: str) -> AsyncGenerator[Deployment]:
     """Run it, end it by SIGTERM, and see that nothing of it goes on."""
     for program in ("nginx", "redis-server"):
         if shutil.which(program) is None:
@@ -105,7 +105,7 @@ async def deployed(**environ: str) -> AsyncGenerator[Deployment]:
         background_task_group() as tasks,
     ):
         deployment = Deployment(process, f"SCALE_TEST={environ['SCALE_TEST']}")
-        tasks.start_soon(deployment.read)
+        tasks.start_soon(deployment.read_output)
         try:
             await eventually(lambda: deployment.url and len(deployment.replicas) == 3, within=START_SECONDS)
             yield deployment
@@ -114,10 +114,10 @@ async def deployed(**environ: str) -> AsyncGenerator[Deployment]:
                 process.terminate()
             with anyio.CancelScope(shield=True):
                 await process.wait()
-                await eventually(lambda: not deployment.living(), within=30)
+                await eventually(lambda: not deployment.list_processes(), within=30)
 
 
-async def one_of(deployment: Deployment, figure: str) -> str:
+async def wait_for_replica(deployment: Deployment, metric: str) -> str:
     """Wait until a figure of one replica is not 0, and return its name."""
-    told = await eventually(partial(deployment.each, figure), lambda told: any(told.values()), within=60)
-    return next(name for name, value in told.items() if value)
+    values = await eventually(partial(deployment.read_metric, metric), lambda values: any(values.values()), within=60)
+    return next(name for name, value in values.items() if value)

@@ -12,7 +12,7 @@ import pytest
 from anyio.abc import Process
 
 from tests.eventually import eventually
-from tests.server.connections import accepting, free_port
+from tests.server.connections import free_port, is_accepting
 
 PASSWORD = "the password of Redis"
 
@@ -36,7 +36,7 @@ class RedisServer:
             pytest.fail("there is no redis-server on PATH: install the distribution's package redis-server")
         command = (program, "--port", str(self.port), "--bind", "127.0.0.1", "--requirepass", PASSWORD)
         self.process = await anyio.open_process((*command, "--save", "", "--appendonly", "no"), stdout=None)
-        await eventually(lambda: accepting(self.port))
+        await eventually(lambda: is_accepting(self.port))
 
     async def stop(self) -> None:
         """Kill it."""
@@ -47,7 +47,7 @@ class RedisServer:
 
 
 @asynccontextmanager
-async def redis_server() -> AsyncGenerator[RedisServer]:
+async def run_redis_server() -> AsyncGenerator[RedisServer]:
     """Run a Redis."""
     server = RedisServer(free_port())
     await server.start()

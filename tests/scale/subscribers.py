@@ -12,62 +12,69 @@ import anyio
 import httpx2
 from anyio.abc import TaskStatus
 
-from tests.server.connections import MODERN, TOKEN
+from tests.server.connections import MODERN_VERSION, TOKEN
 
 HANDSHAKE = "2025-11-25"
 ACCEPT = {"authorization": f"Bearer {TOKEN}", "accept": "application/json, text/event-stream"}
 CLIENT = {"name": "bare", "version": "0"}
 META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
     "io.modelcontextprotocol/clientInfo": CLIENT,
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 
-Told = Callable[[], None]
+OnNotification = Callable[[], None]
 """Is called when a notification has come."""
 
 
-async def listening(
-    url: str, uri: str, told: Told, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+async def listen(
+    url: str, uri: str, on_notification: OnNotification, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     """Listen as in the 2026 era until the server goes away or this is cancelled; started when it is acknowledged."""
     params = {"notifications": {"resourceSubscriptions": [uri]}, "_meta": META}
-    headers = {"mcp-protocol-version": MODERN, "mcp-method": "subscriptions/listen"}
+    headers = {"mcp-protocol-version": MODERN_VERSION, "mcp-method": "subscriptions/listen"}
     started = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(streamed, url, "POST", headers, message("subscriptions/listen", params), told, started)
+        tasks.start_soon(
+            read_stream, url, "POST", headers, make_request("subscriptions/listen", params), on_notification, started
+        )
         await started.wait()
         task_status.started()
 
 
-async def subscribed(
-    url: str, uri: str, told: Told, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+async def subscribe(
+    url: str, uri: str, on_notification: OnNotification, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     """Subscribe as in the handshake era until the server goes away or this is cancelled; started when that is done."""
     # To load certificates a hundred times takes four seconds, and nothing here uses them.
     async with httpx2.AsyncClient(headers=ACCEPT, timeout=30, verify=False) as http:
         params = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": CLIENT}
-        answer = await http.post(url, json=message("initialize", params))
+        answer = await http.post(url, json=make_request("initialize", params))
         session = {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": HANDSHAKE}
         await http.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=session)
         started = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(streamed, url, "GET", session, None, told, started)
+            tasks.start_soon(read_stream, url, "GET", session, None, on_notification, started)
             await started.wait()
-            answer = await http.post(url, json=message("resources/subscribe", {"uri": uri}), headers=session)
+            answer = await http.post(url, json=make_request("resources/subscribe", {"uri": uri}), headers=session)
             assert '"result"' in answer.text
             task_status.started()
 
 
-def message(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def make_request(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request."""
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
 
-async def streamed(
-    url: str, method: str, headers: Mapping[str, str], body: Mapping[str, Any] | None, told: Told, started: anyio.Event
+async def read_stream(
+    url: str,
+    method: str,
+    headers: Mapping[str, str],
+    body: Mapping[str, Any] | None,
+    on_notification: OnNotification,
+    started: anyio.Event,
 ) -> None:
-    """Send a request whose response is a stream, and call `told` for each notification on it."""
+    """Send a request whose response is a stream, and call `on_notification` for each notification on it."""
     address = urlsplit(url)
     content = b"" if body is None else json.dumps(body).encode()
     fields = {
@@ -85,8 +92,8 @@ async def streamed(
                 if body is None or b"notifications/subscriptions/acknowledged" in chunk:
                     started.set()
                 if b"notifications/resources/updated" in chunk:
-                    told()
+                    on_notification()
 
 
-SUBSCRIBERS = {"legacy": subscribed, "auto": listening}
+SUBSCRIBERS = {"legacy": subscribe, "auto": listen}
 """By the SDK client's words for the era."""

@@ -17,15 +17,15 @@ from redis.asyncio import Redis as AnyRedis
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server.fanout import LEASE_RENEW_SECONDS, LEASE_SECONDS, open_redis_bus
 from opencode_mcp.settings import Settings
-from tests.bridge import variables_of
-from tests.conftest import Connect, Note
+from tests.bridge import environ_for
+from tests.conftest import Connect, RecordFigure
 from tests.eventually import eventually
-from tests.server.conftest import ERAS, call, new_session
-from tests.server.connections import http_bridge_process
-from tests.server.relay import Relay, relayed
-from tests.server.test_subscriptions import Updates, following, quiet
+from tests.server.conftest import CLIENT_MODES, call, new_session
+from tests.server.connections import run_http_bridge_process
+from tests.server.relay import RecordingProxy, open_recording_proxy
+from tests.server.test_subscriptions import UpdateRecorder, subscribe_while, wait_until_quiet
 
-from .redis import PASSWORD, RedisServer, redis_server
+from .redis import PASSWORD, RedisServer, run_redis_server
 from .subscribers import SUBSCRIBERS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.scale]
@@ -36,32 +36,32 @@ Redis: Any = AnyRedis  # it has annotations, but not all of them
 @pytest.fixture
 async def redis() -> AsyncGenerator[RedisServer]:
     """A Redis."""
-    async with redis_server() as server:
+    async with run_redis_server() as server:
         yield server
 
 
 @pytest.fixture
-async def relay(endpoint: Endpoint) -> AsyncGenerator[Relay]:
+async def proxy(endpoint: Endpoint) -> AsyncGenerator[RecordingProxy]:
     """A way to OpenCode that counts the event streams of all replicas."""
-    async with relayed(endpoint) as relay:
+    async with open_recording_proxy(endpoint) as relay:
         yield relay
 
 
 @pytest.fixture
-def shared(attached: Settings, relay: Relay, redis: RedisServer) -> Settings:
+def shared(attached: Settings, proxy: RecordingProxy, redis: RedisServer) -> Settings:
     """The settings of every replica."""
-    return replace(attached, url=relay.url, redis=redis.url)
+    return replace(attached, url=proxy.url, redis=redis.url)
 
 
-@pytest.fixture(params=ERAS)
+@pytest.fixture(params=CLIENT_MODES)
 def era(request: pytest.FixtureRequest) -> str:
     """The protocol era."""
     return request.param
 
 
-async def feeds(relay: Relay, number: int) -> None:
+async def wait_for_streams(proxy: RecordingProxy, number: int) -> None:
     """Wait until so many event streams are open: who was kept from renewing its lease may have one for a while."""
-    await eventually(lambda: relay.feeds, lambda open_now: open_now == number)
+    await eventually(lambda: proxy.open_streams, lambda open_now: open_now == number)
 
 
 async def rename(client: Client, uri: str) -> None:
@@ -69,15 +69,15 @@ async def rename(client: Client, uri: str) -> None:
     await call(client, "session_update", sessionID=uri.rpartition("/")[2], title="renamed")
 
 
-async def told_after_a_change(client: Client, uri: str, *clients: Updates) -> None:
+async def expect_notifications(client: Client, uri: str, *clients: UpdateRecorder) -> None:
     """See that every client is told of a change, after having been told of nothing for a while."""
-    await quiet(*clients)
+    await wait_until_quiet(*clients)
     await rename(client, uri)
     for updates in clients:
-        await updates.next(uri)
+        await updates.wait_for_update(uri)
 
 
-async def test_many_changes_at_once_are_each_told_once(redis: RedisServer) -> None:
+async def test_concurrent_changes_are_each_published_once(redis: RedisServer) -> None:
     """As when a replica takes over, or its event stream is back: more than the client of Redis has connections."""
     heard = list[ServerEvent]()
     async with open_redis_bus(redis.url, "one") as mine, open_redis_bus(redis.url, "one") as other:
@@ -92,49 +92,54 @@ async def test_many_changes_at_once_are_each_told_once(redis: RedisServer) -> No
     assert len(heard) == len(set(heard)) == 200
 
 
-async def test_one_replica_watches_for_all(connect: Connect, shared: Settings, relay: Relay, era: str) -> None:
+async def test_one_replica_watches_for_all(connect: Connect, shared: Settings, proxy: RecordingProxy, era: str) -> None:
     """Each replica's clients are told, by one event stream; when its last subscriber goes another one takes over."""
-    mine, others = Updates(), Updates()
-    async with connect(shared, mode=era, message_handler=others.hear) as other:
+    mine, others = UpdateRecorder(), UpdateRecorder()
+    async with connect(shared, mode=era, message_handler=others.record) as other:
         uri = f"opencode://session/{await new_session(other)}"
-        async with connect(shared, mode=era, message_handler=mine.hear) as client, AsyncExitStack() as following_first:
-            await following_first.enter_async_context(following(client, uri))
-            await feeds(relay, 1)
-            async with following(other, uri):
-                await told_after_a_change(client, uri, mine, others)
-                await feeds(relay, 1)
+        async with (
+            connect(shared, mode=era, message_handler=mine.record) as client,
+            AsyncExitStack() as following_first,
+        ):
+            await following_first.enter_async_context(subscribe_while(client, uri))
+            await wait_for_streams(proxy, 1)
+            async with subscribe_while(other, uri):
+                await expect_notifications(client, uri, mine, others)
+                await wait_for_streams(proxy, 1)
                 await following_first.aclose()
-                await feeds(relay, 0)
-                await feeds(relay, 1)
-                await told_after_a_change(client, uri, others)
-        await feeds(relay, 0)
+                await wait_for_streams(proxy, 0)
+                await wait_for_streams(proxy, 1)
+                await expect_notifications(client, uri, others)
+        await wait_for_streams(proxy, 0)
 
 
-async def test_a_subscriber_of_a_replica_that_joins_is_told(connect: Connect, shared: Settings, relay: Relay) -> None:
+async def test_a_subscriber_of_a_new_replica_is_notified(
+    connect: Connect, shared: Settings, proxy: RecordingProxy
+) -> None:
     """Clients of both eras, at replicas of their own, follow one session; subagents count wherever they are seen."""
     async with AsyncExitStack() as stack:
-        heard = [Updates() for _ in range(4)]
+        heard = [UpdateRecorder() for _ in range(4)]
         clients = [
-            await stack.enter_async_context(connect(shared, mode=era, message_handler=updates.hear))
-            for era, updates in zip(2 * ERAS, heard, strict=True)
+            await stack.enter_async_context(connect(shared, mode=era, message_handler=updates.record))
+            for era, updates in zip(2 * CLIENT_MODES, heard, strict=True)
         ]
         id = await new_session(clients[0])
         uri = f"opencode://session/{id}"
         for client in clients:
-            await stack.enter_async_context(following(client, uri))
+            await stack.enter_async_context(subscribe_while(client, uri))
         child = await new_session(clients[0], parentID=id)
-        await quiet(*heard)
+        await wait_until_quiet(*heard)
         await rename(clients[0], f"opencode://session/{child}")
         for updates in heard:
-            await updates.next(uri)
-        await feeds(relay, 1)
+            await updates.wait_for_update(uri)
+        await wait_for_streams(proxy, 1)
 
 
-async def test_redis_knows_no_more_than_uris(connect: Connect, shared: Settings, redis: RedisServer) -> None:
+async def test_redis_receives_only_uris(connect: Connect, shared: Settings, redis: RedisServer) -> None:
     """Its keys are this deployment's, name what is watched, and are gone with the last subscriber."""
     async with Redis.from_url(redis.url, decode_responses=True) as looking, connect(shared) as client:
         uri = f"opencode://session/{await new_session(client)}"
-        async with following(client, uri):
+        async with subscribe_while(client, uri):
             [key] = await eventually(looking.keys)
             assert key.startswith("opencode-mcp:")
             assert key.endswith(uri)
@@ -142,7 +147,7 @@ async def test_redis_knows_no_more_than_uris(connect: Connect, shared: Settings,
         await eventually(looking.keys, lambda keys: keys == [])
 
 
-async def test_events_of_other_deployments_are_not_heard(redis: RedisServer) -> None:
+async def test_events_of_other_deployments_are_ignored(redis: RedisServer) -> None:
     """Events come as they went; another OpenCode's replicas on the same Redis do not hear them."""
     events: list[ServerEvent] = [ResourceUpdated("opencode://session/ses_1"), PromptsListChanged()]
     heard: dict[str, list[ServerEvent]] = {"sender": [], "same": [], "other": []}
@@ -164,64 +169,64 @@ async def test_events_of_other_deployments_are_not_heard(redis: RedisServer) -> 
     assert heard == {"sender": events, "same": events, "other": []}
 
 
-async def test_a_replica_is_killed(
-    connect: Connect, shared: Settings, relay: Relay, environ: Mapping[str, str], figures: Note
+async def test_another_replica_watches_when_one_is_killed(
+    connect: Connect, shared: Settings, proxy: RecordingProxy, environ: Mapping[str, str], record_figure: RecordFigure
 ) -> None:
     """Another one takes over what it watched, and tells the clients of all, who may have missed something."""
-    heard, told = [Updates() for _ in ERAS], [anyio.Event() for _ in ERAS]
+    heard, told = [UpdateRecorder() for _ in CLIENT_MODES], [anyio.Event() for _ in CLIENT_MODES]
     async with (
-        connect(shared, mode=ERAS[0], message_handler=heard[0].hear) as client,
-        connect(shared, mode=ERAS[1], message_handler=heard[1].hear) as other,
+        connect(shared, mode=CLIENT_MODES[0], message_handler=heard[0].record) as client,
+        connect(shared, mode=CLIENT_MODES[1], message_handler=heard[1].record) as other,
         anyio.create_task_group() as tasks,
     ):
         uri = f"opencode://session/{await new_session(client)}"
-        async with http_bridge_process(replica_environ(shared, environ)) as (process, url):
-            for era, event in zip(ERAS, told, strict=True):
+        async with run_http_bridge_process(replica_environ(shared, environ)) as (process, url):
+            for era, event in zip(CLIENT_MODES, told, strict=True):
                 await tasks.start(SUBSCRIBERS[era], url, uri, event.set)
-            async with following(client, uri), following(other, uri):
-                await feeds(relay, 1)
-                await told_after_a_change(client, uri, *heard)
-                await feeds(relay, 1)
-                await quiet(*heard)
+            async with subscribe_while(client, uri), subscribe_while(other, uri):
+                await wait_for_streams(proxy, 1)
+                await expect_notifications(client, uri, *heard)
+                await wait_for_streams(proxy, 1)
+                await wait_until_quiet(*heard)
                 process.kill()
                 began = anyio.current_time()
                 for updates in heard:
-                    await updates.next(uri)
-                figures(f"killed replica: taken over after {anyio.current_time() - began:.2f} s")
+                    await updates.wait_for_update(uri)
+                record_figure(f"killed replica: taken over after {anyio.current_time() - began:.2f} s")
                 assert anyio.current_time() - began < 3 * LEASE_SECONDS
-                await told_after_a_change(client, uri, *heard)
+                await expect_notifications(client, uri, *heard)
         assert all(event.is_set() for event in told)
         tasks.cancel_scope.cancel()
 
 
 def replica_environ(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     """Return the environment of a replica that is a process of its own."""
-    return {**environ, **variables_of(settings)}
+    return {**environ, **environ_for(settings)}
 
 
-async def test_redis_goes_away_and_comes_back(
-    connect: Connect, shared: Settings, relay: Relay, redis: RedisServer, caplog: pytest.LogCaptureFixture
+async def test_notifications_continue_while_redis_is_down(
+    connect: Connect, shared: Settings, proxy: RecordingProxy, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Meanwhile each replica watches for itself and warns once; afterwards each client is told, and one watches."""
-    one, two = Updates(), Updates()
+    one, two = UpdateRecorder(), UpdateRecorder()
     async with (
-        connect(shared, mode=ERAS[0], message_handler=one.hear) as client,
-        connect(shared, mode=ERAS[1], message_handler=two.hear) as other,
+        connect(shared, mode=CLIENT_MODES[0], message_handler=one.record) as client,
+        connect(shared, mode=CLIENT_MODES[1], message_handler=two.record) as other,
     ):
         uri = f"opencode://session/{await new_session(client)}"
-        async with following(client, uri), following(other, uri):
-            await told_after_a_change(client, uri, one, two)
+        async with subscribe_while(client, uri), subscribe_while(other, uri):
+            await expect_notifications(client, uri, one, two)
             for outage in (1, 2):
                 await redis.stop()
-                await feeds(relay, 2)
-                await told_after_a_change(client, uri, one, two)
+                await wait_for_streams(proxy, 2)
+                await expect_notifications(client, uri, one, two)
                 warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
                 assert len(warnings) == 2 * outage
-                await quiet(one, two)
+                await wait_until_quiet(one, two)
                 await redis.start()
                 for updates in (one, two):
-                    await updates.next(uri)
-                await feeds(relay, 1)
-                await told_after_a_change(client, uri, one, two)
+                    await updates.wait_for_update(uri)
+                await wait_for_streams(proxy, 1)
+                await expect_notifications(client, uri, one, two)
 
     assert PASSWORD not in caplog.text

@@ -17,13 +17,13 @@ from mcp.client import ClientRequestContext
 
 from tests.eventually import eventually
 from tests.server.conftest import call, new_session
-from tests.server.test_subscriptions import Updates, following
+from tests.server.test_subscriptions import UpdateRecorder, subscribe_while
 
-from .deployment import Deployment, deployed, one_of
+from .deployment import Deployment, run_deployment, wait_for_replica
 
 pytestmark = [pytest.mark.anyio, pytest.mark.scale]
 
-ERAS = ("legacy", "auto")
+CLIENT_MODES = ("legacy", "auto")
 SLOW = "script:slow 20 1"
 """Twenty seconds of work."""
 
@@ -31,35 +31,35 @@ SLOW = "script:slow 20 1"
 @pytest.fixture(scope="module")
 async def deployment(anyio_backend: str) -> AsyncGenerator[Deployment]:
     """The example, for all tests of this module; it ends well."""
-    async with deployed() as deployment:
+    async with run_deployment() as deployment:
         yield deployment
     assert deployment.process.returncode == 0
 
 
-@pytest.fixture(params=ERAS)
+@pytest.fixture(params=CLIENT_MODES)
 def era(request: pytest.FixtureRequest) -> str:
     """The protocol era."""
     return request.param
 
 
-async def finished(client: Client, session_id: str) -> None:
+async def wait_for_report(client: Client, session_id: str) -> None:
     """See that a task is completed, with its answer."""
-    seen = await call(client, "wait_for_tasks", session_ids=[session_id], timeout_seconds=120)
-    assert [task["state"] for task in seen["tasks"]] == ["completed"]
+    observed = await call(client, "wait_for_tasks", session_ids=[session_id], timeout_seconds=120)
+    assert [task["state"] for task in observed["tasks"]] == ["completed"]
     report = await call(client, "report_task", session_id=session_id)
     assert report["state"] == "completed"
     assert "chunk19" in report["answer"]
 
 
-async def test_every_replica_takes_its_part(deployment: Deployment, era: str) -> None:
+async def test_every_replica_serves_requests(deployment: Deployment, era: str) -> None:
     """A client of the handshake era stays with one, and the next client gets another."""
     calls = "opencode_mcp_tool_call_duration_seconds_count ok session_list"
-    before = await deployment.each(calls)
+    before = await deployment.read_metric(calls)
     for _ in range(6):
-        async with deployment.client(era) as client:
+        async with deployment.open_client(era) as client:
             for _ in range(3):
                 await call(client, "session_list")
-    after = await deployment.each(calls)
+    after = await deployment.read_metric(calls)
 
     parts = [after[name] - before[name] for name in after]
     assert sum(parts) == 18
@@ -97,7 +97,7 @@ async def test_the_name_of_the_replica_is_in_the_session_id(deployment: Deployme
     assert (ended.status_code, gone.status_code) == (200, 404)
 
 
-async def test_who_has_no_token_gets_nowhere(deployment: Deployment) -> None:
+async def test_requests_without_a_token_are_refused(deployment: Deployment) -> None:
     """The replicas ask for it; metrics are not told through nginx, and a body has the bridge's limit."""
     async with httpx2.AsyncClient(trust_env=False) as http:
         assert (await http.post(deployment.url, json={})).status_code == 401
@@ -108,15 +108,15 @@ async def test_who_has_no_token_gets_nowhere(deployment: Deployment) -> None:
         assert (await http.post(deployment.url, content=large, headers=deployment.headers)).status_code == 413
 
 
-@pytest.mark.parametrize("killed_in", ERAS)
+@pytest.mark.parametrize("killed_in", CLIENT_MODES)
 async def test_no_task_is_lost_with_a_replica(deployment: Deployment, killed_in: str) -> None:
     """Its waiting client is told that something broke; whoever asks again, in any era, gets the truth."""
-    async with deployment.client(killed_in) as client, deployment.client("auto") as other:
+    async with deployment.open_client(killed_in) as client, deployment.open_client("auto") as other:
         task = (await call(client, "start_task", prompt=SLOW))["session_id"]
         killed: list[str] = []
 
         async def kill() -> None:
-            replica = await one_of(deployment, "opencode_mcp_tool_calls_running wait_for_tasks")
+            replica = await wait_for_replica(deployment, "opencode_mcp_tool_calls_running wait_for_tasks")
             killed.append(replica)
             os.kill(deployment.replicas[replica][0], signal.SIGKILL)
 
@@ -132,24 +132,24 @@ async def test_no_task_is_lost_with_a_replica(deployment: Deployment, killed_in:
             with pytest.raises(MCPError):
                 await client.call_tool("report_task", {"session_id": task})
         else:
-            await finished(client, task)
-    for era in ERAS:
-        async with deployment.client(era) as client:
-            await finished(client, task)
+            await wait_for_report(client, task)
+    for era in CLIENT_MODES:
+        async with deployment.open_client(era) as client:
+            await wait_for_report(client, task)
     (replica,) = killed
     await eventually(lambda: deployment.started[replica] > starts[replica], within=60)
 
 
-async def test_an_answer_is_taken_by_another_replica_than_the_one_that_asked(deployment: Deployment) -> None:
+async def test_another_replica_accepts_the_answer_to_an_elicitation(deployment: Deployment) -> None:
     """The state of a question comes back through the client, sealed with the key that all have."""
 
     async def blue(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
         return types.ElicitResult(action="accept", content={"answer_1": "Blue"})
 
     figure = "opencode_mcp_tool_call_duration_seconds_count {} run_task"
-    async with deployment.client("auto", elicitation_callback=blue) as client:
+    async with deployment.open_client("auto", elicitation_callback=blue) as client:
         report = await call(client, "run_task", prompt="script:question", timeout_seconds=60)
-    asked, taken = [await deployment.each(figure.format(outcome)) for outcome in ("input_required", "ok")]
+    asked, taken = [await deployment.read_metric(figure.format(outcome)) for outcome in ("input_required", "ok")]
 
     assert report["state"] == "completed"
     assert (sum(asked.values()), sum(taken.values())) == (1, 1)
@@ -158,14 +158,17 @@ async def test_an_answer_is_taken_by_another_replica_than_the_one_that_asked(dep
 
 async def test_a_change_reaches_subscribers_of_every_replica(deployment: Deployment, era: str) -> None:
     """One of the replicas watches OpenCode, and Redis carries what it sees."""
-    async with deployment.client("auto") as worker:
+    async with deployment.open_client("auto") as worker:
         uri = f"opencode://session/{await new_session(worker)}"
-        all_updates = [Updates() for _ in range(6)]
+        all_updates = [UpdateRecorder() for _ in range(6)]
         async with anyio.create_task_group() as tasks:
             listening, told = anyio.Semaphore(0), anyio.Event()
 
-            async def listen(updates: Updates) -> None:
-                async with deployment.client(era, message_handler=updates.hear) as client, following(client, uri):
+            async def listen(updates: UpdateRecorder) -> None:
+                async with (
+                    deployment.open_client(era, message_handler=updates.record) as client,
+                    subscribe_while(client, uri),
+                ):
                     listening.release()
                     await told.wait()
 
@@ -176,23 +179,24 @@ async def test_a_change_reaches_subscribers_of_every_replica(deployment: Deploym
                     await listening.acquire()
             # Those of a client that has just gone, or of a replica that could not ask Redis, end a moment later.
             await eventually(
-                lambda: deployment.each("opencode_mcp_subscriptions"),
+                lambda: deployment.read_metric("opencode_mcp_subscriptions"),
                 until=lambda followers: sum(followers.values()) == 6 and min(followers.values()) > 0,
             )
             await eventually(
-                lambda: deployment.each("opencode_mcp_event_streams"), until=lambda streams: sum(streams.values()) == 1
+                lambda: deployment.read_metric("opencode_mcp_event_streams"),
+                until=lambda streams: sum(streams.values()) == 1,
             )
             seen = [updates.uris.count(uri) for updates in all_updates]
             await call(worker, "session_update", sessionID=uri.rpartition("/")[2], title=f"title {uuid4()}")
             with anyio.fail_after(60):
                 for updates, before in zip(all_updates, seen, strict=True):
-                    await updates.next(uri, before)
+                    await updates.wait_for_update(uri, before)
             told.set()
 
 
-async def test_two_servers_are_one_to_a_client(deployment: Deployment, era: str) -> None:
+async def test_two_opencode_servers_look_like_one(deployment: Deployment, era: str) -> None:
     """Sessions of both are in one list, and each is found by its id from any replica."""
-    async with deployment.client(era) as one, deployment.client(era) as two:
+    async with deployment.open_client(era) as one, deployment.open_client(era) as two:
         created = {
             name: (await call(one, "session_create", server=name, title=f"on {name} {uuid4()}"))
             for name in ("one", "two")
@@ -204,12 +208,12 @@ async def test_two_servers_are_one_to_a_client(deployment: Deployment, era: str)
             assert f"/{name}/project" in session["directory"]
 
 
-async def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
+async def test_no_process_outlives_a_killed_deployment(tmp_path: Path) -> None:
     """The system ends what it has started."""
-    async with deployed(TMPDIR=str(tmp_path)) as deployment:
-        assert len(deployment.living()) >= 7
+    async with run_deployment(TMPDIR=str(tmp_path)) as deployment:
+        assert len(deployment.list_processes()) >= 7
         deployment.process.kill()
-        await eventually(lambda: not deployment.living(), within=30)
+        await eventually(lambda: not deployment.list_processes(), within=30)
     async with httpx2.AsyncClient(trust_env=False) as http:
         with pytest.raises(httpx2.ConnectError):
             await http.get(deployment.url)

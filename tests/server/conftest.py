@@ -15,25 +15,25 @@ from mcp import Client
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 
-ERAS = ("legacy", "auto")
+CLIENT_MODES = ("legacy", "auto")
 """`mode` of `mcp.Client`: the handshake of 2025-11-25 and before, or 2026-07-28."""
 
 
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_MODES)
+def mode(request: pytest.FixtureRequest) -> str:
     """The protocol era."""
     return request.param
 
 
 @pytest.fixture
-async def client(connect: Connect, era: str) -> AsyncGenerator[Client]:
+async def client(connect: Connect, mode: str) -> AsyncGenerator[Client]:
     """A client of the bridge; a test that takes it is run in both eras."""
-    async with connect(mode=era) as client:
+    async with connect(mode=mode) as client:
         yield client
 
 
 @pytest.fixture(params=["refuses", "is silent", "is not started"])
-def out_of_reach(request: pytest.FixtureRequest, project: Path) -> Generator[Settings]:
+def unreachable_settings(request: pytest.FixtureRequest, project: Path) -> Generator[Settings]:
     """Settings for an OpenCode that refuses connections, never answers, or is for us to start and cannot be."""
     if request.param == "is not started":
         yield Settings(directory=str(project), command=("/nowhere/opencode",))

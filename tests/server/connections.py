@@ -27,8 +27,8 @@ from opencode_mcp.settings import Settings
 from tests.eventually import eventually
 
 TRANSPORTS = ("memory", "stdio", "http")
-HANDSHAKE = ("2025-06-18", "2025-11-25")
-MODERN = "2026-07-28"
+HANDSHAKE_VERSIONS = ("2025-06-18", "2025-11-25")
+MODERN_VERSION = "2026-07-28"
 TOKEN = "the token of the tests"
 CLIENT = types.Implementation(name="test", version="0")
 
@@ -36,16 +36,16 @@ Streams = tuple[Any, Any]
 
 
 @asynccontextmanager
-async def connected(transport: str, version: str, environ: Mapping[str, str]) -> AsyncGenerator[ClientSession]:
+async def connect_over(transport: str, version: str, environ: Mapping[str, str]) -> AsyncGenerator[ClientSession]:
     """Run a bridge with nothing but this environment, and speak one version of the protocol with it."""
-    async with bridge_over(transport, environ) as (read, write), ClientSession(read, write) as session:
+    async with open_streams(transport, environ) as (read, write), ClientSession(read, write) as session:
         await negotiate(session, version)
         yield session
 
 
 async def negotiate(session: ClientSession, version: str) -> None:
     """Agree on a version: by server/discover on a modern one, by initialize on an older one."""
-    if version == MODERN:
+    if version == MODERN_VERSION:
         await session.discover()
         return
     parameters = types.InitializeRequestParams(
@@ -55,20 +55,20 @@ async def negotiate(session: ClientSession, version: str) -> None:
     await session.send_notification(types.InitializedNotification())
 
 
-def bridge_over(transport: str, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Streams]:
+def open_streams(transport: str, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Streams]:
     """Return the streams to a bridge that is there as long as they are open."""
     match transport:
         case "memory":
-            return in_memory(create_server(Settings.load({}, environ), Catalog.from_snapshot()))
+            return open_memory_streams(create_server(Settings.load({}, environ), Catalog.from_snapshot()))
         case "stdio":
             command = StdioServerParameters(command=sys.executable, args=["-m", "opencode_mcp"], env=dict(environ))
             return stdio_client(command)
         case _:
-            return over_http(environ)
+            return open_http_streams(environ)
 
 
 @asynccontextmanager
-async def in_memory(server: Server[Any]) -> AsyncGenerator[Streams]:
+async def open_memory_streams(server: Server[Any]) -> AsyncGenerator[Streams]:
     """Run a server in this process; messages are framed as on the wire."""
     async with create_client_server_memory_streams() as (client, served), anyio.create_task_group() as tasks:
         tasks.start_soon(partial(server.run, *served, server.create_initialization_options()))
@@ -77,14 +77,14 @@ async def in_memory(server: Server[Any]) -> AsyncGenerator[Streams]:
 
 
 @asynccontextmanager
-async def over_http(environ: Mapping[str, str]) -> AsyncGenerator[Streams]:
+async def open_http_streams(environ: Mapping[str, str]) -> AsyncGenerator[Streams]:
     """Run a bridge that serves HTTP, and connect to it."""
-    async with http_bridge(environ) as url, authorized(url) as streams:
+    async with run_http_bridge(environ) as url, open_authorized_streams(url) as streams:
         yield streams
 
 
 @asynccontextmanager
-async def authorized(url: str) -> AsyncGenerator[Streams]:
+async def open_authorized_streams(url: str) -> AsyncGenerator[Streams]:
     """Connect to an endpoint with its token."""
     async with (
         create_mcp_http_client(headers={"authorization": f"Bearer {TOKEN}"}) as http,
@@ -94,14 +94,14 @@ async def authorized(url: str) -> AsyncGenerator[Streams]:
 
 
 @asynccontextmanager
-async def http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
+async def run_http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
     """Run `opencode-mcp http` on a free port; return the address of its endpoint once it accepts."""
-    async with http_bridge_process(environ) as (_, url):
+    async with run_http_bridge_process(environ) as (_, url):
         yield url
 
 
 @asynccontextmanager
-async def http_bridge_process(environ: Mapping[str, str], *program: str) -> AsyncGenerator[tuple[Process, str]]:
+async def run_http_bridge_process(environ: Mapping[str, str], *program: str) -> AsyncGenerator[tuple[Process, str]]:
     """The same, with the process; `program` is how the bridge is run, when it is not by its own script."""
     port = free_port()
     script = Path(sys.executable).with_name("opencode-mcp")
@@ -109,7 +109,7 @@ async def http_bridge_process(environ: Mapping[str, str], *program: str) -> Asyn
     environ = {**environ, "OPENCODE_MCP_TOKEN": TOKEN}
     async with await anyio.open_process(command, env=environ, stdout=None, stderr=None) as process:
         try:
-            await eventually(partial(accepting, port))
+            await eventually(partial(is_accepting, port))
             assert process.returncode is None
             yield process, f"http://127.0.0.1:{port}/mcp"
         finally:
@@ -126,7 +126,7 @@ def free_port() -> int:
             return port
 
 
-async def accepting(port: int) -> bool:
+async def is_accepting(port: int) -> bool:
     """Whether somebody listens on a port."""
     with suppress(OSError):
         await (await anyio.connect_tcp("127.0.0.1", port)).aclose()

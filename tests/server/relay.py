@@ -14,39 +14,41 @@ from opencode_mcp.opencode.background import background_task_group
 
 
 @dataclass
-class Relay:
-    """`feeds` is how many event streams are open now, `opened` how many ever were; `sent` is what clients sent."""
+class RecordingProxy:
+    """`open_streams` is how many event streams are open now, `streams_opened` how many ever were; `sent` is what
+    clients sent.
+    """
 
     upstream: Endpoint
     url: str = ""
-    feeds: int = 0
-    opened: int = 0
+    open_streams: int = 0
+    streams_opened: int = 0
     sent: list[bytes] = field(default_factory=list[bytes])
 
-    async def carry(self, client: SocketStream) -> None:
+    async def forward(self, client: SocketStream) -> None:
         """Carry one connection until either side closes it."""
         assert self.upstream.url.port is not None
         async with client, await anyio.connect_tcp(self.upstream.url.host, self.upstream.url.port) as server:
             async with background_task_group() as tasks:
-                tasks.start_soon(self.back, server, client, tasks.cancel_scope)
-                await self.forth(client, server)
+                tasks.start_soon(self.forward_responses, server, client, tasks.cancel_scope)
+                await self.forward_requests(client, server)
 
-    async def forth(self, client: SocketStream, server: SocketStream) -> None:
+    async def forward_requests(self, client: SocketStream, server: SocketStream) -> None:
         """Carry requests. A connection with an event stream has no other request after it."""
-        feeds = 0
+        open_streams = 0
         try:
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 while True:
                     data = await client.receive()
                     self.sent.append(data)
                     if data.startswith(b"GET /global/event"):
-                        feeds = 1
-                        self.feeds, self.opened = self.feeds + 1, self.opened + 1
+                        open_streams = 1
+                        self.open_streams, self.streams_opened = self.open_streams + 1, self.streams_opened + 1
                     await server.send(data)
         finally:
-            self.feeds -= feeds
+            self.open_streams -= open_streams
 
-    async def back(self, server: SocketStream, client: SocketStream, scope: anyio.CancelScope) -> None:
+    async def forward_responses(self, server: SocketStream, client: SocketStream, scope: anyio.CancelScope) -> None:
         """Carry answers."""
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
@@ -55,11 +57,11 @@ class Relay:
 
 
 @asynccontextmanager
-async def relayed(upstream: Endpoint) -> AsyncGenerator[Relay]:
+async def open_recording_proxy(upstream: Endpoint) -> AsyncGenerator[RecordingProxy]:
     """Serve a relay."""
-    relay = Relay(upstream)
+    relay = RecordingProxy(upstream)
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     relay.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
     async with listener, background_task_group() as tasks:
-        tasks.start_soon(listener.serve, relay.carry)
+        tasks.start_soon(listener.serve, relay.forward)
         yield relay

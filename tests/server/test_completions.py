@@ -26,54 +26,54 @@ REVIEW = types.PromptReference(type="ref/prompt", name="review_changes")
 Reference = types.ResourceTemplateReference | types.PromptReference
 
 
-async def completed(client: Client, reference: Reference, name: str, typed: str) -> types.Completion:
+async def complete(client: Client, reference: Reference, name: str, typed: str) -> types.Completion:
     """Complete what was typed for an argument."""
     return (await client.complete(reference, {"name": name, "value": typed})).completion
 
 
-async def completes(client: Client, reference: Reference, name: str, typed: str, values: list[str]) -> None:
+async def expect_completions(client: Client, reference: Reference, name: str, typed: str, values: list[str]) -> None:
     """See that these are the values, whatever their order, when OpenCode is not too busy to give any."""
 
     async def found() -> list[str]:
-        return sorted((await completed(client, reference, name, typed)).values)
+        return sorted((await complete(client, reference, name, typed)).values)
 
     await eventually(found, until=lambda found: found == values)
 
 
-async def test_sessions_by_id_and_by_title(client: Client) -> None:
+async def test_sessions_complete_by_id_and_title(client: Client) -> None:
     """The values are ids; what was typed is looked for in titles as well."""
     red = await new_session(client, title="Paint it RED")
     blue = await new_session(client, title="paint it blue")
 
-    await completes(client, SESSION, "id", "red", [red])
-    await completes(client, SESSION, "id", blue[-8:], [blue])
-    await completes(client, SESSION, "id", "", sorted((red, blue)))
-    await completes(client, REVIEW, "session_id", "Paint", sorted((red, blue)))
+    await expect_completions(client, SESSION, "id", "red", [red])
+    await expect_completions(client, SESSION, "id", blue[-8:], [blue])
+    await expect_completions(client, SESSION, "id", "", sorted((red, blue)))
+    await expect_completions(client, REVIEW, "session_id", "Paint", sorted((red, blue)))
     for view in ("transcript", "diff", "todo"):
         reference = types.ResourceTemplateReference(type="ref/resource", uri=f"opencode://session/{{id}}/{view}")
-        await completes(client, reference, "id", "blue", [blue])
+        await expect_completions(client, reference, "id", "blue", [blue])
 
 
-async def test_agents_and_models(client: Client) -> None:
+async def test_agents_and_models_are_completed(client: Client) -> None:
     """What begins with it comes first; agents that OpenCode keeps to itself are no choice."""
-    await completes(client, DELEGATE, "agent", "BU", ["build"])
-    await completes(client, DELEGATE, "model", "script", ["scripted/scripted"])
-    await completes(client, DELEGATE, "model", "", ["scripted/scripted"])
-    assert (await completed(client, DELEGATE, "agent", "compaction")).values == []
+    await expect_completions(client, DELEGATE, "agent", "BU", ["build"])
+    await expect_completions(client, DELEGATE, "model", "script", ["scripted/scripted"])
+    await expect_completions(client, DELEGATE, "model", "", ["scripted/scripted"])
+    assert (await complete(client, DELEGATE, "agent", "compaction")).values == []
 
 
-async def test_paths(client: Client, project: Path) -> None:
+async def test_paths_are_completed(client: Client, project: Path) -> None:
     """Files of the project, by OpenCode's own search, which has to read the project first."""
     (project / "source").mkdir()
     (project / "source" / "needle.py").write_text("x\n")
 
-    await completes(client, FILE, "path", "needle", ["source/needle.py"])
+    await expect_completions(client, FILE, "path", "needle", ["source/needle.py"])
 
 
-async def test_operations(client: Client) -> None:
+async def test_operations_are_completed(client: Client) -> None:
     """Operations that begin with it come first; no more than the protocol allows."""
-    found = await completed(client, OPERATION, "name", "session_get")
-    everything = await completed(client, OPERATION, "name", "")
+    found = await complete(client, OPERATION, "name", "session_get")
+    everything = await complete(client, OPERATION, "name", "")
 
     assert found.values[0] == "session_get"
     assert "v2_session_get" in found.values
@@ -81,12 +81,12 @@ async def test_operations(client: Client) -> None:
     assert found.has_more is False
 
 
-async def test_what_is_not_completed_has_no_values(client: Client) -> None:
+async def test_other_arguments_have_no_completions(client: Client) -> None:
     """Free text, other arguments, and prompts of OpenCode's own."""
     init = types.PromptReference(type="ref/prompt", name="init")
 
-    assert (await completed(client, DELEGATE, "task", "wri")).values == []
-    assert (await completed(client, init, "arguments", "x")).values == []
+    assert (await complete(client, DELEGATE, "task", "wri")).values == []
+    assert (await complete(client, init, "arguments", "x")).values == []
 
 
 async def test_an_unknown_template_is_an_error(client: Client) -> None:
@@ -94,20 +94,22 @@ async def test_an_unknown_template_is_an_error(client: Client) -> None:
     unknown = types.ResourceTemplateReference(type="ref/resource", uri="opencode://nothing/{id}")
     for reference, name in ((unknown, "id"), (SESSION, "path")):
         with pytest.raises(MCPError) as raised:
-            await completed(client, reference, name, "x")
+            await complete(client, reference, name, "x")
 
         assert raised.value.code == types.INVALID_PARAMS
 
 
-async def test_without_opencode_there_are_no_values(connect: Connect, era: str, out_of_reach: Settings) -> None:
+async def test_without_opencode_there_are_no_values(
+    connect: Connect, mode: str, unreachable_settings: Settings
+) -> None:
     """That is no error, and takes no longer than a person would wait; operations are known all the same."""
 
     async def nothing(client: Client, reference: Reference, name: str) -> None:
-        assert (await completed(client, reference, name, "")).values == []
+        assert (await complete(client, reference, name, "")).values == []
 
-    async with connect(out_of_reach, mode=era) as client:
+    async with connect(unreachable_settings, mode=mode) as client:
         with anyio.fail_after(3 * COMPLETE_SECONDS):
             async with anyio.create_task_group() as tasks:
                 for reference, name in ((SESSION, "id"), (FILE, "path"), (DELEGATE, "agent"), (DELEGATE, "model")):
                     tasks.start_soon(nothing, client, reference, name)
-        assert (await completed(client, OPERATION, "name", "find_text")).values == ["find_text"]
+        assert (await complete(client, OPERATION, "name", "find_text")).values == ["find_text"]

@@ -24,33 +24,33 @@ from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server, patience
 from opencode_mcp.server.transports import create_http_app
 from opencode_mcp.settings import Settings
-from tests.bridge import Bridge, bridge, variables_of
+from tests.bridge import Bridge, environ_for, run_bridge
 from tests.conftest import Connect
 from tests.eventually import eventually
 
-from .connections import MODERN, TOKEN, http_bridge_process
+from .connections import MODERN_VERSION, TOKEN, run_http_bridge_process
 
 pytestmark = pytest.mark.anyio
 
 HEADERS = {
     "authorization": f"Bearer {TOKEN}",
     "accept": "application/json, text/event-stream",
-    "mcp-protocol-version": MODERN,
+    "mcp-protocol-version": MODERN_VERSION,
 }
 META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 
 Call = Callable[..., Awaitable[types.CallToolResult]]
 
-PATIENT = (
+PATIENT_PROGRAM = (
     "import sys; from opencode_mcp.cli import main; from opencode_mcp.server import ending; "
     "ending.DRAIN_SECONDS, ending.CLEAN_UP_SECONDS = 10.0, 60.0; sys.exit(main(sys.argv[1:]))"
 )
 """A bridge that ends well on a machine that is busy with something else."""
-PATIENT_BRIDGE = (sys.executable, "-c", PATIENT)
+PATIENT_BRIDGE = (sys.executable, "-c", PATIENT_PROGRAM)
 
 
 @pytest.fixture
@@ -61,21 +61,21 @@ async def client(connect: Connect) -> AsyncGenerator[Client]:
 
 
 @pytest.fixture
-def bridged(attached: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+def bridge_environ(attached: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     """The environment of a bridge process that attaches to the running OpenCode."""
-    return {**environ, **variables_of(attached)}
+    return {**environ, **environ_for(attached)}
 
 
 @asynccontextmanager
-async def ending_bridge(
+async def run_bridge_to_end(
     transport: str, environ: Mapping[str, str], directory: Path
 ) -> AsyncGenerator[tuple[Call, Callable[[], None], Callable[[], Awaitable[int]]]]:
     """Provide a bridge as a process: a way to call it, to tell it to end, and to wait until it has."""
     if transport == "http":
-        async with http_bridge_process(environ, *PATIENT_BRIDGE) as (process, url):
-            yield partial(posted, url), process.terminate, process.wait
+        async with run_http_bridge_process(environ, *PATIENT_BRIDGE) as (process, url):
+            yield partial(post_call, url), process.terminate, process.wait
         return
-    async with bridge(environ, directory, program=PATIENT_BRIDGE) as running:
+    async with run_bridge(environ, directory, program=PATIENT_BRIDGE) as running:
         await running.initialize()
 
         async def call(tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
@@ -84,7 +84,7 @@ async def ending_bridge(
         yield call, running.process.terminate, running.process.wait
 
 
-async def posted(url: str, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
+async def post_call(url: str, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
     """Call a tool over a connection of its own: a client of the SDK fails when its server goes away before it."""
     headers = {**HEADERS, "mcp-method": "tools/call", "mcp-name": tool}
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
@@ -92,29 +92,29 @@ async def posted(url: str, tool: str, arguments: dict[str, Any]) -> types.CallTo
     async with httpx2.AsyncClient(timeout=60) as http:
         answer = await http.post(url, json={**request, "params": params}, headers=headers)
     lines = [line.removeprefix("data: ") for line in answer.text.splitlines()]
-    [message] = [one for line in lines if line.startswith("{") and "result" in (one := json.loads(line))]
+    [message] = [parsed for line in lines if line.startswith("{") and "result" in (parsed := json.loads(line))]
     return types.CallToolResult.model_validate(message["result"])
 
 
-async def refuses(call: Call) -> bool:
+async def refuses_calls(call: Call) -> bool:
     """Whether no call begins any more; over HTTP no connection is accepted."""
     try:
         late = await call("path_get", {})
     except httpx2.TransportError:
         return True
-    return late.is_error and "shutting down; nothing was sent" in words_of(late)
+    return late.is_error and "shutting down; nothing was sent" in result_text(late)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["stdio", "http"])
-async def test_running_calls_end_before_the_server(
-    transport: str, bridged: Mapping[str, str], client: Client, project: Path, tmp_path: Path
+async def test_running_calls_are_drained_before_the_server_ends(
+    transport: str, bridge_environ: Mapping[str, str], client: Client, project: Path, tmp_path: Path
 ) -> None:
     """A short call ends well, a long one with an error that says so; its task is stopped; a new one does not begin."""
     short, long = [await new_session(client) for _ in range(2)]
     results: dict[str, types.CallToolResult] = {}
     go = tmp_path / "go"
-    async with ending_bridge(transport, bridged, project) as (call, end, ended):
+    async with run_bridge_to_end(transport, bridge_environ, project) as (call, end, ended):
         async with anyio.create_task_group() as tasks:
 
             async def keep(name: str, tool: str, arguments: dict[str, Any]) -> None:
@@ -125,37 +125,39 @@ async def test_running_calls_end_before_the_server(
             words = [{"type": "text", "text": "script:hang"}]
             tasks.start_soon(keep, "short", "session_shell", shell)
             tasks.start_soon(keep, "long", "session_prompt", {"sessionID": long, "parts": words})
-            await eventually(lambda: busy(client), until=lambda ids: ids >= {short, long})
+            await eventually(lambda: busy_sessions(client), until=lambda ids: ids >= {short, long})
             end()
-            await eventually(partial(refuses, call))
+            await eventually(partial(refuses_calls, call))
             go.touch()
         with anyio.fail_after(60):
             status = await ended()
 
-    assert "well" in words_of(results["short"])
+    assert "well" in result_text(results["short"])
     assert not results["short"].is_error
-    assert "cancelled the call after 10 s" in words_of(results["long"])
+    assert "cancelled the call after 10 s" in result_text(results["long"])
     assert results["long"].is_error
     if transport == "stdio":
         assert status == -signal.SIGTERM
-    await eventually(lambda: busy(client), until=lambda ids: long not in ids)
+    await eventually(lambda: busy_sessions(client), until=lambda ids: long not in ids)
 
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])
-async def test_a_server_without_calls_ends(transport: str, bridged: Mapping[str, str], project: Path) -> None:
+async def test_a_server_without_calls_ends_at_once(
+    transport: str, bridge_environ: Mapping[str, str], project: Path
+) -> None:
     """There is nothing to wait for."""
-    async with ending_bridge(transport, bridged, project) as (call, end, ended):
+    async with run_bridge_to_end(transport, bridge_environ, project) as (call, end, ended):
         assert not (await call("global_health", {})).is_error
         end()
         with anyio.fail_after(60):
             await ended()
 
 
-async def test_a_stream_that_listens_ends_well(bridged: Mapping[str, str], client: Client) -> None:
+async def test_a_listening_stream_ends_cleanly(bridge_environ: Mapping[str, str], client: Client) -> None:
     """Its result is the last thing that comes, so that the client knows that nothing broke."""
     params = {"notifications": {"resourceSubscriptions": [f"opencode://session/{await new_session(client)}"]}}
     received, begun = list[str](), anyio.Event()
-    async with http_bridge_process(bridged) as (process, url), anyio.create_task_group() as tasks:
+    async with run_http_bridge_process(bridge_environ) as (process, url), anyio.create_task_group() as tasks:
 
         async def listen() -> None:
             request = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {**params, "_meta": META}}
@@ -185,18 +187,18 @@ async def new_session(client: Client) -> str:
     return content["id"]
 
 
-async def busy(client: Client) -> set[str]:
+async def busy_sessions(client: Client) -> set[str]:
     """Return the sessions that work."""
     return {*((await client.call_tool("session_status", {})).structured_content or {})}
 
 
-def words_of(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """Return the text of a result."""
     return "".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
 
 HEAD = b"POST /mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
-SENT = {"nothing": b"", "half a head": HEAD, "half a body": HEAD + b"\r\n{"}
+PARTIAL_REQUESTS = {"nothing": b"", "half a head": HEAD, "half a body": HEAD + b"\r\n{"}
 
 
 @pytest.fixture
@@ -213,13 +215,13 @@ async def port(monkeypatch: pytest.MonkeyPatch, attached: Settings, catalog: Cat
         server.should_exit = True
 
 
-@pytest.mark.parametrize("sent", SENT)
-async def test_a_request_that_does_not_arrive_is_given_up(port: int, sent: str) -> None:
+@pytest.mark.parametrize("sent", PARTIAL_REQUESTS)
+async def test_an_incomplete_request_times_out(port: int, sent: str) -> None:
     """However slowly it drips, its connection is closed."""
     with anyio.fail_after(30):
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                await stream.send(SENT[sent])
+                await stream.send(PARTIAL_REQUESTS[sent])
                 async with background_task_group() as tasks:
 
                     async def drip() -> None:
@@ -231,7 +233,7 @@ async def test_a_request_that_does_not_arrive_is_given_up(port: int, sent: str) 
                     await stream.receive()
 
 
-async def test_many_slow_connections_keep_nobody_out(port: int, client: Client) -> None:
+async def test_many_slow_connections_do_not_block_others(port: int, client: Client) -> None:
     """A client is served beside three hundred that send nothing whole."""
     async with anyio.create_task_group() as tasks:
 
@@ -247,7 +249,7 @@ async def test_many_slow_connections_keep_nobody_out(port: int, client: Client) 
             assert not (await other.call_tool("global_health", {})).is_error
 
 
-async def test_a_response_may_take_its_time(port: int, connect: Connect) -> None:
+async def test_a_slow_response_does_not_time_out(port: int, connect: Connect) -> None:
     """A connection that waits for its answer is no slow one."""
     async with Client(f"http://127.0.0.1:{port}/mcp") as client:
         result = await client.call_tool("event_subscribe", {"timeout_seconds": 3, "types": ["none.such"]})

@@ -15,9 +15,9 @@ from mcp.shared.message import SessionMessage
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from tests.bridge import bridge
+from tests.bridge import run_bridge
 
-from .connections import in_memory
+from .connections import open_memory_streams
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +39,7 @@ def meta(version: str = "2026-07-28") -> dict[str, Any]:
     }
 
 
-class Raw:
+class RawConnection:
     """A client that sends single messages."""
 
     def __init__(self, read: Any, write: Any) -> None:
@@ -47,11 +47,11 @@ class Raw:
 
     async def send(self, method: str, params: Mapping[str, Any], number: int | None = None) -> None:
         """Send a request, or without a number a notification."""
-        kept = dict(params)
+        fields = dict(params)
         message = (
-            types.JSONRPCNotification(jsonrpc="2.0", method=method, params=kept)
+            types.JSONRPCNotification(jsonrpc="2.0", method=method, params=fields)
             if number is None
-            else types.JSONRPCRequest(jsonrpc="2.0", id=number, method=method, params=kept)
+            else types.JSONRPCRequest(jsonrpc="2.0", id=number, method=method, params=fields)
         )
         await self._write.send(SessionMessage(message))
 
@@ -69,22 +69,22 @@ class Raw:
 
 
 @pytest.fixture
-async def raw(anyio_backend: str, catalog: Catalog, tmp_path: Path) -> AsyncGenerator[Raw]:
+async def raw(anyio_backend: str, catalog: Catalog, tmp_path: Path) -> AsyncGenerator[RawConnection]:
     """A client of a server in this process, which needs no OpenCode for what is asked here."""
     async with raw_client(create_server(Settings(directory=str(tmp_path)), catalog)) as client:
         yield client
 
 
 @asynccontextmanager
-async def raw_client(server: Any) -> AsyncGenerator[Raw]:
+async def raw_client(server: Any) -> AsyncGenerator[RawConnection]:
     """Connect to a server."""
     with anyio.fail_after(30):
-        async with in_memory(server) as (read, write):
-            yield Raw(read, write)
+        async with open_memory_streams(server) as (read, write):
+            yield RawConnection(read, write)
 
 
 @pytest.mark.parametrize("discoveries", [0, 1, 3])
-async def test_a_client_that_only_discovered_may_still_shake_hands(raw: Raw, discoveries: int) -> None:
+async def test_initialize_is_accepted_after_discovery(raw: RawConnection, discoveries: int) -> None:
     """Every message is answered, in order, and the connection is one of the handshake era."""
     async with anyio.create_task_group() as tasks:
 
@@ -112,7 +112,7 @@ async def test_a_client_that_only_discovered_may_still_shake_hands(raw: Raw, dis
         assert len(result["tools"]) > 100
 
 
-async def test_a_client_whose_version_is_unknown_may_shake_hands(raw: Raw) -> None:
+async def test_initialize_is_accepted_after_an_unknown_version(raw: RawConnection) -> None:
     """It is refused with the versions that there are, and falls back."""
     await raw.send("server/discover", meta("2031-01-01"), 1)
     assert await raw.answer() == (1, types.UNSUPPORTED_PROTOCOL_VERSION)
@@ -121,7 +121,7 @@ async def test_a_client_whose_version_is_unknown_may_shake_hands(raw: Raw) -> No
     assert (number, isinstance(result, dict)) == (2, True)
 
 
-async def test_a_modern_client_goes_on_after_discovery(raw: Raw) -> None:
+async def test_a_modern_client_continues_after_discovery(raw: RawConnection) -> None:
     """And once it has sent a request of its era, `initialize` is refused."""
     await raw.send("server/discover", meta(), 1)
     await raw.answer()
@@ -136,7 +136,7 @@ async def test_a_modern_client_goes_on_after_discovery(raw: Raw) -> None:
     assert await raw.answer() == (4, types.UNSUPPORTED_PROTOCOL_VERSION)
 
 
-async def test_a_connection_of_the_handshake_era_discovers_nothing(raw: Raw) -> None:
+async def test_discovery_is_refused_after_a_handshake(raw: RawConnection) -> None:
     """The request that decides stays decisive."""
     await raw.send("initialize", INITIALIZE, 1)
     await raw.answer()
@@ -146,8 +146,8 @@ async def test_a_connection_of_the_handshake_era_discovers_nothing(raw: Raw) -> 
 
 async def test_discovery_and_handshake_in_one_write_over_stdio(environ: Mapping[str, str], tmp_path: Path) -> None:
     """As a client does whose server was slow to start."""
-    async with bridge(environ, tmp_path) as running:
-        await running.begin("server/discover", meta())
+    async with run_bridge(environ, tmp_path) as running:
+        await running.start_request("server/discover", meta())
         with anyio.fail_after(60):
             shaken = await running.initialize()
             listed = await running.request("tools/list", {})

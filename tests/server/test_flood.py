@@ -31,7 +31,7 @@ def era(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.slow
-async def test_five_hundred_calls_at_once(connect: Connect, client: Client, endpoint: Endpoint) -> None:
+async def test_five_hundred_concurrent_calls_are_answered(connect: Connect, client: Client, endpoint: Endpoint) -> None:
     """All are answered, those that wait are told so, and neither OpenCode nor another client has to wait for them."""
     told: list[str] = []
     latencies: list[float] = []

@@ -46,7 +46,7 @@ KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @asynccontextmanager
-async def served(host: str = "127.0.0.1", **given: str) -> AsyncGenerator[httpx2.AsyncClient]:
+async def serve_app(host: str = "127.0.0.1", **given: str) -> AsyncGenerator[httpx2.AsyncClient]:
     """Serve with these settings and provide an HTTP client without any token."""
     settings = Settings.load(given, {})
     app = create_http_app(create_server(settings, Catalog.from_snapshot()), settings, host, "/mcp")
@@ -57,9 +57,7 @@ async def served(host: str = "127.0.0.1", **given: str) -> AsyncGenerator[httpx2
         yield http
 
 
-async def test_the_process_ends_when_what_is_behind_it_breaks_off(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_process_ends_when_a_background_task_fails(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would answer every request with an error, and /healthz well."""
     monkeypatch.setattr(AppStatus, "should_exit", False)  # set by the end, and this process lives on
 
@@ -78,7 +76,9 @@ async def test_the_process_ends_when_what_is_behind_it_breaks_off(
     assert raised.group_contains(RuntimeError, match="broke off")
 
 
-async def listed(http: httpx2.AsyncClient, path: str = "/mcp", version: str = VERSIONS[0], **headers: str) -> int:
+async def list_tools_status(
+    http: httpx2.AsyncClient, path: str = "/mcp", version: str = VERSIONS[0], **headers: str
+) -> int:
     """Ask what a client asks first, and return the status of the answer."""
     info = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
     method, params = ("initialize", info) if version < "2026" else ("server/discover", MODERN)
@@ -102,22 +102,22 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_the_endpoint_is_for_those_who_have_the_token(version: str) -> None:
+async def test_the_endpoint_requires_the_token(version: str) -> None:
     """At every path of it; a token anywhere but in the header is none."""
-    async with served(token=TOKEN) as http:
+    async with serve_app(token=TOKEN) as http:
         for path in ("/mcp", *(f"/mcp/{view}" for view in VIEWS)):
-            assert await listed(http, path, version, **bearer(TOKEN)) == 200, path
-            assert await listed(http, path, version) == 401, path
+            assert await list_tools_status(http, path, version, **bearer(TOKEN)) == 200, path
+            assert await list_tools_status(http, path, version) == 401, path
             for wrong in (TOKEN[:-1], f"{TOKEN}x", TOKEN.upper(), "", "é"):
                 sent = {"authorization": f"Bearer {wrong}".encode()}
-                assert await listed(http, path, version, **sent) == 401, (path, wrong)  # pyright: ignore[reportArgumentType]
-        assert await listed(http, f"/mcp?token={TOKEN}", version) == 401
-        assert await listed(http, version=version, authorization=f"Basic {TOKEN}") == 401
+                assert await list_tools_status(http, path, version, **sent) == 401, (path, wrong)  # pyright: ignore[reportArgumentType]
+        assert await list_tools_status(http, f"/mcp?token={TOKEN}", version) == 401
+        assert await list_tools_status(http, version=version, authorization=f"Basic {TOKEN}") == 401
 
 
-async def test_a_refusal_tells_what_is_missing_and_nothing_else() -> None:
+async def test_a_refusal_names_the_scheme_and_nothing_else() -> None:
     """401 with the scheme, and no OAuth server that is not there."""
-    async with served(token=TOKEN) as http:
+    async with serve_app(token=TOKEN) as http:
         answer = await http.post("/mcp", json={})
         metadata = await http.get("/.well-known/oauth-protected-resource/mcp")
 
@@ -128,9 +128,9 @@ async def test_a_refusal_tells_what_is_missing_and_nothing_else() -> None:
     assert metadata.status_code == 404
 
 
-async def test_a_sign_of_life_needs_no_token_and_tells_nothing() -> None:
+async def test_healthz_needs_no_token_and_reveals_nothing() -> None:
     """For whoever watches the process."""
-    async with served(token=TOKEN) as http:
+    async with serve_app(token=TOKEN) as http:
         answer = await http.get("/healthz")
 
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -156,43 +156,41 @@ async def test_a_sign_of_life_needs_no_token_and_tells_nothing() -> None:
 )
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-async def test_a_web_page_of_another_site_cannot_reach_the_endpoint(
-    header: str, value: str, status: int, version: str, host: str
-) -> None:
+async def test_a_foreign_origin_is_refused(header: str, value: str, status: int, version: str, host: str) -> None:
     """Neither by a name that resolves to this machine (DNS rebinding) nor by a cross-site request."""
-    async with served(host, token=TOKEN, allow_host="bridge.test", allow_origin="https://page.test") as http:
-        assert await listed(http, version=version, **bearer(TOKEN), **{header: value}) == status
+    async with serve_app(host, token=TOKEN, allow_host="bridge.test", allow_origin="https://page.test") as http:
+        assert await list_tools_status(http, version=version, **bearer(TOKEN), **{header: value}) == status
 
 
 @pytest.mark.parametrize("name", ["localhost", "localhost:8000", "[::1]:8000", "bridge.test", "bridge.test:443"])
-async def test_the_names_of_the_server_are_known(name: str) -> None:
+async def test_the_server_s_host_names_are_accepted(name: str) -> None:
     """Those of this machine, and those that were allowed."""
-    async with served(token=TOKEN, allow_host="bridge.test") as http:
-        assert await listed(http, **bearer(TOKEN), host=name) == 200
+    async with serve_app(token=TOKEN, allow_host="bridge.test") as http:
+        assert await list_tools_status(http, **bearer(TOKEN), host=name) == 200
 
 
-async def test_a_web_page_that_was_allowed_can_use_it_and_no_other() -> None:
+async def test_only_an_allowed_origin_can_use_the_endpoint() -> None:
     """Without --allow-origin there are no CORS headers at all."""
     asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
-    async with served(token=TOKEN, allow_origin="https://page.test") as http:
+    async with serve_app(token=TOKEN, allow_origin="https://page.test") as http:
         allowed = await http.options("/mcp", headers={"origin": "https://page.test", **asks})
         other = await http.options("/mcp", headers={"origin": "https://other.test", **asks})
-        assert await listed(http, **bearer(TOKEN), origin="https://page.test") == 200
-    async with served(token=TOKEN) as http:
+        assert await list_tools_status(http, **bearer(TOKEN), origin="https://page.test") == 200
+    async with serve_app(token=TOKEN) as http:
         none = await http.options("/mcp", headers={"origin": "https://page.test", **asks})
 
     assert allowed.headers["access-control-allow-origin"] == "https://page.test"
     assert [name for one in (other, none) for name in one.headers if name == "access-control-allow-origin"] == []
 
 
-async def opened(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
+async def open_session(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
     """Begin a session of the handshake era."""
     params = {"protocolVersion": VERSIONS[0], "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
     request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
     return await http.post("/mcp", json=request, headers={**bearer(TOKEN), **ACCEPT, **headers})
 
 
-async def pinged(http: httpx2.AsyncClient, session: str, number: Any = 2) -> httpx2.Response:
+async def ping(http: httpx2.AsyncClient, session: str, number: Any = 2) -> httpx2.Response:
     """Send a request in a session."""
     request = {"jsonrpc": "2.0", "id": number, "method": "ping"}
     return await http.post("/mcp", json=request, headers={**bearer(TOKEN), **ACCEPT, "mcp-session-id": session})
@@ -201,25 +199,25 @@ async def pinged(http: httpx2.AsyncClient, session: str, number: Any = 2) -> htt
 ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
-async def test_a_client_whose_session_has_ended_begins_another() -> None:
+async def test_a_client_with_an_ended_session_starts_a_new_one() -> None:
     """`initialize` with an id that is not known any more, or still is, opens a session; a request with it gets 404."""
-    async with served(token=TOKEN) as http:
-        stale = await opened(http, **{"mcp-session-id": "0123456789abcdef"})
+    async with serve_app(token=TOKEN) as http:
+        stale = await open_session(http, **{"mcp-session-id": "0123456789abcdef"})
         assert stale.status_code == 200
         first = stale.headers["mcp-session-id"]
-        second = (await opened(http, **{"mcp-session-id": first})).headers["mcp-session-id"]
+        second = (await open_session(http, **{"mcp-session-id": first})).headers["mcp-session-id"]
         assert len({first, second, "0123456789abcdef"}) == 3
-        assert [(await pinged(http, session)).status_code for session in (first, second)] == [200, 200]
-        assert (await pinged(http, "0123456789abcdef")).status_code == 404
+        assert [(await ping(http, session)).status_code for session in (first, second)] == [200, 200]
+        assert (await ping(http, "0123456789abcdef")).status_code == 404
 
 
 @pytest.mark.parametrize("number", [2.5, None, True, {}, []], ids=repr)
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_request_whose_id_is_none_is_answered(version: str, number: Any) -> None:
+async def test_a_request_with_an_invalid_id_gets_an_error(version: str, number: Any) -> None:
     """With an error, as the SDK takes it for a notification in the handshake era; its arguments may hold any id."""
     sent = {**bearer(TOKEN), **ACCEPT, "mcp-protocol-version": version, "mcp-method": "ping"}
-    async with served(token=TOKEN) as http:
-        session = {"mcp-session-id": (await opened(http)).headers["mcp-session-id"]} if version < "2026" else {}
+    async with serve_app(token=TOKEN) as http:
+        session = {"mcp-session-id": (await open_session(http)).headers["mcp-session-id"]} if version < "2026" else {}
         request = {"jsonrpc": "2.0", "id": number, "method": "ping"}
         answer = await http.post("/mcp", json=request, headers={**sent, **session})
         nested = {"jsonrpc": "2.0", "id": 7, "result": {"id": number}}
@@ -230,10 +228,10 @@ async def test_a_request_whose_id_is_none_is_answered(version: str, number: Any)
         assert response.status_code == 202
 
 
-async def test_a_stream_that_is_taken_up_again_begins() -> None:
+async def test_a_resumed_stream_starts() -> None:
     """There is no store of events to repeat; a GET with Last-Event-ID is a GET."""
-    async with served(token=TOKEN) as http:
-        session = (await opened(http)).headers["mcp-session-id"]
+    async with serve_app(token=TOKEN) as http:
+        session = (await open_session(http)).headers["mcp-session-id"]
         sent = {**bearer(TOKEN), "accept": "text/event-stream", "mcp-session-id": session, "last-event-id": "7"}
         scope = {"type": "http", "method": "GET", "path": "/mcp", "raw_path": b"/mcp", "query_string": b""}
         headers = [(b"host", b"127.0.0.1:8000"), *((name.encode(), value.encode()) for name, value in sent.items())]
@@ -268,32 +266,32 @@ async def first_message(http: httpx2.AsyncClient, scope: dict[str, Any]) -> dict
 async def test_sessions_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more gets 503 while the others go on; when one has ended there is room again."""
     monkeypatch.setattr(transports, "MAX_SESSIONS", 3)
-    async with served(token=TOKEN) as http:
-        sessions = [(await opened(http)).headers["mcp-session-id"] for _ in range(3)]
-        refused = await opened(http)
+    async with serve_app(token=TOKEN) as http:
+        sessions = [(await open_session(http)).headers["mcp-session-id"] for _ in range(3)]
+        refused = await open_session(http)
         assert (refused.status_code, refused.json()["error"]["message"]) == (503, "Too many open sessions")
-        assert [(await pinged(http, session)).status_code for session in sessions] == [200] * 3
+        assert [(await ping(http, session)).status_code for session in sessions] == [200] * 3
         ended = await http.delete("/mcp", headers={**bearer(TOKEN), "mcp-session-id": sessions[0]})
         assert ended.status_code == 200
-        assert (await opened(http)).status_code == 200
-        assert (await opened(http)).status_code == 503
+        assert (await open_session(http)).status_code == 200
+        assert (await open_session(http)).status_code == 503
 
 
-async def test_a_session_without_a_request_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its id gets 404, and its place is free."""
     monkeypatch.setattr(transports, "MAX_SESSIONS", 1)
     monkeypatch.setattr(transports, "IDLE_SECONDS", 0.5)
 
     async def status() -> int:
-        return (await opened(http)).status_code
+        return (await open_session(http)).status_code
 
-    async with served(token=TOKEN) as http:
-        session = (await opened(http)).headers["mcp-session-id"]
+    async with serve_app(token=TOKEN) as http:
+        session = (await open_session(http)).headers["mcp-session-id"]
         assert await eventually(status, until=lambda code: code == 200) == 200
-        assert (await pinged(http, session)).status_code == 404
+        assert (await ping(http, session)).status_code == 404
 
 
-def test_the_limits_of_sessions_are_those_that_are_documented() -> None:
+def test_session_limits_match_the_documentation() -> None:
     """2,000 of them, for half an hour: in docs/scaling.md and SECURITY.md."""
     root = Path(__file__).parents[2]
     for file in ("docs/scaling.md", ".github/SECURITY.md"):
@@ -315,24 +313,24 @@ def test_a_port_is_a_number(port: str) -> None:
 
 async def test_a_body_has_a_limit() -> None:
     """Of 4 MiB."""
-    async with served(token=TOKEN) as http:
+    async with serve_app(token=TOKEN) as http:
         answer = await http.post("/mcp", content=b"x" * (4 * 1024 * 1024 + 1), headers=bearer(TOKEN))
 
     assert answer.status_code == 413
 
 
 @dataclass
-class Issuer:
+class FakeIssuer:
     """An OAuth issuer: the paths that it was asked for; while it `hangs` it does not answer."""
 
-    asked: list[str] = field(default_factory=list[str])
+    requested_paths: list[str] = field(default_factory=list[str])
     status: int = 200
     hangs: bool = False
     kid: str = "one"
 
     async def answer(self, request: Request) -> JSONResponse:
         """Answer with what the path is for."""
-        self.asked.append(request.url.path)
+        self.requested_paths.append(request.url.path)
         if self.hangs:
             await anyio.sleep_forever()
         key = {**json.loads(RSAAlgorithm.to_jwk(KEY.public_key())), "kid": self.kid, "use": "sig", "alg": "RS256"}
@@ -341,9 +339,9 @@ class Issuer:
 
 
 @pytest.fixture
-def issuer(monkeypatch: pytest.MonkeyPatch) -> Issuer:
+def issuer(monkeypatch: pytest.MonkeyPatch) -> FakeIssuer:
     """An OAuth issuer in this process."""
-    issuer = Issuer()
+    issuer = FakeIssuer()
     paths = ("/.well-known/oauth-authorization-server", "/keys")
     app = Starlette(routes=[Route(path, issuer.answer) for path in paths])
     make = httpx2.AsyncClient
@@ -355,123 +353,127 @@ def issuer(monkeypatch: pytest.MonkeyPatch) -> Issuer:
     return issuer
 
 
-def issued(
+def issue_token(
     key: Any = KEY, kid: str = "one", algorithm: str = "RS256", typ: str | None = "at+jwt", **claims: Any
 ) -> str:
     """A token; good unless something is said otherwise."""
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": time.time() + 60}
-    kept = {name: value for name, value in {**good, **claims}.items() if value is not None}
-    return jwt.encode(kept, key, algorithm=algorithm, headers={"kid": kid, "typ": typ})
+    claims_by_default = {"iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": time.time() + 60}
+    payload = {name: value for name, value in {**claims_by_default, **claims}.items() if value is not None}
+    return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": kid, "typ": typ})
 
 
-async def test_a_token_of_the_issuer_for_this_server_is_taken(issuer: Issuer) -> None:
+async def test_a_token_of_the_issuer_for_this_server_is_taken(issuer: FakeIssuer) -> None:
     """Its keys are read once; clients are told where tokens are to be had."""
-    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
         for _ in range(3):
-            assert await listed(http, **bearer(issued())) == 200
+            assert await list_tools_status(http, **bearer(issue_token())) == 200
         refused = await http.post("/mcp", json={})
         told = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
 
-    assert issuer.asked.count("/keys") == 1
+    assert issuer.requested_paths.count("/keys") == 1
     assert "/.well-known/oauth-protected-resource/mcp" in refused.headers["www-authenticate"]
     assert (told["resource"], told["authorization_servers"]) == (AUDIENCE, [ISSUER])
 
 
-REFUSED: Mapping[str, str] = {
-    "for another server": issued(aud="https://other.test/mcp"),
-    "for nobody in particular": issued(aud=None),
-    "of another issuer": issued(iss="https://other.test"),
-    "of no issuer": issued(iss=None),
-    "expired": issued(exp=time.time() - 60),
-    "for ever": issued(exp=None),
-    "not valid yet": issued(nbf=time.time() + 600),
-    "signed with another key": issued(OTHER_KEY),
-    "signed with an unknown key": issued(OTHER_KEY, kid="two"),
-    "not signed": issued(None, algorithm="none"),
-    "signed with a shared secret": issued("a secret that is shared by both sides", algorithm="HS256"),
+REFUSED_TOKENS: Mapping[str, str] = {
+    "for another server": issue_token(aud="https://other.test/mcp"),
+    "for nobody in particular": issue_token(aud=None),
+    "of another issuer": issue_token(iss="https://other.test"),
+    "of no issuer": issue_token(iss=None),
+    "expired": issue_token(exp=time.time() - 60),
+    "for ever": issue_token(exp=None),
+    "not valid yet": issue_token(nbf=time.time() + 600),
+    "signed with another key": issue_token(OTHER_KEY),
+    "signed with an unknown key": issue_token(OTHER_KEY, kid="two"),
+    "not signed": issue_token(None, algorithm="none"),
+    "signed with a shared secret": issue_token("a secret that is shared by both sides", algorithm="HS256"),
     "no token at all": "x.y.z",
-    "a proof of possession": issued(typ="dpop+jwt"),
-    "a logout token": issued(typ="logout+jwt"),
-    "a logout token without its type": issued(
+    "a proof of possession": issue_token(typ="dpop+jwt"),
+    "a logout token": issue_token(typ="logout+jwt"),
+    "a logout token without its type": issue_token(
         typ="JWT", events={"http://schemas.openid.net/event/backchannel-logout": {}}
     ),
-    "an ID token": issued(typ="JWT", at_hash="x"),
+    "an ID token": issue_token(typ="JWT", at_hash="x"),
 }
 
 
-@pytest.mark.parametrize("token", REFUSED.values(), ids=REFUSED)
-async def test_any_other_token_is_refused(issuer: Issuer, token: str) -> None:
+@pytest.mark.parametrize("token", REFUSED_TOKENS.values(), ids=REFUSED_TOKENS)
+async def test_any_other_token_is_refused(issuer: FakeIssuer, token: str) -> None:
     """Above all one that was made for somebody else."""
-    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
-        assert await listed(http, **bearer(token)) == 401
-        assert await listed(http, **bearer(token)) == 401
-        assert await listed(http) == 401
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await list_tools_status(http, **bearer(token)) == 401
+        assert await list_tools_status(http, **bearer(token)) == 401
+        assert await list_tools_status(http) == 401
 
-    assert issuer.asked.count("/keys") <= 1
+    assert issuer.requested_paths.count("/keys") <= 1
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "JWT", None])
-async def test_an_access_token_says_so_or_says_nothing(issuer: Issuer, typ: str | None) -> None:
+async def test_a_token_is_accepted_with_or_without_an_access_token_type(issuer: FakeIssuer, typ: str | None) -> None:
     """Many issuers still name the plain type."""
-    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
-        assert await listed(http, **bearer(issued(typ=typ))) == 200
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await list_tools_status(http, **bearer(issue_token(typ=typ))) == 200
 
 
-async def test_an_issuer_that_hangs_keeps_no_good_user_waiting(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_issuer_does_not_delay_valid_tokens(
+    issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Known keys serve at once beside a hundred tokens with unknown ones, which make one reading together."""
     monkeypatch.setattr(module, "WAIT_SECONDS", 1.0)
     monkeypatch.setattr(module, "READ_SECONDS", 600.0)
     monkeypatch.setattr(module, "MIN_REFRESH_SECONDS", 0.0)
     statuses: list[int] = []
-    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
-        assert await listed(http, **bearer(issued())) == 200
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await list_tools_status(http, **bearer(issue_token())) == 200
         issuer.hangs = True
-        issuer.asked.clear()
+        issuer.requested_paths.clear()
 
         async def unknown(number: int) -> None:
-            statuses.append(await listed(http, **bearer(issued(OTHER_KEY, kid=f"unknown {number}"))))
+            statuses.append(await list_tools_status(http, **bearer(issue_token(OTHER_KEY, kid=f"unknown {number}"))))
 
         async with anyio.create_task_group() as tasks:
             for number in range(100):
                 tasks.start_soon(unknown, number)
-            await eventually(lambda: issuer.asked)
-            assert await listed(http, **bearer(issued())) == 200
+            await eventually(lambda: issuer.requested_paths)
+            assert await list_tools_status(http, **bearer(issue_token())) == 200
 
     assert statuses == [503] * 100
-    assert issuer.asked == ["/.well-known/oauth-authorization-server"]
+    assert issuer.requested_paths == ["/.well-known/oauth-authorization-server"]
 
 
-async def test_what_an_issuer_cannot_say_is_not_asked_again_and_again(issuer: Issuer) -> None:
+async def test_an_unknown_key_is_not_requested_repeatedly(issuer: FakeIssuer) -> None:
     """A good token gets 503 with the time to wait, not 401; and is good once the issuer answers again."""
     issuer.status = 500
-    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
         for _ in range(20):
-            answer = await http.post("/mcp", json={}, headers=bearer(issued()))
+            answer = await http.post("/mcp", json={}, headers=bearer(issue_token()))
             assert answer.status_code == 503
             assert answer.json()["error"] == "temporarily_unavailable"
             assert int(answer.headers["retry-after"]) > 0
-    assert len(issuer.asked) == 1
+    assert len(issuer.requested_paths) == 1
 
     issuer.status = 200
-    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
-        assert await listed(http, **bearer(issued())) == 200
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await list_tools_status(http, **bearer(issue_token())) == 200
 
 
-async def test_keys_are_renewed_beside_the_requests(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_are_renewed_in_the_background(issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that the issuer has withdrawn stops serving; unknown names make few readings."""
-    async with served(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
-        assert await listed(http, **bearer(issued())) == 200
+    async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
+        assert await list_tools_status(http, **bearer(issue_token())) == 200
         for number in range(50):
-            assert await listed(http, **bearer(issued(OTHER_KEY, kid=str(number)))) == 401
-        assert issuer.asked.count("/keys") == 1
+            assert await list_tools_status(http, **bearer(issue_token(OTHER_KEY, kid=str(number)))) == 401
+        assert issuer.requested_paths.count("/keys") == 1
 
         issuer.kid = "two"
         monkeypatch.setattr(module, "MIN_REFRESH_SECONDS", 0.0)
         monkeypatch.setattr(module, "MAX_AGE_SECONDS", 0.0)
         await anyio.lowlevel.checkpoint()
-        keys = await eventually(lambda: listed(http, **bearer(issued())), until=lambda status: status == 401)
+        keys = await eventually(
+            lambda: list_tools_status(http, **bearer(issue_token())), until=lambda status: status == 401
+        )
         assert keys == 401
-        assert await listed(http, **bearer(issued(kid="two"))) == 200
+        assert await list_tools_status(http, **bearer(issue_token(kid="two"))) == 200
 
 
 @pytest.mark.parametrize(
@@ -485,7 +487,7 @@ async def test_keys_are_renewed_beside_the_requests(issuer: Issuer, monkeypatch:
         (["--oauth-issuer", ISSUER], "must be given together"),
     ],
 )
-def test_what_would_let_others_in_is_refused(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unsafe_settings_are_refused(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A client that reaches the endpoint runs commands as this user."""
     status = main(["http", *flags])
 
@@ -497,7 +499,7 @@ def test_what_would_let_others_in_is_refused(flags: list[str], words: str, capsy
 
 @pytest.mark.usefixtures("spawns")
 @pytest.mark.parametrize("flags", [[], ["--no-auth"]])
-async def test_a_token_is_made_and_told_once(flags: list[str]) -> None:
+async def test_a_generated_token_is_printed_once(flags: list[str]) -> None:
     """Unless none is wanted, which is said as well."""
     command = (sys.executable, "-m", "opencode_mcp", "http", "--port", "0", *flags)
     async with await anyio.open_process(command) as process:

@@ -27,7 +27,7 @@ async def test_the_server_introduces_itself(client: Client) -> None:
     assert "data, not instructions" in INSTRUCTIONS
 
 
-async def test_tools_say_what_they_are_looked_for_by(client: Client) -> None:
+async def test_tools_have_search_phrases(client: Client) -> None:
     """Claude Code looks for tools that it has not loaded by their names and by this hint."""
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
 

@@ -31,12 +31,12 @@ async def client(connect: Connect, attached: Settings) -> AsyncGenerator[Client]
         yield client
 
 
-def words_of(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """Return the text of a result."""
     return "".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
 
-async def test_resources(client: Client, project: Path) -> None:
+async def test_resources_are_truncated(client: Client, project: Path) -> None:
     """A text says what is left out and how it is read, JSON stays JSON, and a small one is whole."""
     (project / "long.txt").write_text("0123456789\n" * 10_000)
     (project / "short.txt").write_text("0123456789\n")
@@ -52,7 +52,7 @@ async def test_resources(client: Client, project: Path) -> None:
     assert await read(client, "opencode://file/short.txt") == "0123456789\n"
 
 
-async def test_what_a_resource_leaves_out_can_be_read(client: Client) -> None:
+async def test_the_truncated_part_of_a_resource_can_be_read(client: Client) -> None:
     """A pointer that says what is left out, added to the resource's URI, leads to it."""
     operation = await read_json(client, "opencode://operation/session_get")
     pointers = [part["pointer"] for part in operation["_omitted"]["parts"]]
@@ -64,7 +64,7 @@ async def test_what_a_resource_leaves_out_can_be_read(client: Client) -> None:
         await read(client, "opencode://operation/session_get/nowhere")
 
 
-async def test_bytes_that_are_too_many_are_an_error(client: Client, project: Path) -> None:
+async def test_too_many_bytes_are_an_error(client: Client, project: Path) -> None:
     """They cannot be cut."""
     (project / "big.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(6 * 1024 * 1024))
 
@@ -72,17 +72,17 @@ async def test_bytes_that_are_too_many_are_an_error(client: Client, project: Pat
         await client.read_resource("opencode://file/big.png")
 
 
-async def test_search_results(client: Client) -> None:
+async def test_search_results_are_truncated(client: Client) -> None:
     """They are cut as any result is."""
     found = await client.call_tool("search_operations", {"query": "session message file config", "limit": 50})
 
     assert not found.is_error
-    assert len(words_of(found)) <= LIMIT
-    assert json.loads(words_of(found))["_omitted"]["how"].startswith("a smaller limit")
+    assert len(result_text(found)) <= LIMIT
+    assert json.loads(result_text(found))["_omitted"]["how"].startswith("a smaller limit")
 
 
 @pytest.mark.parametrize("name", ["x" * LONG, f"x{HIDDEN}x"])
-async def test_names_that_are_sent_back(client: Client, name: str) -> None:
+async def test_names_in_errors_are_shortened_and_escaped(client: Client, name: str) -> None:
     """An unknown tool, operation, prompt or resource is named in short, and what hides in its name is shown."""
     errors: list[MCPError] = []
     for ask in (
@@ -97,7 +97,7 @@ async def test_names_that_are_sent_back(client: Client, name: str) -> None:
             await ask()
         errors.append(raised.value)
     described = await client.call_tool("describe_operation", {"operation": name})
-    told = [*(error.message for error in errors), words_of(described)]
+    told = [*(error.message for error in errors), result_text(described)]
 
     assert described.is_error
     assert max(map(len, told)) <= LIMIT
@@ -121,20 +121,20 @@ async def test_a_long_path_is_an_argument_error(client: Client, tool: str, argum
     result = await client.call_tool(tool, arguments)
 
     assert result.is_error
-    assert "nothing was sent" in words_of(result)
-    assert "characters" in words_of(result)
-    assert len(words_of(result)) <= LIMIT
+    assert "nothing was sent" in result_text(result)
+    assert "characters" in result_text(result)
+    assert len(result_text(result)) <= LIMIT
 
 
 async def test_a_path_that_fits_is_sent(client: Client) -> None:
     """OpenCode says that there is no such file."""
     result = await client.call_tool("file_read", {"path": "x" * 14_000})
 
-    assert "FileNotFound" in words_of(result)
-    assert len(words_of(result)) <= LIMIT
+    assert "FileNotFound" in result_text(result)
+    assert len(result_text(result)) <= LIMIT
 
 
-async def test_titles_in_lists(client: Client) -> None:
+async def test_titles_in_lists_are_escaped(client: Client) -> None:
     """A session's title cannot hide anything in the list of resources."""
     session = await new_session(client, title=f"a{HIDDEN}b")
     listed = (await client.list_resources()).resources

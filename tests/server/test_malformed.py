@@ -16,17 +16,17 @@ import pytest
 from mcp_types import INVALID_REQUEST, PARSE_ERROR
 
 from opencode_mcp.settings import Settings
-from tests.bridge import Bridge, bridge, variables_of
+from tests.bridge import Bridge, environ_for, run_bridge
 from tests.eventually import eventually
 
-from .connections import TOKEN, http_bridge_process
+from .connections import TOKEN, run_http_bridge_process
 
 pytestmark = pytest.mark.anyio
 
 HEALTH: dict[str, Any] = {"name": "global_health", "arguments": {}}
 CALL: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": HEALTH}
 JSON = {"content-type": "application/json"}
-DEEP = "[" * 100_000
+DEEPLY_NESTED = "[" * 100_000
 MALFORMED: dict[str, bytes] = {
     "nothing": b"",
     "white space": b"   \t ",
@@ -53,8 +53,8 @@ MALFORMED: dict[str, bytes] = {
     "a tool that is not there": json.dumps({**CALL, "params": {"name": "../../x\x00"}}).encode(),
     "an answer to nothing": b'{"jsonrpc": "2.0", "id": 99, "result": {}}',
     "a cancellation of nothing": b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}',
-    "very deep": DEEP.encode(),
-    "very deep arguments": f'{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {{"x": {DEEP}'.encode(),
+    "very deep": DEEPLY_NESTED.encode(),
+    "very deep arguments": f'{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {{"x": {DEEPLY_NESTED}'.encode(),
     "a very long number": b'{"jsonrpc": "2.0", "id": ' + b"9" * 5000 + b', "method": "ping"}',
     "a key twice": b'{"jsonrpc": "2.0", "id": 1, "id": 2, "method": "ping", "method": "x"}',
     "state that is forged": json.dumps({**CALL, "params": {**CALL["params"], "requestState": "x"}}).encode(),
@@ -62,29 +62,29 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.fixture
-def bridged(attached: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+def bridge_environ(attached: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
     """The environment of a bridge process that attaches to the running OpenCode."""
-    return {**environ, **variables_of(replace(attached, directory=None))}
+    return {**environ, **environ_for(replace(attached, directory=None))}
 
 
-async def healthy(running: Bridge) -> None:
+async def check_healthy(running: Bridge) -> None:
     """See that a bridge still answers."""
     with anyio.fail_after(30):
         assert (await running.call("global_health"))["structuredContent"]["healthy"] is True
 
 
-async def test_malformed_lines(bridged: Mapping[str, str], project: Path) -> None:
+async def test_malformed_lines_are_answered_with_an_error(bridge_environ: Mapping[str, str], project: Path) -> None:
     """After each of them the next call over stdio is answered, and stdout had nothing but JSON-RPC."""
-    async with bridge(bridged, project) as running:
+    async with run_bridge(bridge_environ, project) as running:
         await running.initialize()
         assert running.process.stdin is not None
         for line in MALFORMED.values():
             await running.process.stdin.send(line + b"\n")
-            await healthy(running)
+            await check_healthy(running)
         assert all(json.loads(line)["jsonrpc"] == "2.0" for line in running.lines)
 
 
-WRONG: dict[str, tuple[bytes, int, Any]] = {
+INVALID_REQUESTS: dict[str, tuple[bytes, int, Any]] = {
     "a fraction": (b'{"jsonrpc": "2.0", "id": 2.5, "method": "ping"}', INVALID_REQUEST, None),
     "null": (b'{"jsonrpc": "2.0", "id": null, "method": "ping"}', INVALID_REQUEST, None),
     "true": (b'{"jsonrpc": "2.0", "id": true, "method": "ping"}', INVALID_REQUEST, None),
@@ -96,7 +96,7 @@ WRONG: dict[str, tuple[bytes, int, Any]] = {
     "an answer that is none": (b'{"jsonrpc": "2.0", "id": 7}', INVALID_REQUEST, None),
 }
 """What is no request, the code of the error that answers it, and the id of that."""
-SILENT = (
+UNANSWERED = (
     b'{"jsonrpc": "2.0", "method": "notifications/initialized"}',
     b'{"jsonrpc": "2.0", "method": "ping"}',
     b'{"jsonrpc": "2.0", "id": 99, "result": {}}',
@@ -106,46 +106,48 @@ SILENT = (
 """What asks for no answer."""
 
 
-async def test_lines_that_are_no_request_are_answered(environ: Mapping[str, str], tmp_path: Path) -> None:
+async def test_lines_that_are_not_requests_are_answered_with_an_error(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
     """With an error of JSON-RPC, whose id is null where the request has none that could be repeated."""
-    async with bridge(environ, tmp_path) as running:
+    async with run_bridge(environ, tmp_path) as running:
         await running.initialize()
         assert running.process.stdin is not None
         before = len(running.lines)
-        for line in (*SILENT, *(line for line, _, _ in WRONG.values())):
+        for line in (*UNANSWERED, *(line for line, _, _ in INVALID_REQUESTS.values())):
             await running.process.stdin.send(line + b"\n")
         with anyio.fail_after(60):
             await running.request("ping", {})
 
     found = [json.loads(line) for line in running.lines[before:]]
     errors = [(message["error"]["code"], message["id"]) for message in found if "error" in message]
-    assert errors == [(code, number) for _, code, number in WRONG.values()]
+    assert errors == [(code, number) for _, code, number in INVALID_REQUESTS.values()]
     assert len(found) == len(errors) + 1
 
 
-async def test_malformed_first_lines(bridged: Mapping[str, str], project: Path) -> None:
+async def test_malformed_first_lines_do_not_end_the_server(bridge_environ: Mapping[str, str], project: Path) -> None:
     """A client that begins with rubbish can still begin."""
-    async with bridge(bridged, project) as running:
+    async with run_bridge(bridge_environ, project) as running:
         assert running.process.stdin is not None
         await running.process.stdin.send(b"rubbish\n[]\n\n")
         await running.initialize()
-        await healthy(running)
+        await check_healthy(running)
 
 
-async def test_an_oversized_line(bridged: Mapping[str, str], project: Path) -> None:
+async def test_an_oversized_line_does_not_end_the_server(bridge_environ: Mapping[str, str], project: Path) -> None:
     """Twenty megabytes are an argument like any other: refused in words, and not repeated in them."""
-    async with bridge(bridged, project) as running:
+    async with run_bridge(bridge_environ, project) as running:
         await running.initialize()
         with anyio.fail_after(60):
             answer = await running.call("session_get", sessionID="x" * 20_000_000)
         assert answer["isError"]
         assert len(answer["content"][0]["text"]) < 2000
-        await healthy(running)
+        await check_healthy(running)
 
 
-async def test_a_line_that_does_not_end(bridged: Mapping[str, str], project: Path) -> None:
+async def test_an_endless_line_does_not_exhaust_memory(bridge_environ: Mapping[str, str], project: Path) -> None:
     """A client that dies within a message leaves nothing running."""
-    async with bridge(bridged, project) as running:
+    async with run_bridge(bridge_environ, project) as running:
         await running.initialize()
         assert running.process.stdin is not None
         await running.process.stdin.send(json.dumps(CALL).encode()[:-5])
@@ -155,9 +157,9 @@ async def test_a_line_that_does_not_end(bridged: Mapping[str, str], project: Pat
 
 
 @pytest.fixture
-async def http(bridged: Mapping[str, str]) -> AsyncGenerator[httpx2.AsyncClient]:
+async def http(bridge_environ: Mapping[str, str]) -> AsyncGenerator[httpx2.AsyncClient]:
     """An HTTP client of a bridge that serves HTTP."""
-    async with http_bridge_process(bridged) as (_, url):
+    async with run_http_bridge_process(bridge_environ) as (_, url):
         headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/json, text/event-stream"}
         async with httpx2.AsyncClient(base_url=url.removesuffix("/mcp"), headers=headers, timeout=30) as http:
             yield http
@@ -166,7 +168,7 @@ async def http(bridged: Mapping[str, str]) -> AsyncGenerator[httpx2.AsyncClient]
 VERSIONS = {"handshake": "2025-11-25", "modern": "2026-07-28"}
 
 
-async def test_malformed_bodies(http: httpx2.AsyncClient) -> None:
+async def test_malformed_bodies_are_refused(http: httpx2.AsyncClient) -> None:
     """Each is answered with a 4xx status, or accepted where it asks for nothing; none with a 5xx or a traceback."""
     for version in VERSIONS.values():
         headers = {"mcp-protocol-version": version, "content-type": "application/json", "mcp-method": "tools/call"}
@@ -175,10 +177,10 @@ async def test_malformed_bodies(http: httpx2.AsyncClient) -> None:
             assert answer.status_code < 500, f"{name}: {answer.status_code} {answer.text[:200]}"
             assert "Traceback" not in answer.text
             assert answer.status_code >= 400 or "error" in answer.text or answer.status_code == 202, name
-    await still_serves(http)
+    await check_still_serves(http)
 
 
-async def test_an_oversized_body(http: httpx2.AsyncClient) -> None:
+async def test_an_oversized_body_is_refused(http: httpx2.AsyncClient) -> None:
     """More than four megabytes are refused, however they are announced."""
     big = b"x" * 5_000_000
 
@@ -188,11 +190,11 @@ async def test_an_oversized_body(http: httpx2.AsyncClient) -> None:
 
     for content in (big, pieces()):
         assert (await http.post("/mcp", content=content, headers=JSON)).status_code == 413
-    await still_serves(http)
+    await check_still_serves(http)
 
 
 @pytest.mark.parametrize("how", ["closed", "reset"])
-async def test_clients_that_leave(http: httpx2.AsyncClient, how: str) -> None:
+async def test_clients_that_disconnect_do_not_harm_others(http: httpx2.AsyncClient, how: str) -> None:
     """A hundred clients leave while their calls are on; nothing of that hinders the next one."""
     port = http.base_url.port
     assert port is not None
@@ -216,10 +218,10 @@ async def test_clients_that_leave(http: httpx2.AsyncClient, how: str) -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(leave)
-    await still_serves(http)
+    await check_still_serves(http)
 
 
-async def still_serves(http: httpx2.AsyncClient) -> None:
+async def check_still_serves(http: httpx2.AsyncClient) -> None:
     """See that the server answers a call."""
 
     async def status() -> int:

@@ -16,12 +16,12 @@ from mcp import Client
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from tests.cli.shell import run
+from tests.cli.shell import run_command
 
 pytestmark = pytest.mark.anyio
 
 PASSWORD = "cGFzc3dvcmQtb2YtdGhlLW90aGVyLXNlcnZlcg"
-SECOND = f"""#!/bin/sh
+OPENCODE_2_SCRIPT = f"""#!/bin/sh
 if [ "$1" = --version ]; then {{version}}; exit 0; fi
 touch "$SERVED"
 echo "server listening on http://127.0.0.1:4096"
@@ -30,33 +30,37 @@ sleep 300
 """
 
 
-def second_generation(folder: Path, version: str = "echo opencode v2.0.8") -> Path:
+def write_opencode_2(folder: Path, version: str = "echo opencode v2.0.8") -> Path:
     """Write a program that prints what OpenCode 2 prints."""
     folder.mkdir()
     program = folder / "opencode"
-    program.write_text(SECOND.format(version=version))
+    program.write_text(OPENCODE_2_SCRIPT.format(version=version))
     program.chmod(0o755)
     return program
 
 
 @pytest.fixture
-def on_path(environ: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
+def opencode_2_environ(environ: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
     """An environment with an OpenCode 2 on PATH, and no command given."""
-    program = second_generation(tmp_path / "bin")
+    program = write_opencode_2(tmp_path / "bin")
     own = {name: value for name, value in environ.items() if name != "OPENCODE_MCP_COMMAND"}
     return {**own, "PATH": f"{program.parent}{os.pathsep}{environ['PATH']}", "SERVED": str(tmp_path / "served")}
 
 
-def words_of(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """All texts of a result."""
-    return "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
+    return "\n".join(block.text for block in result.content if isinstance(block, types.TextContent))
 
 
-async def test_the_first_result_says_that_another_opencode_than_that_on_path_is_used(
-    on_path: Mapping[str, str], tmp_path: Path, project: Path, catalog: Catalog, caplog: pytest.LogCaptureFixture
+async def test_the_first_result_notes_that_the_opencode_on_path_is_not_used(
+    opencode_2_environ: Mapping[str, str],
+    tmp_path: Path,
+    project: Path,
+    catalog: Catalog,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Once, in structured content and text alike; one line goes to stderr; OpenCode 2 is never started."""
-    settings = Settings.load({"directory": str(project)}, on_path)
+    settings = Settings.load({"directory": str(project)}, opencode_2_environ)
     with caplog.at_level(logging.WARNING):
         async with Client(create_server(settings, catalog)) as client:
             first = await client.call_tool("find_files", {"query": "README"})
@@ -67,7 +71,7 @@ async def test_the_first_result_says_that_another_opencode_than_that_on_path_is_
     note = first.structured_content["_note"]
     assert f"{tmp_path / 'bin' / 'opencode'} is OpenCode 2.0.8" in note
     assert f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead" in note
-    assert json.loads(words_of(first)) == first.structured_content
+    assert json.loads(result_text(first)) == first.structured_content
     assert first.structured_content["result"] == ["README.md"]
     assert second.structured_content == {"result": ["README.md"]}
     assert healthy.structured_content == {"healthy": True, "version": SNAPSHOT_VERSION}
@@ -75,22 +79,24 @@ async def test_the_first_result_says_that_another_opencode_than_that_on_path_is_
     assert not (tmp_path / "served").exists()
 
 
-async def test_the_first_report_has_the_note(on_path: Mapping[str, str], project: Path, catalog: Catalog) -> None:
+async def test_the_first_task_report_has_the_note(
+    opencode_2_environ: Mapping[str, str], project: Path, catalog: Catalog
+) -> None:
     """Where a report has its notes."""
-    settings = Settings.load({"directory": str(project)}, on_path)
+    settings = Settings.load({"directory": str(project)}, opencode_2_environ)
     async with Client(create_server(settings, catalog)) as client:
         report = await client.call_tool("run_task", {"prompt": "script:text good day"})
 
-    assert report.structured_content is not None, words_of(report)
+    assert report.structured_content is not None, result_text(report)
     assert report.structured_content["state"] == "completed"
     assert "is OpenCode 2.0.8" in report.structured_content["note"]
-    assert json.loads(words_of(report)) == report.structured_content
+    assert json.loads(result_text(report)) == report.structured_content
 
 
 @pytest.mark.slow
-async def test_doctor_says_which_opencode_is_used(on_path: Mapping[str, str], project: Path) -> None:
+async def test_doctor_names_the_opencode_in_use(opencode_2_environ: Mapping[str, str], project: Path) -> None:
     """And why not the one on PATH."""
-    done = await run(on_path, "doctor", "--json", cwd=project)
+    done = await run_command(opencode_2_environ, "doctor", "--json", cwd=project)
     findings = {one["check"]: one for one in json.loads(done.stdout)["checks"]}
 
     assert findings["opencode"]["state"] == "warning"
@@ -100,11 +106,11 @@ async def test_doctor_says_which_opencode_is_used(on_path: Mapping[str, str], pr
     assert done.returncode == 0, done
 
 
-async def test_an_opencode_2_that_hides_its_version_is_ended_at_once_and_its_password_not_shown(
+async def test_an_opencode_2_with_a_hidden_version_is_ended_and_its_password_not_shown(
     environ: Mapping[str, str], tmp_path: Path, project: Path, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By its first line; it would be waited for, for a minute, and quoted."""
-    program = second_generation(tmp_path / "bin", version="true")
+    program = write_opencode_2(tmp_path / "bin", version="true")
     given = {**environ, "OPENCODE_MCP_COMMAND": str(program), "SERVED": str(tmp_path / "served")}
     begun = time.monotonic()
     with caplog.at_level(logging.DEBUG):
@@ -112,13 +118,13 @@ async def test_an_opencode_2_that_hides_its_version_is_ended_at_once_and_its_pas
             result = await client.call_tool("path_get", {})
 
     assert result.is_error
-    assert "is OpenCode 2, whose API differs" in words_of(result)
+    assert "is OpenCode 2, whose API differs" in result_text(result)
     assert time.monotonic() - begun < 30
     assert (tmp_path / "served").exists()
-    assert PASSWORD not in words_of(result) + caplog.text
+    assert PASSWORD not in result_text(result) + caplog.text
 
 
-async def test_what_a_program_says_of_a_password_is_not_quoted(
+async def test_a_password_in_a_program_s_output_is_not_quoted(
     environ: Mapping[str, str], tmp_path: Path, project: Path, catalog: Catalog, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The rest of its last words is."""
@@ -130,5 +136,5 @@ async def test_what_a_program_says_of_a_password_is_not_quoted(
         async with Client(create_server(Settings.load({"directory": str(project)}, given), catalog)) as client:
             result = await client.call_tool("path_get", {})
 
-    assert "no disc left" in words_of(result)
-    assert PASSWORD not in words_of(result) + caplog.text
+    assert "no disc left" in result_text(result)
+    assert PASSWORD not in result_text(result) + caplog.text

@@ -18,7 +18,7 @@ from tests.bridge import CLIENT
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 60
+LIMIT_SECONDS = 60
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -28,20 +28,20 @@ INITIALIZE = {
 
 
 @pytest.fixture
-def ends() -> tuple[int, int]:
+def pipe_ends() -> tuple[int, int]:
     """The two ends of a pipe."""
     return os.pipe()
 
 
-async def test_lines_come_whole_however_they_are_cut(ends: tuple[int, int]) -> None:
+async def test_lines_are_whole_however_they_are_split(pipe_ends: tuple[int, int]) -> None:
     """A character may be cut in two, a line may come in pieces, and several at once; the last needs no end."""
-    receive, send = ends
+    receive, send = pipe_ends
     got: list[str] = []
 
     async def read() -> None:
         got.extend([line async for line in PipeReader(receive)])
 
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(LIMIT_SECONDS):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
             for piece in (b"one\ntw", b"o \xc3", b"\xa9\nthree\n\nfo", b"ur"):
@@ -53,9 +53,9 @@ async def test_lines_come_whole_however_they_are_cut(ends: tuple[int, int]) -> N
     assert got == ["one", "two é", "three", "", "four"]
 
 
-async def test_a_slow_reader_holds_up_the_writer_alone(ends: tuple[int, int]) -> None:
+async def test_a_slow_reader_blocks_only_its_writer(pipe_ends: tuple[int, int]) -> None:
     """What does not fit into the pipe waits, whole and in order, while other tasks run."""
-    receive, send = ends
+    receive, send = pipe_ends
     text = "0123456789" * 100_000
     written = anyio.Event()
 
@@ -64,7 +64,7 @@ async def test_a_slow_reader_holds_up_the_writer_alone(ends: tuple[int, int]) ->
         written.set()
 
     got = b""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(LIMIT_SECONDS):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write)
             await anyio.wait_all_tasks_blocked()
@@ -72,28 +72,28 @@ async def test_a_slow_reader_holds_up_the_writer_alone(ends: tuple[int, int]) ->
             while len(got) < len(text):
                 await anyio.wait_readable(receive)
                 got += os.read(receive, 65536)
-    for end in ends:
+    for end in pipe_ends:
         os.close(end)
 
     assert written.is_set()
     assert got.decode() == text
 
 
-async def test_a_writer_whose_reader_has_gone_says_so(ends: tuple[int, int]) -> None:
+async def test_a_writer_without_a_reader_raises(pipe_ends: tuple[int, int]) -> None:
     """It does not wait for ever."""
-    receive, send = ends
+    receive, send = pipe_ends
     os.close(receive)
     with pytest.raises(BrokenPipeError):
         await PipeWriter(send).write("nobody reads this")
     os.close(send)
 
 
-async def test_a_client_that_closed_its_requests_and_reads_nothing_has_gone(
-    ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+async def test_a_client_that_closed_stdin_and_does_not_read_is_disconnected(
+    pipe_ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow one that keeps them open has not."""
     monkeypatch.setattr(pipes_module, "UNREAD_SECONDS", 0.2)
-    receive, send = ends
+    receive, send = pipe_ends
     source, requests = os.pipe()
     text = "0123456789" * 100_000
     outcomes: list[str] = []
@@ -109,7 +109,7 @@ async def test_a_client_that_closed_its_requests_and_reads_nothing_has_gone(
         done.set()
 
     got = 0
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(LIMIT_SECONDS):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write)
             with anyio.move_on_after(1):
@@ -130,7 +130,7 @@ async def test_a_client_that_closed_its_requests_and_reads_nothing_has_gone(
 
 
 @pytest.mark.parametrize("flood", [1, 4000], ids=["one request", "more than a pipe holds"])
-async def test_a_client_that_stops_reading_and_closes_stdin_leaves_nothing(
+async def test_no_process_is_left_when_a_client_stops_reading_and_closes_stdin(
     environ: Mapping[str, str], tmp_path: Path, flood: int
 ) -> None:
     """The bridge ends, whether its write is blocked by one long list or its reading by what it cannot answer."""
@@ -146,7 +146,7 @@ async def test_a_client_that_stops_reading_and_closes_stdin_leaves_nothing(
             with anyio.move_on_after(10):
                 await process.stdin.send((listing + b"\n") * flood)
             await process.stdin.aclose()
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(LIMIT_SECONDS):
                 assert await process.wait() == 0
         finally:
             if process.returncode is None:
@@ -161,12 +161,12 @@ def test_standard_input_may_be_a_file(environ: Mapping[str, str], tmp_path: Path
     with requests.open() as file:
         command = (sys.executable, "-m", "opencode_mcp")
         done = subprocess.run(
-            command, stdin=file, capture_output=True, env=dict(environ), cwd=tmp_path, timeout=PATIENCE, check=True
+            command, stdin=file, capture_output=True, env=dict(environ), cwd=tmp_path, timeout=LIMIT_SECONDS, check=True
         )
     assert json.loads(done.stdout)["result"]["protocolVersion"] == "2025-11-25"
 
 
-def test_what_is_printed_does_not_reach_the_wire(environ: Mapping[str, str], tmp_path: Path) -> None:
+def test_printed_text_does_not_reach_the_client(environ: Mapping[str, str], tmp_path: Path) -> None:
     """Descriptor 1 is stderr while the server serves, for children as well, and it is stdout again afterwards."""
     script = (
         "import os, subprocess\n"
@@ -179,7 +179,7 @@ def test_what_is_printed_does_not_reach_the_wire(environ: Mapping[str, str], tmp
         "print('afterwards')\n"
     )
     done = subprocess.run(
-        (sys.executable, "-c", script), input=b"for the wire\n", capture_output=True, timeout=PATIENCE, check=True
+        (sys.executable, "-c", script), input=b"for the wire\n", capture_output=True, timeout=LIMIT_SECONDS, check=True
     )
     assert done.stdout == b"afterwards\n"
     assert done.stderr == b"stray\nof a child\n"

@@ -11,13 +11,11 @@ from tests.conftest import Connect
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 60
+LIMIT_SECONDS = 60
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
-async def test_a_silent_call_is_told_of_again_and_again(
-    connect: Connect, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_progress_repeats_while_a_call_runs(connect: Connect, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that counts silence as death hears that the call lives, and what it does."""
     monkeypatch.setattr(beating, "HEARTBEAT_SECONDS", 0.1)
     heard: list[str | None] = []
@@ -35,14 +33,14 @@ async def test_a_silent_call_is_told_of_again_and_again(
             await client.call_tool("event_subscribe", arguments, progress_callback=hear)
 
         tasks.start_soon(listen_for_events)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(LIMIT_SECONDS):
             await enough.wait()
         tasks.cancel_scope.cancel()
 
     assert heard[-1] == heard[-2] == "waiting for events of event_subscribe"
 
 
-async def test_a_call_that_is_over_is_told_of_no_more(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_progress_stops_when_the_call_ends(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is repeated ends with the call."""
     monkeypatch.setattr(beating, "HEARTBEAT_SECONDS", 0.1)
     heard: list[str | None] = []

@@ -40,7 +40,7 @@ def test_neither_a_root_nor_the_home_folder_is_a_project(
         assert Settings.load({"allow_directory": [place]}, home).project_directory == place
 
 
-def test_a_client_s_project_goes_before_the_working_directory(
+def test_the_client_s_root_takes_precedence_over_the_working_directory(
     home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CLAUDE_PROJECT_DIR, unless --directory was given or it is not there."""
@@ -57,14 +57,14 @@ def test_a_client_s_project_goes_before_the_working_directory(
     assert Settings.load({}, home).project_directory == str(other)
 
 
-def test_a_server_elsewhere_chooses_by_itself(home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attached_server_chooses_its_own_project(home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It has a working directory of its own, and this machine's folders mean nothing there."""
     monkeypatch.chdir("/")
 
     assert Settings.load({"url": "http://opencode.test"}, home).project_directory is None
 
 
-def text_of(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """Return the text of a failed call."""
     assert result.is_error
     [content] = result.content
@@ -82,20 +82,20 @@ def text_of(result: types.CallToolResult) -> str:
         ("read_operation", {"operation": "vcs_status"}, "directory"),
     ],
 )
-async def test_what_needs_a_project_says_so_before_anything_is_started(
+async def test_a_call_without_a_project_fails_before_opencode_starts(
     home: dict[str, str], catalog: Catalog, monkeypatch: pytest.MonkeyPatch, name: str, arguments: Any, argument: str
 ) -> None:
     """A search of / takes minutes, and reads what nobody offered."""
     monkeypatch.chdir("/")
     async with Client(create_server(Settings.load({}, home), catalog)) as client:
-        said = text_of(await client.call_tool(name, arguments))
+        said = result_text(await client.call_tool(name, arguments))
 
     assert f"{argument}: this MCP server was started outside of a project. Pass the project's absolute path" in said
     assert "or start the server with --directory" in said
 
 
 @pytest.mark.usefixtures("spawns")
-async def test_a_directory_of_the_call_s_own_is_enough(
+async def test_a_call_with_a_directory_needs_no_project(
     home: dict[str, str], catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So is a session, which has its own."""
@@ -107,10 +107,10 @@ async def test_a_directory_of_the_call_s_own_is_enough(
             ("session_get", {"sessionID": "ses_1"}),
             ("config_providers", {}),
         ):
-            assert "/nonexistent/opencode" in text_of(await client.call_tool(name, arguments)), name
+            assert "/nonexistent/opencode" in result_text(await client.call_tool(name, arguments)), name
 
 
-def test_what_needs_no_project_is_in_the_document(catalog: Catalog) -> None:
+def test_operations_without_a_project_match_the_document(catalog: Catalog) -> None:
     """A misspelt name would have no effect."""
     assert WITHOUT_PROJECT <= {operation.id for operation in catalog.values()}
 
@@ -143,11 +143,11 @@ async def test_the_client_s_only_root_is_the_project(
     assert isinstance(file.contents[0], types.TextResourceContents)
     assert file.contents[0].text == "hello from the project\n"
     for refused in (several, at_home):
-        assert "outside of a project" in text_of(refused)
+        assert "outside of a project" in result_text(refused)
     assert models.structured_content is not None and models.structured_content["providers"]
 
 
-async def test_a_client_that_does_not_name_its_roots_is_not_waited_for(
+async def test_a_client_that_does_not_answer_roots_does_not_block_calls(
     home: dict[str, str], catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call without a project is refused in time."""
@@ -161,5 +161,5 @@ async def test_a_client_that_does_not_name_its_roots_is_not_waited_for(
     server = create_server(Settings.load({}, home), catalog)
     async with Client(server, mode="legacy", list_roots_callback=never) as client:
         with anyio.fail_after(10):
-            assert "outside of a project" in text_of(await client.call_tool("find_text", {"pattern": "x"}))
+            assert "outside of a project" in result_text(await client.call_tool("find_text", {"pattern": "x"}))
     assert os.getcwd() == "/"

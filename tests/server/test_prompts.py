@@ -19,7 +19,7 @@ from mcp.client.session import IncomingMessage
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.server.prompts import OpenCodeCommand, fill_template
 from opencode_mcp.settings import Settings
-from tests.bridge import marked
+from tests.bridge import find_processes
 from tests.conftest import Connect
 from tests.eventually import eventually
 
@@ -27,7 +27,7 @@ from .conftest import call
 
 pytestmark = pytest.mark.anyio
 
-OURS = ["delegate_task", "review_changes", "hand_over_session"]
+OWN_PROMPT_NAMES = ["delegate_task", "review_changes", "hand_over_session"]
 TINY_SERVER = Path(__file__).parents[1] / "tiny_mcp_server.py"
 
 
@@ -38,7 +38,7 @@ def add_command(project: Path, name: str, text: str) -> None:
     (folder / f"{name}.md").write_text(f"---\ndescription: About {name}\n---\n{text}\n")
 
 
-def text_of(result: types.GetPromptResult) -> str:
+def prompt_text(result: types.GetPromptResult) -> str:
     """Return the text of a prompt of one message."""
     (message,) = result.messages
     assert message.role == "user"
@@ -46,7 +46,7 @@ def text_of(result: types.GetPromptResult) -> str:
     return message.content.text
 
 
-async def all_prompts(client: Client) -> dict[str, types.Prompt]:
+async def wait_for_prompts(client: Client) -> dict[str, types.Prompt]:
     """List prompts until OpenCode has told its commands: a list waits for them a second at most."""
 
     async def listed() -> dict[str, types.Prompt]:
@@ -65,9 +65,9 @@ async def test_opencodes_commands_are_prompts(client: Client, project: Path) -> 
     assert (await call(client, "mcp_status"))["tiny"] == {"status": "connected"}
     assert "tiny:greet" in {one["name"] for one in await call(client, "command_list")}
 
-    listed = await all_prompts(client)
+    listed = await wait_for_prompts(client)
 
-    assert list(listed)[:3] == OURS
+    assert list(listed)[:3] == OWN_PROMPT_NAMES
     assert {"init", "review", "greet"} <= listed.keys()
     assert "tiny:greet" not in listed
     assert listed["greet"].description == "About greet"
@@ -76,13 +76,13 @@ async def test_opencodes_commands_are_prompts(client: Client, project: Path) -> 
     assert [one.name for one in listed["delegate_task"].arguments or ()] == ["task", "directory", "agent", "model"]
 
 
-async def test_a_command_is_filled_in(client: Client, project: Path) -> None:
+async def test_arguments_are_inserted_into_a_command(client: Client, project: Path) -> None:
     """The message is the command's template with the arguments in it."""
     add_command(project, "greet", "Greet $1 and $2. All: $ARGUMENTS")
 
     given = await client.get_prompt("greet", {"argument_1": "Ann", "argument_2": "Bob"})
 
-    assert text_of(given) == "Greet Ann and Bob. All: Ann Bob"
+    assert prompt_text(given) == "Greet Ann and Bob. All: Ann Bob"
     assert given.description == "About greet"
 
 
@@ -96,7 +96,7 @@ async def test_a_command_is_filled_in(client: Client, project: Path) -> None:
         ({"argument_1": "a", "arguments": "c"}, "<a> <> <c>"),
     ],
 )
-def test_what_is_filled_in_is_not_filled_in_again(given: Mapping[str, str], text: str) -> None:
+def test_placeholders_in_arguments_are_not_expanded(given: Mapping[str, str], text: str) -> None:
     """Arguments are text; what is missing is empty."""
     command = OpenCodeCommand(name="x", template="<$1> <$2> <$ARGUMENTS>", hints=["$1", "$2", "$ARGUMENTS"])
 
@@ -126,11 +126,13 @@ def test_a_skill_has_no_placeholders() -> None:
         ("hand_over_session", {"session_id": "ses_1"}, 'read_transcript with session_id "ses_1"'),
     ],
 )
-async def test_our_prompts(client: Client, name: str, given: dict[str, str], words: str) -> None:
+async def test_own_prompts_name_tools_and_arguments(
+    client: Client, name: str, given: dict[str, str], words: str
+) -> None:
     """They name the tools to call, which are there, with the arguments in them."""
     tools = {tool.name for tool in (await client.list_tools()).tools}
 
-    text = text_of(await client.get_prompt(name, given))
+    text = prompt_text(await client.get_prompt(name, given))
 
     assert words in text
     named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text)) - {"session_id"}
@@ -146,7 +148,9 @@ async def test_our_prompts(client: Client, name: str, given: dict[str, str], wor
         ("review_changes", {"session_id": ""}, "needs: session_id"),
     ],
 )
-async def test_what_cannot_be_given(client: Client, name: str, given: dict[str, str], words: str) -> None:
+async def test_an_unknown_prompt_or_missing_argument_is_an_error(
+    client: Client, name: str, given: dict[str, str], words: str
+) -> None:
     """An unknown prompt, and a missing argument, are -32602."""
     with pytest.raises(MCPError, match=words) as raised:
         await client.get_prompt(name, given)
@@ -154,19 +158,19 @@ async def test_what_cannot_be_given(client: Client, name: str, given: dict[str, 
     assert raised.value.code == types.INVALID_PARAMS
 
 
-async def test_ours_need_no_opencode(connect: Connect, era: str, out_of_reach: Settings) -> None:
+async def test_own_prompts_work_without_opencode(connect: Connect, mode: str, unreachable_settings: Settings) -> None:
     """Without OpenCode they are listed without waiting for it, and work."""
-    async with connect(out_of_reach, mode=era) as client:
+    async with connect(unreachable_settings, mode=mode) as client:
         with anyio.fail_after(15):
             listed = await client.list_prompts()
-        text = text_of(await client.get_prompt("delegate_task", {"task": "Go"}))
+        text = prompt_text(await client.get_prompt("delegate_task", {"task": "Go"}))
 
-    assert [one.name for one in listed.prompts] == OURS
+    assert [one.name for one in listed.prompts] == OWN_PROMPT_NAMES
     assert "run_task" in text
 
 
-async def test_commands_come_when_opencode_runs(
-    connect: Connect, era: str, program: Program, environ: Mapping[str, str], project: Path
+async def test_commands_are_added_once_opencode_runs(
+    connect: Connect, mode: str, program: Program, environ: Mapping[str, str], project: Path
 ) -> None:
     """Nothing that lists starts OpenCode; once a call has started it, the client is told to list again."""
     mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
@@ -178,20 +182,20 @@ async def test_commands_come_when_opencode_runs(
         if isinstance(message, types.PromptListChangedNotification):
             changed.set()
 
-    async with connect(settings, mode=era, message_handler=hear) as client, AsyncExitStack() as open_streams:
-        if era == "auto":
+    async with connect(settings, mode=mode, message_handler=hear) as client, AsyncExitStack() as open_streams:
+        if mode == "auto":
             await open_streams.enter_async_context(client.listen(prompts_list_changed=True))
         before = await client.list_prompts()
         await client.list_resources()
         with pytest.raises(MCPError, match="is not running") as raised:
             await client.get_prompt("init")
-        started_by_lists = marked(mark)
+        started_by_lists = find_processes(mark)
         await call(client, "global_health")
         with anyio.fail_after(30):
             await changed.wait()
-        await all_prompts(client)
-        assert marked(mark)
+        await wait_for_prompts(client)
+        assert find_processes(mark)
 
     assert started_by_lists == {}
     assert raised.value.code == types.INVALID_PARAMS
-    assert [one.name for one in before.prompts] == OURS
+    assert [one.name for one in before.prompts] == OWN_PROMPT_NAMES

@@ -17,7 +17,7 @@ URL = "http://127.0.0.1:9"
 KEY = "the key of the replicas, which is long"
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
+def test_a_missing_redis_package_is_named(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
     """Redis' client is an extra; without --redis nobody misses it."""
     monkeypatch.delitem(sys.modules, "opencode_mcp.server.fanout", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
@@ -28,7 +28,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, catalog: Ca
         create_server(Settings(url=URL, redis="redis://localhost"), catalog)
 
 
-def test_what_replicas_share_does_not_leave() -> None:
+def test_replica_secrets_are_redacted() -> None:
     """Neither the key, nor the password of Redis, however it is written; also where there is no use for them."""
     redis = "redis://me:pass%20word@localhost"
     variables = {"OPENCODE_MCP_URL": URL, "OPENCODE_MCP_STATE_KEY": KEY, "OPENCODE_MCP_REDIS": redis}

@@ -30,7 +30,7 @@ PIXEL = base64.b64decode(
 )
 
 
-async def test_capabilities_are_those_that_are_served(client: Client) -> None:
+async def test_capabilities_match_what_the_server_serves(client: Client) -> None:
     """Both eras announce what is sent, and nothing that is not."""
     capabilities = client.server_capabilities
 
@@ -40,7 +40,7 @@ async def test_capabilities_are_those_that_are_served(client: Client) -> None:
     assert capabilities.completions is not None
 
 
-async def test_the_list_has_what_is_fixed_and_the_newest_sessions(client: Client) -> None:
+async def test_the_list_has_fixed_resources_and_the_newest_sessions(client: Client) -> None:
     """Sessions are listed by their titles, the newest first, and no more than twenty of them."""
     ids = [await new_session(client, title=f"number {number}") for number in range(22)]
 
@@ -58,7 +58,7 @@ async def test_the_list_has_what_is_fixed_and_the_newest_sessions(client: Client
     assert newest.annotations.last_modified is not None
 
 
-async def test_the_templates(client: Client) -> None:
+async def test_the_template_list_is_complete(client: Client) -> None:
     """Every resource with a variable is a template."""
     listed = await client.list_resource_templates()
 
@@ -74,7 +74,7 @@ async def test_the_templates(client: Client) -> None:
     assert all(one.title and one.description for one in listed.resource_templates)
 
 
-async def test_a_session_and_its_views(client: Client) -> None:
+async def test_a_session_and_its_views_can_be_read(client: Client) -> None:
     """A session that has written a file and a to-do list says so in each of its views."""
     id = await new_session(client, title="views")
     fresh = await read_json(client, f"opencode://session/{id}")
@@ -97,7 +97,7 @@ async def test_a_session_and_its_views(client: Client) -> None:
     assert todo == [{"content": "try it", "status": "pending", "priority": "high"}]
 
 
-async def test_a_session_that_waits(client: Client) -> None:
+async def test_a_waiting_session_has_its_pending_requests(client: Client) -> None:
     """A session that asks something says what."""
     id = await new_session(client)
     await call(client, "start_task", session_id=id, prompt="script:question", permissions="report")
@@ -111,7 +111,7 @@ async def test_a_session_that_waits(client: Client) -> None:
     assert listed["status"] == "busy"
 
 
-async def test_files(client: Client, project: Path) -> None:
+async def test_files_can_be_read(client: Client, project: Path) -> None:
     """A file is read byte for byte: texts with their last newline, whatever they are called, and bytes as bytes."""
     (project / "src").mkdir()
     texts = {"src/a b.py": "x = 1\n\n", "page.html": "<p>hi</p>\n", "data.json": '{"a": 1}\n', "one.ts": "let a\n"}
@@ -127,7 +127,7 @@ async def test_files(client: Client, project: Path) -> None:
     assert (image.mime_type, base64.b64decode(image.blob)) == ("image/png", PIXEL)
 
 
-async def test_agents_and_models(client: Client) -> None:
+async def test_agents_and_models_can_be_read(client: Client) -> None:
     """What can be chosen is listed as it is to be named, without what OpenCode keeps to itself."""
     agents = {agent["name"]: agent for agent in await read_json(client, "opencode://agents")}
     (model,) = await read_json(client, "opencode://models")
@@ -138,7 +138,7 @@ async def test_agents_and_models(client: Client) -> None:
     assert (model["model"], model["default"], model["limit"]["context"]) == ("scripted/scripted", True, 128_000)
 
 
-async def test_the_default_model_is_the_configurations(client: Client, project: Path) -> None:
+async def test_the_default_model_comes_from_the_configuration(client: Client, project: Path) -> None:
     """Not the one that OpenCode would take of each provider if nothing were configured."""
     models = {name: {"name": name.title()} for name in ("aaa", "zzz")}
     (project / "opencode.json").write_text(json.dumps({"provider": {"scripted": {"models": models}}}))
@@ -199,10 +199,10 @@ async def test_a_missing_resource_is_an_error(client: Client) -> None:
 
 
 async def test_operations_need_no_opencode(
-    connect: Connect, era: str, out_of_reach: Settings, catalog: Catalog
+    connect: Connect, mode: str, unreachable_settings: Settings, catalog: Catalog
 ) -> None:
     """The API is described wherever OpenCode is."""
-    async with connect(out_of_reach, mode=era) as client:
+    async with connect(unreachable_settings, mode=mode) as client:
         listed = await read_json(client, "opencode://operations")
         described = await read_json(client, "opencode://operation/session_get")
 
@@ -211,9 +211,9 @@ async def test_operations_need_no_opencode(
     assert described["input_schema"]["required"] == ["sessionID"]
 
 
-async def test_lists_do_not_wait_for_opencode(connect: Connect, era: str, out_of_reach: Settings) -> None:
+async def test_lists_do_not_wait_for_opencode(connect: Connect, mode: str, unreachable_settings: Settings) -> None:
     """Without an answer within a second the lists have what is fixed."""
-    async with connect(out_of_reach, mode=era) as client:
+    async with connect(unreachable_settings, mode=mode) as client:
         with anyio.fail_after(15):
             listed = await client.list_resources()
             templates = await client.list_resource_templates()
@@ -222,10 +222,10 @@ async def test_lists_do_not_wait_for_opencode(connect: Connect, era: str, out_of
     assert len(templates.resource_templates) == 7
 
 
-@pytest.mark.parametrize("out_of_reach", ["refuses", "is not started"], indirect=True)
-async def test_reading_without_opencode_says_why(connect: Connect, era: str, out_of_reach: Settings) -> None:
+@pytest.mark.parametrize("unreachable_settings", ["refuses", "is not started"], indirect=True)
+async def test_reading_without_opencode_says_why(connect: Connect, mode: str, unreachable_settings: Settings) -> None:
     """What cannot be read for another reason than that it is missing is an internal error with words."""
-    async with connect(out_of_reach, mode=era) as client:
+    async with connect(unreachable_settings, mode=mode) as client:
         with pytest.raises(MCPError) as raised:
             await client.read_resource("opencode://agents")
 
@@ -233,7 +233,7 @@ async def test_reading_without_opencode_says_why(connect: Connect, era: str, out
     assert "OpenCode" in raised.value.message or "/nowhere/opencode" in raised.value.message
 
 
-async def test_a_defect_of_ours_stays_in_the_log(
+async def test_an_unexpected_exception_is_logged_and_not_sent(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An unexpected exception is answered with a fixed sentence, as its words may hold anything."""
@@ -249,7 +249,7 @@ async def test_a_defect_of_ours_stays_in_the_log(
     assert "hunter2" in caplog.text
 
 
-async def test_how_long_answers_stay_true(connect: Connect) -> None:
+async def test_only_constant_answers_may_be_cached(connect: Connect) -> None:
     """Clients may keep what never changes, and nothing else."""
     async with connect(mode="auto") as client:
         kept = await client.list_resource_templates(), await client.read_resource("opencode://operation/find_text")

@@ -50,7 +50,7 @@ SECRETS: Mapping[str, Any] = {
 
 
 @pytest.fixture
-def secretive(attached: Settings, project: Path) -> Settings:
+def secret_settings(attached: Settings, project: Path) -> Settings:
     """Settings whose environment and project hold secrets."""
     (project / "opencode.json").write_text(json.dumps(SECRETS))
     (project / "notes.txt").write_text(f"the key is {INHERITED}, the password {attached.password}\u202e!\n")
@@ -58,24 +58,24 @@ def secretive(attached: Settings, project: Path) -> Settings:
 
 
 @pytest.fixture
-async def client(connect: Connect, secretive: Settings) -> AsyncGenerator[Client]:
+async def client(connect: Connect, secret_settings: Settings) -> AsyncGenerator[Client]:
     """A client of a bridge with secrets."""
-    async with connect(secretive) as client:
+    async with connect(secret_settings) as client:
         yield client
 
 
-async def said(client: Client, tool: str, **arguments: Any) -> str:
+async def call_redacted(client: Client, tool: str, **arguments: Any) -> str:
     """Return all that a result says, once it is seen that nothing in it is secret."""
     result = await client.call_tool(tool, arguments)
     words = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
-    for all_of_it in (words, json.dumps(result.structured_content)):
-        assert not [secret for secret in (CONFIGURED, INHERITED, "sk-of-the-url") if secret in all_of_it]
+    for text in (words, json.dumps(result.structured_content)):
+        assert not [secret for secret in (CONFIGURED, INHERITED, "sk-of-the-url") if secret in text]
     return words
 
 
-async def test_configuration(client: Client) -> None:
+async def test_configuration_is_redacted(client: Client) -> None:
     """Keys, headers and environments lose their values, and keep their names; the rest stays."""
-    config = json.loads(await said(client, "config_get"))
+    config = json.loads(await call_redacted(client, "config_get"))
 
     assert config["provider"]["other"]["options"]["apiKey"] == MARKER
     assert config["mcp"]["remote"]["headers"] == {"Authorization": MARKER}
@@ -92,30 +92,30 @@ async def test_configuration(client: Client) -> None:
 
 
 @pytest.mark.parametrize("tool", ["provider_list", "config_providers", "v2_provider_list", "mcp_status"])
-async def test_providers(client: Client, tool: str) -> None:
+async def test_providers_are_redacted(client: Client, tool: str) -> None:
     """What is told of a provider or a server does not tell its key."""
-    assert "{" in await said(client, tool)
+    assert "{" in await call_redacted(client, tool)
 
 
-async def test_parts(client: Client) -> None:
+async def test_a_pointer_into_a_redacted_answer_is_redacted(client: Client) -> None:
     """A pointer does not lead past it."""
     part = {"operation": "config_get", "pointer": "/provider/other/options/apiKey"}
 
-    assert MARKER in await said(client, "read_operation", **part)
+    assert MARKER in await call_redacted(client, "read_operation", **part)
 
 
-async def test_files_and_commands(client: Client, secretive: Settings) -> None:
+async def test_files_and_command_output_are_redacted(client: Client, secret_settings: Settings) -> None:
     """A value that is known to be secret is found in what a file or a command says; nothing in it stays invisible."""
-    words = await said(client, "file_read", path="notes.txt")
+    words = await call_redacted(client, "file_read", path="notes.txt")
     assert f"the key is {MARKER}, the password {MARKER}<U+202E>!" in words
 
-    session = json.loads(await said(client, "session_create"))["id"]
-    words = await said(client, "session_shell", sessionID=session, agent="build", command="cat notes.txt; pwd")
+    session = json.loads(await call_redacted(client, "session_create"))["id"]
+    words = await call_redacted(client, "session_shell", sessionID=session, agent="build", command="cat notes.txt; pwd")
     assert f"the password {MARKER}<U+202E>!" in words
-    assert str(secretive.directory) in words
+    assert str(secret_settings.directory) in words
 
 
-async def test_resources(client: Client) -> None:
+async def test_resources_are_redacted(client: Client) -> None:
     """The resources go the same way."""
     for uri in ("opencode://config", "opencode://file/notes.txt"):
         [item] = (await client.read_resource(uri)).contents
@@ -125,12 +125,12 @@ async def test_resources(client: Client) -> None:
         assert INHERITED not in item.text
 
 
-async def test_errors(client: Client) -> None:
+async def test_errors_are_redacted(client: Client) -> None:
     """An error that repeats what came does not repeat a secret."""
-    assert MARKER in await said(client, "session_get", sessionID=INHERITED)
+    assert MARKER in await call_redacted(client, "session_get", sessionID=INHERITED)
 
 
-async def test_progress(client: Client, attached: Settings) -> None:
+async def test_progress_is_redacted(client: Client, attached: Settings) -> None:
     """Neither does the progress of a task."""
     told: list[str] = []
 
@@ -146,10 +146,10 @@ async def test_progress(client: Client, attached: Settings) -> None:
     assert not [one for one in told if INHERITED in one or (attached.password and attached.password in one)]
 
 
-async def test_an_answer_is_not_sent_back(client: Client) -> None:
+async def test_a_redacted_configuration_cannot_be_written_back(client: Client) -> None:
     """A configuration that was read here cannot be written back over its secrets."""
-    config = json.loads(await said(client, "config_get"))
-    words = await said(client, "config_update", body={"provider": config["provider"]})
+    config = json.loads(await call_redacted(client, "config_get"))
+    words = await call_redacted(client, "config_update", body={"provider": config["provider"]})
 
     assert "it would overwrite the secret" in words
 
@@ -219,9 +219,11 @@ async def test_a_result_says_how_many_secrets_are_replaced(client: Client) -> No
         ("delete_operation", {"operation": "auth_set", "arguments": {"providerID": "x", "body": {"key": MARKER}}}),
     ],
 )
-async def test_the_marker_is_not_written(client: Client, tool: str, arguments: dict[str, Any]) -> None:
+async def test_arguments_with_the_redaction_marker_are_refused(
+    client: Client, tool: str, arguments: dict[str, Any]
+) -> None:
     """Wherever it stands in an argument, the call is refused before anything is sent."""
-    words = await said(client, tool, **arguments)
+    words = await call_redacted(client, tool, **arguments)
 
     assert "nothing was sent" in words
     assert "it would overwrite the secret" in words
@@ -234,16 +236,16 @@ async def test_the_marker_can_be_searched_for(client: Client) -> None:
     assert not result.is_error
 
 
-async def test_show_secrets(connect: Connect, secretive: Settings) -> None:
+async def test_show_secrets_turns_redaction_off(connect: Connect, secret_settings: Settings) -> None:
     """Whoever asks for them gets them."""
-    async with connect(replace(secretive, show_secrets=True)) as client:
+    async with connect(replace(secret_settings, show_secrets=True)) as client:
         result = await client.call_tool("config_get", {})
 
     assert result.structured_content is not None
     assert result.structured_content["provider"]["other"]["options"]["apiKey"] == CONFIGURED
 
 
-def test_a_password_that_is_a_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_is_logged_when_the_password_is_a_common_word(caplog: pytest.LogCaptureFixture) -> None:
     """It is not looked for in what leaves, and the log says so."""
     for password in ("opencode", "Vx7-q2Lm9_Zt"):
         with caplog.at_level(logging.WARNING):
@@ -252,7 +254,7 @@ def test_a_password_that_is_a_word(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("OPENCODE_SERVER_PASSWORD is short or a common word") == 1
 
 
-def test_the_log(tmp_path: Path, secretive: Settings) -> None:
+def test_the_log_file_is_private_and_redacted(tmp_path: Path, secret_settings: Settings) -> None:
     """A log file is its owner's alone, also one that was there, and has no secret in it."""
     file = tmp_path / "log"
     file.write_text("before\n")
@@ -260,7 +262,7 @@ def test_the_log(tmp_path: Path, secretive: Settings) -> None:
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, []
     try:
-        set_up_logging(replace(secretive, log_file=file))
+        set_up_logging(replace(secret_settings, log_file=file))
         logging.getLogger("any").warning("it is %s", INHERITED)
     finally:
         for one in root.handlers:
@@ -270,4 +272,4 @@ def test_the_log(tmp_path: Path, secretive: Settings) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert f"WARNING any: it is {MARKER}\n" in file.read_text()
     with pytest.raises(SettingsError, match="cannot be written"):
-        set_up_logging(replace(secretive, log_file=tmp_path / "no" / "log"))
+        set_up_logging(replace(secret_settings, log_file=tmp_path / "no" / "log"))

@@ -24,12 +24,12 @@ async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) 
     raise NotImplementedError
 
 
-async def called(client: Client, **more: object) -> types.CallToolResult | types.InputRequiredResult:
+async def start_task_call(client: Client, **more: object) -> types.CallToolResult | types.InputRequiredResult:
     """Call the task, and get the question as it comes."""
     return await client.session.call_tool("run_task", TASK, allow_input_required=True, **more)  # pyright: ignore[reportCallIssue, reportArgumentType, reportUnknownVariableType]
 
 
-def answers(question: types.InputRequiredResult) -> Mapping[str, types.ElicitResult]:
+def answer_all(question: types.InputRequiredResult) -> Mapping[str, types.ElicitResult]:
     """Answer all that is asked."""
     result = types.ElicitResult(action="accept", content={"answer_1": "Blue", "answer_1_other": "Blue"})
     return dict.fromkeys(question.input_requests or (), result)
@@ -42,10 +42,10 @@ async def test_another_replica_takes_the_answer(connect: Connect, attached: Sett
         connect(settings, elicitation_callback=ask) as client,
         connect(settings, elicitation_callback=ask) as other,
     ):
-        question = await called(client)
+        question = await start_task_call(client)
         assert isinstance(question, types.InputRequiredResult)
-        given = {"input_responses": answers(question), "request_state": question.request_state}
-        result = await called(other, **given)
+        given = {"input_responses": answer_all(question), "request_state": question.request_state}
+        result = await start_task_call(other, **given)
 
     assert isinstance(result, types.CallToolResult)
     assert not result.is_error
@@ -60,12 +60,12 @@ async def test_a_replica_with_another_key_refuses_it(connect: Connect, attached:
         connect(replace(attached, state_key=KEY), elicitation_callback=ask) as client,
         connect(replace(attached, state_key=key), elicitation_callback=ask) as other,
     ):
-        question = await called(client)
+        question = await start_task_call(client)
         assert isinstance(question, types.InputRequiredResult)
-        given = {"input_responses": answers(question), "request_state": question.request_state}
+        given = {"input_responses": answer_all(question), "request_state": question.request_state}
         with pytest.raises(MCPError, match="Invalid or expired requestState") as raised:
-            await called(other, **given)
-        result = await called(client, **given)
+            await start_task_call(other, **given)
+        result = await start_task_call(client, **given)
 
     assert raised.value.code == types.INVALID_PARAMS
     assert isinstance(result, types.CallToolResult)

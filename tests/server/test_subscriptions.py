@@ -23,53 +23,55 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server import create_server
 from opencode_mcp.server.watching import MIN_UPDATE_SECONDS
 from opencode_mcp.settings import Settings
-from tests.bridge import variables_of
+from tests.bridge import environ_for
 from tests.conftest import Connect
 from tests.eventually import eventually
 
 from .conftest import call, new_session, prompt, read_json
-from .relay import relayed
+from .relay import open_recording_proxy
 
 pytestmark = pytest.mark.anyio
 
-COUNTING = 'script:tool bash {"command": "for i in $(seq 40); do echo $i; sleep 0.05; done", "description": "Count"}'
+COUNTING_PROMPT = (
+    'script:tool bash {"command": "for i in $(seq 40); do echo $i; sleep 0.05; done", "description": "Count"}'
+)
 """About a hundred events within two seconds."""
 
-COUNTING_ON = (
+COUNTING_UNTIL_FILE = (
     'script:tool bash {{"command": "while [ ! -e {} ]; do echo one more; sleep 0.05; done", "description": "Count"}}'
 )
 """The same until there is a file."""
 
 QUIET_SECONDS = 1.5
 
-WAITING = 'script:tool bash {{"command": "while [ ! -e {} ]; do sleep 0.05; done", "description": "Wait"}}'
+WAITING_UNTIL_FILE = 'script:tool bash {{"command": "while [ ! -e {} ]; do sleep 0.05; done", "description": "Wait"}}'
 """Until there is a file."""
 
 
 @dataclass
-class Updates:
+class UpdateRecorder:
     """The URIs that a client was told of, oldest first."""
 
     uris: list[str] = field(default_factory=list[str])
 
-    async def hear(self, message: IncomingMessage) -> None:
+    async def record(self, message: IncomingMessage) -> None:
         """Take a notification; in the 2026 era the client hands over those of its streams as well."""
         if isinstance(message, types.ResourceUpdatedNotification):
             self.uris.append(message.params.uri)
 
-    async def next(self, uri: str, before: int = 0) -> int:
+    async def wait_for_update(self, uri: str, before: int = 0) -> int:
         """Wait until a URI has been told of more often than before, and return how often that is."""
 
-        async def told() -> int:
+        async def count_updates() -> int:
             return self.uris.count(uri) if self.uris.count(uri) > before else 0
 
-        return await eventually(told, within=30)
+        return await eventually(count_updates, within=30)
 
 
 @pytest.fixture
-def updates() -> Updates:
+def updates() -> UpdateRecorder:
     """What the client of the test is told."""
-    return Updates()
+    return UpdateRecorder()
 
 
 async def subscribe(client: Client, uri: str) -> None:
@@ -84,29 +86,32 @@ async def unsubscribe(client: Client, uri: str) -> None:
     await client.session.send_request(types.UnsubscribeRequest(params=params), types.EmptyResult)
 
 
-async def quiet(*clients: Updates) -> None:
+async def wait_until_quiet(*clients: UpdateRecorder) -> None:
     """Wait until clients have been told of nothing for a while, and forget what they were told of before.
 
     A while in which this process did not run does not count: what it is told of waits for it to do so.
     """
-    seen, since = -1, anyio.current_time()
-    looked = since
+    last_count, since = -1, anyio.current_time()
+    last_read = since
 
-    def still() -> bool:
-        nonlocal seen, since, looked
+    def is_quiet() -> bool:
+        nonlocal last_count, since, last_read
         now = anyio.current_time()
-        if seen != (told := sum(len(updates.uris) for updates in clients)) or now - looked > QUIET_SECONDS / 4:
-            seen, since = told, now
-        looked = now
+        if (
+            last_count != (count := sum(len(updates.uris) for updates in clients))
+            or now - last_read > QUIET_SECONDS / 4
+        ):
+            last_count, since = count, now
+        last_read = now
         return now - since > QUIET_SECONDS
 
-    await eventually(still, within=60)
+    await eventually(is_quiet, within=60)
     for updates in clients:
         updates.uris.clear()
 
 
 @asynccontextmanager
-async def following(client: Client, *uris: str) -> AsyncGenerator[None]:
+async def subscribe_while(client: Client, *uris: str) -> AsyncGenerator[None]:
     """Subscribe in the client's own era while the block lasts."""
     if client.protocol_version >= "2026":
         async with client.listen(resource_subscriptions=uris):
@@ -119,17 +124,19 @@ async def following(client: Client, *uris: str) -> AsyncGenerator[None]:
         await unsubscribe(client, uri)
 
 
-async def test_a_session_is_followed_to_its_end(connect: Connect, era: str, updates: Updates, tmp_path: Path) -> None:
+async def test_a_session_is_reported_until_it_ends(
+    connect: Connect, mode: str, updates: UpdateRecorder, tmp_path: Path
+) -> None:
     """Who reads after each notification, and only then, ends with the final state."""
     go = tmp_path / "go"
-    async with connect(mode=era, message_handler=updates.hear) as client:
+    async with connect(mode=mode, message_handler=updates.record) as client:
         id = await new_session(client)
         uri, states, told = f"opencode://session/{id}", list[str](), 0
-        async with following(client, uri):
-            parts = [{"type": "text", "text": WAITING.format(go)}]
+        async with subscribe_while(client, uri):
+            parts = [{"type": "text", "text": WAITING_UNTIL_FILE.format(go)}]
             await call(client, "session_prompt_async", sessionID=id, parts=parts)
             while "completed" not in states:
-                told = await updates.next(uri, told)
+                told = await updates.wait_for_update(uri, told)
                 states.append((await read_json(client, uri))["state"])
                 if states[-1] == "running":
                     go.touch()
@@ -137,29 +144,31 @@ async def test_a_session_is_followed_to_its_end(connect: Connect, era: str, upda
     assert "running" in states
 
 
-async def test_every_view_is_told_of(connect: Connect, era: str, updates: Updates) -> None:
+async def test_every_view_of_a_session_is_notified(connect: Connect, mode: str, updates: UpdateRecorder) -> None:
     """Transcript, changes and to-do list have updates of their own."""
-    async with connect(mode=era, message_handler=updates.hear) as client:
+    async with connect(mode=mode, message_handler=updates.record) as client:
         id = await new_session(client)
         uris = [f"opencode://session/{id}{view}" for view in ("", "/transcript", "/diff", "/todo")]
-        async with following(client, *uris):
-            await updates.next(uris[0])  # the stream of events is open
+        async with subscribe_while(client, *uris):
+            await updates.wait_for_update(uris[0])  # the stream of events is open
             updates.uris.clear()
             await prompt(client, id, "script:todowrite")
             for uri in uris:
-                await updates.next(uri)
+                await updates.wait_for_update(uri)
 
 
-async def test_bursts_become_few_notifications(connect: Connect, era: str, updates: Updates, tmp_path: Path) -> None:
+async def test_bursts_become_few_notifications(
+    connect: Connect, mode: str, updates: UpdateRecorder, tmp_path: Path
+) -> None:
     """There are at most two a second for one resource, as long as it changes twenty times a second."""
     go = tmp_path / "go"
-    async with connect(mode=era, message_handler=updates.hear) as client:
+    async with connect(mode=mode, message_handler=updates.record) as client:
         id = await new_session(client)
         uri = f"opencode://session/{id}/transcript"
-        async with following(client, uri):
+        async with subscribe_while(client, uri):
             began = anyio.current_time()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(prompt, client, id, COUNTING_ON.format(go))
+                tasks.start_soon(prompt, client, id, COUNTING_UNTIL_FILE.format(go))
                 await eventually(lambda: len(updates.uris) >= 4)
                 go.touch()
             seconds = anyio.current_time() - began
@@ -168,17 +177,19 @@ async def test_bursts_become_few_notifications(connect: Connect, era: str, updat
     assert 4 <= count <= seconds / MIN_UPDATE_SECONDS + 2
 
 
-async def test_another_session_is_no_reason(connect: Connect, era: str, updates: Updates) -> None:
+async def test_changes_of_another_session_are_not_notified(
+    connect: Connect, mode: str, updates: UpdateRecorder
+) -> None:
     """Only what concerns the session is told."""
-    async with connect(mode=era, message_handler=updates.hear) as client:
+    async with connect(mode=mode, message_handler=updates.record) as client:
         mine, other = await new_session(client), await new_session(client)
         uri = f"opencode://session/{mine}"
-        async with following(client, uri):
-            await updates.next(uri)  # the stream of events is open
-            await quiet(updates)
-            await prompt(client, other, COUNTING)
+        async with subscribe_while(client, uri):
+            await updates.wait_for_update(uri)  # the stream of events is open
+            await wait_until_quiet(updates)
+            await prompt(client, other, COUNTING_PROMPT)
             await call(client, "session_update", sessionID=mine, title="renamed")
-            await updates.next(uri)
+            await updates.wait_for_update(uri)
 
     assert updates.uris == [uri]
 
@@ -192,17 +203,17 @@ REFUSED = {
 }
 
 
-async def test_what_cannot_be_followed(client: Client) -> None:
+async def test_a_subscription_to_an_unknown_resource_is_refused(client: Client) -> None:
     """A subscription to what is not there, or does not tell of its changes, is -32602."""
     for uri, words in REFUSED.items():
         with pytest.raises(MCPError, match=words) as raised:
-            async with following(client, uri):
+            async with subscribe_while(client, uri):
                 pass
 
         assert raised.value.code == types.INVALID_PARAMS, uri
 
 
-async def test_an_acknowledgement_promises_only_what_is_sent(connect: Connect) -> None:
+async def test_an_acknowledgement_lists_only_supported_subscriptions(connect: Connect) -> None:
     """Changes of the lists of tools and resources are not."""
     async with connect(mode="auto") as client:
         uri = f"opencode://session/{await new_session(client)}"
@@ -213,55 +224,55 @@ async def test_an_acknowledgement_promises_only_what_is_sent(connect: Connect) -
     assert honored == types.SubscriptionFilter(prompts_list_changed=True, resource_subscriptions=[uri])
 
 
-async def test_a_subscription_ends(connect: Connect, updates: Updates) -> None:
+async def test_an_ended_subscription_sends_nothing(connect: Connect, updates: UpdateRecorder) -> None:
     """After unsubscribing nothing is told; another subscription, and one made twice, are as they were."""
-    async with connect(mode="legacy", message_handler=updates.hear) as client:
+    async with connect(mode="legacy", message_handler=updates.record) as client:
         id = await new_session(client)
         kept, ended = f"opencode://session/{id}", f"opencode://session/{id}/transcript"
         for uri in (kept, ended, kept):
             await subscribe(client, uri)
-        await updates.next(kept)
+        await updates.wait_for_update(kept)
         await unsubscribe(client, ended)
         await unsubscribe(client, ended)
         updates.uris.clear()
-        await prompt(client, id, COUNTING)
-        await updates.next(kept)
+        await prompt(client, id, COUNTING_PROMPT)
+        await updates.wait_for_update(kept)
 
     assert set(updates.uris) == {kept}
     assert len(updates.uris) < 60
 
 
-async def test_the_feed_is_open_only_while_somebody_is_subscribed(
-    connect: Connect, era: str, endpoint: Endpoint, attached: Settings, updates: Updates
+async def test_the_event_stream_is_open_only_while_a_client_is_subscribed(
+    connect: Connect, mode: str, endpoint: Endpoint, attached: Settings, updates: UpdateRecorder
 ) -> None:
     """There is one stream of events for all, and none before the first and after the last."""
-    async with relayed(endpoint) as relay:
+    async with open_recording_proxy(endpoint) as relay:
         settings = replace(attached, url=relay.url)
 
         async def feeds(number: int) -> None:
             async def as_many() -> bool:
-                return relay.feeds == number
+                return relay.open_streams == number
 
             await eventually(as_many)
 
-        async with connect(settings, mode=era, message_handler=updates.hear) as client:
+        async with connect(settings, mode=mode, message_handler=updates.record) as client:
             id = await new_session(client)
             uris = f"opencode://session/{id}", f"opencode://session/{id}/todo"
-            assert relay.opened == 0
-            async with following(client, uris[0]):
+            assert relay.streams_opened == 0
+            async with subscribe_while(client, uris[0]):
                 await feeds(1)
-                async with following(client, uris[1]):
-                    await updates.next(uris[0])
-                assert relay.opened == 1
+                async with subscribe_while(client, uris[1]):
+                    await updates.wait_for_update(uris[0])
+                assert relay.streams_opened == 1
             await feeds(0)
-            if era == "legacy":  # a client that goes away without a word
+            if mode == "legacy":  # a client that goes away without a word
                 await subscribe(client, uris[0])
                 await feeds(1)
         await feeds(0)
 
 
 @asynccontextmanager
-async def served(settings: Settings, catalog: Catalog) -> AsyncGenerator[str]:
+async def serve_http(settings: Settings, catalog: Catalog) -> AsyncGenerator[str]:
     """Serve the bridge over HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
     application = create_server(settings, catalog).streamable_http_app(host="127.0.0.1")
@@ -275,60 +286,64 @@ async def served(settings: Settings, catalog: Catalog) -> AsyncGenerator[str]:
             server.should_exit = True
 
 
-async def follow_a_prompt(client: Client, updates: Updates) -> str:
+async def prompt_and_wait_for_update(client: Client, updates: UpdateRecorder) -> str:
     """Follow a session through a prompt to its end, and return its resource."""
     session_id = await new_session(client)
-    uri, told = f"opencode://session/{session_id}", 0
-    async with following(client, uri):
+    uri, count = f"opencode://session/{session_id}", 0
+    async with subscribe_while(client, uri):
         await prompt(client, session_id, "script:text hello")
-        while (await read_json(client, uri))["state"] != "completed" or told == 0:
-            told = await updates.next(uri, told)
+        while (await read_json(client, uri))["state"] != "completed" or count == 0:
+            count = await updates.wait_for_update(uri, count)
     return uri
 
 
-async def test_over_http(attached: Settings, catalog: Catalog, endpoint: Endpoint, era: str, updates: Updates) -> None:
+async def test_subscriptions_work_over_http(
+    attached: Settings, catalog: Catalog, endpoint: Endpoint, mode: str, updates: UpdateRecorder
+) -> None:
     """Notifications come over HTTP too, and a client that goes away leaves nothing behind."""
-    async with relayed(endpoint) as relay, served(replace(attached, url=relay.url), catalog) as url:
-        async with Client(url, mode=era, message_handler=updates.hear) as client:
-            uri = await follow_a_prompt(client, updates)
-            if era == "legacy":
+    async with open_recording_proxy(endpoint) as relay, serve_http(replace(attached, url=relay.url), catalog) as url:
+        async with Client(url, mode=mode, message_handler=updates.record) as client:
+            uri = await prompt_and_wait_for_update(client, updates)
+            if mode == "legacy":
                 await subscribe(client, uri)
 
         async def closed() -> bool:
-            return relay.feeds == 0
+            return relay.open_streams == 0
 
         await eventually(closed)
 
 
-async def test_a_watch_is_shared(attached: Settings, catalog: Catalog, endpoint: Endpoint) -> None:
+async def test_subscribers_share_a_watcher(attached: Settings, catalog: Catalog, endpoint: Endpoint) -> None:
     """Clients of both eras follow one session by one stream; who stays is told when the others have gone."""
-    mine, others = Updates(), Updates()
+    mine, others = UpdateRecorder(), UpdateRecorder()
     async with (
-        relayed(endpoint) as relay,
-        served(replace(attached, url=relay.url), catalog) as url,
-        Client(url, mode="legacy", message_handler=mine.hear) as client,
+        open_recording_proxy(endpoint) as relay,
+        serve_http(replace(attached, url=relay.url), catalog) as url,
+        Client(url, mode="legacy", message_handler=mine.record) as client,
     ):
         uri = f"opencode://session/{await new_session(client)}"
-        async with Client(url, mode="auto", message_handler=others.hear) as other, following(other, uri):
-            await others.next(uri)  # the stream of events is open
+        async with Client(url, mode="auto", message_handler=others.record) as other, subscribe_while(other, uri):
+            await others.wait_for_update(uri)  # the stream of events is open
             await subscribe(client, uri)
             await call(client, "session_update", sessionID=uri.rpartition("/")[2], title="one")
-            await mine.next(uri)
-            await others.next(uri, 1)
+            await mine.wait_for_update(uri)
+            await others.wait_for_update(uri, 1)
         told = mine.uris.count(uri)
         await call(client, "session_update", sessionID=uri.rpartition("/")[2], title="two")
-        await mine.next(uri, told)
-        assert (relay.feeds, relay.opened) == (1, 1)
+        await mine.wait_for_update(uri, told)
+        assert (relay.open_streams, relay.streams_opened) == (1, 1)
         await unsubscribe(client, uri)
-        await eventually(lambda: relay.feeds == 0)
+        await eventually(lambda: relay.open_streams == 0)
 
 
-async def test_over_stdio(attached: Settings, environ: Mapping[str, str], era: str, updates: Updates) -> None:
+async def test_subscriptions_work_over_stdio(
+    attached: Settings, environ: Mapping[str, str], mode: str, updates: UpdateRecorder
+) -> None:
     """Notifications come over stdio too."""
     command = StdioServerParameters(
         command=sys.executable,
         args=["-m", "opencode_mcp"],
-        env={**environ, **variables_of(attached)},
+        env={**environ, **environ_for(attached)},
     )
-    async with Client(stdio_client(command), mode=era, message_handler=updates.hear) as client:
-        await follow_a_prompt(client, updates)
+    async with Client(stdio_client(command), mode=mode, message_handler=updates.record) as client:
+        await prompt_and_wait_for_update(client, updates)

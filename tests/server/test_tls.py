@@ -33,14 +33,14 @@ HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Authority:
+class CertificateAuthority:
     """A private CA: `file` has its certificate, `server` a certificate of 127.0.0.1 with its key."""
 
     file: Path
     server: Path
 
 
-def signed(
+def make_certificate(
     name: str, issuer: x509.Name | None, signer: ec.EllipticCurvePrivateKey | None, **more: bool
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Return a certificate with its key, signed by an issuer or by itself."""
@@ -64,20 +64,20 @@ def signed(
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
     """A private CA."""
     folder = tmp_path_factory.mktemp("authority")
-    root, root_key = signed("a private CA", None, None)
-    leaf, leaf_key = signed(HOST, root.subject, root_key)
+    root, root_key = make_certificate("a private CA", None, None)
+    leaf, leaf_key = make_certificate(HOST, root.subject, root_key)
     pem = serialization.Encoding.PEM
     (folder / "ca.pem").write_bytes(root.public_bytes(pem))
     private = leaf_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "server.pem").write_bytes(leaf.public_bytes(pem) + private)
-    return Authority(folder / "ca.pem", folder / "server.pem")
+    return CertificateAuthority(folder / "ca.pem", folder / "server.pem")
 
 
 @asynccontextmanager
-async def secured(upstream: Endpoint, authority: Authority) -> AsyncGenerator[str]:
+async def serve_tls(upstream: Endpoint, authority: CertificateAuthority) -> AsyncGenerator[str]:
     """Serve OpenCode over TLS on loopback; return the address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.server)
@@ -88,7 +88,7 @@ async def secured(upstream: Endpoint, authority: Authority) -> AsyncGenerator[st
                 await target.send(await source.receive())
         scope.cancel()
 
-    async def carry(client: AnyByteStream) -> None:
+    async def forward(client: AnyByteStream) -> None:
         assert upstream.url.port is not None
         async with client, await anyio.connect_tcp(upstream.url.host, upstream.url.port) as server:
             async with anyio.create_task_group() as tasks:
@@ -99,17 +99,17 @@ async def secured(upstream: Endpoint, authority: Authority) -> AsyncGenerator[st
     port = plain.extra(SocketAttribute.local_port)
     listener = TLSListener(plain, context, standard_compatible=False)
     async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, carry)
+        tasks.start_soon(listener.serve, forward)
         yield f"https://{HOST}:{port}"
         tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("by", ["flag", "variable"])
-async def test_with_the_ca_s_certificate_everything_works(
-    endpoint: Endpoint, authority: Authority, attached: Settings, connect: Connect, by: str
+async def test_everything_works_with_the_ca_certificate(
+    endpoint: Endpoint, authority: CertificateAuthority, attached: Settings, connect: Connect, by: str
 ) -> None:
     """A request, the event stream, a terminal's WebSocket and a task."""
-    async with secured(endpoint, authority) as url:
+    async with serve_tls(endpoint, authority) as url:
         settings = replace(attached, url=url)
         if by == "flag":
             settings = replace(settings, ca_file=authority.file)
@@ -130,7 +130,7 @@ async def test_with_the_ca_s_certificate_everything_works(
     assert task.structured_content is not None and task.structured_content["state"] == "completed"
 
 
-def text_of(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """Return the text of a failed call."""
     assert result.is_error
     [content] = result.content
@@ -138,11 +138,11 @@ def text_of(result: types.CallToolResult) -> str:
     return content.text
 
 
-async def test_without_it_each_way_names_the_certificate(
-    endpoint: Endpoint, authority: Authority, attached: Settings, connect: Connect
+async def test_every_connection_names_the_certificate_when_the_ca_is_unknown(
+    endpoint: Endpoint, authority: CertificateAuthority, attached: Settings, connect: Connect
 ) -> None:
     """Neither refused nor gone away: requests, streams and WebSockets alike, at once."""
-    async with secured(endpoint, authority) as url, connect(replace(attached, url=url)) as client:
+    async with serve_tls(endpoint, authority) as url, connect(replace(attached, url=url)) as client:
         with anyio.fail_after(10):
             for name, arguments in (
                 ("global_health", {}),
@@ -150,13 +150,13 @@ async def test_without_it_each_way_names_the_certificate(
                 ("pty_connect", {"ptyID": "pty_1"}),
                 ("run_task", {"prompt": "hi"}),
             ):
-                said = text_of(await client.call_tool(name, arguments))
+                said = result_text(await client.call_tool(name, arguments))
                 assert f"TLS with OpenCode at {url} failed: its certificate is not trusted: " in said, name
                 assert "set --ca-file or SSL_CERT_FILE to its certificate" in said, name
 
 
-async def test_doctor_calls_an_error_of_tls_that(
-    endpoint: Endpoint, authority: Authority, environ: Mapping[str, str]
+async def test_doctor_reports_a_tls_error_as_such(
+    endpoint: Endpoint, authority: CertificateAuthority, environ: Mapping[str, str]
 ) -> None:
     """The port is right, and nothing refuses."""
     found: list[CheckResult] = []
@@ -164,7 +164,7 @@ async def test_doctor_calls_an_error_of_tls_that(
     async def report(message: str) -> None:
         pass
 
-    async with secured(endpoint, authority) as url:
+    async with serve_tls(endpoint, authority) as url:
         await run_checks(Settings.load({"url": url}, environ), 0, found.append, report)
 
     [reachable] = [finding for finding in found if finding.check == "reachable"]
@@ -172,7 +172,7 @@ async def test_doctor_calls_an_error_of_tls_that(
     assert "refused" not in reachable.message
 
 
-async def test_https_where_http_is_spoken_says_so(endpoint: Endpoint, catalog: Catalog) -> None:
+async def test_https_to_an_http_port_is_named(endpoint: Endpoint, catalog: Catalog) -> None:
     """The most common mistake with a URL."""
     url = endpoint.url.copy_with(scheme="https")
     async with OpenCodeClient(AttachedServer(Endpoint(url)), catalog) as opencode:
@@ -181,7 +181,7 @@ async def test_https_where_http_is_spoken_says_so(endpoint: Endpoint, catalog: C
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
-def test_a_file_without_certificates_is_refused_at_the_start(tmp_path: Path, content: str | None) -> None:
+def test_a_ca_file_without_certificates_is_refused_at_start(tmp_path: Path, content: str | None) -> None:
     """By the name of the setting that it came from."""
     file = tmp_path / "ca.pem"
     if content is not None:

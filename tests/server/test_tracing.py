@@ -15,7 +15,7 @@ from mcp import Client, StdioServerParameters
 from opencode_mcp.opencode import Endpoint
 
 from .conftest import call
-from .relay import Relay, relayed
+from .relay import RecordingProxy, open_recording_proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -25,38 +25,41 @@ META: Any = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=value
 
 
 @asynccontextmanager
-async def bridged(
+async def open_traced_bridge(
     era: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path, *command: str
-) -> AsyncGenerator[tuple[Client, Relay]]:
+) -> AsyncGenerator[tuple[Client, RecordingProxy]]:
     """Run a program that serves over stdio, and see what it sends to OpenCode."""
-    async with relayed(endpoint) as relay:
+    async with open_recording_proxy(endpoint) as proxy:
         settings = {
-            "OPENCODE_MCP_URL": relay.url,
+            "OPENCODE_MCP_URL": proxy.url,
             "OPENCODE_SERVER_PASSWORD": endpoint.password or "",
             "OPENCODE_MCP_DIRECTORY": str(project),
         }
         args, env = ["-m", *command], {**environ, **settings}
         async with Client(StdioServerParameters(command=sys.executable, args=args, env=env), mode=era) as client:
-            yield client, relay
+            yield client, proxy
 
 
-def traced(relay: Relay) -> dict[str, str | None]:
+def trace_headers(proxy: RecordingProxy) -> dict[str, str | None]:
     """The header of each request by its path, or None where there was none."""
-    found: dict[str, str | None] = {}
-    for head in relay.sent:
+    headers_by_path: dict[str, str | None] = {}
+    for head in proxy.sent:
         line, *headers = head.partition(b"\r\n\r\n")[0].decode(errors="replace").split("\r\n")
         if line.endswith(" HTTP/1.1"):
             values = dict(header.lower().split(": ", 1) for header in headers)
-            found[line.split()[1].partition("?")[0]] = values.get("traceparent")
-    return found
+            headers_by_path[line.split()[1].partition("?")[0]] = values.get("traceparent")
+    return headers_by_path
 
 
-async def test_requests_streams_and_terminals_are_of_the_trace_of_the_call(
-    era: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path
+async def test_requests_streams_and_terminals_carry_the_trace_of_the_call(
+    mode: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path
 ) -> None:
     """The span of tools/call is the client's child and the parent of what OpenCode is sent, questions included."""
     file = tmp_path / "spans"
-    async with bridged(era, environ, endpoint, project, "tests.server.tracing", str(file)) as (client, relay):
+    async with open_traced_bridge(mode, environ, endpoint, project, "tests.server.tracing", str(file)) as (
+        client,
+        relay,
+    ):
         for tool, arguments in (
             ("session_list", {}),
             ("event_subscribe", {"max_events": 1, "timeout_seconds": 30}),
@@ -69,7 +72,7 @@ async def test_requests_streams_and_terminals_are_of_the_trace_of_the_call(
         await call(client, "pty_remove", ptyID=terminal)
     spans = {span["name"]: span for span in map(json.loads, file.read_text().splitlines())}
 
-    sent = traced(relay)
+    sent = trace_headers(relay)
     for tool, path in (
         ("session_list", "/global/health"),
         ("session_list", "/path"),
@@ -84,14 +87,14 @@ async def test_requests_streams_and_terminals_are_of_the_trace_of_the_call(
     assert b"\r\ntracestate: vendor=value\r\n" in relay.sent[0]
 
 
-async def test_without_an_sdk_nothing_is_sent(
-    era: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path
+async def test_no_trace_header_is_sent_without_a_tracing_sdk(
+    mode: str, environ: Mapping[str, str], endpoint: Endpoint, project: Path
 ) -> None:
     """Whatever the client sends; and an argument never becomes a header."""
-    async with bridged(era, environ, endpoint, project, "opencode_mcp") as (client, relay):
+    async with open_traced_bridge(mode, environ, endpoint, project, "opencode_mcp") as (client, relay):
         assert not (await client.call_tool("session_list", {}, meta=META)).is_error
         refused = await client.call_tool("session_list", META)
 
-    assert traced(relay) == dict.fromkeys(("/global/health", "/path", "/session"))
+    assert trace_headers(relay) == dict.fromkeys(("/global/health", "/path", "/session"))
     assert refused.is_error
     assert b"trace" not in b"".join(relay.sent)

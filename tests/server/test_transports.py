@@ -17,15 +17,23 @@ from examples.scripted_model import Request, ScriptedModel
 from opencode_mcp import __version__
 from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
-from tests.bridge import bridge
+from tests.bridge import run_bridge
 from tests.conftest import make_project
 from tests.eventually import eventually
 
-from .connections import HANDSHAKE, MODERN, TRANSPORTS, authorized, connected, http_bridge, negotiate
+from .connections import (
+    HANDSHAKE_VERSIONS,
+    MODERN_VERSION,
+    TRANSPORTS,
+    connect_over,
+    negotiate,
+    open_authorized_streams,
+    run_http_bridge,
+)
 
 pytestmark = pytest.mark.anyio
 
-VERSIONS = (*HANDSHAKE, MODERN)
+VERSIONS = (*HANDSHAKE_VERSIONS, MODERN_VERSION)
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +64,11 @@ def bare_environ(environ: Mapping[str, str], tmp_path: Path) -> Mapping[str, str
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_client_connects_lists_calls_and_is_told_what_is_wrong(
+async def test_a_client_connects_lists_calls_and_gets_errors(
     transport: str, version: str, attached_environ: Mapping[str, str], catalog: Catalog
 ) -> None:
     """What a client does first works over every transport in every version."""
-    async with connected(transport, version, attached_environ) as session:
+    async with connect_over(transport, version, attached_environ) as session:
         assert session.protocol_version == version
         assert session.server_info is not None
         assert (session.server_info.name, session.server_info.version) == ("opencode", __version__)
@@ -79,28 +87,28 @@ async def test_a_client_connects_lists_calls_and_is_told_what_is_wrong(
 
         invalid = await session.call_tool("session_get", {"sessionID": "abc"})
         assert invalid.is_error
-        assert 'sessionID: "abc" does not match "^ses"' in text_of(invalid)
+        assert 'sessionID: "abc" does not match "^ses"' in result_text(invalid)
 
 
-@pytest.mark.parametrize("version", [HANDSHAKE[-1], MODERN])
+@pytest.mark.parametrize("version", [HANDSHAKE_VERSIONS[-1], MODERN_VERSION])
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_without_any_opencode_the_tools_are_listed_all_the_same(
+async def test_tools_are_listed_without_opencode(
     transport: str, version: str, bare_environ: Mapping[str, str], catalog: Catalog
 ) -> None:
     """A client that connects is answered before OpenCode is found; only a call needs it."""
     with anyio.fail_after(60):
-        async with connected(transport, version, bare_environ) as session:
+        async with connect_over(transport, version, bare_environ) as session:
             assert {tool.name for tool in (await session.list_tools()).tools} >= set(catalog)
             shown = await session.call_tool("global_health")
 
     assert shown.is_error
-    assert "OpenCode is not installed" in text_of(shown)
+    assert "OpenCode is not installed" in result_text(shown)
 
 
-async def test_stdout_has_nothing_but_the_protocol(environ: Mapping[str, str], shared_project: Path) -> None:
+async def test_stdout_has_only_protocol_messages(environ: Mapping[str, str], shared_project: Path) -> None:
     """Neither logs of every level nor what OpenCode prints get between the messages."""
     noisy = "sh -c 'echo on stdout; echo on stderr >&2'"
-    async with bridge(environ, shared_project, "--log-level", "debug", "--command", noisy) as running:
+    async with run_bridge(environ, shared_project, "--log-level", "debug", "--command", noisy) as running:
         await running.initialize()
         await running.request("tools/list", {})
         shown = await running.call("global_health")
@@ -114,9 +122,9 @@ async def test_stdout_has_nothing_but_the_protocol(environ: Mapping[str, str], s
     assert [message["id"] for message in messages if "id" in message] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("version", [HANDSHAKE[-1], MODERN])
+@pytest.mark.parametrize("version", [HANDSHAKE_VERSIONS[-1], MODERN_VERSION])
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_long_call_tells_its_progress_and_stops_the_session_when_cancelled(
+async def test_a_long_call_reports_progress_and_stops_the_session_when_cancelled(
     transport: str,
     version: str,
     attached_environ: Mapping[str, str],
@@ -134,7 +142,7 @@ async def test_a_long_call_tells_its_progress_and_stops_the_session_when_cancell
 
     async with (
         OpenCodeClient(AttachedServer(endpoint), catalog, str(shared_project)) as opencode,
-        connected(transport, version, attached_environ) as session,
+        connect_over(transport, version, attached_environ) as session,
     ):
         created = await opencode.call("session_create")
         before = len(model.requests)
@@ -157,13 +165,13 @@ async def test_a_long_call_tells_its_progress_and_stops_the_session_when_cancell
 
         await eventually(lambda: opencode.call("session_status"), until=lambda busy: created["id"] not in busy)
         with anyio.fail_after(30):
-            await asked[0].gone.wait()
+            await asked[0].disconnected.wait()
 
 
 @pytest.fixture(scope="module")
 async def url(anyio_backend: str, attached_environ: Mapping[str, str]) -> AsyncGenerator[str]:
     """The endpoint of a bridge that serves HTTP."""
-    async with http_bridge(attached_environ) as url:
+    async with run_http_bridge(attached_environ) as url:
         yield url
 
 
@@ -172,7 +180,7 @@ async def test_one_http_server_serves_clients_of_every_version_at_once(url: str)
     async with anyio.create_task_group() as tasks:
 
         async def connect(version: str) -> None:
-            async with authorized(url) as (read, write), ClientSession(read, write) as session:
+            async with open_authorized_streams(url) as (read, write), ClientSession(read, write) as session:
                 await negotiate(session, version)
                 assert not (await session.call_tool("global_health")).is_error
                 assert session.protocol_version == version
@@ -181,7 +189,7 @@ async def test_one_http_server_serves_clients_of_every_version_at_once(url: str)
             tasks.start_soon(connect, version)
 
 
-def text_of(shown: types.CallToolResult) -> str:
+def result_text(shown: types.CallToolResult) -> str:
     """Return the text of a result."""
     [content] = shown.content
     assert isinstance(content, types.TextContent)

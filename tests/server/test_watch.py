@@ -24,18 +24,18 @@ from opencode_mcp.server.bus import Bus
 from opencode_mcp.server.resources import ChangeFilter
 from opencode_mcp.server.watching import MIN_UPDATE_SECONDS, ResourceWatcher, WatcherIndex, WatcherPool
 from tests.eventually import eventually
-from tests.feed import Feed
+from tests.feed import FakeEventStream
 
 pytestmark = pytest.mark.anyio
 
 
-def event(kind: str, session_id: str, **properties: Any) -> Event:
+def make_event(kind: str, session_id: str, **properties: Any) -> Event:
     """Return an event of OpenCode."""
     return {"type": kind, "properties": {"sessionID": session_id, **properties}}
 
 
-CREATED = event("session.created", "ses_child", info={"id": "ses_child", "parentID": "ses_parent"})
-ASKED = event("permission.asked", "ses_child", id="per_1")
+CREATED = make_event("session.created", "ses_child", info={"id": "ses_child", "parentID": "ses_parent"})
+ASKED = make_event("permission.asked", "ses_child", id="per_1")
 DISPOSED: Event = {"type": "global.disposed", "properties": dict[str, Any]()}
 CONNECTED: Event = {"type": "stream.connected", "properties": dict[str, Any]()}
 HEARTBEAT: Event = {"type": "server.heartbeat", "properties": dict[str, Any]()}
@@ -47,21 +47,23 @@ TODO = ChangeFilter(("todo.",))
 @pytest.mark.parametrize(
     ("changes", "events", "told"),
     [
-        (EVERYTHING, [event("message.updated", "ses_parent")], True),
+        (EVERYTHING, [make_event("message.updated", "ses_parent")], True),
         (EVERYTHING, [CREATED], True),
         (EVERYTHING, [ASKED], False),
         (EVERYTHING, [CREATED, None, ASKED], True),
-        (EVERYTHING, [event("message.part.delta", "ses_parent")], False),
+        (EVERYTHING, [make_event("message.part.delta", "ses_parent")], False),
         (EVERYTHING, [HEARTBEAT], False),
         (EVERYTHING, [DISPOSED], True),
         (EVERYTHING, [CONNECTED], True),
-        (TODO, [event("message.updated", "ses_parent")], False),
-        (TODO, [event("todo.updated", "ses_parent")], True),
-        (TODO, [event("session.deleted", "ses_parent")], True),
-        (TODO, [CREATED, event("todo.updated", "ses_child")], False),
+        (TODO, [make_event("message.updated", "ses_parent")], False),
+        (TODO, [make_event("todo.updated", "ses_parent")], True),
+        (TODO, [make_event("session.deleted", "ses_parent")], True),
+        (TODO, [CREATED, make_event("todo.updated", "ses_child")], False),
     ],
 )
-async def test_which_events_are_told(changes: ChangeFilter, events: list[Event | None], told: bool) -> None:
+async def test_a_watcher_selects_events_by_session_and_kind(
+    changes: ChangeFilter, events: list[Event | None], told: bool
+) -> None:
     """A session's own report changes with its subagents, a view only with events of its kind."""
     index = WatcherIndex(lambda notice: nullcontext())
     watch = ResourceWatcher("opencode://session/ses_parent", "ses_parent", changes, index)
@@ -75,7 +77,7 @@ async def test_which_events_are_told(changes: ChangeFilter, events: list[Event |
     assert watch.changed.is_set() is told
 
 
-async def test_bursts_are_told_once_and_the_last_event_always() -> None:
+async def test_bursts_are_notified_once_and_the_last_event_always() -> None:
     """What comes while a notification is sent, or in the pause after it, is told when the pause is over."""
     watch = ResourceWatcher(
         "opencode://session/ses_parent", "ses_parent", EVERYTHING, WatcherIndex(lambda notice: nullcontext())
@@ -106,14 +108,14 @@ async def test_bursts_are_told_once_and_the_last_event_always() -> None:
     assert all(after - before > 0.9 * MIN_UPDATE_SECONDS for before, after in pairwise(times))
 
 
-async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
+async def test_changes_before_delivery_starts_are_notified_when_it_does() -> None:
     """Who follows several URIs hears none of them before all are watched, and misses nothing meanwhile."""
-    bus, feed, heard = Bus(), Feed(), list[ServerEvent]()
+    bus, feed, heard = Bus(), FakeEventStream(), list[ServerEvent]()
     opencode = cast("Any", SimpleNamespace(events=feed))
     async with background_task_group() as tasks:
         watches = WatcherPool(bus, tasks)
         async with watches.watch("opencode://session/ses_1/todo", "ses_1", TODO, opencode) as watch:
-            feed.tell(CONNECTED)
+            feed.dispatch(CONNECTED)
             await anyio.wait_all_tasks_blocked()
             bus.subscribe(heard.append)
             await anyio.wait_all_tasks_blocked()
@@ -125,9 +127,9 @@ async def test_what_changes_before_the_follower_hears_is_told_then() -> None:
         assert feed.listener_count == 0
 
 
-async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_change() -> None:
+async def test_subagents_are_read_again_after_a_failed_read() -> None:
     """An answer that is none of OpenCode's ends neither the watch nor the bridge."""
-    bus, feed, heard = Bus(), Feed(), list[ServerEvent]()
+    bus, feed, heard = Bus(), FakeEventStream(), list[ServerEvent]()
     bus.subscribe(heard.append)
     answers: list[Any] = [[{"id": 7}], [SESSION], []]
 
@@ -145,7 +147,7 @@ async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_c
         ) as watch:
             watch.subscriber_listening.set()
             assert watch.family == {"ses_parent"}
-            feed.tell(event("message.updated", "ses_parent"))
+            feed.dispatch(make_event("message.updated", "ses_parent"))
             await eventually(lambda: "ses_child" in watch.family)
             await eventually(lambda: len(heard) == 2)
 
@@ -154,7 +156,7 @@ async def test_a_family_that_cannot_be_read_is_looked_for_again_after_the_next_c
     ("failures", "told"),
     [([TransportError("gone"), TransportError("gone")], True), ([UnexpectedResponse("odd")], False)],
 )
-async def test_commands_are_told_of_once_opencode_can_be_reached(
+async def test_the_prompt_list_changes_once_opencode_can_be_reached(
     monkeypatch: pytest.MonkeyPatch, failures: list[Exception], told: bool
 ) -> None:
     """It may have been away at the first look; what it answers with is not asked for again."""
@@ -179,7 +181,7 @@ async def test_commands_are_told_of_once_opencode_can_be_reached(
     assert (sent, failures) == (["told"] if told else [], [])
 
 
-async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_subscription_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that gave up while it waited is told of changes when it subscribes once more."""
     uri, sent, ready = "opencode://session/ses_1", list[str](), anyio.Event()
 
@@ -198,7 +200,7 @@ async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: py
     connection = SimpleNamespace(state={}, exit_stack=ExitStack(), send_resource_updated=send)
     bus = Bus()
     async with background_task_group() as tasks:
-        life = SimpleNamespace(tasks=tasks, bus=bus, watches=SimpleNamespace(watch=followed))
+        life = SimpleNamespace(tasks=tasks, bus=bus, watchers=SimpleNamespace(watch=followed))
         context = cast("Any", SimpleNamespace(lifespan_context=life, session=SimpleNamespace(_connection=connection)))
         wanted = types.SubscribeRequestParams(uri=uri)
         with anyio.move_on_after(0.05):
@@ -212,7 +214,7 @@ async def test_a_subscription_that_was_cut_off_can_be_made_again(monkeypatch: py
 
 
 @dataclass
-class Stuck:
+class StuckClient:
     """A client that takes nothing more until it is released."""
 
     released: anyio.Event = field(default_factory=anyio.Event)
@@ -225,13 +227,13 @@ class Stuck:
 
 
 @dataclass
-class Life:
+class FakeLifespan:
     """What `forward_updates` needs of the server's life: the bus, and a watch of everything."""
 
     bus: Bus = field(default_factory=Bus)
 
     @property
-    def watches(self) -> Life:
+    def watchers(self) -> FakeLifespan:
         """Itself."""
         return self
 
@@ -242,9 +244,9 @@ class Life:
         return nullcontext(ResourceWatcher(uri, session_id, changes, WatcherIndex(lambda notice: nullcontext())))
 
 
-async def test_a_client_that_takes_nothing_holds_up_nobody_and_is_told_once() -> None:
+async def test_a_client_that_does_not_read_blocks_no_publisher_and_is_notified_once() -> None:
     """Whoever publishes does not wait for it; what is pending is one notification, however often it changed."""
-    life, stuck, scope = Life(), Stuck(), anyio.CancelScope()
+    life, stuck, scope = FakeLifespan(), StuckClient(), anyio.CancelScope()
     anyone, heard = cast("Any", life), list[ServerEvent]()
     life.bus.subscribe(heard.append)
     async with anyio.create_task_group() as tasks:

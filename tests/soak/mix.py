@@ -11,21 +11,21 @@ from typing import Any
 import mcp_types as types
 from mcp import ClientSession, MCPError
 
-Deed = Callable[[ClientSession], Awaitable[int]]
+Workload = Callable[[ClientSession], Awaitable[int]]
 """Makes calls, each of which must come out as it should; returns how many."""
 
 
 @dataclass
-class Tally:
-    """What came of the calls: `lost` are those that did not come out as they should, in words."""
+class CallCounts:
+    """What came of the calls: `unexpected` are those that did not come out as they should, in words."""
 
     calls: int = 0
     provoked: int = 0
-    kinds: Counter[str] = field(default_factory=Counter[str])
-    lost: list[str] = field(default_factory=list[str])
+    calls_by_name: Counter[str] = field(default_factory=Counter[str])
+    unexpected: list[str] = field(default_factory=list[str])
 
 
-async def good(session: ClientSession, tool: str, **arguments: Any) -> dict[str, Any]:
+async def call_succeeds(session: ClientSession, tool: str, **arguments: Any) -> dict[str, Any]:
     """Make a call that must succeed."""
     result = await session.call_tool(tool, arguments)
     if result.is_error or result.structured_content is None:
@@ -33,7 +33,7 @@ async def good(session: ClientSession, tool: str, **arguments: Any) -> dict[str,
     return result.structured_content
 
 
-async def bad(session: ClientSession, tool: str, message: str, **arguments: Any) -> None:
+async def call_fails(session: ClientSession, tool: str, message: str, **arguments: Any) -> None:
     """Make a call that must fail in these words."""
     result = await session.call_tool(tool, arguments)
     text = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
@@ -41,34 +41,34 @@ async def bad(session: ClientSession, tool: str, message: str, **arguments: Any)
         raise AssertionError(f"{tool} was to fail with {message!r}: {text}")
 
 
-def calling(tool: str, **arguments: Any) -> Deed:
+def succeeding_call(tool: str, **arguments: Any) -> Workload:
     """One call that succeeds."""
 
-    async def deed(session: ClientSession) -> int:
-        await good(session, tool, **arguments)
+    async def workload(session: ClientSession) -> int:
+        await call_succeeds(session, tool, **arguments)
         return 1
 
-    return deed
+    return workload
 
 
-def failing(tool: str, message: str, **arguments: Any) -> Deed:
+def failing_call(tool: str, message: str, **arguments: Any) -> Workload:
     """One call that fails."""
 
-    async def deed(session: ClientSession) -> int:
-        await bad(session, tool, message, **arguments)
+    async def workload(session: ClientSession) -> int:
+        await call_fails(session, tool, message, **arguments)
         return 1
 
-    return deed
+    return workload
 
 
-async def session_life(session: ClientSession) -> int:
+async def session_lifecycle(session: ClientSession) -> int:
     """Create a session, change it, read it, and delete it."""
-    created = await good(session, "session_create", title="soak")
-    await good(session, "session_update", sessionID=created["id"], title="soaked")
-    seen = await good(session, "session_get", sessionID=created["id"])
-    if seen["title"] != "soaked":
-        raise AssertionError(f"session_get does not have what session_update wrote: {seen}")
-    await good(session, "session_delete", sessionID=created["id"])
+    created = await call_succeeds(session, "session_create", title="soak")
+    await call_succeeds(session, "session_update", sessionID=created["id"], title="soaked")
+    session_info = await call_succeeds(session, "session_get", sessionID=created["id"])
+    if session_info["title"] != "soaked":
+        raise AssertionError(f"session_get does not have what session_update wrote: {session_info}")
+    await call_succeeds(session, "session_delete", sessionID=created["id"])
     return 4
 
 
@@ -82,7 +82,7 @@ async def unknown_tool(session: ClientSession) -> int:
     raise AssertionError("an unknown tool was called")
 
 
-async def resource(session: ClientSession) -> int:
+async def read_resource(session: ClientSession) -> int:
     """Read a resource."""
     read = await session.read_resource("opencode://file/README.md")
     if "hello from the project" not in str(read.contents):
@@ -90,7 +90,7 @@ async def resource(session: ClientSession) -> int:
     return 1
 
 
-async def lists(session: ClientSession) -> int:
+async def list_everything(session: ClientSession) -> int:
     """List what a client lists when it connects."""
     tools = (await session.list_tools()).tools
     await session.list_prompts()
@@ -100,41 +100,41 @@ async def lists(session: ClientSession) -> int:
     return 3
 
 
-MIX: tuple[tuple[int, str, Deed], ...] = (
-    (20, "global_health", calling("global_health")),
-    (12, "path_get", calling("path_get")),
-    (10, "session_list", calling("session_list", limit=5)),
-    (10, "file_read", calling("file_read", path="README.md")),
-    (6, "find_text", calling("find_text", pattern="hello")),
-    (6, "find_files", calling("find_files", query="README")),
-    (5, "search_operations", calling("search_operations", query="list all sessions")),
-    (5, "read_operation", calling("read_operation", operation="app_agents", pointer="/result/0/name")),
-    (3, "describe_operation", calling("describe_operation", operation="session_prompt")),
-    (3, "config_get", calling("config_get")),
-    (6, "session life", session_life),
-    (3, "resource", resource),
-    (1, "lists", lists),
-    (4, "wrong argument", failing("session_get", "nothing was sent", sessionID="wrong")),
-    (3, "unknown session", failing("session_get", "HTTP 404", sessionID="ses_doesnotexist")),
-    (2, "missing file", failing("file_read", "the file 'missing.txt' does not exist", path="missing.txt")),
+MIX: tuple[tuple[int, str, Workload], ...] = (
+    (20, "global_health", succeeding_call("global_health")),
+    (12, "path_get", succeeding_call("path_get")),
+    (10, "session_list", succeeding_call("session_list", limit=5)),
+    (10, "file_read", succeeding_call("file_read", path="README.md")),
+    (6, "find_text", succeeding_call("find_text", pattern="hello")),
+    (6, "find_files", succeeding_call("find_files", query="README")),
+    (5, "search_operations", succeeding_call("search_operations", query="list all sessions")),
+    (5, "read_operation", succeeding_call("read_operation", operation="app_agents", pointer="/result/0/name")),
+    (3, "describe_operation", succeeding_call("describe_operation", operation="session_prompt")),
+    (3, "config_get", succeeding_call("config_get")),
+    (6, "session life", session_lifecycle),
+    (3, "resource", read_resource),
+    (1, "lists", list_everything),
+    (4, "wrong argument", failing_call("session_get", "nothing was sent", sessionID="wrong")),
+    (3, "unknown session", failing_call("session_get", "HTTP 404", sessionID="ses_doesnotexist")),
+    (2, "missing file", failing_call("file_read", "the file 'missing.txt' does not exist", path="missing.txt")),
     (1, "unknown tool", unknown_tool),
 )
 """Weight, name, and what is done."""
 
-PROVOKED = {"wrong argument", "unknown session", "missing file", "unknown tool"}
+PROVOKED_ERRORS = {"wrong argument", "unknown session", "missing file", "unknown tool"}
 
 
-async def work(session: ClientSession, tally: Tally, calls: int, seed: int) -> None:
+async def make_calls(session: ClientSession, counts: CallCounts, calls: int, seed: int) -> None:
     """Make calls until there were so many in all, whoever made them."""
     dice = random.Random(seed)
     weights = [weight for weight, _, _ in MIX]
-    while tally.calls < calls:
-        _, name, deed = dice.choices(MIX, weights)[0]
-        tally.kinds[name] += 1
+    while counts.calls < calls:
+        _, name, workload = dice.choices(MIX, weights)[0]
+        counts.calls_by_name[name] += 1
         try:
-            made = await deed(session)
+            count = await workload(session)
         except (AssertionError, MCPError) as error:
-            tally.lost.append(f"{name}: {error!r}"[:500])
-            made = 1
-        tally.calls += made
-        tally.provoked += made if name in PROVOKED else 0
+            counts.unexpected.append(f"{name}: {error!r}"[:500])
+            count = 1
+        counts.calls += count
+        counts.provoked += count if name in PROVOKED_ERRORS else 0

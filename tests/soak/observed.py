@@ -17,7 +17,7 @@ from pathlib import Path
 from opencode_mcp.cli import main
 
 
-def tell(number: int, frame: object) -> None:
+def write_facts(number: int, frame: object) -> None:
     """Write what there is now, all at once."""
     facts = {
         "tasks": len(asyncio.all_tasks()),
@@ -29,13 +29,13 @@ def tell(number: int, frame: object) -> None:
     temporary.replace(FILE)
 
 
-def fail(number: int, frame: object) -> None:
+def raise_error(number: int, frame: object) -> None:
     """Raise what nothing expects."""
     raise RuntimeError("provoked by a signal")
 
 
 if __name__ == "__main__":
     FILE = Path(sys.argv[1])
-    signal.signal(signal.SIGUSR1, tell)
-    signal.signal(signal.SIGUSR2, fail)
+    signal.signal(signal.SIGUSR1, write_facts)
+    signal.signal(signal.SIGUSR2, raise_error)
     sys.exit(main(sys.argv[2:]))

@@ -23,168 +23,188 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from opencode_mcp.opencode import Endpoint
-from tests.bridge import Bridge, marked
-from tests.conftest import Note
+from tests.bridge import Bridge, find_processes
+from tests.conftest import RecordFigure
 from tests.eventually import eventually
-from tests.server.connections import HANDSHAKE, MODERN, TOKEN, accepting, authorized, free_port, negotiate
+from tests.server.connections import (
+    HANDSHAKE_VERSIONS,
+    MODERN_VERSION,
+    TOKEN,
+    free_port,
+    is_accepting,
+    negotiate,
+    open_authorized_streams,
+)
 
 from . import observed
-from .mix import Tally, work
+from .mix import CallCounts, make_calls
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
-CALLS = int(os.environ.get("OPENCODE_MCP_TEST_CALLS", "1500"))
-CLIENTS = int(os.environ.get("OPENCODE_MCP_TEST_CLIENTS", "16"))
-LIVES = int(os.environ.get("OPENCODE_MCP_TEST_LIVES", "8"))
-LONG = CALLS >= 20_000
+CALL_COUNT = int(os.environ.get("OPENCODE_MCP_TEST_CALLS", "1500"))
+CLIENT_COUNT = int(os.environ.get("OPENCODE_MCP_TEST_CLIENTS", "16"))
+LIFE_COUNT = int(os.environ.get("OPENCODE_MCP_TEST_LIVES", "8"))
+IS_LONG_RUN = CALL_COUNT >= 20_000
 """Only then is the growth of memory what it would be in days, and not that of the first minutes."""
 
 
-class Observed:
+class ObservedBridge:
     """A bridge process that tells of itself."""
 
     def __init__(self, process: Process, file: Path) -> None:
         self._pid, self._file = process.pid, file
 
-    async def facts(self) -> dict[str, int]:
+    async def read_facts(self) -> dict[str, int]:
         """Return the numbers of its tasks, threads, file descriptors, and kilobytes of memory."""
         self._file.unlink(missing_ok=True)
         os.kill(self._pid, signal.SIGUSR1)
         await eventually(self._file.exists)
-        return {**json.loads(self._file.read_text()), "kilobytes": kilobytes(self._pid)}
+        return {**json.loads(self._file.read_text()), "kilobytes": resident_kilobytes(self._pid)}
 
 
-def kilobytes(pid: int) -> int:
+def resident_kilobytes(pid: int) -> int:
     """Return how much memory of a process is in use."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-def command(file: Path, *arguments: str) -> tuple[str, ...]:
+def bridge_command(file: Path, *arguments: str) -> tuple[str, ...]:
     """Return how an observed bridge is run."""
     return (sys.executable, str(Path(observed.__file__)), str(file), *arguments)
 
 
 @asynccontextmanager
-async def observed_http(environ: Mapping[str, str], project: Path, file: Path) -> AsyncGenerator[tuple[Observed, str]]:
+async def run_observed_http(
+    environ: Mapping[str, str], project: Path, file: Path
+) -> AsyncGenerator[tuple[ObservedBridge, str]]:
     """Run a bridge over HTTP, with an OpenCode of its own; provide it and its address."""
     port = free_port()
     environ = {**environ, "OPENCODE_MCP_TOKEN": TOKEN, "OPENCODE_MCP_DIRECTORY": str(project)}
     flags = ("http", "--port", str(port))
-    async with await anyio.open_process(command(file, *flags), env=environ, stdout=None, stderr=None) as process:
+    async with await anyio.open_process(bridge_command(file, *flags), env=environ, stdout=None, stderr=None) as process:
         try:
-            await eventually(partial(accepting, port))
-            yield Observed(process, file), f"http://127.0.0.1:{port}/mcp"
+            await eventually(partial(is_accepting, port))
+            yield ObservedBridge(process, file), f"http://127.0.0.1:{port}/mcp"
         finally:
             process.terminate()
             await process.wait()
 
 
-async def test_many_calls_of_many_clients(
-    environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path, figures: Note
+async def test_many_calls_of_many_clients_leak_nothing(
+    environ: Mapping[str, str], endpoint: Endpoint, project: Path, tmp_path: Path, record_figure: RecordFigure
 ) -> None:
     """Every call comes out as it should; memory, descriptors and tasks are afterwards what they were."""
-    tally, stdio, began = Tally(), Tally(), time.monotonic()
+    tally, stdio, began = CallCounts(), CallCounts(), time.monotonic()
     attached = {
         **environ,
         "OPENCODE_MCP_URL": str(endpoint.url),
         "OPENCODE_SERVER_PASSWORD": endpoint.password or "",
         "OPENCODE_MCP_DIRECTORY": str(project),
     }
-    async with observed_http(environ, project, tmp_path / "facts.json") as (bridge, url):
-        await run(url, tally, CALLS // 10)  # warms up: OpenCode starts, modules are loaded, caches fill
-        warm = await settled(bridge, url)
+    async with run_observed_http(environ, project, tmp_path / "facts.json") as (bridge, url):
+        await work_over_http(url, tally, CALL_COUNT // 10)  # warms up: OpenCode starts, modules are loaded, caches fill
+        warm = await wait_until_settled(bridge, url)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(over_stdio, attached, stdio, CALLS // 10)
-            await run(url, tally, CALLS)
+            tasks.start_soon(work_over_stdio, attached, stdio, CALL_COUNT // 10)
+            await work_over_http(url, tally, CALL_COUNT)
         # A leak does not come down.
         done = await eventually(
-            partial(settled, bridge, url),
+            partial(wait_until_settled, bridge, url),
             lambda facts: facts["tasks"] <= warm["tasks"] and facts["descriptors"] <= warm["descriptors"] + 2,
             within=120,
         )
 
     growth = done["kilobytes"] / warm["kilobytes"] - 1
     calls = tally.calls + stdio.calls
-    figures(
-        f"soak: {calls} calls ({tally.provoked + stdio.provoked} provoked errors) by {CLIENTS} clients over HTTP and "
-        f"one over stdio in {time.monotonic() - began:.0f} s, {len(tally.lost) + len(stdio.lost)} lost; memory "
+    record_figure(
+        f"soak: {calls} calls ({tally.provoked + stdio.provoked} provoked errors) by {CLIENT_COUNT} clients over "
+        f"HTTP and "
+        f"one over stdio in {time.monotonic() - began:.0f} s, {len(tally.unexpected) + len(stdio.unexpected)} lost; "
+        f"memory "
         f"{warm['kilobytes'] // 1024} -> {done['kilobytes'] // 1024} MB ({growth:+.1%}), tasks {warm['tasks']} -> "
         f"{done['tasks']}, descriptors {warm['descriptors']} -> {done['descriptors']}"
     )
-    assert tally.lost + stdio.lost == []
-    assert growth < (0.05 if LONG else 0.25)
+    assert tally.unexpected + stdio.unexpected == []
+    assert growth < (0.05 if IS_LONG_RUN else 0.25)
 
 
-async def over_stdio(environ: Mapping[str, str], tally: Tally, calls: int) -> None:
+async def work_over_stdio(environ: Mapping[str, str], counts: CallCounts, calls: int) -> None:
     """Let one client work over stdio."""
     server = StdioServerParameters(command=sys.executable, args=["-m", "opencode_mcp"], env=dict(environ))
     async with stdio_client(server) as streams, ClientSession(*streams) as session:
-        await negotiate(session, MODERN)
-        await work(session, tally, calls, seed=0)
+        await negotiate(session, MODERN_VERSION)
+        await make_calls(session, counts, calls, seed=0)
 
 
-async def run(url: str, tally: Tally, calls: int) -> None:
+async def work_over_http(url: str, counts: CallCounts, calls: int) -> None:
     """Let all clients work over HTTP, half of them in each protocol era."""
 
-    async def one(number: int) -> None:
-        async with authorized(url) as streams, ClientSession(*streams) as session:
-            await negotiate(session, MODERN if number % 2 else HANDSHAKE[-1])
-            await work(session, tally, calls, number)
+    async def run_client(number: int) -> None:
+        async with open_authorized_streams(url) as streams, ClientSession(*streams) as session:
+            await negotiate(session, MODERN_VERSION if number % 2 else HANDSHAKE_VERSIONS[-1])
+            await make_calls(session, counts, calls, number)
 
     async with anyio.create_task_group() as tasks:
-        for number in range(CLIENTS):
-            tasks.start_soon(one, number)
+        for number in range(CLIENT_COUNT):
+            tasks.start_soon(run_client, number)
 
 
-async def settled(bridge: Observed, url: str) -> dict[str, int]:
+async def wait_until_settled(bridge: ObservedBridge, url: str) -> dict[str, int]:
     """Return what a bridge tells once its connections have ended and its numbers have come to rest."""
     last: dict[str, int] = {}
     with anyio.move_on_after(60):
-        while (facts := await bridge.facts())["descriptors"] != last.get("descriptors"):
+        while (facts := await bridge.read_facts())["descriptors"] != last.get("descriptors"):
             last = facts
             await anyio.sleep(6)  # uvicorn and httpx2 keep idle connections for five seconds
-            async with authorized(url) as streams, ClientSession(*streams) as session:
-                await negotiate(session, MODERN)
+            async with open_authorized_streams(url) as streams, ClientSession(*streams) as session:
+                await negotiate(session, MODERN_VERSION)
                 await session.call_tool("global_health")  # httpx2 closes those that are older with the next request
     return last
 
 
-WAYS = ("end of input", "SIGTERM", "SIGKILL", "exception")
+END_MODES = ("end of input", "SIGTERM", "SIGKILL", "exception")
 
 
-async def test_many_lives(environ: Mapping[str, str], tmp_path: Path, project: Path, figures: Note) -> None:
+async def test_every_way_to_end_leaves_no_process_and_no_file(
+    environ: Mapping[str, str], tmp_path: Path, project: Path, record_figure: RecordFigure
+) -> None:
     """However a bridge ends, in a call or between two, no process and no temporary file is left."""
-    for number in range(LIVES):
+    for number in range(LIFE_COUNT):
         mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
         temporary = tmp_path / f"temporary{number}"
         temporary.mkdir()
         name, _, value = mark.partition("=")
-        way = WAYS[number % len(WAYS)]
+        way = END_MODES[number % len(END_MODES)]
         environment = {**environ, name: value, "TMPDIR": str(temporary)}
-        await live(environment, project, tmp_path / "facts", way, within_a_call=number // len(WAYS) % 2 == 0)
+        await run_and_end(
+            environment, project, tmp_path / "facts", way, within_a_call=number // len(END_MODES) % 2 == 0
+        )
 
-        await eventually(lambda mark=mark: marked(mark), until=lambda left: not left, within=20)
+        await eventually(lambda mark=mark: find_processes(mark), until=lambda left: not left, within=20)
         assert [*temporary.iterdir()] == [], f"after {way}"
-    figures(f"lives: {LIVES} starts and ends ({', '.join(WAYS)}), 0 processes and 0 temporary files left")
+    record_figure(
+        f"lives: {LIFE_COUNT} starts and ends ({', '.join(END_MODES)}), 0 processes and 0 temporary files left"
+    )
 
 
-async def live(environ: Mapping[str, str], project: Path, file: Path, way: str, within_a_call: bool) -> None:
+async def run_and_end(
+    environ: Mapping[str, str], project: Path, file: Path, end_mode: str, within_a_call: bool
+) -> None:
     """Start a bridge and its OpenCode, and end it."""
     async with (
-        await anyio.open_process(command(file), env=environ, cwd=project, stderr=None) as process,
+        await anyio.open_process(bridge_command(file), env=environ, cwd=project, stderr=None) as process,
         anyio.create_task_group() as tasks,
     ):
         running = Bridge(process)
-        tasks.start_soon(running.listen)
+        tasks.start_soon(running.read_messages)
         await running.initialize()
         created = await running.call("session_create")
         if within_a_call:
-            words = [{"type": "text", "text": "script:hang"}]
-            arguments = {"sessionID": created["structuredContent"]["id"], "parts": words}
-            await running.begin("tools/call", {"name": "session_prompt", "arguments": arguments})
+            parts = [{"type": "text", "text": "script:hang"}]
+            arguments = {"sessionID": created["structuredContent"]["id"], "parts": parts}
+            await running.start_request("tools/call", {"name": "session_prompt", "arguments": arguments})
         assert process.stdin is not None
-        match way:
+        match end_mode:
             case "end of input":
                 await process.stdin.aclose()
             case "SIGTERM":
@@ -192,13 +212,13 @@ async def live(environ: Mapping[str, str], project: Path, file: Path, way: str, 
             case "SIGKILL":
                 process.kill()
             case _:
-                await fail(process)
+                await raise_in_process(process)
         with anyio.fail_after(30):
             await process.wait()
         tasks.cancel_scope.cancel()
 
 
-async def fail(process: Process) -> None:
+async def raise_in_process(process: Process) -> None:
     """Raise an exception in a process until it ends of it: asyncio outlives one that comes between two callbacks."""
     with anyio.fail_after(60), suppress(ProcessLookupError):
         while process.returncode is None:

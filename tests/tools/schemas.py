@@ -11,10 +11,10 @@ Schema = Mapping[str, Any]
 Values = st.SearchStrategy[Any]
 
 ANYTHING: Values = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just({"x": [1, "y"]}))
-DEEPEST = 6
+MAX_DEPTH = 6
 
 
-def values(schema: Schema, definitions: Mapping[str, Schema], depth: int = 0) -> Values:
+def schema_values(schema: Schema, definitions: Mapping[str, Schema], depth: int = 0) -> Values:
     """Return values that a schema accepts (nearly all: a `not` is left to the validator to filter)."""
     while "$ref" in schema:
         schema = definitions[schema["$ref"].removeprefix("#/$defs/")]
@@ -23,23 +23,23 @@ def values(schema: Schema, definitions: Mapping[str, Schema], depth: int = 0) ->
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if branches := schema.get("anyOf") or schema.get("oneOf"):
-        return st.one_of([values(branch, definitions, depth + 1) for branch in branches])
+        return st.one_of([schema_values(branch, definitions, depth + 1) for branch in branches])
     kinds = schema.get("type")
     if kinds is None:
-        return objects(schema, definitions, depth) if "properties" in schema else ANYTHING
+        return object_values(schema, definitions, depth) if "properties" in schema else ANYTHING
     if isinstance(kinds, str):
         kinds = [kinds]
-    return st.one_of([of_type(kind, schema, definitions, depth) for kind in kinds])
+    return st.one_of([values_of_type(kind, schema, definitions, depth) for kind in kinds])
 
 
-def of_type(kind: str, schema: Schema, definitions: Mapping[str, Schema], depth: int) -> Values:
+def values_of_type(kind: str, schema: Schema, definitions: Mapping[str, Schema], depth: int) -> Values:
     """Return values of one JSON type."""
     match kind:
         case "object":
-            return objects(schema, definitions, depth)
+            return object_values(schema, definitions, depth)
         case "array":
             least = schema.get("minItems", 0)
-            items = values(schema.get("items", {}), definitions, depth + 1)
+            items = schema_values(schema.get("items", {}), definitions, depth + 1)
             return st.lists(items, min_size=least, max_size=max(least, 2))
         case "string":
             # Every pattern of the document is a prefix: ^ses, ^wrk, …
@@ -56,20 +56,20 @@ def of_type(kind: str, schema: Schema, definitions: Mapping[str, Schema], depth:
             return st.none()
 
 
-def objects(schema: Schema, definitions: Mapping[str, Schema], depth: int) -> Values:
+def object_values(schema: Schema, definitions: Mapping[str, Schema], depth: int) -> Values:
     """Return objects with all required fields, any of the optional ones, and others where they are allowed."""
     fields: Mapping[str, Schema] = schema.get("properties", {})
     required = set(schema.get("required", ()))
-    optional = {} if depth > DEEPEST else {name: one for name, one in fields.items() if name not in required}
+    optional = {} if depth > MAX_DEPTH else {name: one for name, one in fields.items() if name not in required}
     fixed = st.fixed_dictionaries(
-        {name: values(fields.get(name, {}), definitions, depth + 1) for name in required},
-        optional={name: values(one, definitions, depth + 1) for name, one in optional.items()},
+        {name: schema_values(fields.get(name, {}), definitions, depth + 1) for name in required},
+        optional={name: schema_values(one, definitions, depth + 1) for name, one in optional.items()},
     )
     extra = schema.get("additionalProperties", True)
     if extra is False or fields:
         return fixed
     return st.dictionaries(
         st.text("abc", min_size=1, max_size=3),
-        ANYTHING if extra is True else values(extra, definitions, depth + 1),
+        ANYTHING if extra is True else schema_values(extra, definitions, depth + 1),
         max_size=2,
     )

@@ -11,7 +11,7 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.tools import ToolRegistry, select_tools
 
 
-def seen_bytes(tools: list[types.Tool]) -> int:
+def listed_bytes(tools: list[types.Tool]) -> int:
     """Count what a model gets to see: name, description and input schema of every tool."""
     seen = [{"name": one.name, "description": one.description, "inputSchema": one.input_schema} for one in tools]
     return sum(len(json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode()) for one in seen)
@@ -24,11 +24,11 @@ def test_a_preset_stays_within_its_budget(catalog: Catalog, toolset: str, count:
     tools = ToolRegistry(catalog, selection, 40_000).listed
 
     assert len(tools) == count
-    assert seen_bytes(tools) <= most_bytes
+    assert listed_bytes(tools) <= most_bytes
     assert selection.reachable == set(catalog)
 
 
-def test_the_whole_list_stays_within_its_budget(catalog: Catalog) -> None:
+def test_the_full_list_stays_within_its_budget(catalog: Catalog) -> None:
     """The answer to tools/list with titles, annotations and output schemas is at most 120,000 bytes."""
     tools = ToolRegistry(catalog, select_tools(catalog), 40_000).listed
     answer = types.ListToolsResult(tools=tools).model_dump_json(by_alias=True, exclude_none=True)

@@ -41,7 +41,7 @@ async def test_a_description_is_complete(client: Client, catalog: Catalog) -> No
     assert catalog["session_prompt"].validator.is_valid(told["example"]["arguments"])
 
 
-def test_every_input_schema_is_whole_within_the_limit(catalog: Catalog) -> None:
+def test_every_input_schema_fits_the_limit(catalog: Catalog) -> None:
     """The longest go without the schema of their answers, and say where that is."""
     limit = Settings().max_result_chars
     told = {name: describe_operation(operation, limit) for name, operation in catalog.items()}
@@ -82,7 +82,7 @@ async def test_a_caller_refuses_operations_of_another_class(client: Client, cata
         assert own in str(answer.content)
 
 
-async def test_an_unknown_operation_is_named_with_the_nearest(client: Client) -> None:
+async def test_an_unknown_operation_names_the_nearest(client: Client) -> None:
     """A wrong name is an error that helps on."""
     answer = await client.call_tool("read_operation", {"operation": "find_texts"})
 

@@ -16,7 +16,7 @@ from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.publish import compact_schema
 from opencode_mcp.workflows import TASK_TOOLS
 
-from .schemas import values
+from .schemas import schema_values
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     tool.name: tool.input_schema
@@ -28,10 +28,10 @@ UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data
 @settings(suppress_health_check=UNHURRIED)
 @given(data=st.data())
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_what_the_full_schema_accepts_the_published_one_accepts(name: str, data: st.DataObject) -> None:
+def test_the_compact_schema_accepts_what_the_full_schema_accepts(name: str, data: st.DataObject) -> None:
     """A model that follows the summary is never kept from a call that would be valid."""
     full = SCHEMAS[name]
-    arguments = data.draw(values(full, full.get("$defs", {})))
+    arguments = data.draw(schema_values(full, full.get("$defs", {})))
     assume(Draft202012Validator(full).is_valid(arguments))
 
     assert Draft202012Validator(compact_schema(full)).is_valid(arguments), json.dumps(arguments)
@@ -40,7 +40,7 @@ def test_what_the_full_schema_accepts_the_published_one_accepts(name: str, data:
 def test_the_generator_reaches_arguments_of_every_kind() -> None:
     """The property above is about something: for nine tools in ten, drawn arguments are valid and not empty."""
     drawn: set[str] = set()
-    strategies = {name: values(full, full.get("$defs", {})) for name, full in SCHEMAS.items()}
+    strategies = {name: schema_values(full, full.get("$defs", {})) for name, full in SCHEMAS.items()}
     validators = {name: Draft202012Validator(full) for name, full in SCHEMAS.items()}
 
     @settings(max_examples=10, suppress_health_check=UNHURRIED)
@@ -68,7 +68,7 @@ def test_a_published_schema_breaks_no_client(name: str) -> None:
     assert "9007199254740991" not in json.dumps(schema)
 
 
-def test_what_people_send_in_a_prompt_stays_whole() -> None:
+def test_the_compact_prompt_schema_keeps_parts_model_and_agent() -> None:
     """Text and file parts, the model and the agent of a prompt are in its summary with their fields."""
     properties = compact_schema(SCHEMAS["session_prompt"])["properties"]
     parts: Mapping[str, Mapping[str, Any]] = {
@@ -81,7 +81,7 @@ def test_what_people_send_in_a_prompt_stays_whole() -> None:
     assert properties["agent"] == {"type": "string"}
 
 
-def test_a_component_inside_itself_ends() -> None:
+def test_a_recursive_component_is_compacted() -> None:
     """A recursive component, which a later document may have, accepts anything where it would recur."""
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}, "required": ["next"]}
     schema = {"type": "object", "properties": {"node": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}

@@ -29,7 +29,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-def text_of(answer: types.CallToolResult) -> str:
+def result_text(answer: types.CallToolResult) -> str:
     """Return the text of a result that is one text."""
     (content,) = answer.content
     assert isinstance(content, types.TextContent)
@@ -38,7 +38,7 @@ def text_of(answer: types.CallToolResult) -> str:
 
 @settings(max_examples=40, deadline=None)
 @given(value=st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=20), limit=st.integers(1_000, 5_000))
-def test_a_cut_answer_is_valid_and_within_the_limit(value: dict[str, Any], limit: int) -> None:
+def test_a_truncated_answer_is_valid_and_within_the_limit(value: dict[str, Any], limit: int) -> None:
     """Whatever the shape, the result fits; what fits already is not touched."""
     shown, whole = truncate(value, limit, "how"), NO_REDACTION.redact(value)
 
@@ -65,14 +65,14 @@ def test_every_omitted_part_can_be_read_by_its_pointer() -> None:
     assert got == value["list"]
 
 
-async def test_a_file_of_twelve_megabytes_is_cut_and_can_be_read(client: Client, project: Path) -> None:
+async def test_a_file_of_twelve_megabytes_is_truncated_and_can_be_read(client: Client, project: Path) -> None:
     """file_read answers whole; the result is cut in the middle, and any part is read by pointer and offset."""
     (project / "big.txt").write_text("".join(f"line {number:07}\n" for number in range(900_000)))
     answer = await client.call_tool("file_read", {"path": "big.txt"})
 
-    shown = json.loads(text_of(answer))
+    shown = json.loads(result_text(answer))
     assert shown == answer.structured_content
-    assert len(text_of(answer)) <= 40_000
+    assert len(result_text(answer)) <= 40_000
     assert shown["content"].startswith("line 0000000\n")
     assert shown["_omitted"]["of_chars"] > 11_000_000
     (part,) = [one for one in shown["_omitted"]["parts"] if one["pointer"] == "/content"]
@@ -84,7 +84,7 @@ async def test_a_file_of_twelve_megabytes_is_cut_and_can_be_read(client: Client,
 
 
 @pytest.mark.slow
-async def test_six_megabytes_of_providers_are_cut_and_can_be_read(
+async def test_six_megabytes_of_providers_are_truncated_and_can_be_read(
     connect: Connect, attached: Settings, environ: Mapping[str, str], program: Program, tmp_path: Path
 ) -> None:
     """provider_list of an OpenCode without enabled_providers is 6 MB; it fits, and one model of it can be read."""
@@ -100,8 +100,8 @@ async def test_six_megabytes_of_providers_are_cut_and_can_be_read(
             read = {"operation": "provider_list", "pointer": "/all", "limit": 1}
             first = await client.call_tool("read_operation", read)
 
-    assert len(text_of(answer)) <= 40_000
-    assert json.loads(text_of(answer)) == answer.structured_content
+    assert len(result_text(answer)) <= 40_000
+    assert json.loads(result_text(answer)) == answer.structured_content
     assert answer.structured_content is not None
     assert answer.structured_content["_omitted"]["of_chars"] > 5_000_000
     assert first.structured_content is not None
@@ -114,7 +114,7 @@ async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> No
         listed = await client.call_tool("command_list", {})
         told = await client.call_tool("describe_operation", {"operation": "config_update"})
 
-    assert max(len(text_of(listed)), len(text_of(told))) <= 3_000 + 1_000
+    assert max(len(result_text(listed)), len(result_text(told))) <= 3_000 + 1_000
     assert listed.structured_content is not None
     assert "read_operation" in listed.structured_content["_omitted"]["how"]
 
@@ -124,7 +124,7 @@ async def test_a_wrong_pointer_is_an_error(client: Client) -> None:
     answer = await client.call_tool("read_operation", {"operation": "path_get", "pointer": "/home/nowhere"})
 
     assert answer.is_error
-    assert "/home/nowhere" in text_of(answer)
+    assert "/home/nowhere" in result_text(answer)
 
 
 async def test_a_missing_file_is_an_error_and_an_empty_one_is_not(client: Client, project: Path) -> None:
@@ -134,7 +134,7 @@ async def test_a_missing_file_is_an_error_and_an_empty_one_is_not(client: Client
     empty = await client.call_tool("file_read", {"path": "empty.txt"})
 
     assert missing.is_error
-    assert "the file 'no/such.txt' does not exist" in text_of(missing)
+    assert "the file 'no/such.txt' does not exist" in result_text(missing)
     assert not empty.is_error
 
 
@@ -143,7 +143,7 @@ async def test_aborting_an_unknown_session_is_an_error(client: Client) -> None:
     answer = await client.call_tool("session_abort", {"sessionID": "ses_unknown"})
 
     assert answer.is_error
-    assert "Session not found" in text_of(answer)
+    assert "Session not found" in result_text(answer)
 
 
 async def test_an_empty_list_of_requests_says_for_which_directory(client: Client, project: Path) -> None:
@@ -155,7 +155,7 @@ async def test_an_empty_list_of_requests_says_for_which_directory(client: Client
     assert str(project) in answer.structured_content["note"]
 
 
-async def test_a_reply_that_is_an_error_is_an_error(client: Client) -> None:
+async def test_a_failed_model_reply_is_an_error(client: Client) -> None:
     """A prompt whose model fails is HTTP 200 with info.error; the result is marked as failed and keeps the facts."""
     session = (await client.call_tool("session_create", {})).structured_content
     assert session is not None

@@ -112,21 +112,21 @@ def search(catalog: Catalog) -> OperationSearch:
     return OperationSearch(catalog.values())
 
 
-def names(operations: list[Operation]) -> list[str]:
+def operation_names(operations: list[Operation]) -> list[str]:
     """The names of operations, in their order."""
     return [operation.name for operation in operations]
 
 
-def misses(search: OperationSearch, requests: Mapping[str, set[str]]) -> dict[str, list[str]]:
+def find_misses(search: OperationSearch, requests: Mapping[str, set[str]]) -> dict[str, list[str]]:
     """The requests without a right operation among the first three, each with what was found; prints the figure."""
-    found = {request: names(search.search(request, 3)) for request in requests}
+    found = {request: operation_names(search.search(request, 3)) for request in requests}
     missed = {request: first for request, first in found.items() if not requests[request].intersection(first)}
     sys.stdout.write(f"{len(requests) - len(missed)} of {len(requests)} in the first three\n")
     sys.stdout.writelines(f"missed: {request!r} found {first}\n" for request, first in missed.items())
     return missed
 
 
-def fastest(act: Callable[[], object]) -> float:
+def fastest_seconds(act: Callable[[], object]) -> float:
     """The seconds of the fastest of five runs, which other work on the machine disturbs least."""
     times: list[float] = []
     for _ in range(5):
@@ -136,21 +136,21 @@ def fastest(act: Callable[[], object]) -> float:
     return min(times)
 
 
-def twins(catalog: Catalog) -> list[tuple[str, str]]:
+def find_v2_twins(catalog: Catalog) -> list[tuple[str, str]]:
     """Each v1 operation that has a v2 one of the same name, with it."""
     return [(name, f"v2_{name}") for name in catalog if f"v2_{name}" in catalog]
 
 
 def test_a_plain_request_finds_its_operation_in_the_first_three(search: OperationSearch) -> None:
     """A model reads a few lines, not eight: 95 % of the requests have a right one among three."""
-    missed = misses(search, REQUESTS)
+    missed = find_misses(search, REQUESTS)
 
     assert len(missed) <= 0.05 * len(REQUESTS), missed
 
 
-def test_requests_that_the_search_was_not_made_for_are_found_as_well(search: OperationSearch) -> None:
+def test_held_out_requests_are_found(search: OperationSearch) -> None:
     """The table of synonyms is not a table of answers: 80 % of unseen requests have a right one among three."""
-    missed = misses(search, HELD_OUT)
+    missed = find_misses(search, HELD_OUT)
 
     assert len(missed) <= 0.2 * len(HELD_OUT), missed
 
@@ -173,11 +173,11 @@ def test_the_same_request_has_the_same_answer(catalog: Catalog, search: Operatio
     again = OperationSearch(catalog.values())
 
     for request in REQUESTS:
-        assert names(search.search(request, 188)) == names(search.search(request, 188))
-        assert names(search.search(request, 188)) == names(again.search(request, 188))
+        assert operation_names(search.search(request, 188)) == operation_names(search.search(request, 188))
+        assert operation_names(search.search(request, 188)) == operation_names(again.search(request, 188))
 
 
-def test_operations_that_are_equally_good_keep_the_order_of_the_document(catalog: Catalog) -> None:
+def test_equal_results_keep_the_order_of_the_document(catalog: Catalog) -> None:
     """Nothing but the order tells them apart."""
     twin = catalog["find_text"]
     copies = [replace(twin, id=str(number)) for number in range(5)]
@@ -191,7 +191,7 @@ def test_nothing_is_found_for_words_that_no_operation_has(search: OperationSearc
     assert search.search(query) == []
 
 
-def test_a_search_over_no_operations_finds_nothing() -> None:
+def test_a_search_without_operations_finds_nothing() -> None:
     """A toolset may be empty."""
     assert OperationSearch([]).search("list the sessions") == []
 
@@ -207,15 +207,15 @@ def test_there_are_never_more_results_than_asked_for(search: OperationSearch) ->
 
 def test_the_name_of_an_operation_finds_it_first_or_second(catalog: Catalog, search: OperationSearch) -> None:
     """Who knows the name, or almost, needs no synonyms."""
-    missed = [name for name in catalog if name not in names(search.search(name, 2))]
+    missed = [name for name in catalog if name not in operation_names(search.search(name, 2))]
 
     assert missed == []
 
 
 def test_an_operation_comes_before_its_v2_twin(catalog: Catalog, search: OperationSearch) -> None:
     """The sessions of this bridge live in v1, which does not see what v2 does."""
-    for name, v2 in twins(catalog):
-        found = names(search.search(name, 188))
+    for name, v2 in find_v2_twins(catalog):
+        found = operation_names(search.search(name, 188))
 
         assert found.index(name) < found.index(v2)
 
@@ -225,8 +225,8 @@ def test_the_v2_twin_comes_first_when_the_request_says_v2(
     catalog: Catalog, search: OperationSearch, request_for_v2: str
 ) -> None:
     """The preference is one, and not a ban."""
-    for name, v2 in twins(catalog):
-        found = names(search.search(request_for_v2.format(name.replace("_", " ")), 188))
+    for name, v2 in find_v2_twins(catalog):
+        found = operation_names(search.search(request_for_v2.format(name.replace("_", " ")), 188))
 
         assert found.index(v2) < found.index(name)
 
@@ -235,7 +235,7 @@ def test_a_deprecated_operation_is_last_among_its_equals(catalog: Catalog, searc
     """It still works, but its replacement is the one to call."""
     current = catalog["session_abort"]
     deprecated = replace(current, id="old", deprecated=True)
-    found = names(search.search("allow a permission"))
+    found = operation_names(search.search("allow a permission"))
 
     assert OperationSearch([deprecated, current]).search("abort") == [current, deprecated]
     assert found.index("permission_reply") < found.index("permission_respond")
@@ -254,20 +254,20 @@ def test_a_deprecated_operation_is_last_among_its_equals(catalog: Catalog, searc
 )
 def test_the_form_of_a_word_does_not_matter(search: OperationSearch, one: str, other: str) -> None:
     """Plurals, -ing, -ed, capitals, hyphens: the same operations in the same order."""
-    assert names(search.search(one)) == names(search.search(other))
+    assert operation_names(search.search(one)) == operation_names(search.search(other))
 
 
-def test_to_log_in_is_not_to_write_a_log(search: OperationSearch) -> None:
+def test_log_in_does_not_match_write_log(search: OperationSearch) -> None:
     """Two words that belong together are not read apart."""
-    assert "app_log" not in names(search.search("log in"))
-    assert names(search.search("write to the log"))[0] == "app_log"
+    assert "app_log" not in operation_names(search.search("log in"))
+    assert operation_names(search.search("write to the log"))[0] == "app_log"
 
 
-def test_the_index_is_built_and_asked_in_no_time(catalog: Catalog) -> None:
+def test_indexing_and_searching_are_fast(catalog: Catalog) -> None:
     """About 10 ms and half a millisecond on an idle machine, with ten times and more to spare for a busy one."""
     operations = list(catalog.values())
     search = OperationSearch(operations)
 
-    assert fastest(lambda: OperationSearch(operations)) < 0.3
-    assert fastest(lambda: [search.search(request) for request in REQUESTS]) < 0.02 * len(REQUESTS)
-    assert fastest(lambda: search.search("which sessions are there in this project " * 12)) < 0.1
+    assert fastest_seconds(lambda: OperationSearch(operations)) < 0.3
+    assert fastest_seconds(lambda: [search.search(request) for request in REQUESTS]) < 0.02 * len(REQUESTS)
+    assert fastest_seconds(lambda: search.search("which sessions are there in this project " * 12)) < 0.1

@@ -22,7 +22,7 @@ TOOLS = {
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_a_tool_is_what_its_snapshot_says(name: str, pytestconfig: pytest.Config) -> None:
+def test_a_tool_matches_its_snapshot(name: str, pytestconfig: pytest.Config) -> None:
     """Name, title, description, schemas, annotations and _meta are those of the file."""
     file = FOLDER / f"{name}.json"
     if pytestconfig.getoption("--update-snapshots"):
@@ -32,6 +32,6 @@ def test_a_tool_is_what_its_snapshot_says(name: str, pytestconfig: pytest.Config
     assert json.loads(file.read_text()) == TOOLS[name]
 
 
-def test_there_is_no_snapshot_without_a_tool() -> None:
+def test_every_snapshot_has_a_tool() -> None:
     """A tool that is gone takes its file with it."""
     assert {file.stem for file in FOLDER.glob("*.json")} == TOOLS.keys()

@@ -49,7 +49,7 @@ def test_essential_lists_twenty_and_reaches_everything(catalog: Catalog) -> None
     assert chosen.reachable == set(catalog)
 
 
-def test_toolsets_hold_through_the_gateway(catalog: Catalog) -> None:
+def test_toolsets_apply_to_the_gateway(catalog: Catalog) -> None:
     """With an area chosen, the gateway reaches the operations of that area alone."""
     chosen = select_tools(catalog, ["vcs", "gateway"])
 
@@ -66,7 +66,7 @@ def test_tools_are_added_and_left_out_by_name(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("flag", ["read_only", "no_destructive"])
-def test_safety_wins_over_names(catalog: Catalog, flag: str) -> None:
+def test_read_only_takes_precedence_over_names(catalog: Catalog, flag: str) -> None:
     """A destructive tool that is asked for by name is still not listed, and not reachable."""
     chosen = select_tools(
         catalog,

@@ -15,7 +15,7 @@ from . import (
     worktrees,
 )
 
-ROWS = tuple(
+SCENARIOS = tuple(
     row
     for subject in (
         failing,
@@ -31,7 +31,7 @@ ROWS = tuple(
         stopping,
         asking,
     )
-    for row in subject.ROWS
+    for row in subject.SCENARIOS
 )
 
-__all__ = ["ROWS"]
+__all__ = ["SCENARIOS"]

@@ -15,221 +15,253 @@ from mcp.client import ClientRequestContext
 
 from opencode_mcp.server.asking import MIN_READING_SECONDS
 
-from .bench import MODES, QUICK, Bench
-from .seen import Seen
-from .table import Deed, Row
+from .bench import CLIENT_MODES, QUICK_CONFIG, ScenarioContext
+from .seen import ObservedResult
+from .table import Action, Scenario
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestCase:
     """Something that OpenCode asks, the prompt that leads to it, and the file that is there once it was allowed."""
 
     name: str
     kind: str
-    wants: str
-    prompt: Callable[[Bench], str]
-    file: Callable[[Bench], Path] | None = None
+    pattern: str
+    prompt: Callable[[ScenarioContext], str]
+    file: Callable[[ScenarioContext], Path] | None = None
 
-    def state_after(self, reply: Reply) -> str:
+    def state_after(self, reply: ReplyCase) -> str:
         """A subagent's end is only a result to the one that it works for."""
-        return "completed" if reply.leads_to == "stopped" and self.name.startswith("subagent") else reply.leads_to
+        return (
+            "completed"
+            if reply.expected_state == "stopped" and self.name.startswith("subagent")
+            else reply.expected_state
+        )
 
 
-def touch(bench: Bench) -> str:
+def touch_prompt(ctx: ScenarioContext) -> str:
     """A command that leaves a file behind."""
-    return f"script:tool bash {json.dumps({'command': f'touch {made(bench).name}', 'description': 'Make a file'})}"
+    return (
+        f"script:tool bash {json.dumps({'command': f'touch {touched_file(ctx).name}', 'description': 'Make a file'})}"
+    )
 
 
-def write_outside(bench: Bench) -> str:
+def write_outside_prompt(ctx: ScenarioContext) -> str:
     """A file that is not in the project."""
-    return f"script:tool write {json.dumps({'filePath': str(outside(bench)), 'content': 'written'})}"
+    return f"script:tool write {json.dumps({'filePath': str(outside_file(ctx)), 'content': 'written'})}"
 
 
-def ask_back(bench: Bench) -> str:
+def question_prompt(ctx: ScenarioContext) -> str:
     """A question with two options."""
     options = [{"label": name, "description": f"Paint it {name}"} for name in ("Red", "Blue")]
-    question = {"header": "Colour", "question": f"Which one is best for {bench.key}?", "options": options}
+    question = {"header": "Colour", "question": f"Which one is best for {ctx.key}?", "options": options}
     return f"script:tool question {json.dumps({'questions': [question]})}"
 
 
-def made(bench: Bench) -> Path:
+def touched_file(ctx: ScenarioContext) -> Path:
     """The file that the command leaves behind."""
-    return bench.project / f"made-{bench.key}"
+    return ctx.project / f"made-{ctx.key}"
 
 
-def outside(bench: Bench) -> Path:
+def outside_file(ctx: ScenarioContext) -> Path:
     """The file that is not in the project."""
-    return bench.project.parent / f"outside-{bench.key}" / "file"
+    return ctx.project.parent / f"outside-{ctx.key}" / "file"
 
 
-ASKED = (
-    Asked("permission", "permission", "^bash: touch made-row", touch, made),
-    Asked("subagent's permission", "permission", "^bash: touch made-row", lambda it: f"script:task {touch(it)}", made),
-    Asked("access outside the directory", "permission", "^external_directory: .*/outside-row", write_outside, outside),
-    Asked("question", "question", r"^Which one is best for row\d+x\?$", ask_back),
+REQUEST_CASES = (
+    RequestCase("permission", "permission", "^bash: touch made-row", touch_prompt, touched_file),
+    RequestCase(
+        "subagent's permission",
+        "permission",
+        "^bash: touch made-row",
+        lambda it: f"script:task {touch_prompt(it)}",
+        touched_file,
+    ),
+    RequestCase(
+        "access outside the directory",
+        "permission",
+        "^external_directory: .*/outside-row",
+        write_outside_prompt,
+        outside_file,
+    ),
+    RequestCase("question", "question", r"^Which one is best for row\d+x\?$", question_prompt),
 )
 
 
 @dataclass(frozen=True)
-class Reply:
+class ReplyCase:
     """An answer, as arguments of the tool and as what comes back from a form, and what it leads to.
 
-    `told` is what the model gets to read of it; `seconds` is how long a person takes to give it.
+    `text_for_model` is what the model gets to read of it; `reading_seconds` is how long a person takes to give it.
     """
 
     name: str
     arguments: Mapping[str, Any] | None
-    form: types.ElicitResult
-    leads_to: str
+    form_result: types.ElicitResult
+    expected_state: str
     allowed: bool = False
-    told: str = ""
-    seconds: float = 0
+    text_for_model: str = ""
+    reading_seconds: float = 0
 
 
-def accepted(**content: str) -> types.ElicitResult:
+def accept_form(**content: str) -> types.ElicitResult:
     """A form that was filled in."""
     return types.ElicitResult(action="accept", content={**content})
 
 
 DECLINED, CANCELLED = types.ElicitResult(action="decline"), types.ElicitResult(action="cancel")
-AT_ONCE = "form declined at once"
-READS_SECONDS = MIN_READING_SECONDS + 0.5
-INSTEAD = "make it elsewhere"
-REPLIES: Mapping[str, tuple[Reply, ...]] = {
+DECLINED_AT_ONCE = "form declined at once"
+READ_SECONDS = MIN_READING_SECONDS + 0.5
+REJECT_MESSAGE = "make it elsewhere"
+REPLY_CASES: Mapping[str, tuple[ReplyCase, ...]] = {
     "permission": (
-        Reply("once", {"reply": "once"}, accepted(reply="once"), "completed", allowed=True),
-        Reply("always", {"reply": "always"}, accepted(reply="always"), "completed", allowed=True),
-        Reply("reject", {"reply": "reject"}, accepted(reply="reject"), "stopped"),
-        Reply(
+        ReplyCase("once", {"reply": "once"}, accept_form(reply="once"), "completed", allowed=True),
+        ReplyCase("always", {"reply": "always"}, accept_form(reply="always"), "completed", allowed=True),
+        ReplyCase("reject", {"reply": "reject"}, accept_form(reply="reject"), "stopped"),
+        ReplyCase(
             "reject with a message",
-            {"reply": "reject", "message": INSTEAD},
-            accepted(reply="reject", message=INSTEAD),
+            {"reply": "reject", "message": REJECT_MESSAGE},
+            accept_form(reply="reject", message=REJECT_MESSAGE),
             "completed",
-            told=INSTEAD,
+            text_for_model=REJECT_MESSAGE,
         ),
-        Reply("form declined", None, DECLINED, "stopped", seconds=READS_SECONDS),
-        Reply(AT_ONCE, None, DECLINED, "waiting_permission"),
-        Reply("form dismissed", None, CANCELLED, "waiting_permission"),
+        ReplyCase("form declined", None, DECLINED, "stopped", reading_seconds=READ_SECONDS),
+        ReplyCase(DECLINED_AT_ONCE, None, DECLINED, "waiting_permission"),
+        ReplyCase("form dismissed", None, CANCELLED, "waiting_permission"),
     ),
     "question": (
-        Reply("a choice", {"answers": [["Blue"]]}, accepted(answer_1="Blue"), "completed", told="Blue"),
-        Reply("own words", {"answers": [["Neither"]]}, accepted(answer_1_other="Neither"), "completed", told="Neither"),
-        Reply("reject", {"answers": None}, DECLINED, "stopped", seconds=READS_SECONDS),
-        Reply(AT_ONCE, None, DECLINED, "waiting_question"),
-        Reply("form dismissed", None, CANCELLED, "waiting_question"),
+        ReplyCase(
+            "a choice", {"answers": [["Blue"]]}, accept_form(answer_1="Blue"), "completed", text_for_model="Blue"
+        ),
+        ReplyCase(
+            "own words",
+            {"answers": [["Neither"]]},
+            accept_form(answer_1_other="Neither"),
+            "completed",
+            text_for_model="Neither",
+        ),
+        ReplyCase("reject", {"answers": None}, DECLINED, "stopped", reading_seconds=READ_SECONDS),
+        ReplyCase(DECLINED_AT_ONCE, None, DECLINED, "waiting_question"),
+        ReplyCase("form dismissed", None, CANCELLED, "waiting_question"),
     ),
 }
 
 
-def only_asked(asked: Asked) -> Deed:
+def leave_unanswered(case: RequestCase) -> Action:
     """Nobody answers."""
 
-    async def does(bench: Bench) -> Seen:
-        seen = await bench.run(asked.prompt(bench))
-        check(bench, asked, None)
-        return seen
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        observed = await ctx.run_task(case.prompt(ctx))
+        check_effects(ctx, case, None)
+        return observed
 
-    return does
+    return action
 
 
-def by_us(asked: Asked, reply: Reply) -> Deed:
+def answer_by_tool(case: RequestCase, reply: ReplyCase) -> Action:
     """The client calls answer_permission or answer_question."""
 
-    async def does(bench: Bench) -> Seen:
+    async def action(ctx: ScenarioContext) -> ObservedResult:
         assert reply.arguments is not None
-        waiting = await bench.run(asked.prompt(bench))
-        check(bench, asked, None)
-        request: dict[str, Any] = {"request_id": waiting.request_id, **reply.arguments}
-        answered = await bench.call(f"answer_{asked.kind}", **request)
-        assert answered.state in {"running", asked.state_after(reply)}, answered.text
-        seen = await bench.wait(waiting.session_id)
-        check(bench, asked, reply)
-        again = await bench.call(f"answer_{asked.kind}", **request)
-        assert again.state == "error", "an answer was taken twice"
-        return seen if reply.name != "always" else await bench.run(asked.prompt(bench))
+        pending = await ctx.run_task(case.prompt(ctx))
+        check_effects(ctx, case, None)
+        request: dict[str, Any] = {"request_id": pending.request_id, **reply.arguments}
+        answered = await ctx.call_tool(f"answer_{case.kind}", **request)
+        assert answered.state in {"running", case.state_after(reply)}, answered.text
+        observed = await ctx.wait_for_task(pending.session_id)
+        check_effects(ctx, case, reply)
+        repeated = await ctx.call_tool(f"answer_{case.kind}", **request)
+        assert repeated.state == "error", "an answer was taken twice"
+        return observed if reply.name != "always" else await ctx.run_task(case.prompt(ctx))
 
-    return does
+    return action
 
 
-def by_form(asked: Asked, reply: Reply, mode: str) -> Deed:
+def answer_by_form(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
     """The client's user is asked, and answers."""
 
-    async def does(bench: Bench) -> Seen:
+    async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
-            check(bench, asked, None)
-            await anyio.sleep(reply.seconds)
-            return reply.form
+            check_effects(ctx, case, None)
+            await anyio.sleep(reply.reading_seconds)
+            return reply.form_result
 
-        async with bench.bridge(mode=mode, elicitation_callback=ask) as client:
-            seen = await bench.run(asked.prompt(bench), client)
-        check(bench, asked, reply)
-        assert ("declined the form at once" in (seen["note"] or "")) == (reply.name == AT_ONCE), seen.text
-        if reply.leads_to == "stopped":
-            assert re.search("user (rejected|dismissed)", " ".join(seen["failed_calls"])), seen.text
-        return seen if reply.name != "always" else await bench.run(asked.prompt(bench))
+        async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
+            observed = await ctx.run_task(case.prompt(ctx), client)
+        check_effects(ctx, case, reply)
+        assert ("declined the form at once" in (observed["note"] or "")) == (reply.name == DECLINED_AT_ONCE), (
+            observed.text
+        )
+        if reply.expected_state == "stopped":
+            assert re.search("user (rejected|dismissed)", " ".join(observed["failed_calls"])), observed.text
+        return observed if reply.name != "always" else await ctx.run_task(case.prompt(ctx))
 
-    return does
+    return action
 
 
-def by_somebody_else(asked: Asked, reply: Reply, mode: str) -> Deed:
+def answer_by_other_client(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
     """The user is being asked when another client answers; what the user says then comes too late."""
 
-    async def does(bench: Bench) -> Seen:
+    async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
-            await answer_behind_our_back(bench, asked, reply)
+            await answer_directly(ctx, case, reply)
             if mode == "legacy":  # else nobody can take the question back
                 await anyio.sleep_forever()
-            return accepted(reply="once", answer_1="Red")
+            return accept_form(reply="once", answer_1="Red")
 
-        async with bench.bridge(mode=mode, elicitation_callback=ask) as client:
-            seen = await bench.run(asked.prompt(bench), client)
-        check(bench, asked, reply)
-        return seen
+        async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
+            observed = await ctx.run_task(case.prompt(ctx), client)
+        check_effects(ctx, case, reply)
+        return observed
 
-    return does
+    return action
 
 
-async def answer_behind_our_back(bench: Bench, asked: Asked, reply: Reply) -> None:
+async def answer_directly(ctx: ScenarioContext, case: RequestCase, reply: ReplyCase) -> None:
     """Answer the row's request with OpenCode's own operations."""
     assert reply.arguments is not None
-    where = str(bench.project)
-    listed: list[dict[str, Any]] = (await bench.call(f"{asked.kind}_list", directory=where))["result"]
-    [request] = [candidate for candidate in listed if bench.key in json.dumps(candidate)]
-    rejected = asked.kind == "question" and reply.arguments["answers"] is None
+    directory = str(ctx.project)
+    listed: list[dict[str, Any]] = (await ctx.call_tool(f"{case.kind}_list", directory=directory))["result"]
+    [request] = [candidate for candidate in listed if ctx.key in json.dumps(candidate)]
+    rejected = case.kind == "question" and reply.arguments["answers"] is None
     arguments: dict[str, Any] = {} if rejected else {**reply.arguments}
-    operation = f"{asked.kind}_{'reject' if rejected else 'reply'}"
-    seen = await bench.call(operation, requestID=request["id"], directory=where, **arguments)
-    assert seen["result"] is True
+    operation = f"{case.kind}_{'reject' if rejected else 'reply'}"
+    observed = await ctx.call_tool(operation, requestID=request["id"], directory=directory, **arguments)
+    assert observed["result"] is True
 
 
-def check(bench: Bench, asked: Asked, reply: Reply | None) -> None:
+def check_effects(ctx: ScenarioContext, case: RequestCase, reply: ReplyCase | None) -> None:
     """See that what was allowed is done, that nothing else is, and that the model was told."""
-    if asked.file is not None:
+    if case.file is not None:
         allowed = reply is not None and reply.allowed
-        assert asked.file(bench).exists() == allowed, f"{asked.file(bench)} is there: {not allowed}"
-    if reply is not None and reply.told:
-        assert any(reply.told in str(request.messages) for request in bench.asked_of_model()), "the model was not told"
+        assert case.file(ctx).exists() == allowed, f"{case.file(ctx)} is there: {not allowed}"
+    if reply is not None and reply.text_for_model:
+        assert any(reply.text_for_model in str(request.messages) for request in ctx.model_requests()), (
+            "the model was not told"
+        )
 
 
-def rows() -> Iterator[Row]:
+def iter_scenarios() -> Iterator[Scenario]:
     """Everything that is asked, times every answer, times everybody who can give it."""
-    for asked in ASKED:
-        yield Row(f"{asked.name} asked", only_asked(asked), f"waiting_{asked.kind}", asked.wants)
-        for reply in REPLIES[asked.kind]:
-            for who, does in answerers(asked, reply):
-                own = QUICK if reply.name == "always" else None
-                yield Row(f"{asked.name} asked, {reply.name}: {who}", does, asked.state_after(reply), project=own)
+    for case in REQUEST_CASES:
+        yield Scenario(f"{case.name} asked", leave_unanswered(case), f"waiting_{case.kind}", case.pattern)
+        for reply in REPLY_CASES[case.kind]:
+            for answerer, does in iter_answerers(case, reply):
+                config = QUICK_CONFIG if reply.name == "always" else None
+                yield Scenario(
+                    f"{case.name} asked, {reply.name}: {answerer}", does, case.state_after(reply), config=config
+                )
 
 
-def answerers(asked: Asked, reply: Reply) -> Iterator[tuple[str, Deed]]:
+def iter_answerers(case: RequestCase, reply: ReplyCase) -> Iterator[tuple[str, Action]]:
     """Everybody who can give an answer."""
-    for era, mode in MODES.items():
-        yield f"by form, {era}", by_form(asked, reply, mode)
+    for protocol_version, mode in CLIENT_MODES.items():
+        yield f"by form, {protocol_version}", answer_by_form(case, reply, mode)
     if reply.arguments is not None:
-        yield "by us", by_us(asked, reply)
-        yield "by somebody else", by_somebody_else(asked, reply, "legacy")
+        yield "by us", answer_by_tool(case, reply)
+        yield "by somebody else", answer_by_other_client(case, reply, "legacy")
         if reply.name == "reject":
-            yield "by somebody else, 2026-07-28", by_somebody_else(asked, reply, "auto")
+            yield "by somebody else, 2026-07-28", answer_by_other_client(case, reply, "auto")
 
 
-ROWS = tuple(rows())
+SCENARIOS = tuple(iter_scenarios())

@@ -13,14 +13,14 @@ from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.settings import Settings
-from tests.chaos import proxied, weather
-from tests.conftest import environ_in
+from tests.chaos import open_faulty_proxy, random_faults
+from tests.conftest import make_environ
 
-from . import ROWS
-from .bench import QUICK, Bench, World, bench, project_that_asks
-from .table import Row
+from . import SCENARIOS
+from .bench import QUICK_CONFIG, ScenarioContext, SharedFixtures, make_asking_project, open_scenario_context
+from .table import Scenario
 
-SLOWER = 2
+FAULTY_NETWORK_SLOWDOWN = 2
 """How many times its time a row may take over a bad network."""
 
 
@@ -28,63 +28,71 @@ SLOWER = 2
 def quick_project(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project of all rows that have none of their own: OpenCode loads it once."""
     folder = tmp_path_factory.mktemp("rows")
-    return project_that_asks(folder / "quick", environ_in(program, model, folder), QUICK)
+    return make_asking_project(folder / "quick", make_environ(program, model, folder), QUICK_CONFIG)
 
 
 @pytest.fixture
-def world(catalog: Catalog, model: ScriptedModel, program: Program, environ: Mapping[str, str]) -> World:
+def shared_fixtures(
+    catalog: Catalog, model: ScriptedModel, program: Program, environ: Mapping[str, str]
+) -> SharedFixtures:
     """What a row has besides its project."""
-    return World(catalog, model, program, environ)
+    return SharedFixtures(catalog, model, program, environ)
 
 
 @pytest.fixture
-async def on_bench(
-    row: Row, row_project: Callable[[str], Path], world: World, endpoint: Endpoint
-) -> AsyncGenerator[Bench]:
+async def scenario_context(
+    scenario: Scenario, scenario_project: Callable[[str], Path], shared_fixtures: SharedFixtures, endpoint: Endpoint
+) -> AsyncGenerator[ScenarioContext]:
     """The row's bench."""
-    key = f"row{number(row)}x"
-    async with bench(world, reaching(endpoint, str(endpoint.url)), row_project(key), key) as one:
-        yield one
+    key = f"row{scenario_number(scenario)}x"
+    async with open_scenario_context(
+        shared_fixtures, settings_for(endpoint, str(endpoint.url)), scenario_project(key), key
+    ) as ctx:
+        yield ctx
 
 
 @pytest.fixture
-async def on_bad_bench(
+async def faulty_scenario_context(
     request: pytest.FixtureRequest,
-    row: Row,
-    row_project: Callable[[str], Path],
-    world: World,
+    scenario: Scenario,
+    scenario_project: Callable[[str], Path],
+    shared_fixtures: SharedFixtures,
     endpoint: Endpoint,
-) -> AsyncGenerator[Bench]:
+) -> AsyncGenerator[ScenarioContext]:
     """The row's bench, beyond a bad network: its faults are those of the seed and the row."""
     assert endpoint.url.port is not None
-    seed = (request.config.getoption("--chaos") or 1) * 1000 + number(row)
-    key = f"row{1000 + number(row)}x"
+    seed = (request.config.getoption("--chaos") or 1) * 1000 + scenario_number(scenario)
+    key = f"row{1000 + scenario_number(scenario)}x"
     async with (
-        proxied(endpoint.url.port, weather(seed)) as proxy,
-        bench(world, reaching(endpoint, proxy.url), row_project(key), key, bad_network=True) as one,
+        open_faulty_proxy(endpoint.url.port, random_faults(seed)) as proxy,
+        open_scenario_context(
+            shared_fixtures, settings_for(endpoint, proxy.url), scenario_project(key), key, bad_network=True
+        ) as ctx,
     ):
-        yield one
+        yield ctx
 
 
 @pytest.fixture
-def row_project(row: Row, quick_project: Path, world: World, tmp_path: Path) -> Callable[[str], Path]:
+def scenario_project(
+    scenario: Scenario, quick_project: Path, shared_fixtures: SharedFixtures, tmp_path: Path
+) -> Callable[[str], Path]:
     """Return the project for a row's key: the row's own, or that of all others."""
-    config = row.project
+    config = scenario.config
     if config is None:
         return lambda key: quick_project
-    return lambda key: project_that_asks(tmp_path / key, world.environ, config)
+    return lambda key: make_asking_project(tmp_path / key, shared_fixtures.environ, config)
 
 
-def number(row: Row) -> int:
+def scenario_number(scenario: Scenario) -> int:
     """Return a row's number in the table."""
-    return ROWS.index(row) + 1
+    return SCENARIOS.index(scenario) + 1
 
 
-def slower(row: Row) -> Row:
+def with_more_time(scenario: Scenario) -> Scenario:
     """Return a row with the time that a bad network needs."""
-    return replace(row, seconds=row.seconds * SLOWER)
+    return replace(scenario, limit_seconds=scenario.limit_seconds * FAULTY_NETWORK_SLOWDOWN)
 
 
-def reaching(endpoint: Endpoint, url: str) -> Settings:
+def settings_for(endpoint: Endpoint, url: str) -> Settings:
     """Return the settings that reach an OpenCode at a URL."""
     return Settings(url=url, username=endpoint.username, password=endpoint.password)

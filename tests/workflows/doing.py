@@ -5,56 +5,56 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .bench import Bench
-from .seen import Seen
-from .table import Deed
+from .bench import ScenarioContext
+from .seen import ObservedResult
+from .table import Action
 
-Act = Callable[[Bench, Seen], Awaitable[object]]
+TaskAction = Callable[[ScenarioContext, ObservedResult], Awaitable[object]]
 """Does something to a task that was reported."""
 
 
-def run(prompt: str, **arguments: Any) -> Deed:
+def run_task(prompt: str, **arguments: Any) -> Action:
     """Run a task; `{key}` in the prompt is the row's."""
 
-    async def does(bench: Bench) -> Seen:
-        return await bench.run(prompt.replace("{key}", bench.key), **arguments)
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        return await ctx.run_task(prompt.replace("{key}", ctx.key), **arguments)
 
-    return does
+    return action
 
 
-def call(tool: str, **arguments: Any) -> Deed:
+def call_tool(tool: str, **arguments: Any) -> Action:
     """Call a tool."""
 
-    async def does(bench: Bench) -> Seen:
-        return await bench.call(tool, **arguments)
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        return await ctx.call_tool(tool, **arguments)
 
-    return does
+    return action
 
 
-def while_waiting(prompt: str, act: Act, **arguments: Any) -> Deed:
+def while_waiting(prompt: str, act: TaskAction, **arguments: Any) -> Action:
     """Start a task, wait for it, and act on it as soon as the wait is seen to have begun."""
 
-    async def does(bench: Bench) -> Seen:
-        task = await bench.call("start_task", prompt=prompt.replace("{key}", bench.key), **arguments)
-        return await wait_and_act(bench, task, act)
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        task = await ctx.call_tool("start_task", prompt=prompt.replace("{key}", ctx.key), **arguments)
+        return await wait_and_act(ctx, task, act)
 
-    return does
+    return action
 
 
-async def wait_and_act(bench: Bench, task: Seen, act: Act) -> Seen:
+async def wait_and_act(ctx: ScenarioContext, task: ObservedResult, act: TaskAction) -> ObservedResult:
     """Wait for a task through another bridge, and act on it at the wait's first sign of life."""
     acted = False
 
-    async def progressed(progress: float, total: float | None, message: str | None) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         nonlocal acted
         if not acted:
             acted = True
-            await act(bench, task)
+            await act(ctx, task)
 
-    async with bench.bridge() as waiter:
+    async with ctx.open_bridge() as waiter:
         result = await waiter.call_tool(
-            "wait_for_tasks", {"session_ids": [task.session_id]}, progress_callback=progressed
+            "wait_for_tasks", {"session_ids": [task.session_id]}, progress_callback=on_progress
         )
     assert acted, "the wait was over before anything could be done"
-    seen = Seen.of(result)
-    return seen.tasks[0] if "tasks" in seen.facts else seen
+    observed = ObservedResult.from_result(result)
+    return observed.tasks[0] if "tasks" in observed.content else observed

@@ -5,86 +5,86 @@ from __future__ import annotations
 import mcp_types as types
 from mcp.client import ClientRequestContext
 
-from .asking import ASKED, made, touch
-from .bench import Bench
-from .seen import Seen
-from .table import Deed, Row
+from .asking import REQUEST_CASES, touch_prompt, touched_file
+from .bench import ScenarioContext
+from .seen import ObservedResult
+from .table import Action, Scenario
 
-CHILD = ASKED[1]
+SUBAGENT_CASE = REQUEST_CASES[1]
 
 
-def under(permissions: str, subagent: bool = False, done: bool = False) -> Deed:
+def run_under_policy(permissions: str, subagent: bool = False, runs: bool = False) -> Action:
     """Run a command under a policy. The client could ask, and is not to."""
 
-    async def does(bench: Bench) -> Seen:
+    async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
             raise AssertionError("the user was asked")
 
-        async with bench.bridge(mode="legacy", elicitation_callback=ask) as client:
-            prompt = CHILD.prompt(bench) if subagent else touch(bench)
-            seen = await bench.run(prompt, client, permissions=permissions)
-        assert made(bench).exists() == done
-        return seen
+        async with ctx.open_bridge(mode="legacy", elicitation_callback=ask) as client:
+            prompt = SUBAGENT_CASE.prompt(ctx) if subagent else touch_prompt(ctx)
+            observed = await ctx.run_task(prompt, client, permissions=permissions)
+        assert touched_file(ctx).exists() == runs
+        return observed
 
-    return does
+    return action
 
 
-async def of_another_client(bench: Bench) -> Seen:
+async def wait_from_another_client(ctx: ScenarioContext) -> ObservedResult:
     """A task that is only to be reported is reported, whoever waits for it."""
 
     async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
         raise AssertionError("the user was asked")
 
-    task = await bench.run(touch(bench))
-    async with bench.bridge(mode="legacy", elicitation_callback=ask) as client:
-        return await bench.wait(task.session_id, client=client)
+    task = await ctx.run_task(touch_prompt(ctx))
+    async with ctx.open_bridge(mode="legacy", elicitation_callback=ask) as client:
+        return await ctx.wait_for_task(task.session_id, client=client)
 
 
-async def taken_back(bench: Bench) -> Seen:
+async def withdraw_allow(ctx: ScenarioContext) -> ObservedResult:
     """A session that was allowed everything: OpenCode cannot take that back."""
-    task = await bench.run("script:text before", permissions="allow")
-    seen = await bench.run(touch(bench), session_id=task.session_id, permissions="report")
-    assert not made(bench).exists()
-    return seen
+    task = await ctx.run_task("script:text before", permissions="allow")
+    observed = await ctx.run_task(touch_prompt(ctx), session_id=task.session_id, permissions="report")
+    assert not touched_file(ctx).exists()
+    return observed
 
 
-async def kept(bench: Bench) -> Seen:
+async def keep_policy(ctx: ScenarioContext) -> ObservedResult:
     """A session's policy holds for its next task."""
-    task = await bench.run("script:text before", permissions="reject")
-    seen = await bench.run(touch(bench), session_id=task.session_id)
-    assert not made(bench).exists()
-    return seen
+    task = await ctx.run_task("script:text before", permissions="reject")
+    observed = await ctx.run_task(touch_prompt(ctx), session_id=task.session_id)
+    assert not touched_file(ctx).exists()
+    return observed
 
 
-async def changed(bench: Bench) -> Seen:
+async def change_policy(ctx: ScenarioContext) -> ObservedResult:
     """A session's policy can be changed to leave."""
-    task = await bench.run("script:text before", permissions="reject")
-    seen = await bench.run(touch(bench), session_id=task.session_id, permissions="allow")
-    assert made(bench).exists()
-    return seen
+    task = await ctx.run_task("script:text before", permissions="reject")
+    observed = await ctx.run_task(touch_prompt(ctx), session_id=task.session_id, permissions="allow")
+    assert touched_file(ctx).exists()
+    return observed
 
 
-async def broken_form(bench: Bench) -> Seen:
+async def fail_to_ask(ctx: ScenarioContext) -> ObservedResult:
     """A client that says it can ask, and cannot."""
 
     async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ErrorData:
         return types.ErrorData(code=types.INTERNAL_ERROR, message="no window to ask in")
 
-    async with bench.bridge(mode="legacy", elicitation_callback=ask) as client:
-        seen = await bench.run(touch(bench), client)
-    assert not made(bench).exists()
-    return seen
+    async with ctx.open_bridge(mode="legacy", elicitation_callback=ask) as client:
+        observed = await ctx.run_task(touch_prompt(ctx), client)
+    assert not touched_file(ctx).exists()
+    return observed
 
 
-ROWS = (
-    Row("policy allow", under("allow", done=True), "completed"),
-    Row("policy allow, subagent", under("allow", subagent=True, done=True), "completed"),
-    Row("policy reject", under("reject"), "stopped", "rejected"),
-    Row("policy reject, subagent", under("reject", subagent=True), "completed"),
-    Row("policy report, client could ask", under("report"), "waiting_permission"),
-    Row("policy report, another client could ask", of_another_client, "waiting_permission"),
-    Row("policy kept by the session", kept, "stopped", "rejected"),
-    Row("policy reject, then allow", changed, "completed"),
-    Row("policy allow, then report", taken_back, "error", "allows everything"),
-    Row("policy ask, client fails to ask", broken_form, "waiting_permission"),
+SCENARIOS = (
+    Scenario("policy allow", run_under_policy("allow", runs=True), "completed"),
+    Scenario("policy allow, subagent", run_under_policy("allow", subagent=True, runs=True), "completed"),
+    Scenario("policy reject", run_under_policy("reject"), "stopped", "rejected"),
+    Scenario("policy reject, subagent", run_under_policy("reject", subagent=True), "completed"),
+    Scenario("policy report, client could ask", run_under_policy("report"), "waiting_permission"),
+    Scenario("policy report, another client could ask", wait_from_another_client, "waiting_permission"),
+    Scenario("policy kept by the session", keep_policy, "stopped", "rejected"),
+    Scenario("policy reject, then allow", change_policy, "completed"),
+    Scenario("policy allow, then report", withdraw_allow, "error", "allows everything"),
+    Scenario("policy ask, client fails to ask", fail_to_ask, "waiting_permission"),
 )

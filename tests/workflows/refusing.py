@@ -10,27 +10,27 @@ import anyio
 
 from opencode_mcp.settings import DEPTH_VARIABLE
 
-from .bench import Bench
-from .doing import call, run
-from .seen import Seen
-from .table import Deed, Row
+from .bench import ScenarioContext
+from .doing import call_tool, run_task
+from .seen import ObservedResult
+from .table import Action, Scenario
 
 NO_SESSION = "ses_000000000000000000000000000"
 NO_PERMISSION = "per_000000000000000000000000000"
 
 
-def nothing_starts(does: Deed) -> Deed:
+def expect_no_start(action: Action) -> Action:
     """See that the model was asked nothing."""
 
-    async def checked(bench: Bench) -> Seen:
-        seen = await does(bench)
-        assert bench.asked_of_model() == []
-        return seen
+    async def checked_action(ctx: ScenarioContext) -> ObservedResult:
+        observed = await action(ctx)
+        assert ctx.model_requests() == []
+        return observed
 
-    return checked
+    return checked_action
 
 
-VARIANTS = {
+VARIANT_CONFIG = {
     "provider": {
         "scripted": {"models": {"other": {"name": "Other", "variants": {"high": {"reasoningEffort": "high"}}}}}
     },
@@ -39,151 +39,198 @@ VARIANTS = {
 """A second model, which has a variant, and an agent that takes it."""
 
 
-def with_variant(**arguments: Any) -> Deed:
+def run_with_variant(**arguments: Any) -> Action:
     """Run a task with a variant and without naming a model."""
 
-    async def does(bench: Bench) -> Seen:
-        seen = await bench.run(f"script:text {bench.key}", **arguments)
-        if seen.state == "completed":
-            assert seen["model"] == "scripted/other"
-        return seen
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        observed = await ctx.run_task(f"script:text {ctx.key}", **arguments)
+        if observed.state == "completed":
+            assert observed["model"] == "scripted/other"
+        return observed
 
-    return does
+    return action
 
 
-async def files_as_written(bench: Bench) -> Seen:
+async def attach_files(ctx: ScenarioContext) -> ObservedResult:
     """With `@`, with line numbers, and from the home folder: OpenCode reads what was meant."""
-    (bench.project / "lines.txt").write_text("one\ntwo\nthree\n")
-    home = Path(Seen.of(await bench.client.call_tool("path_get"))["home"]) / f"{bench.key}.txt"
+    (ctx.project / "lines.txt").write_text("one\ntwo\nthree\n")
+    home = Path(ObservedResult.from_result(await ctx.client.call_tool("path_get"))["home"]) / f"{ctx.key}.txt"
     home.write_text("at home\n")
-    files = ["@README.md", "lines.txt:2-3", "@lines.txt:2", f"~/{home.name}", str(bench.project), "README.md"]
-    seen = await bench.run(f"script:text {bench.key}", files=files)
-    messages = (await bench.call("session_messages", sessionID=seen.session_id))["result"]
+    files = ["@README.md", "lines.txt:2-3", "@lines.txt:2", f"~/{home.name}", str(ctx.project), "README.md"]
+    observed = await ctx.run_task(f"script:text {ctx.key}", files=files)
+    messages = (await ctx.call_tool("session_messages", sessionID=observed.session_id))["result"]
     texts = " ".join(part.get("text", "") for part in messages[0]["parts"] if part.get("synthetic"))
     for text in ("1: hello from the project", "2: two\n3: three", "1: at home", "<type>directory</type>"):
         assert text in texts, f"{text!r} is not in {texts}"
     assert "1: one" not in texts and "failed to read" not in texts
     assert texts.count("Called the Read tool") == len(files)
-    return seen
+    return observed
 
 
-async def busy(bench: Bench) -> Seen:
+async def prompt_busy_session(ctx: ScenarioContext) -> ObservedResult:
     """A second task for a session that works."""
-    first = await bench.call("start_task", prompt="script:hang")
-    return await bench.run(f"script:text {bench.key}", session_id=first.session_id)
+    first = await ctx.call_tool("start_task", prompt="script:hang")
+    return await ctx.run_task(f"script:text {ctx.key}", session_id=first.session_id)
 
 
-async def two_at_once(bench: Bench) -> Seen:
+async def run_two_tasks_at_once(ctx: ScenarioContext) -> ObservedResult:
     """Two tasks for one session in the same moment: both are done, or one is refused."""
-    session_id = await bench.create_session()
-    seen: list[Seen] = []
+    session_id = await ctx.create_session()
+    results: list[ObservedResult] = []
 
-    async def one(number: int) -> None:
-        seen.append(await bench.run(f"script:text {bench.key} number {number}", session_id=session_id))
+    async def run_numbered_task(number: int) -> None:
+        results.append(await ctx.run_task(f"script:text {ctx.key} number {number}", session_id=session_id))
 
     async with anyio.create_task_group() as tasks:
         for number in (1, 2):
-            tasks.start_soon(one, number)
-    refused = [one for one in seen if one.state == "error"]
+            tasks.start_soon(run_numbered_task, number)
+    refused = [one for one in results if one.state == "error"]
     assert all("is busy" in one.text for one in refused), refused[0].text
     for number in (1, 2):
-        taken = bool(bench.asked_of_model(f"{bench.key} number {number}"))
+        taken = bool(ctx.model_requests(f"{ctx.key} number {number}"))
         assert taken or refused, f"prompt {number} was lost"
-    return next(one for one in seen if one.state != "error")
+    return next(one for one in results if one.state != "error")
 
 
-async def two_raw_at_once(bench: Bench) -> Seen:
+async def prompt_twice_at_once(ctx: ScenarioContext) -> ObservedResult:
     """Two session_prompt for one session in the same moment: OpenCode answers both with the last message."""
-    session_id = await bench.create_session()
-    seen: list[Seen] = []
+    session_id = await ctx.create_session()
+    results: list[ObservedResult] = []
 
-    async def one(number: int) -> None:
-        parts = [{"type": "text", "text": f"script:slow 4 0.1 {bench.key} number {number}"}]
-        seen.append(await bench.call("session_prompt", sessionID=session_id, parts=parts))
+    async def send_numbered_prompt(number: int) -> None:
+        parts = [{"type": "text", "text": f"script:slow 4 0.1 {ctx.key} number {number}"}]
+        results.append(await ctx.call_tool("session_prompt", sessionID=session_id, parts=parts))
 
     async with anyio.create_task_group() as tasks:
         for number in (1, 2):
-            tasks.start_soon(one, number)
-    assert all(one.state == "answer" for one in seen)
-    return await bench.report(session_id)
+            tasks.start_soon(send_numbered_prompt, number)
+    assert all(one.state == "answer" for one in results)
+    return await ctx.report_task(session_id)
 
 
-async def shell_in_busy_session(bench: Bench) -> Seen:
+async def shell_in_busy_session(ctx: ScenarioContext) -> ObservedResult:
     """A raw operation that a session can do only when it does nothing else."""
-    task = await bench.call("start_task", prompt="script:hang")
-    return await bench.call("session_shell", sessionID=task.session_id, agent="build", command="true")
+    task = await ctx.call_tool("start_task", prompt="script:hang")
+    return await ctx.call_tool("session_shell", sessionID=task.session_id, agent="build", command="true")
 
 
-async def recursion(bench: Bench) -> Seen:
+async def run_two_levels_deep(ctx: ScenarioContext) -> ObservedResult:
     """A bridge that was started by a task of a task."""
-    async with bench.bridge(replace(bench.settings, environ={DEPTH_VARIABLE: "2"})) as deep:
-        return await bench.run(f"script:text {bench.key}", deep)
+    async with ctx.open_bridge(replace(ctx.settings, environ={DEPTH_VARIABLE: "2"})) as nested_client:
+        return await ctx.run_task(f"script:text {ctx.key}", nested_client)
 
 
-async def recursion_once(bench: Bench) -> Seen:
+async def run_one_level_deep(ctx: ScenarioContext) -> ObservedResult:
     """A bridge that was started by a task."""
-    async with bench.bridge(replace(bench.settings, environ={DEPTH_VARIABLE: "1"})) as deep:
-        return await bench.run("script:text deep", deep)
+    async with ctx.open_bridge(replace(ctx.settings, environ={DEPTH_VARIABLE: "1"})) as nested_client:
+        return await ctx.run_task("script:text deep", nested_client)
 
 
-ROWS = (
-    Row("unknown model", nothing_starts(run("{key}", model="scripted/scriptd")), "error", "nearest: scripted/scripted"),
-    Row("unknown provider", nothing_starts(run("{key}", model="acme/scripted")), "error", "nearest: scripted/scripted"),
-    Row("unknown agent", nothing_starts(run("{key}", agent="bild")), "error", "unknown agent 'bild'; nearest: build"),
-    Row(
+SCENARIOS = (
+    Scenario(
+        "unknown model",
+        expect_no_start(run_task("{key}", model="scripted/scriptd")),
+        "error",
+        "nearest: scripted/scripted",
+    ),
+    Scenario(
+        "unknown provider",
+        expect_no_start(run_task("{key}", model="acme/scripted")),
+        "error",
+        "nearest: scripted/scripted",
+    ),
+    Scenario(
+        "unknown agent",
+        expect_no_start(run_task("{key}", agent="bild")),
+        "error",
+        "unknown agent 'bild'; nearest: build",
+    ),
+    Scenario(
         "unknown variant",
-        nothing_starts(run("{key}", model="scripted/scripted", variant="high")),
+        expect_no_start(run_task("{key}", model="scripted/scripted", variant="high")),
         "error",
         "unknown variant 'high'",
     ),
-    Row(
-        "unknown variant, without a model", nothing_starts(run("{key}", variant="high")), "error", "of model scripted/"
+    Scenario(
+        "unknown variant, without a model",
+        expect_no_start(run_task("{key}", variant="high")),
+        "error",
+        "of model scripted/",
     ),
-    Row("a variant of the agent's model", with_variant(agent="thinker", variant="high"), "completed", project=VARIANTS),
-    Row(
+    Scenario(
+        "a variant of the agent's model",
+        run_with_variant(agent="thinker", variant="high"),
+        "completed",
+        config=VARIANT_CONFIG,
+    ),
+    Scenario(
         "a variant that only another model has",
-        nothing_starts(with_variant(variant="high")),
+        expect_no_start(run_with_variant(variant="high")),
         "error",
         "unknown variant",
-        project=VARIANTS,
+        config=VARIANT_CONFIG,
     ),
-    Row(
+    Scenario(
         "a file that is not there",
-        nothing_starts(run("{key}", files=["README.txt"])),
+        expect_no_start(run_task("{key}", files=["README.txt"])),
         "error",
         r" has no 'README\.txt'; nearest: README\.md",
     ),
-    Row(
+    Scenario(
         "a folder that is not there",
-        nothing_starts(run("{key}", files=["no/such/file"])),
+        expect_no_start(run_task("{key}", files=["no/such/file"])),
         "error",
         "the folder .* does not exist",
     ),
-    Row("files as people write them", files_as_written, "completed"),
-    Row(
-        "unknown directory", nothing_starts(run("{key}", directory="/no/such")), "error", "^/no/such is not a directory"
+    Scenario("files as people write them", attach_files, "completed"),
+    Scenario(
+        "unknown directory",
+        expect_no_start(run_task("{key}", directory="/no/such")),
+        "error",
+        "^/no/such is not a directory",
     ),
-    Row("unknown session: run_task", nothing_starts(run("{key}", session_id=NO_SESSION)), "error", "Session not found"),
-    Row("unknown session: wait_for_tasks", call("wait_for_tasks", session_ids=[NO_SESSION]), "error", "not found"),
-    Row("unknown session: report_task", call("report_task", session_id=NO_SESSION), "error", "Session not found"),
-    Row("unknown session: stop_task", call("stop_task", session_id=NO_SESSION), "error", "Session not found"),
-    Row("unknown session: collect_changes", call("collect_changes", session_id=NO_SESSION), "error", "not found"),
-    Row("unknown session: read_transcript", call("read_transcript", session_id=NO_SESSION), "error", "not found"),
-    Row(
+    Scenario(
+        "unknown session: run_task",
+        expect_no_start(run_task("{key}", session_id=NO_SESSION)),
+        "error",
+        "Session not found",
+    ),
+    Scenario(
+        "unknown session: wait_for_tasks", call_tool("wait_for_tasks", session_ids=[NO_SESSION]), "error", "not found"
+    ),
+    Scenario(
+        "unknown session: report_task", call_tool("report_task", session_id=NO_SESSION), "error", "Session not found"
+    ),
+    Scenario("unknown session: stop_task", call_tool("stop_task", session_id=NO_SESSION), "error", "Session not found"),
+    Scenario(
+        "unknown session: collect_changes", call_tool("collect_changes", session_id=NO_SESSION), "error", "not found"
+    ),
+    Scenario(
+        "unknown session: read_transcript", call_tool("read_transcript", session_id=NO_SESSION), "error", "not found"
+    ),
+    Scenario(
         "unknown request",
-        call("answer_permission", request_id=NO_PERMISSION, reply="once"),
+        call_tool("answer_permission", request_id=NO_PERMISSION, reply="once"),
         "error",
         "there is no pending request",
     ),
-    Row("malformed session id", call("report_task", session_id="12"), "error", "nothing was sent"),
-    Row(
-        "malformed session id: wait_for_tasks", call("wait_for_tasks", session_ids=["12"]), "error", "nothing was sent"
+    Scenario("malformed session id", call_tool("report_task", session_id="12"), "error", "nothing was sent"),
+    Scenario(
+        "malformed session id: wait_for_tasks",
+        call_tool("wait_for_tasks", session_ids=["12"]),
+        "error",
+        "nothing was sent",
     ),
-    Row("malformed request id", call("answer_question", request_id="12"), "error", "nothing was sent"),
-    Row("session busy", busy, "error", r"is busy \(running\); wait_for_tasks waits for it"),
-    Row("session busy: session_shell", shell_in_busy_session, "error", "HTTP 409, SessionBusyError"),
-    Row("two tasks on one session at once", two_at_once, "completed"),
-    Row("two session_prompt on one session at once", two_raw_at_once, "completed"),
-    Row("started by a task of a task", nothing_starts(recursion), "error", r"started by a task itself \(depth 2\)"),
-    Row("started by a task", recursion_once, "completed"),
+    Scenario("malformed request id", call_tool("answer_question", request_id="12"), "error", "nothing was sent"),
+    Scenario("session busy", prompt_busy_session, "error", r"is busy \(running\); wait_for_tasks waits for it"),
+    Scenario("session busy: session_shell", shell_in_busy_session, "error", "HTTP 409, SessionBusyError"),
+    Scenario("two tasks on one session at once", run_two_tasks_at_once, "completed"),
+    Scenario("two session_prompt on one session at once", prompt_twice_at_once, "completed"),
+    Scenario(
+        "started by a task of a task",
+        expect_no_start(run_two_levels_deep),
+        "error",
+        r"started by a task itself \(depth 2\)",
+    ),
+    Scenario("started by a task", run_one_level_deep, "completed"),
 )

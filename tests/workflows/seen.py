@@ -8,7 +8,7 @@ from typing import Any
 
 import mcp_types as types
 
-FACTS = {
+STATE_FIELDS = {
     "completed": "answer",
     "running": "activity",
     "failed": "error",
@@ -18,40 +18,40 @@ FACTS = {
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A call's result. `facts` is its structured content, empty where it has none."""
+class ObservedResult:
+    """A call's result. `content` is its structured content, empty where it has none."""
 
-    facts: dict[str, Any]
+    content: dict[str, Any]
     text: str
     is_error: bool
 
     @classmethod
-    def of(cls, result: types.CallToolResult) -> Seen:
+    def from_result(cls, result: types.CallToolResult) -> ObservedResult:
         """Read a result, and see that it says the same in text and in structure."""
         text = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
-        facts: dict[str, Any] = result.structured_content or {}
-        seen = cls(facts, text, bool(result.is_error))
-        if "state" in facts:
-            assert json.loads(text) == facts, "text and structured content differ"
-            assert seen.is_error == (facts["state"] == "failed"), "only the report of a failed task is an error"
-        return seen
+        content: dict[str, Any] = result.structured_content or {}
+        observed = cls(content, text, bool(result.is_error))
+        if "state" in content:
+            assert json.loads(text) == content, "text and structured content differ"
+            assert observed.is_error == (content["state"] == "failed"), "only the report of a failed task is an error"
+        return observed
 
     def __getitem__(self, name: str) -> Any:
         """Return a member of the structured content."""
-        assert name in self.facts, f"no {name!r} in {self.text[:500]}"
-        return self.facts[name]
+        assert name in self.content, f"no {name!r} in {self.text[:500]}"
+        return self.content[name]
 
     @property
     def state(self) -> str:
         """The report's state; "error" for a call that failed without a report, "answer" for any other."""
-        return self.facts.get("state", "error" if self.is_error else "answer")
+        return self.content.get("state", "error" if self.is_error else "answer")
 
     @property
     def message(self) -> str:
         """What a report says of its state, or a failed call's text."""
         if self.state.startswith("waiting_"):
             return " / ".join(request["wants"] for request in self["pending"])
-        return str(self[FACTS[self.state]]) if self.state in FACTS else self.text
+        return str(self[STATE_FIELDS[self.state]]) if self.state in STATE_FIELDS else self.text
 
     @property
     def session_id(self) -> str:
@@ -65,6 +65,6 @@ class Seen:
         return request["id"]
 
     @property
-    def tasks(self) -> list[Seen]:
+    def tasks(self) -> list[ObservedResult]:
         """The single reports of a result that holds several."""
-        return [Seen(one, json.dumps(one), one["state"] == "failed") for one in self["tasks"]]
+        return [ObservedResult(report, json.dumps(report), report["state"] == "failed") for report in self["tasks"]]

@@ -4,95 +4,99 @@ from __future__ import annotations
 
 import json
 
-from .asking import made, touch
-from .bench import Bench
-from .seen import Seen
-from .table import Row
+from .asking import touch_prompt, touched_file
+from .bench import ScenarioContext
+from .seen import ObservedResult
+from .table import Scenario
 
-SLEEP = {"command": "sleep 300", "description": "Sleep"}
+SLEEP_ARGUMENTS = {"command": "sleep 300", "description": "Sleep"}
 
 
-def with_child(prompt: str) -> str:
+def subagent_prompt(prompt: str) -> str:
     """A subagent is told this. What it was stopped in is a result to OpenCode, which goes on with the next step."""
     child = {"description": "child", "prompt": prompt, "subagent_type": "general"}
-    return f"script:chain {json.dumps([{'name': 'task', 'args': child}, {'name': 'bash', 'args': SLEEP}])}"
+    return f"script:chain {json.dumps([{'name': 'task', 'args': child}, {'name': 'bash', 'args': SLEEP_ARGUMENTS}])}"
 
 
-async def stop(bench: Bench, task: Seen) -> Seen:
+async def stop_and_check(ctx: ScenarioContext, task: ObservedResult) -> ObservedResult:
     """Stop a task, and see that nothing is left of it."""
-    seen = await bench.call("stop_task", session_id=task.session_id)
-    where = str(bench.project)
-    working = (await bench.call("session_status", directory=where)).facts
-    children = (await bench.call("session_children", sessionID=task.session_id))["result"]
+    observed = await ctx.call_tool("stop_task", session_id=task.session_id)
+    directory = str(ctx.project)
+    active = (await ctx.call_tool("session_status", directory=directory)).content
+    children = (await ctx.call_tool("session_children", sessionID=task.session_id))["result"]
     family = {task.session_id, *(item["id"] for item in children)}
-    assert not family & working.keys(), "something of it still works"
-    pending = (await bench.call("permission_list", directory=where))["result"]
+    assert not family & active.keys(), "something of it still works"
+    pending = (await ctx.call_tool("permission_list", directory=directory))["result"]
     assert not [item for item in pending if item["sessionID"] in family], "something of it still waits"
-    return seen
+    return observed
 
 
-async def working(bench: Bench) -> Seen:
+async def stop_working_task(ctx: ScenarioContext) -> ObservedResult:
     """A task at work."""
-    return await stop(bench, await bench.call("start_task", prompt="script:hang"))
+    return await stop_and_check(ctx, await ctx.call_tool("start_task", prompt="script:hang"))
 
 
-async def waiting(bench: Bench) -> Seen:
+async def stop_waiting_task(ctx: ScenarioContext) -> ObservedResult:
     """A task that waits for permission: OpenCode keeps the request of an aborted task, we do not."""
-    seen = await stop(bench, await bench.run(touch(bench)))
-    assert not made(bench).exists()
-    return seen
+    observed = await stop_and_check(ctx, await ctx.run_task(touch_prompt(ctx)))
+    assert not touched_file(ctx).exists()
+    return observed
 
 
-async def aborted_before(bench: Bench) -> Seen:
+async def stop_aborted_task(ctx: ScenarioContext) -> ObservedResult:
     """A task that somebody aborted while it waited: what is left of it is cleared."""
-    task = await bench.run(touch(bench))
-    await bench.call("session_abort", sessionID=task.session_id)
-    return await stop(bench, await bench.wait(task.session_id))
+    task = await ctx.run_task(touch_prompt(ctx))
+    await ctx.call_tool("session_abort", sessionID=task.session_id)
+    return await stop_and_check(ctx, await ctx.wait_for_task(task.session_id))
 
 
-async def with_subagent(bench: Bench) -> Seen:
+async def stop_working_subagent(ctx: ScenarioContext) -> ObservedResult:
     """A task whose subagent is at work."""
-    task = await bench.run(with_child(f"script:tool bash {json.dumps(SLEEP)}"), permissions="allow", timeout_seconds=3)
+    task = await ctx.run_task(
+        subagent_prompt(f"script:tool bash {json.dumps(SLEEP_ARGUMENTS)}"), permissions="allow", timeout_seconds=3
+    )
     assert task.state == "running"
-    return await stop(bench, task)
+    return await stop_and_check(ctx, task)
 
 
-async def with_waiting_subagent(bench: Bench) -> Seen:
+async def stop_waiting_subagent(ctx: ScenarioContext) -> ObservedResult:
     """A task whose subagent waits for permission."""
-    seen = await stop(bench, await bench.run(with_child(touch(bench))))
-    assert not made(bench).exists()
-    return seen
+    observed = await stop_and_check(ctx, await ctx.run_task(subagent_prompt(touch_prompt(ctx))))
+    assert not touched_file(ctx).exists()
+    return observed
 
 
-async def over(bench: Bench) -> Seen:
+async def stop_ended_task(ctx: ScenarioContext) -> ObservedResult:
     """A task that is over is not made another one."""
-    return await stop(bench, await bench.run("script:text over"))
+    return await stop_and_check(ctx, await ctx.run_task("script:text over"))
 
 
-async def transcript(bench: Bench) -> Seen:
+async def read_transcript_pages(ctx: ScenarioContext) -> ObservedResult:
     """A conversation in pages: together they are the whole, newest last, a line for each tool call."""
-    task = await bench.run("script:read")
-    await bench.run("script:text second", session_id=task.session_id)
-    whole = await bench.call("read_transcript", session_id=task.session_id)
+    task = await ctx.run_task("script:read")
+    await ctx.run_task("script:text second", session_id=task.session_id)
+    whole = await ctx.call_tool("read_transcript", session_id=task.session_id)
     pages: list[str] = []
-    page = await bench.call("read_transcript", session_id=task.session_id, limit=2)
+    page = await ctx.call_tool("read_transcript", session_id=task.session_id, limit=2)
     while True:
         pages.insert(0, page["text"])
         if page["earlier"] is None:
             break
-        page = await bench.call("read_transcript", session_id=task.session_id, limit=2, before=page["earlier"])
+        page = await ctx.call_tool("read_transcript", session_id=task.session_id, limit=2, before=page["earlier"])
     assert len(pages) > 2
     assert "\n\n".join(pages) == whole["text"]
-    assert json.loads(whole.text) == whole.facts
+    assert json.loads(whole.text) == whole.content
     return whole
 
 
-ROWS = (
-    Row("stop a working task", working, "stopped", "^aborted$"),
-    Row("stop a waiting task", waiting, "stopped", "^aborted$"),
-    Row("stop a task that was aborted while it waited", aborted_before, "stopped", "^aborted$"),
-    Row("stop a task with a working subagent", with_subagent, "stopped"),
-    Row("stop a task with a waiting subagent", with_waiting_subagent, "stopped"),
-    Row("stop a task that is over", over, "completed", "over$"),
-    Row("transcript in pages", transcript, "answer", r"(?s)script:read.*> read README.md: completed.*second"),
+SCENARIOS = (
+    Scenario("stop a working task", stop_working_task, "stopped", "^aborted$"),
+    Scenario("stop a waiting task", stop_waiting_task, "stopped", "^aborted$"),
+    Scenario("stop a task that was aborted while it waited", stop_aborted_task, "stopped", "^aborted$"),
+    Scenario("stop a task with a working subagent", stop_working_subagent, "stopped"),
+    Scenario("stop a task with a waiting subagent", stop_waiting_subagent, "stopped"),
+    Scenario("stop a task that is over", stop_ended_task, "completed", "over$"),
+    Scenario(
+        "transcript in pages", read_transcript_pages, "answer", r"(?s)script:read.*> read README.md: completed.*second"
+    ),
 )

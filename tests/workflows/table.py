@@ -9,42 +9,46 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from .bench import Bench, Config
-from .seen import Seen
+from .bench import Config, ScenarioContext
+from .seen import ObservedResult
 
 LIMIT_SECONDS = 90.0
 """A row's time limit where it has none of its own: on a busy machine OpenCode takes its time."""
 
-Deed = Callable[[Bench], Awaitable[Seen]]
+Action = Callable[[ScenarioContext], Awaitable[ObservedResult]]
 """Acts on a bench, and returns the call that tells what came of it."""
 
 
 @dataclass(frozen=True)
-class Row:
+class Scenario:
     """A line of the table.
 
-    `state` is that of the report which `does` returns, or "error" for a call that failed without one;
+    `state` is that of the report which `action` returns, or "error" for a call that failed without one;
     `words` is found in what is said of that state. A row that changes more than its own sessions, or
     reads what changed, has a project of its own, with this configuration of OpenCode.
     """
 
     name: str
-    does: Deed
+    action: Action
     state: str
-    words: str = ""
-    seconds: float = LIMIT_SECONDS
-    project: Config | None = None
+    pattern: str = ""
+    limit_seconds: float = LIMIT_SECONDS
+    config: Config | None = None
 
 
-async def play(row: Row, bench: Bench) -> None:
+async def run_scenario(scenario: Scenario, ctx: ScenarioContext) -> None:
     """Play a row, and compare what is seen with what it expects.
 
     Raises:
         Failed: it hung, or what was seen differs.
     """
-    with anyio.move_on_after(row.seconds) as limit:
-        seen = await row.does(bench)
-        assert seen.state == row.state, f"expected {row.state}, seen {seen.state}: {seen.text[:2000]}"
-        assert re.search(row.words, seen.message), f"expected {row.words!r} in {seen.message[:2000]!r}"
+    with anyio.move_on_after(scenario.limit_seconds) as limit:
+        observed = await scenario.action(ctx)
+        assert observed.state == scenario.state, (
+            f"expected {scenario.state}, seen {observed.state}: {observed.text[:2000]}"
+        )
+        assert re.search(scenario.pattern, observed.message), (
+            f"expected {scenario.pattern!r} in {observed.message[:2000]!r}"
+        )
     if limit.cancelled_caught:
-        pytest.fail(f"hung: no end within {row.seconds:g} s", pytrace=False)
+        pytest.fail(f"hung: no end within {scenario.limit_seconds:g} s", pytrace=False)

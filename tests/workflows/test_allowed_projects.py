@@ -18,7 +18,7 @@ from opencode_mcp.workflows.worktree import read_local_changes
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_project_elsewhere_is_not_touched(catalog: Catalog, tmp_path: Path) -> None:
+async def test_a_project_outside_is_not_touched(catalog: Catalog, tmp_path: Path) -> None:
     """The bridge's own git would work there: it is refused before git is run."""
     (tmp_path / "root").mkdir()
     (tmp_path / "outside").mkdir()

@@ -11,7 +11,7 @@ from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.workflows.attach import Folders, candidate_paths, file_parts, make_file_part_for, to_pure_path
 
-from .test_moments import Still
+from .test_moments import FakeOpenCode
 
 pytestmark = pytest.mark.anyio
 
@@ -40,12 +40,12 @@ HOMES: dict[PurePath, PurePath] = {POSIX: PurePosixPath("/home/me"), WINDOWS: Pu
         ("file:///D:/a.txt", WINDOWS, [("D:\\a.txt", "")]),
     ],
 )
-def test_what_a_path_may_mean(given: str, project: PurePath, meant: list[tuple[str, str]]) -> None:
+def test_a_path_is_resolved_in_every_notation(given: str, project: PurePath, meant: list[tuple[str, str]]) -> None:
     """Literally first, then as people write it."""
     assert [(str(path), query) for path, query in candidate_paths(given, project, HOMES[project])] == meant
 
 
-class Disk(Still):
+class FakeFolders(FakeOpenCode):
     """An OpenCode whose folders have these names, by directory and path."""
 
     folders: dict[tuple[str, str], list[str]]
@@ -65,9 +65,9 @@ class Disk(Still):
 
 
 @pytest.fixture
-def disk() -> Any:
+def fake_folders() -> Any:
     """A project with a folder, and with a link, behind which OpenCode lists nothing; on another machine."""
-    opencode = Disk()
+    opencode = FakeFolders()
     opencode.opened = set()
     opencode.folders = {
         ("/srv/project", "."): ["README.md", "a.txt:3", "a.txt", "@scope", "Grün.txt", "link", "sub"],
@@ -92,11 +92,11 @@ def disk() -> Any:
     ],
 )
 @pytest.mark.parametrize("directory", [None, "/srv/project"])
-async def test_a_file_that_is_there_is_attached_by_its_real_name(
-    disk: Any, directory: str | None, given: str, url: str, mime: str
+async def test_an_existing_file_is_attached_by_its_real_name(
+    fake_folders: Any, directory: str | None, given: str, url: str, mime: str
 ) -> None:
     """A file that has literally the given name goes before one that it may mean."""
-    [part] = await file_parts(disk, directory, [given])
+    [part] = await file_parts(fake_folders, directory, [given])
     assert (part["url"], part["mime"]) == (url, mime)
 
 
@@ -111,18 +111,18 @@ async def test_a_file_that_is_there_is_attached_by_its_real_name(
         ("~/c.txt", "file:///home/me/c.txt"),
     ],
 )
-async def test_no_folder_outside_is_opened_to_look_for_a_file(disk: Any, given: str, url: str) -> None:
+async def test_no_outside_folder_is_loaded_to_find_a_file(fake_folders: Any, given: str, url: str) -> None:
     """OpenCode would run the plugins in it: what cannot be known of another machine is sent as it is meant."""
-    [part] = await file_parts(disk, None, [given])
-    assert (part["url"], disk.opened <= {"/srv/project"}) == (url, True)
+    [part] = await file_parts(fake_folders, None, [given])
+    assert (part["url"], fake_folders.opened <= {"/srv/project"}) == (url, True)
 
 
-async def test_outside_of_the_project_this_process_looks_where_it_sees_the_same_files(
-    disk: Any, tmp_path: Path
+async def test_files_outside_the_project_are_checked_locally_on_a_shared_filesystem(
+    fake_folders: Any, tmp_path: Path
 ) -> None:
     """So a missing file is found out there as well, by its folder's names, and a link in the project is followed."""
     (tmp_path / "Notes.txt").write_text("here")
-    folders = Folders(disk, POSIX, shared=True)
+    folders = Folders(fake_folders, POSIX, shared=True)
     home = HOMES[POSIX]
 
     assert (await make_file_part_for(folders, f"{tmp_path}/notes.txt:3", home))["url"] == (
@@ -132,13 +132,13 @@ async def test_outside_of_the_project_this_process_looks_where_it_sees_the_same_
         await make_file_part_for(folders, f"{tmp_path}/Nots.txt", home)
     with pytest.raises(WorkflowError, match=rf"the folder {tmp_path}/nowhere does not exist on"):
         await make_file_part_for(folders, f"{tmp_path}/nowhere/x", home)
-    assert disk.opened == set()
+    assert fake_folders.opened == set()
 
 
 @pytest.mark.parametrize("given", ["{outside}/x", "@{outside}/x", "file://{outside}/x", "{outside}/x:3", "link/x"])
 @pytest.mark.parametrize("shared", [True, False])
 async def test_no_file_outside_of_the_allowed_directories_is_attached(
-    disk: Any, tmp_path: Path, given: str, shared: bool
+    fake_folders: Any, tmp_path: Path, given: str, shared: bool
 ) -> None:
     """Nor is it said whether it is there; a link in the project leads outside."""
     project, outside = tmp_path / "project", tmp_path / "outside"
@@ -146,13 +146,13 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
     outside.mkdir()
     (outside / "x").write_text("secret")
     (project / "link").symlink_to(outside)
-    disk.allowlist = DirectoryAllowlist.from_directories((str(project),))
-    disk.folders = {(str(project), "."): ["link"]}
-    folders = Folders(disk, PurePosixPath(project), shared)
+    fake_folders.allowlist = DirectoryAllowlist.from_directories((str(project),))
+    fake_folders.folders = {(str(project), "."): ["link"]}
+    folders = Folders(fake_folders, PurePosixPath(project), shared)
 
     with pytest.raises(InvalidArguments, match=r"x(:3)?' is outside of the directories that --allow-directory allows"):
         await make_file_part_for(folders, given.format(outside=outside), HOMES[POSIX])
-    assert disk.opened <= {str(project)}
+    assert fake_folders.opened <= {str(project)}
 
 
 @pytest.mark.parametrize(
@@ -164,23 +164,23 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
         ("a.txt.:3", "/srv/project has no 'a.txt.:3'"),
     ],
 )
-async def test_a_file_that_is_not_there_is_refused(disk: Any, given: str, said: str) -> None:
+async def test_a_missing_file_is_refused(fake_folders: Any, given: str, said: str) -> None:
     """In words that name the nearest real ones."""
     with pytest.raises(WorkflowError, match=f"so nothing was sent: {said}"):
-        await file_parts(disk, None, ["README.md", given])
+        await file_parts(fake_folders, None, ["README.md", given])
 
 
-async def test_an_error_that_does_not_say_that_a_folder_is_missing_is_none_of_a_missing_file(disk: Any) -> None:
+async def test_other_errors_of_a_folder_do_not_mean_a_missing_file(fake_folders: Any) -> None:
     """OpenCode was busy: nothing is known."""
 
     async def busy(kind: Any, name: str, /, **arguments: Any) -> Any:
         if name == "file_list":
             raise APIError(name, 503, "Busy", "later")
-        return await Disk.call_as(disk, kind, name, **arguments)
+        return await FakeFolders.call_as(fake_folders, kind, name, **arguments)
 
-    disk.call_as = busy
+    fake_folders.call_as = busy
     with pytest.raises(APIError, match="503"):
-        await file_parts(disk, None, ["README.md"])
+        await file_parts(fake_folders, None, ["README.md"])
 
 
 def test_a_windows_path_is_known_by_its_drive() -> None:

@@ -34,12 +34,12 @@ from opencode_mcp.workflows.elsewhere import (
     describe_other_process,
 )
 from opencode_mcp.workflows.truth import read_snapshot
-from tests.bridge import kill_server, servers
+from tests.bridge import find_opencode_pids, kill_opencode
 from tests.eventually import eventually
 
-from .bench import QUICK, project_that_asks
-from .seen import Seen
-from .test_moments import Still
+from .bench import QUICK_CONFIG, make_asking_project
+from .seen import ObservedResult
+from .test_moments import FakeOpenCode
 
 pytestmark = pytest.mark.anyio
 
@@ -47,43 +47,45 @@ WAIT_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Side:
+class TaskProcess:
     """One assistant: its client and the OpenCode that this has started; `mark` is in that one's environment."""
 
     client: Client
     endpoint: Endpoint
     mark: str
 
-    async def call(self, tool: str, **arguments: Any) -> Seen:
+    async def call(self, tool: str, **arguments: Any) -> ObservedResult:
         """Call a tool."""
-        return Seen.of(await self.client.call_tool(tool, arguments))
+        return ObservedResult.from_result(await self.client.call_tool(tool, arguments))
 
 
 @dataclass(frozen=True)
-class Two:
+class TwoProcesses:
     """Two assistants in one project, with the data of both in one folder."""
 
-    ours: Side
-    theirs: Side
+    own: TaskProcess
+    other: TaskProcess
     project: Path
 
 
 @pytest.fixture
-async def two(environ: Mapping[str, str], program: Program, catalog: Catalog, tmp_path: Path) -> AsyncGenerator[Two]:
+async def processes(
+    environ: Mapping[str, str], program: Program, catalog: Catalog, tmp_path: Path
+) -> AsyncGenerator[TwoProcesses]:
     """Two OpenCodes on a data folder that no other test uses."""
-    project = project_that_asks(tmp_path / "project", environ, QUICK)
+    project = make_asking_project(tmp_path / "project", environ, QUICK_CONFIG)
     async with AsyncExitStack() as stack:
         theirs, ours = [
-            await stack.enter_async_context(side(environ, program, catalog, project, f"{tmp_path.name}-{name}"))
+            await stack.enter_async_context(open_process(environ, program, catalog, project, f"{tmp_path.name}-{name}"))
             for name in ("theirs", "ours")
         ]
-        yield Two(ours, theirs, project)
+        yield TwoProcesses(ours, theirs, project)
 
 
 @asynccontextmanager
-async def side(
+async def open_process(
     environ: Mapping[str, str], program: Program, catalog: Catalog, project: Path, name: str
-) -> AsyncGenerator[Side]:
+) -> AsyncGenerator[TaskProcess]:
     """Provide one of the two."""
     mark = {"OPENCODE_MCP_TEST_ROW": name}
     data = {"XDG_DATA_HOME": str(project.parent / "data")}
@@ -91,65 +93,67 @@ async def side(
         endpoint = await server.endpoint()
         settings = Settings(url=str(endpoint.url), password=endpoint.password, directory=str(project))
         async with Client(create_server(settings, catalog)) as client:
-            yield Side(client, endpoint, f"OPENCODE_MCP_TEST_ROW={name}")
+            yield TaskProcess(client, endpoint, f"OPENCODE_MCP_TEST_ROW={name}")
 
 
-def held(two: Two) -> tuple[str, Path]:
+def hold_prompt(two: TwoProcesses) -> tuple[str, Path]:
     """Return a prompt, and the file with which it is answered."""
     file = two.project / "go"
     return f"script:hold {file}", file
 
 
-async def test_a_task_of_another_process_runs_cannot_be_stopped_and_takes_no_prompt(two: Two) -> None:
+async def test_a_task_of_another_process_runs_cannot_be_stopped_and_takes_no_prompt(processes: TwoProcesses) -> None:
     """What it asks for is known there only; its end is seen by the other process as well."""
-    prompt, file = held(two)
-    task = await two.theirs.call("start_task", prompt=prompt, request_id="first")
-    [pid] = servers(two.theirs.mark)
+    prompt, file = hold_prompt(processes)
+    task = await processes.other.call("start_task", prompt=prompt, request_id="first")
+    [pid] = find_opencode_pids(processes.other.mark)
 
-    reported = await two.ours.call("report_task", session_id=task.session_id)
+    reported = await processes.own.call("report_task", session_id=task.session_id)
     assert reported.state == "running", reported.text
     assert f"process {pid}" in reported["note"]
     assert reported["activity"] == "waiting for the model"
     assert reported["next"]["tool"] == "wait_for_tasks"
 
-    stopped = await two.ours.call("stop_task", session_id=task.session_id)
+    stopped = await processes.own.call("stop_task", session_id=task.session_id)
     assert (stopped.state, "cannot be stopped here" in stopped.text) == ("error", True), stopped.text
 
-    more = await two.ours.call("run_task", prompt="script:text more", session_id=task.session_id)
+    more = await processes.own.call("run_task", prompt="script:text more", session_id=task.session_id)
     assert (more.state, "cannot take a prompt now" in more.text) == ("error", True), more.text
 
-    again = await two.ours.call("start_task", prompt=prompt, request_id="first")
+    again = await processes.own.call("start_task", prompt=prompt, request_id="first")
     assert (again.session_id, again.state) == (task.session_id, "running")
     assert again["note"].startswith("request first is already running")
 
-    resource = await two.ours.client.read_resource(f"opencode://session/{task.session_id}")
+    resource = await processes.own.client.read_resource(f"opencode://session/{task.session_id}")
     assert json.loads(getattr(resource.contents[0], "text"))["state"] == "running"  # noqa: B009
 
     file.touch()
-    done = (await two.ours.call("wait_for_tasks", session_ids=[task.session_id], timeout_seconds=WAIT_SECONDS)).tasks[0]
+    done = (
+        await processes.own.call("wait_for_tasks", session_ids=[task.session_id], timeout_seconds=WAIT_SECONDS)
+    ).tasks[0]
     assert (done.state, done["answer"], done["note"]) == ("completed", "held", None)
-    after = await two.ours.call("run_task", prompt="script:text more", session_id=task.session_id)
+    after = await processes.own.call("run_task", prompt="script:text more", session_id=task.session_id)
     assert after.state == "completed", after.text
 
     call = json.dumps({"command": "true", "description": "Do nothing"})
-    asks = await two.theirs.call("run_task", prompt=f"script:tool bash {call}", timeout_seconds=WAIT_SECONDS)
+    asks = await processes.other.call("run_task", prompt=f"script:tool bash {call}", timeout_seconds=WAIT_SECONDS)
     assert asks.state == "waiting_permission"
-    reported = await two.ours.call("report_task", session_id=asks.session_id)
+    reported = await processes.own.call("report_task", session_id=asks.session_id)
     assert (reported.state, "waiting for an answer there" in reported["note"]) == ("running", True), reported.text
 
 
-async def test_the_end_of_the_only_process_that_can_have_run_a_task_is_its_failure(two: Two) -> None:
+async def test_the_end_of_the_only_process_that_can_have_run_a_task_is_its_failure(processes: TwoProcesses) -> None:
     """It says when the session was last written to, and the session takes a prompt again."""
-    task = await two.theirs.call("start_task", prompt="script:hang")
-    kill_server(two.theirs.mark)
-    await eventually(lambda: not find_sharing_processes(two.ours.endpoint))
+    task = await processes.other.call("start_task", prompt="script:hang")
+    kill_opencode(processes.other.mark)
+    await eventually(lambda: not find_sharing_processes(processes.own.endpoint))
 
-    reported = await two.ours.call("report_task", session_id=task.session_id)
+    reported = await processes.own.call("report_task", session_id=task.session_id)
 
     assert reported.state == "failed", reported.text
     assert reported.message.startswith("OpenCode exited during the turn")
     assert "last written at 20" in reported.message
-    after = await two.ours.call("run_task", prompt="script:text more", session_id=task.session_id)
+    after = await processes.own.call("run_task", prompt="script:text more", session_id=task.session_id)
     assert after.state == "completed", after.text
 
 
@@ -157,57 +161,60 @@ HOUR = 3600.0
 TOOL: dict[str, Any] = {"type": "tool", "tool": "bash", "state": {"status": "running", "input": {}}}
 
 
-def unfinished(silence: float, *parts: Any) -> list[Any]:
+def unfinished_turn(silence: float, *parts: Any) -> list[Any]:
     """A turn whose reply is incomplete, and was last written to so long ago."""
     at = (time.time() - silence) * 1000
     reply = {"id": "msg_2", "role": "assistant", "parentID": "msg_1", "time": {"created": at}}
     return [{"info": reply, "parts": [*parts]}]
 
 
-def prompt(silence: float, *before: Any) -> list[Any]:
+def unanswered_prompt(silence: float, *before: Any) -> list[Any]:
     """A prompt without a reply, after other messages."""
     info = {"id": "msg_3", "role": "user", "time": {"created": (time.time() - silence) * 1000}}
     return [*before, {"info": info, "parts": []}]
 
 
-def a_process(ago: float) -> SharingProcess:
+def make_sharing_process(ago: float) -> SharingProcess:
     """A process that was started so long ago."""
     return SharingProcess(7, "opencode", time.time() - ago)
 
 
-def see(monkeypatch: pytest.MonkeyPatch, there: tuple[SharingProcess, ...] | None) -> None:
+def patch_sharing_processes(monkeypatch: pytest.MonkeyPatch, processes: tuple[SharingProcess, ...] | None) -> None:
     """Have these processes there, or have none known."""
 
-    def seen(endpoint: Endpoint) -> tuple[SharingProcess, ...] | None:
-        return there
+    def find_processes(endpoint: Endpoint) -> tuple[SharingProcess, ...] | None:
+        return processes
 
-    monkeypatch.setattr(deciding, "find_sharing_processes", seen)
+    monkeypatch.setattr(deciding, "find_sharing_processes", find_processes)
 
 
 @pytest.mark.parametrize(
     ("messages", "started", "runs"),
     [
-        (lambda: unfinished(HOUR), 2 * HOUR, True),
-        (lambda: unfinished(HOUR), HOUR / 2, False),
-        (lambda: unfinished(PROCESS_SECONDS + HOUR), PROCESS_SECONDS + 2 * HOUR, False),
-        (lambda: unfinished(10), None, False),
-        (lambda: prompt(PROMPT_SECONDS / 2), HOUR, True),
-        (lambda: prompt(PROMPT_SECONDS * 2), HOUR, False),
-        (lambda: prompt(PROMPT_SECONDS * 2, *unfinished(HOUR)), HOUR, True),
-        (lambda: unfinished(MODEL_SECONDS / 2), "unknown", True),
-        (lambda: unfinished(MODEL_SECONDS * 1.2), "unknown", False),
-        (lambda: unfinished(MODEL_SECONDS * 1.2, TOOL), "unknown", True),
-        (lambda: unfinished(TOOL_SECONDS * 1.2, TOOL), "unknown", False),
-        (lambda: prompt(PROMPT_SECONDS / 2), "unknown", True),
-        (lambda: prompt(PROMPT_SECONDS * 2), "unknown", False),
+        (lambda: unfinished_turn(HOUR), 2 * HOUR, True),
+        (lambda: unfinished_turn(HOUR), HOUR / 2, False),
+        (lambda: unfinished_turn(PROCESS_SECONDS + HOUR), PROCESS_SECONDS + 2 * HOUR, False),
+        (lambda: unfinished_turn(10), None, False),
+        (lambda: unanswered_prompt(PROMPT_SECONDS / 2), HOUR, True),
+        (lambda: unanswered_prompt(PROMPT_SECONDS * 2), HOUR, False),
+        (lambda: unanswered_prompt(PROMPT_SECONDS * 2, *unfinished_turn(HOUR)), HOUR, True),
+        (lambda: unfinished_turn(MODEL_SECONDS / 2), "unknown", True),
+        (lambda: unfinished_turn(MODEL_SECONDS * 1.2), "unknown", False),
+        (lambda: unfinished_turn(MODEL_SECONDS * 1.2, TOOL), "unknown", True),
+        (lambda: unfinished_turn(TOOL_SECONDS * 1.2, TOOL), "unknown", False),
+        (lambda: unanswered_prompt(PROMPT_SECONDS / 2), "unknown", True),
+        (lambda: unanswered_prompt(PROMPT_SECONDS * 2), "unknown", False),
     ],
 )
-async def test_whether_another_process_may_be_running_a_session(
+async def test_another_process_may_run_a_session_until_it_is_silent_too_long(
     monkeypatch: pytest.MonkeyPatch, messages: Callable[[], list[Any]], started: float | str | None, runs: bool
 ) -> None:
     """By the last write, and by when the other processes were started: `started` so long ago, None: there is none."""
-    see(monkeypatch, () if started is None else None if started == "unknown" else (a_process(float(started)),))
-    opencode = Still(messages=messages())
+    patch_sharing_processes(
+        monkeypatch,
+        () if started is None else None if started == "unknown" else (make_sharing_process(float(started)),),
+    )
+    opencode = FakeOpenCode(messages=messages())
     opencode.server.current_endpoint = lambda: "an endpoint"
 
     note = await describe_other_process(cast("Any", opencode), await read_snapshot(cast("Any", opencode), "ses_1"))
@@ -215,14 +222,14 @@ async def test_whether_another_process_may_be_running_a_session(
     assert (note is not None) is runs, note
 
 
-async def test_what_grows_without_this_server_is_run_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_that_grows_is_run_by_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where no process is to be seen, as that of another container."""
-    see(monkeypatch, ())
-    opencode = cast("Any", Still(messages=unfinished(5)))
+    patch_sharing_processes(monkeypatch, ())
+    opencode = cast("Any", FakeOpenCode(messages=unfinished_turn(5)))
     opencode.server.current_endpoint = lambda: "an endpoint"
     before = await read_snapshot(opencode, "ses_1")
     assert await describe_other_process(opencode, before) is None
-    opencode.messages = unfinished(0, TOOL)
+    opencode.messages = unfinished_turn(0, TOOL)
 
     note = await describe_other_process(opencode, await read_snapshot(opencode, "ses_1"), before)
 
@@ -230,7 +237,7 @@ async def test_what_grows_without_this_server_is_run_by_another(monkeypatch: pyt
         note
         == "Another OpenCode process is running this session: its messages change, and this OpenCode does not run it."
     )
-    see(monkeypatch, (a_process(HOUR), a_process(-HOUR)))
+    patch_sharing_processes(monkeypatch, (make_sharing_process(HOUR), make_sharing_process(-HOUR)))
     note = await describe_other_process(opencode, await read_snapshot(opencode, "ses_1"), before)
     assert note is not None and note.startswith(
         "Another OpenCode process (opencode, process 7) is running this session: its messages"
@@ -238,7 +245,7 @@ async def test_what_grows_without_this_server_is_run_by_another(monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("environ")
-async def test_the_processes_that_use_a_servers_data_are_known_on_linux(tmp_path: Path) -> None:
+async def test_processes_that_share_the_data_are_found_on_linux(tmp_path: Path) -> None:
     """Those that have the same database open as the process that listens at the address; nothing is known of others."""
     file = tmp_path / "any name.db"
     database = sqlite3.connect(file, isolation_level=None)

@@ -32,11 +32,11 @@ from opencode_mcp.workflows import tasks as task_tools
 from opencode_mcp.workflows.run import RunTasks, run_tasks
 from opencode_mcp.workflows.stop import StopTask, stop_task
 from opencode_mcp.workflows.tasks import ReportTask, WaitForTasks, report_task, wait_for_tasks
-from tests.bridge import servers
+from tests.bridge import find_opencode_pids
 from tests.eventually import eventually
 
-from .seen import Seen
-from .test_moments import DONE, Still, context_of
+from .seen import ObservedResult
+from .test_moments import DONE, FakeOpenCode, make_context
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ LATE_SECONDS = 2.0
 MARK = "OPENCODE_MCP_TEST_LIMITS"
 
 
-class Slow(Still):
+class SlowOpenCode(FakeOpenCode):
     """An OpenCode that takes a prompt only once it may; every task has a session of its own."""
 
     def __init__(self) -> None:
@@ -64,19 +64,19 @@ class Slow(Still):
         return await super().call(name, **arguments)
 
 
-def several(seconds: float, number: int = 3) -> RunTasks:
+def run_several(seconds: float, number: int = 3) -> RunTasks:
     """Return the arguments of run_tasks."""
     return RunTasks.model_validate({"tasks": [{"prompt": "try"}] * number, "timeout_seconds": seconds})
 
 
-async def test_a_task_that_is_still_starting_is_reported_and_goes_on() -> None:
+async def test_a_starting_task_is_reported_and_continues() -> None:
     """Its session is named, the call ends in time, and whoever waits for the session gets its result."""
-    opencode = Slow()
+    opencode = SlowOpenCode()
     async with anyio.create_task_group() as tasks:
-        context = context_of(opencode)
+        context = make_context(opencode)
         context = replace(context, servers=replace(context.servers, tasks=tasks))
         began = time.monotonic()
-        reports = (await run_tasks(context, several(0.5))).tasks
+        reports = (await run_tasks(context, run_several(0.5))).tasks
         assert time.monotonic() - began < 0.5 + LATE_SECONDS
         assert [one.state for one in reports] == ["starting"] * 3
         assert {one.session_id for one in reports} == {"ses_1", "ses_2", "ses_3"}
@@ -93,12 +93,12 @@ async def test_a_task_that_is_still_starting_is_reported_and_goes_on() -> None:
 
 async def test_a_start_that_fails_after_its_call_is_reported_as_failed() -> None:
     """With the reason; and nothing of it is left."""
-    opencode = Slow()
+    opencode = SlowOpenCode()
     opencode.answers["session_prompt_async"] = RequestTimeout("no answer to the prompt")
     async with anyio.create_task_group() as tasks:
-        context = context_of(opencode)
+        context = make_context(opencode)
         context = replace(context, servers=replace(context.servers, tasks=tasks))
-        [report] = (await run_tasks(context, several(0.1, 1))).tasks
+        [report] = (await run_tasks(context, run_several(0.1, 1))).tasks
         assert report.state == "starting"
         opencode.may.set()
         await eventually(lambda: "worktree_remove" in opencode.calls)
@@ -110,10 +110,10 @@ async def test_a_start_that_fails_after_its_call_is_reported_as_failed() -> None
     assert "session_delete" in opencode.calls
 
 
-async def test_cancelled_starts_leave_nothing() -> None:
+async def test_cancelled_starts_leave_no_session_and_no_worktree() -> None:
     """The caller goes while all of them are starting, before any has a session."""
 
-    class Unready(Still):
+    class Unready(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "vcs_status":
                 await anyio.sleep_forever()
@@ -121,10 +121,10 @@ async def test_cancelled_starts_leave_nothing() -> None:
 
     opencode = Unready()
     async with anyio.create_task_group() as jobs:
-        context = context_of(opencode)
+        context = make_context(opencode)
         context = replace(context, servers=replace(context.servers, tasks=jobs))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run_tasks, context, several(60))
+            tasks.start_soon(run_tasks, context, run_several(60))
             await eventually(lambda: opencode.calls.count("worktree_create") == 3)
             tasks.cancel_scope.cancel()
         assert opencode.calls.count("worktree_remove") == 3
@@ -134,7 +134,7 @@ async def test_cancelled_starts_leave_nothing() -> None:
 async def test_worktrees_of_one_repository_are_made_one_after_another() -> None:
     """git cannot make two at once: of ten tasks on a real OpenCode one failed, and with it all of them."""
 
-    class Counting(Slow):
+    class Counting(SlowOpenCode):
         now = most = 0
 
         async def call(self, name: str, /, **arguments: Any) -> Any:
@@ -149,7 +149,7 @@ async def test_worktrees_of_one_repository_are_made_one_after_another() -> None:
 
     opencode = Counting()
     opencode.may.set()
-    reports = (await run_tasks(context_of(opencode), several(30, 4))).tasks
+    reports = (await run_tasks(make_context(opencode), run_several(30, 4))).tasks
     assert [one.state for one in reports] == ["completed"] * 4
     assert (opencode.calls.count("worktree_create"), opencode.most) == (4, 1)
 
@@ -157,7 +157,7 @@ async def test_worktrees_of_one_repository_are_made_one_after_another() -> None:
 async def test_a_task_that_is_starting_can_be_stopped() -> None:
     """Its prompt is never sent, and what it was to go on with stays as it is."""
 
-    class Unready(Still):
+    class Unready(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "config_providers":
                 await anyio.sleep_forever()
@@ -165,7 +165,7 @@ async def test_a_task_that_is_starting_can_be_stopped() -> None:
 
     opencode = Unready(messages=[DONE])
     async with anyio.create_task_group() as tasks:
-        context = context_of(opencode)
+        context = make_context(opencode)
         context = replace(context, servers=replace(context.servers, tasks=tasks))
         more = {"prompt": "more", "session_id": "ses_1", "worktree": False}
         asked = RunTasks.model_validate({"tasks": [more], "timeout_seconds": 0.1})
@@ -181,7 +181,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
     """The failure is reported until then; it does not keep the session."""
     monkeypatch.setattr(starting, "PICKUP_SECONDS", 0.1)
 
-    class Failing(Still):
+    class Failing(FakeOpenCode):
         fails = True
 
         async def call(self, name: str, /, **arguments: Any) -> Any:
@@ -192,7 +192,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
 
     opencode = Failing(messages=[DONE])
     async with anyio.create_task_group() as tasks:
-        context = context_of(opencode)
+        context = make_context(opencode)
         context = replace(context, servers=replace(context.servers, tasks=tasks))
         more = {"prompt": "more", "session_id": "ses_1", "worktree": False}
         asked = RunTasks.model_validate({"tasks": [more], "timeout_seconds": 0.1})
@@ -205,10 +205,10 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
     assert "session_prompt_async" in opencode.calls
 
 
-async def test_a_task_without_a_session_in_time_is_not_begun() -> None:
+async def test_a_task_without_a_session_in_time_is_not_started() -> None:
     """Nothing could name it: it is given up, and the call says so."""
 
-    class Silent(Still):
+    class Silent(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "config_providers":
                 await anyio.sleep_forever()
@@ -217,7 +217,7 @@ async def test_a_task_without_a_session_in_time_is_not_begun() -> None:
     opencode = Silent()
     began = time.monotonic()
     with pytest.raises(WorkflowError, match=r"nothing was started: .* created no session within the time limit"):
-        await run_tasks(context_of(opencode), several(0.2))
+        await run_tasks(make_context(opencode), run_several(0.2))
     assert time.monotonic() - began < 0.2 + LATE_SECONDS
     assert not {"session_create", "worktree_create", "session_prompt_async"} & {*opencode.calls}
 
@@ -241,7 +241,7 @@ async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> No
     assert len(requests) == 1
 
 
-async def test_a_callers_own_scope_cancels_and_is_no_time_limit(catalog: Catalog) -> None:
+async def test_a_caller_s_cancel_scope_is_not_a_time_limit(catalog: Catalog) -> None:
     """An error instead would look like one of OpenCode's, and what the caller gave up would go on."""
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
@@ -255,7 +255,7 @@ async def test_a_callers_own_scope_cancels_and_is_no_time_limit(catalog: Catalog
     assert scope.cancelled_caught
 
 
-async def test_behind_a_shield_there_is_no_time_limit() -> None:
+async def test_a_shielded_scope_has_no_time_limit() -> None:
     """What is cleaned up after the limit has its own time."""
     with cancel_after(0.0):
         with anyio.CancelScope(shield=True), anyio.move_on_after(15):
@@ -263,7 +263,7 @@ async def test_behind_a_shield_there_is_no_time_limit() -> None:
             assert seconds_left() == inf
 
 
-async def test_no_pause_is_begun_that_the_time_limit_does_not_allow(catalog: Catalog) -> None:
+async def test_no_pause_is_started_beyond_the_time_limit(catalog: Catalog) -> None:
     """The last error is the answer, at once."""
     times = list[float]()
 
@@ -283,7 +283,7 @@ async def test_no_pause_is_begun_that_the_time_limit_does_not_allow(catalog: Cat
 
 
 @asynccontextmanager
-async def own_bridge(
+async def open_managed_bridge(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> AsyncGenerator[tuple[Client, str]]:
     """Provide a client of a bridge that starts an OpenCode of its own, and the mark of that."""
@@ -294,9 +294,9 @@ async def own_bridge(
 
 
 @contextmanager
-def frozen(mark: str) -> Generator[None]:
+def freeze_opencode(mark: str) -> Generator[None]:
     """Keep the OpenCode with this mark from doing anything."""
-    [pid] = servers(mark)
+    [pid] = find_opencode_pids(mark)
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -312,11 +312,11 @@ async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
     """With what was last seen, and when; or with an error. 102 s were seen before."""
     for module in (limits, task_tools):
         monkeypatch.setattr(module, "ANSWER_SECONDS", 4.0)
-    async with own_bridge(environ, program, project, catalog) as (client, mark):
+    async with open_managed_bridge(environ, program, project, catalog) as (client, mark):
 
-        async def call(tool: str, limit: float, **arguments: Any) -> Seen:
+        async def call(tool: str, limit: float, **arguments: Any) -> ObservedResult:
             began = time.monotonic()
-            seen = Seen.of(await client.call_tool(tool, arguments))
+            seen = ObservedResult.from_result(await client.call_tool(tool, arguments))
             took = time.monotonic() - began
             assert took < limit + LATE_SECONDS, f"{tool} took {took:.1f} s: {seen.text}"
             return seen
@@ -324,7 +324,7 @@ async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
         task = await call("start_task", 60, prompt="script:hang")
         assert task.state == "running", task.text
         session = task.session_id
-        with frozen(mark):
+        with freeze_opencode(mark):
             waited = (await call("wait_for_tasks", 3, session_ids=[session], timeout_seconds=3)).tasks[0]
             assert waited.state == "running"
             assert "OpenCode does not answer; this report is" in waited["note"]

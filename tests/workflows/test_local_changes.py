@@ -15,7 +15,7 @@ from opencode_mcp.workflows.metadata import TaskMetadata
 from opencode_mcp.workflows.place import left_out_note
 from opencode_mcp.workflows.worktree import TOKEN_FILE, open_local_worktree, prepare_start_point, read_local_changes
 
-from .test_merge import LINES, Pair, everything, pair, tree_of
+from .test_merge import LINES, Pair, change_everything, pair, read_tree
 
 pytestmark = pytest.mark.anyio
 
@@ -27,23 +27,23 @@ def client(catalog: Catalog, pair: Pair) -> OpenCodeClient:
     return OpenCodeClient(AttachedServer(Endpoint(httpx2.URL("http://127.0.0.1:9"))), catalog, environ=pair.environ)
 
 
-def task_of(pair: Pair, **facts: str) -> TaskMetadata:
+def make_task(pair: Pair, **facts: str) -> TaskMetadata:
     """What the session's metadata say of the worktree."""
     known = {"worktree_of": str(pair.project), "worktree": str(pair.worktree), "branch": "task", "base": pair.base}
     return TaskMetadata.model_validate({**known, **facts})
 
 
-def test_the_fixture_is_of_this_module_too(pair: Pair) -> None:
+def test_the_imported_fixture_is_used(pair: Pair) -> None:
     """The pair has a worktree."""
     assert (pair.worktree / ".git").is_file()
 
 
 async def test_files_and_patch_say_what_changed(catalog: Catalog, pair: Pair) -> None:
     """Numbers for text, a binary patch for what is not; names that are not UTF-8 are escaped."""
-    everything(pair.worktree)
+    change_everything(pair.worktree)
     git = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair), git) as found:
         files = {one.file: one for one in await found.files()}
         patch = await found.patch()
 
@@ -62,7 +62,7 @@ async def test_commits_that_only_the_branch_has_are_named(catalog: Catalog, pair
     pair.git(pair.worktree, "checkout", "-q", "--detach", pair.base)
     git = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair), git) as found:
         assert found.missing == found.unmergeable == ["1 commit that only branch task has"]
 
 
@@ -74,40 +74,40 @@ async def test_an_open_merge_of_the_user_is_not_touched(catalog: Catalog, pair: 
         pair.git(pair.project, "commit", "-qam", branch)
     with pytest.raises(Exception, match="merge"):
         pair.git(pair.project, "merge", "-q", "one")
-    everything(pair.worktree)
-    before = tree_of(pair.project)
+    change_everything(pair.worktree)
+    before = read_tree(pair.project)
     git = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair), git) as found:
         with pytest.raises(WorkflowError, match=r"text\.txt.*unresolved conflicts"):
             await found.apply()
 
-    assert tree_of(pair.project) == before
+    assert read_tree(pair.project) == before
 
 
-async def test_what_was_brought_over_once_may_go(catalog: Catalog, pair: Pair) -> None:
+async def test_a_worktree_whose_changes_were_applied_may_be_removed(catalog: Catalog, pair: Pair) -> None:
     """Also when the user has changed it since; a later change of the task may not."""
     (pair.worktree / "text.txt").write_text("by the task\n")
     git = Git.for_directory(str(pair.worktree), pair.environ)
-    async with read_local_changes(client(catalog, pair), task_of(pair), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair), git) as found:
         await found.apply()
         state = found.state
     (pair.project / "text.txt").write_text("changed again by the user\n")
     assert state is not None
 
-    async with read_local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair, collected=state), git) as found:
         assert found.missing == []
     (pair.worktree / "more.txt").write_text("more\n")
-    async with read_local_changes(client(catalog, pair), task_of(pair, collected=state), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair, collected=state), git) as found:
         assert found.missing == ["more.txt"]
         await found.apply()
     assert (pair.project / "more.txt").read_text() == "more\n"
     assert (pair.project / "text.txt").read_text() == "changed again by the user\n"
 
 
-async def test_only_the_worktree_with_the_token_is_taken_for_the_tasks(catalog: Catalog, pair: Pair) -> None:
+async def test_only_the_worktree_with_the_task_s_token_is_used(catalog: Catalog, pair: Pair) -> None:
     """A folder of the same name on another machine is another one."""
-    opencode, task = client(catalog, pair), task_of(pair, token="0123")
+    opencode, task = client(catalog, pair), make_task(pair, token="0123")
     assert await open_local_worktree(opencode, task) is None
     token = await Git.for_directory(str(pair.worktree), pair.environ).git_path(TOKEN_FILE)
     token.write_text("4567")
@@ -116,27 +116,27 @@ async def test_only_the_worktree_with_the_token_is_taken_for_the_tasks(catalog: 
     assert await open_local_worktree(opencode, task) is not None
 
 
-async def test_uncommitted_files_are_taken_along_as_they_are(catalog: Catalog, pair: Pair) -> None:
+async def test_uncommitted_files_are_copied_unchanged(catalog: Catalog, pair: Pair) -> None:
     """They are the worktree's base: nothing of them counts as the task's, and the project is not touched."""
-    everything(pair.project)
-    before, index = tree_of(pair.project), (pair.project / ".git" / "index").read_bytes()
+    change_everything(pair.project)
+    before, index = read_tree(pair.project), (pair.project / ".git" / "index").read_bytes()
 
     began = await prepare_start_point(client(catalog, pair), str(pair.worktree), str(pair.project))
     base = began.base
     assert base is not None and began.skipped == []
 
-    assert tree_of(pair.worktree) == tree_of(pair.project) == before
+    assert read_tree(pair.worktree) == read_tree(pair.project) == before
     assert (pair.project / ".git" / "index").read_bytes() == index
     git = Git.for_directory(str(pair.worktree), pair.environ)
-    async with read_local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair, base=base), git) as found:
         assert found.tree_snapshot.changes == []
     (Path(pair.worktree) / "text.txt").write_text("by the task\n")
-    async with read_local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair, base=base), git) as found:
         await found.apply()
     assert (pair.project / "text.txt").read_text() == "by the task\n"
 
 
-async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection(catalog: Catalog, pair: Pair) -> None:
+async def test_the_copied_uncommitted_files_survive_garbage_collection(catalog: Catalog, pair: Pair) -> None:
     """Their objects are in the worktree's git folder: `git gc` in the project does not reach them, nor a push."""
     (pair.project / "draft.txt").write_text("draft\n")
     before = pair.git(pair.project, "count-objects"), pair.git(pair.project, "for-each-ref")
@@ -149,19 +149,19 @@ async def test_the_uncommitted_files_of_the_beginning_outlive_garbage_collection
     pair.git(pair.project, "gc", "-q", "--prune=now")
 
     git = Git.for_directory(str(pair.worktree), pair.environ)
-    async with read_local_changes(client(catalog, pair), task_of(pair, base=base), git) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair, base=base), git) as found:
         await found.apply()
     assert (pair.project / "draft.txt").read_text() == "draft\nmore\n"
     assert pair.git(pair.worktree, "fsck", "--no-dangling").strip() == ""
 
 
-async def test_what_changes_after_it_was_brought_over_arrives_as_well(catalog: Catalog, pair: Pair) -> None:
+async def test_changes_after_an_apply_are_applied_too(catalog: Catalog, pair: Pair) -> None:
     """A follow-up edits the same lines again, takes another change back, and deletes what it had added."""
     git, opencode = Git.for_directory(str(pair.worktree), pair.environ), client(catalog, pair)
     (pair.worktree / "text.txt").write_text(LINES.replace("line 3\n", "first\n"))
     (pair.worktree / "run.sh").write_text("#!/bin/sh\necho first\n")
     (pair.worktree / "added.txt").write_text("first\n")
-    async with read_local_changes(opencode, task_of(pair), git) as found:
+    async with read_local_changes(opencode, make_task(pair), git) as found:
         await found.apply()
         state = found.state
     assert state is not None
@@ -170,7 +170,7 @@ async def test_what_changes_after_it_was_brought_over_arrives_as_well(catalog: C
     (pair.worktree / "run.sh").write_text("#!/bin/sh\n")
     (pair.worktree / "added.txt").unlink()
 
-    async with read_local_changes(opencode, task_of(pair, collected=state), git) as found:
+    async with read_local_changes(opencode, make_task(pair, collected=state), git) as found:
         assert found.missing == ["added.txt", "run.sh", "text.txt"]
         assert {one.file for one in await found.files()} == {"text.txt"}
         await found.apply()
@@ -181,23 +181,23 @@ async def test_what_changes_after_it_was_brought_over_arrives_as_well(catalog: C
     assert not (pair.project / "added.txt").exists()
 
 
-async def test_what_was_brought_over_and_taken_away_can_be_brought_over_again(catalog: Catalog, pair: Pair) -> None:
+async def test_applied_changes_that_were_undone_can_be_applied_again(catalog: Catalog, pair: Pair) -> None:
     """The user has put the project back; applying says what it does."""
     git, opencode = Git.for_directory(str(pair.worktree), pair.environ), client(catalog, pair)
     (pair.worktree / "text.txt").write_text("by the task\n")
-    async with read_local_changes(opencode, task_of(pair), git) as found:
+    async with read_local_changes(opencode, make_task(pair), git) as found:
         await found.apply()
         state = found.state
     assert state is not None
     pair.git(pair.project, "checkout", "-q", "text.txt")
 
-    async with read_local_changes(opencode, task_of(pair, collected=state), git) as found:
+    async with read_local_changes(opencode, make_task(pair, collected=state), git) as found:
         await found.apply()
 
     assert (pair.project / "text.txt").read_text() == "by the task\n"
 
 
-async def test_a_nested_repository_is_not_taken_along_and_named(catalog: Catalog, pair: Pair) -> None:
+async def test_a_nested_repository_is_named_and_not_copied(catalog: Catalog, pair: Pair) -> None:
     """Its files are not git's to copy; the caller learns of it."""
     (pair.project / "nested").mkdir()
     pair.git(pair.project / "nested", "init", "-q")

@@ -14,8 +14,8 @@ from opencode_mcp.workflows.git import Git, scratch_folder
 from opencode_mcp.workflows.snapshot import snapshot_tree
 from opencode_mcp.workflows.worktree import read_local_changes
 
-from .test_local_changes import client, task_of
-from .test_merge import Pair, pair, tree_of
+from .test_local_changes import client, make_task
+from .test_merge import Pair, pair, read_tree
 
 pytestmark = pytest.mark.anyio
 
@@ -63,21 +63,21 @@ def ignored_link_above(pair: Pair) -> None:
 @pytest.mark.parametrize(
     "prepared", [ignored_folder, ignored_file_inside, ignored_file_above, link_above, ignored_link_above]
 )
-async def test_nothing_of_the_user_is_removed_to_make_room(pair: Pair, prepared: Callable[[Pair], None]) -> None:
+async def test_no_user_file_is_removed_for_a_merged_one(pair: Pair, prepared: Callable[[Pair], None]) -> None:
     """git deletes ignored files and links that are in its way; here they are a conflict, and nothing is written."""
     prepared(pair)
     (pair.worktree / "text.txt").write_text("by the task\n")
-    before = tree_of(pair.project)
+    before = read_tree(pair.project)
 
     with pytest.raises(WorkflowError):
         await pair.apply()
 
-    assert tree_of(pair.project) == before
+    assert read_tree(pair.project) == before
     assert not any((pair.project.parent / "outside").glob("*"))
     assert await pair.missing()
 
 
-async def test_a_folder_of_files_that_go_as_well_makes_room(pair: Pair) -> None:
+async def test_a_folder_whose_files_are_all_deleted_is_replaced(pair: Pair) -> None:
     """What the task has deleted itself is in no way, in both directions."""
     (pair.worktree / "deep" / "folder" / "inner.txt").unlink()
     (pair.worktree / "deep" / "folder").rmdir()
@@ -88,10 +88,10 @@ async def test_a_folder_of_files_that_go_as_well_makes_room(pair: Pair) -> None:
 
     await pair.apply()
 
-    assert tree_of(pair.project) == tree_of(pair.worktree)
+    assert read_tree(pair.project) == read_tree(pair.worktree)
 
 
-def filtered(pair: Pair, smudge: str) -> None:
+def configure_filter(pair: Pair, smudge: str) -> None:
     """Have one file go through a filter on its way into a working tree, and change several."""
     pair.git(pair.project, "config", "filter.odd.clean", "cat")
     pair.git(pair.project, "config", "filter.odd.smudge", smudge)
@@ -106,32 +106,32 @@ def filtered(pair: Pair, smudge: str) -> None:
 
 async def test_a_filter_that_fails_leaves_the_project_as_it_was(pair: Pair) -> None:
     """git removes a file before it asks the filter for the new contents; that file comes back, too."""
-    filtered(pair, "false")
-    before = tree_of(pair.project)
+    configure_filter(pair, "false")
+    before = read_tree(pair.project)
 
     with pytest.raises(WorkflowError, match="nothing was applied"):
         await pair.apply()
 
-    assert tree_of(pair.project) == before
+    assert read_tree(pair.project) == before
 
 
-async def test_what_a_filter_spoils_is_taken_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_spoiled_by_a_filter_is_rolled_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file has its old contents again; what was written instead is kept elsewhere, and the error says where."""
     monkeypatch.setattr("tempfile.tempdir", str(pair.project.parent))
-    filtered(pair, "tr a-z A-Z")
-    before = tree_of(pair.project)
+    configure_filter(pair, "tr a-z A-Z")
+    before = read_tree(pair.project)
 
     with pytest.raises(
         WorkflowError, match=r"run\.sh in .* differed from the worktree.*wrote to run\.sh is in"
     ) as raised:
         await pair.apply()
 
-    assert tree_of(pair.project) == before
+    assert read_tree(pair.project) == before
     kept = Path(str(raised.value).rpartition(" is in ")[2])
     assert (kept / "run.sh").read_text() == "#!/BIN/SH\nECHO BY THE TASK\n"
 
 
-async def test_a_file_that_is_not_tracked_any_more_is_not_deleted(pair: Pair) -> None:
+async def test_an_untracked_file_is_not_deleted(pair: Pair) -> None:
     """`git rm --cached` and a line in .gitignore: the task has the file still, so the user keeps it as well."""
     (pair.worktree / ".gitignore").write_text("ignored/\n*.log\nlatin.txt\n")
     pair.git(pair.worktree, "rm", "-q", "--cached", "latin.txt")
@@ -141,7 +141,7 @@ async def test_a_file_that_is_not_tracked_any_more_is_not_deleted(pair: Pair) ->
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
-async def test_marks_in_the_index_hide_no_changes(pair: Pair, mark: str) -> None:
+async def test_index_flags_do_not_hide_changes(pair: Pair, mark: str) -> None:
     """git does not look at such files; a task may have changed them all the same."""
     pair.git(pair.worktree, "update-index", mark, "text.txt", "run.sh")
     (pair.worktree / "text.txt").write_text("changed\n")
@@ -149,7 +149,7 @@ async def test_marks_in_the_index_hide_no_changes(pair: Pair, mark: str) -> None
     assert await pair.missing() == ["text.txt"]
 
 
-async def test_a_sparse_checkout_has_changes_where_there_are_files(pair: Pair) -> None:
+async def test_a_sparse_checkout_reports_changes_only_in_its_files(pair: Pair) -> None:
     """What is not checked out is not deleted; a file that the task wrote there counts."""
     pair.git(pair.worktree, "sparse-checkout", "set", "nothing")
     assert not (pair.worktree / "deep").exists()
@@ -160,14 +160,14 @@ async def test_a_sparse_checkout_has_changes_where_there_are_files(pair: Pair) -
     assert await pair.missing() == ["deep/folder/inner.txt"]
 
 
-async def repositories(pair: Pair, base: str) -> list[bytes]:
+async def create_nested_repositories(pair: Pair, base: str) -> list[bytes]:
     """Return the nested repositories and submodules that have something of their own."""
     held = Git.for_directory(str(pair.worktree), pair.environ)
     async with scratch_folder(held) as folder:
         return (await snapshot_tree(held, folder, base)).repositories
 
 
-def with_submodule(pair: Pair) -> str:
+def add_submodule(pair: Pair) -> str:
     """Have a submodule in the project and in its worktree, not checked out there; return the commit."""
     module = pair.project.parent / "module"
     module.mkdir()
@@ -183,27 +183,27 @@ def with_submodule(pair: Pair) -> str:
 
 async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair) -> None:
     """A fresh worktree has an empty folder there, into which git does not look."""
-    base = with_submodule(pair)
-    assert await repositories(pair, base) == []
+    base = add_submodule(pair)
+    assert await create_nested_repositories(pair, base) == []
     (pair.worktree / "sub" / "work").write_text("of the task\n")
 
-    assert await repositories(pair, base) == [b"sub"]
+    assert await create_nested_repositories(pair, base) == [b"sub"]
 
 
 async def test_commits_in_a_submodule_are_named_also_when_they_are_not_checked_out(pair: Pair) -> None:
     """The submodule's repository is in the worktree's git folder, and would go with it."""
-    base = with_submodule(pair)
+    base = add_submodule(pair)
     pair.git(pair.worktree, "-c", "protocol.file.allow=always", "submodule", "update", "-q", "--init")
-    assert await repositories(pair, base) == []
+    assert await create_nested_repositories(pair, base) == []
     module = pair.worktree / "sub"
     pair.git(module, "checkout", "-qb", "work")
     pair.git(module, "commit", "--allow-empty", "-qm", "work")
     pair.git(module, "checkout", "-q", "--detach", "HEAD~1")
 
-    assert await repositories(pair, base) == [b"sub"]
+    assert await create_nested_repositories(pair, base) == [b"sub"]
 
 
-async def test_of_several_at_once_none_takes_back_what_another_has_written(pair: Pair) -> None:
+async def test_concurrent_merges_do_not_roll_each_other_back(pair: Pair) -> None:
     """Bridges in several processes bring the same changes over: one does, the others say so or find all there."""
     (pair.worktree / "text.txt").write_text("by the task\n" * 10_000)
     for number in range(100):
@@ -221,7 +221,7 @@ async def test_of_several_at_once_none_takes_back_what_another_has_written(pair:
             group.start_soon(apply)
 
     assert 101 in done
-    assert tree_of(pair.project) == tree_of(pair.worktree)
+    assert read_tree(pair.project) == read_tree(pair.worktree)
 
 
 async def test_a_worktree_on_a_branch_without_commits_is_read(catalog: Catalog, pair: Pair) -> None:
@@ -231,7 +231,7 @@ async def test_a_worktree_on_a_branch_without_commits_is_read(catalog: Catalog, 
     (pair.worktree / "text.txt").write_text("by the task\n")
     worktree = Git.for_directory(str(pair.worktree), pair.environ)
 
-    async with read_local_changes(client(catalog, pair), task_of(pair), worktree) as found:
+    async with read_local_changes(client(catalog, pair), make_task(pair), worktree) as found:
         assert found.missing == ["text.txt"]
         await found.apply()
         async with found.prepare_removal(force=False) as branch:

@@ -35,26 +35,26 @@ class Pair:
 
     async def apply(self) -> list[str]:
         """Bring the worktree's changes over."""
-        held, there = (
+        worktree_git, project_git = (
             Git.for_directory(str(self.worktree), self.environ),
             Git.for_directory(str(self.project), self.environ),
         )
-        async with scratch_folder(held) as folder:
-            found = await snapshot_tree(held, folder, self.base)
-            merged = await merge_changes(there, folder, found.changes)
+        async with scratch_folder(worktree_git) as folder:
+            found = await snapshot_tree(worktree_git, folder, self.base)
+            merged = await merge_changes(project_git, folder, found.changes)
             if merged.conflicts:
                 raise WorkflowError("conflicts: " + ", ".join(os.fsdecode(path) for path in merged.conflicts))
-            return [os.fsdecode(path) for path in await apply_merge(there, folder, merged)]
+            return [os.fsdecode(path) for path in await apply_merge(project_git, folder, merged)]
 
     async def missing(self) -> list[str]:
         """What the project does not have."""
-        held, there = (
+        worktree_git, project_git = (
             Git.for_directory(str(self.worktree), self.environ),
             Git.for_directory(str(self.project), self.environ),
         )
-        async with scratch_folder(held) as folder:
-            found = await snapshot_tree(held, folder, self.base)
-            return [os.fsdecode(path) for path in (await merge_changes(there, folder, found.changes)).missing]
+        async with scratch_folder(worktree_git) as folder:
+            found = await snapshot_tree(worktree_git, folder, self.base)
+            return [os.fsdecode(path) for path in (await merge_changes(project_git, folder, found.changes)).missing]
 
 
 def git(where: Path, environ: Mapping[str, str], *arguments: str) -> str:
@@ -63,21 +63,21 @@ def git(where: Path, environ: Mapping[str, str], *arguments: str) -> str:
     return os.fsdecode(done.stdout)
 
 
-def tree_of(folder: Path) -> dict[bytes, tuple[int, bytes]]:
+def read_tree(folder: Path) -> dict[bytes, tuple[int, bytes]]:
     """Return every file below a folder, without git's own: mode bits and bytes; a link's target."""
     found: dict[bytes, tuple[int, bytes]] = {}
     top = os.fsencode(folder)
-    for place, folders, names in os.walk(top):
+    for folder_path, folders, names in os.walk(top):
         folders[:] = [name for name in folders if name != b".git"]
         for name in names:
-            path = os.path.join(place, name)
+            path = os.path.join(folder_path, name)
             content = os.readlink(path) if os.path.islink(path) else Path(os.fsdecode(path)).read_bytes()
             if name != b".git":
                 found[os.path.relpath(path, top)] = (os.lstat(path).st_mode, content)
     return found
 
 
-def without_returns(tree: dict[bytes, tuple[int, bytes]]) -> dict[bytes, tuple[int, bytes]]:
+def normalize_line_endings(tree: dict[bytes, tuple[int, bytes]]) -> dict[bytes, tuple[int, bytes]]:
     """Return the tree with each line ending as one newline."""
     return {path: (mode, content.replace(b"\r\n", b"\n")) for path, (mode, content) in tree.items()}
 
@@ -104,7 +104,7 @@ def pair(tmp_path: Path, environ: Mapping[str, str]) -> Pair:
     return Pair(project, worktree, git(project, environ, "rev-parse", "HEAD").strip(), environ)
 
 
-def everything(worktree: Path) -> None:
+def change_everything(worktree: Path) -> None:
     """Change whatever can be changed."""
     (worktree / "text.txt").write_text(LINES.replace("line 3\n", "LINE 3\n"))
     (worktree / "gone.txt").unlink()
@@ -125,70 +125,70 @@ def everything(worktree: Path) -> None:
     (worktree / "no newline").write_bytes(b"\xef\xbb\xbfend")
 
 
-def as_files(pair: Pair) -> None:
+def leave_uncommitted(pair: Pair) -> None:
     """Leave them uncommitted."""
-    everything(pair.worktree)
+    change_everything(pair.worktree)
 
 
-def as_staged(pair: Pair) -> None:
+def stage_changes(pair: Pair) -> None:
     """Stage some of them, and change one after that."""
-    everything(pair.worktree)
+    change_everything(pair.worktree)
     pair.git(pair.worktree, "add", "-A")
     (pair.worktree / "text.txt").write_text(LINES.replace("line 4\n", "LINE 4\n"))
 
 
-def as_commits(pair: Pair) -> None:
+def commit_changes(pair: Pair) -> None:
     """Commit them, and leave one file beside that."""
-    everything(pair.worktree)
+    change_everything(pair.worktree)
     pair.git(pair.worktree, "add", "-A")
     pair.git(pair.worktree, "commit", "-qm", "work")
     (pair.worktree / "later.txt").write_text("later\n")
 
 
-def on_no_branch(pair: Pair) -> None:
+def commit_on_detached_head(pair: Pair) -> None:
     """Commit them on no branch."""
     pair.git(pair.worktree, "checkout", "-q", "--detach")
-    as_commits(pair)
+    commit_changes(pair)
 
 
-@pytest.mark.parametrize("worked", [as_files, as_staged, as_commits, on_no_branch])
-async def test_everything_arrives_as_it_is(pair: Pair, worked: Callable[[Pair], None]) -> None:
+@pytest.mark.parametrize("worked", [leave_uncommitted, stage_changes, commit_changes, commit_on_detached_head])
+async def test_every_change_is_merged_unchanged(pair: Pair, worked: Callable[[Pair], None]) -> None:
     """Bytes, modes, links, names and deletions; the user's index is not touched, and a second time nothing is new."""
     worked(pair)
     index = (pair.project / ".git" / "index").read_bytes()
 
     await pair.apply()
 
-    assert tree_of(pair.project) == tree_of(pair.worktree)
+    assert read_tree(pair.project) == read_tree(pair.worktree)
     assert (pair.project / ".git" / "index").read_bytes() == index
     assert await pair.missing() == []
     assert await pair.apply() == []
 
 
 @pytest.mark.parametrize("autocrlf", ["true", "input"])
-async def test_line_endings_are_those_that_the_user_has_chosen(pair: Pair, autocrlf: str) -> None:
+async def test_line_endings_follow_the_user_s_configuration(pair: Pair, autocrlf: str) -> None:
     """With core.autocrlf a file has the line endings of any other that git writes there; all else is as it was."""
     pair.git(pair.project, "config", "core.autocrlf", autocrlf)
-    everything(pair.worktree)
+    change_everything(pair.worktree)
 
     await pair.apply()
 
-    ours, theirs = tree_of(pair.project), tree_of(pair.worktree)
-    assert without_returns(ours) == without_returns(theirs)
+    ours, theirs = read_tree(pair.project), read_tree(pair.worktree)
+    assert normalize_line_endings(ours) == normalize_line_endings(theirs)
     assert ours[b"picture.bin"] == theirs[b"picture.bin"]
     assert (b"\r\n" in ours[b"text.txt"][1]) == (autocrlf == "true")
     assert await pair.missing() == []
 
 
-async def test_files_of_the_worktree_and_its_index_stay_as_they_are(pair: Pair) -> None:
+async def test_the_worktree_and_its_index_are_not_changed(pair: Pair) -> None:
     """Reading what a worktree holds changes nothing there, nor does it leave objects in the repository."""
-    everything(pair.worktree)
-    before = tree_of(pair.worktree), pair.git(pair.worktree, "status", "--porcelain")
+    change_everything(pair.worktree)
+    before = read_tree(pair.worktree), pair.git(pair.worktree, "status", "--porcelain")
     objects = pair.git(pair.project, "count-objects")
 
     await pair.missing()
 
-    assert (tree_of(pair.worktree), pair.git(pair.worktree, "status", "--porcelain")) == before
+    assert (read_tree(pair.worktree), pair.git(pair.worktree, "status", "--porcelain")) == before
     assert pair.git(pair.project, "count-objects") == objects
 
 
@@ -207,7 +207,7 @@ async def test_a_project_that_moved_on_is_merged(pair: Pair) -> None:
     assert await pair.missing() == []
 
 
-async def test_what_the_user_has_committed_alike_is_not_missing(pair: Pair) -> None:
+async def test_changes_that_the_user_has_committed_are_not_missing(pair: Pair) -> None:
     """The same change in both is not a conflict."""
     for side in (pair.worktree, pair.project):
         (side / "text.txt").write_text("the same\n")
@@ -242,13 +242,13 @@ def create_the_same_file(project: Path) -> None:
     (project / "empty.txt").write_text("not empty\n")
 
 
-def put_a_folder_there(project: Path) -> None:
+def create_folder_in_place(project: Path) -> None:
     """Have a folder of files where the task has created a file."""
     (project / "empty.txt").mkdir()
     (project / "empty.txt" / "inside").write_text("inside\n")
 
 
-def lead_elsewhere(project: Path) -> None:
+def replace_folder_with_link(project: Path) -> None:
     """Have a link to a folder outside where the task has made a file."""
     outside = project.parent / "outside"
     outside.mkdir()
@@ -266,20 +266,20 @@ def lead_elsewhere(project: Path) -> None:
         delete_the_text,
         change_the_deleted,
         create_the_same_file,
-        put_a_folder_there,
-        lead_elsewhere,
+        create_folder_in_place,
+        replace_folder_with_link,
     ],
 )
 async def test_a_conflict_changes_nothing(pair: Pair, moved_on: Callable[[Path], None]) -> None:
     """All or nothing: no file, no conflict marker, no index entry; and the changes are still missing."""
-    everything(pair.worktree)
+    change_everything(pair.worktree)
     moved_on(pair.project)
-    before, index = tree_of(pair.project), (pair.project / ".git" / "index").read_bytes()
+    before, index = read_tree(pair.project), (pair.project / ".git" / "index").read_bytes()
 
     with pytest.raises(WorkflowError):
         await pair.apply()
 
-    assert tree_of(pair.project) == before
+    assert read_tree(pair.project) == before
     assert (pair.project / ".git" / "index").read_bytes() == index
     assert await pair.missing()
 
@@ -296,7 +296,7 @@ async def test_an_ignored_file_of_the_user_is_not_overwritten(pair: Pair) -> Non
     assert (pair.project / "trace.log").read_text() == "of the user\n"
 
 
-async def test_repositories_inside_are_named_and_left_alone(pair: Pair) -> None:
+async def test_nested_repositories_are_named_and_not_touched(pair: Pair) -> None:
     """A nested repository, one without a commit and one that was committed as such: all else arrives."""
     (pair.worktree / "text.txt").write_text("changed\n")
     for name in ("empty", "untracked", "committed"):
@@ -325,17 +325,17 @@ async def test_the_users_hooks_and_variables_have_no_effect(pair: Pair, tmp_path
     for name in ("post-checkout", "post-index-change", "pre-commit", "reference-transaction"):
         (hooks / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
         (hooks / name).chmod(0o755)
-    everything(pair.worktree)
+    change_everything(pair.worktree)
     misled = {name: str(tmp_path / "nowhere") for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")}
     odd = Pair(pair.project, pair.worktree, pair.base, {**pair.environ, **misled})
 
     await odd.apply()
 
-    assert tree_of(pair.project) == tree_of(pair.worktree)
+    assert read_tree(pair.project) == read_tree(pair.worktree)
     assert not (tmp_path / "ran").exists()
 
 
-async def test_line_endings_of_attributes_hold_on_both_sides(pair: Pair) -> None:
+async def test_gitattributes_line_endings_apply_on_both_sides(pair: Pair) -> None:
     """A file with `eol=crlf` arrives with the bytes that it has in the worktree, and is not changed twice."""
     (pair.worktree / ".gitattributes").write_text("*.cmd text eol=crlf\n")
     (pair.worktree / "go.cmd").write_bytes(b"echo\r\n")

@@ -31,7 +31,7 @@ from opencode_mcp.workflows.stop import abandon
 from opencode_mcp.workflows.turns import resume_blocking
 from opencode_mcp.workflows.wait import ERROR_STALLED_SECONDS, wait_until_settled
 from tests.eventually import eventually
-from tests.feed import Feed
+from tests.feed import FakeEventStream
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ REPLY = {"id": "msg_2", "role": "assistant", "parentID": "msg_1", "finish": "sto
 DONE: dict[str, Any] = {"info": {**REPLY, "time": {"created": 1, "completed": 2}}, "parts": []}
 
 
-class NoServer(AttachedServer):
+class UnknownServer(AttachedServer):
     """The server of an OpenCode that is not there, of which nothing is known."""
 
     def current_endpoint(self) -> Any:
@@ -49,7 +49,7 @@ class NoServer(AttachedServer):
 
 
 @dataclass
-class Still:
+class FakeOpenCode:
     """An OpenCode whose sessions are in one state and have the same messages, which are the test's.
 
     `answers` are those to operations that do not answer as OpenCode's do; one that is an error is raised.
@@ -59,9 +59,9 @@ class Still:
     status: dict[str, Any] = field(default_factory=dict[str, Any])
     messages: list[Any] = field(default_factory=list[Any])
     calls: list[str] = field(default_factory=list[str])
-    events: Feed = field(default_factory=Feed)
+    events: FakeEventStream = field(default_factory=FakeEventStream)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
-    server: Any = field(default_factory=lambda: NoServer(Endpoint(httpx2.URL("http://still.test"))))
+    server: Any = field(default_factory=lambda: UnknownServer(Endpoint(httpx2.URL("http://still.test"))))
     directory: str | None = None
     allowlist: DirectoryAllowlist = field(default_factory=DirectoryAllowlist)
     environ: dict[str, str] = field(default_factory=dict[str, str])
@@ -109,7 +109,7 @@ class Still:
         return parse_model(name, kind, await self.call(name, **arguments))
 
 
-def context_of(opencode: Still) -> Context:
+def make_context(opencode: FakeOpenCode) -> Context:
     """What a workflow is given."""
     return Context(ServerPool(cast("Any", {"": opencode})), ignore_progress)
 
@@ -120,72 +120,72 @@ def error(name: str, **about: str) -> Event:
 
 
 @pytest.mark.parametrize("event", [error("CannotReadFile", sessionID="ses_1"), error("BadSkillOfSomebody")])
-async def test_an_error_that_ends_nothing_is_no_verdict(event: Event) -> None:
+async def test_an_error_that_does_not_end_the_turn_is_not_a_failure(event: Event) -> None:
     """The prompt is worked on a moment later."""
-    opencode = Still()
+    opencode = FakeOpenCode()
 
     async def go_on() -> None:
         await anyio.sleep(0.05)
-        opencode.events.tell(event)
+        opencode.events.dispatch(event)
         await anyio.sleep(ERROR_STALLED_SECONDS / 4)
         opencode.messages, opencode.status = [DONE], {}
-        opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
+        opencode.events.dispatch({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
     async with background_task_group() as tasks:
         tasks.start_soon(go_on)
-        outcome = await wait_until_settled(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+        outcome = await wait_until_settled(make_context(opencode), "ses_1", None, anyio.current_time() + 30)
 
     assert outcome.status.state == "completed"
 
 
 @pytest.mark.parametrize(("before", "after"), [([], None), ([DONE], "msg_1")])
-async def test_an_error_that_stays_alone_is_the_verdict(
+async def test_an_error_without_a_reply_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, before: list[Any], after: str | None
 ) -> None:
     """Nothing comes of the prompt: OpenCode's own words say why."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 1000.0)
-    opencode = Still(messages=before)
+    opencode = FakeOpenCode(messages=before)
 
     async def fail() -> None:
         await anyio.sleep(0.05)
-        opencode.events.tell(error("NoSuchAgent", sessionID="ses_1"))
+        opencode.events.dispatch(error("NoSuchAgent", sessionID="ses_1"))
 
     async with background_task_group() as tasks:
         tasks.start_soon(fail)
         with anyio.fail_after(60):
-            outcome = await wait_until_settled(context_of(opencode), "ses_1", after, anyio.current_time() + 30)
+            outcome = await wait_until_settled(make_context(opencode), "ses_1", after, anyio.current_time() + 30)
 
     assert (outcome.status.state, outcome.status.error) == ("failed", "NoSuchAgent: NoSuchAgent")
 
 
-async def test_an_abort_that_is_told_of_before_the_reply_has_it_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_abort_event_before_the_aborted_reply_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenCode says that it does nothing before it has put its files away and completed the message (1.18.33)."""
     monkeypatch.setattr(waiting, "ERROR_STALLED_SECONDS", 0.1)
     half = {**DONE, "info": {**REPLY, "finish": None, "time": {"created": 1}}}
     aborted = {"name": "MessageAbortedError", "data": {"message": "aborted"}}
-    opencode = Still(messages=[half])
+    opencode = FakeOpenCode(messages=[half])
 
     async def abort() -> None:
         await anyio.sleep(0.05)
-        opencode.events.tell(error("MessageAbortedError", sessionID="ses_1"))
+        opencode.events.dispatch(error("MessageAbortedError", sessionID="ses_1"))
         await anyio.sleep(0.5)
         opencode.messages = [{**DONE, "info": {**REPLY, "time": {"created": 1, "completed": 2}, "error": aborted}}]
-        opencode.events.tell({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
+        opencode.events.dispatch({"type": "session.idle", "properties": {"sessionID": "ses_1"}})
 
     async with background_task_group() as tasks:
         tasks.start_soon(abort)
-        outcome = await wait_until_settled(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+        outcome = await wait_until_settled(make_context(opencode), "ses_1", None, anyio.current_time() + 30)
 
     assert outcome.status.state == "stopped"
 
 
-async def test_what_a_look_took_is_no_sign_that_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_read_does_not_make_a_task_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that takes long tells how it was at its beginning, and the turn has begun meanwhile."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 1.0)
     prompt = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}
     looks = 0
 
-    class Slow(Still):
+    class Slow(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
             nonlocal looks
             looks += name == "session_status"
@@ -199,22 +199,22 @@ async def test_what_a_look_took_is_no_sign_that_nothing_works(monkeypatch: pytes
 
     async def look_again() -> None:
         await anyio.sleep(0.1)
-        opencode.events.tell({"type": "stream.heard", "properties": {}})
+        opencode.events.dispatch({"type": "stream.heard", "properties": {}})
 
     async with background_task_group() as tasks:
         tasks.start_soon(look_again)
-        outcome = await wait_until_settled(context_of(opencode), "ses_1", None, anyio.current_time() + 30)
+        outcome = await wait_until_settled(make_context(opencode), "ses_1", None, anyio.current_time() + 30)
 
     assert (looks, outcome.status.state) == (3, "completed")
 
 
-async def test_a_caller_that_goes_between_the_prompt_and_its_beginning_leaves_no_task() -> None:
+async def test_a_cancelled_caller_leaves_no_task_between_prompt_and_start() -> None:
     """The prompt is sent and not yet seen: it is stopped like one that is at work."""
-    opencode = Still(messages=[DONE])
+    opencode = FakeOpenCode(messages=[DONE])
     async with anyio.create_task_group() as tasks:
 
         async def run() -> None:
-            await run_task(context_of(opencode), RunTask.model_validate({"prompt": "go on", "session_id": "ses_1"}))
+            await run_task(make_context(opencode), RunTask.model_validate({"prompt": "go on", "session_id": "ses_1"}))
 
         tasks.start_soon(run)
         await opencode.sent.wait()
@@ -227,14 +227,14 @@ async def test_a_caller_that_goes_between_the_prompt_and_its_beginning_leaves_no
 
 
 @pytest.mark.parametrize("seconds", [0.0, 30.0])
-async def test_of_several_tasks_none_is_said_to_run_that_does_not(
+async def test_no_stalled_task_of_several_is_reported_as_running(
     monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     """One is over at once; nothing works on the other's prompt, and that is found out before anything is said."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.2)
     prompts = {"ses_1": DONE, "ses_2": {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}}
 
-    class Two(Still):
+    class Two(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "session_messages":
                 return [prompts[arguments["sessionID"]]]
@@ -243,42 +243,40 @@ async def test_of_several_tasks_none_is_said_to_run_that_does_not(
             return await super().call(name, **arguments)
 
     starts = [PendingStart.from_prompt(SentPrompt(session_id=session_id)) for session_id in prompts]
-    reports = await wait_and_report(context_of(Two()), starts, "any", seconds)
+    reports = await wait_and_report(make_context(Two()), starts, "any", seconds)
 
     assert {one.session_id: one.state for one in reports} == {"ses_1": "completed", "ses_2": "failed"}
 
 
 @pytest.mark.parametrize("failed", [False, True])
-async def test_a_turn_that_was_gone_on_with_tells_whether_it_failed(catalog: Catalog, failed: bool) -> None:
+async def test_a_resumed_turn_reports_whether_it_failed(catalog: Catalog, failed: bool) -> None:
     """Its session's newest message is the answer; the model's error in it is the call's."""
     ended = {"error": {"name": "APIError", "data": {"message": "no"}}} if failed else {}
-    opencode = Still(messages=[{**DONE, "info": {**DONE["info"], **ended}}])
+    opencode = FakeOpenCode(messages=[{**DONE, "info": {**DONE["info"], **ended}}])
 
-    answer = await resume_blocking(context_of(opencode), catalog["session_prompt"], "ses_1")
+    answer = await resume_blocking(make_context(opencode), catalog["session_prompt"], "ses_1")
 
     assert (answer.value, answer.failed) == (opencode.messages[0], failed)
 
 
 @pytest.mark.parametrize("broken", ["session_create", "session_prompt_async"])
 @pytest.mark.parametrize("clinging", [(), ("session_delete",), ("worktree_remove",)])
-async def test_a_task_that_cannot_be_started_leaves_nothing_that_can_be_removed(
-    broken: str, clinging: tuple[str, ...]
-) -> None:
+async def test_a_failed_start_removes_everything_it_created(broken: str, clinging: tuple[str, ...]) -> None:
     """The error is that of the start, and names what stays; a session that stays may work, and keeps its worktree."""
-    opencode = Still()
+    opencode = FakeOpenCode()
     opencode.answers = {name: TransportError(name) for name in (broken, *clinging)}
     made = {"session_delete"} if broken == "session_prompt_async" else set[str]()
     tried = {*made, "worktree_remove"} - ({"worktree_remove"} if made & {*clinging} else set[str]())
     stays = tried & {*clinging}
 
     with pytest.raises(NotUndone if stays else TransportError, match=broken) as caught:
-        await run_task(context_of(opencode), RunTask.model_validate({"prompt": "try", "worktree": True}))
+        await run_task(make_context(opencode), RunTask.model_validate({"prompt": "try", "worktree": True}))
 
     assert ("Cleaning up failed" in str(caught.value)) == bool(stays)
     assert {*opencode.calls} & {"session_delete", "worktree_remove"} == tried
 
 
-READ = (
+READ_OPERATIONS = (
     "app_agents",
     "config_providers",
     "path_get",
@@ -296,25 +294,27 @@ READ = (
 )
 """What run_task reads."""
 
-WHOLE = {"prompt": "try", "worktree": True, "agent": "build"}
-ODD: tuple[Any, ...] = (None, "text", 7, [None], [{}], {"id": 1})
-UNNAMED: tuple[str, Any] = ("session_diff", [{}])
+RUN_TASK_ARGUMENTS = {"prompt": "try", "worktree": True, "agent": "build"}
+UNEXPECTED_VALUES: tuple[Any, ...] = (None, "text", 7, [None], [{}], {"id": 1})
+UNNAMED_CASE: tuple[str, Any] = ("session_diff", [{}])
 """The document allows for a change without a file's name."""
 
 
-@pytest.mark.parametrize(("name", "odd"), [one for one in product(READ, ODD) if one != UNNAMED], ids=repr)
-async def test_an_answer_that_is_none_of_opencodes_is_an_error_that_says_so(name: str, odd: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "odd"), [one for one in product(READ_OPERATIONS, UNEXPECTED_VALUES) if one != UNNAMED_CASE], ids=repr
+)
+async def test_an_unexpected_answer_is_a_named_error(name: str, odd: Any) -> None:
     """Not a defect of ours, whichever answer it is; and the worktree does not stay."""
-    opencode = Still(answers={name: odd}, messages=[DONE])
+    opencode = FakeOpenCode(answers={name: odd}, messages=[DONE])
 
     with pytest.raises(UnexpectedResponse, match=rf"{name} does not match OpenCode's document: .*got "):
-        await run_task(context_of(opencode), RunTask.model_validate(WHOLE))
+        await run_task(make_context(opencode), RunTask.model_validate(RUN_TASK_ARGUMENTS))
 
     made = name != "worktree_create" and "worktree_create" in opencode.calls
     assert ("worktree_remove" in opencode.calls) is (made and "session_prompt_async" not in opencode.calls)
 
 
-async def test_the_changes_of_every_turn_that_has_just_ended_are_waited_for() -> None:
+async def test_a_report_waits_for_the_changes_of_a_turn_that_just_ended() -> None:
     """Not only of the newest one: OpenCode may still be at the sum of the one before it."""
     now = time.time() * 1000
     turns = [
@@ -328,7 +328,7 @@ async def test_the_changes_of_every_turn_that_has_just_ended_are_waited_for() ->
     ]
     asked = list[str]()
 
-    class Late(Still):
+    class Late(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "session_diff":
                 asked.append(arguments["messageID"])
@@ -336,20 +336,20 @@ async def test_the_changes_of_every_turn_that_has_just_ended_are_waited_for() ->
             return await super().call(name, **arguments)
 
     changes = await collect_changes(
-        context_of(Late(messages=turns)), CollectChanges.model_validate({"session_id": "ses_1"})
+        make_context(Late(messages=turns)), CollectChanges.model_validate({"session_id": "ses_1"})
     )
 
     assert [one.path for one in changes.files] == ["a.txt"]
 
 
 @pytest.mark.parametrize("slow", [False, True])
-async def test_an_answer_is_verified_however_long_opencode_takes(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+async def test_a_reply_is_confirmed_however_long_opencode_takes(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     """That it takes long to say what waits does not mean that the request still does."""
     monkeypatch.setattr(answering, "CONFIRM_SECONDS", 0.1)
     request = PermissionRequest(id="per_1", session_id="ses_1", permission="bash")
     waits = {"id": "per_1", "sessionID": "ses_1", "permission": "bash"}
 
-    class Silent(Still):
+    class Silent(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "permission_list":
                 await anyio.sleep(0.3)
@@ -365,9 +365,9 @@ async def test_an_answer_is_verified_however_long_opencode_takes(monkeypatch: py
 
 
 @pytest.mark.parametrize(("after", "begins"), [(None, 0.2), ("msg_1", 3.0)])
-async def test_a_prompt_that_begins_late_is_stopped_without_its_caller(after: str | None, begins: float) -> None:
+async def test_a_prompt_that_starts_after_cancellation_is_stopped(after: str | None, begins: float) -> None:
     """As long as it may begin: it was sent, and is not to be seen yet."""
-    opencode = Still(messages=[DONE])
+    opencode = FakeOpenCode(messages=[DONE])
 
     async def begin() -> None:
         await anyio.sleep(begins)
@@ -377,6 +377,6 @@ async def test_a_prompt_that_begins_late_is_stopped_without_its_caller(after: st
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(begin)
-        await abandon(context_of(opencode), "ses_1", after)
+        await abandon(make_context(opencode), "ses_1", after)
 
     assert "session_abort" in opencode.calls

@@ -21,7 +21,9 @@ SESSION = {"id": "ses_1", "directory": "/w/tree", "title": "", "time": {"created
 CALL = {"type": "tool", "tool": "bash", "state": {"status": "completed", "input": {"command": "git commit -am x"}}}
 
 
-async def leave(catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any], force: bool = False) -> None:
+async def discard_worktree_with(
+    catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any], force: bool = False
+) -> None:
     """Leave a worktree without visible changes, in which a reply with these parts has worked."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -45,13 +47,13 @@ async def leave(catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any]
             assert branch is None
 
 
-async def test_commits_that_cannot_be_seen_keep_the_worktree(catalog: Catalog) -> None:
+async def test_a_worktree_with_unreadable_commits_is_kept(catalog: Catalog) -> None:
     """Not on the default branch, and without snapshots, nothing tells of them."""
     feature, main = {"branch": "feature", "default_branch": "main"}, {"branch": "main", "default_branch": "main"}
     with pytest.raises(WorkflowError, match="commits in /w/tree are not visible here"):
-        await leave(catalog, feature, {"type": "step-start"}, CALL)
-    await leave(catalog, feature, {"type": "step-start"}, CALL, force=True)
-    await leave(catalog, feature, {"type": "step-start", "snapshot": "abc"}, CALL)
-    await leave(catalog, feature, {"type": "step-start"})
+        await discard_worktree_with(catalog, feature, {"type": "step-start"}, CALL)
+    await discard_worktree_with(catalog, feature, {"type": "step-start"}, CALL, force=True)
+    await discard_worktree_with(catalog, feature, {"type": "step-start", "snapshot": "abc"}, CALL)
+    await discard_worktree_with(catalog, feature, {"type": "step-start"})
     with pytest.raises(WorkflowError, match="is on the branch main, which would be deleted"):
-        await leave(catalog, main, {"type": "step-start"}, CALL, force=True)
+        await discard_worktree_with(catalog, main, {"type": "step-start"}, CALL, force=True)

@@ -22,26 +22,24 @@ from tests.eventually import eventually
 pytestmark = pytest.mark.anyio
 
 MODEL = {"id": "scripted", "providerID": "scripted"}
-SENTENCE = "is a session of OpenCode's v2 API, which the task tools cannot read or stop: use v2_session_active"
+V2_SESSION_ERROR = "is a session of OpenCode's v2 API, which the task tools cannot read or stop: use v2_session_active"
 
 
-def said(result: types.CallToolResult) -> str:
+def result_text(result: types.CallToolResult) -> str:
     """Return the text of a result."""
     [content] = result.content
     assert isinstance(content, types.TextContent)
     return content.text
 
 
-async def test_the_task_tools_say_that_they_are_not_for_a_session_of_the_second_engine(
-    client: Client, project: Path, model: ScriptedModel
-) -> None:
+async def test_task_tools_refuse_a_v2_session(client: Client, project: Path, model: ScriptedModel) -> None:
     """While it works and afterwards; what is named instead sees it, and stops it."""
     (project / "opencode.json").write_text(json.dumps(provider_config(model.url)))
     where = {"directory": str(project)}
 
     async def value(name: str, **arguments: Any) -> Any:
         result = await client.call_tool(name, arguments)
-        assert not result.is_error, said(result)
+        assert not result.is_error, result_text(result)
         assert result.structured_content is not None
         return result.structured_content.get("data")
 
@@ -72,15 +70,15 @@ async def test_the_task_tools_say_that_they_are_not_for_a_session_of_the_second_
     for name, arguments in calls.items():
         refused = await client.call_tool(name, arguments)
         assert refused.is_error, name
-        assert f"{session} {SENTENCE}" in said(refused), name
+        assert f"{session} {V2_SESSION_ERROR}" in result_text(refused), name
     assert await works()
     await client.call_tool("v2_session_interrupt", {"sessionID": session})
     await eventually(works, until=lambda busy: not busy)
     for name, arguments in calls.items():
-        assert SENTENCE in said(await client.call_tool(name, arguments)), name
+        assert V2_SESSION_ERROR in result_text(await client.call_tool(name, arguments)), name
 
 
-class Dropping:
+class MetadataDroppingOpenCode:
     """An OpenCode that keeps no metadata."""
 
     def __init__(self) -> None:
@@ -105,9 +103,9 @@ class Dropping:
         (TaskMetadata(permissions="allow"), ""),
     ],
 )
-async def test_a_task_that_needs_metadata_is_refused_where_it_was_dropped(task: TaskMetadata, needs: str) -> None:
+async def test_a_task_that_needs_metadata_is_refused_when_it_is_dropped(task: TaskMetadata, needs: str) -> None:
     """By what session_create returned; the session is deleted again. One that needs none goes on."""
-    opencode: Any = Dropping()
+    opencode: Any = MetadataDroppingOpenCode()
     session = Session.model_validate({"id": "ses_1", "directory": "/project", "time": {"created": 1}})
     if not needs:
         await check_metadata_stored(opencode, session, task)
@@ -118,11 +116,11 @@ async def test_a_task_that_needs_metadata_is_refused_where_it_was_dropped(task: 
     assert opencode.calls == [("session_delete", {"sessionID": "ses_1"})]
 
 
-async def test_a_task_whose_metadata_was_kept_goes_on() -> None:
+async def test_a_task_with_stored_metadata_continues() -> None:
     """As from 1.15.13 on."""
     task = TaskMetadata(permissions="reject", request_id="r")
     metadata = {"opencode_mcp": task.model_dump(exclude_none=True)}
     facts = {"id": "ses_1", "directory": "/project", "time": {"created": 1}, "metadata": metadata}
-    opencode: Any = Dropping()
+    opencode: Any = MetadataDroppingOpenCode()
     await check_metadata_stored(opencode, Session.model_validate(facts), task)
     assert opencode.calls == []

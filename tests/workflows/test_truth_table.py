@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from . import ROWS
-from .bench import Bench
-from .conftest import slower
-from .table import Row, play
+from . import SCENARIOS
+from .bench import ScenarioContext
+from .conftest import with_more_time
+from .table import Scenario, run_scenario
 
 pytestmark = pytest.mark.anyio
 
-EVERYDAY = {
+QUICK_SCENARIOS = {
     *("plain answer", "tool calls", "subagent", "model error 400", "model error 429, once", "model says nothing"),
     *("finished before the wait", "started by another bridge", "time limit reached, then waited for", "wait for all"),
     *("aborted in a command", "deleted by somebody else", "disposed by somebody else", "request repeated"),
@@ -21,38 +21,47 @@ EVERYDAY = {
 }
 """Rows of the quick tiers; those over a bad network, too, unless --chaos SEED asks for all."""
 
-NEED_EVERY_EVENT = {"progress on each step"}
+SCENARIOS_NEEDING_EVERY_EVENT = {"progress on each step"}
 """A step that is told of while the stream is cut is not told of again: OpenCode replays no event."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Play all rows: the everyday ones in the tier of the shared OpenCode, the others in the slow one."""
     if "on_bad_bench" in metafunc.fixturenames:
-        every = metafunc.config.getoption("--chaos") is not None
-        names = {row.name for row in ROWS} - NEED_EVERY_EVENT if every else EVERYDAY
-        rows = [pytest.param(row, marks=pytest.mark.slow) for row in ROWS if row.name in names]
+        all_scenarios = metafunc.config.getoption("--chaos") is not None
+        names = (
+            {scenario.name for scenario in SCENARIOS} - SCENARIOS_NEEDING_EVERY_EVENT
+            if all_scenarios
+            else QUICK_SCENARIOS
+        )
+        scenarios = [pytest.param(scenario, marks=pytest.mark.slow) for scenario in SCENARIOS if scenario.name in names]
     elif "on_bench" in metafunc.fixturenames:
-        rows = [pytest.param(row, marks=() if row.name in EVERYDAY else pytest.mark.slow) for row in ROWS]
+        scenarios = [
+            pytest.param(scenario, marks=() if scenario.name in QUICK_SCENARIOS else pytest.mark.slow)
+            for scenario in SCENARIOS
+        ]
     else:
         return
-    metafunc.parametrize("row", rows, ids=lambda row: row.name)
+    metafunc.parametrize("scenario", scenarios, ids=lambda scenario: scenario.name)
 
 
-async def test_a_row_of_the_scenario_table_holds(row: Row, on_bench: Bench) -> None:
+async def test_a_scenario_reports_the_expected_state(scenario: Scenario, scenario_context: ScenarioContext) -> None:
     """What is reported is so, within the row's time limit."""
-    await play(row, on_bench)
+    await run_scenario(scenario, scenario_context)
 
 
-async def test_a_row_holds_over_a_bad_network(row: Row, on_bad_bench: Bench) -> None:
+async def test_a_scenario_reports_the_expected_state_over_a_faulty_network(
+    scenario: Scenario, faulty_scenario_context: ScenarioContext
+) -> None:
     """The same when answers are late, lost, cut off or refused: what cannot be known is not made up."""
-    await play(slower(row), on_bad_bench)
+    await run_scenario(with_more_time(scenario), faulty_scenario_context)
 
 
-def test_every_row_has_a_name_of_its_own() -> None:
+def test_every_scenario_has_a_unique_name() -> None:
     """A reader of the table can tell its rows apart."""
-    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert len({row.name for row in SCENARIOS}) == len(SCENARIOS)
 
 
-def test_the_everyday_rows_are_there() -> None:
+def test_the_quick_scenarios_exist() -> None:
     """A row that is renamed does not leave the quick tiers unseen."""
-    assert {row.name for row in ROWS} >= EVERYDAY
+    assert {row.name for row in SCENARIOS} >= QUICK_SCENARIOS

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 SESSION = {"id": "ses_1", "directory": "/w/tree", "title": "", "time": {"created": 1, "updated": 1}}
 
 
-async def undone(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
+async def undo_start(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
     """Fail to start a task in a worktree; return the error's words and the paths that were to be deleted.
 
     OpenCode refuses to delete what is at a `refused` path.
@@ -40,20 +40,20 @@ async def undone(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
     return str(raised.value), sent
 
 
-async def test_all_goes(catalog: Catalog) -> None:
+async def test_a_failed_start_removes_its_session_and_worktree(catalog: Catalog) -> None:
     """The session first, which ends what works in the worktree."""
-    assert await undone(catalog) == ("no answer", ["/session/ses_1", "/experimental/worktree"])
+    assert await undo_start(catalog) == ("no answer", ["/session/ses_1", "/experimental/worktree"])
 
 
-async def test_a_worktree_in_which_a_session_may_work_stays(catalog: Catalog) -> None:
+async def test_a_worktree_with_a_possibly_running_session_is_kept(catalog: Catalog) -> None:
     """A prompt without an answer may have arrived: with the session, its files stay as well."""
-    said, sent = await undone(catalog, "/session/ses_1")
+    said, sent = await undo_start(catalog, "/session/ses_1")
     assert "ses_1" in said and "/w/tree" in said and "may be running" in said
     assert sent == ["/session/ses_1"]
 
 
 async def test_a_worktree_that_cannot_be_removed_is_named(catalog: Catalog) -> None:
     """The session has gone."""
-    said, sent = await undone(catalog, "/experimental/worktree")
+    said, sent = await undo_start(catalog, "/experimental/worktree")
     assert "the worktree /w/tree" in said and "ses_1" not in said
     assert sent == ["/session/ses_1", "/experimental/worktree"]
