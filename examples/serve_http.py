@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 from uvicorn import Config
 from workbench import Workbench, call, expect, run
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 

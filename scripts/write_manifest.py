@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from opencode_mcp import __version__
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.tools import ToolRegistry, select_tools
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.client.operations import Node, attribute_names, tree
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog, Operation
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.schema import COMPONENT_PREFIX
 
@@ -36,7 +37,7 @@ import builtins
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, NotRequired, TypedDict
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 
 Call = Callable[..., Awaitable[Any]]
 

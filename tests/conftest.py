@@ -15,7 +15,7 @@ import pytest
 from mcp import Client
 
 from examples.scripted_model import ScriptedModel, environment, scripted_model
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.install import Program, cache_folder, find_program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opencode_mcp.openapi import Operation
+from opencode_mcp.catalog import Operation
 from opencode_mcp.opencode import Answer, OpenCodeClient, ProgressCallback, execute
 from opencode_mcp.opencode.server import ignore_progress
 

@@ -14,6 +14,7 @@ PACKAGES: tuple[str, ...] = (
     "exceptions",
     "redaction",
     "openapi",
+    "catalog",
     "opencode",
     "workflows",
     "client",

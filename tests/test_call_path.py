@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 import opencode_mcp
-from opencode_mcp.openapi import Operation
+from opencode_mcp.catalog import Operation
 from opencode_mcp.opencode.arguments import validate
 from tests.conftest import Connect, RecordFigure
 

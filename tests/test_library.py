@@ -14,8 +14,8 @@ import pytest
 
 import opencode_mcp
 from opencode_mcp import APIError, InvalidArguments, OpenCode, SettingsError, TransportError, WorkflowError, exceptions
+from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.client.operations import attribute_names
-from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.opencode import Endpoint
 from tests.eventually import eventually
 

@@ -13,10 +13,11 @@ from urllib.parse import parse_qsl, urlsplit
 import mcp_types as types
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli import main
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.main import COMMANDS
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.settings import SETTINGS
 from opencode_mcp.tools import ToolRegistry, select_tools
 from opencode_mcp.workflows import TASK_TOOLS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import backoff, client
 from opencode_mcp.redaction import MARKER, entropy, known
 from opencode_mcp.server import issuer, patience, transports

@@ -17,7 +17,7 @@ import mcp_types as types
 from anyio.from_thread import BlockingPortal
 from mcp import Client, MCPError
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import TASK_TOOLS

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import httpx2
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.client.connect import make_endpoint
 from opencode_mcp.exceptions import DocumentError, SettingsError
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog, Document
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
 from opencode_mcp.openapi.document import load_snapshot
 from opencode_mcp.opencode.install import cache_folder
 from opencode_mcp.opencode.tls import create_ssl_context, describe_tls_error

@@ -12,10 +12,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from opencode_mcp.cli.clients import claude
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 
-from .clients import CLIENTS, Change, Client, Machine, claude, plan_install
+from .clients import CLIENTS, Change, Client, Machine, plan_install
 from .clients.change import FORMATS
 from .clients.table import TOKEN_VARIABLE
 from .clients.wanted import check_names, make_launch, make_remote, server_command

@@ -9,8 +9,8 @@ from typing import Any
 import mcp_types as types
 from mcp import Client
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest

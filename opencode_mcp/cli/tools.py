@@ -14,7 +14,7 @@ import mcp_types as types
 from rich.console import Console
 from rich.table import Table
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.settings import Settings
 
 from .document import load_catalog

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from opencode_mcp.cli.clients import claude
 from opencode_mcp.settings import Settings
 
-from .clients import CLIENTS, claude, plan_removal
+from .clients import CLIENTS, plan_removal
 from .install import configure_target, find_claude_for, find_target, print_line
 
 

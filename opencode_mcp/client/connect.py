@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
 import httpx2
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.opencode.background import background_task_group

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import anyio
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Answer, ServerPool, execute_operation
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed

@@ -1,6 +1,8 @@
 """OpenCode's OpenAPI document as data. Imports only `exceptions` and `redaction` from this package."""
 
-from .catalog import Catalog, Operation
 from .document import SNAPSHOT_VERSION, Document
 
-__all__ = ["SNAPSHOT_VERSION", "Catalog", "Document", "Operation"]
+__all__ = [
+    "SNAPSHOT_VERSION",
+    "Document",
+]

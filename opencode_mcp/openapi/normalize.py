@@ -55,7 +55,7 @@ def normalize_operation(method: str, path: str, item: Json, document: Mapping[st
     """
     source = item[method]
     if not isinstance(source, dict):
-        raise DocumentError("it is no object")
+        raise DocumentError("it is not an object")
     operation = cast("Json", source)
     route = f"{method.upper()} {path}"
     merged: dict[tuple[str, str], Json] = {}

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.scopes import REQUIRED_ARGUMENT, is_known_argument
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.scopes import REQUIRED_ARGUMENT, is_known_argument
 
 from .places import (
     LocationArgument,

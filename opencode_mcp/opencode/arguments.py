@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.catalog import JSON_TYPE
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.catalog import JSON_TYPE
 
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.scopes import FILTERED_LISTS, ArgumentKind
 from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
-from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.scopes import FILTERED_LISTS, ArgumentKind
 
 from .allowlist import DirectoryAllowlist
 from .models import Model, parse_model

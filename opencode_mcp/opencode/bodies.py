@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import httpx2
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.catalog import JSON_TYPE, Body
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.catalog import JSON_TYPE, Body
 from opencode_mcp.openapi.schema import resolve
 
 BYTE_FORMATS = ("binary", "byte", "base64")

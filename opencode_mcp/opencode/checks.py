@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, cast
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.amendments import Check
 from opencode_mcp.exceptions import APIError
-from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.amendments import Check
 
 from .client import OpenCodeClient
 from .failures import explain_read, explain_search

@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 import anyio
 import httpx2
 
+from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, ServerStalled, TLSError, TransportError
-from opencode_mcp.openapi import Catalog, Operation
 
 from .allowlist import DirectoryAllowlist
 from .arguments import PreparedCall, RequestParts, is_on_route, require_project, split_arguments, validate

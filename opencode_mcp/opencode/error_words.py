@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from opencode_mcp.openapi.errors import find_known_error
+from opencode_mcp.catalog.known_errors import find_known_error
 
 SHOWN_CHARS = 2_000
 SHOWN_ISSUES = 10

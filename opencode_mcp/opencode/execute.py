@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError
-from opencode_mcp.openapi import Operation
 
 from .arguments import PreparedCall
 from .checks import AFTER_CHECKS, ARGUMENT_COMPLETIONS, BEFORE_CHECKS, FAILURE_EXPLANATIONS

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, OpenCodeError
-from opencode_mcp.openapi import Operation
 
 from .client import OpenCodeClient
 from .responses import Answer

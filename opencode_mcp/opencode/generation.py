@@ -15,9 +15,10 @@ from typing import Any, cast
 import anyio
 import httpx2
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.versions import BEFORE_HEALTH, GENERATION, introduced_in, is_older, parse_release
 from opencode_mcp.exceptions import UnsupportedServer
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Operation
-from opencode_mcp.openapi.versions import BEFORE_HEALTH, GENERATION, introduced_in, is_older, parse_release
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from .server import Endpoint
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from opencode_mcp.catalog.versions import GENERATION, parse_release
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.openapi.versions import GENERATION, parse_release
 
 from .cache import (
     UNFINISHED_PREFIX,

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.scopes import LOADS_NOTHING
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.scopes import LOADS_NOTHING
 
 from .allowlist import DirectoryAllowlist, is_below
 from .authorize import CallRead, read_projects

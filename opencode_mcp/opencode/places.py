@@ -11,7 +11,7 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from opencode_mcp.openapi.scopes import ArgumentKind, argument_kind
+from opencode_mcp.catalog.scopes import ArgumentKind, argument_kind
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """The start of a URL. A single letter and a colon is a Windows drive."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from opencode_mcp.openapi.versions import find_version
+from opencode_mcp.catalog.versions import find_version
 
 from .cache import VERSIONS_FILE
 from .supervised import run_supervised_process

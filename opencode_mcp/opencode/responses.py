@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import httpx2
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, UnexpectedResponse
-from opencode_mcp.openapi import Operation
 
 from .error_words import SHOWN_CHARS, TRACE_MARK, describe_error, strip_stack_trace, strip_stack_traces
 

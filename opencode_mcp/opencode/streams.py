@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import httpx2
 
-from opencode_mcp.openapi import Operation
+from opencode_mcp.catalog import Operation
 
 from .arguments import RequestParts
 from .client import OpenCodeClient

@@ -20,8 +20,8 @@ from httpx2.websockets import (
 )
 from wsproto.events import BytesMessage, TextMessage
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
-from opencode_mcp.openapi import Operation
 
 from .arguments import RequestParts
 from .client import CONNECT_SECONDS, OpenCodeClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from opencode_mcp.openapi import Operation
+from opencode_mcp.catalog import Operation
 
 from .arguments import RequestParts
 from .server import OpenCodeServer

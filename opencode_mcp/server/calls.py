@@ -12,8 +12,8 @@ from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InputRequired, OpenCodeError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.shortage import find_shortage_in_error
 from opencode_mcp.settings import Settings

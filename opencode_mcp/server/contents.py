@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound
-from opencode_mcp.openapi.sensitive import answer_position
 from opencode_mcp.opencode import OpenCodeClient, ServerPool, execute
 from opencode_mcp.opencode.models import Agent, Config, Providers, Session, SessionStatus
 from opencode_mcp.opencode.server import ignore_progress

@@ -23,8 +23,8 @@ from starlette.responses import Response
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, SettingsError, TransportError, UnexpectedResponse
-from opencode_mcp.openapi import Operation
 
 from .lifespan import Lifespan, RequestContext
 from .requests import HostPolicy

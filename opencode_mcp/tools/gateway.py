@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.annotations import READ_ONLY, Hints
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Operation
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.hints import READ_ONLY, Hints
 from opencode_mcp.workflows.arguments import Arguments
 
 from .shorten import dump

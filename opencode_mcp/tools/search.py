@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import log
 
-from opencode_mcp.openapi import Operation
+from opencode_mcp.catalog import Operation
 
 Field = Sequence[str]
 Postings = Mapping[int, float]

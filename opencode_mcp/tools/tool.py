@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from opencode_mcp.openapi import Operation
-from opencode_mcp.openapi.hints import Hints
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.annotations import Hints
 from opencode_mcp.workflows import TaskTool
 
 from .gateway import GatewayTool

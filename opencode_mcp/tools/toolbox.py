@@ -9,9 +9,9 @@ from typing import Any
 
 import mcp_types as types
 
+from opencode_mcp.catalog import Catalog, Operation
+from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Catalog, Operation
-from opencode_mcp.openapi.sensitive import answer_position
 from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import suggest

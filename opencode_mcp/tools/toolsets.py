@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.annotations import Hints
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.hints import Hints
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import TASK_TOOLS
 

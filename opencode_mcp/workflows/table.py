@@ -11,9 +11,9 @@ from typing import Any, Literal, cast
 import anyio
 from pydantic import BaseModel, Field, create_model
 
+from opencode_mcp.catalog.annotations import READ_ONLY, Hints
+from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.hints import READ_ONLY, Hints
-from opencode_mcp.openapi.versions import MIN_VERSION_FOR_TASKS
 
 from .answer import AnswerPermission, AnswerQuestion
 from .arguments import Arguments, validate_arguments

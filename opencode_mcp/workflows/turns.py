@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import anyio
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
-from opencode_mcp.openapi import Operation
 from opencode_mcp.opencode import Answer, ServerPool, execute
 from opencode_mcp.opencode.arguments import PreparedCall
 from opencode_mcp.opencode.background import first_completed

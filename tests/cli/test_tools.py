@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.tools import ToolRegistry, select_tools
 from tests.tools.test_budget import listed_bytes
 

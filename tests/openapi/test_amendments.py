@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_mcp.openapi import Operation, catalog
-from opencode_mcp.openapi.amendments import AMENDMENTS, Amendment, amendments_for
+from opencode_mcp.catalog import Operation, catalog
+from opencode_mcp.catalog.amendments import AMENDMENTS, Amendment, amendments_for
 from opencode_mcp.openapi.document import load_snapshot
 
 SNAPSHOT = load_snapshot()

@@ -14,8 +14,8 @@ import jsonschema_rs
 import mcp_types as types
 import pytest
 
-from opencode_mcp.openapi import Catalog, Operation
-from opencode_mcp.openapi.amendments import amendments_for
+from opencode_mcp.catalog import Catalog, Operation
+from opencode_mcp.catalog.amendments import amendments_for
 from opencode_mcp.openapi.document import METHODS, read_snapshot
 from opencode_mcp.tools import operation_definition
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.hints import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, WRITES, hints_for
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.annotations import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, WRITES, hints_for
 
 
 def test_each_operation_either_reads_writes_or_destroys(catalog: Catalog) -> None:

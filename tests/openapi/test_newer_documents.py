@@ -13,9 +13,10 @@ import httpx2
 import pytest
 from mcp import Client
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.document import load_catalog, merge_with_bundled, parse_document
 from opencode_mcp.exceptions import DocumentError, InvalidArguments
-from opencode_mcp.openapi import Catalog, Document
+from opencode_mcp.openapi import Document
 from opencode_mcp.openapi.document import load_snapshot, read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.server import create_server

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.scopes import (
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.scopes import (
     ALL_DIRECTORIES,
     ARGUMENTS_BY_KIND,
     FILTERED_LISTS,

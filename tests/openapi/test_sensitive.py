@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.sensitive import (
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.sensitive import (
     OPERATIONS_BY_POSITION,
     POSITION_BY_OPERATION,
     answer_position,

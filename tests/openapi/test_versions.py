@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.versions import FIRST_SEEN, find_version, introduced_in, is_older, parse_release
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.versions import FIRST_SEEN, find_version, introduced_in, is_older, parse_release
 
 
 @pytest.mark.parametrize(

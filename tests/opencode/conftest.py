@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 
 FAKE_ENDPOINT = Endpoint(httpx2.URL("http://opencode.test:4096"), "somebody", "secret", version=SNAPSHOT_VERSION)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.opencode.places import leads_up, location_arguments, mentioned_paths
 from tests.conftest import make_project

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, InvalidArguments
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.arguments import directory_misreading, query_pairs, split_arguments, validate
 from tests.executing import prepare_and_execute

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.opencode.authorize import IdAuthorizer, filter_sessions
 from opencode_mcp.opencode.opening import LoadGuard, LoadPolicy

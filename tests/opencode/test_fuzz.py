@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.exceptions import InvalidArguments, OpenCodeError
-from opencode_mcp.openapi import Catalog, Operation
 from opencode_mcp.opencode import OpenCodeClient
 from tests.executing import prepare_and_execute
 from tests.tools.schemas import ANYTHING, schema_values

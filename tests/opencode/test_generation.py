@@ -11,9 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.client.connect import connect
 from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode.execute import execute_operation
 from opencode_mcp.opencode.generation import REMEMBERED_SECONDS

@@ -14,8 +14,8 @@ from uuid import uuid4
 import anyio
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import ServerStalled
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode import liveness as module
 from opencode_mcp.opencode.inotify import has_free_instances

@@ -16,8 +16,9 @@ import pytest
 from anyio.abc import Process
 from mcp import Client
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import ServerStartError, TransportError
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import ManagedServer, managed_server

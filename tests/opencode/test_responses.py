@@ -18,8 +18,9 @@ import mcp_types as types
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError, UnexpectedResponse
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.shorten import NO_REDACTION

@@ -10,8 +10,9 @@ import anyio
 import httpx2
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, TransportError
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode import servers as module
 from opencode_mcp.opencode.execute import list_sessions

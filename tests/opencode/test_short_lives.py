@@ -18,8 +18,8 @@ import httpx2
 import pytest
 from mcp import Client, MCPError
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, ServerStartError, TransportError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, backoff, keeper, shortage
 from opencode_mcp.opencode.backoff import RESTART_DELAY_SECONDS, SHORT_LIFE_SECONDS, Backoff
 from opencode_mcp.opencode.install import Program

@@ -15,9 +15,9 @@ from typing import Any
 import anyio
 import mcp_types as types
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.document import load_catalog
 from opencode_mcp.cli.logs import set_up_logging
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.server import BridgeServer, create_server, prompts, resources, subscriptions
 from opencode_mcp.server.calls import ToolHandlers

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from tests.conftest import RecordFigure
 
 from .programs import Programs

@@ -10,8 +10,8 @@ from statistics import median, quantiles
 import anyio
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.client.connect import connect
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.events import Event, event_session_id

@@ -13,8 +13,8 @@ import mcp_types as types
 import pytest
 from mcp import Client
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect, make_project

@@ -26,8 +26,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli import main
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.server import create_server, transports
 from opencode_mcp.server import issuer as module

@@ -13,7 +13,8 @@ import mcp_types as types
 import pytest
 from mcp import Client
 
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Catalog
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.cli.shell import run_command

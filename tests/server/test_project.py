@@ -13,8 +13,8 @@ import pytest
 from mcp import Client
 from mcp.client.context import ClientRequestContext
 
-from opencode_mcp.openapi import Catalog
-from opencode_mcp.openapi.projects import WITHOUT_PROJECT
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.scopes import WITHOUT_PROJECT
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.redaction import MARKER, Redactor
 from opencode_mcp.server import create_server
 from opencode_mcp.server.lifespan import known_secrets

@@ -13,7 +13,7 @@ import mcp_types as types
 import pytest
 from mcp import Client, MCPError
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.redaction import MARKER
 from opencode_mcp.server.contents import Content
 from opencode_mcp.settings import Settings

@@ -14,7 +14,7 @@ import pytest
 from anyio.abc import TaskStatus
 from mcp import Client, MCPError
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.install import Program

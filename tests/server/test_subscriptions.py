@@ -18,7 +18,7 @@ from mcp.client.session import IncomingMessage
 from mcp.client.stdio import stdio_client
 
 from examples.scripted_model import GuestServer
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server import create_server
 from opencode_mcp.server.watching import MIN_UPDATE_SECONDS

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.diagnosis import CheckResult, run_checks
 from opencode_mcp.exceptions import SettingsError, TLSError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect

@@ -15,7 +15,7 @@ from mcp import ClientSession, MCPError
 
 from examples.scripted_model import Request, ScriptedModel
 from opencode_mcp import __version__
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from tests.bridge import run_bridge
 from tests.conftest import make_project

@@ -7,7 +7,7 @@ import json
 import mcp_types as types
 import pytest
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.tools import ToolRegistry, select_tools
 
 

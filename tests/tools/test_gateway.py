@@ -8,7 +8,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 from mcp import Client
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.gateway import describe_operation, make_example, safety_of
 from opencode_mcp.tools.shorten import dump

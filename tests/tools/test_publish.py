@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, validator_for
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.publish import compact_schema
 from opencode_mcp.workflows import TASK_TOOLS

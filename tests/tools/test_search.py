@@ -10,7 +10,7 @@ from time import perf_counter
 
 import pytest
 
-from opencode_mcp.openapi import Catalog, Operation
+from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.tools.search import OperationSearch
 
 REQUESTS: dict[str, set[str]] = {

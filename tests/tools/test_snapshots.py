@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.tools import ToolRegistry, select_tools
 
 FOLDER = Path(__file__).parent / "snapshots"

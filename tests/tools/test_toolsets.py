@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from mcp import Client, MCPError
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.toolsets import (

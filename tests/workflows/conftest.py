@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from examples.scripted_model import ScriptedModel
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.settings import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.workflows.git import Git

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from mcp import Client
 
-from opencode_mcp.openapi import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.install import Program
 from opencode_mcp.opencode.process import managed_server

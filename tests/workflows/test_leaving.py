@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.workflows.git import Git
 from opencode_mcp.workflows.worktree import read_local_changes
 

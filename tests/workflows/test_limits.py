@@ -19,8 +19,8 @@ import httpx2
 import pytest
 from mcp import Client
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import RequestTimeout, WorkflowError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.deadline import cancel_after, seconds_left
 from opencode_mcp.opencode.install import Program

@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.workflows.git import Git, scratch_folder
 from opencode_mcp.workflows.snapshot import snapshot_tree
 from opencode_mcp.workflows.worktree import read_local_changes

@@ -11,8 +11,8 @@ import anyio
 import httpx2
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import NotUndone, TransportError, UnexpectedResponse, WorkflowError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, ServerPool
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.opencode.background import background_task_group

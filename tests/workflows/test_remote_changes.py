@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, parse_model
 from opencode_mcp.workflows.metadata import TaskMetadata

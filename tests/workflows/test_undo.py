@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import NotUndone, WorkflowError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.models import Session, parse_model
 from opencode_mcp.workflows.metadata import TaskMetadata

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.settings import PASSWORD_VARIABLE, USERNAME, USERNAME_VARIABLE, Settings
 from opencode_mcp.tools import VIEWS
 from opencode_mcp.tools.toolsets import select_tools

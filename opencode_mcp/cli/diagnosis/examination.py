@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import httpx2
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.client.connect import connect
 from opencode_mcp.exceptions import OpenCodeError
-from opencode_mcp.openapi import Catalog
 from opencode_mcp.opencode import OpenCodeClient, ProgressCallback
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows.report import to_one_line

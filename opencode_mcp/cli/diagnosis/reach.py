@@ -8,9 +8,9 @@ from functools import partial
 
 import httpx2
 
+from opencode_mcp.catalog.versions import GENERATION, MIN_VERSION_FOR_TASKS, is_older
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.openapi.versions import GENERATION, MIN_VERSION_FOR_TASKS, is_older
 from opencode_mcp.opencode import Endpoint, OpenCodeClient, ProgressCallback
 from opencode_mcp.opencode.generation import detect_version, is_web_page, product_name
 from opencode_mcp.opencode.install import cache_folder, find_program

@@ -3,6 +3,7 @@
 `--allow-directory` refuses an operation whose scope is wider than a directory, and checks each argument that names a
 location: a path, a URL, or the id of something that has a directory. Names that are not listed here come from a newer
 document and are refused. Comments give the reason for surprising entries, measured on OpenCode 1.18.33.
+`WITHOUT_PROJECT` lists operations that take a directory but work without a project.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from .hints import parse_operation_ids
+from .annotations import parse_operation_ids
 
 Scope = Literal["located", "everywhere", "apart"]
 """Where an operation reads or acts. located: the directory that its arguments name, by a path or an id, else the
@@ -203,3 +204,24 @@ def argument_kind(operation_id: str, dotted_name: str, name: str) -> ArgumentKin
 def is_known_argument(name: str) -> bool:
     """Whether this module has an entry for an argument name."""
     return name in KIND_BY_ARGUMENT or name in NOT_LOCATIONS
+
+
+WITHOUT_PROJECT = parse_operation_ids("""
+    app.agents app.log app.skills command.list config.get config.providers
+    experimental.capabilities.get
+    experimental.console.get experimental.console.listOrgs experimental.console.switchOrg
+    experimental.resource.list
+    experimental.session.list  # of all projects
+    mcp.add mcp.auth.authenticate mcp.auth.callback mcp.auth.remove mcp.auth.start
+    mcp.connect mcp.disconnect mcp.status
+    project.list
+    provider.auth provider.list provider.oauth.authorize provider.oauth.callback
+    pty.shells
+    sync.history.list
+    tool.ids tool.list
+
+    v2.agent.list v2.command.list v2.credential.remove v2.credential.update
+    v2.integration.attempt.cancel v2.integration.attempt.complete v2.integration.attempt.status
+    v2.integration.connect.key v2.integration.connect.oauth v2.integration.get v2.integration.list
+    v2.model.list v2.provider.get v2.provider.list v2.session.list v2.skill.list
+""")

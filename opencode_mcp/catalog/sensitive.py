@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from opencode_mcp.openapi.document import Schema
 from opencode_mcp.redaction.names import is_secret
 from opencode_mcp.redaction.structure import CREDENTIAL_KEYS, Position
 
+from .annotations import parse_operation_ids
 from .catalog import Operation
-from .document import Schema
-from .hints import parse_operation_ids
 
 FREE_FORM_FIELDS = frozenset({"args", "argv", "command", "env", "environment", "headers", "options", "responseHeaders"})
 """Fields of a response schema whose free-form values may be secret."""

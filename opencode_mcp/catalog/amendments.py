@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .document import ParameterObject, Schema
+from opencode_mcp.openapi.document import ParameterObject, Schema
 
 ExecutionMode = Literal["request", "turn", "events", "terminal"]
 """How an operation is executed: one request; a request that blocks while the model works; an event stream; a WebSocket

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from . import schema as schemas
+from opencode_mcp.openapi import schema as schemas
+from opencode_mcp.openapi.document import Document, OperationObject, ParameterObject, Schema, load_snapshot
+
 from .amendments import Amendment, Check, ExecutionMode, amendments_for
+from .annotations import Hints, hints_for
 from .descriptions import DESCRIPTIONS
-from .document import Document, OperationObject, ParameterObject, Schema, load_snapshot
-from .hints import Hints, hints_for
-from .projects import WITHOUT_PROJECT
-from .scopes import Scope, operation_scope
+from .scopes import WITHOUT_PROJECT, Scope, operation_scope
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
