@@ -10,7 +10,7 @@ from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import backoff, client
-from opencode_mcp.redaction import MARKER, entropy, known
+from opencode_mcp.redaction import MARKER, credentials, known_secrets
 from opencode_mcp.server import issuer, patience, transports
 from opencode_mcp.settings import DEPTH_VARIABLE, parsing
 from opencode_mcp.tools import ToolRegistry, select_tools
@@ -27,9 +27,9 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"{client.MAX_CONCURRENT_REQUESTS} concurrent requests and {client.MAX_CONCURRENT_PROMPTS} concurrent turns",
         f"at most every {issuer.MIN_REFRESH_SECONDS:g} s",
         f"`--token` has at least {parsing.MIN_TOKEN_CHARS} characters",
-        f"random value of at least {entropy.MIN_RANDOM_CHARS} characters",
-        f"shorter than {entropy.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
-        f"shorter than {known.MIN_SECRET_CHARS} characters: choose a random one",
+        f"random value of at least {credentials.MIN_RANDOM_CHARS} characters",
+        f"shorter than {credentials.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
+        f"shorter than {known_secrets.MIN_SECRET_CHARS} characters: choose a random one",
         f"increasing delays, up to {max(backoff.RESTART_DELAY_SECONDS):g} s",
         f"`{MARKER}`",
         f"`{DEPTH_VARIABLE}` is set",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.redaction.names import is_secret
+from opencode_mcp.redaction.credentials import is_secret
 from opencode_mcp.redaction.structure import CREDENTIAL_KEYS, Position
 
 from .annotations import parse_operation_ids

@@ -7,8 +7,8 @@ Two mechanisms, kept apart:
   MCP servers or processes. It never changes the project's content.
 """
 
-from .keys import MARKER
-from .known import KnownSecrets, credential_files
+from .credentials import MARKER
+from .known_secrets import KnownSecrets, credential_files
 from .redactor import Redacted, Redactor, count_replaced, keep_redaction_count, refuse_marker
 from .structure import Position
 

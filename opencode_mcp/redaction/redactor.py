@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from opencode_mcp.exceptions import InvalidArguments
 
-from .keys import MARKER
-from .known import MIN_SECRET_CHARS, KnownSecrets
+from .credentials import MARKER
+from .known_secrets import MIN_SECRET_CHARS, KnownSecrets
 from .structure import Position, field_position, item_positions, redact_text
 
 INVISIBLE = re.compile(

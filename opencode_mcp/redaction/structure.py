@@ -9,9 +9,17 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import Any, cast
 
-from .entropy import PATH
-from .keys import MARKER, is_credential, is_placeholder, mask, mask_credentials
-from .names import is_secret, is_secret_entry, split_words
+from .credentials import (
+    MARKER,
+    PATH,
+    is_credential,
+    is_placeholder,
+    is_secret,
+    is_secret_entry,
+    mask,
+    mask_credentials,
+    split_words,
+)
 
 
 class Position(Enum):

@@ -16,7 +16,7 @@ from mcp.server.subscriptions import ListenHandler
 
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files
-from opencode_mcp.redaction.known import is_distinctive
+from opencode_mcp.redaction.known_secrets import is_distinctive
 from opencode_mcp.settings import Settings
 
 from .bus import Bus

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.redaction import MARKER, KnownSecrets, Redactor, credential_files
-from opencode_mcp.redaction.entropy import is_random
+from opencode_mcp.redaction.credentials import is_random
 
 KEY = "q7Zp-2xVd_9TkLm4Rw8s"
 

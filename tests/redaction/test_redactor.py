@@ -8,7 +8,7 @@ import pytest
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, refuse_marker
-from opencode_mcp.redaction.names import is_secret
+from opencode_mcp.redaction.credentials import is_secret
 
 REDACTOR = Redactor()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencode_mcp.redaction import MARKER, Position, Redactor
-from opencode_mcp.redaction.names import is_secret, is_secret_entry
+from opencode_mcp.redaction.credentials import is_secret, is_secret_entry
 
 REDACTOR = Redactor()
 

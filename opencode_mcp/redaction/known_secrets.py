@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from .entropy import is_random, is_simple_word
-from .names import is_secret_entry
+from .credentials import is_random, is_secret_entry, is_simple_word
 from .structure import CREDENTIAL_KEYS
 
 MIN_SECRET_CHARS = 8
