@@ -19,9 +19,9 @@ import anyio
 import httpx2
 
 from examples.scripted_model import provider_config
-from opencode_mcp.opencode.install import Program, cache_folder, find_program
-from opencode_mcp.opencode.process import managed_server
-from opencode_mcp.opencode.server import Endpoint, ignore_progress
+from opencode_mcp.opencode.endpoint import Endpoint, ignore_progress
+from opencode_mcp.opencode.process.install import Program, cache_folder, find_program
+from opencode_mcp.opencode.process.managed import managed_server
 
 REPOSITORY = Path(__file__).parents[1]
 READY_SECONDS = 60.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.opencode.process.managed import managed_server
 
 from .calls import MEGABYTE, time_call
 from .figures import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios

@@ -1,4 +1,4 @@
-"""Write opencode_mcp/opencode/managed.json: the hashes of the packages of the managed OpenCode.
+"""Write opencode_mcp/opencode/process/managed.json: the hashes of the packages of the managed OpenCode.
 
 python scripts/write_lock.py [--check]
 
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.opencode.download import OPENCODE, RIPGREP
+from opencode_mcp.opencode.process.download import OPENCODE, RIPGREP
 
-LOCK = Path(__file__).parents[1] / "opencode_mcp" / "opencode" / "managed.json"
+LOCK = Path(__file__).parents[1] / "opencode_mcp" / "opencode" / "process" / "managed.json"
 RIPGREP_VERSION = "1.18.0"
 VARIANTS = {"x64": ("", "-baseline"), "arm64": ("",)}
 

@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from opencode_mcp.opencode.keeper import list_processes
+from opencode_mcp.opencode.process.supervisor import list_processes
 from opencode_mcp.settings import Settings
 
 PROGRAM = (sys.executable, "-m", "opencode_mcp")

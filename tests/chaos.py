@@ -14,7 +14,7 @@ from typing import Literal
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 
 Fault = Literal["slow", "reset", "lost", "truncated", "silent", "busy", "cut"]
 """What happens to a request:

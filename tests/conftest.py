@@ -17,9 +17,9 @@ from mcp import Client
 from examples.scripted_model import ScriptedModel, environment, scripted_model
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background_task_group
-from opencode_mcp.opencode.install import Program, cache_folder, find_program
-from opencode_mcp.opencode.server import ignore_progress
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.process.install import Program, cache_folder, find_program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.opencode import Answer, OpenCodeClient, ProgressCallback, execute
-from opencode_mcp.opencode.server import ignore_progress
+from opencode_mcp.opencode.endpoint import ignore_progress
 
 
 async def prepare_and_execute(

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from opencode_mcp.opencode.install import cache_folder
+from opencode_mcp.opencode.process.install import cache_folder
 
 ASSISTANTS = ("@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
 FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")

@@ -11,8 +11,8 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import managed_server
 
 TESTS_PER_SERVER = 60
 

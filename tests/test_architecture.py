@@ -112,7 +112,7 @@ def test_only_the_settings_read_the_environment() -> None:
         or (isinstance(node, ast.ImportFrom) and node.module == "os")
     }
 
-    assert readers == {str(Path("settings", "settings.py")), str(Path("opencode", "keeper.py"))}
+    assert readers == {str(Path("settings", "settings.py")), str(Path("opencode", "process", "supervisor.py"))}
 
 
 def is_os(node: ast.expr) -> bool:

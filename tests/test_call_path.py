@@ -21,7 +21,7 @@ import pytest
 
 import opencode_mcp
 from opencode_mcp.catalog import Operation
-from opencode_mcp.opencode.arguments import validate
+from opencode_mcp.opencode.prepare import validate
 from tests.conftest import Connect, RecordFigure
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,8 @@ from mcp import Client
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.settings import Settings
 
 from . import tiny_mcp_server

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from opencode_mcp import __version__
-from opencode_mcp.opencode.install import cache_folder
+from opencode_mcp.opencode.process.install import cache_folder
 from opencode_mcp.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent

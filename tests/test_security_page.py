@@ -9,7 +9,8 @@ import pytest
 from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.opencode import backoff, client
+from opencode_mcp.opencode import client
+from opencode_mcp.opencode.process import managed
 from opencode_mcp.redaction import MARKER, credentials, known_secrets
 from opencode_mcp.server import issuer, patience, transports
 from opencode_mcp.settings import DEPTH_VARIABLE, parsing
@@ -30,7 +31,7 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"random value of at least {credentials.MIN_RANDOM_CHARS} characters",
         f"shorter than {credentials.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
         f"shorter than {known_secrets.MIN_SECRET_CHARS} characters: choose a random one",
-        f"increasing delays, up to {max(backoff.RESTART_DELAY_SECONDS):g} s",
+        f"increasing delays, up to {max(managed.RESTART_DELAY_SECONDS):g} s",
         f"`{MARKER}`",
         f"`{DEPTH_VARIABLE}` is set",
     ],

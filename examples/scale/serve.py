@@ -24,8 +24,8 @@ from anyio.abc import Process
 
 from examples.scripted_model import environment, scripted_model
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.install import cache_folder, find_program
-from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.opencode.process.install import cache_folder, find_program
+from opencode_mcp.opencode.process.managed import managed_server
 
 REPLICAS = ("r1", "r2", "r3")
 SERVERS = ("one", "two")

@@ -11,11 +11,11 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
-from opencode_mcp.opencode.background import background_task_group
 from opencode_mcp.opencode.client import Observe
-from opencode_mcp.opencode.install import cache_folder
-from opencode_mcp.opencode.opening import LoadPolicy
-from opencode_mcp.opencode.server import OpenCodeServer, RefusedServer
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import OpenCodeServer, RefusedServer
+from opencode_mcp.opencode.load_guard import LoadPolicy
+from opencode_mcp.opencode.process.install import cache_folder
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings
 
 
@@ -76,7 +76,7 @@ async def open_servers(settings: Settings, stack: AsyncExitStack) -> Mapping[str
         }
     if settings.depth:
         return {"": RefusedServer(recursion_message(settings.depth))}
-    from opencode_mcp.opencode.process import managed_server
+    from opencode_mcp.opencode.process.managed import managed_server
 
     directory = settings.project_directory or make_empty_folder(settings)
     server = managed_server(settings.command, directory, settings.child_environ)

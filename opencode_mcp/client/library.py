@@ -14,9 +14,9 @@ import anyio
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode import Answer, ServerPool, execute_operation
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
-from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.workflows import Context, execute_blocking, task_tools_for

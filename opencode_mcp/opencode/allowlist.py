@@ -16,7 +16,7 @@ from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.scopes import REQUIRED_ARGUMENT, is_known_argument
 from opencode_mcp.exceptions import InvalidArguments
 
-from .places import (
+from .location_arguments import (
     LocationArgument,
     is_absolute,
     iter_decodings,

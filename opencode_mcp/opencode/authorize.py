@@ -15,8 +15,8 @@ from opencode_mcp.catalog.scopes import FILTERED_LISTS, ArgumentKind
 from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
 
 from .allowlist import DirectoryAllowlist
+from .location_arguments import LocationArgument, location_arguments, mentioned_paths
 from .models import Model, parse_model
-from .places import LocationArgument, location_arguments, mentioned_paths
 from .responses import Answer
 
 CallRead = Callable[..., Awaitable[Any]]

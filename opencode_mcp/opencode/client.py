@@ -16,23 +16,22 @@ import httpx2
 
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.exceptions import APIError, InvalidArguments, RequestTimeout, ServerStalled, TLSError, TransportError
+from opencode_mcp.opencode.process.liveness import mark_finished, mark_started
 
 from .allowlist import DirectoryAllowlist
-from .arguments import PreparedCall, RequestParts, is_on_route, require_project, split_arguments, validate
 from .authorize import IdAuthorizer, filter_sessions
-from .bodies import encode_body
 from .deadline import seconds_left
+from .endpoint import Endpoint, OpenCodeServer, ProgressCallback, ignore_progress
 from .events import EventFeed
-from .generation import VersionCheck
+from .limiter import FairLimiter
+from .load_guard import LoadGuard, LoadPolicy
 from .models import parse_model
-from .opening import LoadGuard, LoadPolicy
-from .queue import FairLimiter
+from .os_limits import find_shortage_in_error
+from .prepare import PreparedCall, RequestParts, is_on_route, require_project, split_arguments, validate
+from .request_body import encode_body
 from .responses import Answer, decode_response
-from .server import Endpoint, OpenCodeServer, ProgressCallback, ignore_progress
-from .shortage import find_shortage_in_error
-from .tls import create_ssl_context, describe_tls_error
-from .tracing import inject_trace_context
-from .work import mark_finished, mark_started
+from .transport import create_ssl_context, describe_tls_error, inject_trace_context
+from .version_check import VersionCheck
 
 T = TypeVar("T")
 

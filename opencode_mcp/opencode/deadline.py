@@ -1,4 +1,7 @@
-"""The deadline of a call: a request within it fails shortly before it, instead of being cancelled."""
+"""The deadline of a call: a request within it fails shortly before it, instead of being cancelled.
+
+A task tool with a time limit returns in time even when OpenCode does not answer.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from contextvars import ContextVar
 from math import inf
 
 import anyio
+
+from opencode_mcp.exceptions import LimitReached
 
 _deadline: ContextVar[float] = ContextVar("limit", default=inf)
 """When the innermost `cancel_after` block ends, on the clock of the event loop."""
@@ -33,3 +38,27 @@ def seconds_left() -> float:
     cancelled_at = anyio.current_effective_deadline()
     deadline = _deadline.get()
     return deadline - anyio.current_time() if -inf < cancelled_at <= deadline < inf else inf
+
+
+GRACE_SECONDS = 1.8
+"""What a call may take beyond its time limit, for the last look and the report."""
+
+START_GRACE_SECONDS = 1.0
+"""Of these so much is for a task that is being started; one that has no session then is given up."""
+
+DEFAULT_LIMIT_SECONDS = 18.0
+"""The time limit of task tools that have no argument for one: they answer within 20 s."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Generator[float]:
+    """Bound everything in the block, and provide the time at which waiting must end.
+
+    Raises:
+        LimitReached: the block took longer. A request of it ends with a `RequestTimeout` shortly before.
+    """
+    deadline = anyio.current_time() + seconds
+    with cancel_after(seconds + GRACE_SECONDS) as scope:
+        yield deadline
+    if scope.cancelled_caught:
+        raise LimitReached(f"no response within {seconds:g} s")

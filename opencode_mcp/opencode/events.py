@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
 
-from .error_words import TRACE_MARK, strip_stack_traces
+from .responses import TRACE_MARK, strip_stack_traces
 
 Event = Mapping[str, Any]
 """`{"type", "properties", …}` from OpenCode, or `{"type": "stream.connected" | "stream.ready" | "stream.lost"}` from

@@ -1,7 +1,7 @@
 """Executes an operation: prepare -> choose the server -> authorize -> request | event stream | terminal | blocking
 prompt.
 
-`amendments.py` gives the execution mode and the checks of each operation.
+`catalog/amendments.py` gives the execution mode and the checks of each operation.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import anyio
+import httpx2
+
 from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError
 
-from .arguments import PreparedCall
-from .checks import AFTER_CHECKS, ARGUMENT_COMPLETIONS, BEFORE_CHECKS, FAILURE_EXPLANATIONS
 from .client import READ_SECONDS, OpenCodeClient
+from .endpoint import ProgressCallback, ignore_progress
+from .events import MAX_EVENT_BYTES, event_type, parse_event
+from .pool import DEFAULT_SESSION_LIMIT, ServerPool, describe_failures, merge_newest_first
+from .prepare import PreparedCall, RequestParts
+from .response_checks import AFTER_CHECKS, ARGUMENT_COMPLETIONS, BEFORE_CHECKS, FAILURE_EXPLANATIONS
 from .responses import Answer
-from .server import ProgressCallback, ignore_progress
-from .servers import DEFAULT_SESSION_LIMIT, ServerPool, describe_failures, merge_newest_first
-from .streams import collect_events
 
 Blocking = Callable[[ServerPool, PreparedCall], Awaitable[Answer]]
 """Executes a call that blocks until the model is done, on the server that the call is for."""
@@ -125,3 +128,34 @@ async def list_sessions(servers: ServerPool, call: PreparedCall, report_progress
 def updated_at(session: Mapping[str, Any]) -> float:
     """Return when a session was last changed, in milliseconds."""
     return session["time"]["updated"]
+
+
+async def collect_events(
+    opencode: OpenCodeClient,
+    operation: Operation,
+    parts: RequestParts,
+    report_progress: ProgressCallback = ignore_progress,
+) -> Answer:
+    """Read events until `timeout_seconds`, `max_events`, or the end of the stream.
+
+    The answer is `{"events": […], "ended": "timeout" | "max_events" | "closed"}`. A stream may send no headers before
+    its first event; that is not an error.
+    """
+    max_events: int = parts.controls["max_events"]
+    types = frozenset[str](parts.controls["types"] or ())
+    events: list[dict[str, Any]] = []
+    ended = "timeout"
+    await opencode.server.endpoint(report_progress)  # starting OpenCode does not count as waiting for events
+    with anyio.move_on_after(parts.controls["timeout_seconds"]):
+        await report_progress(f"waiting for events of {operation.name}")
+        async with opencode.stream(operation, parts, report_progress) as response:
+            async for event in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
+                value = parse_event(operation.name, event.data)
+                if types and event_type(value) not in types:
+                    continue
+                events.append(value)
+                await report_progress(f"event {len(events)}: {event_type(value)}")
+                if len(events) >= max_events:
+                    break
+        ended = "max_events" if len(events) >= max_events else "closed"
+    return Answer({"events": events, "ended": ended})

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from opencode_mcp.exceptions import UnexpectedResponse
 
-from .error_words import describe_error
+from .responses import describe_error
 
 T = TypeVar("T")
 

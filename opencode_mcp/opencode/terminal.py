@@ -23,10 +23,10 @@ from wsproto.events import BytesMessage, TextMessage
 from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
 
-from .arguments import RequestParts
 from .client import CONNECT_SECONDS, OpenCodeClient
+from .endpoint import Endpoint, ProgressCallback, ignore_progress
+from .prepare import RequestParts
 from .responses import Answer
-from .server import Endpoint, ProgressCallback, ignore_progress
 
 QUIET_SECONDS = 1.0
 """Without `until`, output counts as complete after a pause this long."""

@@ -15,7 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InputRequired, OpenCodeError
 from opencode_mcp.opencode import ServerPool
-from opencode_mcp.opencode.shortage import find_shortage_in_error
+from opencode_mcp.opencode.os_limits import find_shortage_in_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS, ToolRegistry, add_note, failure, select_tools, select_view
 from opencode_mcp.tools.shorten import abbreviate

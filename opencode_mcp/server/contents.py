@@ -9,9 +9,9 @@ from typing import Any, cast
 from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound
 from opencode_mcp.opencode import OpenCodeClient, ServerPool, execute
+from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import Agent, Config, Providers, Session, SessionStatus
-from opencode_mcp.opencode.server import ignore_progress
-from opencode_mcp.opencode.servers import describe_failures, merge_newest_first
+from opencode_mcp.opencode.pool import describe_failures, merge_newest_first
 from opencode_mcp.redaction import Position, Redactor, count_replaced, keep_redaction_count
 from opencode_mcp.tools.gateway import describe_operation, safety_of
 from opencode_mcp.tools.results import MAX_IMAGE_BYTES

@@ -37,7 +37,7 @@ from redis.connection import parse_url
 from redis.exceptions import RedisError
 
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.opencode.background import background_task
+from opencode_mcp.opencode.concurrency import background_task
 
 from .bus import Bus, Watcher
 

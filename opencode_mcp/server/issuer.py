@@ -16,7 +16,7 @@ import httpx2
 import jwt
 
 from opencode_mcp.exceptions import IssuerUnavailable
-from opencode_mcp.opencode.background import background_task
+from opencode_mcp.opencode.concurrency import background_task
 
 METADATA_PATHS = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
 """Paths of an issuer's metadata (OpenID Connect Discovery, RFC 8414)."""

@@ -20,7 +20,7 @@ from mcp.shared.uri_template import UriTemplate
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
-from opencode_mcp.opencode.servers import merge_newest_first
+from opencode_mcp.opencode.pool import merge_newest_first
 from opencode_mcp.redaction import Position, Redactor
 from opencode_mcp.tools.shorten import abbreviate
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.background import first_completed
+from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
 
 from .arguments import Arguments

@@ -25,7 +25,7 @@ from anyio.to_thread import run_sync
 from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileNode, HomePath
-from opencode_mcp.opencode.processes import shares_files
+from opencode_mcp.opencode.process.other_processes import shares_files
 from opencode_mcp.suggestions import suggest
 
 from .place import directory_argument

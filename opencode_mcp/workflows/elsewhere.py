@@ -2,7 +2,7 @@
 
 Several OpenCode processes may work on one data folder, and each knows only of its own work: it lists neither the
 status nor the requests of the others' sessions. What all of them see is what was written, and when; and on Linux
-which processes use the data (`opencode/processes.py`). From that:
+which processes use the data (`opencode/process/other_processes.py`). From that:
 
 - A turn writes when it begins. So only a process that was there at the session's last write can be running it; where
   the processes are known and there is none, nothing runs it.
@@ -21,9 +21,9 @@ import anyio
 from anyio.to_thread import run_sync
 
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message
-from opencode_mcp.opencode.processes import SharingProcess, find_sharing_processes
+from opencode_mcp.opencode.process.other_processes import SharingProcess, find_sharing_processes
 
 from .truth import SessionSnapshot, classify, read_session, read_snapshot
 

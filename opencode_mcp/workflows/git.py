@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 
 from opencode_mcp.exceptions import GitFailed, WorkflowError
-from opencode_mcp.opencode.cache import try_lock
+from opencode_mcp.opencode.process.cache import try_lock
 
 CONFIG_VARIABLES = ("GIT_CONFIG", "GIT_EXEC_PATH")
 """Which of git's variables stay: configuration. All others would lead it to another repository, index or program."""

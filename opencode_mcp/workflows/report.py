@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import AgentRequest, Message, PermissionRequest, Todo
 
 from .activity import summarize_parts

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from opencode_mcp.exceptions import APIError, UnsupportedServer, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message
 
 

@@ -20,10 +20,10 @@ from opencode_mcp.exceptions import (
     TransportError,
     WorkflowError,
 )
-from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, START_GRACE_SECONDS, time_limit
 
 from .context import Context
-from .limits import DEFAULT_LIMIT_SECONDS, START_GRACE_SECONDS, time_limit
 from .report import TaskReport, build_report
 from .start import SentPrompt
 from .starting import PendingStart, no_session_message, report_unstarted, start_error

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.arguments import directory_misreading
 from opencode_mcp.opencode.models import Message, Session, parse_model
+from opencode_mcp.opencode.prepare import directory_misreading
 
 from .arguments import Arguments
 from .attach import WEB_OR_DATA, file_parts

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from opencode_mcp.exceptions import NotUndone, OpenCodeError, StartFailed, UnsupportedServer, WorkflowError
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
 

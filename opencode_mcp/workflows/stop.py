@@ -8,11 +8,11 @@ import anyio
 from pydantic import Field
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
 from .answer import list_requests, send_reply
 from .arguments import Arguments
 from .context import Context, Decision
-from .limits import DEFAULT_LIMIT_SECONDS, time_limit
 from .report import TaskReport, build_report
 from .truth import SessionSnapshot, TaskStatus, classify, read_snapshot
 from .wait import STALLED_SECONDS, wait_until_settled

@@ -14,12 +14,12 @@ from pydantic import BaseModel, Field, create_model
 from opencode_mcp.catalog.annotations import READ_ONLY, Hints
 from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.openapi.document import Schema
+from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
 from .answer import AnswerPermission, AnswerQuestion
 from .arguments import Arguments, validate_arguments
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
-from .limits import DEFAULT_LIMIT_SECONDS, time_limit
 from .report import TaskReport
 from .run import RunTask, RunTasks, TaskReports, run_task, run_tasks, start_task
 from .start import StartTask

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 from opencode_mcp.opencode.models import AgentRequest
 
 from .answer import (
@@ -20,7 +21,6 @@ from .answer import (
 )
 from .arguments import Arguments
 from .context import Context, Decision
-from .limits import DEFAULT_LIMIT_SECONDS, time_limit
 from .report import TaskReport, build_report
 from .run import RUN_SECONDS, TaskReports
 from .several import report_now, wait_and_report

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Literal
 
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import (
     AgentRequest,
     Message,

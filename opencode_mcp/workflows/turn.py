@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message, Part, Session
 
 from .truth import SessionSnapshot, read_session

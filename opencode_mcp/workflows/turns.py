@@ -16,8 +16,8 @@ import anyio
 from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import Answer, ServerPool, execute
-from opencode_mcp.opencode.arguments import PreparedCall
-from opencode_mcp.opencode.background import first_completed
+from opencode_mcp.opencode.concurrency import first_completed
+from opencode_mcp.opencode.prepare import PreparedCall
 
 from .context import Context
 from .report import describe_request

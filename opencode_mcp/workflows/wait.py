@@ -20,11 +20,11 @@ from typing import Any
 
 import anyio
 
-from opencode_mcp.opencode.background import gather
+from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.deadline import seconds_left
-from opencode_mcp.opencode.error_words import describe_error
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Message, Part
+from opencode_mcp.opencode.responses import describe_error
 
 from .activity import summarize_parts
 from .answer import reply_by_policy

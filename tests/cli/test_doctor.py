@@ -16,7 +16,7 @@ from mcp import Client
 from examples.scripted_model import ScriptedModel
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import read_snapshot
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
 from tests.bridge import find_processes
 from tests.server.connections import free_port

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 
 from .person import USER_FILES, FreshMachine, read_client_file
 

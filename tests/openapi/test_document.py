@@ -10,7 +10,7 @@ import pytest
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import Document
 from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, load_snapshot, read_snapshot, sha256
-from opencode_mcp.opencode.download import OPENCODE, load_lockfile
+from opencode_mcp.opencode.process.download import OPENCODE, load_lockfile
 
 
 def parse_document(*operation_ids: str, openapi: str = "3.1.0") -> Document:

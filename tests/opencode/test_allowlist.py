@@ -14,7 +14,7 @@ import pytest
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
-from opencode_mcp.opencode.places import leads_up, location_arguments, mentioned_paths
+from opencode_mcp.opencode.location_arguments import leads_up, location_arguments, mentioned_paths
 from tests.conftest import make_project
 
 

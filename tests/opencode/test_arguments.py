@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, InvalidArguments
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
-from opencode_mcp.opencode.arguments import directory_misreading, query_pairs, split_arguments, validate
+from opencode_mcp.opencode.prepare import directory_misreading, query_pairs, split_arguments, validate
 from tests.executing import prepare_and_execute
 
 from .conftest import FAKE_ENDPOINT, Wire

@@ -12,7 +12,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.opencode.authorize import IdAuthorizer, filter_sessions
-from opencode_mcp.opencode.opening import LoadGuard, LoadPolicy
+from opencode_mcp.opencode.load_guard import LoadGuard, LoadPolicy
 from opencode_mcp.opencode.responses import Answer
 
 pytestmark = pytest.mark.anyio

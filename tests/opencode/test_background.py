@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from opencode_mcp.opencode.background import first_completed
+from opencode_mcp.opencode.concurrency import first_completed
 
 pytestmark = pytest.mark.anyio
 

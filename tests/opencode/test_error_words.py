@@ -13,9 +13,9 @@ from mcp import Client
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.error_words import describe_error, strip_stack_trace, strip_stack_traces
 from opencode_mcp.opencode.events import parse_event
 from opencode_mcp.opencode.models import MessageError
+from opencode_mcp.opencode.responses import describe_error, strip_stack_trace, strip_stack_traces
 from tests.conftest import Connect
 
 from .conftest import Wire

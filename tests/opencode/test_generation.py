@@ -16,9 +16,9 @@ from opencode_mcp.client.connect import connect
 from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
+from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.execute import execute_operation
-from opencode_mcp.opencode.generation import REMEMBERED_SECONDS
-from opencode_mcp.opencode.server import ignore_progress
+from opencode_mcp.opencode.version_check import REMEMBERED_SECONDS
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import Context, execute_blocking, task_tools_for
 

@@ -18,11 +18,11 @@ import pytest
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.opencode import install
-from opencode_mcp.opencode.cache import UNFINISHED_PREFIX, hold_lock
-from opencode_mcp.opencode.download import Package, compute_integrity, load_lockfile, required_packages
-from opencode_mcp.opencode.install import Program, ensure_managed_copy, find_program, managed_program
-from opencode_mcp.opencode.program import read_version, which
+from opencode_mcp.opencode.process import install
+from opencode_mcp.opencode.process.cache import UNFINISHED_PREFIX, hold_lock
+from opencode_mcp.opencode.process.download import Package, compute_integrity, load_lockfile, required_packages
+from opencode_mcp.opencode.process.executable import read_version, which
+from opencode_mcp.opencode.process.install import Program, ensure_managed_copy, find_program, managed_program
 from tests.bridge import find_processes
 from tests.eventually import eventually
 
@@ -50,7 +50,7 @@ VERSION_SCRIPT = "#!/bin/sh\necho {version}\n"
 INSTALL_PROGRAM = """
 import anyio, os, sys
 from pathlib import Path
-from opencode_mcp.opencode.install import managed_copy
+from opencode_mcp.opencode.process.install import managed_copy
 from tests.opencode.test_install import packages_in
 async def report(message): print(message, flush=True)
 anyio.run(managed_copy, Path(sys.argv[1]), os.environ, report, [packages_in(Path(os.environ["FAKE_NPM"]))])

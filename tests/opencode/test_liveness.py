@@ -17,10 +17,10 @@ import pytest
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import ServerStalled
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode import liveness as module
-from opencode_mcp.opencode.inotify import has_free_instances
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import ManagedServer, managed_server
+from opencode_mcp.opencode.os_limits import has_free_instances
+from opencode_mcp.opencode.process import liveness as module
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
 from tests.bridge import PROGRAM, find_opencode_pids, run_bridge
 
 pytestmark = pytest.mark.anyio

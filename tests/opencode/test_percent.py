@@ -12,7 +12,7 @@ from mcp import Client
 
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.arguments import directory_misreading
+from opencode_mcp.opencode.prepare import directory_misreading
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect, make_project
 

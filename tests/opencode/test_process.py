@@ -20,8 +20,8 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import ServerStartError, TransportError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import ManagedServer, managed_server
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.bridge import Bridge, find_opencode_pids, find_processes, kill_opencode, run_bridge

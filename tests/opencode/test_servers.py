@@ -14,9 +14,9 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, TransportError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
-from opencode_mcp.opencode import servers as module
+from opencode_mcp.opencode import pool as module
+from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.execute import list_sessions
-from opencode_mcp.opencode.server import ignore_progress
 
 from .conftest import Wire
 

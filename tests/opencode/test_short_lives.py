@@ -20,11 +20,18 @@ from mcp import Client, MCPError
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, ServerStartError, TransportError
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, backoff, keeper, shortage
-from opencode_mcp.opencode.backoff import RESTART_DELAY_SECONDS, SHORT_LIFE_SECONDS, Backoff
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import LINE_CHARS, OUTPUT_CHARS, managed_server
-from opencode_mcp.opencode.shortage import find_shortage
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, os_limits
+from opencode_mcp.opencode.os_limits import find_shortage
+from opencode_mcp.opencode.process import managed, supervisor
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import (
+    LINE_CHARS,
+    OUTPUT_CHARS,
+    RESTART_DELAY_SECONDS,
+    SHORT_LIFE_SECONDS,
+    Backoff,
+    managed_server,
+)
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
@@ -50,7 +57,7 @@ class FakeClock:
 def test_restart_delays_grow_while_processes_are_short_lived(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once after the first end, at most half a minute, and none after a life that was long."""
     clock = FakeClock()
-    monkeypatch.setattr(backoff, "time", clock)
+    monkeypatch.setattr(managed, "time", clock)
     lives = Backoff()
     seen: list[float] = []
     for listened in (None, None, 1.0, None, 0.0, None, None, None, None):
@@ -71,7 +78,7 @@ async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
 ) -> None:
     """Twenty calls in a row start it twice, and once more when the delay has passed; each has its last output."""
     clock = FakeClock()
-    monkeypatch.setattr(backoff, "time", clock)
+    monkeypatch.setattr(managed, "time", clock)
     starts = tmp_path / "starts"
     script = f"echo $0 >> {starts}; printf 'broken beyond repair'; exit 3"  # $0: `serve`, or `--version`
     async with managed_server(("sh", "-c", script), str(tmp_path), environ) as server:
@@ -104,7 +111,7 @@ async def test_an_endless_line_does_not_exhaust_memory(environ: Mapping[str, str
     measured = tmp_path / "measured.py"
     measured.write_text(
         "import runpy, sys\n"
-        f"module = runpy.run_path({keeper.__file__!r})\n"
+        f"module = runpy.run_path({supervisor.__file__!r})\n"
         f"module['main']([{sys.executable!r}, {str(script)!r}])\n"
         "status = open('/proc/self/status').read()\n"
         "print(status.partition('VmHWM:')[2].split()[0], file=sys.stderr)\n"
@@ -234,9 +241,9 @@ async def test_a_server_error_names_the_exhausted_resource_of_its_machine(
 def test_the_disks_that_opencode_writes_to_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where its folder is not there yet."""
     environ = {"XDG_DATA_HOME": str(tmp_path / "data"), "TMPDIR": str(tmp_path)}
-    assert shortage.measure_shortage(environ, str(tmp_path)) == ""
-    monkeypatch.setattr(shortage, "MIN_FREE_BYTES", 2**80)
-    assert f"The disk of {tmp_path}/data/opencode is full" in shortage.measure_shortage(environ, str(tmp_path))
+    assert os_limits.measure_shortage(environ, str(tmp_path)) == ""
+    monkeypatch.setattr(os_limits, "MIN_FREE_BYTES", 2**80)
+    assert f"The disk of {tmp_path}/data/opencode is full" in os_limits.measure_shortage(environ, str(tmp_path))
 
 
 def test_a_low_limit_of_open_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +253,7 @@ def test_a_low_limit_of_open_files_is_named(tmp_path: Path, monkeypatch: pytest.
         return 64, 64
 
     monkeypatch.setattr(resource, "getrlimit", limits)
-    assert "may open only 64 files at once" in shortage.measure_shortage({"HOME": str(tmp_path)}, str(tmp_path))
+    assert "may open only 64 files at once" in os_limits.measure_shortage({"HOME": str(tmp_path)}, str(tmp_path))
 
 
 @pytest.mark.parametrize(("number", "named"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "A disk is full")])

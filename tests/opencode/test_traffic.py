@@ -13,9 +13,9 @@ import pytest
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode import client as module
-from opencode_mcp.opencode.background import background_task_group
-from opencode_mcp.opencode.queue import FairLimiter
-from opencode_mcp.opencode.server import ignore_progress
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.limiter import FairLimiter
 from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.shorten import NO_REDACTION
 from opencode_mcp.workflows.wait import SessionWatch

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from examples.scripted_model import GuestServer
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 
 from .assistant_script import Result, Say, Step
 from .assistant_wires import WireFormat

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from examples.scripted_model import provider_config
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 from tests import npm
 
 from .assistant_wires import SERVER, Completions, Messages, Responses, WireFormat

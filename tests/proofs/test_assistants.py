@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
 from tests.conftest import RecordFigure
 from tests.workflows.bench import QUICK_CONFIG, make_asking_project

@@ -13,7 +13,7 @@ import pytest
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.client.connect import connect
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for

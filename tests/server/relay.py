@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 
 
 @dataclass

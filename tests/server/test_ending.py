@@ -20,7 +20,7 @@ import uvicorn
 from mcp import Client
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.server import create_server, patience
 from opencode_mcp.server.transports import create_http_app
 from opencode_mcp.settings import Settings

@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli import main
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.server import create_server, transports
 from opencode_mcp.server import issuer as module
 from opencode_mcp.server.requests import is_allowed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from opencode_mcp.opencode.background import background_task
+from opencode_mcp.opencode.concurrency import background_task
 from opencode_mcp.server import progress as beating
 from tests.conftest import Connect
 

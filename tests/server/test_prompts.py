@@ -16,7 +16,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.session import IncomingMessage
 
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server.prompts import OpenCodeCommand, fill_template
 from opencode_mcp.settings import Settings
 from tests.bridge import find_processes

@@ -16,9 +16,9 @@ from mcp import Client, MCPError
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.background import background_task_group
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.redaction import MARKER
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect

@@ -16,7 +16,7 @@ import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from opencode_mcp.exceptions import TransportError, UnexpectedResponse
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import parse_model
 from opencode_mcp.server import subscriptions as module

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import Client
 
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import managed_server
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.shorten import NO_REDACTION, dump, part_at, take_page, truncate
 from tests.conftest import Connect

@@ -13,7 +13,7 @@ from mcp import Client
 
 from examples.scripted_model import Request, ScriptedModel
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.conftest import make_project

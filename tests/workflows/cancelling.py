@@ -15,7 +15,7 @@ import uvicorn
 from mcp import Client, StdioServerParameters
 
 from examples.scripted_model import GuestServer
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.server import create_server
 from tests.bridge import environ_for
 from tests.eventually import eventually

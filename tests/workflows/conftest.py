@@ -11,7 +11,7 @@ import pytest
 from examples.scripted_model import ScriptedModel
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
 from tests.chaos import open_faulty_proxy, random_faults
 from tests.conftest import make_environ

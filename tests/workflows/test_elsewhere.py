@@ -20,9 +20,9 @@ from mcp import Client
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.install import Program
-from opencode_mcp.opencode.process import managed_server
-from opencode_mcp.opencode.processes import SharingProcess, find_sharing_processes
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.opencode.process.managed import managed_server
+from opencode_mcp.opencode.process.other_processes import SharingProcess, find_sharing_processes
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows import elsewhere as deciding

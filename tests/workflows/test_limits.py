@@ -21,12 +21,11 @@ from mcp import Client
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import RequestTimeout, WorkflowError
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, deadline
 from opencode_mcp.opencode.deadline import cancel_after, seconds_left
-from opencode_mcp.opencode.install import Program
+from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import limits
 from opencode_mcp.workflows import start as starting
 from opencode_mcp.workflows import tasks as task_tools
 from opencode_mcp.workflows.run import RunTasks, run_tasks
@@ -186,7 +185,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
 
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "config_providers" and self.fails:
-                await anyio.sleep(0.5 + 2 * limits.START_GRACE_SECONDS)
+                await anyio.sleep(0.5 + 2 * deadline.START_GRACE_SECONDS)
                 raise RequestTimeout("no answer about models")
             return await super().call(name, **arguments)
 
@@ -310,7 +309,7 @@ async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
     monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """With what was last seen, and when; or with an error. 102 s were seen before."""
-    for module in (limits, task_tools):
+    for module in (deadline, task_tools):
         monkeypatch.setattr(module, "ANSWER_SECONDS", 4.0)
     async with open_managed_bridge(environ, program, project, catalog) as (client, mark):
 

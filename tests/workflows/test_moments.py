@@ -15,10 +15,10 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import NotUndone, TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, ServerPool
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import PermissionRequest, parse_model
-from opencode_mcp.opencode.server import ignore_progress
 from opencode_mcp.workflows import answer as answering
 from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.changes import CollectChanges, collect_changes

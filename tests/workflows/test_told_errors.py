@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_mcp.opencode.background import background_task_group
+from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.workflows import wait as waiting
 from opencode_mcp.workflows.run import RunTask, run_task
 from opencode_mcp.workflows.wait import wait_until_settled

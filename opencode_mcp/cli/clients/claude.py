@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opencode_mcp.exceptions import OpenCodeError
-from opencode_mcp.opencode.program import which
+from opencode_mcp.opencode.process.executable import which
 
 TIMEOUT_SECONDS = 60
 

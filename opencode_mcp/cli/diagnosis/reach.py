@@ -12,10 +12,10 @@ from opencode_mcp.catalog.versions import GENERATION, MIN_VERSION_FOR_TASKS, is_
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import Endpoint, OpenCodeClient, ProgressCallback
-from opencode_mcp.opencode.generation import detect_version, is_web_page, product_name
-from opencode_mcp.opencode.install import cache_folder, find_program
-from opencode_mcp.opencode.program import which
-from opencode_mcp.opencode.tls import describe_tls_error
+from opencode_mcp.opencode.process.executable import which
+from opencode_mcp.opencode.process.install import cache_folder, find_program
+from opencode_mcp.opencode.transport import describe_tls_error
+from opencode_mcp.opencode.version_check import detect_version, is_web_page, product_name
 from opencode_mcp.settings import Settings
 from opencode_mcp.workflows.report import to_one_line
 

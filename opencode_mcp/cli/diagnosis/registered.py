@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from opencode_mcp.cli.clients import CLIENTS, Client, Machine
 from opencode_mcp.cli.clients.change import read_entry
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.opencode.program import which
+from opencode_mcp.opencode.process.executable import which
 from opencode_mcp.settings import Settings
 
 from .finding import CheckResult

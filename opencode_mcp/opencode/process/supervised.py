@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
-from . import keeper
+from . import supervisor
 
 STOP_SECONDS = 10.0
 """The supervisor takes at most 2 s to dispose and 6 s to kill."""
@@ -37,7 +37,7 @@ async def open_supervised_process(
 ) -> AsyncGenerator[Process]:
     """Run a program under the supervisor; `pass_fds` stay open until all its processes have exited (POSIX)."""
     process = await anyio.open_process(
-        (sys.executable, "-I", "-S", str(Path(keeper.__file__)), *command),
+        (sys.executable, "-I", "-S", str(Path(supervisor.__file__)), *command),
         env=environ,
         cwd=directory,
         stderr=None,

@@ -17,6 +17,7 @@ from pathlib import Path
 from opencode_mcp.catalog.versions import GENERATION, parse_release
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.opencode.endpoint import ProgressCallback
 
 from .cache import (
     UNFINISHED_PREFIX,
@@ -28,8 +29,7 @@ from .cache import (
     secure_cache_folder,
 )
 from .download import NO_NPM, Package, fetch_packages, required_packages
-from .program import Program, is_program, read_version, which
-from .server import ProgressCallback
+from .executable import Program, is_program, read_version, which
 
 __all__ = ["Program", "cache_folder", "find_program", "managed_program"]
 

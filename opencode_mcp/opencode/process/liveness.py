@@ -2,23 +2,27 @@
 
 a request waits for 4 s -> probe /global/health until it responds -> no response for 20 s: stalled
 
-A stalled OpenCode without active work is killed, and the next call starts another one. With active work it keeps
-running: each call fails with the next step, until OpenCode responds again.
+A stalled OpenCode without active work is killed, and the next call starts another one. Active sessions and terminals
+are tracked by the requests that start and end them. With active work it keeps running: each call fails with the next
+step, until OpenCode responds again.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import anyio
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import ServerStalled
-
-from .server import Endpoint, ProgressCallback
+from opencode_mcp.opencode.endpoint import Endpoint, OpenCodeServer, ProgressCallback
+from opencode_mcp.opencode.prepare import RequestParts
 
 STALL_SECONDS = 20.0
 """How long OpenCode may be silent; 500 concurrent prompts block 1.18.33 for 17 s."""
@@ -153,3 +157,29 @@ async def probe(endpoint: Endpoint) -> bool:
             await stream.send(f"{head}connection: close\r\n\r\n".encode())
             return bool(await stream.receive())
     return False
+
+
+PROMPT_STARTS = frozenset({"session.prompt_async", "v2.session.prompt"})
+"""Start a turn without waiting for it."""
+TERMINAL_STARTS = frozenset({"pty.create", "v2.pty.create"})
+TERMINAL_ENDS = frozenset({"pty.remove", "v2.pty.remove"})
+SESSION_ENDS = frozenset({"session.delete"})
+ID_IN_PATH = re.compile(r"/(?:session|pty)/([^/]+)")
+
+
+def mark_started(server: OpenCodeServer, operation: Operation, parts: RequestParts) -> None:
+    """Record the work that a request starts, before its response."""
+    match = ID_IN_PATH.search(parts.path)
+    if match and (operation.execution_mode == "turn" or operation.id in PROMPT_STARTS):
+        server.set_active(match[1], active=True)
+
+
+def mark_finished(server: OpenCodeServer, operation: Operation, parts: RequestParts, value: Any) -> None:
+    """Record the work that a completed request ended, or started with a new id."""
+    match = ID_IN_PATH.search(parts.path)
+    if match and (operation.execution_mode == "turn" or operation.id in TERMINAL_ENDS | SESSION_ENDS):
+        server.set_active(match[1], active=False)
+    if operation.id in TERMINAL_STARTS and isinstance(value, dict):
+        answer = cast("dict[str, Any]", value)
+        created = cast("dict[str, Any]", answer.get("data", answer))
+        server.set_active(str(created.get("id")), active=True)

@@ -1,10 +1,16 @@
-"""TLS to an OpenCode behind a proxy: trusted certificates, and descriptions of TLS errors."""
+"""Below a request to OpenCode: TLS behind a proxy, and the trace context.
+
+Trusted certificates and descriptions of TLS errors; a call's trace context is propagated to OpenCode if an
+OpenTelemetry SDK is configured.
+"""
 
 from __future__ import annotations
 
 import ssl
 
 import httpx2
+from opentelemetry.propagate import inject
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 UNKNOWN_ISSUER_CODES = frozenset({18, 19, 20, 21})
 """OpenSSL's codes for a certificate whose issuer is not trusted: self-signed, or the CA is not known."""
@@ -40,3 +46,10 @@ def describe_tls_error(error: BaseException | None) -> str | None:
     if reason.replace(" ", "_").upper() in NOT_TLS_REASONS:
         return f"the server does not speak TLS ({reason}): does the URL need http:// instead of https://?"
     return reason
+
+
+def inject_trace_context(request: httpx2.Request) -> None:
+    """Inject the current trace context into a request's headers."""
+    # Without an SDK, the API would forward the client's headers.
+    if not isinstance(get_tracer_provider(), ProxyTracerProvider):
+        inject(request.headers)

@@ -20,7 +20,7 @@ from opencode_mcp.catalog.versions import BEFORE_HEALTH, GENERATION, introduced_
 from opencode_mcp.exceptions import UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
-from .server import Endpoint
+from .endpoint import Endpoint
 
 REMEMBERED_SECONDS = 60.0
 """How long a detected version is cached: the server at an address may be replaced."""

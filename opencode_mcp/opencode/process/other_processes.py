@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .server import Endpoint
+from opencode_mcp.opencode.endpoint import Endpoint
 
 PROC = Path("/proc")
 LISTEN_STATE = "0A"

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from .server import ProgressCallback
+from .endpoint import ProgressCallback
 
 
 class FairLimiter:

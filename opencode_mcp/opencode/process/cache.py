@@ -15,8 +15,7 @@ import anyio
 import anyio.to_thread
 
 from opencode_mcp.exceptions import ServerStartError
-
-from .server import ProgressCallback
+from opencode_mcp.opencode.endpoint import ProgressCallback
 
 UNFINISHED_PREFIX = "installing-"
 """Name prefix of a folder in which a copy is being installed."""

@@ -24,10 +24,10 @@ import anyio
 import anyio.to_thread
 
 from opencode_mcp.exceptions import ServerStartError
+from opencode_mcp.opencode.concurrency import background_task
+from opencode_mcp.opencode.endpoint import ProgressCallback
 
-from .background import background_task
-from .program import which
-from .server import ProgressCallback
+from .executable import which
 from .supervised import run_supervised_process
 
 INSTALL_SECONDS = 900.0

@@ -1,4 +1,7 @@
-"""A managed OpenCode server: started at first use, watched, restarted after it died, always stopped."""
+"""A managed OpenCode server: started at first use, watched, restarted after it died, always stopped.
+
+A server that keeps exiting right after its start is started again only after a delay.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,19 @@ from anyio.streams.text import TextReceiveStream
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.opencode.concurrency import background_task, background_task_group
+from opencode_mcp.opencode.endpoint import Endpoint, ProgressCallback, ignore_progress
+from opencode_mcp.opencode.os_limits import (
+    NO_WATCHER_ENVIRONMENT,
+    describe_os_error,
+    find_shortage,
+    has_free_instances,
+    measure_shortage,
+)
+from opencode_mcp.opencode.responses import strip_stack_trace
 
 from . import install
-from .background import background_task, background_task_group
-from .backoff import Backoff
-from .error_words import strip_stack_trace
-from .inotify import NO_WATCHER_ENVIRONMENT, has_free_instances
 from .liveness import Liveness
-from .server import Endpoint, ProgressCallback, ignore_progress
-from .shortage import describe_os_error, find_shortage, measure_shortage
 from .supervised import open_supervised_process
 
 LISTENING_LINE = re.compile(r"opencode server listening on (http://\S+)")
@@ -308,3 +315,31 @@ def last_output(run: ServerRun) -> str:
     output = strip_stack_trace("\n".join(line for line in lines if line)[-OUTPUT_CHARS:])
     advice = find_shortage(output)
     return (f"; its output:\n{output}" if output else "") + (f"\n{advice}" if advice else "")
+
+
+SHORT_LIFE_SECONDS = 10.0
+"""A server that exits sooner than this after it listened counts as not started."""
+RESTART_DELAY_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds between an early exit and the next start, by the number of early exits before it."""
+
+
+class Backoff:
+    """Counts early exits in a row. Times are those of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.short_lives = 0
+        self._next_start = float("-inf")
+
+    def record_exit(self, listened_seconds: float | None) -> None:
+        """Record an exit and for how long the server had listened, None if it never did."""
+        if listened_seconds is not None and listened_seconds >= SHORT_LIFE_SECONDS:
+            self.short_lives = 0
+            return
+        delay = RESTART_DELAY_SECONDS[min(self.short_lives, len(RESTART_DELAY_SECONDS) - 1)]
+        self.short_lives += 1
+        self._next_start = time.monotonic() + delay
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Seconds until the next start may be tried."""
+        return max(0.0, self._next_start - time.monotonic()) if self.short_lives else 0.0

@@ -18,7 +18,7 @@ from opencode_mcp.exceptions import InvalidArguments
 
 from .allowlist import DirectoryAllowlist, is_below
 from .authorize import CallRead, read_projects
-from .places import is_absolute, iter_decodings, location_arguments
+from .location_arguments import is_absolute, iter_decodings, location_arguments
 
 LoadPolicy = Literal["all", "writes", "none", "none strictly"]
 """Which operations may load a directory. all: any. writes: any that is not read-only. none: none; known directories are
