@@ -16,7 +16,7 @@ PACKAGES: tuple[str, ...] = (
     "openapi",
     "catalog",
     "opencode",
-    "workflows",
+    "tasks",
     "client",
     "tools",
     "server",

@@ -19,8 +19,8 @@ from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.settings import SETTINGS
+from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import ToolRegistry, select_tools
-from opencode_mcp.workflows import TASK_TOOLS
 from tests.tiers import TIERS
 
 ROOT = Path(__file__).parents[1]

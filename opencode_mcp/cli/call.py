@@ -20,7 +20,7 @@ from mcp import Client, MCPError
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import TASK_TOOLS
+from opencode_mcp.tasks import TASK_TOOLS
 
 from .asking import Prompter
 from .document import load_catalog

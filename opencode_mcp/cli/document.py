@@ -47,8 +47,8 @@ def merge_with_bundled(document: Document) -> Catalog:
     """Return the catalog of a document plus the operations that only the snapshot has; names of task and gateway tools
     are reserved."""
     # Imported here, so that a server with the bundled document starts without them.
+    from opencode_mcp.tasks import TASK_TOOLS
     from opencode_mcp.tools.gateway import GATEWAY_TOOLS
-    from opencode_mcp.workflows import TASK_TOOLS
 
     return Catalog(lambda: document, fallback=load_snapshot, reserved=frozenset({*TASK_TOOLS, *GATEWAY_TOOLS}))
 

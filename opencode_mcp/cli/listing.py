@@ -14,10 +14,10 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
+from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import Selection, ToolRegistry
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.toolsets import toolset_of
-from opencode_mcp.workflows import TASK_TOOLS
 
 BYTES_PER_TOKEN = 4
 HINTS = ("read_only", "destructive", "idempotent", "open_world")

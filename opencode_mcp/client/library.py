@@ -19,7 +19,7 @@ from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
 from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import Context, execute_blocking, task_tools_for
+from opencode_mcp.tasks import Context, execute_blocking, task_tools_for
 
 from .connect import connect
 from .operations import Operations, tree

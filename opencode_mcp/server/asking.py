@@ -19,8 +19,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.exceptions import InputRequired
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionInfo
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.workflows import Decision, Elicitor, Undecided
-from opencode_mcp.workflows.report import describe_request
+from opencode_mcp.tasks import Decision, Elicitor, Undecided
+from opencode_mcp.tasks.report import describe_request
 
 from .lifespan import RequestContext
 

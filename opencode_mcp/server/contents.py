@@ -13,15 +13,15 @@ from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import Agent, Config, Providers, Session, SessionStatus
 from opencode_mcp.opencode.pool import describe_failures, merge_newest_first
 from opencode_mcp.redaction import Position, Redactor, count_replaced, keep_redaction_count
+from opencode_mcp.tasks import Context
+from opencode_mcp.tasks.changes import CollectChanges, collect_changes
+from opencode_mcp.tasks.external_activity import describe_other_process
+from opencode_mcp.tasks.report import describe_activity, describe_request
+from opencode_mcp.tasks.session_state import classify, read_snapshot
+from opencode_mcp.tasks.transcript import ReadTranscript, read_transcript
 from opencode_mcp.tools.gateway import describe_operation, safety_of
 from opencode_mcp.tools.results import MAX_IMAGE_BYTES
 from opencode_mcp.tools.shorten import REDACTED_FIELD, abbreviate, dump, part_at, truncate
-from opencode_mcp.workflows import Context
-from opencode_mcp.workflows.changes import CollectChanges, collect_changes
-from opencode_mcp.workflows.elsewhere import describe_other_process
-from opencode_mcp.workflows.report import describe_activity, describe_request
-from opencode_mcp.workflows.transcript import ReadTranscript, read_transcript
-from opencode_mcp.workflows.truth import classify, read_snapshot
 
 JSON = "application/json"
 SESSIONS_IN_RESOURCE = 100

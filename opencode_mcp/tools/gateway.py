@@ -13,7 +13,7 @@ from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import READ_ONLY, Hints
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.workflows.arguments import Arguments
+from opencode_mcp.tasks.arguments import Arguments
 
 from .shorten import dump
 

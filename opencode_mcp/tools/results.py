@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from opencode_mcp.opencode import Answer
 from opencode_mcp.redaction import Position, Redactor, count_replaced
-from opencode_mcp.workflows.report import TaskReport
+from opencode_mcp.tasks.report import TaskReport
 
 from .gateway import ReadOperation
 from .shorten import NO_REDACTION, REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note

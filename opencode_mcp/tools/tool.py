@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import Hints
-from opencode_mcp.workflows import TaskTool
+from opencode_mcp.tasks import TaskTool
 
 from .gateway import GatewayTool
 from .publish import compact_schema

@@ -15,8 +15,8 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import Context, TaskTool, execute_blocking, task_tools_for
-from opencode_mcp.workflows.arguments import validate_arguments
+from opencode_mcp.tasks import Context, TaskTool, execute_blocking, task_tools_for
+from opencode_mcp.tasks.arguments import validate_arguments
 
 from .gateway import (
     GATEWAY_TOOLS,

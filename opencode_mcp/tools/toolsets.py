@@ -12,7 +12,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.catalog.annotations import Hints
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows import TASK_TOOLS
+from opencode_mcp.tasks import TASK_TOOLS
 
 from .gateway import GATEWAY_TOOLS
 

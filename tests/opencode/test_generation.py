@@ -20,7 +20,7 @@ from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.execute import execute_operation
 from opencode_mcp.opencode.version_check import REMEMBERED_SECONDS
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import Context, execute_blocking, task_tools_for
+from opencode_mcp.tasks import Context, execute_blocking, task_tools_for
 
 from .conftest import Wire
 

@@ -43,7 +43,7 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
 """Each model that is read from a response, and the component that the document gives it."""
 
 KNOWN_DISAGREEMENTS = {"SnapshotFileDiff.file may be missing"}
-"""What is missing is left out before it comes to a model (workflows/diffs.py)."""
+"""What is missing is left out before it comes to a model (tasks/turn_changes.py)."""
 
 
 def iter_objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -24,8 +24,8 @@ from opencode_mcp.server.calls import ToolHandlers
 from opencode_mcp.server.lifespan import RequestContext, connection_of
 from opencode_mcp.server.transports import create_http_app, serve_http
 from opencode_mcp.settings import Settings
+from opencode_mcp.tasks import Context
 from opencode_mcp.tools import ToolRegistry
-from opencode_mcp.workflows import Context
 
 from . import fixture_contents as contents
 from . import fixture_tools as tools

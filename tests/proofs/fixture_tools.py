@@ -18,9 +18,9 @@ from opencode_mcp.opencode import Answer
 from opencode_mcp.opencode.models import QuestionInfo, QuestionRequest
 from opencode_mcp.server.asking import elicitation_params, make_elicitor
 from opencode_mcp.server.lifespan import RequestContext
+from opencode_mcp.tasks import Context, Decision, Undecided
 from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.shorten import NO_REDACTION
-from opencode_mcp.workflows import Context, Decision, Undecided
 
 from .fixture_contents import PNG, make_audio, make_embedded, make_image, make_text
 

@@ -10,6 +10,7 @@ from mcp import Client, MCPError
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
+from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.toolsets import (
     ESSENTIAL_TOOLS,
@@ -20,7 +21,6 @@ from opencode_mcp.tools.toolsets import (
     select_view,
     toolset_of,
 )
-from opencode_mcp.workflows import TASK_TOOLS
 from tests.conftest import Connect
 
 pytestmark = pytest.mark.anyio

@@ -11,9 +11,9 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
-from opencode_mcp.workflows.git import Git
-from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.worktree import read_local_changes
+from opencode_mcp.tasks.metadata import TaskMetadata
+from opencode_mcp.tasks.worktree.git import Git
+from opencode_mcp.tasks.worktree.local import read_local_changes
 
 pytestmark = pytest.mark.anyio
 

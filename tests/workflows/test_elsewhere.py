@@ -25,15 +25,15 @@ from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.opencode.process.other_processes import SharingProcess, find_sharing_processes
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import elsewhere as deciding
-from opencode_mcp.workflows.elsewhere import (
+from opencode_mcp.tasks import external_activity as deciding
+from opencode_mcp.tasks.external_activity import (
     MODEL_SECONDS,
     PROCESS_SECONDS,
     PROMPT_SECONDS,
     TOOL_SECONDS,
     describe_other_process,
 )
-from opencode_mcp.workflows.truth import read_snapshot
+from opencode_mcp.tasks.session_state import read_snapshot
 from tests.bridge import find_opencode_pids, kill_opencode
 from tests.eventually import eventually
 

@@ -10,8 +10,8 @@ from mcp import Client
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.workflows.git import Git
-from opencode_mcp.workflows.worktree import read_local_changes
+from opencode_mcp.tasks.worktree.git import Git
+from opencode_mcp.tasks.worktree.local import read_local_changes
 
 from .test_local_changes import client as client_of
 from .test_local_changes import make_task

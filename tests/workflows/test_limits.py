@@ -26,11 +26,10 @@ from opencode_mcp.opencode.deadline import cancel_after, seconds_left
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows import start as starting
-from opencode_mcp.workflows import tasks as task_tools
-from opencode_mcp.workflows.run import RunTasks, run_tasks
-from opencode_mcp.workflows.stop import StopTask, stop_task
-from opencode_mcp.workflows.tasks import ReportTask, WaitForTasks, report_task, wait_for_tasks
+from opencode_mcp.tasks import start as starting
+from opencode_mcp.tasks import task_tools
+from opencode_mcp.tasks.stop import StopTask, stop_task
+from opencode_mcp.tasks.task_tools import ReportTask, RunTasks, WaitForTasks, report_task, run_tasks, wait_for_tasks
 from tests.bridge import find_opencode_pids
 from tests.eventually import eventually
 

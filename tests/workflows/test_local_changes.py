@@ -10,10 +10,10 @@ import pytest
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
-from opencode_mcp.workflows.git import Git
-from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.place import left_out_note
-from opencode_mcp.workflows.worktree import TOKEN_FILE, open_local_worktree, prepare_start_point, read_local_changes
+from opencode_mcp.tasks.metadata import TaskMetadata
+from opencode_mcp.tasks.workspace import left_out_note
+from opencode_mcp.tasks.worktree.git import Git
+from opencode_mcp.tasks.worktree.local import TOKEN_FILE, open_local_worktree, prepare_start_point, read_local_changes
 
 from .test_merge import LINES, Pair, change_everything, pair, read_tree
 

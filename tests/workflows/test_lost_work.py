@@ -10,9 +10,9 @@ import pytest
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.workflows.git import Git, scratch_folder
-from opencode_mcp.workflows.snapshot import snapshot_tree
-from opencode_mcp.workflows.worktree import read_local_changes
+from opencode_mcp.tasks.worktree.git import Git, scratch_folder
+from opencode_mcp.tasks.worktree.local import read_local_changes
+from opencode_mcp.tasks.worktree.snapshot import snapshot_tree
 
 from .test_local_changes import client, make_task
 from .test_merge import Pair, pair, read_tree

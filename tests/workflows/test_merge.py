@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.workflows.git import Git, scratch_folder
-from opencode_mcp.workflows.merge import apply_merge, merge_changes
-from opencode_mcp.workflows.snapshot import snapshot_tree
+from opencode_mcp.tasks.worktree.git import Git, scratch_folder
+from opencode_mcp.tasks.worktree.merge import apply_merge, merge_changes
+from opencode_mcp.tasks.worktree.snapshot import snapshot_tree
 
 pytestmark = pytest.mark.anyio
 

@@ -19,17 +19,17 @@ from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import PermissionRequest, parse_model
-from opencode_mcp.workflows import answer as answering
-from opencode_mcp.workflows import wait as waiting
-from opencode_mcp.workflows.changes import CollectChanges, collect_changes
-from opencode_mcp.workflows.context import Context
-from opencode_mcp.workflows.run import RunTask, run_task
-from opencode_mcp.workflows.several import wait_and_report
-from opencode_mcp.workflows.start import SentPrompt
-from opencode_mcp.workflows.starting import PendingStart
-from opencode_mcp.workflows.stop import abandon
-from opencode_mcp.workflows.turns import resume_blocking
-from opencode_mcp.workflows.wait import ERROR_STALLED_SECONDS, wait_until_settled
+from opencode_mcp.tasks import replies as answering
+from opencode_mcp.tasks import wait as waiting
+from opencode_mcp.tasks.blocking import resume_blocking
+from opencode_mcp.tasks.changes import CollectChanges, collect_changes
+from opencode_mcp.tasks.context import Context
+from opencode_mcp.tasks.pending_starts import PendingStart
+from opencode_mcp.tasks.start import SentPrompt
+from opencode_mcp.tasks.stop import abandon
+from opencode_mcp.tasks.task_tools import RunTask, run_task
+from opencode_mcp.tasks.wait import ERROR_STALLED_SECONDS, wait_until_settled
+from opencode_mcp.tasks.wait_and_report import wait_and_report
 from tests.eventually import eventually
 from tests.feed import FakeEventStream
 

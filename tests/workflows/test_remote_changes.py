@@ -12,8 +12,8 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, parse_model
-from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.remote import read_remote_changes
+from opencode_mcp.tasks.metadata import TaskMetadata
+from opencode_mcp.tasks.worktree.remote import read_remote_changes
 
 pytestmark = pytest.mark.anyio
 

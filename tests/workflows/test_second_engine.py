@@ -14,9 +14,8 @@ from mcp import Client
 from examples.scripted_model import ScriptedModel, provider_config
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.models import Session
-from opencode_mcp.workflows.kept import check_metadata_stored
-from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.table import TASK_TOOLS
+from opencode_mcp.tasks.metadata import TaskMetadata, check_metadata_stored
+from opencode_mcp.tasks.registry import TASK_TOOLS
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.anyio

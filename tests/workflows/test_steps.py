@@ -9,7 +9,7 @@ from typing import Any
 
 import mcp_types as types
 
-from opencode_mcp.workflows.wait import SessionWatch
+from opencode_mcp.tasks.wait import SessionWatch
 from tests.conftest import Connect
 
 

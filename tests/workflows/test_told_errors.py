@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from opencode_mcp.opencode.concurrency import background_task_group
-from opencode_mcp.workflows import wait as waiting
-from opencode_mcp.workflows.run import RunTask, run_task
-from opencode_mcp.workflows.wait import wait_until_settled
+from opencode_mcp.tasks import wait as waiting
+from opencode_mcp.tasks.task_tools import RunTask, run_task
+from opencode_mcp.tasks.wait import wait_until_settled
 from tests.eventually import eventually
 
 from .test_moments import DONE, REPLY, FakeOpenCode, error, make_context

@@ -9,8 +9,8 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import NotUndone, WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.models import Session, parse_model
-from opencode_mcp.workflows.metadata import TaskMetadata
-from opencode_mcp.workflows.place import prepare_workspace
+from opencode_mcp.tasks.metadata import TaskMetadata
+from opencode_mcp.tasks.workspace import prepare_workspace
 
 pytestmark = pytest.mark.anyio
 

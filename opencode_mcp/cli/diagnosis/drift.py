@@ -11,7 +11,7 @@ from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
 from opencode_mcp.openapi.document import OperationObject, load_snapshot
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.workflows.report import to_one_line
+from opencode_mcp.tasks.report import to_one_line
 
 from .finding import CheckResult
 

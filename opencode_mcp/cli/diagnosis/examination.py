@@ -12,7 +12,7 @@ from opencode_mcp.client.connect import connect
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient, ProgressCallback
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows.report import to_one_line
+from opencode_mcp.tasks.report import to_one_line
 
 from .drift import check_document
 from .finding import CheckResult

@@ -17,7 +17,7 @@ from opencode_mcp.opencode.process.install import cache_folder, find_program
 from opencode_mcp.opencode.transport import describe_tls_error
 from opencode_mcp.opencode.version_check import detect_version, is_web_page, product_name
 from opencode_mcp.settings import Settings
-from opencode_mcp.workflows.report import to_one_line
+from opencode_mcp.tasks.report import to_one_line
 
 from .finding import CheckResult
 

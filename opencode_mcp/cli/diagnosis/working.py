@@ -8,7 +8,7 @@ from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient, execute
 from opencode_mcp.opencode.models import Providers
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.workflows.report import to_one_line
+from opencode_mcp.tasks.report import to_one_line
 
 from .finding import CheckResult
 

@@ -1,20 +1,23 @@
-"""What a turn changed in files, and when that is not known: OpenCode sums up its snapshots, and may have none.
+"""The files that a turn changed, and when they are not known: OpenCode sums up its snapshots, and may have none.
 
-session_diff -> does every step have a snapshot, and is every written file in the sum? -> else git, where it tells
+session_diff -> does every step have a snapshot, and is every written file in the sum? -> else git, where it can tell
+
+OpenCode sums up after each step, a moment after it reports the step as done.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import anyio
 from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import FileChange, Message, Part, ProjectPath, Session
+from opencode_mcp.opencode.models import FileChange, Message, Part, ProjectPath, Session, parse_model
 
-from .diffs import read_complete_diff, read_recent_turn_messages
-from .truth import SessionSnapshot, was_rejected
+from .session_state import SessionSnapshot, was_rejected
 
 READING_TOOLS = frozenset(
     {"read", "glob", "grep", "list", "ls", "lsp", "todowrite", "todoread", "question", "skill", "webfetch", "websearch"}
@@ -206,3 +209,59 @@ async def find_repository(opencode: OpenCodeClient, session: Session) -> str | N
 async def read_project_path(opencode: OpenCodeClient, session: Session) -> ProjectPath:
     """Return where a session's directory is."""
     return await opencode.call_as(ProjectPath, "path_get", directory=session.directory)
+
+
+DIFF_LAG_SECONDS = 10.0
+"""How long the sum may lag behind; 1.18.33 takes 0.1 s on a quiet machine, some seconds on a busy one."""
+TURN_MESSAGES = 200
+
+
+async def read_complete_diff(
+    opencode: OpenCodeClient, session_id: str, message_id: str, completed_at: float | None
+) -> list[FileChange]:
+    """Return what a user message led to; when its turn has just `completed_at` (ms), with all of its steps in the sum.
+
+    A file that a step has put back as it was never comes into the sum: then the time decides.
+    """
+    changes = await read_diff(opencode, session_id, message_id)
+    if completed_at is None or time.time() - completed_at / 1000 >= DIFF_LAG_SECONDS:
+        return changes
+    touched_paths = await read_touched_paths(opencode, session_id, message_id)
+    deadline = anyio.current_time() + DIFF_LAG_SECONDS
+    while any(not path.endswith(tuple(change.file for change in changes)) for path in touched_paths):
+        if anyio.current_time() > deadline:
+            break
+        await anyio.sleep(0.2)
+        changes = await read_diff(opencode, session_id, message_id)
+    return changes
+
+
+async def read_diff(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[FileChange]:
+    """Read the sum; without a message's id OpenCode always says that nothing changed (1.18.33).
+
+    The document allows for entries without a file's name; there is nothing to say of those.
+    """
+    arguments = {"sessionID": session_id, "messageID": message_id}
+    entries = await opencode.call_as(list[dict[str, Any]], "session_diff", **arguments)
+    return parse_model(
+        "the response of session_diff", list[FileChange], [entry for entry in entries if entry.get("file")]
+    )
+
+
+async def read_touched_paths(opencode: OpenCodeClient, session_id: str, message_id: str) -> set[str]:
+    """Return the paths that the steps of a turn have touched, as the steps themselves say."""
+    return {
+        path
+        for message in await read_recent_turn_messages(opencode, session_id, message_id)
+        for part in message.parts
+        if part.type == "patch"
+        for path in part.files
+    }
+
+
+async def read_recent_turn_messages(
+    opencode: OpenCodeClient, session_id: str, message_id: str, limit: int = TURN_MESSAGES
+) -> list[Message]:
+    """Return a user's message and the replies to it, oldest first; of a long turn those among the newest messages."""
+    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
+    return [message for message in messages if message.user_message_id == message_id]

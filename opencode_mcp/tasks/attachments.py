@@ -28,7 +28,7 @@ from opencode_mcp.opencode.models import FileNode, HomePath
 from opencode_mcp.opencode.process.other_processes import shares_files
 from opencode_mcp.suggestions import suggest
 
-from .place import directory_argument
+from .workspace import directory_argument
 
 LINE_RANGE = re.compile(r"^(?P<path>.+?)(?::|#L?)(?P<first>\d+)(?:(?:-L?)(?P<last>\d+)|:\d+)?$")
 """`file:12`, `file:12-20`, `file:12:5`, `file#L12-L20`."""

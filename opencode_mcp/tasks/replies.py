@@ -19,8 +19,7 @@ from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, Questi
 from .arguments import Arguments
 from .context import Context, Decision, PermissionReply, Undecided
 from .metadata import task_metadata
-from .second_engine import refuse_without_messages
-from .truth import SessionSnapshot, read_session, read_snapshot
+from .session_state import SessionSnapshot, read_session, read_snapshot, refuse_without_messages
 
 CONFIRM_SECONDS = 10.0
 SEARCHED_SESSIONS = 30

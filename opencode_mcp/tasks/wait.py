@@ -26,12 +26,12 @@ from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Message, Part
 from opencode_mcp.opencode.responses import describe_error
 
-from .activity import summarize_parts
-from .answer import reply_by_policy
 from .context import Context
-from .elsewhere import OTHER_PROCESS_SECONDS, describe_last_write, describe_other_process
+from .external_activity import OTHER_PROCESS_SECONDS, describe_last_write, describe_other_process
+from .replies import reply_by_policy
 from .report import describe_activity, read_newest_messages
-from .truth import SessionSnapshot, TaskStatus, classify, read_snapshot, refresh_session
+from .session_state import SessionSnapshot, TaskStatus, classify, read_snapshot, refresh_session
+from .transcript import summarize_parts
 
 POLL_SECONDS = 3.0
 """How often to look without any event."""

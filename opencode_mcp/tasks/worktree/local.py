@@ -21,6 +21,7 @@ from anyio.to_thread import run_sync
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange
+from opencode_mcp.tasks.metadata import TaskMetadata
 
 from .git import (
     OBJECTS_FOLDER,
@@ -34,7 +35,6 @@ from .git import (
     with_objects_folder,
 )
 from .merge import Merge, apply_merge, merge_changes
-from .metadata import TaskMetadata
 from .snapshot import TreeSnapshot, format_paths, snapshot_tree
 
 TOKEN_FILE = "opencode-mcp-token"

@@ -24,9 +24,9 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, START_GRACE_SECONDS, time_limit
 
 from .context import Context
+from .pending_starts import PendingStart, no_session_message, report_unstarted, start_error
 from .report import TaskReport, build_report
 from .start import SentPrompt
-from .starting import PendingStart, no_session_message, report_unstarted, start_error
 from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
 
 

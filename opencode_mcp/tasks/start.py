@@ -19,17 +19,16 @@ from opencode_mcp.opencode.models import Message, Session, parse_model
 from opencode_mcp.opencode.prepare import directory_misreading
 
 from .arguments import Arguments
-from .attach import WEB_OR_DATA, file_parts
-from .choices import check_model_selection, check_session_model
+from .attachments import WEB_OR_DATA, file_parts
 from .context import Context
-from .elsewhere import read_snapshot_across_processes
-from .identity import find_request_session, make_prompt_id, request_suffix
-from .kept import check_metadata_stored
-from .metadata import Permissions, TaskMetadata, task_metadata, with_task_metadata
-from .place import check_directory, describe_removal, directory_argument, prepare_workspace
+from .external_activity import read_snapshot_across_processes
+from .idempotency import find_request_session, make_prompt_id, request_suffix
+from .metadata import Permissions, TaskMetadata, check_metadata_stored, task_metadata, with_task_metadata
+from .model_selection import check_model_selection, check_session_model
 from .report import read_newest_messages
+from .session_state import SessionSnapshot, classify
 from .stop import abandon
-from .truth import SessionSnapshot, classify
+from .workspace import check_directory, describe_removal, directory_argument, prepare_workspace
 
 PICKUP_SECONDS = 10.0
 """How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""

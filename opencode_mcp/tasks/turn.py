@@ -14,7 +14,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message, Part, Session
 
-from .truth import SessionSnapshot, read_session
+from .session_state import SessionSnapshot, read_session
 
 READ_MESSAGES = (20, 200, 1000)
 """How many of the newest messages are read, more only where the turn is longer."""

@@ -25,7 +25,7 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message
 from opencode_mcp.opencode.process.other_processes import SharingProcess, find_sharing_processes
 
-from .truth import SessionSnapshot, classify, read_session, read_snapshot
+from .session_state import SessionSnapshot, classify, read_session, read_snapshot
 
 PROMPT_SECONDS = 60.0
 """How long a prompt, or a tool's result, may be without a reply to it; 1.3 s were seen."""

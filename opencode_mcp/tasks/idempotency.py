@@ -10,7 +10,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session
 
 from .metadata import task_metadata
-from .place import directory_argument
+from .workspace import directory_argument
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SUFFIX_CHARS = 14

@@ -15,9 +15,8 @@ from typing import Any
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, Message, ProjectPath, Session
-
-from .metadata import TaskMetadata
-from .turn_changes import has_snapshot, may_change
+from opencode_mcp.tasks.metadata import TaskMetadata
+from opencode_mcp.tasks.turn_changes import has_snapshot, may_change
 
 MAX_NAMED = 5
 

@@ -12,10 +12,10 @@ import anyio
 from opencode_mcp.exceptions import APIError, NotUndone, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, parse_model
+from opencode_mcp.tasks.worktree.local import StartPoint, prepare_start_point, prove_local
+from opencode_mcp.tasks.worktree.snapshot import format_paths
 
 from .metadata import TaskMetadata
-from .snapshot import format_paths
-from .worktree import StartPoint, prepare_start_point, prove_local
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Tasks: what needs more than one request. Start, wait, answer, stop, collect changes."""
 
+from .blocking import execute_blocking
 from .context import Context, Decision, Elicitor, Undecided
-from .table import TASK_TOOLS, TaskTool, task_tools_for
-from .turns import execute_blocking
+from .registry import TASK_TOOLS, TaskTool, task_tools_for
 
 __all__ = [
     "TASK_TOOLS",

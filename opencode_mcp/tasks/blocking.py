@@ -21,8 +21,8 @@ from opencode_mcp.opencode.prepare import PreparedCall
 
 from .context import Context
 from .report import describe_request
+from .session_state import SessionSnapshot
 from .stop import abandon
-from .truth import SessionSnapshot
 from .wait import Outcome, wait_and_reply
 
 RETURNS_TRUE = frozenset({"session_summarize", "session_init"})

@@ -16,20 +16,25 @@ from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
-from .answer import AnswerPermission, AnswerQuestion
 from .arguments import Arguments, validate_arguments
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
+from .replies import AnswerPermission, AnswerQuestion
 from .report import TaskReport
-from .run import RunTask, RunTasks, TaskReports, run_task, run_tasks, start_task
 from .start import StartTask
 from .stop import StopTask, stop_task
-from .tasks import (
+from .task_tools import (
     ReportTask,
+    RunTask,
+    RunTasks,
+    TaskReports,
     WaitForTasks,
     answer_permission,
     answer_question,
     report_task,
+    run_task,
+    run_tasks,
+    start_task,
     wait_for_tasks,
 )
 from .transcript import ReadTranscript, Transcript, read_transcript

@@ -14,7 +14,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Agent, Config, Providers
 from opencode_mcp.suggestions import suggest
 
-from .place import directory_argument
+from .workspace import directory_argument
 
 DEFAULT_AGENT = "build"
 """The agent that OpenCode takes when neither the prompt nor the configuration names one (1.18.33)."""

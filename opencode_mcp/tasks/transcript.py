@@ -1,7 +1,8 @@
-"""A conversation as a person reads it: newest last, a line for each tool call, in pages."""
+"""A conversation as text: newest message last, one line per tool call, in pages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
@@ -9,10 +10,9 @@ from pydantic import BaseModel, Field
 from opencode_mcp.opencode import execute
 from opencode_mcp.opencode.models import Message, Part, parse_model
 
-from .activity import format_tool_call
 from .arguments import Arguments
 from .context import Context
-from .second_engine import refuse_second_engine
+from .session_state import refuse_second_engine
 
 PART_CHARS = 4_000
 
@@ -76,3 +76,28 @@ def format_part(part: Part) -> str:
         excess = len(text) - PART_CHARS
         return text if excess <= 0 else f"{text[:PART_CHARS]}… ({excess} more characters: session_message has them)"
     return ""
+
+
+SHOWN_TEXT_CHARS = 100
+"""How much of the line that is being written is shown: its end, which is new."""
+
+
+def summarize_parts(parts: Sequence[Part]) -> str:
+    """Return a line about the newest part that has any text, or ""."""
+    for part in reversed(parts):
+        if part.type == "tool" and part.state is not None:
+            return format_tool_call(part)
+        if part.type == "text" and part.text.strip() and not part.synthetic:
+            line = part.text.strip().splitlines()[-1]
+            return f"writing: {line if len(line) <= SHOWN_TEXT_CHARS else '…' + line[-SHOWN_TEXT_CHARS:]}"
+        if part.type == "reasoning":
+            return "thinking"
+    return ""
+
+
+def format_tool_call(part: Part) -> str:
+    """Say which tool was called with what, and how far it is."""
+    assert part.state is not None
+    first_argument = next((value for value in part.state.input.values() if isinstance(value, str)), "")
+    subject = " ".join((part.state.title or first_argument).split())[:100]
+    return f"{part.tool} {subject}: {part.state.status}" if subject else f"{part.tool}: {part.state.status}"

@@ -10,11 +10,11 @@ from pydantic import Field
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
-from .answer import list_requests, send_reply
 from .arguments import Arguments
 from .context import Context, Decision
+from .replies import list_requests, send_reply
 from .report import TaskReport, build_report
-from .truth import SessionSnapshot, TaskStatus, classify, read_snapshot
+from .session_state import SessionSnapshot, TaskStatus, classify, read_snapshot
 from .wait import STALLED_SECONDS, wait_until_settled
 
 STOP_SECONDS = 15.0

@@ -1,0 +1,1 @@
+"""git work for tasks: read a worktree, merge it into the project, remove it."""
