@@ -23,7 +23,7 @@ from opencode_mcp.cli.clients.wanted import client_url, setting_flags
 from opencode_mcp.settings import SETTINGS, Settings
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
-from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS, TOOLSETS, toolset_of
+from opencode_mcp.tools.selection import ESSENTIAL_TOOLS, TOOLSETS, toolset_of
 
 ROOT = Path(__file__).parent.parent
 COMMAND, URL = ("uvx", "opencode-mcp"), "http://127.0.0.1:8000/mcp"

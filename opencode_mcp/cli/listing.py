@@ -17,7 +17,7 @@ from opencode_mcp.suggestions import suggest
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import Selection, ToolRegistry
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
-from opencode_mcp.tools.toolsets import toolset_of
+from opencode_mcp.tools.selection import toolset_of
 
 BYTES_PER_TOKEN = 4
 HINTS = ("read_only", "destructive", "idempotent", "open_world")

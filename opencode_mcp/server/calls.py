@@ -19,7 +19,7 @@ from opencode_mcp.opencode.os_limits import find_shortage_in_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import Context
 from opencode_mcp.tools import VIEWS, ToolRegistry, add_note, failure, select_tools, select_view
-from opencode_mcp.tools.shorten import abbreviate
+from opencode_mcp.tools.truncate import abbreviate
 
 from .asking import input_required_result, make_elicitor
 from .ending import Shutdown

@@ -21,7 +21,7 @@ from opencode_mcp.tasks.session_state import classify, read_snapshot
 from opencode_mcp.tasks.transcript import ReadTranscript, read_transcript
 from opencode_mcp.tools.gateway import describe_operation, safety_of
 from opencode_mcp.tools.results import MAX_IMAGE_BYTES
-from opencode_mcp.tools.shorten import REDACTED_FIELD, abbreviate, dump, part_at, truncate
+from opencode_mcp.tools.truncate import REDACTED_FIELD, abbreviate, dump, part_at, truncate
 
 JSON = "application/json"
 SESSIONS_IN_RESOURCE = 100

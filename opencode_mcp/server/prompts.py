@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.tools.shorten import abbreviate
+from opencode_mcp.tools.truncate import abbreviate
 
 from .lifespan import RequestContext
 from .running import call_if_running

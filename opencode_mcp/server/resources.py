@@ -22,7 +22,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.pool import merge_newest_first
 from opencode_mcp.redaction import Position, Redactor
-from opencode_mcp.tools.shorten import abbreviate
+from opencode_mcp.tools.truncate import abbreviate
 
 from . import contents
 from .contents import JSON, Content, last_modified, newest_sessions, updated_ms

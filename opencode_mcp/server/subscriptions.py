@@ -23,7 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.exceptions import NotFound, OpenCodeError, TransportError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import background_task_group
-from opencode_mcp.tools.shorten import abbreviate
+from opencode_mcp.tools.truncate import abbreviate
 
 from .lifespan import Lifespan, RequestContext, connection_of
 from .resources import ChangeFilter, match_uri, resource_errors

@@ -1,9 +1,9 @@
 """Operations, workflows and the gateway as MCP tools."""
 
+from .definition import operation_definition
+from .registry import ToolRegistry
 from .results import add_note, failure
-from .tool import operation_definition
-from .toolbox import ToolRegistry
-from .toolsets import VIEWS, Selection, select_tools, select_view
+from .selection import VIEWS, Selection, select_tools, select_view
 
 __all__ = [
     "VIEWS",

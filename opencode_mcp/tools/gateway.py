@@ -15,7 +15,7 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.tasks.arguments import Arguments
 
-from .shorten import dump
+from .truncate import dump
 
 Safety = Literal["read", "write", "delete"]
 

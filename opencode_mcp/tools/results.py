@@ -19,7 +19,7 @@ from opencode_mcp.redaction import Position, Redactor, count_replaced
 from opencode_mcp.tasks.report import TaskReport
 
 from .gateway import ReadOperation
-from .shorten import NO_REDACTION, REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
+from .truncate import NO_REDACTION, REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 IMAGE_SIGNATURES = {

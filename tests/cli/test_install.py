@@ -11,7 +11,7 @@ from mcp.client.stdio import stdio_client
 
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.clients.change import BACKUP_SUFFIX, FORMATS
-from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS
+from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 
 from .person import (
     HTTP_ENTRIES,

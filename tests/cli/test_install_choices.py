@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from opencode_mcp.cli.clients import CLIENTS
-from opencode_mcp.tools.toolsets import ESSENTIAL_TOOLS
+from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 
 from .person import PLAIN_TOKEN, PROGRAM, STDIO_ENTRIES, URL, USER_FILES, FreshMachine, client_file, read_client_file
 

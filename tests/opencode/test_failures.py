@@ -17,7 +17,7 @@ from mcp import Client
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import Answer, OpenCodeClient
 from opencode_mcp.tools.results import Limit, operation_result
-from opencode_mcp.tools.shorten import NO_REDACTION
+from opencode_mcp.tools.truncate import NO_REDACTION
 from tests.eventually import eventually
 from tests.executing import prepare_and_execute
 

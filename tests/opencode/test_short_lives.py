@@ -35,7 +35,7 @@ from opencode_mcp.opencode.process.managed import (
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
-from opencode_mcp.tools.toolbox import ToolRegistry
+from opencode_mcp.tools.registry import ToolRegistry
 from tests.bridge import find_opencode_pids
 
 pytestmark = pytest.mark.anyio

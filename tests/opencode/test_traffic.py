@@ -18,7 +18,7 @@ from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.limiter import FairLimiter
 from opencode_mcp.tasks.wait import SessionWatch
 from opencode_mcp.tools.results import Limit, operation_result
-from opencode_mcp.tools.shorten import NO_REDACTION
+from opencode_mcp.tools.truncate import NO_REDACTION
 from tests.eventually import eventually
 from tests.executing import prepare_and_execute
 

@@ -20,7 +20,7 @@ from opencode_mcp.server.asking import elicitation_params, make_elicitor
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.tasks import Context, Decision, Undecided
 from opencode_mcp.tools.results import Limit, operation_result
-from opencode_mcp.tools.shorten import NO_REDACTION
+from opencode_mcp.tools.truncate import NO_REDACTION
 
 from .fixture_contents import PNG, make_audio, make_embedded, make_image, make_text
 

@@ -11,7 +11,7 @@ from mcp import Client
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.gateway import describe_operation, make_example, safety_of
-from opencode_mcp.tools.shorten import dump
+from opencode_mcp.tools.truncate import dump
 
 pytestmark = pytest.mark.anyio
 

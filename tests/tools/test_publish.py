@@ -13,8 +13,8 @@ from jsonschema_rs import Draft202012Validator, validator_for
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tools.compact_schema import compact_schema
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
-from opencode_mcp.tools.publish import compact_schema
 
 from .schemas import schema_values
 

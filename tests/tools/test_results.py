@@ -17,7 +17,7 @@ from mcp import Client
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.shorten import NO_REDACTION, dump, part_at, take_page, truncate
+from opencode_mcp.tools.truncate import NO_REDACTION, dump, part_at, take_page, truncate
 from tests.conftest import Connect
 
 pytestmark = pytest.mark.anyio

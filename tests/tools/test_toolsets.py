@@ -12,7 +12,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
-from opencode_mcp.tools.toolsets import (
+from opencode_mcp.tools.selection import (
     ESSENTIAL_TOOLS,
     TOOLSET_BY_PREFIX,
     TOOLSETS,

@@ -13,7 +13,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import PASSWORD_VARIABLE, USERNAME, USERNAME_VARIABLE, Settings
 from opencode_mcp.tools import VIEWS
-from opencode_mcp.tools.toolsets import select_tools
+from opencode_mcp.tools.selection import select_tools
 
 from .table import TOKEN_VARIABLE, Client, Launch, Remote
 

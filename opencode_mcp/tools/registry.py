@@ -18,6 +18,7 @@ from opencode_mcp.suggestions import suggest
 from opencode_mcp.tasks import Context, TaskTool, execute_blocking, task_tools_for
 from opencode_mcp.tasks.arguments import validate_arguments
 
+from .definition import gateway_definition, operation_definition, task_definition
 from .gateway import (
     GATEWAY_TOOLS,
     CallOperation,
@@ -31,9 +32,8 @@ from .gateway import (
 )
 from .results import Limit, operation_result, page_result, report_result, structured
 from .search import OperationSearch
-from .shorten import abbreviate
-from .tool import gateway_definition, operation_definition, task_definition
-from .toolsets import Selection
+from .selection import Selection
+from .truncate import abbreviate
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import Hints
 from opencode_mcp.tasks import TaskTool
 
+from .compact_schema import compact_schema
 from .gateway import GatewayTool
-from .publish import compact_schema
-from .toolsets import SEARCH_HINTS, toolset_of
+from .selection import SEARCH_HINTS, toolset_of
 
 CLIENT_CHARS = 50_000
 
