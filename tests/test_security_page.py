@@ -12,7 +12,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import client
 from opencode_mcp.opencode.process import managed
 from opencode_mcp.redaction import MARKER, credentials, known_secrets
-from opencode_mcp.server import issuer, patience, transports
+from opencode_mcp.server.http import app, auth, serve
 from opencode_mcp.settings import DEPTH_VARIABLE, parsing
 from opencode_mcp.tools import ToolRegistry, select_tools
 
@@ -23,10 +23,10 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
     "promise",
     [
         f"limited to {DEFAULT_MAX_REQUEST_BODY_SIZE / 2**20:g} MiB",
-        f"within {patience.REQUEST_TIMEOUT_SECONDS:g} to {2 * patience.REQUEST_TIMEOUT_SECONDS:g} s",
-        f"At most {transports.MAX_SESSIONS:,} sessions",
+        f"within {serve.REQUEST_TIMEOUT_SECONDS:g} to {2 * serve.REQUEST_TIMEOUT_SECONDS:g} s",
+        f"At most {app.MAX_SESSIONS:,} sessions",
         f"{client.MAX_CONCURRENT_REQUESTS} concurrent requests and {client.MAX_CONCURRENT_PROMPTS} concurrent turns",
-        f"at most every {issuer.MIN_REFRESH_SECONDS:g} s",
+        f"at most every {auth.MIN_REFRESH_SECONDS:g} s",
         f"`--token` has at least {parsing.MIN_TOKEN_CHARS} characters",
         f"random value of at least {credentials.MIN_RANDOM_CHARS} characters",
         f"shorter than {credentials.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",

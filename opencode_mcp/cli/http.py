@@ -12,8 +12,9 @@ import anyio
 
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
-from opencode_mcp.server.authorization import LOOPBACK_HOSTS
-from opencode_mcp.server.transports import create_http_app, serve_http
+from opencode_mcp.server.http.app import create_http_app
+from opencode_mcp.server.http.auth import LOOPBACK_HOSTS
+from opencode_mcp.server.http.serve import serve_http
 from opencode_mcp.settings import Settings
 
 from .document import load_catalog

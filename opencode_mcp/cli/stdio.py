@@ -9,7 +9,7 @@ import os
 import anyio
 
 from opencode_mcp.server import create_server
-from opencode_mcp.server.transports import serve_stdio
+from opencode_mcp.server.stdio.transport import serve_stdio
 from opencode_mcp.settings import Settings
 
 from .document import load_catalog

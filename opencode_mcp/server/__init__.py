@@ -1,5 +1,5 @@
 """The MCP server and its transports."""
 
-from .server import BridgeServer, create_server
+from .bridge_server import BridgeServer, create_server
 
 __all__ = ["BridgeServer", "create_server"]

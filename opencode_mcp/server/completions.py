@@ -9,12 +9,12 @@ from mcp import MCPError
 
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Providers
+from opencode_mcp.server.resources.handlers import RESOURCES
+from opencode_mcp.server.resources.readers import newest_sessions, visible_agents
 
-from .contents import newest_sessions, visible_agents
+from .if_running import call_if_running
 from .lifespan import RequestContext
 from .prompts import BUILT_IN_PROMPTS
-from .resources import RESOURCES
-from .running import call_if_running
 
 MAX_VALUES = 100
 """The protocol's limit."""

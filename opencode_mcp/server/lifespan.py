@@ -17,16 +17,16 @@ from mcp.server.subscriptions import ListenHandler
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files
 from opencode_mcp.redaction.known_secrets import is_distinctive
+from opencode_mcp.server.subscriptions.bus import Bus
 from opencode_mcp.settings import Settings
 
-from .bus import Bus
-from .ending import Shutdown
 from .progress import Heartbeat
+from .shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from .watching import WatcherPool
+    from opencode_mcp.server.subscriptions.watcher import WatcherPool
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Lifespan:
     @cached_property
     def watchers(self) -> WatcherPool:
         """The watchers of subscribed resources; imported by the first subscription."""
-        from .watching import WatcherPool
+        from opencode_mcp.server.subscriptions.watcher import WatcherPool
 
         return WatcherPool(self.bus, self.tasks)
 

@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.redaction import Redactor
+from opencode_mcp.server.subscriptions.handlers import schedule_prompts_changed
 from opencode_mcp.tools.truncate import abbreviate
 
+from .if_running import call_if_running
 from .lifespan import RequestContext
-from .running import call_if_running
-from .subscriptions import schedule_prompts_changed
 
 PLACEHOLDER = re.compile(r"\$(?:ARGUMENTS|\d+)")
 

@@ -11,9 +11,9 @@ from typing import Any
 import mcp_types as types
 
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.server.contents import JSON, Content, as_json
 from opencode_mcp.server.prompts import BuiltInPrompt, make_argument
-from opencode_mcp.server.resources import ResourceDefinition, define_resource
+from opencode_mcp.server.resources.handlers import ResourceDefinition, define_resource
+from opencode_mcp.server.resources.readers import JSON, Content, as_json
 
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==")
 WATCHED = "test://watched-resource"

@@ -19,10 +19,13 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.document import load_catalog
 from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.redaction import Redactor
-from opencode_mcp.server import BridgeServer, create_server, prompts, resources, subscriptions
-from opencode_mcp.server.calls import ToolHandlers
+from opencode_mcp.server import BridgeServer, create_server, prompts
+from opencode_mcp.server.http.app import create_http_app
+from opencode_mcp.server.http.serve import serve_http
 from opencode_mcp.server.lifespan import RequestContext, connection_of
-from opencode_mcp.server.transports import create_http_app, serve_http
+from opencode_mcp.server.resources import handlers as resources
+from opencode_mcp.server.subscriptions import handlers as subscriptions
+from opencode_mcp.server.tool_handlers import ToolHandlers
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import Context
 from opencode_mcp.tools import ToolRegistry

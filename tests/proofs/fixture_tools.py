@@ -16,7 +16,7 @@ from mcp.shared.message import ServerMessageMetadata
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import Answer
 from opencode_mcp.opencode.models import QuestionInfo, QuestionRequest
-from opencode_mcp.server.asking import elicitation_params, make_elicitor
+from opencode_mcp.server.elicitation import elicitation_params, make_elicitor
 from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.tasks import Context, Decision, Undecided
 from opencode_mcp.tools.results import Limit, operation_result

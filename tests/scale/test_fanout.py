@@ -15,7 +15,7 @@ from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, Server
 from redis.asyncio import Redis as AnyRedis
 
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.server.fanout import LEASE_RENEW_SECONDS, LEASE_SECONDS, open_redis_bus
+from opencode_mcp.server.subscriptions.redis_bus import LEASE_RENEW_SECONDS, LEASE_SECONDS, open_redis_bus
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
 from tests.conftest import Connect, RecordFigure

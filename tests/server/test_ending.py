@@ -21,8 +21,9 @@ from mcp import Client
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode.concurrency import background_task_group
-from opencode_mcp.server import create_server, patience
-from opencode_mcp.server.transports import create_http_app
+from opencode_mcp.server import create_server
+from opencode_mcp.server.http import serve
+from opencode_mcp.server.http.app import create_http_app
 from opencode_mcp.settings import Settings
 from tests.bridge import Bridge, environ_for, run_bridge
 from tests.conftest import Connect
@@ -46,7 +47,7 @@ META = {
 Call = Callable[..., Awaitable[types.CallToolResult]]
 
 PATIENT_PROGRAM = (
-    "import sys; from opencode_mcp.cli import main; from opencode_mcp.server import ending; "
+    "import sys; from opencode_mcp.cli import main; from opencode_mcp.server import shutdown; "
     "ending.DRAIN_SECONDS, ending.CLEAN_UP_SECONDS = 10.0, 60.0; sys.exit(main(sys.argv[1:]))"
 )
 """A bridge that ends well on a machine that is busy with something else."""
@@ -204,10 +205,10 @@ PARTIAL_REQUESTS = {"nothing": b"", "half a head": HEAD, "half a body": HEAD + b
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch, attached: Settings, catalog: Catalog) -> AsyncGenerator[int]:
     """The port of a server over HTTP that gives a request two seconds to arrive."""
-    monkeypatch.setattr(patience, "REQUEST_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(serve, "REQUEST_TIMEOUT_SECONDS", 2.0)
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_http_app(create_server(attached, catalog), attached, "127.0.0.1", "/mcp")
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=patience.RequestTimeoutProtocol, ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=serve.RequestTimeoutProtocol, ws="none"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         await eventually(lambda: server.started)

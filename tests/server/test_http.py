@@ -29,10 +29,12 @@ from starlette.routing import Route
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli import main
 from opencode_mcp.opencode.concurrency import background_task_group
-from opencode_mcp.server import create_server, transports
-from opencode_mcp.server import issuer as module
-from opencode_mcp.server.requests import is_allowed
-from opencode_mcp.server.transports import create_http_app, serve_http
+from opencode_mcp.server import create_server
+from opencode_mcp.server.http import app as http_app
+from opencode_mcp.server.http import auth as module
+from opencode_mcp.server.http.app import create_http_app
+from opencode_mcp.server.http.request_validation import is_allowed
+from opencode_mcp.server.http.serve import serve_http
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import VIEWS
 from tests.eventually import eventually
@@ -265,7 +267,7 @@ async def first_message(http: httpx2.AsyncClient, scope: dict[str, Any]) -> dict
 
 async def test_sessions_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more gets 503 while the others go on; when one has ended there is room again."""
-    monkeypatch.setattr(transports, "MAX_SESSIONS", 3)
+    monkeypatch.setattr(http_app, "MAX_SESSIONS", 3)
     async with serve_app(token=TOKEN) as http:
         sessions = [(await open_session(http)).headers["mcp-session-id"] for _ in range(3)]
         refused = await open_session(http)
@@ -279,8 +281,8 @@ async def test_sessions_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_an_idle_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its id gets 404, and its place is free."""
-    monkeypatch.setattr(transports, "MAX_SESSIONS", 1)
-    monkeypatch.setattr(transports, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(http_app, "MAX_SESSIONS", 1)
+    monkeypatch.setattr(http_app, "IDLE_SECONDS", 0.5)
 
     async def status() -> int:
         return (await open_session(http)).status_code
@@ -296,8 +298,8 @@ def test_session_limits_match_the_documentation() -> None:
     root = Path(__file__).parents[2]
     for file in ("docs/scaling.md", ".github/SECURITY.md"):
         text = (root / file).read_text()
-        assert f"{transports.MAX_SESSIONS:,} sessions" in text, file
-        assert f"{transports.IDLE_SECONDS / 60:g} minutes" in text, file
+        assert f"{http_app.MAX_SESSIONS:,} sessions" in text, file
+        assert f"{http_app.IDLE_SECONDS / 60:g} minutes" in text, file
 
 
 @pytest.mark.parametrize("port", ["1", "80", "65535"])

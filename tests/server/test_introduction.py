@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 
 from opencode_mcp import __version__
-from opencode_mcp.server.server import INSTRUCTIONS
+from opencode_mcp.server.bridge_server import INSTRUCTIONS
 
 pytestmark = pytest.mark.anyio
 

@@ -25,8 +25,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.server import create_server
+from opencode_mcp.server.http.app import create_http_app
 from opencode_mcp.server.lifespan import RequestContext
-from opencode_mcp.server.transports import create_http_app
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
 from tests.eventually import eventually

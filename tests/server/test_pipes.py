@@ -12,8 +12,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from opencode_mcp.server import pipes as pipes_module
-from opencode_mcp.server.pipes import PipeReader, PipeWriter
+from opencode_mcp.server.stdio import streams as pipes_module
+from opencode_mcp.server.stdio.streams import PipeReader, PipeWriter
 from tests.bridge import CLIENT
 
 pytestmark = pytest.mark.anyio
@@ -170,7 +170,7 @@ def test_printed_text_does_not_reach_the_client(environ: Mapping[str, str], tmp_
     """Descriptor 1 is stderr while the server serves, for children as well, and it is stdout again afterwards."""
     script = (
         "import os, subprocess\n"
-        "from opencode_mcp.server.pipes import pipes\n"
+        "from opencode_mcp.server.stdio.streams import pipes\n"
         "with pipes() as streams:\n"
         "    assert streams\n"
         "    print('stray', flush=True)\n"

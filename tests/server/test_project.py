@@ -152,7 +152,7 @@ async def test_a_client_that_does_not_answer_roots_does_not_block_calls(
 ) -> None:
     """A call without a project is refused in time."""
     monkeypatch.chdir("/")
-    monkeypatch.setattr("opencode_mcp.server.project.ROOTS_SECONDS", 0.05)
+    monkeypatch.setattr("opencode_mcp.server.roots.ROOTS_SECONDS", 0.05)
 
     async def never(context: ClientRequestContext) -> types.ListRootsResult:
         await anyio.sleep_forever()

@@ -19,7 +19,7 @@ KEY = "the key of the replicas, which is long"
 
 def test_a_missing_redis_package_is_named(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
     """Redis' client is an extra; without --redis nobody misses it."""
-    monkeypatch.delitem(sys.modules, "opencode_mcp.server.fanout", raising=False)
+    monkeypatch.delitem(sys.modules, "opencode_mcp.server.subscriptions.redis_bus", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     create_server(Settings(url=URL), catalog)

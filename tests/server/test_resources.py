@@ -15,7 +15,7 @@ from mcp import Client, MCPError
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.redaction import MARKER
-from opencode_mcp.server.contents import Content
+from opencode_mcp.server.resources.readers import Content
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 from tests.eventually import eventually
@@ -241,7 +241,7 @@ async def test_an_unexpected_exception_is_logged_and_not_sent(
     def broken(value: Any, *more: Any) -> Content:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("opencode_mcp.server.contents.as_json", broken)
+    monkeypatch.setattr("opencode_mcp.server.resources.readers.as_json", broken)
     with pytest.raises(MCPError) as raised:
         await client.read_resource("opencode://agents")
 

@@ -21,7 +21,7 @@ from examples.scripted_model import GuestServer
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.server import create_server
-from opencode_mcp.server.watching import MIN_UPDATE_SECONDS
+from opencode_mcp.server.subscriptions.watcher import MIN_UPDATE_SECONDS
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
 from tests.conftest import Connect

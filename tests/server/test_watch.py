@@ -19,10 +19,15 @@ from opencode_mcp.exceptions import TransportError, UnexpectedResponse
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import parse_model
-from opencode_mcp.server import subscriptions as module
-from opencode_mcp.server.bus import Bus
-from opencode_mcp.server.resources import ChangeFilter
-from opencode_mcp.server.watching import MIN_UPDATE_SECONDS, ResourceWatcher, WatcherIndex, WatcherPool
+from opencode_mcp.server.subscriptions import handlers as module
+from opencode_mcp.server.subscriptions.bus import Bus
+from opencode_mcp.server.subscriptions.watcher import (
+    MIN_UPDATE_SECONDS,
+    ChangeFilter,
+    ResourceWatcher,
+    WatcherIndex,
+    WatcherPool,
+)
 from tests.eventually import eventually
 from tests.feed import FakeEventStream
 

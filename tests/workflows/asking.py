@@ -13,7 +13,7 @@ import anyio
 import mcp_types as types
 from mcp.client import ClientRequestContext
 
-from opencode_mcp.server.asking import MIN_READING_SECONDS
+from opencode_mcp.server.elicitation import MIN_READING_SECONDS
 
 from .bench import CLIENT_MODES, QUICK_CONFIG, ScenarioContext
 from .seen import ObservedResult

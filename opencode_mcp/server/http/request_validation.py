@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .envelopes import request_id_error
+from opencode_mcp.server.jsonrpc import request_id_error
 
 PORT = re.compile(r":[0-9]{1,5}")
 SESSION_ID_HEADER, LAST_EVENT_ID_HEADER = b"mcp-session-id", b"last-event-id"

@@ -21,10 +21,10 @@ from opencode_mcp.tasks import Context
 from opencode_mcp.tools import VIEWS, ToolRegistry, add_note, failure, select_tools, select_view
 from opencode_mcp.tools.truncate import abbreviate
 
-from .asking import input_required_result, make_elicitor
-from .ending import Shutdown
+from .elicitation import input_required_result, make_elicitor
 from .lifespan import RequestContext, connection_of
-from .project import apply_client_root
+from .roots import apply_client_root
+from .shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 

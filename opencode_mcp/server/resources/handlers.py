@@ -1,6 +1,6 @@
 """Resources: one table of URIs and what reads them.
 
-resources/read -> find (the first template that matches) -> its reader (`contents.py`) -> contents
+resources/read -> find (the first template that matches) -> its reader (`readers.py`) -> contents
 """
 
 from __future__ import annotations
@@ -22,31 +22,20 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.pool import merge_newest_first
 from opencode_mcp.redaction import Position, Redactor
+from opencode_mcp.server.if_running import call_if_running
+from opencode_mcp.server.lifespan import Lifespan, RequestContext
+from opencode_mcp.server.roots import apply_client_root
+from opencode_mcp.server.subscriptions.watcher import ChangeFilter
 from opencode_mcp.tools.truncate import abbreviate
 
-from . import contents
-from .contents import JSON, Content, last_modified, newest_sessions, updated_ms
-from .lifespan import Lifespan, RequestContext
-from .project import apply_client_root
-from .running import call_if_running
+from . import readers
+from .readers import JSON, Content, last_modified, newest_sessions, updated_ms
 
 MAX_LISTED_SESSIONS = 20
 STATIC_TTL_MS = 3_600_000
 """Cache time of what does not change while this process runs."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ChangeFilter:
-    """Which of OpenCode's events change a session's resource.
-
-    `event_prefixes` are how the types of the session's own events begin; with `subagents` those of its
-    descendants count as well.
-    """
-
-    event_prefixes: tuple[str, ...]
-    subagents: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +69,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Sessions",
         "The project's newest sessions, and which of them are busy.",
         JSON,
-        contents.sessions,
+        readers.sessions,
     ),
     define_resource(
         SESSION_URI.template,
@@ -88,7 +77,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Session",
         "A session: its current state, pending requests, last answer, cost and tokens. Subscribe to follow it.",
         JSON,
-        contents.session,
+        readers.session,
         changes=ChangeFilter(("",), subagents=True),
     ),
     define_resource(
@@ -97,7 +86,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Transcript of a session",
         "The newest messages of the conversation as plain text.",
         "text/plain",
-        contents.transcript,
+        readers.transcript,
         changes=ChangeFilter(("message.",)),
     ),
     define_resource(
@@ -106,7 +95,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Changes of a session",
         "The session's file changes, as one patch.",
         "text/x-diff",
-        contents.diff,
+        readers.diff,
         changes=ChangeFilter(("message.", "session.diff")),
     ),
     define_resource(
@@ -115,7 +104,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "To-do list of a session",
         "The session's to-do items and their status.",
         JSON,
-        contents.todo,
+        readers.todo,
         changes=ChangeFilter(("todo.",)),
     ),
     define_resource(
@@ -124,7 +113,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "File of the project",
         "A file by its path below the project's directory.",
         None,
-        contents.file,
+        readers.file,
     ),
     define_resource(
         "opencode://agents",
@@ -132,7 +121,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Agents",
         "The agents that a task or a message can name.",
         JSON,
-        contents.agents,
+        readers.agents,
     ),
     define_resource(
         "opencode://models",
@@ -140,7 +129,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Models",
         "The models of the configured providers, as provider/model, with limits and prices.",
         JSON,
-        contents.models,
+        readers.models,
     ),
     define_resource(
         "opencode://config",
@@ -148,7 +137,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Configuration",
         "OpenCode's configuration for the project; secrets are left out.",
         JSON,
-        contents.config,
+        readers.config,
     ),
     define_resource(
         "opencode://operations",
@@ -156,7 +145,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Operations",
         "Every operation of OpenCode's HTTP API by the name of its tool.",
         JSON,
-        contents.operations,
+        readers.operations,
         ttl_ms=STATIC_TTL_MS,
     ),
     define_resource(
@@ -165,7 +154,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Operation",
         "One operation: description, full schemas of its arguments and its answer, pitfalls, an example.",
         JSON,
-        contents.operation,
+        readers.operation,
         ttl_ms=STATIC_TTL_MS,
     ),
     define_resource(
@@ -174,7 +163,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         "Part of an operation",
         "The part of an operation's description at a JSON pointer, such as response_schema.",
         JSON,
-        contents.operation,
+        readers.operation,
         ttl_ms=STATIC_TTL_MS,
     ),
 )

@@ -7,8 +7,8 @@ it: some clients allow 1.5 s for the start, and importing the SDK takes half of 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
-from functools import cached_property
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import cached_property, partial
 from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,23 +22,25 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from opencode_mcp import __version__
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.client.connect import connect, make_allowlist, make_load_policy
+from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.redaction import Redactor
+from opencode_mcp.server.subscriptions.bus import Bus
 from opencode_mcp.settings import Settings
 
-from .bus import make_bus_factory
-from .ending import Shutdown
-from .eras import serve_connection
 from .lifespan import Lifespan, RequestContext, known_secrets, warn_about_weak_passwords
+from .negotiation import serve_connection
 from .progress import Heartbeat
+from .shutdown import Shutdown
 
 if TYPE_CHECKING:
     from mcp.server.models import InitializationOptions
     from mcp.shared._stream_protocols import ReadStream, WriteStream
     from mcp.shared.message import SessionMessage
 
-    from .calls import ToolHandlers
-    from .metrics import InputSchema, Metrics
+    from opencode_mcp.server.http.metrics import InputSchema, Metrics
+
+    from .tool_handlers import ToolHandlers
 
 INSTRUCTIONS = """\
 Controls OpenCode, a coding agent. Delegate work with run_task (or start_task, run_tasks). Trust the report's \
@@ -72,12 +74,12 @@ def lazy_handler(module: str, name: str) -> Callable[[RequestContext, Any], Awai
 
 
 HANDLERS: Mapping[str, Any] = {
-    "on_list_resources": lazy_handler("resources", "list_resources"),
-    "on_list_resource_templates": lazy_handler("resources", "list_resource_templates"),
-    "on_read_resource": lazy_handler("resources", "read_resource"),
-    "on_subscribe_resource": lazy_handler("subscriptions", "subscribe"),
-    "on_unsubscribe_resource": lazy_handler("subscriptions", "unsubscribe"),
-    "on_subscriptions_listen": lazy_handler("subscriptions", "listen"),
+    "on_list_resources": lazy_handler("resources.handlers", "list_resources"),
+    "on_list_resource_templates": lazy_handler("resources.handlers", "list_resource_templates"),
+    "on_read_resource": lazy_handler("resources.handlers", "read_resource"),
+    "on_subscribe_resource": lazy_handler("subscriptions.handlers", "subscribe"),
+    "on_unsubscribe_resource": lazy_handler("subscriptions.handlers", "unsubscribe"),
+    "on_subscriptions_listen": lazy_handler("subscriptions.handlers", "listen"),
     "on_list_prompts": lazy_handler("prompts", "list_prompts"),
     "on_get_prompt": lazy_handler("prompts", "get_prompt"),
     "on_completion": lazy_handler("completions", "complete"),
@@ -127,7 +129,7 @@ class BridgeServer(Server[Lifespan]):
 
     @cached_property
     def _handlers(self) -> ToolHandlers:
-        from .calls import ToolHandlers
+        from .tool_handlers import ToolHandlers
 
         return ToolHandlers(self._settings, self._catalog, self.shutdown)
 
@@ -207,7 +209,7 @@ def make_metrics(settings: Settings, input_schema: InputSchema) -> Metrics | Non
     """
     if not settings.metrics:
         return None
-    from .metrics import Metrics
+    from opencode_mcp.server.http.metrics import Metrics
 
     return Metrics(input_schema)
 
@@ -218,3 +220,19 @@ def make_state_security(settings: Settings) -> RequestStateSecurity:
     if not settings.state_key:
         return RequestStateSecurity.ephemeral()
     return RequestStateSecurity(keys=[sha256(settings.state_key.encode()).digest()])
+
+
+def make_bus_factory(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Bus]]:
+    """Return the factory of the bus that the settings select.
+
+    Raises:
+        SettingsError: the extra for `--redis` is not installed, or its URL is not valid.
+    """
+    if not settings.redis:
+        return lambda: nullcontext(Bus())
+    try:
+        from opencode_mcp.server.subscriptions.redis_bus import check_redis_url, open_redis_bus
+    except ImportError as error:
+        raise SettingsError("--redis needs the extra: pip install 'opencode-mcp[redis]'") from error
+    check_redis_url(settings.redis)
+    return partial(open_redis_bus, settings.redis, " ".join(settings.urls.values()))

@@ -25,9 +25,9 @@ from starlette.types import ASGIApp
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, SettingsError, TransportError, UnexpectedResponse
+from opencode_mcp.server.lifespan import Lifespan, RequestContext
 
-from .lifespan import Lifespan, RequestContext
-from .requests import HostPolicy
+from .request_validation import HostPolicy
 
 try:
     from prometheus_client import CollectorRegistry, Gauge, Histogram

@@ -23,10 +23,11 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from opencode_mcp.exceptions import NotFound, OpenCodeError, TransportError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.server.lifespan import Lifespan, RequestContext, connection_of
+from opencode_mcp.server.resources.handlers import match_uri, resource_errors
 from opencode_mcp.tools.truncate import abbreviate
 
-from .lifespan import Lifespan, RequestContext, connection_of
-from .resources import ChangeFilter, match_uri, resource_errors
+from .watcher import ChangeFilter
 
 SCOPES_KEY = "opencode_mcp.subscriptions"
 """Key of the connection state that holds the cancel scopes of its subscriptions, by URI."""

@@ -1,4 +1,4 @@
-"""Messages over stdin and stdout: lines -> messages -> the server -> messages -> lines.
+"""The stdio transport: lines -> messages -> the server -> messages -> lines, until stdin ends or a signal comes.
 
 The SDK's transport (mcp 2.3) does not answer a malformed request, treats one with an id such as 2.5 as a notification,
 and waits without limit for a client that closed stdin and does not read stdout. It is used where stdin or stdout is not
@@ -8,7 +8,8 @@ a pipe (a terminal, a file), and on Windows.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable
+import signal
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,56 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
-from .envelopes import envelope_error
-from .pipes import PipeWriter, stdio_pipes
+from opencode_mcp.server.bridge_server import BridgeServer
+from opencode_mcp.server.jsonrpc import envelope_error
+
+from .streams import PipeWriter, stdio_pipes
 
 if TYPE_CHECKING:
     Received = SessionMessage | Exception
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+async def serve_stdio(server: BridgeServer) -> None:
+    """Serve one client over stdin and stdout until stdin ends, or a signal comes and the calls have ended.
+
+    Raises no error for a signal: cleaned up, the process dies of it, as its parent expects. (A thread
+    that reads a stdin which is no pipe cannot be cancelled, so the process could not end otherwise.)
+    """
+    async with stdio_streams() as (read, write):
+        signum = await serve_until_signal(
+            lambda: server.run(read, write, server.create_initialization_options()), server.shutdown.drain
+        )
+        if signum is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+
+
+async def serve_until_signal(
+    serve: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]
+) -> signal.Signals | None:
+    """Run `serve` until it returns, or until a signal arrives and `drain` returns; return the signal."""
+    received: list[signal.Signals] = []
+
+    async def watch_signals(scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
+            async for signum in signals:
+                if received:  # a second signal cancels at once
+                    scope.cancel()
+                received.append(signum)
+                tasks.start_soon(drain_and_cancel, scope)
+
+    async def drain_and_cancel(scope: anyio.CancelScope) -> None:
+        await drain()
+        scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, tasks.cancel_scope)
+        await serve()
+        tasks.cancel_scope.cancel()
+    return received[0] if received else None
+
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,19 @@ from opencode_mcp.tasks.session_state import read_family
 from opencode_mcp.tasks.wait import event_parent_id
 
 from .bus import Bus
-from .resources import ChangeFilter
+
+
+@dataclass(frozen=True)
+class ChangeFilter:
+    """Which of OpenCode's events change a session's resource.
+
+    `event_prefixes` are how the types of the session's own events begin; with `subagents` those of its
+    descendants count as well.
+    """
+
+    event_prefixes: tuple[str, ...]
+    subagents: bool = False
+
 
 MIN_UPDATE_SECONDS = 0.5
 """Minimum time between two notifications of one resource; a burst of events becomes one notification."""
@@ -36,6 +48,53 @@ UNREADABLE = frozenset({"message.part.delta"})
 """Events that change nothing readable: OpenCode stores a text when it is complete (1.18.33)."""
 
 log = logging.getLogger(__name__)
+
+
+class WatcherIndex:
+    """Passes each event on to the watches of the session that it is about, and to no other.
+
+    `subscribe` is that of the event feed: it is heard while there is a watch.
+    """
+
+    def __init__(self, subscribe: Callable[[Listener], AbstractContextManager[None]]) -> None:
+        self._subscribe = subscribe
+        self._subscription = ExitStack()
+        self._watchers: set[ResourceWatcher] = set()
+        self._by_session: defaultdict[str, set[ResourceWatcher]] = defaultdict(set)
+
+    def add(self, watcher: ResourceWatcher, session_ids: Iterable[str]) -> bool:
+        """Dispatch the events of these sessions to a watcher too; return whether any session was new to it."""
+        if not self._watchers:
+            self._subscription.enter_context(self._subscribe(self.dispatch))
+        self._watchers.add(watcher)
+        new = set(session_ids) - watcher.family
+        watcher.family |= new
+        for session_id in new:
+            self._by_session[session_id].add(watcher)
+        return bool(new)
+
+    def discard(self, watcher: ResourceWatcher) -> None:
+        """Dispatch no more events to a watcher."""
+        self._watchers.discard(watcher)
+        for session_id in watcher.family:
+            self._by_session[session_id].discard(watcher)
+            if not self._by_session[session_id]:
+                del self._by_session[session_id]
+        watcher.family.clear()
+        if not self._watchers:
+            self._subscription.close()
+
+    def dispatch(self, event: Event) -> None:
+        """Dispatch an event."""
+        if event["type"] in CONCERNS_ALL:
+            for watcher in self._watchers:
+                watcher.mark_stale()
+        elif (session_id := event_session_id(event)) is not None:
+            for watcher in tuple(self._by_session.get(event_parent_id(event) or "", ())):
+                if watcher.changes.subagents:
+                    self.add(watcher, {session_id})
+            for watcher in self._by_session.get(session_id, ()):
+                watcher.on_event(event["type"])
 
 
 @dataclass(eq=False)
@@ -89,53 +148,6 @@ class ResourceWatcher:
             self.changed = anyio.Event()
             await send()
             await anyio.sleep(MIN_UPDATE_SECONDS)
-
-
-class WatcherIndex:
-    """Passes each event on to the watches of the session that it is about, and to no other.
-
-    `subscribe` is that of the event feed: it is heard while there is a watch.
-    """
-
-    def __init__(self, subscribe: Callable[[Listener], AbstractContextManager[None]]) -> None:
-        self._subscribe = subscribe
-        self._subscription = ExitStack()
-        self._watchers: set[ResourceWatcher] = set()
-        self._by_session: defaultdict[str, set[ResourceWatcher]] = defaultdict(set)
-
-    def add(self, watcher: ResourceWatcher, session_ids: Iterable[str]) -> bool:
-        """Dispatch the events of these sessions to a watcher too; return whether any session was new to it."""
-        if not self._watchers:
-            self._subscription.enter_context(self._subscribe(self.dispatch))
-        self._watchers.add(watcher)
-        new = set(session_ids) - watcher.family
-        watcher.family |= new
-        for session_id in new:
-            self._by_session[session_id].add(watcher)
-        return bool(new)
-
-    def discard(self, watcher: ResourceWatcher) -> None:
-        """Dispatch no more events to a watcher."""
-        self._watchers.discard(watcher)
-        for session_id in watcher.family:
-            self._by_session[session_id].discard(watcher)
-            if not self._by_session[session_id]:
-                del self._by_session[session_id]
-        watcher.family.clear()
-        if not self._watchers:
-            self._subscription.close()
-
-    def dispatch(self, event: Event) -> None:
-        """Dispatch an event."""
-        if event["type"] in CONCERNS_ALL:
-            for watcher in self._watchers:
-                watcher.mark_stale()
-        elif (session_id := event_session_id(event)) is not None:
-            for watcher in tuple(self._by_session.get(event_parent_id(event) or "", ())):
-                if watcher.changes.subagents:
-                    self.add(watcher, {session_id})
-            for watcher in self._by_session.get(session_id, ()):
-                watcher.on_event(event["type"])
 
 
 class WatcherPool:

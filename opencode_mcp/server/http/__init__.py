@@ -1,0 +1,1 @@
+"""Streamable HTTP: the application, authentication, request validation, metrics."""

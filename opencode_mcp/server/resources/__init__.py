@@ -1,0 +1,1 @@
+"""MCP resources: their handlers, and what reads each of them."""

@@ -1,0 +1,1 @@
+"""Resource subscriptions: OpenCode's events become notifications, in one process or over replicas."""
