@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.clients import CLIENTS, Client, Launch, Machine, Remote
-from opencode_mcp.cli.clients.change import FORMATS
-from opencode_mcp.cli.clients.table import TOKEN_VARIABLE
-from opencode_mcp.cli.clients.wanted import client_url, setting_flags
+from opencode_mcp.cli.clients.edit import FORMATS
+from opencode_mcp.cli.clients.entry import client_url, setting_flags
+from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
 from opencode_mcp.settings import SETTINGS, Settings
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS

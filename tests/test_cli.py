@@ -15,7 +15,7 @@ import pytest
 
 from opencode_mcp import __version__
 from opencode_mcp.cli import main
-from opencode_mcp.cli.document import load_document
+from opencode_mcp.cli.document_option import load_document
 from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings

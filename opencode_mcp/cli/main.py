@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root.print_help()
         return 0
     name = options.run or "stdio"
-    command = import_module(f"opencode_mcp.cli.{name}")
+    command = import_module(f"opencode_mcp.cli.commands.{name}")
     parser = command_parser(name, command)
     if options.help:
         parser.print_help()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.cli.given import coerce_value
+from opencode_mcp.cli.commands.call import coerce_value
 from opencode_mcp.settings import Settings
 from tests.bridge import find_processes
 from tests.conftest import Connect, make_project

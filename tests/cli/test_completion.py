@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from opencode_mcp.cli.completion_scripts import SHELLS
 from opencode_mcp.cli.main import COMMANDS
-from opencode_mcp.cli.shells import SHELLS
 
 from .shell import run_command
 

@@ -10,7 +10,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from opencode_mcp.cli.clients import CLIENTS
-from opencode_mcp.cli.clients.change import BACKUP_SUFFIX, FORMATS
+from opencode_mcp.cli.clients.edit import BACKUP_SUFFIX, FORMATS
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 
 from .person import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opencode_mcp.cli.clients import CLIENTS
-from opencode_mcp.cli.clients.change import BACKUP_SUFFIX
+from opencode_mcp.cli.clients.edit import BACKUP_SUFFIX
 
 from .person import FreshMachine, client_file, write_client_file
 from .shell import run_command

@@ -11,7 +11,7 @@ from threading import Thread
 import httpx2
 import pytest
 
-from opencode_mcp.cli.document import load_document
+from opencode_mcp.cli.document_option import load_document
 from opencode_mcp.cli.main import main
 from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint

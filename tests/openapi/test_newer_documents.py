@@ -14,7 +14,7 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.cli.document import load_catalog, merge_with_bundled, parse_document
+from opencode_mcp.cli.document_option import load_catalog, merge_with_bundled, parse_document
 from opencode_mcp.exceptions import DocumentError, InvalidArguments
 from opencode_mcp.openapi import Document
 from opencode_mcp.openapi.document import load_snapshot, read_snapshot

@@ -16,7 +16,7 @@ import anyio
 import mcp_types as types
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.cli.document import load_catalog
+from opencode_mcp.cli.document_option import load_catalog
 from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.server import BridgeServer, create_server, prompts

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.cli.diagnosis import CheckResult, run_checks
+from opencode_mcp.cli.doctor import CheckResult, run_checks
 from opencode_mcp.exceptions import SettingsError, TLSError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.settings import Settings

@@ -15,7 +15,7 @@ from opencode_mcp.settings import PASSWORD_VARIABLE, USERNAME, USERNAME_VARIABLE
 from opencode_mcp.tools import VIEWS
 from opencode_mcp.tools.selection import select_tools
 
-from .table import TOKEN_VARIABLE, Client, Launch, Remote
+from .known_clients import TOKEN_VARIABLE, Client, Launch, Remote
 
 
 def make_launch(

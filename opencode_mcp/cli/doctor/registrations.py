@@ -9,12 +9,12 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from opencode_mcp.cli.clients import CLIENTS, Client, Machine
-from opencode_mcp.cli.clients.change import read_entry
+from opencode_mcp.cli.clients.edit import read_entry
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.process.executable import which
 from opencode_mcp.settings import Settings
 
-from .finding import CheckResult
+from .check_result import CheckResult
 
 DEFAULT_NAME = "opencode"
 """The default of `install --name`."""

@@ -12,14 +12,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from opencode_mcp.cli.clients import claude
+from opencode_mcp.cli.clients import CLIENTS, Change, Client, Machine, claude_code, plan_install
+from opencode_mcp.cli.clients.edit import FORMATS
+from opencode_mcp.cli.clients.entry import check_names, make_launch, make_remote, server_command
+from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
-
-from .clients import CLIENTS, Change, Client, Machine, plan_install
-from .clients.change import FORMATS
-from .clients.table import TOKEN_VARIABLE
-from .clients.wanted import check_names, make_launch, make_remote, server_command
 
 UV_CACHE = ("archive-v", "environments-v")
 """Folders from which uvx runs a program."""
@@ -74,7 +72,9 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if options.dry_run:
         if program:
             print_line(
-                "would run: " + shlex.join(claude.add_command(program, options.name, change.entry)) + "\nwhich changes:"
+                "would run: "
+                + shlex.join(claude_code.add_command(program, options.name, change.entry))
+                + "\nwhich changes:"
             )
         print_line(change.diff(settings.secrets))
     else:
@@ -122,7 +122,7 @@ def find_claude_for(client: Client, settings: Settings, options: argparse.Namesp
     # Other processes could read a password in its arguments.
     if client.name != "claude-code" or options.project or getattr(options, "with_password", False):
         return None
-    return claude.find_claude(settings.environ)
+    return claude_code.find_claude(settings.environ)
 
 
 def apply_change(change: Change, program: str | None, settings: Settings, name: str) -> None:
@@ -132,8 +132,8 @@ def apply_change(change: Change, program: str | None, settings: Settings, name: 
         return
     change.back_up()
     if change.replaces:
-        claude.run_claude(claude.remove_command(program, name), settings.environ)
-    claude.run_claude(claude.add_command(program, name, change.entry), settings.environ)
+        claude_code.run_claude(claude_code.remove_command(program, name), settings.environ)
+    claude_code.run_claude(claude_code.add_command(program, name, change.entry), settings.environ)
 
 
 def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> list[str]:

@@ -8,12 +8,11 @@ import os
 
 import anyio
 
+from opencode_mcp.cli.document_option import load_catalog
+from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.server import create_server
 from opencode_mcp.server.stdio.transport import serve_stdio
 from opencode_mcp.settings import Settings
-
-from .document import load_catalog
-from .logs import set_up_logging
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from opencode_mcp.opencode.version_check import detect_version, is_web_page, pro
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks.report import to_one_line
 
-from .finding import CheckResult
+from .check_result import CheckResult
 
 CHECK_TIMEOUT_SECONDS = 10.0
 START_V1 = f"use a --url of OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested), or omit it to start one"

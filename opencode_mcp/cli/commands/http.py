@@ -10,15 +10,14 @@ from functools import partial
 
 import anyio
 
+from opencode_mcp.cli.document_option import load_catalog
+from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.server.http.app import create_http_app
 from opencode_mcp.server.http.auth import LOOPBACK_HOSTS
 from opencode_mcp.server.http.serve import serve_http
 from opencode_mcp.settings import Settings
-
-from .document import load_catalog
-from .logs import set_up_logging
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

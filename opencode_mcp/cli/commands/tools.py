@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.settings import Settings
-
-from .document import load_catalog
-from .listing import (
+from opencode_mcp.cli.document_option import load_catalog
+from opencode_mcp.cli.output import ignore_broken_pipe, print_json
+from opencode_mcp.cli.tool_stats import (
     definition_bytes,
     estimate_tokens,
     full_schema,
@@ -28,7 +27,7 @@ from .listing import (
     toolset_name,
     total_bytes,
 )
-from .output import ignore_broken_pipe, print_json
+from opencode_mcp.settings import Settings
 
 PIPE_COLUMNS = 200
 

@@ -10,7 +10,7 @@ from opencode_mcp.opencode.models import Providers
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.tasks.report import to_one_line
 
-from .finding import CheckResult
+from .check_result import CheckResult
 
 EVENT_SECONDS = 15.0
 SEARCH_SECONDS = 30.0

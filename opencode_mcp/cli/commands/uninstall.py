@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from opencode_mcp.cli.clients import claude
+from opencode_mcp.cli.clients import CLIENTS, claude_code, plan_removal
 from opencode_mcp.settings import Settings
 
-from .clients import CLIENTS, plan_removal
 from .install import configure_target, find_claude_for, find_target, print_line
 
 
@@ -29,11 +28,13 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     program = None if change.is_exact else find_claude_for(client, settings, options)
     if options.dry_run:
         if program:
-            print_line("would run: " + shlex.join(claude.remove_command(program, options.name)) + "\nwhich changes:")
+            print_line(
+                "would run: " + shlex.join(claude_code.remove_command(program, options.name)) + "\nwhich changes:"
+            )
         print_line(change.diff(settings.secrets))
         return 0
     if program:
-        claude.run_claude(claude.remove_command(program, options.name), settings.environ)
+        claude_code.run_claude(claude_code.remove_command(program, options.name), settings.environ)
         change.drop_backup()
     else:
         change.apply()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
@@ -14,12 +15,11 @@ from opencode_mcp.opencode import OpenCodeClient, ProgressCallback
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks.report import to_one_line
 
+from .capabilities import check_events, check_model, check_providers, check_ripgrep, check_worktrees
+from .check_result import CheckResult
+from .connection import check_connection, check_program
 from .drift import check_document
-from .finding import CheckResult
-from .machine import check_port
-from .reach import check_connection, check_program
-from .registered import check_registrations
-from .working import check_events, check_model, check_providers, check_ripgrep, check_worktrees
+from .registrations import check_registrations
 
 Check = Callable[[OpenCodeClient], Awaitable[CheckResult]]
 Emit = Callable[[CheckResult], None]
@@ -86,3 +86,14 @@ def skip_checks(emit: Emit, reason: str) -> None:
     """Emit the checks as skipped."""
     for name in CHECKS:
         emit(CheckResult(name, "skipped", f"not checked, as {reason}"))
+
+
+def check_port(number: int) -> CheckResult:
+    """Check that `opencode-mcp http` could listen on a port."""
+    try:
+        socket.create_server(("127.0.0.1", number)).close()
+    except OSError as error:
+        message = f"{number} is not available ({error.strerror})"
+        advice = "`opencode-mcp http` may be running there already; otherwise use --port"
+        return CheckResult("port", "warning", message, advice, {"port": number})
+    return CheckResult("port", "ok", f"{number} is free for `opencode-mcp http`", facts={"port": number})

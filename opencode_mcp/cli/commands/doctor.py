@@ -12,11 +12,10 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from opencode_mcp.cli.doctor import CheckResult, run_checks
+from opencode_mcp.cli.logs import set_up_logging
+from opencode_mcp.cli.output import ignore_broken_pipe, print_json, printable
 from opencode_mcp.settings import Settings, without_password
-
-from .diagnosis import CheckResult, run_checks
-from .logs import set_up_logging
-from .output import ignore_broken_pipe, print_json, printable
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 

@@ -13,7 +13,7 @@ from opencode_mcp.openapi.document import OperationObject, load_snapshot
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.tasks.report import to_one_line
 
-from .finding import CheckResult
+from .check_result import CheckResult
 
 DOCUMENT_SECONDS = 30.0
 """The first GET /doc costs OpenCode 2 to 13 s."""
