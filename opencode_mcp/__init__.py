@@ -19,7 +19,7 @@ from .exceptions import (
 )
 
 if TYPE_CHECKING:
-    from .client.library import Answer, OpenCode
+    from .library import Answer, OpenCode
 
 __all__ = [
     "APIError",
@@ -45,7 +45,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     # The client takes half a second to import, which `opencode-mcp --version` is not to wait for.
     if name in {"Answer", "OpenCode"}:
-        from .client import library
+        from . import library
 
         return getattr(library, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Write opencode_mcp/client/operations.pyi from the document: the operations and their arguments, for editors.
+"""Write opencode_mcp/operations.pyi from the document: the operations and their arguments, for editors.
 
 python scripts/write_stubs.py [--check]
 """
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from opencode_mcp.catalog import Catalog, Operation
-from opencode_mcp.client.operations import Node, attribute_names, tree
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.schema import COMPONENT_PREFIX
+from opencode_mcp.operations import Node, attribute_names, tree
 
-STUB = Path(__file__).parents[1] / "opencode_mcp" / "client" / "operations.pyi"
+STUB = Path(__file__).parents[1] / "opencode_mcp" / "operations.pyi"
 MAX_FIELDS = 20
 """An object with more fields, or nested deeper than MAX_DEPTH, is `dict[str, Any]`."""
 

@@ -17,20 +17,22 @@ PACKAGES: tuple[str, ...] = (
     "catalog",
     "opencode",
     "tasks",
-    "client",
+    "operations",
+    "connect",
+    "library",
     "tools",
     "server",
     "cli",
 )
 """From the bottom to the top: a room imports from itself and from those before it."""
 
-USE_SETTINGS = {"client", "server", "cli"}
+USE_SETTINGS = {"connect", "library", "server", "cli"}
 HIGHER_PACKAGES: dict[str, set[str]] = {room: set(PACKAGES[PACKAGES.index(room) + 1 :]) for room in PACKAGES}
 FORBIDDEN: dict[str, set[str]] = {
     # Settings reach the lower rooms as arguments.
     **{room: above | (set[str]() if room in USE_SETTINGS else {"settings"}) for room, above in HIGHER_PACKAGES.items()},
     "settings": {*PACKAGES[2:]},
-    "__init__": {*PACKAGES, "settings"} - {"exceptions", "opencode", "client"},
+    "__init__": {*PACKAGES, "settings"} - {"exceptions", "opencode", "library"},
     "__main__": {*PACKAGES[:-1], "settings"},
 }
 

@@ -15,12 +15,12 @@ import pytest
 import opencode_mcp
 from opencode_mcp import APIError, InvalidArguments, OpenCode, SettingsError, TransportError, WorkflowError, exceptions
 from opencode_mcp.catalog import Catalog, Operation
-from opencode_mcp.client.operations import attribute_names
 from opencode_mcp.opencode import Endpoint
+from opencode_mcp.operations import attribute_names
 from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[1]
-STUB = ROOT / "opencode_mcp" / "client" / "operations.pyi"
+STUB = ROOT / "opencode_mcp" / "operations.pyi"
 pytestmark = pytest.mark.anyio
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.client.connect import make_endpoint
+from opencode_mcp.connect import make_endpoint
 from opencode_mcp.exceptions import DocumentError, SettingsError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
 from opencode_mcp.openapi.document import load_snapshot

@@ -21,7 +21,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from opencode_mcp import __version__
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.client.connect import connect, make_allowlist, make_load_policy
+from opencode_mcp.connect import connect, make_allowlist, make_load_policy
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.redaction import Redactor

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.client.connect import connect
+from opencode_mcp.connect import connect
 from opencode_mcp.exceptions import RequestTimeout, TransportError, UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.client.connect import connect
+from opencode_mcp.connect import connect
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event, event_session_id

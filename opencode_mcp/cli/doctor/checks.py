@@ -9,7 +9,7 @@ from dataclasses import replace
 import httpx2
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.client.connect import connect
+from opencode_mcp.connect import connect
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient, ProgressCallback
 from opencode_mcp.settings import Settings

@@ -7,16 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
 import httpx2
 
-from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.opencode.client import Observe
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import OpenCodeServer, RefusedServer
 from opencode_mcp.opencode.load_guard import LoadPolicy
 from opencode_mcp.opencode.process.install import cache_folder
-from opencode_mcp.settings import DEPTH_VARIABLE, Settings
+
+from .catalog import Catalog
+from .opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
+from .settings import DEPTH_VARIABLE, Settings
 
 
 def make_allowlist(settings: Settings) -> DirectoryAllowlist:

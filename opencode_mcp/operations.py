@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from opencode_mcp.catalog import Catalog
+from .catalog import Catalog
 
 Call = Callable[..., Awaitable[Any]]
 """Calls an operation: its tool name, then its arguments by name."""

@@ -11,18 +11,18 @@ from typing import Any, Self
 
 import anyio
 
-from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode import Answer, ServerPool, execute_operation
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
-from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
-from opencode_mcp.tasks import Context, execute_blocking, task_tools_for
 
+from .catalog import Catalog
 from .connect import connect
+from .opencode import Answer, ServerPool, execute_operation
 from .operations import Operations, tree
+from .settings import Settings
+from .tasks import Context, execute_blocking, task_tools_for
 
 __all__ = ["Answer", "OpenCode"]
 
