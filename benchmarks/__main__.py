@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from . import calls, events, growth, profiled, start, tasks
-from .figures import ResultRow, Results
+from . import calls, curves, events, profile_bridge, start, tasks
 from .report import redraw_chart, write_report
-from .stage import REPOSITORY, BenchmarkSetup, open_setup
+from .results import ResultRow, Results
+from .setup import REPOSITORY, BenchmarkSetup, open_setup
 
 ROWS: dict[str, Callable[[BenchmarkSetup, float], Awaitable[list[ResultRow]]]] = {
     "start": start.measure_rows,
@@ -38,8 +38,8 @@ async def measure_groups(names: list[str], scale: float, all_groups: bool) -> Re
                     for subject, samples in row.subjects.items():
                         print(f"    {subject}: {samples}", flush=True)
             if all_groups:
-                results.profiles.update(await profiled.measure_profiles(setup))
-                results.curves.extend(await growth.measure_curves(setup))
+                results.profiles.update(await profile_bridge.measure_profiles(setup))
+                results.curves.extend(await curves.measure_curves(setup))
     return results
 
 

@@ -11,9 +11,9 @@ from time import perf_counter
 import aiohttp
 import httpx2
 
-from .figures import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios
-from .stage import BRIDGE, FLOOR, FROM_OPENAPI, TOKEN, BenchmarkSetup, free_port, resident_bytes, run_server
-from .wire import LEGACY, MODERN, Connection, StdioConnection, call, open_http_connection, open_stdio
+from .connections import LEGACY, MODERN, Connection, StdioConnection, call, open_http_connection, open_stdio
+from .results import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios
+from .setup import BRIDGE, FLOOR, FROM_OPENAPI, TOKEN, BenchmarkSetup, free_port, resident_bytes, run_server
 
 Call = Callable[[], Awaitable[object]]
 

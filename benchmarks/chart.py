@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from .figures import Curve, ResultRow, Results, format_number
+from .results import Curve, ResultRow, Results, format_number
 
 WIDTH, MARGIN, LINE = 980, 20, 16
 BARS_LEFT, BARS_WIDTH, BAR = 440, 440, 14

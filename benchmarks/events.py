@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx2
 
-from .figures import MILLISECONDS, ResultRow, Samples, percentile
-from .stage import BRIDGE, TOKEN, BenchmarkSetup, free_port, run_server
-from .wire import LEGACY, MODERN, HttpConnection, open_http_connection
+from .connections import LEGACY, MODERN, HttpConnection, open_http_connection
+from .results import MILLISECONDS, ResultRow, Samples, percentile
+from .setup import BRIDGE, TOKEN, BenchmarkSetup, free_port, run_server
 
 SESSIONS = 20
 PAUSE_SECONDS = 1.0

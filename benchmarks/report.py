@@ -11,7 +11,7 @@ from pathlib import Path
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from . import chart
-from .figures import Curve, ResultRow, Results, format_number
+from .results import Curve, ResultRow, Results, format_number
 
 BEGIN, END = "<!-- figures: written by python -m benchmarks -->", "<!-- end figures -->"
 

@@ -12,9 +12,9 @@ from time import perf_counter
 
 import httpx2
 
-from .figures import ResultRow, Samples, interleave, pair_ratios
-from .stage import BRIDGE, FLOOR, FROM_OPENAPI, READY_SECONDS, BenchmarkSetup
-from .wire import call, open_stdio
+from .connections import call, open_stdio
+from .results import ResultRow, Samples, interleave, pair_ratios
+from .setup import BRIDGE, FLOOR, FROM_OPENAPI, READY_SECONDS, BenchmarkSetup
 
 LISTENING = re.compile(rb"listening on (http://[\d.:]+)")
 

@@ -13,9 +13,9 @@ import httpx2
 from opencode_mcp.opencode.process.managed import managed_server
 
 from .calls import MEGABYTE, time_call
-from .figures import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios
-from .stage import BRIDGE, READ_SECONDS, BenchmarkSetup, resident_bytes
-from .wire import StdioConnection, call, open_stdio
+from .connections import StdioConnection, call, open_stdio
+from .results import MILLISECONDS, ResultRow, Samples, interleave, pair_ratios
+from .setup import BRIDGE, READ_SECONDS, BenchmarkSetup, resident_bytes
 
 REPLY_BYTES = 5_000_000
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .person import FreshMachine
+from .fresh_machine import FreshMachine
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.bridge import find_processes
 from tests.conftest import Connect, make_project
 from tests.eventually import eventually
 
-from .shell import command_environ, run_command, run_in_terminal
+from .command_process import command_environ, run_command, run_in_terminal
 
 pytestmark = pytest.mark.anyio
 

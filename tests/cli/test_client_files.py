@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 
 from opencode_mcp.cli.clients import CLIENTS, Machine, jsonc, toml
 
-from .person import STDIO_ENTRIES, USER_FILES, FreshMachine, client_file, read_client_file
+from .fresh_machine import STDIO_ENTRIES, USER_FILES, FreshMachine, client_file, read_client_file
 
 KEYS = ("mcpServers", "opencode")
 ENTRY = {"command": "x", "args": ["y"]}

@@ -12,7 +12,7 @@ import pytest
 from opencode_mcp.cli.completion_scripts import SHELLS
 from opencode_mcp.cli.main import COMMANDS
 
-from .shell import run_command
+from .command_process import run_command
 
 pytestmark = pytest.mark.anyio
 

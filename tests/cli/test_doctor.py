@@ -21,8 +21,8 @@ from opencode_mcp.settings import Settings
 from tests.bridge import find_processes
 from tests.server.connections import free_port
 
-from .shell import command_environ, run_command
-from .stranger import WEB_PAGE, HttpAnswer, fake_http_server
+from .command_process import command_environ, run_command
+from .fake_http_server import WEB_PAGE, HttpAnswer, fake_http_server
 
 pytestmark = pytest.mark.anyio
 

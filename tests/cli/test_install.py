@@ -13,7 +13,7 @@ from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.clients.edit import BACKUP_SUFFIX, FORMATS
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 
-from .person import (
+from .fresh_machine import (
     HTTP_ENTRIES,
     PLAIN_TOKEN,
     PROJECT_FILES,

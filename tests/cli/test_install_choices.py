@@ -11,7 +11,16 @@ import pytest
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.tools.selection import ESSENTIAL_TOOLS
 
-from .person import PLAIN_TOKEN, PROGRAM, STDIO_ENTRIES, URL, USER_FILES, FreshMachine, client_file, read_client_file
+from .fresh_machine import (
+    PLAIN_TOKEN,
+    PROGRAM,
+    STDIO_ENTRIES,
+    URL,
+    USER_FILES,
+    FreshMachine,
+    client_file,
+    read_client_file,
+)
 
 
 def test_settings_become_arguments_and_credentials_names(

@@ -11,8 +11,8 @@ import pytest
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.clients.edit import BACKUP_SUFFIX
 
-from .person import FreshMachine, client_file, write_client_file
-from .shell import run_command
+from .command_process import run_command
+from .fresh_machine import FreshMachine, client_file, write_client_file
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ import pytest
 
 from opencode_mcp.opencode.process.install import Program
 
-from .person import USER_FILES, FreshMachine, read_client_file
+from .fresh_machine import USER_FILES, FreshMachine, read_client_file
 
 pytestmark = pytest.mark.clients
 

@@ -12,7 +12,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.tools import ToolRegistry, select_tools
 from tests.tools.test_budget import listed_bytes
 
-from .shell import run_command, run_in_terminal
+from .command_process import run_command, run_in_terminal
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import operation_definition
-from tests.executing import prepare_and_execute
+from tests.execute import prepare_and_execute
 
 pytestmark = pytest.mark.anyio
 

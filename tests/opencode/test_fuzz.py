@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.exceptions import InvalidArguments, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
-from tests.executing import prepare_and_execute
+from tests.execute import prepare_and_execute
 from tests.tools.schemas import ANYTHING, schema_values
 
 from .conftest import FAKE_ENDPOINT, Wire

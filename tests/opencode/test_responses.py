@@ -24,7 +24,7 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import Answer, AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.truncate import NO_REDACTION
-from tests.executing import prepare_and_execute
+from tests.execute import prepare_and_execute
 
 from .conftest import Wire
 

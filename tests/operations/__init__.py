@@ -1,8 +1,8 @@
 """Tables of calls that together are every operation of OpenCode."""
 
-from . import attachments, projects, second_engine, servers, sessions
+from . import projects, servers, sessions, terminals, v2
 
-SHARED_SERVER_SCENARIOS = (*sessions.SCENARIOS, *projects.SCENARIOS, *attachments.SCENARIOS, *second_engine.SCENARIOS)
+SHARED_SERVER_SCENARIOS = (*sessions.SCENARIOS, *projects.SCENARIOS, *terminals.SCENARIOS, *v2.SCENARIOS)
 """Scenarios that leave nothing behind but their own project."""
 
 OWN_SERVER_SCENARIOS = servers.SCENARIOS

@@ -12,7 +12,7 @@ import pytest
 import opencode_mcp
 from opencode_mcp.redaction import KnownSecrets, Position, Redactor, count_replaced
 
-from .planted import PROVIDERS, draw_keys, make_configuration
+from .planted_keys import PROVIDERS, draw_keys, make_configuration
 
 HERE = Path(__file__).parent
 REPOSITORY = Path(opencode_mcp.__file__).parent.parent

@@ -22,7 +22,7 @@ from tests.conftest import Connect, RecordFigure
 from tests.eventually import eventually
 from tests.server.conftest import CLIENT_MODES, call, new_session
 from tests.server.connections import run_http_bridge_process
-from tests.server.relay import RecordingProxy, open_recording_proxy
+from tests.server.tcp_proxy import RecordingProxy, open_recording_proxy
 from tests.server.test_subscriptions import UpdateRecorder, subscribe_while, wait_until_quiet
 
 from .redis import PASSWORD, RedisServer, run_redis_server

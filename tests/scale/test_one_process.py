@@ -20,7 +20,7 @@ from tests.bridge import environ_for
 from tests.conftest import RecordFigure
 from tests.eventually import eventually
 from tests.server.connections import run_http_bridge_process
-from tests.server.relay import open_recording_proxy
+from tests.server.tcp_proxy import open_recording_proxy
 
 from .subscribers import SUBSCRIBERS
 

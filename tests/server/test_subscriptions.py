@@ -28,7 +28,7 @@ from tests.conftest import Connect
 from tests.eventually import eventually
 
 from .conftest import call, new_session, prompt, read_json
-from .relay import open_recording_proxy
+from .tcp_proxy import open_recording_proxy
 
 pytestmark = pytest.mark.anyio
 

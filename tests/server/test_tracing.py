@@ -15,7 +15,7 @@ from mcp import Client, StdioServerParameters
 from opencode_mcp.opencode import Endpoint
 
 from .conftest import call
-from .relay import RecordingProxy, open_recording_proxy
+from .tcp_proxy import RecordingProxy, open_recording_proxy
 
 pytestmark = pytest.mark.anyio
 

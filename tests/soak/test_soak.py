@@ -36,8 +36,8 @@ from tests.server.connections import (
     open_authorized_streams,
 )
 
-from . import observed
-from .mix import CallCounts, make_calls
+from . import observed_bridge
+from .workload import CallCounts, make_calls
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
@@ -70,7 +70,7 @@ def resident_kilobytes(pid: int) -> int:
 
 def bridge_command(file: Path, *arguments: str) -> tuple[str, ...]:
     """Return how an observed bridge is run."""
-    return (sys.executable, str(Path(observed.__file__)), str(file), *arguments)
+    return (sys.executable, str(Path(observed_bridge.__file__)), str(file), *arguments)
 
 
 @asynccontextmanager

@@ -1,0 +1,101 @@
+"""Assistants that people use: how each is run with a scripted model in place of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.scripted_model import provider_config
+from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.opencode.process.install import Program
+from tests import npm
+
+from .wire_formats import SERVER, Completions, Messages, Responses, WireFormat
+
+PROMPT = "Have OpenCode make the file."
+
+
+@dataclass(frozen=True)
+class InstalledPrograms:
+    """Where the assistants are: the folder of the commands from npm, and OpenCode."""
+
+    commands: Path
+    opencode: Program
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """An assistant. `client` is what `install` calls it; `command` and `environ` are told the model's URL."""
+
+    title: str
+    client: str
+    wire_format: WireFormat
+    command: Callable[[InstalledPrograms, str], tuple[str, ...]]
+    environ: Callable[[str], Mapping[str, str]]
+
+
+def claude_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
+    """It has leave to use our tools, and no others."""
+    return (str(installed.commands / "claude"), "-p", PROMPT, "--allowedTools", f"mcp__{SERVER}")
+
+
+def claude_environ(url: str) -> Mapping[str, str]:
+    """It connects before its first request, which has all tools in it."""
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "scripted",
+        "ENABLE_TOOL_SEARCH": "false",
+        "MCP_CONNECTION_NONBLOCKING": "0",
+        "MCP_CONNECT_TIMEOUT_MS": "120000",
+        "MCP_TIMEOUT": "120000",
+        "DISABLE_AUTOUPDATER": "1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+
+
+def codex_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
+    """It asks nobody, and does not begin without our server."""
+    settings = {
+        "model": '"scripted"',
+        "model_provider": '"scripted"',
+        "model_providers.scripted": f'{{ name = "Scripted", base_url = "{url}/v1", wire_api = "responses" }}',
+        f"mcp_servers.{SERVER}.required": "true",
+        f"mcp_servers.{SERVER}.startup_timeout_sec": "120",
+        "analytics.enabled": "false",
+        "check_for_update_on_startup": "false",
+    }
+    flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    free = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+    return (str(installed.commands / "codex"), "exec", *free, *flags, PROMPT)
+
+
+def opencode_command(installed: InstalledPrograms, url: str) -> tuple[str, ...]:
+    """Its own permissions allow everything."""
+    return (*installed.opencode.command, "run", PROMPT)
+
+
+def opencode_environ(url: str) -> Mapping[str, str]:
+    """The model is its only one."""
+    return {"OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(f"{url}/v1"))}
+
+
+def pinned_version(package: str) -> str:
+    """Return the pinned version of a package."""
+    return next(
+        requirement.rpartition("@")[2] for requirement in npm.ASSISTANTS if requirement.startswith(f"{package}@")
+    )
+
+
+ASSISTANTS = (
+    Assistant(
+        f"Claude Code {pinned_version('@anthropic-ai/claude-code')}",
+        "claude-code",
+        Messages(),
+        claude_command,
+        claude_environ,
+    ),
+    Assistant(f"Codex {pinned_version('@openai/codex')}", "codex", Responses(), codex_command, lambda _: {}),
+    Assistant(f"OpenCode {SNAPSHOT_VERSION}", "opencode", Completions(), opencode_command, opencode_environ),
+)

@@ -1,0 +1,84 @@
+"""The MCP inspector, which judges how portable a server's tools are, over stdio and over HTTP."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from opencode_mcp.catalog import Catalog
+from tests.conftest import RecordFigure
+
+from .npm_programs import Programs
+from .server_process import SERVER_COMMAND, run_server
+
+pytestmark = [pytest.mark.clients, pytest.mark.anyio]
+
+TRANSPORTS = ("stdio", "http")
+PROTOCOL_ERAS = ("legacy", "modern")
+"""The first is the inspector's default."""
+
+SETTING_PREFIXES = ("OPENCODE_MCP_", "OPENCODE_SERVER_")
+"""How the variables begin that a server is given which the inspector starts."""
+
+
+@pytest.fixture(scope="module")
+async def url(attached_environ: Mapping[str, str]) -> AsyncGenerator[str]:
+    """The address of a server."""
+    async with run_server(SERVER_COMMAND, attached_environ) as url:
+        yield url
+
+
+@pytest.fixture(params=TRANSPORTS)
+def server(request: pytest.FixtureRequest, url: str, attached_environ: Mapping[str, str]) -> list[str]:
+    """The server as the inspector is told of it; over stdio it starts one itself, in an environment of its own."""
+    if request.param == "http":
+        return [url, "--transport", "http"]
+    given = {name: value for name, value in attached_environ.items() if name.startswith(SETTING_PREFIXES)}
+    variables = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
+    return [str(Path(sys.executable).with_name("opencode-mcp")), *variables]
+
+
+async def run_inspector(programs: Programs, *arguments: str) -> Any:
+    """Return what the inspector says; it exits with another code than 0 when something is wrong."""
+    command = [*programs.command("mcp-inspector"), "--cli", *arguments, "--format", "json"]
+    done = await anyio.run_process(command, env=programs.environ, cwd=programs.home, check=False)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("era", PROTOCOL_ERAS)
+async def test_the_inspector_finds_no_error_in_any_tool(
+    programs: Programs, server: list[str], era: str, catalog: Catalog, record_figure: RecordFigure
+) -> None:
+    """It sees all tools, and judges each of their schemas."""
+    said = await run_inspector(programs, *server, "--method", "tools/list", "--strict", "--protocol-era", era)
+    tools = {tool["name"] for tool in said["result"]["tools"]}
+    findings = [found for tool in said.get("schemaFindings", ()) for found in tool["findings"]]
+    severities = Counter(found["severity"] for found in findings)
+    warned = ", ".join(f"{number} {rule}" for rule, number in Counter(found["rule"] for found in findings).items())
+    transport = "http" if "--transport" in server else "stdio"
+    record_figure(
+        f"inspector, {transport}, {era}: {len(tools)} tools, {severities['error']} errors, "
+        f"{severities['warning']} warnings ({warned or 'none'})"
+    )
+
+    assert tools > set(catalog)
+    assert severities.keys() <= {"warning"}
+
+
+@pytest.mark.parametrize("era", PROTOCOL_ERAS)
+async def test_the_inspector_calls_a_tool(programs: Programs, server: list[str], era: str) -> None:
+    """The running OpenCode answers through the bridge."""
+    said = await run_inspector(
+        programs, *server, "--method", "tools/call", "--tool-name", "global_health", "--protocol-era", era
+    )
+
+    assert said["result"]["structuredContent"]["healthy"] is True
+    assert not said["result"].get("isError")

@@ -1,0 +1,37 @@
+"""The truth table's rows, by subject."""
+
+from . import (
+    blocking,
+    cancellation,
+    crashes,
+    durations,
+    interference,
+    model_errors,
+    permissions,
+    policies,
+    refusals,
+    repeats,
+    stop,
+    worktrees,
+)
+
+SCENARIOS = tuple(
+    row
+    for subject in (
+        model_errors,
+        crashes,
+        worktrees,
+        durations,
+        cancellation,
+        interference,
+        repeats,
+        refusals,
+        policies,
+        blocking,
+        stop,
+        permissions,
+    )
+    for row in subject.SCENARIOS
+)
+
+__all__ = ["SCENARIOS"]

@@ -1,0 +1,98 @@
+"""A bench for each row: a project on a shared OpenCode, over a good network or a bad one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from examples.scripted_model import ScriptedModel
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.opencode import Endpoint
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.settings import Settings
+from tests.conftest import make_environ
+from tests.network_faults import open_faulty_proxy, random_faults
+from tests.scenarios import SCENARIOS
+
+from .scenario import Scenario
+from .scenario_context import QUICK_CONFIG, ScenarioContext, SharedFixtures, make_asking_project, open_scenario_context
+
+FAULTY_NETWORK_SLOWDOWN = 2
+"""How many times its time a row may take over a bad network."""
+
+
+@pytest.fixture(scope="session")
+def quick_project(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of all rows that have none of their own: OpenCode loads it once."""
+    folder = tmp_path_factory.mktemp("rows")
+    return make_asking_project(folder / "quick", make_environ(program, model, folder), QUICK_CONFIG)
+
+
+@pytest.fixture
+def shared_fixtures(
+    catalog: Catalog, model: ScriptedModel, program: Program, environ: Mapping[str, str]
+) -> SharedFixtures:
+    """What a row has besides its project."""
+    return SharedFixtures(catalog, model, program, environ)
+
+
+@pytest.fixture
+async def scenario_context(
+    scenario: Scenario, scenario_project: Callable[[str], Path], shared_fixtures: SharedFixtures, endpoint: Endpoint
+) -> AsyncGenerator[ScenarioContext]:
+    """The row's bench."""
+    key = f"row{scenario_number(scenario)}x"
+    async with open_scenario_context(
+        shared_fixtures, settings_for(endpoint, str(endpoint.url)), scenario_project(key), key
+    ) as ctx:
+        yield ctx
+
+
+@pytest.fixture
+async def faulty_scenario_context(
+    request: pytest.FixtureRequest,
+    scenario: Scenario,
+    scenario_project: Callable[[str], Path],
+    shared_fixtures: SharedFixtures,
+    endpoint: Endpoint,
+) -> AsyncGenerator[ScenarioContext]:
+    """The row's bench, beyond a bad network: its faults are those of the seed and the row."""
+    assert endpoint.url.port is not None
+    seed = (request.config.getoption("--chaos") or 1) * 1000 + scenario_number(scenario)
+    key = f"row{1000 + scenario_number(scenario)}x"
+    async with (
+        open_faulty_proxy(endpoint.url.port, random_faults(seed)) as proxy,
+        open_scenario_context(
+            shared_fixtures, settings_for(endpoint, proxy.url), scenario_project(key), key, bad_network=True
+        ) as ctx,
+    ):
+        yield ctx
+
+
+@pytest.fixture
+def scenario_project(
+    scenario: Scenario, quick_project: Path, shared_fixtures: SharedFixtures, tmp_path: Path
+) -> Callable[[str], Path]:
+    """Return the project for a row's key: the row's own, or that of all others."""
+    config = scenario.config
+    if config is None:
+        return lambda key: quick_project
+    return lambda key: make_asking_project(tmp_path / key, shared_fixtures.environ, config)
+
+
+def scenario_number(scenario: Scenario) -> int:
+    """Return a row's number in the table."""
+    return SCENARIOS.index(scenario) + 1
+
+
+def with_more_time(scenario: Scenario) -> Scenario:
+    """Return a row with the time that a bad network needs."""
+    return replace(scenario, limit_seconds=scenario.limit_seconds * FAULTY_NETWORK_SLOWDOWN)
+
+
+def settings_for(endpoint: Endpoint, url: str) -> Settings:
+    """Return the settings that reach an OpenCode at a URL."""
+    return Settings(url=url, username=endpoint.username, password=endpoint.password)

@@ -1,0 +1,267 @@
+"""Rows about what OpenCode asks: what is asked, by whom it is answered, and how. Nobody's leave, nothing done."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+from mcp.client import ClientRequestContext
+
+from opencode_mcp.server.elicitation import MIN_READING_SECONDS
+
+from .observed import ObservedResult
+from .scenario import Action, Scenario
+from .scenario_context import CLIENT_MODES, QUICK_CONFIG, ScenarioContext
+
+
+@dataclass(frozen=True)
+class RequestCase:
+    """Something that OpenCode asks, the prompt that leads to it, and the file that is there once it was allowed."""
+
+    name: str
+    kind: str
+    pattern: str
+    prompt: Callable[[ScenarioContext], str]
+    file: Callable[[ScenarioContext], Path] | None = None
+
+    def state_after(self, reply: ReplyCase) -> str:
+        """A subagent's end is only a result to the one that it works for."""
+        return (
+            "completed"
+            if reply.expected_state == "stopped" and self.name.startswith("subagent")
+            else reply.expected_state
+        )
+
+
+def touch_prompt(ctx: ScenarioContext) -> str:
+    """A command that leaves a file behind."""
+    return (
+        f"script:tool bash {json.dumps({'command': f'touch {touched_file(ctx).name}', 'description': 'Make a file'})}"
+    )
+
+
+def write_outside_prompt(ctx: ScenarioContext) -> str:
+    """A file that is not in the project."""
+    return f"script:tool write {json.dumps({'filePath': str(outside_file(ctx)), 'content': 'written'})}"
+
+
+def question_prompt(ctx: ScenarioContext) -> str:
+    """A question with two options."""
+    options = [{"label": name, "description": f"Paint it {name}"} for name in ("Red", "Blue")]
+    question = {"header": "Colour", "question": f"Which one is best for {ctx.key}?", "options": options}
+    return f"script:tool question {json.dumps({'questions': [question]})}"
+
+
+def touched_file(ctx: ScenarioContext) -> Path:
+    """The file that the command leaves behind."""
+    return ctx.project / f"made-{ctx.key}"
+
+
+def outside_file(ctx: ScenarioContext) -> Path:
+    """The file that is not in the project."""
+    return ctx.project.parent / f"outside-{ctx.key}" / "file"
+
+
+REQUEST_CASES = (
+    RequestCase("permission", "permission", "^bash: touch made-row", touch_prompt, touched_file),
+    RequestCase(
+        "subagent's permission",
+        "permission",
+        "^bash: touch made-row",
+        lambda it: f"script:task {touch_prompt(it)}",
+        touched_file,
+    ),
+    RequestCase(
+        "access outside the directory",
+        "permission",
+        "^external_directory: .*/outside-row",
+        write_outside_prompt,
+        outside_file,
+    ),
+    RequestCase("question", "question", r"^Which one is best for row\d+x\?$", question_prompt),
+)
+
+
+@dataclass(frozen=True)
+class ReplyCase:
+    """An answer, as arguments of the tool and as what comes back from a form, and what it leads to.
+
+    `text_for_model` is what the model gets to read of it; `reading_seconds` is how long a person takes to give it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] | None
+    form_result: types.ElicitResult
+    expected_state: str
+    allowed: bool = False
+    text_for_model: str = ""
+    reading_seconds: float = 0
+
+
+def accept_form(**content: str) -> types.ElicitResult:
+    """A form that was filled in."""
+    return types.ElicitResult(action="accept", content={**content})
+
+
+DECLINED, CANCELLED = types.ElicitResult(action="decline"), types.ElicitResult(action="cancel")
+DECLINED_AT_ONCE = "form declined at once"
+READ_SECONDS = MIN_READING_SECONDS + 0.5
+REJECT_MESSAGE = "make it elsewhere"
+REPLY_CASES: Mapping[str, tuple[ReplyCase, ...]] = {
+    "permission": (
+        ReplyCase("once", {"reply": "once"}, accept_form(reply="once"), "completed", allowed=True),
+        ReplyCase("always", {"reply": "always"}, accept_form(reply="always"), "completed", allowed=True),
+        ReplyCase("reject", {"reply": "reject"}, accept_form(reply="reject"), "stopped"),
+        ReplyCase(
+            "reject with a message",
+            {"reply": "reject", "message": REJECT_MESSAGE},
+            accept_form(reply="reject", message=REJECT_MESSAGE),
+            "completed",
+            text_for_model=REJECT_MESSAGE,
+        ),
+        ReplyCase("form declined", None, DECLINED, "stopped", reading_seconds=READ_SECONDS),
+        ReplyCase(DECLINED_AT_ONCE, None, DECLINED, "waiting_permission"),
+        ReplyCase("form dismissed", None, CANCELLED, "waiting_permission"),
+    ),
+    "question": (
+        ReplyCase(
+            "a choice", {"answers": [["Blue"]]}, accept_form(answer_1="Blue"), "completed", text_for_model="Blue"
+        ),
+        ReplyCase(
+            "own words",
+            {"answers": [["Neither"]]},
+            accept_form(answer_1_other="Neither"),
+            "completed",
+            text_for_model="Neither",
+        ),
+        ReplyCase("reject", {"answers": None}, DECLINED, "stopped", reading_seconds=READ_SECONDS),
+        ReplyCase(DECLINED_AT_ONCE, None, DECLINED, "waiting_question"),
+        ReplyCase("form dismissed", None, CANCELLED, "waiting_question"),
+    ),
+}
+
+
+def leave_unanswered(case: RequestCase) -> Action:
+    """Nobody answers."""
+
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        observed = await ctx.run_task(case.prompt(ctx))
+        check_effects(ctx, case, None)
+        return observed
+
+    return action
+
+
+def answer_by_tool(case: RequestCase, reply: ReplyCase) -> Action:
+    """The client calls answer_permission or answer_question."""
+
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        assert reply.arguments is not None
+        pending = await ctx.run_task(case.prompt(ctx))
+        check_effects(ctx, case, None)
+        request: dict[str, Any] = {"request_id": pending.request_id, **reply.arguments}
+        answered = await ctx.call_tool(f"answer_{case.kind}", **request)
+        assert answered.state in {"running", case.state_after(reply)}, answered.text
+        observed = await ctx.wait_for_task(pending.session_id)
+        check_effects(ctx, case, reply)
+        repeated = await ctx.call_tool(f"answer_{case.kind}", **request)
+        assert repeated.state == "error", "an answer was taken twice"
+        return observed if reply.name != "always" else await ctx.run_task(case.prompt(ctx))
+
+    return action
+
+
+def answer_by_form(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
+    """The client's user is asked, and answers."""
+
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+            check_effects(ctx, case, None)
+            await anyio.sleep(reply.reading_seconds)
+            return reply.form_result
+
+        async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
+            observed = await ctx.run_task(case.prompt(ctx), client)
+        check_effects(ctx, case, reply)
+        assert ("declined the form at once" in (observed["note"] or "")) == (reply.name == DECLINED_AT_ONCE), (
+            observed.text
+        )
+        if reply.expected_state == "stopped":
+            assert re.search("user (rejected|dismissed)", " ".join(observed["failed_calls"])), observed.text
+        return observed if reply.name != "always" else await ctx.run_task(case.prompt(ctx))
+
+    return action
+
+
+def answer_by_other_client(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
+    """The user is being asked when another client answers; what the user says then comes too late."""
+
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+            await answer_directly(ctx, case, reply)
+            if mode == "legacy":  # else nobody can take the question back
+                await anyio.sleep_forever()
+            return accept_form(reply="once", answer_1="Red")
+
+        async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
+            observed = await ctx.run_task(case.prompt(ctx), client)
+        check_effects(ctx, case, reply)
+        return observed
+
+    return action
+
+
+async def answer_directly(ctx: ScenarioContext, case: RequestCase, reply: ReplyCase) -> None:
+    """Answer the row's request with OpenCode's own operations."""
+    assert reply.arguments is not None
+    directory = str(ctx.project)
+    listed: list[dict[str, Any]] = (await ctx.call_tool(f"{case.kind}_list", directory=directory))["result"]
+    [request] = [candidate for candidate in listed if ctx.key in json.dumps(candidate)]
+    rejected = case.kind == "question" and reply.arguments["answers"] is None
+    arguments: dict[str, Any] = {} if rejected else {**reply.arguments}
+    operation = f"{case.kind}_{'reject' if rejected else 'reply'}"
+    observed = await ctx.call_tool(operation, requestID=request["id"], directory=directory, **arguments)
+    assert observed["result"] is True
+
+
+def check_effects(ctx: ScenarioContext, case: RequestCase, reply: ReplyCase | None) -> None:
+    """See that what was allowed is done, that nothing else is, and that the model was told."""
+    if case.file is not None:
+        allowed = reply is not None and reply.allowed
+        assert case.file(ctx).exists() == allowed, f"{case.file(ctx)} is there: {not allowed}"
+    if reply is not None and reply.text_for_model:
+        assert any(reply.text_for_model in str(request.messages) for request in ctx.model_requests()), (
+            "the model was not told"
+        )
+
+
+def iter_scenarios() -> Iterator[Scenario]:
+    """Everything that is asked, times every answer, times everybody who can give it."""
+    for case in REQUEST_CASES:
+        yield Scenario(f"{case.name} asked", leave_unanswered(case), f"waiting_{case.kind}", case.pattern)
+        for reply in REPLY_CASES[case.kind]:
+            for answerer, does in iter_answerers(case, reply):
+                config = QUICK_CONFIG if reply.name == "always" else None
+                yield Scenario(
+                    f"{case.name} asked, {reply.name}: {answerer}", does, case.state_after(reply), config=config
+                )
+
+
+def iter_answerers(case: RequestCase, reply: ReplyCase) -> Iterator[tuple[str, Action]]:
+    """Everybody who can give an answer."""
+    for protocol_version, mode in CLIENT_MODES.items():
+        yield f"by form, {protocol_version}", answer_by_form(case, reply, mode)
+    if reply.arguments is not None:
+        yield "by us", answer_by_tool(case, reply)
+        yield "by somebody else", answer_by_other_client(case, reply, "legacy")
+        if reply.name == "reject":
+            yield "by somebody else, 2026-07-28", answer_by_other_client(case, reply, "auto")
+
+
+SCENARIOS = tuple(iter_scenarios())
