@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, NotRequired, TypedDict
 
-from .catalog import Catalog
+from opencode_mcp.catalog import Catalog
 
 Call = Callable[..., Awaitable[Any]]
 
