@@ -1,17 +1,18 @@
-"""The rooms of the package depend on one another in one direction only."""
+"""Imports between the packages: downwards only, and without a cycle."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import opencode_mcp
 
 PACKAGE = Path(opencode_mcp.__file__).parent
-PACKAGES: tuple[str, ...] = (
-    "suggestions",
+LAYERS: tuple[str, ...] = (
     "exceptions",
+    "suggestions",
     "redaction",
     "openapi",
     "catalog",
@@ -24,91 +25,128 @@ PACKAGES: tuple[str, ...] = (
     "server",
     "cli",
 )
-"""From the bottom to the top: a room imports from itself and from those before it."""
+"""Packages and top-level modules, lowest first: each imports only from itself and from those before it."""
 
-USE_SETTINGS = {"connect", "library", "server", "cli"}
-HIGHER_PACKAGES: dict[str, set[str]] = {room: set(PACKAGES[PACKAGES.index(room) + 1 :]) for room in PACKAGES}
+READ_SETTINGS = {"connect", "library", "server", "cli"}
+ABOVE: dict[str, set[str]] = {layer: set(LAYERS[LAYERS.index(layer) + 1 :]) for layer in LAYERS}
 FORBIDDEN: dict[str, set[str]] = {
-    # Settings reach the lower rooms as arguments.
-    **{room: above | (set[str]() if room in USE_SETTINGS else {"settings"}) for room, above in HIGHER_PACKAGES.items()},
-    "settings": {*PACKAGES[2:]},
-    "__init__": {*PACKAGES, "settings"} - {"exceptions", "opencode", "library"},
-    "__main__": {*PACKAGES[:-1], "settings"},
+    # The lower layers get settings as arguments.
+    **{layer: above | (set[str]() if layer in READ_SETTINGS else {"settings"}) for layer, above in ABOVE.items()},
+    "settings": {*LAYERS} - {"exceptions", "suggestions"},
+    "__init__": {*LAYERS, "settings"} - {"exceptions", "library"},
+    "__main__": {*LAYERS[:-1], "settings"},
 }
 
 
-def iter_modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    """Every module of the package as (room, path below the package, syntax tree)."""
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    """Yield every module of the package as (layer, path below the package, syntax tree)."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        inner = path.relative_to(PACKAGE)
-        yield inner.parts[0].removesuffix(".py"), inner, ast.parse(path.read_text(encoding="utf-8"))
+        relative = path.relative_to(PACKAGE)
+        yield relative.parts[0].removesuffix(".py"), relative, ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imported_packages(inner: Path, tree: ast.Module) -> Iterator[str]:
-    """Every room that a module imports from, at its top or within a function."""
+def module_name(relative: Path) -> str:
+    """Return the dotted name of a module from its path below the package."""
+    return ".".join(("opencode_mcp", *relative.with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imported_names(relative: Path, tree: ast.Module) -> Iterator[str]:
+    """Yield the dotted name of each import of a module: at its top, within functions, and for types only."""
+    package = ("opencode_mcp", *relative.parts[:-1])
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = ("opencode_mcp", *inner.parts[:-1])
             base = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
-            names = [f"{module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            top, _, rest = name.partition(".")
-            if top == "opencode_mcp" and rest:
-                yield rest.partition(".")[0]
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def test_every_module_is_in_a_known_package() -> None:
-    """A new room has to be given its place in the order."""
-    assert {room for room, _, _ in iter_modules()} - FORBIDDEN.keys() == set()
+def imported_layers(relative: Path, tree: ast.Module) -> Iterator[str]:
+    """Yield the layer of each import from the package."""
+    for name in imported_names(relative, tree):
+        top, _, rest = name.partition(".")
+        if top == "opencode_mcp" and rest:
+            yield rest.partition(".")[0]
 
 
-def test_packages_import_only_downwards() -> None:
-    """No room knows what is built upon it, and only the top ones know the settings."""
+def imports() -> dict[str, set[str]]:
+    """Map each module of the package to the modules of the package that it imports."""
+    trees = {module_name(relative): (relative, tree) for _, relative, tree in modules()}
+    graph: dict[str, set[str]] = {}
+    for name, (relative, tree) in trees.items():
+        found = (
+            next((module for module in (imported, imported.rpartition(".")[0]) if module in trees), None)
+            for imported in imported_names(relative, tree)
+        )
+        graph[name] = {module for module in found if module is not None}
+    return graph
+
+
+def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return the nodes of a cycle, none when there is no cycle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_every_module_is_in_a_layer() -> None:
+    """A new package or top-level module needs a place in the order."""
+    assert {layer for layer, _, _ in modules()} - FORBIDDEN.keys() == set()
+
+
+def test_layers_import_only_downwards() -> None:
+    """A lower layer does not depend on a higher one, and only the highest read settings."""
     upwards = [
-        f"{inner} imports {imported}"
-        for room, inner, tree in iter_modules()
-        for imported in imported_packages(inner, tree)
-        if imported in FORBIDDEN[room]
+        f"{relative} imports {imported}"
+        for layer, relative, tree in modules()
+        for imported in imported_layers(relative, tree)
+        if imported in FORBIDDEN[layer]
     ]
 
     assert upwards == []
 
 
+def test_no_import_cycle() -> None:
+    """Imports within functions and imports for types count: a cycle of either is one for a reader."""
+    assert cycle_in(imports()) == []
+
+
+def test_the_cycle_check_finds_a_cycle() -> None:
+    """A module may be imported by many; only a way back to itself is a cycle."""
+    assert cycle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert set(cycle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
+
+
 def test_settings_are_read_as_attributes() -> None:
-    """No module outside of the settings looks one up by a string, which no type checker sees."""
+    """Only the settings package looks one up by a string, which no type checker sees."""
     lookups = {
-        str(inner)
-        for room, inner, tree in iter_modules()
+        str(relative)
+        for layer, relative, tree in modules()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and list(map(ast.unparse, [node.func, *node.args[:1]])) == ["getattr", "settings"]
-        if room != "settings"
+        if layer != "settings"
     }
 
     assert lookups == set()
 
 
-def test_the_check_sees_relative_and_absolute_imports() -> None:
-    """Each way to write an import is understood, so that none can slip through."""
+def test_the_import_check_sees_relative_and_absolute_imports() -> None:
+    """Each way to write an import is recognized."""
     source = "from ..server import x\nfrom . import y\nimport opencode_mcp.cli\nfrom opencode_mcp.tools import z"
 
-    assert list(imported_packages(Path("opencode/module.py"), ast.parse(source))) == [
-        "server",
-        "opencode",
-        "cli",
-        "tools",
-    ]
+    found = list(imported_layers(Path("opencode/module.py"), ast.parse(source)))
+
+    assert found == ["server", "opencode", "cli", "tools"]
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    """Everything else is given its values; the keeper is a program of its own, which has only its environment."""
+    """Other modules get values as arguments; the supervisor is a program of its own, which has only its environment."""
     readers = {
-        str(inner)
-        for _, inner, tree in iter_modules()
+        str(relative)
+        for _, relative, tree in modules()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"} and is_os(node.value))
         or (isinstance(node, ast.ImportFrom) and node.module == "os")
