@@ -54,7 +54,9 @@ MALFORMED: dict[str, bytes] = {
     "an answer to nothing": b'{"jsonrpc": "2.0", "id": 99, "result": {}}',
     "a cancellation of nothing": b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":99}}',
     "very deep": DEEPLY_NESTED.encode(),
-    "very deep arguments": f'{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {{"x": {DEEPLY_NESTED}'.encode(),
+    "very deep arguments": (
+        f'{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {{"x": {DEEPLY_NESTED}'.encode()
+    ),
     "a very long number": b'{"jsonrpc": "2.0", "id": ' + b"9" * 5000 + b', "method": "ping"}',
     "a key twice": b'{"jsonrpc": "2.0", "id": 1, "id": 2, "method": "ping", "method": "x"}',
     "state that is forged": json.dumps({**CALL, "params": {**CALL["params"], "requestState": "x"}}).encode(),

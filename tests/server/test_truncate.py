@@ -46,7 +46,7 @@ async def test_resources_are_truncated(client: Client, project: Path) -> None:
 
     assert max(map(len, (text, operations, operation))) <= LIMIT
     assert text.startswith("0123456789\n")
-    assert "of 110000 characters left out: call read_operation with operation v2_fs_read" in text
+    assert "of 110000 characters omitted: read_operation with operation v2_fs_read" in text
     assert json.loads(operations)["_omitted"]["parts"]
     assert json.loads(operation)["_omitted"]["of_chars"] > LIMIT
     assert await read(client, "opencode://file/short.txt") == "0123456789\n"
@@ -78,7 +78,7 @@ async def test_search_results_are_truncated(client: Client) -> None:
 
     assert not found.is_error
     assert len(result_text(found)) <= LIMIT
-    assert json.loads(result_text(found))["_omitted"]["how"].startswith("a smaller limit")
+    assert json.loads(result_text(found))["_omitted"]["how"].startswith("use a smaller limit")
 
 
 @pytest.mark.parametrize("name", ["x" * LONG, f"x{HIDDEN}x"])

@@ -72,7 +72,7 @@ class Content:
 
     def truncate(self, text: str, chars: int) -> str:
         """Truncate a text, with a note that says how to read the rest."""
-        note = f"\n…[{{}} of {len(text)} characters left out: {self.hint}]\n"
+        note = f"\n…[{{}} of {len(text)} characters omitted: {self.hint}]\n"
         length = chars - len(note) - len(str(len(text)))
         return text[:length] + note.format(len(text) - length)
 
