@@ -166,3 +166,12 @@ def test_the_constraints_pin_each_package_exactly() -> None:
 
     assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9.]+((b|post)[0-9]+)?", pin)] == []
     assert {"pytest", "hypothesis", "ruff", "pyright", "mcp", "httpx2"} <= {pin.partition("==")[0] for pin in pins}
+
+
+def test_every_module_that_contributing_names_exists() -> None:
+    """Paths are below the package, or below the clone."""
+    paths = set(re.findall(r"`([\w.-]+/[\w./-]*)`", CONTRIBUTING))
+    roots = (ROOT, ROOT / "opencode_mcp")
+
+    assert len(paths) > 20
+    assert not [path for path in sorted(paths) if not any((root / path).exists() for root in roots)]
