@@ -28,7 +28,7 @@ SCENARIOS_NEEDING_EVERY_EVENT = {"progress on each step"}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Play all rows: the everyday ones in the tier of the shared OpenCode, the others in the slow one."""
-    if "on_bad_bench" in metafunc.fixturenames:
+    if "faulty_scenario_context" in metafunc.fixturenames:
         all_scenarios = metafunc.config.getoption("--chaos") is not None
         names = (
             {scenario.name for scenario in SCENARIOS} - SCENARIOS_NEEDING_EVERY_EVENT
@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             else QUICK_SCENARIOS
         )
         scenarios = [pytest.param(scenario, marks=pytest.mark.slow) for scenario in SCENARIOS if scenario.name in names]
-    elif "on_bench" in metafunc.fixturenames:
+    elif "scenario_context" in metafunc.fixturenames:
         scenarios = [
             pytest.param(scenario, marks=() if scenario.name in QUICK_SCENARIOS else pytest.mark.slow)
             for scenario in SCENARIOS
