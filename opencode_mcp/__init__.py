@@ -43,7 +43,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # The client takes half a second to import, which `opencode-mcp --version` is not to wait for.
+    # The client takes half a second to import, which would slow down `opencode-mcp --version`.
     if name in {"Answer", "OpenCode"}:
         from . import library
 

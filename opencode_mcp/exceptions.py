@@ -102,8 +102,8 @@ class APIError(OpenCodeError):
             f"OpenCode answered {operation} with HTTP {status}, {summary}" + (f"\n{advice}" if advice else "")
         )
 
-    def advised(self, advice: str) -> APIError:
-        """Return the same error with this advice."""
+    def with_advice(self, advice: str) -> APIError:
+        """Return the same error with other advice."""
         return APIError(self.operation, self.status, self.name, self.message, self.body, advice)
 
 
@@ -154,7 +154,7 @@ class ServerEnding(OpenCodeError):
 class InputRequired(Exception):
     """The client must ask its user and call again: in protocol 2026-07-28 a server sends no requests.
 
-    `request` is the permission or the questions (`opencode.models.Request`). The client returns `state` with the
+    `request` is the permission or the questions (`opencode.models.AgentRequest`). The client returns `state` with the
     answer.
     """
 

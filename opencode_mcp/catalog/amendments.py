@@ -1,7 +1,7 @@
 """Corrections to the OpenAPI document: one entry per fact, with its evidence.
 
 A quirk of the server is an entry here, never a branch in the call path. Every fact was measured on OpenCode 1.18.33;
-the tests call each operation named here.
+the tests call each operation that it names.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Check = Literal[
     "terminal_runs",
     "file_exists",
     "reply_succeeded",
-    "says_where",
-    "says_why_empty",
+    "directory_note",
+    "empty_note",
     "search_explained",
     "read_explained",
     "worktrees_included",
@@ -239,7 +239,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("find.symbols", "file.status"),
         evidence="1.18.33: the routes' handlers return [], whatever there is; no language server is asked",
         note="Always empty in OpenCode 1.18.",
-        check="says_why_empty",
+        check="empty_note",
         empty_note=(
             "OpenCode 1.18 always returns [] here, with or without a language server. Use find_text to search; "
             "vcs_status lists changed files."
@@ -335,7 +335,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment(
         operations=("permission.list", "question.list"),
         evidence="[] for every directory but the session's own",
-        check="says_where",
+        check="directory_note",
     ),
     Amendment(
         operations=("sync.history.list",),
@@ -392,5 +392,5 @@ AMENDMENTS: tuple[Amendment, ...] = (
 
 
 def amendments_for(operation_id: str) -> tuple[Amendment, ...]:
-    """Every amendment of one operation, in the table's order."""
+    """Return the amendments of an operation, in the order of `AMENDMENTS`."""
     return tuple(amendment for amendment in AMENDMENTS if operation_id in amendment.operations)

@@ -1,4 +1,4 @@
-"""OpenCode's OpenAPI document as data. Imports only `exceptions` and `redaction` from this package."""
+"""OpenCode's OpenAPI document as data. Imports only `exceptions` from this package."""
 
 from .document import SNAPSHOT_VERSION, Document
 

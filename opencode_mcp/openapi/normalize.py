@@ -13,7 +13,6 @@ Json = dict[str, Any]
 
 METHODS = ("get", "put", "post", "delete", "patch")
 PLACEHOLDER = re.compile(r"\{([^{}/]+)\}")
-JSON_TYPE = "application/json"
 SENDABLE_LOCATIONS = ("path", "query", "header")
 """Locations of parameters that a call can send."""
 

@@ -53,7 +53,7 @@ RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 Observe = Callable[[Operation], AbstractContextManager[object]]
-"""Returns the context manager that surrounds one exchange with OpenCode."""
+"""Returns the context manager that surrounds one request and its response."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -78,7 +78,7 @@ class OpenCodeClient:
     `directory` is the default for operations that take one; arguments outside of `allowlist` are refused; `load_policy`
     decides which operations may load a directory. With `lacks_project`, operations that need a directory and were given
     none are refused. `events` is the server's event stream, shared by all listeners. `caller` is the key by which the
-    limiter is fair. `instrument` returns a context manager that is entered for each request, up to the end of the
+    limiter is fair. `observe` returns a context manager that is entered for each request, up to the end of the
     response, and receives its error. `environ` is the environment of git, which the bridge runs itself.
     """
 
@@ -370,7 +370,7 @@ class OpenCodeClient:
 
     @asynccontextmanager
     async def map_transport_errors(self, operation: Operation, read_seconds: float | None) -> AsyncGenerator[None]:
-        """Map transport exceptions to this package's, in one place; `instrument` sees the mapped ones."""
+        """Map transport exceptions to this package's, in one place; `observe` sees the mapped ones."""
         describe = self.server.describe
         with self._observe(operation):
             try:
@@ -378,7 +378,7 @@ class OpenCodeClient:
             except APIError as error:
                 if error.status < 500 or error.advice or not (shortage := self.server.describe_shortage()):
                     raise
-                raise error.advised(shortage) from error
+                raise error.with_advice(shortage) from error
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 raise unreachable_error(describe(), error) from error
             except httpx2.TimeoutException as error:

@@ -1,6 +1,7 @@
-"""The deadline of a call: a request within it fails shortly before it, instead of being cancelled.
+"""The deadline of a call, and the time limit of a task tool.
 
-A task tool with a time limit returns in time even when OpenCode does not answer.
+A request within a deadline fails shortly before it, instead of being cancelled. So a task tool with a time limit
+returns in time even when OpenCode does not answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ import anyio
 
 from opencode_mcp.exceptions import LimitReached
 
-_deadline: ContextVar[float] = ContextVar("limit", default=inf)
+DEFAULT_LIMIT_SECONDS = 18.0
+"""The time limit of task tools that have no argument for one: they return within 20 s."""
+
+GRACE_SECONDS = 1.8
+"""How much longer than its time limit a call may take: to read the state once more, and to report it."""
+
+START_GRACE_SECONDS = 1.0
+"""The part of the grace period in which a task may still start; without a session by then, it is abandoned."""
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=inf)
 """When the innermost `cancel_after` block ends, on the clock of the event loop."""
 
 
@@ -38,16 +48,6 @@ def seconds_left() -> float:
     cancelled_at = anyio.current_effective_deadline()
     deadline = _deadline.get()
     return deadline - anyio.current_time() if -inf < cancelled_at <= deadline < inf else inf
-
-
-GRACE_SECONDS = 1.8
-"""What a call may take beyond its time limit, for the last look and the report."""
-
-START_GRACE_SECONDS = 1.0
-"""Of these so much is for a task that is being started; one that has no session then is given up."""
-
-DEFAULT_LIMIT_SECONDS = 18.0
-"""The time limit of task tools that have no argument for one: they answer within 20 s."""
 
 
 @contextmanager

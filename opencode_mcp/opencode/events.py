@@ -93,7 +93,7 @@ class EventFeed:
     async def _dispatch_ready(self, scope: anyio.CancelScope) -> None:
         await anyio.sleep(SUBSCRIBE_LAG_SECONDS)
         if scope is self._read_scope:
-            self._dispatch({"type": "stream.heard", "properties": {}})
+            self._dispatch({"type": "stream.ready", "properties": {}})
 
     async def _read(self, scope: anyio.CancelScope) -> None:
         """Read until cancelled; reconnect when the stream ends or fails."""

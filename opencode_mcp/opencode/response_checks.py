@@ -26,6 +26,23 @@ ArgumentCompletion = Callable[[OpenCodeClient, Mapping[str, Any]], Awaitable[Map
 AfterCheck = Callable[[OpenCodeClient, Operation, Mapping[str, Any], Answer], Awaitable[Answer]]
 FailureExplanation = Callable[[OpenCodeClient, Operation, Mapping[str, Any], APIError], Awaitable[Answer]]
 
+MATCH_NOTHING = r"[^\s\S]"
+"""A regular expression that compiles and matches nothing."""
+
+NO_RIPGREP_ADVICE = (
+    "ripgrep (rg) is missing on OpenCode's machine, or fails to run: install it there and restart OpenCode."
+)
+BAD_PATTERN_ADVICE = "The regular expression does not compile (Rust syntax): correct or escape `pattern`."
+NOT_TEXT_ADVICE = (
+    "A matching line or file name is not UTF-8, which OpenCode cannot return: narrow `pattern`, or run "
+    "rg in the shell of a task."
+)
+INCOMPLETE_NOTE = (
+    "Incomplete: matching lines that are not UTF-8 are omitted, as OpenCode cannot return them. "
+    "`submatches` are unknown."
+)
+NOT_UTF8_ADVICE = "The file is not UTF-8 text. v2_fs_read returns its bytes as base64."
+
 
 async def check_session_exists(opencode: OpenCodeClient, operation: Operation, arguments: Mapping[str, Any]) -> None:
     """Raise the server's 404 for an unknown session.
@@ -130,16 +147,6 @@ async def include_worktrees(opencode: OpenCodeClient, arguments: Mapping[str, An
     return {**arguments, "scope": "project", **({"path": subfolder} if subfolder else {})}
 
 
-BEFORE_CHECKS: dict[Check, BeforeCheck] = {"session_exists": check_session_exists, "terminal_runs": check_terminal_runs}
-ARGUMENT_COMPLETIONS: dict[Check, ArgumentCompletion] = {"worktrees_included": include_worktrees}
-AFTER_CHECKS: dict[Check, AfterCheck] = {
-    "file_exists": check_file_exists,
-    "reply_succeeded": mark_failed_reply,
-    "says_where": add_directory_note,
-    "says_why_empty": add_empty_note,
-}
-
-
 async def explain_search(
     opencode: OpenCodeClient, operation: Operation, arguments: Mapping[str, Any], error: APIError
 ) -> Answer:
@@ -152,13 +159,13 @@ async def explain_search(
         raise error
     pattern = arguments["pattern"]
     if await try_search(opencode, arguments, MATCH_NOTHING) is None:
-        raise with_advice(error, NO_RIPGREP_ADVICE) from error
+        raise error.with_advice(NO_RIPGREP_ADVICE) from error
     if await try_search(opencode, arguments, f"(?:{pattern}){MATCH_NOTHING}") is None:
-        raise with_advice(error, BAD_PATTERN_ADVICE) from error
+        raise error.with_advice(BAD_PATTERN_ADVICE) from error
     # `.` matches only valid UTF-8, so only lines that are entirely text match.
     matches = await try_search(opencode, arguments, f"^.*?(?:{pattern}).*$")
     if matches is None:
-        raise with_advice(error, NOT_TEXT_ADVICE) from error
+        raise error.with_advice(NOT_TEXT_ADVICE) from error
     return Answer([{**match, "submatches": []} for match in matches], fields={"note": INCOMPLETE_NOTE})
 
 
@@ -187,32 +194,9 @@ async def explain_read(
         raise error
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     if media_type.startswith("text/"):
-        raise with_advice(error, NOT_UTF8_ADVICE) from error
+        raise error.with_advice(NOT_UTF8_ADVICE) from error
     encoded = base64.b64encode(content).decode()
     return Answer({"type": "binary", "content": encoded, "encoding": "base64", "mimeType": media_type})
-
-
-FAILURE_EXPLANATIONS: dict[Check, FailureExplanation] = {
-    "search_explained": explain_search,
-    "read_explained": explain_read,
-}
-
-MATCH_NOTHING = r"[^\s\S]"
-"""A regular expression that compiles and matches nothing."""
-
-NO_RIPGREP_ADVICE = (
-    "ripgrep (rg) is missing on OpenCode's machine, or fails to run: install it there and restart OpenCode."
-)
-BAD_PATTERN_ADVICE = "The regular expression does not compile (Rust syntax): correct or escape `pattern`."
-NOT_TEXT_ADVICE = (
-    "A matching line or file name is not UTF-8, which OpenCode cannot return: narrow `pattern`, or run "
-    "rg in the shell of a task."
-)
-INCOMPLETE_NOTE = (
-    "Incomplete: matching lines that are not UTF-8 are omitted, as OpenCode cannot return them. "
-    "`submatches` are unknown."
-)
-NOT_UTF8_ADVICE = "The file is not UTF-8 text. v2_fs_read returns its bytes as base64."
 
 
 async def try_search(
@@ -228,6 +212,15 @@ async def try_search(
         return None
 
 
-def with_advice(error: APIError, advice: str) -> APIError:
-    """Return an error with other advice."""
-    return APIError(error.operation, error.status, error.name, error.message, error.body, advice)
+BEFORE_CHECKS: dict[Check, BeforeCheck] = {"session_exists": check_session_exists, "terminal_runs": check_terminal_runs}
+ARGUMENT_COMPLETIONS: dict[Check, ArgumentCompletion] = {"worktrees_included": include_worktrees}
+AFTER_CHECKS: dict[Check, AfterCheck] = {
+    "file_exists": check_file_exists,
+    "reply_succeeded": mark_failed_reply,
+    "directory_note": add_directory_note,
+    "empty_note": add_empty_note,
+}
+FAILURE_EXPLANATIONS: dict[Check, FailureExplanation] = {
+    "search_explained": explain_search,
+    "read_explained": explain_read,
+}

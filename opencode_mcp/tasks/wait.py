@@ -54,7 +54,7 @@ BACKFILL_MESSAGES = 20
 WAKEUP_EVENTS = frozenset(
     {
         "stream.connected",
-        "stream.heard",
+        "stream.ready",
         "server.instance.disposed",
         "global.disposed",
         "session.created",

@@ -48,7 +48,7 @@ Call = Callable[..., Awaitable[types.CallToolResult]]
 
 PATIENT_PROGRAM = (
     "import sys; from opencode_mcp.cli import main; from opencode_mcp.server import shutdown; "
-    "ending.DRAIN_SECONDS, ending.CLEAN_UP_SECONDS = 10.0, 60.0; sys.exit(main(sys.argv[1:]))"
+    "shutdown.DRAIN_SECONDS, shutdown.CLEAN_UP_SECONDS = 10.0, 60.0; sys.exit(main(sys.argv[1:]))"
 )
 """A bridge that ends well on a machine that is busy with something else."""
 PATIENT_BRIDGE = (sys.executable, "-c", PATIENT_PROGRAM)

@@ -170,8 +170,8 @@ def test_printed_text_does_not_reach_the_client(environ: Mapping[str, str], tmp_
     """Descriptor 1 is stderr while the server serves, for children as well, and it is stdout again afterwards."""
     script = (
         "import os, subprocess\n"
-        "from opencode_mcp.server.stdio.streams import pipes\n"
-        "with pipes() as streams:\n"
+        "from opencode_mcp.server.stdio.streams import stdio_pipes\n"
+        "with stdio_pipes() as streams:\n"
         "    assert streams\n"
         "    print('stray', flush=True)\n"
         "    subprocess.run(['echo', 'of a child'])\n"

@@ -199,7 +199,7 @@ async def test_a_slow_read_does_not_make_a_task_stalled(monkeypatch: pytest.Monk
 
     async def look_again() -> None:
         await anyio.sleep(0.1)
-        opencode.events.dispatch({"type": "stream.heard", "properties": {}})
+        opencode.events.dispatch({"type": "stream.ready", "properties": {}})
 
     async with background_task_group() as tasks:
         tasks.start_soon(look_again)

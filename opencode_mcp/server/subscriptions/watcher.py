@@ -41,7 +41,7 @@ class ChangeFilter:
 MIN_UPDATE_SECONDS = 0.5
 """Minimum time between two notifications of one resource; a burst of events becomes one notification."""
 
-CONCERNS_ALL = frozenset({"stream.connected", "stream.heard", "server.instance.disposed", "global.disposed"})
+CONCERNS_ALL = frozenset({"stream.connected", "stream.ready", "server.instance.disposed", "global.disposed"})
 """Events after which anything may have changed; events before them may have been missed."""
 
 UNREADABLE = frozenset({"message.part.delta"})

@@ -50,10 +50,10 @@ VERSION_SCRIPT = "#!/bin/sh\necho {version}\n"
 INSTALL_PROGRAM = """
 import anyio, os, sys
 from pathlib import Path
-from opencode_mcp.opencode.process.install import managed_copy
+from opencode_mcp.opencode.process.install import ensure_managed_copy
 from tests.opencode.process.test_install import packages_in
 async def report(message): print(message, flush=True)
-anyio.run(managed_copy, Path(sys.argv[1]), os.environ, report, [packages_in(Path(os.environ["FAKE_NPM"]))])
+anyio.run(ensure_managed_copy, Path(sys.argv[1]), os.environ, report, [packages_in(Path(os.environ["FAKE_NPM"]))])
 """
 
 
