@@ -119,7 +119,7 @@ def find_opencode_pids(variable: str) -> list[int]:
     A child that one of them has just forked is none, though it has the server's command line until it becomes
     another program.
     """
-    pids = [pid for pid, line in find_processes(variable).items() if " serve " in line and "keeper.py" not in line]
+    pids = [pid for pid, line in find_processes(variable).items() if " serve " in line and "supervisor.py" not in line]
     parents = dict(list_processes())
     return [pid for pid in pids if pid in parents and parents[pid] not in pids]
 

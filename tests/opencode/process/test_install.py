@@ -310,7 +310,7 @@ async def test_a_cancelled_installation_ends_npm_and_leaves_no_files(install_con
 async def test_a_bridge_killed_during_an_installation_leaves_no_npm_and_the_next_start_cleans_up(
     install_context: InstallContext,
 ) -> None:
-    """`kill -9`: the keeper ends npm, and what was begun is removed by whoever comes next."""
+    """`kill -9`: the supervisor ends npm, and what was begun is removed by whoever comes next."""
     (install_context.npm / "hangs").touch()
     mark = f"INSTALL_MARK={install_context.environ['INSTALL_MARK']}"
     bridge = await anyio.open_process(
@@ -332,7 +332,7 @@ async def test_a_bridge_killed_during_an_installation_leaves_no_npm_and_the_next
         ).version == "1.18.22"
         return install_context.unfinished_folders() == []
 
-    await eventually(swept)  # the keeper holds the cache's lock for a moment longer than npm lives
+    await eventually(swept)  # the supervisor holds the cache's lock for a moment longer than npm lives
 
 
 async def test_a_running_installation_is_awaited_and_not_removed(install_context: InstallContext) -> None:

@@ -68,7 +68,7 @@ async def wait_until_gone(mark: str) -> None:
 
     def read_processes() -> dict[int, str]:
         left = find_processes(mark)
-        supervisors.update(pid for pid, command in left.items() if "keeper.py" in command)
+        supervisors.update(pid for pid, command in left.items() if "supervisor.py" in command)
         return left
 
     await eventually(read_processes, until=lambda left: not left)
@@ -306,7 +306,7 @@ async def test_no_process_is_left_when_a_signal_ends_the_bridge(
 async def test_no_process_is_left_when_the_bridge_is_killed(
     marked_environ: Mapping[str, str], mark: str, project: Path
 ) -> None:
-    """kill -9 gives the bridge no chance: the keeper sees that it is gone, and ends what it had started."""
+    """kill -9 gives the bridge no chance: the supervisor sees that it is gone, and ends what it had started."""
     for _ in range(ROUNDS):
         async with run_during_prompt(marked_environ, mark, project) as running:
             running.process.kill()
