@@ -1,6 +1,6 @@
 """`opencode-mcp [COMMAND]`: parse the arguments, load the settings, run the command.
 
-A command is a module of this package with `configure(parser)`, which adds its own arguments, and
+A command is a module of `commands` with `configure(parser)`, which adds its own arguments, and
 `run(settings, options)`, which returns the exit code. It is imported only when it runs.
 """
 
