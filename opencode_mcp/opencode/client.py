@@ -26,18 +26,14 @@ from .events import EventFeed
 from .limiter import FairLimiter
 from .load_guard import LoadGuard, LoadPolicy
 from .models import parse_model
-from .os_limits import find_shortage_in_error
 from .prepare import PreparedCall, RequestParts, is_on_route, require_project, split_arguments, validate
 from .request_body import encode_body
 from .responses import Answer, decode_response
-from .transport import create_ssl_context, describe_tls_error, inject_trace_context
+from .transport import CONNECT_SECONDS, READ_SECONDS, create_http_client, inject_trace_context, unreachable_error
 from .version_check import VersionCheck
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 120.0
-"""For operations that do not wait for a model; `mcp.add` may take 30 s."""
 QUICK_READ_SECONDS = 20.0
 """For read operations of task tools: they are quick, so a longer wait means a half-open connection."""
 MAX_CONCURRENT_REQUESTS = 32
@@ -51,17 +47,16 @@ DEADLINE_MARGIN_SECONDS = 0.1
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 """Statuses after which a read is sent again."""
 
-
 Observe = Callable[[Operation], AbstractContextManager[object]]
 """Returns the context manager that surrounds one request and its response."""
 
 
 class CallOptions(TypedDict, total=False):
-    """What may differ between two users of one client.
+    """The options of a client that `with_options` replaces.
 
-    Of several `caller`s each waits its turn when OpenCode is busy; `report_progress` is for requests that have none;
-    `directory` is the project; nothing is sent to a server that is older than the version `min_version`;
-    `retry_seconds` are the pauses before a read is sent again, none for a single attempt.
+    The limiter serves the `caller`s in turn while OpenCode is busy. `report_progress` is the default of requests.
+    `directory` is the project. Requests to a server that is older than `min_version` fail, and are not sent.
+    `retry_seconds` are the pauses before a read is sent again; empty for a single attempt.
     """
 
     caller: Hashable
@@ -109,10 +104,8 @@ class OpenCodeClient:
         self.min_version: str | None = None
         self._version_check = VersionCheck()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-        self._request_limiter, self._prompt_limiter = (
-            FairLimiter(MAX_CONCURRENT_REQUESTS),
-            FairLimiter(MAX_CONCURRENT_PROMPTS),
-        )
+        self._request_limiter = FairLimiter(MAX_CONCURRENT_REQUESTS)
+        self._prompt_limiter = FairLimiter(MAX_CONCURRENT_PROMPTS)
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self.event_stream, self._tasks)
 
@@ -144,7 +137,7 @@ class OpenCodeClient:
         )
 
     def with_options(self, **options: Unpack[CallOptions]) -> Self:
-        """Return this client with other options. Connections, queues and events are shared."""
+        """Return this client with other options. Connections, limiters and events are shared."""
         other = copy(self)
         vars(other).update(options)
         return other
@@ -240,21 +233,24 @@ class OpenCodeClient:
                     await self._send(operation, parts, read_seconds, report_progress), retried=tuple(reasons)
                 )
             except (TransportError, APIError) as error:
-                timed_out = isinstance(error, RequestTimeout) and read_seconds != QUICK_READ_SECONDS
-                if (
-                    timed_out
-                    or isinstance(error, TLSError)
-                    or (isinstance(error, APIError) and error.status not in RETRIED_STATUSES)
-                ):
-                    raise
-                if isinstance(error, ServerStalled) and self.server.current_endpoint() is not None:
-                    raise
-                if seconds_left() - DEADLINE_MARGIN_SECONDS <= pause:
+                if not self._may_retry(error, read_seconds) or seconds_left() - DEADLINE_MARGIN_SECONDS <= pause:
                     raise
                 reasons.append(str(error))
             await report_progress(f"retrying in {pause:g} s: {reasons[-1]}")
             await anyio.sleep(pause)
         return replace(await self._send(operation, parts, read_seconds, report_progress), retried=tuple(reasons))
+
+    def _may_retry(self, error: TransportError | APIError, read_seconds: float | None) -> bool:
+        """Whether a read that failed with this error is worth another attempt."""
+        match error:
+            case APIError():
+                return error.status in RETRIED_STATUSES
+            case RequestTimeout():
+                return read_seconds == QUICK_READ_SECONDS
+            case ServerStalled():
+                return self.server.current_endpoint() is None  # it was killed: the next attempt starts another one
+            case _:
+                return not isinstance(error, TLSError)
 
     async def endpoint_for(self, operation: Operation, report_progress: ProgressCallback = ignore_progress) -> Endpoint:
         """Return the server's endpoint, starting a managed server, after checking that its version has the operation.
@@ -293,9 +289,9 @@ class OpenCodeClient:
     async def _send(
         self, operation: Operation, parts: RequestParts, read_seconds: float | None, report_progress: ProgressCallback
     ) -> Answer:
-        """Send one request once, when OpenCode has room for it, within the caller's time limit.
+        """Send one request once, when the limiter has a slot for it, within the caller's time limit.
 
-        A request that waits for something else than OpenCode's work takes no room.
+        A long poll, which waits for an event or a person, takes no slot of the limiter.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + seconds_left() - DEADLINE_MARGIN_SECONDS):
             endpoint = await self.endpoint_for(operation, report_progress)
@@ -388,36 +384,9 @@ class OpenCodeClient:
                     if read_seconds is not None
                     else f"{operation.name}: no response in time from {describe()} ({type(error).__name__})"
                 ) from error
-            except (httpx2.RequestError, OSError) as error:  # an error of TLS comes as it is
+            except (httpx2.RequestError, OSError) as error:  # OSError: a TLS error is not wrapped
                 reason = str(error) or type(error).__name__
                 raise TransportError(
                     f"the connection to {describe()} was lost during {operation.name} ({reason}); the "
                     "request may have taken effect"
                 ) from error
-
-
-def unreachable_error(server_name: str, error: Exception) -> TransportError:
-    """Return the error for a failed connection, with its cause if known."""
-    if problem := describe_tls_error(error):
-        return TLSError(f"TLS with {server_name} failed: {problem}")
-    shortage = find_shortage_in_error(error)
-    return TransportError(
-        f"{server_name} is not reachable ({error or type(error).__name__})" + (f"\n{shortage}" if shortage else "")
-    )
-
-
-def create_http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
-    """Return the HTTP client for a server."""
-    endpoint = server.current_endpoint()
-    uses_tls = endpoint is not None and endpoint.url.scheme == "https"
-    # trust_env would send loopback traffic to a proxy, and read credentials from ~/.netrc. Without TLS the certificates
-    # are not loaded, which takes longer than the rest.
-    return httpx2.AsyncClient(
-        transport=transport,
-        verify=create_ssl_context(endpoint.ca_file) if endpoint is not None and uses_tls else False,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        # Idle connections cost time: each request checks all of them.
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=16),
-    )

@@ -15,13 +15,14 @@ import httpx2
 from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError
 
-from .client import READ_SECONDS, OpenCodeClient
+from .client import OpenCodeClient
 from .endpoint import ProgressCallback, ignore_progress
 from .events import MAX_EVENT_BYTES, event_type, parse_event
 from .pool import DEFAULT_SESSION_LIMIT, ServerPool, describe_failures, merge_newest_first
 from .prepare import PreparedCall, RequestParts
 from .response_checks import AFTER_CHECKS, ARGUMENT_COMPLETIONS, BEFORE_CHECKS, FAILURE_EXPLANATIONS
 from .responses import Answer
+from .transport import READ_SECONDS
 
 Blocking = Callable[[ServerPool, PreparedCall], Awaitable[Answer]]
 """Executes a call that blocks until the model is done, on the server that the call is for."""

@@ -7,7 +7,7 @@ The server sends the replay from `cursor` as text frames, then one binary frame
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -23,10 +23,11 @@ from wsproto.events import BytesMessage, TextMessage
 from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, RequestTimeout, TransportError
 
-from .client import CONNECT_SECONDS, OpenCodeClient
+from .client import OpenCodeClient
 from .endpoint import Endpoint, ProgressCallback, ignore_progress
 from .prepare import RequestParts
 from .responses import Answer
+from .transport import CONNECT_SECONDS
 
 QUIET_SECONDS = 1.0
 """Without `until`, output counts as complete after a pause this long."""
@@ -36,24 +37,28 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 @dataclass
 class TerminalOutput:
-    """Output read so far; `cursor` is the position after it, `ready` that the replay is over."""
+    """The output read so far.
+
+    `cursor` is the position after it; `ready` is set once the replay is over, `replayed` is its length in characters;
+    `ended` is the reason for the end.
+    """
 
     cursor: int
-    output: str = ""
+    text: str = ""
     ready: bool = False
     ended: str = "timeout"
-    replayed: int = field(default=0)
+    replayed: int = 0
 
     def receive(self, event: Any) -> None:
-        """Take in one frame."""
+        """Append the output of a text frame, or read the cursor of a binary frame."""
         if isinstance(event, TextMessage):
-            self.output += event.data
+            self.text += event.data
             if self.ready:
                 self.cursor += utf16_units(event.data)
         elif isinstance(event, BytesMessage):
             self.cursor = json.loads(bytes(event.data[1:]))["cursor"]
             self.ready = True
-            self.replayed = len(self.output)
+            self.replayed = len(self.text)
 
 
 async def drive_terminal(
@@ -85,12 +90,12 @@ async def drive_terminal(
                     terminal_output.ended = await type_and_read(socket, terminal_output, parts.controls)
         except WebSocketUpgradeError as error:  # its response is closed, its body lost
             raise upgrade_error(operation, endpoint, error.response) from error
-    if limit.cancelled_caught and not terminal_output.ready and not terminal_output.output:
+    if limit.cancelled_caught and not terminal_output.ready and not terminal_output.text:
         seconds = parts.controls["timeout_seconds"]
         raise RequestTimeout(f"{operation.name}: {parts.path} sent nothing within {seconds:g} s; try again")
     if terminal_output.ended == "broken":
         raise TransportError(
-            f"{operation.name}: the terminal's connection broke; output so far: {terminal_output.output!r}"
+            f"{operation.name}: the terminal's connection broke; output so far: {terminal_output.text!r}"
         )
     return Answer(build_excerpt(terminal_output, parts.controls["max_chars"]))
 
@@ -126,19 +131,19 @@ async def type_and_read(socket: AsyncWebSocketSession, terminal_output: Terminal
         if (
             until is not None
             and terminal_output.ready
-            and until in terminal_output.output[search_start(terminal_output, controls) :]
+            and until in terminal_output.text[search_start(terminal_output, controls) :]
         ):
             return "until"
 
 
 def search_start(terminal_output: TerminalOutput, controls: Any) -> int:
-    """The offset from which `until` is searched: the end of the replay if input was typed, else 0."""
+    """Return the offset from which `until` is searched: the end of the replay if input was typed, else 0."""
     return terminal_output.replayed if controls["input"] else 0
 
 
 def build_excerpt(terminal_output: TerminalOutput, max_chars: int) -> dict[str, Any]:
     """Return the output, cut to `max_chars`, and the cursor at its end."""
-    output, remainder = terminal_output.output[:max_chars], terminal_output.output[max_chars:]
+    output, remainder = terminal_output.text[:max_chars], terminal_output.text[max_chars:]
     return {
         "output": output,
         "cursor": terminal_output.cursor - utf16_units(remainder),

@@ -1,7 +1,6 @@
-"""Below a request to OpenCode: TLS behind a proxy, and the trace context.
+"""The HTTP client for a server: time limits, TLS, descriptions of failed connections, and the trace context.
 
-Trusted certificates and descriptions of TLS errors; a call's trace context is propagated to OpenCode if an
-OpenTelemetry SDK is configured.
+A call's trace context is propagated to OpenCode if an OpenTelemetry SDK is configured.
 """
 
 from __future__ import annotations
@@ -12,11 +11,37 @@ import httpx2
 from opentelemetry.propagate import inject
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
+from opencode_mcp.exceptions import TLSError, TransportError
+
+from .endpoint import OpenCodeServer
+from .os_limits import find_shortage_in_error
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 120.0
+"""For operations that do not wait for a model; `mcp.add` may take 30 s."""
+
 UNKNOWN_ISSUER_CODES = frozenset({18, 19, 20, 21})
 """OpenSSL's codes for a certificate whose issuer is not trusted: self-signed, or the CA is not known."""
 
 NOT_TLS_REASONS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE")
 """OpenSSL's reasons if the peer does not speak TLS."""
+
+
+def create_http_client(server: OpenCodeServer, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
+    """Return the HTTP client for a server."""
+    endpoint = server.current_endpoint()
+    uses_tls = endpoint is not None and endpoint.url.scheme == "https"
+    # trust_env would send loopback traffic to a proxy, and read credentials from ~/.netrc. Without TLS the certificates
+    # are not loaded, which takes longer than the rest.
+    return httpx2.AsyncClient(
+        transport=transport,
+        verify=create_ssl_context(endpoint.ca_file) if endpoint is not None and uses_tls else False,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        # Idle connections cost time: each request checks all of them.
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=16),
+    )
 
 
 def create_ssl_context(ca_file: str | None) -> ssl.SSLContext:
@@ -29,6 +54,16 @@ def create_ssl_context(ca_file: str | None) -> ssl.SSLContext:
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)
     return context
+
+
+def unreachable_error(server_name: str, error: Exception) -> TransportError:
+    """Return the error for a failed connection, with its cause if known."""
+    if problem := describe_tls_error(error):
+        return TLSError(f"TLS with {server_name} failed: {problem}")
+    shortage = find_shortage_in_error(error)
+    return TransportError(
+        f"{server_name} is not reachable ({error or type(error).__name__})" + (f"\n{shortage}" if shortage else "")
+    )
 
 
 def describe_tls_error(error: BaseException | None) -> str | None:

@@ -16,17 +16,30 @@ import anyio
 import httpx2
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.catalog.versions import BEFORE_HEALTH, GENERATION, introduced_in, is_older, parse_release
+from opencode_mcp.catalog.versions import (
+    BEFORE_HEALTH,
+    GENERATION,
+    OTHER_GENERATION,
+    introduced_in,
+    is_older,
+    parse_release,
+)
 from opencode_mcp.exceptions import UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from .endpoint import Endpoint
 
-REMEMBERED_SECONDS = 60.0
+OTHER_GENERATION_ADVICE = (
+    f"{OTHER_GENERATION}. Nothing was sent. Set --url to an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION}), or "
+    "omit it to start one."
+)
+UPDATE_ADVICE = f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`)"
+
+CACHE_SECONDS = 60.0
 """How long a detected version is cached: the server at an address may be replaced."""
 
 FetchPath = Callable[[str], Awaitable[httpx2.Response]]
-"""Reads a path of the server, with its credentials."""
+"""Sends GET for a path of the server, with its credentials, and returns the response."""
 
 Describe = Callable[[], str]
 """Names the server in a message."""
@@ -69,7 +82,7 @@ class VersionCheck:
         started_at = time.monotonic()
         async with self.lock:
             age = started_at - self.read_at
-            if endpoint != self.endpoint or age >= (0 if refresh else REMEMBERED_SECONDS):
+            if endpoint != self.endpoint or age >= (0 if refresh else CACHE_SECONDS):
                 server_version = await detect_version(fetch_path)
                 self.endpoint, self.server_version, self.read_at = endpoint, server_version, time.monotonic()
             return self.server_version
@@ -80,7 +93,7 @@ class VersionCheck:
         min_version: str | None,
         endpoint: Endpoint,
         fetch_path: FetchPath,
-        server_name: Describe,
+        describe: Describe,
     ) -> None:
         """Check that the server has an operation and is not older than `min_version`; reads the version again before it
         fails.
@@ -90,43 +103,35 @@ class VersionCheck:
             What `fetch_path` raises.
         """
         server_version = await self.detect(endpoint, fetch_path)
-        if unsupported_reason(operation, min_version, server_version, server_name) is None:
+        if unsupported_reason(operation, min_version, server_version, describe) is None:
             return
         reason = unsupported_reason(
-            operation, min_version, await self.detect(endpoint, fetch_path, refresh=True), server_name
+            operation, min_version, await self.detect(endpoint, fetch_path, refresh=True), describe
         )
         if reason is not None:
             raise UnsupportedServer(reason)
 
 
 def unsupported_reason(
-    operation: Operation, min_version: str | None, server_version: ServerVersion, server_name: Describe
+    operation: Operation, min_version: str | None, server_version: ServerVersion, describe: Describe
 ) -> str | None:
     """Return why a request must not be sent, or None."""
     if server_version.major != GENERATION:
-        return f"{server_name()} is {product_name(server_version)}, {OTHER_GENERATION_ADVICE}"
+        return f"{describe()} is {product_name(server_version)}, {OTHER_GENERATION_ADVICE}"
     if server_version.version is None:
         return None
     if min_version is not None and is_older(server_version.version, min_version):
         return (
-            f"{server_name()} is OpenCode {server_version.version}, and the task tools need {min_version} or later: "
-            f"nothing was sent. "
-            f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`), or use operations such as session_prompt."
+            f"{describe()} is OpenCode {server_version.version}, and the task tools need {min_version} or later: "
+            f"nothing was sent. {UPDATE_ADVICE}, or use operations such as session_prompt."
         )
     introduced = introduced_in(operation.id)
     if introduced is not None and is_older(server_version.version, introduced):
         return (
-            f"{operation.name} came with OpenCode {introduced}, and {server_name()} is {server_version.version}: "
-            f"nothing was sent. "
-            f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`)."
+            f"{operation.name} came with OpenCode {introduced}, and {describe()} is {server_version.version}: "
+            f"nothing was sent. {UPDATE_ADVICE}."
         )
     return None
-
-
-OTHER_GENERATION_ADVICE = (
-    "whose API differs from 1.x, which opencode-mcp supports. Nothing was sent. Set --url to an OpenCode 1.x (tested: "
-    f"opencode-ai@{SNAPSHOT_VERSION}), or omit it to start one."
-)
 
 
 def product_name(server_version: ServerVersion) -> str:

@@ -18,7 +18,7 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.execute import execute_operation
-from opencode_mcp.opencode.version_check import REMEMBERED_SECONDS
+from opencode_mcp.opencode.version_check import CACHE_SECONDS
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import Context, execute_blocking, task_tools_for
 
@@ -199,7 +199,7 @@ async def test_the_version_is_read_once_a_minute_and_again_before_a_refusal(
         )
         assert await opencode.call("v2_session_active") == {"data": {}}
         now = time.monotonic()
-        monkeypatch.setattr(time, "monotonic", lambda: now + REMEMBERED_SECONDS)
+        monkeypatch.setattr(time, "monotonic", lambda: now + CACHE_SECONDS)
         wire.answer = route_answers({"/api/info": json_response(200, V2_INFO)})
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             await opencode.call("session_list")

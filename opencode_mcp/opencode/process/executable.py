@@ -21,7 +21,7 @@ from .supervised import run_supervised_process
 VERSION_SECONDS = 20.0
 """`--version` of 1.18.33 takes 0.7 s on a quiet machine, and many times that on a busy one."""
 
-REMEMBERED_SECONDS = 3600.0
+CACHE_SECONDS = 3600.0
 """How long a version is cached: the target of a version manager's shim can change while the shim does not."""
 
 EXTENSIONS = ".COM;.EXE;.BAT;.CMD"
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Program:
     """OpenCode's command, and folders to prepend to PATH.
 
-    `version` is None if unknown. `note` tells the user about the choice of the program, or is "".
+    `version` is None if unknown. `note` is a message for the user about the choice of the program, or "".
     """
 
     command: tuple[str, ...]
@@ -77,7 +77,7 @@ async def read_version(command: tuple[str, ...], environ: Mapping[str, str], cac
     key, fingerprint = json.dumps([path, *command[1:]]), file_fingerprint(path)
     versions_file = cache / VERSIONS_FILE
     entry = load_versions(versions_file).get(key)
-    if entry is not None and entry["state"] == fingerprint and 0 <= time.time() - entry["at"] < REMEMBERED_SECONDS:
+    if entry is not None and entry["state"] == fingerprint and 0 <= time.time() - entry["at"] < CACHE_SECONDS:
         return entry["version"]
     completed = await run_supervised_process(
         (path, *command[1:], "--version"), environ, tempfile.gettempdir(), VERSION_SECONDS

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from opencode_mcp.catalog.versions import GENERATION, parse_release
+from opencode_mcp.catalog.versions import GENERATION, OTHER_GENERATION, parse_release
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.endpoint import ProgressCallback
@@ -32,8 +32,6 @@ from .download import NO_NPM, Package, fetch_packages, required_packages
 from .executable import Program, is_program, read_version, which
 
 __all__ = ["Program", "cache_folder", "find_program", "managed_program"]
-
-OTHER_GENERATION = "whose API differs from 1.x, which opencode-mcp supports"
 
 
 async def find_program(
@@ -155,7 +153,7 @@ async def install_copy(
     The caller holds the lock.
 
     Raises:
-        ServerStartError: why it cannot be.
+        ServerStartError: npm is missing, or no build can be installed and run; says why.
     """
     if which("npm", environ) is None:
         raise ServerStartError(NO_NPM)

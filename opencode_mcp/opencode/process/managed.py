@@ -21,6 +21,7 @@ import httpx2
 from anyio.abc import Process, TaskGroup
 from anyio.streams.text import TextReceiveStream
 
+from opencode_mcp.catalog.versions import OTHER_GENERATION
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.concurrency import background_task, background_task_group
@@ -49,7 +50,7 @@ OUTPUT_CHARS = 4_000
 """How much of the end of its output an error shows."""
 
 OTHER_GENERATION_ERROR = (
-    "the started program is OpenCode 2, whose API differs from 1.x, which opencode-mcp supports; it was stopped. Set "
+    f"the started program is OpenCode 2, {OTHER_GENERATION}; it was stopped. Set "
     f"--command to an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION})"
 )
 
