@@ -167,7 +167,7 @@ def format_method(operation: Operation, name: str, types: Types) -> list[str]:
         *(f"{argument}: {kind} = ..." for argument, kind in typed.items() if argument not in required),
     ]
     returned = (
-        types.type_of(operation.response, owner, "") if operation.execution_mode in {"request", "turn"} else OBJECT
+        types.type_of(operation.response, owner, "") if operation.execution_mode in {"request", "blocking"} else OBJECT
     )
     parameters = ", ".join(["self", *(["*"] if arguments else []), *arguments])
     line = f"    async def {name}({parameters}) -> {returned}:"

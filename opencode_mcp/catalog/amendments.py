@@ -12,7 +12,7 @@ from typing import Literal
 
 from opencode_mcp.openapi.document import ParameterObject, Schema
 
-ExecutionMode = Literal["request", "turn", "events", "terminal"]
+ExecutionMode = Literal["request", "blocking", "events", "terminal"]
 """How an operation is executed: one request; a request that blocks while the model works; an event stream; a WebSocket
 to a terminal."""
 
@@ -214,7 +214,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=BLOCKING_OPERATIONS,
         evidence="answers once, at the end, without a byte before; a client that goes away stops nothing, "
         "only session.abort does; the model's error is a 200 with info.error",
-        execution_mode="turn",
+        execution_mode="blocking",
         check="reply_succeeded",
         note="Blocks until done; cancelling aborts.",
     ),

@@ -8,8 +8,8 @@
 Clients run read-only tools without asking, and in parallel. So an unclear operation is not read-only, an unclear write
 is destructive, and so is anything that may run the project's code. Loading a directory runs its plugins and MCP servers
 as well; `LoadGuard` decides which directories a call may load. The HTTP method is not enough: one GET types into a
-shell, one POST only lists. Reasons stand beside the classes that surprise: seen in, or read in the code of, OpenCode
-1.18.33.
+shell, one POST only lists. A comment gives the reason for a surprising entry, observed on OpenCode 1.18.33 or read in
+its code.
 
 An operation that is not named here comes from a newer document: a GET is then read-only, anything else
 destructive and not idempotent, and both are open-world.

@@ -42,7 +42,7 @@ class Body:
     schema: Schema
     fields: tuple[str, ...] | None
     required: bool
-    media_type: str = "application/json"
+    media_type: str = JSON_TYPE
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Operation:
     """One operation of the server, ready to be called.
 
     `name` is the tool name, `id` the operationId, `path` a template such as /session/{sessionID}. An operation with
-    `needs_project` that takes a directory is useless without one.
+    `needs_project` that takes a directory is useless without one. `response` is the schema of a successful response; it
+    refers to `components`. `Amendment` and `Scope` describe the other fields.
     """
 
     name: str
@@ -217,7 +218,6 @@ def build_operation(method: str, path: str, source: OperationObject, components:
             values |= getattr(amendment, attribute)
         path = amendment.path or path
     title = next((amendment.title for amendment in amendments if amendment.title), source.summary)
-    base_description = DESCRIPTIONS.get(source.operation_id) or source.description or (title and f"{title}.")
     arguments = assign_argument_names(parameters.values())
     body = build_body(
         source,
@@ -225,16 +225,13 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         components,
         any(a.optional_body for a in amendments),
     )
-    sentences = [base_description, *(amendment.note for amendment in amendments)]
-    if body is not None and body.media_type != JSON_TYPE:
-        sentences.append(f"Sent as {body.media_type}; pass bytes as base64.")
     return Operation(
         name=tool_name(source.operation_id),
         id=source.operation_id,
         method=method.upper(),
         path=path,
         title=title or source.operation_id,
-        description=" ".join(sentence for sentence in sentences if sentence) or source.operation_id,
+        description=build_description(source, title, body, amendments),
         parameters=arguments,
         body=body,
         **merged,
@@ -251,6 +248,17 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         response=response_schema(source),
         components=components,
     )
+
+
+def build_description(source: OperationObject, title: str, body: Body | None, amendments: Sequence[Amendment]) -> str:
+    """Return the description of an operation, from `DESCRIPTIONS` or the document, and the amendments' notes."""
+    sentences = [
+        DESCRIPTIONS.get(source.operation_id) or source.description or (title and f"{title}."),
+        *(amendment.note for amendment in amendments),
+    ]
+    if body is not None and body.media_type != JSON_TYPE:
+        sentences.append(f"Sent as {body.media_type}; pass bytes as base64.")
+    return " ".join(sentence for sentence in sentences if sentence) or source.operation_id
 
 
 def merge_execution_modes(amendments: Sequence[Amendment]) -> ExecutionMode:
@@ -323,5 +331,5 @@ def tool_name(operation_id: str) -> str:
 def response_schema(source: OperationObject) -> Schema:
     """Return the schema of an operation's 200 response."""
     success = source.responses.get("200")
-    media = success.content.get("application/json") if success else None
+    media = success.content.get(JSON_TYPE) if success else None
     return media.value_schema if media else {}

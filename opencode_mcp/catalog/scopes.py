@@ -3,7 +3,6 @@
 `--allow-directory` refuses an operation whose scope is wider than a directory, and checks each argument that names a
 location: a path, a URL, or the id of something that has a directory. Names that are not listed here come from a newer
 document and are refused. Comments give the reason for surprising entries, measured on OpenCode 1.18.33.
-`WITHOUT_PROJECT` lists operations that take a directory but work without a project.
 """
 
 from __future__ import annotations
@@ -13,10 +12,13 @@ from typing import Literal
 
 from .annotations import parse_operation_ids
 
-Scope = Literal["located", "everywhere", "apart"]
-"""Where an operation reads or acts. located: the directory that its arguments name, by a path or an id, else the
-default one. everywhere: all directories of the server. apart: none; it affects the server itself or the user's
-credentials."""
+Scope = Literal["directory", "everywhere", "server"]
+"""Where an operation reads or acts.
+
+- directory: the one that its arguments name, by a path or an id, else the default one.
+- everywhere: all directories of the server.
+- server: no directory; the server itself, or the user's credentials.
+"""
 
 ArgumentKind = Literal["directory", "path", "url", "source", "mentions", "session", "project", "workspace", "id"]
 """What the value of an argument is.
@@ -27,7 +29,7 @@ ArgumentKind = Literal["directory", "path", "url", "source", "mentions", "sessio
 - source: a package or a repository by its name, its URL or its path.
 - mentions: text in which OpenCode attaches each `@path`.
 - session, project, workspace: the id of one.
-- id: of what its prefix says, `ses` or `wrk`; any other has no directory.
+- id: of a session (`ses…`) or a workspace (`wrk…`); any other has no directory.
 """
 
 parse_argument_names = parse_operation_ids
@@ -39,7 +41,7 @@ ALL_DIRECTORIES = parse_operation_ids("""
     global.config.update global.dispose global.upgrade
     sync.replay  # writes events of any session
     tui.control.next tui.control.response  # one queue for the server
-    v2.permission.saved.remove  # an id that says nothing of its project
+    v2.permission.saved.remove  # its id does not show the project
     v2.session.active
 """)
 """Read or change what belongs to every directory."""
@@ -119,7 +121,7 @@ FILTERED_LISTS = parse_operation_ids("""
     session.list  # `scope` and `path` list the sessions of every directory of the project
     v2.session.list  # `project` does so too, and a `cursor` is JSON that names any directory
 """)
-"""Return a list of sessions, from which sessions outside of the allowlist are removed."""
+"""Return a list of sessions, from which those outside of the allowlist are removed."""
 
 REQUIRED_ARGUMENT: Mapping[str, str] = {"v2.permission.saved.list": "projectID"}
 """The argument without which an operation covers every directory."""
@@ -128,6 +130,27 @@ LOADS_NOTHING = parse_operation_ids("""
     v2.session.list  # reads the database
 """)
 """Take a `directory` without loading it."""
+
+WITHOUT_PROJECT = parse_operation_ids("""
+    app.agents app.log app.skills command.list config.get config.providers
+    experimental.capabilities.get
+    experimental.console.get experimental.console.listOrgs experimental.console.switchOrg
+    experimental.resource.list
+    experimental.session.list  # of all projects
+    mcp.add mcp.auth.authenticate mcp.auth.callback mcp.auth.remove mcp.auth.start
+    mcp.connect mcp.disconnect mcp.status
+    project.list
+    provider.auth provider.list provider.oauth.authorize provider.oauth.callback
+    pty.shells
+    sync.history.list
+    tool.ids tool.list
+
+    v2.agent.list v2.command.list v2.credential.remove v2.credential.update
+    v2.integration.attempt.cancel v2.integration.attempt.complete v2.integration.attempt.status
+    v2.integration.connect.key v2.integration.connect.oauth v2.integration.get v2.integration.list
+    v2.model.list v2.provider.get v2.provider.list v2.session.list v2.skill.list
+""")
+"""Take a directory, but are useful without a project."""
 
 ARGUMENTS_BY_KIND: Mapping[ArgumentKind, frozenset[str]] = {
     "directory": parse_argument_names("directory cwd"),
@@ -146,13 +169,13 @@ METADATA_KINDS: Mapping[str, ArgumentKind] = {"worktree_of": "directory"}
 """Kept by the task tools in a session's metadata: changes are applied to this directory."""
 
 KIND_EXCEPTIONS: Mapping[tuple[str, str], ArgumentKind | None] = {
-    ("experimental.workspace.create", "id"): None,  # of the workspace that it will be
+    ("experimental.workspace.create", "id"): None,  # the id of the new workspace
     ("v2.projectCopy.create", "name"): "path",  # joined to `directory` as it is, `..` included
 }
 """Arguments whose kind differs from that of others with the same name."""
 
 NOT_LOCATIONS = parse_argument_names("""
-    cursor project roots scope search  # choose among what a FILTERED operation lists
+    cursor project roots scope search  # filter what an operation of FILTERED_LISTS returns
     $schema access accountID accountId action after agent agents aggregateID answers api apiKey archived args
     attachment attachments attempt attemptID auto auto_resize autoshare autoupdate baseURL bash batch_tool
     before blacklist body branch build cache cache_read cache_write callbackPort callID character chunkTimeout
@@ -190,8 +213,8 @@ def operation_scope(operation_id: str) -> Scope | None:
     if operation_id in ALL_DIRECTORIES:
         return "everywhere"
     if operation_id in NO_DIRECTORY:
-        return "apart"
-    return "located" if operation_id in ONE_DIRECTORY else None
+        return "server"
+    return "directory" if operation_id in ONE_DIRECTORY else None
 
 
 def argument_kind(operation_id: str, dotted_name: str, name: str) -> ArgumentKind | None:
@@ -204,24 +227,3 @@ def argument_kind(operation_id: str, dotted_name: str, name: str) -> ArgumentKin
 def is_known_argument(name: str) -> bool:
     """Whether this module has an entry for an argument name."""
     return name in KIND_BY_ARGUMENT or name in NOT_LOCATIONS
-
-
-WITHOUT_PROJECT = parse_operation_ids("""
-    app.agents app.log app.skills command.list config.get config.providers
-    experimental.capabilities.get
-    experimental.console.get experimental.console.listOrgs experimental.console.switchOrg
-    experimental.resource.list
-    experimental.session.list  # of all projects
-    mcp.add mcp.auth.authenticate mcp.auth.callback mcp.auth.remove mcp.auth.start
-    mcp.connect mcp.disconnect mcp.status
-    project.list
-    provider.auth provider.list provider.oauth.authorize provider.oauth.callback
-    pty.shells
-    sync.history.list
-    tool.ids tool.list
-
-    v2.agent.list v2.command.list v2.credential.remove v2.credential.update
-    v2.integration.attempt.cancel v2.integration.attempt.complete v2.integration.attempt.status
-    v2.integration.connect.key v2.integration.connect.oauth v2.integration.get v2.integration.list
-    v2.model.list v2.provider.get v2.provider.list v2.session.list v2.skill.list
-""")

@@ -56,9 +56,31 @@ def normalize_operation(method: str, path: str, item: Json, document: Mapping[st
     if not isinstance(source, dict):
         raise DocumentError("it is not an object")
     operation = cast("Json", source)
+    parameters = merge_parameters(method, path, item, document, skipped)
+    result: Json = {**operation, "parameters": parameters}
+    result.setdefault("operationId", generate_operation_id(method, path))
+    if "requestBody" in operation:
+        body = resolve_reference(operation["requestBody"], document)
+        if body is None:
+            raise DocumentError("its request body is a broken reference")
+        result["requestBody"] = body
+    raw_responses: Any = operation.get("responses")
+    responses = cast("Json", raw_responses) if isinstance(raw_responses, dict) else {}
+    result["responses"] = {
+        str(status): resolve_reference(response, document) or {} for status, response in responses.items()
+    }
+    return result
+
+
+def merge_parameters(method: str, path: str, item: Json, document: Mapping[str, Any], skipped: list[str]) -> list[Json]:
+    """Return the parameters of an operation; each replaces the parameter of its path with the same name and location.
+
+    Raises:
+        DocumentError: it requires a parameter that cannot be sent.
+    """
     route = f"{method.upper()} {path}"
     merged: dict[tuple[str, str], Json] = {}
-    for parameter in (*iter_parameters(item), *iter_parameters(operation)):
+    for parameter in (*iter_parameters(item), *iter_parameters(item[method])):
         resolved = resolve_reference(parameter, document)
         if resolved is None or not isinstance(resolved.get("name"), str):
             skipped.append(f"{route}: a parameter has no name or a broken reference, and is skipped")
@@ -77,19 +99,7 @@ def normalize_operation(method: str, path: str, item: Json, document: Mapping[st
     for name in PLACEHOLDER.findall(path):
         default = {"name": name, "in": "path", "schema": {"type": "string"}}
         merged["path", name] = {**merged.get(("path", name), default), "required": True}
-    result: Json = {**operation, "parameters": list(merged.values())}
-    result.setdefault("operationId", generate_operation_id(method, path))
-    if "requestBody" in operation:
-        body = resolve_reference(operation["requestBody"], document)
-        if body is None:
-            raise DocumentError("its request body is a broken reference")
-        result["requestBody"] = body
-    raw_responses: Any = operation.get("responses")
-    responses = cast("Json", raw_responses) if isinstance(raw_responses, dict) else {}
-    result["responses"] = {
-        str(status): resolve_reference(response, document) or {} for status, response in responses.items()
-    }
-    return result
+    return list(merged.values())
 
 
 def iter_parameters(owner: Mapping[str, Any]) -> Iterator[Any]:

@@ -297,7 +297,7 @@ class OpenCodeClient:
             endpoint = await self.endpoint_for(operation, report_progress)
             request = self.build_request(operation, parts, endpoint)
             request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
-            limiter = self._prompt_limiter if operation.execution_mode == "turn" else self._request_limiter
+            limiter = self._prompt_limiter if operation.execution_mode == "blocking" else self._request_limiter
             is_long_poll = "timeout_seconds" in parts.controls
             async with (
                 nullcontext() if is_long_poll else limiter.slot(self.caller, report_progress),

@@ -18,11 +18,14 @@ from opencode_mcp.exceptions import APIError
 from .client import OpenCodeClient
 from .endpoint import ProgressCallback, ignore_progress
 from .events import MAX_EVENT_BYTES, event_type, parse_event
-from .pool import DEFAULT_SESSION_LIMIT, ServerPool, describe_failures, merge_newest_first
+from .pool import ServerPool, describe_failures, merge_newest_first
 from .prepare import PreparedCall, RequestParts
 from .response_checks import AFTER_CHECKS, ARGUMENT_COMPLETIONS, BEFORE_CHECKS, FAILURE_EXPLANATIONS
 from .responses import Answer
 from .transport import READ_SECONDS
+
+DEFAULT_SESSION_LIMIT = 100
+"""How many sessions OpenCode lists without a `limit` (1.18.33)."""
 
 Blocking = Callable[[ServerPool, PreparedCall], Awaitable[Answer]]
 """Executes a call that blocks until the model is done, on the server that the call is for."""
@@ -37,14 +40,14 @@ async def execute_operation(
 ) -> Answer:
     """Execute an operation on the server that its arguments choose, or on all of them where it lists sessions.
 
-    Arguments are validated first, so invalid ones are not sent.
+    Arguments are validated first: if they are invalid, nothing is sent.
 
     Raises:
         What `execute` and `blocking` raise.
     """
     call = servers.default.prepare(operation, arguments)
     async with servers.for_arguments(call.arguments) as chosen:
-        if operation.execution_mode == "turn":
+        if operation.execution_mode == "blocking":
             return await blocking(chosen, call)
         if operation.lists_sessions:
             return await list_sessions(chosen, call, report_progress)
@@ -90,7 +93,7 @@ async def send_request(opencode: OpenCodeClient, call: PreparedCall, report_prog
             from .terminal import drive_terminal  # imports the WebSocket library, which few calls need
 
             return await drive_terminal(opencode, operation, parts, report_progress)
-        case "turn":
+        case "blocking":
             return await opencode.request(operation, parts, read_seconds=None, report_progress=report_progress)
         case "request":
             seconds = parts.controls.get("timeout_seconds", READ_SECONDS)

@@ -58,8 +58,7 @@ class LoadGuard:
                     operation.name,
                     [
                         f"{argument}: OpenCode has not loaded {directory!r}, and this call must not load it, as that "
-                        f"runs "
-                        f"the plugins and MCP servers configured there ({LOAD_ADVICE[self.policy]})"
+                        f"runs the plugins and MCP servers configured there ({LOAD_ADVICE[self.policy]})"
                     ],
                 )
 
@@ -78,7 +77,7 @@ class LoadGuard:
         resolved_path = resolve_path(directory)
         strictly = self.policy == "none strictly"
         if not is_absolute(directory):
-            return False  # OpenCode resolves it against a directory of its own
+            return False  # OpenCode resolves it against its own directory
         if default is not None and (
             is_same_directory(resolved_path, default) if strictly else is_in_directory(resolved_path, default)
         ):

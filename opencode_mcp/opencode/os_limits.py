@@ -43,6 +43,10 @@ MIN_FREE_BYTES = 1024 * 1024
 """More than SQLite adds to OpenCode's database at a time."""
 MIN_OPEN_FILES = 256
 """With 64, OpenCode 1.18.33 starts but returns HTTP 500 from about 30 connections on."""
+MIN_FREE_INSTANCES = 8
+"""OpenCode takes up to three inotify instances for its first project; other programs may start beside it."""
+NO_WATCHER_ENVIRONMENT = {"OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER": "true"}
+"""The environment of an OpenCode that watches no files: `vcs_get` then shows the branch of its start (1.18.33)."""
 
 
 def find_shortage(output: str) -> str:
@@ -94,17 +98,9 @@ def measure_shortage(environ: Mapping[str, str], directory: str) -> str:
         if limit != resource.RLIM_INFINITY and limit < MIN_OPEN_FILES:
             return (
                 f"OpenCode may open only {limit} files at once, which is not enough. Raise the limit (`ulimit -n "
-                f"4096`) "
-                "where this MCP server is started, then restart it."
+                "4096`) where this MCP server is started, then restart it."
             )
     return ""
-
-
-MIN_FREE_INSTANCES = 8
-"""OpenCode takes up to three for its first project; others start beside it."""
-
-NO_WATCHER_ENVIRONMENT = {"OPENCODE_EXPERIMENTAL_DISABLE_FILEWATCHER": "true"}
-"""The environment of an OpenCode that watches no files: `vcs_get` then shows the branch of its start (1.18.33)."""
 
 
 def has_free_instances(count: int = MIN_FREE_INSTANCES) -> bool:

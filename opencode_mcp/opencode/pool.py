@@ -27,14 +27,11 @@ from .client import CallOptions, OpenCodeClient
 
 T = TypeVar("T")
 
-ASK_SECONDS = 30.0
-"""How long the pool waits for one server: clients allow 60 s or more for a call."""
+SERVER_SECONDS = 30.0
+"""How long the pool waits for the response of one server: MCP clients allow 60 s or more for a call."""
 
 MAX_REMEMBERED_REPORTS = 200
 """For how many sessions the last report is kept."""
-
-DEFAULT_SESSION_LIMIT = 100
-"""How many sessions OpenCode lists without a `limit` (1.18.33)."""
 
 SESSION_ARGUMENTS = ("sessionID", "session_id", "parentID")
 """Arguments that name a session, and so choose its server."""
@@ -64,7 +61,7 @@ class ServerPool:
         return replace(self, clients={name: self.clients[name]})
 
     def with_options(self, **options: Unpack[CallOptions]) -> ServerPool:
-        """Return the servers with other options of their clients."""
+        """Return a pool of the same servers whose clients have other options."""
         return replace(self, clients={name: client.with_options(**options) for name, client in self.clients.items()})
 
     def remember_report(self, session_id: str, report: Any) -> None:
@@ -112,7 +109,7 @@ class ServerPool:
         else:
             yield self
 
-    async def find_first(self, ask: Callable[[OpenCodeClient], Awaitable[T]]) -> tuple[ServerPool, T]:
+    async def find_first(self, call: Callable[[OpenCodeClient], Awaitable[T]]) -> tuple[ServerPool, T]:
         """Query all servers concurrently until one succeeds; return a pool with only that server, and its result.
 
         Raises:
@@ -120,41 +117,41 @@ class ServerPool:
             TransportError: no reachable server has it, and some servers are unreachable.
         """
         if len(self.clients) == 1:
-            return self, await ask(self.default)
-        answers, failures = await self._call_all(ask, first_only=True)
+            return self, await call(self.default)
+        answers, failures = await self._call_all(call, first_only=True)
         for name, answer in answers.items():
             return self.select(name), answer
         raise not_found_error(failures)
 
-    async def gather(self, ask: Callable[[OpenCodeClient], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
+    async def gather(self, call: Callable[[OpenCodeClient], Awaitable[T]]) -> tuple[dict[str, T], dict[str, Exception]]:
         """Query all servers concurrently; return the results and the failures, by server.
 
         Raises:
             OpenCodeError: that of the first server, if all fail.
         """
         if len(self.clients) == 1:
-            return {name: await ask(client) for name, client in self.clients.items()}, {}
-        answers, failures = await self._call_all(ask)
+            return {name: await call(client) for name, client in self.clients.items()}, {}
+        answers, failures = await self._call_all(call)
         if not answers:
             raise next(iter(failures.values()))
         return answers, failures
 
     async def _call_all(
-        self, ask: Callable[[OpenCodeClient], Awaitable[T]], first_only: bool = False
+        self, call: Callable[[OpenCodeClient], Awaitable[T]], first_only: bool = False
     ) -> tuple[dict[str, T], dict[str, Exception]]:
         """Query all servers concurrently, with `first_only` until one succeeds; results and failures are in server
         order."""
         answers: dict[str, T] = {}
         failures: dict[str, Exception] = {}
 
-        async def ask_server(name: str) -> None:
+        async def call_server(name: str) -> None:
             opencode = self.clients[name]
             try:
-                with anyio.fail_after(ASK_SECONDS):
-                    answers[name] = await ask(opencode)
+                with anyio.fail_after(SERVER_SECONDS):
+                    answers[name] = await call(opencode)
             except TimeoutError:
                 failures[name] = RequestTimeout(
-                    f"{opencode.server.describe()} did not respond within {ASK_SECONDS:g} s"
+                    f"{opencode.server.describe()} did not respond within {SERVER_SECONDS:g} s"
                 )
             except OpenCodeError as error:
                 failures[name] = error
@@ -164,7 +161,7 @@ class ServerPool:
 
         async with anyio.create_task_group() as tasks:
             for name in self.clients:
-                tasks.start_soon(ask_server, name)
+                tasks.start_soon(call_server, name)
         return in_server_order(self.clients, answers), in_server_order(self.clients, failures)
 
 

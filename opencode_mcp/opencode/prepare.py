@@ -210,8 +210,7 @@ def directory_misreading(directory: str) -> str | None:
         return None
     return (
         f"OpenCode decodes {directory!r} to {decoded!r} and would work there: rename the directory so that its path "
-        f"has "
-        "no % followed by two hexadecimal digits, or run the task in a worktree"
+        "has no % followed by two hexadecimal digits, or run the task in a worktree"
     )
 
 

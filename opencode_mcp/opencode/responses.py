@@ -20,6 +20,20 @@ from opencode_mcp.exceptions import APIError, UnexpectedResponse
 TEXT_FILE_TYPES = frozenset({"application/json", "image/svg+xml", "text/html"})
 """Media types that OpenCode derives from a file's name, whose content is returned unparsed."""
 
+SHOWN_CHARS = 2_000
+"""How much of an error's text is kept."""
+
+SHOWN_ISSUES = 10
+
+STACK_FRAME = re.compile(
+    r"\s*at (?:async )?(?:new )?\S[^\n]*\((?:[^()\n]*:\d+:\d+|native[^()\n]*|<anonymous>)\)[^\n]*"  # at f (file:1:2)
+    r"|\s*at (?:async )?(?:/|file:|node:|[A-Za-z]:[\\/])[^\n]*:\d+:\d+[^\n]*"  # at file:1:2
+)
+"""One line of a JavaScript stack trace."""
+
+TRACE_MARK = b"\\n    at "
+"""A marker of stack traces in JSON: one search for it is cheaper than checking every string."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -116,19 +130,6 @@ def error_body(response: httpx2.Response) -> Any:
         return json.loads(response.content)
     except ValueError:
         return response.text
-
-
-SHOWN_CHARS = 2_000
-SHOWN_ISSUES = 10
-
-STACK_FRAME = re.compile(
-    r"\s*at (?:async )?(?:new )?\S[^\n]*\((?:[^()\n]*:\d+:\d+|native[^()\n]*|<anonymous>)\)[^\n]*"  # at f (file:1:2)
-    r"|\s*at (?:async )?(?:/|file:|node:|[A-Za-z]:[\\/])[^\n]*:\d+:\d+[^\n]*"  # at file:1:2
-)
-"""One line of a JavaScript stack trace."""
-
-TRACE_MARK = b"\\n    at "
-"""A marker of stack traces in JSON: one search for it is cheaper than checking every string."""
 
 
 @dataclass(frozen=True, slots=True)

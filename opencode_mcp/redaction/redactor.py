@@ -64,7 +64,7 @@ class Redactor:
                     if secret in redacted:
                         redacted = redacted.replace(secret, MARKER)
         replaced = 0 if redacted is text or redacted == text else max(1, redacted.count(MARKER) - text.count(MARKER))
-        redacted = redacted if is_visible(redacted) else INVISIBLE.sub(escape_invisible, redacted)
+        redacted = redacted if is_printable_ascii(redacted) else INVISIBLE.sub(escape_invisible, redacted)
         return Redacted(redacted, replaced) if replaced else redacted
 
     def redact_error(self, error: Exception) -> str:
@@ -114,8 +114,8 @@ def keep_redaction_count(text: str, part: str) -> str:
     return Redacted(part, replaced) if replaced else part
 
 
-def is_visible(text: str) -> bool:
-    """Whether a text is plain printable ASCII; for any other text, `INVISIBLE` decides."""
+def is_printable_ascii(text: str) -> bool:
+    """Whether a text is printable ASCII, tabs and line breaks included: a quick test that it has nothing to escape."""
     return text.isascii() and (text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable())
 
 

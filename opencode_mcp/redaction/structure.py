@@ -62,10 +62,7 @@ CONTENT_KEYS = frozenset({"description", "permission", "prompt", "template"})
 """Configuration keys whose values are the user's text or patterns."""
 
 NAMES_KEYS = frozenset(
-    (
-        *("agent", "command", "default", "formatter", "lsp", "mcp", "mode", "models", "provider", "tools"),
-        "variants",
-    )
+    ("agent", "command", "default", "formatter", "lsp", "mcp", "mode", "models", "provider", "tools", "variants")
 )
 PAIRS_KEYS = frozenset({"env", "environment", "headers"})
 ARGUMENTS_KEYS = frozenset({"args", "argv", "cmd", "command", "env", "environment"})
@@ -92,7 +89,7 @@ def field_position(position: Position, name: str, value: Any, owner: Mapping[str
     match position:
         case Position.SECRET:
             return Position.SECRET
-        case Position.IDENTIFIER:  # the list of a result, and what came beside it
+        case Position.IDENTIFIER:  # the list of a result; its other fields are content
             return Position.IDENTIFIER if name == "result" else Position.CONTENT
         case Position.PAIRS:
             return Position.SECRET if is_secret_entry(name) and not is_credentials_path(name, value) else Position.PAIRS

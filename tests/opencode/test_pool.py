@@ -133,7 +133,7 @@ async def test_a_session_is_not_reported_missing_unless_every_server_answered(
 
 async def test_a_search_has_a_time_limit(servers: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is silent is told of like one that is not there."""
-    monkeypatch.setattr(module, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SERVER_SECONDS", 0.1)
 
     async def asked(opencode: OpenCodeClient) -> str | None:
         if opencode.server.name == "one":

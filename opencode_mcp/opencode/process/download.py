@@ -66,7 +66,7 @@ class Package:
 
 
 def load_lockfile() -> dict[str, Package]:
-    """Return every package of the lock by its name."""
+    """Return every package of the lockfile by its name."""
     text = resources.files(__package__ or __name__).joinpath("managed.json").read_text()
     packages: dict[str, dict[str, Any]] = json.loads(text)["packages"]
     return {name: Package(name, **entry) for name, entry in packages.items()}
@@ -89,8 +89,7 @@ def build_names(system: str, machine: str, musl: bool) -> list[str]:
     if not supported:
         raise ServerStartError(
             f"opencode-mcp cannot install OpenCode on this machine: its lockfile has no {candidates[0]}. Install "
-            f"OpenCode "
-            "1.x (`npm install -g opencode-ai@1`) so that `opencode` is on PATH, or set --url."
+            "OpenCode 1.x (`npm install -g opencode-ai@1`) so that `opencode` is on PATH, or set --url."
         )
     return supported
 
@@ -133,8 +132,7 @@ async def fetch_packages(
         reason = f"it took longer than {INSTALL_SECONDS:g} s" if completed is None else completed.output[-1500:].strip()
         raise ServerStartError(
             f"OpenCode could not be installed: `npm pack {' '.join(specs)}` failed.\n{reason}\nInstall OpenCode so "
-            f"that "
-            "`opencode` is on PATH, or set --url to a running one."
+            "that `opencode` is on PATH, or set --url to a running one."
         )
     await report_progress("checking and unpacking OpenCode")
     for package in packages:

@@ -127,14 +127,13 @@ class Liveness:
         if self.active:
             self._stalled = (
                 f"{diagnosis}. It was not killed, as work may still be running in it: "
-                f"{', '.join(sorted(self.active))}. Call "
-                f"again later. To discard this work, run `kill {self._pid}`; the next call then starts OpenCode again."
+                f"{', '.join(sorted(self.active))}. Call again later. "
+                f"To discard this work, run `kill {self._pid}`; the next call then starts OpenCode again."
             )
         else:
             self._stalled = (
                 f"{diagnosis}, and was killed, as no work was known to run in it. This request may have taken "
-                f"effect. The "
-                "next call starts OpenCode again."
+                "effect. The next call starts OpenCode again."
             )
             give_up(f"it did not respond for {seconds:.0f} s and was killed")
         for request in self._waiting:
@@ -170,14 +169,14 @@ ID_IN_PATH = re.compile(r"/(?:session|pty)/([^/]+)")
 def mark_started(server: OpenCodeServer, operation: Operation, parts: RequestParts) -> None:
     """Record the work that a request starts, before its response."""
     match = ID_IN_PATH.search(parts.path)
-    if match and (operation.execution_mode == "turn" or operation.id in PROMPT_STARTS):
+    if match and (operation.execution_mode == "blocking" or operation.id in PROMPT_STARTS):
         server.set_active(match[1], active=True)
 
 
 def mark_finished(server: OpenCodeServer, operation: Operation, parts: RequestParts, value: Any) -> None:
     """Record the work that a completed request ended, or started with a new id."""
     match = ID_IN_PATH.search(parts.path)
-    if match and (operation.execution_mode == "turn" or operation.id in TERMINAL_ENDS | SESSION_ENDS):
+    if match and (operation.execution_mode == "blocking" or operation.id in TERMINAL_ENDS | SESSION_ENDS):
         server.set_active(match[1], active=False)
     if operation.id in TERMINAL_STARTS and isinstance(value, dict):
         answer = cast("dict[str, Any]", value)
