@@ -141,25 +141,25 @@ PREPARED_CALLS: dict[str, dict[str, Any]] = {
 }
 SCRIPTS: dict[str, Callable[[Request], list[Piece] | JSONResponse]] = {
     **dict.fromkeys(PREPARED_CALLS, prepared_call),
-    "text": lambda ask: [say("Hello from the scripted model. "), say(ask.argument[:200])],
+    "text": lambda request: [say("Hello from the scripted model. "), say(request.argument[:200])],
     "reasoning": lambda _: [Piece({"reasoning_content": "Let me think."}), say("A reasoned answer.")],
-    "slow": lambda ask: [
-        say(f"chunk{at} ", number_argument(ask, 1, 0.5)) for at in range(int(number_argument(ask, 0, 20)))
+    "slow": lambda request: [
+        say(f"chunk{at} ", number_argument(request, 1, 0.5)) for at in range(int(number_argument(request, 0, 20)))
     ],
-    "hold": lambda ask: [Piece({"content": "held"}, file=Path(ask.argument.split()[0]))],
+    "hold": lambda request: [Piece({"content": "held"}, file=Path(request.argument.split()[0]))],
     "huge": huge_text,
     "hang": lambda _: [say("never said", float("inf"))],
     "drop": lambda _: [say("The second half of this sen"), Piece(None)],
-    "error": lambda ask: fail(number_argument(ask, 0, 500), "the error that the prompt asked for"),
-    "flaky": lambda ask: [say("done: flaky")] if ask.is_repeated else SCRIPTS["error"](ask),
+    "error": lambda request: fail(number_argument(request, 0, 500), "the error that the prompt asked for"),
+    "flaky": lambda request: [say("done: flaky")] if request.is_repeated else SCRIPTS["error"](request),
     # OpenCode recognizes an overflow by this message.
     "overflow": lambda _: fail(400, "maximum context length is 1000 tokens", "context_length_exceeded"),
-    "tool": lambda ask: call_once(ask, parse_named_call(ask)),
-    "tools": lambda ask: call_once(ask, *parse_listed_calls(ask)),
-    "chain": lambda ask: parse_listed_calls(ask)[ask.turn :][:1] or call_once(ask),
-    "loop": lambda ask: [parse_named_call(ask)],
-    "badargs": lambda ask: call_once(ask, call("bash", '{"command": "ec')),
-    "unknowntool": lambda ask: call_once(ask, call("no_such_tool", "{}")),
+    "tool": lambda request: call_once(request, parse_named_call(request)),
+    "tools": lambda request: call_once(request, *parse_listed_calls(request)),
+    "chain": lambda request: parse_listed_calls(request)[request.turn :][:1] or call_once(request),
+    "loop": lambda request: [parse_named_call(request)],
+    "badargs": lambda request: call_once(request, call("bash", '{"command": "ec')),
+    "unknowntool": lambda request: call_once(request, call("no_such_tool", "{}")),
     "title": lambda _: [say("Scripted title")],
     "compaction": lambda _: [say("## Goal\nTry OpenCode without a language model.")],
 }
@@ -169,7 +169,7 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 
 
 def run_script(request: Request) -> list[Piece] | JSONResponse:
-    script = SCRIPTS.get(request.script, lambda ask: [say(f"no such script: {ask.script}")])
+    script = SCRIPTS.get(request.script, lambda request: [say(f"no such script: {request.script}")])
     try:
         return script(request)
     except (AttributeError, LookupError, TypeError, ValueError) as reason:

@@ -1,4 +1,4 @@
-"""Settings -> OpenCode clients, for the MCP server and for the library."""
+"""Settings -> OpenCode clients: the composition root of the MCP server and of the library."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
 import httpx2
 
-from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.opencode.allowlist import DirectoryAllowlist
-from opencode_mcp.opencode.client import Observe
-from opencode_mcp.opencode.concurrency import background_task_group
-from opencode_mcp.opencode.endpoint import OpenCodeServer, RefusedServer
-from opencode_mcp.opencode.load_guard import LoadPolicy
-from opencode_mcp.opencode.process.install import cache_folder
-
 from .catalog import Catalog
+from .exceptions import SettingsError
 from .opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
+from .opencode.allowlist import DirectoryAllowlist
+from .opencode.client import Observe
+from .opencode.concurrency import background_task_group
+from .opencode.endpoint import OpenCodeServer, RefusedServer
+from .opencode.load_guard import LoadPolicy
+from .opencode.process.install import cache_folder
 from .settings import DEPTH_VARIABLE, Settings
 
 
@@ -46,8 +45,8 @@ async def connect(
 ) -> AsyncGenerator[ServerPool]:
     """Provide the clients of the servers that the settings choose. Nothing is started or sent yet.
 
-    `load_policy` are the operations that may name a directory which OpenCode has not opened. `observe` surrounds each
-    exchange with OpenCode.
+    `load_policy` says which operations may name a directory that OpenCode has not opened. `observe` makes the
+    context manager of each request to OpenCode.
     """
     directory, allowlist = settings.project_directory, make_allowlist(settings)
     lacks_project = directory is None and not settings.urls
@@ -69,7 +68,7 @@ async def connect(
 
 
 async def open_servers(settings: Settings, stack: AsyncExitStack) -> Mapping[str, OpenCodeServer]:
-    """Return the running servers by name, or the one that we start at the first request and stop with `stack`."""
+    """Return the running servers by name, or one that is started by the first request and stopped with `stack`."""
     if settings.urls:
         several = len(settings.urls) > 1
         return {

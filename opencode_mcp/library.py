@@ -11,17 +11,16 @@ from typing import Any, Self
 
 import anyio
 
-from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode.concurrency import background_task_group
-from opencode_mcp.opencode.endpoint import ignore_progress
-from opencode_mcp.opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
-from opencode_mcp.suggestions import suggest
-
 from .catalog import Catalog
 from .connect import connect
+from .exceptions import InvalidArguments
 from .opencode import Answer, ServerPool, execute_operation
-from .operations import Operations, tree
+from .opencode.concurrency import background_task_group
+from .opencode.endpoint import ignore_progress
+from .opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
+from .operations import Operations, build_tree
 from .settings import Settings
+from .suggestions import suggest
 from .tasks import Context, execute_blocking, task_tools_for
 
 __all__ = ["Answer", "OpenCode"]
@@ -53,10 +52,10 @@ class OpenCode(Operations):
         folder = None if directory is None else os.fspath(directory)
         self._settings = Settings.load({**options, "directory": folder}, environ)
         self._catalog = Catalog.from_snapshot().for_servers(tuple(self._settings.urls))
-        self._workflows = task_tools_for(self._catalog.servers)
+        self._task_tools = task_tools_for(self._catalog.servers)
         self._stack: AsyncExitStack | None = None
         self._servers: ServerPool | None = None
-        super().__init__(self.call, tree(self._catalog))
+        super().__init__(self.call, build_tree(self._catalog))
 
     async def __aenter__(self) -> Self:
         if self._stack is not None:
@@ -74,17 +73,17 @@ class OpenCode(Operations):
         return await stack.__aexit__(kind, error, trace)
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
-        """Carry out an operation, or a tool such as `run_task`, by its tool name; return what it answers.
+        """Call an operation or a task tool such as `run_task` by its tool name; return the result.
 
-        A prompt lasts until the model is done, and cancelling it aborts the session's work. A stream
-        of events and a terminal return what came within their `timeout_seconds`.
+        A prompt lasts until the model is done, and cancelling it aborts the session's work. Event streams and terminals
+        return what they received within `timeout_seconds`.
 
         Raises:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
             WorkflowError: a task cannot continue, or a prompt waits for an answer.
         """
-        if name in self._workflows:
-            report = await self._workflows[name].execute(self._context(), arguments)
+        if name in self._task_tools:
+            report = await self._task_tools[name].execute(self._context(), arguments)
             return report.model_dump(mode="json")
         return (await self.answer(name, **arguments)).value
 
@@ -95,7 +94,7 @@ class OpenCode(Operations):
             What `call` raises.
         """
         if name not in self._catalog:
-            near = suggest(name, [*self._catalog, *self._workflows]) or "none"
+            near = suggest(name, [*self._catalog, *self._task_tools]) or "none"
             raise InvalidArguments(name, [f"no such operation; nearest: {near}"])
         context = self._context()
         return await execute_operation(
@@ -106,8 +105,8 @@ class OpenCode(Operations):
     async def events(self) -> AsyncGenerator[AsyncIterator[Event]]:
         """Provide the events of all projects from now on, for `async for`, without end.
 
-        A lost connection is made again: `{"type": "stream.lost"}`, then `{"type": "stream.connect"}`
-        say that events may have been missed, as OpenCode replays none.
+        A lost connection is made again: `{"type": "stream.lost"}`, then `{"type": "stream.connected"}` say that events
+        may have been missed, as OpenCode replays none.
 
         Raises:
             ServerStartError, TransportError, APIError, UnexpectedResponse: OpenCode cannot be reached.

@@ -45,13 +45,13 @@ class Operations:
 
 
 class CallableOperation(Operations):
-    """An operation, and those that are below it."""
+    """A segment that is an operation itself, and may have operations below it."""
 
     async def __call__(self, **arguments: Any) -> Any:
         return await self._call(self._node.tool, **arguments)
 
 
-def tree(catalog: Catalog) -> Node:
+def build_tree(catalog: Catalog) -> Node:
     """Arrange a catalog's operations by the segments of their ids."""
     root = Node()
     for operation in catalog.values():

@@ -17,7 +17,7 @@ from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.schema import COMPONENT_PREFIX
-from opencode_mcp.operations import Node, attribute_names, tree
+from opencode_mcp.operations import Node, attribute_names, build_tree
 
 STUB = Path(__file__).parents[1] / "opencode_mcp" / "operations.pyi"
 MAX_FIELDS = 20
@@ -46,7 +46,7 @@ class Node:
     below: dict[str, Node]
     def __init__(self, tool: str | None = None, below: dict[str, Node] = ...) -> None: ...
 
-def tree(catalog: Catalog) -> Node: ...
+def build_tree(catalog: Catalog) -> Node: ...
 def attribute_names(operation_id: str) -> list[str]: ...
 '''
 
@@ -220,7 +220,7 @@ def format_classes(node: Node, title: str, catalog: Catalog, types: Types) -> It
 def format_stub(catalog: Catalog) -> str:
     """Return the whole stub."""
     types = Types(next(iter(catalog.values())).components)
-    classes = [*format_classes(tree(catalog), "Operations", catalog, types)]
+    classes = [*format_classes(build_tree(catalog), "Operations", catalog, types)]
     return "\n".join([HEADER, *types.definitions(classes), *classes])
 
 

@@ -1,4 +1,4 @@
-"""A deployment on one machine: nginx, three replicas of `run_opencode-mcp http`, Redis, two OpenCode servers.
+"""A deployment on one machine: nginx, three replicas of `opencode-mcp http`, Redis, two OpenCode servers.
 
 python -m examples.scale.serve [--port 8000] [--own]: serves until Ctrl-C or SIGTERM, and stops every process.
 It needs nginx and redis-server on PATH.
@@ -71,17 +71,17 @@ async def wait_until_accepting(port: int) -> None:
 
 @asynccontextmanager
 async def run_program(
-    *command: str, environ: Mapping[str, str] | None = None, given: bytes | None = None
+    *command: str, environ: Mapping[str, str] | None = None, stdin: bytes | None = None
 ) -> AsyncGenerator[Process]:
-    """Run a program during the block, with `given` on its stdin; terminate it afterwards, and kill it after a while."""
-    stdin_mode = subprocess.DEVNULL if given is None else subprocess.PIPE
+    """Run a program during the block, with `stdin` as its input; terminate it afterwards, and kill it after a while."""
+    stdin_mode = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     # A session of its own, so that Ctrl-C reaches only this program, which then stops the others in order.
     async with await anyio.open_process(
         (*DIE_WITH_PARENT, *command), stdin=stdin_mode, stdout=None, stderr=None, env=environ, start_new_session=True
     ) as process:
         try:
-            if process.stdin is not None and given is not None:
-                await process.stdin.send(given)
+            if process.stdin is not None and stdin is not None:
+                await process.stdin.send(stdin)
                 await process.stdin.aclose()
             yield process
         finally:
@@ -131,7 +131,7 @@ async def run_redis(folder: Path) -> AsyncGenerator[str]:
     """Run a Redis without persistence; return its URL, with the password."""
     port, password = free_port(), secrets.token_urlsafe(24)
     config = f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\nsave ""\nlogfile /dev/null\n'
-    async with run_program("redis-server", "-", given=config.encode()):
+    async with run_program("redis-server", "-", stdin=config.encode()):
         await wait_until_accepting(port)
         yield f"redis://:{password}@127.0.0.1:{port}/0"
 

@@ -1,4 +1,4 @@
-"""A call on a terminal: elicitation of permissions and questions, and progress on stderr.
+"""A call at a terminal: elicitation of permissions and questions, and progress on stderr.
 
 Progress is one live line on a terminal, with every finished step above it.
 """
@@ -25,6 +25,9 @@ from rich.text import Text
 from .output import printable
 
 LINE_BYTES = 65536
+SPINNER_COLUMNS = 3
+IDLE_MESSAGE = "working"
+"""The server's message while a call reports nothing."""
 
 
 class Prompter:
@@ -130,7 +133,7 @@ class TerminalReader:
 
 
 def discard_typed_ahead() -> None:
-    """Discard what was typed before the question was shown: it does not answer it."""
+    """Discard what was typed before the question was shown: it is not an answer to it."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -140,12 +143,6 @@ def discard_typed_ahead() -> None:
         import termios
 
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
-
-
-SPINNER_COLUMNS = 3
-
-IDLE_MESSAGE = "working"
-"""The server's message while a call reports nothing."""
 
 
 class ProgressDisplay:

@@ -1,4 +1,4 @@
-"""`--document`: the bundled snapshot, a file, or that of a running server.
+"""`--document`: the bundled document, a file, or the document of a running server.
 
 parse -> skip unusable operations -> reject an incomplete document -> merge with the snapshot
 """
@@ -31,10 +31,10 @@ MAX_NAMED = 5
 def load_catalog(settings: Settings) -> Catalog:
     """Return the catalog of the document that `--document` names; the bundled one is read when it is needed.
 
-    Operations that only the snapshot has are included, and marked.
+    Operations that only the bundled document has are included, and marked.
 
     Raises:
-        SettingsError, DocumentError: as `load_document`.
+        SettingsError, DocumentError: as for `load_document`.
     """
     servers = tuple(settings.urls)
     if settings.document == "bundled":
@@ -93,7 +93,7 @@ def load_live_document(settings: Settings, bundled: Document) -> Document:
 
 
 def write_cache(file: Path, data: bytes) -> None:
-    """Write an accepted document to the cache, atomically.
+    """Write a document to the cache, atomically.
 
     Raises:
         OSError: it cannot be written.

@@ -1,7 +1,7 @@
 """`opencode-mcp [COMMAND]`: parse the arguments, load the settings, run the command.
 
-A command is a module of `commands` with `configure(parser)`, which adds its own arguments, and
-`run(settings, options)`, which returns the exit code. It is imported only when it runs.
+A command is a module of `commands`, imported only when it runs: `configure(parser)` adds its own arguments, and
+`run(settings, options)` returns the exit code.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def get_tool(tools: dict[str, types.Tool], name: str) -> types.Tool:
     """Return a tool by its name.
 
     Raises:
-        SettingsError: no such tool; the message has the nearest names.
+        SettingsError: the tool does not exist; the message suggests the nearest names.
     """
     if name not in tools:
         nearest = suggest(name, tools)
@@ -65,7 +65,7 @@ def definition_bytes(tool: types.Tool) -> int:
 
 
 def estimate_tokens(size: int) -> int:
-    """Estimate the tokens of so many bytes."""
+    """Estimate the tokens of `size` bytes."""
     return round(size / BYTES_PER_TOKEN)
 
 

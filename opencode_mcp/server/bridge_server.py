@@ -1,7 +1,7 @@
 """The MCP server: its handlers and its lifespan.
 
-This module alone answers initialize and server/discover. A handler's module is imported by the first request that needs
-it: some clients allow 1.5 s for the start, and importing the SDK takes half of it.
+initialize and server/discover need this module only. A handler's module is imported by the first request that needs it:
+some clients allow 1.5 s for the start, and importing the SDK takes half of it.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ HANDLERS: Mapping[str, Any] = {
 
 
 class BridgeServer(Server[Lifespan]):
-    """The server of one bridge. It answers initialize, server/discover and tools/list without OpenCode.
+    """The MCP server of one process. It answers initialize, server/discover and tools/list without OpenCode.
 
-    It announces just what it sends: changes of single resources and of the list of prompts. `shutdown` drains its
-    calls before it stops; `metrics` measures them, if the settings ask for metrics.
+    It advertises only the notifications that it sends: changes of single resources and of the list of prompts.
+    `shutdown` drains its calls before it stops; `metrics` measures them, and is None unless the settings ask for it.
     """
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
@@ -153,8 +153,8 @@ class BridgeServer(Server[Lifespan]):
     async def _open(self, server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
         """Provide what lives as long as the server runs."""
         settings = self._settings
-        instrument = nullcontext if self.metrics is None else self.metrics.measure_request
-        clients = connect(settings, self._catalog, make_load_policy(settings), instrument)
+        observe = nullcontext if self.metrics is None else self.metrics.measure_request
+        clients = connect(settings, self._catalog, make_load_policy(settings), observe)
         async with clients as servers, self._open_bus() as bus, background_task_group() as tasks:
             passwords = [client.server.password for client in servers.clients.values() if client.server.password]
             warn_about_weak_passwords(settings)

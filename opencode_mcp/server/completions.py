@@ -56,7 +56,7 @@ async def complete_files(opencode: OpenCodeClient, typed: str) -> list[str]:
 
 
 VARIABLE_COMPLETERS: Mapping[str, Completer] = {"id": complete_sessions, "path": complete_files}
-"""By the variable's name. `name` needs no OpenCode, see below."""
+"""By the variable's name; `complete` itself completes `name`, from the catalog."""
 
 ARGUMENT_COMPLETERS: Mapping[str, Completer] = {
     "session_id": complete_sessions,
@@ -67,10 +67,10 @@ ARGUMENT_COMPLETERS: Mapping[str, Completer] = {
 
 
 async def complete(context: RequestContext, params: types.CompleteRequestParams) -> types.CompleteResult:
-    """Complete the typed text. Without an answer from a running OpenCode there are no values.
+    """Complete the typed text. Without an answer from a running OpenCode the list is empty.
 
     Raises:
-        MCPError: there is no such template.
+        MCPError: no resource template has this URI and variable.
     """
     opencode, name, typed = context.lifespan_context.servers.default, params.argument.name, params.argument.value
     if isinstance(params.ref, types.ResourceTemplateReference):
@@ -84,7 +84,7 @@ async def complete(context: RequestContext, params: types.CompleteRequestParams)
         completer = ARGUMENT_COMPLETERS.get(name) if params.ref.name in BUILT_IN_PROMPTS else None
     if completer is None:
         return completion_result([])
-    values = await call_if_running(opencode, lambda definition: completer(definition, typed), COMPLETE_SECONDS)
+    values = await call_if_running(opencode, lambda client: completer(client, typed), COMPLETE_SECONDS)
     return completion_result(values or [])
 
 

@@ -1,7 +1,7 @@
 """Permissions and questions of OpenCode as elicitation forms, in both protocol eras.
 
-Up to 2025-11-25 the server asks while the call is open; from 2026-07-28 on the call ends with the
-question, and the client calls again with the answer and the state that it was given.
+Up to 2025-11-25 the server asks while the call is open. From 2026-07-28 on the call returns the question with a sealed
+state, and the client calls again with the answer and that state.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ log = logging.getLogger(__name__)
 MAX_ROUNDS = 8
 """Clients stop after ten rounds; after this many the report lists the pending requests instead."""
 
+MIN_READING_SECONDS = 1.0
+"""A user takes longer to read and decline a form; a client without a user, as in CI, declines in milliseconds."""
+
+DECLINED_AT_ONCE = (
+    "The client declined the form at once, as a client without a user does; this is not treated as a rejection."
+)
+
 
 def make_elicitor(
     context: RequestContext, params: types.CallToolRequestParams, request_state: Mapping[str, Any] | None
@@ -44,14 +51,6 @@ def make_elicitor(
         rounds, asked_at = (request_state or {}).get("rounds", 0), (request_state or {}).get("asked_at", 0.0)
         return ResultElicitor(params.input_responses or {}, rounds, asked_at) if rounds < MAX_ROUNDS else None
     return PushElicitor(context) if context.session.can_send_request else None
-
-
-MIN_READING_SECONDS = 1.0
-"""A user takes longer to read and decline a form; a client without a user, as in CI, declines in milliseconds."""
-
-DECLINED_AT_ONCE = (
-    "The client declined the form at once, as a client without a user does; this is not treated as a rejection."
-)
 
 
 class PushElicitor:
@@ -154,9 +153,9 @@ def question_fields(name: str, question: QuestionInfo) -> dict[str, Form]:
 
 
 def parse_decision(request: AgentRequest, answer: types.ElicitResult, seconds: float) -> Decision | Undecided:
-    """Read the user's answer: declining is a no, dismissing decides nothing, and so does an empty form.
+    """Parse the user's answer: `decline` rejects the request; `cancel` and an empty form decide nothing.
 
-    A form that was declined after fewer `seconds` than a person needs was declined by a client without a user.
+    A `decline` within MIN_READING_SECONDS decides nothing either; `seconds` is the time since the form was sent.
     """
     if answer.action == "cancel":
         return Undecided()

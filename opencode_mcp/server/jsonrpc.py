@@ -9,9 +9,9 @@ from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError
 
 
 def envelope_error(text: str | bytes) -> JSONRPCError | None:
-    """Return the error for a text that is no message of JSON-RPC 2.0, or for a request that has no usable id.
+    """Return the error for a text that is not a JSON-RPC 2.0 message, or for a request with an invalid id.
 
-    The id of the answer is that of the request where it has one, else null. A notification gets None.
+    The error has the id of the request, or null without a valid one. For a notification the result is None.
     """
     try:
         decoded = pydantic_core.from_json(text)

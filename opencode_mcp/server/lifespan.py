@@ -23,19 +23,19 @@ from opencode_mcp.settings import Settings
 from .progress import Heartbeat
 from .shutdown import Shutdown
 
-log = logging.getLogger(__name__)
-
 if TYPE_CHECKING:
     from opencode_mcp.server.subscriptions.watcher import WatcherPool
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Lifespan:
-    """`tasks` runs what outlives a request, such as a subscription; it is cancelled with the server.
+    """What lives as long as the server runs.
 
-    `redactor` redacts every text sent to a client, `heartbeat` repeats progress notifications, `bus` delivers changes
-    to all clients, `is_project` returns whether a local directory can be a project, `result_chars` limits the length of
-    one result.
+    `tasks` runs what outlives a request, such as a subscription; it is cancelled with the server. `redactor` redacts
+    every text sent to a client, `heartbeat` repeats progress notifications, `bus` delivers changes to all clients,
+    `is_project` returns whether a local directory can be a project, `result_chars` limits the length of one result.
     """
 
     servers: ServerPool

@@ -1,8 +1,8 @@
-"""One connection in whichever protocol era its client chooses, also after it has only asked what there is.
+"""Protocol negotiation: a server/discover before the first other request does not fix the protocol version.
 
-The SDK (mcp 2.3) lets the first request decide, and refuses `initialize` with -32022 when that was server/discover.
-GitHub Copilot CLI sends both when its first one was not answered within 9 s, and would have no tools. Here each
-server/discover that comes first is answered by itself, and the request after it decides.
+In the SDK (mcp 2.3) the first request of a connection fixes the version; after server/discover, `initialize` fails with
+-32022. GitHub Copilot CLI sends `initialize` when its server/discover has no answer within 9 s, and would then have no
+tools. Here each leading server/discover is answered on a connection of its own, and the first other request decides.
 """
 
 from __future__ import annotations

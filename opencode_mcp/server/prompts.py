@@ -220,9 +220,9 @@ def argument_name(placeholder: str) -> str:
 
 
 def fill_template(command: OpenCodeCommand, arguments: Mapping[str, str]) -> str:
-    """Fill in a command's template, in one pass: what an argument says is not filled in again.
+    """Fill in a command's template in one pass: placeholders within a value are not replaced.
 
-    `$ARGUMENTS` is all that was given, so without an argument of its own it is the numbered ones.
+    `$ARGUMENTS` stands for all arguments: if it has no value of its own, it gets the numbered ones.
     """
     values = {hint: arguments.get(argument_name(hint), "") for hint in command.hints}
     if not values.get("$ARGUMENTS"):

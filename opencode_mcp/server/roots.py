@@ -36,9 +36,9 @@ async def apply_client_root(context: RequestContext) -> ServerPool:
 
 
 async def client_root(context: RequestContext) -> str | None:
-    """Return the path of the client's root; None where it has none or several, or cannot be asked.
+    """Return the path of the client's root; None if it has none or several, or does not answer.
 
-    From 2026-07-28 on a server asks no client; those that have roots then say their project in another way.
+    From 2026-07-28 on a server cannot send requests to a client, so the client must name its project itself.
     """
     capabilities = context.session.client_capabilities
     if capabilities is None or capabilities.roots is None or context.protocol_version in MODERN_PROTOCOL_VERSIONS:

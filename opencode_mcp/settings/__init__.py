@@ -1,7 +1,7 @@
-"""SETTINGS: what a user can choose, typed and parsed once.
+"""The settings: what a user can choose, typed and parsed once.
 
-settings.py       the value, with the declaration of every setting, and how it is loaded
-setting.py        how one setting is given: flag, variable, help, default
+settings.py       `Settings`: the declaration of every setting, and the loading of their values
+setting.py        the declaration of one setting: flag, variable, help, default
 parsing.py        from text to typed values
 validation.py     checks between settings
 child_environ.py  the environment of an OpenCode that this process starts
@@ -9,13 +9,13 @@ child_environ.py  the environment of an OpenCode that this process starts
 
 from .parsing import NamedServer, without_password
 from .setting import Setting
-from .settings import DEPTH_VARIABLE, PASSWORD_VARIABLE, SETTINGS, USERNAME, USERNAME_VARIABLE, Settings
+from .settings import DEFAULT_USERNAME, DEPTH_VARIABLE, PASSWORD_VARIABLE, SETTINGS, USERNAME_VARIABLE, Settings
 
 __all__ = [
+    "DEFAULT_USERNAME",
     "DEPTH_VARIABLE",
     "PASSWORD_VARIABLE",
     "SETTINGS",
-    "USERNAME",
     "USERNAME_VARIABLE",
     "NamedServer",
     "Setting",

@@ -1,7 +1,7 @@
 """From the text of one flag or environment variable to a typed value.
 
-A parser takes the text and returns the value; it raises `ValueError` with the end of a sentence that begins with the
-name of the flag, such as "'loud' is not one of debug, info". Secrets are not repeated in it.
+A parser takes the text and returns the value, or raises `ValueError`. Its message continues a sentence that begins with
+the name of the flag, such as "'loud' is not one of debug, info"; it never repeats a secret.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def result_chars(text: str) -> int:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Make the parser of a choice."""
+    """Return the parser of a choice."""
 
     def choice(text: str) -> str:
         if text not in choices:
@@ -109,17 +109,17 @@ def format_servers(servers: tuple[NamedServer, ...]) -> str:
 
 def redis_url(text: str) -> str:
     """Check the URL of a Redis. The error does not repeat it, as it may hold a password."""
-    if split(text).scheme not in REDIS_SCHEMES:
+    if split_url(text).scheme not in REDIS_SCHEMES:
         raise ValueError("is not a redis://, rediss:// or unix:// URL")
     return text
 
 
-def secret(least: int) -> Callable[[str], str]:
-    """Make the parser of a secret of at least so many characters."""
+def secret(min_chars: int) -> Callable[[str], str]:
+    """Return the parser of a secret of at least `min_chars` characters."""
 
     def long_enough(text: str) -> str:
-        if len(text) < least:
-            raise ValueError(f"has {len(text)} characters, and must have at least {least}")
+        if len(text) < min_chars:
+            raise ValueError(f"has {len(text)} characters, and must have at least {min_chars}")
         return text
 
     return long_enough
@@ -130,7 +130,7 @@ def without_password(text: str) -> str:
     return USER_INFORMATION.sub("://", text)
 
 
-def split(url: str) -> SplitResult:
+def split_url(url: str) -> SplitResult:
     """Return the parts of a URL, all empty when it cannot be parsed."""
     try:
         return urlsplit(url)

@@ -1,4 +1,4 @@
-"""How one setting is given: the data from which flags, completion, documentation and clients' entries are made."""
+"""The declaration of one setting, from which flags, completion, documentation and clients' entries are made."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """How one setting is given: by its flag, else by its environment variable, else it has its default.
+    """A setting: its value is that of its flag, else of its environment variable, else its default.
 
-    `name` is its attribute of `Settings`. `parse` turns a text into the typed value, and
-    `format` a value into such a text. With a `separator` the flag can
-    be given several times, and the variable holds all values, separated by it. `commands` are those that have the
-    setting; without any, all have it.
+    `name` is its attribute of `Settings`. `parse` turns a text into the typed value, and `format` a value into such a
+    text. With a `separator` the flag can be repeated, and the variable holds all values, separated by it. `commands` are
+    those that have the setting; if empty, all have it.
     """
 
     name: str
@@ -44,7 +43,7 @@ class Setting:
         return not self.commands or command in self.commands
 
     def text(self, flags: Mapping[str, Any], environ: Mapping[str, str], command: str | None) -> tuple[str, bool]:
-        """Return what is given, "" when nothing is, and whether it comes from the environment.
+        """Return the given text, "" if there is none, and whether it comes from the environment.
 
         An empty value and an unexpanded `${user_config.…}` of a bundle's manifest count as not given.
         """

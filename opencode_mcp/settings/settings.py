@@ -29,7 +29,7 @@ from .parsing import (
     result_chars,
     secret,
     servers,
-    split,
+    split_url,
 )
 from .setting import Setting, option
 from .validation import (
@@ -45,7 +45,7 @@ PROJECT_VARIABLE = "CLAUDE_PROJECT_DIR"
 """Claude Code sets it to the project that it was opened in."""
 USERNAME_VARIABLE = "OPENCODE_SERVER_USERNAME"
 PASSWORD_VARIABLE = "OPENCODE_SERVER_PASSWORD"
-USERNAME = "opencode"
+DEFAULT_USERNAME = "opencode"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LISTS: Mapping[str, Any] = {"parse": names, "format": ",".join}
 HTTP: Mapping[str, Any] = {"commands": ("http",)}
@@ -71,9 +71,9 @@ class Settings:
         separator=",",
     )
     username: str = option(
-        USERNAME,
+        DEFAULT_USERNAME,
         USERNAME_VARIABLE,
-        f"user name for the server at --url, or for every --server (default {USERNAME})",
+        f"user name for the server at --url, or for every --server (default {DEFAULT_USERNAME})",
         has_flag=False,
     )
     password: str | None = option(
@@ -301,15 +301,15 @@ class Settings:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Every secret in settings that were given, valid or not, and whether the command has them or not."""
+        """Every secret that was given, valid or not, including those of settings that the command does not have."""
         secret = [setting for setting in SETTINGS if setting.is_secret]
         variables = {setting.variable for setting in secret}
         own = PASSWORD_VARIABLE + "_"
         values = [value for name, value in self.environ.items() if name in variables or name.startswith(own)]
         values += [value for setting in secret if (value := getattr(self, setting.name))]
-        addresses = [text for text in (*values, *self.urls.values()) if "://" in text and split(text).scheme]
-        inner = {split(address).password or "" for address in addresses} - {""}
-        whole = {text for text in values if text not in addresses or split(text).password}
+        addresses = [text for text in (*values, *self.urls.values()) if "://" in text and split_url(text).scheme]
+        inner = {split_url(address).password or "" for address in addresses} - {""}
+        whole = {text for text in values if text not in addresses or split_url(text).password}
         return frozenset(whole | inner | {unquote(text) for text in inner}) - {""}
 
     @property
@@ -319,10 +319,10 @@ class Settings:
 
     @property
     def project_directory(self) -> str | None:
-        """The directory to send: absolute when we start OpenCode here, as given for a running server.
+        """The directory to send: as given for a running server, absolute for an OpenCode that this process starts.
 
-        None leaves the choice to a running server. Otherwise it means that there is no project: none was given, and
-        the working directory cannot be one.
+        None: a running server uses its own directory; an OpenCode that this process starts has no project, as none was
+        given and the working directory cannot be one.
         """
         chosen = self.directory or next(iter(self.allow_directory), None)
         if self.urls or chosen:
@@ -332,11 +332,11 @@ class Settings:
 
     def is_project(self, directory: str) -> bool:
         """Whether a local directory can be a project: not a root, the home directory or Windows' system directory."""
-        place = os.path.realpath(directory)
+        path = os.path.realpath(directory)
         home, windows = (self.environ.get(name) for name in ("HOME", "SYSTEMROOT"))
         excluded = (home or self.environ.get("USERPROFILE"), windows and os.path.join(windows, "System32"))
-        unfit = {os.path.normcase(os.path.realpath(folder)) for folder in excluded if folder}
-        return os.path.isdir(place) and os.path.dirname(place) != place and os.path.normcase(place) not in unfit
+        excluded_paths = {os.path.normcase(os.path.realpath(folder)) for folder in excluded if folder}
+        return os.path.isdir(path) and os.path.dirname(path) != path and os.path.normcase(path) not in excluded_paths
 
     @property
     def chooses_tools(self) -> bool:

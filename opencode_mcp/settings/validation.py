@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .parsing import split
+from .parsing import split_url
 
 
 class Problem(NamedTuple):
@@ -33,7 +33,7 @@ def check_servers(url: str | None, has_servers: bool, document: Path | str, redi
 
 def check_certificates(flag: str, file: str | None, urls: Iterable[str]) -> Iterator[Problem]:
     """Check that the CA certificates to trust can be read, if any URL is https://."""
-    if file is None or not any(split(url).scheme == "https" for url in urls):
+    if file is None or not any(split_url(url).scheme == "https" for url in urls):
         return
     import ssl
 

@@ -421,8 +421,8 @@ async def test_a_hanging_issuer_does_not_delay_valid_tokens(
     issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known keys serve at once beside a hundred tokens with unknown ones, which make one reading together."""
-    monkeypatch.setattr(module, "WAIT_SECONDS", 1.0)
-    monkeypatch.setattr(module, "READ_SECONDS", 600.0)
+    monkeypatch.setattr(module, "KEY_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(module, "FETCH_TIMEOUT_SECONDS", 600.0)
     monkeypatch.setattr(module, "MIN_REFRESH_SECONDS", 0.0)
     statuses: list[int] = []
     async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
@@ -469,7 +469,7 @@ async def test_keys_are_renewed_in_the_background(issuer: FakeIssuer, monkeypatc
 
         issuer.kid = "two"
         monkeypatch.setattr(module, "MIN_REFRESH_SECONDS", 0.0)
-        monkeypatch.setattr(module, "MAX_AGE_SECONDS", 0.0)
+        monkeypatch.setattr(module, "MAX_KEY_AGE_SECONDS", 0.0)
         await anyio.lowlevel.checkpoint()
         keys = await eventually(
             lambda: list_tools_status(http, **bearer(issue_token())), until=lambda status: status == 401

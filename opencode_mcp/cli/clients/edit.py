@@ -49,10 +49,10 @@ ENTRY_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A file's bytes before and after (None is no file), with the entry that it has then.
+    """A file's bytes before and after the change (None: no file), with the entry that it has afterwards.
 
-    `backup` is made, or taken back, along with it. `is_exact` is said of a removal that leaves what
-    was there before the installation, to the byte. `replaces` is said of an installation that finds an entry.
+    `makes_backup`, `drops_backup`: `backup` is created or deleted too. `replaces`: an installation replaces an entry.
+    `is_exact`: a removal restores the bytes from before the installation.
     """
 
     path: Path
@@ -104,7 +104,7 @@ class Change:
                 shutil.copy2(self.path, self.backup)
 
     def drop_backup(self) -> None:
-        """Delete the backup, if this change removes the entry.
+        """Delete the backup, if the change drops it.
 
         Raises:
             SettingsError: it cannot be removed.

@@ -1,4 +1,4 @@
-"""The entry for a client: the command that starts this server with the settings that were given, or its URL."""
+"""The entry for a client: the command that starts this server with the given settings, or its URL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
-from opencode_mcp.settings import PASSWORD_VARIABLE, USERNAME, USERNAME_VARIABLE, Settings
+from opencode_mcp.settings import DEFAULT_USERNAME, PASSWORD_VARIABLE, USERNAME_VARIABLE, Settings
 from opencode_mcp.tools import VIEWS
 from opencode_mcp.tools.selection import select_tools
 
@@ -30,7 +30,7 @@ def make_launch(
         SettingsError: `variables` or `with_password` is not possible.
     """
     passwords = settings.passwords if settings.urls else {}
-    username = {USERNAME_VARIABLE: settings.username} if settings.urls and settings.username != USERNAME else {}
+    username = {USERNAME_VARIABLE: settings.username} if settings.urls and settings.username != DEFAULT_USERNAME else {}
     credentials = username | passwords
     if with_password and not passwords:
         raise SettingsError(f"--with-password needs --url or --server, and its {PASSWORD_VARIABLE}")
@@ -97,8 +97,7 @@ def make_remote(client: Client, settings: Settings, server_url: str, with_passwo
     if not client.variable:
         raise SettingsError(
             f"{client.title} cannot refer to a variable: --with-password writes {TOKEN_VARIABLE} as plain text, and "
-            f"--no-auth "
-            "is for a server without a token"
+            "--no-auth is for a server without a token"
         )
     return Remote(address, client.variable_reference(TOKEN_VARIABLE))
 
@@ -139,7 +138,7 @@ def check_names(client: Client, name: str, settings: Settings) -> None:
     """Reject unknown tools, and a server name so long that the client would truncate or drop tool names.
 
     Raises:
-        SettingsError: what does not fit.
+        SettingsError: a tool is unknown, or the name is too long.
     """
     chosen = settings.toolsets or (() if settings.tools else (client.limits.preset,))
     listed = select_tools(Catalog.from_snapshot(), chosen, settings.tools, settings.exclude_tools).listed

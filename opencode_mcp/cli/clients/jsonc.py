@@ -1,6 +1,6 @@
-"""Change one member of a JSON text that may hold comments and trailing commas, and nothing else of it.
+"""Edits of one member of a JSON text with comments and trailing commas; the rest of the text stays as it is.
 
-No library on PyPI that is kept up does this: they parse comments away, or print the whole text anew.
+No maintained library on PyPI does this: they drop comments, or reformat the whole text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Change one table of a TOML text, and nothing else of it.
+"""Edits of one table of a TOML text; the rest of the text stays as it is.
 
-On the text itself: a library that keeps comments would be a dependency for one client, and still
-moves the blank lines around a table that it adds or removes.
+A library that keeps comments would be a dependency for one client, and would still move the blank lines around a table
+that it adds or removes.
 """
 
 from __future__ import annotations

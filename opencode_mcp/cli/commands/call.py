@@ -31,6 +31,8 @@ from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import TASK_TOOLS
 
+NOT_JSON = object()
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the tool and its arguments."""
@@ -87,14 +89,11 @@ async def call_tool(
     return result
 
 
-NOT_JSON = object()
-
-
 def parse_arguments(schema: Mapping[str, Any], pairs: Iterable[str], text: str | None) -> dict[str, Any]:
-    """Return the arguments that were given; a pair goes before the same key in `--json`.
+    """Return the arguments of the tool; a pair overrides the same key of `--json`.
 
     Raises:
-        SettingsError: a pair is none, a file cannot be read, or `--json` is no JSON object.
+        SettingsError: a pair is not key=value, a file cannot be read, or `--json` is not a JSON object.
     """
     return parse_json_object(text) | {key: coerce_value(schema, key, value) for key, value in map(split_pair, pairs)}
 
@@ -117,7 +116,7 @@ def split_pair(pair: str) -> tuple[str, str]:
     """Split `key=value`; `key=@file` is the file's text, and `key=@@…` a text that starts with @.
 
     Raises:
-        SettingsError: there is no =, or no such file.
+        SettingsError: it has no key or no =, or the file cannot be read.
     """
     key, equals, value = pair.partition("=")
     if not key or not equals:

@@ -15,7 +15,7 @@ from opencode_mcp.cli.logs import set_up_logging
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.server.http.app import create_http_app
-from opencode_mcp.server.http.auth import LOOPBACK_HOSTS
+from opencode_mcp.server.http.request_validation import LOOPBACK_HOSTS
 from opencode_mcp.server.http.serve import serve_http
 from opencode_mcp.settings import Settings
 
@@ -51,7 +51,7 @@ def check_listen_address(settings: Settings, host: str) -> None:
     """Check that a non-loopback address is allowed and requires a token.
 
     Raises:
-        SettingsError: it is not, or does not.
+        SettingsError: it is not allowed, or requires no token.
     """
     if host in LOOPBACK_HOSTS:
         return

@@ -118,8 +118,10 @@ def build_entry(client: Client, settings: Settings, options: argparse.Namespace)
 
 
 def find_claude_for(client: Client, settings: Settings, options: argparse.Namespace) -> str | None:
-    """Return the `claude` program if it must change the file."""
-    # Other processes could read a password in its arguments.
+    """Return the path of `claude` if it must change the file.
+
+    It gets no password: other processes could read it in the arguments.
+    """
     if client.name != "claude-code" or options.project or getattr(options, "with_password", False):
         return None
     return claude_code.find_claude(settings.environ)

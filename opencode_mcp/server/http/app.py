@@ -30,12 +30,9 @@ SDK_CHECKS_DISABLED = TransportSecuritySettings(enable_dns_rebinding_protection=
 
 
 def create_http_app(server: BridgeServer, settings: Settings, host: str, path: str) -> Starlette:
-    """Return the application: streamable HTTP (SSE mode, both protocol eras), and what is beside it.
-
-    The endpoint, the views below it, a sign of life that tells nothing else, and metrics.
-    """
-    from .auth import IssuerUnavailableMiddleware, JWTVerifier, make_auth_options, make_host_policy
-    from .request_validation import RequestCheckMiddleware
+    """Return the application: the endpoint at `path` (SSE mode), the views below it, /healthz, and /metrics."""
+    from .auth import IssuerUnavailableMiddleware, JWTVerifier, make_auth_options
+    from .request_validation import RequestValidationMiddleware, make_host_policy
 
     policy, auth_options = make_host_policy(settings, host), make_auth_options(settings)
     # Not json_response: a disconnect would not cancel the call there.
@@ -47,7 +44,7 @@ def create_http_app(server: BridgeServer, settings: Settings, host: str, path: s
         **auth_options,
     )
     limited = server.session_manager.asgi_app
-    limited.app = RequestCheckMiddleware(limited.app, policy)
+    limited.app = RequestValidationMiddleware(limited.app, policy)
     if isinstance(verifier := auth_options.get("token_verifier"), JWTVerifier):
         application.add_middleware(IssuerUnavailableMiddleware)
         application.router.lifespan_context = extend_lifespan(

@@ -3,14 +3,13 @@
 Both are token verifiers of the SDK, which answers 401 without a valid token. A client's token is not passed on.
 
 The issuer's public keys are cached. One task reads them, as long as the application runs; a request with an unknown key
-waits for that task, at most `WAIT_SECONDS`, and starts no fetch of its own.
+waits for that task, at most `KEY_TIMEOUT_SECONDS`, and starts no fetch of its own.
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,12 +24,8 @@ from opencode_mcp.exceptions import IssuerUnavailable
 from opencode_mcp.opencode.concurrency import background_task
 from opencode_mcp.settings import Settings
 
-from .request_validation import HostPolicy
-
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Asymmetric algorithms only: with a symmetric one, a verifier could also forge tokens."""
@@ -43,6 +38,20 @@ FOREIGN_CLAIMS = frozenset({"at_hash", "c_hash", "events"})
 
 RETRY_AFTER_SECONDS = 5
 """`Retry-After` when tokens cannot be verified."""
+
+METADATA_PATHS = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
+"""Paths of an issuer's metadata (OpenID Connect Discovery, RFC 8414)."""
+
+FETCH_TIMEOUT_SECONDS = 10.0
+"""Limit for all requests of one refresh."""
+KEY_TIMEOUT_SECONDS = 5.0
+"""How long a request waits for an unknown key."""
+MAX_KEY_AGE_SECONDS = 600.0
+"""Older keys are refreshed in the background, and used meanwhile: the issuer may have revoked one."""
+MIN_REFRESH_SECONDS = 30.0
+"""Minimum time between refreshes: unknown key ids must not cause a request each."""
+RETRY_SECONDS = 10.0
+"""Minimum time after a failed refresh."""
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +69,6 @@ def make_auth_options(settings: Settings) -> dict[str, Any]:
     # The verifier checks the audience. URLs stay as given: they are compared as strings.
     auth = {"issuer_url": issuer, "resource_server_url": resource, "validate_token_resource": False}
     return {"auth": AuthSettings.model_validate(auth), "token_verifier": verifier}
-
-
-def make_host_policy(settings: Settings, host: str) -> HostPolicy:
-    """Return the accepted Host and Origin headers."""
-    names = ["127.0.0.1", "localhost", "[::1]"]
-    if host not in LOOPBACK_HOSTS:
-        names += [f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()]
-    hosts = [*names, *settings.allow_host]
-    return HostPolicy(
-        hosts=[*hosts, *(f"{name}:*" for name in hosts)],
-        origins=[*(f"http://{name}:*" for name in names[:3]), *settings.allow_origin],
-    )
 
 
 class StaticTokenVerifier:
@@ -151,21 +148,6 @@ class IssuerUnavailableMiddleware:
             await JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})(scope, receive, send)
 
 
-METADATA_PATHS = (".well-known/openid-configuration", ".well-known/oauth-authorization-server")
-"""Paths of an issuer's metadata (OpenID Connect Discovery, RFC 8414)."""
-
-READ_SECONDS = 10.0
-"""Limit for all requests of one refresh."""
-WAIT_SECONDS = 5.0
-"""How long a request waits for an unknown key."""
-MAX_AGE_SECONDS = 600.0
-"""Older keys are refreshed in the background, and used meanwhile: the issuer may have revoked one."""
-MIN_REFRESH_SECONDS = 30.0
-"""Minimum time between refreshes: unknown key ids must not cause a request each."""
-RETRY_SECONDS = 10.0
-"""The same after a failed refresh."""
-
-
 class IssuerKeys:
     """One issuer's keys by key id. Times are the event loop's, in seconds."""
 
@@ -197,15 +179,15 @@ class IssuerKeys:
         """
         now = anyio.current_time()
         if key_id in self._keys:
-            if now >= max(self._refreshed_at + MAX_AGE_SECONDS, self._next_attempt_at):
+            if now >= max(self._refreshed_at + MAX_KEY_AGE_SECONDS, self._next_attempt_at):
                 self._refresh_requested.set()
             return self._keys[key_id]
         if now >= self._next_attempt_at or self._refresh_requested.is_set():
             self._refresh_requested.set()
-            with anyio.move_on_after(WAIT_SECONDS) as scope:
+            with anyio.move_on_after(KEY_TIMEOUT_SECONDS) as scope:
                 await self._refreshed.wait()
             if scope.cancelled_caught:
-                raise IssuerUnavailable(f"the keys of {self._issuer} did not arrive within {WAIT_SECONDS:g} s")
+                raise IssuerUnavailable(f"the keys of {self._issuer} did not arrive within {KEY_TIMEOUT_SECONDS:g} s")
         if key_id not in self._keys and self._failure is not None:
             raise IssuerUnavailable(f"the keys of {self._issuer} cannot be fetched: {self._failure}")
         return self._keys.get(key_id)
@@ -214,7 +196,7 @@ class IssuerKeys:
         while True:
             await self._refresh_requested.wait()
             try:
-                with anyio.fail_after(READ_SECONDS):
+                with anyio.fail_after(FETCH_TIMEOUT_SECONDS):
                     self._keys = await fetch_keys(self._issuer)
                 self._refreshed_at, self._failure = anyio.current_time(), None
             except Exception as error:  # any failure: the next refresh may succeed
@@ -232,7 +214,7 @@ async def fetch_keys(issuer: str) -> dict[str | None, jwt.PyJWK]:
     Raises:
         Exception: no answer, or not a key set.
     """
-    async with httpx2.AsyncClient(timeout=READ_SECONDS) as client:
+    async with httpx2.AsyncClient(timeout=FETCH_TIMEOUT_SECONDS) as client:
         responses = [await client.get(f"{issuer.rstrip('/')}/{path}") for path in METADATA_PATHS]
         discovered = next((response for response in responses if response.is_success), responses[0])
         metadata: dict[str, Any] = discovered.raise_for_status().json()

@@ -1,6 +1,6 @@
-"""What Prometheus is told over HTTP: calls of tools, requests to OpenCode, and what is there at the moment.
+"""Metrics for Prometheus: tool calls, requests to OpenCode, and gauges of sessions, streams and subscriptions.
 
-Labels are names of tools and operations, and how they ended: never what a client or OpenCode says.
+Labels are names of tools and operations and their outcomes, never text of a client or of OpenCode.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 UNKNOWN_TOOL = "(unknown)"
 """The label of a tool that does not exist."""
 
-
 InputSchema = Callable[[str], Mapping[str, Any] | None]
-"""Returns the input schema of a tool by name, None when there is no such tool."""
+"""Returns the input schema of a tool by name, or None for an unknown tool."""
 
 
 def metrics_route(metrics: Metrics, endpoint: ASGIApp, policy: HostPolicy) -> Route:
@@ -96,13 +95,13 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     def count(self, lifespan: Lifespan) -> None:
-        """Count what waits for OpenCode, and the subscriptions, of a server that has started."""
+        """Read the gauges of waiting requests and of subscriptions from a started server."""
         clients = lifespan.servers.clients.values()
         self._waiting_requests.set_function(lambda: sum(opencode.waiting_count for opencode in clients))
         self._subscriptions.set_function(lambda: lifespan.watchers.subscriber_count)
 
     def count_sessions(self, manager: StreamableHTTPSessionManager) -> None:
-        """Count the sessions of clients."""
+        """Read the gauge of MCP sessions from their manager."""
         # The SDK has no public attribute for its sessions.
         sessions = manager._server_instances  # pyright: ignore[reportPrivateUsage]
         self._sessions.set_function(lambda: len(sessions))

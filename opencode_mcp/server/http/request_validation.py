@@ -1,7 +1,7 @@
 """Validation of HTTP requests before the SDK, and workarounds for requests that the SDK (mcp 2.3) answers wrongly.
 
-- Host and Origin: the SDK accepts any text as a port. - GET with Last-Event-ID: the SDK sends no response without an
-  event store; here the stream starts with the next event.
+- Host and Origin: the SDK accepts any text as a port.
+- GET with Last-Event-ID: the SDK sends no response without an event store; here the stream starts with the next event.
 - `initialize` with the id of a session: a client whose session has ended would get 404 as long as it repeats that id.
   Here it starts a new session.
 - A request with an invalid id: the SDK treats it as a notification.
@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opencode_mcp.server.jsonrpc import request_id_error
+from opencode_mcp.settings import Settings
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 PORT = re.compile(r":[0-9]{1,5}")
 SESSION_ID_HEADER, LAST_EVENT_ID_HEADER = b"mcp-session-id", b"last-event-id"
@@ -45,6 +49,18 @@ class HostPolicy:
         return None
 
 
+def make_host_policy(settings: Settings, host: str) -> HostPolicy:
+    """Return the accepted Host and Origin headers."""
+    names = ["127.0.0.1", "localhost", "[::1]"]
+    if host not in LOOPBACK_HOSTS:
+        names += [f"[{host}]" if ":" in host else host, socket.gethostname(), socket.getfqdn()]
+    hosts = [*names, *settings.allow_host]
+    return HostPolicy(
+        hosts=[*hosts, *(f"{name}:*" for name in hosts)],
+        origins=[*(f"http://{name}:*" for name in names[:3]), *settings.allow_origin],
+    )
+
+
 def is_allowed(value: str, patterns: frozenset[str]) -> bool:
     """Whether a value is one of the names, or one of those that end in `:*` with a port in place of the star."""
     if value in patterns:
@@ -53,7 +69,7 @@ def is_allowed(value: str, patterns: frozenset[str]) -> bool:
     return f"{name}:*" in patterns and PORT.fullmatch(colon + port) is not None and int(port) <= 65_535
 
 
-class RequestCheckMiddleware:
+class RequestValidationMiddleware:
     """ASGI middleware in front of the SDK's endpoint. It runs behind the body limit, so a body is one message."""
 
     def __init__(self, app: ASGIApp, policy: HostPolicy) -> None:

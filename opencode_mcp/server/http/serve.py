@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
 
+REQUEST_TIMEOUT_SECONDS = 10.0
+"""A connection whose request is incomplete after this time (twice this time for the body of a later one) is closed."""
+
 
 async def serve_http(server: BridgeServer, application: Starlette, host: str, port: int) -> None:
     """Serve the application until a signal arrives and the calls are drained.
@@ -71,10 +74,6 @@ def make_uvicorn_server(
             ws="none",
         )
     )
-
-
-REQUEST_TIMEOUT_SECONDS = 10.0
-"""A connection whose request is incomplete after this time (twice this time for the body of a later one) is closed."""
 
 
 class RequestTimeoutProtocol(H11Protocol):

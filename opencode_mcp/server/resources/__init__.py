@@ -1,1 +1,1 @@
-"""MCP resources: their handlers, and what reads each of them."""
+"""MCP resources: the handlers of their requests, and a reader for each resource."""

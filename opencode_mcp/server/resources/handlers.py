@@ -1,6 +1,6 @@
-"""Resources: one table of URIs and what reads them.
+"""The resources, as one table of URIs and their readers, and the handlers of resources/list, templates and read.
 
-resources/read -> find (the first template that matches) -> its reader (`readers.py`) -> contents
+resources/read -> `match_uri` (the first template that matches) -> its reader (`readers.py`) -> `Content.render`
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ResourceDefinition:
 
 
 def define_resource(uri: str, *columns: Any, **more: Any) -> ResourceDefinition:
-    """Return a row of the table."""
+    """Return a resource; `columns` and `more` are its other fields."""
     return ResourceDefinition(UriTemplate.parse(uri), *columns, **more)
 
 
@@ -175,7 +175,7 @@ async def list_resources(
     """List the resources without variables, and the newest sessions of an OpenCode that is already running."""
     servers = context.lifespan_context.servers
     by_server, _ = await servers.gather(
-        partial(call_if_running, query=lambda definition: newest_sessions(definition, MAX_LISTED_SESSIONS))
+        partial(call_if_running, query=lambda client: newest_sessions(client, MAX_LISTED_SESSIONS))
     )
     unreachable = [name for name, listed in by_server.items() if listed is None]
     sessions = merge_newest_first({name: listed or () for name, listed in by_server.items()}, updated_ms)
@@ -255,10 +255,10 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
 
 
 def match_uri(uri: str) -> tuple[ResourceDefinition, dict[str, str]]:
-    """Return what a URI names, and its variables.
+    """Return the resource that a URI names, and the values of its variables.
 
     Raises:
-        NotFound: nothing.
+        NotFound: it names no resource.
     """
     for definition in RESOURCES:
         if (variables := definition.uri.match(uri)) is not None:

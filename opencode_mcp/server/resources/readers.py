@@ -30,9 +30,9 @@ TRANSCRIPT_MESSAGES = 50
 
 @dataclass(frozen=True)
 class Content:
-    """What was read: a text, bytes, or the value of a JSON.
+    """What a reader returns: a text, bytes, or a value to send as JSON.
 
-    `position` says what it describes, `hint` how what a limit cuts off can be read.
+    `position` classifies the value for redaction; `hint` says how to read what a limit cuts off.
     """
 
     value: Any
@@ -41,9 +41,9 @@ class Content:
     hint: str = "read_operation returns any part of what an operation answers"
 
     def render(self, redactor: Redactor, chars: int) -> tuple[str | bytes, int]:
-        """Return it as it may leave, in at most `chars` characters, and how many secrets are replaced in it.
+        """Return the redacted content in at most `chars` characters, and the number of replaced secrets.
 
-        JSON has many lines, and is still JSON when it is cut.
+        JSON is indented, and is still valid JSON when it is truncated.
 
         Raises:
             InvalidArguments: bytes, which cannot be truncated, exceed the limit.
@@ -83,9 +83,9 @@ def as_json(value: Any, position: Position = Position.CONTENT, hint: str = Conte
 
 
 async def sessions(servers: ServerPool) -> Content:
-    """Read the project's sessions, newest first, and which of them work.
+    """Read the project's sessions, newest first, each with its status.
 
-    Those of several servers are made one list; one that gives none is told of beside it.
+    The sessions of several servers are merged into one list; `unreachable` names the servers that returned none.
     """
     listed, failures = await servers.gather(sessions_and_statuses)
     rows = [
@@ -131,9 +131,9 @@ def last_modified(session: Session) -> str:
 
 
 async def session(servers: ServerPool, id: str) -> Content:
-    """Read a session: what it is, its state now, what it waits for, and its last answer.
+    """Read a session: its data, its current state, its pending requests, and its last answer.
 
-    The state is a task's, or `idle` where nothing works on the newest prompt or there is none.
+    The state is that of a task, or `idle` if no process works on the newest prompt or there is no prompt.
     """
     snapshot = await read_snapshot(servers.default, id)
     status = classify(snapshot)
@@ -161,7 +161,7 @@ async def transcript(servers: ServerPool, id: str) -> Content:
 
 
 async def diff(servers: ServerPool, id: str) -> Content:
-    """Read what a session changed in files, as one patch."""
+    """Read the file changes of a session, as one patch."""
     arguments = CollectChanges.model_validate({"session_id": id, "format": "patch"})
     changes = await collect_changes(Context(servers, ignore_progress), arguments)
     hint = "read_operation with operation session_diff returns any part, collect_changes the names of the files"
@@ -177,7 +177,7 @@ async def file(servers: ServerPool, path: str) -> Content:
     """Read a file of the project, byte for byte.
 
     Raises:
-        NotFound: OpenCode reports none (1.18.33: an opaque 500).
+        NotFound: OpenCode has no such file (1.18.33 answers with a 500 without a reason).
     """
     try:
         opencode = servers.default
@@ -209,8 +209,8 @@ async def operation(servers: ServerPool, name: str, pointer: str = "") -> Conten
     """Describe one operation, or the part of its description at a JSON pointer; needs no OpenCode.
 
     Raises:
-        NotFound: there is none of this name.
-        InvalidArguments: there is no such part.
+        NotFound: no operation has this name.
+        InvalidArguments: the pointer matches no part.
     """
     if name not in servers.default.catalog:
         raise NotFound(f"There is no operation {abbreviate(name)!r}; opencode://operations lists them.")
@@ -232,10 +232,10 @@ async def visible_agents(opencode: OpenCodeClient) -> list[Agent]:
 
 
 async def models(servers: ServerPool) -> Content:
-    """List the models of the providers that are set up.
+    """List the models of the configured providers.
 
-    `default` is the model that a prompt is given to when neither it nor an agent names one: the configuration's, else
-    each provider's own, of which OpenCode takes the one that was used last.
+    `default` marks the model for a prompt when neither the prompt nor its agent names one: that of the configuration,
+    else the default of each provider, of which OpenCode uses the last one used.
     """
     providers = await servers.default.call_as(Providers, "config_providers")
     config = await servers.default.call_as(Config, "config_get")

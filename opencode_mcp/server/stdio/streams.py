@@ -88,8 +88,8 @@ class PipeWriter:
 def stdio_pipes() -> Generator[dict[str, Any]]:
     """Provide the lines of standard input as `stdin` and a writer as `stdout`; nothing where one is not a pipe.
 
-    While the block lasts, descriptor 0 is the null device and 1 is stderr, so that what a child or a stray
-    `print` does cannot harm the wire.
+    Within the block descriptor 0 is the null device and 1 is stderr, so that a child process or a stray `print` cannot
+    corrupt the protocol.
     """
     if sys.platform == "win32" or not all(is_pipe(descriptor) for descriptor in (0, 1)):
         yield {}

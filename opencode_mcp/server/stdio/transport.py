@@ -28,14 +28,16 @@ from .streams import PipeWriter, stdio_pipes
 if TYPE_CHECKING:
     Received = SessionMessage | Exception
 
+log = logging.getLogger(__name__)
+
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 async def serve_stdio(server: BridgeServer) -> None:
     """Serve one client over stdin and stdout until stdin ends, or a signal comes and the calls have ended.
 
-    Raises no error for a signal: cleaned up, the process dies of it, as its parent expects. (A thread
-    that reads a stdin which is no pipe cannot be cancelled, so the process could not end otherwise.)
+    After the cleanup the process raises the signal again and dies of it, as its parent expects. (Where stdin is not a
+    pipe, a thread reads it that cannot be cancelled, so the process could not end otherwise.)
     """
     async with stdio_streams() as (read, write):
         signum = await serve_until_signal(
@@ -69,9 +71,6 @@ async def serve_until_signal(
         await serve()
         tasks.cancel_scope.cancel()
     return received[0] if received else None
-
-
-log = logging.getLogger(__name__)
 
 
 @asynccontextmanager

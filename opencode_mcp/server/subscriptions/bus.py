@@ -10,7 +10,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus
 
 
 class Watcher(Protocol):
-    """Watches one resource, while it is this process that watches it."""
+    """Watches one resource for the clients of all replicas, while this process holds its lease."""
 
     uri: str
     listening: bool
@@ -29,7 +29,7 @@ class Watcher(Protocol):
 
 
 class Bus(InMemorySubscriptionBus):
-    """Carries updates to the clients of this process, which runs every watcher itself."""
+    """Carries updates to the clients of this process, which runs all watchers itself."""
 
     @asynccontextmanager
     async def lease(self, watcher: Watcher) -> AsyncGenerator[None]:

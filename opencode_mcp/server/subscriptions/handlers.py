@@ -38,14 +38,14 @@ RETRY_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 WatchTarget = tuple[str, str, ChangeFilter, OpenCodeClient]
-"""The URI of a resource, the id of its session, what changes it, and the server that has the session."""
+"""The URI of a resource, the id of its session, the events that change it, and the server that has the session."""
 
 
 async def resolve_target(lifespan: Lifespan, uri: str) -> WatchTarget:
-    """Return what is to be watched for a URI.
+    """Return the target to watch for a URI.
 
     Raises:
-        MCPError: there is no such session, or nothing tells when the resource changes.
+        MCPError: the session does not exist, or OpenCode sends no events for the resource.
     """
     with resource_errors(uri, lifespan):
         definition, variables = match_uri(uri)
@@ -99,7 +99,7 @@ async def listen(
             send = partial(context.session.send_notification, notification, related_request_id=context.request_id)
             tasks.start_soon(send_prompts_changed, lifespan.servers.default, send)
         for watcher in watchers:
-            # what they tell comes after the handler hears the bus, which it does before it waits
+            # The watchers' tasks run at the next checkpoint; the handler subscribes to the bus before that.
             watcher.subscriber_listening.set()
         return await lifespan.listen_handler(context, params.model_copy(update={"notifications": honored}))
 
@@ -133,9 +133,9 @@ async def forward_updates(
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Tell of changes until the scope is cancelled; started once nothing is missed any more.
+    """Send updates to a client until the scope is cancelled; `started` once no later change is missed.
 
-    Whoever publishes never waits for this client, and what it has not been told of yet it is told of once.
+    Publishing never waits for the client: changes during a send become one more update.
     """
     update = ResourceUpdated(target[0])
     pending, changed = anyio.create_memory_object_stream[None](1)

@@ -1,13 +1,13 @@
-"""Subscriptions over replicas: one of them watches a session's resource, and all hear of it through Redis.
+"""Subscriptions across replicas: one replica watches a resource, and all replicas receive its updates through Redis.
 
-a change -> the listeners of this process, and one channel of Redis -> those of every other replica
+a change -> the listeners of this process, and one channel of Redis -> the listeners of every other replica
 
-Which replica watches a URI is settled by a lease, a key of Redis that lapses unless it is renewed. Who takes it over
-publishes one update, as something may have been missed. While Redis is away every replica watches for itself, and its
-own clients hear what it hears; when it is back, each is told of all that it follows. Only URIs go through Redis.
+The replica that holds the lease of a URI, a key of Redis that expires unless it is renewed, watches it. A replica that
+takes a lease over publishes one update, as changes may have been missed. While Redis is unreachable every replica
+watches for its own clients; after the reconnect they get one update for each subscribed URI. Redis carries only URIs.
 """
 
-# Redis' client has annotations, but not all of them.
+# The annotations of Redis' client are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -101,15 +101,13 @@ class RedisBus(Bus):
             yield
         finally:
             self._watchers.discard(watcher)
-            if all(
-                other.uri != watcher.uri for other in self._watchers
-            ):  # else the other watcher owns the lease by now
+            if all(other.uri != watcher.uri for other in self._watchers):  # else another watcher uses the lease
                 with anyio.move_on_after(REDIS_TIMEOUT_SECONDS, shield=True), suppress(*REDIS_ERRORS):
                     await self._redis.eval(RELEASE_SCRIPT, 1, self._lease_key(watcher), self._replica)
 
     async def _claim(self, watcher: Watcher) -> None:
         """Try to acquire the lease; without an answer from Redis this replica watches."""
-        if self.connected is not False:  # else the subscriber would wait for Redis in vain
+        if self.connected is not False:  # else the subscriber would wait for a timeout of Redis
             try:
                 await self._acquire([watcher])
                 return
@@ -188,8 +186,8 @@ class RedisBus(Bus):
         acquired = await self._redis.eval(
             ACQUIRE_SCRIPT, len(keys), *keys, self._replica, str(int(LEASE_SECONDS * 1000))
         )
-        for watcher, is_ours in zip(watchers, acquired, strict=True):
-            if is_ours or self.connected is False:  # else no replica would watch until Redis is back
+        for watcher, is_holder in zip(watchers, acquired, strict=True):
+            if is_holder or self.connected is False:  # else no replica would watch until Redis is back
                 self._take_over(watcher)
             else:
                 watcher.stop()
@@ -231,7 +229,7 @@ def check_redis_url(url: str) -> None:
     """Check that Redis' client accepts a URL.
 
     Raises:
-        SettingsError: without the reason, which may quote a password.
+        SettingsError: it is not valid; the reason is left out, as it may quote a password.
     """
     try:
         parse_url(url)

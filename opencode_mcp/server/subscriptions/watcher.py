@@ -1,7 +1,6 @@
-"""Watches: what OpenCode tells of its sessions becomes updates of resources, one watch for all that follow a URI.
+"""Watchers: OpenCode's events about a session become updates of its resources; all subscribers of a URI share one.
 
-event -> `WatcherIndex`: the watches of its session -> `WatcherPool`: an update at once, and one after the last -> the
-bus
+event -> `WatcherIndex` (by session) -> `ResourceWatcher` (an update at once, and one after the last change) -> the bus
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ log = logging.getLogger(__name__)
 
 
 class WatcherIndex:
-    """Passes each event on to the watches of the session that it is about, and to no other.
+    """Dispatches each event to the watchers of its session.
 
-    `subscribe` is that of the event feed: it is heard while there is a watch.
+    `subscribe` is that of the event feed; the index is subscribed while it has a watcher.
     """
 
     def __init__(self, subscribe: Callable[[Listener], AbstractContextManager[None]]) -> None:
@@ -99,11 +98,11 @@ class WatcherIndex:
 
 @dataclass(eq=False)
 class ResourceWatcher:
-    """What is heard of one resource of a session; `changed` is set by each event that changes it.
+    """Watches one resource of a session; each event that changes the resource sets `changed`.
 
-    `family` are the session and, where they count, its descendants; `family_stale` says that some may be unknown.
-    `ready` says that nothing is missed any more; nothing is told before `subscriber_listening`, which a follower that
-    hears it sets.
+    `family` holds the ids of the session and, with `changes.subagents`, of its descendants; if `family_stale`, some may
+    be missing. `ready` is set once no later change is missed. A subscriber sets `subscriber_listening` when it listens
+    to the bus; nothing is published before.
     """
 
     uri: str
@@ -136,7 +135,7 @@ class ResourceWatcher:
         self.changed.set()
 
     def on_event(self, event_type: str) -> None:
-        """Handle an event of the session or its descendants."""
+        """Note a change if an event of this type, of the session or a descendant, is one."""
         if event_type.startswith((*self.changes.event_prefixes, "session.deleted")) and event_type not in UNREADABLE:
             self.changed.set()
 
@@ -167,9 +166,9 @@ class WatcherPool:
     async def watch(
         self, uri: str, session_id: str, changes: ChangeFilter, opencode: OpenCodeClient
     ) -> AsyncGenerator[ResourceWatcher]:
-        """Publish the changes of a session's resource from when the follower says that the watch has begun.
+        """Publish the changes of a session's resource once the subscriber sets `subscriber_listening`.
 
-        None is missed from the block's begin on: a change that comes in between is told then.
+        No change after the start of the block is missed: one before `subscriber_listening` is published then.
         """
         if (watcher := self._watchers.get(uri)) is None:
             index = self._indexes.setdefault(opencode.events, WatcherIndex(opencode.events.subscribe))
@@ -209,7 +208,7 @@ class WatcherPool:
             family = await read_family(opencode.with_options(retry_seconds=()), watcher.session_id)
         except OpenCodeError as error:
             log.debug("the subagents of %s are not known: %s", watcher.session_id, error)
-            watcher.family_stale = True  # until after the next change, which the stream's return is as well
+            watcher.family_stale = True  # read again after the next change; a reconnect of the stream is one
         else:
             if watcher.listening and watcher.index.add(watcher, family):
                 watcher.changed.set()
