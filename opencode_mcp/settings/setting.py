@@ -12,8 +12,8 @@ class Setting:
     """A setting: its value is that of its flag, else of its environment variable, else its default.
 
     `name` is its attribute of `Settings`. `parse` turns a text into the typed value, and `format` a value into such a
-    text. With a `separator` the flag can be repeated, and the variable holds all values, separated by it. `commands` are
-    those that have the setting; if empty, all have it.
+    text. With a `separator` the flag can be repeated, and the variable holds all values, separated by it. Only
+    `commands` have the setting; if empty, all have it.
     """
 
     name: str
