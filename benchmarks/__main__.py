@@ -33,7 +33,7 @@ async def measure_groups(names: list[str], scale: float, all_groups: bool) -> Re
                 for row in await ROWS[name](setup, scale):
                     results.rows.append(row)
                     print(
-                        f"{'' if row.meets_target else '! '}{row.title}: {row.ratio_label} = {row.verdict}", flush=True
+                        f"{'' if row.meets_target else '! '}{row.title}: {row.ratio_label} = {row.summary}", flush=True
                     )
                     for subject, samples in row.subjects.items():
                         print(f"    {subject}: {samples}", flush=True)
@@ -61,7 +61,7 @@ def main() -> int:
         write_report(results, REPOSITORY / "docs")
     failed = [row for row in results.rows if not row.is_tolerable]
     for row in failed:
-        print(f"FAILED: {row.title}: {row.verdict}", file=sys.stderr)
+        print(f"FAILED: {row.title}: {row.summary}", file=sys.stderr)
     return 1 if options.check and failed else 0
 
 

@@ -43,40 +43,40 @@ async def measure_rate(call: Call, calls: int, concurrent: int) -> float:
     return calls / (perf_counter() - start)
 
 
-async def measure_rows(stage: BenchmarkSetup, scale: float) -> list[ResultRow]:
+async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
     """Measure the rows about calls."""
-    cwd = str(stage.project)
+    cwd = str(setup.project)
     async with (
-        stage.open_direct_client() as direct,
-        open_stdio(FLOOR, stage.attached_environ, cwd) as floor,
-        open_stdio(BRIDGE, stage.attached_environ, cwd) as bridge,
+        setup.open_direct_client() as direct,
+        open_stdio(FLOOR, setup.attached_environ, cwd) as floor,
+        open_stdio(BRIDGE, setup.attached_environ, cwd) as bridge,
         AsyncExitStack() as stack,
     ):
         fastmcp: StdioConnection | None = None
         if scale >= 1:  # a short run measures the bridge only
-            fastmcp = await stack.enter_async_context(open_stdio(FROM_OPENAPI, stage.attached_environ, cwd))
+            fastmcp = await stack.enter_async_context(open_stdio(FROM_OPENAPI, setup.attached_environ, cwd))
         results = [
             *await measure_listing(bridge, fastmcp, scale),
             await measure_overhead(direct, floor, bridge, fastmcp, scale),
-            *await measure_throughput("stdio", stage, direct, floor, bridge, scale, fastmcp),
+            *await measure_throughput("stdio", setup, direct, floor, bridge, scale, fastmcp),
             await measure_memory(floor, bridge, fastmcp, scale),
         ]
         for protocol_version in (LEGACY, MODERN):
-            async with open_http(stage, protocol_version) as (http_floor, http_bridge):
+            async with open_http(setup, protocol_version) as (http_floor, http_bridge):
                 results += await measure_throughput(
-                    f"HTTP {protocol_version}", stage, direct, http_floor, http_bridge, scale
+                    f"HTTP {protocol_version}", setup, direct, http_floor, http_bridge, scale
                 )
     return results
 
 
 @asynccontextmanager
-async def open_http(stage: BenchmarkSetup, protocol_version: str) -> AsyncGenerator[tuple[Connection, Connection]]:
+async def open_http(setup: BenchmarkSetup, protocol_version: str) -> AsyncGenerator[tuple[Connection, Connection]]:
     """Start the floor and the bridge over HTTP."""
     ports = free_port(), free_port()
     command = (*BRIDGE, "http", "--port", str(ports[1]))
     async with (
-        run_server((*FLOOR, str(ports[0])), stage.environ, ports[0]),
-        run_server(command, stage.attached_environ, ports[1]),
+        run_server((*FLOOR, str(ports[0])), setup.environ, ports[0]),
+        run_server(command, setup.attached_environ, ports[1]),
         open_http_connection(f"http://127.0.0.1:{ports[0]}/mcp", protocol_version) as floor,
         open_http_connection(f"http://127.0.0.1:{ports[1]}/mcp", protocol_version, TOKEN) as bridge,
     ):
@@ -133,7 +133,7 @@ async def measure_overhead(
 
 async def measure_throughput(
     transport: str,
-    stage: BenchmarkSetup,
+    setup: BenchmarkSetup,
     direct: httpx2.AsyncClient,
     floor: Connection,
     bridge: Connection,
@@ -143,7 +143,7 @@ async def measure_throughput(
     """Measure the throughput."""
     results: list[ResultRow] = []
     calls, rounds = max(200, round(800 * scale)), 3
-    async with open_raw_request(stage) as raw_request:
+    async with open_raw_request(setup) as raw_request:
         for concurrent in (16, 64) if scale >= 1 else (16,):
             subjects: dict[str, Call] = {
                 "floor": lambda: call(floor, "nothing"),
@@ -156,12 +156,12 @@ async def measure_throughput(
             samples = await interleave(
                 rounds,
                 {
-                    name: lambda one=one, concurrent=concurrent: measure_rate(one, calls, concurrent)
-                    for name, one in subjects.items()
+                    name: lambda send=send, concurrent=concurrent: measure_rate(send, calls, concurrent)
+                    for name, send in subjects.items()
                 },
             )
             pairs = list(zip(samples["floor"], samples["direct"], strict=True))
-            both = median(1 / (1 / one + 1 / other) for one, other in pairs)
+            both = median(1 / (1 / floor_rate + 1 / direct_rate) for floor_rate, direct_rate in pairs)
             results.append(
                 ResultRow(
                     f"calls per second, {concurrent} concurrent, {transport}",
@@ -177,9 +177,9 @@ async def measure_throughput(
 
 
 @asynccontextmanager
-async def open_raw_request(stage: BenchmarkSetup) -> AsyncGenerator[Call]:
+async def open_raw_request(setup: BenchmarkSetup) -> AsyncGenerator[Call]:
     """Provide a request with the cheapest client, which measures OpenCode's own limit."""
-    endpoint = stage.endpoint
+    endpoint = setup.endpoint
     auth = aiohttp.BasicAuth(endpoint.username, endpoint.password or "")
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auth=auth) as session:
 
@@ -198,12 +198,12 @@ async def measure_memory(
     early: dict[str, float] = {}
     late: dict[str, float] = {}
     servers = {"floor": floor, "bridge": bridge, **({"from_openapi": fastmcp} if fastmcp is not None else {})}
-    for name, wire in servers.items():
-        tool = "nothing" if wire is floor else HEALTH_TOOL
-        await measure_rate(lambda wire=wire, tool=tool: call(wire, tool), calls // 5, 16)
-        early[name] = resident_bytes(wire.process.pid) / MEGABYTE
-        await measure_rate(lambda wire=wire, tool=tool: call(wire, tool), calls - calls // 5, 16)
-        late[name] = resident_bytes(wire.process.pid) / MEGABYTE
+    for name, connection in servers.items():
+        tool = "nothing" if connection is floor else HEALTH_TOOL
+        await measure_rate(lambda connection=connection, tool=tool: call(connection, tool), calls // 5, 16)
+        early[name] = resident_bytes(connection.process.pid) / MEGABYTE
+        await measure_rate(lambda connection=connection, tool=tool: call(connection, tool), calls - calls // 5, 16)
+        late[name] = resident_bytes(connection.process.pid) / MEGABYTE
     return ResultRow(
         f"memory after {calls:,} calls",
         {name: Samples([value], "MB") for name, value in late.items()},

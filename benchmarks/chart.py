@@ -30,7 +30,7 @@ polyline.bridge { fill: none; stroke: #1a7f5a } polyline.direct { fill: none; st
 polyline.bridge { stroke: #4fbf95 } polyline.direct { stroke: #9198a1 }
 }
 """
-VERDICT_LINE = re.compile(
+SUMMARY_LINE = re.compile(
     r"(?P<of>.+): (?P<ratio>-?[\d.,]+) (?P<unit>\S+) \(target (?P<sign>[≤≥]) (?P<target>[\d.,]+).*\)"
 )
 
@@ -47,10 +47,10 @@ def parse_tables(markdown: str) -> tuple[str, Results]:
     return run_line[1] if run_line else "", results
 
 
-def parse_row(title: str, verdict: str) -> ResultRow:
+def parse_row(title: str, summary: str) -> ResultRow:
     """Parse a line of the table of results."""
-    match = VERDICT_LINE.fullmatch(verdict)
-    assert match is not None, verdict
+    match = SUMMARY_LINE.fullmatch(summary)
+    assert match is not None, summary
     name, _, note = title.partition("<br>")
     at_least = match["sign"] == "≥"
     return ResultRow(
@@ -73,7 +73,7 @@ def parse_curve(title: str, sizes: str, figures: str) -> Curve:
 
 
 def parse_number(text: str) -> float:
-    """Parse the output of `figures.format_number`."""
+    """Parse the output of `results.format_number`."""
     return float(text.replace(",", ""))
 
 

@@ -31,13 +31,13 @@ class Connection(Protocol):
         ...
 
 
-async def call(wire: Connection, tool: str, **arguments: Any) -> bytes:
+async def call(connection: Connection, tool: str, **arguments: Any) -> bytes:
     """Call a tool, and return the undecoded response.
 
     Raises:
         RuntimeError: it is an error.
     """
-    answer = await wire.request("tools/call", {"name": tool, "arguments": arguments})
+    answer = await connection.request("tools/call", {"name": tool, "arguments": arguments})
     if b'"isError":true' in answer or b'"error":{' in answer:
         raise RuntimeError(f"{tool}: {answer[:2000].decode()}")
     return answer
@@ -92,13 +92,14 @@ async def open_stdio(command: Sequence[str], environ: Mapping[str, str], cwd: st
         cwd=cwd,
         limit=MAX_LINE_BYTES,
     )
-    wire = StdioConnection(process)
-    reader = asyncio.create_task(wire.read_responses())
+    connection = StdioConnection(process)
+    reader = asyncio.create_task(connection.read_responses())
     try:
         async with asyncio.timeout(READY_SECONDS):
-            await wire.request("initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT})
-        wire.send({"method": "notifications/initialized"})
-        yield wire
+            params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}
+            await connection.request("initialize", params)
+        connection.send({"method": "notifications/initialized"})
+        yield connection
     finally:
         assert process.stdin is not None
         process.stdin.close()
@@ -148,7 +149,7 @@ async def open_http_connection(url: str, protocol_version: str, token: str = "")
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
-        wire = HttpConnection(session, url, protocol_version)
+        connection = HttpConnection(session, url, protocol_version)
         if protocol_version == LEGACY:
-            await wire.initialize()
-        yield wire
+            await connection.initialize()
+        yield connection

@@ -20,22 +20,22 @@ SESSIONS, MESSAGES, SUBSCRIBERS = 50, 10, 20
 ROUNDS, ROUNDS_OF_SUBSCRIBERS = 15, 5
 
 
-async def measure_curves(stage: BenchmarkSetup) -> list[Curve]:
+async def measure_curves(setup: BenchmarkSetup) -> list[Curve]:
     """Measure the curves."""
-    async with stage.open_direct_client() as direct:
+    async with setup.open_direct_client() as direct:
         return [
-            await measure_session_list(stage, direct),
-            await measure_report(stage, direct),
-            await measure_notifications(stage),
+            await measure_session_list(setup, direct),
+            await measure_report(setup, direct),
+            await measure_notifications(setup),
         ]
 
 
-async def measure_session_list(stage: BenchmarkSetup, direct: httpx2.AsyncClient) -> Curve:
+async def measure_session_list(setup: BenchmarkSetup, direct: httpx2.AsyncClient) -> Curve:
     """Measure `session_list`."""
     sizes = [SESSIONS * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
     created = len((await direct.get("/session", params={"limit": 10_000})).json())
-    async with open_stdio(BRIDGE, stage.attached_environ, str(stage.project)) as bridge:
+    async with open_stdio(BRIDGE, setup.attached_environ, str(setup.project)) as bridge:
         for size in sizes:
             for _ in range(size - created):
                 await direct.post("/session", json={})
@@ -52,13 +52,13 @@ async def measure_session_list(stage: BenchmarkSetup, direct: httpx2.AsyncClient
     return Curve("`session_list`", "ms", sizes, figures)
 
 
-async def measure_report(stage: BenchmarkSetup, direct: httpx2.AsyncClient) -> Curve:
+async def measure_report(setup: BenchmarkSetup, direct: httpx2.AsyncClient) -> Curve:
     """Measure `report_task` in a session with many messages."""
     sizes = [MESSAGES * size for size in SIZES]
     figures: dict[str, list[float]] = {"direct": [], "bridge": []}
     session: dict[str, Any] = (await direct.post("/session", json={})).json()
     path, created = f"/session/{session['id']}/message", 0
-    async with open_stdio(BRIDGE, stage.attached_environ, str(stage.project)) as bridge:
+    async with open_stdio(BRIDGE, setup.attached_environ, str(setup.project)) as bridge:
         for size in sizes:
             for _ in range(size - created):
                 parts = [{"type": "text", "text": "script:text hello"}]
@@ -76,10 +76,10 @@ async def measure_report(stage: BenchmarkSetup, direct: httpx2.AsyncClient) -> C
     return Curve("`report_task` by turns in the session (direct: newest message)", "ms", sizes, figures)
 
 
-async def measure_notifications(stage: BenchmarkSetup) -> Curve:
+async def measure_notifications(setup: BenchmarkSetup) -> Curve:
     """Measure the latency of notifications."""
     sizes = [SUBSCRIBERS * size for size in SIZES]
     latencies = [
-        MILLISECONDS * percentile(await measure_delays(stage, size, ROUNDS_OF_SUBSCRIBERS), 99) for size in sizes
+        MILLISECONDS * percentile(await measure_delays(setup, size, ROUNDS_OF_SUBSCRIBERS), 99) for size in sizes
     ]
     return Curve("notification latency by subscribers of 20 sessions, p99", "ms", sizes, {"bridge": latencies})

@@ -113,7 +113,7 @@ async def subscribe(client: HttpConnection, session: str, recorder: LatencyRecor
             listener.cancel()
 
 
-async def measure_delays(stage: BenchmarkSetup, subscribers: int, changes: int) -> list[float]:
+async def measure_delays(setup: BenchmarkSetup, subscribers: int, changes: int) -> list[float]:
     """Return the seconds from OpenCode's event to each subscriber's next notification.
 
     Raises:
@@ -122,8 +122,8 @@ async def measure_delays(stage: BenchmarkSetup, subscribers: int, changes: int) 
     recorder, port = LatencyRecorder(), free_port()
     command = (*BRIDGE, "http", "--port", str(port))
     async with AsyncExitStack() as stack:
-        direct = await stack.enter_async_context(stage.open_direct_client())
-        await stack.enter_async_context(run_server(command, stage.attached_environ, port))
+        direct = await stack.enter_async_context(setup.open_direct_client())
+        await stack.enter_async_context(run_server(command, setup.attached_environ, port))
         ids = [(await direct.post("/session", json={})).json()["id"] for _ in range(SESSIONS)]
         for number in range(subscribers):
             client = open_http_connection(
@@ -150,12 +150,12 @@ async def measure_delays(stage: BenchmarkSetup, subscribers: int, changes: int) 
     return recorder.delays
 
 
-async def measure_rows(stage: BenchmarkSetup, scale: float) -> list[ResultRow]:
+async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
     """Measure the row about events."""
     subscribers = max(40, round(200 * scale))
     percent = 99 if scale >= 1 else 90  # a short run has too few samples for p99
     samples = [
-        MILLISECONDS * seconds for seconds in await measure_delays(stage, subscribers, max(2, round(10 * scale)))
+        MILLISECONDS * seconds for seconds in await measure_delays(setup, subscribers, max(2, round(10 * scale)))
     ]
     return [
         ResultRow(

@@ -51,14 +51,14 @@ def time_shares(path: Path) -> dict[str, float]:
     return {name: own_seconds / total for name, own_seconds in seconds_by_package.items()}
 
 
-async def measure_profiles(stage: BenchmarkSetup) -> dict[str, Mapping[str, float]]:
+async def measure_profiles(setup: BenchmarkSetup) -> dict[str, Mapping[str, float]]:
     """Profile short calls, and tasks."""
-    file = stage.folder / "profile"
+    file = setup.folder / "profile"
     command = (sys.executable, "-m", "benchmarks.profile_bridge", str(file))
-    async with open_stdio(command, stage.attached_environ, str(stage.project)) as bridge:
+    async with open_stdio(command, setup.attached_environ, str(setup.project)) as bridge:
         await measure_rate(lambda: call(bridge, HEALTH_TOOL), 2000, 16)
     call_shares = time_shares(file)
-    async with open_stdio(command, stage.attached_environ, str(stage.project)) as bridge:
+    async with open_stdio(command, setup.attached_environ, str(setup.project)) as bridge:
         await measure_rate(lambda: run_task(bridge, "script:text hello"), 20, 1)
     return {"`global_health`, 16 concurrent calls": call_shares, "`run_task`, sequential": time_shares(file)}
 

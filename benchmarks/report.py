@@ -68,7 +68,7 @@ def format_row(row: ResultRow) -> str:
     measured = "<br>".join(f"{name}: {samples}" for name, samples in row.subjects.items())
     note = f"<br>{row.note}" if row.note else ""
     return (
-        f"| {row.title}{note} | {measured} | {row.ratio_label}: {row.verdict} | "
+        f"| {row.title}{note} | {measured} | {row.ratio_label}: {row.summary} | "
         f"{'yes' if row.meets_target else '**no**'} |"
     )
 

@@ -73,7 +73,7 @@ class ResultRow:
         return min(self.ratios) <= self.target * TOLERANCE_FACTOR
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """The ratio, the target, and the distance between them."""
         sign = "≥" if self.at_least else "≤"
         distance = "" if self.meets_target else f", missed by {abs(self.ratio / self.target - 1):.0%}"

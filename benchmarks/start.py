@@ -26,24 +26,24 @@ async def time_initialize(command: Sequence[str], environ: Mapping[str, str], cw
         return perf_counter() - start
 
 
-async def time_first_result(stage: BenchmarkSetup) -> float:
+async def time_first_result(setup: BenchmarkSetup) -> float:
     """Return the seconds from the start of a bridge to the first response of the OpenCode that it starts."""
     start = perf_counter()
-    async with open_stdio(BRIDGE, stage.environ, str(stage.project)) as wire:
-        await call(wire, "global_health")
+    async with open_stdio(BRIDGE, setup.environ, str(setup.project)) as connection:
+        await call(connection, "global_health")
         return perf_counter() - start
 
 
-async def time_opencode_serve(stage: BenchmarkSetup) -> float:
+async def time_opencode_serve(setup: BenchmarkSetup) -> float:
     """Return the seconds from the start of `opencode serve` to its first response."""
     start = perf_counter()
     process = await asyncio.create_subprocess_exec(
-        *stage.program.command,
+        *setup.program.command,
         "serve",
         "--port",
         "0",
-        cwd=stage.project,
-        env=dict(stage.environ),
+        cwd=setup.project,
+        env=dict(setup.environ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
@@ -63,20 +63,20 @@ async def time_opencode_serve(stage: BenchmarkSetup) -> float:
         await process.wait()
 
 
-async def measure_rows(stage: BenchmarkSetup, scale: float) -> list[ResultRow]:
+async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
     """Measure the rows about the start."""
-    cwd = str(stage.project)
+    cwd = str(setup.project)
     commands = {"floor": FLOOR, "bridge": BRIDGE, **({"from_openapi": FROM_OPENAPI} if scale >= 1 else {})}
     started = await interleave(
         max(5, round(9 * scale)),
         {
-            name: lambda command=command: time_initialize(command, stage.attached_environ, cwd)
+            name: lambda command=command: time_initialize(command, setup.attached_environ, cwd)
             for name, command in commands.items()
         },
     )
     useful = await interleave(
         max(2, round(4 * scale)),
-        {"opencode serve": lambda: time_opencode_serve(stage), "bridge": lambda: time_first_result(stage)},
+        {"opencode serve": lambda: time_opencode_serve(setup), "bridge": lambda: time_first_result(setup)},
     )
     return [
         ResultRow(

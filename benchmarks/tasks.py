@@ -45,12 +45,12 @@ async def run_task(bridge: StdioConnection, prompt: str) -> None:
         raise RuntimeError(f"the task is {state}")
 
 
-async def measure_rows(stage: BenchmarkSetup, scale: float) -> list[ResultRow]:
+async def measure_rows(setup: BenchmarkSetup, scale: float) -> list[ResultRow]:
     """Measure the rows about tasks."""
     concurrent = max(10, round(50 * scale))
     async with (
-        stage.open_direct_client() as direct,
-        open_stdio(BRIDGE, stage.attached_environ, str(stage.project)) as bridge,
+        setup.open_direct_client() as direct,
+        open_stdio(BRIDGE, setup.attached_environ, str(setup.project)) as bridge,
     ):
         await send_prompt(direct, "script:text once")
         single = await interleave(
@@ -84,7 +84,7 @@ async def measure_rows(stage: BenchmarkSetup, scale: float) -> list[ResultRow]:
             1.10,
         ),
         large,
-        await measure_large_answer(stage, scale),
+        await measure_large_answer(setup, scale),
     ]
 
 
@@ -119,17 +119,17 @@ async def measure_large_reply(direct: httpx2.AsyncClient, bridge: StdioConnectio
     )
 
 
-async def measure_large_answer(stage: BenchmarkSetup, scale: float) -> ResultRow:
+async def measure_large_answer(setup: BenchmarkSetup, scale: float) -> ResultRow:
     """Measure a response of 6.4 MB: all providers of an OpenCode whose configuration does not restrict them."""
-    config: dict[str, Any] = json.loads(stage.environ["OPENCODE_CONFIG_CONTENT"])
+    config: dict[str, Any] = json.loads(setup.environ["OPENCODE_CONFIG_CONTENT"])
     del config["enabled_providers"]
-    home = Path(stage.folder, "everything")
-    environ = {**stage.environ, "HOME": str(home), "OPENCODE_CONFIG_CONTENT": json.dumps(config)}
-    async with managed_server(stage.program.command, str(stage.project), environ) as server:
-        other_setup = BenchmarkSetup(stage.folder, stage.project, stage.program, environ, await server.endpoint())
+    home = Path(setup.folder, "everything")
+    environ = {**setup.environ, "HOME": str(home), "OPENCODE_CONFIG_CONTENT": json.dumps(config)}
+    async with managed_server(setup.program.command, str(setup.project), environ) as server:
+        other_setup = BenchmarkSetup(setup.folder, setup.project, setup.program, environ, await server.endpoint())
         async with (
             other_setup.open_direct_client() as direct,
-            open_stdio(BRIDGE, other_setup.attached_environ, str(stage.project)) as bridge,
+            open_stdio(BRIDGE, other_setup.attached_environ, str(setup.project)) as bridge,
         ):
             size = len((await direct.get("/provider")).content)
             await call(bridge, "provider_list")
