@@ -118,7 +118,7 @@ async def run_http_bridge_process(environ: Mapping[str, str], *program: str) -> 
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on, and that the system gives to nobody who asks for any."""
+    """Return a port that nothing listens on, and that the system does not assign to a request for any port."""
     while True:
         port = randrange(10_000, 30_000)
         with suppress(OSError), socket.socket() as unused:
@@ -127,7 +127,7 @@ def free_port() -> int:
 
 
 async def is_accepting(port: int) -> bool:
-    """Whether somebody listens on a port."""
+    """Whether a process listens on a port."""
     with suppress(OSError):
         await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
         return True

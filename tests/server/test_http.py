@@ -1,4 +1,4 @@
-"""Who gets in over HTTP: whoever has the token, by a name of this server, and no web page of another site."""
+"""Access over HTTP: with the token, by a name of this server, and from no web page of another site."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_refusal_names_the_scheme_and_nothing_else() -> None:
 
 
 async def test_healthz_needs_no_token_and_reveals_nothing() -> None:
-    """For whoever watches the process."""
+    """For a supervisor of the process."""
     async with serve_app(token=TOKEN) as http:
         answer = await http.get("/healthz")
 
@@ -358,14 +358,14 @@ def issuer(monkeypatch: pytest.MonkeyPatch) -> FakeIssuer:
 def issue_token(
     key: Any = KEY, kid: str = "one", algorithm: str = "RS256", typ: str | None = "at+jwt", **claims: Any
 ) -> str:
-    """A token; good unless something is said otherwise."""
+    """A token, valid unless a claim is overridden."""
     claims_by_default = {"iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "exp": time.time() + 60}
     payload = {name: value for name, value in {**claims_by_default, **claims}.items() if value is not None}
     return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": kid, "typ": typ})
 
 
 async def test_a_token_of_the_issuer_for_this_server_is_taken(issuer: FakeIssuer) -> None:
-    """Its keys are read once; clients are told where tokens are to be had."""
+    """Its keys are read once; the metadata names the issuer of tokens."""
     async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
         for _ in range(3):
             assert await list_tools_status(http, **bearer(issue_token())) == 200
@@ -401,7 +401,7 @@ REFUSED_TOKENS: Mapping[str, str] = {
 
 @pytest.mark.parametrize("token", REFUSED_TOKENS.values(), ids=REFUSED_TOKENS)
 async def test_any_other_token_is_refused(issuer: FakeIssuer, token: str) -> None:
-    """Above all one that was made for somebody else."""
+    """Above all a token that was issued for another server."""
     async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE) as http:
         assert await list_tools_status(http, **bearer(token)) == 401
         assert await list_tools_status(http, **bearer(token)) == 401

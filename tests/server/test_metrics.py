@@ -1,4 +1,4 @@
-"""What Prometheus is told: the truth about calls, requests and what is there now, and nothing of what is in them."""
+"""The metrics: calls, requests and gauges are counted correctly, and no content of them is exposed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MetricValues(dict[str, float]):
 
 
 def parse_metrics(text: str) -> MetricValues:
-    """Parse what is told, as Prometheus does."""
+    """Parse metrics, as Prometheus does."""
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return MetricValues({sample_name(sample.name, sample.labels): sample.value for sample in samples})
 
@@ -85,7 +85,7 @@ async def read_metrics(url: str) -> MetricValues:
 
 @pytest.fixture
 async def url(environ: Mapping[str, str], attached: Settings) -> AsyncGenerator[str]:
-    """The endpoint of a bridge that tells metrics."""
+    """The endpoint of a bridge with metrics."""
     async with run_http_bridge({**environ, **environ_for(replace(attached, metrics=True))}) as url:
         yield url
 
@@ -275,7 +275,7 @@ async def application(*defects: Any, **given: str) -> AsyncGenerator[httpx2.Asyn
 
 
 async def defect(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
-    """Stand for something of ours that breaks."""
+    """Stand for a bug in this package."""
     raise RuntimeError("a defect")
 
 

@@ -1,4 +1,4 @@
-"""Prompts: ours always, and OpenCode's commands as soon as it runs."""
+"""Prompts: the built-in ones always, and OpenCode's commands while it runs."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_own_prompts_work_without_opencode(connect: Connect, mode: str, un
 async def test_commands_are_added_once_opencode_runs(
     connect: Connect, mode: str, program: Program, environ: Mapping[str, str], project: Path
 ) -> None:
-    """Nothing that lists starts OpenCode; once a call has started it, the client is told to list again."""
+    """No list starts OpenCode; once a call has started it, the client gets prompts/list_changed."""
     mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
     marking = {**environ, mark.partition("=")[0]: mark.partition("=")[2]}
     settings = Settings(directory=str(project), command=(program.command[0],), environ=marking)

@@ -1,4 +1,4 @@
-"""What a replica says when it cannot do as it was told; `tests/scale` has what it does."""
+"""The errors of a replica with wrong settings; `tests/scale` tests running replicas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "the key of the replicas, which is long"
 
 
 def test_a_missing_redis_package_is_named(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> None:
-    """Redis' client is an extra; without --redis nobody misses it."""
+    """Redis' client is an extra; without --redis it is not needed."""
     monkeypatch.delitem(sys.modules, "opencode_mcp.server.subscriptions.redis_bus", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)

@@ -93,7 +93,7 @@ async def test_configuration_is_redacted(client: Client) -> None:
 
 @pytest.mark.parametrize("tool", ["provider_list", "config_providers", "v2_provider_list", "mcp_status"])
 async def test_providers_are_redacted(client: Client, tool: str) -> None:
-    """What is told of a provider or a server does not tell its key."""
+    """The facts about a provider or a server do not contain its key."""
     assert "{" in await call_redacted(client, tool)
 
 
@@ -237,7 +237,7 @@ async def test_the_marker_can_be_searched_for(client: Client) -> None:
 
 
 async def test_show_secrets_turns_redaction_off(connect: Connect, secret_settings: Settings) -> None:
-    """Whoever asks for them gets them."""
+    """With --show-secrets they are returned."""
     async with connect(replace(secret_settings, show_secrets=True)) as client:
         result = await client.call_tool("config_get", {})
 

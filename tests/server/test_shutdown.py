@@ -1,4 +1,4 @@
-"""A server that is told to end: running calls have a while, then an error; and requests that never arrive."""
+"""Graceful shutdown: running calls are drained, then fail; and requests that never complete time out."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ async def test_many_slow_connections_do_not_block_others(port: int, client: Clie
 
 
 async def test_a_slow_response_does_not_time_out(port: int, connect: Connect) -> None:
-    """A connection that waits for its answer is no slow one."""
+    """A connection that waits for its response does not time out."""
     async with Client(f"http://127.0.0.1:{port}/mcp") as client:
         result = await client.call_tool("event_subscribe", {"timeout_seconds": 3, "types": ["none.such"]})
 

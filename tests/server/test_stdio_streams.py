@@ -1,4 +1,4 @@
-"""The wire of stdio: pipes without threads, and what is no pipe."""
+"""The stdio transport: pipes without threads, and files that are not pipes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_slow_reader_blocks_only_its_writer(pipe_ends: tuple[int, int]) 
 
 
 async def test_a_writer_without_a_reader_raises(pipe_ends: tuple[int, int]) -> None:
-    """It does not wait for ever."""
+    """It does not wait without limit."""
     receive, send = pipe_ends
     os.close(receive)
     with pytest.raises(BrokenPipeError):

@@ -1,4 +1,4 @@
-"""Subscriptions to sessions, in both eras: told while it works, once more at its end, and not too often."""
+"""Subscriptions to sessions, in both eras: updates while it works, one at its end, and not too many."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WAITING_UNTIL_FILE = 'script:tool bash {{"command": "while [ ! -e {} ]; do sleep
 
 @dataclass
 class UpdateRecorder:
-    """The URIs that a client was told of, oldest first."""
+    """The URIs of the updates that a client received, oldest first."""
 
     uris: list[str] = field(default_factory=list[str])
 
@@ -70,7 +70,7 @@ class UpdateRecorder:
 
 @pytest.fixture
 def updates() -> UpdateRecorder:
-    """What the client of the test is told."""
+    """The updates that the client of the test receives."""
     return UpdateRecorder()
 
 
@@ -180,7 +180,7 @@ async def test_bursts_become_few_notifications(
 async def test_changes_of_another_session_are_not_notified(
     connect: Connect, mode: str, updates: UpdateRecorder
 ) -> None:
-    """Only what concerns the session is told."""
+    """Only events of the session become updates."""
     async with connect(mode=mode, message_handler=updates.record) as client:
         mine, other = await new_session(client), await new_session(client)
         uri = f"opencode://session/{mine}"
@@ -204,7 +204,7 @@ REFUSED = {
 
 
 async def test_a_subscription_to_an_unknown_resource_is_refused(client: Client) -> None:
-    """A subscription to what is not there, or does not tell of its changes, is -32602."""
+    """A subscription to an unknown resource, or to one without events, fails with -32602."""
     for uri, words in REFUSED.items():
         with pytest.raises(MCPError, match=words) as raised:
             async with subscribe_while(client, uri):
@@ -225,7 +225,7 @@ async def test_an_acknowledgement_lists_only_supported_subscriptions(connect: Co
 
 
 async def test_an_ended_subscription_sends_nothing(connect: Connect, updates: UpdateRecorder) -> None:
-    """After unsubscribing nothing is told; another subscription, and one made twice, are as they were."""
+    """After unsubscribing no update arrives; another subscription, and one made twice, are unaffected."""
     async with connect(mode="legacy", message_handler=updates.record) as client:
         id = await new_session(client)
         kept, ended = f"opencode://session/{id}", f"opencode://session/{id}/transcript"
@@ -314,7 +314,7 @@ async def test_subscriptions_work_over_http(
 
 
 async def test_subscribers_share_a_watcher(attached: Settings, catalog: Catalog, endpoint: Endpoint) -> None:
-    """Clients of both eras follow one session by one stream; who stays is told when the others have gone."""
+    """Clients of both eras share one stream; those that stay get updates when the others have left."""
     mine, others = UpdateRecorder(), UpdateRecorder()
     async with (
         open_recording_proxy(endpoint) as relay,

@@ -1,4 +1,4 @@
-"""Which events change a resource, and how often that is told."""
+"""Which events change a resource, and how often updates are sent."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_watcher_selects_events_by_session_and_kind(
 
 
 async def test_bursts_are_notified_once_and_the_last_event_always() -> None:
-    """What comes while a notification is sent, or in the pause after it, is told when the pause is over."""
+    """A change during a send, or in the pause after it, is sent when the pause is over."""
     watch = ResourceWatcher(
         "opencode://session/ses_parent", "ses_parent", EVERYTHING, WatcherIndex(lambda notice: nullcontext())
     )
@@ -114,7 +114,7 @@ async def test_bursts_are_notified_once_and_the_last_event_always() -> None:
 
 
 async def test_changes_before_delivery_starts_are_notified_when_it_does() -> None:
-    """Who follows several URIs hears none of them before all are watched, and misses nothing meanwhile."""
+    """A subscriber to several URIs gets no update before all are watched, and misses none."""
     bus, feed, heard = Bus(), FakeEventStream(), list[ServerEvent]()
     opencode = cast("Any", SimpleNamespace(events=feed))
     async with background_task_group() as tasks:
@@ -187,7 +187,7 @@ async def test_the_prompt_list_changes_once_opencode_can_be_reached(
 
 
 async def test_a_cancelled_subscription_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that gave up while it waited is told of changes when it subscribes once more."""
+    """A client that cancelled while it waited gets updates when it subscribes again."""
     uri, sent, ready = "opencode://session/ses_1", list[str](), anyio.Event()
 
     async def send(uri: str) -> None:
@@ -250,7 +250,7 @@ class FakeLifespan:
 
 
 async def test_a_client_that_does_not_read_blocks_no_publisher_and_is_notified_once() -> None:
-    """Whoever publishes does not wait for it; what is pending is one notification, however often it changed."""
+    """Publishing does not wait for it; one notification is pending, however many changes there were."""
     life, stuck, scope = FakeLifespan(), StuckClient(), anyio.CancelScope()
     anyone, heard = cast("Any", life), list[ServerEvent]()
     life.bus.subscribe(heard.append)
