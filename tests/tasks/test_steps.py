@@ -14,13 +14,13 @@ from tests.conftest import Connect
 
 
 def part(part_id: str, **fields: Any) -> dict[str, Any]:
-    """Return the event that says how far a part of a message is."""
+    """Return the event that has the current state of a part of a message."""
     properties = {"part": {"id": part_id, "sessionID": "ses_1", "messageID": "msg_1", **fields}}
     return {"id": "evt_1", "type": "message.part.updated", "properties": properties}
 
 
 def tool(part_id: str, status: str) -> dict[str, Any]:
-    """Return the event that says how far a read of a file is."""
+    """Return the event that has the current state of a read."""
     return part(part_id, type="tool", tool="read", state={"status": status, "input": {"filePath": "greet.sh"}})
 
 
