@@ -1,11 +1,11 @@
 """File attachments: path or URL as given -> existing file -> `file` part of the prompt.
 
-OpenCode takes any path, and puts "File not found" into the prompt for the model alone to read (1.18.33). So what does
-not exist is refused here, before anything is sent. `~`, a leading `@` and line numbers are understood as people write
-them, unless a file has just that name.
+OpenCode accepts any path, and only the model reads "File not found" in the prompt (1.18.33). So a file that does not
+exist is refused here, before anything is sent. `~`, a leading `@` and line numbers mean what they do in a shell or an
+editor, unless a file has exactly that name.
 
-OpenCode lists the project's folders. To list another it would open it, which runs what is in it; so this process looks
-itself where it sees the same files, and otherwise takes such a path as it was given.
+OpenCode lists the project's folders. To list another folder it would open it as a project, which may run code in it; so
+this process lists it where it shares the files, and elsewhere sends the path unchecked.
 """
 
 from __future__ import annotations
@@ -36,23 +36,22 @@ LINE_RANGE = re.compile(r"^(?P<path>.+?)(?::|#L?)(?P<first>\d+)(?:(?:-L?)(?P<las
 WEB_OR_DATA = ("http://", "https://", "data:")
 FILE_SCHEME = "file://"
 NO_DIRECTORY_STATUSES = frozenset({400, 404, 500})
-"""How file_list answers for what is no directory (1.18.33: an opaque 500)."""
-
+"""Responses of file_list for a path that is not a directory (1.18.33: an opaque 500)."""
 
 PLAIN_TEXT = "text/plain"
 MEDIA_PREFIXES = ("image/", "audio/", "video/", "application/pdf")
 TEXT_DESPITE_NAME = frozenset({"image/svg+xml", "video/mp2t"})
-"""Drawings that are XML, and TypeScript, which shares its ending with a video format."""
+"""SVG, which is XML, and TypeScript, whose suffix is also that of a video format."""
 
 FolderNames = list[str] | Literal["unknown"] | None
-"""The names in a folder; None when there is no such folder, "unknown" when OpenCode would have to open it."""
+"""The names in a folder; None when it does not exist, "unknown" when only OpenCode could list it, by opening it."""
 
 
 @dataclass
 class Folders:
-    """The folders of OpenCode's machine, each read once. `project` is where relative paths begin.
+    """The folders on OpenCode's machine, each read once. Relative paths start from `project`.
 
-    `shared` says that this process sees the same files.
+    `shared`: this process and OpenCode see the same files.
     """
 
     opencode: OpenCodeClient
@@ -61,12 +60,12 @@ class Folders:
     names_by_folder: dict[PurePath, FolderNames] = field(default_factory=dict["PurePath", "FolderNames"])
 
     async def resolve(self, path: PurePath) -> tuple[PurePath | None, bool]:
-        """Return a path as it is on the disk, and whether it is known to be there.
+        """Return a path as it is on the disk (None if it is not there), and whether that is known.
 
-        It is found as given, or as the only one that differs in case or in accents' form.
+        It matches literally, or is the only name that differs just in case or in Unicode form.
 
         Raises:
-            InvalidArguments: it is in a folder that --allow-directory does not allow.
+            InvalidArguments: --allow-directory does not allow it.
         """
         self._check_allowed(path)
         if path.parent == path or path == self.project:
@@ -99,7 +98,7 @@ class Folders:
         return self.names_by_folder[folder]
 
     async def _list(self, folder: PurePath) -> FolderNames:
-        """List a folder of the project: unknown for what a link leads to, which OpenCode does not list."""
+        """List a folder of the project; "unknown" for the target of a symbolic link, which OpenCode does not list."""
         path = folder.relative_to(self.project).as_posix()
         try:
             nodes = await self.opencode.call_as(list[FileNode], "file_list", directory=str(self.project), path=path)
@@ -119,16 +118,16 @@ def list_names(folder: PurePath) -> FolderNames:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError:  # it may not be listed, and a file in it may be read all the same
+    except OSError:  # no permission to list it; its files may still be readable
         return "unknown"
 
 
 async def file_parts(opencode: OpenCodeClient, directory: str | None, files: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the parts that attach files; a relative path is the project's.
+    """Return the parts that attach files; relative paths start from `directory`, or OpenCode's own.
 
     Raises:
-        WorkflowError: one is not on OpenCode's machine; nothing was sent.
-        InvalidArguments: one is in a folder that --allow-directory does not allow.
+        WorkflowError: a file does not exist on OpenCode's machine; nothing was sent.
+        InvalidArguments: --allow-directory does not allow a file.
     """
     if not files:
         return []
@@ -148,7 +147,7 @@ async def make_file_part_for(folders: Folders, file: str, home: PurePath) -> dic
         resolved, is_known = await folders.resolve(path)
         if resolved is not None and is_known:
             return make_file_part(url_of(resolved) + query, resolved.name)
-        if resolved is not None:  # lines are more likely than a name that ends like them
+        if resolved is not None:  # unchecked; a later candidate, with line numbers, is more likely
             fallback = make_file_part(url_of(resolved) + query, resolved.name)
     if fallback is not None:
         return fallback
@@ -163,7 +162,7 @@ async def make_file_part_for(folders: Folders, file: str, home: PurePath) -> dic
 
 
 def candidate_paths(file: str, project: PurePath, home: PurePath) -> Iterator[tuple[PurePath, str]]:
-    """Yield what a path may mean, each with the query that chooses lines: literally first."""
+    """Yield the paths that an argument may mean, each with a `?start=&end=` query for lines; the literal one first."""
     if file.startswith(FILE_SCHEME):
         address, separator, query = file.removeprefix(FILE_SCHEME).partition("?")
         path = unquote(address)
@@ -178,7 +177,7 @@ def candidate_paths(file: str, project: PurePath, home: PurePath) -> Iterator[tu
 
 
 def resolve_path(path: str, project: PurePath, home: PurePath) -> PurePath:
-    """Return a path from the root on, `~` and `..` resolved as OpenCode does: without regard to links."""
+    """Return an absolute path, with `~` and `..` resolved as OpenCode does: lexically, not through links."""
     path_type = type(project)
     if path == "~" or path.startswith(("~/", "~\\")):
         path = f"{home}/{path[2:]}"
@@ -193,17 +192,17 @@ def resolve_path(path: str, project: PurePath, home: PurePath) -> PurePath:
 
 
 def to_pure_path(path: str) -> PurePath:
-    """Return a path of OpenCode's machine, which may run Windows."""
+    """Return a path on OpenCode's machine, which may run Windows."""
     return PureWindowsPath(path) if PureWindowsPath(path).drive else PurePosixPath(path)
 
 
 def is_windows(path: PurePath) -> bool:
-    """Whether a path is one of Windows."""
+    """Whether a path is a Windows path."""
     return isinstance(path, PureWindowsPath)
 
 
 def url_of(path: PurePath) -> str:
-    """Return a path as a URL."""
+    """Return a path as a file URL."""
     return FILE_SCHEME + ("/" if is_windows(path) else "") + quote(path.as_posix(), safe="/:")
 
 
@@ -213,14 +212,15 @@ def make_file_part(url: str, name: str) -> dict[str, Any]:
 
 
 def media_type(name: str) -> str:
-    """Return the type of a file: OpenCode reads a text/plain into the prompt, and gives all else to the model as bytes.
+    """Return the media type to send for a file name.
 
-    Few models take bytes that are no media (1.18.33), so what is no medium by its name is text to OpenCode.
+    OpenCode reads text/plain into the prompt, and passes all other types to the model as bytes, which few models
+    accept unless they are media or PDF (1.18.33). So any other type is sent as text/plain.
     """
     guess = mimetypes.guess_type(name)[0] or PLAIN_TEXT
     return guess if guess.startswith(MEDIA_PREFIXES) and guess not in TEXT_DESPITE_NAME else PLAIN_TEXT
 
 
 def fold_name(name: str) -> str:
-    """Return a name as file systems compare it that look neither at case nor at how accents are written."""
+    """Return a name for comparison regardless of case and of Unicode form."""
     return unicodedata.normalize("NFC", name).casefold()

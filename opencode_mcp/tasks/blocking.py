@@ -1,7 +1,9 @@
-"""The operations that block until the model is done (session_prompt and its kind), so that they never hang.
+"""Operations that block until the model is done, such as session_prompt: executed so that they never hang.
 
-While one runs its session is watched: what it does is reported, what it asks is put to the user.
-Where nobody can be asked the call ends with an error that says what waits; the turn goes on.
+request | wait_and_reply on its session -> whichever ends first
+
+While the request runs, the session's steps are sent as progress and its requests go to the user. If the client cannot
+ask its user, the call fails with an error that names the pending request; the turn goes on.
 """
 
 from __future__ import annotations
@@ -26,15 +28,15 @@ from .stop import abandon
 from .wait import Outcome, wait_and_reply
 
 RETURNS_TRUE = frozenset({"session_summarize", "session_init"})
-"""Their answer is `true`; that of the others is the last message."""
+"""They return `true`; the others return the last message."""
 
 
 async def execute_blocking(context: Context, servers: ServerPool, call: PreparedCall) -> Answer:
     """Execute a blocking operation on one server; cancelling it aborts the session.
 
     Raises:
-        InputRequired: the user is to be asked by the client; called again, the turn is gone on with.
-        WorkflowError: the session waits for somebody, and nobody can be asked.
+        InputRequired: the client must ask the user and call again; that call resumes the turn.
+        WorkflowError: the session waits for an answer, and the client cannot ask its user.
     """
     session_id: str = call.arguments["sessionID"]
     context = replace(context, servers=servers, default_permissions="ask")
@@ -48,21 +50,21 @@ async def execute_blocking(context: Context, servers: ServerPool, call: Prepared
 
 
 async def execute_and_watch(context: Context, call: PreparedCall, session_id: str) -> Answer:
-    """Send the request, and attend to the session until it is answered."""
+    """Send the request, and reply to what the session asks until the response is there."""
     return await first_completed(
         partial(execute, context.opencode, call, context.report_progress), partial(until_blocked, context, session_id)
     )
 
 
 async def until_blocked(context: Context, session_id: str) -> NoReturn:
-    """Reply to what the session asks for, until nobody can reply.
+    """Reply to what the session asks, until a request gets no reply.
 
     Raises:
         InputRequired, WorkflowError: what `execute_blocking` raises.
     """
     while True:  # the session may be idle for a moment before the request takes effect
         outcome: Outcome | None = None
-        with suppress(OpenCodeError):  # the answer of the operation says what happened
+        with suppress(OpenCodeError):  # the response of the operation says what happened
             outcome = await wait_and_reply(context, session_id, None, float("inf"), {})
         if outcome is not None and outcome.snapshot.pending:
             raise blocked_error(outcome.snapshot, outcome.status.note)
@@ -84,7 +86,7 @@ async def resume_blocking(context: Context, operation: Operation, session_id: st
 
 
 def blocked_error(snapshot: SessionSnapshot, note: str | None) -> WorkflowError:
-    """Say what a session waits for, and how to go on; `note` is why nobody has answered."""
+    """Say what a session waits for, and how to go on; `note` says why there is no answer."""
     request = describe_request(snapshot.pending[0])
     session_id = snapshot.session.id
     return WorkflowError(

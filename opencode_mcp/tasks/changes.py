@@ -25,7 +25,7 @@ from .arguments import Arguments
 from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .metadata import TaskMetadata, save_task_metadata, task_metadata
-from .session_state import SessionSnapshot, classify, read_session, refuse_without_messages
+from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_session, refuse_without_messages
 from .turn_changes import read_changes_or_uncommitted
 from .workspace import describe_removal
 
@@ -55,7 +55,7 @@ class ChangedFile(BaseModel):
 
 
 class CollectedChanges(BaseModel):
-    """What a task changed, and what became of it."""
+    """What a task changed, and whether that was applied or discarded."""
 
     session_id: str
     directory: str
@@ -69,7 +69,7 @@ class CollectedChanges(BaseModel):
 
 
 class WorktreeChanges(Protocol):
-    """What a worktree holds since it was made, and how that fits into the project now."""
+    """The changes in a worktree since it was created, and whether they can be applied to the project now."""
 
     @property
     def target(self) -> str:
@@ -78,27 +78,27 @@ class WorktreeChanges(Protocol):
 
     @property
     def state(self) -> str | None:
-        """What identifies this state of the worktree, where that can be told."""
+        """What identifies this state of the worktree; None where it cannot be identified."""
         ...
 
     @property
     def unmergeable(self) -> list[str]:
-        """What cannot be brought over, in words."""
+        """Changes that cannot be applied, as text."""
         ...
 
     @property
     def missing(self) -> list[str]:
-        """What the project does not have, in words."""
+        """Changes that the project lacks, as text; the unmergeable ones included."""
         ...
 
     @property
     def note(self) -> str | None:
-        """What a reader of the files must know beside them."""
+        """What a reader of `files` must also know."""
         ...
 
     @property
     def instructions(self) -> str:
-        """What to do with what cannot be brought over."""
+        """What to do with the unmergeable changes."""
         ...
 
     async def files(self) -> list[FileChange]:
@@ -110,11 +110,14 @@ class WorktreeChanges(Protocol):
         ...
 
     async def apply(self) -> None:
-        """Bring them over, all or nothing."""
+        """Apply them to the project, all or nothing."""
         ...
 
     def prepare_removal(self, force: bool) -> AbstractAsyncContextManager[str | None]:
-        """Have the worktree removed in the block, and nothing else with it; provide the branch that stays."""
+        """Prepare the worktree so that removing it in the block deletes only its own branch.
+
+        Provides another branch that the task had checked out, which stays, or None.
+        """
         ...
 
 
@@ -122,8 +125,8 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     """Collect what a task changed.
 
     Raises:
-        WorkflowError: it is of the second engine; it still works; it has no worktree to apply or discard, or not any
-            more; the changes conflict; what would be discarded is nowhere else.
+        WorkflowError: the session is of OpenCode's v2 API; it still runs; its worktree was removed, or it has none to
+            apply or discard; the changes conflict; or discarding would lose changes.
     """
     opencode = context.opencode
     start = context.servers.pending_starts.get(arguments.session_id)
@@ -152,7 +155,7 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
     async with (
         opencode.session_lock(session.id),
         opencode.session_lock(f"files of {task.worktree_of}"),
-    ):  # no prompt meanwhile
+    ):  # locked: no prompt can start meanwhile
         await refuse_running_work(opencode, session, task, arguments.discard, arguments.force)
         async with open_worktree_changes(opencode, session, task) as worktree:
             return await collect_from_worktree(opencode, session, task, arguments, worktree)
@@ -161,7 +164,7 @@ async def collect_changes(context: Context, arguments: CollectChanges) -> Collec
 async def collect_from_worktree(
     opencode: OpenCodeClient, session: Session, task: TaskMetadata, arguments: CollectChanges, worktree: WorktreeChanges
 ) -> CollectedChanges:
-    """Report the changes of a worktree; before anything goes, all of it must be in the project."""
+    """Collect the changes of a worktree; without `force` it is discarded only if the project has all of them."""
     changes = await worktree.files()
     patch = await worktree.patch() if arguments.format == "patch" else ""
     if arguments.discard and not arguments.force:
@@ -236,20 +239,19 @@ def build_result(
 async def open_worktree_changes(
     opencode: OpenCodeClient, session: Session, task: TaskMetadata
 ) -> AsyncGenerator[WorktreeChanges]:
-    """Provide what a worktree holds: read by git where it is on this machine, else by OpenCode's operations."""
+    """Provide a worktree's changes: read with git where it is on this machine, else with OpenCode's operations."""
     local_git = await open_local_worktree(opencode, task)
-    if local_git is None:
-        await refuse_altered(opencode, task)
     if local_git is not None:
         async with read_local_changes(opencode, task, local_git) as changes:
             yield changes
     else:
+        await refuse_altered(opencode, task)
         messages = await opencode.call_as(list[Message], "session_messages", sessionID=session.id)
         yield await read_remote_changes(opencode, session, task, messages)
 
 
 def refuse_partial(session: Session, task: TaskMetadata, arguments: CollectChanges) -> None:
-    """Refuse to apply or discard what is not the whole of a worktree.
+    """Refuse to apply or discard anything but a whole worktree.
 
     Raises:
         WorkflowError: why not.
@@ -265,10 +267,10 @@ def refuse_partial(session: Session, task: TaskMetadata, arguments: CollectChang
 
 
 def refuse_loss(session: Session, worktree: WorktreeChanges, missing: list[str]) -> None:
-    """Refuse to discard what is nowhere else.
+    """Refuse to discard changes that exist only in the worktree.
 
     Raises:
-        WorkflowError: names it, and what to do.
+        WorkflowError: names them, and what to do.
     """
     if missing:
         more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
@@ -281,17 +283,13 @@ def refuse_loss(session: Session, worktree: WorktreeChanges, missing: list[str])
         )
 
 
-PICKUP_SECONDS = 10.0
-"""How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
-
-
 async def refuse_running_work(
     opencode: OpenCodeClient, session: Session, task: TaskMetadata, discard: bool, force: bool
 ) -> None:
-    """Refuse to touch the files of a task at work, and to discard a worktree in which anything else works.
+    """Refuse to change the files of a running task, and to discard a worktree in which another session runs.
 
     Raises:
-        WorkflowError: what works there, and what to do.
+        WorkflowError: which session runs, and what to do.
     """
     snapshot, other_process_note = await read_snapshot_across_processes(opencode, session.id)
     if snapshot.busy or was_just_written(snapshot):
@@ -315,14 +313,14 @@ async def refuse_running_work(
 
 
 def was_just_written(snapshot: SessionSnapshot) -> bool:
-    """Whether a session has a prompt that may be yet to be worked on, or a reply that may be yet to be completed."""
+    """Whether a prompt or reply is so recent that OpenCode may not have started or completed it yet."""
     newest = snapshot.newest_message
     written_at = snapshot.session.time.created if newest is None else newest.written_at
     return classify(snapshot).stalled_reason is not None and abs(time.time() - written_at / 1000) < PICKUP_SECONDS
 
 
 async def remove_worktree(opencode: OpenCodeClient, session: Session, task: TaskMetadata, outcome: str) -> None:
-    """Remove a worktree. That is noted first: a session whose directory is gone may be outside of an allowed one.
+    """Remove a worktree. The metadata is saved first: later the session's directory may not be allowed any more.
 
     Raises:
         OpenCodeError: it was not removed.

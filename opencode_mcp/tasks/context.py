@@ -48,13 +48,14 @@ class Elicitor(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """`servers` are those that the call may be for, which is one alone as soon as that is known.
+    """What a call needs beside its arguments.
 
-    `elicitor` is None when the client cannot ask; `resume_state` is the state of an `InputRequired` call before.
+    `servers` are the servers that the call may be for; once that is known, it is a single one. `elicitor` is None when
+    the client cannot ask its user; `resume_state` is the state of the `InputRequired` call that this one resumes.
+    `depth` counts the tasks above this server: 1 if a task started it.
 
-    `default_permissions` holds for sessions that are no tasks of ours: nobody is asked about those,
-    unless this very call prompted them. `answer_chars` is how much of answers one result holds; the
-    rest is read with `answer_offset`.
+    `default_permissions` is the policy for sessions that no task tool created: `report`, except in a call that prompts
+    the session itself. `answer_chars` limits the characters of answers in one result; `answer_offset` reads the rest.
     """
 
     servers: ServerPool
@@ -75,15 +76,15 @@ class Context:
         """Provide the context of the server that has a session.
 
         Raises:
-            APIError: 404, there is none.
-            TransportError: it is not known which.
+            APIError: 404, no server has the session.
+            TransportError: a server that may have it does not answer.
         """
         async with self.servers.for_session(session_id) as servers:
             yield replace(self, servers=servers)
 
     @asynccontextmanager
     async def for_arguments(self, arguments: Mapping[str, Any]) -> AsyncGenerator[Context]:
-        """Provide the context of the server that valid arguments choose, by its name or by a session of its.
+        """Provide the context of the server that valid arguments choose, by its name or by a session.
 
         Raises:
             What `ServerPool.for_arguments` raises.

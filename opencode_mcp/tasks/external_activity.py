@@ -25,7 +25,7 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message
 from opencode_mcp.opencode.process.other_processes import SharingProcess, find_sharing_processes
 
-from .session_state import SessionSnapshot, classify, read_session, read_snapshot
+from .session_state import SessionSnapshot, classify, read_newest_messages, read_session, read_snapshot
 
 PROMPT_SECONDS = 60.0
 """How long a prompt, or a tool's result, may be without a reply to it; 1.3 s were seen."""
@@ -40,10 +40,10 @@ PROCESS_SECONDS = 86_400.0
 """How long any of them may be silent where a process is known that may be running it."""
 
 CLOCK_PRECISION_SECONDS = 0.5
-"""How exactly the start of a process is known; none serves so early."""
+"""How exactly the start of a process is known; no process serves requests that early."""
 
 OTHER_PROCESS_SECONDS = 2.0
-"""How long a session must look like another's: at the end of a turn OpenCode is idle before the reply is complete."""
+"""How long a session must seem to run elsewhere: at the end of a turn OpenCode is idle before the reply is complete."""
 
 NEWEST_MESSAGES = 10
 
@@ -53,7 +53,8 @@ async def describe_other_process(
 ) -> str | None:
     """Say why another OpenCode process may be running a session with an unfinished turn; None when none can be.
 
-    `previous` is an earlier truth of the same session: what has grown since without this server is at work elsewhere.
+    `previous` is an earlier snapshot of the same session: if it has new messages and this server is idle, another
+    process runs it.
     """
     if snapshot.busy or snapshot.newest_message is None or classify(snapshot).stalled_reason is None:
         return None
@@ -62,7 +63,7 @@ async def describe_other_process(
             started_before(snapshot.newest_message.written_at, await read_sharing_processes(opencode))
         )
     messages, *writes = await gather(
-        partial(read_newest_messages, opencode, snapshot.session.id),
+        partial(read_newest_messages, opencode, snapshot.session.id, NEWEST_MESSAGES),
         *(partial(read_last_write, opencode, descendant_id) for descendant_id in snapshot.family[1:]),
     )
     last_write = max(
@@ -94,7 +95,7 @@ def started_before(time_ms: float, processes: tuple[SharingProcess, ...] | None)
 async def read_snapshot_across_processes(
     opencode: OpenCodeClient, session_id: str
 ) -> tuple[SessionSnapshot, str | None]:
-    """Read the truth, and why another process may be running the session if it looks so for some seconds."""
+    """Read a session's state, and why another process may be running it, if that holds for OTHER_PROCESS_SECONDS."""
     snapshot = first = await read_snapshot(opencode, session_id)
     started = anyio.current_time()
     while (note := await describe_other_process(opencode, snapshot, first)) is not None:
@@ -105,15 +106,10 @@ async def read_snapshot_across_processes(
     return snapshot, None
 
 
-async def read_newest_messages(opencode: OpenCodeClient, session_id: str) -> list[Message]:
-    """Return a session's newest messages, oldest first."""
-    return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=NEWEST_MESSAGES)
-
-
 async def read_last_write(opencode: OpenCodeClient, session_id: str) -> float:
     """Return when a session was last written to (ms)."""
     session = await read_session(opencode, session_id)
-    newest = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=1)
+    newest = await read_newest_messages(opencode, session_id, 1)
     return max(session.time.updated or session.time.created, *(message.written_at for message in newest), 0)
 
 

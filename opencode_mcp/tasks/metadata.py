@@ -20,11 +20,11 @@ Permissions = Literal["report", "ask", "allow", "reject"]
 class TaskMetadata(BaseModel):
     """Facts about a task.
 
-    `permissions` is None for a session that is not a task of ours. The rest is about a task's worktree:
-    `worktree_of` is the project directory that it was made of, `worktree` its top and `branch` its branch;
-    `base` is the commit that it began with and `token` what its git folder holds, both only where bridge and
-    OpenCode shared the files; `collected` identifies the state that was brought over last, `removed` says
-    how it went.
+    `permissions` is None for a session that no task tool created. The fields from `worktree_of` on are about the
+    task's worktree: `worktree_of` is the project directory it was created from, `worktree` its top and `branch` its
+    branch; `base` is the commit it started from and `token` the content of a file in its git folder, both only where
+    this process and OpenCode share the files; `collected` identifies the state that was applied last; `removed` says
+    how the worktree was removed.
     """
 
     permissions: Permissions | None = None
@@ -56,7 +56,7 @@ def with_task_metadata(metadata: dict[str, Any], task: TaskMetadata) -> dict[str
 
 
 async def check_metadata_stored(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> None:
-    """See that a session that was just created has the metadata that was sent; else delete it again.
+    """Check that a session that was just created has the metadata that was sent; else delete the session.
 
     Raises:
         WorkflowError: the server has dropped it (seen in 1.15.0 and before), and the task needs it.
@@ -73,7 +73,7 @@ async def check_metadata_stored(opencode: OpenCodeClient, session: Session, task
 
 
 def describe_metadata_needs(task: TaskMetadata) -> str:
-    """Name what of a task is nowhere but in its session's metadata; "" for nothing."""
+    """Name the options of a task that only its session's metadata can hold; "" for none."""
     needs = {
         "request_id": task.request_id is not None,
         "worktree": task.worktree_of is not None,

@@ -28,11 +28,11 @@ async def check_model_selection(
     variant: str | None,
     session_model: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the prompt's `model`, `agent` and `variant`, as far as they are given.
+    """Return the `model`, `agent` and `variant` of a prompt, without those that are None.
 
     Raises:
-        WorkflowError: one is unknown, with the nearest real names; there is no model at all; or a variant is given,
-            and which model would be asked is not known.
+        WorkflowError: one is unknown, with the nearest names; OpenCode has no model; or `variant` is given and the
+            model that OpenCode would use is unknown.
     """
     location = directory_argument(directory)
     models = (await opencode.call_as(Providers, "config_providers", **location)).models
@@ -63,7 +63,7 @@ async def check_model_selection(
 async def default_model(
     opencode: OpenCodeClient, location: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
 ) -> str | None:
-    """Return the model that OpenCode asks when a prompt names none: the agent's, the session's, the configuration's.
+    """Return the model that OpenCode uses when a prompt names none: the agent's, the session's, the configuration's.
 
     None when none of them has one: then OpenCode takes the one that was used last on its machine (1.18.33).
     """
@@ -89,5 +89,5 @@ async def check_session_model(opencode: OpenCodeClient, directory: str, model: d
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is unknown, and name the nearest ones."""
+    """Return the error text for an unknown name, with the nearest known ones."""
     return f"unknown {kind} {name!r}; nearest: {suggest(name, sorted(known), 10) or 'none'}"

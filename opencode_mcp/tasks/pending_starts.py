@@ -1,6 +1,6 @@
-"""Tasks that are being started, several at once. A start goes on when the call that began it has returned.
+"""Tasks that are being started, several at once. A start goes on after the call that made it has returned.
 
-begun -> its session is there -> over: the prompt was sent, or it failed and nothing of it is left
+start -> session known -> finished: the prompt was sent, or the start failed and was undone
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from .stop import abandon
 from .wait import ReportedError
 
 MAX_CONCURRENT_STARTS = 8
-"""So many tasks are started at a time: a worktree costs OpenCode 0.3 to 2.5 s of CPU (1.18.33)."""
+"""How many tasks start at a time: a worktree costs OpenCode 0.3 to 2.5 s of CPU (1.18.33)."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class PendingStart:
-    """A task from its beginning until its prompt was sent.
+    """The start of a task, until its prompt is sent.
 
-    `session_id` and `directory` are set as soon as its session is there (`session_known` says so), `turn` or `failure`
-    when it is `finished`. `caller_returned`: a call reported it as still starting, so a failure has no caller to raise
-    in. `reported_error`: the session.error event since.
+    `session_id` and `directory` are set as soon as its session exists (then `session_known` is set), `prompt` or
+    `failure` when it has `finished`. `caller_returned`: a call reported it as still starting, so no caller can raise a
+    failure. `reported_error`: the last session.error event.
     """
 
     session_id: str | None = None
@@ -51,7 +51,7 @@ class PendingStart:
 
     @classmethod
     def from_prompt(cls, prompt: SentPrompt) -> PendingStart:
-        """Return the start of a task whose prompt was sent, by whichever call."""
+        """Return the finished start of a task whose prompt was sent, by any call."""
         start = cls(session_id=prompt.session_id, prompt=prompt)
         start.session_known.set()
         start.finished.set()
@@ -67,7 +67,7 @@ class PendingStart:
             self.reported_error = ReportedError.from_event(event)
 
     async def stop(self, context: Context) -> TaskReport | None:
-        """Give the task up before its prompt is sent, and report that; None when it was sent meanwhile."""
+        """Cancel the start before the prompt is sent, and report that; None when it was sent meanwhile."""
         self.caller_returned = True
         self.scope.cancel()
         await self.finished.wait()
@@ -80,7 +80,7 @@ class PendingStart:
         )
 
     async def run(self, context: Context, task: StartTask, limiter: anyio.CapacityLimiter) -> None:
-        """Start the task; cancelled by its scope, it leaves nothing behind, a turn that has begun included."""
+        """Start the task; cancelled by its scope, it removes what it made and stops a turn that has started."""
 
         def on_session(session: Session) -> None:
             self.session_id, self.directory = session.id, session.directory
@@ -99,7 +99,7 @@ class PendingStart:
                 self.failure = WorkflowError("the task was abandoned before its prompt was sent")
             elif self.scope.cancel_called:
                 await abandon(context, self.prompt.session_id, self.prompt.previous_prompt_id)
-        except Exception as error:  # the calls that wait for it raise it
+        except Exception as error:  # raised by the calls that wait for it
             self.failure = error
             if self.caller_returned:
                 log.warning("task %s could not be started: %s", self.session_id, error)
@@ -114,9 +114,9 @@ class PendingStart:
 
 @asynccontextmanager
 async def started_tasks(context: Context, tasks: Sequence[StartTask]) -> AsyncGenerator[list[PendingStart]]:
-    """Begin to start tasks, all at once; when the block is cancelled or fails, they are stopped.
+    """Start tasks concurrently and provide their starts at once; if the block is cancelled or fails, stop the tasks.
 
-    The second half of a call that asked the user goes on with the tasks that the first has started.
+    A call that resumes an `InputRequired` call continues with the tasks that the first one started.
     """
     starts = [find_start(context, turn) for turn in resumed_prompts(context)]
 
@@ -124,7 +124,7 @@ async def started_tasks(context: Context, tasks: Sequence[StartTask]) -> AsyncGe
         for start in starts:
             start.on_event(event)
 
-    # The stream of events opens while the tasks are started: nobody has to wait for it then.
+    # The event stream opens while the tasks are started, so that the wait finds it ready.
     with context.opencode.events.subscribe(on_event):
         async with surviving_task_group(context) as group:
             if context.resume_state is None:
@@ -140,7 +140,7 @@ async def started_tasks(context: Context, tasks: Sequence[StartTask]) -> AsyncGe
 
 
 def resumed_prompts(context: Context) -> list[SentPrompt]:
-    """Return the turns of the call that asked the user."""
+    """Return the prompts of the `InputRequired` call that this one resumes; none if it resumes no call."""
     previous_prompt_ids: dict[str, str | None] = {} if context.resume_state is None else context.resume_state["turns"]
     return [
         SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id)
@@ -159,7 +159,7 @@ def find_start(context: Context, prompt: SentPrompt) -> PendingStart:
 
 @asynccontextmanager
 async def surviving_task_group(context: Context) -> AsyncGenerator[anyio.abc.TaskGroup]:
-    """Provide the task group for what goes on after the call; without one it ends with the call."""
+    """Provide the server's task group, whose tasks outlive the call; without one, a group that ends with the call."""
     if context.servers.tasks is not None:
         yield context.servers.tasks
     else:
@@ -176,7 +176,7 @@ async def abandon_all(context: Context, starts: Sequence[PendingStart]) -> None:
 
 
 async def abandon_start(context: Context, start: PendingStart) -> None:
-    """Stop a task, or keep it from being started."""
+    """Stop a task, or cancel its start."""
     if not start.finished.is_set():
         start.scope.cancel()
         await start.finished.wait()
@@ -195,7 +195,7 @@ def start_error(failure: Exception, number: int, task_count: int) -> Exception:
 
 
 def report_unstarted(context: Context, start: PendingStart) -> TaskReport:
-    """Report a task that is being started, or that was not: no model was asked yet."""
+    """Report a task that is being started, or whose start failed: no model was called yet."""
     failure: str | None = None
     if start.failure is not None or start.session_id is None:
         leftover_note = "" if isinstance(start.failure, NotUndone) else ", and nothing was left behind"
@@ -229,5 +229,5 @@ def report_unstarted(context: Context, start: PendingStart) -> TaskReport:
 
 
 def no_session_message(context: Context) -> str:
-    """Say that the time was too short for a task to begin."""
+    """Say that the time limit was too short for a task to start."""
     return f"{context.opencode.server.describe()} created no session within the time limit"

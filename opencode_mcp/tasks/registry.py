@@ -1,4 +1,4 @@
-"""Every workflow as a tool: name, words for the model, argument and result models, hints."""
+"""The task tools as values: name, description, models of arguments and result, function, hints."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from .task_tools import (
 from .transcript import ReadTranscript, Transcript, read_transcript
 
 WAIT_HINTS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
-"""Destructive: while waiting the policy may allow a command."""
+"""Destructive: during the wait the task's policy may allow a command."""
 RUN_HINTS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
 END_HINTS = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
 
 
 @dataclass(frozen=True)
 class TaskTool:
-    """A tool of several operations. `run` takes the context and an instance of `arguments`."""
+    """A tool of several requests. `run` takes the context and an instance of `arguments`."""
 
     name: str
     title: str
@@ -58,7 +58,7 @@ class TaskTool:
     hints: Hints
 
     async def execute(self, context: Context, arguments: Mapping[str, Any]) -> BaseModel:
-        """Check the arguments, and run it with the server that it is for.
+        """Validate the arguments, choose the server, and run the tool.
 
         Raises:
             InvalidArguments: they do not fit; nothing was sent.
@@ -196,9 +196,9 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
 )
 
 TASK_TOOLS = {tool.name: tool for tool in TASK_TOOL_LIST}
-"""Every workflow by its tool name."""
+"""The task tools by name."""
 
 
 def task_tools_for(servers: Sequence[str] = ()) -> Mapping[str, TaskTool]:
-    """Return every workflow by its tool name, for several servers or for one."""
+    """Return the task tools by name, for several servers or for one."""
     return {name: tool.for_servers(servers) for name, tool in TASK_TOOLS.items()}

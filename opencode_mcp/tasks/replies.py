@@ -1,5 +1,4 @@
-"""Reply to permission requests and questions: by the task's policy, by elicitation, or by a tool call; then verify
-it."""
+"""Reply to permission requests and questions: by the task's policy, by elicitation, or by a tool call; then verify."""
 
 from __future__ import annotations
 
@@ -72,7 +71,7 @@ async def reply_by_policy(context: Context, snapshot: SessionSnapshot, deadline:
     try:
         await send_reply(context.opencode, snapshot.session.directory, request, decision)
     except APIError as error:
-        if error.status != 404:  # else somebody else was first
+        if error.status != 404:  # 404: another client has answered it
             raise
     await wait_until_gone(context.opencode, snapshot.session.directory, request)
     return ReplyOutcome(True)
@@ -85,7 +84,7 @@ async def ask_user(context: Context, snapshot: SessionSnapshot, deadline: float,
     decision: Decision | Undecided = Undecided()
 
     async def answered_elsewhere() -> Undecided:
-        with suppress(OpenCodeError):  # the next reader of the session meets it as well, and can report it
+        with suppress(OpenCodeError):  # the next read of the session raises it again
             while await task_waits_for(context.opencode, snapshot.session.id, request):
                 await anyio.sleep(1)
         return Undecided()

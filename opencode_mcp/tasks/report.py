@@ -1,6 +1,6 @@
 """A task's report: what a model or a person needs to know, and the next call to make.
 
-For a task in a worktree it includes whether the worktree exists and has changes to bring over.
+For a task in a worktree it includes whether the worktree exists and has changes to collect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
-from opencode_mcp.opencode.models import AgentRequest, Message, PermissionRequest, Todo
+from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, Todo
 
 from .changes import open_worktree_changes
 from .context import Context
@@ -45,7 +45,7 @@ class NextCall(BaseModel):
 
 
 class TaskReport(BaseModel):
-    """The state of a task, as just read from OpenCode. (in the output schema's description; stripped there)"""
+    """The state of a task, as just read from OpenCode."""
 
     session_id: str
     server: str | None = Field(None, description="Which server, if there are several.")
@@ -143,7 +143,7 @@ def describe_request(request: AgentRequest) -> RequestSummary:
 def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False) -> str:
     """Say what a session does now: the retry that it waits for, what its newest message is about, or nothing.
 
-    With `in_other_process` another process may be running it, so that its newest message says it as well.
+    With `in_other_process` another process may be running it, so its newest message counts although it is idle here.
     """
     if not snapshot.busy and not in_other_process:
         return "nothing"
@@ -166,7 +166,7 @@ def next_call(
     answer_offset: int | None,
     to_collect: bool = False,
 ) -> NextCall | None:
-    """Return the call that brings the task on, or what it did to the project."""
+    """Return the next call: to answer, wait, read the rest of the answer, or collect the changes; None when done."""
     if pending:
         first = pending[0]
         reply = {"reply": "once | always | reject"} if first.kind == "permission" else {"answers": [["…"]]}
@@ -189,14 +189,9 @@ def to_one_line(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[:limit] + "…"
 
 
-async def read_newest_messages(opencode: OpenCodeClient, session_id: str, limit: int) -> list[Message]:
-    """Return a session's newest messages, oldest first."""
-    return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
-
-
 @dataclass(frozen=True)
 class WorktreeReport:
-    """`to_collect` is whether the worktree has changes that the project lacks; `note` is what else to say of it."""
+    """`to_collect` is whether the worktree has changes that the project lacks; `note` is what else to report of it."""
 
     to_collect: bool = False
     note: str | None = None
@@ -205,9 +200,9 @@ class WorktreeReport:
 async def read_turn_and_worktree(
     opencode: OpenCodeClient, snapshot: SessionSnapshot
 ) -> tuple[TurnChanges, WorktreeReport]:
-    """Read what the newest turn changed and, of a task in a worktree that does nothing now, what is to be collected.
+    """Read what the newest turn changed and, for an idle task in a worktree, whether there are changes to collect.
 
-    Where OpenCode does not know the turn's changes, those of the whole worktree stand for them.
+    Where OpenCode does not know the turn's changes, those of the whole worktree are reported.
     """
     task = task_metadata(snapshot.session)
     if task.worktree_of is None:
@@ -226,7 +221,7 @@ async def read_turn_and_worktree(
 async def read_with_worktree(
     opencode: OpenCodeClient, snapshot: SessionSnapshot, task: TaskMetadata, changes: TurnChanges
 ) -> tuple[TurnChanges, WorktreeReport]:
-    """Read a worktree, for its own report and for changes that are not known."""
+    """Read a worktree for its report, and for the turn's changes where these are unknown."""
     async with open_worktree_changes(opencode, snapshot.session, task) as worktree:
         files = await worktree.files()
         missing, note = worktree.missing, worktree.note if worktree.unmergeable else None

@@ -29,13 +29,16 @@ TaskState = Literal["starting", "completed", "running", "waiting_permission", "w
 """`starting` is the only one that is not read from the server: the prompt was not sent yet."""
 
 
+PICKUP_SECONDS = 10.0
+"""How long OpenCode may take to start on a prompt that it has accepted; 1.3 s were measured (1.18.33)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """A session as read from the server at one moment. (rest: `family`: ids of the session and its descendants;
-    `statuses`: of those that are not idle; `pending`: requests that a busy one of them waits for.)
+    """A session as read from the server at one moment.
 
-    `family` are the ids of the session and all its descendants; `statuses` those of them that do
-    something; `pending` what they wait for; `newest` the session's newest message.
+    `family` has the ids of the session and all its descendants, the session first; `statuses` has the status of each of
+    them that is not idle, by id; `pending` has the requests that a busy one of them waits for.
     """
 
     session: Session
@@ -46,16 +49,16 @@ class SessionSnapshot:
 
     @property
     def busy(self) -> bool:
-        """Whether the session or a descendant works, waits for a retry, or waits for somebody."""
+        """Whether the session or a descendant works, waits for a retry, or waits for an answer."""
         return bool(self.statuses)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
-    """A task's state. `stalled_reason` is why a running task may not run at all; it becomes the error if it stays.
+    """A task's state. `stalled_reason` is why a running task may not run at all; if it lasts, it is the error.
 
-    `note` is what the caller must know besides. Of a doubt it is why another OpenCode process may be running the task:
-    then a doubt that stays is no error.
+    `note` is what else the caller must know. With a `stalled_reason` it says why another OpenCode process may be
+    running the task; then the stall is not an error.
     """
 
     state: TaskState
@@ -72,13 +75,13 @@ class TaskStatus:
 async def read_snapshot(
     opencode: OpenCodeClient, session_id: str, previous: SessionSnapshot | None = None
 ) -> SessionSnapshot:
-    """Read the truth. The status is read first: what is read later, all at once, is then at least as new.
+    """Read a session's state. The status is read first; the rest is read concurrently, so it is at least as new.
 
-    With the truth `previous` the session need not be read to know its directory.
+    With the `previous` snapshot the directory is known, so the session is read together with the rest.
 
     Raises:
         APIError: the session is unknown.
-        WorkflowError: it is one of the second engine, whose work is not seen here.
+        WorkflowError: it is a session of OpenCode's v2 API, whose work this module cannot read.
         TransportError: OpenCode cannot be reached.
     """
     session = await read_session(opencode, session_id) if previous is None else previous.session
@@ -90,7 +93,7 @@ async def read_snapshot(
         partial(opencode.call_as, list[PermissionRequest], "permission_list", **location),
         partial(opencode.call_as, list[QuestionRequest], "question_list", **location),
         partial(opencode.call_as, list[Message], "session_messages", sessionID=session_id, limit=1),
-        *(partial(read_session, opencode, request.session.id) for request in (previous,) if request is not None),
+        *([] if previous is None else [partial(read_session, opencode, session_id)]),
     )
     if reread and reread[0].directory != session.directory:  # it was moved meanwhile
         return await read_snapshot(opencode, session_id)
@@ -101,12 +104,12 @@ async def read_snapshot(
         if member_id in statuses and statuses[member_id].type != "idle"
     }
     if not newest and not busy_statuses:
-        await refuse_second_engine(opencode, session_id)
+        await refuse_v2_session(opencode, session_id)
     snapshot = SessionSnapshot(
         session=session,
         family=family,
         statuses=busy_statuses,
-        # An abort leaves its request behind: what asks for a session that does nothing is no longer waited for.
+        # OpenCode keeps listing the requests of an aborted session; nothing waits for a request of an idle one.
         pending=tuple(request for request in (*permissions, *questions) if request.session_id in busy_statuses),
         newest_message=newest[-1] if newest else None,
     )
@@ -123,13 +126,18 @@ def update_active_sessions(opencode: OpenCodeClient, snapshot: SessionSnapshot) 
 
 
 async def refresh_session(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> SessionSnapshot:
-    """Return the truth with the session as it is now: OpenCode adds up its cost and tokens after its last message."""
+    """Return the snapshot with the session read again: OpenCode adds up cost and tokens after the last message."""
     return replace(snapshot, session=await read_session(opencode, snapshot.session.id))
 
 
 async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
     """Read a session."""
     return await opencode.call_as(Session, "session_get", sessionID=session_id)
+
+
+async def read_newest_messages(opencode: OpenCodeClient, session_id: str, limit: int) -> list[Message]:
+    """Return a session's newest messages, oldest first."""
+    return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
 
 
 async def read_family(opencode: OpenCodeClient, session_id: str) -> tuple[str, ...]:
@@ -140,7 +148,7 @@ async def read_family(opencode: OpenCodeClient, session_id: str) -> tuple[str, .
 
 
 def classify(snapshot: SessionSnapshot, previous_prompt_id: str | None = None) -> TaskStatus:
-    """Decide a task's state; `previous_prompt_id` is the user's message before the task's own, which must not count."""
+    """Decide a task's state; `previous_prompt_id` is the user's message before the task's own, which does not count."""
     if snapshot.pending:
         request = snapshot.pending[0]
         return TaskStatus("waiting_permission" if isinstance(request, PermissionRequest) else "waiting_question")
@@ -155,7 +163,7 @@ def classify(snapshot: SessionSnapshot, previous_prompt_id: str | None = None) -
 
 
 def classify_reply(reply: Message) -> TaskStatus:
-    """Decide by the newest reply of a session that does nothing."""
+    """Decide the state of an idle session by its newest reply."""
     info = reply.info
     if info.error is not None:
         if info.error.name == "MessageAbortedError":
@@ -175,7 +183,7 @@ def classify_reply(reply: Message) -> TaskStatus:
         case "length":
             return TaskStatus("failed", error="the answer was truncated at the model's output limit")
         case None if reply.parts and all(part.type != "step-start" for part in reply.parts):
-            return TaskStatus("completed")  # a shell command of the user's: no model was asked
+            return TaskStatus("completed")  # a shell command that the user ran: no model was called
         case None:
             return TaskStatus("stopped", error="aborted before the model answered")
         case other:
@@ -189,35 +197,35 @@ def was_rejected(part: Part) -> bool:
 
 
 class V2Response(BaseModel):
-    """An answer of the second engine: what works by its session's id, or a page of messages."""
+    """A response of the v2 API: active sessions by id, or a page of messages."""
 
     data: dict[str, Any] | list[Any]
 
 
 async def refuse_without_messages(opencode: OpenCodeClient, session_id: str) -> None:
-    """Refuse a session whose messages are all of the second engine, for a tool that reads messages alone.
+    """Refuse a v2 session, for a tool that reads messages but no snapshot.
 
     Raises:
-        WorkflowError: as of `refuse_second_engine`.
+        WorkflowError: what `refuse_v2_session` raises.
     """
     if not await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=1):
-        await refuse_second_engine(opencode, session_id)
+        await refuse_v2_session(opencode, session_id)
 
 
-async def refuse_second_engine(opencode: OpenCodeClient, session_id: str) -> None:
-    """Refuse a session that has no message of the first engine, when it has any of the second, or works for it.
+async def refuse_v2_session(opencode: OpenCodeClient, session_id: str) -> None:
+    """Refuse a session without v1 messages if it has v2 messages, or is active in the v2 API.
 
-    1.18.33 keeps one list of sessions for both engines, and the histories apart.
+    OpenCode 1.18.33 keeps one list of sessions for both APIs, and their messages apart.
 
     Raises:
-        WorkflowError: it is a session of the second engine; which tools are for it.
+        WorkflowError: it is a v2 session; the message names the tools for it.
     """
     try:
         active, messages = await gather(
             partial(opencode.call_as, V2Response, "v2_session_active"),
             partial(opencode.call_as, V2Response, "v2_session_messages", sessionID=session_id, limit=1),
         )
-    except (UnsupportedServer, APIError):  # a server before 1.17.19, or a session that its second engine cannot read
+    except (UnsupportedServer, APIError):  # a server before 1.17.19, or a session that the v2 API cannot read
         return
     if session_id in active.data or messages.data:
         raise WorkflowError(

@@ -25,13 +25,10 @@ from .external_activity import read_snapshot_across_processes
 from .idempotency import find_request_session, make_prompt_id, request_suffix
 from .metadata import Permissions, TaskMetadata, check_metadata_stored, task_metadata, with_task_metadata
 from .model_selection import check_model_selection, check_session_model
-from .report import read_newest_messages
-from .session_state import SessionSnapshot, classify
+from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_newest_messages
 from .stop import abandon
 from .workspace import check_directory, describe_removal, directory_argument, prepare_workspace
 
-PICKUP_SECONDS = 10.0
-"""How long a prompt may take from its acceptance until it is worked on; 1.3 s were seen."""
 MAX_DEPTH = 2
 MAX_PATH_CHARS = 4_096
 """The longest path that Linux takes."""
@@ -54,7 +51,7 @@ Attachment = Annotated[str, AfterValidator(check_path_length)]
 
 
 class StartTask(Arguments):
-    """What a task is to do, and how."""
+    """What a task does, and how."""
 
     prompt: str = Field(min_length=1)
     session_id: str | None = Field(None, pattern="^ses", description="Continue this session.")
@@ -98,16 +95,16 @@ class SentPrompt(BaseModel):
 
 
 def ignore_session(session: Session) -> None:
-    """(docstring: "Ignore the session.")"""
+    """Do nothing: the default of `on_session`."""
 
 
 async def submit_task(
     context: Context, arguments: StartTask, on_session: Callable[[Session], None] = ignore_session
 ) -> SentPrompt:
-    """Check everything, then send the prompt; `on_session` is called with its session as soon as that is there.
+    """Check everything, then send the prompt; `on_session` is called with its session as soon as that exists.
 
     Raises:
-        WorkflowError: nothing was sent: what is unknown, busy or missing.
+        WorkflowError: what is unknown, busy or missing; nothing was sent.
     """
     if context.depth >= MAX_DEPTH:
         raise WorkflowError(
@@ -135,7 +132,7 @@ async def submit_task(
         task = workspace.task.model_copy(update=facts)
         session = workspace.session = await create_session(opencode, workspace.directory, task)
         winner_id = session.id
-        if arguments.request_id is not None:  # of several that are sent at once, one has the task
+        if arguments.request_id is not None:  # of several concurrent calls with this id, one has the task
             winner_id = await find_request_session(opencode, directory, arguments.request_id) or session.id
         if winner_id == session.id:
             on_session(session)
@@ -175,7 +172,7 @@ async def continue_session(
         WorkflowError: the session is busy, or its model does not exist.
     """
     opencode = context.opencode
-    async with opencode.session_lock(session_id):  # of two at the same time OpenCode may lose one
+    async with opencode.session_lock(session_id):  # of two concurrent prompts OpenCode may lose one
         refuse_while_starting(context, session_id, arguments.request_id)
         snapshot, other_process_note = await read_snapshot_across_processes(opencode, session_id)
         on_session(snapshot.session)
@@ -202,7 +199,7 @@ async def continue_session(
             await set_permissions(opencode, snapshot.session, arguments.permissions)
         await send_prompt(opencode, snapshot.session, arguments, selection, snapshot.newest_message, attachments)
         try:
-            with suppress(OpenCodeError):  # whoever waits for it finds out
+            with suppress(OpenCodeError):  # the wait that follows reports it
                 await wait_until_visible(opencode, session_id, snapshot.newest_message)
         except anyio.get_cancelled_exc_class():
             await abandon(context, session_id, previous_prompt_id)
@@ -211,10 +208,10 @@ async def continue_session(
 
 
 async def refuse_removed_worktree(opencode: OpenCodeClient, session: Session) -> None:
-    """Refuse a prompt to a session whose worktree is not there any more.
+    """Refuse a prompt to a session whose worktree was removed.
 
     Raises:
-        WorkflowError: how it went, and what to do.
+        WorkflowError: how it was removed, and what to do.
     """
     if removal_note := await describe_removal(opencode, session, task_metadata(session)):
         raise WorkflowError(
@@ -235,7 +232,7 @@ def refuse_while_starting(context: Context, session_id: str, request_id: str | N
 
 
 def was_just_sent(newest: Message | None) -> bool:
-    """Whether a session's newest message is a prompt that is yet to be worked on."""
+    """Whether a session's newest message is a prompt that OpenCode may not have started on yet."""
     return (
         newest is not None
         and newest.info.role == "user"
@@ -244,7 +241,7 @@ def was_just_sent(newest: Message | None) -> bool:
 
 
 async def wait_until_visible(opencode: OpenCodeClient, session_id: str, previous: Message | None) -> None:
-    """Wait until a prompt that was accepted is there for others to see; one that does not come is found out later."""
+    """Wait until an accepted prompt is in the session; if it does not appear in time, the next wait reports that."""
     with anyio.move_on_after(PICKUP_SECONDS):
         while True:
             newest = await read_newest_messages(opencode, session_id, limit=1)
@@ -254,7 +251,7 @@ async def wait_until_visible(opencode: OpenCodeClient, session_id: str, previous
 
 
 async def find_sent_prompt(opencode: OpenCodeClient, session_id: str, request_id: str) -> Message | None:
-    """Return the message of a request which the session has already, or None when it has it not."""
+    """Return the prompt that was sent with a request id, or None."""
     for message in await read_newest_messages(opencode, session_id, limit=200):
         if message.info.id.endswith(request_suffix(request_id)):
             return message
@@ -262,7 +259,7 @@ async def find_sent_prompt(opencode: OpenCodeClient, session_id: str, request_id
 
 
 def refuse_reused_request_id(arguments: StartTask, session_id: str, sent_message: Message) -> None:
-    """Refuse a request id that comes again with another prompt.
+    """Refuse a request id that is reused with another prompt.
 
     Raises:
         WorkflowError: the first prompt's text is not this one's; this one was not sent.
@@ -276,10 +273,10 @@ def refuse_reused_request_id(arguments: StartTask, session_id: str, sent_message
 
 
 async def create_session(opencode: OpenCodeClient, directory: str | None, task: TaskMetadata) -> Session:
-    """Create the task's session, with its policy where every bridge finds it."""
+    """Create the task's session, with the task's metadata in it."""
     facts = {"metadata": with_task_metadata({}, task), **permission_rules(task.permissions)}
     created = dict[str, Any]()
-    with anyio.CancelScope(shield=True):  # as with a worktree
+    with anyio.CancelScope(shield=True):  # a session that is created after a cancellation would be lost
         created = await opencode.call("session_create", **facts, **directory_argument(directory))
     session = parse_model("the response of session_create", Session, created)
     await check_metadata_stored(opencode, session, task)
@@ -305,7 +302,7 @@ async def set_permissions(opencode: OpenCodeClient, session: Session, permission
 
 
 def permission_rules(permissions: Permissions | None) -> dict[str, Any]:
-    """Return a session's own rules. Subagents do not inherit them: their requests are answered by the wait."""
+    """Return a session's own rules. Subagents do not inherit them: the wait answers their requests."""
     return {"permission": ALLOW_ALL} if permissions == "allow" else {}
 
 
@@ -317,7 +314,7 @@ async def send_prompt(
     newest: Message | None,
     attachments: list[dict[str, Any]],
 ) -> None:
-    """Send the prompt after the newest message; with ids of our own only where repeating must be safe."""
+    """Send the prompt after the newest message; with a `request_id` its ids are derived from that, else OpenCode's."""
     parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attachments]
     optional: dict[str, Any] = dict(selection)
     if arguments.system is not None:
@@ -326,10 +323,10 @@ async def send_prompt(
         bare_id = make_prompt_id(session, newest, arguments.request_id)
         optional["messageID"] = f"msg_{bare_id}"
         parts[0]["id"] = f"prt_{bare_id}"
-    with anyio.CancelScope(shield=True):  # cut off on its way it may be taken, and nobody would know of it
+    with anyio.CancelScope(shield=True):  # a request cut off midway may have been accepted
         await opencode.call("session_prompt_async", sessionID=session.id, parts=parts, **optional)
 
 
 def choose_permissions(context: Context, arguments: StartTask) -> Permissions:
-    """Return the task's policy: to ask where somebody can be asked, unless it was given."""
+    """Return the task's policy; by default `ask` where the client can ask its user, else `report`."""
     return arguments.permissions or ("ask" if context.elicitor is not None else "report")

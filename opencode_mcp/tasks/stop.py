@@ -19,7 +19,7 @@ from .wait import STALLED_SECONDS, wait_until_settled
 
 STOP_SECONDS = 15.0
 PROMPT_LAG_SECONDS = 2.0
-"""How long a prompt may take to be seen after it was sent; 1.3 s were seen."""
+"""How long a prompt may take to be visible after it was sent; 1.3 s were measured (1.18.33)."""
 
 
 class StopTask(Arguments):
@@ -29,10 +29,10 @@ class StopTask(Arguments):
 
 
 async def stop_task(context: Context, arguments: StopTask) -> TaskReport:
-    """Abort a task and report, within 20 s. A task that was over already is reported as what it was.
+    """Abort a task and report, within 20 s. A task that had finished is reported with its state.
 
     Raises:
-        WorkflowError: it is not seen to have stopped after 15 s; or another OpenCode process may be running it.
+        WorkflowError: it still runs after 15 s; or another OpenCode process may be running it.
         OpenCodeError: OpenCode does not answer.
     """
     with time_limit(DEFAULT_LIMIT_SECONDS):
@@ -63,7 +63,7 @@ async def stop_and_report(context: Context, arguments: StopTask) -> TaskReport:
 async def stop_session(context: Context, session_id: str) -> tuple[bool, SessionSnapshot]:
     """Abort a session's family until none of it works, then clear its requests.
 
-    Returns whether any of it worked, and the truth that none does.
+    Returns whether any of it worked, and the snapshot in which none does.
     """
     opencode = context.opencode
     snapshot = await read_snapshot(opencode, session_id)
@@ -80,28 +80,28 @@ async def stop_session(context: Context, session_id: str) -> tuple[bool, Session
                 try:
                     await send_reply(opencode, snapshot.session.directory, request, Decision(reply="reject"))
                 except APIError as error:
-                    if error.status != 404:  # else it is gone by now
+                    if error.status != 404:  # 404: it was answered meanwhile
                         raise
         return was_busy, snapshot
     raise WorkflowError(f"{session_id} was aborted but did not stop within {STOP_SECONDS:g} s", session_id)
 
 
 async def abandon(context: Context, session_id: str, previous_prompt_id: str | None = None) -> None:
-    """Stop a session whose caller is gone, including one whose prompt is not visible yet. Errors are suppressed: there
-    is no caller to receive them.
+    """Stop a session whose caller is gone, even if its prompt is not visible yet.
 
-    `previous_prompt_id` is the user's message before the prompt, as far as that is known.
+    Shielded from cancellation; errors are suppressed, as no caller can receive them. `previous_prompt_id` is the user's
+    message before the prompt, None if unknown.
     """
     with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS), suppress(OpenCodeError):
         async with context.for_session(session_id) as session_context:
             started = anyio.current_time()
             while True:
                 was_busy, snapshot = await stop_session(session_context, session_id)
-                time_limit_seconds = (
+                lag_seconds = (
                     PROMPT_LAG_SECONDS
                     if classify(snapshot, previous_prompt_id).stalled_reason is None
                     else STALLED_SECONDS
                 )
-                if was_busy or anyio.current_time() - started >= time_limit_seconds:
+                if was_busy or anyio.current_time() - started >= lag_seconds:
                     return
                 await anyio.sleep(0.4)

@@ -32,10 +32,10 @@ from .wait import wait_until_settled
 from .wait_and_report import report_now, wait_and_report
 
 RUN_SECONDS = 45.0
-"""Clients give a call 60 s or more: this answers before."""
+"""Clients wait 60 s or longer for a call; the default returns before that."""
 
 START_SECONDS = 40.0
-"""The time limit of start_task, for an OpenCode that has to be started first."""
+"""The time limit of start_task: OpenCode itself may have to be started first."""
 
 MAX_TASKS = 16
 
@@ -62,7 +62,7 @@ class TaskReports(BaseModel):
 
 
 async def start_task(context: Context, arguments: StartTask) -> TaskReport:
-    """Start a task; return once it is known to run (or is over already), or is being started for too long.
+    """Start a task; return once it runs or has finished, or after START_SECONDS.
 
     Raises:
         WorkflowError: it never ran.
@@ -88,7 +88,7 @@ async def run_tasks(context: Context, arguments: RunTasks) -> TaskReports:
 
 
 def wants_worktree(task: StartTask) -> bool:
-    """Of several tasks each has its worktree, unless it goes on with a session or says otherwise."""
+    """Of several tasks each has its worktree, unless it continues a session or sets `worktree`."""
     return task.session_id is None and (task.worktree or "worktree" not in task.model_fields_set)
 
 
@@ -121,7 +121,7 @@ class ReportTask(Arguments):
 
 
 async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> TaskReports:
-    """Wait for tasks, whoever started them; cancelled, only the wait ends."""
+    """Wait for tasks, started by any client; cancelling the wait does not stop them."""
     starts = [
         find_start(context, SentPrompt(session_id=session_id)) for session_id in dict.fromkeys(arguments.session_ids)
     ]
@@ -129,7 +129,7 @@ async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> TaskRepor
 
 
 async def report_task(context: Context, arguments: ReportTask) -> TaskReport:
-    """Report a task now; within 20 s, whatever OpenCode does."""
+    """Report a task now; within 20 s, even if OpenCode does not answer."""
 
     async def build() -> TaskReport:
         outcome = await wait_until_settled(context, arguments.session_id, None, deadline=0)
@@ -139,7 +139,7 @@ async def report_task(context: Context, arguments: ReportTask) -> TaskReport:
 
 
 async def answer_permission(context: Context, arguments: AnswerPermission) -> TaskReport:
-    """Answer a permission request, and see that the task goes on; within 20 s, whatever OpenCode does."""
+    """Answer a permission request and report the task, within 20 s."""
     with time_limit(DEFAULT_LIMIT_SECONDS):
         context, directory, request = await resolve_request(context, arguments)
         decision = Decision(reply=arguments.reply, message=arguments.message)
@@ -147,7 +147,7 @@ async def answer_permission(context: Context, arguments: AnswerPermission) -> Ta
 
 
 async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
-    """Answer a question request, and see that the task goes on; within 20 s, whatever OpenCode does."""
+    """Answer a question and report the task, within 20 s."""
     with time_limit(DEFAULT_LIMIT_SECONDS):
         context, directory, request = await resolve_request(context, arguments)
         decision = Decision(answers=validate_answers(request, arguments.answers))
@@ -160,7 +160,7 @@ async def resolve_request(
     """Find a request: its server, its directory, and what it asks.
 
     Raises:
-        WorkflowError: nothing waits under this id.
+        WorkflowError: there is no pending request with this id.
     """
     servers, (directory, request) = await context.servers.find_first(
         lambda opencode: find_request(opencode, arguments.request_id, arguments.session_id)
@@ -169,7 +169,7 @@ async def resolve_request(
 
 
 async def reply_and_report(context: Context, directory: str, request: AgentRequest, decision: Decision) -> TaskReport:
-    """Send an answer, see that the request is gone, and report the task that it belongs to."""
+    """Send an answer, check that the request is gone, and report the task that it belongs to."""
     await send_reply(context.opencode, directory, request, decision)
     await wait_until_gone(context.opencode, directory, request)
     task = await find_root_session_id(context.opencode, request.session_id)

@@ -12,7 +12,7 @@ from opencode_mcp.opencode.models import Message, Part, parse_model
 
 from .arguments import Arguments
 from .context import Context
-from .session_state import refuse_second_engine
+from .session_state import refuse_v2_session
 
 PART_CHARS = 4_000
 
@@ -26,7 +26,7 @@ class ReadTranscript(Arguments):
 
 
 class Transcript(BaseModel):
-    """A page of a conversation; `earlier`, given as `before`, reads the page before it."""
+    """A page of a conversation."""
 
     session_id: str
     messages: int
@@ -38,7 +38,7 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     """Read a page of a session's conversation.
 
     Raises:
-        WorkflowError: it is a session of the second engine.
+        WorkflowError: it is a session of OpenCode's v2 API.
     """
     page = {"limit": arguments.limit, **({"before": arguments.before} if arguments.before else {})}
     operation = context.opencode.catalog["session_messages"]
@@ -46,7 +46,7 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     answer = await execute(context.opencode, call)
     messages = parse_model("the response of session_messages", list[Message], answer.value)
     if not messages and arguments.before is None:
-        await refuse_second_engine(context.opencode, arguments.session_id)
+        await refuse_v2_session(context.opencode, arguments.session_id)
     return Transcript(
         session_id=arguments.session_id,
         messages=len(messages),
@@ -56,7 +56,7 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
 
 
 def format_message(message: Message) -> str:
-    """Tell one message: who, when (UTC), and its parts."""
+    """Return one message as text: role, time (UTC), id, and its parts."""
     created = datetime.fromtimestamp(message.info.time.created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     lines = [f"[{message.info.role} {created} {message.info.id}]"]
     lines += [line for part in message.parts if (line := format_part(part))]
@@ -66,7 +66,7 @@ def format_message(message: Message) -> str:
 
 
 def format_part(part: Part) -> str:
-    """Tell one part, or nothing when it is of no interest to a reader."""
+    """Return one part as text; "" for one that a reader does not need."""
     if part.type == "tool" and part.state is not None:
         return f"> {format_tool_call(part)}" + (f" ({part.state.error[:200]})" if part.state.error else "")
     if part.type == "file":

@@ -71,7 +71,7 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
 
 
 async def read_turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
-    """Return a turn's messages, oldest first; of one that is longer than what is ever read, the newest."""
+    """Return a turn's messages, oldest first; of a turn longer than READ_MESSAGES allows, the newest."""
     messages: list[Message] = []
     for limit in READ_MESSAGES:
         messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
@@ -123,7 +123,7 @@ def format_failed_call(part: Part) -> str:
 
 
 def describe_revert(snapshot: SessionSnapshot) -> str | None:
-    """Say that the newest turn was taken back, if it was: its messages stay in the session until the next prompt."""
+    """Say that the newest turn was reverted, or None. Its messages stay in the session until the next prompt."""
     revert, newest = snapshot.session.revert, snapshot.newest_message
     if revert is None or newest is None or newest.user_message_id < revert.message_id:
         return None

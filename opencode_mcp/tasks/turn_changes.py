@@ -1,6 +1,6 @@
 """The files that a turn changed, and when they are not known: OpenCode sums up its snapshots, and may have none.
 
-session_diff -> does every step have a snapshot, and is every written file in the sum? -> else git, where it can tell
+session_diff -> does every step have a snapshot, and is every written file in the sum? -> else git's uncommitted files
 
 OpenCode sums up after each step, a moment after it reports the step as done.
 """
@@ -102,7 +102,7 @@ async def read_changes_or_uncommitted(
     and a note that says so.
 
     Raises:
-        WorkflowError: they are unknown, and git does not tell either.
+        WorkflowError: they are unknown, and there is no git repository to read them from.
     """
     changes, gap = await read_session_changes(opencode, session, message_id)
     if gap is None:
@@ -114,10 +114,7 @@ async def read_changes_or_uncommitted(
             session.id,
         )
     changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=top, mode="git")
-    return (
-        changes,
-        f"The session's changes are unknown: {gap}. These are all uncommitted changes in {top}, from git",
-    )
+    return changes, f"The session's changes are unknown: {gap}. These are all uncommitted changes in {top}, from git"
 
 
 async def find_gap(
@@ -155,7 +152,7 @@ def reply_parts(message: Message) -> tuple[Part, ...]:
 
 
 def may_change(part: Part) -> bool:
-    """Whether a part is a tool call that was carried out, and may have changed a file."""
+    """Whether a part is a tool call that ran and may have changed a file."""
     return part.type == "tool" and part.tool not in READING_TOOLS and part.state is not None and not was_rejected(part)
 
 

@@ -29,27 +29,34 @@ from opencode_mcp.opencode.responses import describe_error
 from .context import Context
 from .external_activity import OTHER_PROCESS_SECONDS, describe_last_write, describe_other_process
 from .replies import reply_by_policy
-from .report import describe_activity, read_newest_messages
-from .session_state import SessionSnapshot, TaskStatus, classify, read_snapshot, refresh_session
+from .report import describe_activity
+from .session_state import (
+    SessionSnapshot,
+    TaskStatus,
+    classify,
+    read_newest_messages,
+    read_snapshot,
+    refresh_session,
+)
 from .transcript import summarize_parts
 
 POLL_SECONDS = 3.0
-"""How often to look without any event."""
+"""How often the state is read without an event."""
 
 FULL_RATE_LISTENERS = 10
-"""So many listeners look as often as that, and of more each less often: else OpenCode would do little else."""
+"""How many listeners read that often; with more of them each reads less often, to limit the load on OpenCode."""
 
 STALLED_SECONDS = 10.0
-"""How long a session may do nothing about a prompt before that counts as a failure; 1.3 s were seen."""
+"""How long a session may do nothing about a prompt before the task has failed; 1.3 s were measured (1.18.33)."""
 
 ERROR_STALLED_SECONDS = 2.0
-"""How long when OpenCode has told of an error: it tells of some that end nothing, as a file that cannot be read."""
+"""The same after a session.error event: not every such event ends the turn (an unreadable file does not)."""
 
 REPORT_MARGIN_SECONDS = 0.6
-"""How long before the caller's time limit a doubt is left open, so that the report is in time."""
+"""How long before the caller's time limit a stalled session is reported as running, so that the report is in time."""
 
 BACKFILL_MESSAGES = 20
-"""How many of a turn's newest messages are looked at for steps that nothing has told of."""
+"""How many of a turn's newest messages are searched for steps without an event."""
 
 WAKEUP_EVENTS = frozenset(
     {
@@ -70,10 +77,10 @@ WAKEUP_EVENTS = frozenset(
         "question.rejected",
     }
 )
-"""Events that are a reason to look."""
+"""Events that are a reason to read the state."""
 
 BUSY_EVENTS = frozenset({"session.status", "message.updated"})
-"""Those that may say no more than that a session works."""
+"""Events that may say no more than that a session is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,12 @@ class ReportedError:
 
 @dataclass
 class SessionWatch:
-    """Hears the events of one session's family; `stirred` is set when something is to be done.
+    """Listens to the events of one session's family; `wakeup` is set when one has arrived.
 
-    `look` is whether something told a reason to look, `busy_reported` whether something told that it works, `busy`
-    whether it was found so, and `was_busy` whether it ever was; `steps` are what it did since that was told last;
-    `known` the newest step of each part of a message, by the part's id.
+    `read_requested`: an event was a reason to read the state. `busy_reported`: an event said that the session is busy;
+    `busy`: it was busy when last read; `was_busy`: in any read. `prompt_ids` are the ids of the user's messages, which
+    have no steps. `steps` are those not reported yet, `activity` is the newest one; `known_subjects` has the newest
+    step of each part of a message, by the part's id. `error` is the last session.error event.
     """
 
     family: set[str]
@@ -119,7 +127,7 @@ class SessionWatch:
     error: ReportedError | None = None
 
     def on_event(self, event: Event) -> None:
-        """Take note of an event."""
+        """Record an event."""
         event_type: str = event["type"]
         session_id = event_session_id(event)
         if session_id is None or session_id in self.family or event_parent_id(event) in self.family:
@@ -139,11 +147,11 @@ class SessionWatch:
 
     @property
     def needs_read(self) -> bool:
-        """Whether there is a reason to look: that it works is none when it was found at work."""
+        """Whether there is a reason to read the state; that a session is busy is news only when it was idle."""
         return self.read_requested or (self.busy_reported and not self.busy)
 
     def add_step(self, part: Part) -> None:
-        """Keep what a part says until it is reported. OpenCode sends parts again unchanged at the end of a turn."""
+        """Keep a part's step until it is reported. At the end of a turn 1.18.33 sends parts again unchanged."""
         step = summarize_parts([part])
         if step and step != self.known_subjects.get(part.id):
             self.known_subjects[part.id] = step
@@ -153,7 +161,7 @@ class SessionWatch:
 
 
 def is_busy(event: Event) -> bool:
-    """Whether an event says no more than that a session works."""
+    """Whether an event says no more than that a session is busy."""
     status: dict[str, Any] = event["properties"].get("status") or {"type": "busy"}
     return status["type"] == "busy"
 
@@ -179,11 +187,12 @@ async def wait_until_settled(
     reported_error: ReportedError | None = None,
     known: dict[str, str] | None = None,
 ) -> Outcome:
-    """Wait until a session is over, needs somebody, or the deadline has come; the state is always just read.
+    """Wait until a session has ended or needs an answer, or until the deadline (anyio.current_time()).
 
-    A doubt whether it works at all is settled past the deadline, as far as the cancel scopes around the call leave
-    time for that: then the verdict still has its doubt. `reported_error` is the error that OpenCode has told of since
-    the prompt was sent; `known` holds the steps that were reported, and is added to.
+    A stalled session is waited for past the deadline, as long as the cancel scopes around the call allow; if that is
+    not long enough to fail it, the returned status keeps its `stalled_reason`. `reported_error` is the session.error
+    event since the prompt was sent; `known` has the steps that were reported (`SessionWatch.known_subjects`), and is
+    added to.
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
@@ -207,7 +216,7 @@ async def wait_until_settled(
             if status.state != "running":
                 return Outcome(snapshot, status)
             now = anyio.current_time()
-            # A look tells how it was at its beginning: only from one to the other a doubt has been seen to stay.
+            # A snapshot is as old as the start of its read: a stall lasts from one start to another.
             stalled_since = None if status.stalled_reason is None else stalled_since or started
             stalled_limit = stalled_limit_of(snapshot, status, watch)
             if stalled_since is not None and started - stalled_since >= stalled_limit:
@@ -229,7 +238,7 @@ async def wait_until_settled(
 async def refresh_snapshot(
     context: Context, session_id: str, snapshot: SessionSnapshot | None, watch: SessionWatch
 ) -> SessionSnapshot:
-    """Read a session, given what was read before, and note in the watch what was found."""
+    """Read a session, given the previous snapshot, and record in the watch what was read."""
     watch.read_requested = watch.busy_reported = False
     watch.wakeup = anyio.Event()
     started = anyio.current_time()
@@ -238,14 +247,15 @@ async def refresh_snapshot(
     watch.busy = snapshot.busy
     watch.was_busy |= snapshot.busy
     if snapshot.busy and watch.error is not None and started - watch.error.received >= ERROR_STALLED_SECONDS:
-        watch.error = None  # it ended nothing
+        watch.error = None  # it did not end the turn
     return snapshot
 
 
 def stalled_limit_of(snapshot: SessionSnapshot, status: TaskStatus, watch: SessionWatch) -> float:
-    """Return how many seconds a doubt must last to count.
+    """Return how many seconds a stall must last before it is decided.
 
-    OpenCode reports the error of a reply that breaks off before the reply has it, and stores its files before that.
+    After the session.error event of a reply that breaks off, OpenCode takes some time to store the error in the reply
+    (1.18.33); hence the longer limit for an incomplete reply.
     """
     if status.note is not None:
         return OTHER_PROCESS_SECONDS
@@ -255,9 +265,10 @@ def stalled_limit_of(snapshot: SessionSnapshot, status: TaskStatus, watch: Sessi
 def next_read_time(
     context: Context, deadline: float, now: float, stalled_since: float | None, stalled_limit: float | None
 ) -> tuple[float, float]:
-    """Return when the wait must end, and when to look again without any event; `stalled_limit` None is no doubt.
+    """Return when the wait must end, and when to read again without an event; both as anyio.current_time().
 
-    A doubt is settled even past the deadline: "running" may not be said of what does not run.
+    `stalled_limit` is None when nothing stalls. Otherwise the wait may pass the deadline: a task that does not run must
+    not be reported as running.
     """
     if stalled_since is None or stalled_limit is None:
         pause = POLL_SECONDS * (
@@ -275,10 +286,9 @@ async def classify_across_processes(
     previous: SessionSnapshot | None,
     watch: SessionWatch,
 ) -> TaskStatus:
-    """Judge a session; where the turn may be another process's than this OpenCode's, ask about that as well.
+    """Classify a session; if its turn may run in another OpenCode process, the status has a note about that.
 
-    A prompt that was sent here (`previous_prompt_id` is known), and a turn that was seen to work or to fail here, is
-    not.
+    It cannot if this call sent the prompt (`previous_prompt_id` is known), or this OpenCode ran or failed the turn.
     """
     status = classify(snapshot, previous_prompt_id)
     if status.stalled_reason is None or previous_prompt_id is not None or watch.error or watch.was_busy:
@@ -287,7 +297,7 @@ async def classify_across_processes(
 
 
 def fail_stalled(snapshot: SessionSnapshot, status: TaskStatus, watch: SessionWatch) -> TaskStatus:
-    """Return the verdict of a session whose doubt stays."""
+    """Return the status of a session that has stalled for too long."""
     reason = f"{status.stalled_reason}; {describe_last_write(snapshot)}"
     return TaskStatus("failed", error=watch.error.text if watch.error else reason, stalled_reason=status.stalled_reason)
 
@@ -298,7 +308,7 @@ def is_incomplete(newest: Message | None) -> bool:
 
 
 async def wait_for_wakeup(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
-    """Report what the session does until there is a reason to look."""
+    """Report what the session does until there is a reason to read its state."""
     while not watch.needs_read:
         await watch.wakeup.wait()
         watch.wakeup = anyio.Event()
@@ -307,7 +317,7 @@ async def wait_for_wakeup(context: Context, snapshot: SessionSnapshot, watch: Se
 
 
 async def backfill_steps(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
-    """Note the steps whose events have not come: the end of a turn can overtake them, or the stream was cut."""
+    """Add the steps whose events are missing: the end of a turn can overtake them, or the stream was cut."""
     for message in await read_newest_messages(context.opencode, snapshot.session.id, BACKFILL_MESSAGES):
         if (
             message.info.role == "assistant"
@@ -340,8 +350,14 @@ async def wait_and_reply(
     state: Any,
     reported_error: ReportedError | None = None,
 ) -> Outcome:
-    """Settle a session, answering what it asks where its policy or its user can answer; `reported_error` is as in
-    `wait_until_settled`.
+    """Wait until a session is settled, replying to its requests by the task's policy or through the client's user.
+
+    Arguments are as in `wait_until_settled`; `state` is what an `InputRequired` call gets back when it is resumed. A
+    request that gets no reply ends the wait; the status then has a note about the reason.
+
+    Raises:
+        InputRequired: the client must ask its user.
+        OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
     known: dict[str, str] = {}
     async with context.for_session(session_id) as session_context:

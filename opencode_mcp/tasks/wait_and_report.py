@@ -1,6 +1,6 @@
 """Wait for tasks and report them within the caller's time limit, even when OpenCode does not answer.
 
-start over? -> attend -> report; at the limit: what is known, when it was seen, or an error that names the session
+started? -> wait_and_reply -> report; at the limit: the last report with its age, or an error that names the session
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
 
 @dataclass
 class TasksWait:
-    """One wait for several tasks; `until_end` says whether they are waited for once they run.
+    """One wait for several tasks; without `until_end` it ends for a task as soon as that runs.
 
-    `outcomes` and `unanswered` are by the place of the task; `previous_prompt_ids` by its session.
+    `outcomes` and `unanswered` have the task's index as key; `previous_prompt_ids` its session id.
     """
 
     context: Context
@@ -49,14 +49,14 @@ class TasksWait:
 
     @property
     def sessions(self) -> list[str]:
-        """The sessions of the tasks, as far as they are there."""
+        """The ids of the tasks' sessions that exist so far."""
         return [start.session_id for start in self.starts if start.session_id is not None]
 
     async def run(self) -> None:
         """Wait for all tasks, or for one.
 
         Raises:
-            InputRequired: a user is to be asked by the client.
+            InputRequired: the client must ask its user.
             OpenCodeError: a task cannot be started, a session is unknown, or OpenCode cannot be reached.
         """
         async with anyio.create_task_group() as group:
@@ -75,7 +75,7 @@ class TasksWait:
         await gather(*(partial(self._read_outcome, index) for index in unread))
 
     async def _wait_for_task(self, index: int, start: PendingStart, group_scope: anyio.CancelScope) -> None:
-        """Wait for one task; what ends the wait for all cancels that."""
+        """Wait for one task; if its end ends the whole wait, cancel `group_scope`."""
         await self._wait_until_started(start)
         if start.failure is not None and not start.caller_returned:
             self.failures.append(start_error(start.failure, index + 1, len(self.starts)))
@@ -86,7 +86,7 @@ class TasksWait:
             group_scope.cancel()
 
     async def _wait_until_started(self, start: PendingStart) -> None:
-        """Wait until a task is started or the time is up; its session must be there, or it is given up."""
+        """Wait until a task is started or the time is up; a task without a session by then is cancelled."""
         with anyio.CancelScope(deadline=self.deadline + START_GRACE_SECONDS):
             await start.finished.wait()
         if start.session_id is None and not start.finished.is_set():
@@ -121,7 +121,7 @@ class TasksWait:
             self.failures.append(error)
 
     async def _wait_until_running(self, prompt: SentPrompt, reported_error: ReportedError | None) -> Outcome:
-        """Wait until a prompt that was accepted is seen to run, or to be over: a 204 says neither.
+        """Wait until an accepted prompt runs or has ended: the 204 says neither.
 
         Raises:
             WorkflowError: it never ran.
@@ -147,7 +147,7 @@ class TasksWait:
             self.unanswered[index] = error
 
     async def build_report_at(self, index: int) -> TaskReport:
-        """Report a task as it was found."""
+        """Report one of the tasks, by its index."""
         start, outcome = self.starts[index], self.outcomes.get(index)
         if outcome is None and index in self.unanswered:
             assert start.session_id is not None
@@ -167,10 +167,10 @@ async def wait_and_report(
 ) -> list[TaskReport]:
     """Wait for tasks, and report all of them in their order, within the time limit and a little more.
 
-    Without `until_end` a task that is known to run is not waited for.
+    Without `until_end` the wait ends for a task as soon as that runs.
 
     Raises:
-        What `TasksWait.run` raises; or, when nothing is known of a task, an error that names all of them.
+        What `TasksWait.run` raises; or, when there is no report of a task, an error that names all sessions.
     """
     wait = TasksWait(context, starts, until, anyio.current_time() + seconds, until_end)
     try:
@@ -204,7 +204,7 @@ async def report_now(context: Context, session_id: str, build: Callable[[], Awai
 async def report_outcome(
     context: Context, outcome: Outcome, note: str | None = None, report_count: int = 1
 ) -> TaskReport:
-    """Report how a wait for a session ended; one that was not seen to work is not just said to run."""
+    """Report how a wait for a session ended; the note says so when a running task may not run yet."""
     status, session_id = outcome.status, outcome.snapshot.session.id
     if status.state == "running" and status.stalled_reason is not None:
         note = "; ".join(text for text in (note, f"not running yet: {status.stalled_reason}") if text)
@@ -231,7 +231,7 @@ def last_report(context: Context, session_id: str, error: OpenCodeError) -> Task
 
 
 def add_session_ids(session_ids: Sequence[str], error: OpenCodeError) -> OpenCodeError:
-    """Say where the tasks are to be found again."""
+    """Return the error with the ids of the tasks' sessions, so that the caller can find them again."""
     match session_ids:
         case []:
             return error

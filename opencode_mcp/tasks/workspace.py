@@ -32,14 +32,14 @@ WORKTREE_REFUSALS = {
         "(project_init_git, then a first commit)"
     ),
 }
-"""What OpenCode says when it cannot make a worktree (1.18.33), and what that means."""
+"""OpenCode's messages when it cannot create a worktree (1.18.33), and the advice for each."""
 
 
 @dataclass
 class Workspace:
-    """Where a task is to work; what is not `keep` is removed again.
+    """Where a task works; unless `keep` is set, everything that was created for it is removed.
 
-    `task` has the facts about its worktree; `note` says what of the project is not in there.
+    `task` has the worktree's metadata; `note` names the project's files that the worktree lacks.
     """
 
     directory: str | None
@@ -56,8 +56,8 @@ async def prepare_workspace(
     """Provide a workspace for a task; if the block does not keep it, everything created is removed.
 
     Raises:
-        WorkflowError: there can be no worktree.
-        NotUndone: the block failed, and what was made could not be removed.
+        WorkflowError: a worktree cannot be created.
+        NotUndone: the block failed, and what it created could not be removed.
     """
     workspace = Workspace(directory, TaskMetadata())
     try:
@@ -78,9 +78,9 @@ async def prepare_workspace(
 
 
 async def undo(opencode: OpenCodeClient, workspace: Workspace) -> str:
-    """Remove what was made for a task that is not kept, and say what is left; "" for nothing.
+    """Remove what was created for a task that is not kept, and name what remains; "" for nothing.
 
-    The worktree stays with a session that could not be deleted: its prompt may have arrived, and be worked on.
+    If the session cannot be deleted the worktree stays too: the prompt may have arrived, and the task may be running.
     """
     if workspace.keep:
         return ""
@@ -102,10 +102,10 @@ async def undo(opencode: OpenCodeClient, workspace: Workspace) -> str:
 
 
 async def add_worktree(opencode: OpenCodeClient, workspace: Workspace, include_uncommitted: bool) -> None:
-    """Make a worktree and put the task into the same folder of it as the project is of its repository.
+    """Create a worktree; the task's directory in it is the project's folder within its repository.
 
     Raises:
-        WorkflowError: there can be none, or the folder is not in the last commit.
+        WorkflowError: a worktree cannot be created, or the folder is not in the last commit.
     """
     project = await opencode.call_as(ProjectPath, "path_get", **directory_argument(workspace.directory))
     if project.worktree != "/" and not opencode.allowlist.allows(project.worktree):
@@ -113,7 +113,7 @@ async def add_worktree(opencode: OpenCodeClient, workspace: Workspace, include_u
             f"a worktree contains the whole repository {project.worktree}, which {opencode.allowlist.outside_message()}"
         )
     subfolder = project_subfolder(project)
-    # Of two `git worktree add` at once one may read what the other is writing: "failed to read …/commondir".
+    # Of two concurrent `git worktree add` one may read what the other is writing: "failed to read …/commondir".
     async with opencode.session_lock(f"worktrees of {project.worktree}"):
         created = await create_worktree(opencode, project.directory)
     workspace.task = TaskMetadata(worktree_of=project.directory, worktree=created.directory, branch=created.branch)
@@ -140,10 +140,10 @@ async def add_worktree(opencode: OpenCodeClient, workspace: Workspace, include_u
 
 
 def project_subfolder(project: ProjectPath) -> str:
-    """Return the way from the top of the repository down to the project, with its separator; "" for the top.
+    """Return the project's path below the top of its repository, with a leading separator; "" for the top.
 
     Raises:
-        WorkflowError: OpenCode says that the project is not below it, so nothing can be said of the worktree.
+        WorkflowError: OpenCode reports the project outside its repository.
     """
     top = project.worktree.rstrip("/\\")
     subfolder = project.directory.removeprefix(top)
@@ -155,7 +155,7 @@ def project_subfolder(project: ProjectPath) -> str:
 
 
 def uncommitted_note(base: str | None, uncommitted: list[FileChange]) -> str | None:
-    """Say which of the project's files a fresh worktree does not have as they are."""
+    """Name the uncommitted files of the project, which a new worktree lacks; None if there are none."""
     if not uncommitted:
         return None
     first = ", ".join(change.file for change in uncommitted[:MAX_NAMED_FILES])
@@ -169,18 +169,17 @@ def uncommitted_note(base: str | None, uncommitted: list[FileChange]) -> str | N
 
 
 def left_out_note(start_point: StartPoint) -> str | None:
-    """Say which of the project's uncommitted files could not be taken along."""
+    """Name the uncommitted changes that could not be copied; None if there are none."""
     if not start_point.skipped:
         return None
     return (
-        f"Not copied: {format_paths(start_point.skipped)}, a nested repository or submodule with uncommitted "
-        f"changes. The worktree "
-        "has its state at the last commit"
+        f"Not copied: {format_paths(start_point.skipped)}, a nested repository or submodule with uncommitted changes. "
+        "The worktree has its state at the last commit"
     )
 
 
 async def create_worktree(opencode: OpenCodeClient, directory: str) -> Worktree:
-    """Create a git worktree. Cut off, it would be made all the same, and nothing would know where.
+    """Create a git worktree; shielded, as OpenCode would create it even if the request were cancelled.
 
     Raises:
         WorkflowError: the directory is not in a git repository, or that has no commit.
@@ -198,10 +197,10 @@ async def create_worktree(opencode: OpenCodeClient, directory: str) -> Worktree:
 
 
 async def wait_for_checkout(opencode: OpenCodeClient, worktree: str) -> None:
-    """Wait until the files of a worktree are there: OpenCode answers before they are.
+    """Wait until a worktree has its files: OpenCode responds before it does (1.18.33).
 
     Raises:
-        WorkflowError: the checkout does not end.
+        WorkflowError: it has not after CHECKOUT_SECONDS.
     """
     with anyio.move_on_after(CHECKOUT_SECONDS):
         while any(
@@ -214,7 +213,7 @@ async def wait_for_checkout(opencode: OpenCodeClient, worktree: str) -> None:
 
 
 async def describe_removal(opencode: OpenCodeClient, session: Session, task: TaskMetadata) -> str | None:
-    """Say that a task's worktree is not there any more, and why; None when it is there."""
+    """Say that a task's worktree was removed, and how; None when it exists, or the task has none."""
     worktree = task.worktree or session.directory
     if task.worktree_of is None:
         return None
@@ -226,7 +225,7 @@ async def describe_removal(opencode: OpenCodeClient, session: Session, task: Tas
 
 
 async def worktree_exists(opencode: OpenCodeClient, worktree: str) -> bool:
-    """Whether a worktree that no repository lists is there; one that was removed is no allowed place any more."""
+    """Whether a worktree that its repository does not list exists; a removed one is not an allowed directory."""
     if not opencode.allowlist.allows(worktree):
         return False
     try:
@@ -237,7 +236,7 @@ async def worktree_exists(opencode: OpenCodeClient, worktree: str) -> bool:
 
 
 async def check_directory(opencode: OpenCodeClient, directory: str) -> None:
-    """Refuse a directory that is not there: OpenCode would work in it all the same.
+    """Refuse a directory that does not exist: OpenCode would work in it anyway (1.18.33).
 
     Raises:
         WorkflowError: it is not a directory on OpenCode's machine.

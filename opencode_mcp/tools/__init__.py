@@ -1,4 +1,4 @@
-"""Operations, workflows and the gateway as MCP tools."""
+"""MCP tools: operations, task tools and the gateway; how they are listed, called, searched and rendered."""
 
 from .definition import operation_definition
 from .registry import ToolRegistry

@@ -1,7 +1,7 @@
-"""The schema that a model sees: a short, true summary of the one that validates.
+"""The input schema that a model sees: a short summary of the one that validates.
 
-Tools cost their users context in every request. What is cut here is said by describe_operation in
-full. The summary may accept more than the full schema and never less; a property test holds that.
+Every tool costs context in every request of a client. describe_operation returns the full schema. The summary may
+accept more than the full schema, never less; a property test asserts that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, cast
 from opencode_mcp.openapi.document import Schema
 
 MAX_ARGUMENT_BYTES = 1_100
-"""An argument whose summary is longer is only outlined. A prompt's `parts` are the longest that stay whole."""
+"""An argument whose summary is longer is outlined. A prompt's `parts` are the longest that stay whole."""
 
 MAX_FIELD_BYTES = 110
 """Inside an argument, an optional field whose summary is longer is left out."""
@@ -21,7 +21,7 @@ MAX_FIELD_BYTES = 110
 MAX_LISTED_FIELDS = 40
 
 HIDDEN_ARGUMENTS = frozenset({"workspace"})
-"""An argument of more than a hundred tools, seldom used; describe_operation tells of it."""
+"""An argument of more than a hundred tools, seldom used; describe_operation shows it."""
 
 NARROWING_KEYWORDS = frozenset(
     {"$defs", "$schema", "additionalProperties", "const", "default", "exclusiveMaximum", "exclusiveMinimum"}
@@ -30,7 +30,7 @@ NARROWING_KEYWORDS = frozenset(
 """Keywords that only narrow: without them a schema accepts more. Numbers' limits stay where they are small."""
 
 MAX_USEFUL_BOUND = 100_000
-"""A limit above this, or of zero, is no advice to anybody (OpenCode declares 9007199254740991)."""
+"""A limit above this, or of zero, helps no model (OpenCode declares 9007199254740991)."""
 
 
 def compact_schema(schema: Schema) -> Schema:
@@ -38,7 +38,7 @@ def compact_schema(schema: Schema) -> Schema:
     definitions: Mapping[str, Schema] = schema.get("$defs", {})
     required = frozenset[str](schema.get("required", ()))
     properties: dict[str, Schema] = {}
-    # A session's own directory is found by its id (1.18.33), so there is nothing to choose.
+    # OpenCode finds a session's directory by its id (1.18.33), so that argument is not needed.
     hidden = HIDDEN_ARGUMENTS | {"directory"} if "sessionID" in required else HIDDEN_ARGUMENTS
     for name, schema_of_field in schema.get("properties", {}).items():
         if name in required or name not in hidden:
@@ -51,7 +51,7 @@ def compact_schema(schema: Schema) -> Schema:
 
 
 def summarize(schema: Schema, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]) -> Schema:
-    """Inline a schema's `$ref`s and drop what only narrows; a component inside itself accepts anything."""
+    """Inline a schema's `$ref`s and drop narrowing keywords; a recursive component accepts anything."""
     reference: str | None = schema.get("$ref")
     if reference is not None:
         name = reference.removeprefix("#/$defs/")
@@ -67,7 +67,7 @@ def summarize(schema: Schema, definitions: Mapping[str, Schema], ancestors: tupl
         elif keyword == "items":
             summary["items"] = summarize(value, definitions, ancestors)
         elif keyword in {"anyOf", "oneOf", "allOf"}:
-            # oneOf becomes anyOf: of two summaries both may hold where of the full ones only one does.
+            # oneOf becomes anyOf: a value may match two summaries although it matches one of the full schemas.
             branches = [summarize(branch, definitions, ancestors) for branch in value]
             summary["allOf" if keyword == "allOf" else "anyOf"] = branches
         elif keyword == "properties":
@@ -84,7 +84,7 @@ def summarize(schema: Schema, definitions: Mapping[str, Schema], ancestors: tupl
 def summarize_fields(
     schema: Schema, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]
 ) -> dict[str, Schema]:
-    """Summarize the fields of an inner object, without optional ones that are long or say nothing."""
+    """Summarize the fields of an inner object, without optional ones that are long or empty."""
     required = frozenset[str](schema.get("required", ()))
     fields: dict[str, Schema] = {}
     for name, full in schema["properties"].items():
@@ -95,12 +95,12 @@ def summarize_fields(
 
 
 def is_worth_listing(summary: Schema) -> bool:
-    """Whether an optional inner field is worth its place: not long, and not an object of which nothing is said."""
+    """Whether an optional inner field is worth its tokens: short, and not an object without fields."""
     return json_bytes(summary) <= MAX_FIELD_BYTES and summary not in ({}, {"type": "object"})
 
 
 def merge_types(schema: Schema) -> Schema:
-    """Write `anyOf` of plain types as one `type`, which is shorter and which every client reads."""
+    """Write `anyOf` of plain types as one `type`, which is shorter and which every client supports."""
     branches: list[Schema] = schema.get("anyOf", [])
     types = [branch.get("type") for branch in branches]
     all_plain = branches and all(isinstance(kind, str) for kind in types)

@@ -1,4 +1,4 @@
-"""Operation or workflow -> MCP tool, as it goes over the wire."""
+"""Operation, task tool or gateway tool -> MCP tool definition, as tools/list returns it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from .gateway import GatewayTool
 from .selection import SEARCH_HINTS, toolset_of
 
 CLIENT_CHARS = 50_000
+"""The length of a result at which Claude Code truncates it."""
 
 
 def operation_definition(operation: Operation, max_result_chars: int) -> dict[str, Any]:
-    """Return the tool of an operation. It has no output schema: live answers deviate, and clients throw then."""
+    """Return an operation's definition. It has no output schema: responses deviate from it, and clients then fail."""
     meta: dict[str, Any] = {}
     if hint := SEARCH_HINTS.get(toolset_of(operation.id)):
         meta["anthropic/searchHint"] = hint
-    if max_result_chars > CLIENT_CHARS:  # Claude Code cuts there unless a tool says otherwise; ours are never longer
+    if max_result_chars > CLIENT_CHARS:  # Claude Code truncates there unless a tool sets its own limit
         meta["anthropic/maxResultSizeChars"] = max_result_chars
     return {
         "name": operation.name,
@@ -33,7 +34,7 @@ def operation_definition(operation: Operation, max_result_chars: int) -> dict[st
 
 
 def gateway_definition(tool: GatewayTool) -> dict[str, Any]:
-    """Return a tool of the gateway."""
+    """Return a gateway tool's definition."""
     return {
         "name": tool.name,
         "title": tool.title,
@@ -45,7 +46,7 @@ def gateway_definition(tool: GatewayTool) -> dict[str, Any]:
 
 
 def task_definition(tool: TaskTool) -> dict[str, Any]:
-    """Return the tool of a workflow."""
+    """Return a task tool's definition."""
     return {
         "name": tool.name,
         "title": tool.title,
@@ -58,11 +59,10 @@ def task_definition(tool: TaskTool) -> dict[str, Any]:
 
 
 def compact_output_schema(schema: Any) -> Any:
-    """Return the schema of a result as it is listed: what every tool of a list repeats is left out.
+    """Return the schema of a result as tools/list has it, without what costs tokens and says little.
 
-    That is: the titles that pydantic makes of field names, the docstrings of models (fields have words of their own),
-    defaults, that an object may hold anything, which fields of inner objects are always there, and the long form of
-    "or null".
+    Left out are the titles that pydantic derives from field names, the docstrings of models (fields have descriptions),
+    defaults, `additionalProperties`, and `required` of inner objects; `anyOf` with null becomes a list of types.
     """
     if isinstance(schema, list):
         return [compact_output_schema(value) for value in cast("list[Any]", schema)]
@@ -70,7 +70,7 @@ def compact_output_schema(schema: Any) -> Any:
         return schema
     fields = cast("dict[str, Any]", schema)
     noise = {"title", "default", "additionalProperties"} | ({"description"} if "properties" in fields else set[str]())
-    # A field that is called like a keyword has a schema, and stays.
+    # A field with the name of a keyword stays: its value is a schema.
     compact = {
         key: compact_output_schema(value)
         for key, value in fields.items()
@@ -88,7 +88,7 @@ def compact_output_schema(schema: Any) -> Any:
 
 
 def tool_annotations(hints: Hints) -> dict[str, Any]:
-    """Return the annotations that clients decide by."""
+    """Return hints as MCP tool annotations."""
     return {
         "readOnlyHint": hints.read_only,
         "destructiveHint": hints.destructive,

@@ -1,4 +1,4 @@
-"""The gateway: tools that search, describe and call any operation, one caller per safety class."""
+"""The gateway: tools that search, describe and call any operation; one calling tool per safety class."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CallOperation(Arguments):
 
 
 class ReadOperation(CallOperation):
-    """Arguments of read_operation: a call, and the part of its answer to return."""
+    """Arguments of read_operation: a call, and the part of its response to return."""
 
     pointer: str = Field("", description="JSON Pointer (RFC 6901) to a part of the result.")
     offset: int = Field(0, ge=0, description="Index of the first item, field or character.")
@@ -50,7 +50,7 @@ class ReadOperation(CallOperation):
 
 @dataclass(frozen=True)
 class GatewayTool:
-    """A gateway tool. `safety` is the class of operations that a caller takes, None for one that calls none."""
+    """A gateway tool. `safety` is the class of operations that it calls, None if it calls none."""
 
     name: str
     title: str
@@ -125,7 +125,7 @@ def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
     """Refuse an operation of another class.
 
     Raises:
-        InvalidArguments: names the caller to use.
+        InvalidArguments: names the tool to use.
     """
     safety = safety_of(operation)
     if tool.safety != safety:
@@ -165,7 +165,7 @@ def describe_operation(operation: Operation, max_chars: float = inf) -> dict[str
 
 
 def make_example(schema: Schema) -> Any:
-    """Return a smallest value of a schema: what is required, with a telling placeholder each."""
+    """Return a minimal example of a schema: required fields only, with their defaults, constants or placeholders."""
     definitions: dict[str, Schema] = schema.get("$defs", {})
 
     def sample(node: Schema, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""All tools by name: operations of the API, workflows, and the gateway. Lists them and calls them."""
+"""All tools by name: task tools, the gateway, and operations of the API. Lists them and calls them."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class ToolRegistry:
 
     @cached_property
     def task_tools(self) -> Mapping[str, TaskTool]:
-        """The workflows by name, for as many servers as the catalog is for."""
+        """The task tools by name, for the servers of the catalog."""
         return task_tools_for(self.catalog.servers)
 
     @cached_property
     def listed(self) -> list[types.Tool]:
-        """Every tool of the selection: workflows, the gateway, then operations in the document's order."""
+        """Every tool of the selection: task tools, the gateway, then operations in the document's order."""
         tools = [
             *(task_definition(entry) for entry in self.task_tools.values() if entry.name in self),
             *(gateway_definition(entry) for entry in GATEWAY_TOOLS.values() if entry.name in self),
@@ -74,12 +74,12 @@ class ToolRegistry:
     async def call(
         self, context: Context, redactor: Redactor, name: str, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
-        """Call a tool; what its result says has gone through `redactor`.
+        """Call a tool; `redactor` is applied to its result.
 
         Raises:
             KeyError: there is no such tool.
-            InputRequired: the user is to be asked by the client.
-            OpenCodeError: what went wrong.
+            InputRequired: the client must ask its user.
+            OpenCodeError: the call failed.
         """
         if name in self.task_tools:
             return await self._call_task_tool(self.task_tools[name], context, redactor, arguments)
@@ -95,7 +95,8 @@ class ToolRegistry:
         """Execute an operation.
 
         Raises:
-            InvalidArguments: the arguments do not fit, or would overwrite a secret with what stands for it.
+            InvalidArguments: the arguments are invalid, or would overwrite a secret with its redaction marker.
+            OpenCodeError: what `execute_operation` raises.
         """
         if not operation.hints.read_only:
             refuse_marker(operation.name, arguments)
@@ -107,9 +108,8 @@ class ToolRegistry:
     ) -> types.CallToolResult:
         if not tool.hints.read_only:
             refuse_marker(tool.name, arguments)
-        bounded_context = replace(
-            context, answer_chars=self.max_result_chars // 2
-        )  # JSON may take two characters for one
+        # JSON may take two characters for one.
+        bounded_context = replace(context, answer_chars=self.max_result_chars // 2)
         return report_result(
             await tool.execute(bounded_context, arguments),
             redactor,
@@ -124,14 +124,10 @@ class ToolRegistry:
             hits = format_hits(self._search.search(validated.query, validated.limit))
             return structured(hits, Limit(self.max_result_chars, "use a smaller limit or a more specific query"))
         if isinstance(validated, DescribeOperation):
-            hint = (
-                f"read the resource opencode://operation/{validated.operation} with a JSON Pointer appended for "
-                f"any part"
-            )
-            limit = Limit(self.max_result_chars, hint)
-            return structured(
-                describe_operation(self._find_reachable(tool, validated.operation), self.max_result_chars), limit
-            )
+            uri = f"opencode://operation/{validated.operation}"
+            limit = Limit(self.max_result_chars, f"read the resource {uri} with a JSON Pointer appended for any part")
+            operation = self._find_reachable(tool, validated.operation)
+            return structured(describe_operation(operation, self.max_result_chars), limit)
         assert isinstance(validated, CallOperation)
         operation = self._find_reachable(tool, validated.operation)
         refuse_other_class(tool, operation)
@@ -151,7 +147,7 @@ class ToolRegistry:
 
     @cached_property
     def _position(self) -> Callable[[str], Position]:
-        """Returns what an operation's answers describe; reading it off the schema costs up to a millisecond."""
+        """A cached function: what an operation's response describes. Deriving it takes up to a millisecond."""
 
         @cache
         def position(name: str) -> Position:
@@ -160,10 +156,10 @@ class ToolRegistry:
         return position
 
     def _find_reachable(self, tool: GatewayTool, name: str) -> Operation:
-        """Return an operation that the selection lets the gateway reach.
+        """Return an operation that the gateway may call.
 
         Raises:
-            InvalidArguments: it does not, or there is none of this name.
+            InvalidArguments: the operation does not exist, or the selection excludes it.
         """
         if name not in self.selection.reachable:
             nearest = suggest(name, self.selection.reachable) or "none"
@@ -174,7 +170,7 @@ class ToolRegistry:
         return self.catalog[name]
 
     def _result_limit(self, operation: Operation, arguments: Mapping[str, Any]) -> Limit:
-        """Return the result limit, with the way to the rest of an operation's answer."""
+        """Return the limit of an operation's result, with a hint how to read the rest."""
         if not operation.hints.read_only:
             return Limit(self.max_result_chars, "read the rest with a read operation on the same object")
         arguments_text = "the same arguments" if arguments else "no arguments"

@@ -1,6 +1,6 @@
-"""Answer, report or error -> tool result, never longer than the limit.
+"""Response, report or error -> truncated, redacted tool result.
 
-Text and structured content always carry the same facts: some clients show the model only one of them.
+Text and structured content have the same content: some clients show the model only one of them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOTE_FIELD = "_note"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How long a result may be, in characters, and how what is left out can be had."""
+    """The maximum length of a result in characters, and a hint how to read what is omitted."""
 
     chars: int
     hint: str
@@ -45,11 +45,11 @@ class Limit:
 def operation_result(
     answer: Answer, limit: Limit, redactor: Redactor, position: Position = Position.CONTENT
 ) -> types.CallToolResult:
-    """Return a successful call's result, made fit to leave by `redactor`.
+    """Return the redacted result of an operation's response.
 
-    structuredContent is the answer when that is an object, else `{"result": answer}`, with what
-    came beside it; text is the same as multi-line JSON, or the plain text of a plain text. `position`
-    says what the answer describes.
+    structuredContent is the response body if that is an object and `answer.fields` is empty, else `{"result": body}`
+    with these fields; text is the same as multi-line JSON, or the text itself for a plain-text body. An image becomes
+    image content. `position` says what the body describes.
     """
     redactor.refresh()
     if isinstance(answer.value, bytes) and is_image(answer):
@@ -68,13 +68,13 @@ def operation_result(
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
-    """Return an answer as the object that a result needs, and why it was asked for more than once."""
+    """Return a response as an object, with the reasons of retries as `_retried`."""
     retries = {RETRIED_FIELD: list(answer.retried)} if answer.retried else {}
     return {**as_facts(answer), **retries}
 
 
 def as_facts(answer: Answer) -> dict[str, Any]:
-    """Return what came as an object."""
+    """Return a response body as an object."""
     value: Any = answer.value
     if isinstance(value, bytes):
         return {"media_type": answer.media_type, "bytes": len(value), "base64": base64.b64encode(value).decode()}
@@ -88,9 +88,10 @@ def as_facts(answer: Answer) -> dict[str, Any]:
 def page_result(
     answer: Answer, part: ReadOperation, limit: Limit, redactor: Redactor, position: Position
 ) -> types.CallToolResult:
-    """Return the part of an answer that was asked for. All of it is made fit to leave: a place may hide what is below.
+    """Return the requested part of a response.
 
-    A pointer from `_omitted` names a place in the structured result, so that is where it is looked for.
+    The whole response is redacted first, as a field may decide about what is below it. `part.pointer` is a pointer into
+    the structured result, as in `_omitted`.
 
     Raises:
         InvalidArguments: there is no such part.
@@ -101,7 +102,7 @@ def page_result(
 
 
 def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.CallToolResult:
-    """Return a workflow's result; the report of a task that failed is an error."""
+    """Return a task tool's result; the report of a failed task is an error."""
     redactor.refresh()
     failed = isinstance(report, TaskReport) and report.state == "failed"
     return structured(redactor.redact(report.model_dump(mode="json")), limit, is_error=failed)
@@ -114,7 +115,7 @@ def structured(
     position: Position = Position.CONTENT,
     is_error: bool = False,
 ) -> types.CallToolResult:
-    """Return an object as structured content and as text; without `redactor` it is fit to leave already."""
+    """Return an object as structured content and as text; without `redactor` it must be redacted already."""
     rendered = value if limit is None else truncate(value, limit.chars, limit.hint, redactor, position)
     content = types.TextContent(type="text", text=dump(rendered))
     return types.CallToolResult(
@@ -123,7 +124,7 @@ def structured(
 
 
 def result_meta(rendered: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the metadata of a result: how many secrets are replaced in it, if any."""
+    """Return the `_meta` of a result: how many secrets are replaced in it; None without any."""
     replaced = count_replaced({name: value for name, value in rendered.items() if name != REDACTED_FIELD})
     return {"redacted": replaced} if replaced else None
 
@@ -137,7 +138,7 @@ class BinaryFile:
 
     @classmethod
     def of(cls, value: Any) -> BinaryFile | None:
-        """Return the file that an answer is, None where it is anything else."""
+        """Return the file in a response body, None if the body is anything else."""
         if not isinstance(value, dict):
             return None
         fields = cast("dict[str, Any]", value)
@@ -151,7 +152,7 @@ class BinaryFile:
 
 
 def file_result(file: BinaryFile) -> types.CallToolResult:
-    """Return an image as an image, and of any other file what it is and which tools read it."""
+    """Return an image as image content, and any other file as its type, its size and the tools that read it."""
     if is_displayable(file.data):
         return image_result(file.data, image_type(file.data))
     note = PDF_NOTE if file.media_type == "application/pdf" else BYTES_NOTE
@@ -159,25 +160,28 @@ def file_result(file: BinaryFile) -> types.CallToolResult:
 
 
 def is_image(answer: Answer) -> bool:
-    """Whether an answer is an image that a client can show."""
+    """Whether a response is an image that a client can show."""
     return answer.media_type.startswith("image/") and is_displayable(answer.value)
 
 
 def is_displayable(data: bytes) -> bool:
-    """Whether clients and their models take these bytes for an image."""
+    """Whether clients and models accept these bytes as an image."""
     return bool(image_type(data)) and len(data) <= MAX_IMAGE_BYTES
 
 
 def image_type(data: bytes) -> str:
-    """Return the media type of an image by its first bytes, "" of anything else: one call with a wrong type, or with
-    one that a model does not take, can end a client's whole conversation."""
+    """Return the media type of an image by its first bytes, "" for anything else.
+
+    The declared type is not used: one result with a wrong type, or one that a model does not accept, can make every
+    later request of a client's conversation fail.
+    """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((media_type for signature, media_type in IMAGE_SIGNATURES.items() if data.startswith(signature)), "")
 
 
 def image_result(data: bytes, media_type: str) -> types.CallToolResult:
-    """Return an image as an image, with its facts."""
+    """Return an image as image content, with its type and size as text."""
     facts = {"media_type": media_type, "bytes": len(data)}
     content = types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=media_type)
     text = types.TextContent(type="text", text=json.dumps(facts))
@@ -185,7 +189,7 @@ def image_result(data: bytes, media_type: str) -> types.CallToolResult:
 
 
 def failure(message: str) -> types.CallToolResult:
-    """Return a failed call's result: what happened, in words that a model can act on."""
+    """Return the result of a failed call; a model must be able to act on the message."""
     return types.CallToolResult(content=[types.TextContent(type="text", text=message)], is_error=True)
 
 

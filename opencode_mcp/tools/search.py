@@ -1,9 +1,9 @@
-"""Find operations by plain words: BM25F over their names, titles, descriptions and arguments.
+"""Search operations by words: BM25F over their names, titles, descriptions and arguments.
 
 Scoring: S. Robertson and H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond",
 Foundations and Trends in Information Retrieval 3(4), 2009, section 3.6: the term frequencies of
 the fields are weighted and added before they saturate. As in Lucene's classic scoring, the sum is
-multiplied by the part of the request's words that an operation has (its "coord" factor).
+multiplied by the share of the query's words that an operation has (its "coord" factor).
 """
 
 from __future__ import annotations
@@ -24,23 +24,22 @@ WEIGHTS = {"name": 4.0, "title": 3.0, "description": 2.0, "arguments": 0.5}
 """How much a word counts in each field."""
 
 SATURATION = 4.0
-"""BM25's k1: how soon more of the same word counts no more; here a word in the name is half of the most."""
+"""BM25's k1: the term frequency at which the score is half of its maximum; one word in a name has 4."""
 
 LENGTH_WEIGHT = 0.5
-"""BM25's b: how much less a word counts in a field that is long."""
+"""BM25's b: how strongly a long field reduces the score of a word."""
 
 SYNONYM_WEIGHT = 0.7
-"""How much a synonym counts of the word itself."""
+"""The weight of a synonym, relative to the word itself."""
 
 COMMON_ARGUMENT_SHARE = 0.25
-"""An argument that more than this part of the operations take, such as `directory`, tells none of them apart."""
+"""An argument that a larger share of the operations has, such as `directory`, distinguishes none of them."""
 
 OTHER_API_FACTOR = 0.8
-"""How much a v2 operation counts of one that is as good, unless the request says v2; then v1 counts so much.
-OpenCode's v2 is a second engine, which does not see the messages of v1."""
+"""The weight of an operation of the v2 API, or of v1 if the query says v2. The v2 API does not see v1 messages."""
 
 DEPRECATED_FACTOR = 0.8
-"""How much a deprecated operation counts of one that is as good."""
+"""The weight of a deprecated operation."""
 
 STOP_WORDS = frozenset(
     """
@@ -124,7 +123,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "where": ("get", "path"),
     "working": ("active", "busy"),
 }
-"""What people say (a word or two), and the API's words for it: each of these is a phrase."""
+"""Words of a query (one or two) -> phrases with the API's words for them."""
 
 WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -132,7 +131,7 @@ VOWEL = re.compile(r"[aeiouy]")
 
 Phrase = tuple[str, ...]
 Meanings = tuple[tuple[Phrase, float], ...]
-"""The phrases that a word may stand for, with their weights."""
+"""The phrases that a word may mean, with their weights."""
 
 
 class OperationSearch:
@@ -144,9 +143,9 @@ class OperationSearch:
         self._postings = build_postings([index_fields(operation, common) for operation in self._operations])
 
     def search(self, query: str, limit: int = 8) -> list[Operation]:
-        """Return the operations that fit a request best, the best first; none when no word is known.
+        """Return the operations that match a query best, the best first; none if no word is known.
 
-        A word of the request counts as itself or as its best synonym, whichever fits an operation better.
+        A word of the query counts as itself or as its best synonym, whichever scores higher for an operation.
         """
         query_words = list(dict.fromkeys(parse_query(query)))
         totals: defaultdict[int, float] = defaultdict(float)
@@ -178,14 +177,14 @@ class OperationSearch:
         return best
 
     def _rank_factor(self, number: int, wants_v2: bool) -> float:
-        """Return how much an operation counts among those that are as good."""
+        """Return the factor of an operation's score: lower for the other API, and for deprecated operations."""
         operation = self._operations[number]
         factor = 1.0 if operation.name.startswith("v2_") == wants_v2 else OTHER_API_FACTOR
         return factor * DEPRECATED_FACTOR if operation.deprecated else factor
 
 
 def parse_query(query: str) -> Iterator[Meanings]:
-    """Read a request: what each of its words may stand for, or two words that belong together."""
+    """Yield what each word of a query may mean; two words that form a known phrase count as one."""
     remaining = tokenize(query)
     while remaining:
         pair = " ".join(remaining[:2])
@@ -205,7 +204,7 @@ def argument_names(operation: Operation) -> list[str]:
 
 
 def common_arguments(operations: Sequence[Operation]) -> set[str]:
-    """Return the arguments that too many operations take."""
+    """Return the arguments that too many operations have."""
     takers = Counter(name for operation in operations for name in argument_names(operation))
     return {name for name, count in takers.items() if count > COMMON_ARGUMENT_SHARE * len(operations)}
 
@@ -223,7 +222,7 @@ def index_fields(operation: Operation, common: set[str]) -> dict[str, Field]:
 
 
 def build_postings(documents: Sequence[Mapping[str, Field]]) -> dict[str, dict[int, float]]:
-    """Compute what each word adds to the score of each document (BM25F)."""
+    """Return the score of each word for each document (BM25F)."""
     averages = {field: sum(len(doc[field]) for doc in documents) / max(1, len(documents)) or 1 for field in WEIGHTS}
     frequencies: defaultdict[str, defaultdict[int, float]] = defaultdict(lambda: defaultdict(float))
     for number, document in enumerate(documents):
@@ -265,7 +264,7 @@ def stem(word: str) -> str:
 
 
 def build_phrases() -> dict[str, list[Phrase]]:
-    """Turn `SYNONYMS` into stems, by each of the words that people say."""
+    """Return `SYNONYMS` as stems, by each single word or pair of words."""
     table: defaultdict[str, list[Phrase]] = defaultdict(list)
     for terms, phrases in SYNONYMS.items():
         for term in terms.split(", "):

@@ -1,6 +1,6 @@
 """Which tools are listed, and which operations can be reached: toolsets, presets, names and safety settings.
 
-The choice is made once, at start: the protocol forbids a list that changes during a connection.
+The selection is made once, at start: the list of tools must not change during a connection.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOOLSETS: dict[str, str] = {
     "server": "The server itself: health, dispose, upgrade, logs",
     "v2": "OpenCode's v2 API, /api",
 }
-"""Every toolset with what it is for; `all` and `essential` are presets."""
+"""The toolsets with their descriptions; `all` and `essential` are presets."""
 
 SEARCH_HINTS: dict[str, str] = {
     "file": "project files code",
@@ -68,12 +68,12 @@ ESSENTIAL_TOOLS = (
     "find_text",
     "session_list",
 )
-"""The preset of twenty: tasks, the gateway to everything else, and what a task needs to be chosen."""
+"""The preset of twenty tools: tasks, the gateway, and what a client needs to choose a task's agent and model."""
 
 PRESETS = ("all", "essential")
 
 VIEWS = ("essential", "readonly", *(f"toolset/{name}" for name in TOOLSETS))
-"""Paths below the HTTP endpoint that narrow what is listed there."""
+"""Paths below the HTTP endpoint, each with a narrower list of tools."""
 
 TOOLSET_BY_PREFIX = {
     "app": "agent",

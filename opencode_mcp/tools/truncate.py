@@ -1,8 +1,8 @@
-"""Large answers, cut structurally: lists and objects shortened, long strings elided, still valid JSON.
+"""Truncate large values structurally: shorter lists and objects, elided strings, still valid JSON.
 
-Only what is kept is made fit to leave, so that a cut costs no more than its limit, however large the answer is.
+Only what is kept is redacted, so the time depends on the limit and not on the size of the value.
 
-What was left out is said by JSON pointers (RFC 6901), by which any part can be read afterwards.
+`_omitted` lists what was left out, as JSON Pointers (RFC 6901) by which any part can be read afterwards.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ T = TypeVar("T")
 
 MAX_LISTED_OMISSIONS = 20
 MAX_NAME_CHARS = 200
-"""How much of a name that a client sent is sent back."""
+"""How much of a name from a client is repeated in a message."""
 
 REDACTED_FIELD = "_redacted"
 MARGIN_CHARS = 4_000
-"""Room for the words about what was left out."""
+"""Characters reserved for `_omitted`."""
 
 LONG_CHARS = 2_000
-"""A string that is longer is made fit to leave once for all attempts."""
+"""A longer string is redacted once for all attempts."""
 
 NO_REDACTION = Redactor(show_secrets=True)
-"""For what is fit to leave already."""
+"""For values that are redacted already."""
 
 
 @dataclass
 class Truncation:
-    """One attempt: how many items of a list or object, and characters of a string, are kept at most.
+    """One attempt, which keeps at most `max_items` of each list or object and `max_chars` of each string.
 
-    `remaining` is the room that is left, in characters. An attempt gives up when there is none. `texts` are
-    long strings that another attempt has made fit to leave, by their identity and position. `items_seen` is how many
-    items of one list or object it came to see, and `chars_seen` how many characters of one string.
+    `remaining` is the number of characters left; at zero the attempt fails. `redacted_texts` has long strings that were
+    redacted already, by identity and position; attempts share it. `items_seen` is the largest number of items that the
+    attempt read of one list or object, and `chars_seen` the length of the longest string.
     """
 
     redactor: Redactor
@@ -53,10 +53,10 @@ class Truncation:
     chars_seen: int = 0
 
     def apply(self, value: Any, position: Position, pointer: str = "") -> Any:
-        """Return a shortened copy that is fit to leave, noting what was left out.
+        """Return a shortened, redacted copy, and add to `omissions` what was left out.
 
         Raises:
-            TooLong: there is no room for it.
+            TooLong: it needs more than `remaining`.
         """
         if isinstance(value, str):
             text = self.redact_text(value, position)
@@ -84,17 +84,17 @@ class Truncation:
         return value
 
     def take(self, items: Iterable[T]) -> Iterator[T]:
-        """Return the items that are kept."""
+        """Yield the items that are kept."""
         for number, item in enumerate(islice(items, None if self.max_items == inf else int(self.max_items)), 1):
             self.items_seen = max(self.items_seen, number)
             yield item
 
     def would_repeat(self, items: float, chars: float) -> bool:
-        """Whether an attempt with less would go as this one did: nothing that it saw would be cut."""
+        """Whether an attempt with these smaller limits would have the same result: they would cut nothing."""
         return items >= self.items_seen and chars >= self.chars_seen
 
     def redact_text(self, text: str, position: Position) -> str:
-        """Return a text that is fit to leave; a long one is made so once for each position."""
+        """Return a redacted text; a long one is redacted once for each position."""
         if len(text) < LONG_CHARS:
             return self.redactor.redact_text(text, position)
         key = (id(text), position)
@@ -110,15 +110,15 @@ class Truncation:
         return keep_redaction_count(text, f"{text[:head]}{left_out}{text[-tail:] if tail else ''}")
 
     def add_omission(self, pointer: str, unit: str, kept: float, total: int) -> None:
-        """Note one omission, if it is one."""
+        """Record an omission if `total` exceeds `kept`."""
         if total > kept:
             self.omissions.append({"pointer": pointer, "kept": kept, "of": total, "unit": unit})
 
     def spend(self, chars: int) -> None:
-        """Take the room that a value needs, with its punctuation.
+        """Subtract the characters of a value and its punctuation from `remaining`.
 
         Raises:
-            TooLong: there is none.
+            TooLong: fewer remained.
         """
         self.remaining -= chars + 4
         if self.remaining < 0:
@@ -132,10 +132,10 @@ def truncate(
     redactor: Redactor = NO_REDACTION,
     position: Position = Position.CONTENT,
 ) -> dict[str, Any]:
-    """Return a copy of an object that is fit to leave: whole when its JSON is short enough, else cut, with `_omitted`.
+    """Return a redacted copy of an object: whole if its JSON has at most `limit` characters, else cut, with `_omitted`.
 
-    `hint` says how the rest can be had. Without `redactor` the object is fit to leave already. When something was
-    replaced, `_redacted` says so.
+    `hint` says how to read the rest. Without `redactor` the object must be redacted already. If a secret was replaced,
+    `_redacted` says so.
     """
     room = max(limit - MARGIN_CHARS, limit // 2)
     texts: dict[tuple[int, Position], str] = {}
@@ -144,25 +144,22 @@ def truncate(
         if truncation is not None and truncation.would_repeat(items, chars):
             continue
         is_whole = chars == inf
-        truncation = Truncation(
-            redactor, items, chars, 2 * limit if is_whole else room, texts
-        )  # `spend` may reckon twice the truth
+        # `spend` may count up to twice the characters that `dump` writes.
+        truncation = Truncation(redactor, items, chars, 2 * limit if is_whole else room, texts)
         try:
             truncated = with_redaction_note(truncation.apply(value, position))
         except TooLong:
             continue
         if len(dump(truncated)) <= (limit if is_whole else room):
-            return (
-                truncated
-                if is_whole
-                else {**truncated, "_omitted": describe_omissions(truncation.omissions, json_length(value), hint)}
-            )
+            if is_whole:
+                return truncated
+            return {**truncated, "_omitted": describe_omissions(truncation.omissions, json_length(value), hint)}
     whole_omission = {"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}
     return {"_omitted": describe_omissions([whole_omission], json_length(value), hint)}
 
 
 def with_redaction_note(redacted: dict[str, Any]) -> dict[str, Any]:
-    """Return an object that is fit to leave, with a sentence about what is replaced in it, if anything is."""
+    """Return a redacted object, with `_redacted` if secrets are replaced in it."""
     replaced = count_replaced(redacted)
     return {**redacted, REDACTED_FIELD: redaction_note(replaced)} if replaced else redacted
 
@@ -174,12 +171,12 @@ def redaction_note(replaced: int) -> str:
 
 
 def json_length(value: Any) -> int:
-    """Return the characters of an answer's JSON in one line, which is quick to tell."""
+    """Return the length of a value as JSON in one line, which is faster than with indentation."""
     return len(json.dumps(value, ensure_ascii=False))
 
 
 def truncation_steps(limit: int) -> Iterator[tuple[float, float]]:
-    """Yield how many items and characters to try: all, then long strings give way, then lists, then everything."""
+    """Yield the limits (items, characters) to try: none, then shorter strings, then shorter lists, then both."""
     yield inf, inf
     items, chars = 1_000, max(200, limit // 2)
     while chars > 400:
@@ -194,14 +191,14 @@ def truncation_steps(limit: int) -> Iterator[tuple[float, float]]:
 
 
 def describe_omissions(omissions: list[dict[str, Any]], size: int, hint: str) -> dict[str, Any]:
-    """Say what was left out, and how it can be had."""
+    """Return the value of `_omitted`: what was left out, and how to read it."""
     listed = omissions[:MAX_LISTED_OMISSIONS]
     more = {"more_parts": len(omissions) - len(listed)} if len(omissions) > len(listed) else {}
     return {"of_chars": size, "parts": listed, **more, "how": hint}
 
 
 def dump(value: Any) -> str:
-    """Write JSON as results carry it: of many lines, which clients can cut and page."""
+    """Return JSON as results have it: in many lines, which clients can cut and page."""
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 
@@ -226,7 +223,7 @@ def part_at(value: Any, pointer: str, operation: str) -> Any:
 
 
 def take_page(part: Any, offset: int, limit: int | None) -> dict[str, Any]:
-    """Return a page of a list, an object or a string, and where the next one begins."""
+    """Return a page of a list, an object or a string, and the offset of the next one."""
     if isinstance(part, dict):
         fields = list(cast("dict[str, Any]", part).items())
         total = len(fields)
@@ -243,7 +240,7 @@ def take_page(part: Any, offset: int, limit: int | None) -> dict[str, Any]:
 
 
 def abbreviate(text: str, chars: int = MAX_NAME_CHARS) -> str:
-    """Return a text, or its beginning and how long it is."""
+    """Return a text; of a long one its beginning and its length."""
     return text if len(text) <= chars else f"{text[: chars - 40]}… ({len(text)} characters)"
 
 

@@ -1,7 +1,7 @@
-"""git, run by the bridge itself: in a working tree that it shares with OpenCode, with an index of its own.
+"""Run git in a working tree that this process shares with OpenCode.
 
-A `Git` reads and writes no index but the one that it was given, runs no hook, and can keep the objects that
-it makes in a folder which goes away. Paths are bytes, relative to the top of the working tree.
+A `Git` uses the index of the working tree unless `with_index` gives it another, runs no hook, and can write its objects
+to a temporary folder (`with_objects_folder`). Paths are bytes, relative to the top of the working tree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from opencode_mcp.exceptions import GitFailed, WorkflowError
 from opencode_mcp.opencode.process.cache import try_lock
 
 CONFIG_VARIABLES = ("GIT_CONFIG", "GIT_EXEC_PATH")
-"""Which of git's variables stay: configuration. All others would lead it to another repository, index or program."""
+"""Prefixes of git's variables that are kept: configuration. Others would select another repository or index."""
 
 GIT_ENVIRON = {
     "LC_ALL": "C",
@@ -35,7 +35,7 @@ GIT_ENVIRON = {
 GIT_CONFIG = (
     f"core.hooksPath={os.devnull}",
     "core.fsmonitor=false",
-    "core.safecrlf=false",  # what does not come back the same is seen when it is compared, and named
+    "core.safecrlf=false",  # files that line ending conversion alters are found by comparing, and named
     "core.sparseCheckout=false",
     "core.splitIndex=false",
     "commit.gpgSign=false",
@@ -44,10 +44,10 @@ GIT_CONFIG = (
 )
 
 LOCK_POLL_SECONDS = 0.05
-"""How often a lock is tried that another process holds."""
+"""How often to try a lock that another process holds."""
 
 OBJECTS_FOLDER = "opencode-mcp-objects"
-"""In the worktree's own git folder, which goes with it: objects that are in no repository, out of reach of `git gc`."""
+"""A folder in the worktree's own git folder, removed with it: objects that `git gc` of the repository cannot delete."""
 
 GITLINK = "160000"
 """The mode of an entry that is a repository of its own: a submodule, or a nested repository."""
@@ -64,7 +64,7 @@ class TreeEntry:
 
 @dataclass(frozen=True)
 class TreeChange:
-    """A path that differs between two trees; an entry that is None is not there."""
+    """A path that differs between two trees; None on the side that lacks it."""
 
     path: bytes
     before: TreeEntry | None
@@ -91,7 +91,7 @@ class Git:
 
     @classmethod
     def for_directory(cls, root: str, environ: Mapping[str, str]) -> Git:
-        """Return git for a working tree, with the configuration that the user's environment chooses."""
+        """Return git for a working tree, with the user's configuration from `environ`."""
         inherited = {
             name: value
             for name, value in environ.items()
@@ -103,7 +103,7 @@ class Git:
         """Run a git command at the top of the working tree and return its output.
 
         Raises:
-            WorkflowError: it failed, or there is no git: the first line of what it said.
+            WorkflowError: it failed, with the first line of its output; or git is not installed.
         """
         options = [word for setting in GIT_CONFIG for word in ("-c", setting)]
         try:
@@ -128,7 +128,7 @@ class Git:
         return os.fsdecode(await self.run(*arguments)).removesuffix("\n")
 
     async def git_path(self, name: str) -> Path:
-        """Return where this working tree's git keeps a file of its own."""
+        """Return the path of a file in this working tree's git folder."""
         return Path(self.root) / await self.run_line("rev-parse", "--git-path", name)
 
     async def diff_trees(self, before: str, after: str) -> list[TreeChange]:
@@ -161,7 +161,7 @@ class Git:
 
 @asynccontextmanager
 async def scratch_folder(git: Git) -> AsyncGenerator[Path]:
-    """Provide a folder for indexes, and for objects that are gone with it; the repository's are seen from there."""
+    """Provide a temporary folder for indexes and new objects; the repository's objects are its alternates."""
     folder = Path(await anyio.to_thread.run_sync(partial(tempfile.mkdtemp, prefix="opencode-mcp-")))
     try:
         worktree_objects = await git.git_path(OBJECTS_FOLDER)
@@ -177,12 +177,12 @@ async def scratch_folder(git: Git) -> AsyncGenerator[Path]:
 
 @asynccontextmanager
 async def lock_worktree(git: Git) -> AsyncGenerator[None]:
-    """Hold the lock of a working tree, waiting for it: one that fails must not take back what another has written.
+    """Wait for the lock of a working tree and hold it, so that a rollback does not undo another process's merge.
 
-    It ends with the process that holds it, however that ends.
+    The operating system releases it when the process that holds it ends.
 
     Raises:
-        WorkflowError: there can be no lock.
+        WorkflowError: the lock file cannot be opened.
     """
     name = await git.git_path("opencode-mcp-lock")
     try:
@@ -198,7 +198,7 @@ async def lock_worktree(git: Git) -> AsyncGenerator[None]:
 
 
 def make_objects_folder(folder: Path, others: Iterable[Path]) -> None:
-    """Make a folder for objects, from which those in other such folders are seen."""
+    """Create an object folder with others as its alternates."""
     (folder / "info").mkdir(parents=True, exist_ok=True)
     lines = (
         os.fsencode(other.resolve()).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
@@ -208,7 +208,7 @@ def make_objects_folder(folder: Path, others: Iterable[Path]) -> None:
 
 
 async def copy_objects(git: Git, folder: Path) -> None:
-    """Copy the objects of a scratch folder to where they last as long as the worktree.
+    """Copy the objects of a scratch folder to the worktree's own object folder.
 
     Raises:
         WorkflowError: they cannot be written.
@@ -225,12 +225,12 @@ async def copy_objects(git: Git, folder: Path) -> None:
 
 
 def with_objects_folder(git: Git, folder: Path) -> Git:
-    """Return git that keeps the objects that it makes in a folder."""
+    """Return git that writes new objects to a folder."""
     return replace(git, environ={**git.environ, "GIT_OBJECT_DIRECTORY": str(folder)})
 
 
 def with_index(git: Git, folder: Path, name: str, *, keep_objects: bool = False) -> Git:
-    """Return git with an index of its own in a scratch folder; its objects stay there unless they are to be kept."""
+    """Return git with its own index in a scratch folder, and its new objects too unless `keep_objects`."""
     stored = git if keep_objects else with_objects_folder(git, folder / "objects")
     return replace(stored, environ={**stored.environ, "GIT_INDEX_FILE": str(folder / name)})
 
@@ -248,10 +248,10 @@ def parse_raw_diff(output: bytes) -> list[TreeChange]:
 
 
 def join_nul(parts: Iterable[bytes]) -> bytes:
-    """Return parts as git reads them with -z."""
+    """Return paths or lines, each ended by NUL, as git reads them with -z."""
     return b"".join(part + b"\0" for part in parts)
 
 
 def decode_text(path: bytes) -> str:
-    """Return a path, or git's words, as text; bytes that are not UTF-8 are escaped as \\xNN."""
+    """Return a path or git's output as text; bytes that are not UTF-8 are escaped as \\xNN."""
     return path.decode("utf-8", "backslashreplace")

@@ -2,7 +2,7 @@
 
 worktree_create -> proof -> base and token in the session's metadata -> snapshot -> merge -> project
 
-The bridge uses git itself only where it has proven that it sees OpenCode's files; elsewhere `remote.py` holds.
+This process runs git only where it has proven that it sees OpenCode's files; elsewhere `remote.py` is used.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from .merge import Merge, apply_merge, merge_changes
 from .snapshot import TreeSnapshot, format_paths, snapshot_tree
 
 TOKEN_FILE = "opencode-mcp-token"
-"""In the worktree's own git folder, which goes with it: the file that proves later which worktree this is."""
+"""A file in the worktree's own git folder, removed with it: proves later that this is the task's worktree."""
 
 
 @dataclass(frozen=True)
 class LocalChanges:
-    """What a worktree holds beyond its base, and how that fits into the project now.
+    """The changes in a worktree since its base, and their merge with the project as it is now.
 
-    `folder` has the objects that are in no repository; `lost_commits` says which commits are on the worktree's
-    branch and not in its files. `applied` is whether this very state was brought over before.
+    `folder` is the scratch folder with the new objects; `lost_commits` names commits that only the worktree's branch
+    has. `applied`: this state was applied before.
     """
 
     worktree: Git
@@ -61,7 +61,7 @@ class LocalChanges:
 
     @property
     def target(self) -> str:
-        """Where changes are brought: the top of the project's working tree."""
+        """The top of the project's working tree, where changes are applied."""
         return self.project.root
 
     @property
@@ -71,18 +71,18 @@ class LocalChanges:
 
     @property
     def unmergeable(self) -> list[str]:
-        """What cannot be brought over, in words."""
+        """Changes that cannot be applied, as text."""
         nested = [f"{decode_text(path)} (a nested repository or submodule)" for path in self.tree_snapshot.repositories]
         return [*nested, *([self.lost_commits] if self.lost_commits else [])]
 
     @property
     def missing(self) -> list[str]:
-        """What the project does not have, in words."""
+        """Changes that the project lacks, as text; the unmergeable ones included."""
         return [*([] if self.applied else map(decode_text, self.merge.missing)), *self.unmergeable]
 
     @property
     def note(self) -> str | None:
-        """What a reader of the files must know beside them."""
+        """What a reader of `files` must also know."""
         notes: list[str] = []
         reverted = sorted(self.merge.merged.keys() - {change.path for change in self.tree_snapshot.changes})
         if reverted := [path for path in reverted if path in self.merge.missing]:
@@ -98,7 +98,7 @@ class LocalChanges:
 
     @property
     def instructions(self) -> str:
-        """What to do with what cannot be brought over."""
+        """What to do with the unmergeable changes."""
         return f"push or copy it from {self.worktree.root}"
 
     async def files(self) -> list[FileChange]:
@@ -126,10 +126,10 @@ class LocalChanges:
         return await index_git.run("diff-tree", "-r", "--no-renames", *options, *trees)
 
     async def apply(self) -> None:
-        """Bring everything over that can be, all or nothing.
+        """Apply the merge to the project, all or nothing.
 
         Raises:
-            WorkflowError: conflicts, or something in the way; nothing was written.
+            WorkflowError: conflicts, or a file is in the way; nothing was written.
         """
         listed = (await self.project.run("ls-files", "-u", "-z")).split(b"\0")[:-1]
         unmerged = {line.partition(b"\t")[2] for line in listed} & {
@@ -138,8 +138,7 @@ class LocalChanges:
         if unmerged:
             raise WorkflowError(
                 f"{format_paths(sorted(unmerged))}: a merge or rebase in {self.target} has unresolved conflicts; "
-                f"resolve them "
-                "and finish it first. Nothing was applied"
+                "resolve them and finish it first. Nothing was applied"
             )
         if self.merge.conflicts:
             conflicts = "; ".join(f"{decode_text(path)} {reason}" for path, reason in self.merge.conflicts.items())
@@ -153,7 +152,8 @@ class LocalChanges:
     async def prepare_removal(self, force: bool) -> AsyncGenerator[str | None]:
         """Verify that the worktree is unchanged, then keep it on its own branch (or detached) in the block.
 
-        OpenCode deletes the branch that a worktree has checked out (1.18.33), whatever else that branch has.
+        OpenCode deletes the branch that a worktree has checked out (1.18.33), even one that the task did not create.
+        Provides that other branch, which stays, or None.
 
         Raises:
             WorkflowError: files have changed; or git fails.
@@ -177,21 +177,21 @@ class LocalChanges:
         try:
             yield ref.removeprefix("refs/heads/")
         except BaseException:
-            with anyio.CancelScope(shield=True), suppress(WorkflowError):  # it may be gone all the same
+            with anyio.CancelScope(shield=True), suppress(WorkflowError):  # the worktree may have been removed
                 await self.worktree.run("symbolic-ref", "HEAD", ref)
             raise
 
 
 def parse_line_count(number: bytes) -> int:
-    """Read a number of lines; a binary file has none."""
+    """Read a line count of `--numstat`; that of a binary file (`-`) is 0."""
     return 0 if number == b"-" else int(number)
 
 
 async def prove_local(opencode: OpenCodeClient, worktree: str) -> str | None:
-    """Prove that a fresh worktree of OpenCode's lies on this machine, and return the token that proves it again.
+    """Prove that OpenCode's new worktree is on this machine, and return the token that proves it later.
 
-    A file that this process creates in it must be listed by OpenCode; the token then stays in the worktree's
-    git folder. None: it is not here, or git cannot be used on it.
+    OpenCode must list a file that this process creates in it; the token is then stored in the worktree's git folder.
+    None: the worktree is elsewhere, or git does not work in it.
     """
     git = Git.for_directory(worktree, opencode.environ)
     if not is_worktree(worktree):
@@ -210,8 +210,8 @@ async def is_shared(opencode: OpenCodeClient, folder: str) -> bool:
     """Whether a folder on this machine is the one that OpenCode has under that path.
 
     Raises:
-        OSError: no file can be made in it.
-        APIError: OpenCode has no such folder.
+        OSError: no file can be created in it.
+        APIError: OpenCode does not have the folder.
     """
     with probe_file(folder) as name:
         listed: list[dict[str, Any]] = await opencode.call("file_list", directory=folder, path=".")
@@ -219,12 +219,12 @@ async def is_shared(opencode: OpenCodeClient, folder: str) -> bool:
 
 
 async def refuse_altered(opencode: OpenCodeClient, task: TaskMetadata) -> None:
-    """Refuse to compare a worktree on this machine that was git's when the task began, and is not any more.
+    """Refuse a worktree on this machine that was a git worktree when the task started and is not one now.
 
     OpenCode's own operations would show no changes in it.
 
     Raises:
-        WorkflowError: how to get at its files.
+        WorkflowError: how to recover its files.
     """
     if task.token is None or task.worktree is None or not await run_sync(os.path.isdir, task.worktree):
         return
@@ -243,7 +243,7 @@ async def refuse_altered(opencode: OpenCodeClient, task: TaskMetadata) -> None:
 
 @contextmanager
 def probe_file(folder: str) -> Generator[str]:
-    """Have an empty file of a name that nothing else has in a folder."""
+    """Create an empty file with a random name in a folder for the block; provide the name."""
     file = Path(folder, f".opencode-mcp-{secrets.token_hex(8)}")
     file.touch(exist_ok=False)
     try:
@@ -273,10 +273,10 @@ async def open_local_worktree(opencode: OpenCodeClient, task: TaskMetadata) -> G
 async def read_local_changes(
     opencode: OpenCodeClient, task: TaskMetadata, worktree: Git
 ) -> AsyncGenerator[LocalChanges]:
-    """Provide what a worktree on this machine holds beyond its base.
+    """Provide the changes in a worktree on this machine.
 
     Raises:
-        WorkflowError: git cannot read it, or the project; that is not allowed.
+        WorkflowError: git cannot read the worktree or the project; or the project is not in an allowed directory.
     """
     assert task.worktree_of is not None and task.base is not None
     if not opencode.allowlist.allows(task.worktree_of):  # a session's metadata can be written by any client
@@ -305,12 +305,12 @@ async def read_local_changes(
 async def read_changes_since(
     worktree: Git, folder: Path, collected: str | None, tree_snapshot: TreeSnapshot
 ) -> dict[bytes, TreeChange]:
-    """Return what has changed since a state was brought over, for all paths that changed at any time."""
+    """Return the changes since a state was applied, by path; a path without any has an entry with equal sides."""
     if collected is None:
         return {}
     index_git = with_index(worktree, folder, "collected")
     if (await index_git.run("cat-file", "-t", collected, accept=(0, 1, 128))).strip() != b"tree":
-        return {}  # brought over by a bridge that did not keep it
+        return {}  # applied by a process that did not keep the objects
     later = await index_git.diff_trees(collected, tree_snapshot.tree)
     unchanged = {change.path: TreeChange(change.path, change.after, change.after) for change in tree_snapshot.changes}
     return {**unchanged, **{change.path: change for change in later if not change.is_repository}}
@@ -324,7 +324,7 @@ async def open_project_git(opencode: OpenCodeClient, directory: str) -> Git:
 
 
 async def find_lost_commits(worktree: Git, branch: str | None) -> str:
-    """Name the commits that only the worktree's branch has, and whose files are not those of the worktree."""
+    """Say how many commits only the worktree's branch has; "" for none."""
     if branch is None or not await worktree.run("for-each-ref", f"refs/heads/{branch}"):
         return ""
     others = ("--not", f"--exclude=refs/heads/{branch}", "--all")  # HEAD is one of all, where it has a commit
@@ -334,9 +334,9 @@ async def find_lost_commits(worktree: Git, branch: str | None) -> str:
 
 @dataclass(frozen=True)
 class StartPoint:
-    """The commit that a worktree begins with, None where it is not known.
+    """The commit that a worktree starts from, None where it is unknown.
 
-    `skipped` are nested repositories and submodules whose changes were not taken along.
+    `skipped` are nested repositories and submodules whose changes were not copied.
     """
 
     base: str | None
@@ -344,9 +344,10 @@ class StartPoint:
 
 
 async def prepare_start_point(opencode: OpenCodeClient, worktree: str, uncommitted_of: str | None) -> StartPoint:
-    """Return what a fresh worktree begins with; a project's uncommitted files are taken along first.
+    """Return the commit that a new worktree starts from, after copying a project's uncommitted files to it if asked.
 
-    They are uncommitted there as well. Their commit is on no branch, in no repository, and goes with the worktree.
+    They are uncommitted in the worktree too. The commit that holds them is on no branch; its objects are removed with
+    the worktree.
 
     Raises:
         WorkflowError: git cannot read or write them.

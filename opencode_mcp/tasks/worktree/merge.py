@@ -1,9 +1,9 @@
-"""Bring changes into a working tree: a three-way merge of files, written all or not at all, then compared.
+"""Apply changes to a working tree: a three-way merge of files, written all or not at all, then compared.
 
 entries of base, ours, theirs -> merge -> obstacles -> back up -> read-tree -m -u -> compare
 
-The user's index is neither read nor written, and no conflict marker is left behind. Files that a merge writes over are
-backed up first, and restored when it fails.
+The user's index is neither read nor written, and no conflict markers are written. Files that a merge overwrites are
+backed up first, and restored if it fails.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .snapshot import format_paths, is_file, read_entries
 
 @dataclass(frozen=True)
 class Merge:
-    """What becomes of the changed paths in a working tree; an entry that is None means no such file.
+    """The result of a merge by path; an entry that is None means no such file.
 
-    `ours` are those that are there now; `merged` those that are to be there. `conflicts` maps a path to the reason.
+    `ours` has the entries in the working tree now, `merged` those after the merge, `conflicts` a reason for each path.
     """
 
     ours: Mapping[bytes, TreeEntry | None]
@@ -39,7 +39,7 @@ class Merge:
 
     @property
     def missing(self) -> list[bytes]:
-        """The paths that the working tree does not have the changes of."""
+        """The paths whose changes the working tree lacks."""
         return sorted({*self.conflicts, *(path for path, entry in self.merged.items() if self.ours[path] != entry)})
 
 
@@ -48,8 +48,8 @@ async def merge_changes(
 ) -> Merge:
     """Merge changes with a working tree's files as they are now; nothing is written but objects.
 
-    `later_changes` has the changes since they were brought over before, by path: they hold where the whole change
-    conflicts with what was brought, and for paths that have no other.
+    `later_changes` has the changes since the last apply, by path: they are used where the whole change conflicts (with
+    what was applied then), and for paths that are not in `changes`.
     """
     later_changes = later_changes or {}
     known = {change.path for change in changes}
@@ -74,7 +74,7 @@ async def merge_changes(
 def find_obstacles(
     root: str, ours: Mapping[bytes, TreeEntry | None], merged: Mapping[bytes, TreeEntry | None]
 ) -> dict[bytes, str]:
-    """Say which files cannot be written for what else is there. git itself would delete what .gitignore names."""
+    """Return the files that cannot be written, with the reason. git would delete an ignored file that is in the way."""
     removed = {path for path, entry in merged.items() if entry is None and ours[path] is not None}
     return {
         path: f"cannot be written: the project has {decode_text(other)} at that path"
@@ -84,7 +84,7 @@ def find_obstacles(
 
 
 def find_obstacle(top: bytes, path: bytes, removed: set[bytes]) -> bytes | None:
-    """Return what is at a path's place, or at that of a folder above it, and is not `removed`; None for nothing."""
+    """Return what is in the way at a path or a folder above it, unless it is in `removed`; None for nothing."""
     parts = path.split(b"/")
     for depth in range(1, len(parts)):
         parent = b"/".join(parts[:depth])
@@ -104,7 +104,7 @@ def find_obstacle(top: bytes, path: bytes, removed: set[bytes]) -> bytes | None:
 
 
 async def merge_entry(git: Git, folder: Path, change: TreeChange, ours: TreeEntry | None) -> TreeEntry | str | None:
-    """Return a path's entry when both sides are merged, or why they cannot be."""
+    """Return a path's merged entry, or the reason of a conflict."""
     base, theirs = change.before, change.after
     if ours in (theirs, base):
         return theirs
@@ -135,20 +135,20 @@ async def merge_entry(git: Git, folder: Path, change: TreeChange, ours: TreeEntr
 
 
 async def apply_merge(git: Git, folder: Path, merge: Merge) -> list[bytes]:
-    """Write the merged files into the working tree, one bridge at a time.
+    """Write the merged files into the working tree, under its lock; return the paths that were written.
 
     Raises:
-        WorkflowError: nothing was written, and why; or which files did not arrive as they were.
+        WorkflowError: nothing was written, and why; or which files differed afterwards.
     """
     async with lock_worktree(git):
         return await write_merge(git, folder, merge)
 
 
 async def write_merge(git: Git, folder: Path, merge: Merge) -> list[bytes]:
-    """Write the merged files, and see that each is there as it is to be: bytes and mode.
+    """Write the merged files, then check the bytes and mode of each.
 
     Raises:
-        WorkflowError: as `apply_merge`.
+        WorkflowError: what `apply_merge` raises.
     """
     changed = [path for path, entry in merge.merged.items() if merge.ours[path] != entry]
     if not changed:
@@ -164,7 +164,7 @@ async def write_merge(git: Git, folder: Path, merge: Merge) -> list[bytes]:
         copies = await anyio.to_thread.run_sync(partial(back_up, git.root, folder, changed))
     except OSError as error:
         raise WorkflowError(f"nothing was applied to {git.root}: cannot back up its files: {error}") from error
-    with anyio.CancelScope(shield=True):  # cut off, half of the files would be there
+    with anyio.CancelScope(shield=True):  # a cancellation would leave half of the files
         try:
             await index_git.run("read-tree", "-m", "-u", before, after)
         except WorkflowError as error:
@@ -176,9 +176,8 @@ async def write_merge(git: Git, folder: Path, merge: Merge) -> list[bytes]:
         if mismatched := [path for path in changed if current[path] != merged[path]]:
             restored = await roll_back(git, folder, ours, merged, copies)
             raise WorkflowError(
-                f"{format_paths(mismatched)} in {git.root} differed from the worktree after the merge: a git "
-                f"attribute or filter "
-                f"changes them, or another program wrote them. All files were restored{restored}"
+                f"{format_paths(mismatched)} in {git.root} differed from the worktree after the merge: a git attribute "
+                f"or filter changes them, or another program wrote them. All files were restored{restored}"
             )
     return changed
 
@@ -190,10 +189,10 @@ async def roll_back(
     merged: Mapping[bytes, TreeEntry | None],
     copies: Mapping[bytes, Path | None],
 ) -> str:
-    """Put back the files that were written or removed, and say where else something is kept; "" for nowhere.
+    """Restore the files that were written or removed; say where files of another program were moved, "" for none.
 
     Raises:
-        WorkflowError: one cannot be put back; where its contents are.
+        WorkflowError: a file cannot be restored; where its contents are.
     """
     current = await read_entries(with_index(git, folder, "now"), merged)
     changed = {path: copy for path, copy in copies.items() if current[path] != ours[path]}
@@ -203,8 +202,7 @@ async def roll_back(
     except OSError as error:
         raise WorkflowError(
             f"{format_paths(sorted(changed))}: writing to {git.root} failed, and restoring failed too: "
-            f"{error.strerror}. The "
-            f"original files are in {error.filename}, named *.before"
+            f"{error.strerror}. The original files are in {error.filename}, named *.before"
         ) from error
     return (
         ""
@@ -221,7 +219,7 @@ async def write_entries_tree(git: Git, entries: Mapping[bytes, TreeEntry | None]
 
 
 def back_up(root: str, folder: Path, paths: Iterable[bytes]) -> dict[bytes, Path | None]:
-    """Copy files, links and modes into a folder; None is what is not there.
+    """Copy files, links and modes into a folder; return the copies by path, None for a file that does not exist.
 
     Raises:
         OSError: one cannot be copied.
@@ -237,12 +235,12 @@ def back_up(root: str, folder: Path, paths: Iterable[bytes]) -> dict[bytes, Path
 
 
 def restore(root: str, copies: Mapping[bytes, Path | None], unexpected: Sequence[bytes]) -> str | None:
-    """Make files again what they were; what is `unexpected` was written by something unknown, and is moved to a folder.
+    """Restore files; those in `unexpected` were written by another program, and are kept in a new folder.
 
-    Returns that folder, None without odd files. When a file cannot be put back, the copies are moved there as well.
+    Returns that folder, None without such files. If a file cannot be restored, the copies are kept there too.
 
     Raises:
-        OSError: a file cannot be put back; `filename` is the folder that has the copies.
+        OSError: a file cannot be restored; `filename` is the folder that has the copies.
     """
     rescue_folder = tempfile.mkdtemp(prefix="opencode-mcp-kept-") if unexpected else None
     try:
@@ -266,17 +264,17 @@ def restore(root: str, copies: Mapping[bytes, Path | None], unexpected: Sequence
 
 
 def file_path(root: str, path: bytes) -> str:
-    """Return where a path of a working tree is."""
+    """Return the absolute path of a file in a working tree."""
     return os.path.join(root, os.fsdecode(path))
 
 
 def backup_path(folder: str, path: bytes) -> str:
-    """Return where a file is kept outside of its working tree."""
+    """Return the path of a file's copy in a folder outside its working tree."""
     return os.path.join(folder, os.fsdecode(path).replace("/", "%"))
 
 
 def remove_empty_parents(root: str, path: bytes) -> None:
-    """Remove the folders above a path that are empty, as git does."""
+    """Remove the empty folders above a path, as git does."""
     with suppress(OSError):
         parent = os.path.dirname(path)
         while parent:

@@ -1,7 +1,7 @@
-"""A task's worktree on another machine: read and brought over with OpenCode's own operations.
+"""A task's worktree on another machine: read and applied with OpenCode's own operations.
 
-They know text only, no base commit, and no commits where the project is not on its default branch. What they
-cannot show or bring over is an error that says so, and how to do it there.
+They handle text files only and do not show the base commit, nor commits when the project is not on its default branch.
+A change that they cannot show or apply is an error that says how to apply it on that machine.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MAX_NAMED = 5
 
 @dataclass(frozen=True)
 class RemoteChanges:
-    """What OpenCode shows of a worktree, and of the project that it is to be brought into.
+    """The changes that OpenCode shows in a worktree, and in the project at `target`.
 
-    `project_changes` are the project's uncommitted changes; `unlisted` are files that the task's turns changed and that
-    OpenCode does not show now: committed there, or put back by a later turn. `may_hide_commits` is whether there may be
-    commits of which nothing tells.
+    `project_changes` are the project's uncommitted changes, by file; `unlisted` are files that the task's turns changed
+    and that OpenCode does not show now: committed there, or reverted by a later turn. `may_hide_commits`: the worktree
+    may have commits that nothing shows.
     """
 
     opencode: OpenCodeClient
@@ -42,12 +42,12 @@ class RemoteChanges:
 
     @property
     def state(self) -> str | None:
-        """Over OpenCode's operations no state can be told from another."""
+        """None: OpenCode's operations do not identify a state."""
         return None
 
     @property
     def unmergeable(self) -> list[str]:
-        """What cannot be brought over, in words."""
+        """Changes that cannot be applied, as text."""
         unsupported = [
             f"{change.file} ({reason})"
             for change in self.changes
@@ -60,7 +60,7 @@ class RemoteChanges:
 
     @property
     def missing(self) -> list[str]:
-        """What the project does not have, in words."""
+        """Changes that the project lacks, as text; the unmergeable ones included."""
         return [
             *(
                 change.file
@@ -72,14 +72,14 @@ class RemoteChanges:
 
     @property
     def note(self) -> str | None:
-        """What a reader of the files must know beside them."""
+        """What a reader of `files` must also know."""
         if not self.unmergeable:
             return None
         return f"OpenCode's operations cannot apply: {', '.join(self.unmergeable[:MAX_NAMED])}. {self.instructions}"
 
     @property
     def instructions(self) -> str:
-        """What to do where OpenCode's operations end."""
+        """What to do with the unmergeable changes."""
         branch = self.branch or "the worktree's branch"
         return (
             f"On OpenCode's machine: commit everything in {self.worktree}, then run `git merge {branch}` in "
@@ -95,10 +95,10 @@ class RemoteChanges:
         return "".join(change.patch for change in self.changes)
 
     async def apply(self) -> None:
-        """Bring everything over, all or nothing, and see that it arrived.
+        """Apply all changes or none, and check that the project has them.
 
         Raises:
-            WorkflowError: what cannot be brought over, or a conflict, and where.
+            WorkflowError: what cannot be applied, or the files that conflict.
         """
         if self.unmergeable:
             raise WorkflowError(
@@ -130,17 +130,18 @@ class RemoteChanges:
         if not_applied:
             raise WorkflowError(
                 f"OpenCode accepted the patch, but {self.target} does not show the changes of "
-                f"{', '.join(not_applied)}: "
-                f"check the files there. Nothing was discarded. {self.instructions}",
+                f"{', '.join(not_applied)}: check the files there. Nothing was discarded. {self.instructions}",
                 self.session.id,
             )
 
     @asynccontextmanager
     async def prepare_removal(self, force: bool) -> AsyncGenerator[str | None]:
-        """See that the worktree is on its own branch: OpenCode deletes the one that it has checked out (1.18.33).
+        """Check that the worktree is on its own branch: OpenCode deletes the one that is checked out (1.18.33).
+
+        Provides None, as no other branch stays.
 
         Raises:
-            WorkflowError: it is on another; or it may have commits that cannot be seen.
+            WorkflowError: another branch is checked out; or there may be commits that nothing shows.
         """
         if self.may_hide_commits and not force:
             raise WorkflowError(
@@ -154,8 +155,7 @@ class RemoteChanges:
         if self.branch is not None and current_branch not in {None, "HEAD", self.branch}:
             raise WorkflowError(
                 f"nothing was discarded: {self.worktree} is on the branch {current_branch}, which would be deleted "
-                f"too. Run "
-                "`git switch --detach` there on OpenCode's machine, then call again",
+                "too. Run `git switch --detach` there on OpenCode's machine, then call again",
                 self.session.id,
             )
         yield None
@@ -169,10 +169,10 @@ class RemoteChanges:
 async def read_remote_changes(
     opencode: OpenCodeClient, session: Session, task: TaskMetadata, messages: list[Message]
 ) -> RemoteChanges:
-    """Read what OpenCode shows of a worktree; `messages` are the session's, whose steps name what they changed.
+    """Read the changes that OpenCode shows in a worktree; the steps in the session's `messages` name changed files.
 
-    OpenCode compares with the default branch only. When the project is on another one, that would hold the
-    other branch's commits as well, so then only what is not committed counts.
+    OpenCode compares with the default branch only. When the project is on another branch, that comparison would
+    include the other branch's commits, so then only uncommitted changes are read.
 
     Raises:
         WorkflowError: the worktree cannot be read.
@@ -196,7 +196,7 @@ async def read_remote_changes(
 
 
 def may_change_unseen(message: Message) -> bool:
-    """Whether a message has tool calls that may change files, and no snapshot to tell which."""
+    """Whether a message has tool calls that may change files, and no snapshot that shows which."""
     return any(map(may_change, message.parts)) and not has_snapshot(message)
 
 
@@ -207,7 +207,7 @@ def touched_files(messages: list[Message], worktree: str) -> set[str]:
 
 
 async def read_uncommitted(opencode: OpenCodeClient, directory: str) -> dict[str, FileChange]:
-    """Return what is not committed in a working tree, by file."""
+    """Return the uncommitted changes in a working tree, by file."""
     changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=directory, mode="git")
     return {change.file: change for change in changes}
 
@@ -224,7 +224,7 @@ def unsupported_reason(change: FileChange) -> str | None:
 
 
 def includes_change(current: FileChange | None, change: FileChange) -> bool:
-    """Whether a file's changes have all lines of another change of it."""
+    """Whether a file's current change has all lines of another one."""
     return current is not None and changed_lines(current.patch) >= changed_lines(change.patch)
 
 

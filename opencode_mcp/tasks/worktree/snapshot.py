@@ -1,4 +1,4 @@
-"""All that a git working tree holds, as a tree: committed, staged, unstaged and untracked; nothing of it is touched.
+"""The files of a git working tree as a tree object: committed, staged, unstaged and untracked; read only.
 
 index (a copy) -> status -> update-index -> write-tree
 """
@@ -14,16 +14,16 @@ from pathlib import Path
 from .git import GITLINK, Git, TreeChange, TreeEntry, decode_text, join_nul, with_index
 
 UNSTAGED_CODES = frozenset(b"MTDAU")
-"""What the second letter of a status says when the file differs from the index."""
+"""Second letters of a status line that mean that the file differs from the index."""
 
 
 @dataclass(frozen=True)
 class TreeSnapshot:
-    """What a working tree holds. `tree` is the id of the tree.
+    """The files of a working tree. `tree` is the id of the tree object.
 
-    `changes` is what differs from the base, without `repositories`: nested repositories and submodules with
-    changes, whose files are not git's to compare here. `ignored` is what .gitignore leaves out; a folder
-    that is ignored as a whole ends in a slash.
+    `changes` has the differences from the base, without `repositories`: nested repositories and submodules with
+    changes, whose files this repository does not track. `ignored` has the paths that .gitignore excludes; a folder that
+    is ignored as a whole ends in a slash.
     """
 
     tree: str
@@ -34,7 +34,7 @@ class TreeSnapshot:
 
 @dataclass
 class StatusPaths:
-    """What `git status` says: paths to be added to the index and removed from it, and what is left alone."""
+    """The paths of `git status`: to add to the index, to remove from it, and those that stay out of it."""
 
     add: list[bytes] = field(default_factory=list[bytes])
     remove: list[bytes] = field(default_factory=list[bytes])
@@ -43,9 +43,9 @@ class StatusPaths:
 
 
 async def snapshot_tree(git: Git, folder: Path, base: str, *, keep_objects: bool = False) -> TreeSnapshot:
-    """Return what a working tree holds, compared with `base` (a commit or a tree).
+    """Return the files of a working tree, compared with `base` (a commit or a tree).
 
-    The base's own entry stands for a nested repository or submodule, so that nothing is done to it.
+    A nested repository or submodule keeps its entry of the base, so that a merge does not touch it.
 
     Raises:
         WorkflowError: git cannot read it.
@@ -53,7 +53,7 @@ async def snapshot_tree(git: Git, folder: Path, base: str, *, keep_objects: bool
     index_git = with_index(git, folder, "snapshot", keep_objects=keep_objects)
     index = await git.git_path("index")
     if index.exists():
-        shutil.copy2(index, folder / "snapshot")  # its time too: by that git knows which files may have changed since
+        shutil.copy2(index, folder / "snapshot")  # with its mtime: git compares the files that changed since
     await compare_hidden_files(index_git)
     status = await read_status(index_git)
     await index_git.remove_from_index(status.remove)
@@ -80,9 +80,9 @@ async def snapshot_tree(git: Git, folder: Path, base: str, *, keep_objects: bool
 
 
 async def compare_hidden_files(git: Git) -> None:
-    """Have git compare files that the index says not to look at, where they are there.
+    """Make git compare existing files that the index marks as not to be compared.
 
-    Marks of `update-index --assume-unchanged` and `--skip-worktree` (sparse checkouts too) would hide changes.
+    The marks of `update-index --assume-unchanged` and `--skip-worktree` (sparse checkouts too) would hide changes.
     """
     lines = (await git.run("ls-files", "-z", "-v")).split(b"\0")[:-1]
     hidden = [(line[:1], line[2:]) for line in lines if line[:1] == b"S" or line[:1].islower()]
@@ -94,9 +94,9 @@ async def compare_hidden_files(git: Git) -> None:
 
 
 async def submodules_at_risk(git: Git) -> list[bytes]:
-    """Return submodules that have what git's status does not tell of.
+    """Return submodules with content that `git status` does not show.
 
-    They were not checked out and have files all the same; or a branch of theirs has commits of no remote.
+    They are not checked out and yet have files; or one of their branches has commits that no remote has.
     """
     entries = (line.partition(b"\t") for line in (await git.run("ls-files", "-z", "--stage")).split(b"\0"))
     submodules = [path for facts, _, path in entries if facts.startswith(GITLINK.encode())]
@@ -105,7 +105,7 @@ async def submodules_at_risk(git: Git) -> list[bytes]:
 
 
 async def has_unpushed_commits(git: Git, path: bytes) -> bool:
-    """Whether a submodule that is checked out has commits of no remote: its repository goes with the worktree."""
+    """Whether a checked-out submodule has commits that no remote has: its repository is removed with the worktree."""
     module = Git(os.path.join(git.root, os.fsdecode(path)), git.base_environ)
     if not is_repository(module.root):
         return False
@@ -124,12 +124,12 @@ def has_stray_files(top: bytes, path: bytes) -> bool:
 
 
 def is_still_on_disk(root: str, change: TreeChange) -> bool:
-    """Whether a file is there that the index does not have any more: not tracked, and ignored since."""
+    """Whether a file exists that the index no longer has: untracked now, and ignored."""
     return not change.is_repository and is_file(root, change.path)
 
 
 async def read_status(git: Git) -> StatusPaths:
-    """Read how the files differ from the index."""
+    """Read which files differ from the index."""
     options = ("--porcelain=v2", "-z", "-uall", "--ignored=matching", "--ignore-submodules=none", "--no-renames")
     status = StatusPaths()
     for line in (await git.run("status", *options)).split(b"\0"):
@@ -151,7 +151,7 @@ async def read_status(git: Git) -> StatusPaths:
 
 
 def add_untracked(status: StatusPaths, line: bytes) -> None:
-    """Record an untracked or ignored path: a folder that is listed as one file is a repository of its own."""
+    """Record an untracked or ignored path: git lists a nested repository as one path that ends in a slash."""
     path = line[2:]
     if line.startswith(b"!"):
         status.ignored.append(path)
@@ -162,10 +162,10 @@ def add_untracked(status: StatusPaths, line: bytes) -> None:
 
 
 async def read_entries(git: Git, expected: Mapping[bytes, TreeEntry | None]) -> dict[bytes, TreeEntry | None]:
-    """Read paths from the working tree, whatever .gitignore says; None is what is not there.
+    """Read the entries of paths from the working tree, ignored ones too; None for a path that is not a file.
 
-    What is `expected` decides where git asks the index: whether line endings are converted, and the mode on a
-    file system that has none. A path below a symbolic link is not there: that leads out of this working tree.
+    git takes what a file alone does not show from the `expected` entries: whether line endings are converted, and the
+    mode on a file system without one. A path below a symbolic link counts as missing: it is outside the working tree.
     """
     present = {path: entry for path, entry in expected.items() if is_file(git.root, path)}
     await git.run("read-tree", "--empty")
@@ -180,7 +180,7 @@ async def read_entries(git: Git, expected: Mapping[bytes, TreeEntry | None]) -> 
 
 
 def is_file(root: str, path: bytes) -> bool:
-    """Whether a path is a file or a symbolic link in a working tree, with real folders above it."""
+    """Whether a path is a file or a symbolic link in a working tree, with no symbolic link above it."""
     top = os.fsencode(root)
     parts = path.split(b"/")
     for depth in range(1, len(parts)):
