@@ -1,4 +1,4 @@
-"""The truth table's rows, by subject."""
+"""Scenarios of tasks, by subject."""
 
 from . import (
     blocking,
@@ -16,7 +16,7 @@ from . import (
 )
 
 SCENARIOS = tuple(
-    row
+    scenario
     for subject in (
         model_errors,
         crashes,
@@ -31,7 +31,7 @@ SCENARIOS = tuple(
         stop,
         permissions,
     )
-    for row in subject.SCENARIOS
+    for scenario in subject.SCENARIOS
 )
 
 __all__ = ["SCENARIOS"]

@@ -1,4 +1,4 @@
-"""Deeds that several tables use."""
+"""Actions that several scenarios use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .scenario import Action
 from .scenario_context import ScenarioContext
 
 TaskAction = Callable[[ScenarioContext, ObservedResult], Awaitable[object]]
-"""Does something to a task that was reported."""
+"""Does something to a reported task."""
 
 
 def run_task(prompt: str, **arguments: Any) -> Action:
-    """Run a task; `{key}` in the prompt is the row's."""
+    """Run a task; `{key}` in the prompt becomes the scenario's key."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         return await ctx.run_task(prompt.replace("{key}", ctx.key), **arguments)
@@ -32,7 +32,7 @@ def call_tool(tool: str, **arguments: Any) -> Action:
 
 
 def while_waiting(prompt: str, act: TaskAction, **arguments: Any) -> Action:
-    """Start a task, wait for it, and act on it as soon as the wait is seen to have begun."""
+    """Start a task, wait for it, and act on it at the wait's first progress message."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         task = await ctx.call_tool("start_task", prompt=prompt.replace("{key}", ctx.key), **arguments)
@@ -42,7 +42,7 @@ def while_waiting(prompt: str, act: TaskAction, **arguments: Any) -> Action:
 
 
 async def wait_and_act(ctx: ScenarioContext, task: ObservedResult, act: TaskAction) -> ObservedResult:
-    """Wait for a task through another bridge, and act on it at the wait's first sign of life."""
+    """Wait for a task through another server, and act on it at the wait's first progress message."""
     acted = False
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:

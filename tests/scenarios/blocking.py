@@ -1,4 +1,4 @@
-"""Rows about the operations that block until the model is done: they are never left hanging either."""
+"""Scenarios of operations that block until the model is done: they never hang either."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ async def prompt_session(
 
 
 async def prompt_without_elicitation(ctx: ScenarioContext) -> ObservedResult:
-    """Nobody can be asked: the call says what waits."""
+    """The client cannot ask its user: the error names the pending request."""
     observed = await prompt_session(ctx, touch_prompt(ctx))
     assert not touched_file(ctx).exists()
     return observed
 
 
 async def answer_afterwards(ctx: ScenarioContext) -> ObservedResult:
-    """The turn goes on: answered as the error says, it is waited for as the error says."""
+    """The turn goes on: the calls that the error names answer the request and wait for the result."""
     observed = await prompt_session(ctx, touch_prompt(ctx))
     match = re.search(r"answer_permission \(request_id (\S+), session_id (\S+)\).*wait_for_tasks", observed.text)
     assert match, observed.text
@@ -42,7 +42,7 @@ async def answer_afterwards(ctx: ScenarioContext) -> ObservedResult:
 
 
 def prompt_with_form(mode: str, text: str = "{touch}", **content: str) -> Action:
-    """The user is asked, and then the operation's own answer comes back: the last message."""
+    """The user is asked; then the call returns the operation's own response, the last message."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -60,7 +60,7 @@ def prompt_with_form(mode: str, text: str = "{touch}", **content: str) -> Action
 
 
 def prompt_with_dismissed_form(mode: str) -> Action:
-    """The user does not decide: nothing is done, and the call says what waits."""
+    """The user does not decide: nothing is done, and the error names the pending request."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -85,7 +85,7 @@ WAITING_PATTERN = r"is waiting for a permission \(bash: touch made-row\d+x\), re
 
 SCENARIOS = (
     Scenario("session_prompt", prompt_twice, "answer", "the scripted model. second|second"),
-    Scenario("session_prompt, permission, nobody to ask", prompt_without_elicitation, "error", WAITING_PATTERN),
+    Scenario("session_prompt, permission, no elicitation", prompt_without_elicitation, "error", WAITING_PATTERN),
     Scenario("session_prompt, permission, answered afterwards", answer_afterwards, "completed", "^done: tool$"),
     *(
         scenario

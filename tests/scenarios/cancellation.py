@@ -1,4 +1,4 @@
-"""Rows about clients that cancel a call: what they started ends, what they only waited for goes on."""
+"""Scenarios of clients that cancel a call: a task that the call started ends, one that it waited for goes on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Transport = Callable[[ScenarioContext, str], AbstractAsyncContextManager[Client]
 
 @asynccontextmanager
 async def stdio(ctx: ScenarioContext, mode: str) -> AsyncGenerator[Client]:
-    """A client of a bridge that is a process of its own."""
+    """A client of a server in its own process."""
     environ = {**ctx.shared.environ, **environ_for(ctx.settings)}
     command = StdioServerParameters(command=sys.executable, args=["-m", "opencode_mcp"], env=environ)
     async with Client(command, mode=mode) as client:
@@ -38,7 +38,7 @@ async def stdio(ctx: ScenarioContext, mode: str) -> AsyncGenerator[Client]:
 
 @asynccontextmanager
 async def http(ctx: ScenarioContext, mode: str) -> AsyncGenerator[Client]:
-    """A client of a bridge over HTTP."""
+    """A client of a server over HTTP."""
     app = create_server(ctx.settings, ctx.shared.catalog).streamable_http_app(host="127.0.0.1")
     server = GuestServer(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -50,7 +50,7 @@ async def http(ctx: ScenarioContext, mode: str) -> AsyncGenerator[Client]:
 
 
 async def call_and_cancel(client: Client, tool: str, arguments: dict[str, Any], progress_text: str) -> None:
-    """Call a tool, and cancel it when its progress has these words."""
+    """Call a tool, and cancel the call when a progress message contains `progress_text`."""
     with anyio.CancelScope() as scope:
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
@@ -62,7 +62,7 @@ async def call_and_cancel(client: Client, tool: str, arguments: dict[str, Any], 
 
 
 def find_sleep_commands(ctx: ScenarioContext) -> list[str]:
-    """Return the row's commands that are alive."""
+    """Return the scenario's commands that still run."""
     commands: list[str] = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it ended meanwhile
@@ -71,17 +71,17 @@ def find_sleep_commands(ctx: ScenarioContext) -> list[str]:
 
 
 def sleep_seconds(ctx: ScenarioContext) -> str:
-    """How long the row's command sleeps: a time that no other row's does."""
+    """How long the scenario's command sleeps: a time that no other scenario uses."""
     return f"300.{ctx.key.strip('rowx'):0>4}"
 
 
 def sleep_prompt(ctx: ScenarioContext) -> str:
-    """A command that would outlast the row."""
+    """A command that would outlast the scenario."""
     return f"script:tool bash {json.dumps({'command': f'sleep {sleep_seconds(ctx)}', 'description': 'Sleep'})}"
 
 
 async def wait_until_ended(ctx: ScenarioContext, session_id: str) -> ObservedResult:
-    """Wait until the command has gone and its task is reported as what it became."""
+    """Wait until the command and the task have ended, and report the task."""
 
     async def command_ended() -> bool:
         return not find_sleep_commands(ctx)
@@ -152,7 +152,7 @@ def run_tasks(mode: str) -> Action:
 
 
 def cancel_at_every_moment(worktree: bool) -> Action:
-    """The client cancels run_task sooner and sooner after it began: nothing is left at work."""
+    """The client cancels run_task ever sooner after its start: nothing keeps running."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         for delay in (1.6, 0.8, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01):
@@ -166,7 +166,7 @@ def cancel_at_every_moment(worktree: bool) -> Action:
             assert working == {}, f"{session['id']} still works"
         used_directories = {entry["directory"] for entry in sessions}
         worktrees: list[str] = (await ctx.call_tool("worktree_list", directory=str(ctx.project)))["result"]
-        assert not set(worktrees) - used_directories, "a worktree was made for nothing"
+        assert not set(worktrees) - used_directories, "a worktree without a session is left"
         return after
 
     return action

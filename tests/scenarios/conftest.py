@@ -1,4 +1,4 @@
-"""A bench for each row: a project on a shared OpenCode, over a good network or a bad one."""
+"""A context for each scenario: a project on the shared OpenCode, over a good network or a faulty one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .scenario import Scenario
 from .scenario_context import QUICK_CONFIG, ScenarioContext, SharedFixtures, make_asking_project, open_scenario_context
 
 FAULTY_NETWORK_SLOWDOWN = 2
-"""How many times its time a row may take over a bad network."""
+"""The factor of a scenario's time limit over a faulty network."""
 
 
 @pytest.fixture(scope="session")
 def quick_project(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project of all rows that have none of their own: OpenCode loads it once."""
-    folder = tmp_path_factory.mktemp("rows")
+    """The project of all scenarios that have none of their own: OpenCode loads it once."""
+    folder = tmp_path_factory.mktemp("scenarios")
     return make_asking_project(folder / "quick", make_environ(program, model, folder), QUICK_CONFIG)
 
 
@@ -35,7 +35,7 @@ def quick_project(program: Program, model: ScriptedModel, tmp_path_factory: pyte
 def shared_fixtures(
     catalog: Catalog, model: ScriptedModel, program: Program, environ: Mapping[str, str]
 ) -> SharedFixtures:
-    """What a row has besides its project."""
+    """What a scenario needs besides its project."""
     return SharedFixtures(catalog, model, program, environ)
 
 
@@ -43,7 +43,7 @@ def shared_fixtures(
 async def scenario_context(
     scenario: Scenario, scenario_project: Callable[[str], Path], shared_fixtures: SharedFixtures, endpoint: Endpoint
 ) -> AsyncGenerator[ScenarioContext]:
-    """The row's bench."""
+    """The scenario's context."""
     key = f"row{scenario_number(scenario)}x"
     async with open_scenario_context(
         shared_fixtures, settings_for(endpoint, str(endpoint.url)), scenario_project(key), key
@@ -59,14 +59,14 @@ async def faulty_scenario_context(
     shared_fixtures: SharedFixtures,
     endpoint: Endpoint,
 ) -> AsyncGenerator[ScenarioContext]:
-    """The row's bench, beyond a bad network: its faults are those of the seed and the row."""
+    """The scenario's context behind a faulty network: its faults follow from the seed and the scenario."""
     assert endpoint.url.port is not None
     seed = (request.config.getoption("--chaos") or 1) * 1000 + scenario_number(scenario)
     key = f"row{1000 + scenario_number(scenario)}x"
     async with (
         open_faulty_proxy(endpoint.url.port, random_faults(seed)) as proxy,
         open_scenario_context(
-            shared_fixtures, settings_for(endpoint, proxy.url), scenario_project(key), key, bad_network=True
+            shared_fixtures, settings_for(endpoint, proxy.url), scenario_project(key), key, faulty_network=True
         ) as ctx,
     ):
         yield ctx
@@ -76,7 +76,7 @@ async def faulty_scenario_context(
 def scenario_project(
     scenario: Scenario, quick_project: Path, shared_fixtures: SharedFixtures, tmp_path: Path
 ) -> Callable[[str], Path]:
-    """Return the project for a row's key: the row's own, or that of all others."""
+    """Return a function from the key to the project: the scenario's own, or the shared one."""
     config = scenario.config
     if config is None:
         return lambda key: quick_project
@@ -84,12 +84,12 @@ def scenario_project(
 
 
 def scenario_number(scenario: Scenario) -> int:
-    """Return a row's number in the table."""
+    """Return a scenario's number, from 1."""
     return SCENARIOS.index(scenario) + 1
 
 
 def with_more_time(scenario: Scenario) -> Scenario:
-    """Return a row with the time that a bad network needs."""
+    """Return a scenario with the time limit for a faulty network."""
     return replace(scenario, limit_seconds=scenario.limit_seconds * FAULTY_NETWORK_SLOWDOWN)
 
 

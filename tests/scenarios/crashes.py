@@ -1,4 +1,4 @@
-"""Rows about what breaks under a task: OpenCode itself, and its stream of events."""
+"""Scenarios in which OpenCode or its event stream fails during a task."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def marked_environment(ctx: ScenarioContext) -> tuple[str, Mapping[str, str]]:
 
 
 def managed_settings(ctx: ScenarioContext, environ: Mapping[str, str]) -> Settings:
-    """Settings of a bridge that starts its own OpenCode."""
+    """Settings of a server that starts its own OpenCode."""
     return Settings(command=(ctx.shared.program.command[0],), directory=str(ctx.project), environ=environ)
 
 
 async def kill_managed(ctx: ScenarioContext) -> ObservedResult:
-    """The OpenCode that the bridge started is killed under a task; the next task finds another one."""
+    """The OpenCode that the server started is killed during a task; the next task gets a new one."""
     mark, environ = marked_environment(ctx)
     async with ctx.open_bridge(managed_settings(ctx, environ)) as client:
         before: list[int] = []
@@ -60,7 +60,7 @@ async def kill_managed(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def kill_managed_while_asking(ctx: ScenarioContext) -> ObservedResult:
-    """The OpenCode that the bridge started is killed while the user is asked: the answer has nobody to go to."""
+    """The OpenCode that the server started is killed while the user is asked: the answer is lost."""
     mark, environ = marked_environment(ctx)
 
     async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -76,7 +76,7 @@ async def kill_managed_while_asking(ctx: ScenarioContext) -> ObservedResult:
 
 @asynccontextmanager
 async def run_opencode(ctx: ScenarioContext, port: int) -> AsyncGenerator[Process]:
-    """Run an OpenCode as its user does; no other process uses its data, or that one might be running the task."""
+    """Run an OpenCode as its user does, with its own data: another process on the same data might run the task."""
     command = (*ctx.shared.program.command, "serve", "--hostname", "127.0.0.1", "--port", str(port))
     environ = {**ctx.shared.environ, "XDG_DATA_HOME": str(ctx.project.with_name(f"data-{ctx.key}"))}
     async with await anyio.open_process(command, env=environ, cwd=ctx.project) as process:
@@ -92,19 +92,19 @@ async def run_opencode(ctx: ScenarioContext, port: int) -> AsyncGenerator[Proces
 
 
 async def kill_attached(ctx: ScenarioContext) -> ObservedResult:
-    """An OpenCode that the bridge is attached to is killed under a task."""
+    """An OpenCode that the server is attached to is killed during a task."""
     return (await kill_and_restart_attached(ctx))[0]
 
 
 async def restart_attached(ctx: ScenarioContext) -> ObservedResult:
-    """It is started again on the same port: the bridge reports what became of the task, and runs the next."""
+    """It is started again on the same port: the server reports the task's state, and runs the next one."""
     _, reported, after = await kill_and_restart_attached(ctx)
     assert after.state == "completed", after.text
     return reported
 
 
 async def kill_and_restart_attached(ctx: ScenarioContext) -> tuple[ObservedResult, ObservedResult, ObservedResult]:
-    """Kill an attached OpenCode under a task, and start it again: the wait, the report then, the next task."""
+    """Kill an attached OpenCode during a task and start it again; return the wait, the report and the next task."""
     port = free_port()
     attached = Settings(url=f"http://127.0.0.1:{port}", directory=str(ctx.project))
     async with ctx.open_bridge(attached) as client:
@@ -124,7 +124,7 @@ async def kill_and_restart_attached(ctx: ScenarioContext) -> tuple[ObservedResul
 
 
 def with_stream_cuts(prompt: str, number: int) -> Action:
-    """The bridge's event stream is cut so often during one task."""
+    """The server's event stream is cut `number` times during one task."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         port = httpx2.URL(str(ctx.settings.url)).port
@@ -143,12 +143,17 @@ def with_stream_cuts(prompt: str, number: int) -> Action:
 LOST_TASK = "^OpenCode exited during the turn"
 
 SCENARIOS = (
-    Scenario("our OpenCode killed", kill_managed, "failed", LOST_TASK, 120, config={}),
+    Scenario("managed OpenCode killed", kill_managed, "failed", LOST_TASK, 120, config={}),
     Scenario(
-        "our OpenCode killed while the user is asked", kill_managed_while_asking, "failed", LOST_TASK, 120, config={}
+        "managed OpenCode killed while the user is asked",
+        kill_managed_while_asking,
+        "failed",
+        LOST_TASK,
+        120,
+        config={},
     ),
-    Scenario("their OpenCode killed", kill_attached, "error", "is not reachable|was lost", 120, config={}),
-    Scenario("their OpenCode killed and back", restart_attached, "failed", LOST_TASK, 120, config={}),
+    Scenario("attached OpenCode killed", kill_attached, "error", "is not reachable|was lost", 120, config={}),
+    Scenario("attached OpenCode killed and restarted", restart_attached, "failed", LOST_TASK, 120, config={}),
     Scenario("event stream cut ten times", with_stream_cuts("script:slow 100 0.2", 10), "completed", "chunk99", 90),
     Scenario("event stream always cut", with_stream_cuts("script:slow 10 0.2", sys.maxsize), "completed", "chunk9"),
     Scenario(

@@ -1,4 +1,4 @@
-"""Rows about how long: a task that is over before the wait, one that outlasts it, and one with much to say."""
+"""Scenarios of time: a task that ends before the wait, one that outlasts it, and one with a huge answer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ HUGE_CHARS = 5_000_000
 
 
 async def wait_after_end(ctx: ScenarioContext) -> ObservedResult:
-    """A task that is over when the wait begins."""
+    """A task that has ended when the wait begins."""
     task = await ctx.run_task("script:text {key}")
     return await ctx.wait_for_task(task.session_id, timeout_seconds=0)
 
 
 async def wait_from_another_bridge(ctx: ScenarioContext) -> ObservedResult:
-    """A task that another bridge has started, and that goes on when that one has gone."""
+    """A task that another server has started, and that goes on after that server's end."""
     async with ctx.open_bridge() as first:
         task = await ctx.call_tool("start_task", first, prompt=ctx.held_prompt)
         assert task.state == "running"
@@ -37,7 +37,7 @@ async def wait_from_another_bridge(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def wait_for_user_session(ctx: ScenarioContext) -> ObservedResult:
-    """A session that no bridge has started: one of the user's own."""
+    """A session that no task tool has started: the user's own."""
     session_id = await ctx.create_session()
     parts = [{"type": "text", "text": ctx.held_prompt}]
     await ctx.call_tool("session_prompt_async", sessionID=session_id, parts=parts)
@@ -58,10 +58,10 @@ async def run_with_zero_limit(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def continue_after_limit(ctx: ScenarioContext) -> ObservedResult:
-    """The time limit is reached with work going on; the report names the call that goes on waiting."""
+    """The time limit passes while the task runs; the report names the call that goes on waiting."""
     task = await ctx.run_task(ctx.held_prompt, timeout_seconds=4)
     next_call: dict[str, Any]
-    if ctx.faulty_network and task.state == "error":  # the last look was lost on the way, and there is no more time
+    if ctx.faulty_network and task.state == "error":  # the last response was lost, and the time limit has passed
         match = re.search(r"The task is session (ses_\w+): call report_task once OpenCode answers again", task.text)
         assert match, task.text
         next_call = {"tool": "wait_for_tasks", "arguments": {"session_ids": [match[1]]}}
@@ -88,7 +88,7 @@ async def read_huge_answer(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def progress_while_silent(ctx: ScenarioContext) -> ObservedResult:
-    """A silent model is no silent call."""
+    """The call sends progress although the model is silent."""
     times: list[float] = [anyio.current_time()]
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
@@ -104,7 +104,7 @@ async def progress_while_silent(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def progress_on_each_step(ctx: ScenarioContext) -> ObservedResult:
-    """Each step is told when it comes, with its tool and what that is given."""
+    """Each step is sent as it happens, with its tool and the tool's argument."""
     messages: list[str] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
@@ -141,7 +141,7 @@ def limit_while_asking(mode: str) -> Action:
 
 
 async def wait_for_any(ctx: ScenarioContext) -> ObservedResult:
-    """The first of several tasks that is over ends the wait; the others are reported as they are."""
+    """The first of several tasks to end also ends the wait; the others are reported with their states."""
     slow = await ctx.call_tool("start_task", prompt="script:hang")
     fast = await ctx.call_tool("start_task", prompt="script:slow 3 0.2")
     observed = await ctx.call_tool("wait_for_tasks", session_ids=[slow.session_id, fast.session_id], until="any")
@@ -150,7 +150,7 @@ async def wait_for_any(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def wait_for_any_failed(ctx: ScenarioContext) -> ObservedResult:
-    """A task that has failed is over as well."""
+    """A failed task ends the wait as well."""
     slow = await ctx.call_tool("start_task", prompt="script:hang")
     failed = await ctx.run_task("script:error 400")
     observed = await ctx.call_tool("wait_for_tasks", session_ids=[slow.session_id, failed.session_id], until="any")
@@ -159,7 +159,7 @@ async def wait_for_any_failed(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def wait_for_all(ctx: ScenarioContext) -> ObservedResult:
-    """Every task is waited for, and each is reported as what it became."""
+    """Every task is waited for, and each is reported with its state."""
     prompts = ("script:slow 3 0.2", touch_prompt(ctx), "script:error 400")
     tasks = [await ctx.call_tool("start_task", prompt=prompt) for prompt in prompts]
     observed = await ctx.call_tool("wait_for_tasks", session_ids=[task.session_id for task in tasks], until="all")

@@ -1,4 +1,4 @@
-"""Rows about what others do to a task while we wait for it."""
+"""Scenarios in which another client changes a session while a task tool waits for it."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ async def delete(ctx: ScenarioContext, task: ObservedResult) -> None:
 
 
 async def dispose(ctx: ScenarioContext, task: ObservedResult) -> None:
-    """Have OpenCode begin anew in the project."""
+    """Make OpenCode dispose its instance of the project."""
     disposed = await ctx.call_tool("config_update", directory=str(ctx.project), body={})
     assert disposed.state == "answer", disposed.text
 
 
 async def continue_session(ctx: ScenarioContext, task: ObservedResult) -> None:
-    """Give the session more to do."""
+    """Send the session another prompt."""
     parts = [{"type": "text", "text": "script:text more"}]
     await ctx.call_tool("session_prompt_async", sessionID=task.session_id, parts=parts)
     ctx.release()
 
 
 async def give_more_work(ctx: ScenarioContext) -> ObservedResult:
-    """The session is given more to do while it works."""
+    """The session gets another prompt while it works."""
     task = await ctx.call_tool("start_task", prompt=ctx.held_prompt)
     return await wait_and_act(ctx, task, continue_session)
 
 
 def while_asking(act: TaskAction) -> Action:
-    """The user is being asked when something happens to the session; nobody answers."""
+    """The session changes while the user is being asked; the user does not answer."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -62,17 +62,17 @@ def while_asking(act: TaskAction) -> Action:
 SLEEP_PROMPT = 'script:tool bash {"command": "sleep 300", "description": "Sleep"}'
 
 SCENARIOS = (
-    Scenario("aborted by somebody else", while_waiting("script:hang", abort), "stopped", "^aborted$"),
+    Scenario("aborted by another client", while_waiting("script:hang", abort), "stopped", "^aborted$"),
     Scenario("aborted in a command", while_waiting(SLEEP_PROMPT, abort, permissions="allow"), "stopped", "^aborted$"),
     Scenario("aborted while the user is asked", while_asking(abort), "stopped", "^aborted$", config=QUICK_CONFIG),
-    Scenario("deleted by somebody else", while_waiting("script:hang", delete), "error", "Session not found"),
+    Scenario("deleted by another client", while_waiting("script:hang", delete), "error", "Session not found"),
     Scenario(
         "deleted in a command", while_waiting(SLEEP_PROMPT, delete, permissions="allow"), "error", "Session not found"
     ),
     Scenario(
         "deleted while the user is asked", while_asking(delete), "error", "Session not found", config=QUICK_CONFIG
     ),
-    Scenario("disposed by somebody else", while_waiting("script:hang", dispose), "stopped", "", config=QUICK_CONFIG),
+    Scenario("disposed by another client", while_waiting("script:hang", dispose), "stopped", "", config=QUICK_CONFIG),
     Scenario(
         "disposed in a command",
         while_waiting(SLEEP_PROMPT, dispose, permissions="allow"),
@@ -81,5 +81,5 @@ SCENARIOS = (
         config=QUICK_CONFIG,
     ),
     Scenario("disposed while the user is asked", while_asking(dispose), "stopped", "", config=QUICK_CONFIG),
-    Scenario("given more to do by somebody else", give_more_work, "completed", "more$"),
+    Scenario("given more to do by another client", give_more_work, "completed", "more$"),
 )

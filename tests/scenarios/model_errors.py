@@ -1,4 +1,4 @@
-"""Rows about models that fail, and a model's answers as they come."""
+"""Scenarios of models that fail, and of what a model's turn reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def tool_calls(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def subagent(ctx: ScenarioContext) -> ObservedResult:
-    """A task that has a subagent do it."""
+    """A task that delegates to a subagent."""
     observed = await ctx.run_task("script:task")
     children = (await ctx.call_tool("session_children", sessionID=observed.session_id))["result"]
     assert len(children) == 1
@@ -41,7 +41,7 @@ PRICED_CONFIG = {"provider": {"scripted": {"models": {"scripted": {"cost": {"inp
 
 
 async def report_spending(ctx: ScenarioContext) -> ObservedResult:
-    """Two turns, the first with a subagent: what the turn, the session and all of it have spent are three figures."""
+    """Two turns, the first with a subagent: turn, session and family (with subagents) have their own figures."""
     first = await ctx.run_task("script:task")
     assert spending_figures(first) == [(240, 0.24), (240, 0.24), (360, 0.36)], first.text
     second = await ctx.run_task("script:text", session_id=first.session_id)
@@ -56,17 +56,17 @@ def spending_figures(seen: ObservedResult) -> list[tuple[int, float]]:
 
 
 async def failed_tool_call(ctx: ScenarioContext) -> ObservedResult:
-    """The model goes on after a tool call that failed: the report says that it did."""
+    """The model goes on after a failed tool call: the report lists that call."""
     observed = await ctx.run_task('script:tool read {"filePath": "nowhere.txt"}')
     [line] = observed["failed_calls"]
     assert re.search(r"^read nowhere\.txt: .*not found", line), line
     after = await ctx.run_task("script:text", session_id=observed.session_id)
-    assert after["failed_calls"] == [], "that was the turn before"
+    assert after["failed_calls"] == [], "the failed call was in the turn before"
     return observed
 
 
 async def reverted_turn(ctx: ScenarioContext) -> ObservedResult:
-    """A turn that was taken back is not reported as if it counted; the one before it is none."""
+    """The report notes that a turn was reverted; the reports before and after have no note."""
     first = await ctx.run_task("script:write")
     assert first["note"] is None
     messages = (await ctx.call_tool("session_messages", sessionID=first.session_id))["result"]
@@ -79,7 +79,7 @@ async def reverted_turn(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def unreadable_file(ctx: ScenarioContext) -> ObservedResult:
-    """OpenCode tells of an error that ends nothing."""
+    """OpenCode sends a session.error event that does not end the turn."""
     session_id = await ctx.create_session()
     file = {"type": "file", "mime": "text/plain", "url": f"file://{ctx.project}/nowhere.txt", "filename": "nowhere"}
     parts = [{"type": "text", "text": f"script:text {ctx.key}"}, file]
@@ -96,7 +96,7 @@ async def changes_ten_times(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def write_and_check(ctx: ScenarioContext, number: int) -> ObservedResult:
-    """Write a file, and see it in the report."""
+    """Write a file, and check that the report has it."""
     call = {"filePath": f"file{number}.txt", "content": "line\n"}
     observed = await ctx.run_task(f"script:tool write {json.dumps(call)}")
     assert observed["changes"]["paths"] == [call["filePath"]]
@@ -108,7 +108,7 @@ MODEL_ERROR = "the error that the prompt asked for"
 
 
 def while_retrying(prompt: str) -> Action:
-    """A task whose model fails again and again, looked at while OpenCode waits to try again."""
+    """A task whose model keeps failing, reported while OpenCode waits for its next retry."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         task = await ctx.call_tool("start_task", prompt=prompt)

@@ -1,4 +1,4 @@
-"""What a tool call gave, as far as the truth table reads it."""
+"""The result of a tool call, as scenarios read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATE_FIELDS = {
     "failed": "error",
     "stopped": "error",
 }
-"""Where a report says why its state is what it is; what waits is said by `pending`."""
+"""The field of a report that explains its state; for a waiting task that is `pending`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ObservedResult:
 
     @classmethod
     def from_result(cls, result: types.CallToolResult) -> ObservedResult:
-        """Read a result, and see that it says the same in text and in structure."""
+        """Read a result, and check that text and structured content are the same."""
         text = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
         content: dict[str, Any] = result.structured_content or {}
         observed = cls(content, text, bool(result.is_error))
@@ -37,7 +37,7 @@ class ObservedResult:
         return observed
 
     def __getitem__(self, name: str) -> Any:
-        """Return a member of the structured content."""
+        """Return a field of the structured content."""
         assert name in self.content, f"no {name!r} in {self.text[:500]}"
         return self.content[name]
 
@@ -48,7 +48,7 @@ class ObservedResult:
 
     @property
     def message(self) -> str:
-        """What a report says of its state, or a failed call's text."""
+        """The report's explanation of its state, or a failed call's text."""
         if self.state.startswith("waiting_"):
             return " / ".join(request["wants"] for request in self["pending"])
         return str(self[STATE_FIELDS[self.state]]) if self.state in STATE_FIELDS else self.text
@@ -60,7 +60,7 @@ class ObservedResult:
 
     @property
     def request_id(self) -> str:
-        """The one request that waits."""
+        """The id of the only pending request."""
         [request] = self["pending"]
         return request["id"]
 

@@ -1,4 +1,4 @@
-"""Rows about what OpenCode asks: what is asked, by whom it is answered, and how. Nobody's leave, nothing done."""
+"""Scenarios of requests: what is asked, which client answers, and how. Nothing is done without an answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .scenario_context import CLIENT_MODES, QUICK_CONFIG, ScenarioContext
 
 @dataclass(frozen=True)
 class RequestCase:
-    """Something that OpenCode asks, the prompt that leads to it, and the file that is there once it was allowed."""
+    """A request of OpenCode, the prompt that leads to it, and the file that exists once it was allowed."""
 
     name: str
     kind: str
@@ -31,7 +31,7 @@ class RequestCase:
     file: Callable[[ScenarioContext], Path] | None = None
 
     def state_after(self, reply: ReplyCase) -> str:
-        """A subagent's end is only a result to the one that it works for."""
+        """Return the task's state; a stopped subagent does not stop the task."""
         return (
             "completed"
             if reply.expected_state == "stopped" and self.name.startswith("subagent")
@@ -90,9 +90,9 @@ REQUEST_CASES = (
 
 @dataclass(frozen=True)
 class ReplyCase:
-    """An answer, as arguments of the tool and as what comes back from a form, and what it leads to.
+    """An answer, as arguments of the tool and as the result of a form, and the state that it leads to.
 
-    `text_for_model` is what the model gets to read of it; `reading_seconds` is how long a person takes to give it.
+    `text_for_model` is the part of it that the model receives; `reading_seconds` is how long the user takes to give it.
     """
 
     name: str
@@ -148,7 +148,7 @@ REPLY_CASES: Mapping[str, tuple[ReplyCase, ...]] = {
 
 
 def leave_unanswered(case: RequestCase) -> Action:
-    """Nobody answers."""
+    """No client answers."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         observed = await ctx.run_task(case.prompt(ctx))
@@ -200,12 +200,12 @@ def answer_by_form(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
 
 
 def answer_by_other_client(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
-    """The user is being asked when another client answers; what the user says then comes too late."""
+    """Another client answers while the user is being asked; the user's answer comes too late."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
             await answer_directly(ctx, case, reply)
-            if mode == "legacy":  # else nobody can take the question back
+            if mode == "legacy":  # elicitation of the newer protocol cannot be withdrawn
                 await anyio.sleep_forever()
             return accept_form(reply="once", answer_1="Red")
 
@@ -218,7 +218,7 @@ def answer_by_other_client(case: RequestCase, reply: ReplyCase, mode: str) -> Ac
 
 
 async def answer_directly(ctx: ScenarioContext, case: RequestCase, reply: ReplyCase) -> None:
-    """Answer the row's request with OpenCode's own operations."""
+    """Answer the scenario's request with OpenCode's own operations."""
     assert reply.arguments is not None
     directory = str(ctx.project)
     listed: list[dict[str, Any]] = (await ctx.call_tool(f"{case.kind}_list", directory=directory))["result"]
@@ -231,18 +231,18 @@ async def answer_directly(ctx: ScenarioContext, case: RequestCase, reply: ReplyC
 
 
 def check_effects(ctx: ScenarioContext, case: RequestCase, reply: ReplyCase | None) -> None:
-    """See that what was allowed is done, that nothing else is, and that the model was told."""
+    """Check that only what was allowed was done, and that the model received the answer."""
     if case.file is not None:
         allowed = reply is not None and reply.allowed
         assert case.file(ctx).exists() == allowed, f"{case.file(ctx)} is there: {not allowed}"
     if reply is not None and reply.text_for_model:
         assert any(reply.text_for_model in str(request.messages) for request in ctx.model_requests()), (
-            "the model was not told"
+            "the model did not receive the answer"
         )
 
 
 def iter_scenarios() -> Iterator[Scenario]:
-    """Everything that is asked, times every answer, times everybody who can give it."""
+    """Yield a scenario for each request, each answer to it, and each client that can give the answer."""
     for case in REQUEST_CASES:
         yield Scenario(f"{case.name} asked", leave_unanswered(case), f"waiting_{case.kind}", case.pattern)
         for reply in REPLY_CASES[case.kind]:
@@ -254,14 +254,14 @@ def iter_scenarios() -> Iterator[Scenario]:
 
 
 def iter_answerers(case: RequestCase, reply: ReplyCase) -> Iterator[tuple[str, Action]]:
-    """Everybody who can give an answer."""
+    """Yield the ways to give an answer, each with its action."""
     for protocol_version, mode in CLIENT_MODES.items():
         yield f"by form, {protocol_version}", answer_by_form(case, reply, mode)
     if reply.arguments is not None:
-        yield "by us", answer_by_tool(case, reply)
-        yield "by somebody else", answer_by_other_client(case, reply, "legacy")
+        yield "by tool", answer_by_tool(case, reply)
+        yield "by another client", answer_by_other_client(case, reply, "legacy")
         if reply.name == "reject":
-            yield "by somebody else, 2026-07-28", answer_by_other_client(case, reply, "auto")
+            yield "by another client, 2026-07-28", answer_by_other_client(case, reply, "auto")
 
 
 SCENARIOS = tuple(iter_scenarios())

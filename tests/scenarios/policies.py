@@ -1,4 +1,4 @@
-"""Rows about the policy of a task: what is answered without anybody, and what is not."""
+"""Scenarios of a task's permission policy: which requests are answered without the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUBAGENT_CASE = REQUEST_CASES[1]
 
 
 def run_under_policy(permissions: str, subagent: bool = False, runs: bool = False) -> Action:
-    """Run a command under a policy. The client could ask, and is not to."""
+    """Run a command under a policy. The client could ask its user, and must not."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -30,7 +30,7 @@ def run_under_policy(permissions: str, subagent: bool = False, runs: bool = Fals
 
 
 async def wait_from_another_client(ctx: ScenarioContext) -> ObservedResult:
-    """A task that is only to be reported is reported, whoever waits for it."""
+    """A task with the policy `report` is only reported, whichever client waits for it."""
 
     async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
         raise AssertionError("the user was asked")
@@ -41,7 +41,7 @@ async def wait_from_another_client(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def withdraw_allow(ctx: ScenarioContext) -> ObservedResult:
-    """A session that was allowed everything: OpenCode cannot take that back."""
+    """A session that was allowed everything: OpenCode cannot revoke that."""
     task = await ctx.run_task("script:text before", permissions="allow")
     observed = await ctx.run_task(touch_prompt(ctx), session_id=task.session_id, permissions="report")
     assert not touched_file(ctx).exists()
@@ -57,7 +57,7 @@ async def keep_policy(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def change_policy(ctx: ScenarioContext) -> ObservedResult:
-    """A session's policy can be changed to leave."""
+    """A session's policy can be changed to `allow`."""
     task = await ctx.run_task("script:text before", permissions="reject")
     observed = await ctx.run_task(touch_prompt(ctx), session_id=task.session_id, permissions="allow")
     assert touched_file(ctx).exists()
@@ -65,7 +65,7 @@ async def change_policy(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def fail_to_ask(ctx: ScenarioContext) -> ObservedResult:
-    """A client that says it can ask, and cannot."""
+    """A client that declares elicitation, and fails to ask."""
 
     async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ErrorData:
         return types.ErrorData(code=types.INTERNAL_ERROR, message="no window to ask in")

@@ -1,4 +1,4 @@
-"""Rows about tasks that must not start, and about what does not exist."""
+"""Scenarios of tasks that must not start, and of ids that do not exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_PERMISSION = "per_000000000000000000000000000"
 
 
 def expect_no_start(action: Action) -> Action:
-    """See that the model was asked nothing."""
+    """Check that the model was not called."""
 
     async def checked_action(ctx: ScenarioContext) -> ObservedResult:
         observed = await action(ctx)
@@ -52,7 +52,7 @@ def run_with_variant(**arguments: Any) -> Action:
 
 
 async def attach_files(ctx: ScenarioContext) -> ObservedResult:
-    """With `@`, with line numbers, and from the home folder: OpenCode reads what was meant."""
+    """With `@`, with line numbers, and from the home folder: OpenCode reads the right files."""
     (ctx.project / "lines.txt").write_text("one\ntwo\nthree\n")
     home = Path(ObservedResult.from_result(await ctx.client.call_tool("path_get"))["home"]) / f"{ctx.key}.txt"
     home.write_text("at home\n")
@@ -74,7 +74,7 @@ async def prompt_busy_session(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def run_two_tasks_at_once(ctx: ScenarioContext) -> ObservedResult:
-    """Two tasks for one session in the same moment: both are done, or one is refused."""
+    """Two concurrent tasks for one session: both are done, or one is refused."""
     session_id = await ctx.create_session()
     results: list[ObservedResult] = []
 
@@ -84,16 +84,16 @@ async def run_two_tasks_at_once(ctx: ScenarioContext) -> ObservedResult:
     async with anyio.create_task_group() as tasks:
         for number in (1, 2):
             tasks.start_soon(run_numbered_task, number)
-    refused = [one for one in results if one.state == "error"]
-    assert all("is busy" in one.text for one in refused), refused[0].text
+    refused = [result for result in results if result.state == "error"]
+    assert all("is busy" in result.text for result in refused), refused[0].text
     for number in (1, 2):
         taken = bool(ctx.model_requests(f"{ctx.key} number {number}"))
         assert taken or refused, f"prompt {number} was lost"
-    return next(one for one in results if one.state != "error")
+    return next(result for result in results if result.state != "error")
 
 
 async def prompt_twice_at_once(ctx: ScenarioContext) -> ObservedResult:
-    """Two session_prompt for one session in the same moment: OpenCode answers both with the last message."""
+    """Two concurrent session_prompt for one session: OpenCode returns the last message to both."""
     session_id = await ctx.create_session()
     results: list[ObservedResult] = []
 
@@ -104,24 +104,24 @@ async def prompt_twice_at_once(ctx: ScenarioContext) -> ObservedResult:
     async with anyio.create_task_group() as tasks:
         for number in (1, 2):
             tasks.start_soon(send_numbered_prompt, number)
-    assert all(one.state == "answer" for one in results)
+    assert all(result.state == "answer" for result in results)
     return await ctx.report_task(session_id)
 
 
 async def shell_in_busy_session(ctx: ScenarioContext) -> ObservedResult:
-    """A raw operation that a session can do only when it does nothing else."""
+    """An operation that works only on an idle session."""
     task = await ctx.call_tool("start_task", prompt="script:hang")
     return await ctx.call_tool("session_shell", sessionID=task.session_id, agent="build", command="true")
 
 
 async def run_two_levels_deep(ctx: ScenarioContext) -> ObservedResult:
-    """A bridge that was started by a task of a task."""
+    """A server that was started by a task of a task."""
     async with ctx.open_bridge(replace(ctx.settings, environ={DEPTH_VARIABLE: "2"})) as nested_client:
         return await ctx.run_task(f"script:text {ctx.key}", nested_client)
 
 
 async def run_one_level_deep(ctx: ScenarioContext) -> ObservedResult:
-    """A bridge that was started by a task."""
+    """A server that was started by a task."""
     async with ctx.open_bridge(replace(ctx.settings, environ={DEPTH_VARIABLE: "1"})) as nested_client:
         return await ctx.run_task("script:text deep", nested_client)
 

@@ -1,4 +1,4 @@
-"""Rows about a request that is sent again because its answer was lost: nothing is done twice."""
+"""Scenarios of a request that is repeated because its response was lost: nothing is done twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .scenario_context import ScenarioContext
 
 
 def repeat_request(prompt: str, **arguments: Any) -> Action:
-    """The same request after its task is over."""
+    """The same request after its task has ended."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         request = repeatable_arguments(ctx, prompt, **arguments)
@@ -31,7 +31,7 @@ def repeat_request(prompt: str, **arguments: Any) -> Action:
 
 
 async def repeat_while_running(ctx: ScenarioContext) -> ObservedResult:
-    """The same request while its task is at work."""
+    """The same request while its task runs."""
     request = repeatable_arguments(ctx, ctx.held_prompt)
     first = await ctx.call_tool("start_task", **request)
     second = await ctx.call_tool("start_task", **request)
@@ -44,7 +44,7 @@ async def repeat_while_running(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def repeat_in_session(ctx: ScenarioContext) -> ObservedResult:
-    """The same request for a session that has gone on since."""
+    """The same request for a session that has had another prompt since."""
     task = await ctx.run_task("script:text first")
     request = repeatable_arguments(ctx, "script:text", session_id=task.session_id)
     await ctx.run_task(**request)
@@ -56,7 +56,7 @@ async def repeat_in_session(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def repeat_with_another_prompt(ctx: ScenarioContext) -> ObservedResult:
-    """The id of a request that was done, with another prompt: it is not answered with the first one's report."""
+    """A used request id with another prompt: the call does not return the first one's report."""
     await ctx.run_task(**repeatable_arguments(ctx, "script:text"))
     observed = await ctx.run_task(**repeatable_arguments(ctx, "script:text another"))
     assert not ctx.model_requests(f"script:text another {ctx.key}"), "the other prompt was sent"
@@ -64,7 +64,7 @@ async def repeat_with_another_prompt(ctx: ScenarioContext) -> ObservedResult:
 
 
 def repeat_at_once(bridges: int, in_session: bool = False, **arguments: Any) -> Action:
-    """The same request in the same moment: twice through one bridge, or once through each of several."""
+    """The same request concurrently: twice through one server, or once through each of several."""
 
     async def action(ctx: ScenarioContext) -> ObservedResult:
         request = repeatable_arguments(ctx, "script:text", **arguments)
@@ -80,8 +80,8 @@ def repeat_at_once(bridges: int, in_session: bool = False, **arguments: Any) -> 
             async with anyio.create_task_group() as tasks:
                 for client in clients * (2 if bridges == 1 else 1):
                     tasks.start_soon(send, client)
-        assert len({one.session_id for one in results}) == 1, "the task was started twice"
-        assert {one.state for one in results} == {"completed"}, [one.text for one in results]
+        assert len({result.session_id for result in results}) == 1, "the task was started twice"
+        assert {result.state for result in results} == {"completed"}, [result.text for result in results]
         check_asked_once(ctx)
         return results[0]
 
@@ -94,7 +94,7 @@ def repeatable_arguments(ctx: ScenarioContext, prompt: str, **arguments: Any) ->
 
 
 def check_asked_once(ctx: ScenarioContext) -> None:
-    """See that the model was asked once, and besides for a title at most."""
+    """Check that the model was called once, apart from a call for a title."""
     requests = [request for request in ctx.model_requests() if request.script != "title"]
     assert len([request for request in requests if ctx.key in request.argument]) == 1, (
         f"the model was asked {len(requests)} times"

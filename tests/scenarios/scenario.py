@@ -1,4 +1,4 @@
-"""A row of the scenario table: what is done, what must be seen of it, and within how many seconds."""
+"""A scenario: an action, the state that must be reported, and a time limit."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .observed import ObservedResult
 from .scenario_context import Config, ScenarioContext
 
 LIMIT_SECONDS = 90.0
-"""A row's time limit where it has none of its own: on a busy machine OpenCode takes its time."""
+"""The default time limit: OpenCode is slow on a busy machine."""
 
 Action = Callable[[ScenarioContext], Awaitable[ObservedResult]]
-"""Acts on a bench, and returns the call that tells what came of it."""
+"""Acts in a scenario's context, and returns the result to compare."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A line of the table.
+    """An action and its expected result.
 
-    `state` is that of the report which `action` returns, or "error" for a call that failed without one;
-    `words` is found in what is said of that state. A row that changes more than its own sessions, or
-    reads what changed, has a project of its own, with this configuration of OpenCode.
+    `state` is that of the report which `action` returns, or "error" for a call that failed without one; `pattern` must
+    match the message about it. A scenario that changes more than its own sessions, or reads changes, has its own
+    project; `config` is OpenCode's configuration there.
     """
 
     name: str
@@ -37,10 +37,11 @@ class Scenario:
 
 
 async def run_scenario(scenario: Scenario, ctx: ScenarioContext) -> None:
-    """Play a row, and compare what is seen with what it expects.
+    """Run a scenario, and compare the result with the expected one.
 
     Raises:
-        Failed: it hung, or what was seen differs.
+        AssertionError: the result differs.
+        Failed: the scenario did not end within its time limit.
     """
     with anyio.move_on_after(scenario.limit_seconds) as limit:
         observed = await scenario.action(ctx)

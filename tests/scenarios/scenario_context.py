@@ -1,4 +1,4 @@
-"""Where a row is played: a project on a real OpenCode, and clients of bridges in front of it."""
+"""Where a scenario runs: a project on a real OpenCode, and clients of servers connected to it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ BASE_CONFIG: Config = {"permission": {"bash": "ask"}}
 """OpenCode's configuration in every project here; access outside of the project is asked for by default."""
 
 QUICK_CONFIG: Config = {"snapshot": False, "agent": {"title": {"disable": True}}}
-"""Half the work for rows that look neither at changes nor at titles."""
+"""Half the work, for scenarios that read neither changes nor titles."""
 
 TASK_LIMIT_SECONDS = 600
 
 CLIENT_MODES = {"2025-11-25": "legacy", "2026-07-28": "auto"}
-"""The SDK client's words for the two protocol eras."""
+"""The SDK client's modes for the two protocol versions."""
 
 
 @dataclass(frozen=True)
 class SharedFixtures:
-    """What all rows share."""
+    """Fixtures that all scenarios share."""
 
     catalog: Catalog
     model: ScriptedModel
@@ -46,10 +46,10 @@ class SharedFixtures:
 
 @dataclass(frozen=True)
 class ScenarioContext:
-    """A row's place. `key` is in no other row; `client` is one that cannot ask its user.
+    """The project, client and key of one scenario. `key` is unique; `client` cannot ask its user.
 
-    `reported_sessions` are those that were reported; they are aborted in the end. Over a bad network an answer may be
-    lost.
+    `reported_sessions` are the sessions that were reported; they are aborted at the end. With `faulty_network` a
+    response may be lost.
     """
 
     shared: SharedFixtures
@@ -69,33 +69,33 @@ class ScenarioContext:
         return observed
 
     async def run_task(self, prompt: str, client: Client | None = None, **arguments: Any) -> ObservedResult:
-        """Run a task; what would take longer than its row may is hung."""
+        """Run a task, with a time limit beyond that of the scenario."""
         return await self.call_tool(
             "run_task", client, prompt=prompt, **{"timeout_seconds": TASK_LIMIT_SECONDS, **arguments}
         )
 
     async def wait_for_task(self, *session_ids: str, client: Client | None = None, **arguments: Any) -> ObservedResult:
-        """Wait for tasks; the report of the first one."""
+        """Wait for tasks, and return the report of the first one."""
         arguments = {"session_ids": [*session_ids], "timeout_seconds": TASK_LIMIT_SECONDS, **arguments}
         return (await self.call_tool("wait_for_tasks", client, **arguments)).tasks[0]
 
     async def create_session(self) -> str:
-        """Create a session that is no task of the bridge."""
+        """Create a session that no task tool started."""
         session_id: str = (await self.call_tool("session_create"))["id"]
         self.reported_sessions.add(session_id)
         return session_id
 
     @property
     def held_prompt(self) -> str:
-        """A prompt that is answered once `release` was called."""
+        """A prompt that the model answers after `release`."""
         return f"script:hold {self.file('go')}"
 
     def release(self) -> None:
-        """Have it answered."""
+        """Let the model answer the held prompt."""
         self.file("go").touch()
 
     def open_bridge(self, settings: Settings | None = None, **options: Any) -> AbstractAsyncContextManager[Client]:
-        """Open a client of another bridge; `options` are those of `mcp.Client`."""
+        """Open a client of another server; `options` are those of `mcp.Client`."""
         return open_client(settings or self.settings, self.shared.catalog, **options)
 
     async def report_task(self, session_id: str) -> ObservedResult:
@@ -103,28 +103,28 @@ class ScenarioContext:
         return await self.call_tool("report_task", session_id=session_id)
 
     def model_requests(self, words: str | None = None) -> list[Request]:
-        """What the model was asked with these words in it, or with this row's key."""
+        """The model requests that contain these words, or this scenario's key."""
         return [request for request in self.shared.model.requests if (words or self.key) in str(request.messages)]
 
     def file(self, name: str) -> Path:
-        """A file of the project that is this row's own."""
+        """A file in the project that only this scenario uses."""
         return self.project / f"{name}-{self.key}"
 
 
 @asynccontextmanager
 async def open_client(settings: Settings, catalog: Catalog, **options: Any) -> AsyncGenerator[Client]:
-    """Open a client of a bridge of its own, in memory."""
+    """Open a client of a new server, in memory."""
     async with Client(create_server(settings, catalog), **options) as client:
         yield client
 
 
 @asynccontextmanager
 async def open_scenario_context(
-    shared: SharedFixtures, settings: Settings, project: Path, key: str, bad_network: bool = False
+    shared: SharedFixtures, settings: Settings, project: Path, key: str, faulty_network: bool = False
 ) -> AsyncGenerator[ScenarioContext]:
-    """Provide a bench, and leave nothing running."""
+    """Provide a scenario's context, and abort its sessions at the end."""
     async with open_client(replace(settings, directory=str(project)), shared.catalog) as client:
-        ctx = ScenarioContext(shared, replace(settings, directory=str(project)), project, key, client, bad_network)
+        ctx = ScenarioContext(shared, replace(settings, directory=str(project)), project, key, client, faulty_network)
         yield ctx
         for session_id in ctx.reported_sessions:
             await client.call_tool("session_abort", {"sessionID": session_id})

@@ -1,4 +1,4 @@
-"""Rows about stop_task: nothing of a task works any more, and nothing of it waits any more."""
+"""Scenarios of stop_task: afterwards nothing of a task runs or waits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SLEEP_ARGUMENTS = {"command": "sleep 300", "description": "Sleep"}
 
 
 def subagent_prompt(prompt: str) -> str:
-    """A subagent is told this. What it was stopped in is a result to OpenCode, which goes on with the next step."""
+    """Return a prompt that gives a subagent `prompt`; after a stopped subagent OpenCode goes on with the next step."""
     child = {"description": "child", "prompt": prompt, "subagent_type": "general"}
     return f"script:chain {json.dumps([{'name': 'task', 'args': child}, {'name': 'bash', 'args': SLEEP_ARGUMENTS}])}"
 
 
 async def stop_and_check(ctx: ScenarioContext, task: ObservedResult) -> ObservedResult:
-    """Stop a task, and see that nothing is left of it."""
+    """Stop a task, and check that nothing of it runs or waits."""
     observed = await ctx.call_tool("stop_task", session_id=task.session_id)
     directory = str(ctx.project)
     active = (await ctx.call_tool("session_status", directory=directory)).content
@@ -32,26 +32,26 @@ async def stop_and_check(ctx: ScenarioContext, task: ObservedResult) -> Observed
 
 
 async def stop_working_task(ctx: ScenarioContext) -> ObservedResult:
-    """A task at work."""
+    """A running task."""
     return await stop_and_check(ctx, await ctx.call_tool("start_task", prompt="script:hang"))
 
 
 async def stop_waiting_task(ctx: ScenarioContext) -> ObservedResult:
-    """A task that waits for permission: OpenCode keeps the request of an aborted task, we do not."""
+    """A task that waits for permission: OpenCode keeps the request of an aborted task, stop_task clears it."""
     observed = await stop_and_check(ctx, await ctx.run_task(touch_prompt(ctx)))
     assert not touched_file(ctx).exists()
     return observed
 
 
 async def stop_aborted_task(ctx: ScenarioContext) -> ObservedResult:
-    """A task that somebody aborted while it waited: what is left of it is cleared."""
+    """A task that a client aborted while it waited: stop_task clears its request."""
     task = await ctx.run_task(touch_prompt(ctx))
     await ctx.call_tool("session_abort", sessionID=task.session_id)
     return await stop_and_check(ctx, await ctx.wait_for_task(task.session_id))
 
 
 async def stop_working_subagent(ctx: ScenarioContext) -> ObservedResult:
-    """A task whose subagent is at work."""
+    """A task whose subagent runs."""
     task = await ctx.run_task(
         subagent_prompt(f"script:tool bash {json.dumps(SLEEP_ARGUMENTS)}"), permissions="allow", timeout_seconds=3
     )
@@ -67,7 +67,7 @@ async def stop_waiting_subagent(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def stop_ended_task(ctx: ScenarioContext) -> ObservedResult:
-    """A task that is over is not made another one."""
+    """A task that has ended keeps its state."""
     return await stop_and_check(ctx, await ctx.run_task("script:text over"))
 
 

@@ -1,4 +1,4 @@
-"""The promise: through an MCP client, on a real OpenCode, no call hangs and no report says what is not so."""
+"""Through an MCP client, on a real OpenCode: no call hangs, and every report has the true state."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ pytestmark = pytest.mark.anyio
 QUICK_SCENARIOS = {
     *("plain answer", "tool calls", "subagent", "model error 400", "model error 429, once", "model says nothing"),
     *("finished before the wait", "started by another bridge", "time limit reached, then waited for", "wait for all"),
-    *("aborted in a command", "deleted by somebody else", "disposed by somebody else", "request repeated"),
-    *("permission asked, once: by us", "permission asked, always: by form, 2025-11-25"),
-    *("permission asked, once: by form, 2026-07-28", "permission asked, reject: by somebody else"),
+    *("aborted in a command", "deleted by another client", "disposed by another client", "request repeated"),
+    *("permission asked, once: by tool", "permission asked, always: by form, 2025-11-25"),
+    *("permission asked, once: by form, 2026-07-28", "permission asked, reject: by another client"),
     *("question asked, a choice: by form, 2026-07-28", "unknown session: report_task", "policy allow, subagent"),
 }
-"""Rows of the quick tiers; those over a bad network, too, unless --chaos SEED asks for all."""
+"""The scenarios of the `opencode` tier, and those over a faulty network unless --chaos SEED selects all."""
 
 SCENARIOS_NEEDING_EVERY_EVENT = {"progress on each step"}
-"""A step that is told of while the stream is cut is not told of again: OpenCode replays no event."""
+"""A step whose event is lost while the stream is cut is not reported: OpenCode replays no events."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Play all rows: the everyday ones in the tier of the shared OpenCode, the others in the slow one."""
+    """Run all scenarios: the quick ones in the `opencode` tier, the others in the `slow` tier."""
     if "faulty_scenario_context" in metafunc.fixturenames:
         all_scenarios = metafunc.config.getoption("--chaos") is not None
         names = (
@@ -47,22 +47,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 async def test_a_scenario_reports_the_expected_state(scenario: Scenario, scenario_context: ScenarioContext) -> None:
-    """What is reported is so, within the row's time limit."""
+    """Within its time limit."""
     await run_scenario(scenario, scenario_context)
 
 
 async def test_a_scenario_reports_the_expected_state_over_a_faulty_network(
     scenario: Scenario, faulty_scenario_context: ScenarioContext
 ) -> None:
-    """The same when answers are late, lost, cut off or refused: what cannot be known is not made up."""
+    """Also when responses are late, lost, cut off or refused: no state is guessed."""
     await run_scenario(with_more_time(scenario), faulty_scenario_context)
 
 
 def test_every_scenario_has_a_unique_name() -> None:
-    """A reader of the table can tell its rows apart."""
-    assert len({row.name for row in SCENARIOS}) == len(SCENARIOS)
+    """Names are the ids of the tests."""
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
 
 
 def test_the_quick_scenarios_exist() -> None:
-    """A row that is renamed does not leave the quick tiers unseen."""
-    assert {row.name for row in SCENARIOS} >= QUICK_SCENARIOS
+    """A scenario that is renamed stays in the quick tier."""
+    assert {scenario.name for scenario in SCENARIOS} >= QUICK_SCENARIOS

@@ -1,4 +1,4 @@
-"""Rows about tasks in worktrees of their own."""
+"""Scenarios of tasks in worktrees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .scenario_context import QUICK_CONFIG, ScenarioContext
 
 TASKS = 10
 TASKS_SECONDS = 300
-"""For ten tasks on two cores, and for what is played beside them."""
+"""The time limit for ten tasks on two cores, with other tests running."""
 
 
 def write_prompt(name: str, content: str) -> str:
@@ -31,7 +31,7 @@ def exists(directory: str) -> bool:
 
 
 async def ten_tasks(ctx: ScenarioContext) -> ObservedResult:
-    """Ten tasks, each in its worktree; two are brought over, and the worktree of one is thrown away."""
+    """Ten tasks, each in its worktree; the changes of two are applied, and one worktree is discarded."""
     prompts = [write_prompt(f"file{number}.txt", f"by task {number}\n") for number in range(TASKS)]
     observed = await ctx.call_tool("run_tasks", tasks=[{"prompt": item} for item in prompts], timeout_seconds=280)
     tasks = observed.tasks
@@ -50,12 +50,12 @@ async def ten_tasks(ctx: ScenarioContext) -> ObservedResult:
     assert discarded["applied_to"] == str(ctx.project), "what is there already is no conflict"
     assert discarded["discarded"]
     assert not exists(tasks[0]["directory"])
-    assert len(read_files(ctx.project)) == 2, "what had been brought over went with the worktree"
+    assert len(read_files(ctx.project)) == 2, "discarding the worktree removed applied changes"
     return tasks[-1]
 
 
 async def apply_conflict(ctx: ScenarioContext) -> ObservedResult:
-    """Changes that do not fit any more are refused, with their paths, and nothing of them is applied."""
+    """Changes that conflict are refused with their paths, and nothing is applied."""
     calls = [
         {"name": "write", "args": {"filePath": "new.txt", "content": "new\n"}},
         {"name": "edit", "args": {"filePath": "README.md", "oldString": "hello", "newString": "goodbye"}},
@@ -71,13 +71,13 @@ async def apply_conflict(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def apply_while_working(ctx: ScenarioContext) -> ObservedResult:
-    """A task that still works is not brought over."""
+    """The changes of a running task are not applied."""
     task = await ctx.call_tool("start_task", prompt="script:hang", worktree=True)
     return await ctx.call_tool("collect_changes", session_id=task.session_id, apply=True)
 
 
 async def apply_without_worktree(ctx: ScenarioContext) -> ObservedResult:
-    """A task that works in the project has nothing to bring over."""
+    """A task that works in the project has nothing to apply."""
     task = await ctx.run_task("script:text here")
     return await ctx.call_tool("collect_changes", session_id=task.session_id, apply=True)
 
@@ -91,7 +91,7 @@ async def collect_patch(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def start_with_invalid_task(ctx: ScenarioContext) -> ObservedResult:
-    """Several tasks, of which the last cannot start: the others are not started, or do not go on unseen."""
+    """Several tasks, of which the last cannot start: the others are not started, or are stopped."""
     tasks = [{"prompt": "script:hang"}, {"prompt": "script:hang", "model": "no/such"}]
     observed = await ctx.call_tool("run_tasks", tasks=tasks)
     for session in (await ctx.call_tool("session_list", directory=str(ctx.project), scope="project"))["result"]:
