@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,10 +107,26 @@ PHRASES = {
 }
 """Phrases that stand in no text, as regular expressions, each with what to write."""
 
+COMMENT_PHRASES = {
+    r"the truth": "the snapshot, the state",
+    r"verdict": "status",
+    r"doubts?": "stall",
+    r"whoever": "the client, the caller, anyone who",
+    r"somebody|nobody": "the user, a client, no client",
+    r"of ours": "of this package",
+    r"fit to leave": "redacted",
+    r"keeper": "supervisor",
+    r"workflows?": "task tools",
+    r"stirred": "wake-up",
+}
+"""Phrases that stand in no docstring or comment, as regular expressions, each with what to write."""
+
 WIRE = {("server/resources/readers.py", "id"): "a variable of the URI templates that clients see"}
 """Identifiers and texts that are data of a protocol, by (file, word), each with the reason."""
 
 TEXT = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase in PHRASES).replace(" ", r"\s+"), re.IGNORECASE)
+
+COMMENT = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase in COMMENT_PHRASES).replace(" ", r"\s+"), re.IGNORECASE)
 
 
 def words_of(identifier: str) -> list[str]:
@@ -152,6 +169,19 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of the comments and docstrings of a module."""
+    with path.open("rb") as file:
+        yield from (
+            (token.start[0], token.string)
+            for token in tokenize.tokenize(file.readline)
+            if token.type == tokenize.COMMENT
+        )
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+
+
 def name_of(path: Path) -> str:
     """Return a path below the package."""
     return path.relative_to(ROOT / "opencode_mcp").as_posix()
@@ -187,6 +217,14 @@ def test_texts_use_the_words_of_the_field(path: Path) -> None:
         for found in TEXT.finditer(text)
         if (name_of(path), found.group().lower()) not in WIRE
     ]
+
+    assert bad == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_comments_use_the_words_of_the_field(path: Path) -> None:
+    """Docstrings as well."""
+    bad = [f"{path.name}:{line}: {found.group()!r}" for line, text in prose(path) for found in COMMENT.finditer(text)]
 
     assert bad == []
 

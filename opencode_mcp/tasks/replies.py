@@ -144,7 +144,7 @@ async def find_request(opencode: OpenCodeClient, request_id: str, session_id: st
     newest sessions.
 
     Raises:
-        WorkflowError: nothing waits under this id, or the session is one of the second engine.
+        WorkflowError: no pending request has this id, or the session is of OpenCode's v2 API.
     """
     if session_id is not None:
         session = await read_session(opencode, session_id)
@@ -178,7 +178,7 @@ def validate_answers(request: AgentRequest, answers: list[list[str]] | None) -> 
     """Check answers against the questions; OpenCode takes any.
 
     Raises:
-        WorkflowError: how many answers are missing, or which one is no option.
+        WorkflowError: the number of answers is wrong, or which one is not an option.
     """
     if answers is None:
         return None

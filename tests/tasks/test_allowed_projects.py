@@ -1,4 +1,4 @@
-"""A task's changes are brought to an allowed project only, whatever its session's metadata says."""
+"""A task's changes are applied only to an allowed project, whatever its session's metadata says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_project_outside_is_not_touched(catalog: Catalog, tmp_path: Path) -> None:
-    """The bridge's own git would work there: it is refused before git is run."""
+    """Local git would work there: the call is refused before git runs."""
     (tmp_path / "root").mkdir()
     (tmp_path / "outside").mkdir()
     allowlist = DirectoryAllowlist.from_directories((str(tmp_path / "root"),))

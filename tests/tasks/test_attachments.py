@@ -41,7 +41,7 @@ HOMES: dict[PurePath, PurePath] = {POSIX: PurePosixPath("/home/me"), WINDOWS: Pu
     ],
 )
 def test_a_path_is_resolved_in_every_notation(given: str, project: PurePath, meant: list[tuple[str, str]]) -> None:
-    """Literally first, then as people write it."""
+    """Literally first, then with `@`, `~` or line numbers."""
     assert [(str(path), query) for path, query in candidate_paths(given, project, HOMES[project])] == meant
 
 
@@ -66,7 +66,7 @@ class FakeFolders(FakeOpenCode):
 
 @pytest.fixture
 def fake_folders() -> Any:
-    """A project with a folder, and with a link, behind which OpenCode lists nothing; on another machine."""
+    """A project on another machine, with a folder, and with a link whose target OpenCode does not list."""
     opencode = FakeFolders()
     opencode.opened = set()
     opencode.folders = {
@@ -95,7 +95,7 @@ def fake_folders() -> Any:
 async def test_an_existing_file_is_attached_by_its_real_name(
     fake_folders: Any, directory: str | None, given: str, url: str, mime: str
 ) -> None:
-    """A file that has literally the given name goes before one that it may mean."""
+    """A file with literally the given name is preferred to another reading."""
     [part] = await file_parts(fake_folders, directory, [given])
     assert (part["url"], part["mime"]) == (url, mime)
 
@@ -112,7 +112,7 @@ async def test_an_existing_file_is_attached_by_its_real_name(
     ],
 )
 async def test_no_outside_folder_is_loaded_to_find_a_file(fake_folders: Any, given: str, url: str) -> None:
-    """OpenCode would run the plugins in it: what cannot be known of another machine is sent as it is meant."""
+    """OpenCode would run the plugins in it: on another machine such a path is sent unchecked."""
     [part] = await file_parts(fake_folders, None, [given])
     assert (part["url"], fake_folders.opened <= {"/srv/project"}) == (url, True)
 
@@ -120,7 +120,7 @@ async def test_no_outside_folder_is_loaded_to_find_a_file(fake_folders: Any, giv
 async def test_files_outside_the_project_are_checked_locally_on_a_shared_filesystem(
     fake_folders: Any, tmp_path: Path
 ) -> None:
-    """So a missing file is found out there as well, by its folder's names, and a link in the project is followed."""
+    """So a missing file is found there as well, and a link in the project is followed."""
     (tmp_path / "Notes.txt").write_text("here")
     folders = Folders(fake_folders, POSIX, shared=True)
     home = HOMES[POSIX]
@@ -140,7 +140,7 @@ async def test_files_outside_the_project_are_checked_locally_on_a_shared_filesys
 async def test_no_file_outside_of_the_allowed_directories_is_attached(
     fake_folders: Any, tmp_path: Path, given: str, shared: bool
 ) -> None:
-    """Nor is it said whether it is there; a link in the project leads outside."""
+    """The error does not reveal whether the file exists; a link in the project leads outside."""
     project, outside = tmp_path / "project", tmp_path / "outside"
     project.mkdir()
     outside.mkdir()
@@ -165,13 +165,13 @@ async def test_no_file_outside_of_the_allowed_directories_is_attached(
     ],
 )
 async def test_a_missing_file_is_refused(fake_folders: Any, given: str, said: str) -> None:
-    """In words that name the nearest real ones."""
+    """The error names the nearest existing ones."""
     with pytest.raises(WorkflowError, match=f"so nothing was sent: {said}"):
         await file_parts(fake_folders, None, ["README.md", given])
 
 
 async def test_other_errors_of_a_folder_do_not_mean_a_missing_file(fake_folders: Any) -> None:
-    """OpenCode was busy: nothing is known."""
+    """OpenCode was busy: the state of the folder is unknown."""
 
     async def busy(kind: Any, name: str, /, **arguments: Any) -> Any:
         if name == "file_list":
@@ -184,5 +184,5 @@ async def test_other_errors_of_a_folder_do_not_mean_a_missing_file(fake_folders:
 
 
 def test_a_windows_path_is_known_by_its_drive() -> None:
-    """Whatever machine the bridge runs on."""
+    """On whatever machine this process runs."""
     assert (type(to_pure_path("C:\\x")), type(to_pure_path("/x"))) == (PureWindowsPath, PurePosixPath)

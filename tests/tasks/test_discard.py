@@ -1,4 +1,4 @@
-"""Throwing a worktree away, on a real OpenCode: nothing goes with it that is another's, and nothing is guessed."""
+"""Discard a worktree on a real OpenCode: only what belongs to the task is removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["pair"]
 async def test_a_branch_that_the_task_checked_out_is_kept(
     client: Client, project: Path, environ: Mapping[str, str]
 ) -> None:
-    """OpenCode deletes the branch that a worktree is on: here one of the user's, with a commit that is nowhere else."""
+    """OpenCode deletes the branch that a worktree is on: here the user's, with a commit that no other branch has."""
     git(project, environ, "checkout", "-qb", "precious")
     git(project, environ, "commit", "--allow-empty", "-qm", "precious")
     git(project, environ, "checkout", "-q", "-")
@@ -57,7 +57,7 @@ async def test_a_worktree_with_a_running_session_is_not_discarded(client: Client
 
 
 async def test_a_folder_that_is_not_a_worktree_is_not_compared(client: Client, project: Path) -> None:
-    """Without its .git, or with another, OpenCode would say that nothing has changed."""
+    """Without its .git, or with another one, OpenCode would report no changes."""
     for command in ("rm .git", "rm .git && git init -q && git add -A && git commit -qm all"):
         task = await run_in_worktree(client, f"echo one > one.txt && {command}")
         for arguments in ({}, {"apply": True, "discard": True}):
@@ -68,7 +68,7 @@ async def test_a_folder_that_is_not_a_worktree_is_not_compared(client: Client, p
 
 
 async def test_a_locked_worktree_is_reported_as_kept(client: Client, project: Path) -> None:
-    """The changes have arrived, and the error says both."""
+    """The changes were applied, and the error says both."""
     task = await run_in_worktree(client, "echo one > one.txt && git worktree lock .")
 
     said = await call_refused(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
@@ -79,7 +79,7 @@ async def test_a_locked_worktree_is_reported_as_kept(client: Client, project: Pa
 
 
 async def test_a_worktree_that_changes_during_removal_is_kept(catalog: Catalog, pair: Pair) -> None:
-    """A program that the task has left running writes after the changes were read."""
+    """A program that the task left running writes after the changes were read."""
     worktree = Git.for_directory(str(pair.worktree), pair.environ)
     async with read_local_changes(client_of(catalog, pair), make_task(pair), worktree) as found:
         (pair.worktree / "late.txt").write_text("late\n")
@@ -91,7 +91,7 @@ async def test_a_worktree_that_changes_during_removal_is_kept(catalog: Catalog, 
 
 
 async def test_a_failed_removal_restores_the_branch(catalog: Catalog, pair: Pair) -> None:
-    """Only while it is removed it is on its own branch."""
+    """The worktree is on its own branch only during the removal."""
     pair.git(pair.worktree, "checkout", "-qb", "other")
     worktree = Git.for_directory(str(pair.worktree), pair.environ)
     async with read_local_changes(client_of(catalog, pair), make_task(pair), worktree) as found:

@@ -1,4 +1,4 @@
-"""The errors that OpenCode tells of by an event alone: their words are the verdict, however early they come."""
+"""Errors that OpenCode reports only by an event: their text is the task's error, however early they come."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNFINISHED: dict[str, Any] = {**DONE, "info": {**REPLY, "finish": None, "time": 
 
 
 async def test_a_session_error_decides_the_state_before_the_session_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCode tells of the error, and then ends the turn: whoever looks between sees that it works."""
+    """OpenCode sends the error and then ends the turn: a read in between finds the session busy."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.5)
     opencode = FakeOpenCode(messages=[UNFINISHED], status={"ses_1": {"type": "busy"}})
 
@@ -40,7 +40,7 @@ async def test_a_session_error_decides_the_state_before_the_session_is_idle(monk
 
 
 async def test_an_error_that_does_not_end_the_turn_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session worked on; that it ends without a reply then has another reason."""
+    """The session worked on, so its end without a reply has another reason."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.5)
     monkeypatch.setattr(waiting, "ERROR_STALLED_SECONDS", 0.1)
     opencode = FakeOpenCode(messages=[UNFINISHED], status={"ses_1": {"type": "busy"}})
@@ -66,7 +66,7 @@ async def test_an_error_that_does_not_end_the_turn_is_discarded(monkeypatch: pyt
 async def test_an_error_before_the_wait_decides_the_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """OpenCode may be done with a prompt before it has answered that it takes it."""
+    """OpenCode may have ended a turn before it responds that the prompt was accepted."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.5)
 
     class Quick(FakeOpenCode):

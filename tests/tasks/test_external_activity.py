@@ -1,4 +1,4 @@
-"""Two OpenCode processes on one data folder, as of two assistants of one user: each knows only of its own work."""
+"""Two OpenCode processes on one data folder, as with two assistants of one user: each knows only its own work."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WAIT_SECONDS = 120
 
 @dataclass(frozen=True)
 class TaskProcess:
-    """One assistant: its client and the OpenCode that this has started; `mark` is in that one's environment."""
+    """One assistant: its client and the OpenCode that its server started; `mark` is in that process's environment."""
 
     client: Client
     endpoint: Endpoint
@@ -103,7 +103,7 @@ def hold_prompt(two: TwoProcesses) -> tuple[str, Path]:
 
 
 async def test_a_task_of_another_process_runs_cannot_be_stopped_and_takes_no_prompt(processes: TwoProcesses) -> None:
-    """What it asks for is known there only; its end is seen by the other process as well."""
+    """Only that process knows its requests; the other one sees its end."""
     prompt, file = hold_prompt(processes)
     task = await processes.other.call("start_task", prompt=prompt, request_id="first")
     [pid] = find_opencode_pids(processes.other.mark)
@@ -143,7 +143,7 @@ async def test_a_task_of_another_process_runs_cannot_be_stopped_and_takes_no_pro
 
 
 async def test_the_end_of_the_only_process_that_can_have_run_a_task_is_its_failure(processes: TwoProcesses) -> None:
-    """It says when the session was last written to, and the session takes a prompt again."""
+    """The error says when the session was last written to; the session then accepts a prompt."""
     task = await processes.other.call("start_task", prompt="script:hang")
     kill_opencode(processes.other.mark)
     await eventually(lambda: not find_sharing_processes(processes.own.endpoint))
@@ -180,7 +180,7 @@ def make_sharing_process(ago: float) -> SharingProcess:
 
 
 def patch_sharing_processes(monkeypatch: pytest.MonkeyPatch, processes: tuple[SharingProcess, ...] | None) -> None:
-    """Have these processes there, or have none known."""
+    """Replace the processes that are found; None: they cannot be known."""
 
     def find_processes(endpoint: Endpoint) -> tuple[SharingProcess, ...] | None:
         return processes
@@ -223,7 +223,7 @@ async def test_another_process_may_run_a_session_until_it_is_silent_too_long(
 
 
 async def test_a_session_that_grows_is_run_by_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where no process is to be seen, as that of another container."""
+    """Even where that process is not visible, as in another container."""
     patch_sharing_processes(monkeypatch, ())
     opencode = cast("Any", FakeOpenCode(messages=unfinished_turn(5)))
     opencode.server.current_endpoint = lambda: "an endpoint"

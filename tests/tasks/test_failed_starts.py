@@ -1,4 +1,4 @@
-"""A task that could not be started: what was made for it goes, and what cannot go is named."""
+"""A task that could not be started: what was created for it is removed, and what cannot be removed is named."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ async def undo_start(catalog: Catalog, *refused: str) -> tuple[str, list[str]]:
 
 
 async def test_a_failed_start_removes_its_session_and_worktree(catalog: Catalog) -> None:
-    """The session first, which ends what works in the worktree."""
+    """The session first, which stops what runs in the worktree."""
     assert await undo_start(catalog) == ("no answer", ["/session/ses_1", "/experimental/worktree"])
 
 
 async def test_a_worktree_with_a_possibly_running_session_is_kept(catalog: Catalog) -> None:
-    """A prompt without an answer may have arrived: with the session, its files stay as well."""
+    """A prompt without a response may have arrived: the session and its files stay."""
     said, sent = await undo_start(catalog, "/session/ses_1")
     assert "ses_1" in said and "/w/tree" in said and "may be running" in said
     assert sent == ["/session/ses_1"]
 
 
 async def test_a_worktree_that_cannot_be_removed_is_named(catalog: Catalog) -> None:
-    """The session has gone."""
+    """The session was removed."""
     said, sent = await undo_start(catalog, "/experimental/worktree")
     assert "the worktree /w/tree" in said and "ses_1" not in said
     assert sent == ["/session/ses_1", "/experimental/worktree"]

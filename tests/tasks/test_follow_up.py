@@ -1,4 +1,4 @@
-"""A task that goes on after its changes were brought over, on a real OpenCode."""
+"""A task that continues after its changes were applied, on a real OpenCode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_follow_up_changes_are_applied_after_the_first_ones(client: Client, project: Path) -> None:
-    """The same lines change again, and a file goes that had come: both arrive, then the worktree may go."""
+    """The same lines change again, and an added file is deleted: both are applied; then discarding is allowed."""
     task = await run_in_worktree(client, "echo first > one.txt && echo first > two.txt")
     await call_succeeds(client, "collect_changes", session_id=task.session_id, apply=True)
     more = shell_prompt("echo second > one.txt && rm two.txt")

@@ -1,4 +1,4 @@
-"""Moments that a real OpenCode passes too quickly to be caught in them, with one that stands still there."""
+"""Moments that a real OpenCode passes too quickly to test, with a fake one that stays in them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DONE: dict[str, Any] = {"info": {**REPLY, "time": {"created": 1, "completed": 2}
 
 
 class UnknownServer(AttachedServer):
-    """The server of an OpenCode that is not there, of which nothing is known."""
+    """The server of an OpenCode that does not exist."""
 
     def current_endpoint(self) -> Any:
         """Return no address."""
@@ -110,18 +110,18 @@ class FakeOpenCode:
 
 
 def make_context(opencode: FakeOpenCode) -> Context:
-    """What a workflow is given."""
+    """Return the context of a task tool."""
     return Context(ServerPool(cast("Any", {"": opencode})), ignore_progress)
 
 
 def error(name: str, **about: str) -> Event:
-    """Return an event that tells of an error."""
+    """Return a session.error event."""
     return {"type": "session.error", "properties": {**about, "error": {"name": name, "data": {"message": name}}}}
 
 
 @pytest.mark.parametrize("event", [error("CannotReadFile", sessionID="ses_1"), error("BadSkillOfSomebody")])
 async def test_an_error_that_does_not_end_the_turn_is_not_a_failure(event: Event) -> None:
-    """The prompt is worked on a moment later."""
+    """OpenCode starts on the prompt a moment later."""
     opencode = FakeOpenCode()
 
     async def go_on() -> None:
@@ -142,7 +142,7 @@ async def test_an_error_that_does_not_end_the_turn_is_not_a_failure(event: Event
 async def test_an_error_without_a_reply_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, before: list[Any], after: str | None
 ) -> None:
-    """Nothing comes of the prompt: OpenCode's own words say why."""
+    """The prompt gets no reply: OpenCode's own error says why."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 1000.0)
     opencode = FakeOpenCode(messages=before)
 
@@ -159,7 +159,7 @@ async def test_an_error_without_a_reply_is_a_failure(
 
 
 async def test_an_abort_event_before_the_aborted_reply_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCode says that it does nothing before it has put its files away and completed the message (1.18.33)."""
+    """OpenCode is idle before it has stored its files and completed the message (1.18.33)."""
     monkeypatch.setattr(waiting, "ERROR_STALLED_SECONDS", 0.1)
     half = {**DONE, "info": {**REPLY, "finish": None, "time": {"created": 1}}}
     aborted = {"name": "MessageAbortedError", "data": {"message": "aborted"}}
@@ -180,7 +180,7 @@ async def test_an_abort_event_before_the_aborted_reply_is_not_a_failure(monkeypa
 
 
 async def test_a_slow_read_does_not_make_a_task_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that takes long tells how it was at its beginning, and the turn has begun meanwhile."""
+    """A slow read shows the state at its start, and the turn has started meanwhile."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 1.0)
     prompt = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}
     looks = 0
@@ -209,7 +209,7 @@ async def test_a_slow_read_does_not_make_a_task_stalled(monkeypatch: pytest.Monk
 
 
 async def test_a_cancelled_caller_leaves_no_task_between_prompt_and_start() -> None:
-    """The prompt is sent and not yet seen: it is stopped like one that is at work."""
+    """The prompt was sent and is not visible yet: it is stopped like a running one."""
     opencode = FakeOpenCode(messages=[DONE])
     async with anyio.create_task_group() as tasks:
 
@@ -230,7 +230,7 @@ async def test_a_cancelled_caller_leaves_no_task_between_prompt_and_start() -> N
 async def test_no_stalled_task_of_several_is_reported_as_running(
     monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """One is over at once; nothing works on the other's prompt, and that is found out before anything is said."""
+    """One ends at once; the other's prompt is not processed, and the call waits until that is certain."""
     monkeypatch.setattr(waiting, "STALLED_SECONDS", 0.2)
     prompts = {"ses_1": DONE, "ses_2": {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}}}
 
@@ -250,7 +250,7 @@ async def test_no_stalled_task_of_several_is_reported_as_running(
 
 @pytest.mark.parametrize("failed", [False, True])
 async def test_a_resumed_turn_reports_whether_it_failed(catalog: Catalog, failed: bool) -> None:
-    """Its session's newest message is the answer; the model's error in it is the call's."""
+    """The session's newest message is the response; a model error in it makes the call fail."""
     ended = {"error": {"name": "APIError", "data": {"message": "no"}}} if failed else {}
     opencode = FakeOpenCode(messages=[{**DONE, "info": {**DONE["info"], **ended}}])
 
@@ -262,7 +262,7 @@ async def test_a_resumed_turn_reports_whether_it_failed(catalog: Catalog, failed
 @pytest.mark.parametrize("broken", ["session_create", "session_prompt_async"])
 @pytest.mark.parametrize("clinging", [(), ("session_delete",), ("worktree_remove",)])
 async def test_a_failed_start_removes_everything_it_created(broken: str, clinging: tuple[str, ...]) -> None:
-    """The error is that of the start, and names what stays; a session that stays may work, and keeps its worktree."""
+    """The start's error names what remains; a session that remains may be running, and keeps its worktree."""
     opencode = FakeOpenCode()
     opencode.answers = {name: TransportError(name) for name in (broken, *clinging)}
     made = {"session_delete"} if broken == "session_prompt_async" else set[str]()
@@ -292,7 +292,7 @@ READ_OPERATIONS = (
     "vcs_status",
     "worktree_create",
 )
-"""What run_task reads."""
+"""Responses that run_task reads."""
 
 RUN_TASK_ARGUMENTS = {"prompt": "try", "worktree": True, "agent": "build"}
 UNEXPECTED_VALUES: tuple[Any, ...] = (None, "text", 7, [None], [{}], {"id": 1})
@@ -304,7 +304,7 @@ UNNAMED_CASE: tuple[str, Any] = ("session_diff", [{}])
     ("name", "odd"), [one for one in product(READ_OPERATIONS, UNEXPECTED_VALUES) if one != UNNAMED_CASE], ids=repr
 )
 async def test_an_unexpected_answer_is_a_named_error(name: str, odd: Any) -> None:
-    """Not a defect of ours, whichever answer it is; and the worktree does not stay."""
+    """Not reported as a defect of this package, whichever response it is; and the worktree is removed."""
     opencode = FakeOpenCode(answers={name: odd}, messages=[DONE])
 
     with pytest.raises(UnexpectedResponse, match=rf"{name} does not match OpenCode's document: .*got "):
@@ -315,7 +315,7 @@ async def test_an_unexpected_answer_is_a_named_error(name: str, odd: Any) -> Non
 
 
 async def test_a_report_waits_for_the_changes_of_a_turn_that_just_ended() -> None:
-    """Not only of the newest one: OpenCode may still be at the sum of the one before it."""
+    """Not only those of the newest: OpenCode may still sum up the turn before it."""
     now = time.time() * 1000
     turns = [
         {"info": {"id": f"msg_{n}", "role": role, "time": {"created": now, "completed": now}, **parent}, "parts": parts}
@@ -344,7 +344,7 @@ async def test_a_report_waits_for_the_changes_of_a_turn_that_just_ended() -> Non
 
 @pytest.mark.parametrize("slow", [False, True])
 async def test_a_reply_is_confirmed_however_long_opencode_takes(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
-    """That it takes long to say what waits does not mean that the request still does."""
+    """A slow list of requests does not mean that the request still waits."""
     monkeypatch.setattr(answering, "CONFIRM_SECONDS", 0.1)
     request = PermissionRequest(id="per_1", session_id="ses_1", permission="bash")
     waits = {"id": "per_1", "sessionID": "ses_1", "permission": "bash"}
@@ -366,7 +366,7 @@ async def test_a_reply_is_confirmed_however_long_opencode_takes(monkeypatch: pyt
 
 @pytest.mark.parametrize(("after", "begins"), [(None, 0.2), ("msg_1", 3.0)])
 async def test_a_prompt_that_starts_after_cancellation_is_stopped(after: str | None, begins: float) -> None:
-    """As long as it may begin: it was sent, and is not to be seen yet."""
+    """For as long as it may start: it was sent, and is not visible yet."""
     opencode = FakeOpenCode(messages=[DONE])
 
     async def begin() -> None:

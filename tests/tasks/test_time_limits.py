@@ -1,4 +1,4 @@
-"""Time limits: every task tool answers in time when OpenCode does not, and nothing is begun that is not reported."""
+"""Time limits: every task tool returns in time when OpenCode does not respond, and every start is reported."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from .test_race_conditions import DONE, FakeOpenCode, make_context
 pytestmark = pytest.mark.anyio
 
 LATE_SECONDS = 2.0
-"""What a call may take beyond its time limit."""
+"""Seconds that a call may take beyond its time limit."""
 
 MARK = "OPENCODE_MCP_TEST_LIMITS"
 
 
 class SlowOpenCode(FakeOpenCode):
-    """An OpenCode that takes a prompt only once it may; every task has a session of its own."""
+    """An OpenCode that accepts a prompt only when the test lets it; every task has its own session."""
 
     def __init__(self) -> None:
         super().__init__(messages=[DONE])
@@ -68,7 +68,7 @@ def run_several(seconds: float, number: int = 3) -> RunTasks:
 
 
 async def test_a_starting_task_is_reported_and_continues() -> None:
-    """Its session is named, the call ends in time, and whoever waits for the session gets its result."""
+    """Its session is reported, the call ends in time, and a wait for the session returns its result."""
     opencode = SlowOpenCode()
     async with anyio.create_task_group() as tasks:
         context = make_context(opencode)
@@ -90,7 +90,7 @@ async def test_a_starting_task_is_reported_and_continues() -> None:
 
 
 async def test_a_start_that_fails_after_its_call_is_reported_as_failed() -> None:
-    """With the reason; and nothing of it is left."""
+    """With the reason; and everything of it is removed."""
     opencode = SlowOpenCode()
     opencode.answers["session_prompt_async"] = RequestTimeout("no answer to the prompt")
     async with anyio.create_task_group() as tasks:
@@ -109,7 +109,7 @@ async def test_a_start_that_fails_after_its_call_is_reported_as_failed() -> None
 
 
 async def test_cancelled_starts_leave_no_session_and_no_worktree() -> None:
-    """The caller goes while all of them are starting, before any has a session."""
+    """The caller cancels while all of them are starting, before any has a session."""
 
     class Unready(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
@@ -130,7 +130,7 @@ async def test_cancelled_starts_leave_no_session_and_no_worktree() -> None:
 
 
 async def test_worktrees_of_one_repository_are_made_one_after_another() -> None:
-    """git cannot make two at once: of ten tasks on a real OpenCode one failed, and with it all of them."""
+    """git cannot create two at once: of ten tasks on a real OpenCode one failed, and with it the call."""
 
     class Counting(SlowOpenCode):
         now = most = 0
@@ -153,7 +153,7 @@ async def test_worktrees_of_one_repository_are_made_one_after_another() -> None:
 
 
 async def test_a_task_that_is_starting_can_be_stopped() -> None:
-    """Its prompt is never sent, and what it was to go on with stays as it is."""
+    """Its prompt is never sent, and the session that it would continue stays unchanged."""
 
     class Unready(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
@@ -176,7 +176,7 @@ async def test_a_task_that_is_starting_can_be_stopped() -> None:
 
 
 async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The failure is reported until then; it does not keep the session."""
+    """The failure is reported until then; it does not block the session."""
     monkeypatch.setattr(starting, "PICKUP_SECONDS", 0.1)
 
     class Failing(FakeOpenCode):
@@ -204,7 +204,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
 
 
 async def test_a_task_without_a_session_in_time_is_not_started() -> None:
-    """Nothing could name it: it is given up, and the call says so."""
+    """The call could not name its session: the start is cancelled, and the call says so."""
 
     class Silent(FakeOpenCode):
         async def call(self, name: str, /, **arguments: Any) -> Any:
@@ -221,7 +221,7 @@ async def test_a_task_without_a_session_in_time_is_not_started() -> None:
 
 
 async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> None:
-    """With an error that names the server, before the caller's scope cuts it off; it is not tried again."""
+    """With an error that names the server, before the caller's scope cancels it; it is not retried."""
     requests = list[httpx2.Request]()
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
@@ -240,7 +240,7 @@ async def test_a_read_ends_within_the_callers_time_limit(catalog: Catalog) -> No
 
 
 async def test_a_caller_s_cancel_scope_is_not_a_time_limit(catalog: Catalog) -> None:
-    """An error instead would look like one of OpenCode's, and what the caller gave up would go on."""
+    """An error instead of a cancellation would look like OpenCode's, and the cancelled work would go on."""
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
         await anyio.sleep_forever()
@@ -254,7 +254,7 @@ async def test_a_caller_s_cancel_scope_is_not_a_time_limit(catalog: Catalog) -> 
 
 
 async def test_a_shielded_scope_has_no_time_limit() -> None:
-    """What is cleaned up after the limit has its own time."""
+    """Cleaning up after the limit has its own time."""
     with cancel_after(0.0):
         with anyio.CancelScope(shield=True), anyio.move_on_after(15):
             await anyio.lowlevel.checkpoint()
@@ -262,7 +262,7 @@ async def test_a_shielded_scope_has_no_time_limit() -> None:
 
 
 async def test_no_pause_is_started_beyond_the_time_limit(catalog: Catalog) -> None:
-    """The last error is the answer, at once."""
+    """The last error is raised at once."""
     times = list[float]()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -284,7 +284,7 @@ async def test_no_pause_is_started_beyond_the_time_limit(catalog: Catalog) -> No
 async def open_managed_bridge(
     environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> AsyncGenerator[tuple[Client, str]]:
-    """Provide a client of a bridge that starts an OpenCode of its own, and the mark of that."""
+    """Provide a client of a server that starts its own OpenCode, and the mark of that process."""
     value = uuid4().hex
     settings = Settings(command=(program.command[0],), directory=str(project), environ={**environ, MARK: value})
     async with Client(create_server(settings, catalog)) as client:
@@ -293,7 +293,7 @@ async def open_managed_bridge(
 
 @contextmanager
 def freeze_opencode(mark: str) -> Generator[None]:
-    """Keep the OpenCode with this mark from doing anything."""
+    """Suspend the OpenCode with this mark."""
     [pid] = find_opencode_pids(mark)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -307,7 +307,7 @@ def freeze_opencode(mark: str) -> Generator[None]:
 async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
     monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
-    """With what was last seen, and when; or with an error. 102 s were seen before."""
+    """With the last report and its age, or with an error."""
     for module in (deadline, task_tools):
         monkeypatch.setattr(module, "ANSWER_SECONDS", 4.0)
     async with open_managed_bridge(environ, program, project, catalog) as (client, mark):

@@ -1,4 +1,4 @@
-"""What a turn changed is a number only where it is known, on a real OpenCode."""
+"""The changes of a turn have numbers only where they are known, on a real OpenCode."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def non_utf8_path(project: Path) -> Path:
 async def test_changes_in_a_folder_without_git_are_unknown(
     connect: Connect, attached: Settings, tmp_path: Path
 ) -> None:
-    """Neither OpenCode nor git knows: the report says so, and an empty list is never given for it."""
+    """Neither OpenCode nor git knows them: the report says so, instead of an empty list."""
     folder = tmp_path / "plain"
     folder.mkdir()
     async with connect(replace(attached, directory=str(folder))) as client:
@@ -43,7 +43,7 @@ async def test_changes_in_a_folder_without_git_are_unknown(
 
 
 async def test_changes_without_snapshots_are_unknown(connect: Connect, attached: Settings, project: Path) -> None:
-    """git tells what is uncommitted; that is not said to be the turn's."""
+    """git lists uncommitted files; they are not reported as the turn's changes."""
     (project / "opencode.json").write_text('{"snapshot": false}')
     async with connect(replace(attached, directory=str(project))) as client:
         seen = await call_succeeds(client, "run_task", prompt=WRITES, timeout_seconds=120)
@@ -58,7 +58,7 @@ async def test_changes_without_snapshots_are_unknown(connect: Connect, attached:
 async def test_changes_with_a_file_name_that_is_not_utf8_are_unknown(
     connect: Connect, attached: Settings, project: Path
 ) -> None:
-    """One such name keeps OpenCode from new snapshots, which then say that nothing changed."""
+    """One such name prevents new snapshots in OpenCode, whose sum is then empty."""
     non_utf8_path(project).write_bytes(b"odd")
     async with connect(replace(attached, directory=str(project))) as client:
         seen = await call_succeeds(client, "run_task", prompt=WRITES, timeout_seconds=120)
@@ -69,7 +69,7 @@ async def test_changes_with_a_file_name_that_is_not_utf8_are_unknown(
 async def test_changes_in_a_worktree_need_no_snapshots(
     connect: Connect, attached: Settings, project: Path, environ: Mapping[str, str]
 ) -> None:
-    """There git knows everything since the worktree was made, odd names included."""
+    """There git knows all changes since the worktree was created, in files with any name."""
     async with connect(replace(attached, directory=str(project))) as client:
         seen = await run_in_worktree(client, "printf odd > \"$(printf 'caf\\351.txt')\" && echo new > new.txt")
         assert set(seen["changes"]["paths"]) == {"caf\\xe9.txt", "new.txt"}

@@ -1,4 +1,4 @@
-"""A session of the second engine given to the task tools: one sentence, and never a state that was not seen."""
+"""The task tools refuse a session of OpenCode's v2 API: they cannot read its state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def result_text(result: types.CallToolResult) -> str:
 
 
 async def test_task_tools_refuse_a_v2_session(client: Client, project: Path, model: ScriptedModel) -> None:
-    """While it works and afterwards; what is named instead sees it, and stops it."""
+    """While it runs and afterwards; the tools that the error names read and stop it."""
     (project / "opencode.json").write_text(json.dumps(provider_config(model.url)))
     where = {"directory": str(project)}
 

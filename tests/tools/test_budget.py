@@ -12,7 +12,7 @@ from opencode_mcp.tools import ToolRegistry, select_tools
 
 
 def listed_bytes(tools: list[types.Tool]) -> int:
-    """Count what a model gets to see: name, description and input schema of every tool."""
+    """Count what a model receives: name, description and input schema of every tool."""
     seen = [{"name": one.name, "description": one.description, "inputSchema": one.input_schema} for one in tools]
     return sum(len(json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode()) for one in seen)
 

@@ -1,4 +1,4 @@
-"""What a model sees of a schema: shorter than the one that validates, and never stricter."""
+"""The schema that a model sees: shorter than the one that validates, and never stricter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data
 @given(data=st.data())
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_compact_schema_accepts_what_the_full_schema_accepts(name: str, data: st.DataObject) -> None:
-    """A model that follows the summary is never kept from a call that would be valid."""
+    """The summary does not exclude any valid call."""
     full = SCHEMAS[name]
     arguments = data.draw(schema_values(full, full.get("$defs", {})))
     assume(Draft202012Validator(full).is_valid(arguments))
@@ -38,7 +38,7 @@ def test_the_compact_schema_accepts_what_the_full_schema_accepts(name: str, data
 
 
 def test_the_generator_reaches_arguments_of_every_kind() -> None:
-    """The property above is about something: for nine tools in ten, drawn arguments are valid and not empty."""
+    """The property above is not vacuous: for nine tools in ten, drawn arguments are valid and not empty."""
     drawn: set[str] = set()
     strategies = {name: schema_values(full, full.get("$defs", {})) for name, full in SCHEMAS.items()}
     validators = {name: Draft202012Validator(full) for name, full in SCHEMAS.items()}
@@ -58,7 +58,7 @@ def test_the_generator_reaches_arguments_of_every_kind() -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_published_schema_breaks_no_client(name: str) -> None:
-    """Its root is a plain object, it refers to nothing, and it is a valid JSON Schema."""
+    """Its root is a plain object, it has no `$ref`, and it is a valid JSON Schema."""
     schema = compact_schema(SCHEMAS[name])
 
     assert schema["type"] == "object"

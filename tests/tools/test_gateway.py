@@ -1,4 +1,4 @@
-"""Any operation without it being listed: searched, described, and called by the caller of its class."""
+"""The gateway: an operation that is not listed is searched, described, and called by the tool for its class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 async def test_a_search_says_which_caller_to_use(client: Client) -> None:
-    """Plain words find the operation, with what it does and the tool that calls it."""
+    """A query finds the operation, with its description and the tool that calls it."""
     found = await call(client, "search_operations", query="delete a session")
 
     assert {"operation": "session_delete", "call_with": "delete_operation"}.items() <= found["operations"][0].items()
@@ -42,7 +42,7 @@ async def test_a_description_is_complete(client: Client, catalog: Catalog) -> No
 
 
 def test_every_input_schema_fits_the_limit(catalog: Catalog) -> None:
-    """The longest go without the schema of their answers, and say where that is."""
+    """The longest omit the response schema, and name the resource that has it."""
     limit = Settings().max_result_chars
     told = {name: describe_operation(operation, limit) for name, operation in catalog.items()}
 
@@ -73,7 +73,7 @@ async def test_an_operation_is_called_through_its_caller(client: Client) -> None
 
 @pytest.mark.parametrize("operation", ["session_list", "session_create", "session_delete"])
 async def test_a_caller_refuses_operations_of_another_class(client: Client, catalog: Catalog, operation: str) -> None:
-    """Each of the three callers takes its own class alone, and names the right one otherwise."""
+    """Each of the three tools accepts only its own class, and names the right tool otherwise."""
     own = f"{safety_of(catalog[operation])}_operation"
     for caller in {"read_operation", "write_operation", "delete_operation"} - {own}:
         answer = await client.call_tool(caller, {"operation": operation})
@@ -83,7 +83,7 @@ async def test_a_caller_refuses_operations_of_another_class(client: Client, cata
 
 
 async def test_an_unknown_operation_names_the_nearest(client: Client) -> None:
-    """A wrong name is an error that helps on."""
+    """The error for a wrong name lists similar ones."""
     answer = await client.call_tool("read_operation", {"operation": "find_texts"})
 
     assert answer.is_error

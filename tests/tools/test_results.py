@@ -1,4 +1,4 @@
-"""Results: never longer than the limit, text and structured content alike, and every part to be had."""
+"""Results: within the limit, with the same text and structured content, and every part can be read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JSON_VALUES = st.recursive(
 
 
 def result_text(answer: types.CallToolResult) -> str:
-    """Return the text of a result that is one text."""
+    """Return the text of a result with a single text."""
     (content,) = answer.content
     assert isinstance(content, types.TextContent)
     return content.text
@@ -39,7 +39,7 @@ def result_text(answer: types.CallToolResult) -> str:
 @settings(max_examples=40, deadline=None)
 @given(value=st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=20), limit=st.integers(1_000, 5_000))
 def test_a_truncated_answer_is_valid_and_within_the_limit(value: dict[str, Any], limit: int) -> None:
-    """Whatever the shape, the result fits; what fits already is not touched."""
+    """A value of any shape is cut to the limit; one within it is unchanged."""
     shown, whole = truncate(value, limit, "how"), NO_REDACTION.redact(value)
 
     if len(dump(whole)) <= limit:
@@ -50,7 +50,7 @@ def test_a_truncated_answer_is_valid_and_within_the_limit(value: dict[str, Any],
 
 
 def test_every_omitted_part_can_be_read_by_its_pointer() -> None:
-    """The pointers of what was left out lead to the whole parts, page by page."""
+    """The pointers in `_omitted` lead to the whole parts, page by page."""
     value = {"list": list(range(5_000)), "nested": {"a/b~c": "x" * 90_000}}
     omitted = {one["pointer"]: one for one in truncate(value, 10_000, "how")["_omitted"]["parts"]}
 
@@ -66,7 +66,7 @@ def test_every_omitted_part_can_be_read_by_its_pointer() -> None:
 
 
 async def test_a_file_of_twelve_megabytes_is_truncated_and_can_be_read(client: Client, project: Path) -> None:
-    """file_read answers whole; the result is cut in the middle, and any part is read by pointer and offset."""
+    """file_read returns the whole file; the result is cut in the middle, and pointer and offset read any part."""
     (project / "big.txt").write_text("".join(f"line {number:07}\n" for number in range(900_000)))
     answer = await client.call_tool("file_read", {"path": "big.txt"})
 
@@ -120,7 +120,7 @@ async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> No
 
 
 async def test_a_wrong_pointer_is_an_error(client: Client) -> None:
-    """It says where the pointer stops to fit."""
+    """The error names the first token that does not match."""
     answer = await client.call_tool("read_operation", {"operation": "path_get", "pointer": "/home/nowhere"})
 
     assert answer.is_error
@@ -128,7 +128,7 @@ async def test_a_wrong_pointer_is_an_error(client: Client) -> None:
 
 
 async def test_a_missing_file_is_an_error_and_an_empty_one_is_not(client: Client, project: Path) -> None:
-    """OpenCode reads both as empty; ours tells them apart."""
+    """OpenCode treats both as empty; the result distinguishes them."""
     (project / "empty.txt").touch()
     missing = await client.call_tool("file_read", {"path": "no/such.txt"})
     empty = await client.call_tool("file_read", {"path": "empty.txt"})
@@ -139,7 +139,7 @@ async def test_a_missing_file_is_an_error_and_an_empty_one_is_not(client: Client
 
 
 async def test_aborting_an_unknown_session_is_an_error(client: Client) -> None:
-    """OpenCode says true to it."""
+    """OpenCode returns true for it."""
     answer = await client.call_tool("session_abort", {"sessionID": "ses_unknown"})
 
     assert answer.is_error
@@ -147,7 +147,7 @@ async def test_aborting_an_unknown_session_is_an_error(client: Client) -> None:
 
 
 async def test_an_empty_list_of_requests_says_for_which_directory(client: Client, project: Path) -> None:
-    """permission_list of the wrong directory is empty while something waits elsewhere."""
+    """permission_list of the wrong directory is empty while a request waits in another."""
     answer = await client.call_tool("permission_list", {})
 
     assert answer.structured_content is not None

@@ -1,4 +1,4 @@
-"""A person's words find the operation that is meant, among all 188."""
+"""Queries in plain words find the right operation among all 188."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ REQUESTS: dict[str, set[str]] = {
     "make this directory a git repository": {"project_init_git"},
     "change the organization": {"experimental_console_switch_org"},
 }
-"""Written before the search was, and not reworded since: a request, and each operation that is right."""
+"""Written before the search, and not reworded since: a query, and the operations that are right."""
 
 HELD_OUT: dict[str, set[str]] = {
     "kill the terminal": {"pty_remove"},
@@ -103,7 +103,7 @@ HELD_OUT: dict[str, set[str]] = {
     "give the project another name and icon": {"project_update"},
     "what skills are installed": {"app_skills", "v2_skill_list"},
 }
-"""Written after the search was finished, which was not changed for them: whether it knows more than the above."""
+"""Written after the search was finished, which was not changed for them: whether it generalizes."""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def operation_names(operations: list[Operation]) -> list[str]:
 
 
 def find_misses(search: OperationSearch, requests: Mapping[str, set[str]]) -> dict[str, list[str]]:
-    """The requests without a right operation among the first three, each with what was found; prints the figure."""
+    """The queries without a right operation among the first three, each with what was found; prints the share."""
     found = {request: operation_names(search.search(request, 3)) for request in requests}
     missed = {request: first for request, first in found.items() if not requests[request].intersection(first)}
     sys.stdout.write(f"{len(requests) - len(missed)} of {len(requests)} in the first three\n")
@@ -127,7 +127,7 @@ def find_misses(search: OperationSearch, requests: Mapping[str, set[str]]) -> di
 
 
 def fastest_seconds(act: Callable[[], object]) -> float:
-    """The seconds of the fastest of five runs, which other work on the machine disturbs least."""
+    """The seconds of the fastest of five runs, which other load on the machine affects least."""
     times: list[float] = []
     for _ in range(5):
         began = perf_counter()
@@ -137,26 +137,26 @@ def fastest_seconds(act: Callable[[], object]) -> float:
 
 
 def find_v2_twins(catalog: Catalog) -> list[tuple[str, str]]:
-    """Each v1 operation that has a v2 one of the same name, with it."""
+    """Pairs of a v1 operation and the v2 operation with the same name."""
     return [(name, f"v2_{name}") for name in catalog if f"v2_{name}" in catalog]
 
 
 def test_a_plain_request_finds_its_operation_in_the_first_three(search: OperationSearch) -> None:
-    """A model reads a few lines, not eight: 95 % of the requests have a right one among three."""
+    """A model reads a few lines, not eight: 95 % of the queries have a right one among three."""
     missed = find_misses(search, REQUESTS)
 
     assert len(missed) <= 0.05 * len(REQUESTS), missed
 
 
 def test_held_out_requests_are_found(search: OperationSearch) -> None:
-    """The table of synonyms is not a table of answers: 80 % of unseen requests have a right one among three."""
+    """The synonyms are not fitted to the queries: 80 % of unseen queries have a right one among three."""
     missed = find_misses(search, HELD_OUT)
 
     assert len(missed) <= 0.2 * len(HELD_OUT), missed
 
 
 def test_the_requests_are_spread_over_the_whole_api(catalog: Catalog) -> None:
-    """No area makes the figure: operations that exist, none more than twice, of twenty areas and more."""
+    """The queries cover twenty areas or more, with operations that exist, none of them more than twice."""
     right = Counter(
         name for requests in (REQUESTS, HELD_OUT) for operations in requests.values() for name in operations
     )
@@ -169,7 +169,7 @@ def test_the_requests_are_spread_over_the_whole_api(catalog: Catalog) -> None:
 
 
 def test_the_same_request_has_the_same_answer(catalog: Catalog, search: OperationSearch) -> None:
-    """Neither a second search nor a second index orders anything differently."""
+    """A second search and a second index return the same order."""
     again = OperationSearch(catalog.values())
 
     for request in REQUESTS:
@@ -178,7 +178,7 @@ def test_the_same_request_has_the_same_answer(catalog: Catalog, search: Operatio
 
 
 def test_equal_results_keep_the_order_of_the_document(catalog: Catalog) -> None:
-    """Nothing but the order tells them apart."""
+    """Equal scores keep the order of the document."""
     twin = catalog["find_text"]
     copies = [replace(twin, id=str(number)) for number in range(5)]
 
@@ -187,7 +187,7 @@ def test_equal_results_keep_the_order_of_the_document(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize("query", ["", "   ", "?!", "the of and", "xyzzy", "xyzzy plugh"])
 def test_nothing_is_found_for_words_that_no_operation_has(search: OperationSearch, query: str) -> None:
-    """An empty answer is better than eight operations at random."""
+    """An empty result is better than eight random operations."""
     assert search.search(query) == []
 
 
@@ -197,7 +197,7 @@ def test_a_search_without_operations_finds_nothing() -> None:
 
 
 def test_there_are_never_more_results_than_asked_for(search: OperationSearch) -> None:
-    """Eight, if nothing is said; the first of a longer answer are the shorter one."""
+    """Eight by default; a shorter result is the start of a longer one."""
     many = search.search("session", 50)
 
     assert len(search.search("session")) == 8
@@ -206,14 +206,14 @@ def test_there_are_never_more_results_than_asked_for(search: OperationSearch) ->
 
 
 def test_the_name_of_an_operation_finds_it_first_or_second(catalog: Catalog, search: OperationSearch) -> None:
-    """Who knows the name, or almost, needs no synonyms."""
+    """A query with the operation's name, or nearly so, needs no synonyms."""
     missed = [name for name in catalog if name not in operation_names(search.search(name, 2))]
 
     assert missed == []
 
 
 def test_an_operation_comes_before_its_v2_twin(catalog: Catalog, search: OperationSearch) -> None:
-    """The sessions of this bridge live in v1, which does not see what v2 does."""
+    """The task tools use the v1 API, which does not see v2 sessions' messages."""
     for name, v2 in find_v2_twins(catalog):
         found = operation_names(search.search(name, 188))
 
@@ -224,7 +224,7 @@ def test_an_operation_comes_before_its_v2_twin(catalog: Catalog, search: Operati
 def test_the_v2_twin_comes_first_when_the_request_says_v2(
     catalog: Catalog, search: OperationSearch, request_for_v2: str
 ) -> None:
-    """The preference is one, and not a ban."""
+    """The lower weight is then that of v1."""
     for name, v2 in find_v2_twins(catalog):
         found = operation_names(search.search(request_for_v2.format(name.replace("_", " ")), 188))
 
@@ -232,7 +232,7 @@ def test_the_v2_twin_comes_first_when_the_request_says_v2(
 
 
 def test_a_deprecated_operation_is_last_among_its_equals(catalog: Catalog, search: OperationSearch) -> None:
-    """It still works, but its replacement is the one to call."""
+    """It still works, but its replacement ranks higher."""
     current = catalog["session_abort"]
     deprecated = replace(current, id="old", deprecated=True)
     found = operation_names(search.search("allow a permission"))
@@ -258,13 +258,13 @@ def test_the_form_of_a_word_does_not_matter(search: OperationSearch, one: str, o
 
 
 def test_log_in_does_not_match_write_log(search: OperationSearch) -> None:
-    """Two words that belong together are not read apart."""
+    """Two words that form a known phrase count as one."""
     assert "app_log" not in operation_names(search.search("log in"))
     assert operation_names(search.search("write to the log"))[0] == "app_log"
 
 
 def test_indexing_and_searching_are_fast(catalog: Catalog) -> None:
-    """About 10 ms and half a millisecond on an idle machine, with ten times and more to spare for a busy one."""
+    """About 10 ms and half a millisecond on an idle machine; the limits leave a factor of ten for a busy one."""
     operations = list(catalog.values())
     search = OperationSearch(operations)
 

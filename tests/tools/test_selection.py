@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 def test_every_operation_has_a_documented_toolset_and_every_toolset_has_tools(catalog: Catalog) -> None:
-    """No operation falls through the table, and no row of the table is idle."""
+    """Every operation has a toolset, and every entry of the table is used."""
     used = {toolset_of(operation.id) for operation in catalog.values()}
     ids = [operation.id for operation in catalog.values()]
 
@@ -50,7 +50,7 @@ def test_essential_lists_twenty_and_reaches_everything(catalog: Catalog) -> None
 
 
 def test_toolsets_apply_to_the_gateway(catalog: Catalog) -> None:
-    """With an area chosen, the gateway reaches the operations of that area alone."""
+    """With a toolset chosen, the gateway reaches only the operations of that toolset."""
     chosen = select_tools(catalog, ["vcs", "gateway"])
 
     assert chosen.listed == {"vcs_get", "vcs_status", "vcs_diff", "vcs_diff_raw", "vcs_apply", *GATEWAY_TOOLS}
@@ -58,7 +58,7 @@ def test_toolsets_apply_to_the_gateway(catalog: Catalog) -> None:
 
 
 def test_tools_are_added_and_left_out_by_name(catalog: Catalog) -> None:
-    """Named tools join the toolsets, or are the whole list; excluded ones go, from the gateway too."""
+    """Named tools are added to the toolsets, or are the whole list; excluded ones are not reachable either."""
     assert select_tools(catalog, tools=["find_text"]).listed == {"find_text"}
     assert "find_text" in select_tools(catalog, ["vcs"], tools=["find_text"]).listed
     without = select_tools(catalog, exclude_tools=["session_prompt"])
@@ -87,7 +87,7 @@ def test_read_only_takes_precedence_over_names(catalog: Catalog, flag: str) -> N
     ("flag", "given"), [("toolsets", "sesion"), ("tools", "find_txt"), ("exclude_tools", "session_promt")]
 )
 def test_an_unknown_name_is_an_error_with_the_nearest_ones(catalog: Catalog, flag: str, given: str) -> None:
-    """A misspelt name stops the start, and says what was probably meant."""
+    """A misspelt name is an error at start, with the nearest names."""
     nearest = {"sesion": "session", "find_txt": "find_text", "session_promt": "session_prompt"}[given]
 
     names = {"toolsets": (), "tools": (), "exclude_tools": ()} | {flag: (given,)}
@@ -100,7 +100,7 @@ def test_an_unknown_name_is_an_error_with_the_nearest_ones(catalog: Catalog, fla
 
 @pytest.mark.parametrize("path", VIEWS)
 def test_a_view_narrows_and_never_widens(catalog: Catalog, path: str) -> None:
-    """A path below the HTTP endpoint shows a part of what the server shows."""
+    """A path below the HTTP endpoint lists a part of the server's tools."""
     whole = select_tools(catalog, ["session", "tasks", "gateway"], exclude_tools=["session_list"])
     narrow = select_view(catalog, whole, path)
 

@@ -33,5 +33,5 @@ def test_a_tool_matches_its_snapshot(name: str, pytestconfig: pytest.Config) -> 
 
 
 def test_every_snapshot_has_a_tool() -> None:
-    """A tool that is gone takes its file with it."""
+    """The file of a tool that no longer exists must be deleted."""
     assert {file.stem for file in FOLDER.glob("*.json")} == TOOLS.keys()

@@ -1,4 +1,4 @@
-"""What the bridge reads of a worktree on its own machine, before anything is brought over or thrown away."""
+"""The changes of a worktree on this machine, before they are applied or discarded."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["pair"]
 
 
 def client(catalog: Catalog, pair: Pair) -> OpenCodeClient:
-    """A client that sends nothing here: the files are read by git."""
+    """A client that sends no request in these tests: git reads the files."""
     return OpenCodeClient(AttachedServer(Endpoint(httpx2.URL("http://127.0.0.1:9"))), catalog, environ=pair.environ)
 
 
 def make_task(pair: Pair, **facts: str) -> TaskMetadata:
-    """What the session's metadata say of the worktree."""
+    """Return the task metadata of the worktree."""
     known = {"worktree_of": str(pair.project), "worktree": str(pair.worktree), "branch": "task", "base": pair.base}
     return TaskMetadata.model_validate({**known, **facts})
 
@@ -39,7 +39,7 @@ def test_the_imported_fixture_is_used(pair: Pair) -> None:
 
 
 async def test_files_and_patch_say_what_changed(catalog: Catalog, pair: Pair) -> None:
-    """Numbers for text, a binary patch for what is not; names that are not UTF-8 are escaped."""
+    """Numbers for text, a binary patch for other files; names that are not UTF-8 are escaped."""
     change_everything(pair.worktree)
     git = Git.for_directory(str(pair.worktree), pair.environ)
 
@@ -55,7 +55,7 @@ async def test_files_and_patch_say_what_changed(catalog: Catalog, pair: Pair) ->
 
 
 async def test_commits_that_only_the_branch_has_are_named(catalog: Catalog, pair: Pair) -> None:
-    """The branch goes with the worktree, also when the task has left it."""
+    """The branch is removed with the worktree, also when the task has switched to another."""
     (pair.worktree / "kept.txt").write_text("kept\n")
     pair.git(pair.worktree, "add", "-A")
     pair.git(pair.worktree, "commit", "-qm", "kept")
@@ -86,7 +86,7 @@ async def test_an_open_merge_of_the_user_is_not_touched(catalog: Catalog, pair: 
 
 
 async def test_a_worktree_whose_changes_were_applied_may_be_removed(catalog: Catalog, pair: Pair) -> None:
-    """Also when the user has changed it since; a later change of the task may not."""
+    """Also when the user has changed the project since; not when the task has changed the worktree since."""
     (pair.worktree / "text.txt").write_text("by the task\n")
     git = Git.for_directory(str(pair.worktree), pair.environ)
     async with read_local_changes(client(catalog, pair), make_task(pair), git) as found:
@@ -106,7 +106,7 @@ async def test_a_worktree_whose_changes_were_applied_may_be_removed(catalog: Cat
 
 
 async def test_only_the_worktree_with_the_task_s_token_is_used(catalog: Catalog, pair: Pair) -> None:
-    """A folder of the same name on another machine is another one."""
+    """A folder with the same path on another machine is a different one."""
     opencode, task = client(catalog, pair), make_task(pair, token="0123")
     assert await open_local_worktree(opencode, task) is None
     token = await Git.for_directory(str(pair.worktree), pair.environ).git_path(TOKEN_FILE)
@@ -117,7 +117,7 @@ async def test_only_the_worktree_with_the_task_s_token_is_used(catalog: Catalog,
 
 
 async def test_uncommitted_files_are_copied_unchanged(catalog: Catalog, pair: Pair) -> None:
-    """They are the worktree's base: nothing of them counts as the task's, and the project is not touched."""
+    """They are the worktree's base: they are not the task's changes, and the project is not changed."""
     change_everything(pair.project)
     before, index = read_tree(pair.project), (pair.project / ".git" / "index").read_bytes()
 
@@ -156,7 +156,7 @@ async def test_the_copied_uncommitted_files_survive_garbage_collection(catalog: 
 
 
 async def test_changes_after_an_apply_are_applied_too(catalog: Catalog, pair: Pair) -> None:
-    """A follow-up edits the same lines again, takes another change back, and deletes what it had added."""
+    """A follow-up edits the same lines again, reverts another change, and deletes a file that it had added."""
     git, opencode = Git.for_directory(str(pair.worktree), pair.environ), client(catalog, pair)
     (pair.worktree / "text.txt").write_text(LINES.replace("line 3\n", "first\n"))
     (pair.worktree / "run.sh").write_text("#!/bin/sh\necho first\n")
@@ -182,7 +182,7 @@ async def test_changes_after_an_apply_are_applied_too(catalog: Catalog, pair: Pa
 
 
 async def test_applied_changes_that_were_undone_can_be_applied_again(catalog: Catalog, pair: Pair) -> None:
-    """The user has put the project back; applying says what it does."""
+    """The user has reverted the project; applying writes the changes again."""
     git, opencode = Git.for_directory(str(pair.worktree), pair.environ), client(catalog, pair)
     (pair.worktree / "text.txt").write_text("by the task\n")
     async with read_local_changes(opencode, make_task(pair), git) as found:
@@ -198,7 +198,7 @@ async def test_applied_changes_that_were_undone_can_be_applied_again(catalog: Ca
 
 
 async def test_a_nested_repository_is_named_and_not_copied(catalog: Catalog, pair: Pair) -> None:
-    """Its files are not git's to copy; the caller learns of it."""
+    """git does not track its files; the note names it."""
     (pair.project / "nested").mkdir()
     pair.git(pair.project / "nested", "init", "-q")
     (pair.project / "nested" / "file").write_text("file\n")

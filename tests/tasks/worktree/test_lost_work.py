@@ -1,4 +1,4 @@
-"""Work that git itself would drop or overlook: of the user in the project, and of the task in its worktree."""
+"""Work that git alone would delete or miss: the user's in the project, and the task's in its worktree."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["pair"]
 
 
 def ignored_folder(pair: Pair) -> None:
-    """The task has made a file where the user has a folder of ignored files."""
+    """The task has created a file where the user has a folder of ignored files."""
     (pair.project / "ignored").mkdir()
     (pair.project / "ignored" / "mine").write_text("of the user\n")
     (pair.worktree / "ignored").write_text("a file\n")
 
 
 def ignored_file_inside(pair: Pair) -> None:
-    """The task has made a file of a folder in which the user has an ignored file beside the known ones."""
+    """The task has replaced a folder by a file; the user has an ignored file in that folder."""
     (pair.project / "deep" / "folder" / "mine.log").write_text("of the user\n")
     (pair.worktree / "deep" / "folder" / "inner.txt").unlink()
     (pair.worktree / "deep" / "folder").rmdir()
@@ -38,7 +38,7 @@ def ignored_file_inside(pair: Pair) -> None:
 
 
 def ignored_file_above(pair: Pair) -> None:
-    """The task has made a folder where the user has an ignored file."""
+    """The task has created a folder where the user has an ignored file."""
     (pair.project / "trace.log").write_text("of the user\n")
     (pair.worktree / "trace.log").mkdir()
     (pair.worktree / "trace.log" / "inner").write_text("of the task\n")
@@ -46,7 +46,7 @@ def ignored_file_above(pair: Pair) -> None:
 
 
 def link_above(pair: Pair) -> None:
-    """The task has made a folder where the user has a link to a folder outside."""
+    """The task has created a folder where the user has a link to a folder outside."""
     (pair.project.parent / "outside").mkdir()
     (pair.project / "way").symlink_to(pair.project.parent / "outside")
     (pair.worktree / "way").mkdir()
@@ -54,7 +54,7 @@ def link_above(pair: Pair) -> None:
 
 
 def ignored_link_above(pair: Pair) -> None:
-    """So too, and the link is ignored."""
+    """The same, with an ignored link."""
     link_above(pair)
     (pair.project / ".git" / "info" / "exclude").write_text("way\n")
     pair.git(pair.worktree, "add", "-f", "way/inner")
@@ -64,7 +64,7 @@ def ignored_link_above(pair: Pair) -> None:
     "prepared", [ignored_folder, ignored_file_inside, ignored_file_above, link_above, ignored_link_above]
 )
 async def test_no_user_file_is_removed_for_a_merged_one(pair: Pair, prepared: Callable[[Pair], None]) -> None:
-    """git deletes ignored files and links that are in its way; here they are a conflict, and nothing is written."""
+    """git deletes ignored files and links that are in the way; here they are a conflict, and nothing is written."""
     prepared(pair)
     (pair.worktree / "text.txt").write_text("by the task\n")
     before = read_tree(pair.project)
@@ -78,7 +78,7 @@ async def test_no_user_file_is_removed_for_a_merged_one(pair: Pair, prepared: Ca
 
 
 async def test_a_folder_whose_files_are_all_deleted_is_replaced(pair: Pair) -> None:
-    """What the task has deleted itself is in no way, in both directions."""
+    """Files that the task itself has deleted are not in the way, in both directions."""
     (pair.worktree / "deep" / "folder" / "inner.txt").unlink()
     (pair.worktree / "deep" / "folder").rmdir()
     (pair.worktree / "deep" / "folder").write_text("a file now\n")
@@ -92,7 +92,7 @@ async def test_a_folder_whose_files_are_all_deleted_is_replaced(pair: Pair) -> N
 
 
 def configure_filter(pair: Pair, smudge: str) -> None:
-    """Have one file go through a filter on its way into a working tree, and change several."""
+    """Configure a smudge filter for one file, and change several files."""
     pair.git(pair.project, "config", "filter.odd.clean", "cat")
     pair.git(pair.project, "config", "filter.odd.smudge", smudge)
     pair.git(pair.project, "config", "filter.odd.required", "true")
@@ -105,7 +105,7 @@ def configure_filter(pair: Pair, smudge: str) -> None:
 
 
 async def test_a_filter_that_fails_leaves_the_project_as_it_was(pair: Pair) -> None:
-    """git removes a file before it asks the filter for the new contents; that file comes back, too."""
+    """git removes a file before it runs the filter; that file is restored too."""
     configure_filter(pair, "false")
     before = read_tree(pair.project)
 
@@ -116,7 +116,7 @@ async def test_a_filter_that_fails_leaves_the_project_as_it_was(pair: Pair) -> N
 
 
 async def test_a_change_spoiled_by_a_filter_is_rolled_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file has its old contents again; what was written instead is kept elsewhere, and the error says where."""
+    """The file has its old contents again; what was written instead is kept in the folder that the error names."""
     monkeypatch.setattr("tempfile.tempdir", str(pair.project.parent))
     configure_filter(pair, "tr a-z A-Z")
     before = read_tree(pair.project)
@@ -132,7 +132,7 @@ async def test_a_change_spoiled_by_a_filter_is_rolled_back(pair: Pair, monkeypat
 
 
 async def test_an_untracked_file_is_not_deleted(pair: Pair) -> None:
-    """`git rm --cached` and a line in .gitignore: the task has the file still, so the user keeps it as well."""
+    """`git rm --cached` and a line in .gitignore: the task still has the file, so the user keeps it too."""
     (pair.worktree / ".gitignore").write_text("ignored/\n*.log\nlatin.txt\n")
     pair.git(pair.worktree, "rm", "-q", "--cached", "latin.txt")
 
@@ -142,7 +142,7 @@ async def test_an_untracked_file_is_not_deleted(pair: Pair) -> None:
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
 async def test_index_flags_do_not_hide_changes(pair: Pair, mark: str) -> None:
-    """git does not look at such files; a task may have changed them all the same."""
+    """git does not compare such files; a task may have changed them anyway."""
     pair.git(pair.worktree, "update-index", mark, "text.txt", "run.sh")
     (pair.worktree / "text.txt").write_text("changed\n")
 
@@ -150,7 +150,7 @@ async def test_index_flags_do_not_hide_changes(pair: Pair, mark: str) -> None:
 
 
 async def test_a_sparse_checkout_reports_changes_only_in_its_files(pair: Pair) -> None:
-    """What is not checked out is not deleted; a file that the task wrote there counts."""
+    """Files that are not checked out are not deletions; a file that the task wrote there is a change."""
     pair.git(pair.worktree, "sparse-checkout", "set", "nothing")
     assert not (pair.worktree / "deep").exists()
     assert await pair.missing() == []
@@ -161,14 +161,14 @@ async def test_a_sparse_checkout_reports_changes_only_in_its_files(pair: Pair) -
 
 
 async def create_nested_repositories(pair: Pair, base: str) -> list[bytes]:
-    """Return the nested repositories and submodules that have something of their own."""
+    """Return the nested repositories and submodules with changes."""
     held = Git.for_directory(str(pair.worktree), pair.environ)
     async with scratch_folder(held) as folder:
         return (await snapshot_tree(held, folder, base)).repositories
 
 
 def add_submodule(pair: Pair) -> str:
-    """Have a submodule in the project and in its worktree, not checked out there; return the commit."""
+    """Add a submodule to the project and its worktree, where it is not checked out; return the commit."""
     module = pair.project.parent / "module"
     module.mkdir()
     (module / "file").write_text("file\n")
@@ -182,7 +182,7 @@ def add_submodule(pair: Pair) -> str:
 
 
 async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair) -> None:
-    """A fresh worktree has an empty folder there, into which git does not look."""
+    """A new worktree has an empty folder there, which git does not read."""
     base = add_submodule(pair)
     assert await create_nested_repositories(pair, base) == []
     (pair.worktree / "sub" / "work").write_text("of the task\n")
@@ -191,7 +191,7 @@ async def test_files_in_a_submodule_that_is_not_checked_out_are_named(pair: Pair
 
 
 async def test_commits_in_a_submodule_are_named_also_when_they_are_not_checked_out(pair: Pair) -> None:
-    """The submodule's repository is in the worktree's git folder, and would go with it."""
+    """The submodule's repository is in the worktree's git folder, and would be removed with it."""
     base = add_submodule(pair)
     pair.git(pair.worktree, "-c", "protocol.file.allow=always", "submodule", "update", "-q", "--init")
     assert await create_nested_repositories(pair, base) == []
@@ -204,7 +204,7 @@ async def test_commits_in_a_submodule_are_named_also_when_they_are_not_checked_o
 
 
 async def test_concurrent_merges_do_not_roll_each_other_back(pair: Pair) -> None:
-    """Bridges in several processes bring the same changes over: one does, the others say so or find all there."""
+    """Several processes apply the same changes: one writes them, the others report a change or find them applied."""
     (pair.worktree / "text.txt").write_text("by the task\n" * 10_000)
     for number in range(100):
         (pair.worktree / f"new{number}").write_text(f"{number}\n")

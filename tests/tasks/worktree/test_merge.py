@@ -1,4 +1,4 @@
-"""git in a worktree and its project: what is read, what arrives, and what stays as it is when it cannot."""
+"""Merge a worktree's changes into its project: what is read, what is written, and what a conflict leaves unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINES = "".join(f"line {number}\n" for number in range(1, 21))
 
 @dataclass(frozen=True)
 class Pair:
-    """A project and a worktree of it, which begin alike at `base`."""
+    """A project and a worktree of it, both at commit `base`."""
 
     project: Path
     worktree: Path
@@ -34,7 +34,7 @@ class Pair:
         return git(where, self.environ, *arguments)
 
     async def apply(self) -> list[str]:
-        """Bring the worktree's changes over."""
+        """Apply the worktree's changes."""
         worktree_git, project_git = (
             Git.for_directory(str(self.worktree), self.environ),
             Git.for_directory(str(self.project), self.environ),
@@ -47,7 +47,7 @@ class Pair:
             return [os.fsdecode(path) for path in await apply_merge(project_git, folder, merged)]
 
     async def missing(self) -> list[str]:
-        """What the project does not have."""
+        """The paths whose changes the project lacks."""
         worktree_git, project_git = (
             Git.for_directory(str(self.worktree), self.environ),
             Git.for_directory(str(self.project), self.environ),
@@ -153,7 +153,7 @@ def commit_on_detached_head(pair: Pair) -> None:
 
 @pytest.mark.parametrize("worked", [leave_uncommitted, stage_changes, commit_changes, commit_on_detached_head])
 async def test_every_change_is_merged_unchanged(pair: Pair, worked: Callable[[Pair], None]) -> None:
-    """Bytes, modes, links, names and deletions; the user's index is not touched, and a second time nothing is new."""
+    """Bytes, modes, links, names and deletions; the user's index is unchanged, and a second merge writes nothing."""
     worked(pair)
     index = (pair.project / ".git" / "index").read_bytes()
 
@@ -167,7 +167,7 @@ async def test_every_change_is_merged_unchanged(pair: Pair, worked: Callable[[Pa
 
 @pytest.mark.parametrize("autocrlf", ["true", "input"])
 async def test_line_endings_follow_the_user_s_configuration(pair: Pair, autocrlf: str) -> None:
-    """With core.autocrlf a file has the line endings of any other that git writes there; all else is as it was."""
+    """With core.autocrlf a file has the line endings that git writes there; the rest is unchanged."""
     pair.git(pair.project, "config", "core.autocrlf", autocrlf)
     change_everything(pair.worktree)
 
@@ -181,7 +181,7 @@ async def test_line_endings_follow_the_user_s_configuration(pair: Pair, autocrlf
 
 
 async def test_the_worktree_and_its_index_are_not_changed(pair: Pair) -> None:
-    """Reading what a worktree holds changes nothing there, nor does it leave objects in the repository."""
+    """Reading a worktree changes nothing there, and leaves no objects in the repository."""
     change_everything(pair.worktree)
     before = read_tree(pair.worktree), pair.git(pair.worktree, "status", "--porcelain")
     objects = pair.git(pair.project, "count-objects")
@@ -243,13 +243,13 @@ def create_the_same_file(project: Path) -> None:
 
 
 def create_folder_in_place(project: Path) -> None:
-    """Have a folder of files where the task has created a file."""
+    """Create a folder of files where the task has created a file."""
     (project / "empty.txt").mkdir()
     (project / "empty.txt" / "inside").write_text("inside\n")
 
 
 def replace_folder_with_link(project: Path) -> None:
-    """Have a link to a folder outside where the task has made a file."""
+    """Create a link to a folder outside where the task has created a file."""
     outside = project.parent / "outside"
     outside.mkdir()
     (outside / "inner.txt").write_text("outside\n")
@@ -297,7 +297,7 @@ async def test_an_ignored_file_of_the_user_is_not_overwritten(pair: Pair) -> Non
 
 
 async def test_nested_repositories_are_named_and_not_touched(pair: Pair) -> None:
-    """A nested repository, one without a commit and one that was committed as such: all else arrives."""
+    """A nested repository, one without a commit, and one that is committed as such: all other files are applied."""
     (pair.worktree / "text.txt").write_text("changed\n")
     for name in ("empty", "untracked", "committed"):
         (pair.worktree / name).mkdir()
@@ -319,7 +319,7 @@ async def test_nested_repositories_are_named_and_not_touched(pair: Pair) -> None
 
 
 async def test_the_users_hooks_and_variables_have_no_effect(pair: Pair, tmp_path: Path) -> None:
-    """A hook does not run; variables that lead git elsewhere are not passed on."""
+    """A hook does not run; variables that select another repository are not passed on."""
     hooks = pair.project / ".git" / "hooks"
     hooks.mkdir(exist_ok=True)
     for name in ("post-checkout", "post-index-change", "pre-commit", "reference-transaction"):

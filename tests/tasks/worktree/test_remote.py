@@ -1,4 +1,4 @@
-"""What a bridge that does not see OpenCode's files refuses to throw away."""
+"""Worktrees on another machine that must not be discarded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALL = {"type": "tool", "tool": "bash", "state": {"status": "completed", "input"
 async def discard_worktree_with(
     catalog: Catalog, vcs: Mapping[str, str], *parts: dict[str, Any], force: bool = False
 ) -> None:
-    """Leave a worktree without visible changes, in which a reply with these parts has worked."""
+    """Discard a worktree without visible changes, in which a reply with these parts has run."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         paths: dict[str, object] = {
@@ -48,7 +48,7 @@ async def discard_worktree_with(
 
 
 async def test_a_worktree_with_unreadable_commits_is_kept(catalog: Catalog) -> None:
-    """Not on the default branch, and without snapshots, nothing tells of them."""
+    """Off the default branch and without snapshots, nothing shows them."""
     feature, main = {"branch": "feature", "default_branch": "main"}, {"branch": "main", "default_branch": "main"}
     with pytest.raises(WorkflowError, match="commits in /w/tree are not visible here"):
         await discard_worktree_with(catalog, feature, {"type": "step-start"}, CALL)

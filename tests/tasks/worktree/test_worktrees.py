@@ -1,4 +1,4 @@
-"""Tasks in worktrees, on a real OpenCode: nothing that a task did is lost, and what is gone is said to be gone."""
+"""Tasks in worktrees, on a real OpenCode: no work is lost, and a removed worktree is reported as removed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def call_succeeds(client: Client, tool: str, **arguments: Any) -> Observed
 
 
 async def call_refused(client: Client, tool: str, **arguments: Any) -> str:
-    """Call a tool that must fail, and return its words."""
+    """Call a tool that must fail, and return its error."""
     seen = await call(client, tool, **arguments)
     assert seen.is_error, seen.text
     return seen.text
@@ -48,7 +48,7 @@ def shell_prompt(*commands: str) -> str:
 
 
 async def run_in_worktree(client: Client, *commands: str, **arguments: Any) -> ObservedResult:
-    """Have a task run shell commands in a worktree."""
+    """Run shell commands as a task in a worktree."""
     settings = {"worktree": True, "permissions": "allow", "timeout_seconds": 120, **arguments}
     seen = await call_succeeds(client, "run_task", prompt=shell_prompt(*commands), **settings)
     assert seen.state == "completed", seen.text
@@ -70,7 +70,7 @@ def changed_paths(observed: ObservedResult) -> dict[str, str]:
 async def test_commits_of_a_task_are_applied_whatever_the_project_has_checked_out(
     client: Client, project: Path, environ: Mapping[str, str], branch: str
 ) -> None:
-    """Everything since the base: commits, staged, unstaged, untracked; then the worktree can go."""
+    """Everything since the base: commits, staged, unstaged, untracked; then the worktree can be discarded."""
     if branch == "develop":  # the only branch
         git(project, environ, "branch", "-m", "develop")
     elif branch == "feature":
@@ -105,7 +105,7 @@ async def test_commits_of_a_task_are_applied_whatever_the_project_has_checked_ou
 
 
 async def test_a_discarded_worktree_is_reported_as_removed(client: Client, project: Path) -> None:
-    """Unsaved work keeps the worktree; once it is gone, each later call says so at once."""
+    """Changes that were not applied keep the worktree; after its removal each call says so at once."""
     task = await run_in_worktree(client, "echo committed > one.txt && git add one.txt && git commit -qm one")
     session = task.session_id
 
@@ -141,7 +141,7 @@ async def test_a_worktree_removed_by_another_client_is_reported_as_removed(clien
 async def test_a_task_in_a_monorepo_package_works_in_that_folder(
     connect: Connect, attached: Settings, project: Path, environ: Mapping[str, str]
 ) -> None:
-    """The task works in the same folder of the worktree, and what it changed outside of that arrives as well."""
+    """The task works in the same folder of the worktree; its changes outside of that are applied too."""
     package = project / "packages" / "one"
     package.mkdir(parents=True)
     (package / "inner.txt").write_text("inner\n")
@@ -163,7 +163,7 @@ async def test_a_task_in_a_monorepo_package_works_in_that_folder(
 
 
 async def test_uncommitted_files_are_named_or_copied(client: Client, project: Path) -> None:
-    """A fresh worktree has the last commit; `include_uncommitted` adds what the user has not committed."""
+    """A new worktree has the last commit; `include_uncommitted` adds the uncommitted files."""
     (project / "README.md").write_text("of the user\n")
     (project / "draft.txt").write_text("draft\n")
     without = await run_in_worktree(client, "cat README.md > seen.txt")
@@ -185,7 +185,7 @@ async def test_uncommitted_files_are_named_or_copied(client: Client, project: Pa
 async def test_a_worktree_needs_a_commit(
     connect: Connect, attached: Settings, tmp_path: Path, environ: Mapping[str, str]
 ) -> None:
-    """No worktree can begin there; the error says what to do."""
+    """A worktree cannot be created there; the error says what to do."""
     folder = tmp_path / "unborn"
     folder.mkdir()
     git(folder, environ, "init", "-q")
@@ -195,7 +195,7 @@ async def test_a_worktree_needs_a_commit(
 
 
 async def test_sessions_in_worktrees_are_listed(client: Client, project: Path) -> None:
-    """The project's list has them; `scope: directory` has those of the folder alone."""
+    """The project's list has them; `scope: directory` lists only those of the folder."""
     task = await run_in_worktree(client, "true")
     everywhere = (await call_succeeds(client, "session_list"))["result"]
     here = (await call_succeeds(client, "session_list", scope="directory"))["result"]
@@ -208,7 +208,7 @@ async def test_sessions_in_worktrees_are_listed(client: Client, project: Path) -
 async def test_changes_that_a_remote_server_cannot_apply_are_named(
     connect: Connect, attached: Settings, project: Path, environ: Mapping[str, str]
 ) -> None:
-    """A bridge that does not see the files uses OpenCode's operations, and loses nothing with them."""
+    """A server that does not share the files uses OpenCode's operations, and loses nothing."""
     git(project, environ, "checkout", "-qb", "feature")
     nowhere = replace(attached, environ={"PATH": "/nowhere"})  # no git: as little as on another machine
     async with connect(nowhere) as client:
