@@ -51,7 +51,7 @@ Attachment = Annotated[str, AfterValidator(check_path_length)]
 
 
 class StartTask(Arguments):
-    """A task: its prompt and options."""
+    """What a task is to do, and how."""
 
     prompt: str = Field(min_length=1)
     session_id: str | None = Field(None, pattern="^ses", description="Continue this session.")
