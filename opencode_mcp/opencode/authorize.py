@@ -1,6 +1,8 @@
-"""Resolves ids in arguments to directories before a call; each directory must be allowed.
+"""Checks of the allowlist that read from OpenCode: of the ids in arguments, and of the sessions in a response.
 
 session -> its directory and its workspace; workspace, project -> their directories; @path -> the file
+
+Each must be allowed. A list of sessions is returned without those of other directories.
 """
 
 from __future__ import annotations
@@ -136,7 +138,10 @@ class IdAuthorizer:
         return await self._project_problem(project) is None
 
     async def _workspace_problem(self, workspace_id: str, directories: list[str]) -> str | None:
-        """A workspace is listed only for its own project, so every known allowed directory is queried."""
+        """Return why a workspace is refused, or None.
+
+        A workspace is listed only for its own project, so every known allowed directory is queried.
+        """
         default = [] if self.directory is None else [self.directory]
         for directory in dict.fromkeys([*directories, *default, *self.allowlist.roots]):
             value = await self.call_read("experimental_workspace_list", directory=directory)
@@ -156,7 +161,10 @@ class IdAuthorizer:
         return f"OpenCode has no project with this id; any other {self.allowlist.outside_message()}"
 
     async def _mention_problem(self, text: str, locations: list[LocationArgument]) -> str | None:
-        """OpenCode attaches the files that a command's arguments mention, relative to the worktree."""
+        """Return why a text with file mentions is refused, or None.
+
+        OpenCode attaches the files that a command's arguments mention, relative to the worktree.
+        """
         names = mentioned_paths(text)
         session_id = next((argument.value for argument in locations if argument.kind == "session"), None)
         if not names or session_id is None:

@@ -66,7 +66,7 @@ class Tokens(Model):
 
     @property
     def total(self) -> int:
-        """All of them together."""
+        """The sum of the three counts."""
         return int(self.input + self.output + self.reasoning)
 
 
@@ -247,7 +247,7 @@ class Location(Model):
 
 
 class ProjectPath(Model):
-    """Where a project's directory is; `worktree` is the top of its git working tree, "/" without git."""
+    """A project's directory; `worktree` is the top of its git working tree, "/" without git."""
 
     directory: str
     worktree: str
@@ -268,7 +268,7 @@ class HomePath(Model):
 
 
 class FileNode(Model):
-    """What a folder holds: a file or a folder."""
+    """An entry of a directory listing."""
 
     name: str
 

@@ -173,14 +173,14 @@ def in_server_order(names: Mapping[str, Any], values: Mapping[str, T]) -> dict[s
 def not_found_error(failures: Mapping[str, Exception]) -> Exception:
     """Return the error of a search without a result: "not found" only if every server responded."""
     not_found = {name: error for name, error in failures.items() if is_not_found(error)}
-    unreachable = {name: error for name, error in failures.items() if name not in not_found}
-    for error in unreachable.values():
+    other_failures = {name: error for name, error in failures.items() if name not in not_found}
+    for error in other_failures.values():
         if isinstance(error, InvalidArguments):
             return error
-    if not unreachable:
+    if not other_failures:
         return next(iter(not_found.values()))
     answered = f"{', '.join(not_found)} responded and does not have it" if not_found else "no server responded"
-    return TransportError(f"Cannot determine the server: {answered}; {describe_failures(unreachable)}")
+    return TransportError(f"Cannot determine the server: {answered}; {describe_failures(other_failures)}")
 
 
 def is_not_found(error: Exception) -> bool:

@@ -42,7 +42,7 @@ FetchPath = Callable[[str], Awaitable[httpx2.Response]]
 """Sends GET for a path of the server, with its credentials, and returns the response."""
 
 Describe = Callable[[], str]
-"""Names the server in a message."""
+"""Returns the name of the server in a message."""
 
 
 @dataclass(frozen=True, slots=True)

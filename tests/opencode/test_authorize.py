@@ -81,19 +81,19 @@ async def test_a_session_s_directory_and_workspace_must_be_allowed(
     }
     sessions["ses_enc"] = (f"{root}/a%2F..%2f..%2Foutside", None)
     workspaces = [{"id": "wrk_out", "directory": str(outside)}, {"id": "wrk", "directory": str(root / "w")}]
-    told = FakeReads(root, sessions=sessions, workspaces=workspaces, old=old)
+    reads = FakeReads(root, sessions=sessions, workspaces=workspaces, old=old)
 
-    assert await check_call(catalog, told, "session_get", sessionID="ses_in") == ""
-    assert await check_call(catalog, told, "session_get", sessionID="ses_on") == ""
-    assert "sessionID: its directory" in await check_call(catalog, told, "session_get", sessionID="ses_out")
-    assert "sessionID: its directory" in await check_call(catalog, told, "session_get", sessionID="ses_ws")
-    assert "sessionID: its directory" in await check_call(catalog, told, "session_get", sessionID="ses_enc")
-    assert "parentID" in await check_call(catalog, told, "session_create", parentID="ses_out")
-    assert "id: " in await check_call(catalog, told, "v2_session_create", id="ses_out")
-    assert await check_call(catalog, told, "v2_session_create", id="ses_new") == ""
+    assert await check_call(catalog, reads, "session_get", sessionID="ses_in") == ""
+    assert await check_call(catalog, reads, "session_get", sessionID="ses_on") == ""
+    assert "sessionID: its directory" in await check_call(catalog, reads, "session_get", sessionID="ses_out")
+    assert "sessionID: its directory" in await check_call(catalog, reads, "session_get", sessionID="ses_ws")
+    assert "sessionID: its directory" in await check_call(catalog, reads, "session_get", sessionID="ses_enc")
+    assert "parentID" in await check_call(catalog, reads, "session_create", parentID="ses_out")
+    assert "id: " in await check_call(catalog, reads, "v2_session_create", id="ses_out")
+    assert await check_call(catalog, reads, "v2_session_create", id="ses_new") == ""
     with pytest.raises(APIError, match="no such session"):
-        await check_call(catalog, told, "session_get", sessionID="ses_new")
-    assert old or "session_get" not in {name for name, _ in told.asked}
+        await check_call(catalog, reads, "session_get", sessionID="ses_new")
+    assert old or "session_get" not in {name for name, _ in reads.asked}
 
 
 async def test_a_session_in_a_worktree_that_is_removed_belongs_to_its_project(catalog: Catalog, tmp_path: Path) -> None:
@@ -113,22 +113,22 @@ async def test_a_session_in_a_worktree_that_is_removed_belongs_to_its_project(ca
         }.items()
     }
     for worktree, readable in ((root, {"ses_gone"}), (tmp_path / "outside", set[str]())):
-        told = FakeReads(root, sessions=sessions, projects=[{"id": "own", "worktree": str(worktree)}])
-        allowed = {name for name in sessions if await check_call(catalog, told, "session_get", sessionID=name) == ""}
+        reads = FakeReads(root, sessions=sessions, projects=[{"id": "own", "worktree": str(worktree)}])
+        allowed = {name for name in sessions if await check_call(catalog, reads, "session_get", sessionID=name) == ""}
         assert allowed == readable
 
 
 async def test_a_workspace_must_be_one_of_an_allowed_directory(catalog: Catalog, tmp_path: Path) -> None:
     """One that is unknown, or on another machine, is not known to be inside."""
     root = tmp_path / "root"
-    told = FakeReads(
+    reads = FakeReads(
         root, workspaces=[{"id": "wrk_1", "directory": str(root / "w")}, {"id": "wrk_far", "directory": None}]
     )
 
-    assert await check_call(catalog, told, "experimental_workspace_remove", id="wrk_1") == ""
-    assert "any other" in await check_call(catalog, told, "experimental_workspace_remove", id="wrk_2")
-    assert "its directory" in await check_call(catalog, told, "session_create", workspaceID="wrk_far")
-    assert await check_call(catalog, told, "experimental_workspace_create", id="wrk_2", type="worktree") == ""
+    assert await check_call(catalog, reads, "experimental_workspace_remove", id="wrk_1") == ""
+    assert "any other" in await check_call(catalog, reads, "experimental_workspace_remove", id="wrk_2")
+    assert "its directory" in await check_call(catalog, reads, "session_create", workspaceID="wrk_far")
+    assert await check_call(catalog, reads, "experimental_workspace_create", id="wrk_2", type="worktree") == ""
 
 
 async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tm
     root.mkdir()
     clone.mkdir()
     gone = str(tmp_path / "gone")
-    told = FakeReads(
+    reads = FakeReads(
         root,
         projects=[
             {"id": "own", "worktree": str(root), "sandboxes": [gone]},
@@ -146,10 +146,10 @@ async def test_every_directory_of_a_project_must_be_allowed(catalog: Catalog, tm
         ],
     )
 
-    assert await check_call(catalog, told, "project_update", projectID="own") == ""
-    assert str(clone) in await check_call(catalog, told, "project_update", projectID="shared")
-    assert "'/'" in await check_call(catalog, told, "project_update", projectID="global")
-    assert "no project with this id" in await check_call(catalog, told, "project_update", projectID="unknown")
+    assert await check_call(catalog, reads, "project_update", projectID="own") == ""
+    assert str(clone) in await check_call(catalog, reads, "project_update", projectID="shared")
+    assert "'/'" in await check_call(catalog, reads, "project_update", projectID="global")
+    assert "no project with this id" in await check_call(catalog, reads, "project_update", projectID="unknown")
 
 
 async def test_mentions_are_relative_to_the_worktree(catalog: Catalog, tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ async def test_mentions_are_relative_to_the_worktree(catalog: Catalog, tmp_path:
         (Path("/"), "@etc/passwd", False),
         (Path("/"), "me@example.com", True),
     ):
-        told = FakeReads(root, sessions={"ses_1": (root, None)}, worktree=worktree)
-        refused = await check_call(catalog, told, "session_command", **command, arguments=mention)
+        reads = FakeReads(root, sessions={"ses_1": (root, None)}, worktree=worktree)
+        refused = await check_call(catalog, reads, "session_command", **command, arguments=mention)
         assert (refused == "") is allowed, (worktree, mention, refused)
 
 

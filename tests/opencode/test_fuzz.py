@@ -1,4 +1,4 @@
-"""Arguments that nobody would think of: what is sent is valid and on its own route, all else an error of ours.
+"""Random arguments: what is sent is valid and on its own route, all else is an error of this package.
 
 How many are drawn is the hypothesis profile's: `dev`, `ci`, or for hours `--hypothesis-profile long`.
 """
@@ -127,7 +127,7 @@ def mutated_arguments(operation: Operation) -> st.SearchStrategy[dict[str, Any]]
 async def test_invalid_arguments_of_every_operation_are_refused(
     operation: Operation, opencode: OpenCodeClient, wire: Wire
 ) -> None:
-    """Nothing that the full schema refuses is sent, and nothing but an error of ours comes out."""
+    """Nothing that the full schema refuses is sent, and only errors of this package are raised."""
     drawn: list[dict[str, Any]] = []
 
     @settings(

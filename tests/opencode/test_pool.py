@@ -77,7 +77,7 @@ async def test_a_session_is_located_once(servers: ServerPool, wires: dict[str, W
 
 
 async def test_a_session_is_located_again_after_a_404(servers: ServerPool, wires: dict[str, Wire]) -> None:
-    """A 404 of whatever was wanted of it ends what is remembered."""
+    """A 404 removes the session from the cache."""
     wires["one"].answer = answer_missing
     with pytest.raises(APIError):
         async with servers.for_session("ses_1"):
@@ -132,7 +132,7 @@ async def test_a_session_is_not_reported_missing_unless_every_server_answered(
 
 
 async def test_a_search_has_a_time_limit(servers: ServerPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is silent is told of like one that is not there."""
+    """A silent server is reported like an unreachable one."""
     monkeypatch.setattr(module, "SERVER_SECONDS", 0.1)
 
     async def asked(opencode: OpenCodeClient) -> str | None:
@@ -184,7 +184,7 @@ async def test_a_merged_page_has_the_cursor_of_the_next(
 async def test_a_merged_list_names_unreachable_servers(
     servers: ServerPool, wires: dict[str, Wire], catalog: Catalog
 ) -> None:
-    """And is an error when nobody could be asked."""
+    """It is an error if no server could be queried."""
     wires["one"].answer, wires["two"].answer = answer_sessions(50), refuse_connection
     sessions, beside = await call_list(servers, catalog, "session_list")
     assert sessions == ["ses_50@one"]

@@ -199,7 +199,7 @@ async def test_an_error_names_the_argument_the_expected_type_and_the_value(
     ],
 )
 async def test_an_error_describes_the_closest_alternative(catalog: Catalog, given_part: Any, problem: str) -> None:
-    """A prompt's part has four forms; `not valid under any of them` would help nobody."""
+    """A prompt's part has four forms; `not valid under any of them` would not help."""
     with pytest.raises(InvalidArguments) as caught:
         validate(catalog["session_prompt"], {"sessionID": "ses_1", "parts": [given_part]})
 

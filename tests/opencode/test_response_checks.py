@@ -73,7 +73,7 @@ async def test_a_search_with_an_invalid_pattern_says_so(client: Client) -> None:
 async def test_a_failed_search_has_the_cause_that_further_searches_show(
     opencode: OpenCodeClient, wire: Wire, works: str, words: str
 ) -> None:
-    """Each cause is told from the others by what still works."""
+    """What still works distinguishes the causes."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         found = request.url.params["pattern"] in works.split(" ")
@@ -219,7 +219,7 @@ async def test_a_terminal_that_gives_nothing_in_time_is_an_error(client: Client)
 
 
 async def test_a_websocket_that_is_refused_says_so(opencode: OpenCodeClient, wire: Wire) -> None:
-    """The terminal may end between the look at it and the connection."""
+    """The terminal may end between the check and the connection."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.path.endswith("/connect"):

@@ -1,6 +1,6 @@
 """Responses: each is an answer, or the one error that it is.
 
-A real OpenCode cannot be made to give most of these, so they are told to a transport that only pretends.
+A real OpenCode cannot be made to give most of these, so a fake transport returns them.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ async def test_a_web_page_is_an_error(opencode: OpenCodeClient, wire: Wire) -> N
 
 
 async def test_a_redirect_is_not_followed_with_credentials(opencode: OpenCodeClient, wire: Wire) -> None:
-    """The password goes to the configured server, once, and to nobody else."""
+    """The password goes to the configured server, once, and to no other server."""
     elsewhere = httpx2.Response(307, headers={"location": "http://elsewhere.test/session"})
 
     with pytest.raises(UnexpectedResponse, match=r"redirected to 'http://elsewhere\.test/session'"):
@@ -325,7 +325,7 @@ async def send_half(stream: SocketStream) -> None:
 async def test_a_connection_that_breaks_says_that_the_outcome_is_unknown(
     catalog: Catalog, ending: Callable[[SocketStream], Any]
 ) -> None:
-    """The request had been sent: whether a session was created, nobody knows."""
+    """The request had been sent: whether a session was created is unknown."""
     async with open_server(ending, catalog) as opencode:
         with pytest.raises(
             TransportError, match=r"was lost during session_create .*; the request may have taken effect"

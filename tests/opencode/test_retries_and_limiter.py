@@ -62,10 +62,10 @@ async def test_a_read_is_retried_and_reported(
 ) -> None:
     """After a connection that broke, or that was not there, and after the answer of a busy server."""
     set_answers(wire, trouble)
-    told: list[str] = []
+    reported: list[str] = []
 
     async def report(message: str) -> None:
-        told.append(message)
+        reported.append(message)
 
     answer = await prepare_and_execute(opencode, opencode.catalog["global_health"], {}, report)
     shown = operation_result(answer, Limit(10_000, ""), NO_REDACTION)
@@ -73,7 +73,7 @@ async def test_a_read_is_retried_and_reported(
     assert len(wire.requests) == 2
     assert answer.value == {"healthy": True}
     assert len(answer.retried) == 1
-    assert told == [f"retrying in 0 s: {answer.retried[0]}"]
+    assert reported == [f"retrying in 0 s: {answer.retried[0]}"]
     assert shown.structured_content == {"healthy": True, "_retried": list(answer.retried)}
 
 
@@ -86,7 +86,7 @@ async def test_a_tls_error_is_a_transport_error(opencode: OpenCodeClient, wire: 
 
 
 async def test_a_malformed_event_restarts_the_stream(opencode: OpenCodeClient, wire: Wire) -> None:
-    """The stream begins anew, and what was missed is looked for; whoever listens beside is not cut off."""
+    """The stream is reopened, and missed events are read; other listeners are not disconnected."""
     odd = {"payload": {"type": "message.updated", "properties": {"sessionID": "ses_1", "info": None}}}
     stream = httpx2.Response(200, text=f"data: {json.dumps(odd)}\n\n", headers={"content-type": "text/event-stream"})
     set_answers(wire, stream, httpx2.Response(200, text="", headers={"content-type": "text/event-stream"}))
@@ -185,13 +185,13 @@ async def test_the_limiter_alternates_between_callers() -> None:
 
 async def test_waiting_is_reported_and_a_cancelled_waiter_releases_its_slot() -> None:
     """A call that is cancelled while it waits, or just as its turn comes, takes no slot with it."""
-    queue, told = FairLimiter(1), list[str]()
+    queue, reported = FairLimiter(1), list[str]()
 
-    async def tell(message: str) -> None:
-        told.append(message)
+    async def report(message: str) -> None:
+        reported.append(message)
 
     async def wait() -> None:
-        async with queue.slot("other", tell):
+        async with queue.slot("other", report):
             await anyio.sleep_forever()
 
     async with queue.slot("one", ignore_progress), anyio.create_task_group() as tasks:
@@ -199,7 +199,7 @@ async def test_waiting_is_reported_and_a_cancelled_waiter_releases_its_slot() ->
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
-    assert told == [f"waiting for other calls to OpenCode; {number} calls are ahead" for number in (0, 1)]
+    assert reported == [f"waiting for other calls to OpenCode; {number} calls are ahead" for number in (0, 1)]
 
     async with anyio.create_task_group() as tasks:
         async with queue.slot("one", ignore_progress):

@@ -116,7 +116,7 @@ TASKS: Mapping[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", [*CALLS, *TASKS])
 async def test_every_kind_of_tool_identifies_an_opencode_2(catalog: Catalog, wire: Wire, name: str) -> None:
     """Requests, streams, terminals, blocking prompts and every task tool: one error, in under two seconds."""
-    begun = time.monotonic()
+    started_at = time.monotonic()
     async with make_client(catalog, wire, {"/api/info": json_response(200, V2_INFO)}) as opencode:
         context = Context(ServerPool({"": opencode}), ignore_progress)
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
@@ -126,7 +126,7 @@ async def test_every_kind_of_tool_identifies_an_opencode_2(catalog: Catalog, wir
                 blocking = partial(execute_blocking, context)
                 await execute_operation(context.servers, catalog[name], CALLS[name], ignore_progress, blocking)
 
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started_at < 2
 
 
 def test_every_task_tool_is_tried() -> None:

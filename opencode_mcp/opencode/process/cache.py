@@ -43,7 +43,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 def secure_cache_folder(cache: Path) -> bool:
     """Create the cache folder, or make it private to the user.
 
-    Returns whether copies in it were discarded because other users could write to the folder.
+    Return whether copies in it were discarded because other users could write to the folder.
 
     Raises:
         ServerStartError: the folder cannot be created, or belongs to another user, whose programs must not run.

@@ -83,7 +83,7 @@ def is_local(endpoint: Endpoint) -> bool:
 
 
 def find_listening_pids(endpoint: Endpoint, files_by_pid: dict[int, dict[str, int]]) -> set[int]:
-    """Return which of the processes, with what they have open, listen on an address of the loopback."""
+    """Return which of the processes listen on the endpoint's port; `files_by_pid` are their open files."""
     sockets = {f"socket:[{inode}]" for inode in listening_socket_inodes(endpoint.url.port or 0)}
     return {pid for pid, files in files_by_pid.items() if sockets & files.keys()}
 
@@ -102,7 +102,7 @@ def listening_socket_inodes(port: int) -> set[str]:
     """Return the inodes of the sockets that listen on a port, of IPv4 and IPv6."""
     inodes = set[str]()
     for name in ("tcp", "tcp6"):
-        with suppress(OSError):  # there is no IPv6
+        with suppress(OSError):  # a machine without IPv6
             for line in (PROC / "net" / name).read_text().splitlines()[1:]:
                 fields = line.split()
                 if fields[3] == LISTEN_STATE and int(fields[1].rpartition(":")[2], 16) == port:

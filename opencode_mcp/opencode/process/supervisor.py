@@ -37,7 +37,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(command: list[str]) -> int:
-    """Run the command until it ends or standard input does."""
+    """Run the command until it exits or standard input closes; return the exit status."""
     adopt_orphans()
     # The bridge handles these: Ctrl-C or a hang-up of its terminal reaches this process as well.
     for name in ("SIGINT", "SIGHUP"):
@@ -102,7 +102,7 @@ def forward_output(child: subprocess.Popen[bytes], listen_address: list[tuple[st
 
 
 def write_all(data: bytes) -> None:
-    """Write all of it to standard output."""
+    """Write data to standard output, in as many writes as it takes."""
     while data:
         data = data[os.write(1, data) :]
 
@@ -110,7 +110,7 @@ def write_all(data: bytes) -> None:
 def terminate_with_parent(
     child: subprocess.Popen[bytes], listen_address: list[tuple[str, int]], temporary: str
 ) -> None:
-    """Wait until standard input ends, then end everything."""
+    """Wait until standard input closes, then terminate."""
     while os.read(0, 1024):  # not sys.stdin, whose lock would be held at interpreter exit
         pass
     terminate(child, listen_address, temporary)

@@ -86,7 +86,7 @@ class InstallContext:
         return len((self.npm / "calls").read_text().splitlines()) if (self.npm / "calls").exists() else 0
 
     def unfinished_folders(self) -> list[str]:
-        """The folders of copies that were begun."""
+        """The folders of unfinished copies."""
         return [path.name for path in self.cache.glob(f"{UNFINISHED_PREFIX}*")]
 
 
@@ -310,7 +310,7 @@ async def test_a_cancelled_installation_ends_npm_and_leaves_no_files(install_con
 async def test_a_bridge_killed_during_an_installation_leaves_no_npm_and_the_next_start_cleans_up(
     install_context: InstallContext,
 ) -> None:
-    """`kill -9`: the supervisor ends npm, and what was begun is removed by whoever comes next."""
+    """`kill -9`: the supervisor ends npm, and the next installation removes what is unfinished."""
     (install_context.npm / "hangs").touch()
     mark = f"INSTALL_MARK={install_context.environ['INSTALL_MARK']}"
     bridge = await anyio.open_process(
@@ -338,14 +338,14 @@ async def test_a_bridge_killed_during_an_installation_leaves_no_npm_and_the_next
 async def test_a_running_installation_is_awaited_and_not_removed(install_context: InstallContext) -> None:
     """Two bridges at once install once."""
     install_context.cache.mkdir(parents=True, mode=0o700)
-    begun = install_context.cache / f"{UNFINISHED_PREFIX}by-another"
+    unfinished = install_context.cache / f"{UNFINISHED_PREFIX}by-another"
     async with hold_lock(install_context.cache, install_context.report):
-        begun.mkdir()
+        unfinished.mkdir()
         await find_program(
             (write_program(install_context.npm / "oc", VERSION_SCRIPT.format(version="1.18.22")).as_posix(),),
             *other_context(install_context),
         )
-        assert begun.exists()
+        assert unfinished.exists()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(install_context.ensure_copy)
             await eventually(lambda: any("waiting for another opencode-mcp" in one for one in install_context.reported))
@@ -437,7 +437,7 @@ async def test_without_npm_an_opencode_2_on_path_is_named_with_the_alternatives(
 def test_programs_of_the_current_directory_are_not_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool
 ) -> None:
-    """Windows looks there first; an empty or relative entry of PATH means it on other systems."""
+    """Windows searches there first; an empty or relative entry of PATH means it on other systems."""
     ending = ".cmd" if windows else ""
     write_program(tmp_path / "project" / f"opencode{ending}", "#!/bin/sh\n")
     write_program(tmp_path / "project" / "bin" / f"opencode{ending}", "#!/bin/sh\n")
@@ -472,7 +472,7 @@ def test_the_lock_knows_the_packages_of_each_machine(system: str, machine: str, 
 
 
 def test_a_machine_whose_package_the_lock_does_not_know_is_refused() -> None:
-    """Rather than to run what nobody has seen."""
+    """An unknown program is not run."""
     with pytest.raises(ServerStartError, match="its lockfile has no opencode-linux-x64-musl"):
         required_packages("Linux", "x86_64", musl=True)
 

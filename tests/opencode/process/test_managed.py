@@ -147,7 +147,7 @@ def result_text(result: types.CallToolResult) -> str:
 async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_works(
     marked_environ: Mapping[str, str], mark: str, project: Path, catalog: Catalog
 ) -> None:
-    """The result says that the server went away, and that nobody knows what became of the request."""
+    """The result says that the server went away, and that the outcome of the request is unknown."""
     settings = Settings.load({"directory": str(project)}, marked_environ)
     async with open_client(settings, catalog) as client:
         shown = await client.call_tool("session_create", {"permission": ALLOW_ALL})
