@@ -126,5 +126,7 @@ def find_opencode_pids(variable: str) -> list[int]:
 
 def kill_opencode(variable: str) -> None:
     """Kill the one OpenCode that has this in its environment."""
-    [pid] = find_opencode_pids(variable)
+    pids = find_opencode_pids(variable)
+    assert len(pids) == 1, find_processes(variable)
+    [pid] = pids
     os.kill(pid, signal.SIGKILL)

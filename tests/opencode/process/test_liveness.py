@@ -113,7 +113,7 @@ async def test_a_stalled_opencode_with_running_work_is_not_replaced(
         await opencode.call("session_prompt_async", sessionID=session, parts=hang)
         with stop_opencode(mark) as pid:
             for _ in range(2):
-                with anyio.fail_after(30), pytest.raises(ServerStalled, match=rf"not ended.*{session}.*kill \d+"):
+                with anyio.fail_after(30), pytest.raises(ServerStalled, match=rf"not killed.*{session}.*kill \d+"):
                     await opencode.call("session_get", sessionID=session)
             assert find_opencode_pids(mark) == [pid]
         with anyio.fail_after(30):
