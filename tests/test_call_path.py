@@ -106,7 +106,7 @@ async def trace_call(connect: Connect, tool: str, arguments: Mapping[str, Any]) 
 async def test_a_plain_request_validates_once_and_takes_a_bounded_path(
     connect: Connect, record_figure: RecordFigure
 ) -> None:
-    """A GET does not run through the task workflows."""
+    """A GET does not run through the task tools."""
     trace = await trace_call(connect, "find_text", {"pattern": "hello"})
     record_figure(f"find_text: {trace}")
 
