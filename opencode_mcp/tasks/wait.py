@@ -110,7 +110,7 @@ class SessionWatch:
 
     `read_requested`: an event was a reason to read the state. `busy_reported`: an event said that the session is busy;
     `busy`: it was busy when last read; `was_busy`: in any read. `prompt_ids` are the ids of the user's messages, which
-    have no steps. `steps` are those not reported yet, `activity` is the newest one; `known_subjects` has the newest
+    have no steps. `steps` are those not reported yet, `activity` is the newest one; `known_steps` has the newest
     step of each part of a message, by the part's id. `error` is the last session.error event.
     """
 
@@ -123,7 +123,7 @@ class SessionWatch:
     was_busy: bool = False
     activity: str = ""
     steps: list[str] = field(default_factory=list[str])
-    known_subjects: dict[str, str] = field(default_factory=dict[str, str])
+    known_steps: dict[str, str] = field(default_factory=dict[str, str])
     error: ReportedError | None = None
 
     def on_event(self, event: Event) -> None:
@@ -151,10 +151,10 @@ class SessionWatch:
         return self.read_requested or (self.busy_reported and not self.busy)
 
     def add_step(self, part: Part) -> None:
-        """Keep a part's step until it is reported. At the end of a turn 1.18.33 sends parts again unchanged."""
+        """Keep a part's step until it is reported, unless it is the one that the part had before."""
         step = summarize_parts([part])
-        if step and step != self.known_subjects.get(part.id):
-            self.known_subjects[part.id] = step
+        if step and step != self.known_steps.get(part.id):
+            self.known_steps[part.id] = step
             if step != self.activity:
                 self.activity = step
                 self.steps.append(step)
@@ -191,13 +191,13 @@ async def wait_until_settled(
 
     A stalled session is waited for past the deadline, as long as the cancel scopes around the call allow; if that is
     not long enough to fail it, the returned status keeps its `stalled_reason`. `reported_error` is the session.error
-    event since the prompt was sent; `known` has the steps that were reported (`SessionWatch.known_subjects`), and is
+    event since the prompt was sent; `known` has the steps that were reported (`SessionWatch.known_steps`), and is
     added to.
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
-    watch = SessionWatch({session_id}, error=reported_error, known_subjects={} if known is None else known)
+    watch = SessionWatch({session_id}, error=reported_error, known_steps={} if known is None else known)
     stalled_since: float | None = None
     snapshot: SessionSnapshot | None = None
     waited = False
@@ -325,7 +325,7 @@ async def backfill_steps(context: Context, snapshot: SessionSnapshot, watch: Ses
             and message.user_message_id == snapshot.newest_message.user_message_id
         ):
             for part in message.parts:
-                if part.id not in watch.known_subjects:
+                if part.id not in watch.known_steps:
                     watch.add_step(part)
 
 

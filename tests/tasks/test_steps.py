@@ -25,7 +25,7 @@ def tool(part_id: str, status: str) -> dict[str, Any]:
 
 
 def test_a_part_that_is_sent_again_unchanged_is_reported_once() -> None:
-    """OpenCode 1.18.33 sends the parts of a turn again when it ends."""
+    """Also when other parts came in between."""
     watch = SessionWatch({"ses_1"})
     text = part("prt_2", type="text", text="It greets.")
     for event in (tool("prt_1", "running"), tool("prt_1", "completed"), text, tool("prt_1", "completed"), text):
