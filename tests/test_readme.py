@@ -98,8 +98,14 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
 
-def test_the_readme_installs_in_the_first_command() -> None:
-    assert shell_blocks(README)[0] == "claude mcp add opencode -- uvx opencode-mcp"
+def test_the_readme_installs_from_a_clone_until_there_is_a_release() -> None:
+    """What stands first works today; what the release will need is beside it."""
+    commands = shell_blocks(README)[:3]
+
+    assert commands[0] == "python3 -m venv .venv && .venv/bin/pip install -e ."
+    assert commands[1] == 'claude mcp add opencode -- "$PWD/.venv/bin/opencode-mcp"'
+    assert commands[2] == ".venv/bin/opencode-mcp install CLIENT"
+    assert "`claude mcp add opencode -- uvx opencode-mcp`" in README
 
 
 def test_the_readme_has_a_section_for_each_other_client() -> None:
