@@ -35,7 +35,7 @@ from . import fixture_tools as tools
 
 
 @dataclass(frozen=True)
-class FixtureToolbox(ToolRegistry):
+class FixtureToolRegistry(ToolRegistry):
     """Our tools, and the fixtures that are served as they are."""
 
     def __contains__(self, name: str) -> bool:
@@ -65,7 +65,9 @@ class FixtureCalls(ToolHandlers):
     def __init__(self, server: BridgeServer, settings: Settings, catalog: Catalog) -> None:
         """Add the fixtures to the tools that the settings choose."""
         super().__init__(settings, catalog, server.shutdown)
-        self._all = FixtureToolbox(self._all.catalog, self._all.selection, self._all.max_result_chars)
+        self._registry = FixtureToolRegistry(
+            self._registry.catalog, self._registry.selection, self._registry.max_result_chars
+        )
 
     async def call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
