@@ -21,13 +21,13 @@ from mcp import Client
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import RequestTimeout, WorkflowError
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, deadline
-from opencode_mcp.opencode.deadline import cancel_after, seconds_left
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode.deadline import START_GRACE_SECONDS, cancel_after, seconds_left
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import start as starting
-from opencode_mcp.tasks import task_tools
+from opencode_mcp.tasks import task_tools, wait_and_report
 from opencode_mcp.tasks.stop import StopTask, stop_task
 from opencode_mcp.tasks.task_tools import ReportTask, RunTasks, WaitForTasks, report_task, run_tasks, wait_for_tasks
 from tests.bridge import find_opencode_pids
@@ -184,7 +184,7 @@ async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypa
 
         async def call(self, name: str, /, **arguments: Any) -> Any:
             if name == "config_providers" and self.fails:
-                await anyio.sleep(0.5 + 2 * deadline.START_GRACE_SECONDS)
+                await anyio.sleep(0.5 + 2 * START_GRACE_SECONDS)
                 raise RequestTimeout("no answer about models")
             return await super().call(name, **arguments)
 
@@ -308,8 +308,8 @@ async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
     monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """With the last report and its age, or with an error."""
-    for module in (deadline, task_tools):
-        monkeypatch.setattr(module, "ANSWER_SECONDS", 4.0)
+    for module in (task_tools, wait_and_report):
+        monkeypatch.setattr(module, "DEFAULT_LIMIT_SECONDS", 4.0)
     async with open_managed_bridge(environ, program, project, catalog) as (client, mark):
 
         async def call(tool: str, limit: float, **arguments: Any) -> ObservedResult:
