@@ -26,6 +26,9 @@ from .shutdown import Shutdown
 if TYPE_CHECKING:
     from opencode_mcp.server.subscriptions.watcher import WatcherPool
 
+STATIC_TTL_MS = 3_600_000
+"""For how many milliseconds a client may cache what does not change while the server runs."""
+
 log = logging.getLogger(__name__)
 
 

@@ -289,7 +289,7 @@ async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> Non
     ids=["not given", "given"],
 )
 def test_a_location_in_a_body_defaults_to_the_project(catalog: Catalog, location: dict[str, Any], sent: str) -> None:
-    """Else a session of the second engine would work wherever its server was started."""
+    """Else a session of the v2 API would work wherever its server was started."""
     parts = split_arguments(catalog["v2_session_create"], location, "/project")
 
     assert parts.body == {"location": {"directory": sent}}

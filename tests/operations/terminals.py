@@ -32,7 +32,7 @@ TERMINALS = OperationScenario(
 )
 
 TERMINALS_V2 = OperationScenario(
-    "a terminal of the second engine",
+    "a terminal of the v2 API",
     (
         Step(
             "v2_pty_create",

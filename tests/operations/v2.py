@@ -1,4 +1,4 @@
-"""The second engine, v2. It reads no OPENCODE_CONFIG_CONTENT, so its projects have a configuration file."""
+"""The v2 API. It reads no OPENCODE_CONFIG_CONTENT, so its projects have a configuration file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOADED = (
 )
 
 V2_TURNS = OperationScenario(
-    "a session of the second engine, its turns done, undone and interrupted",
+    "a session of the v2 API, its turns done, undone and interrupted",
     (
         *LOADED,
         NEW_SESSION,
@@ -120,7 +120,7 @@ V2_TURNS = OperationScenario(
 )
 
 V2_CATALOG = OperationScenario(
-    "what the second engine offers at a location, and what waits there for an answer",
+    "what the v2 API offers at a location, and what waits there for an answer",
     (
         Step("v2_health_get", {}, {"healthy": True}),
         Step("v2_location_get", {}, {"directory": "$project", "project": {"id": KeepValue("id")}}),

@@ -23,7 +23,7 @@ from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.pool import merge_newest_first
 from opencode_mcp.redaction import Position, Redactor
 from opencode_mcp.server.if_running import call_if_running
-from opencode_mcp.server.lifespan import Lifespan, RequestContext
+from opencode_mcp.server.lifespan import STATIC_TTL_MS, Lifespan, RequestContext
 from opencode_mcp.server.roots import apply_client_root
 from opencode_mcp.server.subscriptions.watcher import ChangeFilter
 from opencode_mcp.tools.truncate import abbreviate
@@ -32,8 +32,6 @@ from . import readers
 from .readers import JSON, Content, last_modified, newest_sessions, updated_ms
 
 MAX_LISTED_SESSIONS = 20
-STATIC_TTL_MS = 3_600_000
-"""Cache time of what does not change while this process runs."""
 
 log = logging.getLogger(__name__)
 
