@@ -30,7 +30,7 @@ async def eventually(
             if until(value):
                 return value
             await anyio.sleep(POLL_SECONDS)
-    with anyio.move_on_after(LAST_READ_SECONDS):  # whoever waits may have been kept from looking
+    with anyio.move_on_after(LAST_READ_SECONDS):  # the loop may have been kept from reading in time
         result = read()
         value = cast("T", await result if isawaitable(result) else result)
         if until(value):

@@ -49,7 +49,7 @@ async def test_an_assistant_offers_every_tool_to_its_model(assistant_run: Assist
 async def test_a_model_that_follows_the_reports_completes_a_task_that_needs_permission(
     assistant_run: AssistantRun,
 ) -> None:
-    """It is told of the permission, answers it once, waits, and is told that the task is completed."""
+    """It gets the permission request, allows it once, waits, and gets the report of the completed task."""
     assert assistant_run.tools[:3] == ["path_get", "run_task", "answer_permission"]
     assert set(assistant_run.tools[3:]) == {"wait_for_tasks"}
     assert assistant_run.states[:2] == ["", "waiting_permission"]

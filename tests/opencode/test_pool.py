@@ -99,7 +99,7 @@ async def test_a_single_server_is_not_searched(servers: ServerPool, wires: dict[
 async def test_a_server_out_of_reach_does_not_hide_the_one_that_has_it(
     servers: ServerPool, wires: dict[str, Wire]
 ) -> None:
-    """Nobody needs its answer."""
+    """No caller needs its response."""
     wires["one"].answer = refuse_connection
 
     assert await find_server(servers) == "two"

@@ -379,11 +379,11 @@ async def test_a_token_of_the_issuer_for_this_server_is_taken(issuer: FakeIssuer
 
 REFUSED_TOKENS: Mapping[str, str] = {
     "for another server": issue_token(aud="https://other.test/mcp"),
-    "for nobody in particular": issue_token(aud=None),
+    "without an audience": issue_token(aud=None),
     "of another issuer": issue_token(iss="https://other.test"),
     "of no issuer": issue_token(iss=None),
     "expired": issue_token(exp=time.time() - 60),
-    "for ever": issue_token(exp=None),
+    "without an expiry": issue_token(exp=None),
     "not valid yet": issue_token(nbf=time.time() + 600),
     "signed with another key": issue_token(OTHER_KEY),
     "signed with an unknown key": issue_token(OTHER_KEY, kid="two"),

@@ -125,7 +125,7 @@ PROVOKED_ERRORS = {"wrong argument", "unknown session", "missing file", "unknown
 
 
 async def make_calls(session: ClientSession, counts: CallCounts, calls: int, seed: int) -> None:
-    """Make calls until there were so many in all, whoever made them."""
+    """Make calls until all clients together have made so many."""
     dice = random.Random(seed)
     weights = [weight for weight, _, _ in MIX]
     while counts.calls < calls:

@@ -168,7 +168,7 @@ async def test_the_progress_of_an_installation_is_what_npm_has_fetched(install_c
 async def test_a_package_that_is_not_the_one_of_the_lock_is_neither_kept_nor_run(
     install_context: InstallContext, package: str
 ) -> None:
-    """Whoever changed it: the registry, a mirror, a proxy."""
+    """Whether the registry, a mirror or a proxy changed it."""
     evil = install_context.npm / "ran"
     archived = "@vscode/ripgrep-this" if package.startswith("vscode") else package
     write_archive(
