@@ -325,8 +325,7 @@ async def backfill_steps(context: Context, snapshot: SessionSnapshot, watch: Ses
             and message.user_message_id == snapshot.newest_message.user_message_id
         ):
             for part in message.parts:
-                if part.id not in watch.known_steps:
-                    watch.add_step(part)
+                watch.add_step(part)
 
 
 async def report_steps(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:

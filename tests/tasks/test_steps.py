@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mcp_types as types
+import pytest
 
-from opencode_mcp.tasks.wait import SessionWatch
+from opencode_mcp.tasks.session_state import read_snapshot
+from opencode_mcp.tasks.wait import SessionWatch, backfill_steps
 from tests.conftest import Connect
+
+from .test_race_conditions import DONE, FakeOpenCode, make_context
 
 
 def part(part_id: str, **fields: Any) -> dict[str, Any]:
@@ -40,6 +44,26 @@ def test_a_second_call_with_the_same_arguments_is_reported_too() -> None:
         watch.on_event(event)
 
     assert watch.steps == ["read greet.sh: running", "read greet.sh: completed", "read greet.sh: running"]
+
+
+@pytest.mark.anyio
+async def test_a_step_that_ended_while_nothing_listened_is_reported() -> None:
+    """While a permission is asked for no one listens: the command may have run before the wait goes on."""
+    ran = {
+        "id": "prt_1",
+        "type": "tool",
+        "tool": "bash",
+        "state": {"status": "completed", "input": {"command": "true"}},
+    }
+    opencode = FakeOpenCode(messages=[{**DONE, "parts": [ran]}])
+    context = make_context(opencode)
+    watch = SessionWatch({"ses_1"}, known_steps={"prt_1": "bash true: running"})
+    snapshot = await read_snapshot(cast("Any", opencode), "ses_1")
+
+    await backfill_steps(context, snapshot, watch)
+    await backfill_steps(context, snapshot, watch)
+
+    assert watch.steps == ["bash true: completed"]
 
 
 async def test_what_was_done_before_a_permission_was_asked_is_reported_once(connect: Connect, project: Path) -> None:
