@@ -335,6 +335,8 @@ async def report_steps(context: Context, snapshot: SessionSnapshot, watch: Sessi
     for step in steps:
         await context.report_progress(f"{step} [{usage}]")
     if snapshot.busy or watch.activity:
+        if not watch.activity and snapshot.newest_message:  # what the snapshot shows is reported with its activity
+            watch.known_steps |= {part.id: summarize_parts([part]) for part in snapshot.newest_message.parts}
         retrying = any(status.type == "retry" for status in snapshot.statuses.values())
         await context.report_progress(
             f"{describe_activity(snapshot) if retrying or not watch.activity else watch.activity} [{usage}]"
