@@ -206,7 +206,7 @@ async def wait_until_settled(
             started, previous = anyio.current_time(), snapshot
             snapshot = await refresh_snapshot(context, session_id, snapshot, watch)
             status = await classify_across_processes(context, snapshot, previous_prompt_id, previous, watch)
-            if status.state != "running" and waited:
+            if status.state != "running" and (waited or known or previous_prompt_id is not None):
                 _, snapshot = await gather(
                     partial(backfill_steps, context, snapshot, watch),
                     partial(refresh_session, context.opencode, snapshot),
@@ -317,7 +317,8 @@ async def wait_for_wakeup(context: Context, snapshot: SessionSnapshot, watch: Se
 
 
 async def backfill_steps(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
-    """Add the steps whose events are missing: the end of a turn can overtake them, or the stream was cut."""
+    """Add the steps whose events are missing: they came before the first read, the stream was cut, or the turn's end
+    overtook them."""
     for message in await read_newest_messages(context.opencode, snapshot.session.id, BACKFILL_MESSAGES):
         if (
             message.info.role == "assistant"
@@ -330,13 +331,15 @@ async def backfill_steps(context: Context, snapshot: SessionSnapshot, watch: Ses
 
 async def report_steps(context: Context, snapshot: SessionSnapshot, watch: SessionWatch) -> None:
     """Report each step that a session has taken since, what it does now, and what it has cost so far."""
+    newest = snapshot.newest_message
+    if snapshot.busy and not watch.activity and newest is not None and newest.info.role == "assistant":
+        for part in newest.parts:  # before the first event, the snapshot has the steps
+            watch.add_step(part)
     usage = f"{snapshot.session.tokens.total} tokens, ${snapshot.session.cost:.2f}"
     steps, watch.steps = watch.steps, []
     for step in steps:
         await context.report_progress(f"{step} [{usage}]")
     if snapshot.busy or watch.activity:
-        if not watch.activity and snapshot.newest_message:  # what the snapshot shows is reported with its activity
-            watch.known_steps |= {part.id: summarize_parts([part]) for part in snapshot.newest_message.parts}
         retrying = any(status.type == "retry" for status in snapshot.statuses.values())
         await context.report_progress(
             f"{describe_activity(snapshot) if retrying or not watch.activity else watch.activity} [{usage}]"

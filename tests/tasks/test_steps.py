@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import mcp_types as types
 import pytest
 
 from opencode_mcp.tasks.session_state import read_snapshot
-from opencode_mcp.tasks.wait import SessionWatch, backfill_steps
+from opencode_mcp.tasks.wait import SessionWatch, backfill_steps, report_steps, wait_until_settled
 from tests.conftest import Connect
 
-from .test_race_conditions import DONE, FakeOpenCode, make_context
+from .test_race_conditions import DONE, REPLY, FakeOpenCode, make_context
+
+RAN: dict[str, Any] = {
+    "id": "prt_1",
+    "type": "tool",
+    "tool": "bash",
+    "state": {"status": "completed", "input": {"command": "true"}},
+}
+"""A command that has ended."""
 
 
 def part(part_id: str, **fields: Any) -> dict[str, Any]:
@@ -49,13 +59,7 @@ def test_a_second_call_with_the_same_arguments_is_reported_too() -> None:
 @pytest.mark.anyio
 async def test_a_step_that_ended_while_nothing_listened_is_reported() -> None:
     """While a permission is asked for no one listens: the command may have run before the wait goes on."""
-    ran = {
-        "id": "prt_1",
-        "type": "tool",
-        "tool": "bash",
-        "state": {"status": "completed", "input": {"command": "true"}},
-    }
-    opencode = FakeOpenCode(messages=[{**DONE, "parts": [ran]}])
+    opencode = FakeOpenCode(messages=[{**DONE, "parts": [RAN]}])
     context = make_context(opencode)
     watch = SessionWatch({"ses_1"}, known_steps={"prt_1": "bash true: running"})
     snapshot = await read_snapshot(cast("Any", opencode), "ses_1")
@@ -64,6 +68,43 @@ async def test_a_step_that_ended_while_nothing_listened_is_reported() -> None:
     await backfill_steps(context, snapshot, watch)
 
     assert watch.steps == ["bash true: completed"]
+
+
+@pytest.mark.anyio
+async def test_a_prompt_that_has_ended_at_the_first_read_has_its_steps_reported() -> None:
+    """The caller sent it, and has heard of none of them."""
+    opencode = FakeOpenCode(messages=[{**DONE, "parts": [RAN]}])
+    messages: list[str] = []
+
+    async def report(message: str) -> None:
+        messages.append(message.partition(" [")[0])
+
+    context = replace(make_context(opencode), report_progress=report)
+    outcome = await wait_until_settled(context, "ses_1", "", anyio.current_time() + 30)
+
+    assert outcome.status.state == "completed"
+    assert messages[:1] == ["bash true: completed"]
+
+
+@pytest.mark.anyio
+async def test_calls_at_once_that_a_first_read_shows_are_all_reported() -> None:
+    """The snapshot's activity names the last of them only."""
+    parts: list[dict[str, Any]] = [
+        {"id": f"prt_{name}", "type": "tool", "tool": name, "state": {"status": "completed", "input": {}}}
+        for name in ("glob", "grep")
+    ]
+    reply: dict[str, Any] = {"info": {**REPLY, "time": {"created": 1}}, "parts": parts}
+    opencode = FakeOpenCode(messages=[reply], status={"ses_1": {"type": "busy"}})
+    messages: list[str] = []
+
+    async def report(message: str) -> None:
+        messages.append(message.partition(" [")[0])
+
+    context = replace(make_context(opencode), report_progress=report)
+    snapshot = await read_snapshot(cast("Any", opencode), "ses_1")
+    await report_steps(context, snapshot, SessionWatch({"ses_1"}))
+
+    assert [message for message, _ in groupby(messages)] == ["glob: completed", "grep: completed"]
 
 
 async def test_what_was_done_before_a_permission_was_asked_is_reported_once(connect: Connect, project: Path) -> None:
