@@ -48,9 +48,10 @@ def merge_with_bundled(document: Document) -> Catalog:
     are reserved."""
     # Imported here, so that a server with the bundled document starts without them.
     from opencode_mcp.tasks import TASK_TOOLS
-    from opencode_mcp.tools.gateway import GATEWAY_TOOLS
+    from opencode_mcp.tools.gateway import FORMER_NAMES, GATEWAY_TOOLS
 
-    return Catalog(lambda: document, fallback=load_snapshot, reserved=frozenset({*TASK_TOOLS, *GATEWAY_TOOLS}))
+    reserved = frozenset({*TASK_TOOLS, *GATEWAY_TOOLS, *FORMER_NAMES})
+    return Catalog(lambda: document, fallback=load_snapshot, reserved=reserved)
 
 
 def load_document(settings: Settings) -> Document:

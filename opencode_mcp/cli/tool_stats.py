@@ -16,7 +16,7 @@ from opencode_mcp.settings import Settings
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import Selection, ToolRegistry
-from opencode_mcp.tools.gateway import GATEWAY_TOOLS
+from opencode_mcp.tools.gateway import GATEWAY_TOOLS, current_name
 from opencode_mcp.tools.selection import toolset_of
 
 BYTES_PER_TOKEN = 4
@@ -35,6 +35,7 @@ def get_tool(tools: dict[str, types.Tool], name: str) -> types.Tool:
     Raises:
         SettingsError: the tool does not exist; the message suggests the nearest names.
     """
+    name = current_name(name)
     if name not in tools:
         nearest = suggest(name, tools)
         raise SettingsError(f"no tool {name!r}" + (f"; nearest: {nearest}" if nearest else "; see `tools`"))

@@ -17,7 +17,11 @@ from opencode_mcp.tasks.arguments import Arguments
 
 from .truncate import dump
 
-Safety = Literal["read", "write", "delete"]
+Safety = Literal["read", "add", "change"]
+"""What an operation may do, in the words of MCP's annotations: read only, add only, or change and destroy."""
+
+FORMER_NAMES = {"write_operation": "add_operation", "delete_operation": "change_operation"}
+"""Callers' names before they were renamed. Calls and settings may use them for one release; they are not listed."""
 
 
 class SearchOperations(Arguments):
@@ -34,7 +38,7 @@ class DescribeOperation(Arguments):
 
 
 class CallOperation(Arguments):
-    """Arguments of write_operation and delete_operation."""
+    """Arguments of add_operation and change_operation."""
 
     operation: str
     arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -65,8 +69,8 @@ class GatewayTool:
         return self.arguments.model_json_schema()
 
 
-WRITE_HINTS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
-DELETE_HINTS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
+ADD_HINTS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
+CHANGE_HINTS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
 
 GATEWAY_TOOLS = {
     tool.name: tool
@@ -94,31 +98,41 @@ GATEWAY_TOOLS = {
             "read",
         ),
         GatewayTool(
-            "write_operation",
-            "Call a write operation",
-            "Call an operation that creates or changes data without destroying any.",
+            "add_operation",
+            "Call an additive operation",
+            "Call an operation that only adds something, such as session_create.",
             CallOperation,
-            WRITE_HINTS,
-            "write",
+            ADD_HINTS,
+            "add",
         ),
         GatewayTool(
-            "delete_operation",
-            "Call a destructive operation",
-            "Call an operation that may destroy data, stop work, or run commands and models.",
+            "change_operation",
+            "Call any other operation",
+            "Call any other operation: it may change or lose data, or run commands and models.",
             CallOperation,
-            DELETE_HINTS,
-            "delete",
+            CHANGE_HINTS,
+            "change",
         ),
     )
 }
 """The gateway's tools by name."""
 
 
+def current_name(name: str) -> str:
+    """Return a tool's name; of a former one the present one."""
+    return FORMER_NAMES.get(name, name)
+
+
 def safety_of(operation: Operation) -> Safety:
     """Return the class of an operation, by its hints."""
     if operation.hints.read_only:
         return "read"
-    return "delete" if operation.hints.destructive else "write"
+    return "change" if operation.hints.destructive else "add"
+
+
+def caller_of(operation: Operation) -> str:
+    """Return the name of the gateway tool that calls an operation."""
+    return f"{safety_of(operation)}_operation"
 
 
 def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
@@ -127,9 +141,8 @@ def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
     Raises:
         InvalidArguments: names the tool to use.
     """
-    safety = safety_of(operation)
-    if tool.safety != safety:
-        raise InvalidArguments(tool.name, [f"operation: call {operation.name} with {safety}_operation"])
+    if tool.safety != safety_of(operation):
+        raise InvalidArguments(tool.name, [f"operation: call {operation.name} with {caller_of(operation)}"])
 
 
 def format_hits(operations: list[Operation]) -> dict[str, Any]:
@@ -138,7 +151,7 @@ def format_hits(operations: list[Operation]) -> dict[str, Any]:
         "operations": [
             {
                 "operation": operation.name,
-                "call_with": f"{safety_of(operation)}_operation",
+                "call_with": caller_of(operation),
                 "does": operation.description,
             }
             for operation in operations
@@ -150,7 +163,7 @@ def describe_operation(operation: Operation, max_chars: float = inf) -> dict[str
     """Return an operation's description; the response schema is omitted if the result would exceed `max_chars`."""
     facts: dict[str, Any] = {
         "operation": operation.name,
-        "call_with": f"{safety_of(operation)}_operation",
+        "call_with": caller_of(operation),
         "does": operation.description,
         "request": f"{operation.method} {operation.path}",
         "input_schema": operation.input_schema,

@@ -26,6 +26,7 @@ from .gateway import (
     GatewayTool,
     ReadOperation,
     SearchOperations,
+    current_name,
     describe_operation,
     format_hits,
     refuse_other_class,
@@ -45,7 +46,7 @@ class ToolRegistry:
     max_result_chars: int
 
     def __contains__(self, name: str) -> bool:
-        return name in self.selection.listed
+        return current_name(name) in self.selection.listed
 
     @cached_property
     def task_tools(self) -> Mapping[str, TaskTool]:
@@ -68,6 +69,7 @@ class ToolRegistry:
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the full input schema of a tool."""
+        name = current_name(name)
         entry = self.task_tools.get(name) or GATEWAY_TOOLS.get(name) or self.catalog.get(name)
         return None if entry is None else entry.input_schema
 
@@ -81,6 +83,7 @@ class ToolRegistry:
             InputRequired: the client must ask its user.
             OpenCodeError: the call failed.
         """
+        name = current_name(name)
         if name in self.task_tools:
             return await self._call_task_tool(self.task_tools[name], context, redactor, arguments)
         if name in GATEWAY_TOOLS:

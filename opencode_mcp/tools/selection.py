@@ -5,6 +5,7 @@ The selection is made once, at start: the list of tools must not change during a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.tasks import TASK_TOOLS
 
-from .gateway import GATEWAY_TOOLS
+from .gateway import GATEWAY_TOOLS, current_name
+
+log = logging.getLogger(__name__)
 
 TOOLSETS: dict[str, str] = {
     "tasks": "Tasks: start, wait, answer, stop and collect changes",
@@ -141,19 +144,20 @@ def select_tools(
     names = [*TASK_TOOLS, *GATEWAY_TOOLS, *catalog]
     known = frozenset(names)
     check_names("--toolsets", toolsets, (*TOOLSETS, *PRESETS))
-    for flag, requested in (("--tools", tools), ("--exclude-tools", exclude_tools)):
-        check_names(flag, requested, names)
-    chosen = frozenset(toolsets) or (frozenset() if frozenset(tools) else frozenset({"all"}))
+    added, excluded = (
+        resolve_names(flag, requested, names)
+        for flag, requested in (("--tools", tools), ("--exclude-tools", exclude_tools))
+    )
+    chosen = frozenset(toolsets) or (frozenset() if added else frozenset({"all"}))
     toolset_by_name = {name: toolset_of(operation.id) for name, operation in catalog.items()}
     toolset_by_name |= dict.fromkeys(TASK_TOOLS, "tasks") | dict.fromkeys(GATEWAY_TOOLS, "gateway")
-    listed = {name for name in names if toolset_by_name[name] in chosen or "all" in chosen} | frozenset(tools)
+    listed = {name for name in names if toolset_by_name[name] in chosen or "all" in chosen} | added
     if "essential" in chosen:
         listed |= known & frozenset(ESSENTIAL_TOOLS)
     reachable = {name for name in catalog if toolset_by_name[name] in chosen or "all" in chosen} | (
-        frozenset(tools) & set(catalog)
+        added & set(catalog)
     )
     hints_of = hints_by_name(catalog)
-    excluded = frozenset(exclude_tools)
 
     def allowed(name: str) -> bool:
         hints = hints_of[name]
@@ -179,6 +183,20 @@ def hints_by_name(catalog: Catalog) -> Mapping[str, Hints]:
         | {name: task_tool.hints for name, task_tool in TASK_TOOLS.items()}
         | {name: tool.hints for name, tool in GATEWAY_TOOLS.items()}
     )
+
+
+def resolve_names(flag: str, requested: Iterable[str], known: Iterable[str]) -> frozenset[str]:
+    """Return the tools that a setting names; a former name counts as the present one, and is logged.
+
+    Raises:
+        SettingsError: as for `check_names`.
+    """
+    resolved = {name: current_name(name) for name in requested}
+    check_names(flag, resolved.values(), known)
+    for former, name in resolved.items():
+        if former != name:
+            log.warning("%s: %s is now called %s; a later release will refuse the former name", flag, former, name)
+    return frozenset(resolved.values())
 
 
 def check_names(flag: str, requested: Iterable[str], known: Iterable[str]) -> None:

@@ -302,7 +302,7 @@ async def test_an_unknown_server_name_is_refused(client: Client) -> None:
 async def test_the_gateway_reaches_every_server(client: Client) -> None:
     """`server` stands among the operation's own arguments, and its description has it."""
     arguments = {"operation": "session_create", "arguments": {"server": "second"}}
-    id = (await call(client, "write_operation", **arguments))["id"]
+    id = (await call(client, "add_operation", **arguments))["id"]
     found = await call(client, "read_operation", operation="session_get", arguments={"sessionID": id})
     listed = await call(client, "read_operation", operation="session_list")
     told = await call(client, "describe_operation", operation="session_create")

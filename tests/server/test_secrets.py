@@ -216,7 +216,7 @@ async def test_a_result_says_how_many_secrets_are_replaced(client: Client) -> No
         ("start_task", {"prompt": "Do it", "system": f"The password is {MARKER}"}),
         ("answer_question", {"request_id": "que_1", "answers": [[f"use {MARKER}"]]}),
         ("session_create", {"title": f"about {MARKER}"}),
-        ("delete_operation", {"operation": "auth_set", "arguments": {"providerID": "x", "body": {"key": MARKER}}}),
+        ("change_operation", {"operation": "auth_set", "arguments": {"providerID": "x", "body": {"key": MARKER}}}),
     ],
 )
 async def test_arguments_with_the_redaction_marker_are_refused(

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from jsonschema_rs import Draft202012Validator
-from mcp import Client
+from mcp import Client, MCPError
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.gateway import describe_operation, make_example, safety_of
+from opencode_mcp.tools.gateway import FORMER_NAMES, caller_of, describe_operation, make_example
 from opencode_mcp.tools.truncate import dump
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ async def test_a_search_says_which_caller_to_use(client: Client) -> None:
     """A query finds the operation, with its description and the tool that calls it."""
     found = await call(client, "search_operations", query="delete a session")
 
-    assert {"operation": "session_delete", "call_with": "delete_operation"}.items() <= found["operations"][0].items()
+    assert {"operation": "session_delete", "call_with": "change_operation"}.items() <= found["operations"][0].items()
 
 
 async def test_a_description_is_complete(client: Client, catalog: Catalog) -> None:
@@ -64,22 +65,65 @@ def test_every_example_is_valid(catalog: Catalog) -> None:
 
 
 async def test_an_operation_is_called_through_its_caller(client: Client) -> None:
-    """Write creates a session, read reads it, delete deletes it."""
-    created = await call(client, "write_operation", operation="session_create", arguments={"title": "by gateway"})
+    """Add creates a session, read reads it, change deletes it."""
+    created = await call(client, "add_operation", operation="session_create", arguments={"title": "by gateway"})
     session = {"sessionID": created["id"]}
     assert (await call(client, "read_operation", operation="session_get", arguments=session))["title"] == "by gateway"
-    assert (await call(client, "delete_operation", operation="session_delete", arguments=session))["result"] is True
+    assert (await call(client, "change_operation", operation="session_delete", arguments=session))["result"] is True
 
 
 @pytest.mark.parametrize("operation", ["session_list", "session_create", "session_delete"])
 async def test_a_caller_refuses_operations_of_another_class(client: Client, catalog: Catalog, operation: str) -> None:
     """Each of the three tools accepts only its own class, and names the right tool otherwise."""
-    own = f"{safety_of(catalog[operation])}_operation"
-    for caller in {"read_operation", "write_operation", "delete_operation"} - {own}:
+    own = caller_of(catalog[operation])
+    for caller in {"read_operation", "add_operation", "change_operation"} - {own}:
         answer = await client.call_tool(caller, {"operation": operation})
 
         assert answer.is_error
         assert own in str(answer.content)
+
+
+async def test_a_former_name_calls_the_same_class_of_operations(client: Client) -> None:
+    """A client that knows a caller by its former name can call it for one more release."""
+    created = await call(client, "write_operation", operation="session_create", arguments={})
+
+    deletion = {"operation": "session_delete", "arguments": {"sessionID": created["id"]}}
+    refused = await client.call_tool("write_operation", deletion)
+    assert refused.is_error
+    assert "call session_delete with change_operation" in str(refused.content)
+    assert (await call(client, "delete_operation", **deletion))["result"] is True
+
+
+@pytest.mark.parametrize(
+    ("settings", "unknown"),
+    [
+        (Settings(read_only=True), {"write_operation", "delete_operation"}),
+        (Settings(no_destructive=True), {"delete_operation"}),
+        (Settings(exclude_tools=("change_operation",)), {"delete_operation"}),
+        (Settings(exclude_tools=("delete_operation",)), {"delete_operation"}),
+        (Settings(tools=("delete_operation",)), {"write_operation"}),
+        (Settings(toolsets=("vcs",)), {"write_operation", "delete_operation"}),
+    ],
+)
+async def test_a_former_name_passes_no_setting_that_the_present_one_does_not(
+    catalog: Catalog, settings: Settings, unknown: set[str]
+) -> None:
+    """The settings that leave a caller out refuse it under both names; no former name is listed."""
+    async with Client(create_server(settings, catalog)) as client:
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+        answers = {name: await try_call(client, name) for pair in FORMER_NAMES.items() for name in pair}
+
+    assert {former for former in FORMER_NAMES if "Unknown tool" in answers[former]} == unknown
+    assert {former for former, present in FORMER_NAMES.items() if "Unknown tool" in answers[present]} == unknown
+    assert not listed & FORMER_NAMES.keys()
+
+
+async def try_call(client: Client, caller: str) -> str:
+    """Call an operation that does not exist, and return what the server says of it."""
+    try:
+        return str((await client.call_tool(caller, {"operation": "no_such_operation"})).content)
+    except MCPError as error:
+        return str(error)
 
 
 async def test_an_unknown_operation_names_the_nearest(client: Client) -> None:

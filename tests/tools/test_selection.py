@@ -80,7 +80,7 @@ def test_read_only_takes_precedence_over_names(catalog: Catalog, flag: str) -> N
     assert not any(one.hints.destructive for one in operations)
     assert (not all(one.hints.read_only for one in operations)) == (flag == "no_destructive")
     assert "run_task" not in chosen.listed
-    assert "delete_operation" not in chosen.listed
+    assert "change_operation" not in chosen.listed
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,16 @@ def test_an_unknown_name_is_an_error_with_the_nearest_ones(catalog: Catalog, fla
 
     assert given in str(caught.value)
     assert nearest in str(caught.value)
+
+
+def test_a_setting_may_name_a_caller_by_its_former_name(catalog: Catalog, caplog: pytest.LogCaptureFixture) -> None:
+    """It selects or leaves out the tool of the present name, and the log says so."""
+    assert select_tools(catalog, tools=["delete_operation"]).listed == {"change_operation"}
+    assert "change_operation" not in select_tools(catalog, exclude_tools=["delete_operation"]).listed
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "--tools: delete_operation is now called change_operation",
+        "--exclude-tools: delete_operation is now called change_operation",
+    ]
 
 
 @pytest.mark.parametrize("path", VIEWS)

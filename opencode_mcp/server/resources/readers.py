@@ -19,7 +19,7 @@ from opencode_mcp.tasks.external_activity import describe_other_process
 from opencode_mcp.tasks.report import describe_activity, describe_request
 from opencode_mcp.tasks.session_state import classify, read_snapshot
 from opencode_mcp.tasks.transcript import ReadTranscript, read_transcript
-from opencode_mcp.tools.gateway import describe_operation, safety_of
+from opencode_mcp.tools.gateway import caller_of, describe_operation
 from opencode_mcp.tools.results import MAX_IMAGE_BYTES
 from opencode_mcp.tools.truncate import REDACTED_FIELD, abbreviate, dump, part_at, truncate
 
@@ -198,7 +198,7 @@ async def operations(servers: ServerPool) -> Content:
     """List the operations of the API; needs no OpenCode."""
     return as_json(
         [
-            {"operation": entry.name, "title": entry.title, "call_with": f"{safety_of(entry)}_operation"}
+            {"operation": entry.name, "title": entry.title, "call_with": caller_of(entry)}
             for entry in servers.default.catalog.values()
         ],
         hint="search_operations finds operations",
