@@ -13,6 +13,7 @@ from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import READ_ONLY, Hints
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.document import Schema
+from opencode_mcp.openapi.example import make_example
 from opencode_mcp.tasks.arguments import Arguments
 
 from .truncate import dump
@@ -175,30 +176,3 @@ def describe_operation(operation: Operation, max_chars: float = inf) -> dict[str
         uri = f"opencode://operation/{operation.name}/response_schema"
         facts["response_schema"] = f"too long; read the resource {uri}"
     return facts
-
-
-def make_example(schema: Schema) -> Any:
-    """Return a minimal example of a schema: required fields only, with their defaults, constants or placeholders."""
-    definitions: dict[str, Schema] = schema.get("$defs", {})
-
-    def sample(node: Schema, name: str) -> Any:
-        while "$ref" in node:
-            node = definitions[node["$ref"].removeprefix("#/$defs/")]
-        if "const" in node or "enum" in node or "default" in node:
-            return node.get("default", node.get("const", (node.get("enum") or [None])[0]))
-        if branches := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
-            return sample(branches[0], name)
-        kinds: str | list[str] = node.get("type", "object")
-        match kinds if isinstance(kinds, str) else kinds[0]:
-            case "object":
-                return {key: sample(node["properties"][key], key) for key in node.get("required", ())}
-            case "array":
-                return [sample(node.get("items", {}), name)]
-            case "boolean":
-                return True
-            case "integer" | "number":
-                return max(1, node.get("minimum", 1))
-            case _:
-                return str(node.get("pattern", "")).removeprefix("^") + "…" if "pattern" in node else f"<{name}>"
-
-    return sample(schema, "")

@@ -1,0 +1,77 @@
+"""A minimal example of a JSON Schema, for descriptions of operations and for refusals of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from .document import Schema
+from .patterns import describe_pattern
+
+MAX_DEPTH = 20
+"""Deeper in an example is {}: a newer document may have a component that requires itself."""
+
+
+def make_example(schema: Schema, optional: Collection[str] = ()) -> Any:
+    """Return an example of a schema: required fields only, with defaults, constants or placeholders.
+
+    Placeholders are `<name>` and texts that end in `…`. `optional` names further fields of the root to include.
+    """
+    return Sampler(schema.get("$defs", {})).sample(schema, "", optional)
+
+
+class Sampler:
+    """Makes examples; `definitions` are the components that a `$ref` names."""
+
+    def __init__(self, definitions: dict[str, Schema]) -> None:
+        self._definitions = definitions
+
+    def sample(self, node: Schema, name: str, optional: Collection[str] = (), depth: int = 0) -> Any:
+        """Return an example of a schema that is the value of the field `name`."""
+        if depth > MAX_DEPTH:
+            return {}
+        node = self._resolve(node)
+        if node.get("default") is not None:
+            return node["default"]
+        if "const" in node or node.get("enum"):
+            return node["const"] if "const" in node else node["enum"][0]
+        if parts := node.get("allOf"):
+            return self.sample(merge_objects([self._resolve(part) for part in parts]), name, depth=depth + 1)
+        if branches := node.get("anyOf") or node.get("oneOf"):
+            return self.sample(self._simplest(branches), name, depth=depth + 1)
+        kinds: str | list[str] = node.get("type", "object")
+        match kinds if isinstance(kinds, str) else kinds[0]:
+            case "object":
+                fields: dict[str, Schema] = node.get("properties", {})
+                chosen = [*node.get("required", ()), *(key for key in fields if key in optional)]
+                return {key: self.sample(fields.get(key, {}), key, depth=depth + 1) for key in dict.fromkeys(chosen)}
+            case "array":
+                return [self.sample(node.get("items", {}), name, depth=depth + 1)]
+            case "boolean":
+                return True
+            case "integer" | "number":
+                return max(1, node.get("minimum", 1))
+            case "null":
+                return None
+            case _:
+                return describe_pattern(node["pattern"]).example if "pattern" in node else f"<{name}>"
+
+    def _resolve(self, node: Schema) -> Schema:
+        while "$ref" in node:
+            node = self._definitions[node["$ref"].removeprefix("#/$defs/")]
+        return node
+
+    def _simplest(self, branches: list[Schema]) -> Schema:
+        """Return the alternative with the fewest required fields; null only where there is no other."""
+        resolved = [self._resolve(branch) for branch in branches]
+        return min(resolved, key=lambda branch: (branch.get("type") == "null", len(branch.get("required", ()))))
+
+
+def merge_objects(parts: list[Schema]) -> Schema:
+    """Return one schema for the parts of an `allOf`."""
+    merged: Schema = {}
+    for part in parts:
+        properties = {**merged.get("properties", {}), **part.get("properties", {})}
+        required = [*merged.get("required", []), *part.get("required", [])]
+        merged = {**merged, **part, "properties": properties, "required": required}
+    return merged
