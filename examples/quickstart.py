@@ -10,6 +10,7 @@ session stays in its history. If OpenCode is not installed, a copy is downloaded
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -38,17 +39,16 @@ class Tour:
     session_id: str = ""
 
     async def call(self, tool: str, **arguments: Any) -> Any:
-        """Call a tool and return its structured content: an object, or `{"result": …}` for anything else.
+        """Call a tool and return its result: an object, or `{"result": …}` for anything else.
 
         Raises:
             Failed: the tool returned an error; the message is the tool's.
         """
         outcome = await self.client.call_tool(tool, arguments, progress_callback=self.show_progress)
+        text = "\n".join(block.text for block in outcome.content if isinstance(block, TextContent))
         if outcome.is_error:
-            raise Failed(
-                f"{tool}: " + "\n".join(block.text for block in outcome.content if isinstance(block, TextContent))
-            )
-        return outcome.structured_content
+            raise Failed(f"{tool}: {text}")
+        return outcome.structured_content or json.loads(text)
 
     async def show_progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Print a progress message."""

@@ -6,6 +6,7 @@ and returns the exit code: 1 if a check of the example failed.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -57,15 +58,16 @@ def expect(condition: bool, otherwise: str) -> None:
 
 
 async def call(client: Client, tool: str, /, **arguments: Any) -> Any:
-    """Call a tool and return its structured content: an object, or `{"result": …}` for anything else.
+    """Call a tool and return its result: an object, or `{"result": …}` for anything else.
 
     Raises:
         Failed: the tool returned an error; the message is the tool's.
     """
     outcome = await client.call_tool(tool, arguments)
+    text = "\n".join(block.text for block in outcome.content if isinstance(block, TextContent))
     if outcome.is_error:
-        raise Failed(f"{tool}: " + "\n".join(block.text for block in outcome.content if isinstance(block, TextContent)))
-    return outcome.structured_content
+        raise Failed(f"{tool}: {text}")
+    return outcome.structured_content or json.loads(text)
 
 
 @asynccontextmanager

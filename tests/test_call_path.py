@@ -23,6 +23,7 @@ import opencode_mcp
 from opencode_mcp.catalog import Operation
 from opencode_mcp.opencode.prepare import validate
 from tests.conftest import Connect, RecordFigure
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -93,8 +94,7 @@ def record_trace() -> Generator[Trace]:
 async def trace_call(connect: Connect, tool: str, arguments: Mapping[str, Any]) -> Trace:
     """Call a tool twice with a client, and return the trace of the second call."""
     async with connect() as client:
-        session = (await client.call_tool("session_create")).structured_content
-        assert session is not None
+        session = facts(await client.call_tool("session_create"))
         given = {**arguments, **({"sessionID": session["id"]} if tool == "session_prompt" else {})}
         assert not (await client.call_tool(tool, given)).is_error
         with record_trace() as trace:

@@ -18,7 +18,7 @@ from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.os_limits import find_shortage_in_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import Context
-from opencode_mcp.tools import VIEWS, ToolRegistry, add_note, failure, select_tools, select_view
+from opencode_mcp.tools import VIEWS, ToolRegistry, add_note, failure, select_tools, select_view, sent_once
 from opencode_mcp.tools.truncate import abbreviate
 
 from .elicitation import input_required_result, make_elicitor
@@ -103,7 +103,8 @@ class ToolHandlers:
                 call_context = Context(servers, report_progress, elicitor, resume_state, self._depth)
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
             assert result is not None
-            return add_note(result, take_server_notes(servers))
+            noted = add_note(result, take_server_notes(servers))
+            return noted if params.name in registry.task_tools else sent_once(noted)
         except InputRequired as required:
             return input_required_result(required, redactor)
         except OpenCodeError as error:

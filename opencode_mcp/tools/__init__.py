@@ -2,7 +2,7 @@
 
 from .definition import operation_definition
 from .registry import ToolRegistry
-from .results import add_note, failure
+from .results import add_note, facts_of, failure, sent_once
 from .selection import VIEWS, Selection, select_tools, select_view
 
 __all__ = [
@@ -10,8 +10,10 @@ __all__ = [
     "Selection",
     "ToolRegistry",
     "add_note",
+    "facts_of",
     "failure",
     "operation_definition",
     "select_tools",
     "select_view",
+    "sent_once",
 ]

@@ -1,6 +1,7 @@
 """Response, report or error -> truncated, redacted tool result.
 
-Text and structured content have the same content: some clients show the model only one of them.
+Here a result has its facts twice, as text and as structured content. `sent_once` drops the second copy where no output
+schema promises it; `facts_of` reads either form.
 """
 
 from __future__ import annotations
@@ -186,6 +187,36 @@ def image_result(data: bytes, media_type: str) -> types.CallToolResult:
     content = types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=media_type)
     text = types.TextContent(type="text", text=json.dumps(facts))
     return types.CallToolResult(content=[content, text], structured_content=facts)
+
+
+def sent_once(result: types.CallToolResult) -> types.CallToolResult:
+    """Return a result without structured content.
+
+    Only a tool with an output schema must send it, with a copy as text for clients that show the model nothing else.
+    """
+    return types.CallToolResult(content=result.content, is_error=result.is_error, _meta=result.meta)
+
+
+def facts_of(result: types.CallToolResult) -> dict[str, Any] | None:
+    """Return what a result says, as a client receives it; None for an error that is only a message.
+
+    That is its structured content, the JSON object that its text is, or `{"result": text}` for any other text.
+    """
+    if result.structured_content is not None:
+        return cast("dict[str, Any]", result.structured_content)
+    texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
+    if len(texts) == 1 and (facts := parse_object(texts[0])) is not None:
+        return facts
+    return None if result.is_error else {"result": "\n".join(texts)}
+
+
+def parse_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is, None for any other text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def failure(message: str) -> types.CallToolResult:

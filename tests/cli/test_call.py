@@ -16,6 +16,7 @@ from opencode_mcp.settings import Settings
 from tests.bridge import find_processes
 from tests.conftest import Connect, make_project
 from tests.eventually import eventually
+from tests.facts import facts
 
 from .command_process import command_environ, run_command, run_in_terminal
 
@@ -32,9 +33,7 @@ def attached_environ(environ: Mapping[str, str], attached: Settings, project: Pa
     return command_environ(environ, attached)
 
 
-async def test_a_pipe_gets_the_structured_content_as_plain_json(
-    attached_environ: Mapping[str, str], project: Path
-) -> None:
+async def test_a_pipe_gets_the_result_as_plain_json(attached_environ: Mapping[str, str], project: Path) -> None:
     """Nothing else on stdout, and nothing on stderr when there is nothing to tell."""
     done = await run_command(attached_environ, "call", "file_read", "path=README.md")
 
@@ -242,8 +241,7 @@ async def test_an_answer_by_another_client_withdraws_the_question(
         await shell.wait_for_text("3  reject\r\n> ")
         async with connect() as client:
             listed = await client.call_tool("permission_list", {"directory": str(project)})
-            assert listed.structured_content is not None
-            [request] = listed.structured_content["result"]
+            [request] = facts(listed)["result"]
             await client.call_tool("answer_permission", {"request_id": request["id"], "reply": "once"})
         assert await shell.wait() == 0, shell.output
 
@@ -272,6 +270,6 @@ async def test_control_c_stops_the_task(
 
         async def busy() -> object:
             seen = await client.call_tool("session_status", {})
-            return seen.structured_content
+            return facts(seen)
 
         assert await eventually(busy, lambda seen: seen == {}) == {}

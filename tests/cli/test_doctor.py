@@ -19,6 +19,7 @@ from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
 from tests.bridge import find_processes
+from tests.facts import facts
 from tests.server.connections import free_port
 
 from .command_process import command_environ, run_command
@@ -79,8 +80,7 @@ async def test_every_check_passes_with_the_tested_opencode(
 
 async def test_leftover_worktrees_are_counted(home: Mapping[str, str], attached: Settings, client: Client) -> None:
     """With what to do about them; they keep nothing from working."""
-    made = (await client.call_tool("worktree_create", {})).structured_content
-    assert made is not None
+    made = facts(await client.call_tool("worktree_create", {}))
     code, findings = await run_doctor(command_environ(home, attached))
 
     assert code == 0, findings

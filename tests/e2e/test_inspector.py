@@ -14,6 +14,7 @@ import pytest
 
 from opencode_mcp.catalog import Catalog
 from tests.conftest import RecordFigure
+from tests.facts import raw_facts
 
 from .npm_programs import Programs
 from .server_process import SERVER_COMMAND, run_server
@@ -80,5 +81,5 @@ async def test_the_inspector_calls_a_tool(programs: Programs, server: list[str],
         programs, *server, "--method", "tools/call", "--tool-name", "global_health", "--protocol-era", era
     )
 
-    assert said["result"]["structuredContent"]["healthy"] is True
+    assert raw_facts(said["result"])["healthy"] is True
     assert not said["result"].get("isError")

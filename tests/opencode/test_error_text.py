@@ -17,6 +17,7 @@ from opencode_mcp.opencode.events import parse_event
 from opencode_mcp.opencode.models import MessageError
 from opencode_mcp.opencode.responses import describe_error, strip_stack_trace, strip_stack_traces
 from tests.conftest import Connect
+from tests.facts import facts
 
 from .conftest import Wire
 
@@ -146,13 +147,11 @@ async def test_every_tool_names_what_is_wrong_in_opencode_s_configuration(connec
 async def test_a_session_whose_directory_is_gone_says_so(client: Client, tmp_path: Path) -> None:
     """OpenCode 1.18.33 answers with 1.5 KB of its own stack trace."""
     created = await client.call_tool("session_create", {"directory": str(tmp_path / "gone")})
-    assert created.structured_content is not None
-    session = created.structured_content["id"]
+    session = facts(created)["id"]
 
     again = await client.call_tool("run_task", {"prompt": "script:text hi", "session_id": session})
     messages = await client.call_tool("session_messages", {"sessionID": session})
 
-    assert again.structured_content is not None
-    assert again.structured_content["state"] == "failed"
-    assert "The session's directory no longer exists" in again.structured_content["error"]
+    assert facts(again)["state"] == "failed"
+    assert "The session's directory no longer exists" in facts(again)["error"]
     assert "bunfs" not in again.model_dump_json() + messages.model_dump_json()

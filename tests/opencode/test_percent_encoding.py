@@ -15,6 +15,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.prepare import directory_misreading
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect, make_project
+from tests.facts import facts
 
 from .conftest import Wire
 
@@ -74,8 +75,8 @@ async def test_a_task_in_such_a_path_is_refused_and_files_are_read(
     assert isinstance(task.content[0], types.TextContent)
     assert f"OpenCode decodes '{project}' to '{other}'" in task.content[0].text
     assert sorted(file.name for file in other.iterdir()) == [".git", "README.md"]
-    assert read.structured_content == {"type": "text", "content": "mine"}
-    assert raw.structured_content == {"result": "mine"}
+    assert facts(read) == {"type": "text", "content": "mine"}
+    assert facts(raw) == {"result": "mine"}
     assert unopened.is_error
     assert isinstance(unopened.content[0], types.TextContent)
     assert f"OpenCode has not loaded '{project}'" in unopened.content[0].text
@@ -90,5 +91,4 @@ async def test_a_task_may_work_in_a_worktree_of_such_a_project(
     asked = {"prompt": "script:text hi", "worktree": True, "directory": str(project)}
     task = await client.call_tool("run_task", asked)
 
-    assert task.structured_content is not None, task.content
-    assert task.structured_content["state"] == "completed"
+    assert facts(task)["state"] == "completed"

@@ -20,6 +20,7 @@ from opencode_mcp.tools.results import Limit, operation_result
 from opencode_mcp.tools.truncate import NO_REDACTION
 from tests.eventually import eventually
 from tests.execute import prepare_and_execute
+from tests.facts import facts
 
 from .conftest import Wire
 
@@ -104,7 +105,7 @@ async def test_an_image_that_is_read_as_a_file_is_an_image(client: Client, proje
         [image, _] = answer.content
         assert isinstance(image, types.ImageContent), name
         assert (image.mime_type, base64.b64decode(image.data)) == ("image/png", PNG)
-        assert answer.structured_content == {"media_type": "image/png", "bytes": len(PNG)}
+        assert facts(answer) == {"media_type": "image/png", "bytes": len(PNG)}
 
 
 @pytest.mark.parametrize("content", [PDF, PDF + b"\0"], ids=["without a NUL", "with a NUL"])
@@ -160,15 +161,13 @@ def test_a_binary_file_is_not_returned_as_an_image() -> None:
     shown = operation_result(Answer(value), Limit(40_000, "not"), NO_REDACTION)
 
     assert [type(content) for content in shown.content] == [types.TextContent]
-    assert shown.structured_content is not None
-    assert shown.structured_content["bytes"] == 3
+    assert facts(shown)["bytes"] == 3
 
 
 @asynccontextmanager
 async def create_terminal(client: Client, prefix: str, **arguments: Any) -> AsyncGenerator[str]:
     """Provide a terminal's id."""
-    created = (await client.call_tool(f"{prefix}pty_create", arguments)).structured_content
-    assert created is not None
+    created = facts(await client.call_tool(f"{prefix}pty_create", arguments))
     yield created.get("data", created)["id"]
 
 

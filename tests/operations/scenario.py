@@ -29,6 +29,7 @@ import mcp_types as types
 from mcp import Client, MCPError
 
 from tests.eventually import eventually
+from tests.facts import facts
 
 STEP_SECONDS = 120.0
 """A bound, not a duration: on a busy machine OpenCode takes its time."""
@@ -196,7 +197,7 @@ def check_result(step: Step, result: types.CallToolResult, values: Values) -> No
     elif result.is_error:
         raise Mismatch(f"failed: {text}")
     else:
-        compare(step.expected, result.structured_content, values, "answer")
+        compare(step.expected, facts(result), values, "answer")
 
 
 def compare(expected: Any, value: Any, values: Values, path: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import mcp_types as types
 
+from opencode_mcp.tools import facts_of
+
 STATE_FIELDS = {
     "completed": "answer",
     "running": "activity",
@@ -19,7 +21,7 @@ STATE_FIELDS = {
 
 @dataclass(frozen=True)
 class ObservedResult:
-    """A call's result. `content` is its structured content, empty where it has none."""
+    """A call's result. `content` are its facts, empty where it has none."""
 
     content: dict[str, Any]
     text: str
@@ -27,12 +29,12 @@ class ObservedResult:
 
     @classmethod
     def from_result(cls, result: types.CallToolResult) -> ObservedResult:
-        """Read a result, and check that text and structured content are the same."""
+        """Read a result, and check that the text of a report is the same as its structured content."""
         text = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
-        content: dict[str, Any] = result.structured_content or {}
+        content = facts_of(result) or {}
         observed = cls(content, text, bool(result.is_error))
         if "state" in content:
-            assert json.loads(text) == content, "text and structured content differ"
+            assert json.loads(text) == result.structured_content, "text and structured content differ"
             assert observed.is_error == (content["state"] == "failed"), "only the report of a failed task is an error"
         return observed
 

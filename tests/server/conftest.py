@@ -14,6 +14,7 @@ from mcp import Client
 
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
+from tests.facts import facts
 
 CLIENT_MODES = ("legacy", "auto")
 """`mode` of `mcp.Client`: the handshake of 2025-11-25 and before, or 2026-07-28."""
@@ -50,8 +51,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> Any:
     """Call a tool that succeeds, and return its answer."""
     answer = await client.call_tool(tool, arguments)
     assert not answer.is_error, answer.content
-    content = answer.structured_content
-    assert content is not None
+    content = facts(answer)
     return content.get("result", content)
 
 

@@ -18,6 +18,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect, make_project
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -55,8 +56,7 @@ async def call_allowed(client: Client, tool: str, **arguments: Any) -> dict[str,
     """Call a tool that must succeed."""
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, result.content
-    assert result.structured_content is not None
-    return result.structured_content
+    return facts(result)
 
 
 async def test_the_project_is_the_default(confined: Client, project: Path) -> None:

@@ -13,6 +13,7 @@ from mcp import Client
 
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect, make_project
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -129,9 +130,9 @@ async def test_a_file_of_another_folder_is_attached_without_loading_it(
         missing = await client.call_tool(
             "run_task", {"prompt": "script:text x", "files": [f"{cloned_project}/READNE.md"]}
         )
-        assert not found.is_error and found.structured_content is not None, found.content
-        session = {"sessionID": found.structured_content["session_id"]}
-        messages = str((await client.call_tool("session_messages", session)).structured_content)
+        assert not found.is_error, found.content
+        session = {"sessionID": facts(found)["session_id"]}
+        messages = str(facts(await client.call_tool("session_messages", session)))
 
     assert "hello from the project" in messages
     assert missing.is_error and "nearest: README.md" in str(missing.content), missing.content

@@ -18,6 +18,7 @@ from mcp_types import INVALID_REQUEST, PARSE_ERROR
 from opencode_mcp.settings import Settings
 from tests.bridge import Bridge, environ_for, run_bridge
 from tests.eventually import eventually
+from tests.facts import raw_facts
 
 from .connections import TOKEN, run_http_bridge_process
 
@@ -72,7 +73,7 @@ def bridge_environ(attached: Settings, environ: Mapping[str, str]) -> Mapping[st
 async def check_healthy(running: Bridge) -> None:
     """See that a bridge still answers."""
     with anyio.fail_after(30):
-        assert (await running.call("global_health"))["structuredContent"]["healthy"] is True
+        assert raw_facts(await running.call("global_health"))["healthy"] is True
 
 
 async def test_malformed_lines_are_answered_with_an_error(bridge_environ: Mapping[str, str], project: Path) -> None:

@@ -30,6 +30,7 @@ from opencode_mcp.server.lifespan import RequestContext
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
 from tests.eventually import eventually
+from tests.facts import facts
 
 from .conftest import call, new_session
 from .connections import HANDSHAKE_VERSIONS, MODERN_VERSION, TOKEN, negotiate, open_authorized_streams, run_http_bridge
@@ -153,8 +154,7 @@ async def test_client_input_is_never_in_the_metrics(url: str, version: str) -> N
         told, seen = await scrape(url)
 
     assert seen[calls_metric("(unknown)", "error")] == 23
-    assert created.structured_content is not None
-    for content in ("made-up", "forged", "confidential", "ses_", created.structured_content["directory"]):
+    for content in ("made-up", "forged", "confidential", "ses_", facts(created)["directory"]):
         assert content not in told
 
 
@@ -193,8 +193,7 @@ async def test_sessions_and_subscriptions_are_counted_while_they_last(url: str) 
 
     await seen(0, 0)
     async with open_session(url, HANDSHAKE_VERSIONS[-1]) as client:
-        created = (await client.call_tool("session_create", {})).structured_content
-        assert created is not None
+        created = facts(await client.call_tool("session_create", {}))
         uri = f"opencode://session/{created['id']}"
         await client.send_request(
             types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri)), types.EmptyResult

@@ -23,6 +23,7 @@ from opencode_mcp.redaction import MARKER
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
 from tests.eventually import eventually
+from tests.facts import facts
 
 from .conftest import call, new_session, prompt, read, read_json
 from .tcp_proxy import open_recording_proxy
@@ -118,9 +119,8 @@ async def test_the_list_of_all_projects_continues_at_its_cursor(client: Client, 
     found, cursor = list[tuple[str, str]](), {}
     for _ in range(2):
         answer = await client.call_tool("experimental_session_list", {"directory": str(project), "limit": 2, **cursor})
-        assert answer.structured_content is not None
-        found += ids_and_servers(answer.structured_content["result"])
-        cursor = {"cursor": float(answer.structured_content["next_cursor"])} if len(found) < 4 else {}
+        found += ids_and_servers(facts(answer)["result"])
+        cursor = {"cursor": float(facts(answer)["next_cursor"])} if len(found) < 4 else {}
 
     assert found == created
 
@@ -239,7 +239,7 @@ async def test_a_server_that_never_answered_is_named(connect: Connect, project: 
     """Lists name it, the sessions of the others are found, and of no session it is said that there is none."""
     async with connect(make_settings(project, {"main": str(endpoint.url), "second": UNUSED_URL}, endpoint)) as client:
         id = await new_session(client)
-        listed = (await client.call_tool("session_list", {})).structured_content
+        listed = facts(await client.call_tool("session_list", {}))
         resource = await read_json(client, "opencode://sessions")
         # Whichever is busy for a second counts as away, too.
         await eventually(client.list_resources, until=lambda seen: (seen.meta or {}).get("unreachable") == ["second"])
@@ -363,7 +363,7 @@ async def test_a_server_with_a_wrong_password_is_named(
     wrong = replace(second, password="not the right one")
     given = make_settings(project, {"main": str(endpoint.url), "second": str(second.url)}, endpoint, wrong)
     async with connect(given) as client:
-        listed = (await client.call_tool("session_list", {})).structured_content
+        listed = facts(await client.call_tool("session_list", {}))
         unknown = await call_failing(client, "session_get", sessionID="ses_missing")
 
     assert listed is not None

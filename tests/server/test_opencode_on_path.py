@@ -18,6 +18,7 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.cli.command_process import run_command
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +61,7 @@ async def test_the_first_result_notes_that_the_opencode_on_path_is_not_used(
     catalog: Catalog,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Once, in structured content and text alike; one line goes to stderr; OpenCode 2 is never started."""
+    """Once; one line goes to stderr; OpenCode 2 is never started."""
     settings = Settings.load({"directory": str(project)}, opencode_2_environ)
     with caplog.at_level(logging.WARNING):
         async with Client(create_server(settings, catalog)) as client:
@@ -68,14 +69,12 @@ async def test_the_first_result_notes_that_the_opencode_on_path_is_not_used(
             second = await client.call_tool("find_files", {"query": "README"})
             healthy = await client.call_tool("global_health", {})
 
-    assert first.structured_content is not None
-    note = first.structured_content["_note"]
+    note = facts(first)["_note"]
     assert f"{tmp_path / 'bin' / 'opencode'} is OpenCode 2.0.8" in note
     assert f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead" in note
-    assert json.loads(result_text(first)) == first.structured_content
-    assert first.structured_content["result"] == ["README.md"]
-    assert second.structured_content == {"result": ["README.md"]}
-    assert healthy.structured_content == {"healthy": True, "version": SNAPSHOT_VERSION}
+    assert facts(first)["result"] == ["README.md"]
+    assert facts(second) == {"result": ["README.md"]}
+    assert facts(healthy) == {"healthy": True, "version": SNAPSHOT_VERSION}
     assert [one.getMessage() for one in caplog.records if one.name.startswith("opencode_mcp")] == [note]
     assert not (tmp_path / "served").exists()
 
@@ -88,9 +87,8 @@ async def test_the_first_task_report_has_the_note(
     async with Client(create_server(settings, catalog)) as client:
         report = await client.call_tool("run_task", {"prompt": "script:text good day"})
 
-    assert report.structured_content is not None, result_text(report)
-    assert report.structured_content["state"] == "completed"
-    assert "is OpenCode 2.0.8" in report.structured_content["note"]
+    assert facts(report)["state"] == "completed"
+    assert "is OpenCode 2.0.8" in facts(report)["note"]
     assert json.loads(result_text(report)) == report.structured_content
 
 

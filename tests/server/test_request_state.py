@@ -12,6 +12,7 @@ from mcp.client import ClientRequestContext
 
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -49,8 +50,7 @@ async def test_another_replica_takes_the_answer(connect: Connect, attached: Sett
 
     assert isinstance(result, types.CallToolResult)
     assert not result.is_error
-    assert result.structured_content is not None
-    assert result.structured_content["state"] == "completed"
+    assert facts(result)["state"] == "completed"
 
 
 @pytest.mark.parametrize("key", [OTHER_KEY, ""])

@@ -17,6 +17,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.catalog.scopes import WITHOUT_PROJECT
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -137,14 +138,13 @@ async def test_the_client_s_only_root_is_the_project(
         roots[:] = [environ["HOME"]]
         at_home = await client.call_tool("run_task", {"prompt": "script:text hi"})
 
-    assert read.structured_content == {"type": "text", "content": "hello from the project"}
-    assert task.structured_content is not None
-    assert (task.structured_content["state"], task.structured_content["directory"]) == ("completed", str(project))
+    assert facts(read) == {"type": "text", "content": "hello from the project"}
+    assert (facts(task)["state"], facts(task)["directory"]) == ("completed", str(project))
     assert isinstance(file.contents[0], types.TextResourceContents)
     assert file.contents[0].text == "hello from the project\n"
     for refused in (several, at_home):
         assert "outside of a project" in result_text(refused)
-    assert models.structured_content is not None and models.structured_content["providers"]
+    assert facts(models)["providers"]
 
 
 async def test_a_client_that_does_not_answer_roots_does_not_block_calls(

@@ -18,7 +18,9 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.redaction import MARKER
 from opencode_mcp.server.lifespan import warn_about_weak_passwords
 from opencode_mcp.settings import Settings
+from opencode_mcp.tools import facts_of
 from tests.conftest import Connect
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +70,7 @@ async def call_redacted(client: Client, tool: str, **arguments: Any) -> str:
     """Return all that a result says, once it is seen that nothing in it is secret."""
     result = await client.call_tool(tool, arguments)
     words = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
-    for text in (words, json.dumps(result.structured_content)):
+    for text in (words, json.dumps(facts_of(result))):
         assert not [secret for secret in (CONFIGURED, INHERITED, "sk-of-the-url") if secret in text]
     return words
 
@@ -179,15 +181,13 @@ async def test_an_everyday_environment_changes_no_code(connect: Connect, attache
         listed = await client.call_tool("file_list", {"path": "wordpress"})
         found = await client.call_tool("find_text", {"pattern": "import postgres"})
         patch = await client.call_tool("vcs_diff_raw", {})
-        assert read.structured_content is not None
-        assert patch.structured_content is not None
         (project / "README.md").write_text("hello from the project\n")
         (project / "wordpress" / "db.js").unlink()
-        applied = await client.call_tool("vcs_apply", {"patch": patch.structured_content["result"]})
+        applied = await client.call_tool("vcs_apply", {"patch": facts(patch)["result"]})
 
-    assert read.structured_content == {"result": CODE}
-    assert "wordpress/db.js" in json.dumps(listed.structured_content)
-    assert MARKER not in json.dumps([listed.structured_content, found.structured_content, patch.structured_content])
+    assert facts(read) == {"result": CODE}
+    assert "wordpress/db.js" in json.dumps(facts(listed))
+    assert MARKER not in json.dumps([facts(listed), facts(found), facts(patch)])
     assert not applied.is_error, applied.content
     assert (project / "README.md").read_text().startswith("hello from postgres at {")
     assert (project / "wordpress" / "db.js").read_text() == CODE
@@ -199,12 +199,10 @@ async def test_a_result_says_how_many_secrets_are_replaced(client: Client) -> No
     plain = await client.call_tool("path_get", {})
     resource = (await client.read_resource("opencode://file/notes.txt")).contents[0]
 
-    assert read.structured_content is not None
-    assert read.structured_content["_redacted"].startswith(f"2 secrets are replaced by {MARKER} here")
+    assert facts(read)["_redacted"].startswith(f"2 secrets are replaced by {MARKER} here")
     assert (read.meta or {})["redacted"] == 2
     assert "redacted" not in (plain.meta or {})
-    assert plain.structured_content is not None
-    assert "_redacted" not in plain.structured_content
+    assert "_redacted" not in facts(plain)
     assert resource.meta == {"redacted": 2}
 
 
@@ -241,8 +239,7 @@ async def test_show_secrets_turns_redaction_off(connect: Connect, secret_setting
     async with connect(replace(secret_settings, show_secrets=True)) as client:
         result = await client.call_tool("config_get", {})
 
-    assert result.structured_content is not None
-    assert result.structured_content["provider"]["other"]["options"]["apiKey"] == CONFIGURED
+    assert facts(result)["provider"]["other"]["options"]["apiKey"] == CONFIGURED
 
 
 def test_a_warning_is_logged_when_the_password_is_a_common_word(caplog: pytest.LogCaptureFixture) -> None:

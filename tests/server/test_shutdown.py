@@ -28,6 +28,7 @@ from opencode_mcp.settings import Settings
 from tests.bridge import Bridge, environ_for, run_bridge
 from tests.conftest import Connect
 from tests.eventually import eventually
+from tests.facts import facts
 
 from .connections import MODERN_VERSION, TOKEN, run_http_bridge_process
 
@@ -183,14 +184,13 @@ async def test_a_listening_stream_ends_cleanly(bridge_environ: Mapping[str, str]
 
 async def new_session(client: Client) -> str:
     """Create a session."""
-    content = (await client.call_tool("session_create", {})).structured_content
-    assert content is not None
+    content = facts(await client.call_tool("session_create", {}))
     return content["id"]
 
 
 async def busy_sessions(client: Client) -> set[str]:
     """Return the sessions that work."""
-    return {*((await client.call_tool("session_status", {})).structured_content or {})}
+    return {*facts(await client.call_tool("session_status", {}))}
 
 
 def result_text(result: types.CallToolResult) -> str:
@@ -255,4 +255,4 @@ async def test_a_slow_response_does_not_time_out(port: int, connect: Connect) ->
     async with Client(f"http://127.0.0.1:{port}/mcp") as client:
         result = await client.call_tool("event_subscribe", {"timeout_seconds": 3, "types": ["none.such"]})
 
-    assert result.structured_content == {"events": [], "ended": "timeout"}
+    assert facts(result) == {"events": [], "ended": "timeout"}

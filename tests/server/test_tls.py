@@ -26,6 +26,7 @@ from opencode_mcp.exceptions import SettingsError, TLSError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.settings import Settings
 from tests.conftest import Connect
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -119,15 +120,14 @@ async def test_everything_works_with_the_ca_certificate(
             health = await client.call_tool("global_health", {})
             events = await client.call_tool("global_event", {"max_events": 1, "timeout_seconds": 30})
             terminal = await client.call_tool("pty_create", {})
-            assert terminal.structured_content is not None
-            asked = {"ptyID": terminal.structured_content["id"], "input": "echo $((6*7))\n", "until": "42"}
+            asked = {"ptyID": facts(terminal)["id"], "input": "echo $((6*7))\n", "until": "42"}
             answered = await client.call_tool("pty_connect", {**asked, "timeout_seconds": 30})
             task = await client.call_tool("run_task", {"prompt": "script:text over TLS"})
 
-    assert health.structured_content is not None and health.structured_content["healthy"] is True
-    assert events.structured_content is not None and len(events.structured_content["events"]) == 1
-    assert answered.structured_content is not None and answered.structured_content["ended"] == "until"
-    assert task.structured_content is not None and task.structured_content["state"] == "completed"
+    assert facts(health)["healthy"] is True
+    assert len(facts(events)["events"]) == 1
+    assert facts(answered)["ended"] == "until"
+    assert facts(task)["state"] == "completed"
 
 
 def result_text(result: types.CallToolResult) -> str:

@@ -20,6 +20,7 @@ from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from tests.bridge import run_bridge
 from tests.conftest import make_project
 from tests.eventually import eventually
+from tests.facts import facts
 
 from .connections import (
     HANDSHAKE_VERSIONS,
@@ -79,7 +80,7 @@ async def test_a_client_connects_lists_calls_and_gets_errors(
 
         healthy = await session.call_tool("global_health")
         assert not healthy.is_error
-        assert healthy.structured_content == {"healthy": True, "version": "1.18.33"}
+        assert facts(healthy) == {"healthy": True, "version": "1.18.33"}
 
         with pytest.raises(MCPError, match="Unknown tool: no_such_tool") as caught:
             await session.call_tool("no_such_tool")

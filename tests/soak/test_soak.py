@@ -26,6 +26,7 @@ from opencode_mcp.opencode import Endpoint
 from tests.bridge import Bridge, find_processes
 from tests.conftest import RecordFigure
 from tests.eventually import eventually
+from tests.facts import raw_facts
 from tests.server.connections import (
     HANDSHAKE_VERSIONS,
     MODERN_VERSION,
@@ -201,7 +202,7 @@ async def run_and_end(
         created = await running.call("session_create")
         if within_a_call:
             parts = [{"type": "text", "text": "script:hang"}]
-            arguments = {"sessionID": created["structuredContent"]["id"], "parts": parts}
+            arguments = {"sessionID": raw_facts(created)["id"], "parts": parts}
             await running.start_request("tools/call", {"name": "session_prompt", "arguments": arguments})
         assert process.stdin is not None
         match end_mode:

@@ -11,6 +11,8 @@ from typing import Any
 import mcp_types as types
 from mcp import ClientSession, MCPError
 
+from tests.facts import facts
+
 Workload = Callable[[ClientSession], Awaitable[int]]
 """Makes calls, each of which must come out as it should; returns how many."""
 
@@ -28,9 +30,9 @@ class CallCounts:
 async def call_succeeds(session: ClientSession, tool: str, **arguments: Any) -> dict[str, Any]:
     """Make a call that must succeed."""
     result = await session.call_tool(tool, arguments)
-    if result.is_error or result.structured_content is None:
+    if result.is_error:
         raise AssertionError(f"{tool} failed: {result.content}")
-    return result.structured_content
+    return facts(result)
 
 
 async def call_fails(session: ClientSession, tool: str, message: str, **arguments: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 from opencode_mcp.tasks.session_state import read_snapshot
 from opencode_mcp.tasks.wait import SessionWatch, backfill_steps, report_steps, wait_until_settled
 from tests.conftest import Connect
+from tests.facts import facts
 
 from .test_race_conditions import DONE, REPLY, FakeOpenCode, make_context
 
@@ -125,8 +126,7 @@ async def test_what_was_done_before_a_permission_was_asked_is_reported_once(conn
     async with connect(mode="legacy", elicitation_callback=allow) as client:
         result = await client.call_tool("run_task", arguments, progress_callback=progressed)
 
-    assert result.structured_content is not None
-    assert result.structured_content["state"] == "completed", result
+    assert facts(result)["state"] == "completed", result
     steps = [step for step, _ in groupby(messages)]  # the heartbeat repeats the last one
     assert steps.count("read README.md: completed") == 1, messages
     assert steps.count("bash true: completed") == 1, messages

@@ -17,6 +17,7 @@ from opencode_mcp.opencode.models import Session
 from opencode_mcp.tasks.metadata import TaskMetadata, check_metadata_stored
 from opencode_mcp.tasks.registry import TASK_TOOLS
 from tests.eventually import eventually
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -39,8 +40,7 @@ async def test_task_tools_refuse_a_v2_session(client: Client, project: Path, mod
     async def value(name: str, **arguments: Any) -> Any:
         result = await client.call_tool(name, arguments)
         assert not result.is_error, result_text(result)
-        assert result.structured_content is not None
-        return result.structured_content.get("data")
+        return facts(result).get("data")
 
     async def loaded() -> bool:
         return any(one["id"] == "scripted" for one in await value("v2_model_list", location=where))

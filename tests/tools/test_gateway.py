@@ -12,16 +12,16 @@ from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.gateway import FORMER_NAMES, caller_of, describe_operation
 from opencode_mcp.tools.truncate import dump
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Call a tool that must succeed, and return its structured content."""
+    """Call a tool that must succeed, and return its facts."""
     answer = await client.call_tool(tool, arguments)
     assert not answer.is_error, answer.content
-    assert answer.structured_content is not None
-    return answer.structured_content
+    return facts(answer)
 
 
 async def test_a_search_says_which_caller_to_use(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Results: within the limit, with the same text and structured content, and every part can be read."""
+"""Results: within the limit, sent once, and every part can be read."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.truncate import NO_REDACTION, dump, part_at, take_page, truncate
 from tests.conftest import Connect
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -71,16 +72,15 @@ async def test_a_file_of_twelve_megabytes_is_truncated_and_can_be_read(client: C
     answer = await client.call_tool("file_read", {"path": "big.txt"})
 
     shown = json.loads(result_text(answer))
-    assert shown == answer.structured_content
+    assert answer.structured_content is None
     assert len(result_text(answer)) <= 40_000
     assert shown["content"].startswith("line 0000000\n")
     assert shown["_omitted"]["of_chars"] > 11_000_000
     (part,) = [one for one in shown["_omitted"]["parts"] if one["pointer"] == "/content"]
     read = {"operation": "file_read", "arguments": {"path": "big.txt"}, "pointer": "/content"}
     page = await client.call_tool("read_operation", {**read, "offset": 13 * 500_000, "limit": 13})
-    assert page.structured_content is not None
-    assert page.structured_content["result"] == "line 0500000\n"
-    assert page.structured_content["total"] == part["of"]
+    assert facts(page)["result"] == "line 0500000\n"
+    assert facts(page)["total"] == part["of"]
 
 
 @pytest.mark.slow
@@ -101,11 +101,9 @@ async def test_six_megabytes_of_providers_are_truncated_and_can_be_read(
             first = await client.call_tool("read_operation", read)
 
     assert len(result_text(answer)) <= 40_000
-    assert json.loads(result_text(answer)) == answer.structured_content
-    assert answer.structured_content is not None
-    assert answer.structured_content["_omitted"]["of_chars"] > 5_000_000
-    assert first.structured_content is not None
-    assert first.structured_content["total"] > 50
+    assert answer.structured_content is None
+    assert facts(answer)["_omitted"]["of_chars"] > 5_000_000
+    assert facts(first)["total"] > 50
 
 
 async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> None:
@@ -115,8 +113,7 @@ async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> No
         told = await client.call_tool("describe_operation", {"operation": "config_update"})
 
     assert max(len(result_text(listed)), len(result_text(told))) <= 3_000 + 1_000
-    assert listed.structured_content is not None
-    assert "read_operation" in listed.structured_content["_omitted"]["how"]
+    assert "read_operation" in facts(listed)["_omitted"]["how"]
 
 
 async def test_a_wrong_pointer_is_an_error(client: Client) -> None:
@@ -150,18 +147,15 @@ async def test_an_empty_list_of_requests_says_for_which_directory(client: Client
     """permission_list of the wrong directory is empty while a request waits in another."""
     answer = await client.call_tool("permission_list", {})
 
-    assert answer.structured_content is not None
-    assert answer.structured_content["result"] == []
-    assert str(project) in answer.structured_content["note"]
+    assert facts(answer)["result"] == []
+    assert str(project) in facts(answer)["note"]
 
 
 async def test_a_failed_model_reply_is_an_error(client: Client) -> None:
     """A prompt whose model fails is HTTP 200 with info.error; the result is marked as failed and keeps the facts."""
-    session = (await client.call_tool("session_create", {})).structured_content
-    assert session is not None
+    session = facts(await client.call_tool("session_create", {}))
     prompt = {"sessionID": session["id"], "parts": [{"type": "text", "text": "script:error 400"}]}
     answer = await client.call_tool("session_prompt", prompt)
 
     assert answer.is_error
-    assert answer.structured_content is not None
-    assert answer.structured_content["info"]["error"]["data"]["statusCode"] == 400
+    assert facts(answer)["info"]["error"]["data"]["statusCode"] == 400

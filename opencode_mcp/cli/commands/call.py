@@ -30,6 +30,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tools import facts_of
 
 NOT_JSON = object()
 
@@ -52,11 +53,11 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     if isinstance(result, MCPError):
         print(f"opencode-mcp: {printable(str(result))}", file=sys.stderr)  # noqa: T201 - a failure
         return 1
-    if result.structured_content is not None:
-        print_json(result.structured_content)
+    if (facts := facts_of(result)) is not None:
+        print_json(facts)
     else:
         text = "\n".join(item.text for item in result.content if isinstance(item, types.TextContent))
-        print(printable(text), file=sys.stderr)  # noqa: T201 - only errors have no structured content
+        print(printable(text), file=sys.stderr)  # noqa: T201 - an error that is only a message
     return 1 if result.is_error else 0
 
 

@@ -22,6 +22,7 @@ from opencode_mcp.opencode.process import liveness as module
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
 from tests.bridge import PROGRAM, find_opencode_pids, run_bridge
+from tests.facts import raw_facts
 
 pytestmark = pytest.mark.anyio
 
@@ -144,8 +145,8 @@ async def test_without_inotify_opencode_is_started_without_its_file_watcher(
         await running.initialize()
         with anyio.fail_after(100):
             shown = await running.call("run_task", prompt="script:bash", permissions="allow", timeout_seconds=60)
-            assert shown["structuredContent"]["state"] == "completed", shown
-            assert (await running.call("global_health"))["structuredContent"]["healthy"]
+            assert raw_facts(shown)["state"] == "completed", shown
+            assert raw_facts(await running.call("global_health"))["healthy"]
 
 
 async def test_a_start_does_not_wait_for_the_list_of_models(

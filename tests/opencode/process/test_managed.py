@@ -26,6 +26,7 @@ from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.bridge import Bridge, find_opencode_pids, find_processes, kill_opencode, run_bridge
 from tests.eventually import eventually
+from tests.facts import facts, raw_facts
 from tests.server.connections import free_port
 
 pytestmark = pytest.mark.anyio
@@ -151,8 +152,7 @@ async def test_a_server_that_dies_during_a_call_ends_the_call_and_the_next_one_w
     settings = Settings.load({"directory": str(project)}, marked_environ)
     async with open_client(settings, catalog) as client:
         shown = await client.call_tool("session_create", {"permission": ALLOW_ALL})
-        assert shown.structured_content is not None
-        session = shown.structured_content["id"]
+        session = facts(shown)["id"]
         results: list[types.CallToolResult] = []
 
         async def run_shell() -> None:
@@ -272,7 +272,7 @@ async def run_during_prompt(marking: Mapping[str, str], mark: str, project: Path
         prompt = {
             "name": "session_prompt",
             "arguments": {
-                "sessionID": created["structuredContent"]["id"],
+                "sessionID": raw_facts(created)["id"],
                 "parts": [{"type": "text", "text": SLEEP}],
             },
         }

@@ -37,6 +37,7 @@ from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
 from opencode_mcp.tools.registry import ToolRegistry
 from tests.bridge import find_opencode_pids
+from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
 
@@ -311,13 +312,12 @@ async def test_a_nested_bridge_does_not_start_opencode(
     async with Client(create_server(settings, catalog)) as client:
         prompt = {"prompt": "script:tool inner_global_health {}", "permissions": "allow"}
         report = await client.call_tool("run_task", prompt)
-        assert report.structured_content is not None
-        session = report.structured_content["session_id"]
+        session = facts(report)["session_id"]
         messages = await client.call_tool("session_messages", {"sessionID": session})
         running = find_opencode_pids(mark)
         inherited = read_environ(running[0])
 
-    said = json.dumps(messages.structured_content)
+    said = json.dumps(facts(messages))
     assert "runs inside an OpenCode that opencode-mcp started (OPENCODE_MCP_DEPTH=1 in its environment)" in said
     assert len(running) == 1
     assert not {b"OPENCODE_PID=1", b"CLAUDECODE=1"} & inherited
