@@ -1,7 +1,31 @@
-"""`python -m opencode_mcp`."""
+"""The program: `opencode-mcp`, or `python -m opencode_mcp`."""
 
+import os
+import signal
 import sys
 
-from .cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line.
+
+    Until the command runs, Ctrl-C ends the process at once, as there is nothing to undo: in the middle of an import,
+    KeyboardInterrupt would print a traceback.
+    """
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interruptible:
+        signal.signal(signal.SIGINT, exit_at_once)
+    from .cli import prepare
+
+    run = prepare()
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run()
+
+
+def exit_at_once(signum: int, frame: object) -> None:
+    """Exit as a shell expects after SIGINT."""
+    os._exit(128 + signum)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

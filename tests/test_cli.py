@@ -15,7 +15,9 @@ import pytest
 
 from opencode_mcp import __version__
 from opencode_mcp.cli import main
+from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.document_option import load_document
+from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings
@@ -63,25 +65,40 @@ def test_wrong_usage_exits_with_2_and_names_the_flag(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
-        (["--log-level", "loud"], "--log-level"),
-        (["http", "--port", "many"], "--port"),
-        (["--colour"], "--colour"),
-        (["htpp"], "htpp"),
-        (["--log", "info"], "--log"),
+        (["htpp"], "no command 'htpp'; did you mean http?"),
+        (["serve"], f"no command 'serve'; possible: {', '.join(COMMANDS)}"),
+        (["--log", "info"], "unknown option --log; did you mean --log-file, --log-level?"),
+        (["--directry=x"], "unknown option --directry; did you mean --directory, --allow-directory?"),
+        (["--colour"], "unknown option --colour"),
+        (["--log-level", "loud"], "--log-level: no value 'loud'; possible: debug, info, warning, error"),
+        (["--log-level"], "--log-level: expected one argument"),
+        (["http", "--port", "many"], "--port: invalid int value: 'many'"),
+        (["install", "claude"], "no client 'claude'; did you mean claude-code, claude-desktop?"),
+        (["install"], f"missing CLIENT: {', '.join(CLIENTS)}"),
+        (["tools", "--jsn"], "unknown option --jsn; did you mean --json?"),
+        (["doctor", "now"], "unexpected argument 'now'"),
+        (["call"], "missing NAME: tool to call; `opencode-mcp tools` lists them"),
     ],
 )
-def test_arguments_that_cannot_be_parsed_exit_with_2_and_are_named(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+def test_the_error_of_a_usage_is_its_first_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """Nothing is guessed: an abbreviated flag is an error too."""
+    """With the nearest names, and where the help is on the second line. An abbreviated flag is an error too."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
+    output = capsys.readouterr()
+    command = " ".join(["opencode-mcp", *(word for word in arguments[:1] if word in COMMANDS)])
+
     assert caught.value.code == 2
-    told = capsys.readouterr()
-    assert words in told.err
-    assert told.out == ""
+    assert output.err == f"opencode-mcp: {message}\n`{command} --help` shows the usage\n"
+    assert output.out == ""
+
+
+def test_flags_may_stand_between_the_arguments_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["call", "--log-level", "info", "find_text", "--document", "gone.json", "pattern=x"]) == 2
+    assert "--document 'gone.json' cannot be read" in capsys.readouterr().err
 
 
 def test_an_invalid_environment_variable_exits_with_2(

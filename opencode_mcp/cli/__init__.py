@@ -1,5 +1,5 @@
 """The command line. Each command is a module of its own, imported only when it runs."""
 
-from .main import main
+from .main import main, prepare
 
-__all__ = ["main"]
+__all__ = ["main", "prepare"]

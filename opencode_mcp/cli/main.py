@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from opencode_mcp import __version__
 from opencode_mcp.exceptions import OpenCodeError, SettingsError
 from opencode_mcp.settings import SETTINGS, Settings, without_password
+
+from .usage import UsageParser, describe_choice
 
 COMMANDS = {
     "stdio": "serve over stdin and stdout (the default)",
@@ -32,18 +35,36 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0 success, 1 failure, 2 wrong usage."""
+    return prepare(arguments)()
+
+
+def prepare(arguments: Sequence[str] | None = None) -> Callable[[], int]:
+    """Parse the arguments, import the command, and return what runs it."""
     root = root_parser()
     options, unknown = root.parse_known_args(arguments)
     if options.help and options.run is None:
-        root.print_help()
-        return 0
+        return partial(print_help, root)
     name = options.run or "stdio"
+    if name not in COMMANDS:
+        flags = [argument for argument in unknown if argument.startswith("-")]
+        # What follows a flag that is unknown here may be its value.
+        root.error(root.describe_unknown(flags[0]) if flags else describe_choice("no command", name, COMMANDS))
     command = import_module(f"opencode_mcp.cli.commands.{name}")
-    parser = command_parser(name, command)
+    parser = command_parser(options.run, command)
     if options.help:
-        parser.print_help()
-        return 0
-    parser.parse_args([*unknown, *options.rest], options)
+        return partial(print_help, parser)
+    parser.parse_all([*unknown, *options.rest], options)
+    return partial(run, name, command, options)
+
+
+def print_help(parser: argparse.ArgumentParser) -> int:
+    """Print the help of a parser."""
+    parser.print_help()
+    return 0
+
+
+def run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
+    """Load the settings and run a command."""
     try:
         return command.run(Settings.load(vars(options), command=name), options)
     except SettingsError as error:
@@ -56,30 +77,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def root_parser() -> argparse.ArgumentParser:
+def root_parser() -> UsageParser:
     """Build the parser of everything up to the command; what follows is left in `rest` for the command's parser."""
-    root = argparse.ArgumentParser(
+    root = UsageParser(
         prog="opencode-mcp",
         description="An MCP server for OpenCode: tasks, and every operation of its HTTP API, as tools. "
         "Without a command it serves over stdio.",
         parents=[settings_parser()],
         add_help=False,
-        allow_abbrev=False,
         epilog="commands:\n" + "\n".join(f"  {name:12}{summary}" for name, summary in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # Not `command`, which is a setting.
-    root.add_argument("run", nargs="?", choices=COMMANDS, metavar="COMMAND", help="the command; see below")
+    root.add_argument("run", nargs="?", metavar="COMMAND", help="the command; see below")
     root.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     root.add_argument("-h", "--help", action="store_true", help="show this help, or that of the command")
     root.add_argument("--version", action="version", version=f"opencode-mcp {__version__}")
     return root
 
 
-def command_parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
-    """Build the parser of a command's own arguments and of the settings that it has."""
-    parser = argparse.ArgumentParser(
-        prog=f"opencode-mcp {name}", description=command.__doc__, parents=[settings_parser(name)], allow_abbrev=False
+def command_parser(name: str | None, command: ModuleType) -> UsageParser:
+    """Build the parser of a command's own arguments and of the settings that it has; None is the default command."""
+    parser = UsageParser(
+        prog=f"opencode-mcp {name}" if name else "opencode-mcp",
+        description=command.__doc__,
+        parents=[settings_parser(name)],
     )
     command.configure(parser)
     return parser

@@ -38,7 +38,9 @@ NOT_JSON = object()
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the tool and its arguments."""
     parser.add_argument("tool", metavar="NAME", help="tool to call; `opencode-mcp tools` lists them")
-    parser.add_argument("pairs", nargs="*", metavar="key=value", help="an argument; @FILE reads it from a file")
+    parser.add_argument(
+        "pairs", nargs="*", default=[], metavar="key=value", help="an argument; @FILE reads it from a file"
+    )
     parser.add_argument("--json", metavar="JSON", help="arguments as a JSON object; - reads stdin")
 
 

@@ -15,6 +15,7 @@ from opencode_mcp.cli.document_option import load_catalog
 from opencode_mcp.cli.main import COMMANDS, settings_parser
 from opencode_mcp.cli.output import ignore_broken_pipe
 from opencode_mcp.cli.tool_stats import list_tools
+from opencode_mcp.cli.usage import UsageParser
 from opencode_mcp.settings import Settings
 
 TAKES_TOOL = frozenset({"call", "tools"})
@@ -41,7 +42,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 def describe_command(name: str, summary: str, tools: tuple[str, ...]) -> CompletionCommand:
     """Return what can follow a command."""
-    parser = argparse.ArgumentParser(parents=[settings_parser()], allow_abbrev=False)
+    parser = UsageParser(parents=[settings_parser()])
     import_module(f"opencode_mcp.cli.commands.{name}").configure(parser)
     return CompletionCommand(
         name, summary, parser_flags(parser), tools if name in TAKES_TOOL else positional_choices(parser)

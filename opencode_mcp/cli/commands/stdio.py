@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 
 import anyio
 
@@ -16,6 +17,15 @@ from opencode_mcp.settings import Settings
 
 log = logging.getLogger(__name__)
 
+AT_A_TERMINAL = """\
+opencode-mcp: waiting for an MCP client on stdin. A client starts this command itself; here, type one of:
+  opencode-mcp install CLIENT              register this server with a client
+  opencode-mcp doctor                      check the installation
+  opencode-mcp call run_task prompt="…"    give OpenCode a task
+  opencode-mcp --help
+Ctrl-C ends it."""
+"""For a user who starts the server at a terminal, where it would wait without a word."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add no argument."""
@@ -24,6 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until stdin ends."""
     set_up_logging(settings)
+    if sys.stdin.isatty():
+        print(AT_A_TERMINAL, file=sys.stderr, flush=True)  # noqa: T201 - for the user; stdout belongs to the protocol
     server = create_server(settings, load_catalog(settings))
     try:
         anyio.run(serve_stdio, server)

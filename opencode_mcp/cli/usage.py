@@ -1,0 +1,63 @@
+"""The parser of the command line: an error is one line with the nearest names, then where the help is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+MISSING = "the following arguments are required: "
+"""How argparse begins that error."""
+MAX_NAMES = 3
+MIN_SIMILARITY = 0.65
+
+
+class UsageParser(argparse.ArgumentParser):
+    """A parser whose errors begin with the line that matters. Flags cannot be abbreviated."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        if message.startswith(MISSING):
+            names = message.removeprefix(MISSING).split(", ")
+            missing = [action for action in self._actions if action.metavar in names or action.dest in names]
+            message = "missing " + "; ".join(f"{action.metavar or action.dest}: {action.help}" for action in missing)
+        self.exit(2, f"opencode-mcp: {message.removeprefix('argument ')}\n`{self.prog} --help` shows the usage\n")
+
+    def parse_all(self, arguments: Sequence[str], namespace: argparse.Namespace) -> None:
+        """Parse every argument into `namespace`; flags may stand between positional arguments."""
+        _, unknown = self.parse_known_intermixed_args(arguments, namespace)
+        if unknown:
+            self.error(self.describe_unknown(unknown[0]))
+
+    def describe_unknown(self, argument: str) -> str:
+        """Return what to say of an argument that the parser does not have."""
+        if not argument.startswith("-"):
+            return f"unexpected argument {argument!r}"
+        name = argument.partition("=")[0]
+        return f"unknown option {name}" + did_you_mean(name, self._option_string_actions)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Check a choice. argparse has no public way to word this error."""
+        if action.choices is not None and value not in action.choices:
+            flag = action.option_strings[-1:]
+            subject = f"{flag[0]}: no value" if flag else f"no {str(action.metavar or action.dest).lower()}"
+            raise argparse.ArgumentError(None, describe_choice(subject, str(value), action.choices))
+
+
+def describe_choice(subject: str, value: str, choices: Iterable[Any]) -> str:
+    """Return what to say of a value that is none of the choices; all of them where none is similar."""
+    names = [*map(str, choices)]
+    return f"{subject} {value!r}" + (did_you_mean(value, names) or f"; possible: {', '.join(names)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence with the names that begin so or are similar, "" if there are none."""
+    names = [*known]
+    nearest = [other for other in names if name and other.startswith(name)] or get_close_matches(
+        name, names, MAX_NAMES, MIN_SIMILARITY
+    )
+    return f"; did you mean {', '.join(nearest[:MAX_NAMES])}?" if nearest else ""
