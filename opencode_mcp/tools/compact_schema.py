@@ -1,40 +1,45 @@
 """The input schema that a model sees: a short summary of the one that validates.
 
-Every tool costs context in every request of a client. describe_operation returns the full schema. The summary may
-accept more than the full schema, never less; a property test asserts that.
+Every tool costs context in every request of a client, and the converters of clients reject what they do not know. So
+each node of the summary has one `type`; unions, `$ref`s and nulls are not in it, and an optional argument is one that
+is not required. A call may contain whatever the full schema accepts: of a value's types the summary shows one, and of
+the fields of an object it may leave out optional ones.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from opencode_mcp.openapi.document import Schema
 
 MAX_ARGUMENT_BYTES = 1_100
-"""An argument whose summary is longer is outlined. A prompt's `parts` are the longest that stay whole."""
+"""An argument whose summary is longer, without its description, is outlined. A prompt's `parts` stay whole."""
 
 MAX_FIELD_BYTES = 110
-"""Inside an argument, an optional field whose summary is longer is left out."""
+"""Inside an argument, a field whose summary is longer loses its description; if still longer, it is left out."""
 
 MAX_LISTED_FIELDS = 40
 
 HIDDEN_ARGUMENTS = frozenset({"workspace"})
-"""An argument of more than a hundred tools, seldom used; describe_operation shows it."""
-
-NARROWING_KEYWORDS = frozenset(
-    {"$defs", "$schema", "additionalProperties", "const", "default", "exclusiveMaximum", "exclusiveMinimum"}
-    | {"format", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "pattern", "title"}
-)
-"""Keywords that only narrow: without them a schema accepts more. Numbers' limits stay where they are small."""
+"""An optional argument of more than a hundred tools, seldom used."""
 
 MAX_USEFUL_BOUND = 100_000
 """A limit above this, or of zero, helps no model (OpenCode declares 9007199254740991)."""
 
+TYPES = ("array", "object", "boolean", "integer", "number", "string")
+"""The published types. Of several in one place the first is published, the one that says most about the value."""
+
+JSON_TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+TYPE_BY_KEYWORD = {"properties": "object", "items": "array"}
+
+ANYTHING: Schema = {"type": "object"}
+"""The summary of a schema that accepts anything: a node needs a type."""
+
 
 def compact_schema(schema: Schema) -> Schema:
-    """Return the summary of a tool's input schema: a plain object without `$ref`s."""
+    """Return the summary of a tool's input schema: a plain object without `$ref`s and unions."""
     definitions: Mapping[str, Schema] = schema.get("$defs", {})
     required = frozenset[str](schema.get("required", ()))
     properties: dict[str, Schema] = {}
@@ -43,101 +48,166 @@ def compact_schema(schema: Schema) -> Schema:
     for name, schema_of_field in schema.get("properties", {}).items():
         if name in required or name not in hidden:
             summary = summarize(schema_of_field, definitions, ())
-            properties[name] = (
-                summary if json_bytes(summary) <= MAX_ARGUMENT_BYTES else outline(schema_of_field, definitions)
-            )
+            fits = json_bytes(without_description(summary)) <= MAX_ARGUMENT_BYTES
+            properties[name] = summary if fits else outline(schema_of_field, summary, definitions)
     root: Schema = {"type": "object", "properties": properties}
     return root | {"required": schema["required"]} if required else root
 
 
-def summarize(schema: Schema, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]) -> Schema:
-    """Inline a schema's `$ref`s and drop narrowing keywords; a recursive component accepts anything."""
-    reference: str | None = schema.get("$ref")
-    if reference is not None:
-        name = reference.removeprefix("#/$defs/")
-        return {} if name in ancestors else summarize(definitions[name], definitions, (*ancestors, name))
-    if not isinstance(schema, dict):  # pyright: ignore[reportUnnecessaryIsInstance] - `true` is a schema too
-        return {}
-    summary: Schema = {}
-    for keyword, value in schema.items():
-        if keyword in {"minimum", "maximum"} and 0 < abs(value) <= MAX_USEFUL_BOUND:
-            summary[keyword] = value
-        elif keyword == "const":
-            summary["enum"] = [value]
-        elif keyword == "items":
-            summary["items"] = summarize(value, definitions, ancestors)
-        elif keyword in {"anyOf", "oneOf", "allOf"}:
-            # oneOf becomes anyOf: a value may match two summaries although it matches one of the full schemas.
-            branches = [summarize(branch, definitions, ancestors) for branch in value]
-            summary["allOf" if keyword == "allOf" else "anyOf"] = branches
-        elif keyword == "properties":
+def summarize(schema: Any, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]) -> Schema:
+    """Return a schema's summary: one type, its fields or items, and what helps to choose a value."""
+    if not isinstance(schema, dict):  # `true` is a schema too
+        return ANYTHING
+    node = cast("Schema", schema)
+    description = {"description": node["description"]} if "description" in node else {}
+    if (reference := node.get("$ref")) is not None:
+        name = cast("str", reference).removeprefix("#/$defs/")
+        if name in ancestors:
+            return {"type": declared_type(definitions[name])} | description
+        # The component's own description is about the component, not about this place.
+        return without_description(summarize(definitions[name], definitions, (*ancestors, name))) | description
+    if (alternatives := node.get("anyOf") or node.get("oneOf")) is not None:
+        branches = [
+            summarize(alternative, definitions, ancestors)
+            for alternative in alternatives
+            if alternative not in ({}, {"type": "null"})
+        ]
+        return merge_alternatives(branches) | description
+    if (combined := node.get("allOf")) is not None:
+        return combine([summarize(branch, definitions, ancestors) for branch in combined]) | description
+    return summarize_plain(node, definitions, ancestors) | description
+
+
+def summarize_plain(schema: Schema, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]) -> Schema:
+    """Summarize a schema that is no reference and no union."""
+    kind = declared_type(schema)
+    summary: Schema = {"type": kind}
+    match kind:
+        case "string" if values := [value for value in listed_values(schema) if isinstance(value, str)]:
+            summary["enum"] = values  # Gemini takes no enum of numbers
+        case "object" if "properties" in schema:
             summary["properties"] = summarize_fields(schema, definitions, ancestors)
-        elif (
-            keyword not in NARROWING_KEYWORDS and keyword in {"type", "enum", "description", "required"} and value != []
-        ):
-            summary[keyword] = value
-    if "enum" in summary and len(summary["enum"]) == 1:
-        summary.pop("type", None)
-    return merge_types(summary)
+            summary |= {"required": schema["required"]} if schema.get("required") else {}
+        case "array":
+            summary["items"] = summarize(schema.get("items", {}), definitions, ancestors)
+        case "integer" | "number":
+            bounds = {key: schema[key] for key in ("minimum", "maximum") if key in schema}
+            summary |= {key: bound for key, bound in bounds.items() if 0 < abs(bound) <= MAX_USEFUL_BOUND}
+        case _:
+            pass
+    return summary
+
+
+def declared_type(schema: Schema) -> str:
+    """Return the type that is published for a schema, by what it declares or by the values that it lists."""
+    declared = schema.get("type")
+    kinds: Iterable[Any] = [declared] if isinstance(declared, str) else declared or ()
+    if not kinds:
+        kinds = [JSON_TYPES.get(value.__class__) for value in listed_values(schema)]
+        kinds += [kind for keyword, kind in TYPE_BY_KEYWORD.items() if keyword in schema]
+    return next((kind for kind in TYPES if kind in kinds), ANYTHING["type"])
+
+
+def listed_values(schema: Schema) -> Iterable[Any]:
+    """Return the values that a schema lists, none if it lists none."""
+    return [schema["const"]] if "const" in schema else schema.get("enum", ())
 
 
 def summarize_fields(
     schema: Schema, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]
 ) -> dict[str, Schema]:
-    """Summarize the fields of an inner object, without optional ones that are long or empty."""
+    """Summarize the fields of an inner object, without optional ones that are long or free-form objects."""
     required = frozenset[str](schema.get("required", ()))
     fields: dict[str, Schema] = {}
     for name, full in schema["properties"].items():
         summary = summarize(full, definitions, ancestors)
-        if name in required or (name not in HIDDEN_ARGUMENTS and is_worth_listing(summary)):
+        plain = without_description(summary)
+        if json_bytes(summary) > MAX_FIELD_BYTES and name not in required:
+            summary = plain
+        if name in required or (
+            name not in HIDDEN_ARGUMENTS and json_bytes(plain) <= MAX_FIELD_BYTES and plain != ANYTHING
+        ):
             fields[name] = summary
     return fields
 
 
-def is_worth_listing(summary: Schema) -> bool:
-    """Whether an optional inner field is worth its tokens: short, and not an object without fields."""
-    return json_bytes(summary) <= MAX_FIELD_BYTES and summary not in ({}, {"type": "object"})
+def merge_alternatives(branches: Sequence[Schema]) -> Schema:
+    """Return one summary for a union: it accepts the branches of the first of their types.
+
+    Objects become one with the fields of all. Where `type` tells them apart, its description lists by its value which
+    fields are required.
+    """
+    kinds = {branch["type"] for branch in branches}
+    kind = next((kind for kind in TYPES if kind in kinds), ANYTHING["type"])
+    same = [branch for branch in branches if branch["type"] == kind]
+    if not same or all(branch == same[0] for branch in same):
+        return same[0] if same else ANYTHING
+    match kind:
+        case "object":
+            return merge_objects(same)
+        case "array":
+            return {"type": kind, "items": merge_alternatives([branch["items"] for branch in same])}
+        case _:
+            listed = all("enum" in branch for branch in same)
+            values = {value: None for branch in same for value in branch.get("enum", ())}
+            return {"type": kind} | ({"enum": [*values]} if listed else {})
 
 
-def merge_types(schema: Schema) -> Schema:
-    """Write `anyOf` of plain types as one `type`, which is shorter and which every client supports."""
-    branches: list[Schema] = schema.get("anyOf", [])
-    types = [branch.get("type") for branch in branches]
-    all_plain = branches and all(isinstance(kind, str) for kind in types)
-    if all_plain and sum(len(branch) > 1 for branch in branches) <= 1 and len(set(types)) == len(types):
-        other_keywords = {
-            key: value for branch in branches for key, value in branch.items() if key not in {"type", "enum"}
-        }
-        without_branches = {key: value for key, value in schema.items() if key != "anyOf"}
-        return without_branches | {"type": types} | other_keywords
-    return schema
+def merge_objects(branches: Sequence[Schema]) -> Schema:
+    """Return an object that accepts each of several objects: a field is required if all of them require it."""
+    names = dict.fromkeys(name for branch in branches for name in branch.get("properties", {}))
+    fields = {
+        name: merge_alternatives(
+            [branch["properties"][name] for branch in branches if name in branch.get("properties", {})]
+        )
+        for name in names
+    }
+    required = [name for name in names if all(name in branch.get("required", ()) for branch in branches)]
+    if "type" in required and (needs := required_by_tag(branches, required)):
+        fields["type"] = without_description(fields["type"]) | {"description": needs}
+    merged: Schema = {"type": "object"} | ({"properties": fields} if fields else {})
+    return merged | ({"required": required} if required else {})
 
 
-def type_only(schema: Schema) -> Schema:
-    """Return a schema's type alone."""
-    return {"type": schema["type"]} if "type" in schema else {}
+def required_by_tag(branches: Sequence[Schema], by_all: Sequence[str]) -> str:
+    """Return which fields each value of `type` requires, besides those that all require; "" if none does."""
+    needs = [
+        f"{value}: {', '.join(names)}"
+        for branch in branches
+        for value in branch["properties"]["type"].get("enum", ())
+        if (names := [name for name in branch["required"] if name not in by_all])
+    ]
+    return f"Required with {'; '.join(needs)}." if needs else ""
 
 
-def outline(full: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """Return the type of a large argument and the names of its fields."""
+def combine(branches: Sequence[Schema]) -> Schema:
+    """Return one summary for schemas that all apply: an object with the fields and requirements of each."""
+    merged = merge_alternatives(branches)
+    required = dict.fromkeys(name for branch in branches for name in branch.get("required", ()))
+    return merged | ({"required": [*required]} if required else {})
+
+
+def outline(full: Schema, summary: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """Return the type of a large argument, with its description or the names of its fields."""
+    kind: Schema = {"type": summary["type"]}
+    if summary["type"] == "array":
+        kind["items"] = {"type": summary["items"]["type"]}
+    if "description" in full:
+        return kind | {"description": full["description"]}
     resolved = full
     while "$ref" in resolved:
         resolved = definitions[resolved["$ref"].removeprefix("#/$defs/")]
     names = list(resolved.get("properties", {}))
+    tags = summary.get("properties", {}).get("type", {}).get("enum", ())
     if not names:
-        kinds = [branch_tag(branch, definitions) for branch in resolved.get("anyOf", [])]
-        alternatives = f"One of: {', '.join(kind for kind in kinds if kind)}. " if any(kinds) else ""
-        return {**type_only(resolved), "description": f"{alternatives}Schema: describe_operation."}
+        return kind | {"description": (f"One of: {', '.join(tags)}. " if tags else "") + "Schema: describe_operation."}
     listed = ", ".join(names[:MAX_LISTED_FIELDS]) + (", …" if len(names) > MAX_LISTED_FIELDS else "")
-    return {**type_only(resolved), "description": f"Fields: {listed}. Schema: describe_operation."}
+    return kind | {"description": f"Fields: {listed}. Schema: describe_operation."}
 
 
-def branch_tag(schema: Schema, definitions: Mapping[str, Schema]) -> str:
-    """Return the discriminator (`type`) of a union branch, "" without one."""
-    while "$ref" in schema:
-        schema = definitions[schema["$ref"].removeprefix("#/$defs/")]
-    tag = cast("dict[str, Any]", schema.get("properties", {}).get("type", {}))
-    return str(tag.get("const") or (tag.get("enum") or [""])[0])
+def without_description(schema: Schema) -> Schema:
+    """Return a schema without its own description."""
+    return {key: value for key, value in schema.items() if key != "description"}
 
 
 def json_bytes(schema: Schema) -> int:
