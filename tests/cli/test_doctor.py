@@ -14,6 +14,8 @@ import pytest
 from mcp import Client
 
 from examples.scripted_model import ScriptedModel
+from opencode_mcp.cli.clients import CLIENTS, Machine
+from opencode_mcp.cli.doctor.registrations import check_registrations
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode.process.install import Program
@@ -110,8 +112,9 @@ async def test_each_check_result_is_one_line_with_advice(home: Mapping[str, str]
     states = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if "client" not in line}
     assert states["version"] == "ok"
     assert set(states.values()) <= {"ok", "warning", "failed", "skipped"}
-    assert "skipped client zed" in done.stdout
-    assert "`opencode-mcp install zed`" in done.stdout
+    [others] = [line for line in done.stdout.splitlines() if "other clients" in line]
+    assert "zed" in others
+    assert "`opencode-mcp install CLIENT`" in others
     assert "\x1b" not in done.stdout
 
 
@@ -355,4 +358,38 @@ async def test_the_entry_of_each_client_is_checked(home: Mapping[str, str], tmp_
     assert findings["client gemini"]["state"] == "ok"
     assert findings["client windsurf"]["state"] == "warning"
     assert findings["client codex"]["state"] == "warning"
-    assert findings["client zed"]["state"] == "skipped"
+    assert "client zed" not in findings
+    assert "zed" in findings["other clients"]["facts"]["clients"]
+
+
+def test_only_clients_that_are_installed_or_registered_are_listed(tmp_path: Path) -> None:
+    """By a folder of their own, by a program on PATH, or by an entry in the project; the rest is one line."""
+    home, project, programs = tmp_path / "home", tmp_path / "project", tmp_path / "bin"
+    (home / ".gemini").mkdir(parents=True)
+    programs.mkdir()
+    (programs / "zeditor").write_text("#!/bin/sh\n")
+    (programs / "zeditor").chmod(0o755)
+    (project / ".cursor").mkdir(parents=True)
+    (project / ".cursor" / "mcp.json").write_text('{"mcpServers": {"opencode": {"command": "/nonexistent"}}}')
+    environ = {"HOME": str(home), "PATH": str(programs)}
+    results = [*check_registrations(Settings.load({"directory": str(project)}, environ))]
+
+    assert {result.check: result.state for result in results} == {
+        "client cursor": "failed",
+        "client gemini": "skipped",
+        "client zed": "skipped",
+        "other clients": "skipped",
+    }
+    assert results[-1].facts == {"clients": [name for name in CLIENTS if name not in {"cursor", "gemini", "zed"}]}
+    assert results[-1].advice == "`opencode-mcp install CLIENT` registers one"
+
+
+def test_without_other_clients_no_line_names_them(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, {"HOME": str(tmp_path)}, "linux")
+    for client in CLIENTS.values():
+        file = Path(client.user(machine)[0])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    results = [*check_registrations(Settings.load({}, machine.environ))]
+
+    assert [result.check for result in results] == [f"client {name}" for name in CLIENTS]

@@ -103,7 +103,8 @@ class Client:
     """A client: its configuration file in each scope (the first that exists, else the first), and its entry format.
 
     `project` is below the project's folder. `variable` is the client's syntax for the environment variable VARIABLE, ""
-    if it has none. Without `http` the file accepts no URL, and `http_instead` names the alternative.
+    if it has none. Without `http` the file accepts no URL, and `http_instead` names the alternative. `programs` are its
+    names on PATH.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Client:
     http_instead: str = ""
     authorization: Callable[[str], dict[str, Any]] = bearer_header
     starts_elsewhere: bool = False
+    programs: tuple[str, ...] = ()
 
     def environment(self, launch: Launch) -> dict[str, str]:
         """Return the variables of an entry, each named in the client's way or with its value."""
@@ -187,6 +189,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="claude-code",
             title="Claude Code",
+            programs=("claude",),
             format="json",
             container="mcpServers",
             # This is Claude Code's state file too, so `claude` changes it where it can be run.
@@ -223,6 +226,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="cursor",
             title="Cursor",
+            programs=("cursor",),
             format="json",
             container="mcpServers",
             user=lambda machine: (machine.home / ".cursor" / "mcp.json",),
@@ -235,6 +239,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="vscode",
             title="VS Code",
+            programs=("code",),
             format="json",
             container="servers",
             user=lambda machine: (machine.applications / "Code" / "User" / "mcp.json",),
@@ -247,6 +252,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="codex",
             title="Codex",
+            programs=("codex",),
             format="toml",
             container="mcp_servers",
             user=lambda machine: (machine.folder("CODEX_HOME", machine.home / ".codex") / "config.toml",),
@@ -267,6 +273,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="gemini",
             title="Gemini CLI",
+            programs=("gemini",),
             format="json",
             container="mcpServers",
             user=lambda machine: (machine.home / ".gemini" / "settings.json",),
@@ -286,6 +293,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="windsurf",
             title="Windsurf",
+            programs=("windsurf",),
             format="json",
             container="mcpServers",
             user=lambda machine: (machine.home / ".codeium" / "windsurf" / "mcp_config.json",),
@@ -299,6 +307,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="zed",
             title="Zed",
+            programs=("zed", "zeditor"),
             format="json",
             container="context_servers",
             user=lambda machine: (machine.zed / "settings.json",),
@@ -311,6 +320,7 @@ CLIENTS: dict[str, Client] = {
         Client(
             name="opencode",
             title="OpenCode",
+            programs=("opencode",),
             format="json",
             container="mcp",
             user=lambda machine: tuple(machine.xdg / "opencode" / name for name in OPENCODE_FILES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,28 +26,44 @@ Entry = Mapping[str, Any]
 
 
 def check_registrations(settings: Settings) -> Iterator[CheckResult]:
-    """Check the files of every client, the user's and the project's."""
+    """Check the files of every client, the user's and the project's; name the clients that are not installed."""
+    machine = Machine.current(settings.environ)
+    others: list[str] = []
     for client in CLIENTS.values():
         check = f"client {client.name}"
         try:
-            entries = list(find_entries(client, settings))
+            entries = list(find_entries(client, machine, settings))
         except SettingsError as error:
             yield CheckResult(check, "warning", str(error), f"{client.title} may fail to read it too")
             continue
-        if not entries:
-            yield CheckResult(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` registers it")
         for path, entry in entries:
             yield check_entry(client, path, entry, settings)
+        if not entries and is_installed(client, machine):
+            yield CheckResult(check, "skipped", "not registered", f"`opencode-mcp install {client.name}` registers it")
+        elif not entries:
+            others.append(client.name)
+    if others:
+        message, facts = f"not found here: {', '.join(others)}", {"clients": others}
+        yield CheckResult("other clients", "skipped", message, "`opencode-mcp install CLIENT` registers one", facts)
 
 
-def find_entries(client: Client, settings: Settings) -> Iterator[tuple[Path, Entry]]:
+def is_installed(client: Client, machine: Machine) -> bool:
+    """Whether a client's file, the folder of that file or its program exists."""
+    files = [*map(Path, client.user(machine))]
+    folders = [file.parent for file in files if file.parent != Path(machine.home)]
+    return any(map(os.path.exists, (*files, *folders))) or any(
+        which(program, machine.environ) for program in client.programs
+    )
+
+
+def find_entries(client: Client, machine: Machine, settings: Settings) -> Iterator[tuple[Path, Entry]]:
     """Yield every entry of this server with its file.
 
     Raises:
         SettingsError: a file cannot be read.
     """
     project = Path(settings.directory or ".").absolute()
-    files = [*map(Path, client.user(Machine.current(settings.environ))), *(project / name for name in client.project)]
+    files = [*map(Path, client.user(machine)), *(project / name for name in client.project)]
     for path in files:
         servers = read_entry(client.format, path, [client.container]) or {}
         for name, entry in servers.items():
