@@ -55,8 +55,9 @@ def toolset_name(catalog: Catalog, name: str) -> str:
 
 
 def hints(tool: types.Tool) -> dict[str, bool]:
-    """Return a tool's annotations."""
-    return {name: bool(getattr(tool.annotations, f"{name}_hint")) for name in HINTS}
+    """Return a tool's annotations; reading is idempotent, and has no hint for that."""
+    given = {name: bool(getattr(tool.annotations, f"{name}_hint")) for name in HINTS}
+    return given | {"idempotent": given["idempotent"] or given["read_only"]}
 
 
 def definition_bytes(tool: types.Tool) -> int:

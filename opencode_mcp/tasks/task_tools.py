@@ -6,9 +6,9 @@ start -> known to run, or wait -> report
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
@@ -56,9 +56,9 @@ class RunTasks(Arguments):
 
 
 class TaskReports(BaseModel):
-    """A report for each task, in their order."""
+    """A report for each task, in their order. Their fields are in the output schema of report_task."""
 
-    tasks: list[TaskReport]
+    tasks: Annotated[list[TaskReport], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
 
 
 async def start_task(context: Context, arguments: StartTask) -> TaskReport:

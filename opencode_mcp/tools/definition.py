@@ -88,10 +88,14 @@ def compact_output_schema(schema: Any) -> Any:
 
 
 def tool_annotations(hints: Hints) -> dict[str, Any]:
-    """Return hints as MCP tool annotations."""
-    return {
+    """Return hints as MCP tool annotations.
+
+    Three are always given: clients and directories of servers differ in what they assume without them. Whether a call
+    is idempotent is given where it changes something and is: of reading, the protocol says that it does not matter.
+    """
+    annotations = {
         "readOnlyHint": hints.read_only,
         "destructiveHint": hints.destructive,
-        "idempotentHint": hints.idempotent,
         "openWorldHint": hints.open_world,
     }
+    return annotations | ({"idempotentHint": True} if hints.idempotent and not hints.read_only else {})
