@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .document import Schema
@@ -38,7 +38,7 @@ class Sampler:
         if parts := node.get("allOf"):
             return self.sample(merge_objects([self._resolve(part) for part in parts]), name, depth=depth + 1)
         if branches := node.get("anyOf") or node.get("oneOf"):
-            return self.sample(self._simplest(branches), name, depth=depth + 1)
+            return self.sample(simplest_branch(branches, self._definitions), name, depth=depth + 1)
         kinds: str | list[str] = node.get("type", "object")
         match kinds if isinstance(kinds, str) else kinds[0]:
             case "object":
@@ -57,14 +57,20 @@ class Sampler:
                 return describe_pattern(node["pattern"]).example if "pattern" in node else f"<{name}>"
 
     def _resolve(self, node: Schema) -> Schema:
-        while "$ref" in node:
-            node = self._definitions[node["$ref"].removeprefix("#/$defs/")]
-        return node
+        return resolve(node, self._definitions)
 
-    def _simplest(self, branches: list[Schema]) -> Schema:
-        """Return the alternative with the fewest required fields; null only where there is no other."""
-        resolved = [self._resolve(branch) for branch in branches]
-        return min(resolved, key=lambda branch: (branch.get("type") == "null", len(branch.get("required", ()))))
+
+def resolve(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """Return the schema that a chain of `$ref`s ends at."""
+    while "$ref" in node:
+        node = definitions[node["$ref"].removeprefix("#/$defs/")]
+    return node
+
+
+def simplest_branch(branches: Iterable[Schema], definitions: Mapping[str, Schema]) -> Schema:
+    """Return the alternative with the fewest required fields; null only where there is no other."""
+    resolved = [resolve(branch, definitions) for branch in branches]
+    return min(resolved, key=lambda branch: (branch.get("type") == "null", len(branch.get("required", ()))))
 
 
 def merge_objects(parts: list[Schema]) -> Schema:

@@ -200,9 +200,11 @@ def outline(full: Schema, summary: Schema, definitions: Mapping[str, Schema]) ->
     names = list(resolved.get("properties", {}))
     tags = summary.get("properties", {}).get("type", {}).get("enum", ())
     if not names:
-        return kind | {"description": (f"One of: {', '.join(tags)}. " if tags else "") + "Schema: describe_operation."}
+        return kind | {
+            "description": (f"One of: {', '.join(tags)}. " if tags else "") + "Schema: describe_operation, full."
+        }
     listed = ", ".join(names[:MAX_LISTED_FIELDS]) + (", …" if len(names) > MAX_LISTED_FIELDS else "")
-    return kind | {"description": f"Fields: {listed}. Schema: describe_operation."}
+    return kind | {"description": f"Fields: {listed}. Schema: describe_operation, full."}
 
 
 def without_description(schema: Schema) -> Schema:

@@ -16,6 +16,8 @@ from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.example import make_example
 from opencode_mcp.tasks.arguments import Arguments
 
+from .compact_schema import compact_schema
+from .signature import format_signature
 from .truncate import dump
 
 Safety = Literal["read", "add", "change"]
@@ -36,6 +38,8 @@ class DescribeOperation(Arguments):
     """Arguments of describe_operation."""
 
     operation: str
+    response: bool = Field(False, description="Also return the schema of the response.")
+    full: bool = Field(False, description="Return the whole input schema.")
 
 
 class CallOperation(Arguments):
@@ -70,6 +74,8 @@ class GatewayTool:
         return self.arguments.model_json_schema()
 
 
+NO_HIT_NOTE = "Nothing matches. Try words such as session, message, file, git, worktree, terminal, config, model, mcp."
+
 ADD_HINTS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
 CHANGE_HINTS = Hints(read_only=False, destructive=True, idempotent=False, open_world=True)
 
@@ -79,14 +85,14 @@ GATEWAY_TOOLS = {
         GatewayTool(
             "search_operations",
             "Search operations",
-            "Search OpenCode's API operations by what they do.",
+            "Search OpenCode's API operations by what they do. `?` marks optional arguments.",
             SearchOperations,
             READ_ONLY,
         ),
         GatewayTool(
             "describe_operation",
             "Describe an operation",
-            "Get an operation's full input schema, response schema, known traps and an example.",
+            "Get an operation's input schema, known traps and an example.",
             DescribeOperation,
             READ_ONLY,
         ),
@@ -147,32 +153,45 @@ def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
 
 
 def format_hits(operations: list[Operation]) -> dict[str, Any]:
-    """Return search results: a line each."""
-    return {
-        "operations": [
-            {
-                "operation": operation.name,
-                "call_with": caller_of(operation),
-                "does": operation.description,
-            }
-            for operation in operations
-        ]
-    }
+    """Return search results: a line each, from which most operations can be called."""
+    hits = [
+        {
+            "operation": operation.name,
+            "call_with": caller_of(operation),
+            "arguments": format_signature(operation) or "none",
+            "does": operation.description,
+        }
+        for operation in operations
+    ]
+    return {"operations": hits} if hits else {"operations": [], "note": NO_HIT_NOTE}
 
 
-def describe_operation(operation: Operation, max_chars: float = inf) -> dict[str, Any]:
-    """Return an operation's description; the response schema is omitted if the result would exceed `max_chars`."""
+def describe_operation(
+    operation: Operation, response: bool = False, full: bool = False, max_chars: float = inf
+) -> dict[str, Any]:
+    """Return how to call an operation: what it does, its input schema, known traps by HTTP status, a valid example.
+
+    The input schema is the published one, and `unlisted` names the arguments that it omits. With `full` it is the one
+    that validates, and `request` is the HTTP method and path. With `response` the schema of the response is added,
+    unless the result would exceed `max_chars`.
+    """
+    published = compact_schema(operation.input_schema)
+    unlisted = operation.input_schema["properties"].keys() - published["properties"].keys()
     facts: dict[str, Any] = {
         "operation": operation.name,
         "call_with": caller_of(operation),
         "does": operation.description,
-        "request": f"{operation.method} {operation.path}",
-        "input_schema": operation.input_schema,
-        "response_schema": operation.response_schema,
-        "traps": {str(status): advice for status, advice in operation.advice.items()},
-        "example": {"operation": operation.name, "arguments": make_example(operation.input_schema)},
+        **({"request": f"{operation.method} {operation.path}"} if full else {}),
+        "input_schema": operation.input_schema if full else published,
     }
-    if len(dump(facts)) > max_chars:
+    if unlisted and not full:
+        facts["unlisted"] = ", ".join(sorted(unlisted))
+    if operation.advice:
+        facts["traps"] = {str(status): advice for status, advice in operation.advice.items()}
+    facts["example"] = {"operation": operation.name, "arguments": make_example(operation.input_schema)}
+    if response:
         uri = f"opencode://operation/{operation.name}/response_schema"
-        facts["response_schema"] = f"too long; read the resource {uri}"
+        with_response = {**facts, "response_schema": operation.response_schema}
+        is_short = len(dump(with_response)) <= max_chars
+        return with_response if is_short else {**facts, "response_schema": f"too long; read the resource {uri}"}
     return facts

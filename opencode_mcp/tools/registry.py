@@ -130,7 +130,8 @@ class ToolRegistry:
             uri = f"opencode://operation/{validated.operation}"
             limit = Limit(self.max_result_chars, f"read the resource {uri} with a JSON Pointer appended for any part")
             operation = self._find_reachable(tool, validated.operation)
-            return structured(describe_operation(operation, self.max_result_chars), limit)
+            options = validated.model_dump(exclude={"operation"})
+            return structured(describe_operation(operation, **options, max_chars=self.max_result_chars), limit)
         assert isinstance(validated, CallOperation)
         operation = self._find_reachable(tool, validated.operation)
         refuse_other_class(tool, operation)

@@ -325,7 +325,7 @@ async def test_a_tool_takes_a_server_unless_its_session_implies_it(client: Clien
         for name, schema in listed.items()
         if {"sessionID", "session_id", "session_ids"} & {*schema.get("required", ())}
     }
-    gateway = {f"{verb}_operation" for verb in ("describe", "read", "write", "delete")} | {"search_operations"}
+    gateway = {f"{verb}_operation" for verb in ("describe", "read", "add", "change")} | {"search_operations"}
 
     assert taking == listed.keys() - naming - gateway
     assert len(taking & catalog.keys()) == len(catalog) - 51

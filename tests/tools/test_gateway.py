@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from statistics import median
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from mcp import Client, MCPError
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.gateway import FORMER_NAMES, caller_of, describe_operation
+from opencode_mcp.tools.compact_schema import compact_schema
+from opencode_mcp.tools.gateway import FORMER_NAMES, caller_of, describe_operation, format_hits
+from opencode_mcp.tools.signature import format_argument, format_signature
 from opencode_mcp.tools.truncate import dump
+from tests.conftest import RecordFigure
 from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
@@ -24,27 +29,103 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return facts(answer)
 
 
-async def test_a_search_says_which_caller_to_use(client: Client) -> None:
-    """A query finds the operation, with its description and the tool that calls it."""
+async def test_a_search_says_how_to_call_what_it_finds(client: Client) -> None:
+    """A hit has the operation, the tool that calls it, its arguments in one line, and what it does."""
     found = await call(client, "search_operations", query="delete a session")
 
-    assert {"operation": "session_delete", "call_with": "change_operation"}.items() <= found["operations"][0].items()
+    expected = {"operation": "session_delete", "call_with": "change_operation", "arguments": "sessionID"}
+    assert expected.items() <= found["operations"][0].items()
 
 
-async def test_a_description_is_complete(client: Client, catalog: Catalog) -> None:
-    """The full input schema, the response schema, what errors mean, and an example that is valid."""
+def test_a_search_without_hits_says_what_to_search_for() -> None:
+    """The note names topics; it is only there without a hit."""
+    assert "session" in format_hits([])["note"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "line"),
+    [
+        ("auth_set", "providerID, body: {type: api, key}"),
+        ("mcp_add", 'name, config: {type: local, command: ["…"]}'),
+        ("session_fork", "sessionID, messageID?"),
+        ("vcs_diff", "mode: git|branch, context?"),
+        ("worktree_remove", "body: {directory}"),
+        ("v2_session_switch_model", "sessionID, model: {id, providerID}"),
+        ("question_reply", 'requestID, answers: [["…"]]'),
+        ("v2_project_copy_remove", "projectID, directory, force: true|false"),
+        ("session_list", "scope?, path?, roots?, start?, search?, limit?"),
+        ("vcs_status", ""),
+    ],
+)
+def test_a_line_says_what_a_call_must_contain(catalog: Catalog, operation: str, line: str) -> None:
+    """Required arguments have their fields and allowed values; `?` marks optional ones; common ones are left out."""
+    assert format_signature(catalog[operation]) == line
+
+
+def test_every_line_is_short_and_names_every_required_argument(catalog: Catalog) -> None:
+    """It is one line of at most 150 characters; `…` stands for optional arguments that are left out."""
+    lines = {name: format_signature(operation) for name, operation in catalog.items()}
+
+    assert max(map(len, lines.values())) <= 150
+    for name, operation in catalog.items():
+        named = {part.partition(":")[0] for part in lines[name].split(", ")}
+        assert named >= {*operation.input_schema.get("required", ())}, name
+
+
+def test_a_line_of_a_component_that_requires_itself_ends() -> None:
+    """A newer document may have one."""
+    definitions = {"Node": {"type": "object", "properties": {"n": {"$ref": "#/$defs/Node"}}, "required": ["n"]}}
+    line = format_argument("root", {"type": "array", "items": {"$ref": "#/$defs/Node"}}, definitions)
+
+    assert line == "root: [{n: {n: {n: {n: {n}}}}}]"
+
+
+async def test_a_description_has_what_a_call_needs(client: Client, catalog: Catalog) -> None:
+    """The input schema as listed, the names of unlisted arguments, what errors mean, and an example that is valid."""
     told = await call(client, "describe_operation", operation="session_prompt")
 
-    assert told["input_schema"] == catalog["session_prompt"].input_schema
-    assert told["response_schema"]["properties"].keys() == {"info", "parts"}
+    assert told["input_schema"] == compact_schema(catalog["session_prompt"].input_schema)
+    assert told["unlisted"] == "directory, workspace"
     assert "unknown" in told["traps"]["500"] or "does not know" in told["traps"]["500"]
     assert catalog["session_prompt"].validator.is_valid(told["example"]["arguments"])
+    assert told.keys() == {"operation", "call_with", "does", "input_schema", "unlisted", "traps", "example"}
 
 
-def test_every_input_schema_fits_the_limit(catalog: Catalog) -> None:
+async def test_a_description_has_full_schemas_on_request(client: Client, catalog: Catalog) -> None:
+    """`full` returns the schema that validates, `response` that of the response."""
+    told = await call(client, "describe_operation", operation="session_prompt", full=True, response=True)
+
+    assert told["input_schema"] == catalog["session_prompt"].input_schema
+    assert told["request"] == "POST /session/{sessionID}/message"
+    assert told["response_schema"]["properties"].keys() == {"info", "parts"}
+
+
+def test_a_description_is_short(catalog: Catalog, record_figure: RecordFigure) -> None:
+    """At most 2,400 bytes, and 400 for half of the operations: about 600 and 100 tokens."""
+    sizes = [minified_bytes(describe_operation(operation)) for operation in catalog.values()]
+
+    record_figure(f"describe_operation: median {median(sizes):.0f} bytes, longest {max(sizes)}")
+    assert median(sizes) <= 400
+    assert max(sizes) <= 2_400
+
+
+def minified_bytes(value: object) -> int:
+    """Return the length of a value as minified JSON."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def test_every_argument_is_listed_or_named(catalog: Catalog) -> None:
+    """No argument is missing in a description."""
+    for name, operation in catalog.items():
+        told = describe_operation(operation)
+        named = {*told["input_schema"]["properties"], *filter(None, told.get("unlisted", "").split(", "))}
+        assert named == {*operation.input_schema["properties"]}, name
+
+
+def test_full_schemas_fit_the_limit(catalog: Catalog) -> None:
     """The longest omit the response schema, and name the resource that has it."""
     limit = Settings().max_result_chars
-    told = {name: describe_operation(operation, limit) for name, operation in catalog.items()}
+    told = {name: describe_operation(operation, True, True, limit) for name, operation in catalog.items()}
 
     assert all(len(dump(one)) <= limit for one in told.values())
     assert all(one["input_schema"] == catalog[name].input_schema for name, one in told.items())

@@ -110,7 +110,9 @@ async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> No
     """--max-result-chars bounds every result, those of the gateway too."""
     async with connect(replace(attached, max_result_chars=3000)) as client:
         listed = await client.call_tool("command_list", {})
-        told = await client.call_tool("describe_operation", {"operation": "config_update"})
+        told = await client.call_tool(
+            "describe_operation", {"operation": "config_update", "full": True, "response": True}
+        )
 
     assert max(len(result_text(listed)), len(result_text(told))) <= 3_000 + 1_000
     assert "read_operation" in facts(listed)["_omitted"]["how"]

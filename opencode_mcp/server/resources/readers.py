@@ -214,7 +214,8 @@ async def operation(servers: ServerPool, name: str, pointer: str = "") -> Conten
     """
     if name not in servers.default.catalog:
         raise NotFound(f"There is no operation {abbreviate(name)!r}; opencode://operations lists them.")
-    part = part_at(describe_operation(servers.default.catalog[name]), pointer and f"/{pointer}", name)
+    described = describe_operation(servers.default.catalog[name], response=True, full=True)
+    part = part_at(described, pointer and f"/{pointer}", name)
     return as_json(part, hint="add a pointer from `parts` to the URI of this resource")
 
 
