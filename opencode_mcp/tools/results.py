@@ -49,7 +49,7 @@ def operation_result(
     """Return the redacted result of an operation's response.
 
     structuredContent is the response body if that is an object and `answer.fields` is empty, else `{"result": body}`
-    with these fields; text is the same as multi-line JSON, or the text itself for a plain-text body. An image becomes
+    with these fields; text is the same as JSON, or the text itself for a plain-text body. An image becomes
     image content. `position` says what the body describes.
     """
     redactor.refresh()
@@ -60,7 +60,7 @@ def operation_result(
     facts = as_object(answer)
     if isinstance(answer.value, str) and answer.media_type != "application/json" and len(answer.value) <= limit.chars:
         redacted: dict[str, Any] = with_redaction_note(redactor.redact(facts, position))
-        extras = [json.dumps({name: redacted[name]}) for name in (RETRIED_FIELD, REDACTED_FIELD) if name in redacted]
+        extras = [dump({name: redacted[name]}) for name in (RETRIED_FIELD, REDACTED_FIELD) if name in redacted]
         texts = [redacted["result"], *extras]
         if sum(map(len, texts)) <= limit.chars:
             content = [types.TextContent(type="text", text=text) for text in texts]
@@ -185,7 +185,7 @@ def image_result(data: bytes, media_type: str) -> types.CallToolResult:
     """Return an image as image content, with its type and size as text."""
     facts = {"media_type": media_type, "bytes": len(data)}
     content = types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=media_type)
-    text = types.TextContent(type="text", text=json.dumps(facts))
+    text = types.TextContent(type="text", text=dump(facts))
     return types.CallToolResult(content=[content, text], structured_content=facts)
 
 

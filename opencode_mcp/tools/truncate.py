@@ -30,6 +30,9 @@ MARGIN_CHARS = 4_000
 LONG_CHARS = 2_000
 """A longer string is redacted once for all attempts."""
 
+LINE_CHARS = 1_000
+"""Clients cut longer lines, or preview a saved result of one long line as nothing."""
+
 NO_REDACTION = Redactor(show_secrets=True)
 """For values that are redacted already."""
 
@@ -153,9 +156,9 @@ def truncate(
         if len(dump(truncated)) <= (limit if is_whole else room):
             if is_whole:
                 return truncated
-            return {**truncated, "_omitted": describe_omissions(truncation.omissions, json_length(value), hint)}
+            return {**truncated, "_omitted": describe_omissions(truncation.omissions, len(dump_line(value)), hint)}
     whole_omission = {"pointer": "", "kept": 0, "of": len(value), "unit": "fields"}
-    return {"_omitted": describe_omissions([whole_omission], json_length(value), hint)}
+    return {"_omitted": describe_omissions([whole_omission], len(dump_line(value)), hint)}
 
 
 def with_redaction_note(redacted: dict[str, Any]) -> dict[str, Any]:
@@ -170,9 +173,9 @@ def redaction_note(replaced: int) -> str:
     return f"{secrets} replaced by {MARKER} here; the original is unchanged. Do not write the marker back."
 
 
-def json_length(value: Any) -> int:
-    """Return the length of a value as JSON in one line, which is faster than with indentation."""
-    return len(json.dumps(value, ensure_ascii=False))
+def dump_line(value: Any) -> str:
+    """Return compact JSON, in one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def truncation_steps(limit: int) -> Iterator[tuple[float, float]]:
@@ -198,8 +201,14 @@ def describe_omissions(omissions: list[dict[str, Any]], size: int, hint: str) ->
 
 
 def dump(value: Any) -> str:
-    """Return JSON as results have it: in many lines, which clients can cut and page."""
-    return json.dumps(value, indent=1, ensure_ascii=False)
+    """Return JSON as results have it: compact, and a list or object above LINE_CHARS has a line for each member."""
+    line = dump_line(value)
+    if len(line) <= LINE_CHARS or not isinstance(value, (dict, list)):
+        return line
+    if isinstance(value, list):
+        return "[" + ",\n".join(map(dump, cast("list[Any]", value))) + "]"
+    fields = cast("dict[str, Any]", value).items()
+    return "{" + ",\n".join(f"{dump_line(key)}:{dump(item)}" for key, item in fields) + "}"
 
 
 def part_at(value: Any, pointer: str, operation: str) -> Any:

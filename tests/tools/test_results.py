@@ -17,7 +17,7 @@ from mcp import Client
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.truncate import NO_REDACTION, dump, part_at, take_page, truncate
+from opencode_mcp.tools.truncate import LINE_CHARS, NO_REDACTION, dump, dump_line, part_at, take_page, truncate
 from tests.conftest import Connect
 from tests.facts import facts
 
@@ -46,8 +46,30 @@ def test_a_truncated_answer_is_valid_and_within_the_limit(value: dict[str, Any],
     if len(dump(whole)) <= limit:
         assert shown == whole
     else:
-        assert shown["_omitted"]["of_chars"] == len(json.dumps(value, ensure_ascii=False))
+        assert shown["_omitted"]["of_chars"] == len(dump_line(value))
         assert len(dump(shown)) <= limit + 4_000
+
+
+@given(value=JSON_VALUES)
+def test_json_is_compact_and_only_a_single_text_makes_a_line_long(value: Any) -> None:
+    """A short value is one line; a client can page a long one by lines, none of which ends within a text."""
+    text = dump(value)
+
+    assert json.loads(text) == value
+    assert text.replace(",\n", ",") == dump_line(value)
+    assert all(len(line) <= LINE_CHARS + 320 for line in text.split("\n"))
+
+
+def test_a_long_list_has_a_line_for_each_item() -> None:
+    """Sessions, messages, matches: each on its own line, however deep the list is."""
+    items = [{"id": number, "title": "x" * 50} for number in range(100)]
+
+    assert dump(items).split("\n") == [
+        f"{'[' if number == 0 else ''}{dump_line(item)}{']' if number == 99 else ','}"
+        for number, item in enumerate(items)
+    ]
+    assert dump({"result": items}).count("\n") == 99
+    assert dump({"result": items[:5]}).count("\n") == 0
 
 
 def test_every_omitted_part_can_be_read_by_its_pointer() -> None:

@@ -43,7 +43,7 @@ class Content:
     def render(self, redactor: Redactor, chars: int) -> tuple[str | bytes, int]:
         """Return the redacted content in at most `chars` characters, and the number of replaced secrets.
 
-        JSON is indented, and is still valid JSON when it is truncated.
+        JSON is written as in results, and is still valid JSON when it is truncated.
 
         Raises:
             InvalidArguments: bytes, which cannot be truncated, exceed the limit.
