@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode.models import format_problems
 
+WAIT_SECONDS = 45.0
+"""The default of `timeout_seconds`: clients wait 60 s or longer for a call."""
+
 
 class Arguments(BaseModel):
     """The arguments of a task tool or a gateway tool: an unknown one is an error."""

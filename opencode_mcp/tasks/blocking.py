@@ -92,7 +92,7 @@ def blocked_error(snapshot: SessionSnapshot, note: str | None) -> WorkflowError:
     return WorkflowError(
         f"Session {session_id} is waiting for a {request.kind} ({request.wants}), "
         f"request {request.id}. The turn continues in OpenCode. Answer with "
-        f"answer_{request.kind} (request_id {request.id}, session_id {session_id}), "
-        f"then call wait_for_tasks (session_ids [{session_id!r}]) for the result." + (f" {note}" if note else ""),
+        f"answer_{request.kind} (request_id {request.id}, session_id {session_id}), which waits for the result."
+        + (f" {note}" if note else ""),
         session_id,
     )

@@ -16,6 +16,7 @@ from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
+from .answers import answer_permission, answer_question
 from .arguments import Arguments, validate_arguments
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
@@ -29,8 +30,6 @@ from .task_tools import (
     RunTasks,
     TaskReports,
     WaitForTasks,
-    answer_permission,
-    answer_question,
     report_task,
     run_task,
     run_tasks,
@@ -47,7 +46,10 @@ END_HINTS = Hints(read_only=False, destructive=True, idempotent=True, open_world
 
 @dataclass(frozen=True)
 class TaskTool:
-    """A tool of several requests. `run` takes the context and an instance of `arguments`."""
+    """A tool of several requests. `run` takes the context and an instance of `arguments`.
+
+    Choosing the server takes until `timeout_seconds` at most, or until `least_seconds` if that is longer.
+    """
 
     name: str
     title: str
@@ -56,6 +58,7 @@ class TaskTool:
     output: type[BaseModel]
     run: Callable[[Context, Any], Awaitable[BaseModel]]
     hints: Hints
+    least_seconds: float = 0.0
 
     async def execute(self, context: Context, arguments: Mapping[str, Any]) -> BaseModel:
         """Validate the arguments, choose the server, and run the tool.
@@ -67,8 +70,9 @@ class TaskTool:
         validated = validate_arguments(self.name, self.arguments, arguments)
         supported = replace(context, servers=context.servers.with_options(min_version=MIN_VERSION_FOR_TASKS))
         seconds: float = getattr(validated, "timeout_seconds", DEFAULT_LIMIT_SECONDS)
+        deadline = anyio.current_time() + seconds
         async with AsyncExitStack() as stack:
-            with time_limit(seconds) as deadline:
+            with time_limit(max(seconds, self.least_seconds)):
                 server_context = await stack.enter_async_context(supported.for_arguments(arguments))
             remaining = {"timeout_seconds": max(0.0, deadline - anyio.current_time())}
             if hasattr(validated, "timeout_seconds"):
@@ -150,20 +154,22 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "answer_permission",
         "Answer a permission",
-        "Allow or reject a task's permission request. Returns once OpenCode has accepted the reply.",
+        "Allow or reject the tool call that a task wants permission for, then wait for the task and report it.",
         AnswerPermission,
         TaskReport,
         answer_permission,
         RUN_HINTS,
+        least_seconds=DEFAULT_LIMIT_SECONDS,
     ),
     TaskTool(
         "answer_question",
         "Answer a question",
-        "Answer a task's question. Returns once OpenCode has accepted the answer.",
+        "Answer a task's question, then wait for the task and report it.",
         AnswerQuestion,
         TaskReport,
         answer_question,
         RUN_HINTS,
+        least_seconds=DEFAULT_LIMIT_SECONDS,
     ),
     TaskTool(
         "stop_task",

@@ -15,7 +15,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
 
-from .arguments import Arguments
+from .arguments import WAIT_SECONDS, Arguments
 from .context import Context, Decision, PermissionReply, Undecided
 from .metadata import task_metadata
 from .session_state import SessionSnapshot, read_session, read_snapshot, refuse_without_messages
@@ -32,6 +32,7 @@ class AnswerPermission(Arguments):
     reply: PermissionReply = Field(description="`always` applies to all sessions of the project until OpenCode exits.")
     message: str = Field("", description="With reject: what to do instead; the model then continues.")
     session_id: str | None = Field(None, pattern="^ses", description="The task's session; optional.")
+    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="0 returns without waiting for the task.")
 
 
 class AnswerQuestion(Arguments):
@@ -42,6 +43,7 @@ class AnswerQuestion(Arguments):
         None, description="For each question the chosen labels, or free text; null rejects the questions."
     )
     session_id: str | None = Field(None, pattern="^ses", description="The task's session; optional.")
+    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="0 returns without waiting for the task.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,7 @@ async def reply_by_policy(context: Context, snapshot: SessionSnapshot, deadline:
                 )
         case _:
             return ReplyOutcome(False)
-    try:
-        await send_reply(context.opencode, snapshot.session.directory, request, decision)
-    except APIError as error:
-        if error.status != 404:  # 404: another client has answered it
-            raise
+    await send_unless_answered(context.opencode, snapshot.session.directory, request, decision)
     await wait_until_gone(context.opencode, snapshot.session.directory, request)
     return ReplyOutcome(True)
 
@@ -92,6 +90,19 @@ async def ask_user(context: Context, snapshot: SessionSnapshot, deadline: float,
     with anyio.CancelScope(deadline=deadline):
         decision = await first_completed(partial(context.elicitor.elicit, request, state), answered_elsewhere)
     return decision
+
+
+async def send_unless_answered(
+    opencode: OpenCodeClient, directory: str, request: AgentRequest, decision: Decision
+) -> bool:
+    """Send a decision; False if another client has answered the request already."""
+    try:
+        await send_reply(opencode, directory, request, decision)
+    except APIError as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
 
 
 async def send_reply(opencode: OpenCodeClient, directory: str, request: AgentRequest, decision: Decision) -> None:

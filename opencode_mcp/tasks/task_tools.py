@@ -1,38 +1,23 @@
-"""The task tools that start, run, await, report and answer tasks.
+"""The task tools that start, run, await and report tasks.
 
 start -> known to run, or wait -> report
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
-from opencode_mcp.opencode.models import AgentRequest
 
-from .arguments import Arguments
-from .context import Context, Decision
+from .arguments import WAIT_SECONDS, Arguments
+from .context import Context
 from .pending_starts import find_start, started_tasks
-from .replies import (
-    AnswerPermission,
-    AnswerQuestion,
-    find_request,
-    find_root_session_id,
-    send_reply,
-    validate_answers,
-    wait_until_gone,
-)
 from .report import TaskReport, build_report
 from .start import SentPrompt, StartTask
 from .wait import wait_until_settled
 from .wait_and_report import report_now, wait_and_report
-
-RUN_SECONDS = 45.0
-"""Clients wait 60 s or longer for a call; the default returns before that."""
 
 START_SECONDS = 40.0
 """The time limit of start_task: OpenCode itself may have to be started first."""
@@ -43,7 +28,7 @@ MAX_TASKS = 16
 class RunTask(StartTask):
     """A task and how long to wait for it."""
 
-    timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600, description="0 returns at once.")
+    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="0 returns at once.")
 
 
 class RunTasks(Arguments):
@@ -52,7 +37,7 @@ class RunTasks(Arguments):
     tasks: list[StartTask] = Field(
         min_length=1, max_length=MAX_TASKS, description="Each runs in its own worktree unless `worktree` is false."
     )
-    timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600)
+    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600)
 
 
 class TaskReports(BaseModel):
@@ -110,7 +95,7 @@ class WaitForTasks(Arguments):
     until: Literal["any", "all"] = Field(
         "any", description=("Return when one (any) or all have finished or need an answer.")
     )
-    timeout_seconds: float = Field(RUN_SECONDS, ge=0, le=3600)
+    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600)
 
 
 class ReportTask(Arguments):
@@ -136,42 +121,3 @@ async def report_task(context: Context, arguments: ReportTask) -> TaskReport:
         return await build_report(context, outcome.snapshot, outcome.status, arguments.answer_offset)
 
     return await report_now(context, arguments.session_id, build)
-
-
-async def answer_permission(context: Context, arguments: AnswerPermission) -> TaskReport:
-    """Answer a permission request and report the task, within 20 s."""
-    with time_limit(DEFAULT_LIMIT_SECONDS):
-        context, directory, request = await resolve_request(context, arguments)
-        decision = Decision(reply=arguments.reply, message=arguments.message)
-        return await reply_and_report(context, directory, request, decision)
-
-
-async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
-    """Answer a question and report the task, within 20 s."""
-    with time_limit(DEFAULT_LIMIT_SECONDS):
-        context, directory, request = await resolve_request(context, arguments)
-        decision = Decision(answers=validate_answers(request, arguments.answers))
-        return await reply_and_report(context, directory, request, decision)
-
-
-async def resolve_request(
-    context: Context, arguments: AnswerPermission | AnswerQuestion
-) -> tuple[Context, str, AgentRequest]:
-    """Find a request: its server, its directory, and what it asks.
-
-    Raises:
-        WorkflowError: there is no pending request with this id.
-    """
-    servers, (directory, request) = await context.servers.find_first(
-        lambda opencode: find_request(opencode, arguments.request_id, arguments.session_id)
-    )
-    return replace(context, servers=servers), directory, request
-
-
-async def reply_and_report(context: Context, directory: str, request: AgentRequest, decision: Decision) -> TaskReport:
-    """Send an answer, check that the request is gone, and report the task that it belongs to."""
-    await send_reply(context.opencode, directory, request, decision)
-    await wait_until_gone(context.opencode, directory, request)
-    task = await find_root_session_id(context.opencode, request.session_id)
-    outcome = await wait_until_settled(context, task, None, deadline=0)
-    return await build_report(context, outcome.snapshot, outcome.status)

@@ -164,17 +164,19 @@ async def wait_and_report(
     until: Literal["any", "all"],
     seconds: float,
     until_end: bool = True,
+    report_seconds: float = 0.0,
 ) -> list[TaskReport]:
     """Wait for tasks, and report all of them in their order, within the time limit and a little more.
 
-    Without `until_end` the wait ends for a task as soon as that runs.
+    Without `until_end` the wait ends for a task as soon as that runs. The reports may take until `report_seconds` have
+    passed, if that is longer.
 
     Raises:
         What `TasksWait.run` raises; or, when there is no report of a task, an error that names all sessions.
     """
     wait = TasksWait(context, starts, until, anyio.current_time() + seconds, until_end)
     try:
-        with time_limit(seconds):
+        with time_limit(max(seconds, report_seconds)):
             await wait.run()
             if not any(start.session_id for start in starts):
                 raise LimitReached(f"nothing was started: {no_session_message(context)}")

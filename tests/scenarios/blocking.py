@@ -33,12 +33,11 @@ async def prompt_without_elicitation(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def answer_afterwards(ctx: ScenarioContext) -> ObservedResult:
-    """The turn goes on: the calls that the error names answer the request and wait for the result."""
+    """The turn goes on: the call that the error names answers the request and waits for the result."""
     observed = await prompt_session(ctx, touch_prompt(ctx))
-    match = re.search(r"answer_permission \(request_id (\S+), session_id (\S+)\).*wait_for_tasks", observed.text)
+    match = re.search(r"answer_permission \(request_id (\S+), session_id (\S+)\), which waits", observed.text)
     assert match, observed.text
-    await ctx.call_tool("answer_permission", request_id=match[1], session_id=match[2], reply="once")
-    return await ctx.wait_for_task(match[2])
+    return await ctx.call_tool("answer_permission", request_id=match[1], session_id=match[2], reply="once")
 
 
 def prompt_with_form(mode: str, text: str = "{touch}", **content: str) -> Action:

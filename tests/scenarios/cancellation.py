@@ -132,6 +132,16 @@ def wait_for_tasks(transport: Transport, mode: str) -> Action:
     return action
 
 
+async def answer_permission(ctx: ScenarioContext) -> ObservedResult:
+    """The client cancels the wait that follows its reply: the reply holds, and the task goes on."""
+    command = {"command": "for n in $(seq 1 20); do sleep 0.1; done", "description": "Take two seconds"}
+    task = await ctx.run_task(f"script:tool bash {json.dumps(command)}")
+    async with ctx.open_bridge(mode="auto") as client:
+        request = {"request_id": task.request_id, "reply": "once"}
+        await call_and_cancel(client, "answer_permission", request, "sleep 0.1; done: running")
+        return await ctx.wait_for_task(task.session_id)
+
+
 def run_tasks(mode: str) -> Action:
     """The client cancels run_tasks: all of them end."""
 
@@ -192,6 +202,7 @@ SCENARIOS = (
             (wait_for_tasks, http, "completed"),
         )
     ),
+    Scenario("answer_permission cancelled", answer_permission, "completed"),
     Scenario("run_tasks cancelled", run_tasks("auto"), "stopped", config=QUICK_CONFIG),
     Scenario(
         "run_task cancelled at every moment of its start",

@@ -17,7 +17,7 @@ from opencode_mcp.server.elicitation import MIN_READING_SECONDS
 
 from .observed import ObservedResult
 from .scenario import Action, Scenario
-from .scenario_context import CLIENT_MODES, QUICK_CONFIG, ScenarioContext
+from .scenario_context import CLIENT_MODES, QUICK_CONFIG, TASK_LIMIT_SECONDS, ScenarioContext
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,13 @@ def answer_by_tool(case: RequestCase, reply: ReplyCase) -> Action:
         assert reply.arguments is not None
         pending = await ctx.run_task(case.prompt(ctx))
         check_effects(ctx, case, None)
-        request: dict[str, Any] = {"request_id": pending.request_id, **reply.arguments}
-        answered = await ctx.call_tool(f"answer_{case.kind}", **request)
-        assert answered.state in {"running", case.state_after(reply)}, answered.text
-        observed = await ctx.wait_for_task(pending.session_id)
+        request: dict[str, Any] = {
+            "request_id": pending.request_id,
+            "timeout_seconds": TASK_LIMIT_SECONDS,
+            **reply.arguments,
+        }
+        observed = await ctx.call_tool(f"answer_{case.kind}", **request)
+        assert observed.session_id == pending.session_id, "a subagent's request is reported with its task"
         check_effects(ctx, case, reply)
         repeated = await ctx.call_tool(f"answer_{case.kind}", **request)
         assert repeated.state == "error", "an answer was taken twice"
@@ -195,6 +198,28 @@ def answer_by_form(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
         if reply.expected_state == "stopped":
             assert re.search("user (rejected|dismissed)", " ".join(observed["failed_calls"])), observed.text
         return observed if reply.name != "always" else await ctx.run_task(case.prompt(ctx))
+
+    return action
+
+
+def answer_by_tool_then_form(mode: str) -> Action:
+    """The user dismisses the form of the first request, and answers that of the next during answer_permission."""
+
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        forms = iter([CANCELLED, accept_form(reply="once")])
+
+        async def ask(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+            return next(forms)
+
+        commands = [f"touch {touched_file(ctx).name}", f"touch {touched_file(ctx).name}-next"]
+        calls = [{"name": "bash", "args": {"command": command, "description": command}} for command in commands]
+        async with ctx.open_bridge(mode=mode, elicitation_callback=ask) as client:
+            pending = await ctx.run_task(f"script:chain {json.dumps(calls)}", client)
+            request = {"request_id": pending.request_id, "reply": "once", "timeout_seconds": TASK_LIMIT_SECONDS}
+            observed = await ctx.call_tool("answer_permission", client, **request)
+        assert next(forms, None) is None, "the user was not asked about the second command"
+        assert len([*ctx.project.glob(f"{touched_file(ctx).name}*")]) == 2
+        return observed
 
     return action
 
@@ -264,4 +289,12 @@ def iter_answerers(case: RequestCase, reply: ReplyCase) -> Iterator[tuple[str, A
             yield "by another client, 2026-07-28", answer_by_other_client(case, reply, "auto")
 
 
-SCENARIOS = tuple(iter_scenarios())
+SCENARIOS = (
+    *iter_scenarios(),
+    *(
+        Scenario(
+            f"permission asked twice: by tool, then by form, {version}", answer_by_tool_then_form(mode), "completed"
+        )
+        for version, mode in CLIENT_MODES.items()
+    ),
+)

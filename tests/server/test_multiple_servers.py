@@ -179,12 +179,12 @@ async def test_a_permission_is_found_by_its_id_alone(client: Client, project: Pa
     """Whichever server it waits on."""
     (project / "opencode.json").write_text(json.dumps({"permission": {"bash": "ask"}}))
     asking = await call(client, "run_task", prompt="script:bash", server="second", permissions="report")
-    answered = await call(client, "answer_permission", request_id=asking["pending"][0]["id"], reply="once")
-    ended = await call(client, "wait_for_tasks", session_ids=[asking["session_id"]], timeout_seconds=120)
+    request_id = asking["pending"][0]["id"]
+    answered = await call(client, "answer_permission", request_id=request_id, reply="once", timeout_seconds=120)
 
     assert (asking["state"], asking["server"]) == ("waiting_permission", "second")
     assert (answered["session_id"], answered["server"]) == (asking["session_id"], "second")
-    assert ended["tasks"][0]["state"] == "completed"
+    assert answered["state"] == "completed"
     assert "there is no pending request per_missing" in await call_failing(
         client, "answer_permission", request_id="per_missing", reply="once"
     )

@@ -26,8 +26,8 @@ from opencode_mcp.opencode.deadline import START_GRACE_SECONDS, cancel_after, se
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
+from opencode_mcp.tasks import answers, wait_and_report
 from opencode_mcp.tasks import start as starting
-from opencode_mcp.tasks import task_tools, wait_and_report
 from opencode_mcp.tasks.stop import StopTask, stop_task
 from opencode_mcp.tasks.task_tools import ReportTask, RunTasks, WaitForTasks, report_task, run_tasks, wait_for_tasks
 from tests.bridge import find_opencode_pids
@@ -308,7 +308,7 @@ async def test_every_task_tool_answers_in_time_when_opencode_is_frozen(
     monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], program: Program, project: Path, catalog: Catalog
 ) -> None:
     """With the last report and its age, or with an error."""
-    for module in (task_tools, wait_and_report):
+    for module in (answers, wait_and_report):
         monkeypatch.setattr(module, "DEFAULT_LIMIT_SECONDS", 4.0)
     async with open_managed_bridge(environ, program, project, catalog) as (client, mark):
 
