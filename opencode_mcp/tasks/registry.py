@@ -29,6 +29,7 @@ from .task_tools import (
     RunTask,
     RunTasks,
     TaskReports,
+    WaitedTasks,
     WaitForTasks,
     report_task,
     run_task,
@@ -137,7 +138,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         "Wait until one (or all) of the tasks have finished or need an answer, and report. Any client may have "
         "started them. Cancelling the wait does not stop a task.",
         WaitForTasks,
-        TaskReports,
+        WaitedTasks,
         wait_for_tasks,
         WAIT_HINTS,
     ),

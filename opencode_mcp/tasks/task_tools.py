@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
 
 from opencode_mcp.exceptions import WorkflowError
 
@@ -17,7 +17,7 @@ from .pending_starts import find_start, started_tasks
 from .report import TaskReport, build_report
 from .start import SentPrompt, StartTask
 from .wait import wait_until_settled
-from .wait_and_report import report_now, wait_and_report
+from .wait_and_report import report_now, wait_and_report, wait_and_report_each
 
 START_SECONDS = 40.0
 """The time limit of start_task: OpenCode itself may have to be started first."""
@@ -44,6 +44,16 @@ class TaskReports(BaseModel):
     """A report for each task, in their order. Their fields are in the output schema of report_task."""
 
     tasks: Annotated[list[TaskReport], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+
+
+class WaitedTasks(TaskReports):
+    """The reports of the tasks, without those that have an error."""
+
+    errors: dict[str, str] = Field(default_factory=dict[str, str], description="By session id, if any.")
+
+    @model_serializer(mode="wrap")  # its return type, if it had one, would become the published schema
+    def _without_empty_errors(self, serialize: SerializerFunctionWrapHandler):
+        return {name: value for name, value in serialize(self).items() if value or name != "errors"}
 
 
 async def start_task(context: Context, arguments: StartTask) -> TaskReport:
@@ -105,12 +115,17 @@ class ReportTask(Arguments):
     answer_offset: int = Field(0, ge=0, description="Offset into a long answer, in characters.")
 
 
-async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> TaskReports:
-    """Wait for tasks, started by any client; cancelling the wait does not stop them."""
+async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> WaitedTasks:
+    """Wait for tasks, started by any client; cancelling the wait does not stop them.
+
+    Raises:
+        OpenCodeError: no task can be waited for.
+    """
     starts = [
         find_start(context, SentPrompt(session_id=session_id)) for session_id in dict.fromkeys(arguments.session_ids)
     ]
-    return TaskReports(tasks=await wait_and_report(context, starts, arguments.until, arguments.timeout_seconds))
+    reports, errors = await wait_and_report_each(context, starts, arguments.until, arguments.timeout_seconds)
+    return WaitedTasks(tasks=reports, errors=errors)
 
 
 async def report_task(context: Context, arguments: ReportTask) -> TaskReport:

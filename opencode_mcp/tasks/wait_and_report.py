@@ -34,16 +34,19 @@ from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
 class TasksWait:
     """One wait for several tasks; without `until_end` it ends for a task as soon as that runs.
 
-    `outcomes` and `unanswered` have the task's index as key; `previous_prompt_ids` its session id.
+    An error of one task ends the wait; with `separate_errors` it is kept, and the wait goes on for the others.
+    `outcomes`, `unanswered` and `errors` have the task's index as key; `previous_prompt_ids` its session id.
     """
 
     context: Context
     starts: Sequence[PendingStart]
     until: Literal["any", "all"]
     deadline: float
-    until_end: bool
+    until_end: bool = True
+    separate_errors: bool = False
     outcomes: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
     unanswered: dict[int, OpenCodeError] = field(default_factory=dict[int, OpenCodeError])
+    errors: dict[int, OpenCodeError] = field(default_factory=dict[int, OpenCodeError])
     failures: list[Exception] = field(default_factory=list[Exception])
     previous_prompt_ids: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
 
@@ -70,7 +73,7 @@ class TasksWait:
         unread = [
             index
             for index, start in enumerate(self.starts)
-            if start.prompt and index not in {*self.outcomes, *self.unanswered}
+            if start.prompt and index not in {*self.outcomes, *self.unanswered, *self.errors}
         ]
         await gather(*(partial(self._read_outcome, index) for index in unread))
 
@@ -115,10 +118,17 @@ class TasksWait:
         except (TransportError, ServerStartError) as error:
             if anyio.current_time() >= self.deadline:
                 self.unanswered[index] = error
+            elif self.separate_errors:
+                self.errors[index] = error
             else:
                 self.failures.append(add_session_ids(self.sessions, error))
-        except (OpenCodeError, InputRequired) as error:
-            self.failures.append(error)
+        except InputRequired as required:
+            self.failures.append(required)
+        except OpenCodeError as error:
+            if self.separate_errors:
+                self.errors[index] = error
+            else:
+                self.failures.append(error)
 
     async def _wait_until_running(self, prompt: SentPrompt, reported_error: ReportedError | None) -> Outcome:
         """Wait until an accepted prompt runs or has ended: the 204 says neither.
@@ -145,9 +155,33 @@ class TasksWait:
                 )
         except (TransportError, ServerStartError) as error:
             self.unanswered[index] = error
+        except OpenCodeError as error:
+            if not self.separate_errors:
+                raise
+            self.errors[index] = error
 
-    async def build_report_at(self, index: int) -> TaskReport:
-        """Report one of the tasks, by its index."""
+    async def build_reports(self) -> list[TaskReport]:
+        """Report the tasks in their order, without those that have an error.
+
+        Raises:
+            OpenCodeError: a task cannot be reported; with `separate_errors`, none can.
+        """
+        reports: dict[int, TaskReport] = {}
+
+        async def build(index: int) -> None:
+            try:
+                reports[index] = await self._build_report_at(index)
+            except OpenCodeError as error:
+                if not self.separate_errors:
+                    raise
+                self.errors[index] = error
+
+        await gather(*(partial(build, index) for index in range(len(self.starts)) if index not in self.errors))
+        if not reports:
+            raise join_errors(self.sessions, list(self.errors.values()))
+        return [reports[index] for index in sorted(reports)]
+
+    async def _build_report_at(self, index: int) -> TaskReport:
         start, outcome = self.starts[index], self.outcomes.get(index)
         if outcome is None and index in self.unanswered:
             assert start.session_id is not None
@@ -175,12 +209,37 @@ async def wait_and_report(
         What `TasksWait.run` raises; or, when there is no report of a task, an error that names all sessions.
     """
     wait = TasksWait(context, starts, until, anyio.current_time() + seconds, until_end)
+    return await run_within(wait, max(seconds, report_seconds))
+
+
+async def wait_and_report_each(
+    context: Context, starts: Sequence[PendingStart], until: Literal["any", "all"], seconds: float
+) -> tuple[list[TaskReport], dict[str, str]]:
+    """Wait for tasks as `wait_and_report` does, but return the errors of single tasks, by session id.
+
+    `until` "any" waits for a task without an error.
+
+    Raises:
+        InputRequired: the client must ask its user.
+        OpenCodeError: every task has an error.
+    """
+    wait = TasksWait(context, starts, until, anyio.current_time() + seconds, separate_errors=True)
+    reports = await run_within(wait, seconds)
+    return reports, {starts[index].session_id or "": str(error) for index, error in sorted(wait.errors.items())}
+
+
+async def run_within(wait: TasksWait, seconds: float) -> list[TaskReport]:
+    """Run a wait and report its tasks within a time limit.
+
+    Raises:
+        OpenCodeError: what `TasksWait` raises; or an error that names all sessions, when the limit is reached.
+    """
     try:
-        with time_limit(max(seconds, report_seconds)):
+        with time_limit(seconds):
             await wait.run()
-            if not any(start.session_id for start in starts):
-                raise LimitReached(f"nothing was started: {no_session_message(context)}")
-            return await gather(*(partial(wait.build_report_at, index) for index in range(len(starts))))
+            if not wait.sessions:
+                raise LimitReached(f"nothing was started: {no_session_message(wait.context)}")
+            return await wait.build_reports()
     except LimitReached as error:
         raise add_session_ids(wait.sessions, error) from error
 
@@ -243,3 +302,11 @@ def add_session_ids(session_ids: Sequence[str], error: OpenCodeError) -> OpenCod
         case _:
             hint = f"The tasks are sessions {', '.join(session_ids)}"
             return WorkflowError(f"{error}\n{hint}: call report_task for each once OpenCode answers again.")
+
+
+def join_errors(session_ids: Sequence[str], errors: Sequence[OpenCodeError]) -> OpenCodeError:
+    """Return one error for those of all tasks."""
+    texts = [*dict.fromkeys(map(str, errors))]
+    if len(texts) > 1:
+        return WorkflowError("\n".join(texts))
+    return add_session_ids(session_ids, errors[0]) if isinstance(errors[0], TransportError) else errors[0]

@@ -13,7 +13,7 @@ from opencode_mcp.settings import DEPTH_VARIABLE
 from .actions import call_tool, run_task
 from .observed import ObservedResult
 from .scenario import Action, Scenario
-from .scenario_context import ScenarioContext
+from .scenario_context import TASK_LIMIT_SECONDS, ScenarioContext
 
 NO_SESSION = "ses_000000000000000000000000000"
 NO_PERMISSION = "per_000000000000000000000000000"
@@ -126,6 +126,17 @@ async def run_one_level_deep(ctx: ScenarioContext) -> ObservedResult:
         return await ctx.run_task("script:text deep", nested_client)
 
 
+async def wait_with_unknown_sessions(ctx: ScenarioContext) -> ObservedResult:
+    """The wait goes on for the sessions that exist."""
+    task = await ctx.call_tool("start_task", prompt="script:slow 4 0.2")
+    ids = [NO_SESSION, "12", task.session_id]
+    waited = await ctx.call_tool("wait_for_tasks", session_ids=ids, timeout_seconds=TASK_LIMIT_SECONDS)
+    assert waited["errors"].keys() == {NO_SESSION, "12"}, waited.text
+    assert "Session not found" in waited["errors"][NO_SESSION]
+    [report] = waited.tasks
+    return report
+
+
 SCENARIOS = (
     Scenario(
         "unknown model",
@@ -198,6 +209,7 @@ SCENARIOS = (
     Scenario(
         "unknown session: wait_for_tasks", call_tool("wait_for_tasks", session_ids=[NO_SESSION]), "error", "not found"
     ),
+    Scenario("unknown session among others: wait_for_tasks", wait_with_unknown_sessions, "completed", "chunk3"),
     Scenario(
         "unknown session: report_task", call_tool("report_task", session_id=NO_SESSION), "error", "Session not found"
     ),
