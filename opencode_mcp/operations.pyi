@@ -662,6 +662,10 @@ class ToolListItem(TypedDict):
     description: str
     parameters: Any
 
+class V2PtyUpdateSize(TypedDict):
+    rows: int
+    cols: int
+
 class VcsFileDiff(TypedDict):
     file: str
     patch: NotRequired[str]
@@ -1340,7 +1344,7 @@ class SyncOperations:
         """Replay sync events."""
     async def start(self, *, directory: str = ..., workspace: str = ...) -> bool:
         """Start workspace sync."""
-    async def steal(self, *, sessionID: str, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def steal(self, *, workspace: str, sessionID: str, directory: str = ...) -> dict[str, Any]:
         """Steal session into workspace."""
 
 class ToolOperations:
@@ -1558,7 +1562,7 @@ class V2PtyOperations:
         ptyID: str,
         location: Location = ...,
         title: str = ...,
-        size: Size = ...,
+        size: V2PtyUpdateSize = ...,
     ) -> dict[str, Any]:
         """Update PTY session."""
 

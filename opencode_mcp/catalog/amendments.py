@@ -65,9 +65,9 @@ class Amendment:
     advice: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
-def query_parameter(name: str, schema: Schema) -> ParameterObject:
-    """Return a query parameter that the document omits or restricts too much."""
-    return ParameterObject.model_validate({"name": name, "in": "query", "schema": schema})
+def query_parameter(name: str, schema: Schema, required: bool = False) -> ParameterObject:
+    """Return a query parameter that the document omits or is wrong about."""
+    return ParameterObject.model_validate({"name": name, "in": "query", "schema": schema, "required": required})
 
 
 LOCATION_SCHEMA: Schema = {
@@ -142,10 +142,6 @@ AMENDMENTS: tuple[Amendment, ...] = (
             "timeout_seconds": {"type": "number", "minimum": 0, "maximum": 300, "default": 10},
             "max_chars": {"type": "integer", "minimum": 1, "maximum": 200_000, "default": 20_000},
         },
-        note=(
-            "Types `input`; returns the output from `cursor` on, and the next cursor. Without `until`, returns after "
-            "one second without output. The terminal echoes `input`: `until` must not occur in it."
-        ),
     ),
     Amendment(
         operations=("pty.get", "pty.list", "pty.create"),
@@ -297,6 +293,11 @@ AMENDMENTS: tuple[Amendment, ...] = (
         misreads_directory=True,
     ),
     Amendment(
+        operations=("experimental.session.background",),
+        evidence="false while a subagent runs, read in the code: always, unless OpenCode has this variable",
+        note="Returns false unless OpenCode runs with OPENCODE_EXPERIMENTAL_BACKGROUND_SUBAGENTS=true.",
+    ),
+    Amendment(
         operations=("session.abort",),
         evidence="200 true for idle and for unknown sessions as well",
         check="session_exists",
@@ -341,7 +342,6 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("sync.history.list",),
         evidence="400 without a body; {} gives everything",
         optional_body=True,
-        note="`body` maps a session id to its last known sequence number; {} lists all.",
     ),
     Amendment(
         operations=("experimental.workspace.create",),
@@ -351,8 +351,8 @@ AMENDMENTS: tuple[Amendment, ...] = (
     ),
     Amendment(
         operations=("sync.steal",),
-        evidence="400 without ?workspace=",
-        note="Requires `workspace`, the new owner.",
+        evidence="400 without ?workspace=, which the document has as optional",
+        parameters=(query_parameter("workspace", {"type": "string"}, required=True),),
         advice={400: f"`workspace` is the workspace that becomes the session's owner. {WORKSPACES_ADVICE}"},
     ),
     Amendment(
@@ -372,11 +372,10 @@ AMENDMENTS: tuple[Amendment, ...] = (
         ),
     ),
     Amendment(
-        operations=("v2.projectCopy.create", "v2.projectCopy.remove", "v2.projectCopy.refresh"),
-        evidence="neither summary nor description; the strategy is the undocumented string git_worktree",
-        note="Copies of a project, as git worktrees (strategy git_worktree).",
+        operations=("v2.projectCopy.create",),
+        evidence="no summary; the strategy is the undocumented string git_worktree",
+        title="Create project copy",
     ),
-    Amendment(operations=("v2.projectCopy.create",), evidence="no summary", title="Create project copy"),
     Amendment(operations=("v2.projectCopy.remove",), evidence="no summary", title="Remove project copy"),
     Amendment(operations=("v2.projectCopy.refresh",), evidence="no summary", title="Refresh project copies"),
     Amendment(operations=("mcp.connect",), evidence="no summary", title="Connect MCP server"),

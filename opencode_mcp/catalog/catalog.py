@@ -16,6 +16,7 @@ from opencode_mcp.openapi.document import Document, OperationObject, ParameterOb
 
 from .amendments import Amendment, Check, ExecutionMode, amendments_for
 from .annotations import Hints, hints_for
+from .argument_descriptions import describe_argument
 from .descriptions import DESCRIPTIONS
 from .scopes import WITHOUT_PROJECT, Scope, operation_scope
 
@@ -97,7 +98,10 @@ class Operation:
                 properties |= resolved.get("properties", {})
                 required.extend(resolved.get("required", []))
         properties |= self.controls
-        root: Schema = {"type": "object", "properties": properties}
+        described = {
+            name: with_description(schema, describe_argument(self.id, name)) for name, schema in properties.items()
+        }
+        root: Schema = {"type": "object", "properties": described}
         if required:
             root["required"] = required
         return schemas.bundle(root | {"additionalProperties": False}, self.components)
@@ -318,7 +322,7 @@ def assign_argument_names(parameters: Iterable[ParameterObject]) -> tuple[Parame
 
 
 def with_description(schema: Schema, description: str) -> Schema:
-    """Add a parameter's description to its schema, where clients read it."""
+    """Add an argument's description to its schema, where clients read it."""
     return {**schema, "description": description} if description else schema
 
 

@@ -56,8 +56,8 @@ def toolset_name(catalog: Catalog, name: str) -> str:
 
 def hints(tool: types.Tool) -> dict[str, bool]:
     """Return a tool's annotations; reading is idempotent, and has no hint for that."""
-    given = {name: bool(getattr(tool.annotations, f"{name}_hint")) for name in HINTS}
-    return given | {"idempotent": given["idempotent"] or given["read_only"]}
+    values = {name: bool(getattr(tool.annotations, f"{name}_hint")) for name in HINTS}
+    return values | {"idempotent": values["idempotent"] or values["read_only"]}
 
 
 def definition_bytes(tool: types.Tool) -> int:

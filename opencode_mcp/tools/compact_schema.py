@@ -25,6 +25,9 @@ MAX_LISTED_FIELDS = 40
 HIDDEN_ARGUMENTS = frozenset({"workspace"})
 """An optional argument of more than a hundred tools, seldom used."""
 
+HIDDEN_FIELDS = frozenset({"workspace", "synthetic", "ignored", "time"})
+"""Optional fields of inner objects that a model has no use for."""
+
 MAX_USEFUL_BOUND = 100_000
 """A limit above this, or of zero, helps no model (OpenCode declares 9007199254740991)."""
 
@@ -38,13 +41,16 @@ ANYTHING: Schema = {"type": "object"}
 """The summary of a schema that accepts anything: a node needs a type."""
 
 
-def compact_schema(schema: Schema) -> Schema:
-    """Return the summary of a tool's input schema: a plain object without `$ref`s and unions."""
+def compact_schema(schema: Schema, seldom_needed: frozenset[str] = frozenset()) -> Schema:
+    """Return the summary of a tool's input schema: a plain object without `$ref`s and unions.
+
+    Optional arguments that are `seldom_needed` are left out.
+    """
     definitions: Mapping[str, Schema] = schema.get("$defs", {})
     required = frozenset[str](schema.get("required", ()))
     properties: dict[str, Schema] = {}
     # OpenCode finds a session's directory by its id (1.18.33), so that argument is not needed.
-    hidden = HIDDEN_ARGUMENTS | {"directory"} if "sessionID" in required else HIDDEN_ARGUMENTS
+    hidden = HIDDEN_ARGUMENTS | seldom_needed | ({"directory"} if "sessionID" in required else set[str]())
     for name, schema_of_field in schema.get("properties", {}).items():
         if name in required or name not in hidden:
             summary = summarize(schema_of_field, definitions, ())
@@ -125,7 +131,7 @@ def summarize_fields(
         if json_bytes(summary) > MAX_FIELD_BYTES and name not in required:
             summary = plain
         if name in required or (
-            name not in HIDDEN_ARGUMENTS and json_bytes(plain) <= MAX_FIELD_BYTES and plain != ANYTHING
+            name not in HIDDEN_FIELDS and json_bytes(plain) <= MAX_FIELD_BYTES and plain != ANYTHING
         ):
             fields[name] = summary
     return fields

@@ -16,6 +16,30 @@ CLIENT_CHARS = 50_000
 """The length of a result at which Claude Code truncates it."""
 
 
+USE_LOCATION = frozenset(
+    {"v2.fs.find", "v2.fs.list", "v2.fs.read", "v2.location.get", "v2.pty.create", "v2.session.create"}
+)
+"""Operations of the v2 API of which a call often names the location. The others find it by an id, or list what is the
+same in most locations."""
+
+SELDOM_NEEDED = {
+    "pty.connect": frozenset({"ticket"}),  # the bridge connects with its password
+    **dict.fromkeys(
+        ("session.prompt", "session.prompt_async", "session.command", "session.shell"), frozenset({"messageID"})
+    ),
+}
+"""By operationId."""
+
+
+def seldom_needed_arguments(operation: Operation) -> frozenset[str]:
+    """Return the arguments that tools/list leaves out; describe_operation shows them, and calls may have them."""
+    if operation.id.startswith("tui."):
+        return frozenset({"directory"})
+    if operation.id.startswith("v2.") and operation.id not in USE_LOCATION:
+        return frozenset({"location", "ticket"})
+    return SELDOM_NEEDED.get(operation.id, frozenset())
+
+
 def operation_definition(operation: Operation, max_result_chars: int) -> dict[str, Any]:
     """Return an operation's definition. It has no output schema: responses deviate from it, and clients then fail."""
     meta: dict[str, Any] = {}
@@ -27,7 +51,7 @@ def operation_definition(operation: Operation, max_result_chars: int) -> dict[st
         "name": operation.name,
         "title": operation.title,
         "description": operation.description + (" Deprecated." if operation.deprecated else ""),
-        "inputSchema": compact_schema(operation.input_schema),
+        "inputSchema": compact_schema(operation.input_schema, seldom_needed_arguments(operation)),
         "annotations": tool_annotations(operation.hints),
         **({"_meta": meta} if meta else {}),
     }

@@ -97,8 +97,13 @@ WORKTREES = OperationScenario(
         ),
         Step("session_get", {"sessionID": "$session"}, {"directory": "$tree"}),
         Step("file_list", {"path": ".", "directory": "$tree"}, {"result": Has({"name": "unsaved.txt"})}),
+        Step(
+            "session_shell", {"sessionID": "$session", "agent": "build", "command": "date > now.log"}, {"parts": list}
+        ),
+        Step("file_list", {"path": ".", "directory": "$tree"}, {"result": Has({"name": "now.log", "ignored": True})}),
         Step("worktree_reset", {"body": {"directory": "$tree"}}, TRUE),
         Step("file_list", {"path": ".", "directory": "$tree"}, {"result": Lacks({"name": "unsaved.txt"})}),
+        Step("file_list", {"path": ".", "directory": "$tree"}, {"result": Lacks({"name": "now.log"})}),
         Step("worktree_remove", {"body": {"directory": "$tree"}}, TRUE),
         Step("worktree_list", {}, {"result": []}),
         Step(
@@ -124,7 +129,7 @@ WORKTREES = OperationScenario(
         ),
         Step("project_directories", {"projectID": "$id"}, {"result": Lacks({"directory": "$folder/copies/copy"})}),
     ),
-    files={"unsaved.txt": "not committed\n", "../plain/README.md": "no repository yet\n"},
+    files={".gitignore": "*.log\n", "unsaved.txt": "not committed\n", "../plain/README.md": "no repository yet\n"},
 )
 
 SCENARIOS = (FILES, CHANGES, SERVER_INFO, WORKTREES)

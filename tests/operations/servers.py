@@ -103,7 +103,6 @@ WORKSPACES = OperationScenario(
             },
             {"sessionID": "$session"},
         ),
-        Step("sync_steal", {"sessionID": "$session"}, Fails(400, "BadRequest")),
         Step("sync_steal", {"sessionID": "$session", "workspace": "$workspace"}, {"sessionID": "$session"}),
         Step("session_get", {"sessionID": "$session"}, {"title": "stolen", "workspaceID": "$workspace"}),
         Step("experimental_workspace_remove", {"id": "$workspace"}, {"id": "$workspace"}),

@@ -19,6 +19,7 @@ LIFECYCLE = OperationScenario(
         Step("session_create", {"parentID": "$session"}, {"id": KeepValue("child"), "parentID": "$session"}),
         Step("session_children", {"sessionID": "$session"}, {"result": [{"id": "$child"}]}),
         Step("session_fork", {"sessionID": "$session"}, {"id": KeepValue("fork"), "title": "renamed (fork #1)"}),
+        Step("session_children", {"sessionID": "$session"}, {"result": [{"id": "$child"}]}),
         Step("session_list", {"search": "renamed"}, {"result": Has({"id": "$session", "title": "renamed"})}),
         Step("experimental_session_list", {"limit": 1}, {"result": [{"id": "$fork"}], "next_cursor": str}),
         Step("session_share", {"sessionID": "$session"}, Fails(500, "UnknownError", OPAQUE)),
