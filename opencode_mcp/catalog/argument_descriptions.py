@@ -125,7 +125,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "parentID": "Makes it a child of this session.",
         "title": "Default: generated from the first prompt.",
         "agent": "From app_agents; session_prompt does not use it.",
-        "model": "As in config_providers: providerID and the model's id.",
+        "model": "providerID and the model's id, as in config_providers.",
         "metadata": "Any JSON, for yourself.",
         "permission": "Rules; the last match wins. All allowed: * for both, allow.",
         "workspaceID": "wrk_…; experimental.",

@@ -35,14 +35,22 @@ MAX_NAMED = 10
 class CollectChanges(Arguments):
     """Arguments of collect_changes."""
 
-    session_id: str = Field(pattern="^ses")
+    session_id: str = Field(pattern="^ses", description="From a report or session_list.")
     message_id: str | None = Field(
-        None, pattern="^msg", description=("Only the changes made in reply to this user message.")
+        None,
+        pattern="^msg",
+        description="Only what this user message led to (from read_transcript); not with apply or discard.",
     )
-    format: Literal["stat", "patch"] = "stat"
-    apply: bool = Field(False, description="Worktree tasks: apply the changes to the project's files, uncommitted.")
-    discard: bool = Field(False, description="Worktree tasks: remove the worktree and its branch, after apply.")
-    force: bool = Field(False, description="Discard even changes that were not applied.")
+    format: Literal["stat", "patch"] = Field(
+        "stat", description="stat (default): files and line counts; patch: the whole diff too."
+    )
+    apply: bool = Field(
+        False, description="Worktree tasks: merge into the project's files, uncommitted, all or nothing."
+    )
+    discard: bool = Field(
+        False, description="Worktree tasks: remove worktree and branch; refused if changes would be lost."
+    )
+    force: bool = Field(False, description="With discard: even if changes are lost.")
 
 
 class ChangedFile(BaseModel):

@@ -22,7 +22,7 @@ from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
 from .replies import AnswerPermission, AnswerQuestion
 from .report import TaskReport
-from .start import StartTask
+from .start import StartOneTask
 from .stop import StopTask, stop_task
 from .task_tools import (
     ReportTask,
@@ -105,9 +105,9 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "run_task",
         "Run a task",
-        "Give OpenCode a task and wait for its report. The report's `state` says whether it is completed, still "
-        "starting or running, waiting for an answer, failed or stopped, and `next` names the call to make. When "
-        "timeout_seconds passes the task keeps running: call wait_for_tasks.",
+        "Give OpenCode a coding task. It sees nothing of this conversation: the prompt must be complete. Waits for the "
+        "report: `state` says how the task stands, `next` which call to make; answer what is in `pending`. After "
+        "timeout_seconds the task runs on: call wait_for_tasks.",
         RunTask,
         TaskReport,
         run_task,
@@ -116,8 +116,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "start_task",
         "Start a task",
-        "Give OpenCode a task and return once it is running (40 s at most); wait_for_tasks returns the result.",
-        StartTask,
+        "As run_task, but returns once the task runs (40 s at most); wait_for_tasks brings the result.",
+        StartOneTask,
         TaskReport,
         start_task,
         RUN_HINTS,
@@ -125,8 +125,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "run_tasks",
         "Run several tasks",
-        "Give OpenCode several tasks at once, each in its own git worktree, and wait for their reports. "
-        "collect_changes applies a worktree's changes to the project.",
+        "Run several tasks at once, each in its own git worktree, and wait for all reports. Their changes reach the "
+        "project only through collect_changes with apply, one task after the other.",
         RunTasks,
         TaskReports,
         run_tasks,
@@ -135,8 +135,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "wait_for_tasks",
         "Wait for tasks",
-        "Wait until one (or all) of the tasks have finished or need an answer, and report. Any client may have "
-        "started them. Cancelling the wait does not stop a task.",
+        "Wait until one (or all) of the tasks is done or needs an answer, and report all of them. Any session will "
+        "do, whichever client started it. Neither the time limit nor cancelling stops a task.",
         WaitForTasks,
         WaitedTasks,
         wait_for_tasks,
@@ -145,8 +145,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "report_task",
         "Report a task",
-        "Report a task or any other session now, within 20 s: state, answer, pending requests, changes, cost. If "
-        "OpenCode does not answer, the last report is returned and `note` says how old it is.",
+        "Report a task or any other session now, within 20 s. cost and tokens are the session's, turn_… its last "
+        "turn's, family_… with subagents. If OpenCode does not answer: the last report, its age in `note`.",
         ReportTask,
         TaskReport,
         report_task,
@@ -175,7 +175,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "stop_task",
         "Stop a task",
-        "Abort a task and its subagents, and return once they have stopped (an error after 20 s).",
+        "Abort a task and its subagents; returns once they have stopped (an error after 20 s). What it has written "
+        "stays.",
         StopTask,
         TaskReport,
         stop_task,
@@ -184,8 +185,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "collect_changes",
         "Collect a task's changes",
-        "A task's changes, as numbers or as a patch. For a task in a worktree: `apply` merges the changes into the "
-        "project's files without a commit, `discard` removes the worktree.",
+        "What a session changed in files. After a task in a worktree nothing is in the project yet: `apply` merges it "
+        "into the project's files, `discard` removes the worktree.",
         CollectChanges,
         CollectedChanges,
         collect_changes,
@@ -194,7 +195,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "read_transcript",
         "Read a transcript",
-        "A session's conversation as readable text, newest last, one line for each tool call.",
+        "A session's conversation as readable text, newest last, one line for each tool call; with message ids.",
         ReadTranscript,
         Transcript,
         read_transcript,

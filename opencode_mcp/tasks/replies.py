@@ -28,22 +28,33 @@ SEARCHED_SESSIONS = 30
 class AnswerPermission(Arguments):
     """Arguments of answer_permission."""
 
-    request_id: str = Field(pattern="^per", description="From a report's `pending`.")
-    reply: PermissionReply = Field(description="`always` applies to all sessions of the project until OpenCode exits.")
-    message: str = Field("", description="With reject: what to do instead; the model then continues.")
-    session_id: str | None = Field(None, pattern="^ses", description="The task's session; optional.")
-    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="0 returns without waiting for the task.")
+    request_id: str = Field(pattern="^per", description="per_…, from a report's `pending`.")
+    reply: PermissionReply = Field(
+        description="once: this call; always: also all like it, in every session of the project until OpenCode exits; "
+        "reject: not done."
+    )
+    message: str = Field("", description="With reject: what to do instead; without it the turn ends.")
+    session_id: str | None = Field(
+        None, pattern="^ses", description="The task's; needed only if it is not among the newest."
+    )
+    timeout_seconds: float = Field(
+        WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
+    )
 
 
 class AnswerQuestion(Arguments):
     """Arguments of answer_question."""
 
-    request_id: str = Field(pattern="^que", description="From a report's `pending`.")
+    request_id: str = Field(pattern="^que", description="que_…, from a report's `pending`.")
     answers: list[list[str]] | None = Field(
-        None, description="For each question the chosen labels, or free text; null rejects the questions."
+        None, description='A list per question, of chosen labels or free text: [["Blue"]]. null: reject them all.'
     )
-    session_id: str | None = Field(None, pattern="^ses", description="The task's session; optional.")
-    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="0 returns without waiting for the task.")
+    session_id: str | None = Field(
+        None, pattern="^ses", description="The task's; needed only if it is not among the newest."
+    )
+    timeout_seconds: float = Field(
+        WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import anyio
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
@@ -53,34 +53,75 @@ Attachment = Annotated[str, AfterValidator(check_path_length)]
 class StartTask(Arguments):
     """What a task is to do, and how."""
 
-    prompt: str = Field(min_length=1)
-    session_id: str | None = Field(None, pattern="^ses", description="Continue this session.")
-    directory: str | None = Field(None, description="Project directory; default: this server's.")
+    prompt: str = Field(min_length=1, description="The whole task: goal, files, constraints, how to check it.")
+    session_id: str | None = Field(
+        None, pattern="^ses", description="Continue this session, with what it knows; default: a new one."
+    )
+    directory: str | None = Field(None, description="Absolute project path; default: this server's.")
     worktree: bool = Field(
         False,
         description=(
-            "Work in a fresh checkout of the last commit, without the project's uncommitted changes; collect_changes "
-            "with apply merges the result into the project."
+            "false (default): work in the project's own files. true: in a fresh checkout of the last commit, without "
+            "uncommitted changes; collect_changes with apply merges the result."
         ),
     )
-    include_uncommitted: bool = Field(False, description="Copy uncommitted and untracked files into the worktree.")
-    model: str | None = Field(None, pattern="^[^/]+/.+", description="provider/model")
-    agent: str | None = None
-    variant: str | None = Field(None, description="The model's reasoning effort, such as high.")
+    include_uncommitted: bool = Field(
+        False, description="With worktree: start with the uncommitted and untracked files too. Default false."
+    )
+    model: str | None = Field(
+        None, pattern="^[^/]+/.+", description="provider/model, from config_providers; default: OpenCode's choice."
+    )
+    agent: str | None = Field(
+        None,
+        description="build (edits), plan (reads only), or another of app_agents; default: the session's last one, or "
+        "OpenCode's, mostly build.",
+    )
+    variant: str | None = Field(None, description="Reasoning effort: one of the model's `variants`, such as high.")
     system: str | None = Field(None, description="Added to the system prompt.")
     files: list[Attachment] = Field(
-        default_factory=list[str], description="Paths (`~`, lines as path:1-20) or URLs to attach."
+        default_factory=list[str],
+        description="To attach: paths in the project, absolute or ~ (lines: path:1-20), or URLs.",
     )
     permissions: Permissions | None = Field(
         None,
         description=(
-            "What to do when a tool call needs permission: report it, ask the user, allow it, or reject it. Default: "
-            "ask if the client supports elicitation, else report."
+            "When a tool call needs permission: report = listed in `pending`, you answer; ask = the user is asked; "
+            "allow / reject = every one. Default: ask where the client can, else report."
         ),
     )
     request_id: str | None = Field(
-        None, min_length=1, max_length=200, description="Idempotency key: the same id never starts a second task."
+        None,
+        min_length=1,
+        max_length=200,
+        description="Your own key: calls with the same one never start a second task.",
     )
+
+
+AS_IN_RUN_TASK: Mapping[str, str] = {
+    "session_id": "Continue this session; default: a new one.",
+    "directory": "Absolute path.",
+    "worktree": "true: in a fresh checkout, as in run_task. Default false.",
+    "include_uncommitted": "With worktree, as in run_task. Default false.",
+    "model": "provider/model, from config_providers.",
+    "agent": "build, plan or another of app_agents, as in run_task.",
+    "variant": "One of the model's `variants`, such as high.",
+    "files": "As in run_task.",
+    "permissions": "As in run_task.",
+    "request_id": "As in run_task.",
+}
+"""By argument: a shorter description, for the second tool that has it."""
+
+
+def shorten_descriptions(schema: dict[str, Any]) -> None:
+    """Replace the descriptions of a schema's properties by those that refer to run_task."""
+    for name, description in AS_IN_RUN_TASK.items():
+        schema["properties"][name]["description"] = description
+
+
+class StartOneTask(StartTask):
+    """Arguments of start_task."""
+
+    model_config = ConfigDict(json_schema_extra=shorten_descriptions)
 
 
 class SentPrompt(BaseModel):

@@ -25,7 +25,7 @@ PROMPT_LAG_SECONDS = 2.0
 class StopTask(Arguments):
     """Arguments of stop_task."""
 
-    session_id: str = Field(pattern="^ses")
+    session_id: str = Field(pattern="^ses", description="From a report or session_list.")
 
 
 async def stop_task(context: Context, arguments: StopTask) -> TaskReport:

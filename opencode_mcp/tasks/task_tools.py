@@ -28,16 +28,23 @@ MAX_TASKS = 16
 class RunTask(StartTask):
     """A task and how long to wait for it."""
 
-    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="0 returns at once.")
+    timeout_seconds: float = Field(
+        WAIT_SECONDS, ge=0, le=3600, description="How long to wait; default 45. 0: return at once."
+    )
 
 
 class RunTasks(Arguments):
     """Several tasks at once."""
 
     tasks: list[StartTask] = Field(
-        min_length=1, max_length=MAX_TASKS, description="Each runs in its own worktree unless `worktree` is false."
+        min_length=1,
+        max_length=MAX_TASKS,
+        description="1 to 16, with run_task's arguments but timeout_seconds. `worktree` is true unless you set it or "
+        "session_id.",
     )
-    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600)
+    timeout_seconds: float = Field(
+        WAIT_SECONDS, ge=0, le=3600, description="How long to wait, starting included; default 45. They run on."
+    )
 
 
 class TaskReports(BaseModel):
@@ -101,18 +108,18 @@ def refuse_shared_directory(tasks: list[StartTask]) -> None:
 class WaitForTasks(Arguments):
     """Arguments of wait_for_tasks."""
 
-    session_ids: list[str] = Field(min_length=1, max_length=50)
+    session_ids: list[str] = Field(min_length=1, max_length=50, description="1 to 50, from reports or session_list.")
     until: Literal["any", "all"] = Field(
-        "any", description=("Return when one (any) or all have finished or need an answer.")
+        "any", description="any (default): until one is done or needs an answer; all: until all are or do."
     )
-    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600)
+    timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="Default 45.")
 
 
 class ReportTask(Arguments):
     """Arguments of report_task."""
 
-    session_id: str = Field(pattern="^ses")
-    answer_offset: int = Field(0, ge=0, description="Offset into a long answer, in characters.")
+    session_id: str = Field(pattern="^ses", description="From a report or session_list.")
+    answer_offset: int = Field(0, ge=0, description="Characters of a long answer to skip; default 0.")
 
 
 async def wait_for_tasks(context: Context, arguments: WaitForTasks) -> WaitedTasks:

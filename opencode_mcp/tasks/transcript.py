@@ -20,9 +20,9 @@ PART_CHARS = 4_000
 class ReadTranscript(Arguments):
     """Arguments of read_transcript."""
 
-    session_id: str = Field(pattern="^ses")
-    limit: int = Field(20, ge=1, le=200, description="How many messages.")
-    before: str | None = Field(None, description="The `earlier` value of the following page.")
+    session_id: str = Field(pattern="^ses", description="From a report or session_list.")
+    limit: int = Field(20, ge=1, le=200, description="How many messages; default 20.")
+    before: str | None = Field(None, description="For older messages: the last result's `earlier`.")
 
 
 class Transcript(BaseModel):

@@ -20,6 +20,9 @@ MAX_ARGUMENT_BYTES = 1_100
 MAX_FIELD_BYTES = 110
 """Inside an argument, a field whose summary is longer loses its description; if still longer, it is left out."""
 
+SAME_AS = "As in "
+"""How the description of an argument begins whose fields another tool lists: here it is outlined."""
+
 MAX_LISTED_FIELDS = 40
 
 HIDDEN_ARGUMENTS = frozenset({"workspace"})
@@ -54,7 +57,8 @@ def compact_schema(schema: Schema, seldom_needed: frozenset[str] = frozenset()) 
     for name, schema_of_field in schema.get("properties", {}).items():
         if name in required or name not in hidden:
             summary = summarize(schema_of_field, definitions, ())
-            fits = json_bytes(without_description(summary)) <= MAX_ARGUMENT_BYTES
+            is_elsewhere = summary.get("description", "").startswith(SAME_AS)
+            fits = json_bytes(without_description(summary)) <= MAX_ARGUMENT_BYTES and not is_elsewhere
             properties[name] = summary if fits else outline(schema_of_field, summary, definitions)
     root: Schema = {"type": "object", "properties": properties}
     return root | {"required": schema["required"]} if required else root

@@ -30,31 +30,33 @@ FORMER_NAMES = {"write_operation": "add_operation", "delete_operation": "change_
 class SearchOperations(Arguments):
     """Arguments of search_operations."""
 
-    query: str = Field(min_length=1, max_length=500)
-    limit: int = Field(8, ge=1, le=50)
+    query: str = Field(min_length=1, max_length=500, description="What you want to do, in a few plain words.")
+    limit: int = Field(8, ge=1, le=50, description="How many hits; default 8.")
 
 
 class DescribeOperation(Arguments):
     """Arguments of describe_operation."""
 
-    operation: str
-    response: bool = Field(False, description="Also return the schema of the response.")
-    full: bool = Field(False, description="Return the whole input schema.")
+    operation: str = Field(description="A name from search_operations.")
+    response: bool = Field(False, description="true: also the schema of the response (may be long).")
+    full: bool = Field(False, description="true: the whole input schema (may be long).")
 
 
 class CallOperation(Arguments):
     """Arguments of add_operation and change_operation."""
 
-    operation: str
-    arguments: dict[str, Any] = Field(default_factory=dict[str, Any])
+    operation: str = Field(description="A name from search_operations.")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="The operation's own arguments, as search_operations names them."
+    )
 
 
 class ReadOperation(CallOperation):
     """Arguments of read_operation: a call, and the part of its response to return."""
 
-    pointer: str = Field("", description="JSON Pointer (RFC 6901) to a part of the result.")
-    offset: int = Field(0, ge=0, description="Index of the first item, field or character.")
-    limit: int | None = Field(None, ge=1)
+    pointer: str = Field("", description="JSON Pointer to the part to return, such as /result/0; default: all.")
+    offset: int = Field(0, ge=0, description="Index of its first item, field or character; default 0.")
+    limit: int | None = Field(None, ge=1, description="How many of them; default: what fits.")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ GATEWAY_TOOLS = {
         GatewayTool(
             "search_operations",
             "Search operations",
-            "Search OpenCode's API operations by what they do. `?` marks optional arguments.",
+            "Find one of OpenCode's operations: sessions, files, git, terminals, providers, MCP servers, … A hit names "
+            "its arguments (`?`: optional) and the tool that calls it.",
             SearchOperations,
             READ_ONLY,
         ),
@@ -115,7 +118,8 @@ GATEWAY_TOOLS = {
         GatewayTool(
             "change_operation",
             "Call any other operation",
-            "Call any other operation: it may change or lose data, or run commands and models.",
+            "Call any other operation, one that may change or lose something, or runs commands and models: rename, "
+            "share, prompt, shell, revert, delete, …",
             CallOperation,
             CHANGE_HINTS,
             "change",

@@ -192,13 +192,16 @@ def test_what_a_later_document_may_have_is_compacted(full: Any, published: dict[
 
 
 def test_a_long_argument_keeps_its_description() -> None:
-    """The description of an argument that is outlined replaces the list of its fields."""
+    """It replaces the list of the fields; an argument that is described as in another tool is outlined as well."""
     fields = {f"field_{number}": {"type": "string", "enum": ["a", "b", "c"]} for number in range(30)}
     long = {"type": "object", "properties": fields}
-    schema = {"type": "object", "properties": {"bare": long, "described": {**long, "description": "What to set."}}}
+    described = {**long, "description": "What to set."}
+    same = {"type": "object", "properties": {"a": {"type": "string"}}, "description": "As in session_prompt."}
+    schema = {"type": "object", "properties": {"bare": long, "described": described, "same": same}}
     published = compact_schema(schema)["properties"]
 
     assert published["described"] == {"type": "object", "description": "What to set."}
+    assert published["same"] == {"type": "object", "description": "As in session_prompt."}
     assert published["bare"]["description"].startswith("Fields: field_0, field_1, ")
 
 
