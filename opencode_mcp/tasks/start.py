@@ -112,7 +112,7 @@ AS_IN_RUN_TASK: Mapping[str, str] = {
 """By argument: a shorter description, for the second tool that has it."""
 
 
-def shorten_descriptions(schema: dict[str, Any]) -> None:
+def refer_to_run_task(schema: dict[str, Any]) -> None:
     """Replace the descriptions of a schema's properties by those that refer to run_task."""
     for name, description in AS_IN_RUN_TASK.items():
         schema["properties"][name]["description"] = description
@@ -121,7 +121,7 @@ def shorten_descriptions(schema: dict[str, Any]) -> None:
 class StartOneTask(StartTask):
     """Arguments of start_task."""
 
-    model_config = ConfigDict(json_schema_extra=shorten_descriptions)
+    model_config = ConfigDict(json_schema_extra=refer_to_run_task)
 
 
 class SentPrompt(BaseModel):
