@@ -160,7 +160,9 @@ def format_method(operation: Operation, name: str, types: Types) -> list[str]:
     owner = "".join(map(pascal_case, attribute_names(operation.id)))
     schema = with_components(operation.input_schema)
     required = set(schema.get("required", ()))
-    fields: dict[str, Schema] = schema["properties"]
+    fields: dict[str, Schema] = {**schema["properties"]}
+    if operation.compact is not None:
+        del fields["full"]  # for tools: the library returns whole responses
     typed = {argument: types.type_of(field, owner, argument) for argument, field in fields.items()}
     arguments = [
         *(f"{argument}: {kind}" for argument, kind in typed.items() if argument in required),

@@ -21,7 +21,10 @@ COMMON: Mapping[str, str] = {
 """By argument: its description in the operations of the other two tables, unless `ARGUMENTS` has another."""
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
-    "app.agents": {"directory": "Absolute project path; default: this server's."},
+    "app.agents": {
+        "directory": "Absolute project path; default: this server's.",
+        "full": "true: also prompts and permission rules (long).",
+    },
     "app.log": {
         "service": "Who logs.",
         "level": "debug, info, warn or error.",
@@ -29,9 +32,12 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "extra": "More fields.",
     },
     "auth.set": {"body": "Mostly {type: api, key: …}."},
-    "config.providers": {"directory": "Absolute project path; default: this server's."},
+    "config.providers": {
+        "directory": "Absolute project path; default: this server's.",
+        "full": "true: also limits, prices and options (long).",
+    },
     "config.update": {
-        "body": "Fields to set, as in opencode.json: model, agent, permission, mcp, … (describe_operation: all)."
+        "body": "Fields to set, as in opencode.json: model, agent, permission, mcp, … (all: describe_operation, full)."
     },
     "event.subscribe": {"timeout_seconds": "Seconds; default 10.", "max_events": "Most events to return; default 50."},
     "experimental.controlPlane.moveSession": {
@@ -144,7 +150,8 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "roots": "true: without subagents' sessions.",
         "start": "Only those updated since: Unix time in ms.",
         "search": "Part of the title.",
-        "limit": "Default 100.",
+        "limit": "Default 20.",
+        "full": "true: all fields.",
     },
     "session.messages": {
         "limit": "How many, the newest ones; default: all.",

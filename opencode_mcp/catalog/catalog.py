@@ -17,6 +17,7 @@ from opencode_mcp.openapi.document import Document, OperationObject, ParameterOb
 from .amendments import Amendment, Check, ExecutionMode, amendments_for
 from .annotations import Hints, hints_for
 from .argument_descriptions import describe_argument
+from .compact import COMPACT_LISTS, CompactList
 from .descriptions import DESCRIPTIONS
 from .scopes import WITHOUT_PROJECT, Scope, operation_scope
 
@@ -71,6 +72,7 @@ class Operation:
     scope: Scope | None
     lists_sessions: bool
     misreads_directory: bool
+    compact: CompactList | None
     execution_mode: ExecutionMode
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
@@ -223,6 +225,9 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         path = amendment.path or path
     title = next((amendment.title for amendment in amendments if amendment.title), source.summary)
     arguments = assign_argument_names(parameters.values())
+    compact = COMPACT_LISTS.get(source.operation_id)
+    if compact is not None:
+        merged["controls"]["full"] = {"type": "boolean", "default": False}
     body = build_body(
         source,
         {parameter.argument_name for parameter in arguments},
@@ -244,6 +249,7 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         scope=operation_scope(source.operation_id),
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         misreads_directory=any(amendment.misreads_directory for amendment in amendments),
+        compact=compact,
         execution_mode=merge_execution_modes(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         empty_note=" ".join(a.empty_note for a in amendments if a.empty_note),

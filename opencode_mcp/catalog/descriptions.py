@@ -13,9 +13,7 @@ DESCRIPTIONS: dict[str, str] = {
     "auth.set": "Save a provider's credentials, such as an API key.",
     "command.list": "List the slash commands.",
     "config.get": "Get the project's configuration.",
-    "config.providers": (
-        "List the usable providers, their models and the models' variants. A task's model is provider/model."
-    ),
+    "config.providers": "List the models that a task can name, as provider/model, and their variants.",
     "config.update": "Update the project's configuration.",
     "experimental.capabilities.get": "Get the experimental features that are on.",
     "experimental.console.get": "Get the active Console organization and the providers it manages.",
@@ -86,7 +84,7 @@ DESCRIPTIONS: dict[str, str] = {
     "session.fork": "Copy a session, up to a message.",
     "session.get": "Get a session's facts: directory, title, cost, tokens.",
     "session.init": "Analyze the project and write AGENTS.md.",
-    "session.list": "List the project's sessions, newest first.",
+    "session.list": "List the project's sessions, newest first: id, title, directory, when changed.",
     "session.message": "Get one message with its parts.",
     "session.messages": "List a session's messages with their parts.",
     "session.prompt": "Send a message, and get the last message of the reply; run_task reports more.",

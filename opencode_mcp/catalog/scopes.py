@@ -184,7 +184,7 @@ NOT_LOCATIONS = parse_argument_names("""
     delivery description destination dirs disable disable_paste_summary disabled disabled_providers doom_loop
     duration edit effect enabled enabled_providers end enterprise enterpriseUrl env environment error events
     experimental expires explore extensions external_directory extra family field filename files force format
-    formatter general glob grep hash headers headerTimeout hidden hostname icon ignore ignored image
+    formatter full general glob grep hash headers headerTimeout hidden hostname icon ignore ignored image
     initialization input inputs integrationID interleaved isRetryable key kind label layout level limit line
     list location logLevel lsp max_base64_bytes max_bytes max_chars max_events max_height max_lines max_width
     maxSteps mcp mcp_timeout mdns mdnsDomain message messageID metadata method methodID mime modalities mode

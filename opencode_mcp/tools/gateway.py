@@ -58,6 +58,11 @@ class ReadOperation(CallOperation):
     offset: int = Field(0, ge=0, description="Index of its first item, field or character; default 0.")
     limit: int | None = Field(None, ge=1, description="How many of them; default: what fits.")
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part is requested, not the whole response."""
+        return bool(self.pointer or self.offset) or self.limit is not None
+
 
 @dataclass(frozen=True)
 class GatewayTool:

@@ -88,11 +88,26 @@ class ToolRegistry:
             return await self._call_task_tool(self.task_tools[name], context, redactor, arguments)
         if name in GATEWAY_TOOLS:
             return await self._call_gateway_tool(GATEWAY_TOOLS[name], context, redactor, arguments)
-        operation = self.catalog[name]
-        answer = await self._execute(context, operation, arguments)
-        return operation_result(
-            answer, self._result_limit(operation, arguments), redactor, self._position(operation.name)
+        return await self._call_operation(context, redactor, self.catalog[name], arguments)
+
+    async def _call_operation(
+        self,
+        context: Context,
+        redactor: Redactor,
+        operation: Operation,
+        arguments: Mapping[str, Any],
+        part: ReadOperation | None = None,
+    ) -> types.CallToolResult:
+        """Call an operation, and return its result or a part of it."""
+        compact = operation.compact
+        answer = await self._execute(
+            context, operation, arguments if compact is None else {**compact.defaults, **arguments}
         )
+        limit, position = self._result_limit(operation, arguments), self._position(operation.name)
+        form = None if compact is None or arguments.get("full") else compact.form
+        if part is not None and part.is_partial:
+            return page_result(answer, part, limit, redactor, position, form)
+        return operation_result(answer, limit, redactor, position, form)
 
     async def _execute(self, context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
         """Execute an operation.
@@ -135,13 +150,8 @@ class ToolRegistry:
         assert isinstance(validated, CallOperation)
         operation = self._find_reachable(tool, validated.operation)
         refuse_other_class(tool, operation)
-        answer = await self._execute(context, operation, validated.arguments)
-        limit = self._result_limit(operation, validated.arguments)
-        if isinstance(validated, ReadOperation) and (
-            validated.pointer or validated.offset or validated.limit is not None
-        ):
-            return page_result(answer, validated, limit, redactor, self._position(operation.name))
-        return operation_result(answer, limit, redactor, self._position(operation.name))
+        part = validated if isinstance(validated, ReadOperation) else None
+        return await self._call_operation(context, redactor, operation, validated.arguments, part)
 
     @cached_property
     def _search(self) -> OperationSearch:

@@ -15,10 +15,12 @@ from typing import Any, cast
 import mcp_types as types
 from pydantic import BaseModel
 
+from opencode_mcp.catalog.compact import CompactForm
 from opencode_mcp.opencode import Answer
 from opencode_mcp.redaction import Position, Redactor, count_replaced
 from opencode_mcp.tasks.report import TaskReport
 
+from .compact_lists import compact_list
 from .gateway import ReadOperation
 from .truncate import NO_REDACTION, REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
 
@@ -44,14 +46,20 @@ class Limit:
 
 
 def operation_result(
-    answer: Answer, limit: Limit, redactor: Redactor, position: Position = Position.CONTENT
+    answer: Answer,
+    limit: Limit,
+    redactor: Redactor,
+    position: Position = Position.CONTENT,
+    form: CompactForm | None = None,
 ) -> types.CallToolResult:
     """Return the redacted result of an operation's response.
 
     structuredContent is the response body if that is an object and `answer.fields` is empty, else `{"result": body}`
     with these fields; text is the same as JSON, or the text itself for a plain-text body. An image becomes
-    image content. `position` says what the body describes.
+    image content. `position` says what the body describes, `form` which compact form it is returned in.
     """
+    if form is not None:
+        return structured(redact_whole(answer, redactor, position, form), limit, is_error=answer.failed)
     redactor.refresh()
     if isinstance(answer.value, bytes) and is_image(answer):
         return image_result(answer.value, image_type(answer.value))
@@ -86,20 +94,34 @@ def as_facts(answer: Answer) -> dict[str, Any]:
     return {"result": value, **answer.fields}
 
 
+def redact_whole(answer: Answer, redactor: Redactor, position: Position, form: CompactForm | None) -> dict[str, Any]:
+    """Return a whole response as a redacted object, in its compact form if there is one.
+
+    It is redacted first, as a field may decide about what is below it.
+    """
+    redactor.refresh()
+    redacted = redactor.redact(as_object(answer), position)
+    return redacted if form is None else compact_list(form, redacted)
+
+
 def page_result(
-    answer: Answer, part: ReadOperation, limit: Limit, redactor: Redactor, position: Position
+    answer: Answer,
+    part: ReadOperation,
+    limit: Limit,
+    redactor: Redactor,
+    position: Position,
+    form: CompactForm | None = None,
 ) -> types.CallToolResult:
     """Return the requested part of a response.
 
-    The whole response is redacted first, as a field may decide about what is below it. `part.pointer` is a pointer into
-    the structured result, as in `_omitted`.
+    `part.pointer` is a pointer into the structured result that the same arguments return, as in `_omitted`.
 
     Raises:
         InvalidArguments: there is no such part.
     """
-    redactor.refresh()
-    redacted = redactor.redact(as_object(answer), position)
-    return structured(take_page(part_at(redacted, part.pointer, "read_operation"), part.offset, part.limit), limit)
+    redacted = redact_whole(answer, redactor, position, form)
+    source = "read_operation" if form is None else "read_operation (a compact list; `full` returns all fields)"
+    return structured(take_page(part_at(redacted, part.pointer, source), part.offset, part.limit), limit)
 
 
 def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.CallToolResult:

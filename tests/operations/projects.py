@@ -55,7 +55,12 @@ SERVER_INFO = OperationScenario(
         Step("app_log", {"service": "tests", "level": "info", "message": "hello"}, TRUE),
         Step("path_get", {}, {"directory": "$project", "worktree": "$project"}),
         Step("config_get", {}, {"model": "scripted/scripted", "share": "disabled"}),
-        Step("config_providers", {}, {"providers": [{"id": "scripted"}], "default": {"scripted": "scripted"}}),
+        Step("config_providers", {}, {"models": [{"model": "scripted/scripted"}]}),
+        Step(
+            "config_providers",
+            {"full": True},
+            {"providers": [{"id": "scripted"}], "default": {"scripted": "scripted"}},
+        ),
         Step("provider_list", {}, {"all": [{"id": "scripted"}], "connected": ["scripted"]}),
         Step("provider_auth", {}, {"openai": Has({"type": "api"})}),
         Step("app_agents", {}, {"result": Has({"name": "build", "mode": "primary"})}),

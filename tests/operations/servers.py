@@ -9,7 +9,7 @@ ACCOUNTS = OperationScenario(
     (
         Step("auth_set", {"providerID": "scripted", "body": {"type": "api", "key": "secret"}}, TRUE),
         Step("instance_dispose", {}, TRUE),
-        Step("config_providers", {}, {"providers": [{"id": "scripted", "key": "secret"}]}),
+        Step("config_providers", {"full": True}, {"providers": [{"id": "scripted", "key": "secret"}]}),
         Step("auth_remove", {"providerID": "scripted"}, TRUE),
         Step("v2_integration_connect_key", {"integrationID": "openai", "key": "secret", "label": "work"}, NO_CONTENT),
         Step(

@@ -147,7 +147,7 @@ async def test_the_default_model_comes_from_the_configuration(client: Client, pr
 
     assert [one["model"] for one in listed if one["default"]] == ["scripted/scripted"]
     assert len(listed) == 3
-    of_the_provider = (await call(client, "config_providers"))["default"]
+    of_the_provider = (await call(client, "config_providers"))["provider_defaults"]
     assert of_the_provider["scripted"] != "scripted", "both would be the same"
 
 

@@ -93,10 +93,19 @@ async def test_configuration_is_redacted(client: Client) -> None:
     assert config["permission"] == {"bash": "allow"}
 
 
-@pytest.mark.parametrize("tool", ["provider_list", "config_providers", "v2_provider_list", "mcp_status"])
-async def test_providers_are_redacted(client: Client, tool: str) -> None:
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("provider_list", {}),
+        ("config_providers", {}),
+        ("config_providers", {"full": True}),
+        ("v2_provider_list", {}),
+        ("mcp_status", {}),
+    ],
+)
+async def test_providers_are_redacted(client: Client, tool: str, arguments: dict[str, Any]) -> None:
     """The facts about a provider or a server do not contain its key."""
-    assert "{" in await call_redacted(client, tool)
+    assert "{" in await call_redacted(client, tool, **arguments)
 
 
 async def test_a_pointer_into_a_redacted_answer_is_redacted(client: Client) -> None:

@@ -53,7 +53,7 @@ def test_a_search_without_hits_says_what_to_search_for() -> None:
         ("v2_session_switch_model", "sessionID, model: {id, providerID}"),
         ("question_reply", 'requestID, answers: [["…"]]'),
         ("v2_project_copy_remove", "projectID, directory, force: true|false"),
-        ("session_list", "scope?, path?, roots?, start?, search?, limit?"),
+        ("session_list", "scope?, path?, roots?, start?, search?, limit?, full?"),
         ("vcs_status", ""),
     ],
 )
