@@ -229,6 +229,13 @@ OPEN_WORLD = parse_operation_ids("""
 """)
 """Interact with the world outside of the server: a model, the network, a shell, an MCP server, a publication."""
 
+UNAVAILABLE = parse_operation_ids("""
+    experimental.session.background  # false, unless OpenCode has an experimental flag
+    file.status find.symbols  # always []
+    v2.session.compact v2.session.wait  # always 503
+""")
+"""Have no result in OpenCode 1.18, whatever the arguments: a search returns them last."""
+
 
 def hints_for(operation_id: str, method: str) -> Hints:
     """Return the hints of an operation; `method` decides only when the operation is unknown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.annotations import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, WRITES, hints_for
+from opencode_mcp.catalog.annotations import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, UNAVAILABLE, WRITES, hints_for
 
 
 def test_each_operation_either_reads_writes_or_destroys(catalog: Catalog) -> None:
@@ -14,6 +14,11 @@ def test_each_operation_either_reads_writes_or_destroys(catalog: Catalog) -> Non
 
     assert READS | WRITES | DESTROYS == documented
     assert len(READS) + len(WRITES) + len(DESTROYS) == len(documented)
+
+
+def test_only_known_operations_are_unavailable(catalog: Catalog) -> None:
+    """A release that renames one has to decide again."""
+    assert {operation.id for operation in catalog.values()} >= UNAVAILABLE
 
 
 def test_only_known_operations_are_idempotent_or_open_world() -> None:

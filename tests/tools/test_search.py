@@ -5,105 +5,52 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 
 import pytest
 
 from opencode_mcp.catalog import Catalog, Operation
+from opencode_mcp.catalog.annotations import UNAVAILABLE
+from opencode_mcp.catalog.phrases import load_phrases
 from opencode_mcp.tools.search import OperationSearch
 
-REQUESTS: dict[str, set[str]] = {
-    "search the code for a regular expression": {"find_text"},
-    "find a file by its name": {"find_files"},
-    "where is this function defined": {"find_symbols"},
-    "what files are in this folder": {"file_list"},
-    "show me the contents of README.md": {"file_read"},
-    "which sessions are there": {"experimental_session_list", "session_list"},
-    "start a new conversation": {"session_create"},
-    "ask the agent to do something": {"session_prompt", "session_prompt_async"},
-    "send a prompt without waiting for the answer": {"session_prompt_async"},
-    "stop a running session": {"session_abort"},
-    "is the agent still working": {"session_status", "v2_session_active"},
-    "undo what the last message changed": {"session_revert"},
-    "rename a session": {"session_update"},
-    "read the conversation so far": {"session_messages"},
-    "make the history shorter so that it fits the context": {"session_summarize", "v2_session_compact"},
-    "branch off a copy of this conversation": {"session_fork"},
-    "get a public link to the session": {"session_share"},
-    "what is on the agent's to-do list": {"session_todo"},
-    "run a shell command in the session": {"session_shell"},
-    "remove one part of a message": {"part_delete"},
-    "give it permission to run the command": {"permission_reply"},
-    "what is waiting for my approval": {"permission_list", "v2_permission_request_list"},
-    "take back a permission that was always allowed": {"v2_permission_saved_remove"},
-    "answer the question the agent asked": {"question_reply"},
-    "show the git diff": {"vcs_diff", "vcs_diff_raw"},
-    "which branch am I on": {"vcs_get"},
-    "apply a patch": {"vcs_apply"},
-    "make a new worktree": {"worktree_create"},
-    "throw away a worktree": {"worktree_remove"},
-    "open a terminal": {"pty_create"},
-    "type into the terminal": {"pty_connect"},
-    "list the models I can use": {"config_providers", "v2_model_list"},
-    "switch the model of a v2 session": {"v2_session_switch_model"},
-    "log in to a provider with an API key": {"auth_set", "v2_integration_connect_key"},
-    "forget my key for a provider": {"auth_remove", "v2_credential_remove"},
-    "sign in to a provider with OAuth": {"provider_oauth_authorize"},
-    "which services can I connect with which login method": {"provider_auth", "v2_integration_list"},
-    "add an MCP server": {"mcp_add"},
-    "are the MCP servers connected": {"mcp_status"},
-    "log in to an MCP server in the browser": {"mcp_auth_authenticate", "mcp_auth_start"},
-    "what resources do the MCP servers offer": {"experimental_resource_list"},
-    "change the settings of this project": {"config_update"},
-    "which version of OpenCode is running": {"global_health"},
-    "update OpenCode to the newest version": {"global_upgrade"},
-    "restart the instance of this directory": {"instance_dispose"},
-    "watch what happens, as a stream of events": {"event_subscribe", "global_event"},
-    "take over a session into this workspace": {"experimental_workspace_warp", "sync_steal"},
-    "create a workspace on a branch": {"experimental_workspace_create"},
-    "show a message in the TUI": {"tui_show_toast"},
-    "put text into the prompt of the TUI": {"tui_append_prompt"},
-    "which slash commands are there": {"command_list"},
-    "what agents can I choose from": {"app_agents", "v2_agent_list"},
-    "write a line to the log": {"app_log"},
-    "which tools does the agent have": {"tool_ids", "tool_list"},
-    "is the language server running": {"lsp_status"},
-    "which code formatters are on": {"formatter_status"},
-    "where does OpenCode keep its state and config": {"path_get"},
-    "which projects does OpenCode know": {"project_list"},
-    "make this directory a git repository": {"project_init_git"},
-    "change the organization": {"experimental_console_switch_org"},
-}
-"""Written before the search, and not reworded since: a query, and the operations that are right."""
 
-HELD_OUT: dict[str, set[str]] = {
-    "kill the terminal": {"pty_remove"},
-    "make the terminal window wider": {"pty_update"},
-    "which shells are installed on this machine": {"pty_shells"},
-    "delete an old chat": {"session_delete"},
-    "redo what I just undid": {"session_unrevert"},
-    "which subagents did this session start": {"session_children"},
-    "how many tokens did this session cost": {"session_get"},
-    "which files have I changed since the last commit": {"file_status", "vcs_status"},
-    "reset a worktree to the main branch": {"worktree_reset"},
-    "don't answer the agent's question": {"question_reject"},
-    "finish the OAuth login with the code": {
-        "mcp_auth_callback",
-        "provider_oauth_callback",
-        "v2_integration_attempt_complete",
-    },
-    "disconnect an MCP server": {"mcp_disconnect"},
-    "pick another color theme in the terminal UI": {"tui_open_themes"},
-    "submit what is in the TUI's input box": {"tui_submit_prompt"},
-    "move a session to another directory": {"experimental_control_plane_move_session"},
-    "let the subagents go on in the background": {"experimental_session_background"},
-    "which experimental features are enabled": {"experimental_capabilities_get"},
-    "list the files in a directory with the v2 API": {"v2_fs_list"},
-    "give the project another name and icon": {"project_update"},
-    "what skills are installed": {"app_skills", "v2_skill_list"},
-}
-"""Written after the search was finished, which was not changed for them: whether it generalizes."""
+@dataclass(frozen=True)
+class Goal:
+    """What a user wants, the operations that do it, and two requests for it.
+
+    The requests were written by two readers, who saw only the goals: neither operations nor phrases.
+    """
+
+    number: int
+    operations: frozenset[str]
+    text: str
+    requests: tuple[str, str]
+
+
+def read_rows(name: str) -> list[list[str]]:
+    """Read a file of values separated by tabs."""
+    return [line.split("\t") for line in (Path(__file__).parent / name).read_text().splitlines()]
+
+
+def load_goals(name: str) -> list[Goal]:
+    """Read a file of goals: number, operations, goal, two requests."""
+    return [
+        Goal(int(number.removeprefix("g")), frozenset(right.split()), text, (first, second))
+        for number, right, text, first, second in read_rows(name)
+    ]
+
+
+REQUESTS = {request: set(right.split()) for request, right in read_rows("search_requests.tsv")}
+"""A query, and the operations that are right. None was reworded since the search was first written."""
+
+TUNED_GOALS = load_goals("search_goals_tuned.tsv")
+"""The goals with odd numbers, for which the ranking's weights were chosen."""
+
+HELD_OUT_GOALS = load_goals("search_goals_held_out.tsv")
+"""The goals with even numbers, for which nothing was changed: tune the search without reading them."""
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +71,19 @@ def find_misses(search: OperationSearch, requests: Mapping[str, set[str]]) -> di
     sys.stdout.write(f"{len(requests) - len(missed)} of {len(requests)} in the first three\n")
     sys.stdout.writelines(f"missed: {request!r} found {first}\n" for request, first in missed.items())
     return missed
+
+
+def found_shares(goals: list[Goal], search_for: Callable[[Goal], OperationSearch]) -> tuple[float, float]:
+    """The shares of requests with a right operation first, and among the first three; prints both."""
+    found = [
+        (goal.operations, operation_names(search_for(goal).search(request, 3)))
+        for goal in goals
+        for request in goal.requests
+    ]
+    first = sum(not right.isdisjoint(names[:1]) for right, names in found) / len(found)
+    among_three = sum(not right.isdisjoint(names) for right, names in found) / len(found)
+    sys.stdout.write(f"{len(found)} requests: {first:.1%} first, {among_three:.1%} in the first three\n")
+    return first, among_three
 
 
 def fastest_seconds(act: Callable[[], object]) -> float:
@@ -148,24 +108,111 @@ def test_a_plain_request_finds_its_operation_in_the_first_three(search: Operatio
     assert len(missed) <= 0.05 * len(REQUESTS), missed
 
 
-def test_held_out_requests_are_found(search: OperationSearch) -> None:
-    """The synonyms are not fitted to the queries: 80 % of unseen queries have a right one among three."""
-    missed = find_misses(search, HELD_OUT)
+@pytest.mark.parametrize(
+    ("goals", "first", "among_three"),
+    [
+        pytest.param(TUNED_GOALS, 0.86, 0.95, id="tuned"),
+        pytest.param(HELD_OUT_GOALS, 0.82, 0.92, id="held out"),
+    ],
+)
+def test_the_requests_of_readers_are_found(
+    search: OperationSearch, goals: list[Goal], first: float, among_three: float
+) -> None:
+    """Measured with OpenCode 1.18.33: 88.8 % and 97.3 % of the tuned half, 85.6 % and 95.7 % of the other."""
+    found_first, found_among_three = found_shares(goals, lambda goal: search)
 
-    assert len(missed) <= 0.2 * len(HELD_OUT), missed
+    assert found_first >= first
+    assert found_among_three >= among_three
+
+
+def test_the_goals_are_one_for_each_operation_in_two_halves(catalog: Catalog) -> None:
+    """376 requests. The goal's number decides about its half."""
+    goals = TUNED_GOALS + HELD_OUT_GOALS
+    requests = Counter(request for goal in goals for request in goal.requests)
+
+    assert {goal.number % 2 for goal in TUNED_GOALS} == {1}
+    assert {goal.number % 2 for goal in HELD_OUT_GOALS} == {0}
+    assert sorted(goal.number for goal in goals) == list(range(1, len(catalog) + 1))
+    assert frozenset().union(*(goal.operations for goal in goals)) == catalog.keys()
+    assert requests.total() == 376
+    assert len({goal.text for goal in goals}) == len(goals)
+
+
+def test_operations_of_a_newer_document_are_found_without_phrases(catalog: Catalog) -> None:
+    """In five indexes, in each of which another fifth of the operations has ids that no phrase belongs to."""
+    operations = list(catalog.values())
+    searches = [
+        OperationSearch(
+            replace(operation, id=f"new.{operation.id}") if number % 5 == rest else operation
+            for number, operation in enumerate(operations)
+        )
+        for rest in range(5)
+    ]
+    fifth = {operation.name: number % 5 for number, operation in enumerate(operations)}
+    goals = [goal for goal in TUNED_GOALS if len({fifth[name] for name in goal.operations}) == 1]
+
+    first, among_three = found_shares(goals, lambda goal: searches[fifth[min(goal.operations)]])
+
+    assert first >= 0.7
+    assert among_three >= 0.85
+
+
+def test_every_operation_has_phrases_of_its_own(catalog: Catalog) -> None:
+    """Four to eight each, none for two operations, those of the v2 API say v2; no phrase for an unknown operation."""
+    phrases = load_phrases()
+    counts = Counter(phrase.casefold() for own in phrases.values() for phrase in own)
+    of_v2 = {phrase: operation for operation, own in phrases.items() for phrase in own if "v2" in phrase.casefold()}
+
+    assert phrases.keys() == {operation.id for operation in catalog.values()}
+    assert [operation for operation, own in phrases.items() if not 4 <= len(own) <= 8] == []
+    assert [phrase for phrase, count in counts.items() if count > 1] == []
+    assert [phrase for phrase, operation in of_v2.items() if not operation.startswith("v2.")] == []
+    assert len(of_v2) == sum(len(own) for operation, own in phrases.items() if operation.startswith("v2."))
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "right"),
+    [
+        ("rename a sesion", "rename a session"),
+        ("summarise a conversaton", "summarize a conversation"),
+        ("permisssion requests", "permission requests"),
+        ("creat a wroktree", "create a worktree"),
+        ("list the avaliable providres", "list the available providers"),
+    ],
+)
+def test_a_misspelt_word_counts_as_the_word_it_is_near_to(search: OperationSearch, misspelt: str, right: str) -> None:
+    """A letter too many, too few, another, or two in the wrong order."""
+    assert operation_names(search.search(misspelt)) == operation_names(search.search(right))
+
+
+@pytest.mark.parametrize(
+    ("request_for_it", "useful"),
+    [
+        ("where is this function defined", "find_text"),
+        ("files changed since the last commit", "vcs_status"),
+        ("summarize the conversation so far", "session_summarize"),
+        ("wait until a session is idle", "event_subscribe"),
+    ],
+)
+def test_an_operation_without_result_comes_after_a_useful_one(
+    search: OperationSearch, request_for_it: str, useful: str
+) -> None:
+    """`find_symbols` is always empty, and `v2_session_wait` always 503: a call would be lost."""
+    found = search.search(request_for_it, 188)
+    unavailable = [number for number, operation in enumerate(found) if operation.id in UNAVAILABLE]
+
+    assert operation_names(found).index(useful) < min(unavailable)
 
 
 def test_the_requests_are_spread_over_the_whole_api(catalog: Catalog) -> None:
     """The queries cover twenty areas or more, with operations that exist, none of them more than twice."""
-    right = Counter(
-        name for requests in (REQUESTS, HELD_OUT) for operations in requests.values() for name in operations
-    )
+    right = Counter(name for operations in REQUESTS.values() for name in operations)
     areas = {name.removeprefix("v2_").removeprefix("experimental_").split("_")[0] for name in right}
 
     assert right.keys() <= catalog.keys()
     assert max(right.values()) <= 2
     assert len(areas) >= 20
-    assert (len(REQUESTS), len(HELD_OUT)) == (60, 20)
+    assert len(REQUESTS) == 80
 
 
 def test_the_same_request_has_the_same_answer(catalog: Catalog, search: OperationSearch) -> None:
@@ -206,8 +253,9 @@ def test_there_are_never_more_results_than_asked_for(search: OperationSearch) ->
 
 
 def test_the_name_of_an_operation_finds_it_first_or_second(catalog: Catalog, search: OperationSearch) -> None:
-    """A query with the operation's name, or nearly so, needs no synonyms."""
-    missed = [name for name in catalog if name not in operation_names(search.search(name, 2))]
+    """A query with the operation's name; an operation that has no result is among the first twenty."""
+    depths = {name: 20 if operation.id in UNAVAILABLE else 2 for name, operation in catalog.items()}
+    missed = [name for name, depth in depths.items() if name not in operation_names(search.search(name, depth))]
 
     assert missed == []
 
@@ -258,13 +306,13 @@ def test_the_form_of_a_word_does_not_matter(search: OperationSearch, one: str, o
 
 
 def test_log_in_does_not_match_write_log(search: OperationSearch) -> None:
-    """Two words that form a known phrase count as one."""
+    """Two words with a meaning of their own count as one."""
     assert "app_log" not in operation_names(search.search("log in"))
     assert operation_names(search.search("write to the log"))[0] == "app_log"
 
 
 def test_indexing_and_searching_are_fast(catalog: Catalog) -> None:
-    """About 10 ms and half a millisecond on an idle machine; the limits leave a factor of ten for a busy one."""
+    """About 20 ms and a quarter of a millisecond when idle; the limits leave a busy machine ten times as much."""
     operations = list(catalog.values())
     search = OperationSearch(operations)
 
