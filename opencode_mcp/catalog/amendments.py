@@ -40,6 +40,7 @@ class Amendment:
     arguments of the bridge, never sent; `headers` are sent with the request; `returned_headers` maps a response header
     to the field of the result that carries it; `returns_file`: the response is a project file of any type;
     `lists_sessions`: the response is a list of sessions, newest first, which can be merged with those of other servers;
+    `covers_all_directories`: without `directory` it reads all of them, so it gets no default one;
     `misreads_directory`: OpenCode decodes the directory twice, so that a path with percent escapes names another one;
     `advice` maps an HTTP status to its usual cause; `note` is appended to the description; `empty_note` explains an
     empty response.
@@ -56,6 +57,7 @@ class Amendment:
     optional_body: bool = False
     returns_file: bool = False
     lists_sessions: bool = False
+    covers_all_directories: bool = False
     misreads_directory: bool = False
     execution_mode: ExecutionMode = "request"
     check: Check | None = None
@@ -108,6 +110,11 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("session.list", "experimental.session.list"),
         evidence="by time.updated, newest first, 100 without `limit`; x-next-cursor is the time of the last one",
         lists_sessions=True,
+    ),
+    Amendment(
+        operations=("experimental.session.list",),
+        evidence="with `directory` only sessions of exactly this directory, without it those of all projects",
+        covers_all_directories=True,
     ),
     Amendment(
         operations=("session.list",),

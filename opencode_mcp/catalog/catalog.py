@@ -71,6 +71,7 @@ class Operation:
     needs_project: bool
     scope: Scope | None
     lists_sessions: bool
+    covers_all_directories: bool
     misreads_directory: bool
     compact: CompactList | None
     execution_mode: ExecutionMode
@@ -248,6 +249,7 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         needs_project=source.operation_id not in WITHOUT_PROJECT,
         scope=operation_scope(source.operation_id),
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
+        covers_all_directories=any(amendment.covers_all_directories for amendment in amendments),
         misreads_directory=any(amendment.misreads_directory for amendment in amendments),
         compact=compact,
         execution_mode=merge_execution_modes(amendments),

@@ -116,7 +116,7 @@ ONE_DIRECTORY = parse_operation_ids("""
 """Read or change what belongs to one directory."""
 
 FILTERED_LISTS = parse_operation_ids("""
-    experimental.session.list  # the task tools search all sessions for a request
+    experimental.session.list
     session.children  # a child can work elsewhere
     session.list  # `scope` and `path` list the sessions of every directory of the project
     v2.session.list  # `project` does so too, and a `cursor` is JSON that names any directory

@@ -169,6 +169,8 @@ def default_directory_query(
     operation: Operation, arguments: Mapping[str, Any], directory: str
 ) -> Iterator[tuple[str, str]]:
     """Yield the project directory as the query pair that the operation takes; a workspace has its own directory."""
+    if operation.covers_all_directories:
+        return
     if operation.has_query_parameter("directory") and not arguments.keys() & {"directory", "workspace"}:
         yield "directory", directory
     if operation.has_query_parameter("location") and not arguments.get("location"):

@@ -93,11 +93,20 @@ async def resolve_request(context: Context, arguments: AnswerPermission | Answer
     Raises:
         WorkflowError: there is no pending request with this id.
     """
+    session_id = arguments.session_id or reported_session_id(context, arguments.request_id)
     servers, (directory, request) = await context.servers.find_first(
-        lambda opencode: find_request(opencode, arguments.request_id, arguments.session_id)
+        lambda opencode: find_request(opencode, arguments.request_id, session_id)
     )
     task_id = await find_root_session_id(servers.default, request.session_id)
     return FoundRequest(request, directory, task_id, replace(context, servers=servers))
+
+
+def reported_session_id(context: Context, request_id: str) -> str | None:
+    """Return the session in whose last report a request is pending, or None."""
+    for session_id, (_, report) in context.servers.last_reports.items():
+        if any(request.id == request_id for request in report.pending):
+            return session_id
+    return None
 
 
 async def wait_for_task(context: Context, prompt: SentPrompt, seconds: float, began: float) -> TaskReport:

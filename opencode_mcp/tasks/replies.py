@@ -14,6 +14,7 @@ from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
+from opencode_mcp.opencode.response_checks import include_worktrees
 
 from .arguments import WAIT_SECONDS, Arguments
 from .context import Context, Decision, PermissionReply, Undecided
@@ -22,7 +23,7 @@ from .session_state import SessionSnapshot, read_session, read_snapshot, refuse_
 
 CONFIRM_SECONDS = 10.0
 SEARCHED_SESSIONS = 30
-"""How many of the newest sessions are searched for a request that is given without its session."""
+"""How many of the project's newest sessions are searched for a request that is given without its session."""
 
 
 class AnswerPermission(Arguments):
@@ -163,7 +164,7 @@ async def wait_until_gone(opencode: OpenCodeClient, directory: str, request: Age
 
 async def find_request(opencode: OpenCodeClient, request_id: str, session_id: str | None) -> tuple[str, AgentRequest]:
     """Find a request and its directory. Requests are listed per directory; the session's is read, or those of the
-    newest sessions.
+    project's newest sessions. Those of other projects are not read, as OpenCode would load them.
 
     Raises:
         WorkflowError: no pending request has this id, or the session is of OpenCode's v2 API.
@@ -172,7 +173,8 @@ async def find_request(opencode: OpenCodeClient, request_id: str, session_id: st
         session = await read_session(opencode, session_id)
         directories = [session.directory]
     else:
-        recent = await opencode.call_as(list[Session], "experimental_session_list", limit=SEARCHED_SESSIONS)
+        scope = await include_worktrees(opencode, {})
+        recent = await opencode.call_as(list[Session], "session_list", limit=SEARCHED_SESSIONS, **scope)
         directories = [session.directory for session in recent if opencode.allowlist.allows(session.directory)]
     for directory in dict.fromkeys(directories):
         for request in await list_requests(opencode, directory):
@@ -182,7 +184,7 @@ async def find_request(opencode: OpenCodeClient, request_id: str, session_id: st
         await refuse_without_messages(opencode, session_id)
     raise WorkflowError(
         f"there is no pending request {request_id}: it was answered, its task has ended, or it belongs to another "
-        "session (report_task lists pending requests)",
+        "session: pass its session_id (report_task lists pending requests)",
         session_id,
     )
 

@@ -284,6 +284,21 @@ async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> Non
 
 
 @pytest.mark.parametrize(
+    ("name", "arguments", "sent"),
+    [
+        ("session_list", {}, "/project"),
+        ("experimental_session_list", {}, None),
+        ("experimental_session_list", {"directory": "/other"}, "/other"),
+    ],
+)
+def test_a_list_of_all_projects_has_no_default_directory(
+    catalog: Catalog, name: str, arguments: dict[str, Any], sent: str | None
+) -> None:
+    """With one, OpenCode would list the sessions of exactly that directory."""
+    assert dict(split_arguments(catalog[name], arguments, "/project").query).get("directory") == sent
+
+
+@pytest.mark.parametrize(
     ("location", "sent"),
     [({}, "/project"), ({"location": {"directory": "/other"}}, "/other")],
     ids=["not given", "given"],

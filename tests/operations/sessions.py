@@ -21,7 +21,11 @@ LIFECYCLE = OperationScenario(
         Step("session_fork", {"sessionID": "$session"}, {"id": KeepValue("fork"), "title": "renamed (fork #1)"}),
         Step("session_children", {"sessionID": "$session"}, {"result": [{"id": "$child"}]}),
         Step("session_list", {"search": "renamed"}, {"result": Has({"id": "$session", "title": "renamed"})}),
-        Step("experimental_session_list", {"limit": 1}, {"result": [{"id": "$fork"}], "next_cursor": str}),
+        Step(
+            "experimental_session_list",
+            {"directory": "$project", "limit": 1},
+            {"result": [{"id": "$fork"}], "next_cursor": str},
+        ),
         Step("session_share", {"sessionID": "$session"}, Fails(500, "UnknownError", OPAQUE)),
         Step("session_unshare", {"sessionID": "$session"}, {"id": "$session"}),
         Step("session_delete", {"sessionID": "$session"}, TRUE),

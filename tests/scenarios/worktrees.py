@@ -107,6 +107,18 @@ SAME_DIRECTORY_TASKS = [
     {"prompt": "script:text two", "worktree": False},
 ]
 
+
+async def answer_without_session(ctx: ScenarioContext) -> ObservedResult:
+    """A request of a task in a worktree is found by its id alone, also by a server that has not reported it, and when
+    a newer session's worktree is gone."""
+    asking = await ctx.run_task("script:bash", worktree=True)
+    removed = await ctx.run_task("script:text", worktree=True)
+    await ctx.call_tool("collect_changes", session_id=removed.session_id, discard=True)
+    assert not exists(removed["directory"])
+    async with ctx.open_bridge() as other:
+        return await ctx.call_tool("answer_permission", other, request_id=asking.request_id, reply="once")
+
+
 SCENARIOS = (
     Scenario("ten tasks in ten worktrees", ten_tasks, "completed", limit_seconds=TASKS_SECONDS, config={}),
     Scenario(
@@ -124,6 +136,9 @@ SCENARIOS = (
         "still running",
         limit_seconds=TASKS_SECONDS,
         config={},
+    ),
+    Scenario(
+        "permission asked in a worktree", answer_without_session, "completed", "^done: bash$", config=QUICK_CONFIG
     ),
     Scenario("changes of a task without worktree", apply_without_worktree, "error", "not in a worktree"),
     Scenario("changes as a patch", collect_patch, "answer", r"\+line", limit_seconds=TASKS_SECONDS, config={}),

@@ -215,6 +215,8 @@ async def test_session_lists_leave_out_sessions_outside(
     own = await call_allowed(unconfined, "session_create", directory=str(inside))
     above = await call_allowed(unconfined, "session_create", directory=str(project))
     foreign = await call_allowed(unconfined, "session_create", directory=str(outside_project))
+    everywhere = json.dumps(await call_allowed(unconfined, "experimental_session_list"))
+    assert all(created["id"] in everywhere for created in (own, above, foreign)), "it lists one directory"
     anchor = {"id": "ses_0", "time": 9e15, "direction": "next"}
     cursors = [
         base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=")

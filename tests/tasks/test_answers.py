@@ -16,6 +16,7 @@ from opencode_mcp.tasks.context import Context, Decision, Undecided
 from opencode_mcp.tasks.metadata import METADATA_KEY
 from opencode_mcp.tasks.replies import AnswerPermission
 from opencode_mcp.tasks.report import TaskReport
+from opencode_mcp.tasks.task_tools import ReportTask, report_task
 from tests.eventually import eventually
 
 from .test_race_conditions import DONE, FakeOpenCode, make_context
@@ -23,7 +24,7 @@ from .test_race_conditions import DONE, FakeOpenCode, make_context
 pytestmark = pytest.mark.anyio
 
 BUSY = {"ses_1": {"type": "busy"}}
-REPLY = AnswerPermission.model_validate({"request_id": "per_1", "reply": "once", "session_id": "ses_1"})
+REPLY = AnswerPermission.model_validate({"request_id": "per_1", "reply": "once"})
 
 
 @dataclass
@@ -44,6 +45,8 @@ class AskingOpenCode(FakeOpenCode):
     async def call(self, name: str, /, **arguments: Any) -> Any:
         answer = await super().call(name, **arguments)
         match name:
+            case "session_list":
+                return [{"id": "ses_1", "directory": "/project", "time": {"created": 1}}]
             case "permission_list":
                 return [{"id": one, "sessionID": "ses_1", "permission": "bash"} for one in self.requests[:1]]
             case "permission_reply":
@@ -149,7 +152,7 @@ async def test_an_error_after_the_reply_says_that_it_was_sent(silent: str) -> No
     shows the request as pending, is not returned."""
     opencode = AskingOpenCode()
     context = make_context(opencode)
-    context.servers.remember_report("ses_1", "the report in which the task waits")
+    assert (await report_task(context, ReportTask.model_validate({"session_id": "ses_1"}))).pending
 
     def fall_silent(request_id: str) -> None:
         opencode.answers[silent] = RequestTimeout(f"{silent}: no response in time")
@@ -187,3 +190,19 @@ async def test_a_request_that_another_client_answers_first_is_reported() -> None
     report = await answer(Answered())
 
     assert (report.state, report.note) == ("completed", "Another client had answered per_1 before.")
+
+
+@pytest.mark.parametrize("reported", [False, True])
+async def test_a_request_is_found_by_its_id(reported: bool) -> None:
+    """In the session whose report showed it, else in the project's sessions: other projects are not loaded for it."""
+    opencode = AskingOpenCode()
+    context = make_context(opencode)
+    if reported:
+        await report_task(context, ReportTask.model_validate({"session_id": "ses_1"}))
+        opencode.answers["session_list"] = []
+
+    report = await answer(opencode, context)
+
+    assert (report.state, opencode.replies) == ("completed", ["per_1"])
+    assert ("session_list" in opencode.calls) is not reported
+    assert "experimental_session_list" not in opencode.calls
