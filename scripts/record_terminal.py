@@ -58,9 +58,10 @@ CALLS = (
 ANSWER = "The greeting says: Hello there, good to see you!"
 
 
+NOTE = "note "
 PROGRESS = re.compile(r"\s*N s  (.*)")
 VARIABLE_PARTS = (
-    (re.compile(r'("(?:directory|note)":).*'), r"\1 …"),
+    (re.compile(r"( in )/.*"), r"\1…"),
     (re.compile(r"ses_\w+"), "ses_ID"),
     (re.compile(r"\d+(?:\.\d+)?"), "N"),
 )
@@ -103,6 +104,8 @@ def record_command(command: list[str], folder: Path, environ: Mapping[str, str])
     if process.wait() != 0:
         raise SystemExit("\n".join(screen.display).rstrip())
     last = max(row for row, line in enumerate(screen.display) if line.strip())
+    for row in range(1, last):  # an empty row appears with the one above it
+        changed[row] = changed[row] or changed[row - 1]
     return [row_text(screen, row) for row in range(last + 1)], changed[: last + 1]
 
 
@@ -155,7 +158,7 @@ def normalized_lines(svg: str) -> tuple[set[str], list[str]]:
             line = pattern.sub(replacement, line)
         if match := PROGRESS.fullmatch(line):
             progress.add(match[1])
-        else:
+        elif not line.startswith(NOTE):
             others.append(line)
     return progress, others
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -120,3 +120,15 @@ def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
             options = {"action": "append"}
         parser.add_argument(setting.flag, help=f"{setting.help} [{setting.variable}]", **options)
     return parser
+
+
+def settings_flags(options: Mapping[str, Any]) -> list[str]:
+    """Return the flags that set the settings in `options`, as they were typed; without those that hold a secret."""
+    flags: list[str] = []
+    for setting in SETTINGS:
+        value: str | list[str] | None = options.get(setting.name)
+        if value is None or setting.is_secret:
+            continue
+        for text in value if isinstance(value, list) else [value]:
+            flags += [setting.flag] if setting.is_switch else [setting.flag, without_password(text)]
+    return flags

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+PIPE_COLUMNS = 200
+TAB_COLUMNS = 4
 
 
 def printable(text: str) -> str:
     """Replace escape sequences, direction marks and the like: they could disguise a command."""
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def printable_text(text: str) -> str:
+    """Return a text of several lines as `printable`, with tabs and line ends of Windows in the form of spaces and
+    newlines."""
+    return printable(text.replace("\r\n", "\n").expandtabs(TAB_COLUMNS))
+
+
+def stdout_console() -> Console:
+    """Return a console on stdout; in a pipe, which has no width, lines are not wrapped."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, markup=False)
+
+
+def print_lines(lines: Iterable[RenderableType]) -> None:
+    """Print texts and tables on stdout; what its encoding lacks is escaped. A `str` is printed as it is: fast."""
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
+    console = stdout_console()
+    with ignore_broken_pipe():
+        for line in lines:
+            if isinstance(line, str):
+                print(line)  # noqa: T201 - the answer
+            else:
+                console.print(line, soft_wrap=isinstance(line, Text))
 
 
 def print_json(value: Any) -> None:

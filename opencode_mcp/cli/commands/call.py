@@ -1,7 +1,7 @@
-"""Call one tool from the shell and print its result.
+"""Call one tool from the shell and print its result: for people at a terminal, as JSON in a pipe or with --json.
 
 A value is parsed as JSON where the tool's schema accepts the result, else it is text; key=@FILE reads a file.
-Progress is shown on stderr, and permissions and questions are asked at the terminal. --json '{…}' passes all
+Progress is shown on stderr, and permissions and questions are asked at the terminal. --arguments '{…}' passes all
 arguments at once.
 """
 
@@ -21,10 +21,13 @@ from jsonschema_rs import Draft202012Validator
 from mcp import Client, MCPError
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.cli.completion_scripts import PROGRAM
 from opencode_mcp.cli.console import ProgressDisplay, Prompter
 from opencode_mcp.cli.document_option import load_catalog
 from opencode_mcp.cli.logs import set_up_logging
-from opencode_mcp.cli.output import print_json, printable
+from opencode_mcp.cli.main import settings_flags
+from opencode_mcp.cli.output import print_json, print_lines, printable, stdout_console
+from opencode_mcp.cli.result_text import Shell, format_result
 from opencode_mcp.cli.tool_stats import full_schema, get_tool, list_tools
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
@@ -41,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pairs", nargs="*", default=[], metavar="key=value", help="an argument; @FILE reads it from a file"
     )
-    parser.add_argument("--json", metavar="JSON", help="arguments as a JSON object; - reads stdin")
+    parser.add_argument("--arguments", metavar="JSON", help="arguments as a JSON object; - reads stdin")
+    parser.add_argument("--json", action="store_true", help="print JSON at a terminal too")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
@@ -50,17 +54,30 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     catalog = load_catalog(settings)
     tool = get_tool(anyio.run(list_tools, settings, catalog), options.tool)
     schema = full_schema(catalog, tool.name)
-    tool_arguments = longest_timeout(tool.name, schema) | parse_arguments(schema, options.pairs, options.json)
+    tool_arguments = longest_timeout(tool.name, schema) | parse_arguments(schema, options.pairs, options.arguments)
     result = anyio.run(call_tool, settings, catalog, tool.name, tool_arguments)
     if isinstance(result, MCPError):
         print(f"opencode-mcp: {printable(str(result))}", file=sys.stderr)  # noqa: T201 - a failure
         return 1
     if (facts := facts_of(result)) is not None:
-        print_json(facts)
+        print_facts(tool.name, facts, settings, options)
     else:
         text = "\n".join(item.text for item in result.content if isinstance(item, types.TextContent))
         print(printable(text), file=sys.stderr)  # noqa: T201 - an error that is only a message
     return 1 if result.is_error else 0
+
+
+def print_facts(tool: str, facts: Mapping[str, Any], settings: Settings, options: argparse.Namespace) -> None:
+    """Print a result on stdout."""
+    if options.json or not sys.stdout.isatty():
+        print_json(facts)
+        return
+    program = [PROGRAM, "call", *settings_flags(vars(options))]
+    lines = format_result(tool, facts, Shell(program, bool(settings.urls), stdout_console().width))
+    if lines is None:
+        print_json(facts)
+    else:
+        print_lines(lines)
 
 
 def longest_timeout(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,16 +110,16 @@ async def call_tool(
 
 
 def parse_arguments(schema: Mapping[str, Any], pairs: Iterable[str], text: str | None) -> dict[str, Any]:
-    """Return the arguments of the tool; a pair overrides the same key of `--json`.
+    """Return the arguments of the tool; a pair overrides the same key of `--arguments`.
 
     Raises:
-        SettingsError: a pair is not key=value, a file cannot be read, or `--json` is not a JSON object.
+        SettingsError: a pair is not key=value, a file cannot be read, or `--arguments` is not a JSON object.
     """
     return parse_json_object(text) | {key: coerce_value(schema, key, value) for key, value in map(split_pair, pairs)}
 
 
 def parse_json_object(text: str | None) -> dict[str, Any]:
-    """Parse `--json`; `-` is stdin.
+    """Parse `--arguments`; `-` is stdin.
 
     Raises:
         SettingsError: it is not a JSON object.
@@ -111,7 +128,7 @@ def parse_json_object(text: str | None) -> dict[str, Any]:
         return {}
     value = parse_json(sys.stdin.read() if text == "-" else text)
     if not isinstance(value, dict):
-        raise SettingsError("--json takes a JSON object, or - for one on stdin")
+        raise SettingsError("--arguments takes a JSON object, or - for one on stdin")
     return value  # pyright: ignore[reportUnknownVariableType] - a JSON object
 
 
@@ -123,7 +140,7 @@ def split_pair(pair: str) -> tuple[str, str]:
     """
     key, equals, value = pair.partition("=")
     if not key or not equals:
-        raise SettingsError(f"{pair!r} is not key=value")
+        raise SettingsError(f"{pair!r} is not key=value; --arguments takes a JSON object")
     if value.startswith("@@"):
         return key, value[1:]
     if not value.startswith("@"):

@@ -6,17 +6,15 @@ Tokens are estimated: a quarter of the bytes of name, description and schema.
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 import anyio
 import mcp_types as types
-from rich.console import Console
 from rich.table import Table
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.document_option import load_catalog
-from opencode_mcp.cli.output import ignore_broken_pipe, print_json
+from opencode_mcp.cli.output import ignore_broken_pipe, print_json, stdout_console
 from opencode_mcp.cli.tool_stats import (
     definition_bytes,
     estimate_tokens,
@@ -28,8 +26,6 @@ from opencode_mcp.cli.tool_stats import (
     total_bytes,
 )
 from opencode_mcp.settings import Settings
-
-PIPE_COLUMNS = 200
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -117,8 +113,3 @@ def format_hints(tool: types.Tool) -> str:
     if "read-only" in active:
         active.remove("idempotent")  # implied
     return ", ".join(active) or "writes"
-
-
-def stdout_console() -> Console:
-    """Return a console on stdout; in a pipe, which has no width, lines are not wrapped."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False, markup=False)

@@ -1,0 +1,255 @@
+"""A tool's result for people: a task's report, a transcript, a table, a text, or else JSON.
+
+Its source is the redacted result, as an MCP client receives it. A report ends with the command to type next.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tasks.changes import CollectedChanges
+from opencode_mcp.tasks.report import TaskReport, to_one_line
+from opencode_mcp.tasks.task_tools import TaskReports, WaitedTasks
+from opencode_mcp.tasks.transcript import Transcript
+
+from .output import printable, printable_text
+
+Facts = Mapping[str, Any]
+
+STATE_STYLES = {"completed": "bold green", "failed": "bold red", "stopped": "bold yellow"}
+OPEN_STYLE = "bold yellow"
+"""The style of a state in which a task is not over."""
+MAX_PATHS = 20
+CELL_CHARS = 60
+FIRST_COLUMNS = ("id", "name", "title", "path", "file", "status", "type", "description")
+"""Columns that a table shows first, where its items have them."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """How to type a command that continues this one: `program` is the words up to the tool, with the same settings.
+
+    `is_attached`: OpenCode goes on after this command; else it stops with it, and nothing waits or runs any more.
+    """
+
+    program: Sequence[str]
+    is_attached: bool
+    width: int
+
+    def command(self, tool: str, arguments: Facts) -> str:
+        """Return the command that makes a call."""
+        pairs = [f"{name}={shlex.quote(argument_text(value))}" for name, value in arguments.items()]
+        return printable(" ".join([shlex.join([*self.program, tool]), *pairs]))
+
+
+def argument_text(value: Any) -> str:
+    """Return a value as `call` reads it."""
+    if isinstance(value, str):
+        return f"@{value}" if value.startswith("@") else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def format_result(tool: str, facts: Facts, shell: Shell) -> list[RenderableType] | None:
+    """Return the texts and tables that show a result, a long text as a `str`; None if JSON shows it best."""
+    output = TASK_TOOLS[tool].output if tool in TASK_TOOLS else None
+    if output in FORMATS:
+        return [*FORMATS[output](facts, shell), *format_remarks(facts)]
+    response = {name: value for name, value in facts.items() if not name.startswith("_")}
+    lines = format_response(response, shell.width)
+    return None if lines is None else [*lines, *format_remarks(facts)]
+
+
+def format_remarks(facts: Facts) -> Iterator[RenderableType]:
+    """Yield what this server adds to a result: notes, what was redacted or omitted."""
+    for name, value in facts.items():
+        if name.startswith("_"):
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield line(name.removeprefix("_"), to_one_line(text), "dim")
+
+
+def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
+    """Yield the report of a task: state, answer, what it waits for, changes, and the next command."""
+    state = str(report.get("state"))
+    yield Text.assemble((state, STATE_STYLES.get(state, OPEN_STYLE)), (f"  {format_usage(report)}", "dim"))
+    for name, style in (("error", "red"), ("answer", ""), ("answer_so_far", "dim")):
+        if text := report.get(name):
+            yield Text(f"\n{printable_text(text)}\n", style)
+    yield from format_files(report.get("changes") or {})
+    for call in items_of(report, "failed_calls"):
+        yield line("failed call", call, "red")
+    for request in items_of(report, "pending"):
+        yield line("waits for", request["wants"], OPEN_STYLE)
+    if note := report.get("note"):
+        yield line("note", note)
+    yield line("session", f"{report.get('session_id')} in {report.get('directory')}")
+    for call in next_commands(report, shell):
+        yield Text.assemble(("next        ", "bold"), call)
+
+
+def next_commands(report: Facts, shell: Shell) -> Iterator[str]:
+    """Yield what can be typed next: the call that the report names, else one that continues the session."""
+    is_over = report.get("state") in STATE_STYLES
+    if is_over or shell.is_attached:
+        answers = [request["answer_with"] for request in items_of(report, "pending") if "answer_with" in request]
+        calls = [*answers, *([report["next"]] if report.get("next") else [])]
+        yield from (shell.command(call["tool"], call["arguments"]) for call in calls)
+        if calls:
+            return
+    yield shell.command("run_task", {"session_id": report.get("session_id"), "prompt": "…"})
+
+
+def format_usage(report: Facts) -> str:
+    """Return time, tokens, cost and model in one line."""
+    seconds, tokens, cost = report.get("elapsed_seconds"), report.get("tokens"), report.get("cost")
+    parts = [
+        f"{seconds:.1f} s" if seconds else "",
+        f"{tokens:,} tokens" if tokens else "",
+        f"${cost:.2f}" if cost else "",
+        to_line(report.get("model") or ""),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def format_files(changes: Facts) -> Iterator[RenderableType]:
+    """Yield what a turn changed; nothing for no change."""
+    paths = items_of(changes, "paths")
+    if unknown := changes.get("unknown"):
+        yield line("changes", unknown)
+    elif paths:
+        yield line("changes", format_sum(len(paths), changes))
+    yield from (Text(f"  {to_line(path)}") for path in paths[:MAX_PATHS])
+    if len(paths) > MAX_PATHS:
+        yield Text(f"  and {len(paths) - MAX_PATHS} more", "dim")
+
+
+def format_sum(count: int, changes: Facts) -> str:
+    """Return the number of files and lines."""
+    files = f"{count} file{'s' * (count != 1)}"
+    return f"{files}, +{changes.get('additions') or 0} -{changes.get('deletions') or 0}"
+
+
+def format_reports(reports: Facts, shell: Shell) -> Iterator[RenderableType]:
+    """Yield each report, with an empty line between two."""
+    for number, report in enumerate(items_of(reports, "tasks")):
+        if number:
+            yield Text("")
+        yield from format_report(report, shell)
+    for session_id, error in cast("Facts", reports.get("errors") or {}).items():
+        yield line(session_id, error, "red")
+
+
+def format_changes(changes: Facts, shell: Shell) -> Iterator[RenderableType]:
+    """Yield collected changes: their sum, the files or the patch, and what became of them."""
+    files = items_of(changes, "files")
+    yield Text(format_sum(len(files), changes), "bold")
+    patch = changes.get("patch")
+    if patch:
+        yield printable_text(patch)
+    else:
+        yield from (
+            Text(f"  {to_line(file['status']):9}{to_line(file['path'])}  +{file['additions']} -{file['deletions']}")
+            for file in files
+        )
+    if applied_to := changes.get("applied_to"):
+        yield line("applied to", applied_to, "green")
+    if changes.get("discarded"):
+        yield line("worktree", "discarded")
+    if note := changes.get("note"):
+        yield line("note", note)
+
+
+def format_transcript(transcript: Facts, shell: Shell) -> Iterator[RenderableType]:
+    """Yield a page of a conversation, and the command for the page before it."""
+    yield printable_text(transcript.get("text") or "no messages")
+    if before := transcript.get("earlier"):
+        call = shell.command("read_transcript", {"session_id": transcript.get("session_id"), "before": before})
+        yield Text.assemble(("\nearlier     ", "bold"), call)
+
+
+FORMATS: Mapping[Any, Callable[[Facts, Shell], Iterable[RenderableType]]] = {
+    TaskReport: format_report,
+    TaskReports: format_reports,
+    WaitedTasks: format_reports,
+    CollectedChanges: format_changes,
+    Transcript: format_transcript,
+}
+"""What shows a result, by its model."""
+
+
+def format_response(facts: Facts, width: int) -> list[RenderableType] | None:
+    """Return the response of an operation as text or as a table; None for an object, which stays JSON."""
+    if facts.get("type") == "text" and isinstance(facts.get("content"), str):
+        return [printable_text(facts["content"])]
+    if [*facts] != ["result"]:
+        return None
+    value: Any = facts["result"]
+    if isinstance(value, str):
+        return [printable_text(value)]
+    if value == []:
+        return [Text("none", "dim")]
+    items = cast("list[Any]", value) if isinstance(value, list) else []
+    if items and all(isinstance(item, dict) for item in items):
+        return make_table(items, width)
+    if items and all(isinstance(item, str) for item in items):
+        return ["\n".join(map(to_line, items))]
+    return None
+
+
+def make_table(items: Sequence[Facts], width: int) -> list[RenderableType]:
+    """Return a table with a line for each item, and as many of its plain fields as the width takes."""
+    names = list(dict.fromkeys(name for item in items for name in item))
+    plain = [name for name in names if all(is_plain(item.get(name)) for item in items)]
+    ranked = [
+        *(name for name in FIRST_COLUMNS if name in plain),
+        *(name for name in plain if name not in FIRST_COLUMNS),
+    ]
+    if not ranked:
+        return [Text("\n".join(to_line(json.dumps(item, ensure_ascii=False)) for item in items))]
+    table, room, shown = Table(box=None, pad_edge=False), width, 0
+    cells = {name: [cell_text(item.get(name)) for item in items] for name in ranked}
+    for name in ranked:
+        room -= max(map(cell_len, (to_line(name), *cells[name]))) + 2
+        if shown and room < 0:
+            break
+        table.add_column(Text(to_line(name)), overflow="fold")
+        shown += 1
+    for row in zip(*(cells[name] for name in ranked[:shown]), strict=True):
+        table.add_row(*map(Text, row))
+    hint = [Text("--json shows every field", "dim")] if shown < len(names) else []
+    return [table, *hint]
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value fits into a cell."""
+    return not isinstance(value, (dict, list))
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as the text of a cell."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return printable(to_one_line(text, CELL_CHARS))
+
+
+def items_of(facts: Facts, name: str) -> list[Any]:
+    """Return a list of a result, which leaves out empty ones."""
+    return facts.get(name) or []
+
+
+def line(label: str, text: str, style: str = "") -> Text:
+    """Return a line with a label."""
+    return Text.assemble((f"{to_line(label):12}", "bold"), (to_line(text), style))
+
+
+def to_line(text: str) -> str:
+    """Return a text on one line, in which nothing is hidden."""
+    return printable(" ".join(text.split()))

@@ -1,0 +1,230 @@
+"""Results as people read them at a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.cli.commands import call
+from opencode_mcp.cli.main import command_parser, settings_flags
+from opencode_mcp.cli.output import print_lines
+from opencode_mcp.cli.result_text import FORMATS, Shell, format_result
+from opencode_mcp.cli.tool_stats import full_schema
+from opencode_mcp.tasks import TASK_TOOLS
+
+ATTACHED = Shell(("opencode-mcp", "call"), is_attached=True, width=80)
+MANAGED = Shell(("opencode-mcp", "call"), is_attached=False, width=80)
+REPORT: dict[str, Any] = {
+    "session_id": "ses_1",
+    "state": "completed",
+    "answer": "Two lines:\n\tthe second",
+    "directory": "/project",
+    "changes": {"files": 2, "additions": 3, "deletions": 1, "paths": ["a.py", "b.py"]},
+    "tokens": 12345,
+    "cost": 0.126,
+    "model": "provider/model",
+    "elapsed_seconds": 16.74,
+}
+PERMISSION = {
+    "id": "per_1",
+    "wants": "bash: touch made",
+    "answer_with": {"tool": "answer_permission", "arguments": {"request_id": "per_1", "session_id": "ses_1"}},
+}
+HIDDEN = "\x1b[2Jgone \u202etxt.exe\x07"
+"""A text that clears a screen, reverses its direction and rings."""
+
+
+def render(tool: str, facts: Mapping[str, Any], shell: Shell = ATTACHED) -> str:
+    """Return a result as a terminal without colours shows it, "" where JSON is printed."""
+    out = io.StringIO()
+    console = Console(file=out, width=shell.width, highlight=False, markup=False)
+    for item in format_result(tool, facts, shell) or []:
+        console.print(item, soft_wrap=isinstance(item, (str, Text)))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def test_a_report_begins_with_the_state_and_ends_with_the_next_command() -> None:
+    """In between: the answer as text, and what changed."""
+    collect = {"tool": "collect_changes", "arguments": {"session_id": "ses_1", "apply": True}}
+
+    assert render("run_task", REPORT | {"next": collect}) == (
+        "completed  16.7 s, 12,345 tokens, $0.13, provider/model\n"
+        "\n"
+        "Two lines:\n"
+        "    the second\n"
+        "\n"
+        "changes     2 files, +3 -1\n"
+        "  a.py\n"
+        "  b.py\n"
+        "session     ses_1 in /project\n"
+        "next        opencode-mcp call collect_changes session_id=ses_1 apply=true"
+    )
+
+
+def test_a_report_without_a_next_call_says_how_to_go_on() -> None:
+    assert render("run_task", REPORT).endswith("next        opencode-mcp call run_task session_id=ses_1 prompt='…'")
+
+
+def test_each_task_tool_has_a_form_for_people() -> None:
+    assert {tool.name for tool in TASK_TOOLS.values() if tool.output not in FORMATS} == set()
+
+
+def test_a_failed_task_shows_its_error_note_and_failed_calls() -> None:
+    failed = {"state": "failed", "error": "no model", "failed_calls": ["bash: exit 1"], "note": "from a fork"}
+    lines = render("run_task", REPORT | failed).splitlines()
+
+    assert lines[0].startswith("failed  ")
+    assert lines[2] == "no model"
+    assert "failed call bash: exit 1" in lines
+    assert "note        from a fork" in lines
+
+
+def test_a_waiting_task_shows_what_it_waits_for_and_the_command_that_answers() -> None:
+    """Unless OpenCode has stopped with the call: then nothing waits any more, and the session can be continued."""
+    waiting = REPORT | {"state": "waiting_permission", "answer": "", "pending": [PERMISSION]}
+    attached, managed = render("run_task", waiting), render("run_task", waiting, MANAGED)
+
+    assert "waits for   bash: touch made" in attached
+    assert attached.endswith("next        opencode-mcp call answer_permission request_id=per_1 session_id=ses_1")
+    assert "answer_permission" not in managed
+    assert managed.endswith("next        opencode-mcp call run_task session_id=ses_1 prompt='…'")
+
+
+def test_each_of_several_reports_is_shown_and_what_failed_to_be_read() -> None:
+    text = render("wait_for_tasks", {"tasks": [REPORT, REPORT | {"state": "stopped"}], "errors": {"ses_3": "no such"}})
+
+    assert [line.split()[0] for line in text.splitlines() if "16.7 s" in line] == ["completed", "stopped"]
+    assert text.endswith("ses_3       no such")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("collect_changes", {"session_id": "ses_1", "apply": True}),
+        ("run_task", {"session_id": "ses_1", "prompt": 'it\'s\n$HOME "x" `y` ; z'}),
+        ("run_task", {"session_id": "ses_1", "prompt": "@file", "files": ["a b", "c"]}),
+        ("run_task", {"session_id": "ses_1", "prompt": "12", "timeout_seconds": 12}),
+    ],
+)
+def test_a_printed_command_is_parsed_as_the_call_that_it_stands_for(
+    catalog: Catalog, tool: str, arguments: Mapping[str, Any]
+) -> None:
+    """A shell splits it into the same arguments, with the flags of the settings."""
+    typed = ["--url", "http://127.0.0.1:9", "--read-only", "--allow-directory", "/a b", "--allow-directory", "/c"]
+    options = argparse.Namespace()
+    command_parser("call", call).parse_all(["run_task", *typed], options)
+    flags = settings_flags(vars(options))
+    command = Shell(("opencode-mcp", "call", *flags), is_attached=True, width=80).command(tool, arguments)
+    program, name, *words = shlex.split(command)
+    parsed = argparse.Namespace()
+    command_parser("call", call).parse_all(words, parsed)
+
+    assert (program, name, parsed.tool) == ("opencode-mcp", "call", tool)
+    assert sorted(flags) == sorted(typed)
+    assert settings_flags(vars(parsed)) == flags
+    assert call.parse_arguments(full_schema(catalog, tool), parsed.pairs, None) == arguments
+
+
+def test_the_flags_of_a_command_hold_no_password() -> None:
+    options = {"url": "http://user:hidden@127.0.0.1:9", "token": "hidden", "redis": "redis://:hidden@x"}
+
+    assert settings_flags(options) == ["--url", "http://127.0.0.1:9"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "facts"),
+    [
+        pytest.param("run_task", REPORT | {"answer": HIDDEN, "error": HIDDEN, "note": HIDDEN}, id="report"),
+        pytest.param("run_task", REPORT | {"session_id": HIDDEN, "directory": HIDDEN, "model": HIDDEN}, id="names"),
+        pytest.param("run_task", REPORT | {"next": {"tool": HIDDEN, "arguments": {HIDDEN: HIDDEN}}}, id="next"),
+        pytest.param("run_task", REPORT | {"changes": {"paths": [HIDDEN], "unknown": HIDDEN}}, id="changes"),
+        pytest.param("run_task", REPORT | {"pending": [{"wants": HIDDEN}], "failed_calls": [HIDDEN]}, id="lists"),
+        pytest.param("wait_for_tasks", {"tasks": [REPORT], "errors": {HIDDEN: HIDDEN}}, id="errors"),
+        pytest.param("collect_changes", {"patch": HIDDEN, "applied_to": HIDDEN, "note": HIDDEN}, id="patch"),
+        pytest.param(
+            "collect_changes",
+            {"files": [{"path": HIDDEN, "status": HIDDEN, "additions": 1, "deletions": 0}]},
+            id="files",
+        ),
+        pytest.param("read_transcript", {"session_id": HIDDEN, "text": HIDDEN, "earlier": HIDDEN}, id="transcript"),
+        pytest.param("find_files", {"result": [HIDDEN, HIDDEN]}, id="lines"),
+        pytest.param("session_list", {"result": [{HIDDEN: HIDDEN}]}, id="table"),
+        pytest.param("session_list", {"result": [{HIDDEN: {HIDDEN: HIDDEN}}]}, id="nested"),
+        pytest.param("find_text", {"result": HIDDEN, "_note": HIDDEN, "_redacted": {HIDDEN: HIDDEN}}, id="text"),
+        pytest.param("file_read", {"type": "text", "content": HIDDEN}, id="file"),
+    ],
+)
+def test_no_result_can_move_the_cursor_or_hide_characters(tool: str, facts: Mapping[str, Any]) -> None:
+    text = render(tool, facts)
+
+    assert "gone" in text
+    assert [character for character in text if not character.isprintable() and character != "\n"] == []
+
+
+def test_a_list_of_objects_is_a_table_that_fits_the_terminal() -> None:
+    """Its columns begin with those that identify an item; wide characters count as two columns."""
+    items = [
+        {"slug": "x", "time": {"created": 1}, "title": "日本語の題", "id": "ses_1", "directory": "/" + "d" * 90},
+        {"slug": "y", "time": {"created": 2}, "title": "short", "id": "ses_2", "directory": "/d"},
+    ]
+    narrow = Shell(("opencode-mcp",), is_attached=True, width=30)
+
+    assert render("session_list", {"result": items}, narrow) == (
+        "id     title       slug\n"
+        "ses_1  日本語の題  x\n"
+        "ses_2  short       y\n"
+        "--json shows every field"
+    )  # fmt: skip
+    assert "directory" in render("session_list", {"result": items}, Shell((), is_attached=True, width=200))
+
+
+@pytest.mark.parametrize("width", [1, 10, 40, 500])
+def test_every_width_shows_the_whole_answer(width: int) -> None:
+    """A terminal wraps lines itself, so that what is copied has no line breaks of this program."""
+    shell = Shell((), is_attached=True, width=width)
+
+    assert "word " * 100 in render("run_task", REPORT | {"answer": "word " * 100 + "end"}, shell)
+    assert "ses_1" in render("session_list", {"result": [{"id": "ses_1"}]}, shell).replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"result": "plain\r\ntext\n"}, "plain\ntext\n"),
+        ({"result": ["a", "b"]}, "a\nb"),
+        ({"result": []}, "none"),
+        ({"result": "text", "_note": "OpenCode was restarted"}, "text\nnote        OpenCode was restarted"),
+        ({"result": True}, ""),
+        ({"result": [1, {"a": 2}]}, ""),
+        ({"id": "ses_1", "title": "an object stays JSON"}, ""),
+    ],
+)
+def test_a_response_is_text_lines_or_json(facts: Mapping[str, Any], text: str) -> None:
+    assert render("find_files", facts) == text
+
+
+def test_a_text_of_ten_megabytes_is_printed_within_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    text = ("x" * 99 + "\n") * 100_000
+    started = time.monotonic()
+    print_lines(format_result("find_files", {"result": text}, ATTACHED) or [])
+
+    assert time.monotonic() - started < 30
+    assert capsys.readouterr().out == text + "\n"
+
+
+def test_what_the_encoding_of_stdout_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    print_lines(format_result("find_files", {"result": "né"}, ATTACHED) or [])
+
+    assert raw.getvalue() == b"n\\xe9\n"
