@@ -27,7 +27,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     },
     "app.log": {
         "service": "Who logs.",
-        "level": "debug, info, warn or error.",
+        "level": "How severe.",
         "message": "The text.",
         "extra": "More fields.",
     },

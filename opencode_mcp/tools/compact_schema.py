@@ -57,11 +57,15 @@ def compact_schema(schema: Schema, seldom_needed: frozenset[str] = frozenset()) 
     for name, schema_of_field in schema.get("properties", {}).items():
         if name in required or name not in hidden:
             summary = summarize(schema_of_field, definitions, ())
-            is_elsewhere = summary.get("description", "").startswith(SAME_AS)
-            fits = json_bytes(without_description(summary)) <= MAX_ARGUMENT_BYTES and not is_elsewhere
-            properties[name] = summary if fits else outline(schema_of_field, summary, definitions)
+            properties[name] = outline(schema_of_field, summary, definitions) if needs_outline(summary) else summary
     root: Schema = {"type": "object", "properties": properties}
     return root | {"required": schema["required"]} if required else root
+
+
+def needs_outline(summary: Schema) -> bool:
+    """Whether an argument's summary is too long, or is an object or array whose fields another tool lists."""
+    is_elsewhere = summary["type"] in {"object", "array"} and summary.get("description", "").startswith(SAME_AS)
+    return is_elsewhere or json_bytes(without_description(summary)) > MAX_ARGUMENT_BYTES
 
 
 def summarize(schema: Any, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]) -> Schema:

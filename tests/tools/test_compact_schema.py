@@ -13,7 +13,7 @@ from jsonschema_rs import Draft202012Validator, validator_for
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.tasks import TASK_TOOLS
-from opencode_mcp.tools.compact_schema import compact_schema
+from opencode_mcp.tools.compact_schema import compact_schema, without_description
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 
 from .schemas import schema_values
@@ -146,6 +146,19 @@ def test_the_compact_prompt_schema_keeps_parts_model_and_agent() -> None:
     assert part["properties"]["type"]["description"] == needs
     assert properties["model"]["required"] == ["providerID", "modelID"]
     assert properties["agent"]["type"] == "string"
+
+
+def test_several_tasks_have_the_options_of_one() -> None:
+    """Each task of run_tasks lists every argument of start_task, with the same types and values."""
+    one = compact_schema(SCHEMAS["start_task"])["properties"]
+    each = compact_schema(SCHEMAS["run_tasks"])["properties"]["tasks"]["items"]
+
+    assert each["required"] == ["prompt"]
+    assert {name: without_description(schema) for name, schema in each["properties"].items()} == {
+        name: without_description(schema) for name, schema in one.items()
+    }
+    assert one["permissions"]["enum"] == ["report", "ask", "allow", "reject"]
+    assert compact_schema(SCHEMAS["run_task"])["properties"].keys() == one.keys() | {"timeout_seconds"}
 
 
 def test_a_recursive_component_is_compacted() -> None:
