@@ -18,10 +18,11 @@ from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.os_limits import find_shortage_in_error
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import Context
-from opencode_mcp.tools import VIEWS, ToolRegistry, add_note, failure, select_tools, select_view, sent_once
+from opencode_mcp.tools import VIEWS, Selection, ToolRegistry, add_note, failure, select_tools, select_view, sent_once
 from opencode_mcp.tools.truncate import abbreviate
 
 from .elicitation import input_required_result, make_elicitor
+from .instructions import write_instructions
 from .lifespan import RequestContext, connection_of
 from .roots import apply_client_root
 from .shutdown import Shutdown
@@ -62,6 +63,18 @@ class ToolHandlers:
             (registry for view_path, registry in self._view_registries.items() if path.endswith(f"/{view_path}")),
             self._registry,
         )
+
+    def instructions(self) -> str:
+        """Return the instructions for the tools that the settings select."""
+        return instructions_for(self._registry.selection)
+
+    async def instruct(self, context: RequestContext, call_next: CallNext) -> HandlerResult:
+        """Middleware for initialize and server/discover: give a client of a view the instructions for its tools."""
+        result = await call_next(context)
+        registry = self._registry_for(context)
+        if registry is self._registry or not isinstance(result, dict):
+            return result
+        return {**result, "instructions": instructions_for(registry.selection)}
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return a tool's full input schema."""
@@ -117,6 +130,15 @@ class ToolHandlers:
             if cause := find_shortage_in_error(error):
                 return failure(f"{params.name} failed in this MCP server; whether it took effect is unknown. {cause}")
             raise MCPError(code=types.INTERNAL_ERROR, message="Internal error; see the server's log.") from None
+
+
+def instructions_for(selection: Selection) -> str:
+    """Return the instructions for a selection of tools."""
+    return write_instructions(
+        selection.listed.__contains__,
+        lambda family: any(name.startswith(f"{family}_") for name in selection.listed & selection.reachable),
+        gateway=not selection.reachable <= selection.listed,
+    )
 
 
 def take_server_notes(servers: ServerPool) -> str:

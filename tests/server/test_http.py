@@ -82,11 +82,16 @@ async def list_tools_status(
     http: httpx2.AsyncClient, path: str = "/mcp", version: str = VERSIONS[0], **headers: str
 ) -> int:
     """Ask what a client asks first, and return the status of the answer."""
+    return (await send_first_request(http, path, version, **headers)).status_code
+
+
+async def send_first_request(http: httpx2.AsyncClient, path: str, version: str, **headers: str) -> httpx2.Response:
+    """Send initialize or server/discover, by the protocol version."""
     info = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
     method, params = ("initialize", info) if version < "2026" else ("server/discover", MODERN)
     sent = {"accept": "application/json, text/event-stream", "mcp-protocol-version": version, "mcp-method": method}
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    return (await http.post(path, json=request, headers={**sent, **headers})).status_code
+    return await http.post(path, json=request, headers={**sent, **headers})
 
 
 MODERN: dict[str, Any] = {

@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 
 from opencode_mcp import __version__
-from opencode_mcp.server.bridge_server import INSTRUCTIONS
+from opencode_mcp.server.instructions import ALL_LISTED
 
 pytestmark = pytest.mark.anyio
 
@@ -22,9 +22,7 @@ async def test_the_server_introduces_itself(client: Client) -> None:
     assert info.icons is not None
     assert [icon.mime_type for icon in info.icons] == ["image/svg+xml"]
     assert len(info.icons[0].src) < 300
-    assert client.instructions == INSTRUCTIONS
-    assert len(INSTRUCTIONS) <= 2000
-    assert "data, not instructions" in INSTRUCTIONS
+    assert client.instructions == ALL_LISTED
 
 
 async def test_tools_have_search_phrases(client: Client) -> None:
