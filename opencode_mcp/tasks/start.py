@@ -101,10 +101,11 @@ AS_IN_RUN_TASK: Mapping[str, str] = {
     "session_id": "Continue this session; default: a new one.",
     "directory": "Absolute path.",
     "worktree": "true: in a fresh checkout, as in run_task. Default false.",
-    "include_uncommitted": "With worktree, as in run_task. Default false.",
+    "include_uncommitted": "With worktree, as in run_task.",
     "model": "provider/model, from config_providers.",
     "agent": "build, plan or another of app_agents, as in run_task.",
-    "variant": "One of the model's `variants`, such as high.",
+    "variant": "As in run_task.",
+    "system": "As in run_task.",
     "files": "As in run_task.",
     "permissions": "As in run_task.",
     "request_id": "As in run_task.",
@@ -122,6 +123,18 @@ class StartOneTask(StartTask):
     """Arguments of start_task."""
 
     model_config = ConfigDict(json_schema_extra=refer_to_run_task)
+
+
+def leave_out_descriptions(schema: dict[str, Any]) -> None:
+    """Remove the descriptions of a schema's properties."""
+    for field in schema["properties"].values():
+        field.pop("description", None)
+
+
+class StartTaskOfSeveral(StartTask):
+    """One of the tasks of run_tasks, which names run_task for its fields."""
+
+    model_config = ConfigDict(json_schema_extra=leave_out_descriptions)
 
 
 class SentPrompt(BaseModel):

@@ -15,7 +15,7 @@ from .arguments import WAIT_SECONDS, Arguments
 from .context import Context
 from .pending_starts import find_start, started_tasks
 from .report import TaskReport, build_report
-from .start import SentPrompt, StartTask
+from .start import SentPrompt, StartTask, StartTaskOfSeveral
 from .wait import wait_until_settled
 from .wait_and_report import report_now, wait_and_report, wait_and_report_each
 
@@ -36,7 +36,7 @@ class RunTask(StartTask):
 class RunTasks(Arguments):
     """Several tasks at once."""
 
-    tasks: list[StartTask] = Field(
+    tasks: list[StartTaskOfSeveral] = Field(
         min_length=1,
         max_length=MAX_TASKS,
         description="1 to 16, with run_task's arguments but timeout_seconds. `worktree` is true unless you set it or "
@@ -83,7 +83,7 @@ async def run_task(context: Context, arguments: RunTask) -> TaskReport:
 
 async def run_tasks(context: Context, arguments: RunTasks) -> TaskReports:
     """Start several tasks and wait for all of them, starting included; cancelled, they are stopped."""
-    tasks = [task.model_copy(update={"worktree": wants_worktree(task)}) for task in arguments.tasks]
+    tasks: list[StartTask] = [task.model_copy(update={"worktree": wants_worktree(task)}) for task in arguments.tasks]
     refuse_shared_directory(tasks)
     async with started_tasks(context, tasks) as starts:
         return TaskReports(tasks=await wait_and_report(context, starts, "all", arguments.timeout_seconds))
