@@ -77,7 +77,7 @@ class Revert(Model):
 
 
 class Session(Model):
-    """A session: the handle of a task. `cost` is in US dollars."""
+    """A session: the handle of a task. `cost` is in US dollars; `agent` and `model` are those of the last prompt."""
 
     id: str
     directory: str
@@ -86,6 +86,7 @@ class Session(Model):
     cost: float = 0
     tokens: Tokens = Tokens()
     metadata: dict[str, Any] = {}
+    agent: str | None = None
     model: dict[str, Any] | None = None
     revert: Revert | None = None
     time: Times

@@ -11,13 +11,16 @@ from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Agent, Config, Providers
+from opencode_mcp.opencode.models import Agent, Config, Providers, Session
 from opencode_mcp.suggestions import suggest
 
 from .workspace import directory_argument
 
 DEFAULT_AGENT = "build"
 """The agent that OpenCode takes when neither the prompt nor the configuration names one (1.18.33)."""
+
+DEFAULT_VARIANT = "default"
+"""What OpenCode stores in a session for a prompt without a variant (1.18.33)."""
 
 
 async def check_model_selection(
@@ -60,6 +63,31 @@ async def check_model_selection(
     return selection
 
 
+async def continue_selection(
+    opencode: OpenCodeClient, session: Session, model: str | None, agent: str | None, variant: str | None
+) -> dict[str, Any]:
+    """Return the `model`, `agent` and `variant` of a session's next prompt: those that are named, else the agent of its
+    last prompt, with its model and variant.
+
+    Without an agent OpenCode would take the default one, so that a follow-up of `plan` edits, and it keeps no variant
+    (1.18.33).
+
+    Raises:
+        WorkflowError: what `check_model_selection` raises; or the session is bound to a model that does not exist.
+    """
+    previous = session.model or {}
+    previous_model = f"{previous['providerID']}/{previous['id']}" if previous else None
+    if agent is None and model is None:
+        model = previous_model
+        variant = variant or (previous.get("variant") if previous.get("variant") != DEFAULT_VARIANT else None)
+    selection = await check_model_selection(
+        opencode, session.directory, model, agent or session.agent, variant, session.model
+    )
+    if model is None and previous_model is not None:
+        await check_model_selection(opencode, session.directory, previous_model, None, None)
+    return selection
+
+
 async def default_model(
     opencode: OpenCodeClient, location: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
 ) -> str | None:
@@ -76,16 +104,6 @@ async def default_model(
     if session_model is not None:
         return f"{session_model['providerID']}/{session_model['id']}"
     return config.model
-
-
-async def check_session_model(opencode: OpenCodeClient, directory: str, model: dict[str, Any] | None) -> None:
-    """Check the model that a session is bound to.
-
-    Raises:
-        WorkflowError: the session is bound to a model that does not exist.
-    """
-    if model is not None:
-        await check_model_selection(opencode, directory, f"{model['providerID']}/{model['id']}", None, None)
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:

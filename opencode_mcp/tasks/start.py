@@ -24,7 +24,7 @@ from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .idempotency import find_request_session, make_prompt_id, request_suffix
 from .metadata import Permissions, TaskMetadata, check_metadata_stored, task_metadata, with_task_metadata
-from .model_selection import check_model_selection, check_session_model
+from .model_selection import DEFAULT_AGENT, check_model_selection, continue_selection
 from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_newest_messages
 from .stop import abandon
 from .workspace import check_directory, describe_removal, directory_argument, prepare_workspace
@@ -242,12 +242,9 @@ async def continue_session(
         directory = snapshot.session.directory
         if problem := directory_misreading(directory):
             raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
-        session_model = snapshot.session.model
-        selection = await check_model_selection(
-            opencode, directory, arguments.model, arguments.agent, arguments.variant, session_model
+        selection = await continue_selection(
+            opencode, snapshot.session, arguments.model, arguments.agent, arguments.variant
         )
-        if arguments.model is None:
-            await check_session_model(opencode, directory, snapshot.session.model)
         attachments = await file_parts(opencode, directory, arguments.files)
         if arguments.permissions is not None:
             await set_permissions(opencode, snapshot.session, arguments.permissions)
@@ -258,7 +255,13 @@ async def continue_session(
         except anyio.get_cancelled_exc_class():
             await abandon(context, session_id, previous_prompt_id)
             raise
-        return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id)
+        note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"))
+        return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id, note=note)
+
+
+def describe_kept_agent(agent: str | None) -> str | None:
+    """Say which agent a follow-up goes on with; None if it is the usual one."""
+    return None if agent in {None, DEFAULT_AGENT} else f"agent {agent}, as in the session's last prompt"
 
 
 async def refuse_removed_worktree(opencode: OpenCodeClient, session: Session) -> None:

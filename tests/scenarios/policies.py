@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import mcp_types as types
 from mcp.client import ClientRequestContext
 
 from .observed import ObservedResult
 from .permissions import REQUEST_CASES, touch_prompt, touched_file
+from .refusals import VARIANT_CONFIG
 from .scenario import Action, Scenario
 from .scenario_context import ScenarioContext
 
@@ -76,6 +79,22 @@ async def fail_to_ask(ctx: ScenarioContext) -> ObservedResult:
     return observed
 
 
+async def keep_agent(ctx: ScenarioContext) -> ObservedResult:
+    """A follow-up keeps the agent, the model and its variant, so `plan` does not edit; a named agent replaces it."""
+    task = await ctx.run_task("script:text first", agent="plan", model="scripted/other", variant="high")
+    edit = f"script:tool write {json.dumps({'filePath': touched_file(ctx).name, 'content': 'edited'})}"
+    kept = await ctx.run_task(edit, session_id=task.session_id)
+    assert not touched_file(ctx).exists()
+    assert kept["note"] == "agent plan, as in the session's last prompt"
+    assert kept["model"] == "scripted/other"
+    messages = (await ctx.call_tool("session_messages", sessionID=task.session_id))["result"]
+    prompt = next(message["info"] for message in reversed(messages) if message["info"]["role"] == "user")
+    assert (prompt["agent"], prompt["model"]["variant"]) == ("plan", "high")
+    observed = await ctx.run_task(edit, session_id=task.session_id, agent="build")
+    assert touched_file(ctx).read_text() == "edited"
+    return observed
+
+
 SCENARIOS = (
     Scenario("policy allow", run_under_policy("allow", runs=True), "completed"),
     Scenario("policy allow, subagent", run_under_policy("allow", subagent=True, runs=True), "completed"),
@@ -84,6 +103,7 @@ SCENARIOS = (
     Scenario("policy report, client could ask", run_under_policy("report"), "waiting_permission"),
     Scenario("policy report, another client could ask", wait_from_another_client, "waiting_permission"),
     Scenario("policy kept by the session", keep_policy, "stopped", "rejected"),
+    Scenario("agent kept by the session", keep_agent, "completed", config=VARIANT_CONFIG),
     Scenario("policy reject, then allow", change_policy, "completed"),
     Scenario("policy allow, then report", withdraw_allow, "error", "allows everything"),
     Scenario("policy ask, client fails to ask", fail_to_ask, "waiting_permission"),
