@@ -29,6 +29,7 @@ TooLong                  an attempt to cut a result exceeds the limit; the next 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,13 +49,18 @@ class DocumentError(OpenCodeError):
 class InvalidArguments(OpenCodeError):
     """Arguments do not match the operation's schema. Nothing was sent.
 
-    `problems` has one line for each problem: the path, the expected value, the received value.
+    `problems` has one line for each problem: the path, the expected value, the received value. `example` has valid
+    arguments with placeholders, None where the arguments fit the schema.
     """
 
-    def __init__(self, operation: str, problems: list[str]) -> None:
+    def __init__(self, operation: str, problems: list[str], example: Any = None) -> None:
         self.operation = operation
         self.problems = problems
-        super().__init__(f"Invalid arguments for {operation}; nothing was sent:\n- " + "\n- ".join(problems))
+        self.example = example
+        lines = [f"Invalid arguments for {operation}; nothing was sent:", *(f"- {problem}" for problem in problems)]
+        if example is not None:
+            lines.append(f"Example: {json.dumps(example, ensure_ascii=False)}")
+        super().__init__("\n".join(lines))
 
 
 class ServerStartError(OpenCodeError):

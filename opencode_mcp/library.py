@@ -22,6 +22,7 @@ from .operations import Operations, build_tree
 from .settings import Settings
 from .suggestions import suggest
 from .tasks import Context, execute_blocking, task_tools_for
+from .tasks.arguments import validate_arguments
 
 __all__ = ["Answer", "OpenCode"]
 
@@ -83,7 +84,8 @@ class OpenCode(Operations):
             WorkflowError: a task cannot continue, or a prompt waits for an answer.
         """
         if name in self._task_tools:
-            report = await self._task_tools[name].execute(self._context(), arguments)
+            tool = self._task_tools[name]
+            report = await tool.execute(self._context(), validate_arguments(name, tool.arguments, arguments))
             return report.model_dump(mode="json")
         return (await self.answer(name, **arguments)).value
 
@@ -97,9 +99,9 @@ class OpenCode(Operations):
             near = suggest(name, [*self._catalog, *self._task_tools]) or "none"
             raise InvalidArguments(name, [f"no such operation; nearest: {near}"])
         context = self._context()
-        return await execute_operation(
-            context.servers, self._catalog[name], arguments, context.report_progress, partial(execute_blocking, context)
-        )
+        call = context.servers.default.prepare(self._catalog[name], arguments)
+        blocking = partial(execute_blocking, context)
+        return await execute_operation(context.servers, call, context.report_progress, blocking)
 
     @asynccontextmanager
     async def events(self) -> AsyncGenerator[AsyncIterator[Event]]:

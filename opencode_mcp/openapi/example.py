@@ -15,9 +15,11 @@ MAX_DEPTH = 20
 def make_example(schema: Schema, optional: Collection[str] = ()) -> Any:
     """Return an example of a schema: required fields only, with defaults, constants or placeholders.
 
-    Placeholders are `<name>` and texts that end in `…`. `optional` names further fields of the root to include.
+    Placeholders are `<name>` and texts that end in `…`. `optional` names further fields of the root to include. An
+    example in the schema itself comes first.
     """
-    return Sampler(schema.get("$defs", {})).sample(schema, "", optional)
+    sampled = Sampler(schema.get("$defs", {})).sample(schema, "", optional)
+    return {**sampled, **schema["examples"][0]} if "examples" in schema else sampled
 
 
 class Sampler:
@@ -46,7 +48,7 @@ class Sampler:
                 chosen = [*node.get("required", ()), *(key for key in fields if key in optional)]
                 return {key: self.sample(fields.get(key, {}), key, depth=depth + 1) for key in dict.fromkeys(chosen)}
             case "array":
-                return [self.sample(node.get("items", {}), name, depth=depth + 1)]
+                return [self.sample(node.get("items", {}), name.removesuffix("s"), depth=depth + 1)]
             case "boolean":
                 return True
             case "integer" | "number":

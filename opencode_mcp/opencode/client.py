@@ -166,13 +166,15 @@ class OpenCodeClient:
         """
         return parse_model(f"the response of {name}", kind, await self.call(name, **arguments))
 
-    def prepare(self, operation: Operation, arguments: Mapping[str, Any]) -> PreparedCall:
+    def prepare(self, operation: Operation, arguments: Mapping[str, Any], lenient: bool = False) -> PreparedCall:
         """Validate arguments and split them into a request. Nothing is sent.
+
+        Of a tool call (`lenient`), slips with only one meaning are coerced.
 
         Raises:
             InvalidArguments: they do not match the schema, or name a location outside of the allowlist.
         """
-        validate(operation, arguments)
+        arguments = validate(operation, arguments, lenient)
         self.allowlist.check_arguments(operation, arguments)
         if self.lacks_project:
             require_project(operation, arguments)

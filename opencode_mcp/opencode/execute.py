@@ -1,4 +1,4 @@
-"""Executes an operation: prepare -> choose the server -> authorize -> request | event stream | terminal | blocking
+"""Executes a prepared call: choose the server -> authorize -> request | event stream | terminal | blocking
 prompt.
 
 `catalog/amendments.py` gives the execution mode and the checks of each operation.
@@ -32,24 +32,17 @@ Blocking = Callable[[ServerPool, PreparedCall], Awaitable[Answer]]
 
 
 async def execute_operation(
-    servers: ServerPool,
-    operation: Operation,
-    arguments: Mapping[str, Any],
-    report_progress: ProgressCallback,
-    blocking: Blocking,
+    servers: ServerPool, call: PreparedCall, report_progress: ProgressCallback, blocking: Blocking
 ) -> Answer:
-    """Execute an operation on the server that its arguments choose, or on all of them where it lists sessions.
-
-    Arguments are validated first: if they are invalid, nothing is sent.
+    """Execute a call on the server that its arguments choose, or on all of them where it lists sessions.
 
     Raises:
         What `execute` and `blocking` raise.
     """
-    call = servers.default.prepare(operation, arguments)
     async with servers.for_arguments(call.arguments) as chosen:
-        if operation.execution_mode == "blocking":
+        if call.operation.execution_mode == "blocking":
             return await blocking(chosen, call)
-        if operation.lists_sessions:
+        if call.operation.lists_sessions:
             return await list_sessions(chosen, call, report_progress)
         return await execute(chosen.default, call, report_progress)
 

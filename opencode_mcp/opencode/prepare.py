@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import quote, unquote
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.catalog import JSON_TYPE
 from opencode_mcp.exceptions import InvalidArguments
 
-if TYPE_CHECKING:
-    from jsonschema_rs import ValidationError
-
-SHOWN_CHARS = 120
-"""How much of an invalid value an error shows."""
-
-SHOWN_PROBLEMS = 10
+from .coerce import coerce, drop_empty_names
+from .problems import SHOWN_CHARS, check_schema, refuse_non_json
 
 MAX_URL_CHARS = 15_000
 """Maximum length of path and query together: OpenCode 1.18.33 accepts 16 KiB including headers, else it responds with
@@ -47,20 +42,24 @@ class PreparedCall:
     parts: RequestParts
 
 
-def validate(operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Check arguments against the operation's full schema.
+def validate(operation: Operation, arguments: Mapping[str, Any], lenient: bool = False) -> Mapping[str, Any]:
+    """Return arguments that match the operation's full schema.
+
+    Of a tool call (`lenient`), slips with only one meaning are coerced; valid arguments are returned as they are.
 
     Raises:
-        InvalidArguments: at most ten problems, one line each.
+        InvalidArguments: at most ten problems, one line each, and an example.
     """
-    try:  # Python strings can contain lone surrogates and floats NaN; JSON allows neither
-        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidArguments(operation.name, [f"arguments: not valid JSON: {error}"]) from error
-    problems = [format_problem(error) for error in operation.validator.iter_errors(dict(arguments))]
-    if problems:
-        raise InvalidArguments(operation.name, problems[:SHOWN_PROBLEMS])
+    refuse_non_json(operation.name, arguments)
+    if lenient:
+        arguments = drop_empty_names(arguments)
+    if not operation.validator.is_valid(dict(arguments)):
+        if lenient:
+            arguments = coerce(operation.input_schema, operation.validator, arguments)
+            refuse_non_json(operation.name, arguments)  # JSON text within them can have what JSON cannot
+        check_schema(operation.name, operation.input_schema, operation.validator, arguments)
     check_url_length(operation, arguments)
+    return arguments
 
 
 def check_url_length(operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -80,27 +79,6 @@ def check_url_length(operation: Operation, arguments: Mapping[str, Any]) -> None
             operation.name,
             [f"{longest}: {sizes[longest]} characters in the URL; all arguments together may have {MAX_URL_CHARS}"],
         )
-
-
-def format_problem(error: ValidationError) -> str:
-    """Return one line for the most relevant cause of an error: path, expected value, received value."""
-    error = best_match(error)
-    path = ".".join(str(step)[:SHOWN_CHARS] for step in error.instance_path) or "arguments"
-    message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
-    received = json.dumps(error.instance, ensure_ascii=False, default=str)
-    if received[:SHOWN_CHARS] in message:
-        return f"{path}: {message}"
-    return f"{path}: {message}; got {received if len(received) <= SHOWN_CHARS else received[:SHOWN_CHARS] + '…'}"
-
-
-def best_match(error: ValidationError) -> ValidationError:
-    """Descend into anyOf and oneOf to the closest branch: the one with the fewest errors, then the deepest."""
-    branches: Sequence[Sequence[ValidationError]] = getattr(error.kind, "context", ())
-    candidates = [branch for branch in branches if branch]
-    if not candidates:
-        return error
-    closest = min(candidates, key=lambda branch: (len(branch), -max(len(e.instance_path) for e in branch)))
-    return best_match(closest[0])
 
 
 def split_arguments(operation: Operation, arguments: Mapping[str, Any], directory: str | None) -> RequestParts:

@@ -39,7 +39,7 @@ async def answer_permission(context: Context, arguments: AnswerPermission) -> Ta
 async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
     """Answer a question, then wait for its task and report it."""
     return await answer_and_wait(
-        context, arguments, lambda request: Decision(answers=validate_answers(request, arguments.answers))
+        context, arguments, lambda request: Decision(answers=validate_answers(request, arguments))
     )
 
 

@@ -17,7 +17,7 @@ from opencode_mcp.openapi.document import Schema
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
 from .answers import answer_permission, answer_question
-from .arguments import Arguments, validate_arguments
+from .arguments import Arguments
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
 from .replies import AnswerPermission, AnswerQuestion
@@ -61,24 +61,22 @@ class TaskTool:
     hints: Hints
     least_seconds: float = 0.0
 
-    async def execute(self, context: Context, arguments: Mapping[str, Any]) -> BaseModel:
-        """Validate the arguments, choose the server, and run the tool.
+    async def execute(self, context: Context, arguments: Arguments) -> BaseModel:
+        """Choose the server, and run the tool; `arguments` is an instance of the tool's model.
 
         Raises:
-            InvalidArguments: they do not fit; nothing was sent.
             OpenCodeError: what went wrong.
         """
-        validated = validate_arguments(self.name, self.arguments, arguments)
         supported = replace(context, servers=context.servers.with_options(min_version=MIN_VERSION_FOR_TASKS))
-        seconds: float = getattr(validated, "timeout_seconds", DEFAULT_LIMIT_SECONDS)
+        seconds: float = getattr(arguments, "timeout_seconds", DEFAULT_LIMIT_SECONDS)
         deadline = anyio.current_time() + seconds
         async with AsyncExitStack() as stack:
             with time_limit(max(seconds, self.least_seconds)):
-                server_context = await stack.enter_async_context(supported.for_arguments(arguments))
+                server_context = await stack.enter_async_context(supported.for_arguments(dict(arguments)))
             remaining = {"timeout_seconds": max(0.0, deadline - anyio.current_time())}
-            if hasattr(validated, "timeout_seconds"):
-                validated = validated.model_copy(update=remaining)
-            return await self.run(server_context, validated)
+            if hasattr(arguments, "timeout_seconds"):
+                arguments = arguments.model_copy(update=remaining)
+            return await self.run(server_context, arguments)
 
     def for_servers(self, servers: Sequence[str]) -> TaskTool:
         """Return the tool for several servers: with an argument that chooses one, unless a session must do so."""

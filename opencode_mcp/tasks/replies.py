@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import anyio
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
@@ -46,16 +46,38 @@ class AnswerPermission(Arguments):
 class AnswerQuestion(Arguments):
     """Arguments of answer_question."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"request_id": "que…", "answers": [["<label>"]]}]})
+
     request_id: str = Field(pattern="^que", description="que_…, from a report's `pending`.")
     answers: list[list[str]] | None = Field(
-        None, description='A list per question, of chosen labels or free text: [["Blue"]]. null: reject them all.'
+        None, description='A list per question, of chosen labels or free text: [["Blue"]].'
     )
+    reject: bool = Field(False, description="Reject the questions instead: ends the turn.")
     session_id: str | None = Field(
         None, pattern="^ses", description="The task's; needed only if it is not among the newest."
     )
     timeout_seconds: float = Field(
         WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
     )
+
+    @model_validator(mode="after")
+    def require_decision(self) -> Self:
+        """Require the answers or the rejection, as a forgotten argument must not reject.
+
+        Raises:
+            ValueError: neither is given, or both are.
+        """
+        if self.answers and self.reject:
+            raise ValueError("give either answers or reject")
+        is_null = "answers" in self.model_fields_set and "reject" not in self.model_fields_set
+        if not self.reject and self.answers is None and not is_null:
+            raise ValueError("give answers, or reject: true to reject the questions")
+        return self
+
+    @property
+    def rejects(self) -> bool:
+        """Whether the questions are rejected: by `reject`, or by [] or null for the answers."""
+        return self.reject or not self.answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +220,20 @@ async def find_root_session_id(opencode: OpenCodeClient, session_id: str) -> str
         session_id = session.parent_id
 
 
-def validate_answers(request: AgentRequest, answers: list[list[str]] | None) -> tuple[tuple[str, ...], ...] | None:
-    """Check answers against the questions; OpenCode takes any.
+def validate_answers(request: AgentRequest, arguments: AnswerQuestion) -> tuple[tuple[str, ...], ...] | None:
+    """Check answers against the questions; OpenCode takes any. None rejects the questions.
+
+    Several answers to the only question are its labels: a flat list of labels becomes one answer each.
 
     Raises:
         WorkflowError: the number of answers is wrong, or which one is not an option.
     """
-    if answers is None:
+    if arguments.rejects:
         return None
     assert isinstance(request, QuestionRequest)
+    answers = arguments.answers or []
+    if len(request.questions) == 1:
+        answers = [[label for labels in answers for label in labels]]
     if len(answers) != len(request.questions):
         raise WorkflowError(f"{request.id} has {len(request.questions)} questions; got {len(answers)} answers")
     for question, labels in zip(request.questions, answers, strict=True):

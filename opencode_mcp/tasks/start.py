@@ -18,7 +18,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, parse_model
 from opencode_mcp.opencode.prepare import directory_misreading
 
-from .arguments import Arguments
+from .arguments import Arguments, NonEmpty
 from .attachments import WEB_OR_DATA, file_parts
 from .context import Context
 from .external_activity import read_snapshot_across_processes
@@ -57,7 +57,7 @@ class StartTask(Arguments):
     session_id: str | None = Field(
         None, pattern="^ses", description="Continue this session, with what it knows; default: a new one."
     )
-    directory: str | None = Field(None, description="Absolute project path; default: this server's.")
+    directory: NonEmpty | None = Field(None, description="Absolute project path; default: this server's.")
     worktree: bool = Field(
         False,
         description=(
@@ -71,13 +71,13 @@ class StartTask(Arguments):
     model: str | None = Field(
         None, pattern="^[^/]+/.+", description="provider/model, from config_providers; default: OpenCode's choice."
     )
-    agent: str | None = Field(
+    agent: NonEmpty | None = Field(
         None,
         description="build (edits), plan (reads only), or another of app_agents; default: the session's last one, or "
         "OpenCode's, mostly build.",
     )
-    variant: str | None = Field(None, description="Reasoning effort: one of the model's `variants`, such as high.")
-    system: str | None = Field(None, description="Added to the system prompt.")
+    variant: NonEmpty | None = Field(None, description="Reasoning effort: one of the model's `variants`, such as high.")
+    system: NonEmpty | None = Field(None, description="Added to the system prompt.")
     files: list[Attachment] = Field(
         default_factory=list[str],
         description="To attach: paths in the project, absolute or ~ (lines: path:1-20), or URLs.",

@@ -14,7 +14,7 @@ from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
-from opencode_mcp.suggestions import suggest
+from opencode_mcp.suggestions import aliases, suggest
 from opencode_mcp.tasks import Context, TaskTool, execute_blocking, task_tools_for
 from opencode_mcp.tasks.arguments import validate_arguments
 
@@ -116,20 +116,27 @@ class ToolRegistry:
             InvalidArguments: the arguments are invalid, or would overwrite a secret with its redaction marker.
             OpenCodeError: what `execute_operation` raises.
         """
-        if not operation.hints.read_only:
+        changes = not operation.hints.read_only
+        if changes:
             refuse_marker(operation.name, arguments)
+        call = context.servers.default.prepare(operation, arguments, lenient=True)
+        if changes and call.arguments is not arguments:  # JSON text can spell the marker with escapes
+            refuse_marker(operation.name, call.arguments)
         blocking = partial(execute_blocking, context)
-        return await execute_operation(context.servers, operation, arguments, context.report_progress, blocking)
+        return await execute_operation(context.servers, call, context.report_progress, blocking)
 
     async def _call_task_tool(
         self, tool: TaskTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
         if not tool.hints.read_only:
             refuse_marker(tool.name, arguments)
+        validated = validate_arguments(tool.name, tool.arguments, arguments, lenient=True)
+        if not tool.hints.read_only:
+            refuse_marker(tool.name, validated.model_dump())
         # JSON may take two characters for one.
         bounded_context = replace(context, answer_chars=self.max_result_chars // 2)
         return report_result(
-            await tool.execute(bounded_context, arguments),
+            await tool.execute(bounded_context, validated),
             redactor,
             Limit(self.max_result_chars, "request less: a smaller limit, or format stat"),
         )
@@ -137,7 +144,7 @@ class ToolRegistry:
     async def _call_gateway_tool(
         self, tool: GatewayTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]
     ) -> types.CallToolResult:
-        validated = validate_arguments(tool.name, tool.arguments, arguments)
+        validated = validate_arguments(tool.name, tool.arguments, arguments, lenient=True)
         if isinstance(validated, SearchOperations):
             hits = format_hits(self._search.search(validated.query, validated.limit))
             return structured(hits, Limit(self.max_result_chars, "use a smaller limit or a more specific query"))
@@ -175,6 +182,8 @@ class ToolRegistry:
         Raises:
             InvalidArguments: the operation does not exist, or the selection excludes it.
         """
+        if name not in self.selection.reachable and len(same := aliases(name, self.selection.reachable)) == 1:
+            [name] = same  # as an operationId, `session.get`
         if name not in self.selection.reachable:
             nearest = suggest(name, self.selection.reachable) or "none"
             raise InvalidArguments(

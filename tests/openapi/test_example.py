@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from jsonschema_rs import Draft202012Validator
@@ -25,12 +25,13 @@ def input_schemas(catalog: Catalog) -> dict[str, Schema]:
 def patterns(value: Any) -> Iterator[str]:
     """Yield the patterns in a schema, at any depth."""
     if isinstance(value, list):
-        for inner in value:
+        for inner in cast("list[Any]", value):
             yield from patterns(inner)
     elif isinstance(value, dict):
-        if isinstance(value.get("pattern"), str):
-            yield value["pattern"]
-        for inner in value.values():
+        fields = cast("dict[str, Any]", value)
+        if isinstance(fields.get("pattern"), str):
+            yield fields["pattern"]
+        for inner in fields.values():
             yield from patterns(inner)
 
 

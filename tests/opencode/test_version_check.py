@@ -21,6 +21,7 @@ from opencode_mcp.opencode.execute import execute_operation
 from opencode_mcp.opencode.version_check import CACHE_SECONDS
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import Context, execute_blocking, task_tools_for
+from opencode_mcp.tasks.arguments import validate_arguments
 
 from .conftest import Wire
 
@@ -107,10 +108,16 @@ TASKS: Mapping[str, dict[str, Any]] = {
     "report_task": {"session_id": "ses_1"},
     "stop_task": {"session_id": "ses_1"},
     "answer_permission": {"request_id": "per_1", "reply": "once"},
-    "answer_question": {"request_id": "que_1"},
+    "answer_question": {"request_id": "que_1", "answers": [["yes"]]},
     "collect_changes": {"session_id": "ses_1"},
     "read_transcript": {"session_id": "ses_1"},
 }
+
+
+async def execute_task(context: Context, name: str) -> None:
+    """Execute a task tool with its arguments above."""
+    tool = task_tools_for()[name]
+    await tool.execute(context, validate_arguments(name, tool.arguments, TASKS[name]))
 
 
 @pytest.mark.parametrize("name", [*CALLS, *TASKS])
@@ -121,10 +128,11 @@ async def test_every_kind_of_tool_identifies_an_opencode_2(catalog: Catalog, wir
         context = Context(ServerPool({"": opencode}), ignore_progress)
         with pytest.raises(UnsupportedServer, match=r"is OpenCode 2\.0\.8"):
             if name in TASKS:
-                await task_tools_for()[name].execute(context, TASKS[name])
+                await execute_task(context, name)
             else:
                 blocking = partial(execute_blocking, context)
-                await execute_operation(context.servers, catalog[name], CALLS[name], ignore_progress, blocking)
+                call = opencode.prepare(catalog[name], CALLS[name])
+                await execute_operation(context.servers, call, ignore_progress, blocking)
 
     assert time.monotonic() - started_at < 2
 
@@ -142,7 +150,7 @@ async def test_task_tools_are_refused_by_an_old_version_before_anything_is_sent(
     """Metadata came with 1.15.13."""
     async with make_client(catalog, wire, health_route(version), json_response(200, {})) as opencode:
         with pytest.raises(UnsupportedServer, match=rf"is OpenCode {version}, and the task tools need 1\.15\.13"):
-            await task_tools_for()[name].execute(Context(ServerPool({"": opencode}), ignore_progress), TASKS[name])
+            await execute_task(Context(ServerPool({"": opencode}), ignore_progress), name)
 
     assert {*requested_paths(wire)} <= {"/global/health", "/global/event"}
 

@@ -63,7 +63,7 @@ async def test_task_tools_refuse_a_v2_session(client: Client, project: Path, mod
         "collect_changes": {"session_id": session},
         "read_transcript": {"session_id": session},
         "answer_permission": {"session_id": session, "request_id": "per_1", "reply": "once"},
-        "answer_question": {"session_id": session, "request_id": "que_1"},
+        "answer_question": {"session_id": session, "request_id": "que_1", "reject": True},
     }
     assert calls.keys() == TASK_TOOLS.keys()
     for name, arguments in calls.items():

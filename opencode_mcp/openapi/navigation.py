@@ -1,0 +1,70 @@
+"""The parts of a self-contained JSON Schema that apply to a part of a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from .document import Schema
+
+Path = tuple[str | int, ...]
+"""Where a value is: the names and indexes that lead to it from the root."""
+
+
+def schemas_at(schema: Schema, path: Sequence[str | int]) -> list[Schema]:
+    """Return every schema that may apply at a path: alternatives one by one, without `$ref`s; [] where any value may
+    be."""
+    definitions: Mapping[str, Schema] = schema.get("$defs", {})
+    found = list(expand(schema, definitions))
+    for step in path:
+        children = [child for parent in found for child in child_schemas(parent, step)]
+        found = [alternative for child in children for alternative in expand(child, definitions)]
+    return found
+
+
+def expand(schema: Any, definitions: Mapping[str, Schema], seen: tuple[str, ...] = ()) -> Iterator[Schema]:
+    """Yield the alternatives of a schema; a component that contains itself as one is not repeated."""
+    if not isinstance(schema, dict):  # `true`
+        return
+    node = cast("Schema", schema)
+    if (reference := node.get("$ref")) is not None:
+        name = reference.removeprefix("#/$defs/")
+        if name not in seen:
+            yield from expand(definitions.get(name, {}), definitions, (*seen, name))
+        return
+    branches = [branch for keyword in ("anyOf", "oneOf", "allOf") for branch in node.get(keyword, ())]
+    if not branches or "properties" in node or "type" in node:
+        yield node
+    for branch in branches:
+        yield from expand(branch, definitions, seen)
+
+
+def child_schemas(schema: Schema, step: str | int) -> Iterator[Any]:
+    """Yield the schema of one field or item of a value."""
+    if isinstance(step, int):
+        prefix = schema.get("prefixItems", [])
+        yield prefix[step] if step < len(prefix) else schema.get("items")
+    else:
+        yield schema.get("properties", {}).get(step, schema.get("additionalProperties"))
+
+
+def fields_of(schemas: Sequence[Schema]) -> dict[str, list[Schema]]:
+    """Return the schemas of each declared field of an object, required fields first."""
+    fields: dict[str, list[Schema]] = {}
+    required = required_of(schemas)
+    for schema in schemas:
+        properties: dict[str, Schema] = schema.get("properties", {})
+        for name in sorted(properties, key=lambda name: name not in required):
+            fields.setdefault(name, []).append(properties[name])
+    return fields
+
+
+def required_of(schemas: Sequence[Schema]) -> set[str]:
+    """Return the names that any of the schemas requires."""
+    return {name for schema in schemas for name in schema.get("required", ())}
+
+
+def types_of(schema: Schema) -> tuple[str, ...]:
+    """Return the types that a schema names; an object may be declared by its properties alone."""
+    kinds: str | list[str] = schema.get("type", "object" if "properties" in schema else [])
+    return (kinds,) if isinstance(kinds, str) else tuple(kinds)
