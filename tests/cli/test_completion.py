@@ -28,7 +28,8 @@ COMPLETE_SCRIPTS = {
     "zsh": """
         compdef() { :; }
         _describe() { for one in ${(P)2}; do print -r -- ${one%%:*}; done }
-        compadd() { shift; print -rl -- "$@"; }
+        compset() { kept=${words[CURRENT]%${words[CURRENT]##${~2}}}; }
+        compadd() { while [[ $1 != -- ]]; do shift; done; shift; for one in "$@"; do print -r -- "$kept$one"; done }
         _files() { :; }
         source "$1"; shift
         words=("$@"); CURRENT=$#
@@ -105,9 +106,55 @@ def test_tool_names_are_completed_for_the_commands_that_take_one(scripts: Path, 
 
 
 def test_values_are_completed_where_they_are_known(scripts: Path, shell: str) -> None:
-    """Those of a flag, and those of a command's argument."""
+    """Those of a flag, and those of a command's first argument."""
     assert complete(scripts, shell, "--log-level", "de") == {"debug"}
     assert complete(scripts, shell, "completion", "") >= {"bash", "zsh", "fish"}
+
+
+def test_a_list_of_toolsets_or_tools_is_completed_after_its_last_comma(scripts: Path, shell: str) -> None:
+    assert complete(scripts, shell, "--toolsets", "es") == {"essential"}
+    assert complete(scripts, shell, "--toolsets", "tasks,fi") == {"tasks,file", "tasks,find"}
+    assert complete(scripts, shell, "stdio", "--tools", "run_task,find_te") == {"run_task,find_text"}
+    assert "all" in complete(scripts, shell, "tools", "--toolsets", "")
+
+
+def test_the_arguments_of_a_tool_are_completed_after_its_name(scripts: Path, shell: str) -> None:
+    """For `call` alone, and before and after another argument."""
+    assert complete(scripts, shell, "call", "run_task", "perm") == {"permissions="}
+    assert complete(scripts, shell, "call", "--read-only", "find_text", "pattern=x", "pat") == {"pattern="}
+    assert {"prompt=", "worktree="} <= complete(scripts, shell, "call", "run_task", "prompt=x", "")
+    assert complete(scripts, shell, "tools", "run_task", "perm") == set()
+
+
+def test_the_values_of_an_argument_are_completed_where_they_are_known(scripts: Path, shell: str) -> None:
+    """Those of an enumeration and of a boolean."""
+    assert complete(scripts, shell, "call", "answer_permission", "reply=") == {
+        "reply=always",
+        "reply=once",
+        "reply=reject",
+    }
+    assert complete(scripts, shell, "call", "run_task", "prompt=x", "worktree=t") == {"worktree=true"}
+    assert complete(scripts, shell, "call", "run_task", "prompt=t") == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("call", "run_task", "worktree", "="), {"true", "false"}),
+        (("call", "run_task", "worktree", "=", "t"), {"true"}),
+        (("--log-level", "=", "de"), {"debug"}),
+        (("--log-level", "=", "debug", "call", "run_task", "perm"), {"permissions="}),
+    ],
+)
+def test_bash_completes_words_that_it_splits_at_the_equals_sign(
+    scripts: Path, words: tuple[str, ...], offered: set[str]
+) -> None:
+    script = COMPLETE_SCRIPTS["bash"]
+    command = ["bash", "--norc", "-c", script, "bash", str(scripts / "bash"), "opencode-mcp", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stderr == ""
+    assert set(done.stdout.splitlines()) == offered
 
 
 async def test_an_unknown_shell_is_wrong_usage(environ: Mapping[str, str]) -> None:
