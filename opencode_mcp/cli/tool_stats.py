@@ -13,11 +13,12 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.suggestions import suggest
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import Selection, ToolRegistry
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS, current_name
 from opencode_mcp.tools.selection import toolset_of
+
+from .usage import did_you_mean
 
 BYTES_PER_TOKEN = 4
 HINTS = ("read_only", "destructive", "idempotent", "open_world")
@@ -37,8 +38,7 @@ def get_tool(tools: dict[str, types.Tool], name: str) -> types.Tool:
     """
     name = current_name(name)
     if name not in tools:
-        nearest = suggest(name, tools)
-        raise SettingsError(f"no tool {name!r}" + (f"; nearest: {nearest}" if nearest else "; see `tools`"))
+        raise SettingsError(f"no tool {name!r}" + (did_you_mean(name, tools) or "; `opencode-mcp tools` lists them"))
     return tools[name]
 
 
