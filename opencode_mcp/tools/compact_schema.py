@@ -62,6 +62,11 @@ def compact_schema(schema: Schema, seldom_needed: frozenset[str] = frozenset()) 
     return root | {"required": schema["required"]} if required else root
 
 
+def compact_response_schema(schema: Schema) -> Schema:
+    """Return the summary of a response's schema, {} for a response that is not JSON."""
+    return summarize(schema, schema.get("$defs", {}), ()) if schema else {}
+
+
 def needs_outline(summary: Schema) -> bool:
     """Whether an argument's summary is too long, or is an object or array whose fields another tool lists."""
     is_elsewhere = summary["type"] in {"object", "array"} and summary.get("description", "").startswith(SAME_AS)

@@ -16,7 +16,7 @@ from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.example import make_example
 from opencode_mcp.tasks.arguments import Arguments
 
-from .compact_schema import compact_schema
+from .compact_schema import compact_response_schema, compact_schema
 from .signature import format_signature
 from .truncate import dump
 
@@ -38,8 +38,8 @@ class DescribeOperation(Arguments):
     """Arguments of describe_operation."""
 
     operation: str = Field(description="A name from search_operations.")
-    response: bool = Field(False, description="true: also the schema of the response (may be long).")
-    full: bool = Field(False, description="true: the whole input schema (may be long).")
+    response: bool = Field(False, description="true: also the schema of the response.")
+    full: bool = Field(False, description="true: whole schemas (may be long).")
 
 
 class CallOperation(Arguments):
@@ -181,8 +181,8 @@ def describe_operation(
     """Return how to call an operation: what it does, its input schema, known traps by HTTP status, a valid example.
 
     The input schema is the published one, and `unlisted` names the arguments that it omits. With `full` it is the one
-    that validates, and `request` is the HTTP method and path. With `response` the schema of the response is added,
-    unless the result would exceed `max_chars`.
+    that validates, and `request` is the HTTP method and path. With `response` a summary of the response's schema is
+    added; with both the whole one, unless the result would exceed `max_chars`.
     """
     published = compact_schema(operation.input_schema)
     unlisted = operation.input_schema["properties"].keys() - published["properties"].keys()
@@ -198,6 +198,8 @@ def describe_operation(
     if operation.advice:
         facts["traps"] = {str(status): advice for status, advice in operation.advice.items()}
     facts["example"] = {"operation": operation.name, "arguments": make_example(operation.input_schema)}
+    if response and not full:
+        return {**facts, "response_schema": compact_response_schema(operation.response_schema)}
     if response:
         uri = f"opencode://operation/{operation.name}/response_schema"
         with_response = {**facts, "response_schema": operation.response_schema}

@@ -92,12 +92,15 @@ async def test_a_description_has_what_a_call_needs(client: Client, catalog: Cata
 
 
 async def test_a_description_has_full_schemas_on_request(client: Client, catalog: Catalog) -> None:
-    """`full` returns the schema that validates, `response` that of the response."""
+    """`full` returns the schema that validates, `response` a summary of the response's, both together the whole."""
+    summary = await call(client, "describe_operation", operation="session_prompt", response=True)
     told = await call(client, "describe_operation", operation="session_prompt", full=True, response=True)
 
     assert told["input_schema"] == catalog["session_prompt"].input_schema
     assert told["request"] == "POST /session/{sessionID}/message"
-    assert told["response_schema"]["properties"].keys() == {"info", "parts"}
+    assert told["response_schema"] == catalog["session_prompt"].response_schema
+    assert summary["response_schema"]["properties"].keys() == {"info", "parts"}
+    assert summary["input_schema"] == compact_schema(catalog["session_prompt"].input_schema)
 
 
 def test_a_description_is_short(catalog: Catalog, record_figure: RecordFigure) -> None:
@@ -107,6 +110,17 @@ def test_a_description_is_short(catalog: Catalog, record_figure: RecordFigure) -
     record_figure(f"describe_operation: median {median(sizes):.0f} bytes, longest {max(sizes)}")
     assert median(sizes) <= 400
     assert max(sizes) <= 2_400
+
+
+def test_a_description_with_the_response_is_short(catalog: Catalog, record_figure: RecordFigure) -> None:
+    """At most 6,000 bytes, and 800 for half of the operations; a response that is not JSON has no schema."""
+    described = {name: describe_operation(operation, response=True) for name, operation in catalog.items()}
+    sizes = [minified_bytes(one) for one in described.values()]
+
+    record_figure(f"describe_operation with response: median {median(sizes):.0f} bytes, longest {max(sizes)}")
+    assert median(sizes) <= 800
+    assert max(sizes) <= 6_000
+    assert described["v2_fs_read"]["response_schema"] == {}
 
 
 def minified_bytes(value: object) -> int:
