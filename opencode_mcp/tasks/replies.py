@@ -36,7 +36,7 @@ class AnswerPermission(Arguments):
     )
     message: str = Field("", description="With reject: what to do instead; without it the turn ends.")
     session_id: str | None = Field(
-        None, pattern="^ses", description="The task's; needed only if it is not among the newest."
+        None, pattern="^ses", description="The task's; needed only for a task of another project."
     )
     timeout_seconds: float = Field(
         WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
@@ -54,7 +54,7 @@ class AnswerQuestion(Arguments):
     )
     reject: bool = Field(False, description="Reject the questions instead: ends the turn.")
     session_id: str | None = Field(
-        None, pattern="^ses", description="The task's; needed only if it is not among the newest."
+        None, pattern="^ses", description="The task's; needed only for a task of another project."
     )
     timeout_seconds: float = Field(
         WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
