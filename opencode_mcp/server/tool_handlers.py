@@ -98,11 +98,10 @@ class ToolHandlers:
     async def call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """Call a tool. Its errors are results with `is_error`; an unknown tool is a protocol error."""
+        """Call a tool. Its errors are results with `is_error`; a name that no tool has is a protocol error."""
         registry = self._registry_for(context)
         if params.name not in registry:
-            name = context.lifespan_context.redactor.redact_text(abbreviate(params.name))
-            raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {name}")
+            return refuse_unlisted(registry, context, params.name)
         resume_state: Mapping[str, Any] | None = json.loads(params.request_state) if params.request_state else None
         lifespan = context.lifespan_context
         redactor, servers = lifespan.redactor, lifespan.servers
@@ -139,6 +138,20 @@ def instructions_for(selection: Selection) -> str:
         lambda family: any(name.startswith(f"{family}_") for name in selection.listed & selection.reachable),
         gateway=not selection.reachable <= selection.listed,
     )
+
+
+def refuse_unlisted(registry: ToolRegistry, context: RequestContext, name: str) -> types.CallToolResult:
+    """Return how a tool that is not listed is reached, or why it is disabled.
+
+    Raises:
+        MCPError: no tool has this name; names the nearest.
+    """
+    if explanation := registry.explain_unlisted(name):
+        return failure(explanation)
+    nearest = registry.nearest_names(name)
+    shown = context.lifespan_context.redactor.redact_text(abbreviate(name))
+    message = f"Unknown tool: {shown}" + (f"; nearest: {nearest}" if nearest else "")
+    raise MCPError(code=types.INVALID_PARAMS, message=message)
 
 
 def take_server_notes(servers: ServerPool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -12,6 +13,7 @@ import mcp_types as types
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.openapi.example import make_example
 from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import aliases, suggest
@@ -26,6 +28,7 @@ from .gateway import (
     GatewayTool,
     ReadOperation,
     SearchOperations,
+    caller_of,
     current_name,
     describe_operation,
     format_hits,
@@ -100,9 +103,10 @@ class ToolRegistry:
     ) -> types.CallToolResult:
         """Call an operation, and return its result or a part of it."""
         compact = operation.compact
-        answer = await self._execute(
-            context, operation, arguments if compact is None else {**compact.defaults, **arguments}
-        )
+        if compact is not None:  # an argument that is null is not passed
+            passed = {name: value for name, value in arguments.items() if value is not None}
+            arguments = {**compact.defaults, **passed}
+        answer = await self._execute(context, operation, arguments)
         limit, position = self._result_limit(operation, arguments), self._position(operation.name)
         form = None if compact is None or arguments.get("full") else compact.form
         if part is not None and part.is_partial:
@@ -176,6 +180,21 @@ class ToolRegistry:
 
         return position
 
+    def explain_unlisted(self, name: str) -> str | None:
+        """Return why a tool is not listed, and how the gateway calls it; None for a name that no tool has."""
+        name = current_name(name)
+        if (setting := self.selection.disabled.get(name)) is not None:
+            return f"{name} is disabled on this server, by {setting}."
+        if name in self.selection.reachable and (caller := caller_of(self.catalog[name])) in self:
+            call = {"operation": name, "arguments": make_example(self.catalog[name].input_schema)}
+            return f"{name} is not listed as a tool; call {caller} with {json.dumps(call, ensure_ascii=False)}"
+        exists = name in self.task_tools or name in GATEWAY_TOOLS or name in self.catalog
+        return f"{name} is not enabled on this server." if exists else None
+
+    def nearest_names(self, name: str) -> str:
+        """Return the names of tools and operations that are most similar to a name, joined by commas."""
+        return suggest(name, [*self.selection.listed, *(self.selection.reachable - self.selection.listed)])
+
     def _find_reachable(self, tool: GatewayTool, name: str) -> Operation:
         """Return an operation that the gateway may call.
 
@@ -185,7 +204,9 @@ class ToolRegistry:
         if name not in self.selection.reachable and len(same := aliases(name, self.selection.reachable)) == 1:
             [name] = same  # as an operationId, `session.get`
         if name not in self.selection.reachable:
-            nearest = suggest(name, self.selection.reachable) or "none"
+            if (setting := self.selection.disabled.get(name)) is not None:
+                raise InvalidArguments(tool.name, [f"operation: {name} is disabled on this server, by {setting}"])
+            nearest = suggest(name, self.selection.reachable) or "none, try search_operations"
             raise InvalidArguments(
                 tool.name,
                 [f"operation: {abbreviate(name)!r} is unknown or not enabled on this server; nearest: {nearest}"],

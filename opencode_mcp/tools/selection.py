@@ -6,8 +6,8 @@ The selection is made once, at start: the list of tools must not change during a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.catalog.annotations import Hints
@@ -116,14 +116,14 @@ def toolset_of(operation_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Tool names: `listed` are shown and can be called; `reachable` operations the gateway may call."""
+    """Tool names: `listed` are shown and can be called; `reachable` operations the gateway may call.
+
+    `disabled` maps the name of each tool that a setting forbids to that setting.
+    """
 
     listed: frozenset[str]
     reachable: frozenset[str]
-
-    def filter(self, allowed: Callable[[str], bool]) -> Selection:
-        """Return the part of the selection that is allowed."""
-        return Selection(frozenset(filter(allowed, self.listed)), frozenset(filter(allowed, self.reachable)))
+    disabled: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
 
 
 def select_tools(
@@ -159,11 +159,16 @@ def select_tools(
     )
     hints_of = hints_by_name(catalog)
 
-    def allowed(name: str) -> bool:
+    def forbidding_setting(name: str) -> str:
         hints = hints_of[name]
-        return name not in excluded and (hints.read_only if read_only else not (no_destructive and hints.destructive))
+        if name in excluded:
+            return "--exclude-tools"
+        if read_only and not hints.read_only:
+            return "--read-only"
+        return "--no-destructive" if no_destructive and hints.destructive else ""
 
-    return Selection(frozenset(listed), frozenset(reachable or catalog)).filter(allowed)
+    disabled = {name: setting for name in names if (setting := forbidding_setting(name))}
+    return Selection(frozenset(listed) - disabled.keys(), frozenset(reachable or catalog) - disabled.keys(), disabled)
 
 
 def select_view(catalog: Catalog, selection: Selection, path: str) -> Selection:
@@ -172,7 +177,8 @@ def select_view(catalog: Catalog, selection: Selection, path: str) -> Selection:
         view_selection = select_tools(catalog, read_only=True)
     else:
         view_selection = select_tools(catalog, [path.removeprefix("toolset/")])
-    return Selection(selection.listed & view_selection.listed, selection.reachable & view_selection.reachable)
+    disabled = {**dict.fromkeys(view_selection.disabled, f"the path /{path}"), **selection.disabled}
+    return Selection(selection.listed & view_selection.listed, selection.reachable & view_selection.reachable, disabled)
 
 
 def hints_by_name(catalog: Catalog) -> Mapping[str, Hints]:

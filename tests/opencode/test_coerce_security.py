@@ -138,7 +138,7 @@ async def test_no_coercion_brings_a_redaction_marker(
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("read_operation", {"operation": "session_delete", "sessionID": "ses_1"}, "not enabled"),
+        ("read_operation", {"operation": "session_delete", "sessionID": "ses_1"}, "by --read-only"),
         ("read_operation", {"operation": "session.delete", "arguments": '{"sessionID": "ses_1"}'}, "not enabled"),
         ("read_operation", {"operation": "SESSION-DELETE", "session_id": "ses_1"}, "not enabled"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from mcp import Client, MCPError
@@ -11,6 +12,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tools import ToolRegistry
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.selection import (
     ESSENTIAL_TOOLS,
@@ -122,14 +124,70 @@ async def test_what_is_not_listed_cannot_be_called(connect: Connect, attached: S
     """Read-only refuses on call, not only in the list; the gateway refuses as well."""
     async with connect(replace(attached, read_only=True)) as client:
         listed = {tool.name for tool in (await client.list_tools()).tools}
-        with pytest.raises(MCPError, match="Unknown tool: session_create"):
-            await client.call_tool("session_create", {})
+        unlisted = await client.call_tool("session_create", {})
         refused = await client.call_tool("read_operation", {"operation": "session_create"})
 
     assert "session_list" in listed
     assert "session_create" not in listed
-    assert refused.is_error
-    assert "session_create" in str(refused.content)
+    for result in (unlisted, refused):
+        assert result.is_error
+        assert "session_create is disabled on this server, by --read-only" in str(result.content)
+        assert "add_operation" not in str(result.content)
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "words"),
+    [
+        (
+            {"toolsets": ["essential"]},
+            "session_revert",
+            'call change_operation with {"operation": "session_revert"',
+        ),
+        (
+            {"toolsets": ["essential"]},
+            "session_get",
+            'call read_operation with {"operation": "session_get", "arguments"',
+        ),
+        ({"read_only": True}, "session_delete", "disabled on this server, by --read-only"),
+        ({"read_only": True}, "run_task", "disabled on this server, by --read-only"),
+        ({"no_destructive": True}, "session_delete", "disabled on this server, by --no-destructive"),
+        ({"no_destructive": True, "toolsets": ["essential"]}, "session_revert", "by --no-destructive"),
+        ({"exclude_tools": ["session_get"]}, "session_get", "disabled on this server, by --exclude-tools"),
+        ({"toolsets": ["file"]}, "session_get", "not enabled on this server"),
+        ({"toolsets": ["session"]}, "run_task", "not enabled on this server"),
+        ({"toolsets": ["essential"], "exclude_tools": ["change_operation"]}, "session_revert", "not enabled"),
+    ],
+)
+def test_a_tool_that_is_not_listed_is_explained(catalog: Catalog, flags: dict[str, Any], name: str, words: str) -> None:
+    """By the gateway's call that reaches it, or by the setting that forbids it: never by a way around that."""
+    registry = ToolRegistry(catalog, select_tools(catalog, **flags), 1000)
+    explanation = registry.explain_unlisted(name)
+
+    assert name not in registry
+    assert explanation is not None
+    assert words in explanation
+    assert ("_operation" in explanation) == words.startswith("call ")
+
+
+def test_a_view_says_what_it_leaves_out(catalog: Catalog) -> None:
+    """Its path, or the setting of the server."""
+    selection = select_view(catalog, select_tools(catalog, exclude_tools=["session_get"]), "readonly")
+    registry = ToolRegistry(catalog, selection, 1000)
+
+    assert (
+        registry.explain_unlisted("session_delete")
+        == "session_delete is disabled on this server, by the path /readonly."
+    )
+    assert registry.explain_unlisted("session_get") == "session_get is disabled on this server, by --exclude-tools."
+
+
+async def test_a_misspelt_tool_is_a_protocol_error_that_names_the_nearest(connect: Connect) -> None:
+    """And a name like none gets no suggestion."""
+    async with connect() as client:
+        with pytest.raises(MCPError, match="Unknown tool: sessionRevert; nearest: session_revert"):
+            await client.call_tool("sessionRevert", {})
+        with pytest.raises(MCPError, match=r"Unknown tool: 123456789$"):
+            await client.call_tool("123456789", {})
 
 
 async def test_the_list_is_the_same_every_time(client: Client) -> None:
