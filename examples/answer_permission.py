@@ -42,7 +42,7 @@ async def answer_permission(protocol_version: str, bench: Workbench) -> None:
 
     expect(len(messages) == 1 and COMMAND["command"] in messages[0], f"it asked {messages}")
     print(f"{protocol_version}: {messages[0]}")
-    expect(report["state"] == "completed", f"the task is {report['state']}: {report['error']}")
+    expect(report["state"] == "completed", f"the task is {report['state']}: {report.get('error')}")
     expect(created_file.is_file(), "the command was allowed and did not run")
     print("allowed once: allowed.txt is there")
 

@@ -18,7 +18,7 @@ async def run_task(bench: Workbench) -> None:
         report = await call(client, "run_task", prompt="script:write", permissions="allow")
         while report["state"] == "running":  # it takes longer than `timeout_seconds`
             report = (await call(client, report["next"]["tool"], **report["next"]["arguments"]))["tasks"][0]
-        expect(report["state"] == "completed", f"the task is {report['state']}: {report['error']}")
+        expect(report["state"] == "completed", f"the task is {report['state']}: {report.get('error')}")
         print(f"{report['session_id']} is {report['state']}: {report['answer']}")
 
         changes = await call(client, "collect_changes", session_id=report["session_id"])

@@ -123,6 +123,7 @@ class QuestionInfo(Model):
     """One question. Free text is allowed unless `custom` is False."""
 
     question: str
+    header: str = ""
     options: tuple[QuestionOption, ...] = ()
     multiple: bool = False
     custom: bool = True
@@ -178,6 +179,7 @@ class ToolState(Model):
     input: dict[str, Any] = {}
     title: str | None = None
     error: str | None = None
+    metadata: dict[str, Any] = {}
     time: TimeSpan = TimeSpan()
 
 

@@ -20,7 +20,7 @@ from opencode_mcp.exceptions import InputRequired
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionInfo
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.tasks import Decision, Elicitor, Undecided
-from opencode_mcp.tasks.report import describe_request
+from opencode_mcp.tasks.pending_requests import describe_wish
 
 from .lifespan import RequestContext
 
@@ -114,7 +114,7 @@ def elicitation_params(request: AgentRequest, redactor: Redactor) -> types.Elici
 
 def elicitation_message(request: AgentRequest) -> str:
     """Return the message of the form."""
-    wants = describe_request(request).wants
+    wants = describe_wish(request)
     if isinstance(request, PermissionRequest):
         always = f" (always: {', '.join(request.always)})" if request.always else ""
         return f"OpenCode asks for permission: {wants}{always}"

@@ -22,7 +22,7 @@ from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.prepare import PreparedCall
 
 from .context import Context
-from .report import describe_request
+from .pending_requests import describe_request
 from .session_state import SessionSnapshot
 from .stop import abandon
 from .wait import Outcome, wait_and_reply
@@ -87,8 +87,8 @@ async def resume_blocking(context: Context, operation: Operation, session_id: st
 
 def blocked_error(snapshot: SessionSnapshot, note: str | None) -> WorkflowError:
     """Say what a session waits for, and how to go on; `note` says why there is no answer."""
-    request = describe_request(snapshot.pending[0])
     session_id = snapshot.session.id
+    request = describe_request(snapshot.pending[0], session_id)
     return WorkflowError(
         f"Session {session_id} is waiting for a {request.kind} ({request.wants}), "
         f"request {request.id}. The turn continues in OpenCode. Answer with "

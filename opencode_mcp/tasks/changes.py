@@ -70,7 +70,7 @@ class CollectedChanges(BaseModel):
     files: list[ChangedFile]
     additions: int
     deletions: int
-    patch: str | None
+    patch: str | None = None
     applied_to: str | None
     discarded: bool
     note: str | None = None

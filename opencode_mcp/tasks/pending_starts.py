@@ -18,7 +18,8 @@ from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
 
 from .context import Context
-from .report import NextCall, TaskReport, TurnChanges
+from .next_call import NextCall
+from .report import NO_ACTIVITY, TaskReport
 from .start import SentPrompt, StartTask, submit_task
 from .stop import abandon
 from .wait import ReportedError
@@ -208,22 +209,8 @@ def report_unstarted(context: Context, start: PendingStart) -> TaskReport:
         server=context.opencode.server.name,
         directory=start.directory,
         state="starting" if failure is None else "failed",
-        answer="",
-        answer_chars=0,
         error=failure,
-        pending=[],
-        activity="nothing" if failure else "its prompt is not sent yet",
-        todos=[],
-        changes=TurnChanges(files=0, additions=0, deletions=0, paths=[]),
-        cost=0,
-        tokens=0,
-        turn_cost=0,
-        turn_tokens=0,
-        family_cost=0,
-        family_tokens=0,
-        model=None,
-        failed_calls=[],
-        elapsed_seconds=0,
+        activity=NO_ACTIVITY if failure else "its prompt is not sent yet",
         next=None if failure else NextCall(tool="wait_for_tasks", arguments={"session_ids": [session_id]}),
     )
 

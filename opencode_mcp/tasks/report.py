@@ -8,67 +8,59 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
-from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, Todo
+from opencode_mcp.opencode.models import Session, Todo
 
 from .changes import open_worktree_changes
 from .context import Context
 from .metadata import TaskMetadata, task_metadata
+from .next_call import NextCall, next_call
+from .pending_requests import RequestSummary, describe_request, to_one_line
 from .session_state import SessionSnapshot, TaskState, TaskStatus
 from .transcript import summarize_parts
-from .turn import describe_revert, elapsed_seconds, read_family_usage, read_turn
+from .turn import Usage, describe_revert, elapsed_seconds, read_family_usage, read_turn
 from .turn_changes import TurnChanges, read_summed_changes, read_turn_changes
 from .workspace import describe_removal
 
+SO_FAR_CHARS = 500
+"""How much of the text that a running task has written is reported: its end."""
 
-class RequestSummary(BaseModel):
-    """Something that the task waits for. A subagent's request carries the subagent's session id."""
-
-    id: str
-    kind: Literal["permission", "question"]
-    session_id: str = Field(description="The session that asks: a subagent's, if a subagent asks.")
-    wants: str = Field(description="The request, in one line.")
-    options: list[str]
-
-
-class NextCall(BaseModel):
-    """The call to make next."""
-
-    tool: str
-    arguments: dict[str, Any]
+COST_DIGITS = 6
+NO_ACTIVITY = "nothing"
 
 
 class TaskReport(BaseModel):
-    """The state of a task, as just read from OpenCode."""
+    """The state of a task, as just read from OpenCode. A field that has its default is left out of a result."""
 
     session_id: str
-    server: str | None = Field(None, description="Which server, if there are several.")
-    directory: str
     state: TaskState
-    answer: str = Field(description="The final text; only a part if answer_chars is larger.")
-    answer_chars: int
-    error: str | None
-    pending: list[RequestSummary]
-    activity: str
-    todos: list[Todo]
-    changes: TurnChanges
-    cost: float = Field(description="US dollars of the session, without subagents.")
-    tokens: int
-    turn_cost: float
-    turn_tokens: int
-    family_cost: float = Field(description="With subagents.")
-    family_tokens: int
-    model: str | None = Field(description="provider/model that answered.")
-    failed_calls: list[str] = Field(description="Tool calls that failed or were rejected.")
-    elapsed_seconds: float = Field(description="Of the turn.")
+    error: str | None = None
+    answer: str | None = Field(default=None, description="The final text; a part of it if there is answer_chars.")
+    answer_chars: int | None = None
+    answer_so_far: str | None = Field(default=None, description="The end of what is written so far.")
     note: str | None = None
-    next: NextCall | None
+    pending: list[RequestSummary] = []
+    next: NextCall | None = Field(default=None, description="The call to make next.")
+    changes: TurnChanges | None = Field(default=None, description="Of the turn; absent if none.")
+    failed_calls: list[str] = Field(default=[], description="Tool calls that failed or were rejected.")
+    activity: str = NO_ACTIVITY
+    todos: list[Todo] = []
+    directory: str
+    server: str | None = None
+    model: str | None = None
+    elapsed_seconds: float = Field(default=0, description="Of the turn.")
+    cost: float = Field(default=0, description="US dollars of the session.")
+    tokens: int = 0
+    turn_cost: float | None = Field(default=None, description="Of the newest turn, if not the same.")
+    turn_tokens: int | None = None
+    family_cost: float | None = Field(default=None, description="With subagents, if not the same.")
+    family_tokens: int | None = None
 
 
 async def build_report(
@@ -80,64 +72,69 @@ async def build_report(
     report_count: int = 1,
 ) -> TaskReport:
     """Read what the snapshot lacks and build the report; `report_count` reports share one result's size."""
-    session_id, newest = snapshot.session.id, snapshot.newest_message
-    answer = newest.text if newest and newest.info.role == "assistant" and status.finished else ""
-    pending = [describe_request(request) for request in snapshot.pending]
-    page = answer[answer_offset : answer_offset + context.answer_chars // report_count]
-    rest = answer_offset + len(page) if answer_offset + len(page) < len(answer) else None
+    session_id = snapshot.session.id
     async with context.for_session(session_id) as session_context:
         opencode = session_context.opencode
-        todos, (changes, worktree), turn, family = await gather(
+        todos, (changes, worktree), turn, family_usage = await gather(
             partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),
             partial(read_turn_and_worktree, opencode, snapshot),
             partial(read_turn, opencode, snapshot),
             partial(read_family_usage, opencode, snapshot),
         )
-        return TaskReport(
-            session_id=session_id,
-            server=opencode.server.name,
-            directory=snapshot.session.directory,
-            state=status.state,
-            answer=page,
-            answer_chars=len(answer),
-            error=status.error,
-            pending=pending,
-            activity=describe_activity(snapshot, in_other_process=status.note is not None),
-            todos=todos,
-            changes=changes,
-            cost=snapshot.session.cost,
-            tokens=snapshot.session.tokens.total,
-            turn_cost=turn.usage.cost if turn else 0.0,
-            turn_tokens=turn.usage.tokens if turn else 0,
-            family_cost=family.cost,
-            family_tokens=family.tokens,
-            model=turn.model if turn else None,
-            failed_calls=[*turn.failed_calls] if turn else [],
-            elapsed_seconds=elapsed_seconds(turn, snapshot, over=status.finished),
-            note=" ".join(text for text in (note, status.note, describe_revert(snapshot), worktree.note) if text)
-            or None,
-            next=next_call(session_id, status, pending, rest, to_collect=worktree.to_collect),
-        )
-
-
-def describe_request(request: AgentRequest) -> RequestSummary:
-    """Say in one line what a request wants, and what can be answered."""
-    if isinstance(request, PermissionRequest):
-        subject = request.metadata.get("command") or ", ".join(request.patterns)
-        return RequestSummary(
-            id=request.id,
-            kind="permission",
-            session_id=request.session_id,
-            wants=to_one_line(f"{request.permission}: {subject}"),
-            options=["once", "always", "reject"],
-        )
-    return RequestSummary(
-        id=request.id,
-        kind="question",
-        session_id=request.session_id,
-        wants=to_one_line(" / ".join(question.question for question in request.questions)),
-        options=[option.label for question in request.questions for option in question.options],
+    answer = AnswerPage.of(snapshot, status, answer_offset, context.answer_chars // report_count)
+    notes = (note, status.note, describe_revert(snapshot), worktree.note)
+    return TaskReport(
+        session_id=session_id,
+        state=status.state,
+        error=status.error,
+        answer=answer.text,
+        answer_chars=answer.chars,
+        answer_so_far=turn.text[-SO_FAR_CHARS:] or None if turn and not status.finished else None,
+        note=" ".join(text for text in notes if text) or None,
+        pending=[describe_request(request, session_id) for request in snapshot.pending],
+        next=next_call(session_id, status, answer.next_offset, worktree.to_collect),
+        changes=changes if changes.files != 0 else None,
+        failed_calls=[*turn.failed_calls] if turn else [],
+        activity=describe_activity(snapshot, in_other_process=status.note is not None),
+        todos=todos,
+        directory=snapshot.session.directory,
+        server=opencode.server.name,
+        model=turn.model if turn else None,
+        elapsed_seconds=elapsed_seconds(turn, snapshot, over=status.finished),
+        **usage_fields(snapshot.session, turn.usage if turn else None, family_usage),
     )
+
+
+@dataclass(frozen=True)
+class AnswerPage:
+    """A page of a finished task's answer. `chars` is the length of the whole, None if the page is all of it."""
+
+    text: str | None = None
+    chars: int | None = None
+    next_offset: int | None = None
+
+    @classmethod
+    def of(cls, snapshot: SessionSnapshot, status: TaskStatus, offset: int, limit: int) -> AnswerPage:
+        """Return the page at an offset; one without text for a task that runs, or that ended without an answer."""
+        newest = snapshot.newest_message
+        answer = newest.text if newest and newest.info.role == "assistant" and status.finished else ""
+        page = answer[offset : offset + limit]
+        end = offset + len(page)
+        return cls(
+            text=page if page or status.state == "completed" else None,
+            chars=len(answer) if len(page) < len(answer) else None,
+            next_offset=end if end < len(answer) else None,
+        )
+
+
+def usage_fields(session: Session, turn: Usage | None, family: Usage) -> dict[str, Any]:
+    """Return what a session, its newest turn and its family have spent; None where it is the same as the session's."""
+    cost, tokens = round(session.cost, COST_DIGITS), session.tokens.total
+    spent: dict[str, Any] = {"cost": cost, "tokens": tokens}
+    for name, usage in (("turn", turn), ("family", family)):
+        if usage is not None and (round(usage.cost, COST_DIGITS), usage.tokens) != (cost, tokens):
+            spent |= {f"{name}_cost": round(usage.cost, COST_DIGITS), f"{name}_tokens": usage.tokens}
+    return spent
 
 
 def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False) -> str:
@@ -146,7 +143,7 @@ def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False)
     With `in_other_process` another process may be running it, so its newest message counts although it is idle here.
     """
     if not snapshot.busy and not in_other_process:
-        return "nothing"
+        return NO_ACTIVITY
     for status in snapshot.statuses.values():
         if status.type == "retry":
             delay_seconds = max(0.0, status.next / 1000 - time.time())
@@ -157,36 +154,6 @@ def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False)
     ) or "waiting for the model"
     subagents = len(snapshot.statuses) - (snapshot.session.id in snapshot.statuses)
     return f"{activity_text} ({subagents} subagent{'s' * (subagents > 1)} running)" if subagents else activity_text
-
-
-def next_call(
-    session_id: str,
-    status: TaskStatus,
-    pending: list[RequestSummary],
-    answer_offset: int | None,
-    to_collect: bool = False,
-) -> NextCall | None:
-    """Return the next call: to answer, wait, read the rest of the answer, or collect the changes; None when done."""
-    if pending:
-        first = pending[0]
-        reply = {"reply": "once | always | reject"} if first.kind == "permission" else {"answers": [["…"]]}
-        return NextCall(
-            tool=f"answer_{first.kind}",
-            arguments={"request_id": first.id, "session_id": session_id, **reply},
-        )
-    if status.state == "running":
-        return NextCall(tool="wait_for_tasks", arguments={"session_ids": [session_id]})
-    if answer_offset is not None:
-        return NextCall(tool="report_task", arguments={"session_id": session_id, "answer_offset": answer_offset})
-    if to_collect:
-        return NextCall(tool="collect_changes", arguments={"session_id": session_id, "apply": True})
-    return None
-
-
-def to_one_line(text: str, limit: int = 300) -> str:
-    """Put a text on one line of limited length."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[:limit] + "…"
 
 
 @dataclass(frozen=True)

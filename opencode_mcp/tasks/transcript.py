@@ -31,7 +31,7 @@ class Transcript(BaseModel):
     session_id: str
     messages: int
     text: str
-    earlier: str | None = Field(description="Pass as `before` to read the previous page.")
+    earlier: str | None = Field(default=None, description="Pass as `before` to read the previous page.")
 
 
 async def read_transcript(context: Context, arguments: ReadTranscript) -> Transcript:
@@ -68,7 +68,9 @@ def format_message(message: Message) -> str:
 def format_part(part: Part) -> str:
     """Return one part as text; "" for one that a reader does not need."""
     if part.type == "tool" and part.state is not None:
-        return f"> {format_tool_call(part)}" + (f" ({part.state.error[:200]})" if part.state.error else "")
+        child = part.state.metadata.get("sessionId") if part.tool == "task" else None
+        remarks = [text for text in (f"session {child}" if child else "", (part.state.error or "")[:200]) if text]
+        return f"> {format_tool_call(part)}" + "".join(f" ({remark})" for remark in remarks)
     if part.type == "file":
         return f"> file {part.filename or ''}".rstrip()
     if part.type == "text" and part.text.strip():

@@ -35,12 +35,15 @@ class Usage:
 class TurnFacts:
     """A session's newest turn. `started` is when its prompt was sent (ms); `model` what answered last.
 
+    `text` is that of its newest reply that has any.
+
     `usage` is that of its replies without subagents; `failed_calls` are the newest of its tool calls, and of its
     subagents', that failed or were rejected, one line each.
     """
 
     started: float
     model: str | None
+    text: str
     usage: Usage
     failed_calls: tuple[str, ...]
 
@@ -62,6 +65,7 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
     return TurnFacts(
         started=started,
         model=next((name for message in reversed(replies) if (name := format_model(message))), None),
+        text=next((text for message in reversed(replies) if (text := message.text.strip())), ""),
         usage=Usage(
             sum(message.info.cost for message in replies),
             sum(message.info.tokens.total for message in replies),

@@ -33,12 +33,12 @@ SEARCHED_MESSAGES = 40
 class TurnChanges(BaseModel):
     """What the turn changed in files."""
 
-    files: int | None = Field(description="null: unknown, see `unknown`.")
-    additions: int | None
-    deletions: int | None
-    paths: list[str]
+    files: int | None = None
+    additions: int | None = None
+    deletions: int | None = None
+    paths: list[str] = []
     unknown: str | None = Field(
-        default=None, description=("Why the numbers are unknown, and what `paths` lists instead.")
+        default=None, description="Why the numbers are unknown, and what `paths` lists instead."
     )
 
     @classmethod
@@ -73,7 +73,7 @@ async def read_turn_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot)
         return TurnChanges.from_files(changes)
     uncommitted = await read_uncommitted_files(opencode, snapshot.session)
     reason_text = f"{reason}; `paths` lists all uncommitted files there" if uncommitted else reason
-    return TurnChanges(files=None, additions=None, deletions=None, paths=uncommitted or [], unknown=reason_text)
+    return TurnChanges(paths=uncommitted or [], unknown=reason_text)
 
 
 async def read_session_changes(

@@ -86,7 +86,8 @@ def compact_output_schema(schema: Any) -> Any:
     """Return the schema of a result as tools/list has it, without what costs tokens and says little.
 
     Left out are the titles that pydantic derives from field names, the docstrings of models (fields have descriptions),
-    defaults, `additionalProperties`, and `required` of inner objects; `anyOf` with null becomes a list of types.
+    defaults, `additionalProperties`, and `required` of inner objects. `anyOf` with null becomes a list of types; null
+    is not listed if it is the default, as results lack such a field.
     """
     if isinstance(schema, list):
         return [compact_output_schema(value) for value in cast("list[Any]", schema)]
@@ -103,6 +104,9 @@ def compact_output_schema(schema: Any) -> Any:
     for definition in compact.get("$defs", {}).values():
         definition.pop("required", None)
     match compact.get("anyOf"):
+        case [{**kind}, {"type": "null"}] if fields.get("default", "") is None:
+            del compact["anyOf"]
+            compact |= kind
         case [{"type": str(kind), **rest}, {"type": "null"}] if not rest:
             del compact["anyOf"]
             compact["type"] = [kind, "null"]

@@ -125,10 +125,11 @@ def page_result(
 
 
 def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.CallToolResult:
-    """Return a task tool's result; the report of a failed task is an error."""
+    """Return a task tool's result, without fields that have their default; the report of a failed task is an error."""
     redactor.refresh()
     failed = isinstance(report, TaskReport) and report.state == "failed"
-    return structured(redactor.redact(report.model_dump(mode="json")), limit, is_error=failed)
+    facts = redactor.redact(report.model_dump(mode="json", exclude_defaults=True))
+    return structured(facts, limit, is_error=failed)
 
 
 def structured(
@@ -255,7 +256,8 @@ def add_note(result: types.CallToolResult, note: str) -> types.CallToolResult:
         facts = None if facts is None else {**facts, NOTE_FIELD: note}
         content = [*result.content, types.TextContent(type="text", text=f"Note: {note}")]
         return result.model_copy(update={"content": content, "structured_content": facts})
-    key = "note" if "note" in facts else NOTE_FIELD
+    is_report = {"session_id", "state"} <= facts.keys()
+    key = "note" if is_report or "note" in facts else NOTE_FIELD
     noted_facts = {**facts, key: "; ".join(part for part in (facts.get(key), note) if part)}
     is_plain_text = result.content[0].text != dump(facts)
     texts = [result.content[0].text, f"Note: {note}"] if is_plain_text else [dump(noted_facts)]

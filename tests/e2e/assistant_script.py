@@ -81,10 +81,12 @@ def decide_step(task: AssistantTask, results: Sequence[Result]) -> Step:
         return first[len(results)]
     newest = results[-1]
     match newest.state:
-        case "waiting_permission" | "running":
-            next_call: dict[str, Any] = newest.report["next"]
-            reply = {"reply": "once"} if next_call["tool"] == "answer_permission" else {}
-            return CallTool(next_call["tool"], {**next_call["arguments"], **reply})
+        case "waiting_permission":
+            call: dict[str, Any] = newest.report["pending"][0]["answer_with"]
+            return CallTool(call["tool"], {**call["arguments"], "reply": "once"})
+        case "running":
+            call = newest.report["next"]
+            return CallTool(call["tool"], call["arguments"])
         case "completed" if newest.tool != "wait_for_tasks":
             return CallTool("wait_for_tasks", {"session_ids": [newest.report["session_id"]]})
         case "completed":

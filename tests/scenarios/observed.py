@@ -8,7 +8,9 @@ from typing import Any
 
 import mcp_types as types
 
+from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tools import facts_of
+from tests.facts import check_calls
 
 STATE_FIELDS = {
     "completed": "answer",
@@ -32,6 +34,7 @@ class ObservedResult:
         """Read a result, and check that the text of a report is the same as its structured content."""
         text = "".join(block.text for block in result.content if isinstance(block, types.TextContent))
         content = facts_of(result) or {}
+        check_calls(content)
         observed = cls(content, text, bool(result.is_error))
         if "state" in content:
             assert json.loads(text) == result.structured_content, "text and structured content differ"
@@ -39,7 +42,9 @@ class ObservedResult:
         return observed
 
     def __getitem__(self, name: str) -> Any:
-        """Return a field of the structured content."""
+        """Return a field of the result; of a report that lacks it, its default."""
+        if "state" in self.content and name in TaskReport.model_fields:
+            return self.content.get(name, TaskReport.model_fields[name].default)
         assert name in self.content, f"no {name!r} in {self.text[:500]}"
         return self.content[name]
 

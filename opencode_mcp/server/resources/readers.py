@@ -16,7 +16,8 @@ from opencode_mcp.redaction import Position, Redactor, count_replaced, keep_reda
 from opencode_mcp.tasks import Context
 from opencode_mcp.tasks.changes import CollectChanges, collect_changes
 from opencode_mcp.tasks.external_activity import describe_other_process
-from opencode_mcp.tasks.report import describe_activity, describe_request
+from opencode_mcp.tasks.pending_requests import describe_request
+from opencode_mcp.tasks.report import describe_activity
 from opencode_mcp.tasks.session_state import classify, read_snapshot
 from opencode_mcp.tasks.transcript import ReadTranscript, read_transcript
 from opencode_mcp.tools.gateway import caller_of, describe_operation
@@ -145,7 +146,9 @@ async def session(servers: ServerPool, id: str) -> Content:
             "state": "idle" if status.stalled_reason and note is None else status.state,
             "error": status.error,
             "note": note,
-            "pending": [describe_request(request).model_dump() for request in snapshot.pending],
+            "pending": [
+                describe_request(request, id).model_dump(exclude_defaults=True) for request in snapshot.pending
+            ],
             "activity": describe_activity(snapshot, in_other_process=note is not None),
             "answer": newest.text if newest and newest.info.role == "assistant" and not (snapshot.busy or note) else "",
         }

@@ -1,0 +1,37 @@
+"""The call to make after a report: complete, so that it can be made as it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from .session_state import TaskStatus
+
+
+class NextCall(BaseModel):
+    """A tool call."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+def next_call(
+    session_id: str, status: TaskStatus, answer_offset: int | None = None, to_collect: bool = False
+) -> NextCall | None:
+    """Return the call to make next; None if the task is done, or waits for an answer, which only the caller can choose.
+
+    `answer_offset` is where the rest of a long answer begins. `to_collect` is whether the worktree has changes that the
+    project lacks: those of a completed task are applied, those of any other are only listed.
+    """
+    session = {"session_id": session_id}
+    if status.state.startswith("waiting_"):
+        return None
+    if not status.finished:
+        return NextCall(tool="wait_for_tasks", arguments={"session_ids": [session_id]})
+    if answer_offset is not None:
+        return NextCall(tool="report_task", arguments={**session, "answer_offset": answer_offset})
+    completed = status.state == "completed"
+    if to_collect:
+        return NextCall(tool="collect_changes", arguments={**session, "apply": True} if completed else session)
+    return None if completed else NextCall(tool="read_transcript", arguments=session)

@@ -1,0 +1,73 @@
+"""The requests that a task waits for, as a report lists them: what is asked, and the call that answers it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionOption
+
+from .context import PermissionReply
+from .next_call import NextCall
+
+ANSWERS_HINT = "for each question a list of labels, or of free text if `custom`"
+
+QUESTIONS_SCHEMA = {"type": "array", "items": {"type": "object"}}
+"""Six tools publish it: the fields say what they are."""
+
+
+class QuestionSummary(BaseModel):
+    """One question, whole."""
+
+    question: str
+    header: str = ""
+    options: list[QuestionOption]
+    multiple: bool
+    custom: bool
+
+
+class RequestSummary(BaseModel):
+    """A permission request or a question. `answer_with` needs the argument in `choices` as well."""
+
+    id: str
+    kind: Literal["permission", "question"]
+    session_id: str | None = Field(default=None, description="The subagent that asks.")
+    wants: str
+    always: list[str] = Field(default=[], description="What the reply `always` allows.")
+    questions: Annotated[list[QuestionSummary], WithJsonSchema(QUESTIONS_SCHEMA)] = []
+    answer_with: NextCall
+    choices: dict[str, Any] = Field(description="The argument to add.")
+
+
+def describe_request(request: AgentRequest, task_id: str) -> RequestSummary:
+    """Return a request of a task or of one of its subagents, as the report of the task lists it."""
+    kind = "permission" if isinstance(request, PermissionRequest) else "question"
+    call = NextCall(tool=f"answer_{kind}", arguments={"request_id": request.id, "session_id": task_id})
+    summary = RequestSummary(
+        id=request.id,
+        kind=kind,
+        session_id=request.session_id if request.session_id != task_id else None,
+        wants=describe_wish(request),
+        answer_with=call,
+        choices={"answers": ANSWERS_HINT},
+    )
+    if isinstance(request, PermissionRequest):
+        return summary.model_copy(
+            update={"always": [*request.always], "choices": {"reply": [*get_args(PermissionReply)]}}
+        )
+    questions = [QuestionSummary.model_validate(question, from_attributes=True) for question in request.questions]
+    return summary.model_copy(update={"questions": questions})
+
+
+def describe_wish(request: AgentRequest) -> str:
+    """Say in one line what a request wants."""
+    if isinstance(request, PermissionRequest):
+        return to_one_line(f"{request.permission}: {request.metadata.get('command') or ', '.join(request.patterns)}")
+    return to_one_line(" / ".join(question.question for question in request.questions))
+
+
+def to_one_line(text: str, limit: int = 300) -> str:
+    """Put a text on one line of limited length."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[:limit] + "…"

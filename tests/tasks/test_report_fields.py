@@ -1,0 +1,170 @@
+"""What a report says and leaves out: fields, their order, the next call, and whole requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator
+
+from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, parse_model
+from opencode_mcp.redaction import Redactor
+from opencode_mcp.tasks.next_call import next_call
+from opencode_mcp.tasks.pending_requests import describe_request
+from opencode_mcp.tasks.registry import TASK_TOOLS
+from opencode_mcp.tasks.report import TaskReport
+from opencode_mcp.tasks.session_state import TaskState, TaskStatus
+from opencode_mcp.tasks.turn_changes import TurnChanges
+from opencode_mcp.tools.definition import task_definition
+from opencode_mcp.tools.results import Limit, report_result
+from opencode_mcp.tools.truncate import NO_REDACTION, dump
+from tests.facts import check_calls, facts
+
+LIMIT = Limit(40_000, "request less")
+SESSION = "ses_0741f5c2affeXwS1dGRPyjqZ0b"
+KEY = "sk-the-key-of-the-provider"
+COMPLETED = TaskReport(
+    session_id=SESSION,
+    state="completed",
+    answer="I added the missing check to cart.py; all 12 tests pass.",
+    changes=TurnChanges(files=1, additions=3, deletions=1, paths=["src/cart.py"]),
+    directory="/home/me/shop",
+    model="anthropic/claude-sonnet-5",
+    elapsed_seconds=41.3,
+    cost=0.0312,
+    tokens=18_204,
+)
+PERMISSION = parse_model(
+    "a test",
+    PermissionRequest,
+    {
+        "id": "per_1",
+        "sessionID": "ses_child",
+        "permission": "bash",
+        "patterns": ["git push"],
+        "always": ["git *"],
+        "metadata": {"command": "git push\norigin"},
+    },
+)
+QUESTION = parse_model(
+    "a test",
+    QuestionRequest,
+    {
+        "id": "que_1",
+        "sessionID": SESSION,
+        "questions": [
+            {
+                "header": "Colour",
+                "question": "Which one?",
+                "options": [{"label": "Red", "description": "As before"}, {"label": "Blue"}],
+                "multiple": True,
+                "custom": False,
+            },
+            {"question": "Which name?"},
+        ],
+    },
+)
+
+
+def test_a_report_has_no_empty_fields_and_begins_with_the_most_important() -> None:
+    """A typical one takes at most 120 tokens of four bytes."""
+    report = facts(report_result(COMPLETED, NO_REDACTION, LIMIT))
+
+    assert [*report] == [
+        *("session_id", "state", "answer", "changes", "directory", "model", "elapsed_seconds", "cost", "tokens")
+    ]
+    assert report["changes"] == {"files": 1, "additions": 3, "deletions": 1, "paths": ["src/cart.py"]}
+    assert len(dump(report).encode()) / 4 <= 120
+
+
+def test_an_empty_answer_and_unknown_changes_are_information() -> None:
+    """A completed task without an answer says so, and unknown changes are not none."""
+    unknown = TurnChanges(paths=["a.txt"], unknown="no snapshot")
+    report = facts(report_result(COMPLETED.model_copy(update={"answer": "", "changes": unknown}), NO_REDACTION, LIMIT))
+
+    assert report["answer"] == ""
+    assert report["changes"] == {"paths": ["a.txt"], "unknown": "no snapshot"}
+
+
+@pytest.mark.parametrize(
+    ("state", "offset", "to_collect", "call"),
+    [
+        ("starting", None, False, ("wait_for_tasks", {"session_ids": [SESSION]})),
+        ("running", None, True, ("wait_for_tasks", {"session_ids": [SESSION]})),
+        ("waiting_permission", None, False, None),
+        ("waiting_question", None, True, None),
+        ("completed", None, False, None),
+        ("completed", 20_000, True, ("report_task", {"session_id": SESSION, "answer_offset": 20_000})),
+        ("completed", None, True, ("collect_changes", {"session_id": SESSION, "apply": True})),
+        ("failed", None, True, ("collect_changes", {"session_id": SESSION})),
+        ("stopped", None, True, ("collect_changes", {"session_id": SESSION})),
+        ("failed", None, False, ("read_transcript", {"session_id": SESSION})),
+        ("stopped", None, False, ("read_transcript", {"session_id": SESSION})),
+    ],
+)
+def test_the_next_call_can_be_made_as_it_stands(
+    state: TaskState, offset: int | None, to_collect: bool, call: tuple[str, dict[str, Any]] | None
+) -> None:
+    """It waits, reads on, applies or looks; while a request waits there is none, as it takes a decision."""
+    following = next_call(SESSION, TaskStatus(state), offset, to_collect)
+    report = COMPLETED.model_copy(update={"state": state, "next": following})
+
+    assert (following and (following.tool, following.arguments)) == call
+    check_calls(report.model_dump(exclude_defaults=True))
+
+
+def test_a_permission_names_what_always_allows_and_the_call_that_answers_it() -> None:
+    """A subagent's request names the subagent, and is answered for the task."""
+    assert describe_request(PERMISSION, SESSION).model_dump(exclude_defaults=True) == {
+        "id": "per_1",
+        "kind": "permission",
+        "session_id": "ses_child",
+        "wants": "bash: git push origin",
+        "always": ["git *"],
+        "answer_with": {"tool": "answer_permission", "arguments": {"request_id": "per_1", "session_id": SESSION}},
+        "choices": {"reply": ["once", "always", "reject"]},
+    }
+
+
+def test_a_question_is_whole() -> None:
+    """Headers, options with descriptions, and whether several options or free text are an answer."""
+    request = describe_request(QUESTION, SESSION).model_dump(exclude_defaults=True)
+
+    assert request["wants"] == "Which one? / Which name?"
+    assert "session_id" not in request
+    assert request["questions"] == [
+        {
+            "question": "Which one?",
+            "header": "Colour",
+            "options": [{"label": "Red", "description": "As before"}, {"label": "Blue"}],
+            "multiple": True,
+            "custom": False,
+        },
+        {"question": "Which name?", "options": [], "multiple": False, "custom": True},
+    ]
+
+
+@pytest.mark.parametrize("request_of_agent", [PERMISSION, QUESTION])
+def test_a_report_with_requests_fits_the_published_schema(request_of_agent: AgentRequest) -> None:
+    """Clients validate structured content; the calls that answer it are valid."""
+    pending = [describe_request(request_of_agent, SESSION)]
+    report = facts(report_result(COMPLETED.model_copy(update={"pending": pending}), NO_REDACTION, LIMIT))
+
+    Draft202012Validator(task_definition(TASK_TOOLS["report_task"])["outputSchema"]).validate(report)
+    assert report["pending"][0]["id"] == request_of_agent.id
+
+
+def test_what_a_model_writes_into_a_request_is_redacted() -> None:
+    """Secrets and invisible characters in a header, an option, a description and a pattern."""
+    option = {"label": f"Use {KEY}", "description": f"It is {KEY}\u202e"}
+    asked = {"header": KEY, "question": f"{KEY}?", "options": [option]}
+    question = parse_model("a test", QuestionRequest, {"id": "que_1", "sessionID": SESSION, "questions": [asked]})
+    permission = PERMISSION.model_copy(update={"always": (f"curl {KEY}\u200b *",), "metadata": {}})
+    pending = [describe_request(one, SESSION) for one in (question, permission)]
+    redactor = Redactor([KEY])
+    report = report_result(COMPLETED.model_copy(update={"pending": pending}), redactor, LIMIT)
+
+    text = dump(facts(report))
+    assert KEY not in text and "\u202e" not in text and "\u200b" not in text
+    assert "<U+202E>" in text and "<U+200B>" in text
+    assert facts(report)["_redacted"].startswith("6 secrets")
