@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Any
@@ -16,7 +16,7 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.example import make_example
 from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
-from opencode_mcp.suggestions import aliases, suggest
+from opencode_mcp.suggestions import COMPARED_CHARS, aliases, suggest
 from opencode_mcp.tasks import Context, TaskTool, execute_blocking, task_tools_for
 from opencode_mcp.tasks.arguments import validate_arguments
 
@@ -192,8 +192,14 @@ class ToolRegistry:
         return f"{name} is not enabled on this server." if exists else None
 
     def nearest_names(self, name: str) -> str:
-        """Return the names of tools and operations that are most similar to a name, joined by commas."""
-        return suggest(name, [*self.selection.listed, *(self.selection.reachable - self.selection.listed)])
+        """Return up to four tools and operations, the nearest to a name by its spelling or its words."""
+        return ", ".join(self._similar(name, self.selection.listed | self.selection.reachable))
+
+    def _similar(self, name: str, known: Collection[str]) -> list[str]:
+        """Return two names by spelling, and two operations by what they do: session_rename is session_update."""
+        spelled = suggest(name, sorted(known)).split(", ")[:2]
+        found = [operation.name for operation in self._search.search(name[:COMPARED_CHARS].replace("_", " "), 2)]
+        return [similar for similar in dict.fromkeys([*spelled, *found]) if similar]
 
     def _find_reachable(self, tool: GatewayTool, name: str) -> Operation:
         """Return an operation that the gateway may call.
@@ -206,7 +212,7 @@ class ToolRegistry:
         if name not in self.selection.reachable:
             if (setting := self.selection.disabled.get(name)) is not None:
                 raise InvalidArguments(tool.name, [f"operation: {name} is disabled on this server, by {setting}"])
-            nearest = suggest(name, self.selection.reachable) or "none, try search_operations"
+            nearest = ", ".join(self._similar(name, self.selection.reachable)) or "none, try search_operations"
             raise InvalidArguments(
                 tool.name,
                 [f"operation: {abbreviate(name)!r} is unknown or not enabled on this server; nearest: {nearest}"],
