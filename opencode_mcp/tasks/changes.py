@@ -71,7 +71,7 @@ class CollectedChanges(BaseModel):
     additions: int
     deletions: int
     patch: str | None = None
-    applied_to: str | None
+    applied_to: str | None = Field(None, description="The project whose files have the changes now; absent if none.")
     discarded: bool
     note: str | None = None
 

@@ -1,4 +1,4 @@
-"""The input schema that a model sees: a short summary of the one that validates.
+"""The schemas that a model sees: short summaries of those that validate.
 
 Every tool costs context in every request of a client, and the converters of clients reject what they do not know. So
 each node of the summary has one `type`; unions, `$ref`s and nulls are not in it, and an optional argument is one that
@@ -65,6 +65,27 @@ def compact_schema(schema: Schema, seldom_needed: frozenset[str] = frozenset()) 
 def compact_response_schema(schema: Schema) -> Schema:
     """Return the summary of a response's schema, {} for a response that is not JSON."""
     return summarize(schema, schema.get("$defs", {}), ()) if schema else {}
+
+
+def compact_output_schema(schema: Schema) -> Schema:
+    """Return the summary of a result's schema, written as `compact_schema` writes arguments.
+
+    A result has no null, as it leaves out fields that have their default. Inner objects require no field, which costs
+    tokens and says little.
+    """
+    definitions: Mapping[str, Schema] = schema.get("$defs", {})
+    fields = {name: without_required(summarize(field, definitions, ())) for name, field in schema["properties"].items()}
+    return {"type": "object", "properties": fields, "required": schema.get("required", [])}
+
+
+def without_required(summary: Schema) -> Schema:
+    """Return a summary in which no object, at any depth, requires a field."""
+    inner: Schema = {}
+    if "properties" in summary:
+        inner["properties"] = {name: without_required(field) for name, field in summary["properties"].items()}
+    if "items" in summary:
+        inner["items"] = without_required(summary["items"])
+    return {key: value for key, value in summary.items() if key != "required"} | inner
 
 
 def needs_outline(summary: Schema) -> bool:

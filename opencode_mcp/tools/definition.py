@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import Hints
 from opencode_mcp.tasks import TaskTool
 
-from .compact_schema import compact_schema
+from .compact_schema import compact_output_schema, compact_schema
 from .gateway import GatewayTool
 from .selection import SEARCH_HINTS, toolset_of
 
@@ -80,39 +80,6 @@ def task_definition(tool: TaskTool) -> dict[str, Any]:
         "annotations": tool_annotations(tool.hints),
         "_meta": {"anthropic/alwaysLoad": True},
     }
-
-
-def compact_output_schema(schema: Any) -> Any:
-    """Return the schema of a result as tools/list has it, without what costs tokens and says little.
-
-    Left out are the titles that pydantic derives from field names, the docstrings of models (fields have descriptions),
-    defaults, `additionalProperties`, and `required` of inner objects. `anyOf` with null becomes a list of types; null
-    is not listed if it is the default, as results lack such a field.
-    """
-    if isinstance(schema, list):
-        return [compact_output_schema(value) for value in cast("list[Any]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    fields = cast("dict[str, Any]", schema)
-    noise = {"title", "default", "additionalProperties"} | ({"description"} if "properties" in fields else set[str]())
-    # A field with the name of a keyword stays: its value is a schema.
-    compact = {
-        key: compact_output_schema(value)
-        for key, value in fields.items()
-        if key not in noise or isinstance(value, dict)
-    }
-    for definition in compact.get("$defs", {}).values():
-        definition.pop("required", None)
-    match compact.get("anyOf"):
-        case [{**kind}, {"type": "null"}] if fields.get("default", "") is None:
-            del compact["anyOf"]
-            compact |= kind
-        case [{"type": str(kind), **rest}, {"type": "null"}] if not rest:
-            del compact["anyOf"]
-            compact["type"] = [kind, "null"]
-        case _:
-            pass
-    return compact
 
 
 def tool_annotations(hints: Hints) -> dict[str, Any]:

@@ -13,14 +13,15 @@ from jsonschema_rs import Draft202012Validator, validator_for
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tools import ToolRegistry, select_tools
 from opencode_mcp.tools.compact_schema import compact_schema, without_description
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 
 from .schemas import schema_values
 
+CATALOG = Catalog.from_snapshot()
 SCHEMAS: dict[str, dict[str, Any]] = {
-    tool.name: tool.input_schema
-    for tool in (*TASK_TOOLS.values(), *GATEWAY_TOOLS.values(), *Catalog.from_snapshot().values())
+    tool.name: tool.input_schema for tool in (*TASK_TOOLS.values(), *GATEWAY_TOOLS.values(), *CATALOG.values())
 }
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
@@ -117,10 +118,20 @@ KEYWORDS = {"type", "description", "properties", "required", "items", "enum", "m
 """What a published input schema is written with; the converters of all clients take it."""
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+PUBLISHED: dict[str, Mapping[str, Any]] = {
+    f"{tool.name} {kind}": schema
+    for preset in ("all", "essential")
+    for tool in ToolRegistry(CATALOG, select_tools(CATALOG, [preset]), 40_000).listed
+    for kind, schema in (("arguments", tool.input_schema), ("result", tool.output_schema))
+    if schema is not None
+}
+"""Every schema in tools/list, of both presets."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_schema_breaks_no_client(name: str) -> None:
     """Each node has one type, and what this type needs: no union, no reference, no enum of another type."""
-    schema = compact_schema(SCHEMAS[name])
+    schema = PUBLISHED[name]
 
     assert schema["type"] == "object"
     for path, node in iter_nodes(schema):
@@ -146,6 +157,19 @@ def test_the_compact_prompt_schema_keeps_parts_model_and_agent() -> None:
     assert part["properties"]["type"]["description"] == needs
     assert properties["model"]["required"] == ["providerID", "modelID"]
     assert properties["agent"]["type"] == "string"
+
+
+def test_no_field_of_a_result_is_published_as_what_it_may_not_be() -> None:
+    """A field that may be null has null as its default: results leave it out, so its one published type holds."""
+    nullable = {
+        (tool.name, *path): node
+        for tool in TASK_TOOLS.values()
+        for path, node in iter_nodes(tool.output_schema)
+        if {"type": "null"} in node.get("anyOf", ())
+    }
+
+    assert nullable
+    assert {path: node for path, node in nullable.items() if node.get("default", ...) is not None} == {}
 
 
 def test_several_tasks_have_the_options_of_one() -> None:
