@@ -7,23 +7,54 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, validator_for
 
-from opencode_mcp.catalog import Catalog
-from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.catalog import Catalog, Operation
+from opencode_mcp.exceptions import InvalidArguments
+from opencode_mcp.opencode.prepare import validate
+from opencode_mcp.tasks import TASK_TOOLS, TaskTool
+from opencode_mcp.tasks.arguments import validate_arguments
 from opencode_mcp.tools import ToolRegistry, select_tools
 from opencode_mcp.tools.compact_schema import compact_schema, without_description
-from opencode_mcp.tools.gateway import GATEWAY_TOOLS
+from opencode_mcp.tools.gateway import GATEWAY_TOOLS, GatewayTool
 
 from .schemas import schema_values
 
 CATALOG = Catalog.from_snapshot()
-SCHEMAS: dict[str, dict[str, Any]] = {
-    tool.name: tool.input_schema for tool in (*TASK_TOOLS.values(), *GATEWAY_TOOLS.values(), *CATALOG.values())
-}
+CALLABLE: Mapping[str, TaskTool | GatewayTool | Operation] = {**TASK_TOOLS, **GATEWAY_TOOLS, **CATALOG}
+SCHEMAS: dict[str, dict[str, Any]] = {name: entry.input_schema for name, entry in CALLABLE.items()}
+PATTERNS = ("^ses", "^msg", "^prt", "^per", "^que", "^wrk", "^pty", "^[^/]")
+"""How the regular expressions of arguments begin."""
+
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+
+
+def test_what_the_compact_schema_accepts_is_accepted_or_refused_in_words() -> None:
+    """A call that follows the summary only fails with a line for each fault, without a regular expression."""
+    accepted: set[str] = set()
+    refused: set[str] = set()
+
+    @settings(max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=UNHURRIED)
+    @given(data=st.data())
+    def draw(data: st.DataObject) -> None:
+        for name, entry in CALLABLE.items():
+            arguments = data.draw(schema_values(compact_schema(entry.input_schema), {}))
+            try:
+                if isinstance(entry, Operation):
+                    validate(entry, arguments, lenient=True)
+                else:
+                    validate_arguments(name, entry.arguments, arguments, lenient=True)
+                accepted.add(name)
+            except InvalidArguments as error:
+                refused.add(name)
+                assert [line for line in error.problems if not line.partition(": ")[2]] == [], name
+                assert [line for line in error.problems if any(pattern in line for pattern in PATTERNS)] == [], name
+
+    draw()
+    assert len(accepted) > len(CALLABLE) / 2
+    assert refused
 
 
 OTHER_TYPES = {
