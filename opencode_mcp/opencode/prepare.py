@@ -146,10 +146,13 @@ def require_project(operation: Operation, arguments: Mapping[str, Any]) -> None:
 def default_directory_query(
     operation: Operation, arguments: Mapping[str, Any], directory: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield the project directory as the query pair that the operation takes; a workspace has its own directory."""
+    """Yield the project directory as the query pair that the operation takes.
+
+    A workspace has its own directory, and a list of a project's sessions covers all its directories.
+    """
     if operation.covers_all_directories:
         return
-    if operation.has_query_parameter("directory") and not arguments.keys() & {"directory", "workspace"}:
+    if operation.has_query_parameter("directory") and not arguments.keys() & {"directory", "workspace", "project"}:
         yield "directory", directory
     if operation.has_query_parameter("location") and not arguments.get("location"):
         yield "location[directory]", directory

@@ -283,10 +283,12 @@ async def test_without_a_project_directory_none_is_sent(catalog: Catalog) -> Non
     [
         ("session_list", {}, "/project"),
         ("experimental_session_list", {}, None),
+        ("v2_session_list", {}, "/project"),
+        ("v2_session_list", {"project": "other"}, None),
         ("experimental_session_list", {"directory": "/other"}, "/other"),
     ],
 )
-def test_a_list_of_all_projects_has_no_default_directory(
+def test_a_list_of_projects_has_no_default_directory(
     catalog: Catalog, name: str, arguments: dict[str, Any], sent: str | None
 ) -> None:
     """With one, OpenCode would list the sessions of exactly that directory."""

@@ -217,6 +217,8 @@ async def test_session_lists_leave_out_sessions_outside(
     foreign = await call_allowed(unconfined, "session_create", directory=str(outside_project))
     everywhere = json.dumps(await call_allowed(unconfined, "experimental_session_list"))
     assert all(created["id"] in everywhere for created in (own, above, foreign)), "it lists one directory"
+    in_project = json.dumps(await call_allowed(unconfined, "v2_session_list", project=foreign["projectID"]))
+    assert foreign["id"] in in_project, "it lists the default directory's sessions of another project: none"
     anchor = {"id": "ses_0", "time": 9e15, "direction": "next"}
     cursors = [
         base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=")
