@@ -30,7 +30,7 @@ KNOWN_EXTRAS: Mapping[str, KnownExtra] = {
         KnownExtra("random_string", "Cursor"),
     )
 }
-"""By argument, as seen in reports of users to other MCP servers. docs/clients.md lists them."""
+"""By argument, as seen in reports of users to other MCP servers. docs/results.md lists them."""
 
 
 def is_known_extra(name: str, names: Container[str]) -> bool:

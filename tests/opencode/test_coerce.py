@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.example import make_example
+from opencode_mcp.opencode.known_extras import KNOWN_EXTRAS
 from opencode_mcp.opencode.prepare import validate
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tasks.arguments import validate_arguments
@@ -221,3 +223,15 @@ def test_what_is_taken_is_valid_and_taken_again_as_it_is(catalog: Catalog) -> No
         assert validate(operation, taken, lenient=True) is taken
 
     check()
+
+
+def test_the_page_about_results_has_the_words_of_a_refusal_and_every_known_extra(catalog: Catalog) -> None:
+    """docs/results.md shows a refusal as it is, and what clients add."""
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    with pytest.raises(InvalidArguments) as caught:
+        accept(catalog, "run_task", {"prompt": "x", "timeout": 5, "model": "smart"})
+    assert {*str(caught.value).splitlines()} <= {*page.splitlines()}
+
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for extra in KNOWN_EXTRAS.values():
+        assert any(f"`{extra.argument}`" in row and row.endswith(f"| {extra.client} |") for row in rows), extra

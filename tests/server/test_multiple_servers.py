@@ -296,7 +296,7 @@ async def test_an_unknown_server_name_is_refused(client: Client) -> None:
         assert f"Invalid arguments for {tool}; nothing was sent:\n- server: " in words
         assert all(name in words for name in NAMES)
     assert "server" in await call_failing(client, "session_get", sessionID="ses_1", server="main")
-    assert 'sessionID: "x" does not match' in await call_failing(client, "session_messages", sessionID="x")
+    assert 'which starts with ses; got "x"' in await call_failing(client, "session_messages", sessionID="x")
 
 
 async def test_the_gateway_reaches_every_server(client: Client) -> None:

@@ -178,7 +178,7 @@ MISSING = {
     "opencode://session/ses_missing/transcript": "Session not found: ses_missing",
     "opencode://session/ses_missing/diff": "Session not found: ses_missing",
     "opencode://session/ses_missing/todo": "Session not found: ses_missing",
-    "opencode://session/x": "does not match",
+    "opencode://session/x": "must be a session's id",
     "opencode://session/ses_x%2F..%2Fy/todo": "sessionID",
     "opencode://file/missing.txt": "no file 'missing.txt'",
     "opencode://file/.git": "no file '.git'",

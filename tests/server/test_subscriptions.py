@@ -197,7 +197,7 @@ async def test_changes_of_another_session_are_not_notified(
 REFUSED = {
     "opencode://session/ses_missing": "Session not found: ses_missing",
     "opencode://session/ses_missing/todo": "Session not found: ses_missing",
-    "opencode://session/x": "does not match",
+    "opencode://session/x": "must be a session's id",
     "opencode://nothing": "Unknown resource",
     "opencode://config": "cannot be subscribed to",
 }

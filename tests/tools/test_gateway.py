@@ -228,4 +228,4 @@ async def test_arguments_are_validated_before_anything_is_sent(client: Client) -
 
     assert answer.is_error
     assert "nothing was sent" in str(answer.content)
-    assert "^ses" in str(answer.content)
+    assert "which starts with ses" in str(answer.content)
