@@ -116,7 +116,7 @@ class ToolHandlers:
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
             assert result is not None
             noted = add_note(result, take_server_notes(servers))
-            return noted if params.name in registry.task_tools else sent_once(noted)
+            return sent_once(noted, params.name in registry.task_tools, context.protocol_version)
         except InputRequired as required:
             return input_required_result(required, redactor)
         except OpenCodeError as error:

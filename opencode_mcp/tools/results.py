@@ -33,6 +33,9 @@ IMAGE_SIGNATURES = {
 }
 PDF_NOTE = "Not text. To let a model read this PDF, pass it to run_task in `files`; v2_fs_read returns its bytes."
 BYTES_NOTE = "Not text. v2_fs_read returns its bytes as base64."
+FIRST_STRUCTURED_VERSION = "2025-06-18"
+"""The first protocol version with structured content."""
+
 RETRIED_FIELD = "_retried"
 NOTE_FIELD = "_note"
 
@@ -212,11 +215,13 @@ def image_result(data: bytes, media_type: str) -> types.CallToolResult:
     return types.CallToolResult(content=[content, text], structured_content=facts)
 
 
-def sent_once(result: types.CallToolResult) -> types.CallToolResult:
-    """Return a result without structured content.
+def sent_once(result: types.CallToolResult, has_output_schema: bool, protocol_version: str) -> types.CallToolResult:
+    """Return a result without structured content, unless the protocol obliges the tool to send it.
 
-    Only a tool with an output schema must send it, with a copy as text for clients that show the model nothing else.
+    That is a tool with an output schema, in a version that knows it; the text stays, as some clients read nothing else.
     """
+    if has_output_schema and protocol_version >= FIRST_STRUCTURED_VERSION:
+        return result
     return types.CallToolResult(content=result.content, is_error=result.is_error, _meta=result.meta)
 
 

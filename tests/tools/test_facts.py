@@ -11,7 +11,7 @@ from mcp import Client
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools import facts_of, failure
+from opencode_mcp.tools import facts_of, failure, sent_once
 
 TEXT_RESULTS: list[tuple[list[str], dict[str, Any]]] = [
     (['{"id": "ses_1"}'], {"id": "ses_1"}),
@@ -44,6 +44,30 @@ def test_an_error_has_facts_only_if_its_text_is_an_object() -> None:
     """The message of a refused call has none; the failed reply of a model has."""
     assert facts_of(failure("Invalid arguments")) is None
     assert facts_of(text_result(['{"info": {}}'], is_error=True)) == {"info": {}}
+
+
+@pytest.mark.parametrize(
+    ("has_output_schema", "protocol_version", "is_sent"),
+    [
+        (True, "2024-11-05", False),
+        (True, "2025-03-26", False),
+        (True, "2025-06-18", True),
+        (True, "2025-11-25", True),
+        (True, "2026-07-28", True),
+        (False, "2025-11-25", False),
+        (False, "2026-07-28", False),
+    ],
+)
+def test_structured_content_is_sent_where_the_protocol_requires_it(
+    has_output_schema: bool, protocol_version: str, is_sent: bool
+) -> None:
+    """The text is always sent; older versions have no structured content."""
+    whole = text_result(['{"state": "failed"}'], structured_content={"state": "failed"}, is_error=True)
+    result = sent_once(whole, has_output_schema, protocol_version)
+
+    assert ("structured_content" in result.model_fields_set) == is_sent
+    assert (result.content, result.is_error) == (whole.content, True)
+    assert facts_of(result) == {"state": "failed"}
 
 
 @pytest.mark.anyio
