@@ -114,8 +114,7 @@ class BridgeServer(Server[Lifespan]):
         )
         # Elicitation state travels through the client, so it is sealed against changes.
         self.middleware.append(RequestStateBoundary(make_state_security(settings), default_audience=self.name))
-        self.middleware.append(self._cache_tool_lists)
-        self.middleware.append(self._instruct)
+        self.middleware.append(self._fit_to_view)
         if self.metrics is not None:
             self.middleware.insert(0, self.metrics.measure_call)
 
@@ -138,12 +137,13 @@ class BridgeServer(Server[Lifespan]):
     ) -> types.CallToolResult | types.InputRequiredResult:
         return await self._handlers.call_tool(context, params)
 
-    async def _cache_tool_lists(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
-        return await (self._handlers.cache_tool_lists(ctx, call_next) if ctx.method == "tools/list" else call_next(ctx))
-
-    async def _instruct(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
-        over_http = ctx.request is not None and ctx.method in {"initialize", "server/discover"}
-        return await (self._handlers.instruct(ctx, call_next) if over_http else call_next(ctx))
+    async def _fit_to_view(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+        """Middleware: what depends on the tools that the client sees."""
+        if ctx.method == "tools/list":
+            return await self._handlers.cache_tool_lists(ctx, call_next)
+        if ctx.request is not None and ctx.method in {"initialize", "server/discover"}:  # over HTTP, which has views
+            return await self._handlers.instruct(ctx, call_next)
+        return await call_next(ctx)
 
     @asynccontextmanager
     async def _open(self, server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:

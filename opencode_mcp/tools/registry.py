@@ -14,7 +14,8 @@ from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.example import make_example
-from opencode_mcp.opencode import Answer, execute_operation
+from opencode_mcp.opencode import execute_operation
+from opencode_mcp.opencode.prepare import PreparedCall
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import COMPARED_CHARS, aliases, suggest
 from opencode_mcp.tasks import Context, TaskTool, execute_blocking, task_tools_for
@@ -102,32 +103,32 @@ class ToolRegistry:
         part: ReadOperation | None = None,
     ) -> types.CallToolResult:
         """Call an operation, and return its result or a part of it."""
-        compact = operation.compact
-        if compact is not None:  # an argument that is null is not passed
-            passed = {name: value for name, value in arguments.items() if value is not None}
-            arguments = {**compact.defaults, **passed}
-        answer = await self._execute(context, operation, arguments)
+        call = self._prepare(context, operation, arguments)
+        blocking = partial(execute_blocking, context)
+        answer = await execute_operation(context.servers, call, context.report_progress, blocking)
         limit, position = self._result_limit(operation, arguments), self._position(operation.name)
-        form = None if compact is None or arguments.get("full") else compact.form
+        form = None if operation.compact is None or call.arguments.get("full") else operation.compact.form
         if part is not None and part.is_partial:
             return page_result(answer, part, limit, redactor, position, form)
         return operation_result(answer, limit, redactor, position, form)
 
-    async def _execute(self, context: Context, operation: Operation, arguments: Mapping[str, Any]) -> Answer:
-        """Execute an operation.
+    def _prepare(self, context: Context, operation: Operation, arguments: Mapping[str, Any]) -> PreparedCall:
+        """Coerce and validate arguments, with the defaults that the operation has for tools.
 
         Raises:
             InvalidArguments: the arguments are invalid, or would overwrite a secret with its redaction marker.
-            OpenCodeError: what `execute_operation` raises.
         """
         changes = not operation.hints.read_only
         if changes:
             refuse_marker(operation.name, arguments)
+        if operation.compact is not None:
+            defaults = operation.compact.defaults
+            absent = {name: value for name, value in defaults.items() if arguments.get(name) in (None, "")}
+            arguments = {**arguments, **absent}
         call = context.servers.default.prepare(operation, arguments, lenient=True)
         if changes and call.arguments is not arguments:  # JSON text can spell the marker with escapes
             refuse_marker(operation.name, call.arguments)
-        blocking = partial(execute_blocking, context)
-        return await execute_operation(context.servers, call, context.report_progress, blocking)
+        return call
 
     async def _call_task_tool(
         self, tool: TaskTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]

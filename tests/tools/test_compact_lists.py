@@ -131,10 +131,17 @@ async def test_twenty_sessions_are_listed_by_default(client: Client) -> None:
         await client.call_tool("session_create", {"title": f"session {number}"})
 
     assert [row["title"] for row in (await call(client, "session_list"))["result"]][:1] == ["session 20"]
-    for arguments, count in (({}, 20), ({"full": True}, 20), ({"limit": 50}, 21), ({"limit": 3, "full": True}, 3)):
-        assert len((await call(client, "session_list", **arguments))["result"]) == count
+    for arguments, count, is_full in (
+        ({}, 20, False),
+        ({"full": True}, 20, True),
+        ({"limit": 50}, 21, False),
+        ({"limit": "3", "full": "true"}, 3, True),
+        ({"limit": None, "full": "false"}, 20, False),
+    ):
         through = {"operation": "session_list", "arguments": arguments}
-        assert len((await call(client, "read_operation", **through))["result"]) == count
+        for tool, given in (("session_list", arguments), ("read_operation", through)):
+            rows = (await call(client, tool, **given))["result"]
+            assert (len(rows), "projectID" in rows[0]) == (count, is_full), arguments
 
 
 async def test_a_long_compact_list_is_truncated_like_any_other(connect: Connect, attached: Settings) -> None:
