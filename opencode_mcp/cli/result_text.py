@@ -29,6 +29,7 @@ Facts = Mapping[str, Any]
 STATE_STYLES = {"completed": "bold green", "failed": "bold red", "stopped": "bold yellow"}
 OPEN_STYLE = "bold yellow"
 """The style of a state in which a task is not over."""
+NO_ACTIVITY = "nothing"
 MAX_PATHS = 20
 CELL_CHARS = 60
 FIRST_COLUMNS = ("id", "name", "title", "path", "file", "status", "type", "description")
@@ -87,8 +88,10 @@ def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
     yield from format_files(report.get("changes") or {})
     for call in items_of(report, "failed_calls"):
         yield line("failed call", call, "red")
+    if report.get("activity", NO_ACTIVITY) != NO_ACTIVITY:
+        yield line("now", report["activity"])
     for request in items_of(report, "pending"):
-        yield line("waits for", request["wants"], OPEN_STYLE)
+        yield from format_request(request)
     if note := report.get("note"):
         yield line("note", note)
     yield line("session", f"{report.get('session_id')} in {report.get('directory')}")
@@ -96,13 +99,30 @@ def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
         yield Text.assemble(("next        ", "bold"), call)
 
 
+def format_request(request: Facts) -> Iterator[RenderableType]:
+    """Yield what a task waits for, and the possible answers."""
+    yield line("waits for", request["wants"], OPEN_STYLE)
+    choices: Facts = request.get("choices") or {}
+    for values in choices.values():
+        yield Text("  " + to_line(values if isinstance(values, str) else ", ".join(values)))
+    if always := items_of(request, "always"):
+        yield Text(f"  always allows {to_line(', '.join(always))}", "dim")
+    for question in items_of(request, "questions"):
+        yield Text(f"  {to_line(question['question'])}", "bold")
+        for option in items_of(question, "options"):
+            yield Text.assemble(
+                f"    {to_line(option['label'])}", (f"  {to_line(option.get('description', ''))}", "dim")
+            )
+
+
 def next_commands(report: Facts, shell: Shell) -> Iterator[str]:
     """Yield what can be typed next: the call that the report names, else one that continues the session."""
     is_over = report.get("state") in STATE_STYLES
     if is_over or shell.is_attached:
-        answers = [request["answer_with"] for request in items_of(report, "pending") if "answer_with" in request]
-        calls = [*answers, *([report["next"]] if report.get("next") else [])]
-        yield from (shell.command(call["tool"], call["arguments"]) for call in calls)
+        requests = items_of(report, "pending")
+        calls = [(request["answer_with"], dict.fromkeys(request["choices"], "…")) for request in requests]
+        calls += [(report["next"], {})] if report.get("next") else []
+        yield from (shell.command(call["tool"], call["arguments"] | more) for call, more in calls)
         if calls:
             return
     yield shell.command("run_task", {"session_id": report.get("session_id"), "prompt": "…"})

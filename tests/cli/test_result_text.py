@@ -39,9 +39,27 @@ PERMISSION = {
     "id": "per_1",
     "wants": "bash: touch made",
     "answer_with": {"tool": "answer_permission", "arguments": {"request_id": "per_1", "session_id": "ses_1"}},
+    "choices": {"reply": ["once", "always", "reject"]},
+    "always": ["touch *"],
+}
+QUESTION = {
+    "id": "que_1",
+    "wants": "Which colour?",
+    "answer_with": {"tool": "answer_question", "arguments": {"request_id": "que_1", "session_id": "ses_1"}},
+    "choices": {"answers": "labels"},
+    "questions": [
+        {"question": "Which colour?", "options": [{"label": "Red", "description": "warm"}, {"label": "Blue"}]}
+    ],
 }
 HIDDEN = "\x1b[2Jgone \u202etxt.exe\x07"
 """A text that clears a screen, reverses its direction and rings."""
+HIDDEN_REQUEST = {
+    "wants": HIDDEN,
+    "answer_with": {"tool": HIDDEN, "arguments": {HIDDEN: HIDDEN}},
+    "choices": {HIDDEN: [HIDDEN], "answers": HIDDEN},
+    "always": [HIDDEN],
+    "questions": [{"question": HIDDEN, "options": [{"label": HIDDEN, "description": HIDDEN}]}],
+}
 
 
 def render(tool: str, facts: Mapping[str, Any], shell: Shell = ATTACHED) -> str:
@@ -94,10 +112,17 @@ def test_a_waiting_task_shows_what_it_waits_for_and_the_command_that_answers() -
     waiting = REPORT | {"state": "waiting_permission", "answer": "", "pending": [PERMISSION]}
     attached, managed = render("run_task", waiting), render("run_task", waiting, MANAGED)
 
-    assert "waits for   bash: touch made" in attached
-    assert attached.endswith("next        opencode-mcp call answer_permission request_id=per_1 session_id=ses_1")
+    assert "waits for   bash: touch made\n  once, always, reject\n  always allows touch *\n" in attached
+    assert attached.endswith("opencode-mcp call answer_permission request_id=per_1 session_id=ses_1 reply='…'")
     assert "answer_permission" not in managed
     assert managed.endswith("next        opencode-mcp call run_task session_id=ses_1 prompt='…'")
+
+
+def test_a_question_is_shown_with_its_options() -> None:
+    text = render("run_task", REPORT | {"state": "waiting_question", "activity": "asking", "pending": [QUESTION]})
+
+    assert "now         asking\nwaits for   Which colour?\n  labels\n  Which colour?\n    Red  warm\n    Blue\n" in text
+    assert text.endswith("opencode-mcp call answer_question request_id=que_1 session_id=ses_1 answers='…'")
 
 
 def test_each_of_several_reports_is_shown_and_what_failed_to_be_read() -> None:
@@ -148,7 +173,8 @@ def test_the_flags_of_a_command_hold_no_password() -> None:
         pytest.param("run_task", REPORT | {"session_id": HIDDEN, "directory": HIDDEN, "model": HIDDEN}, id="names"),
         pytest.param("run_task", REPORT | {"next": {"tool": HIDDEN, "arguments": {HIDDEN: HIDDEN}}}, id="next"),
         pytest.param("run_task", REPORT | {"changes": {"paths": [HIDDEN], "unknown": HIDDEN}}, id="changes"),
-        pytest.param("run_task", REPORT | {"pending": [{"wants": HIDDEN}], "failed_calls": [HIDDEN]}, id="lists"),
+        pytest.param("run_task", REPORT | {"activity": HIDDEN, "failed_calls": [HIDDEN]}, id="lists"),
+        pytest.param("run_task", REPORT | {"pending": [HIDDEN_REQUEST]}, id="request"),
         pytest.param("wait_for_tasks", {"tasks": [REPORT], "errors": {HIDDEN: HIDDEN}}, id="errors"),
         pytest.param("collect_changes", {"patch": HIDDEN, "applied_to": HIDDEN, "note": HIDDEN}, id="patch"),
         pytest.param(
