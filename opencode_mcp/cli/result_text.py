@@ -227,6 +227,7 @@ def format_response(facts: Facts, width: int) -> list[RenderableType] | None:
 
 def make_table(items: Sequence[Facts], width: int) -> list[RenderableType]:
     """Return a table with a line for each item, and as many of its plain fields as the width takes."""
+    items = [{name: unwrap(value) for name, value in item.items()} for item in items]
     names = list(dict.fromkeys(name for item in items for name in item))
     plain = [name for name in names if all(is_plain(item.get(name)) for item in items)]
     ranked = [
@@ -247,6 +248,12 @@ def make_table(items: Sequence[Facts], width: int) -> list[RenderableType]:
         table.add_row(*map(Text, row))
     hint = [Text("--json shows every field", "dim")] if shown < len(names) else []
     return [table, *hint]
+
+
+def unwrap(value: Any) -> Any:
+    """Return the only field of an object, such as the text of `{"text": …}`; any other value as it is."""
+    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return next(iter(fields.values())) if len(fields) == 1 else cast("Any", value)
 
 
 def is_plain(value: Any) -> bool:

@@ -214,6 +214,15 @@ def test_a_list_of_objects_is_a_table_that_fits_the_terminal() -> None:
     assert "directory" in render("session_list", {"result": items}, Shell((), is_attached=True, width=200))
 
 
+def test_the_text_of_a_found_line_is_shown_in_its_row() -> None:
+    """OpenCode gives the path and the line as objects with one field."""
+    found = {"path": {"text": "a.py"}, "lines": {"text": "# TODO\n"}, "line_number": 1, "submatches": [{"start": 2}]}
+
+    assert render("find_text", {"result": [found]}) == (
+        "path  lines   line_number\na.py  # TODO  1\n--json shows every field"
+    )
+
+
 @pytest.mark.parametrize("width", [1, 10, 40, 500])
 def test_every_width_shows_the_whole_answer(width: int) -> None:
     """A terminal wraps lines itself, so that what is copied has no line breaks of this program."""
