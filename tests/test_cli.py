@@ -44,6 +44,25 @@ def test_version_and_help_import_nothing_heavy(flag: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "usage", "first"),
+    [
+        (["--help"], "opencode-mcp [options] [COMMAND] …", [f"  {name} " for name in COMMANDS]),
+        (["call", "--help"], "opencode-mcp call [options] NAME [key=value ...]", ["  NAME", "  --json"]),
+    ],
+)
+def test_the_help_begins_with_what_can_be_typed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], usage: str, first: list[str]
+) -> None:
+    """Commands and their own arguments come before the settings, which fill a screen."""
+    assert main(arguments) == 0
+    text, _, settings = capsys.readouterr().out.partition("\nsettings:\n")
+
+    assert text.splitlines()[0] == f"usage: {usage}"
+    assert [line for line in first if line not in text] == []
+    assert "--log-level" in settings
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--url", "ftp://x"], "--url"),

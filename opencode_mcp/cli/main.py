@@ -81,15 +81,15 @@ def root_parser() -> UsageParser:
     """Build the parser of everything up to the command; what follows is left in `rest` for the command's parser."""
     root = UsageParser(
         prog="opencode-mcp",
-        description="An MCP server for OpenCode: tasks, and every operation of its HTTP API, as tools. "
-        "Without a command it serves over stdio.",
+        usage="%(prog)s [options] [COMMAND] …",
+        description="An MCP server for OpenCode: tasks, and every operation of its HTTP API, as tools.\n\ncommands:\n"
+        + "\n".join(f"  {name:12}{summary}" for name, summary in COMMANDS.items()),
         parents=[settings_parser()],
         add_help=False,
-        epilog="commands:\n" + "\n".join(f"  {name:12}{summary}" for name, summary in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # Not `command`, which is a setting.
-    root.add_argument("run", nargs="?", metavar="COMMAND", help="the command; see below")
+    root.add_argument("run", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
     root.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     root.add_argument("-h", "--help", action="store_true", help="show this help, or that of the command")
     root.add_argument("--version", action="version", version=f"opencode-mcp {__version__}")
@@ -104,12 +104,14 @@ def command_parser(name: str | None, command: ModuleType) -> UsageParser:
         parents=[settings_parser(name)],
     )
     command.configure(parser)
+    parser.shorten_usage()
     return parser
 
 
 def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Build the parser of the settings that a command has, or that all have."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group("settings")
     for setting in SETTINGS:
         if not setting.has_flag or not setting.applies_to(command):
             continue
@@ -118,7 +120,7 @@ def settings_parser(command: str | None = None) -> argparse.ArgumentParser:
             options = {"action": "store_const", "const": "true"}
         elif setting.separator:
             options = {"action": "append"}
-        parser.add_argument(setting.flag, help=f"{setting.help} [{setting.variable}]", **options)
+        group.add_argument(setting.flag, help=f"{setting.help} [{setting.variable}]", **options)
     return parser
 
 

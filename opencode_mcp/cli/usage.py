@@ -19,6 +19,15 @@ class UsageParser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options, allow_abbrev=False)
 
+    def shorten_usage(self) -> None:
+        """Leave the options out of the usage line, as the settings alone fill a screen."""
+        words = [
+            f"[{name} ...]" if action.nargs == "*" else f"[{name}]" if action.nargs == "?" else name
+            for action in self._actions
+            if not action.option_strings and (name := str(action.metavar or action.dest))
+        ]
+        self.usage = " ".join(["%(prog)s [options]", *words])
+
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
         if message.startswith(MISSING):
