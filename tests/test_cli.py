@@ -47,7 +47,7 @@ def test_version_and_help_import_nothing_heavy(flag: str, shown: str) -> None:
     ("arguments", "usage", "first"),
     [
         (["--help"], "opencode-mcp [options] [COMMAND] …", [f"  {name} " for name in COMMANDS]),
-        (["call", "--help"], "opencode-mcp call [options] NAME [key=value ...]", ["  NAME", "  --json"]),
+        (["--help", "call"], "opencode-mcp call [options] NAME [key=value ...]", ["  NAME", "  --json"]),
     ],
 )
 def test_the_help_begins_with_what_can_be_typed(

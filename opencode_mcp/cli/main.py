@@ -104,7 +104,7 @@ def command_parser(name: str | None, command: ModuleType) -> UsageParser:
         parents=[settings_parser(name)],
     )
     command.configure(parser)
-    parser.shorten_usage()
+    parser.set_usage()
     return parser
 
 

@@ -18,7 +18,8 @@ from rich.text import Text
 
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tasks.changes import CollectedChanges
-from opencode_mcp.tasks.report import TaskReport, to_one_line
+from opencode_mcp.tasks.pending_requests import to_one_line
+from opencode_mcp.tasks.report import NO_ACTIVITY, TaskReport
 from opencode_mcp.tasks.task_tools import TaskReports, WaitedTasks
 from opencode_mcp.tasks.transcript import Transcript
 
@@ -29,7 +30,6 @@ Facts = Mapping[str, Any]
 STATE_STYLES = {"completed": "bold green", "failed": "bold red", "stopped": "bold yellow"}
 OPEN_STYLE = "bold yellow"
 """The style of a state in which a task is not over."""
-NO_ACTIVITY = "nothing"
 MAX_PATHS = 20
 CELL_CHARS = 60
 FIRST_COLUMNS = ("id", "name", "title", "path", "file", "status", "type", "description")

@@ -19,7 +19,7 @@ class UsageParser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options, allow_abbrev=False)
 
-    def shorten_usage(self) -> None:
+    def set_usage(self) -> None:
         """Leave the options out of the usage line, as the settings alone fill a screen."""
         words = [
             f"[{name} ...]" if action.nargs == "*" else f"[{name}]" if action.nargs == "?" else name
