@@ -62,6 +62,10 @@ class InvalidArguments(OpenCodeError):
             lines.append(f"Example: {json.dumps(example, ensure_ascii=False)}")
         super().__init__("\n".join(lines))
 
+    def with_example(self, example: Any) -> InvalidArguments:
+        """Return the same error with another example."""
+        return InvalidArguments(self.operation, self.problems, example)
+
 
 class ServerStartError(OpenCodeError):
     """OpenCode could not be found, installed or started; the message holds what was tried."""

@@ -163,7 +163,13 @@ class ToolRegistry:
         operation = self._find_reachable(tool, validated.operation)
         refuse_other_class(tool, operation)
         part = validated if isinstance(validated, ReadOperation) else None
-        return await self._call_operation(context, redactor, operation, validated.arguments, part)
+        try:
+            return await self._call_operation(context, redactor, operation, validated.arguments, part)
+        except InvalidArguments as error:
+            if error.example is None:
+                raise
+            call = {"operation": operation.name, "arguments": error.example}
+            raise error.with_example(call) from error
 
     @cached_property
     def _search(self) -> OperationSearch:

@@ -159,16 +159,21 @@ def select_tools(
     )
     hints_of = hints_by_name(catalog)
 
-    def forbidding_setting(name: str) -> str:
-        hints = hints_of[name]
-        if name in excluded:
-            return "--exclude-tools"
-        if read_only and not hints.read_only:
-            return "--read-only"
-        return "--no-destructive" if no_destructive and hints.destructive else ""
-
-    disabled = {name: setting for name in names if (setting := forbidding_setting(name))}
+    disabled = {
+        name: setting
+        for name in names
+        if (setting := forbidding_setting(hints_of[name], name in excluded, read_only, no_destructive))
+    }
     return Selection(frozenset(listed) - disabled.keys(), frozenset(reachable or catalog) - disabled.keys(), disabled)
+
+
+def forbidding_setting(hints: Hints, excluded: bool, read_only: bool, no_destructive: bool) -> str:
+    """Return the setting that forbids a tool with these hints, "" if none does."""
+    if excluded:
+        return "--exclude-tools"
+    if read_only and not hints.read_only:
+        return "--read-only"
+    return "--no-destructive" if no_destructive and hints.destructive else ""
 
 
 def select_view(catalog: Catalog, selection: Selection, path: str) -> Selection:

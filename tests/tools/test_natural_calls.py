@@ -90,5 +90,7 @@ async def test_a_natural_call_leads_to_success(
         await carry_out(registry, context, wire, tool, arguments)
 
     assert [words for words in outcome.words if words not in str(caught.value)] == []
+    if tool.endswith("_operation") and caught.value.example is not None:
+        assert caught.value.example["operation"] == arguments["operation"]
     assert wire.requests == []
     await carry_out(registry, context, wire, outcome.tool or tool, outcome.repaired)
