@@ -144,7 +144,7 @@ async def test_the_client_s_only_root_is_the_project(
     assert file.contents[0].text == "hello from the project\n"
     for refused in (several, at_home):
         assert "outside of a project" in result_text(refused)
-    assert facts(models)["providers"]
+    assert facts(models)["models"]
 
 
 async def test_a_client_that_does_not_answer_roots_does_not_block_calls(
