@@ -114,7 +114,7 @@ async def test_a_discarded_worktree_is_reported_as_removed(client: Client, proje
     assert exists(task["directory"])
     gone = await call_succeeds(client, "collect_changes", session_id=session, discard=True, force=True)
 
-    assert gone["discarded"] and "applied_to" not in gone
+    assert gone["discarded"] and "applied_to" not in gone.content
     assert not (project / "one.txt").exists()
     for tool, arguments in (
         ("collect_changes", {"session_id": session}),
