@@ -12,13 +12,16 @@ from opencode_mcp.redaction import Redactor
 from opencode_mcp.tasks.next_call import next_call
 from opencode_mcp.tasks.pending_requests import describe_request
 from opencode_mcp.tasks.registry import TASK_TOOLS
-from opencode_mcp.tasks.report import TaskReport
+from opencode_mcp.tasks.report import SO_FAR_CHARS, TaskReport
 from opencode_mcp.tasks.session_state import TaskState, TaskStatus
+from opencode_mcp.tasks.task_tools import ReportTask, report_task
 from opencode_mcp.tasks.turn_changes import TurnChanges
 from opencode_mcp.tools.definition import task_definition
 from opencode_mcp.tools.results import Limit, report_result
 from opencode_mcp.tools.truncate import NO_REDACTION, dump
 from tests.facts import check_calls, facts
+
+from .test_race_conditions import REPLY, FakeOpenCode, make_context
 
 LIMIT = Limit(40_000, "request less")
 SESSION = "ses_0741f5c2affeXwS1dGRPyjqZ0b"
@@ -111,6 +114,27 @@ def test_the_next_call_can_be_made_as_it_stands(
 
     assert (following and (following.tool, following.arguments)) == call
     check_calls(report.model_dump(exclude_defaults=True))
+
+
+@pytest.mark.anyio
+async def test_a_running_task_reports_the_end_of_its_text_and_the_calls_that_failed() -> None:
+    """The newest reply that has text: the one after it may be a tool call."""
+    failed = {"status": "error", "input": {"command": "make"}, "error": "no rule"}
+    told, called = (
+        {"info": {**REPLY, "id": id, "time": {"created": 1}}, "parts": [part]}
+        for id, part in (
+            ("msg_2", {"type": "text", "text": "x" * SO_FAR_CHARS + " I build it first.\n"}),
+            ("msg_3", {"type": "tool", "tool": "bash", "state": failed}),
+        )
+    )
+    opencode = FakeOpenCode(status={"ses_1": {"type": "busy"}}, messages=[told, called])
+
+    report = await report_task(make_context(opencode), ReportTask(session_id="ses_1", answer_offset=0))
+
+    assert (report.state, report.answer) == ("running", None)
+    assert report.answer_so_far is not None
+    assert report.answer_so_far.endswith("x I build it first.") and len(report.answer_so_far) == SO_FAR_CHARS
+    assert report.failed_calls == ["bash make: no rule"]
 
 
 def test_a_permission_names_what_always_allows_and_the_call_that_answers_it() -> None:
