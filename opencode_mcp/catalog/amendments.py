@@ -378,11 +378,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
             "and task tools do not see v2 messages; OPENCODE_CONFIG_CONTENT is ignored."
         ),
     ),
-    Amendment(
-        operations=("v2.projectCopy.create",),
-        evidence="no summary; the strategy is the undocumented string git_worktree",
-        title="Create project copy",
-    ),
+    Amendment(operations=("v2.projectCopy.create",), evidence="no summary", title="Create project copy"),
     Amendment(operations=("v2.projectCopy.remove",), evidence="no summary", title="Remove project copy"),
     Amendment(operations=("v2.projectCopy.refresh",), evidence="no summary", title="Refresh project copies"),
     Amendment(operations=("mcp.connect",), evidence="no summary", title="Connect MCP server"),

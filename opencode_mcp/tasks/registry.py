@@ -103,8 +103,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "run_task",
         "Run a task",
-        "Give OpenCode a coding task. It sees nothing of this conversation: the prompt must be complete. Waits for the "
-        "report: `state` says how the task stands, `next` which call to make; answer what is in `pending`. After "
+        "Give OpenCode, which sees nothing of this conversation, a coding task that is complete in itself. Waits for "
+        "the report: `state` says how the task stands, `next` which call to make; answer what is in `pending`. After "
         "timeout_seconds the task runs on: call wait_for_tasks.",
         RunTask,
         TaskReport,

@@ -69,7 +69,9 @@ class StartTask(Arguments):
         False, description="With worktree: start with the uncommitted and untracked files too. Default false."
     )
     model: str | None = Field(
-        None, pattern="^[^/]+/.+", description="provider/model, from config_providers; default: OpenCode's choice."
+        None,
+        pattern="^[^/]+/.+",
+        description="provider/model, from config_providers; default: the session's last one, or OpenCode's.",
     )
     agent: NonEmpty | None = Field(
         None,
