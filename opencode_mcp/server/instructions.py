@@ -16,8 +16,8 @@ class Sentence:
 
 DELEGATE = Sentence("Delegate work with {}.", ("run_task", "start_task", "run_tasks"))
 FOLLOW = Sentence(
-    "Trust the report's `state`. While `pending` has entries, make the call in `answer_with`; otherwise `next` is the "
-    "call to make.",
+    "Trust the report's `state`. While `pending` has entries, make the call in `answer_with` with your decision from "
+    "`choices`; otherwise `next` is the call to make.",
     ("run_task", "start_task", "run_tasks", "wait_for_tasks", "report_task"),
 )
 REVIEW = Sentence("{} shows the changes.", ("collect_changes",))
