@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,23 +54,18 @@ async def run_inspector(programs: Programs, *arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("era", PROTOCOL_ERAS)
-async def test_the_inspector_finds_no_error_in_any_tool(
+async def test_the_inspector_finds_nothing_wrong_in_any_tool(
     programs: Programs, server: list[str], era: str, catalog: Catalog, record_figure: RecordFigure
 ) -> None:
     """It sees all tools, and judges each of their schemas."""
     said = await run_inspector(programs, *server, "--method", "tools/list", "--strict", "--protocol-era", era)
     tools = {tool["name"] for tool in said["result"]["tools"]}
-    findings = [found for tool in said.get("schemaFindings", ()) for found in tool["findings"]]
-    severities = Counter(found["severity"] for found in findings)
-    warned = ", ".join(f"{number} {rule}" for rule, number in Counter(found["rule"] for found in findings).items())
+    findings = [(one["toolName"], found["path"]) for one in said.get("schemaFindings", ()) for found in one["findings"]]
     transport = "http" if "--transport" in server else "stdio"
-    record_figure(
-        f"inspector, {transport}, {era}: {len(tools)} tools, {severities['error']} errors, "
-        f"{severities['warning']} warnings ({warned or 'none'})"
-    )
+    record_figure(f"inspector, {transport}, {era}: {len(tools)} tools, {len(findings)} errors and warnings")
 
     assert tools > set(catalog)
-    assert severities.keys() <= {"warning"}
+    assert findings == []
 
 
 @pytest.mark.parametrize("era", PROTOCOL_ERAS)
