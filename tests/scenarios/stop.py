@@ -80,7 +80,7 @@ async def read_transcript_pages(ctx: ScenarioContext) -> ObservedResult:
     page = await ctx.call_tool("read_transcript", session_id=task.session_id, limit=2)
     while True:
         pages.insert(0, page["text"])
-        if page["earlier"] is None:
+        if "earlier" not in page.content:
             break
         page = await ctx.call_tool("read_transcript", session_id=task.session_id, limit=2, before=page["earlier"])
     assert len(pages) > 2
