@@ -53,16 +53,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many workers `-n auto` is: two for each core, three for the slow tier, which mostly waits.
+    """Return how many workers `-n auto` is: two for each core, as much of most tests is waiting.
 
     It is none where one file or test is named, which is over before workers have begun, and for the tiers whose
     tests start several servers each.
     """
     named = any("::" in argument or argument.endswith(".py") for argument in config.args)
-    tiers = {*str(config.option.markexpr).split()}
-    if named or {"clients", "scale"} & tiers:
-        return 0
-    return (3 if tiers == {"slow"} else 2) * (os.cpu_count() or 1)
+    heavy = {"clients", "scale"} & {*str(config.option.markexpr).split()}
+    return 0 if named or heavy else 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -29,5 +29,6 @@ COMPACT_LISTS: Mapping[str, CompactList] = {
     "app.agents": CompactList("agents"),
     "config.providers": CompactList("models"),
     "session.list": CompactList("sessions", {"limit": 20}),
+    "experimental.session.list": CompactList("sessions", {"limit": 20}),
 }
 """The lists by operationId."""

@@ -22,7 +22,7 @@ def next_call(
     """Return the call to make next; None if the task is done, or waits for an answer, which only the caller can choose.
 
     `answer_offset` is where the rest of a long answer begins. `to_collect` is whether the worktree has changes that the
-    project lacks: those of a completed task are applied, those of any other are only listed.
+    project lacks: they are listed, so that they are read before they are applied.
     """
     session = {"session_id": session_id}
     if status.state.startswith("waiting_"):
@@ -31,7 +31,6 @@ def next_call(
         return NextCall(tool="wait_for_tasks", arguments={"session_ids": [session_id]})
     if answer_offset is not None:
         return NextCall(tool="report_task", arguments={**session, "answer_offset": answer_offset})
-    completed = status.state == "completed"
     if to_collect:
-        return NextCall(tool="collect_changes", arguments={**session, "apply": True} if completed else session)
-    return None if completed else NextCall(tool="read_transcript", arguments=session)
+        return NextCall(tool="collect_changes", arguments=session)
+    return None if status.state == "completed" else NextCall(tool="read_transcript", arguments=session)

@@ -132,8 +132,10 @@ def usage_fields(session: Session, turn: Usage | None, family: Usage) -> dict[st
     cost, tokens = round(session.cost, COST_DIGITS), session.tokens.total
     spent: dict[str, Any] = {"cost": cost, "tokens": tokens}
     for name, usage in (("turn", turn), ("family", family)):
-        if usage is not None and (round(usage.cost, COST_DIGITS), usage.tokens) != (cost, tokens):
-            spent |= {f"{name}_cost": round(usage.cost, COST_DIGITS), f"{name}_tokens": usage.tokens}
+        if usage is not None and (usage_cost := round(usage.cost, COST_DIGITS)) != cost:
+            spent[f"{name}_cost"] = usage_cost
+        if usage is not None and usage.tokens != tokens:
+            spent[f"{name}_tokens"] = usage.tokens
     return spent
 
 

@@ -162,8 +162,7 @@ def uncommitted_note(base: str | None, uncommitted: list[FileChange]) -> str | N
     more = f" and {len(uncommitted) - MAX_NAMED_FILES} more" if len(uncommitted) > MAX_NAMED_FILES else ""
     commit = f"commit {base[:10]}" if base is not None else "the last commit"
     return (
-        f"The worktree starts from {commit}: {len(uncommitted)} uncommitted file{'s' * (len(uncommitted) > 1)} of the "
-        f"project ({first}{more}) {'are' if len(uncommitted) > 1 else 'is'} not in it as now; include_uncommitted "
+        f"The worktree starts from {commit}, without the uncommitted changes in {first}{more}; include_uncommitted "
         "copies them"
     )
 

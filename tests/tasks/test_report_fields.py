@@ -98,7 +98,7 @@ def test_an_empty_answer_and_unknown_changes_are_information() -> None:
         ("waiting_question", None, True, None),
         ("completed", None, False, None),
         ("completed", 20_000, True, ("report_task", {"session_id": SESSION, "answer_offset": 20_000})),
-        ("completed", None, True, ("collect_changes", {"session_id": SESSION, "apply": True})),
+        ("completed", None, True, ("collect_changes", {"session_id": SESSION})),
         ("failed", None, True, ("collect_changes", {"session_id": SESSION})),
         ("stopped", None, True, ("collect_changes", {"session_id": SESSION})),
         ("failed", None, False, ("read_transcript", {"session_id": SESSION})),

@@ -93,7 +93,7 @@ async def test_commits_of_a_task_are_applied_whatever_the_project_has_checked_ou
         "three.bin": "added",
         "two.txt": "added",
     }
-    assert task["next"] == {"tool": "collect_changes", "arguments": {"session_id": task.session_id, "apply": True}}
+    assert task["next"] == {"tool": "collect_changes", "arguments": {"session_id": task.session_id}}
     done = await call_succeeds(client, "collect_changes", session_id=task.session_id, apply=True, discard=True)
 
     assert (done["applied_to"], done["discarded"]) == (str(project), True)
@@ -167,7 +167,7 @@ async def test_uncommitted_files_are_named_or_copied(client: Client, project: Pa
     (project / "README.md").write_text("of the user\n")
     (project / "draft.txt").write_text("draft\n")
     without = await run_in_worktree(client, "cat README.md > seen.txt")
-    assert "2 uncommitted files" in without["note"] and "draft.txt" in without["note"]
+    assert "without the uncommitted changes in README.md, draft.txt;" in without["note"]
     taken = await run_in_worktree(
         client, "cat README.md draft.txt > seen.txt && echo more >> draft.txt", include_uncommitted=True
     )
