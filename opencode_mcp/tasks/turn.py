@@ -14,6 +14,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message, Part, Session
 
+from .pending_requests import to_one_line
 from .session_state import SessionSnapshot, read_session
 
 READ_MESSAGES = (20, 200, 1000)
@@ -122,7 +123,7 @@ def format_failed_call(part: Part) -> str:
     assert part.state is not None
     first_argument = next((value for value in part.state.input.values() if isinstance(value, str)), "")
     subject = " ".join(first_argument.split())[:100]
-    reason = " ".join((part.state.error or "it failed").split())[:CALL_CHARS]
+    reason = to_one_line(part.state.error or "it failed", CALL_CHARS)
     return f"{part.tool} {subject}: {reason}" if subject else f"{part.tool}: {reason}"
 
 

@@ -210,6 +210,8 @@ async def read_project_path(opencode: OpenCodeClient, session: Session) -> Proje
 
 DIFF_LAG_SECONDS = 10.0
 """How long the sum may lag behind; 1.18.33 takes 0.1 s on a quiet machine, some seconds on a busy one."""
+PATCH_LAG_SECONDS = 2.0
+"""How long a step may lag behind in saying what it has touched; under load 1.18.33 ends the turn before."""
 TURN_MESSAGES = 200
 
 
@@ -218,19 +220,21 @@ async def read_complete_diff(
 ) -> list[FileChange]:
     """Return what a user message led to; when its turn has just `completed_at` (ms), with all of its steps in the sum.
 
-    A file that a step has put back as it was never comes into the sum: then the time decides.
+    A file that a step has put back, or written as it was, never comes into the sum: then the time decides.
     """
     changes = await read_diff(opencode, session_id, message_id)
     if completed_at is None or time.time() - completed_at / 1000 >= DIFF_LAG_SECONDS:
         return changes
-    touched_paths = await read_touched_paths(opencode, session_id, message_id)
-    deadline = anyio.current_time() + DIFF_LAG_SECONDS
-    while any(not path.endswith(tuple(change.file for change in changes)) for path in touched_paths):
-        if anyio.current_time() > deadline:
-            break
+    began = anyio.current_time()
+    while True:
+        summed_files = tuple(change.file for change in changes)
+        touched, written = await read_touched_paths(opencode, session_id, message_id)
+        unsummed = {path for path in touched | written if not path.endswith(summed_files)}
+        limit_seconds = DIFF_LAG_SECONDS if unsummed & touched else PATCH_LAG_SECONDS
+        if not unsummed or anyio.current_time() - began > limit_seconds:
+            return changes
         await anyio.sleep(0.2)
         changes = await read_diff(opencode, session_id, message_id)
-    return changes
 
 
 async def read_diff(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[FileChange]:
@@ -245,15 +249,13 @@ async def read_diff(opencode: OpenCodeClient, session_id: str, message_id: str) 
     )
 
 
-async def read_touched_paths(opencode: OpenCodeClient, session_id: str, message_id: str) -> set[str]:
-    """Return the paths that the steps of a turn have touched, as the steps themselves say."""
-    return {
-        path
-        for message in await read_recent_turn_messages(opencode, session_id, message_id)
-        for part in message.parts
-        if part.type == "patch"
-        for path in part.files
-    }
+async def read_touched_paths(opencode: OpenCodeClient, session_id: str, message_id: str) -> tuple[set[str], set[str]]:
+    """Return the paths that the steps of a turn have touched, as the steps themselves say, and those that tool calls
+    have written: a step says so a moment after its call."""
+    messages = await read_recent_turn_messages(opencode, session_id, message_id)
+    parts = [part for message in messages for part in reply_parts(message)]
+    touched = {path for part in parts if part.type == "patch" for path in part.files}
+    return touched, {path for part in parts if (path := written_path(part))}
 
 
 async def read_recent_turn_messages(

@@ -167,7 +167,7 @@ async def test_uncommitted_files_are_named_or_copied(client: Client, project: Pa
     (project / "README.md").write_text("of the user\n")
     (project / "draft.txt").write_text("draft\n")
     without = await run_in_worktree(client, "cat README.md > seen.txt")
-    assert "without the uncommitted changes in README.md, draft.txt;" in without["note"]
+    assert "without the uncommitted changes in draft.txt, README.md;" in without["note"]
     taken = await run_in_worktree(
         client, "cat README.md draft.txt > seen.txt && echo more >> draft.txt", include_uncommitted=True
     )
