@@ -101,17 +101,17 @@ def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
 
 def format_request(request: Facts) -> Iterator[RenderableType]:
     """Yield what a task waits for, and the possible answers."""
-    yield line("waits for", request["wants"], OPEN_STYLE)
+    yield line("waits for", request.get("wants", ""), OPEN_STYLE)
     choices: Facts = request.get("choices") or {}
     for values in choices.values():
         yield Text("  " + to_line(values if isinstance(values, str) else ", ".join(values)))
     if always := items_of(request, "always"):
         yield Text(f"  always allows {to_line(', '.join(always))}", "dim")
     for question in items_of(request, "questions"):
-        yield Text(f"  {to_line(question['question'])}", "bold")
+        yield Text(f"  {to_line(question.get('question', ''))}", "bold")
         for option in items_of(question, "options"):
             yield Text.assemble(
-                f"    {to_line(option['label'])}", (f"  {to_line(option.get('description', ''))}", "dim")
+                f"    {to_line(option.get('label', ''))}", (f"  {to_line(option.get('description', ''))}", "dim")
             )
 
 
@@ -120,7 +120,11 @@ def next_commands(report: Facts, shell: Shell) -> Iterator[str]:
     is_over = report.get("state") in STATE_STYLES
     if is_over or shell.is_attached:
         requests = items_of(report, "pending")
-        calls = [(request["answer_with"], dict.fromkeys(request["choices"], "…")) for request in requests]
+        calls = [
+            (request["answer_with"], dict.fromkeys(request["choices"], "…"))
+            for request in requests
+            if "answer_with" in request and "choices" in request  # of a truncated report they may be missing
+        ]
         calls += [(report["next"], {})] if report.get("next") else []
         yield from (shell.command(call["tool"], call["arguments"] | more) for call, more in calls)
         if calls:

@@ -63,9 +63,14 @@ class Sampler:
 
 
 def resolve(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """Return the schema that a chain of `$ref`s ends at."""
+    """Return the schema that a chain of `$ref`s ends at; any schema for a chain that has no end."""
+    seen = set[str]()
     while "$ref" in node:
-        node = definitions[node["$ref"].removeprefix("#/$defs/")]
+        name = node["$ref"].removeprefix("#/$defs/")
+        if name in seen:
+            return {}
+        seen.add(name)
+        node = definitions[name]
     return node
 
 

@@ -73,7 +73,9 @@ def repair_at(schema: Schema, arguments: Any, path: Path) -> Any:
         renamed = repair_names(fields, schemas, schema.get("$defs", {}), is_root=not path)
         if renamed is not fields:
             return replace_at(arguments, path, renamed)
-    readings = {json.dumps(new): new for each in schemas if (new := convert(value, each, path)) is not UNCHANGED}
+    readings = {
+        json.dumps(new).strip('"'): new for each in schemas if (new := convert(value, each, path)) is not UNCHANGED
+    }
     return replace_at(arguments, path, *readings.values()) if len(readings) == 1 else arguments
 
 
@@ -157,12 +159,14 @@ def to_string(value: Any, _schema: Schema, _path: Path) -> Any:
 
 
 def to_array(value: Any, schema: Schema, path: Path) -> Any:
-    """Read JSON text, or take one item for a list of one. Text with commas may be a list of texts."""
+    """Read JSON text, or take one item for a list of one. Text with commas or spaces may be several texts."""
     if isinstance(value, str):
         if value.lstrip()[:1] in {"[", "{"}:
             return parse_json(value, list)
+        if value.strip().casefold() in {"", "null", "none"}:
+            return UNCHANGED
         takes_text = "string" in types_of(schema.get("items", {}))
-        if takes_text and path and isinstance(path[-1], str) and re.search(r"[,;\n]", value):
+        if takes_text and path and isinstance(path[-1], str) and re.search(r"[,;\s]", value):
             return UNCHANGED
     return UNCHANGED if value is None else [value]
 

@@ -55,7 +55,7 @@ def validate(operation: Operation, arguments: Mapping[str, Any], lenient: bool =
         arguments = drop_empty_names(arguments)
     if not operation.validator.is_valid(dict(arguments)):
         if lenient:
-            arguments = coerce(operation.input_schema, operation.validator, arguments)
+            arguments = drop_empty_names(coerce(operation.input_schema, operation.validator, arguments))
             refuse_non_json(operation.name, arguments)  # JSON text within them can have what JSON cannot
         check_schema(operation.name, operation.input_schema, operation.validator, arguments)
     check_url_length(operation, arguments)
@@ -152,9 +152,12 @@ def default_directory_query(
     """
     if operation.covers_all_directories:
         return
-    if operation.has_query_parameter("directory") and not arguments.keys() & {"directory", "workspace", "project"}:
+    if operation.has_query_parameter("directory") and not any(
+        arguments.get(name) for name in ("directory", "workspace", "project")
+    ):
         yield "directory", directory
-    if operation.has_query_parameter("location") and not arguments.get("location"):
+    location: Mapping[str, Any] = arguments.get("location") or {}
+    if operation.has_query_parameter("location") and not any(location.values()):
         yield "location[directory]", directory
 
 

@@ -67,9 +67,9 @@ async def answer_and_wait(
         OpenCodeError: what failed before the reply.
     """
     began = anyio.current_time()
-    for prompt in resumed_prompts(context):
-        return await wait_for_task(context, prompt, arguments.timeout_seconds, began)
-    done = ""
+    if prompts := resumed_prompts(context):
+        return await wait_for_task(context, prompts[0], arguments.timeout_seconds, began)
+    done, task_id = "", arguments.session_id
     try:
         with time_limit(DEFAULT_LIMIT_SECONDS):
             found = await resolve_request(context, arguments)
@@ -78,13 +78,15 @@ async def answer_and_wait(
             context.servers.last_reports.pop(found.task_id, None)  # it shows the request as pending
             name = found.request.id
             done = f"The reply to {name} was sent." if sent else f"Another client had answered {name} before."
-            await wait_until_gone(found.context.opencode, found.directory, found.request)
+            task_id = found.task_id
+            if sent:
+                await wait_until_gone(found.context.opencode, found.directory, found.request)
         prompt = SentPrompt(session_id=found.task_id, note=None if sent else done)
         return await wait_for_task(found.context, prompt, arguments.timeout_seconds, began)
     except OpenCodeError as error:
         if not done:
             raise
-        raise WorkflowError(f"{done} {error}") from error
+        raise WorkflowError(f"{done} {error}", task_id) from error
 
 
 async def resolve_request(context: Context, arguments: AnswerPermission | AnswerQuestion) -> FoundRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -34,10 +35,10 @@ class RequestSummary(BaseModel):
     kind: Literal["permission", "question"]
     session_id: str | None = Field(default=None, description="The subagent that asks.")
     wants: str
-    always: list[str] = Field(default=[], description="What the reply `always` allows.")
-    questions: Annotated[list[QuestionSummary], WithJsonSchema(QUESTIONS_SCHEMA)] = []
     answer_with: NextCall
     choices: dict[str, Any] = Field(description="The argument to add.")
+    always: list[str] = Field(default=[], description="What the reply `always` allows.")
+    questions: Annotated[list[QuestionSummary], WithJsonSchema(QUESTIONS_SCHEMA)] = []
 
 
 def describe_request(request: AgentRequest, task_id: str) -> RequestSummary:
@@ -68,6 +69,11 @@ def describe_wish(request: AgentRequest) -> str:
 
 
 def to_one_line(text: str, limit: int = 300) -> str:
-    """Put a text on one line of limited length."""
+    """Put a text on one line of limited length. It is cut between words: half a secret would not be redacted."""
     line = " ".join(text.split())
-    return line if len(line) <= limit else line[:limit] + "…"
+    return line if len(line) <= limit else line[: limit + 1].rpartition(" ")[0] + " …"
+
+
+def end_of(text: str, limit: int) -> str | None:
+    """Return the end of a text from the start of a word on, None if there is none."""
+    return (text if len(text) <= limit else "…" + re.sub(r"^\S*", "", text[-limit:])) or None

@@ -54,7 +54,7 @@ class AnswerQuestion(Arguments):
     )
     reject: bool = Field(False, description="Reject the questions instead: ends the turn.")
     session_id: str | None = Field(
-        None, pattern="^ses", description="The task's; needed only for a task of another project."
+        None, pattern="^ses", description="The task's session; may be left out for this project's tasks."
     )
     timeout_seconds: float = Field(
         WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
@@ -69,15 +69,9 @@ class AnswerQuestion(Arguments):
         """
         if self.answers and self.reject:
             raise ValueError("give either answers or reject")
-        is_null = "answers" in self.model_fields_set and "reject" not in self.model_fields_set
-        if not self.reject and self.answers is None and not is_null:
+        if not self.reject and not self.answers:
             raise ValueError("give answers, or reject: true to reject the questions")
         return self
-
-    @property
-    def rejects(self) -> bool:
-        """Whether the questions are rejected: by `reject`, or by [] or null for the answers."""
-        return self.reject or not self.answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +222,7 @@ def validate_answers(request: AgentRequest, arguments: AnswerQuestion) -> tuple[
     Raises:
         WorkflowError: the number of answers is wrong, or which one is not an option.
     """
-    if arguments.rejects:
+    if arguments.reject:
         return None
     assert isinstance(request, QuestionRequest)
     answers = arguments.answers or []

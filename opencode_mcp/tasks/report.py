@@ -21,7 +21,7 @@ from .changes import open_worktree_changes
 from .context import Context
 from .metadata import TaskMetadata, task_metadata
 from .next_call import NextCall, next_call
-from .pending_requests import RequestSummary, describe_request, to_one_line
+from .pending_requests import RequestSummary, describe_request, end_of, to_one_line
 from .session_state import SessionSnapshot, TaskState, TaskStatus
 from .transcript import summarize_parts
 from .turn import Usage, describe_revert, elapsed_seconds, read_family_usage, read_turn
@@ -89,7 +89,7 @@ async def build_report(
         error=status.error,
         answer=answer.text,
         answer_chars=answer.chars,
-        answer_so_far=turn.text[-SO_FAR_CHARS:] or None if turn and not status.finished else None,
+        answer_so_far=end_of(turn.text, SO_FAR_CHARS) if turn and not status.finished else None,
         note=" ".join(text for text in notes if text) or None,
         pending=[describe_request(request, session_id) for request in snapshot.pending],
         next=next_call(session_id, status, answer.next_offset, worktree.to_collect),

@@ -214,7 +214,7 @@ def required_by_tag(branches: Sequence[Schema], by_all: Sequence[str]) -> str:
     needs = [
         f"{value}: {', '.join(names)}"
         for branch in branches
-        for value in branch["properties"]["type"].get("enum", ())
+        for value in branch.get("properties", {}).get("type", {}).get("enum", ())
         if (names := [name for name in branch["required"] if name not in by_all])
     ]
     return f"Required with {'; '.join(needs)}." if needs else ""

@@ -121,11 +121,9 @@ class ToolRegistry:
         changes = not operation.hints.read_only
         if changes:
             refuse_marker(operation.name, arguments)
-        if operation.compact is not None:
-            defaults = operation.compact.defaults
-            absent = {name: value for name, value in defaults.items() if arguments.get(name) in (None, "")}
-            arguments = {**arguments, **absent}
         call = context.servers.default.prepare(operation, arguments, lenient=True)
+        if operation.compact is not None:
+            call = context.servers.default.prepare(operation, {**operation.compact.defaults, **call.arguments})
         if changes and call.arguments is not arguments:  # JSON text can spell the marker with escapes
             refuse_marker(operation.name, call.arguments)
         return call

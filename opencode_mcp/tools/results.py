@@ -262,7 +262,7 @@ def add_note(result: types.CallToolResult, note: str) -> types.CallToolResult:
         content = [*result.content, types.TextContent(type="text", text=f"Note: {note}")]
         return result.model_copy(update={"content": content, "structured_content": facts})
     is_report = {"session_id", "state"} <= facts.keys()
-    key = "note" if is_report or "note" in facts else NOTE_FIELD
+    key = "note" if is_report or isinstance(facts.get("note"), str) else NOTE_FIELD
     noted_facts = {**facts, key: "; ".join(part for part in (facts.get(key), note) if part)}
     is_plain_text = result.content[0].text != dump(facts)
     texts = [result.content[0].text, f"Note: {note}"] if is_plain_text else [dump(noted_facts)]

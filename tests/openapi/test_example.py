@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.example import make_example
+from opencode_mcp.openapi.example import make_example, resolve
 from opencode_mcp.openapi.patterns import PATTERNS, describe_pattern
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
@@ -83,3 +83,10 @@ def test_a_schema_that_requires_itself_has_an_example() -> None:
     node: Schema = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}, "required": ["next"]}
 
     assert str(make_example({"$ref": "#/$defs/Node", "$defs": {"Node": node}})).count("next") == 21
+
+
+def test_references_without_an_end_are_any_schema() -> None:
+    """A search hit and a refusal resolve them as well."""
+    definitions = {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}
+
+    assert resolve({"$ref": "#/$defs/A"}, definitions) == {}

@@ -14,7 +14,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.example import make_example
 from opencode_mcp.opencode.known_extras import KNOWN_EXTRAS
-from opencode_mcp.opencode.prepare import validate
+from opencode_mcp.opencode.prepare import split_arguments, validate
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tasks.arguments import validate_arguments
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
@@ -150,6 +150,10 @@ def test_a_slip_with_one_meaning_is_taken(
             "give either answers or reject",
         ),
         ("answer_question", {"request_id": "que_1", "answers": None, "reject": False}, "give answers, or reject"),
+        ("answer_question", {"request_id": "que_1", "answers": None, "reject": None}, "give answers, or reject"),
+        ("answer_question", {"request_id": "que_1", "answers": []}, "give answers, or reject"),
+        ("wait_for_tasks", {"session_ids": "ses_1 ses_2"}, "session_ids: must be a list"),
+        ("run_task", {"prompt": "x", "files": "None"}, "files: must be a list"),
         ("path_get", {"path": "x"}, "path: unknown; known: directory, workspace"),
         ("v2_location_get", {"location": '{"directory": NaN}'}, "not valid JSON: Out of range"),
         ("v2_location_get", {"location": '{"directory": "\\ud800"}'}, "not valid JSON: 'utf-8' codec"),
@@ -170,6 +174,29 @@ def test_anything_else_is_refused_in_words(
     if "not valid JSON" not in words:
         *_, last = str(caught.value).splitlines()
         accept(catalog, name, json.loads(last.removeprefix("Example: ")))
+
+
+@pytest.mark.parametrize(
+    "given_arguments", [{"path": ".", "Directory": ""}, {"body": {"path": ".", "directory": ""}}, {"path": "."}]
+)
+def test_an_empty_directory_is_the_default_one_however_it_is_spelt(
+    catalog: Catalog, given_arguments: dict[str, Any]
+) -> None:
+    operation = catalog["file_list"]
+    arguments = validate(operation, given_arguments, lenient=True)
+
+    assert dict(split_arguments(operation, arguments, "/project").query) == {"path": ".", "directory": "/project"}
+
+
+def test_an_empty_location_is_the_default_one(catalog: Catalog) -> None:
+    parts = split_arguments(catalog["v2_location_get"], {"location": {"directory": ""}}, "/project")
+
+    assert ("location[directory]", "/project") in parts.query
+
+
+def test_a_boolean_that_may_be_text_has_one_meaning(catalog: Catalog) -> None:
+    """The document takes `true` and "true" for it, which mean the same."""
+    assert str(validate(catalog["session_list"], {"roots": "True"}, lenient=True)["roots"]).lower() == "true"
 
 
 def test_valid_arguments_are_returned_as_they_are(catalog: Catalog) -> None:

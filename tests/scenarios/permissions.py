@@ -140,7 +140,7 @@ REPLY_CASES: Mapping[str, tuple[ReplyCase, ...]] = {
             "completed",
             text_for_model="Neither",
         ),
-        ReplyCase("reject", {"answers": None}, DECLINED, "stopped", reading_seconds=READ_SECONDS),
+        ReplyCase("reject", {"reject": True}, DECLINED, "stopped", reading_seconds=READ_SECONDS),
         ReplyCase(DECLINED_AT_ONCE, None, DECLINED, "waiting_question"),
         ReplyCase("form dismissed", None, CANCELLED, "waiting_question"),
     ),

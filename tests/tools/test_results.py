@@ -17,6 +17,7 @@ from mcp import Client
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.opencode.process.managed import managed_server
 from opencode_mcp.settings import Settings
+from opencode_mcp.tools.results import add_note
 from opencode_mcp.tools.truncate import LINE_CHARS, NO_REDACTION, dump, dump_line, part_at, take_page, truncate
 from tests.conftest import Connect
 from tests.facts import facts
@@ -183,3 +184,12 @@ async def test_a_failed_model_reply_is_an_error(client: Client) -> None:
 
     assert answer.is_error
     assert facts(answer)["info"]["error"]["data"]["statusCode"] == 400
+
+
+def test_a_note_keeps_a_note_of_the_response_that_is_no_text() -> None:
+    content: Any = {"note": {"a": 1}}
+    result = types.CallToolResult(
+        content=[types.TextContent(type="text", text=dump(content))], structured_content=content
+    )
+
+    assert facts(add_note(result, "reinstalled")) == {"note": {"a": 1}, "_note": "reinstalled"}

@@ -34,9 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until stdin ends."""
     set_up_logging(settings)
+    server = create_server(settings, load_catalog(settings))
     if sys.stdin.isatty():
         print(AT_A_TERMINAL, file=sys.stderr, flush=True)  # noqa: T201 - for the user; stdout belongs to the protocol
-    server = create_server(settings, load_catalog(settings))
     try:
         anyio.run(serve_stdio, server)
     except Exception:
