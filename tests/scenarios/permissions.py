@@ -248,7 +248,7 @@ async def answer_directly(ctx: ScenarioContext, case: RequestCase, reply: ReplyC
     directory = str(ctx.project)
     listed: list[dict[str, Any]] = (await ctx.call_tool(f"{case.kind}_list", directory=directory))["result"]
     [request] = [candidate for candidate in listed if ctx.key in json.dumps(candidate)]
-    rejected = case.kind == "question" and reply.arguments["answers"] is None
+    rejected = reply.arguments.get("reject") is True
     arguments: dict[str, Any] = {} if rejected else {**reply.arguments}
     operation = f"{case.kind}_{'reject' if rejected else 'reply'}"
     observed = await ctx.call_tool(operation, requestID=request["id"], directory=directory, **arguments)
