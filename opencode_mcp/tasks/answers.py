@@ -62,7 +62,7 @@ async def answer_and_wait(
     call has sent it.
 
     Raises:
-        WorkflowError: there is no such request; or what failed after the reply, which the message says was sent.
+        WorkflowError: no such request is pending; or a failure after the reply, whose message says that it was sent.
         InputRequired: the task asks again, and the client must ask its user.
         OpenCodeError: what failed before the reply.
     """
@@ -93,7 +93,7 @@ async def resolve_request(context: Context, arguments: AnswerPermission | Answer
     """Find a request: its server, its directory, what it asks, and for which task.
 
     Raises:
-        WorkflowError: there is no pending request with this id.
+        WorkflowError: no pending request has this id.
     """
     session_id = arguments.session_id or reported_session_id(context, arguments.request_id)
     servers, (directory, request) = await context.servers.find_first(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import anyio
 from pydantic import ConfigDict, Field, model_validator
@@ -26,6 +26,12 @@ SEARCHED_SESSIONS = 30
 """How many of the project's newest sessions are searched for a request that is given without its session."""
 
 
+TaskSession = Annotated[
+    str | None, Field(pattern="^ses", description="The task's session; may be left out for this project's tasks.")
+]
+WaitSeconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait for the task then; default 45.")]
+
+
 class AnswerPermission(Arguments):
     """Arguments of answer_permission."""
 
@@ -35,12 +41,8 @@ class AnswerPermission(Arguments):
         "reject: not done."
     )
     message: str = Field("", description="With reject: what to do instead; without it the turn ends.")
-    session_id: str | None = Field(
-        None, pattern="^ses", description="The task's; needed only for a task of another project."
-    )
-    timeout_seconds: float = Field(
-        WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
-    )
+    session_id: TaskSession = None
+    timeout_seconds: WaitSeconds = WAIT_SECONDS
 
 
 class AnswerQuestion(Arguments):
@@ -53,12 +55,8 @@ class AnswerQuestion(Arguments):
         None, description='A list per question, of chosen labels or free text: [["Blue"]].'
     )
     reject: bool = Field(False, description="Reject the questions instead: ends the turn.")
-    session_id: str | None = Field(
-        None, pattern="^ses", description="The task's session; may be left out for this project's tasks."
-    )
-    timeout_seconds: float = Field(
-        WAIT_SECONDS, ge=0, le=3600, description="How long to wait for the task then; default 45."
-    )
+    session_id: TaskSession = None
+    timeout_seconds: WaitSeconds = WAIT_SECONDS
 
     @model_validator(mode="after")
     def require_decision(self) -> Self:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.exceptions import WorkflowError
 
@@ -56,11 +56,7 @@ class TaskReports(BaseModel):
 class WaitedTasks(TaskReports):
     """The reports of the tasks, without those that have an error."""
 
-    errors: dict[str, str] = Field(default_factory=dict[str, str], description="By session id, if any.")
-
-    @model_serializer(mode="wrap")  # its return type, if it had one, would become the published schema
-    def _without_empty_errors(self, serialize: SerializerFunctionWrapHandler):
-        return {name: value for name, value in serialize(self).items() if value or name != "errors"}
+    errors: dict[str, str] = Field({}, description="By session id, if any.")
 
 
 async def start_task(context: Context, arguments: StartTask) -> TaskReport:
