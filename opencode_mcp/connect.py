@@ -78,8 +78,13 @@ async def open_servers(settings: Settings, stack: AsyncExitStack) -> Mapping[str
         return {"": RefusedServer(recursion_message(settings.depth))}
     from opencode_mcp.opencode.process.managed import managed_server
 
-    directory = settings.project_directory or make_empty_folder(settings)
-    server = managed_server(settings.command, directory, settings.child_environ)
+    if settings.no_share:
+        directory = settings.project_directory or make_empty_folder(settings)
+        server = managed_server(settings.command, directory, settings.child_environ)
+    else:
+        server = managed_server(
+            settings.command, make_empty_folder(settings), settings.child_environ, linger=settings.linger
+        )
     return {"": await stack.enter_async_context(server)}
 
 

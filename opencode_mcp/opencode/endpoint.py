@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import httpx2
@@ -51,6 +51,17 @@ class Endpoint:
     def auth(self) -> httpx2.BasicAuth | None:
         """The credentials as httpx2 takes them."""
         return None if self.password is None else httpx2.BasicAuth(self.username, self.password)
+
+
+@dataclass(frozen=True)
+class OtherBridge:
+    """Another bridge that shares the server: its client's name, its process, since when, and what it has running."""
+
+    client: str
+    pid: int
+    since: float
+    directory: str = ""
+    active: tuple[str, ...] = ()
 
 
 class OpenCodeServer(Protocol):
@@ -106,6 +117,15 @@ class OpenCodeServer(Protocol):
         """Record whether a session or terminal is active: a stalled server with active work is not killed."""
         ...
 
+    @property
+    def others(self) -> Sequence[OtherBridge]:
+        """The other bridges that share a managed server."""
+        ...
+
+    def publish(self, **facts: Any) -> None:
+        """Tell the other bridges about this one."""
+        ...
+
 
 class UnmanagedServer:
     """Defaults of a server that this process does not run: there is nothing to measure, report or stop."""
@@ -124,6 +144,14 @@ class UnmanagedServer:
 
     def set_active(self, name: str, active: bool) -> None:
         """Do nothing: this process never stops the server."""
+
+    @property
+    def others(self) -> Sequence[OtherBridge]:
+        """Return none: they are not known."""
+        return ()
+
+    def publish(self, **facts: Any) -> None:
+        """Do nothing: other bridges are not known."""
 
 
 @dataclass(frozen=True)

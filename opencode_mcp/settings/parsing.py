@@ -31,6 +31,9 @@ class NamedServer(NamedTuple):
     url: str
 
 
+MAX_LINGER_SECONDS = 86_400.0
+
+
 def boolean(text: str) -> bool:
     """Parse a switch; case does not matter."""
     if text.lower() not in {*ON, *OFF}:
@@ -43,6 +46,17 @@ def result_chars(text: str) -> int:
     if not text.isdigit() or int(text) < MIN_RESULT_CHARS:
         raise ValueError(f"{text!r} is not a number of at least {MIN_RESULT_CHARS}")
     return int(text)
+
+
+def linger_seconds(text: str) -> float:
+    """Parse a number of seconds, at most a day."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_LINGER_SECONDS:
+        raise ValueError(f"{text!r} is not a number of seconds from 0 to {MAX_LINGER_SECONDS:g}")
+    return seconds
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

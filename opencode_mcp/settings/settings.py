@@ -19,6 +19,7 @@ from .parsing import (
     NamedServer,
     boolean,
     command_line,
+    linger_seconds,
     directories,
     document,
     format_servers,
@@ -113,6 +114,19 @@ class Settings:
         "command that runs OpenCode (default: opencode on PATH, else a copy from npm)",
         parse=command_line,
         format=shlex.join if os.name != "nt" else " ".join,
+    )
+    no_share: bool = option(
+        False,
+        "OPENCODE_MCP_NO_SHARE",
+        "run an OpenCode of its own, instead of the one that this user's assistants share",
+        parse=boolean,
+    )
+    linger: float = option(
+        15.0,
+        "OPENCODE_MCP_LINGER",
+        "seconds that the shared OpenCode stays after the last assistant has gone (default 15)",
+        parse=linger_seconds,
+        format="{:g}".format,
     )
     document: Path | Literal["bundled", "live"] = option(
         "bundled",

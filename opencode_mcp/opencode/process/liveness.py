@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -47,11 +47,13 @@ class WaitingRequest:
 class Liveness:
     """Watches one OpenCode process while requests wait for it. `pid` is the process that a user kills to stop it.
 
-    `active` are the sessions and terminals that may still be running.
+    `active` are the sessions and terminals that this bridge has started and that may run; `other_work` returns those
+    of other bridges.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, other_work: Callable[[], Sequence[str]] = tuple) -> None:
         self.active: set[str] = set()
+        self._other_work = other_work
         self._pid = pid
         self._waiting: set[WaitingRequest] = set()
         self._silent_since: float | None = None
@@ -119,15 +121,14 @@ class Liveness:
         if seconds < STALL_SECONDS or self._failed_probes < MIN_PROBES:
             await self._report_progress(f"OpenCode has not responded for {seconds:.0f} s")
             return
+        work = sorted({*self.active, *self._other_work()})
         if self._stalled is None:
-            log.warning(
-                "OpenCode (process %s) does not respond; active work: %s", self._pid, sorted(self.active) or "none"
-            )
+            log.warning("OpenCode (process %s) does not respond; active work: %s", self._pid, work or "none")
         diagnosis = f"OpenCode (process {self._pid}) has not responded for {seconds:.0f} s, not even to /global/health"
-        if self.active:
+        if work:
             self._stalled = (
                 f"{diagnosis}. It was not killed, as work may still be running in it: "
-                f"{', '.join(sorted(self.active))}. Call again later. "
+                f"{', '.join(work)}. Call again later. "
                 f"To discard this work, run `kill {self._pid}`; the next call then starts OpenCode again."
             )
         else:

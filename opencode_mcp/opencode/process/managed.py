@@ -12,20 +12,22 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import anyio
 import httpx2
-from anyio.abc import Process, TaskGroup
+from anyio.abc import TaskGroup
 from anyio.streams.text import TextReceiveStream
 
 from opencode_mcp.catalog.versions import OTHER_GENERATION
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.concurrency import background_task, background_task_group
-from opencode_mcp.opencode.endpoint import Endpoint, ProgressCallback, ignore_progress
+from opencode_mcp.opencode.endpoint import Endpoint, OtherBridge, ProgressCallback, ignore_progress
 from opencode_mcp.opencode.os_limits import (
     NO_WATCHER_ENVIRONMENT,
     describe_os_error,
@@ -37,7 +39,7 @@ from opencode_mcp.opencode.responses import strip_stack_trace
 
 from . import install
 from .liveness import Liveness
-from .supervised import open_supervised_process
+from .opencode_process import OpenCodeProcess, OpenProcess, join_shared, run_own
 
 LISTENING_LINE = re.compile(r"opencode server listening on (http://\S+)")
 OTHER_LISTENING_LINE = re.compile(r"server listening on http://\S+")
@@ -88,7 +90,7 @@ class Backoff:
 class ServerRun:
     """One run of the server process. `start_finished` is set once it listens (`endpoint`) or has failed (`failure`).
 
-    `liveness` is set while the process runs; cancelling `scope` stops it.
+    `process` and `liveness` are set while it runs; cancelling `scope` stops it.
     """
 
     start_finished: anyio.Event = field(default_factory=anyio.Event)
@@ -96,6 +98,7 @@ class ServerRun:
     listening_since: float | None = None
     failure: str | None = None
     status: str = "starting"
+    process: OpenCodeProcess | None = None
     liveness: Liveness | None = None
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     output: deque[str] = field(default_factory=lambda: deque[str](maxlen=40))
@@ -109,11 +112,19 @@ class ServerRun:
 class ManagedServer:
     """Starts `opencode serve` on 127.0.0.1, a free port, with a random password. Use `managed_server()`."""
 
-    def __init__(self, tasks: TaskGroup, command: tuple[str, ...], directory: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        command: tuple[str, ...],
+        directory: str,
+        environ: Mapping[str, str],
+        open_process: OpenProcess,
+    ) -> None:
         self._tasks = tasks
         self._command = command
         self._directory = directory
         self._environ = environ
+        self._open_process = open_process
         self.password = secrets.token_urlsafe(24)
         self._run: ServerRun | None = None
         self._start_requested = anyio.Event()
@@ -122,6 +133,7 @@ class ManagedServer:
         self._version: str | None = None
         self._note = ""
         self._has_stalled = False
+        self._facts: dict[str, Any] = {}
         self.name = None
 
     async def endpoint(self, report_progress: ProgressCallback = ignore_progress) -> Endpoint:
@@ -191,8 +203,20 @@ class ManagedServer:
 
     def set_active(self, name: str, active: bool) -> None:
         """Record whether a session or terminal is active in the current process."""
-        if self._run is not None and self._run.liveness is not None:
+        if self._run is not None and self._run.liveness is not None and self._run.process is not None:
             self._run.liveness.set_active(name, active)
+            self._run.process.publish(active=sorted(self._run.liveness.active))
+
+    def publish(self, **facts: Any) -> None:
+        """Tell the other bridges that share the server about this one; what is told before the start is kept."""
+        self._facts |= facts
+        if self._run is not None and self._run.process is not None:
+            self._run.process.publish(**facts)
+
+    @property
+    def others(self) -> Sequence[OtherBridge]:
+        """The other bridges that share the server."""
+        return () if self._run is None or self._run.process is None else self._run.process.others
 
     def describe_shortage(self) -> str:
         """Describe an exhausted resource of this machine and what to do; "" if there is none."""
@@ -219,11 +243,8 @@ class ManagedServer:
                 log.warning("%s", program.note)
             run.status = "starting"
             environ = {**self._environ, **self._watcher_environment()}
-            async with open_opencode_process(program, self._directory, environ, self.password) as process:
-                run.liveness = Liveness(process.pid)
-                with run.scope:
-                    async with background_task(self._watch_liveness, run, run.liveness):
-                        await self._read_until_exit(process, run)
+            async with self._open_process(program, environ, self.password) as process:
+                await self._follow(process, run)
         except ServerStartError as error:
             run.failure = str(error)
         except OSError as error:
@@ -237,13 +258,31 @@ class ManagedServer:
             run.start_finished.set()
             log.info("OpenCode: %s", run.failure)
 
-    async def _read_until_exit(self, process: Process, run: ServerRun) -> None:
+    async def _follow(self, process: OpenCodeProcess, run: ServerRun) -> None:
+        """Follow the process until it exits; stop it if it is of no use: another generation, no start, no response."""
+        run.process = process
+        process.publish(**self._facts)
+        run.liveness = Liveness(process.pid, partial(other_work, process))
+        try:
+            with run.scope:
+                async with background_task(self._watch_liveness, run, run.liveness):
+                    await self._read_until_exit(process, run)
+        except ServerStartError:
+            run.scope.cancel()
+            raise
+        finally:
+            if run.scope.cancel_called:
+                await process.stop()
+
+    async def _read_until_exit(self, process: OpenCodeProcess, run: ServerRun) -> None:
         """Read the output of the started server until it exits, and record the reason."""
         with anyio.move_on_after(START_SECONDS) as limit:
             await self._read_output(process, run, limit)
-        run.failure = (
-            describe_start_timeout(run) if limit.cancelled_caught else describe_exit(run, await process.wait())
-        )
+        if limit.cancelled_caught:
+            run.failure = describe_start_timeout(run)
+            run.scope.cancel()
+        else:
+            run.failure = describe_exit(run, await process.wait())
         listening_since = run.listening_since
         self._backoff.record_exit(None if listening_since is None else time.monotonic() - listening_since)
 
@@ -271,25 +310,24 @@ class ManagedServer:
         if run.endpoint is not None:
             await liveness.watch(run.endpoint, give_up)
 
-    async def _read_output(self, process: Process, run: ServerRun, limit: anyio.CancelScope) -> None:
+    async def _read_output(self, process: OpenCodeProcess, run: ServerRun, limit: anyio.CancelScope) -> None:
         """Read the server's output. Only the "listening" line means that it is ready.
 
         Its socket accepts connections 0.3-0.5 s earlier (1.18.33) but drops these requests.
         """
-        assert process.stdout is not None
         incomplete_line = ""
         async for text in TextReceiveStream(process.stdout, errors="replace"):
             *lines, incomplete_line = (incomplete_line + text).split("\n")
             incomplete_line = incomplete_line[:LINE_CHARS]
             for line in lines:
-                line = omit_password_line(line[:LINE_CHARS], self.password)
+                line = omit_password_line(line[:LINE_CHARS], process.password)
                 if OTHER_LISTENING_LINE.fullmatch(line.strip()):
                     raise ServerStartError(OTHER_GENERATION_ERROR)
                 run.output.append(line)
                 log.debug("opencode: %s", line)
                 if run.endpoint is None and (match := LISTENING_LINE.search(line)):
-                    run.endpoint = Endpoint(httpx2.URL(match[1]), password=self.password, version=self._version)
-                    run.listening_since = time.monotonic()
+                    run.endpoint = Endpoint(httpx2.URL(match[1]), password=process.password, version=self._version)
+                    run.listening_since = time.monotonic() - process.age_seconds
                     limit.deadline = float("inf")
                     run.start_finished.set()
                     log.info("OpenCode listens on %s", match[1])
@@ -298,27 +336,20 @@ class ManagedServer:
 
 @asynccontextmanager
 async def managed_server(
-    command: tuple[str, ...], directory: str, environ: Mapping[str, str]
+    command: tuple[str, ...], directory: str, environ: Mapping[str, str], linger: float | None = None
 ) -> AsyncGenerator[ManagedServer]:
-    """Provide a server that starts at first use and stops with the block."""
+    """Provide a server that starts at first use and stops with the block.
+
+    With `linger` it is the one that the user's bridges share, which stops that many seconds after the last of them.
+    """
+    open_process = run_own(directory) if linger is None else join_shared(directory, environ, linger)
     async with background_task_group() as tasks:
-        yield ManagedServer(tasks, command, directory, environ)
+        yield ManagedServer(tasks, command, directory, environ, open_process)
 
 
-def open_opencode_process(
-    program: install.Program, directory: str, environ: Mapping[str, str], password: str
-) -> AbstractAsyncContextManager[Process]:
-    """Run OpenCode under a supervisor, which stops it with the block or with this process."""
-    environment = {
-        **environ,
-        "PATH": os.pathsep.join([*program.path, environ.get("PATH", os.defpath)]),
-        "OPENCODE_SERVER_USERNAME": "opencode",
-        "OPENCODE_SERVER_PASSWORD": password,
-        # Without it experimental_workspace_create fails and leaks a worktree, and sync_steal has no target.
-        "OPENCODE_EXPERIMENTAL_WORKSPACES": "true",
-    }
-    command = (*program.command, "serve", "--hostname", "127.0.0.1", "--port", "0")
-    return open_supervised_process(command, environment, directory)
+def other_work(process: OpenCodeProcess) -> list[str]:
+    """Return the sessions and terminals that other bridges have started and that may run."""
+    return [name for other in process.others for name in other.active]
 
 
 def describe_exit(run: ServerRun, status: int) -> str:

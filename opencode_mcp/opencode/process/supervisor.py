@@ -127,13 +127,17 @@ def terminate(child: subprocess.Popen[bytes], listen_address: list[tuple[str, in
 
 def dispose(host: str, port: int) -> None:
     """Ask OpenCode to abort prompts and end its shells, terminals and MCP servers."""
-    password = os.environ.get("OPENCODE_SERVER_PASSWORD", "")
-    username = os.environ.get("OPENCODE_SERVER_USERNAME", "opencode")
-    token = base64.b64encode(f"{username}:{password}".encode()).decode()
     connection = http.client.HTTPConnection(host, port, timeout=DISPOSE_SECONDS)
     with suppress(OSError, http.client.HTTPException):  # what does not stop is killed
-        connection.request("POST", "/global/dispose", headers={"Authorization": f"Basic {token}"})
+        connection.request("POST", "/global/dispose", headers={"Authorization": authorization()})
         connection.getresponse().read()
+
+
+def authorization() -> str:
+    """Return the header with OpenCode's credentials, which are in this process's environment."""
+    password = os.environ.get("OPENCODE_SERVER_PASSWORD", "")
+    username = os.environ.get("OPENCODE_SERVER_USERNAME", "opencode")
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
 def kill_descendants(child: int) -> None:
@@ -180,6 +184,18 @@ def list_processes() -> list[tuple[int, int]]:
                 if state != b"Z":
                     found.append((int(entry.name), int(parent)))
     return found
+
+
+def process_start(pid: int) -> str:
+    """Return when a process was started, in a form that tells it from later processes with its id; "" if it has
+    exited."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+    except OSError:
+        if sys.platform in ("linux", "win32"):
+            return ""
+    output = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return output.stdout.strip()
 
 
 def adopt_orphans() -> None:

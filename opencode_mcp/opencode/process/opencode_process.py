@@ -1,0 +1,133 @@
+"""A running `opencode serve`: this bridge's own, or the one that all bridges of the user share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from anyio.abc import AnyByteReceiveStream, Process
+
+from opencode_mcp.opencode.endpoint import OtherBridge
+
+from .executable import Program
+from .shared import compute_key, open_shared_process, shared_folder
+from .supervised import open_supervised_process
+
+
+class OpenCodeProcess(Protocol):
+    """A running `opencode serve`. `pid` is the process to kill to stop it; `age_seconds` is the time since its start."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def password(self) -> str: ...
+
+    @property
+    def age_seconds(self) -> float: ...
+
+    @property
+    def stdout(self) -> AnyByteReceiveStream: ...
+
+    @property
+    def others(self) -> Sequence[OtherBridge]: ...
+
+    def publish(self, **facts: Any) -> None:
+        """Tell the other bridges about this one."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait until it has exited, and return its status."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop it, unless other bridges have active work in it."""
+        ...
+
+
+OpenProcess = Callable[[Program, Mapping[str, str], str], AbstractAsyncContextManager[OpenCodeProcess]]
+"""Runs a program with an environment and a password for the block, or connects to one that runs."""
+
+
+@dataclass(frozen=True)
+class OwnProcess:
+    """An `opencode serve` of this bridge alone, which ends with it."""
+
+    process: Process
+    password: str
+    others: Sequence[OtherBridge] = ()
+    age_seconds: float = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        return self.process.pid
+
+    @property
+    def stdout(self) -> AnyByteReceiveStream:
+        """OpenCode's output."""
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def publish(self, **facts: Any) -> None:
+        """Do nothing: there are no other bridges."""
+
+    async def wait(self) -> int:
+        """Wait until it has exited, and return its status."""
+        return await self.process.wait()
+
+    async def stop(self) -> None:
+        """Do nothing: it stops with the block."""
+
+
+def run_own(directory: str) -> OpenProcess:
+    """Return what runs an OpenCode of this bridge alone, in a directory."""
+
+    @asynccontextmanager
+    async def open_process(
+        program: Program, environ: Mapping[str, str], password: str
+    ) -> AsyncGenerator[OpenCodeProcess]:
+        environment = serve_environ(program, environ, password)
+        async with open_supervised_process(serve_command(program), environment, directory) as process:
+            yield OwnProcess(process, password)
+
+    return open_process
+
+
+def join_shared(directory: str, environ: Mapping[str, str], linger: float) -> OpenProcess:
+    """Return what connects to the user's shared OpenCode, or starts it; it works in a directory of its own.
+
+    `environ` tells which bridges share it. It stays for `linger` seconds after the last bridge.
+    """
+
+    @asynccontextmanager
+    async def open_process(
+        program: Program, start_environ: Mapping[str, str], password: str
+    ) -> AsyncGenerator[OpenCodeProcess]:
+        environment = serve_environ(program, start_environ, password)
+        folder, key = shared_folder(environ), compute_key(program, environ)
+        async with open_shared_process(key, folder, serve_command(program), environment, directory) as process:
+            process.publish(linger=linger, pid=os.getpid())
+            yield process
+
+    return open_process
+
+
+def serve_command(program: Program) -> tuple[str, ...]:
+    """Return the command that serves the API on a free port of 127.0.0.1."""
+    return (*program.command, "serve", "--hostname", "127.0.0.1", "--port", "0")
+
+
+def serve_environ(program: Program, environ: Mapping[str, str], password: str) -> dict[str, str]:
+    """Return the environment of OpenCode's process."""
+    return {
+        **environ,
+        "PATH": os.pathsep.join([*program.path, environ.get("PATH", os.defpath)]),
+        "OPENCODE_SERVER_USERNAME": "opencode",
+        "OPENCODE_SERVER_PASSWORD": password,
+        # Without it experimental_workspace_create fails and leaks a worktree, and sync_steal has no target.
+        "OPENCODE_EXPERIMENTAL_WORKSPACES": "true",
+    }
