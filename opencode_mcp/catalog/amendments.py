@@ -20,6 +20,7 @@ to a terminal."""
 Check = Literal[
     "session_exists",
     "terminal_runs",
+    "no_other_work",
     "file_exists",
     "reply_succeeded",
     "directory_note",
@@ -323,6 +324,12 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("global.config.update", "instance.dispose", "global.dispose"),
         evidence="disposing aborts prompts, shells and terminals",
         note="Aborts running prompts and terminals.",
+    ),
+    Amendment(
+        operations=("config.update", "global.config.update", "instance.dispose", "global.dispose"),
+        evidence="other bridges may share the server, and their prompts and terminals are aborted as well",
+        check="no_other_work",
+        controls={"force": {"type": "boolean", "default": False}},
     ),
     Amendment(
         operations=("auth.set",),

@@ -40,6 +40,8 @@ MAX_CONCURRENT_REQUESTS = 32
 """More concurrent requests do not make 1.18.33 faster, and use more of its memory."""
 MAX_CONCURRENT_PROMPTS = 32
 """Prompts: 500 at once block every other response of 1.18.33 for 17 s."""
+FEW_REQUESTS = 2
+"""With so few, a bridge gives its share of the slots back to others."""
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0)
 """Pauses before a read is sent again."""
 DEADLINE_MARGIN_SECONDS = 0.1
@@ -104,10 +106,23 @@ class OpenCodeClient:
         self.min_version: str | None = None
         self._version_check = VersionCheck()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-        self._request_limiter = FairLimiter(MAX_CONCURRENT_REQUESTS)
-        self._prompt_limiter = FairLimiter(MAX_CONCURRENT_PROMPTS)
+        self._demands = set[str]()
+        self._request_limiter = self._make_limiter("requests", MAX_CONCURRENT_REQUESTS)
+        self._prompt_limiter = self._make_limiter("prompts", MAX_CONCURRENT_PROMPTS)
         self._tasks = anyio.create_task_group()
         self.events = EventFeed(self.event_stream, self._tasks)
+
+    def _make_limiter(self, name: str, slots: int) -> FairLimiter:
+        """Return a limiter of this bridge's share of the slots."""
+        server, demands = self.server, self._demands
+
+        def report_demand(waits: bool) -> None:
+            (demands.add if waits else demands.discard)(name)
+            server.publish(waits=bool(demands))
+
+        limiter = FairLimiter(lambda: server.share_of(slots), report_demand, FEW_REQUESTS)
+        server.on_bridges_changed(limiter.grant)
+        return limiter
 
     @property
     def http(self) -> httpx2.AsyncClient:

@@ -55,13 +55,18 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class OtherBridge:
-    """Another bridge that shares the server: its client's name, its process, since when, and what it has running."""
+    """Another bridge that shares the server.
+
+    `since` is in seconds of the epoch. `active` are sessions and terminals that it has started and that may run.
+    `waits`: its requests wait for slots of the limiter.
+    """
 
     client: str
     pid: int
     since: float
     directory: str = ""
     active: tuple[str, ...] = ()
+    waits: bool = False
 
 
 class OpenCodeServer(Protocol):
@@ -126,6 +131,14 @@ class OpenCodeServer(Protocol):
         """Tell the other bridges about this one."""
         ...
 
+    def share_of(self, slots: int) -> int:
+        """Return how many of the slots for requests this bridge may use now."""
+        ...
+
+    def on_bridges_changed(self, callback: Callable[[], None]) -> None:
+        """Call a function whenever another bridge has come, gone, or told something."""
+        ...
+
 
 class UnmanagedServer:
     """Defaults of a server that this process does not run: there is nothing to measure, report or stop."""
@@ -151,6 +164,13 @@ class UnmanagedServer:
         return ()
 
     def publish(self, **facts: Any) -> None:
+        """Do nothing: other bridges are not known."""
+
+    def share_of(self, slots: int) -> int:
+        """Return all."""
+        return slots
+
+    def on_bridges_changed(self, callback: Callable[[], None]) -> None:
         """Do nothing: other bridges are not known."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -12,10 +12,18 @@ from .endpoint import ProgressCallback
 
 
 class FairLimiter:
-    """Allows `slots` holders at a time; the requests of one caller are served in order."""
+    """Allows as many holders at a time as `capacity` returns; the requests of one caller are served in order.
 
-    def __init__(self, slots: int) -> None:
-        self._free = slots
+    `report_demand` is called with True when a caller must wait, and with False when few slots are held again.
+    """
+
+    def __init__(
+        self, capacity: Callable[[], int], report_demand: Callable[[bool], None] = lambda waits: None, few: int = 0
+    ) -> None:
+        self._capacity = capacity
+        self._report_demand = report_demand
+        self._few = few
+        self._held = 0
         self._waiters: dict[Hashable, deque[anyio.Event]] = {}
 
     @property
@@ -26,8 +34,8 @@ class FairLimiter:
     @asynccontextmanager
     async def slot(self, caller: Hashable, report_progress: ProgressCallback) -> AsyncGenerator[None]:
         """Hold a slot while the block lasts; reports when it has to wait."""
-        if self._free:
-            self._free -= 1
+        if self._held < self._capacity():
+            self._held += 1
         else:
             await self._wait(caller, report_progress)
         try:
@@ -39,6 +47,7 @@ class FairLimiter:
         ahead = self.waiting_count
         event = anyio.Event()
         self._waiters.setdefault(caller, deque()).append(event)
+        self._report_demand(True)
         try:
             await report_progress(f"waiting for other calls to OpenCode; {ahead} calls are ahead")
             await event.wait()
@@ -49,16 +58,21 @@ class FairLimiter:
                 self._remove_waiter(caller, event)
             raise
 
+    def grant(self) -> None:
+        """Grant free slots to the waiting callers, each in turn; call it when the capacity has grown."""
+        while self._waiters and self._held < self._capacity():
+            caller = next(iter(self._waiters))
+            events = self._waiters.pop(caller)
+            events.popleft().set()
+            self._held += 1
+            if events:
+                self._waiters[caller] = events  # the caller's other requests move to the end
+
     def _release(self) -> None:
-        """Pass the slot to the next caller, and move the caller's other requests to the end."""
-        if not self._waiters:
-            self._free += 1
-            return
-        caller = next(iter(self._waiters))
-        events = self._waiters.pop(caller)
-        events.popleft().set()
-        if events:
-            self._waiters[caller] = events
+        self._held -= 1
+        self.grant()
+        if self._held <= self._few:
+            self._report_demand(False)
 
     def _remove_waiter(self, caller: Hashable, event: anyio.Event) -> None:
         events = self._waiters[caller]

@@ -19,6 +19,7 @@ from opencode_mcp.exceptions import APIError, OpenCodeError
 
 from .client import OpenCodeClient
 from .models import ProjectPath, parse_model
+from .other_work import check_no_other_work
 from .responses import Answer
 
 BeforeCheck = Callable[[OpenCodeClient, Operation, Mapping[str, Any]], Awaitable[None]]
@@ -212,7 +213,11 @@ async def try_search(
         return None
 
 
-BEFORE_CHECKS: dict[Check, BeforeCheck] = {"session_exists": check_session_exists, "terminal_runs": check_terminal_runs}
+BEFORE_CHECKS: dict[Check, BeforeCheck] = {
+    "session_exists": check_session_exists,
+    "terminal_runs": check_terminal_runs,
+    "no_other_work": check_no_other_work,
+}
 ARGUMENT_COMPLETIONS: dict[Check, ArgumentCompletion] = {"worktrees_included": include_worktrees}
 AFTER_CHECKS: dict[Check, AfterCheck] = {
     "file_exists": check_file_exists,

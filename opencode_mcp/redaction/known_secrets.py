@@ -28,24 +28,31 @@ class KnownSecrets:
     """The values to replace, longest first, since one may contain another.
 
     `own_secrets` are this process's, replaced unless they are simple words. From `environ`, random values of variables
-    with a secret name and random passwords in URLs are replaced. `files` are read again when they change.
+    with a secret name and random passwords in URLs are replaced. `files`, and the JSON
+    files in `folders`, are read again when they change.
     """
 
     def __init__(
-        self, own_secrets: Iterable[str] = (), environ: Mapping[str, str] | None = None, files: Iterable[Path] = ()
+        self,
+        own_secrets: Iterable[str] = (),
+        environ: Mapping[str, str] | None = None,
+        files: Iterable[Path] = (),
+        folders: Iterable[Path] = (),
     ) -> None:
         variables = environ or {}
         self._fixed = {secret for secret in own_secrets if is_distinctive(secret)}
         self._fixed |= {secret for secret in environment_secrets(variables) if is_random(secret)}
         self._fixed |= set(parse_credentials(variables.get(CREDENTIAL_VARIABLE, "")))
         self._files = tuple(files)
+        self._folders = tuple(folders)
         self._file_stamps: dict[Path, tuple[int, int]] = {}
         self.values = encoded_forms(self._fixed)
         self.refresh()
 
     def refresh(self) -> None:
         """Read the credential files that have changed."""
-        stamps = {path: stamp for path in self._files if (stamp := modification_stamp(path)) is not None}
+        files = [*self._files, *(path for folder in self._folders for path in folder.glob("*.json"))]
+        stamps = {path: stamp for path in files if (stamp := modification_stamp(path)) is not None}
         if stamps != self._file_stamps:
             self._file_stamps = stamps
             self.values = encoded_forms(

@@ -155,7 +155,7 @@ async def test_a_write_is_sent_once(opencode: OpenCodeClient, wire: Wire, troubl
 
 async def test_the_limiter_alternates_between_callers() -> None:
     """One who comes late with one call does not wait behind another's hundred."""
-    queue, order = FairLimiter(1), list[str]()
+    queue, order = FairLimiter(lambda: 1), list[str]()
     first = anyio.Event()
 
     async def one(caller: str, number: int) -> None:
@@ -185,7 +185,7 @@ async def test_the_limiter_alternates_between_callers() -> None:
 
 async def test_waiting_is_reported_and_a_cancelled_waiter_releases_its_slot() -> None:
     """A call that is cancelled while it waits, or just as its turn comes, takes no slot with it."""
-    queue, reported = FairLimiter(1), list[str]()
+    queue, reported = FairLimiter(lambda: 1), list[str]()
 
     async def report(message: str) -> None:
         reported.append(message)

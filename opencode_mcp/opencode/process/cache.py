@@ -40,6 +40,11 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return base / "opencode-mcp"
 
 
+def shared_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder of the registrations of shared OpenCodes (`shared.py`)."""
+    return cache_folder(environ) / "shared"
+
+
 def secure_cache_folder(cache: Path) -> bool:
     """Create the cache folder, or make it private to the user.
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -134,6 +133,7 @@ class ManagedServer:
         self._note = ""
         self._has_stalled = False
         self._facts: dict[str, Any] = {}
+        self._callbacks: list[Callable[[], None]] = []
         self.name = None
 
     async def endpoint(self, report_progress: ProgressCallback = ignore_progress) -> Endpoint:
@@ -213,6 +213,14 @@ class ManagedServer:
         if self._run is not None and self._run.process is not None:
             self._run.process.publish(**facts)
 
+    def share_of(self, slots: int) -> int:
+        """Return how many of the slots for requests this bridge may use now."""
+        return slots if self._run is None or self._run.process is None else self._run.process.share_of(slots)
+
+    def on_bridges_changed(self, callback: Callable[[], None]) -> None:
+        """Call a function whenever another bridge has come, gone, or told something."""
+        self._callbacks.append(callback)
+
     @property
     def others(self) -> Sequence[OtherBridge]:
         """The other bridges that share the server."""
@@ -262,6 +270,8 @@ class ManagedServer:
         """Follow the process until it exits; stop it if it is of no use: another generation, no start, no response."""
         run.process = process
         process.publish(**self._facts)
+        for callback in self._callbacks:
+            process.on_bridges_changed(callback)
         run.liveness = Liveness(process.pid, partial(other_work, process))
         try:
             with run.scope:

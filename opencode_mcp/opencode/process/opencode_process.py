@@ -13,12 +13,12 @@ from anyio.abc import AnyByteReceiveStream, Process
 from opencode_mcp.opencode.endpoint import OtherBridge
 
 from .executable import Program
-from .shared import compute_key, open_shared_process, shared_folder
+from .shared import compute_key, make_shared_folder, open_shared_process
 from .supervised import open_supervised_process
 
 
 class OpenCodeProcess(Protocol):
-    """A running `opencode serve`. `pid` is the process to kill to stop it; `age_seconds` is the time since its start."""
+    """A running `opencode serve`. Kill the process `pid` to stop it. `age_seconds` is the time since its start."""
 
     @property
     def pid(self) -> int: ...
@@ -37,6 +37,14 @@ class OpenCodeProcess(Protocol):
 
     def publish(self, **facts: Any) -> None:
         """Tell the other bridges about this one."""
+        ...
+
+    def share_of(self, slots: int) -> int:
+        """Return how many of the slots for requests this bridge may use now."""
+        ...
+
+    def on_bridges_changed(self, callback: Callable[[], None]) -> None:
+        """Call a function whenever another bridge has come, gone, or told something."""
         ...
 
     async def wait(self) -> int:
@@ -75,6 +83,13 @@ class OwnProcess:
     def publish(self, **facts: Any) -> None:
         """Do nothing: there are no other bridges."""
 
+    def share_of(self, slots: int) -> int:
+        """Return all."""
+        return slots
+
+    def on_bridges_changed(self, callback: Callable[[], None]) -> None:
+        """Do nothing: there are no other bridges."""
+
     async def wait(self) -> int:
         """Wait until it has exited, and return its status."""
         return await self.process.wait()
@@ -108,7 +123,7 @@ def join_shared(directory: str, environ: Mapping[str, str], linger: float) -> Op
         program: Program, start_environ: Mapping[str, str], password: str
     ) -> AsyncGenerator[OpenCodeProcess]:
         environment = serve_environ(program, start_environ, password)
-        folder, key = shared_folder(environ), compute_key(program, environ)
+        folder, key = make_shared_folder(environ), compute_key(program, environ)
         async with open_shared_process(key, folder, serve_command(program), environment, directory) as process:
             process.publish(linger=linger, pid=os.getpid())
             yield process

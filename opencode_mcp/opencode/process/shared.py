@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import OtherBridge
 
-from .cache import cache_folder, is_owned_by_user
+from .cache import is_owned_by_user, shared_folder
 from .executable import Program
 from .supervised import STOP_SECONDS
 from .supervisor import process_start
@@ -39,6 +39,8 @@ CONNECT_SECONDS = 20.0
 """How long a bridge tries to reach or start the supervisor."""
 RETRY_SECONDS = 0.05
 SEND_SECONDS = 2.0
+QUIET_SLOTS = 2
+"""Slots of a bridge whose requests do not wait, while those of others do."""
 MAX_LINE_BYTES = 4_000_000
 LOST_STATUS = -9
 """The exit status when the supervisor was killed."""
@@ -127,13 +129,13 @@ class Registration:
     since: float
 
 
-def shared_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of registrations, after making it private to the user.
+def make_shared_folder(environ: Mapping[str, str]) -> Path:
+    """Create the folder of registrations, private to the user, and return it.
 
     Raises:
         ServerStartError: it cannot be created, or belongs to another user.
     """
-    folder = cache_folder(environ) / "shared"
+    folder = shared_folder(environ)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.name != "nt":
@@ -162,8 +164,8 @@ def read_registration(path: Path) -> Registration | None:
             record["pid"],
             record["started"],
             address if isinstance(address, str) else tuple(cast("list[Any]", address)),  # type: ignore[arg-type]
-            record["token"],
-            record["password"],
+            record["key"]["token"],
+            record["key"]["password"],
             record["opencode_pid"],
             record["since"],
         )
@@ -191,6 +193,7 @@ class SharedProcess:
         self._stream = stream
         self._since = registration.since
         self._facts: dict[str, Any] = {}
+        self._callbacks: list[Callable[[], None]] = []
         self._changed = anyio.Event()
         self._exit_status: int | None = None
         self._exited = anyio.Event()
@@ -210,6 +213,7 @@ class SharedProcess:
                 float(entry.get("since", 0)),
                 str(entry.get("directory", "")),
                 tuple(entry.get("active", ())),
+                bool(entry.get("waits")),
             )
             for entry in self.bridges
             if not entry.get("you")
@@ -217,8 +221,21 @@ class SharedProcess:
 
     def publish(self, **facts: Any) -> None:
         """Tell the other bridges about this one."""
-        self._facts |= facts
-        self._changed.set()
+        if not facts.items() <= self._facts.items():
+            self._facts |= facts
+            self._changed.set()
+
+    def share_of(self, slots: int) -> int:
+        """Return how many slots this bridge may use: the bridges whose requests wait share what the others leave."""
+        waiting = sum(other.waits for other in self.others)
+        if self._facts.get("waits"):
+            quiet = len(self.others) - waiting
+            return max(QUIET_SLOTS, (slots - QUIET_SLOTS * quiet) // (waiting + 1))
+        return QUIET_SLOTS if waiting else max(QUIET_SLOTS, slots // (len(self.others) + 1))
+
+    def on_bridges_changed(self, callback: Callable[[], None]) -> None:
+        """Call a function whenever another bridge has come, gone, or told something."""
+        self._callbacks.append(callback)
 
     async def wait(self) -> int:
         """Wait until OpenCode has exited; return its status."""
@@ -260,6 +277,8 @@ class SharedProcess:
                 self._output.send_nowait(message["output"].encode())
         elif "bridges" in message:
             self.bridges = message["bridges"]
+            for callback in self._callbacks:
+                callback()
         elif "exit" in message:
             self._exit_status = int(message["exit"])
 
@@ -283,14 +302,16 @@ async def open_shared_process(
     Raises:
         ServerStartError: it cannot be started, or its supervisor does not answer.
     """
-    with anyio.move_on_after(CONNECT_SECONDS) as limit:
-        while (opened := await connect_once(folder / f"{key}.json")) is None:
+    path = folder / f"{key}.json"
+    connection: Connection | None = None
+    with anyio.move_on_after(CONNECT_SECONDS):
+        while (connection := await connect_once(path)) is None:
             await start_supervisor(folder, key, command, environ, directory)
             await anyio.sleep(RETRY_SECONDS)
-    if limit.cancelled_caught:
-        raise ServerStartError(describe_silence(folder / f"{key}.json"))
-    process, lines = opened
-    async with process._stream, background_task_group() as tasks:
+    if connection is None:
+        raise ServerStartError(describe_silence(path))
+    process, stream, lines = connection
+    async with stream, background_task_group() as tasks:
         tasks.start_soon(process.send_facts)
         tasks.start_soon(process.receive, lines)
         yield process
@@ -298,7 +319,10 @@ async def open_shared_process(
         await start_supervisor(folder, key, (), environ, directory)
 
 
-async def connect_once(path: Path) -> tuple[SharedProcess, BufferedByteReceiveStream] | None:
+Connection = tuple[SharedProcess, anyio.abc.ByteStream, BufferedByteReceiveStream]
+
+
+async def connect_once(path: Path) -> Connection | None:
     """Connect to a registered supervisor; None if there is none, or it ends."""
     registration = read_registration(path)
     if registration is None:
@@ -321,7 +345,7 @@ async def connect_once(path: Path) -> tuple[SharedProcess, BufferedByteReceiveSt
     except BaseException:
         await anyio.aclose_forcefully(stream)
         raise
-    return process, lines
+    return process, stream, lines
 
 
 async def start_supervisor(

@@ -38,7 +38,7 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import supervisor  # noqa: E402 - isolated mode has no folder of the script in the path
+import supervisor
 
 LINGER_SECONDS = 15.0
 """How long OpenCode runs without a bridge, if the last one has asked for no other time."""
@@ -119,9 +119,11 @@ class SharedSupervisor:
             "pid": os.getpid(),
             "started": supervisor.process_start(os.getpid()),
             "address": self.listener.getsockname(),
-            "token": self.token,
-            "password": password,
-            "authorization": base64.b64encode(login.encode()).decode(),
+            "key": {
+                "token": self.token,
+                "password": password,
+                "authorization": base64.b64encode(login.encode()).decode(),
+            },
             "command": self.command,
             "opencode_pid": self.child.pid,
             "opencode_started": supervisor.process_start(self.child.pid),
