@@ -282,7 +282,7 @@ class ManagedServer:
             raise
         finally:
             if run.scope.cancel_called:
-                await process.stop()
+                process.stop()
 
     async def _read_until_exit(self, process: OpenCodeProcess, run: ServerRun) -> None:
         """Read the output of the started server until it exits, and record the reason."""

@@ -51,7 +51,7 @@ class OpenCodeProcess(Protocol):
         """Wait until it has exited, and return its status."""
         ...
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop it, unless other bridges have active work in it."""
         ...
 
@@ -94,7 +94,7 @@ class OwnProcess:
         """Wait until it has exited, and return its status."""
         return await self.process.wait()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Do nothing: it stops with the block."""
 
 

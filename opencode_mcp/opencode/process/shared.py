@@ -20,7 +20,7 @@ from subprocess import DEVNULL
 from typing import Any, cast
 
 import anyio
-import anyio.abc
+from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -42,6 +42,8 @@ SEND_SECONDS = 2.0
 QUIET_SLOTS = 2
 """Slots of a bridge whose requests do not wait, while those of others do."""
 MAX_LINE_BYTES = 4_000_000
+ENDED = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError)
+"""What is raised when the supervisor has closed the connection, or was killed."""
 LOST_STATUS = -9
 """The exit status when the supervisor was killed."""
 
@@ -183,17 +185,18 @@ class SharedProcess:
     `pid` is the supervisor's, which a user kills to stop OpenCode. `bridges` are all bridges, this one with `you`.
     """
 
-    def __init__(self, registration: Registration, stream: anyio.abc.ByteStream) -> None:
+    def __init__(self, registration: Registration) -> None:
         self.pid = registration.pid
         self.password = registration.password
         self.bridges: list[dict[str, Any]] = []
         self.stdout: MemoryObjectReceiveStream[bytes]
         self._output: MemoryObjectSendStream[bytes]
         self._output, self.stdout = anyio.create_memory_object_stream[bytes](1000)
-        self._stream = stream
         self._since = registration.since
         self._facts: dict[str, Any] = {}
+        self._sent_facts: dict[str, Any] = {}
         self._callbacks: list[Callable[[], None]] = []
+        self._last_words: dict[str, Any] = {}
         self._changed = anyio.Event()
         self._exit_status: int | None = None
         self._exited = anyio.Event()
@@ -243,29 +246,37 @@ class SharedProcess:
         assert self._exit_status is not None
         return self._exit_status
 
-    async def stop(self, force: bool = False) -> None:
-        """Stop OpenCode, unless other bridges have active work in it."""
-        with (
-            anyio.CancelScope(shield=True),
-            anyio.move_on_after(SEND_SECONDS),
-            suppress(anyio.BrokenResourceError, anyio.ClosedResourceError),
-        ):
-            await self._stream.send(encode({"stop": "", "force": force}))
+    def stop(self, force: bool = False) -> None:
+        """Stop OpenCode at the end of the block, unless other bridges have active work in it or `force` is given."""
+        self._last_words = {"stop": "", "force": force}
 
-    async def send_facts(self) -> None:
+    async def send_facts(self, stream: ByteStream) -> None:
         """Send what this bridge tells about itself, after each change."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
                 await self._changed.wait()
                 self._changed = anyio.Event()
-                await self._stream.send(encode({"set": self._facts}))
+                await self._send_facts_once(stream)
+
+    async def _send_facts_once(self, stream: ByteStream) -> None:
+        facts = self._facts.copy()
+        await stream.send(encode({"set": facts}))
+        self._sent_facts = facts
+
+    async def send_rest(self, stream: ByteStream) -> None:
+        """Send what is left to say before the connection is closed."""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            if self._sent_facts != self._facts:
+                await self._send_facts_once(stream)
+            if self._last_words:
+                await stream.send(encode(self._last_words))
 
     async def receive(self, lines: BufferedByteReceiveStream) -> None:
         """Receive until OpenCode or its supervisor has exited."""
         try:
             while self._exit_status is None:
                 self.handle(json.loads(await lines.receive_until(b"\n", MAX_LINE_BYTES)))
-        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+        except ENDED:
             self._exit_status = LOST_STATUS
         self._exited.set()
         self._output.close()
@@ -281,6 +292,11 @@ class SharedProcess:
                 callback()
         elif "exit" in message:
             self._exit_status = int(message["exit"])
+
+    def close(self) -> None:
+        """Close the stream of OpenCode's output."""
+        self._output.close()
+        self.stdout.close()
 
     @property
     def was_lost(self) -> bool:
@@ -311,15 +327,21 @@ async def open_shared_process(
     if connection is None:
         raise ServerStartError(describe_silence(path))
     process, stream, lines = connection
-    async with stream, background_task_group() as tasks:
-        tasks.start_soon(process.send_facts)
-        tasks.start_soon(process.receive, lines)
-        yield process
+    try:
+        async with background_task_group() as tasks:
+            tasks.start_soon(process.send_facts, stream)
+            tasks.start_soon(process.receive, lines)
+            yield process
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(SEND_SECONDS):
+            await process.send_rest(stream)
+            await stream.aclose()
+        process.close()
     if process.was_lost:
         await start_supervisor(folder, key, (), environ, directory)
 
 
-Connection = tuple[SharedProcess, anyio.abc.ByteStream, BufferedByteReceiveStream]
+Connection = tuple[SharedProcess, ByteStream, BufferedByteReceiveStream]
 
 
 async def connect_once(path: Path) -> Connection | None:
@@ -334,16 +356,16 @@ async def connect_once(path: Path) -> Connection | None:
             stream = await anyio.connect_tcp(*registration.address)
     except OSError:
         return None
+    process, lines = SharedProcess(registration), BufferedByteReceiveStream(stream)
     try:
-        process, lines = SharedProcess(registration, stream), BufferedByteReceiveStream(stream)
         await stream.send(encode({"token": registration.token}))
         while not process.bridges:
             process.handle(json.loads(await lines.receive_until(b"\n", MAX_LINE_BYTES)))
-    except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-        await stream.aclose()
-        return None
-    except BaseException:
+    except BaseException as error:
+        process.close()
         await anyio.aclose_forcefully(stream)
+        if isinstance(error, ENDED):
+            return None
         raise
     return process, stream, lines
 
@@ -379,6 +401,7 @@ def describe_silence(path: Path) -> str:
     if registration is None:
         return f"OpenCode did not start within {CONNECT_SECONDS:g} s (its registration would be {path}); use --no-share"
     return (
-        f"the supervisor of the shared OpenCode (process {registration.pid}) has not answered for {CONNECT_SECONDS:g} "
-        f"s. `kill {registration.pid}` stops it and the work in it; --no-share starts an OpenCode for this bridge alone."
+        f"the supervisor of the shared OpenCode (process {registration.pid}) has not answered for "
+        f"{CONNECT_SECONDS:g} s. `kill {registration.pid}` stops it and the work in it. --no-share starts an OpenCode "
+        "of this bridge alone."
     )

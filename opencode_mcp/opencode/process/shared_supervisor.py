@@ -1,17 +1,17 @@
 """The supervisor of an OpenCode that all bridges of a user share. It is a child of none of them.
 
 shared_supervisor.py FOLDER NAME COMMAND… detaches from its parent, runs the command, writes the registration
-FOLDER/NAME.json and serves the bridges that connect to the address in it. A lock admits one supervisor per name. It ends
-some seconds after the last bridge has disconnected, later only while sessions run that a bridge has promised to its
-client, and at most PROMISED_SECONDS later.
+FOLDER/NAME.json and serves the bridges that connect to the address in it. A lock admits one supervisor per name. It
+ends some seconds after the last bridge has disconnected, later only while sessions run that a bridge has promised to
+its client, and at most PROMISED_SECONDS later.
 
 Messages are JSON objects, one per line. A bridge sends {"token": …} first, then
 
     {"set": {"client": …, "directory": …, "active": […], "waiting": …, "promised": […], "linger": …}}
     {"stop": "reason", "force": false}
 
-and receives {"output": …} (OpenCode's output since its start), {"bridges": […]} (every bridge, after each change) and, as
-the last, {"exit": status}.
+and receives {"output": …} (OpenCode's output since its start), {"bridges": […]} (every bridge, after each change) and
+last {"exit": status}.
 
 Run as a script, on the standard library alone.
 """
@@ -82,7 +82,8 @@ class SharedSupervisor:
         self.bridges: dict[int, Bridge] = {}
         self.output = b""
         self.linger = LINGER_SECONDS
-        self.idle_since = time.monotonic()
+        self.idle_since = self.began = time.monotonic()
+        self.had_bridge = False
         self.promised: dict[str, str] = {}
         self.next_status = 0.0
         self.listen_address: list[tuple[str, int]] = []
@@ -160,7 +161,7 @@ class SharedSupervisor:
                     self.exchange(bridge, mask)
             while self.chunks:
                 self.forward(self.chunks.pop(0))
-            if (status := self.child.poll()) is not None:
+            if (status := self.child.poll()) is not None and self.has_listener():
                 self.end(status)
             self.close_silent()
             if self.is_unneeded():
@@ -188,7 +189,7 @@ class SharedSupervisor:
                     self.close(bridge)
         except BlockingIOError:
             pass
-        except (OSError, ValueError, TypeError, AttributeError):  # it is gone, or speaks another protocol
+        except (OSError, ValueError, TypeError, AttributeError, KeyError):  # it is gone, or speaks another protocol
             self.close(bridge)
 
     def handle(self, bridge: Bridge, message: dict[str, Any]) -> None:
@@ -197,6 +198,7 @@ class SharedSupervisor:
             if not secrets.compare_digest(str(message["token"]), self.token):
                 raise ValueError("wrong token")
             bridge.facts = {}
+            self.had_bridge = True
             self.send(bridge, {"output": self.output.decode(errors="replace")})
             self.announce()
         elif "set" in message:
@@ -258,6 +260,11 @@ class SharedSupervisor:
         for bridge in list(self.bridges.values()):
             if bridge.facts is None and time.monotonic() - bridge.opened > TOKEN_SECONDS:
                 self.close(bridge)
+
+    def has_listener(self) -> bool:
+        """Whether a bridge is connected, or none is about to: the one that has started OpenCode reports its exit."""
+        connected = any(bridge.facts is not None for bridge in self.bridges.values())
+        return connected or time.monotonic() - self.began > TOKEN_SECONDS or self.had_bridge
 
     def is_unneeded(self) -> bool:
         """Whether no bridge is connected, the time to linger has passed, and no promised session runs."""
