@@ -13,7 +13,8 @@ from anyio.abc import AnyByteReceiveStream, Process
 from opencode_mcp.opencode.endpoint import OtherBridge
 
 from .executable import Program
-from .shared import compute_key, make_shared_folder, open_shared_process
+from .registration import compute_key, make_shared_folder
+from .shared import open_shared_process
 from .supervised import open_supervised_process
 
 

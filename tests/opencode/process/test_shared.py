@@ -20,7 +20,7 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process import managed, shared
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
-from opencode_mcp.opencode.process.shared import VOLATILE_VARIABLES, read_registration
+from opencode_mcp.opencode.process.registration import VOLATILE_VARIABLES, Registration, read_registration
 from opencode_mcp.opencode.process.supervisor import process_start
 from tests.bridge import find_processes
 from tests.eventually import eventually
@@ -292,7 +292,7 @@ async def test_a_client_without_the_token_is_refused(small: Mapping[str, str]) -
 
 def test_the_limiter_slots_are_divided_among_the_bridges_that_wait() -> None:
     """The others keep a few."""
-    registration = shared.Registration(1, "", "", "", "", 1, 0.0)
+    registration = Registration(1, "", "", "", "", 1, 0.0)
     process = shared.SharedProcess(registration)
     process.close()
     for own, others, share in (

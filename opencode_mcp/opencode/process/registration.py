@@ -1,0 +1,155 @@
+"""The registration of the OpenCode that bridges share: which bridges share it, and where its supervisor listens.
+
+Bridges share an OpenCode if they have the same program, version and environment (but for VOLATILE_VARIABLES): the
+model's shell commands inherit the server's environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from opencode_mcp.exceptions import ServerStartError
+
+from .cache import is_owned_by_user, shared_folder
+from .executable import Program
+from .supervisor import process_start
+
+PROTOCOL = 1
+"""Part of the key, so that only bridges that speak the same protocol share a supervisor."""
+VOLATILE_VARIABLES = frozenset(
+    {
+        # Shells
+        "_",
+        "COLUMNS",
+        "LINES",
+        "OLDPWD",
+        "PWD",
+        "SHLVL",
+        # Terminals and multiplexers
+        "COLORTERM",
+        "LC_TERMINAL",
+        "LC_TERMINAL_VERSION",
+        "SSH_CLIENT",
+        "SSH_CONNECTION",
+        "SSH_TTY",
+        "STY",
+        "TERM",
+        "TERM_PROGRAM",
+        "TERM_PROGRAM_VERSION",
+        "TERM_SESSION_ID",
+        "TMUX",
+        "TMUX_PANE",
+        "VTE_VERSION",
+        "WINDOW",
+        "WINDOWID",
+        # Desktops and service managers
+        "DESKTOP_STARTUP_ID",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "MEMORY_PRESSURE_WATCH",
+        "MEMORY_PRESSURE_WRITE",
+        "SECURITYSESSIONID",
+        "SYSTEMD_EXEC_PID",
+        "XDG_ACTIVATION_TOKEN",
+        "XDG_SESSION_ID",
+        "XPC_FLAGS",
+        "XPC_SERVICE_NAME",
+        "__CFBundleIdentifier",
+        # Package runners
+        "INIT_CWD",
+        "UV",
+        "UV_RUN_RECURSION_DEPTH",
+    }
+)
+"""Variables that do not keep bridges apart: the shared OpenCode has the values of the bridge that started it."""
+VOLATILE_PREFIXES = (
+    "ALACRITTY_",
+    "GHOSTTY_",
+    "GIO_LAUNCHED_DESKTOP_FILE",
+    "GNOME_TERMINAL_",
+    "ITERM_",
+    "KITTY_",
+    "KONSOLE_",
+    "OPENCODE_MCP_",
+    "VSCODE_",
+    "WEZTERM_",
+    "WT_",
+    "ZELLIJ",
+    "npm_",
+)
+"""Variables with these prefixes do not either. `OPENCODE_MCP_` are settings of the bridge, not of OpenCode."""
+
+log = logging.getLogger(__name__)
+
+
+def is_volatile(name: str) -> bool:
+    """Whether a variable differs between windows of the same user, and does not change how commands run."""
+    return name in VOLATILE_VARIABLES or name.startswith(VOLATILE_PREFIXES)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The registration of a supervisor. `address` is a path, or a host and port; `since` is in seconds of the epoch."""
+
+    pid: int
+    started: str
+    address: str | tuple[str, int]
+    token: str = field(repr=False)
+    password: str = field(repr=False)
+    opencode_pid: int
+    since: float
+
+
+def make_shared_folder(environ: Mapping[str, str]) -> Path:
+    """Create the folder of registrations, private to the user, and return it.
+
+    Raises:
+        ServerStartError: it cannot be created, or belongs to another user.
+    """
+    folder = shared_folder(environ)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name != "nt":
+            if not is_owned_by_user(folder):
+                raise ServerStartError(f"{folder} belongs to another user. Remove it, or use --no-share.")
+            folder.chmod(0o700)
+    except OSError as error:
+        raise ServerStartError(f"cannot use {folder}: {error}. Free it, or use --no-share.") from error
+    return folder
+
+
+def compute_key(program: Program, environ: Mapping[str, str]) -> str:
+    """Return the name under which bridges with this program and environment find each other."""
+    variables = sorted((name, value) for name, value in environ.items() if not is_volatile(name))
+    facts = [PROTOCOL, program.command, program.path, program.version, variables]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def read_registration(path: Path) -> Registration | None:
+    """Read a registration; None if there is none, or its supervisor does not run any more."""
+    try:
+        status = path.stat()
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        address = record["address"]
+        registration = Registration(
+            record["pid"],
+            record["started"],
+            address if isinstance(address, str) else tuple(cast("list[Any]", address)),  # type: ignore[arg-type]
+            record["key"]["token"],
+            record["key"]["password"],
+            record["opencode_pid"],
+            record["since"],
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    if os.name != "nt" and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
+        log.warning("%s is not believed: it is not this user's alone", path)
+        return None
+    return registration if process_start(registration.pid) == registration.started else None
