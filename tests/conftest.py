@@ -141,6 +141,7 @@ def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[
         "HOME": str(home),
         "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),
         **environment(model.url, home),
+        "OPENCODE_MCP_NO_SHARE": "1",  # so that a test ends what it has started; tests of sharing remove it
         "OPENCODE_MCP_COMMAND": program.command[0],
     }
 

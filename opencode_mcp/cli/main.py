@@ -26,6 +26,7 @@ COMMANDS = {
     "install": "register with an MCP client",
     "uninstall": "remove it from an MCP client",
     "doctor": "check the installation, OpenCode and registrations",
+    "status": "show, or stop, the OpenCode that this user's assistants share",
     "tools": "list the tools and their token cost, or show one",
     "call": "call one tool",
     "completion": "print the completion script of a shell",

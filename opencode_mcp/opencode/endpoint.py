@@ -131,6 +131,13 @@ class OpenCodeServer(Protocol):
         """Tell the other bridges about this one."""
         ...
 
+    def promise(self, session_id: str, directory: str | None) -> None:
+        """Record a session whose result the client may still ask for, with its directory; None: it has ended.
+
+        A shared server stays for some time while such a session runs, also without a bridge.
+        """
+        ...
+
     def share_of(self, slots: int) -> int:
         """Return how many of the slots for requests this bridge may use now."""
         ...
@@ -165,6 +172,9 @@ class UnmanagedServer:
 
     def publish(self, **facts: Any) -> None:
         """Do nothing: other bridges are not known."""
+
+    def promise(self, session_id: str, directory: str | None) -> None:
+        """Do nothing: this process never stops the server."""
 
     def share_of(self, slots: int) -> int:
         """Return all."""

@@ -111,6 +111,7 @@ class ToolHandlers:
                 servers = (await apply_client_root(context)).with_options(
                     caller=caller_key(context), report_progress=report_progress
                 )
+                introduce(servers, context)
                 elicitor = make_elicitor(context, params, resume_state)
                 call_context = Context(servers, report_progress, elicitor, resume_state, self._depth)
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
@@ -157,6 +158,13 @@ def refuse_unlisted(registry: ToolRegistry, context: RequestContext, name: str) 
 def take_server_notes(servers: ServerPool) -> str:
     """Take the notes about the OpenCode that was started; the next result carries them."""
     return "; ".join(note for client in servers.clients.values() if (note := client.server.pop_note()))
+
+
+def introduce(servers: ServerPool, context: RequestContext) -> None:
+    """Tell the other bridges that share the server which client this one serves, and where it works."""
+    params = context.session.client_params
+    client = params.client_info.name if params is not None and context.request is None else "HTTP clients"
+    servers.default.server.publish(client=client, directory=servers.default.directory or "")
 
 
 def caller_key(context: RequestContext) -> Hashable:

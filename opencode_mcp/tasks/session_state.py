@@ -25,6 +25,7 @@ from opencode_mcp.opencode.models import (
     SessionStatus,
 )
 
+ENDED_STATES = frozenset({"completed", "failed", "stopped"})
 TaskState = Literal["starting", "completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
 """`starting` is the only one that is not read from the server: the prompt was not sent yet."""
 
@@ -69,7 +70,7 @@ class TaskStatus:
     @property
     def finished(self) -> bool:
         """Whether the turn has ended, well or not."""
-        return self.state in {"completed", "failed", "stopped"}
+        return self.state in ENDED_STATES
 
 
 async def read_snapshot(

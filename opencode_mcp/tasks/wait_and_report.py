@@ -26,6 +26,7 @@ from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, START_GRACE_SE
 from .context import Context
 from .pending_starts import PendingStart, no_session_message, report_unstarted, start_error
 from .report import TaskReport, build_report
+from .session_state import ENDED_STATES
 from .start import SentPrompt
 from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
 
@@ -258,7 +259,7 @@ async def report_now(context: Context, session_id: str, build: Callable[[], Awai
             report = await build()
     except (LimitReached, TransportError, ServerStartError) as error:
         return last_report(context, session_id, error)
-    context.servers.remember_report(session_id, report)
+    remember_report(context, report)
     return report
 
 
@@ -273,8 +274,15 @@ async def report_outcome(
         report = await build_report(context, outcome.snapshot, status, note=note, report_count=report_count)
     except (TransportError, ServerStartError) as error:
         return last_report(context, session_id, error)
-    context.servers.remember_report(session_id, report)
+    remember_report(context, report)
     return report
+
+
+def remember_report(context: Context, report: TaskReport) -> None:
+    """Remember the last report of a session, and that its result is still to come if it has not ended."""
+    context.servers.remember_report(report.session_id, report)
+    has_ended = report.state in ENDED_STATES
+    context.opencode.server.promise(report.session_id, None if has_ended else report.directory)
 
 
 def last_report(context: Context, session_id: str, error: OpenCodeError) -> TaskReport:

@@ -15,7 +15,14 @@ from opencode_mcp.opencode import OpenCodeClient, ProgressCallback
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks.report import to_one_line
 
-from .capabilities import check_events, check_model, check_providers, check_ripgrep, check_worktrees
+from .capabilities import (
+    check_events,
+    check_model,
+    check_providers,
+    check_ripgrep,
+    check_sharing,
+    check_worktrees,
+)
 from .check_result import CheckResult
 from .connection import check_connection, check_program
 from .drift import check_document
@@ -25,6 +32,7 @@ Check = Callable[[OpenCodeClient], Awaitable[CheckResult]]
 Emit = Callable[[CheckResult], None]
 
 CHECKS: Mapping[str, Check] = {
+    "sharing": check_sharing,
     "document": check_document,
     "providers": check_providers,
     "model": check_model,

@@ -213,6 +213,11 @@ class ManagedServer:
         if self._run is not None and self._run.process is not None:
             self._run.process.publish(**facts)
 
+    def promise(self, session_id: str, directory: str | None) -> None:
+        """Record a session whose result the client may still ask for; None: it has ended."""
+        kept = {name: where for name, where in self._facts.get("promised", {}).items() if name != session_id}
+        self.publish(promised=kept if directory is None else {**kept, session_id: directory})
+
     def share_of(self, slots: int) -> int:
         """Return how many of the slots for requests this bridge may use now."""
         return slots if self._run is None or self._run.process is None else self._run.process.share_of(slots)

@@ -105,6 +105,7 @@ class Registration:
     password: str = field(repr=False)
     opencode_pid: int
     since: float
+    path: Path
 
 
 def make_shared_folder(environ: Mapping[str, str]) -> Path:
@@ -146,6 +147,7 @@ def read_registration(path: Path) -> Registration | None:
             record["key"]["password"],
             record["opencode_pid"],
             record["since"],
+            path,
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -187,7 +187,20 @@ async def open_shared_process(
             await anyio.sleep(RETRY_SECONDS)
     if connection is None:
         raise ServerStartError(describe_silence(path))
-    process, stream, lines = connection
+    async with follow(*connection) as process:
+        yield process
+    if process.was_lost:
+        await start_supervisor(folder, key, (), environ, directory)
+
+
+Connection = tuple[SharedProcess, SocketStream, BufferedByteReceiveStream]
+
+
+@asynccontextmanager
+async def follow(
+    process: SharedProcess, stream: SocketStream, lines: BufferedByteReceiveStream
+) -> AsyncGenerator[SharedProcess]:
+    """Exchange messages with the supervisor for the block."""
     try:
         async with background_task_group() as tasks:
             tasks.start_soon(process.send_facts, stream)
@@ -198,11 +211,19 @@ async def open_shared_process(
             await process.send_rest(stream)
             await stream.aclose()
         process.close()
-    if process.was_lost:
-        await start_supervisor(folder, key, (), environ, directory)
 
 
-Connection = tuple[SharedProcess, SocketStream, BufferedByteReceiveStream]
+@asynccontextmanager
+async def connect_shared(path: Path) -> AsyncGenerator[SharedProcess | None]:
+    """Connect to the supervisor of a registration for the block; None if it does not run or does not answer."""
+    connection: Connection | None = None
+    with anyio.move_on_after(SEND_SECONDS):
+        connection = await connect_once(path)
+    if connection is None:
+        yield None
+    else:
+        async with follow(*connection) as process:
+            yield process
 
 
 async def connect_once(path: Path) -> Connection | None:

@@ -292,7 +292,7 @@ async def test_a_client_without_the_token_is_refused(small: Mapping[str, str]) -
 
 def test_the_limiter_slots_are_divided_among_the_bridges_that_wait() -> None:
     """The others keep a few."""
-    registration = Registration(1, "", "", "", "", 1, 0.0)
+    registration = Registration(1, "", "", "", "", 1, 0.0, Path())
     process = shared.SharedProcess(registration)
     process.close()
     for own, others, share in (
