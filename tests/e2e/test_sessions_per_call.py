@@ -34,7 +34,7 @@ async def test_a_task_with_a_permission_is_completed_by_calls_from_three_bridges
         "PYTHONPATH": str(ROOT),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }
-    command = [str(python), "-m", "tests.e2e.converters.langchain_calls", sys.executable, str(project), PROMPT]
+    command = [str(python), "-m", "tests.e2e.converters.sdk1_langchain", sys.executable, str(project), PROMPT]
     done = await anyio.run_process(command, env=shared, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr.decode()
 

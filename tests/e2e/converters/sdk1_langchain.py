@@ -1,6 +1,6 @@
 """LangChain's `get_tools()`, as its README shows it: each call of a tool opens a session, and so a bridge, of its own.
 
-langchain_calls.py PYTHON PROJECT PROMPT: run a task that asks for a permission, allow it, wait; print each result.
+sdk1_langchain.py PYTHON PROJECT PROMPT: run a task that asks for a permission, allow it, wait; print each result.
 """
 
 from __future__ import annotations
