@@ -745,7 +745,14 @@ class ConfigOperations:
         """Get configuration."""
     async def providers(self, *, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
         """List config providers."""
-    async def update(self, *, body: dict[str, Any], directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def update(
+        self,
+        *,
+        body: dict[str, Any],
+        directory: str = ...,
+        workspace: str = ...,
+        force: bool = ...,
+    ) -> dict[str, Any]:
         """Update configuration."""
 
 class EventOperations:
@@ -891,12 +898,12 @@ class FormatterOperations:
 class GlobalConfigOperations:
     async def get(self) -> dict[str, Any]:
         """Get global configuration."""
-    async def update(self, *, body: dict[str, Any]) -> dict[str, Any]:
+    async def update(self, *, body: dict[str, Any], force: bool = ...) -> dict[str, Any]:
         """Update global configuration."""
 
 class GlobalOperations:
     config: GlobalConfigOperations
-    async def dispose(self) -> bool:
+    async def dispose(self, *, force: bool = ...) -> bool:
         """Dispose instance."""
     async def event(
         self,
@@ -912,7 +919,7 @@ class GlobalOperations:
         """Upgrade opencode."""
 
 class InstanceOperations:
-    async def dispose(self, *, directory: str = ..., workspace: str = ...) -> bool:
+    async def dispose(self, *, directory: str = ..., workspace: str = ..., force: bool = ...) -> bool:
         """Dispose instance."""
 
 class LspOperations:

@@ -329,7 +329,9 @@ AMENDMENTS: tuple[Amendment, ...] = (
         operations=("config.update", "global.config.update", "instance.dispose", "global.dispose"),
         evidence="other bridges may share the server, and their prompts and terminals are aborted as well",
         check="no_other_work",
-        controls={"force": {"type": "boolean", "default": False}},
+        controls={
+            "force": {"type": "boolean", "default": False, "description": "Abort other assistants' work as well."}
+        },
     ),
     Amendment(
         operations=("auth.set",),
