@@ -114,7 +114,7 @@ async def test_a_plain_request_validates_once_and_takes_a_bounded_path(
     assert not [file for file in files(trace.functions) if "tasks" in Path(file).parts]
     assert len(trace.to_the_wire) <= 10
     assert len(files(trace.to_the_wire)) <= 5
-    assert len(trace.functions) <= 112
+    assert len(trace.functions) <= 107
     assert len(files(trace.functions)) <= 36
 
 
@@ -124,5 +124,5 @@ async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, 
     record_figure(f"session_prompt: {trace}")
 
     assert trace.validated.count("session_prompt") == 1
-    assert len(trace.functions) <= 180  # a slow turn runs some more: reads between two events, a warning
+    assert len(trace.functions) <= 175  # a slow turn runs some more: reads between two events, a warning
     assert len(files(trace.functions)) <= 45

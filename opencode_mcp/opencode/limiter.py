@@ -14,7 +14,7 @@ from .endpoint import ProgressCallback
 class FairLimiter:
     """Allows as many holders at a time as `capacity` returns; the requests of one caller are served in order.
 
-    `report_demand` is called with True when a caller must wait, and with False when few slots are held again.
+    `report_demand` is called with True when a caller must wait, and with False once few slots are held again.
     """
 
     def __init__(
@@ -24,6 +24,7 @@ class FairLimiter:
         self._report_demand = report_demand
         self._few = few
         self._held = 0
+        self._in_demand = False
         self._waiters: dict[Hashable, deque[anyio.Event]] = {}
 
     @property
@@ -47,6 +48,7 @@ class FairLimiter:
         ahead = self.waiting_count
         event = anyio.Event()
         self._waiters.setdefault(caller, deque()).append(event)
+        self._in_demand = True
         self._report_demand(True)
         try:
             await report_progress(f"waiting for other calls to OpenCode; {ahead} calls are ahead")
@@ -70,8 +72,10 @@ class FairLimiter:
 
     def _release(self) -> None:
         self._held -= 1
-        self.grant()
-        if self._held <= self._few:
+        if self._waiters:
+            self.grant()
+        if self._in_demand and self._held <= self._few and not self._waiters:
+            self._in_demand = False
             self._report_demand(False)
 
     def _remove_waiter(self, caller: Hashable, event: anyio.Event) -> None:

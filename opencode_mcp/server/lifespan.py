@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,8 @@ class Lifespan:
 
     `tasks` runs what outlives a request, such as a subscription; it is cancelled with the server. `redactor` redacts
     every text sent to a client, `heartbeat` repeats progress notifications, `bus` delivers changes to all clients,
-    `is_project` returns whether a local directory can be a project, `result_chars` limits the length of one result.
+    `is_project` returns whether a local directory can be a project, `result_chars` limits the length of one result,
+    `introduction` is what the other bridges that share the server know of this one.
     """
 
     servers: ServerPool
@@ -50,6 +51,7 @@ class Lifespan:
     bus: Bus
     shutdown: Shutdown
     is_project: Callable[[str], bool]
+    introduction: dict[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def watchers(self) -> WatcherPool:

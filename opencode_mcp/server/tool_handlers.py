@@ -161,10 +161,14 @@ def take_server_notes(servers: ServerPool) -> str:
 
 
 def introduce(servers: ServerPool, context: RequestContext) -> None:
-    """Tell the other bridges that share the server which client this one serves, and where it works."""
+    """Tell the other bridges that share the server which client this one serves, and where it works, if it changed."""
     params = context.session.client_params
     client = params.client_info.name if params is not None and context.request is None else "HTTP clients"
-    servers.default.server.publish(client=client, directory=servers.default.directory or "")
+    facts = {"client": client, "directory": servers.default.directory or ""}
+    known = context.lifespan_context.introduction
+    if facts != known:
+        known.update(facts)
+        servers.default.server.publish(**facts)
 
 
 def caller_key(context: RequestContext) -> Hashable:

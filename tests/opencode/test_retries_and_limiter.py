@@ -211,6 +211,31 @@ async def test_waiting_is_reported_and_a_cancelled_waiter_releases_its_slot() ->
             pass
 
 
+async def test_demand_is_reported_when_it_changes_and_not_while_callers_wait() -> None:
+    """Each report goes to the other bridges that share the server."""
+    demand = list[bool]()
+    queue = FairLimiter(lambda: 2, demand.append, few=1)
+    async with queue.slot("one", ignore_progress):
+        pass
+    assert demand == []
+
+    async def hold(release: anyio.Event) -> None:
+        async with queue.slot("one", ignore_progress):
+            await release.wait()
+
+    releases = [anyio.Event() for _ in range(4)]
+    async with anyio.create_task_group() as tasks:
+        for release in releases:
+            tasks.start_soon(hold, release)
+            await anyio.wait_all_tasks_blocked()
+        seen = [demand.copy()]
+        for release in releases:
+            release.set()
+            await anyio.wait_all_tasks_blocked()
+            seen.append(demand.copy())
+    assert seen == [[True, True], [True, True], [True, True], [True, True, False], [True, True, False]]
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "bound"),
     [
