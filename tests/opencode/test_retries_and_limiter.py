@@ -224,11 +224,12 @@ async def test_demand_is_reported_when_it_changes_and_not_while_callers_wait() -
             await release.wait()
 
     releases = [anyio.Event() for _ in range(4)]
+    seen = list[list[bool]]()
     async with anyio.create_task_group() as tasks:
         for release in releases:
             tasks.start_soon(hold, release)
             await anyio.wait_all_tasks_blocked()
-        seen = [demand.copy()]
+        seen.append(demand.copy())
         for release in releases:
             release.set()
             await anyio.wait_all_tasks_blocked()

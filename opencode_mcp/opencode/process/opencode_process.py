@@ -13,7 +13,7 @@ from anyio.abc import AnyByteReceiveStream, Process
 from opencode_mcp.opencode.endpoint import OtherBridge
 
 from .executable import Program
-from .registration import compute_key, make_shared_folder
+from .registration import compute_key, describe_for_registration, make_shared_folder
 from .shared import open_shared_process
 from .supervised import open_supervised_process
 
@@ -124,6 +124,7 @@ def join_shared(directory: str, environ: Mapping[str, str], linger: float) -> Op
         program: Program, start_environ: Mapping[str, str], password: str
     ) -> AsyncGenerator[OpenCodeProcess]:
         environment = serve_environ(program, start_environ, password)
+        environment |= describe_for_registration(program, environ, password)
         folder, key = make_shared_folder(environ), compute_key(program, environ)
         async with open_shared_process(key, folder, serve_command(program), environment, directory) as process:
             process.publish(linger=linger, pid=os.getpid())

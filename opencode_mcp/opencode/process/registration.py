@@ -23,6 +23,8 @@ from .supervisor import process_start
 
 PROTOCOL = 1
 """Part of the key, so that only bridges that speak the same protocol share a supervisor."""
+ABOUT_VARIABLE = "OPENCODE_MCP_REGISTERED"
+"""Holds, in the environment of a supervisor, what it registers: the version, and the digests of variables."""
 VOLATILE_VARIABLES = frozenset(
     {
         # Shells
@@ -96,7 +98,10 @@ def is_volatile(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Registration:
-    """The registration of a supervisor. `address` is a path, or a host and port; `since` is in seconds of the epoch."""
+    """The registration of a supervisor. `address` is a path, or a host and port; `since` is in seconds of the epoch.
+
+    `variables` has the digest of each environment variable that keeps bridges apart (`digest_variables`).
+    """
 
     pid: int
     started: str
@@ -106,6 +111,13 @@ class Registration:
     opencode_pid: int
     since: float
     path: Path
+    version: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    def differing_variables(self, environ: Mapping[str, str]) -> list[str]:
+        """Return the names of the variables that keep a bridge with this environment from sharing the server."""
+        own = digest_variables(environ, self.password)
+        return sorted(name for name in own.keys() | self.variables.keys() if own.get(name) != self.variables.get(name))
 
 
 def make_shared_folder(environ: Mapping[str, str]) -> Path:
@@ -133,6 +145,22 @@ def compute_key(program: Program, environ: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
+def describe_for_registration(program: Program, environ: Mapping[str, str], password: str) -> dict[str, str]:
+    """Return the variable that tells a supervisor what to register about the server that it starts."""
+    about = {"version": program.version, "variables": digest_variables(environ, password)}
+    return {ABOUT_VARIABLE: json.dumps(about)}
+
+
+def digest_variables(environ: Mapping[str, str], password: str) -> dict[str, str]:
+    """Return a digest of each variable that keeps bridges apart. The password is its salt: values cannot be guessed."""
+    salt = password.encode()[: hashlib.blake2b.MAX_KEY_SIZE]
+    return {
+        name: hashlib.blake2b(os.fsencode(value), digest_size=8, key=salt).hexdigest()
+        for name, value in environ.items()
+        if not is_volatile(name)
+    }
+
+
 def read_registration(path: Path) -> Registration | None:
     """Read a registration; None if there is none, or its supervisor does not run any more."""
     try:
@@ -148,6 +176,8 @@ def read_registration(path: Path) -> Registration | None:
             record["opencode_pid"],
             record["since"],
             path,
+            record["about"]["version"],
+            record["about"]["variables"],
         )
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -76,6 +76,7 @@ class SharedSupervisor:
     """Runs one OpenCode and serves its bridges, in one thread; two others wait for OpenCode's output and exit."""
 
     def __init__(self, folder: Path, name: str, command: list[str]) -> None:
+        self.about: dict[str, Any] = json.loads(os.environ.pop("OPENCODE_MCP_REGISTERED", "{}"))
         self.registration = folder / f"{name}.json"
         self.token = secrets.token_urlsafe(24)
         self.temporary = Path(tempfile.mkdtemp(prefix="opencode-mcp-"))
@@ -130,6 +131,7 @@ class SharedSupervisor:
             "opencode_started": supervisor.process_start(self.child.pid),
             "temporary": str(self.temporary),
             "since": time.time(),
+            "about": self.about,
         }
         draft = self.registration.with_suffix(".draft")
         draft.unlink(missing_ok=True)

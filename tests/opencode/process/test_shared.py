@@ -19,8 +19,14 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process import managed, shared
 from opencode_mcp.opencode.process.cache import shared_folder
+from opencode_mcp.opencode.process.executable import Program
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
-from opencode_mcp.opencode.process.registration import VOLATILE_VARIABLES, Registration, read_registration
+from opencode_mcp.opencode.process.registration import (
+    VOLATILE_VARIABLES,
+    Registration,
+    describe_for_registration,
+    read_registration,
+)
 from opencode_mcp.opencode.process.supervisor import process_start
 from tests.bridge import find_processes
 from tests.eventually import eventually
@@ -184,13 +190,14 @@ async def test_a_command_that_exits_at_once_is_reported_with_its_output(small: M
 def write_registration(folder: Path, **changes: object) -> Path:
     """Write a registration of this process, with changes."""
     path = folder / "key.json"
-    record = {
+    record: dict[str, object] = {
         "pid": os.getpid(),
         "started": process_start(os.getpid()),
         "address": "/nowhere",
         "key": {"token": "t", "password": "p"},
         "opencode_pid": 1,
         "since": time.time(),
+        "about": {"version": "1.18.33", "variables": {}},
         **changes,
     }
     path.write_text(json.dumps(record))
@@ -210,6 +217,22 @@ def test_a_registration_is_believed_only_if_its_process_runs(tmp_path: Path) -> 
     path.write_text("{")
     assert read_registration(path) is None
     assert read_registration(tmp_path / "none.json") is None
+
+
+def test_a_registration_names_the_variables_that_keep_a_bridge_apart(tmp_path: Path) -> None:
+    """And holds no value: of each only a digest, salted with the password."""
+    environ = {"KEY": "value-of-key", "GONE": "1", "SAME": "2", "TERM": "xterm", "OPENCODE_MCP_LINGER": "3"}
+    program = Program(("opencode",), version="1.18.33")
+    about = json.loads(describe_for_registration(program, environ, "p")["OPENCODE_MCP_REGISTERED"])
+    registration = read_registration(write_registration(tmp_path, about=about))
+    assert registration is not None
+    assert registration.version == "1.18.33"
+    assert registration.differing_variables(environ) == []
+    assert registration.differing_variables({"KEY": "other", "SAME": "2", "NEW": "3"}) == ["GONE", "KEY", "NEW"]
+    assert "value-of-key" not in registration.path.read_text()
+    salted = json.loads(describe_for_registration(program, environ, "q")["OPENCODE_MCP_REGISTERED"])
+    assert salted["variables"].keys() == about["variables"].keys() == {"KEY", "GONE", "SAME"}
+    assert not set(salted["variables"].values()) & set(about["variables"].values())
 
 
 async def test_a_stale_registration_is_replaced(small: Mapping[str, str]) -> None:
