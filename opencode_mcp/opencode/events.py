@@ -19,7 +19,9 @@ import httpx2
 from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
+from opencode_mcp.redaction import beginning_of
 
+from .models import VALUE_CHARS
 from .responses import TRACE_MARK, strip_stack_traces
 
 Event = Mapping[str, Any]
@@ -146,7 +148,7 @@ def parse_event(operation: str, data: str) -> dict[str, Any]:
     except ValueError as error:
         raise UnexpectedResponse(f"{operation}: an event is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UnexpectedResponse(f"{operation}: an event is not a JSON object: {data[:200]}")
+        raise UnexpectedResponse(f"{operation}: an event is not a JSON object: {beginning_of(data, VALUE_CHARS)}")
     return strip_stack_traces(value) if TRACE_MARK.decode() in data else cast("dict[str, Any]", value)
 
 

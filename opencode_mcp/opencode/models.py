@@ -12,10 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic.alias_generators import to_camel
 
 from opencode_mcp.exceptions import UnexpectedResponse
+from opencode_mcp.redaction import beginning_of
 
 from .responses import describe_error
 
 T = TypeVar("T")
+
+VALUE_CHARS = 120
+"""How much of a value that is not as documented is repeated in an error."""
 
 
 def wire_name(name: str) -> str:
@@ -336,6 +340,7 @@ def parse_model(source: str, model_type: type[T], value: object) -> T:
 def format_problems(error: ValidationError) -> list[str]:
     """Return one line for each problem: path, message, received value."""
     return [
-        f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}; got {str(problem['input'])[:120]!r}"
+        f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}; got "
+        f"{beginning_of(str(problem['input']), VALUE_CHARS)!r}"
         for problem in error.errors()
     ]

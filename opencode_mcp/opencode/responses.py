@@ -16,6 +16,7 @@ import httpx2
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.known_errors import find_known_error
 from opencode_mcp.exceptions import APIError, UnexpectedResponse
+from opencode_mcp.redaction import beginning_of
 
 TEXT_FILE_TYPES = frozenset({"application/json", "image/svg+xml", "text/html"})
 """Media types that OpenCode derives from a file's name, whose content is returned unparsed."""
@@ -111,7 +112,7 @@ def api_error(operation: Operation, response: httpx2.Response) -> APIError:
             "those of the OpenCode server."
         )
     if not isinstance(body, dict):
-        text = strip_stack_trace(str(body)).strip()[:SHOWN_CHARS]
+        text = beginning_of(strip_stack_trace(str(body)).strip(), SHOWN_CHARS)
         return APIError(operation.name, response.status_code, "", text, body, advice)
     fields = cast("dict[str, Any]", body)
     data: Any = fields.get("data")
@@ -161,7 +162,7 @@ def describe_error(name: str, data: Mapping[str, Any]) -> ErrorDescription:
     description = ": ".join(part for part in (file_path, message, "; ".join(distinct_issues)) if part)
     if data.get("ref"):
         description = f"{description} ({data['ref']})"
-    return ErrorDescription(name, description[:SHOWN_CHARS], entry.advice if entry is not None else "")
+    return ErrorDescription(name, beginning_of(description, SHOWN_CHARS), entry.advice if entry is not None else "")
 
 
 def format_issue(issue: Any) -> str:

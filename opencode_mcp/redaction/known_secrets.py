@@ -73,8 +73,12 @@ def is_distinctive(value: str) -> bool:
 
 
 def encoded_forms(values: Iterable[str]) -> tuple[str, ...]:
-    """Return values, and the forms that they have in URLs and in JSON, the longest first."""
-    forms = {form for value in values for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])}
+    """Return values, and the forms that they have in URLs and in JSON, the longest first.
+
+    Each random line of a value with several, such as a private key, is one too: a diff or an excerpt has single lines.
+    """
+    texts = {text for value in values for text in (value, *filter(is_random, value.splitlines()))}
+    forms = {form for text in texts for form in (text, quote(text, safe=""), json.dumps(text)[1:-1])}
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 

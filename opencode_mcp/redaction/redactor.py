@@ -67,6 +67,18 @@ class Redactor:
         redacted = redacted if is_printable_ascii(redacted) else INVISIBLE.sub(escape_invisible, redacted)
         return Redacted(redacted, replaced) if replaced else redacted
 
+    def cut_position(self, text: str, index: int) -> int:
+        """Return where to cut a text that is redacted later: at `index`, or at the end of the secret around it."""
+        if self._show_secrets:
+            return index
+        self.refresh()
+        around = [
+            start + len(secret)
+            for secret in self._secrets.values
+            if 0 <= (start := text.find(secret, max(0, index - len(secret) + 1), index + len(secret) - 1)) < index
+        ]
+        return self.cut_position(text, max(around)) if around else index
+
     def redact_error(self, error: Exception) -> str:
         """Return the redacted message of an error, which may quote a URL of the configuration."""
         self.refresh()
@@ -94,6 +106,10 @@ class Redactor:
     def iter_items(self, value: Sequence[Any], position: Position) -> Iterator[tuple[Any, Position]]:
         """Yield the items of a list as they are, with their positions."""
         return item_positions(position, value)
+
+
+NO_REDACTION = Redactor(show_secrets=True)
+"""For values that are redacted already, and for the library, which returns them as they are."""
 
 
 def count_replaced(value: Any) -> int:

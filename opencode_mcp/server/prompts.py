@@ -169,7 +169,7 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
         return prompt_result(built_in.description, built_in.render(arguments))
     command = (await fetch_commands(context.lifespan_context.servers.default, redactor)).get(params.name)
     if command is None:
-        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {redactor.redact_text(abbreviate(params.name))}")
+        raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {abbreviate(redactor.redact_text(params.name))}")
     return prompt_result(
         redactor.redact_text(command.description or "") or None, redactor.redact_text(fill_template(command, arguments))
     )

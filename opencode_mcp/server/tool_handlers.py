@@ -113,7 +113,7 @@ class ToolHandlers:
                 )
                 introduce(servers, context)
                 elicitor = make_elicitor(context, params, resume_state)
-                call_context = Context(servers, report_progress, elicitor, resume_state, self._depth)
+                call_context = Context(servers, report_progress, elicitor, resume_state, self._depth, redactor=redactor)
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
             assert result is not None
             noted = add_note(result, take_server_notes(servers))
@@ -150,7 +150,7 @@ def refuse_unlisted(registry: ToolRegistry, context: RequestContext, name: str) 
     if explanation := registry.explain_unlisted(name):
         return failure(explanation)
     nearest = registry.nearest_names(name)
-    shown = context.lifespan_context.redactor.redact_text(abbreviate(name))
+    shown = abbreviate(context.lifespan_context.redactor.redact_text(name))
     message = f"Unknown tool: {shown}" + (f"; nearest: {nearest}" if nearest else "")
     raise MCPError(code=types.INVALID_PARAMS, message=message)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from opencode_mcp.opencode import OpenCodeClient, ProgressCallback, ServerPool
 from opencode_mcp.opencode.models import AgentRequest
+from opencode_mcp.redaction import NO_REDACTION, Redactor
 
 from .metadata import Permissions
 
@@ -56,6 +57,7 @@ class Context:
 
     `default_permissions` is the policy for sessions that no task tool created: `report`, except in a call that prompts
     the session itself. `answer_chars` limits the characters of answers in one result; `answer_offset` reads the rest.
+    `redactor` says where texts may be cut; it is applied to the result later.
     """
 
     servers: ServerPool
@@ -65,6 +67,7 @@ class Context:
     depth: int = 0
     default_permissions: Permissions = "report"
     answer_chars: int = 20_000
+    redactor: Redactor = NO_REDACTION
 
     @property
     def opencode(self) -> OpenCodeClient:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionOption
+from opencode_mcp.redaction import to_one_line
 
 from .context import PermissionReply
 from .next_call import NextCall
@@ -66,14 +66,3 @@ def describe_wish(request: AgentRequest) -> str:
     if isinstance(request, PermissionRequest):
         return to_one_line(f"{request.permission}: {request.metadata.get('command') or ', '.join(request.patterns)}")
     return to_one_line(" / ".join(question.question for question in request.questions))
-
-
-def to_one_line(text: str, limit: int = 300) -> str:
-    """Put a text on one line of limited length. It is cut between words: half a secret would not be redacted."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit + 1].rpartition(" ")[0] + " …"
-
-
-def end_of(text: str, limit: int) -> str | None:
-    """Return the end of a text from the start of a word on, None if there is none."""
-    return (text if len(text) <= limit else "…" + re.sub(r"^\S*", "", text[-limit:])) or None

@@ -16,12 +16,13 @@ from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Session, Todo
+from opencode_mcp.redaction import Redactor, end_of, to_one_line
 
 from .changes import open_worktree_changes
 from .context import Context
 from .metadata import TaskMetadata, task_metadata
 from .next_call import NextCall, next_call
-from .pending_requests import RequestSummary, describe_request, end_of, to_one_line
+from .pending_requests import RequestSummary, describe_request
 from .session_state import SessionSnapshot, TaskState, TaskStatus
 from .transcript import summarize_parts
 from .turn import Usage, describe_revert, elapsed_seconds, read_family_usage, read_turn
@@ -81,7 +82,7 @@ async def build_report(
             partial(read_turn, opencode, snapshot),
             partial(read_family_usage, opencode, snapshot),
         )
-    answer = AnswerPage.of(snapshot, status, answer_offset, context.answer_chars // report_count)
+    answer = AnswerPage.of(snapshot, status, answer_offset, context.answer_chars // report_count, context.redactor)
     notes = (note, status.note, describe_revert(snapshot), worktree.note)
     return TaskReport(
         session_id=session_id,
@@ -114,12 +115,17 @@ class AnswerPage:
     next_offset: int | None = None
 
     @classmethod
-    def of(cls, snapshot: SessionSnapshot, status: TaskStatus, offset: int, limit: int) -> AnswerPage:
-        """Return the page at an offset; one without text for a task that runs, or that ended without an answer."""
+    def of(
+        cls, snapshot: SessionSnapshot, status: TaskStatus, offset: int, limit: int, redactor: Redactor
+    ) -> AnswerPage:
+        """Return the page at an offset; one without text for a task that runs, or that ended without an answer.
+
+        A secret is in one page whole, so that `redactor` recognizes it: the page may be longer by its length.
+        """
         newest = snapshot.newest_message
         answer = newest.text if newest and newest.info.role == "assistant" and status.finished else ""
-        page = answer[offset : offset + limit]
-        end = offset + len(page)
+        start, end = (redactor.cut_position(answer, min(index, len(answer))) for index in (offset, offset + limit))
+        page = answer[start:end]
         return cls(
             text=page if page or status.state == "completed" else None,
             chars=len(answer) if len(page) < len(answer) else None,

@@ -9,12 +9,15 @@ from pydantic import BaseModel, Field
 
 from opencode_mcp.opencode import execute
 from opencode_mcp.opencode.models import Message, Part, parse_model
+from opencode_mcp.redaction import beginning_of, end_of, to_one_line
 
 from .arguments import Arguments
 from .context import Context
 from .session_state import refuse_v2_session
 
 PART_CHARS = 4_000
+SUBJECT_CHARS = 200
+ERROR_CHARS = 200
 
 
 class ReadTranscript(Arguments):
@@ -69,14 +72,15 @@ def format_part(part: Part) -> str:
     """Return one part as text; "" for one that a reader does not need."""
     if part.type == "tool" and part.state is not None:
         child = part.state.metadata.get("sessionId") if part.tool == "task" else None
-        remarks = [text for text in (f"session {child}" if child else "", (part.state.error or "")[:200]) if text]
-        return f"> {format_tool_call(part)}" + "".join(f" ({remark})" for remark in remarks)
+        remarks = (f"session {child}" if child else "", to_one_line(part.state.error or "", ERROR_CHARS))
+        return f"> {format_tool_call(part)}" + "".join(f" ({remark})" for remark in remarks if remark)
     if part.type == "file":
         return f"> file {part.filename or ''}".rstrip()
     if part.type == "text" and part.text.strip():
         text = part.text.strip()
-        excess = len(text) - PART_CHARS
-        return text if excess <= 0 else f"{text[:PART_CHARS]}… ({excess} more characters: session_message has them)"
+        beginning = beginning_of(text, PART_CHARS)
+        excess = len(text) - len(beginning)
+        return f"{beginning}… ({excess} more characters: session_message has them)" if excess else text
     return ""
 
 
@@ -91,7 +95,7 @@ def summarize_parts(parts: Sequence[Part]) -> str:
             return format_tool_call(part)
         if part.type == "text" and part.text.strip() and not part.synthetic:
             line = part.text.strip().splitlines()[-1]
-            return f"writing: {line if len(line) <= SHOWN_TEXT_CHARS else '…' + line[-SHOWN_TEXT_CHARS:]}"
+            return f"writing: {end_of(line, SHOWN_TEXT_CHARS)}"
         if part.type == "reasoning":
             return "thinking"
     return ""
@@ -100,6 +104,11 @@ def summarize_parts(parts: Sequence[Part]) -> str:
 def format_tool_call(part: Part) -> str:
     """Say which tool was called with what, and how far it is."""
     assert part.state is not None
+    return f"{name_tool_call(part, part.state.title)}: {part.state.status}"
+
+
+def name_tool_call(part: Part, title: str | None = None) -> str:
+    """Return a call's tool with its title or, without one, its first argument that is a text."""
+    assert part.state is not None
     first_argument = next((value for value in part.state.input.values() if isinstance(value, str)), "")
-    subject = " ".join((part.state.title or first_argument).split())[:100]
-    return f"{part.tool} {subject}: {part.state.status}" if subject else f"{part.tool}: {part.state.status}"
+    return f"{part.tool} {to_one_line(title or first_argument, SUBJECT_CHARS)}".rstrip()

@@ -13,9 +13,10 @@ from functools import partial
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message, Part, Session
+from opencode_mcp.redaction import to_one_line
 
-from .pending_requests import to_one_line
 from .session_state import SessionSnapshot, read_session
+from .transcript import name_tool_call
 
 READ_MESSAGES = (20, 200, 1000)
 """How many of the newest messages are read, more only where the turn is longer."""
@@ -121,10 +122,7 @@ def has_failed(part: Part) -> bool:
 def format_failed_call(part: Part) -> str:
     """Say in one line which tool call failed, and why."""
     assert part.state is not None
-    first_argument = next((value for value in part.state.input.values() if isinstance(value, str)), "")
-    subject = " ".join(first_argument.split())[:100]
-    reason = to_one_line(part.state.error or "it failed", CALL_CHARS)
-    return f"{part.tool} {subject}: {reason}" if subject else f"{part.tool}: {reason}"
+    return f"{name_tool_call(part)}: {to_one_line(part.state.error or 'it failed', CALL_CHARS)}"
 
 
 def describe_revert(snapshot: SessionSnapshot) -> str | None:

@@ -17,12 +17,12 @@ from pydantic import BaseModel
 
 from opencode_mcp.catalog.compact import CompactForm
 from opencode_mcp.opencode import Answer
-from opencode_mcp.redaction import Position, Redactor, count_replaced
+from opencode_mcp.redaction import NO_REDACTION, Position, Redactor, count_replaced
 from opencode_mcp.tasks.report import TaskReport
 
 from .compact_lists import compact_list
 from .gateway import ReadOperation
-from .truncate import NO_REDACTION, REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
+from .truncate import REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 IMAGE_SIGNATURES = {

@@ -15,7 +15,7 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from opencode_mcp.exceptions import InvalidArguments, TooLong
-from opencode_mcp.redaction import MARKER, Position, Redactor, count_replaced, keep_redaction_count
+from opencode_mcp.redaction import MARKER, NO_REDACTION, Position, Redactor, count_replaced, keep_redaction_count
 
 T = TypeVar("T")
 
@@ -32,9 +32,6 @@ LONG_CHARS = 2_000
 
 LINE_CHARS = 1_000
 """Clients cut longer lines, or preview a saved result of one long line as nothing."""
-
-NO_REDACTION = Redactor(show_secrets=True)
-"""For values that are redacted already."""
 
 
 @dataclass
