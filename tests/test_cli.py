@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from threading import Thread
 
 import pytest
 
+from opencode_mcp import __main__ as program
 from opencode_mcp import __version__
 from opencode_mcp.cli import main
 from opencode_mcp.cli.clients import CLIENTS
@@ -41,6 +43,21 @@ def test_version_and_help_import_nothing_heavy(flag: str, shown: str) -> None:
     assert done.stdout.startswith(shown)
     assert "opencode_mcp" in imported
     assert imported & set(HEAVY_MODULES) == set()
+
+
+def test_the_garbage_collector_leaves_out_what_the_start_has_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session per call would pay for looking at it every time."""
+    monkeypatch.setattr(sys, "argv", ["opencode-mcp", "completion", "bash"])
+    assert gc.get_freeze_count() == 0
+    try:
+        assert program.main() == 0
+        assert gc.get_freeze_count() > 10_000
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+    assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
