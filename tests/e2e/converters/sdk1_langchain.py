@@ -24,16 +24,17 @@ async def run(python: str, project: str, prompt: str) -> None:
     }
     tools = {tool.name: tool for tool in await MultiServerMCPClient({"opencode": connection}).get_tools()}
 
-    async def call(name: str, **arguments: Any) -> dict[str, Any]:
+    async def call(name: str, **arguments: Any) -> str:
         content = await tools[name].ainvoke(arguments)
         text = content if isinstance(content, str) else content[0]["text"]
-        sys.stdout.write(json.dumps({"tool": name, "report": json.loads(text)}) + "\n")
-        return json.loads(text)
+        sys.stdout.write(json.dumps([name, text]) + "\n")
+        return text
 
-    report = await call("run_task", prompt=prompt, permissions="report", timeout_seconds=30)
-    session_id, request = report["session_id"], report["pending"][0]
-    await call("answer_permission", session_id=session_id, request_id=request["id"], reply="once", timeout_seconds=0)
-    await call("wait_for_tasks", session_ids=[session_id], timeout_seconds=30)
+    report = json.loads(await call("run_task", prompt=prompt, permissions="report", timeout_seconds=120))
+    session = report["session_id"]
+    request = report["pending"][0]["id"]
+    await call("answer_permission", session_id=session, request_id=request, reply="once", timeout_seconds=0)
+    await call("wait_for_tasks", session_ids=[session], timeout_seconds=120)
 
 
 if __name__ == "__main__":
