@@ -58,7 +58,8 @@ class OtherBridge:
     """Another bridge that shares the server.
 
     `since` is in seconds of the epoch. `active` are sessions and terminals that it has started and that may run.
-    `waits`: its requests wait for slots of the limiter.
+    `waits`: its requests wait for slots of the limiter. `is_gone`: it stands for bridges that have disconnected, and
+    `active` are the sessions whose results they have promised to their clients.
     """
 
     client: str
@@ -67,6 +68,7 @@ class OtherBridge:
     directory: str = ""
     active: tuple[str, ...] = ()
     waits: bool = False
+    is_gone: bool = False
 
 
 class OpenCodeServer(Protocol):

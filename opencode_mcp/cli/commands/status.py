@@ -1,21 +1,21 @@
-"""Show the OpenCode servers that this user's assistants share: for whom, since when, memory; or stop them."""
+"""Show the OpenCode servers that this user's assistants share: for whom, since when, memory; or stop them.
+
+The exit code is 1 if --stop has left one running.
+"""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import anyio
 
 from opencode_mcp.cli.output import ignore_broken_pipe, print_json, printable
-from opencode_mcp.opencode.endpoint import OtherBridge
-from opencode_mcp.opencode.process.cache import shared_folder
-from opencode_mcp.opencode.process.registration import Registration, read_registration
-from opencode_mcp.opencode.process.shared import SharedProcess, connect_shared
-from opencode_mcp.opencode.process.supervisor import descendants
+from opencode_mcp.cli.shared_servers import Assistant, SharedServer, read_shared_servers
+from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 
 
@@ -27,77 +27,69 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Print what runs, and stop it if asked; return 1 if something was to be stopped and has work."""
-    servers = anyio.run(read_servers, settings.environ, options.stop, options.force)
+    """Print what runs, and stop it if asked; return 1 if one that was to be stopped runs.
+
+    Raises:
+        SettingsError: --force without --stop.
+    """
+    if options.force and not options.stop:
+        raise SettingsError("--force needs --stop")
+    servers = anyio.run(read_shared_servers, settings.environ, settings.child_environ, options.stop, options.force)
     if options.json:
-        print_json({"servers": servers})
+        print_json({"servers": [as_data(server) for server in servers]})
     else:
+        lines = [line for server in servers for line in format_server(server)]
         with ignore_broken_pipe():
-            print(printable("\n".join(map(format_server, servers)) or "No shared OpenCode runs."))  # noqa: T201
-    return 1 if options.stop and not all(server["stopped"] for server in servers) else 0
+            print(printable("\n".join(lines) or "No shared OpenCode runs."))  # noqa: T201
+    return 1 if options.stop and not all(server.is_stopped for server in servers) else 0
 
 
-async def read_servers(environ: Mapping[str, str], stop: bool, force: bool) -> list[dict[str, Any]]:
-    """Read what every shared server says of itself, and stop those without work, or all with `force`."""
-    servers: list[dict[str, Any]] = []
-    for path in sorted(shared_folder(environ).glob("*.json")):
-        async with connect_shared(path) as process:
-            registration = read_registration(path)
-            if process is not None and registration is not None:
-                may_stop = stop and (force or not any(other.active for other in process.others))
-                servers.append({**describe(registration, process), "stopped": may_stop})
-                if may_stop:
-                    process.stop(force)
-    return servers
+def as_data(server: SharedServer) -> dict[str, Any]:
+    """Return a server as JSON data."""
+    return {**asdict(server), "registration": str(server.registration)}
 
 
-def describe(registration: Registration, process: SharedProcess) -> dict[str, Any]:
-    """Return what is known about a server."""
-    pids = [registration.pid, *descendants(registration.pid)]
-    return {
-        "pid": registration.opencode_pid,
-        "supervisor_pid": registration.pid,
-        "since": registration.since,
-        "memory_mb": round(resident_kilobytes(pids) / 1024),
-        "registration": str(registration.path),
-        "assistants": [describe_bridge(other) for other in process.others],
-    }
-
-
-def describe_bridge(bridge: OtherBridge) -> dict[str, Any]:
-    """Return what a bridge has told about itself."""
-    return {
-        "client": bridge.client,
-        "pid": bridge.pid,
-        "since": bridge.since,
-        "directory": bridge.directory,
-        "active": list(bridge.active),
-    }
-
-
-def resident_kilobytes(pids: Sequence[int]) -> int:
-    """Return the resident memory of processes."""
-    command = ["ps", "-o", "rss=", "-p", ",".join(map(str, pids))]
-    return sum(map(int, subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()))
-
-
-def format_server(server: Mapping[str, Any]) -> str:
-    """Return the lines about a server."""
-    lines = [
-        f"OpenCode, process {server['pid']} (supervisor {server['supervisor_pid']}): "
-        f"{format_age(server['since'])}, {server['memory_mb']} MB{', stopped' if server['stopped'] else ''}"
-    ]
-    for bridge in server["assistants"]:
-        work = f": {len(bridge['active'])} sessions or terminals active" if bridge["active"] else ""
-        where = f", in {bridge['directory']}" if bridge["directory"] else ""
-        name = bridge["client"] or "a client that has made no call"
-        lines.append(f"  {name} (bridge {bridge['pid']}), {format_age(bridge['since'])}{where}{work}")
-    return "\n".join(
-        lines if server["assistants"] else [*lines, "  no assistant: it ends soon, or when its tasks have"]
+def format_server(server: SharedServer) -> Iterator[str]:
+    """Yield the lines about a server."""
+    name = f"OpenCode {server.version}" if server.version else "OpenCode"
+    stopped = ", stopped" if server.is_stopped else ""
+    yield (
+        f"{name}, process {server.pid} (supervisor {server.supervisor_pid}): {format_age(server.since)}, "
+        f"{server.memory_mb} MB{stopped}"
     )
+    if server.state != "running":
+        yield f"  {describe_fault(server)}"
+        return
+    yield from map(format_assistant, server.assistants)
+    if server.work_of_gone_clients:
+        yield f"  clients that have gone{format_work(server.work_of_gone_clients)}"
+    elif not server.assistants:
+        yield "  no assistant: it ends soon"
+    if server.differing_variables:
+        yield f"  not shared with this shell, where these variables differ: {', '.join(server.differing_variables)}"
+
+
+def describe_fault(server: SharedServer) -> str:
+    """Describe why nothing is known about what runs in a server."""
+    if server.state == "dead":
+        return "its supervisor was killed: the next start, or --stop, ends what is left of it"
+    return "its supervisor does not answer: --stop --force stops it, and the work in it"
+
+
+def format_assistant(assistant: Assistant) -> str:
+    """Return the line about an assistant."""
+    name = assistant.client or "a client that has made no call"
+    where = f", in {assistant.directory}" if assistant.directory else ""
+    return f"  {name} (bridge {assistant.pid}), {format_age(assistant.since)}{where}{format_work(assistant.work)}"
+
+
+def format_work(names: tuple[str, ...]) -> str:
+    """Return which sessions and terminals are at work."""
+    return f"; at work: {', '.join(names)}" if names else ""
 
 
 def format_age(since: float) -> str:
     """Return the time since a time of the epoch."""
     minutes, seconds = divmod(int(time.time() - since), 60)
-    return f"for {minutes} min" if minutes else f"for {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"for {hours} h {minutes} min" if hours else f"for {minutes} min" if minutes else f"for {seconds} s"

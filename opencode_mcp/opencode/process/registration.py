@@ -114,6 +114,11 @@ class Registration:
     version: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
+    @property
+    def has_supervisor(self) -> bool:
+        """Whether the supervisor still runs."""
+        return process_start(self.pid) == self.started
+
     def differing_variables(self, environ: Mapping[str, str]) -> list[str]:
         """Return the names of the variables that keep a bridge with this environment from sharing the server."""
         own = digest_variables(environ, self.password)
@@ -163,6 +168,12 @@ def digest_variables(environ: Mapping[str, str], password: str) -> dict[str, str
 
 def read_registration(path: Path) -> Registration | None:
     """Read a registration; None if there is none, or its supervisor does not run any more."""
+    registration = parse_registration(path)
+    return registration if registration is not None and registration.has_supervisor else None
+
+
+def parse_registration(path: Path) -> Registration | None:
+    """Read a registration, whether its supervisor runs or not; None if there is none, or it is not believed."""
     try:
         status = path.stat()
         record: dict[str, Any] = json.loads(path.read_bytes())
@@ -184,4 +195,4 @@ def read_registration(path: Path) -> Registration | None:
     if os.name != "nt" and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
         log.warning("%s is not believed: it is not this user's alone", path)
         return None
-    return registration if process_start(registration.pid) == registration.started else None
+    return registration

@@ -43,13 +43,17 @@ LOST_STATUS = -9
 class SharedProcess:
     """A connection to the OpenCode that bridges share; it has what a process of its own has.
 
-    `pid` is the supervisor's, which a user kills to stop OpenCode. `bridges` are all bridges, this one with `you`.
+    `pid` is the supervisor's, which a user kills to stop OpenCode. `bridges` are all bridges, this one with `you`;
+    None before the supervisor has named them. `address` is where OpenCode listens, None if it did not yet when a bridge
+    last came, went or told something.
     """
 
     def __init__(self, registration: Registration) -> None:
         self.pid = registration.pid
         self.password = registration.password
-        self.bridges: list[dict[str, Any]] = []
+        self.bridges: list[dict[str, Any]] | None = None
+        self.address: tuple[str, int] | None = None
+        self._abandoned: tuple[str, ...] = ()
         self.stdout: MemoryObjectReceiveStream[bytes]
         self._output: MemoryObjectSendStream[bytes]
         self._output, self.stdout = anyio.create_memory_object_stream[bytes](1000)
@@ -69,8 +73,9 @@ class SharedProcess:
 
     @property
     def others(self) -> tuple[OtherBridge, ...]:
-        """The other bridges."""
-        return tuple(
+        """The other bridges; one entry stands for all that have disconnected and left promised sessions."""
+        gone = (OtherBridge("", 0, 0.0, active=self._abandoned, is_gone=True),) if self._abandoned else ()
+        return gone + tuple(
             OtherBridge(
                 str(entry.get("client", "")),
                 int(entry.get("pid", 0)),
@@ -79,7 +84,7 @@ class SharedProcess:
                 tuple(entry.get("active", ())),
                 bool(entry.get("waits")),
             )
-            for entry in self.bridges
+            for entry in self.bridges or ()
             if not entry.get("you")
         )
 
@@ -91,11 +96,12 @@ class SharedProcess:
 
     def share_of(self, slots: int) -> int:
         """Return how many slots this bridge may use: the bridges whose requests wait share what the others leave."""
-        waiting = sum(other.waits for other in self.others)
+        others = [other for other in self.others if not other.is_gone]
+        waiting = sum(other.waits for other in others)
         if self._facts.get("waits"):
-            quiet = len(self.others) - waiting
+            quiet = len(others) - waiting
             return max(QUIET_SLOTS, (slots - QUIET_SLOTS * quiet) // (waiting + 1))
-        return QUIET_SLOTS if waiting else max(QUIET_SLOTS, slots // (len(self.others) + 1))
+        return QUIET_SLOTS if waiting else max(QUIET_SLOTS, slots // (len(others) + 1))
 
     def on_bridges_changed(self, callback: Callable[[], None]) -> None:
         """Call a function whenever another bridge has come, gone, or told something."""
@@ -149,6 +155,8 @@ class SharedProcess:
                 self._output.send_nowait(message["output"].encode())
         elif "bridges" in message:
             self.bridges = message["bridges"]
+            self._abandoned = tuple(message["promised"])
+            self.address = tuple(message["address"]) if message["address"] else None  # type: ignore[assignment]
             for callback in self._callbacks:
                 callback()
         elif "exit" in message:
@@ -214,11 +222,11 @@ async def follow(
 
 
 @asynccontextmanager
-async def connect_shared(path: Path) -> AsyncGenerator[SharedProcess | None]:
-    """Connect to the supervisor of a registration for the block; None if it does not run or does not answer."""
+async def observe_shared(path: Path) -> AsyncGenerator[SharedProcess | None]:
+    """Observe a registered OpenCode for the block, without keeping it; None if its supervisor does not answer."""
     connection: Connection | None = None
     with anyio.move_on_after(SEND_SECONDS):
-        connection = await connect_once(path)
+        connection = await connect_once(path, observe=True)
     if connection is None:
         yield None
     else:
@@ -226,8 +234,8 @@ async def connect_shared(path: Path) -> AsyncGenerator[SharedProcess | None]:
             yield process
 
 
-async def connect_once(path: Path) -> Connection | None:
-    """Connect to a registered supervisor; None if there is none, or it ends."""
+async def connect_once(path: Path, observe: bool = False) -> Connection | None:
+    """Connect to a registered supervisor; None if there is none, or it ends. With `observe` not as a bridge."""
     registration = read_registration(path)
     if registration is None:
         return None
@@ -236,8 +244,8 @@ async def connect_once(path: Path) -> Connection | None:
         return None
     process, lines = SharedProcess(registration), BufferedByteReceiveStream(stream)
     try:
-        await stream.send(encode({"token": registration.token}))
-        while not process.bridges:
+        await stream.send(encode({"token": registration.token, "observe": observe}))
+        while process.bridges is None:
             process.handle(json.loads(await lines.receive_until(b"\n", MAX_LINE_BYTES)))
     except BaseException as error:
         process.close()

@@ -5,13 +5,15 @@ FOLDER/NAME.json and serves the bridges that connect to the address in it. A loc
 ends some seconds after the last bridge has disconnected, later only while sessions run that a bridge has promised to
 its client, and at most PROMISED_SECONDS later.
 
-Messages are JSON objects, one per line. A bridge sends {"token": …} first, then
+Messages are JSON objects, one per line. A bridge sends {"token": …} first ("observe": true makes it no bridge: it is
+not announced, and OpenCode does not stay for it), then
 
     {"set": {"client": …, "directory": …, "active": […], "waiting": …, "promised": […], "linger": …}}
     {"stop": "reason", "force": false}
 
-and receives {"output": …} (OpenCode's output since its start), {"bridges": […]} (every bridge, after each change) and
-last {"exit": status}.
+and receives {"output": …} (OpenCode's output since its start), {"bridges": […], "promised": […], "address": …} (every
+bridge, what bridges that have gone have promised, and where OpenCode listens, after each change) and last
+{"exit": status}.
 
 Run as a script, on the standard library alone.
 """
@@ -56,20 +58,21 @@ OUTPUT_BYTES = 64_000
 
 
 class Bridge:
-    """The connection of a bridge. `facts` is what the bridge has told about itself."""
+    """The connection of a bridge, or of an observer. `facts` is what the bridge has told about itself."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.facts: dict[str, Any] | None = None
+        self.observes = False
         self.received = b""
         self.unsent = b""
         self.since = time.time()
         self.opened = time.monotonic()
 
     @property
-    def is_active(self) -> bool:
-        """Whether sessions or terminals that this bridge has started may run."""
-        return self.facts is not None and bool(self.facts.get("active"))
+    def is_connected(self) -> bool:
+        """Whether it has sent the token, and is a bridge."""
+        return self.facts is not None and not self.observes
 
 
 class SharedSupervisor:
@@ -200,24 +203,28 @@ class SharedSupervisor:
             if not secrets.compare_digest(str(message["token"]), self.token):
                 raise ValueError("wrong token")
             bridge.facts = {}
+            bridge.observes = bool(message.get("observe"))
             self.had_bridge = True
             self.send(bridge, {"output": self.output.decode(errors="replace")})
             self.announce()
         elif "set" in message:
+            for session in bridge.facts.get("promised", {}).keys() - message["set"].get("promised", {}).keys():
+                self.promised.pop(session, None)  # it has ended
             bridge.facts.update(message["set"])
             self.linger = float(bridge.facts.get("linger", LINGER_SECONDS))
             self.announce()
         elif "stop" in message:
-            others_work = any(other.is_active for other in self.bridges.values() if other is not bridge)
-            if message.get("force") or not others_work:
+            others = [other.facts or {} for other in self.bridges.values() if other is not bridge]
+            if message.get("force") or not any(facts.get("active") for facts in others):
                 self.end(-signal.SIGKILL if os.name != "nt" else 1)
 
     def announce(self) -> None:
         """Send every bridge the list of bridges; `you` marks the receiver's own entry."""
-        known = [bridge for bridge in self.bridges.values() if bridge.facts is not None]
-        for receiver in known:
-            entries = [{**(one.facts or {}), "since": one.since, "you": one is receiver} for one in known]
-            self.send(receiver, {"bridges": entries})
+        known = [bridge for bridge in self.bridges.values() if bridge.is_connected]
+        for receiver in [bridge for bridge in self.bridges.values() if bridge.facts is not None]:
+            entries = [{**(bridge.facts or {}), "since": bridge.since, "you": bridge is receiver} for bridge in known]
+            address = self.listen_address[0] if self.listen_address else None
+            self.send(receiver, {"bridges": entries, "promised": [*self.promised], "address": address})
 
     def forward(self, chunk: bytes) -> None:
         """Send OpenCode's output to every bridge, and extract the listen address."""
@@ -252,7 +259,7 @@ class SharedSupervisor:
             return
         self.selector.unregister(bridge.connection)
         bridge.connection.close()
-        if bridge.facts is not None:
+        if bridge.is_connected and bridge.facts is not None:
             self.promised |= dict(bridge.facts.get("promised", ()))
             self.idle_since = time.monotonic()
             self.announce()
@@ -265,13 +272,12 @@ class SharedSupervisor:
 
     def has_listener(self) -> bool:
         """Whether a bridge is connected, or none is about to: the one that has started OpenCode reports its exit."""
-        connected = any(bridge.facts is not None for bridge in self.bridges.values())
-        return connected or time.monotonic() - self.began > TOKEN_SECONDS or self.had_bridge
+        return self.had_bridge or time.monotonic() - self.began > TOKEN_SECONDS
 
     def is_unneeded(self) -> bool:
         """Whether no bridge is connected, the time to linger has passed, and no promised session runs."""
         idle_seconds = time.monotonic() - self.idle_since
-        if any(bridge.facts is not None for bridge in self.bridges.values()) or idle_seconds < self.linger:
+        if any(bridge.is_connected for bridge in self.bridges.values()) or idle_seconds < self.linger:
             return False
         if not self.promised or idle_seconds > PROMISED_SECONDS:
             return True

@@ -190,7 +190,8 @@ def process_start(pid: int) -> str:
     """Return when a process was started, in a form that tells it from later processes with its id; "" if it has
     exited."""
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return "" if fields[0] == b"Z" else fields[19].decode()
     except OSError:
         if sys.platform in ("linux", "win32"):
             return ""

@@ -327,5 +327,6 @@ def test_the_limiter_slots_are_divided_among_the_bridges_that_wait() -> None:
         (True, [True] * 40, 2),
     ):
         process.publish(waits=own)
-        process.handle({"bridges": [{"you": True}, *({"waits": waits} for waits in others)]})
+        entries = [{"you": True}, *({"waits": waits} for waits in others)]
+        process.handle({"bridges": entries, "promised": [], "address": None})
         assert process.share_of(32) == share

@@ -1,0 +1,147 @@
+"""`opencode-mcp status`: which shared OpenCodes run, for whom, and what stops them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from anyio import to_thread
+
+from opencode_mcp.cli.commands import status
+from opencode_mcp.cli.shared_servers import SharedServer, read_shared_servers
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.opencode.process.cache import shared_folder
+from opencode_mcp.settings import Settings
+from tests.eventually import eventually
+from tests.opencode.process.test_shared import bridge, left, wait_until_nothing_is_left
+
+from .command_process import run_command
+
+pytestmark = [pytest.mark.anyio, pytest.mark.process]
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Mapping[str, str]:
+    """The environment of a user of their own, whose processes are found by MARK."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "OPENCODE"))},
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / ".cache"),
+        "MARK": uuid4().hex,
+        "STARTS": str(tmp_path / "starts"),
+    }
+
+
+async def run_status(user: Mapping[str, str], capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
+    """Run the command in a thread; return its exit code, and what it prints."""
+    parser = argparse.ArgumentParser()
+    status.configure(parser)
+    code = await to_thread.run_sync(status.run, Settings.load({}, user), parser.parse_args(flags))
+    return code, capsys.readouterr().out
+
+
+def text_of(servers: list[SharedServer]) -> str:
+    """Return what the command prints."""
+    return "\n".join(line for server in servers for line in status.format_server(server))
+
+
+async def test_it_names_who_shares_a_server_and_stops_it(
+    user: Mapping[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its memory and age; the exit code tells whether it is still there."""
+    assert await run_status(user, capsys, "--stop") == (0, "No shared OpenCode runs.\n")
+    async with bridge(user, linger=30) as one, bridge(user, linger=30) as two:
+        await one.endpoint()
+        await two.endpoint()
+        one.publish(client="claude-code", directory="/home/me/shop")
+        await eventually(lambda: [other.client for other in two.others], until=lambda names: names == ["claude-code"])
+        done = await run_command({**user, "TERM": "other"}, "status", "--json")
+        assert done.returncode == 0
+        [server] = json.loads(done.stdout)["servers"]
+        assert server["state"] == "running"
+        assert server["version"] == "1.18.33"
+        assert 5 < server["memory_mb"] < 500
+        assert {server["pid"], server["supervisor_pid"]} == left(user).keys()
+        assert sorted(each["client"] for each in server["assistants"]) == ["", "claude-code"]
+        assert [each["pid"] for each in server["assistants"]] == [os.getpid()] * 2
+        assert server["differing_variables"] == []
+        assert len(two.others) == 1  # the command itself is no assistant
+
+        text = text_of(await read_shared_servers(user, user))
+        assert f"OpenCode 1.18.33, process {server['pid']} (supervisor {server['supervisor_pid']}): for " in text
+        assert re.search(rf"\n  claude-code \(bridge {os.getpid()}\), for \d+ s, in /home/me/shop(\n|$)", text)
+        assert re.search(rf"\n  a client that has made no call \(bridge {os.getpid()}\), for \d+ s(\n|$)", text)
+
+        code, text = await run_status(user, capsys, "--stop")
+        assert code == 0
+        assert text.splitlines()[0].endswith(", stopped")
+        await wait_until_nothing_is_left(user)
+
+
+async def test_servers_of_other_environments_name_the_variables_and_no_value(user: Mapping[str, str]) -> None:
+    """A person finds out why two assistants do not share one."""
+    other = {**user, "ANTHROPIC_API_KEY": "sk-secret-value", "EXTRA": "1"}
+    async with bridge(user, linger=0) as one, bridge(other, linger=0) as two:
+        await one.endpoint()
+        await two.endpoint()
+        servers = await read_shared_servers(user, user)
+        assert [server.differing_variables for server in servers] == [(), ("ANTHROPIC_API_KEY", "EXTRA")]
+        text = text_of(servers)
+        assert "not shared with this shell, where these variables differ: ANTHROPIC_API_KEY, EXTRA" in text
+        assert "sk-secret-value" not in text
+        for path in shared_folder(user).glob("*.json"):
+            assert "sk-secret-value" not in path.read_text()
+    await wait_until_nothing_is_left(user)
+
+
+async def test_work_is_stopped_only_with_force(user: Mapping[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal may hold anything."""
+    async with bridge(user, linger=0) as one:
+        await one.endpoint()
+        one.set_active("pty_1", active=True)
+        await eventually(lambda: read_shared_servers(user, user), until=lambda found: found[0].work == ("pty_1",))
+        code, text = await run_status(user, capsys, "--stop")
+        assert code == 1
+        assert "; at work: pty_1" in text
+        assert one.current_endpoint() is not None
+        assert (await run_status(user, capsys, "--stop", "--force"))[0] == 0
+        await wait_until_nothing_is_left(user)
+    with pytest.raises(SettingsError, match="--force needs --stop"):
+        await run_status(user, capsys, "--force")
+
+
+async def test_a_frozen_supervisor_is_killed_only_with_force(user: Mapping[str, str]) -> None:
+    """It cannot say what runs."""
+    async with bridge(user, linger=0) as one:
+        await one.endpoint()
+        [supervisor_pid] = [pid for pid, line in left(user).items() if "shared_supervisor.py" in line]
+        os.kill(supervisor_pid, signal.SIGSTOP)
+        [server] = await read_shared_servers(user, user, stop=True)
+        assert (server.state, server.is_stopped) == ("unresponsive", False)
+        assert "its supervisor does not answer: --stop --force stops it" in text_of([server])
+        [server] = await read_shared_servers(user, user, stop=True, force=True)
+        assert server.is_stopped
+        await wait_until_nothing_is_left(user)
+
+
+async def test_what_a_killed_supervisor_has_left_is_named_and_ended(user: Mapping[str, str]) -> None:
+    """No bridge was there to notice."""
+    async with bridge(user, linger=30) as one:
+        await one.endpoint()
+    [supervisor_pid] = [pid for pid, line in left(user).items() if "shared_supervisor.py" in line]
+    os.kill(supervisor_pid, signal.SIGKILL)
+    await eventually(lambda: left(user), until=lambda found: supervisor_pid not in found)
+    [server] = await read_shared_servers(user, user)
+    assert server.state == "dead"
+    assert "its supervisor was killed: the next start, or --stop, ends what is left of it" in text_of([server])
+    assert [*left(user)] == [server.pid]
+    [server] = await read_shared_servers(user, user, stop=True)
+    assert server.is_stopped
+    await wait_until_nothing_is_left(user)
