@@ -20,7 +20,6 @@ Run as a script, on the standard library alone.
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import os
@@ -86,7 +85,7 @@ class SharedSupervisor:
         self.bridges: dict[int, Bridge] = {}
         self.output = b""
         self.linger = LINGER_SECONDS
-        self.idle_since = self.began = time.monotonic()
+        self.idle_since = time.monotonic()
         self.had_bridge = False
         self.promised: dict[str, str] = {}
         self.next_status = 0.0
@@ -96,9 +95,8 @@ class SharedSupervisor:
         self.selector.register(self.wake_reader, selectors.EVENT_READ)
         self.listener = self.listen()
         self.command = command
-        scratch = self.temporary / "tmp"
-        scratch.mkdir()
-        self.child = supervisor.spawn(command, str(scratch))
+        (self.temporary / "tmp").mkdir()
+        self.child = supervisor.spawn(command, str(self.temporary / "tmp"))
         self.chunks: list[bytes] = []
         threading.Thread(target=self.read_output, daemon=True).start()
         threading.Thread(target=self.wait_for_exit, daemon=True).start()
@@ -119,7 +117,6 @@ class SharedSupervisor:
     def register(self) -> None:
         """Write the registration, readable by its owner alone."""
         password = os.environ.get("OPENCODE_SERVER_PASSWORD", "")
-        login = f"{os.environ.get('OPENCODE_SERVER_USERNAME', 'opencode')}:{password}"
         record = {
             "pid": os.getpid(),
             "started": supervisor.process_start(os.getpid()),
@@ -127,7 +124,7 @@ class SharedSupervisor:
             "key": {
                 "token": self.token,
                 "password": password,
-                "authorization": base64.b64encode(login.encode()).decode(),
+                "authorization": supervisor.authorization().removeprefix("Basic "),
             },
             "command": self.command,
             "opencode_pid": self.child.pid,
@@ -157,7 +154,7 @@ class SharedSupervisor:
     def serve(self) -> None:
         """Serve until OpenCode exits, or is needed by no bridge; does not return."""
         while True:
-            for key, mask in self.selector.select(1.0):
+            for key, mask in self.selector.select(self.seconds_to_wait()):
                 if key.fileobj is self.listener:
                     self.accept()
                 elif key.fileobj is self.wake_reader:
@@ -166,11 +163,18 @@ class SharedSupervisor:
                     self.exchange(bridge, mask)
             while self.chunks:
                 self.forward(self.chunks.pop(0))
-            if (status := self.child.poll()) is not None and self.has_listener():
-                self.end(status)
+            if self.had_bridge and (status := self.child.poll()) is not None:
+                self.end(status)  # else the bridge that has started OpenCode is about to come, and reports it
             self.close_silent()
             if self.is_unneeded():
                 self.end(0)
+
+    def seconds_to_wait(self) -> float | None:
+        """Return the seconds until there is something to do even if no process says anything; None: never."""
+        times = [bridge.opened + TOKEN_SECONDS for bridge in self.bridges.values() if bridge.facts is None]
+        if not any(bridge.is_connected for bridge in self.bridges.values()):
+            times.append(max(self.idle_since + self.linger, self.next_status))
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def accept(self) -> None:
         """Accept a connection."""
@@ -229,9 +233,9 @@ class SharedSupervisor:
     def forward(self, chunk: bytes) -> None:
         """Send OpenCode's output to every bridge, and extract the listen address."""
         self.output = (self.output + chunk)[-OUTPUT_BYTES:]
-        if not self.listen_address and (match := supervisor.LISTENING.search(self.output)):
-            if match.end() < len(self.output):
-                self.listen_address.append((match[1].decode(), int(match[2])))
+        match = None if self.listen_address else supervisor.LISTENING.search(self.output)
+        if match is not None and match.end() < len(self.output):
+            self.listen_address.append((match[1].decode(), int(match[2])))
         for bridge in list(self.bridges.values()):
             if bridge.facts is not None and len(bridge.unsent) < MAX_UNSENT_BYTES:
                 self.send(bridge, {"output": chunk.decode(errors="replace")})
@@ -269,10 +273,6 @@ class SharedSupervisor:
         for bridge in list(self.bridges.values()):
             if bridge.facts is None and time.monotonic() - bridge.opened > TOKEN_SECONDS:
                 self.close(bridge)
-
-    def has_listener(self) -> bool:
-        """Whether a bridge is connected, or none is about to: the one that has started OpenCode reports its exit."""
-        return self.had_bridge or time.monotonic() - self.began > TOKEN_SECONDS
 
     def is_unneeded(self) -> bool:
         """Whether no bridge is connected, the time to linger has passed, and no promised session runs."""
@@ -380,9 +380,8 @@ def main(folder: Path, name: str, command: list[str]) -> int:
     end_leftovers(folder / f"{name}.json")
     if not command:
         return 0
-    for signal_name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, signal_name):
-            signal.signal(getattr(signal, signal_name), signal.SIG_IGN)
+    for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+        signal.signal(number, signal.SIG_IGN)
     try:
         shared = SharedSupervisor(folder, name, command)
         signal.signal(signal.SIGTERM, lambda number, frame: shared.end(128 + number))

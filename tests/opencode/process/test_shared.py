@@ -294,6 +294,25 @@ async def test_the_server_stays_while_a_promised_session_runs(small: Mapping[str
     await wait_until_nothing_is_left(environ)
 
 
+def count_wakeups(pid: int) -> int:
+    """Return how often the threads of a process have begun to wait."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0]) for text in texts)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_an_idle_supervisor_sleeps(small: Mapping[str, str]) -> None:
+    """Only a process that says something wakes it, or a time that has come."""
+    async with bridge(small) as server:
+        await server.endpoint()
+        [supervisor_pid] = [pid for pid, line in left(small).items() if "shared_supervisor.py" in line]
+        await anyio.sleep(0.5)  # for what the start has left to do
+        before = count_wakeups(supervisor_pid)
+        await anyio.sleep(1.5)
+        assert count_wakeups(supervisor_pid) == before
+    await wait_until_nothing_is_left(small)
+
+
 async def test_a_client_without_the_token_is_refused(small: Mapping[str, str]) -> None:
     """The socket is the user's, and the token is in a file that only the user can read."""
     async with bridge(small) as server:
