@@ -16,7 +16,7 @@ from typing import Any, cast
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.schema import COMPONENT_PREFIX
+from opencode_mcp.openapi.schema import COMPONENT_PREFIX, DEFINITION_PREFIX, referenced_name
 from opencode_mcp.operations import Node, attribute_names, build_tree
 
 STUB = Path(__file__).parents[1] / "opencode_mcp" / "operations.pyi"
@@ -60,8 +60,7 @@ class Types:
 
     def type_of(self, schema: Schema, owner: str, name: str, depth: int = 0) -> str:
         """Return the type. `owner` and `name` are for naming an anonymous object; it stays a dict if both are empty."""
-        if reference := cast("str | None", schema.get("$ref")):
-            title = reference.removeprefix(COMPONENT_PREFIX)
+        if (title := referenced_name(schema)) is not None:
             target = self.components[title]
             return self.define(target, title, depth) if is_record(target) else self.type_of(target, title, "", depth)
         if "enum" in schema or "const" in schema:
@@ -197,7 +196,7 @@ def with_components(value: Any) -> Any:
         return {key: with_components(item) for key, item in items if key != "$defs"}
     if isinstance(value, list):
         return [with_components(item) for item in cast("list[Any]", value)]
-    return value.replace("#/$defs/", COMPONENT_PREFIX) if isinstance(value, str) else value
+    return value.replace(DEFINITION_PREFIX, COMPONENT_PREFIX) if isinstance(value, str) else value
 
 
 def format_classes(node: Node, title: str, catalog: Catalog, types: Types) -> Iterable[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .document import Schema
 from .patterns import describe_pattern
+from .schema import resolve
 
 MAX_DEPTH = 20
 """Deeper in an example is {}: a newer document may have a component that requires itself."""
@@ -32,13 +33,13 @@ class Sampler:
         """Return an example of a schema that is the value of the field `name`."""
         if depth > MAX_DEPTH:
             return {}
-        node = self._resolve(node)
+        node = resolve(node, self._definitions)
         if node.get("default") is not None:
             return node["default"]
         if "const" in node or node.get("enum"):
             return node["const"] if "const" in node else node["enum"][0]
         if parts := node.get("allOf"):
-            return self.sample(merge_objects([self._resolve(part) for part in parts]), name, depth=depth + 1)
+            return self.sample(join_parts(parts, self._definitions), name, depth=depth + 1)
         if branches := node.get("anyOf") or node.get("oneOf"):
             return self.sample(simplest_branch(branches, self._definitions), name, depth=depth + 1)
         kinds: str | list[str] = node.get("type", "object")
@@ -58,32 +59,17 @@ class Sampler:
             case _:
                 return describe_pattern(node["pattern"]).example if "pattern" in node else f"<{name}>"
 
-    def _resolve(self, node: Schema) -> Schema:
-        return resolve(node, self._definitions)
-
-
-def resolve(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """Return the schema that a chain of `$ref`s ends at; any schema for a chain that has no end."""
-    seen = set[str]()
-    while "$ref" in node:
-        name = node["$ref"].removeprefix("#/$defs/")
-        if name in seen:
-            return {}
-        seen.add(name)
-        node = definitions[name]
-    return node
-
 
 def simplest_branch(branches: Iterable[Schema], definitions: Mapping[str, Schema]) -> Schema:
-    """Return the alternative with the fewest required fields; null only where there is no other."""
+    """Return the alternative with the fewest required fields; null if it is the only one."""
     resolved = [resolve(branch, definitions) for branch in branches]
     return min(resolved, key=lambda branch: (branch.get("type") == "null", len(branch.get("required", ()))))
 
 
-def merge_objects(parts: list[Schema]) -> Schema:
+def join_parts(parts: Iterable[Schema], definitions: Mapping[str, Schema]) -> Schema:
     """Return one schema for the parts of an `allOf`."""
     merged: Schema = {}
-    for part in parts:
+    for part in (resolve(part, definitions) for part in parts):
         properties = {**merged.get("properties", {}), **part.get("properties", {})}
         required = [*merged.get("required", []), *part.get("required", [])]
         merged = {**merged, **part, "properties": properties, "required": required}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from .document import Schema
+from .schema import find_definition, referenced_name
 
 Path = tuple[str | int, ...]
 """Where a value is: the names and indexes that lead to it from the root."""
@@ -27,10 +28,9 @@ def expand(schema: Any, definitions: Mapping[str, Schema], seen: tuple[str, ...]
     if not isinstance(schema, dict):  # `true`
         return
     node = cast("Schema", schema)
-    if (reference := node.get("$ref")) is not None:
-        name = reference.removeprefix("#/$defs/")
+    if (name := referenced_name(node)) is not None:
         if name not in seen:
-            yield from expand(definitions.get(name, {}), definitions, (*seen, name))
+            yield from expand(find_definition(name, definitions), definitions, (*seen, name))
         return
     branches = [branch for keyword in ("anyOf", "oneOf", "allOf") for branch in node.get(keyword, ())]
     if not branches or "properties" in node or "type" in node:

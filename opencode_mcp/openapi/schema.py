@@ -1,4 +1,8 @@
-"""Component schemas made self-contained: `#/components/schemas/X` becomes `#/$defs/X`, nothing else changes."""
+"""`$ref`s followed, and schemas made self-contained: `#/components/schemas/X` becomes `#/$defs/X`.
+
+Where a function takes `definitions`, these are the schemas by the names that references have: the components of a
+document, or the `$defs` of a self-contained schema.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +13,31 @@ from typing import Any, cast
 from .document import Schema
 
 COMPONENT_PREFIX = "#/components/schemas/"
+DEFINITION_PREFIX = "#/$defs/"
 
 
-def resolve(schema: Schema, components: Mapping[str, Schema]) -> Schema:
-    """Follow a `$ref` at the root of a schema to the component that it names."""
+def referenced_name(schema: Schema) -> str | None:
+    """Return the name that a schema refers to, None for a schema without `$ref`."""
+    reference = schema.get("$ref")
+    if not isinstance(reference, str):
+        return None
+    return reference.removeprefix(COMPONENT_PREFIX).removeprefix(DEFINITION_PREFIX)
+
+
+def find_definition(name: str, definitions: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a name; an unknown one gives a schema that allows any value."""
+    return definitions.get(name, {"description": f"Unknown: the document has no {name}."})
+
+
+def resolve(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """Follow a chain of `$ref`s to its end; a chain without an end gives a schema that allows any value."""
     seen: set[str] = set()
-    while isinstance(reference := schema.get("$ref"), str) and reference not in seen:
-        seen.add(reference)
-        schema = find_component(reference, components)
+    while (name := referenced_name(schema)) is not None:
+        if name in seen:
+            return {}
+        seen.add(name)
+        schema = find_definition(name, definitions)
     return schema
-
-
-def find_component(reference: str, components: Mapping[str, Schema]) -> Schema:
-    """Return the component that a `$ref` names; an unknown reference gives a schema that allows any value."""
-    name = reference.removeprefix(COMPONENT_PREFIX)
-    if name == reference or name not in components:
-        return {"description": f"Unknown: the document has no {reference}."}
-    return components[name]
 
 
 def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:
@@ -38,15 +50,14 @@ def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:
         if not isinstance(value, dict):
             return value
         mapping = cast("dict[str, Any]", value)
-        reference = mapping.get("$ref")
-        if not isinstance(reference, str):
-            return {key: localize(item) for key, item in mapping.items()}
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", reference.removeprefix(COMPONENT_PREFIX))
+        localized = {key: localize(item) for key, item in mapping.items()}
+        if (component := referenced_name(mapping)) is None:
+            return localized
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", component)
         if name not in definitions:
-            target = find_component(reference, components)
             definitions[name] = {}  # a placeholder that ends the recursion
-            definitions[name] = localize(target)
-        return {key: localize(item) for key, item in mapping.items()} | {"$ref": f"#/$defs/{name}"}
+            definitions[name] = localize(find_definition(component, components))
+        return localized | {"$ref": DEFINITION_PREFIX + name}
 
     bundled = localize(schema)
     return bundled | {"$defs": definitions} if definitions else bundled

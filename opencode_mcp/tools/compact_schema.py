@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from opencode_mcp.openapi.document import Schema
+from opencode_mcp.openapi.schema import find_definition, referenced_name, resolve
 
 MAX_ARGUMENT_BYTES = 1_100
 """An argument whose summary is longer, without its description, is outlined. A prompt's `parts` stay whole."""
@@ -100,12 +101,12 @@ def summarize(schema: Any, definitions: Mapping[str, Schema], ancestors: tuple[s
         return ANYTHING
     node = cast("Schema", schema)
     description = {"description": node["description"]} if "description" in node else {}
-    if (reference := node.get("$ref")) is not None:
-        name = cast("str", reference).removeprefix("#/$defs/")
+    if (name := referenced_name(node)) is not None:
+        component = find_definition(name, definitions)
         if name in ancestors:
-            return {"type": declared_type(definitions[name])} | description
+            return {"type": declared_type(component)} | description
         # The component's own description is about the component, not about this place.
-        return without_description(summarize(definitions[name], definitions, (*ancestors, name))) | description
+        return without_description(summarize(component, definitions, (*ancestors, name))) | description
     if (alternatives := node.get("anyOf") or node.get("oneOf")) is not None:
         branches = [
             summarize(alternative, definitions, ancestors)
@@ -119,7 +120,7 @@ def summarize(schema: Any, definitions: Mapping[str, Schema], ancestors: tuple[s
 
 
 def summarize_plain(schema: Schema, definitions: Mapping[str, Schema], ancestors: tuple[str, ...]) -> Schema:
-    """Summarize a schema that is no reference and no union."""
+    """Summarize a schema without `$ref`, `anyOf`, `oneOf` and `allOf` at its root."""
     kind = declared_type(schema)
     summary: Schema = {"type": kind}
     match kind:
@@ -234,10 +235,7 @@ def outline(full: Schema, summary: Schema, definitions: Mapping[str, Schema]) ->
         kind["items"] = {"type": summary["items"]["type"]}
     if "description" in full:
         return kind | {"description": full["description"]}
-    resolved = full
-    while "$ref" in resolved:
-        resolved = definitions[resolved["$ref"].removeprefix("#/$defs/")]
-    names = list(resolved.get("properties", {}))
+    names = list(resolve(full, definitions).get("properties", {}))
     tags = summary.get("properties", {}).get("type", {}).get("enum", ())
     if not names:
         return kind | {

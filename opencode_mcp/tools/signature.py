@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.example import resolve, simplest_branch
+from opencode_mcp.openapi.example import simplest_branch
+from opencode_mcp.openapi.schema import resolve
 
 from .compact_schema import compact_schema
 

@@ -103,7 +103,7 @@ async def test_a_call_without_any_task_to_wait_for_is_an_error() -> None:
 
 
 async def test_a_task_whose_server_does_not_respond_leaves_the_others() -> None:
-    """Before the time limit its error is returned; at the limit too, where there is no report of it."""
+    """Its error is returned, before the time limit and at it."""
     opencode = PartlyUnknown(failures={"ses_2": TransportError("not reachable")})
 
     for seconds in (30.0, 0.0):
