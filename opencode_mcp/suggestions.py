@@ -19,12 +19,12 @@ def suggest(name: str, known: Iterable[str], otherwise: int = 0) -> str:
     return ", ".join(get_close_matches(name[:COMPARED_CHARS], names, n=4, cutoff=0.4) or names[:otherwise])
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the most similar known name as a question; where none is similar, the known names."""
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """Return a question with the known names that begin so or, without any, the similar ones; "" if there are none."""
     names = list(known)
-    if similar := get_close_matches(name[:COMPARED_CHARS], names, n=1, cutoff=0.6):
-        return f"did you mean {similar[0]}?"
-    return f"known: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else "there are no arguments"
+    nearest = [other for other in names if name and other.startswith(name)]
+    nearest = nearest or get_close_matches(name[:COMPARED_CHARS], names, n=most, cutoff=0.65)
+    return f"did you mean {', '.join(nearest[:most])}?" if nearest else ""
 
 
 def aliases(name: str, known: Iterable[str]) -> list[str]:

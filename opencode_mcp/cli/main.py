@@ -49,7 +49,7 @@ def prepare(arguments: Sequence[str] | None = None) -> Callable[[], int]:
     if name not in COMMANDS:
         flags = [argument for argument in unknown if argument.startswith("-")]
         # What follows a flag that is unknown here may be its value.
-        root.error(root.describe_unknown(flags[0]) if flags else describe_choice("no command", name, COMMANDS))
+        root.error(root.describe_unexpected(flags[0]) if flags else describe_choice("no command", name, COMMANDS))
     command = import_module(f"opencode_mcp.cli.commands.{name}")
     parser = command_parser(options.run, command)
     if options.help:

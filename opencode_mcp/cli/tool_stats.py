@@ -18,7 +18,7 @@ from opencode_mcp.tools import Selection, ToolRegistry
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS, current_name
 from opencode_mcp.tools.selection import toolset_of
 
-from .usage import did_you_mean
+from .usage import describe_unknown
 
 BYTES_PER_TOKEN = 4
 HINTS = ("read_only", "destructive", "idempotent", "open_world")
@@ -38,7 +38,7 @@ def get_tool(tools: dict[str, types.Tool], name: str) -> types.Tool:
     """
     name = current_name(name)
     if name not in tools:
-        raise SettingsError(f"no tool {name!r}" + (did_you_mean(name, tools) or "; `opencode-mcp tools` lists them"))
+        raise SettingsError(describe_unknown(f"no tool {name!r}", name, tools, "`opencode-mcp tools` lists them"))
     return tools[name]
 
 

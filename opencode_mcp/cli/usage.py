@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
+
+from opencode_mcp.suggestions import did_you_mean
 
 MISSING = "the following arguments are required: "
 """How argparse begins that error."""
 MAX_NAMES = 3
-MIN_SIMILARITY = 0.65
 
 
 class UsageParser(argparse.ArgumentParser):
@@ -40,14 +40,14 @@ class UsageParser(argparse.ArgumentParser):
         """Parse every argument into `namespace`; flags may stand between positional arguments."""
         _, unknown = self.parse_known_intermixed_args(arguments, namespace)
         if unknown:
-            self.error(self.describe_unknown(unknown[0]))
+            self.error(self.describe_unexpected(unknown[0]))
 
-    def describe_unknown(self, argument: str) -> str:
+    def describe_unexpected(self, argument: str) -> str:
         """Return what to say of an argument that the parser does not have."""
         if not argument.startswith("-"):
             return f"unexpected argument {argument!r}"
         name = argument.partition("=")[0]
-        return f"unknown option {name}" + did_you_mean(name, self._option_string_actions)
+        return describe_unknown(f"unknown option {name}", name, self._option_string_actions)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Check a choice. argparse has no public way to word this error."""
@@ -60,13 +60,9 @@ class UsageParser(argparse.ArgumentParser):
 def describe_choice(subject: str, value: str, choices: Iterable[Any]) -> str:
     """Return what to say of a value that is none of the choices; all of them where none is similar."""
     names = [*map(str, choices)]
-    return f"{subject} {value!r}" + (did_you_mean(value, names) or f"; possible: {', '.join(names)}")
+    return describe_unknown(f"{subject} {value!r}", value, names, f"possible: {', '.join(names)}")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence with the names that begin so or are similar, "" if there are none."""
-    names = [*known]
-    nearest = [other for other in names if name and other.startswith(name)] or get_close_matches(
-        name, names, MAX_NAMES, MIN_SIMILARITY
-    )
-    return f"; did you mean {', '.join(nearest[:MAX_NAMES])}?" if nearest else ""
+def describe_unknown(problem: str, name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the problem with an unknown name, and the nearest known ones, else what to do `otherwise`."""
+    return "; ".join(text for text in (problem, did_you_mean(name, known, MAX_NAMES) or otherwise) if text)

@@ -61,9 +61,17 @@ class Sampler:
 
 
 def simplest_branch(branches: Iterable[Schema], definitions: Mapping[str, Schema]) -> Schema:
-    """Return the alternative with the fewest required fields; null if it is the only one."""
-    resolved = [resolve(branch, definitions) for branch in branches]
-    return min(resolved, key=lambda branch: (branch.get("type") == "null", len(branch.get("required", ()))))
+    """Return the alternative whose `type` is text, else that with the fewest required fields; null if alone."""
+    return min(
+        (resolve(branch, definitions) for branch in branches),
+        key=lambda branch: (branch.get("type") == "null", not is_text(branch), len(branch.get("required", ()))),
+    )
+
+
+def is_text(schema: Schema) -> bool:
+    """Whether an object is a text, such as that part of a message, by the values of its `type`."""
+    tag: Schema = schema.get("properties", {}).get("type", {})
+    return "text" in (tag.get("const"), *tag.get("enum", ()))
 
 
 def join_parts(parts: Iterable[Schema], definitions: Mapping[str, Schema]) -> Schema:

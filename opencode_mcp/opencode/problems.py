@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.example import make_example
-from opencode_mcp.openapi.navigation import fields_of, schemas_at
+from opencode_mcp.openapi.navigation import fields_of, required_of, schemas_at
 from opencode_mcp.openapi.patterns import describe_pattern
 from opencode_mcp.suggestions import aliases, did_you_mean
 
@@ -23,6 +23,7 @@ SHOWN_CHARS = 120
 
 SHOWN_PROBLEMS = 10
 MAX_OPTIONS = 20
+MAX_NAMES = 12
 NOT_SHOWN: Any = object()
 
 TYPE_WORDS = {
@@ -94,14 +95,30 @@ def find_problems(schema: Schema, error: ValidationError) -> Iterator[Problem]:
             case "required":
                 yield Problem(".".join([*path, fault.kind.value]), "missing")
             case "additionalProperties":
-                known = fields_of(schemas_at(schema, fault.instance_path))
                 for name in fault.kind.value:
-                    received: Any = fault.instance
-                    twice = [other for other in aliases(name, known) if other in received]
-                    words = f"differs from {twice[0]}; give one" if twice else f"unknown; {did_you_mean(name, known)}"
-                    yield Problem(".".join([*path, name[:SHOWN_CHARS]]), words)
+                    yield Problem(".".join([*path, name[:SHOWN_CHARS]]), describe_unknown(schema, fault, name))
             case _:
                 yield Problem(".".join(path), describe_fault(fault), fault.instance)
+
+
+def describe_unknown(schema: Schema, fault: ValidationError, name: str) -> str:
+    """Say what a field that an object does not have may stand for: another, a field of another, or the missing one."""
+    schemas = schemas_at(schema, fault.instance_path)
+    known = fields_of(schemas)
+    received: Any = fault.instance
+    if twice := [other for other in aliases(name, known) if other in received]:
+        return f"differs from {twice[0]}; give one"
+    if owners := [other for other in known if name in fields_of(schemas_at(schema, [*fault.instance_path, other]))]:
+        return f"unknown; it is a field of {owners[0]}"
+    missing = required_of(schemas) - received.keys()
+    only_missing = f"did you mean {min(missing)}?" if len(missing) == len(fault.kind.value) == 1 else ""
+    return f"unknown; {did_you_mean(name, known) or only_missing or list_names(known)}"
+
+
+def list_names(names: Collection[str]) -> str:
+    """Return the names of the arguments that there are."""
+    listed = ", ".join(islice(names, MAX_NAMES))
+    return f"known: {listed}{', …' if len(names) > MAX_NAMES else ''}" if names else "there are no arguments"
 
 
 def describe_fault(fault: ValidationError) -> str:

@@ -155,10 +155,16 @@ def refuse_other_class(tool: GatewayTool, operation: Operation) -> None:
     """Refuse an operation of another class.
 
     Raises:
-        InvalidArguments: names the tool to use.
+        InvalidArguments: names the tool to use, with an example for it.
     """
     if tool.safety != safety_of(operation):
-        raise InvalidArguments(tool.name, [f"operation: call {operation.name} with {caller_of(operation)}"])
+        problem = f"operation: call {operation.name} with {caller_of(operation)}"
+        raise InvalidArguments(tool.name, [problem], example_call(operation))
+
+
+def example_call(operation: Operation) -> dict[str, Any]:
+    """Return an example of the arguments with which a gateway tool calls an operation."""
+    return {"operation": operation.name, "arguments": make_example(operation.input_schema)}
 
 
 def format_hits(operations: list[Operation]) -> dict[str, Any]:
@@ -197,7 +203,7 @@ def describe_operation(
         facts["unlisted"] = ", ".join(sorted(unlisted))
     if operation.advice:
         facts["traps"] = {str(status): advice for status, advice in operation.advice.items()}
-    facts["example"] = {"operation": operation.name, "arguments": make_example(operation.input_schema)}
+    facts["example"] = example_call(operation)
     if response and not full:
         return {**facts, "response_schema": compact_response_schema(operation.response_schema)}
     if response:

@@ -13,7 +13,6 @@ import mcp_types as types
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi.example import make_example
 from opencode_mcp.opencode import execute_operation
 from opencode_mcp.opencode.prepare import PreparedCall
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
@@ -32,6 +31,7 @@ from .gateway import (
     caller_of,
     current_name,
     describe_operation,
+    example_call,
     format_hits,
     refuse_other_class,
 )
@@ -191,8 +191,8 @@ class ToolRegistry:
         if (setting := self.selection.disabled.get(name)) is not None:
             return f"{name} is disabled on this server, by {setting}."
         if name in self.selection.reachable and (caller := caller_of(self.catalog[name])) in self:
-            call = {"operation": name, "arguments": make_example(self.catalog[name].input_schema)}
-            return f"{name} is not listed as a tool; call {caller} with {json.dumps(call, ensure_ascii=False)}"
+            call = json.dumps(example_call(self.catalog[name]), ensure_ascii=False)
+            return f"{name} is not listed as a tool; call {caller} with {call}"
         exists = name in self.task_tools or name in GATEWAY_TOOLS or name in self.catalog
         return f"{name} is not enabled on this server." if exists else None
 

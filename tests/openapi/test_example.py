@@ -16,6 +16,8 @@ from opencode_mcp.openapi.schema import resolve
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 
+TEXT_PART = {"id": "prt…", "sessionID": "ses…", "messageID": "msg…", "type": "text", "text": "<text>"}
+
 
 def input_schemas(catalog: Catalog) -> dict[str, Schema]:
     """Return the full input schema of every tool."""
@@ -71,11 +73,12 @@ def test_a_pattern_of_a_newer_document_is_quoted() -> None:
         ("session_revert", {"sessionID": "ses…", "messageID": "msg…"}),
         ("session_prompt", {"sessionID": "ses…", "parts": [{"type": "text", "text": "<text>"}]}),
         ("run_tasks", {"tasks": [{"prompt": "<prompt>"}]}),
+        ("part_update", {"sessionID": "ses…", "messageID": "msg…", "partID": "prt…", "body": TEXT_PART}),
         ("worktree_remove", {"body": {"directory": "<directory>"}}),
     ],
 )
 def test_an_example_is_the_simplest_of_several_forms(catalog: Catalog, name: str, example: dict[str, Any]) -> None:
-    """Of alternatives the one with the fewest required fields."""
+    """Of alternatives a text, else the one with the fewest required fields."""
     assert make_example(input_schemas(catalog)[name]) == example
 
 

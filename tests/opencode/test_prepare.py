@@ -168,6 +168,25 @@ async def test_the_server_s_base_path_is_kept(catalog: Catalog) -> None:
             {"location": {"folder": "/"}},
             ["location.folder: unknown; known: directory, workspace"],
         ),
+        (
+            "mcp_add",
+            {"name": "m", "type": "remote", "url": "https://mcp.test"},
+            [
+                "config: missing",
+                "type: unknown; it is a field of config",
+                "url: unknown; it is a field of config",
+            ],
+        ),
+        ("find_text", {"text": "TODO"}, ["text: unknown; did you mean pattern?", "pattern: missing"]),
+        (
+            "find_text",
+            {"text": "TODO", "word": "x"},
+            [
+                "text: unknown; known: pattern, directory, workspace",
+                "word: unknown; known: pattern, directory, workspace",
+                "pattern: missing",
+            ],
+        ),
     ],
 )
 async def test_an_error_names_the_argument_the_expected_type_and_the_value(

@@ -83,7 +83,7 @@ TASKS: tuple[Row, ...] = (
     ("collect_changes", {"session_id": "ses_1", "apply": "True"}, Taken({"session_id": "ses_1", "apply": True})),
     ("read_transcript", {"session_id": "ses_1", "limit": "10"}, Taken({"session_id": "ses_1", "limit": 10})),
     ("run_task", {"prompt": "x", "timeout": 30}, Refused(("timeout_seconds",), {"prompt": "x", "timeout_seconds": 30})),
-    ("run_task", {"task": "x"}, Refused(("task: unknown", "prompt: missing"), {"prompt": "x"})),
+    ("run_task", {"task": "x"}, Refused(("task: unknown; did you mean prompt?", "prompt: missing"), {"prompt": "x"})),
     (
         "run_task",
         {"prompt": "x", "model": "smart"},
@@ -194,12 +194,18 @@ GATEWAY: tuple[Row, ...] = (
     (
         "read_operation",
         {"operation": "find_text", "arguments": {"query": "TODO"}},
-        Refused(("query: unknown", "pattern: missing"), {"operation": "find_text", "arguments": {"pattern": "TODO"}}),
+        Refused(
+            ("query: unknown; did you mean pattern?", "pattern: missing"),
+            {"operation": "find_text", "arguments": {"pattern": "TODO"}},
+        ),
     ),
     (
         "read_operation",
         {"operation": "find_files", "arguments": {"pattern": "*.py"}},
-        Refused(("pattern: unknown", "query: missing"), {"operation": "find_files", "arguments": {"query": "*.py"}}),
+        Refused(
+            ("pattern: unknown; did you mean query?", "query: missing"),
+            {"operation": "find_files", "arguments": {"query": "*.py"}},
+        ),
     ),
     (
         "change_operation",
@@ -213,7 +219,7 @@ GATEWAY: tuple[Row, ...] = (
         "add_operation",
         {"operation": "session_share", "arguments": {"sessionID": "ses_1"}},
         Refused(
-            ("change_operation",),
+            ("change_operation", '{"operation": "session_share", "arguments": {"sessionID": "ses…"}}'),
             {"operation": "session_share", "arguments": {"sessionID": "ses_1"}},
             "change_operation",
         ),
@@ -249,7 +255,10 @@ DIRECT: tuple[Row, ...] = (
     (
         "session_prompt_async",
         {"sessionID": "ses_1", "prompt": "hi"},
-        Refused(("parts: missing", '"type": "text"'), {"sessionID": "ses_1", "parts": [PART]}),
+        Refused(
+            ("prompt: unknown; did you mean parts?", "parts: missing", '"type": "text"'),
+            {"sessionID": "ses_1", "parts": [PART]},
+        ),
     ),
 )
 """Calls of operations that are listed as tools."""
