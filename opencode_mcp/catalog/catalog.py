@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from opencode_mcp.openapi import schema as schemas
@@ -158,10 +159,11 @@ class Catalog(Mapping[str, Operation]):
         self._fallback = fallback
         self._reserved = reserved
 
-    @classmethod
-    def from_snapshot(cls) -> Catalog:
-        """Return the catalog of the bundled snapshot."""
-        return cls(load_snapshot)
+    @staticmethod
+    @cache
+    def from_snapshot() -> Catalog:
+        """Return the catalog of the bundled snapshot, which is built once."""
+        return Catalog(load_snapshot)
 
     def for_servers(self, servers: Sequence[str]) -> Catalog:
         """Return the catalog for the named servers; with one server, operations have no `server` argument."""
@@ -205,8 +207,8 @@ def build_operations(document: Document) -> Iterator[Operation]:
 
 def free_name(name: str, taken: Container[str]) -> str:
     """Return a tool name that is not taken by an earlier operation or by another tool."""
-    candidates = (name, f"api_{name}", *(f"api_{name}_{number}" for number in range(2, 1000)))
-    return next(candidate for candidate in candidates if candidate not in taken)
+    numbered = (f"api_{name}_{number}" for number in count(2))
+    return next(candidate for candidate in chain((name, f"api_{name}"), numbered) if candidate not in taken)
 
 
 def build_operation(method: str, path: str, source: OperationObject, components: Mapping[str, Schema]) -> Operation:
@@ -321,7 +323,8 @@ def assign_argument_names(parameters: Iterable[ParameterObject]) -> tuple[Parame
         name = parameter.name
         if not PROPERTY_KEY.fullmatch(name) or name in taken:
             clean = re.sub(r"[^a-zA-Z0-9_.-]+", "_", name).strip("_")[:50] or "value"
-            candidates = (clean, f"{parameter.location}_{clean}", *(f"{clean}_{number}" for number in range(2, 1000)))
+            numbered = (f"{clean}_{number}" for number in count(2))
+            candidates = chain((clean, f"{parameter.location}_{clean}"), numbered)
             parameter = parameter.model_copy(
                 update={"argument": next(other for other in candidates if other not in taken)}
             )

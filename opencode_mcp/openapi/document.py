@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Iterator
+from functools import cache
 from importlib import resources
 from typing import Any, Literal, cast
 
@@ -192,8 +193,9 @@ def read_snapshot() -> bytes:
     return resources.files(__package__ or __name__).joinpath("opencode.json").read_bytes()
 
 
+@cache
 def load_snapshot() -> Document:
-    """Parse the bundled document of OpenCode `SNAPSHOT_VERSION`."""
+    """Return the bundled document of OpenCode `SNAPSHOT_VERSION`, which is parsed once."""
     return Document.model_validate_json(read_snapshot())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -80,8 +81,7 @@ async def test_path_values_do_not_change_the_route(opencode: OpenCodeClient) -> 
     def check(name: str, data: st.DataObject) -> None:
         nonlocal sent, refused
         operation = CATALOG[name]
-        fields, definitions = operation.input_schema["properties"], operation.input_schema.get("$defs", {})
-        required = {one: data.draw(schema_values(fields[one], definitions)) for one in required_outside_path(operation)}
+        required = data.draw(values_outside_path(name))
         names = [one for one in operation.parameters if one.location == "path"]
         prefixes = {one.name: str(one.value_schema.get("pattern", "")).removeprefix("^") for one in names}
         for text in data.draw(st.lists(PATH_TEXTS, min_size=VALUES_PER_EXAMPLE, max_size=VALUES_PER_EXAMPLE)):
@@ -100,10 +100,14 @@ async def test_path_values_do_not_change_the_route(opencode: OpenCodeClient) -> 
     assert refused > PATH_VALUES / 20
 
 
-def required_outside_path(operation: Operation) -> list[str]:
-    """Return the required arguments that stand in no path."""
+@cache
+def values_outside_path(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """The required arguments of an operation that stand in no path."""
+    operation = CATALOG[name]
+    fields, definitions = operation.input_schema["properties"], operation.input_schema.get("$defs", {})
     path = {parameter.name for parameter in operation.parameters if parameter.location == "path"}
-    return [name for name in operation.input_schema.get("required", ()) if name not in path]
+    required = [one for one in operation.input_schema.get("required", ()) if one not in path]
+    return st.fixed_dictionaries({one: schema_values(fields[one], definitions) for one in required})
 
 
 def mutated_arguments(operation: Operation) -> st.SearchStrategy[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -28,6 +29,20 @@ SCHEMAS: dict[str, dict[str, Any]] = {name: entry.input_schema for name, entry i
 PATTERNS = ("^ses", "^msg", "^prt", "^per", "^que", "^wrk", "^pty", "^[^/]")
 """How the regular expressions of arguments begin."""
 
+
+@cache
+def arguments_of(name: str, *, published: bool = False) -> st.SearchStrategy[dict[str, Any]]:
+    """Arguments that a tool's schema accepts: the full one, or the published one. Costly to build, so built once."""
+    schema = compact_schema(SCHEMAS[name]) if published else SCHEMAS[name]
+    return schema_values(schema, schema.get("$defs", {}))
+
+
+@cache
+def validator_of(name: str, *, published: bool = False) -> Draft202012Validator:
+    """What checks arguments against a tool's schema: the full one, or the published one."""
+    return Draft202012Validator(compact_schema(SCHEMAS[name]) if published else SCHEMAS[name])
+
+
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
@@ -40,7 +55,7 @@ def test_what_the_compact_schema_accepts_is_accepted_or_refused_in_words() -> No
     @given(data=st.data())
     def draw(data: st.DataObject) -> None:
         for name, entry in CALLABLE.items():
-            arguments = data.draw(schema_values(compact_schema(entry.input_schema), {}))
+            arguments = data.draw(arguments_of(name, published=True))
             try:
                 if isinstance(entry, Operation):
                     validate(entry, arguments, lenient=True)
@@ -76,13 +91,12 @@ OTHER_TYPES = {
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_compact_schema_accepts_what_the_full_schema_accepts(name: str, data: st.DataObject) -> None:
     """The summary excludes no valid call but for null, and for the other types of `OTHER_TYPES`."""
-    full = SCHEMAS[name]
-    arguments = data.draw(schema_values(full, full.get("$defs", {})))
-    assume(Draft202012Validator(full).is_valid(arguments))
+    arguments = data.draw(arguments_of(name))
+    assume(validator_of(name).is_valid(arguments))
 
     errors = [
         error
-        for error in Draft202012Validator(compact_schema(full)).iter_errors(arguments)
+        for error in validator_of(name, published=True).iter_errors(arguments)
         if error.instance is not None
         and (error.kind.name != "type" or tuple(error.instance_path) not in OTHER_TYPES.get(name, ()))
     ]
@@ -116,15 +130,13 @@ def test_of_several_types_the_published_one_is_accepted(name: str, argument: str
 def test_the_generator_reaches_arguments_of_every_kind() -> None:
     """The property above is not vacuous: for nine tools in ten, drawn arguments are valid and not empty."""
     drawn: set[str] = set()
-    strategies = {name: schema_values(full, full.get("$defs", {})) for name, full in SCHEMAS.items()}
-    validators = {name: Draft202012Validator(full) for name, full in SCHEMAS.items()}
 
     @settings(max_examples=10, suppress_health_check=UNHURRIED)
     @given(data=st.data())
     def draw(data: st.DataObject) -> None:
-        for name, strategy in strategies.items():
-            arguments = data.draw(strategy)
-            if arguments and validators[name].is_valid(arguments):
+        for name in SCHEMAS:
+            arguments = data.draw(arguments_of(name))
+            if arguments and validator_of(name).is_valid(arguments):
                 drawn.add(name)
 
     draw()
