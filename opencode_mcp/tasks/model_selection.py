@@ -6,7 +6,7 @@ stays with its session.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
@@ -30,8 +30,11 @@ async def check_model_selection(
     agent: str | None,
     variant: str | None,
     session_model: Mapping[str, Any] | None = None,
+    kept: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the `model`, `agent` and `variant` of a prompt, without those that are None.
+
+    `kept` names those of the session's last prompt, so that an error says to name another.
 
     Raises:
         WorkflowError: one is unknown, with the nearest names; OpenCode has no model; or `variant` is given and the
@@ -44,13 +47,13 @@ async def check_model_selection(
     selection: dict[str, Any] = {}
     if model is not None:
         if model not in models:
-            raise WorkflowError(describe_unknown("model", model, models))
+            raise WorkflowError(describe_unknown("model", model, models, kept))
         provider_id, _, model_id = model.partition("/")
         selection["model"] = {"providerID": provider_id, "modelID": model_id}
     if agent is not None:
         agents = [known_agent.name for known_agent in await opencode.call_as(list[Agent], "app_agents", **location)]
         if agent not in agents:
-            raise WorkflowError(describe_unknown("agent", agent, agents))
+            raise WorkflowError(describe_unknown("agent", agent, agents, kept))
         selection["agent"] = agent
     if variant is not None:
         effective_model = model or await default_model(opencode, location, agent, session_model)
@@ -58,7 +61,7 @@ async def check_model_selection(
             raise WorkflowError(f"variant {variant!r} needs `model` as well: the default model is unknown")
         variants = list(models[effective_model].get("variants") or {})
         if variant not in variants:
-            raise WorkflowError(f"{describe_unknown('variant', variant, variants)} (of model {effective_model})")
+            raise WorkflowError(f"{describe_unknown('variant', variant, variants, kept)} (of model {effective_model})")
         selection["variant"] = variant
     return selection
 
@@ -75,16 +78,17 @@ async def continue_selection(
     Raises:
         WorkflowError: what `check_model_selection` raises; or the session is bound to a model that does not exist.
     """
+    kept = [kind for kind, named in (("model", model), ("agent", agent), ("variant", variant)) if named is None]
     previous = session.model or {}
     previous_model = f"{previous['providerID']}/{previous['id']}" if previous else None
     if agent is None and model is None:
         model = previous_model
         variant = variant or (previous.get("variant") if previous.get("variant") != DEFAULT_VARIANT else None)
     selection = await check_model_selection(
-        opencode, session.directory, model, agent or session.agent, variant, session.model
+        opencode, session.directory, model, agent or session.agent, variant, session.model, kept
     )
     if model is None and previous_model is not None:
-        await check_model_selection(opencode, session.directory, previous_model, None, None)
+        await check_model_selection(opencode, session.directory, previous_model, None, None, kept=kept)
     return selection
 
 
@@ -106,6 +110,7 @@ async def default_model(
     return config.model
 
 
-def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown(kind: str, name: str, known: Iterable[str], kept: Collection[str]) -> str:
     """Return the error text for an unknown name, with the nearest known ones."""
-    return f"unknown {kind} {name!r}; nearest: {suggest(name, sorted(known), 10) or 'none'}"
+    source = f", which the session's last prompt had: pass another `{kind}`" if kind in kept else ""
+    return f"unknown {kind} {name!r}{source}; nearest: {suggest(name, sorted(known), 10) or 'none'}"

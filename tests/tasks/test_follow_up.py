@@ -84,11 +84,26 @@ async def test_a_follow_up_selects_nothing_that_the_session_lacks(
     assert await select_next(facts) == selection
 
 
-@pytest.mark.parametrize("facts", [{"agent": "gone"}, {"model": {"providerID": "scripted", "id": "gone"}}], ids=str)
-async def test_a_follow_up_with_an_agent_or_model_that_is_gone_is_refused(facts: Mapping[str, Any]) -> None:
-    """OpenCode would accept the prompt and run nothing, or run it with an agent that may edit."""
-    with pytest.raises(WorkflowError, match=r"unknown (agent|model) '.*gone'"):
+@pytest.mark.parametrize(
+    ("facts", "kind", "valid"),
+    [
+        ({"agent": "gone"}, "agent", {"agent": "build"}),
+        ({"model": {"providerID": "scripted", "id": "gone"}}, "model", {"model": "scripted/one"}),
+        ({"model": {**SESSION_MODEL, "variant": "gone"}}, "variant", {"variant": "low"}),
+    ],
+    ids=str,
+)
+async def test_a_follow_up_with_an_agent_or_model_that_is_gone_is_refused(
+    facts: Mapping[str, Any], kind: str, valid: dict[str, str]
+) -> None:
+    """OpenCode would accept the prompt and run nothing, or run it with an agent that may edit. The error says why, and
+    what to pass; a name that the caller passed has no such reason."""
+    with pytest.raises(WorkflowError, match=rf"unknown {kind} '.*gone', .* last prompt had: pass another `{kind}`;"):
         await select_next(facts)
+    with pytest.raises(WorkflowError, match=rf"unknown {kind} 'other'; nearest"):
+        await select_next(facts, **{kind: "other"})
+
+    assert valid.keys() <= (await select_next(facts, **valid)).keys()
 
 
 async def select_next(facts: Mapping[str, Any], **named: str) -> dict[str, Any]:
