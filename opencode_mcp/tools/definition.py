@@ -15,6 +15,8 @@ from .selection import SEARCH_HINTS, toolset_of
 CLIENT_CHARS = 50_000
 """The length of a result at which Claude Code truncates it."""
 
+ALWAYS_LOADED = {"anthropic/alwaysLoad": True}
+"""`_meta` of a tool that Claude Code loads at the start, without a search."""
 
 USE_LOCATION = frozenset(
     {"v2.fs.find", "v2.fs.list", "v2.fs.read", "v2.location.get", "v2.pty.create", "v2.session.create"}
@@ -47,38 +49,33 @@ def operation_definition(operation: Operation, max_result_chars: int) -> dict[st
         meta["anthropic/searchHint"] = hint
     if max_result_chars > CLIENT_CHARS:  # Claude Code truncates there unless a tool sets its own limit
         meta["anthropic/maxResultSizeChars"] = max_result_chars
-    return {
-        "name": operation.name,
-        "title": operation.title,
-        "description": operation.description + (" Deprecated." if operation.deprecated else ""),
-        "inputSchema": compact_schema(operation.input_schema, seldom_needed_arguments(operation)),
-        "annotations": tool_annotations(operation.hints),
-        **({"_meta": meta} if meta else {}),
-    }
+    definition = tool_definition(operation, seldom_needed_arguments(operation))
+    if operation.deprecated:
+        definition["description"] += " Deprecated."
+    return definition | ({"_meta": meta} if meta else {})
 
 
 def gateway_definition(tool: GatewayTool) -> dict[str, Any]:
     """Return a gateway tool's definition."""
-    return {
-        "name": tool.name,
-        "title": tool.title,
-        "description": tool.description,
-        "inputSchema": compact_schema(tool.input_schema),
-        "annotations": tool_annotations(tool.hints),
-        "_meta": {"anthropic/alwaysLoad": True},
-    }
+    return {**tool_definition(tool), "_meta": ALWAYS_LOADED}
 
 
 def task_definition(tool: TaskTool) -> dict[str, Any]:
     """Return a task tool's definition."""
+    output_schema = compact_output_schema(tool.output_schema)
+    return {**tool_definition(tool), "outputSchema": output_schema, "_meta": ALWAYS_LOADED}
+
+
+def tool_definition(
+    tool: Operation | GatewayTool | TaskTool, seldom_needed: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Return what the definitions of all tools have in common."""
     return {
         "name": tool.name,
         "title": tool.title,
         "description": tool.description,
-        "inputSchema": compact_schema(tool.input_schema),
-        "outputSchema": compact_output_schema(tool.output_schema),
+        "inputSchema": compact_schema(tool.input_schema, seldom_needed),
         "annotations": tool_annotations(tool.hints),
-        "_meta": {"anthropic/alwaysLoad": True},
     }
 
 
