@@ -160,7 +160,7 @@ def format_method(operation: Operation, name: str, types: Types) -> list[str]:
     schema = with_components(operation.input_schema)
     required = set(schema.get("required", ()))
     fields: dict[str, Schema] = {**schema["properties"]}
-    if operation.compact is not None:
+    if operation.minimal is not None:
         del fields["full"]  # for tools: the library returns whole responses
     typed = {argument: types.type_of(field, owner, argument) for argument, field in fields.items()}
     arguments = [

@@ -261,7 +261,7 @@ def test_the_stub_has_every_operation_with_its_arguments(catalog: Catalog) -> No
     for operation in catalog.values():
         required = set(operation.input_schema.get("required", ()))
 
-        names = operation.input_schema["properties"].keys() - ({"full"} if operation.compact else set[str]())
+        names = operation.input_schema["properties"].keys() - ({"full"} if operation.minimal else set[str]())
         assert parse_stub(classes, operation) == {name: name in required for name in names}
 
 

@@ -18,8 +18,8 @@ from opencode_mcp.openapi.document import Document, OperationObject, ParameterOb
 from .amendments import Amendment, Check, ExecutionMode, amendments_for
 from .annotations import Hints, hints_for
 from .argument_descriptions import describe_argument
-from .compact import COMPACT_LISTS, CompactList
 from .descriptions import DESCRIPTIONS
+from .minimal_lists import MINIMAL_LISTS, MinimalList
 from .scopes import WITHOUT_PROJECT, Scope, operation_scope
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Operation:
     lists_sessions: bool
     covers_all_directories: bool
     misreads_directory: bool
-    compact: CompactList | None
+    minimal: MinimalList | None
     execution_mode: ExecutionMode
     checks: tuple[Check, ...]
     advice: Mapping[int, str]
@@ -228,8 +228,8 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         path = amendment.path or path
     title = next((amendment.title for amendment in amendments if amendment.title), source.summary)
     arguments = assign_argument_names(parameters.values())
-    compact = COMPACT_LISTS.get(source.operation_id)
-    if compact is not None:
+    minimal = MINIMAL_LISTS.get(source.operation_id)
+    if minimal is not None:
         merged["controls"]["full"] = {"type": "boolean", "default": False}
     body = build_body(
         source,
@@ -253,7 +253,7 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         covers_all_directories=any(amendment.covers_all_directories for amendment in amendments),
         misreads_directory=any(amendment.misreads_directory for amendment in amendments),
-        compact=compact,
+        minimal=minimal,
         execution_mode=merge_execution_modes(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         empty_note=" ".join(a.empty_note for a in amendments if a.empty_note),

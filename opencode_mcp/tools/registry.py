@@ -107,7 +107,7 @@ class ToolRegistry:
         blocking = partial(execute_blocking, context)
         answer = await execute_operation(context.servers, call, context.report_progress, blocking)
         limit, position = self._result_limit(operation, arguments), self._position(operation.name)
-        form = None if operation.compact is None or call.arguments.get("full") else operation.compact.form
+        form = None if operation.minimal is None or call.arguments.get("full") else operation.minimal.form
         if part is not None and part.is_partial:
             return page_result(answer, part, limit, redactor, position, form)
         return operation_result(answer, limit, redactor, position, form)
@@ -122,8 +122,8 @@ class ToolRegistry:
         if changes:
             refuse_marker(operation.name, arguments)
         call = context.servers.default.prepare(operation, arguments, lenient=True)
-        if operation.compact is not None:
-            call = context.servers.default.prepare(operation, {**operation.compact.defaults, **call.arguments})
+        if operation.minimal is not None:
+            call = context.servers.default.prepare(operation, {**operation.minimal.defaults, **call.arguments})
         if changes and call.arguments is not arguments:  # JSON text can spell the marker with escapes
             refuse_marker(operation.name, call.arguments)
         return call

@@ -15,13 +15,13 @@ from typing import Any, cast
 import mcp_types as types
 from pydantic import BaseModel
 
-from opencode_mcp.catalog.compact import CompactForm
+from opencode_mcp.catalog.minimal_lists import MinimalForm
 from opencode_mcp.opencode import Answer
 from opencode_mcp.redaction import NO_REDACTION, Position, Redactor, count_replaced
 from opencode_mcp.tasks.report import TaskReport
 
-from .compact_lists import compact_list
 from .gateway import ReadOperation
+from .minimal_lists import minimal_list
 from .truncate import REDACTED_FIELD, dump, part_at, take_page, truncate, with_redaction_note
 
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
@@ -53,13 +53,13 @@ def operation_result(
     limit: Limit,
     redactor: Redactor,
     position: Position = Position.CONTENT,
-    form: CompactForm | None = None,
+    form: MinimalForm | None = None,
 ) -> types.CallToolResult:
     """Return the redacted result of an operation's response.
 
     structuredContent is the response body if that is an object and `answer.fields` is empty, else `{"result": body}`
     with these fields; text is the same as JSON, or the text itself for a plain-text body. An image becomes
-    image content. `position` says what the body describes, `form` which compact form it is returned in.
+    image content. `position` says what the body describes, `form` which minimal form it is returned in.
     """
     if form is not None:
         return structured(redact_whole(answer, redactor, position, form), limit, is_error=answer.failed)
@@ -97,14 +97,14 @@ def as_facts(answer: Answer) -> dict[str, Any]:
     return {"result": value, **answer.fields}
 
 
-def redact_whole(answer: Answer, redactor: Redactor, position: Position, form: CompactForm | None) -> dict[str, Any]:
-    """Return a whole response as a redacted object, in its compact form if there is one.
+def redact_whole(answer: Answer, redactor: Redactor, position: Position, form: MinimalForm | None) -> dict[str, Any]:
+    """Return a whole response as a redacted object, in its minimal form if there is one.
 
     It is redacted first, as a field may decide about what is below it.
     """
     redactor.refresh()
     redacted = redactor.redact(as_object(answer), position)
-    return redacted if form is None else compact_list(form, redacted)
+    return redacted if form is None else minimal_list(form, redacted)
 
 
 def page_result(
@@ -113,7 +113,7 @@ def page_result(
     limit: Limit,
     redactor: Redactor,
     position: Position,
-    form: CompactForm | None = None,
+    form: MinimalForm | None = None,
 ) -> types.CallToolResult:
     """Return the requested part of a response.
 
@@ -123,7 +123,7 @@ def page_result(
         InvalidArguments: there is no such part.
     """
     redacted = redact_whole(answer, redactor, position, form)
-    source = "read_operation" if form is None else "read_operation (a compact list; `full` returns all fields)"
+    source = "read_operation" if form is None else "read_operation (a minimal list; `full` returns all fields)"
     return structured(take_page(part_at(redacted, part.pointer, source), part.offset, part.limit), limit)
 
 

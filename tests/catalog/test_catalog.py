@@ -16,7 +16,7 @@ import pytest
 
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.amendments import amendments_for
-from opencode_mcp.catalog.compact import COMPACT_LISTS
+from opencode_mcp.catalog.minimal_lists import MINIMAL_LISTS
 from opencode_mcp.openapi.document import METHODS, read_snapshot
 from opencode_mcp.tools import operation_definition
 
@@ -78,7 +78,7 @@ def expected_arguments(operation: Json) -> set[str]:
     dropped = {name for amendment in amendments for name in amendment.dropped_parameters}
     added = {parameter.name for amendment in amendments for parameter in amendment.parameters}
     controls = {name for amendment in amendments for name in amendment.controls}
-    controls |= {"full"} if operation["operationId"] in COMPACT_LISTS else set()
+    controls |= {"full"} if operation["operationId"] in MINIMAL_LISTS else set()
     parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
     return (parameters - dropped) | added | controls | body_fields(operation)
 

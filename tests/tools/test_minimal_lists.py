@@ -1,4 +1,4 @@
-"""Lists to choose from: compact unless `full` is asked for, whatever way they are called."""
+"""Lists to choose from: minimal unless `full` is asked for, whatever way they are called."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mcp import Client
 
 from opencode_mcp import OpenCode
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.compact import COMPACT_LISTS, CompactForm
+from opencode_mcp.catalog.minimal_lists import MINIMAL_LISTS, MinimalForm
 from opencode_mcp.settings import Settings
-from opencode_mcp.tools.compact_lists import COMPACT_FORMS, compact_list
+from opencode_mcp.tools.minimal_lists import MINIMAL_FORMS, minimal_list
 from opencode_mcp.tools.results import facts_of
 from tests.conftest import Connect, RecordFigure
 
@@ -28,7 +28,7 @@ SESSION = {
     "time": {"created": 1_764_000_000_000, "updated": 1_764_000_060_000},
 }
 AGENT = {"name": "plan", "mode": "primary", "description": "Reads only.", "permission": [{"pattern": "*"}] * 30}
-FULL: dict[CompactForm, dict[str, Any]] = {
+FULL: dict[MinimalForm, dict[str, Any]] = {
     "agents": {"result": [AGENT, {"name": "title", "mode": "primary", "hidden": True}], "_retried": ["HTTP 503"]},
     "models": {
         "providers": [
@@ -39,7 +39,7 @@ FULL: dict[CompactForm, dict[str, Any]] = {
     },
     "sessions": {"result": [{**SESSION, "parentID": "ses_0", "server": "main"}], "unreachable": "second failed"},
 }
-COMPACT: dict[CompactForm, dict[str, Any]] = {
+MINIMAL: dict[MinimalForm, dict[str, Any]] = {
     "agents": {
         "result": [{"name": "plan", "mode": "primary", "description": "Reads only."}],
         "_retried": ["HTTP 503"],
@@ -67,24 +67,24 @@ COMPACT: dict[CompactForm, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", COMPACT_FORMS)
-def test_a_compact_form_keeps_what_a_choice_needs(form: CompactForm) -> None:
+@pytest.mark.parametrize("form", MINIMAL_FORMS)
+def test_a_minimal_form_keeps_what_a_choice_needs(form: MinimalForm) -> None:
     """Names, what each is for, and what the bridge adds to the response."""
-    assert compact_list(form, FULL[form]) == COMPACT[form]
+    assert minimal_list(form, FULL[form]) == MINIMAL[form]
 
 
-@pytest.mark.parametrize("form", COMPACT_FORMS)
+@pytest.mark.parametrize("form", MINIMAL_FORMS)
 @pytest.mark.parametrize("changed", [{"result": {"data": []}}, {"result": ["a"]}, {"providers": {}}, {"data": 1}])
-def test_a_response_of_an_unknown_shape_stays(form: CompactForm, changed: dict[str, Any]) -> None:
+def test_a_response_of_an_unknown_shape_stays(form: MinimalForm, changed: dict[str, Any]) -> None:
     """A newer OpenCode may answer differently; nothing is lost then."""
-    assert compact_list(form, changed) in (changed, {**changed, "result": []})
+    assert minimal_list(form, changed) in (changed, {**changed, "result": []})
 
 
-def test_every_compact_list_takes_full(catalog: Catalog) -> None:
+def test_every_minimal_list_takes_full(catalog: Catalog) -> None:
     """The argument is described, and no request has it."""
-    operations = [operation for operation in catalog.values() if operation.compact]
+    operations = [operation for operation in catalog.values() if operation.minimal]
 
-    assert {operation.id for operation in operations} == COMPACT_LISTS.keys()
+    assert {operation.id for operation in operations} == MINIMAL_LISTS.keys()
     assert all(operation.input_schema["properties"]["full"]["description"] for operation in operations)
     assert all("full" in operation.controls for operation in operations)
 
@@ -97,7 +97,7 @@ def test_every_compact_list_takes_full(catalog: Catalog) -> None:
         ("session_list", 300, {"id", "title", "directory", "updated"}, "projectID"),
     ],
 )
-async def test_a_list_is_compact_unless_full_is_asked_for(
+async def test_a_list_is_minimal_unless_full_is_asked_for(
     client: Client, record_figure: RecordFigure, tool: str, most_bytes: int, fields: set[str], hidden: str
 ) -> None:
     """By its own tool and through the gateway, whose pointers refer to what the same arguments return."""
@@ -144,7 +144,7 @@ async def test_twenty_sessions_are_listed_by_default(client: Client) -> None:
             assert (len(rows), "projectID" in rows[0]) == (count, is_full), arguments
 
 
-async def test_a_long_compact_list_is_truncated_like_any_other(connect: Connect, attached: Settings) -> None:
+async def test_a_long_minimal_list_is_truncated_like_any_other(connect: Connect, attached: Settings) -> None:
     """The result names what was left out, and its pointers lead there with the same arguments."""
     async with connect(replace(attached, max_result_chars=1_000)) as client:
         for number in range(8):

@@ -1,6 +1,6 @@
-"""The compact forms of lists that a model reads to choose from: what each entry is called and what it is for.
+"""The minimal forms of lists that a model reads to choose from: what each entry is called and what it is for.
 
-`CompactList.form` names the form of an operation's response; `full: true` returns the response as it is.
+`MinimalList.form` names the form of an operation's response; `full: true` returns the response as it is.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from opencode_mcp.catalog.compact import CompactForm
+from opencode_mcp.catalog.minimal_lists import MinimalForm
 
 Facts = dict[str, Any]
 """A response as an object: `{"result": list}`, or the object that it is, with fields that the bridge adds."""
 
 
-def compact_agents(facts: Facts) -> Facts:
+def minimal_agents(facts: Facts) -> Facts:
     """Keep the name, mode, description and model of agents, without those that OpenCode hides."""
     rows = [
         keep_fields(agent, ("name", "mode", "description", "model"))
@@ -25,7 +25,7 @@ def compact_agents(facts: Facts) -> Facts:
     return {**facts, "result": rows}
 
 
-def compact_models(facts: Facts) -> Facts:
+def minimal_models(facts: Facts) -> Facts:
     """List models as `provider/model`, with their names and variants; `provider_defaults` are as OpenCode has them.
 
     A provider's default is not the model of a prompt that names none: the configuration may set another.
@@ -43,7 +43,7 @@ def compact_models(facts: Facts) -> Facts:
     return {"models": rows, "provider_defaults": facts["default"], **others}
 
 
-def compact_sessions(facts: Facts) -> Facts:
+def minimal_sessions(facts: Facts) -> Facts:
     """Keep what a session is called, where it works and when it changed (ISO 8601, UTC)."""
     rows = [
         {
@@ -56,17 +56,17 @@ def compact_sessions(facts: Facts) -> Facts:
     return {**facts, "result": rows}
 
 
-COMPACT_FORMS: Mapping[CompactForm, Callable[[Facts], Facts]] = {
-    "agents": compact_agents,
-    "models": compact_models,
-    "sessions": compact_sessions,
+MINIMAL_FORMS: Mapping[MinimalForm, Callable[[Facts], Facts]] = {
+    "agents": minimal_agents,
+    "models": minimal_models,
+    "sessions": minimal_sessions,
 }
 
 
-def compact_list(form: CompactForm, facts: Facts) -> Facts:
-    """Return the compact form of a response; one that a newer server has changed is returned as it is."""
+def minimal_list(form: MinimalForm, facts: Facts) -> Facts:
+    """Return the minimal form of a response; one that a newer server has changed is returned as it is."""
     try:
-        return COMPACT_FORMS[form](facts)
+        return MINIMAL_FORMS[form](facts)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return facts
 
