@@ -326,8 +326,22 @@ AMENDMENTS: tuple[Amendment, ...] = (
         note="Aborts running prompts and terminals.",
     ),
     Amendment(
-        operations=("config.update", "global.config.update", "instance.dispose", "global.dispose"),
-        evidence="other bridges may share the server, and their prompts and terminals are aborted as well",
+        operations=(
+            "config.update",
+            "global.config.update",
+            "instance.dispose",
+            "global.dispose",
+            "project.initGit",
+            "worktree.remove",
+            "worktree.reset",
+            "experimental.workspace.remove",
+        ),
+        evidence="beside a running shell command of another bridge: these abort it (project.initGit where there is no "
+        "repository yet, global.config.update if something changes), or delete its session "
+        "(experimental.workspace.remove) or files that it has written (worktree.reset); instance.dispose and "
+        "config.update of another directory do not, nor do auth.set, auth.remove, mcp.add, mcp.connect, "
+        "mcp.disconnect, project.update, worktree.create, experimental.workspace.create and .warp, sync.steal; "
+        "operations that name a session, terminal or request are meant for that one, of any bridge",
         check="no_other_work",
         controls={
             "force": {"type": "boolean", "default": False, "description": "Abort other assistants' work as well."}
@@ -389,6 +403,11 @@ AMENDMENTS: tuple[Amendment, ...] = (
     ),
     Amendment(operations=("v2.projectCopy.create",), evidence="no summary", title="Create project copy"),
     Amendment(operations=("v2.projectCopy.remove",), evidence="no summary", title="Remove project copy"),
+    Amendment(
+        operations=("v2.projectCopy.remove",),
+        evidence="deletes the files of a running session; `force` is OpenCode's own, for uncommitted changes",
+        check="no_other_work",
+    ),
     Amendment(operations=("v2.projectCopy.refresh",), evidence="no summary", title="Refresh project copies"),
     Amendment(operations=("mcp.connect",), evidence="no summary", title="Connect MCP server"),
     Amendment(operations=("mcp.disconnect",), evidence="no summary", title="Disconnect MCP server"),

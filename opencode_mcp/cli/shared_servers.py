@@ -133,7 +133,7 @@ async def running_work(registration: Registration, process: SharedProcess) -> se
     running = names.copy()
     with anyio.move_on_after(WORK_SECONDS), suppress(OpenCodeError):
         async with open_client(process.address, registration.password) as opencode:
-            running = {name for name in names if await is_running(opencode, name, None)}
+            running = {name for name in names if await is_running(opencode, name)}
     return running
 
 

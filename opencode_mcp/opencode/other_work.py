@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 from opencode_mcp.catalog import Operation
@@ -11,48 +13,78 @@ from opencode_mcp.exceptions import APIError, InvalidArguments
 from .client import OpenCodeClient
 from .endpoint import OtherBridge
 
+Session = Mapping[str, Any]
+
 
 async def check_no_other_work(opencode: OpenCodeClient, operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Refuse an operation that would abort the work of other bridges, unless the caller says `force`.
+    """Refuse an operation that would abort the work of other bridges or change its files, unless it has `force`.
 
     Raises:
         InvalidArguments: names the sessions, and whose they are.
+        ServerStartError: the server cannot be started.
     """
     if arguments.get("force"):
         return
-    directory = arguments.get("directory") or opencode.directory if takes_directory(operation) else None
+    await opencode.server.endpoint(opencode.report_progress)  # a bridge that is not connected knows of no other
+    is_affected = affected_sessions(opencode, operation, arguments)
     work = [
-        f"{session} of {describe_bridge(bridge)}"
+        f"{name} of {describe_bridge(bridge)}"
         for bridge in opencode.server.others
-        for session in bridge.active
-        if await is_running(opencode, session, directory)
+        for name in bridge.active
+        if await is_running(opencode, name, is_affected)
     ]
     if work:
         raise InvalidArguments(
             operation.name,
-            [f"it would abort the work of other assistants: {', '.join(work)}. To do so, pass force: true"],
+            [f"this would abort or undo the work of other assistants: {', '.join(work)}. To do so, pass force: true"],
         )
 
 
-def takes_directory(operation: Operation) -> bool:
-    """Whether an operation concerns one directory; otherwise it concerns all."""
-    return any(parameter.name == "directory" for parameter in operation.parameters)
+def is_below(session: Session, directory: str) -> bool:
+    """Whether a session works in a directory or below it."""
+    return PurePath(session["directory"]).is_relative_to(directory)
+
+
+AFFECTED: Mapping[str, Callable[[Mapping[str, Any], Session], bool]] = {
+    "worktree.remove": lambda arguments, session: is_below(session, arguments["body"]["directory"]),
+    "worktree.reset": lambda arguments, session: is_below(session, arguments["body"]["directory"]),
+    "v2.projectCopy.remove": lambda arguments, session: is_below(session, arguments["directory"]),
+    "experimental.workspace.remove": lambda arguments, session: session.get("workspaceID") == arguments["id"],
+}
+"""Whether an operation with these arguments affects a session, where not the directory of the call decides."""
+
+
+def affected_sessions(
+    opencode: OpenCodeClient, operation: Operation, arguments: Mapping[str, Any]
+) -> Callable[[Session], bool]:
+    """Return whether a session is affected; all are if the operation concerns all directories, or another workspace."""
+    if operation.id in AFFECTED:
+        return partial(AFFECTED[operation.id], arguments)
+    takes_directory = any(parameter.name == "directory" for parameter in operation.parameters)
+    directory = arguments.get("directory") or opencode.directory
+    if not takes_directory or directory is None or "workspace" in arguments:
+        return lambda session: True
+    return lambda session: PurePath(session["directory"]) == PurePath(directory)
 
 
 def describe_bridge(bridge: OtherBridge) -> str:
     """Name a bridge by its client and process."""
+    if bridge.is_gone:
+        return "a client that has disconnected"
     return f"{bridge.client or 'an assistant'} (process {bridge.pid})"
 
 
-async def is_running(opencode: OpenCodeClient, name: str, directory: str | None) -> bool:
-    """Whether a session runs, in a directory if one is given. A terminal counts as running."""
+async def is_running(
+    opencode: OpenCodeClient, name: str, is_affected: Callable[[Session], bool] = lambda session: True
+) -> bool:
+    """Whether a session runs, and is affected. A terminal counts as running, wherever it is."""
     if not name.startswith("ses"):
         return True
     try:
-        session: dict[str, Any] = await opencode.call("session_get", sessionID=name)
-    except APIError:
-        return False  # it has been deleted
-    if directory is not None and session["directory"] != directory:
-        return False
-    statuses: dict[str, Any] = await opencode.call("session_status", directory=session["directory"])
+        session: Session = await opencode.call("session_get", sessionID=name)
+        if not is_affected(session):
+            return False
+        statuses: dict[str, Any] = await opencode.call("session_status", directory=session["directory"])
+    except (APIError, InvalidArguments):
+        return False  # it has been deleted, or --allow-directory forbids its directory, and so to affect it
     return name in statuses
