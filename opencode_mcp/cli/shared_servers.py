@@ -7,9 +7,9 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import httpx2
@@ -69,6 +69,10 @@ class SharedServer:
     def work(self) -> tuple[str, ...]:
         """The sessions and terminals that run in it."""
         return tuple(name for assistant in self.assistants for name in assistant.work) + self.work_of_gone_clients
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it for `--json`."""
+        return {**asdict(self), "registration": str(self.registration)}
 
 
 async def read_shared_servers(

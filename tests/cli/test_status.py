@@ -15,6 +15,7 @@ import pytest
 from anyio import to_thread
 
 from opencode_mcp.cli.commands import status
+from opencode_mcp.cli.doctor.sharing import check_sharing
 from opencode_mcp.cli.shared_servers import SharedServer, read_shared_servers
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.process.cache import shared_folder
@@ -98,6 +99,38 @@ async def test_servers_of_other_environments_name_the_variables_and_no_value(use
         assert "sk-secret-value" not in text
         for path in shared_folder(user).glob("*.json"):
             assert "sk-secret-value" not in path.read_text()
+    await wait_until_nothing_is_left(user)
+
+
+async def test_doctor_says_with_whom_the_server_is_shared_or_why_not(user: Mapping[str, str]) -> None:
+    """Why two assistants have two servers, or one has its own."""
+    for settings, text in (
+        (Settings(url="http://127.0.0.1:9", environ=user), "does not apply: a running server is used"),
+        (Settings(no_share=True, environ=user), "off (--no-share)"),
+        (Settings(environ=user), "on, and no other OpenCode runs"),
+    ):
+        result = await check_sharing(settings)
+        assert result.state == "ok"
+        assert result.message.startswith(text)
+    newer = {**user, "VERSION": "1.19.0"}
+    async with bridge(user, linger=0) as doctor, bridge(user, linger=0) as one, bridge(newer, linger=0) as two:
+        await doctor.endpoint()
+        assert (await check_sharing(Settings(environ=user))).message == "on, and no other assistant is there now"
+        one.publish(client="claude-code")
+        two.publish(client="cursor-vscode")
+        for server in (one, two):
+            await server.endpoint()
+            server.publish(pid=1)  # as another process
+        await eventually(lambda: [other.pid for other in doctor.others], until=lambda found: found == [1])
+        result = await check_sharing(Settings(environ=user))
+        assert result.message == "shared with claude-code; not with cursor-vscode: these variables differ: VERSION"
+        [supervisor_pid, _] = [pid for pid, line in left(user).items() if "shared_supervisor.py" in line]
+        os.kill(supervisor_pid, signal.SIGSTOP)
+        result = await check_sharing(Settings(environ=user))
+        os.kill(supervisor_pid, signal.SIGCONT)
+        assert result.state == "warning"
+        assert f"supervisor (process {supervisor_pid}) does not answer" in result.message
+        assert "status --stop --force" in result.advice
     await wait_until_nothing_is_left(user)
 
 

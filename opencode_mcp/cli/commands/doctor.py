@@ -1,6 +1,7 @@
 """Check the setup, and say how to fix what is wrong. No model is called, nothing is changed.
 
-Without --url, OpenCode is started as the server would start it, and stopped again. The exit code is 1 if a check fails.
+Without --url, OpenCode is shared or started as the server would do it, and stops as it would. The exit code is 1 if a
+check fails.
 """
 
 from __future__ import annotations

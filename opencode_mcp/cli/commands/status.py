@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 import anyio
 
@@ -36,17 +34,12 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         raise SettingsError("--force needs --stop")
     servers = anyio.run(read_shared_servers, settings.environ, settings.child_environ, options.stop, options.force)
     if options.json:
-        print_json({"servers": [as_data(server) for server in servers]})
+        print_json({"servers": [server.as_data() for server in servers]})
     else:
         lines = [line for server in servers for line in format_server(server)]
         with ignore_broken_pipe():
             print(printable("\n".join(lines) or "No shared OpenCode runs."))  # noqa: T201
     return 1 if options.stop and not all(server.is_stopped for server in servers) else 0
-
-
-def as_data(server: SharedServer) -> dict[str, Any]:
-    """Return a server as JSON data."""
-    return {**asdict(server), "registration": str(server.registration)}
 
 
 def format_server(server: SharedServer) -> Iterator[str]:

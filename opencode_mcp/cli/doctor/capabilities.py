@@ -19,13 +19,6 @@ UNMATCHED_PATTERN = "opencode-mcp doctor searches for a line that does not exist
 CONNECT_ADVICE = "connect one with `opencode auth login`, or configure it in opencode.json"
 
 
-async def check_sharing(opencode: OpenCodeClient) -> CheckResult:
-    """Name the other assistants that share the OpenCode."""
-    others = [other.client or f"process {other.pid}" for other in opencode.server.others]
-    says = f"shared with {', '.join(others)}" if others else "no other assistant uses this OpenCode now"
-    return CheckResult("sharing", "ok", says, facts={"others": others})
-
-
 async def check_providers(opencode: OpenCodeClient) -> CheckResult:
     """Check that a provider has a model."""
     available = await opencode.call_as(Providers, "config_providers")

@@ -20,19 +20,18 @@ from .capabilities import (
     check_model,
     check_providers,
     check_ripgrep,
-    check_sharing,
     check_worktrees,
 )
 from .check_result import CheckResult
 from .connection import check_connection, check_program
 from .drift import check_document
 from .registrations import check_registrations
+from .sharing import CLIENT_NAME, check_sharing
 
 Check = Callable[[OpenCodeClient], Awaitable[CheckResult]]
 Emit = Callable[[CheckResult], None]
 
 CHECKS: Mapping[str, Check] = {
-    "sharing": check_sharing,
     "document": check_document,
     "providers": check_providers,
     "model": check_model,
@@ -59,7 +58,9 @@ async def check_opencode(settings: Settings, emit: Emit, report_progress: Progre
     """Run the checks that need OpenCode."""
     async with connect(settings, Catalog.from_snapshot()) as servers:
         for opencode in servers.clients.values():
+            opencode.server.publish(client=CLIENT_NAME, directory=opencode.directory or "")
             await check_server(opencode, with_server_name(opencode.server.name, emit), report_progress)
+        emit(await check_sharing(settings))
 
 
 async def check_server(opencode: OpenCodeClient, emit: Emit, report_progress: ProgressCallback) -> None:
