@@ -11,7 +11,7 @@ import pytest
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.clients.edit import BACKUP_SUFFIX
 
-from .command_process import run_command
+from .command_process import run_program
 from .fresh_machine import FreshMachine, client_file, write_client_file
 
 pytestmark = pytest.mark.anyio
@@ -33,22 +33,22 @@ async def test_a_new_user_can_install_check_call_and_uninstall(
     before["opencode"][0].write_text(USER_CONFIG)
 
     for name in CLIENTS:
-        installed = await run_command(machine, "install", name, cwd=project)
+        installed = await run_program(machine, "install", name, cwd=project)
         assert installed.returncode == 0, installed
-    examined = await run_command(machine, "doctor", "--json", cwd=project)
+    examined = await run_program(machine, "doctor", "--json", cwd=project)
     assert examined.returncode == 0, examined
     states = {one["check"]: one["state"] for one in json.loads(examined.stdout)["checks"]}
     assert {f"client {name}": "ok" for name in CLIENTS}.items() <= states.items()
     assert {states[check] for check in ("opencode", "reachable", "authorised", "version", "model", "events")} == {"ok"}
 
-    found = await run_command(machine, "call", "find_text", "pattern=hello from", cwd=project)
+    found = await run_program(machine, "call", "find_text", "pattern=hello from", cwd=project)
     assert [one["path"]["text"] for one in json.loads(found.stdout)["result"]] == ["README.md"], found
-    ran = await run_command(machine, "call", "run_task", "prompt=script:text good day", cwd=project)
+    ran = await run_program(machine, "call", "run_task", "prompt=script:text good day", cwd=project)
     assert json.loads(ran.stdout)["state"] == "completed", ran
     assert json.loads(ran.stdout)["answer"].endswith("good day")
 
     for name in CLIENTS:
-        taken_back = await run_command(machine, "uninstall", name, cwd=project)
+        taken_back = await run_program(machine, "uninstall", name, cwd=project)
         assert taken_back.returncode == 0, taken_back
     assert {name: file.read_bytes() for name, (file, _) in before.items()} == {
         name: text for name, (_, text) in before.items()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from .command_process import command_environ, run_command, run_in_terminal
+from .command_process import command_environ, run_in_terminal, run_program
 
 INTERRUPT_AT_IMPORT = """
 import os, signal, sys
@@ -52,7 +52,7 @@ async def test_a_user_who_starts_the_server_at_a_terminal_reads_what_to_type(env
 
 @pytest.mark.anyio
 async def test_a_client_gets_no_such_message(environ: Mapping[str, str]) -> None:
-    done = await run_command(command_environ(environ), stdin=json.dumps(INITIALIZE) + "\n")
+    done = await run_program(command_environ(environ), stdin=json.dumps(INITIALIZE) + "\n")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[0])["id"] == 1

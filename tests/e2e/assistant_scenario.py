@@ -119,7 +119,7 @@ async def run_assistant(
     started = monotonic()
     try:
         install_environ = command_process.command_environ(sandbox.environ, settings)
-        added = await command_process.run_command(
+        added = await command_process.run_program(
             install_environ, "install", assistant.client, "--toolsets", "all", cwd=sandbox.work
         )
         assert added.returncode == 0, added
