@@ -95,7 +95,7 @@ DESCRIPTIONS: dict[str, str] = {
     ),
     "session.share": "Publish a session under a link.",
     "session.shell": "Run a shell command in a session; its exit code is not returned.",
-    "session.status": "List the sessions that are busy or retrying; an idle one is absent.",
+    "session.status": "List a directory's sessions that are busy or retrying; an idle one is absent.",
     "session.summarize": "Compact a session's history into a summary.",
     "session.todo": "Get a session's to-do list.",
     "session.unrevert": "Restore what session_revert undid.",

@@ -7,9 +7,11 @@ A worktree is removed only when no session is running in it, and only with its o
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import PurePath
 from typing import Literal, Protocol
 
 import anyio
@@ -30,6 +32,9 @@ from .turn_changes import read_changes_or_uncommitted
 from .workspace import describe_removal
 
 MAX_NAMED = 10
+CONFIG_FILES = frozenset({"opencode.json", "opencode.jsonc"})
+SCHEMA_LINE = re.compile(r'^\+\s*"\$schema": "https://opencode\.ai/config\.json",', re.MULTILINE)
+"""What OpenCode itself adds to a config file without `$schema` when it reads the file (1.18.33)."""
 
 
 class CollectChanges(Arguments):
@@ -182,7 +187,7 @@ async def collect_from_worktree(
         await worktree.apply()
         if worktree.state is not None:
             await save_task_metadata(opencode, session.id, collected=worktree.state)
-    notes = [worktree.note]
+    notes = [worktree.note, await describe_schema_line(changes, worktree)]
     if arguments.discard:
         loses_changes = bool(worktree.unmergeable if arguments.apply else worktree.missing)
         try:
@@ -200,6 +205,14 @@ async def collect_from_worktree(
             ) from error
     note = "; ".join(filter(None, notes)) or None
     return build_result(session, arguments, changes, patch, worktree.target if applied else None, note)
+
+
+async def describe_schema_line(changes: Sequence[FileChange], worktree: WorktreeChanges) -> str | None:
+    """Say that OpenCode, not the task, adds `$schema` to a config file; None where no config file has a new one."""
+    config = [change.file for change in changes if PurePath(change.file).name in CONFIG_FILES]
+    if not config or not SCHEMA_LINE.search(await worktree.patch()):
+        return None
+    return f"OpenCode itself adds the `$schema` line to {', '.join(config)}"
 
 
 async def discard_worktree(

@@ -173,6 +173,7 @@ def answer_by_tool(case: RequestCase, reply: ReplyCase) -> Action:
         observed = await ctx.call_tool(f"answer_{case.kind}", **request)
         assert observed.session_id == pending.session_id, "a subagent's request is reported with its task"
         check_effects(ctx, case, reply)
+        check_rejection_is_reported(reply, observed)
         repeated = await ctx.call_tool(f"answer_{case.kind}", **request)
         assert repeated.state == "error", "an answer was taken twice"
         return observed if reply.name != "always" else await ctx.run_task(case.prompt(ctx))
@@ -195,8 +196,7 @@ def answer_by_form(case: RequestCase, reply: ReplyCase, mode: str) -> Action:
         assert ("declined the form at once" in (observed["note"] or "")) == (reply.name == DECLINED_AT_ONCE), (
             observed.text
         )
-        if reply.expected_state == "stopped":
-            assert re.search("user (rejected|dismissed)", " ".join(observed["failed_calls"])), observed.text
+        check_rejection_is_reported(reply, observed)
         return observed if reply.name != "always" else await ctx.run_task(case.prompt(ctx))
 
     return action
@@ -264,6 +264,14 @@ def check_effects(ctx: ScenarioContext, case: RequestCase, reply: ReplyCase | No
         assert any(reply.text_for_model in str(request.messages) for request in ctx.model_requests()), (
             "the model did not receive the answer"
         )
+
+
+def check_rejection_is_reported(reply: ReplyCase, observed: ObservedResult) -> None:
+    """Check that a report shows a rejection, also of a turn that went on to its end, with the words of the user."""
+    if reply.expected_state == "stopped" or reply.text_for_model == REJECT_MESSAGE:
+        failed_calls = " ".join(observed["failed_calls"])
+        assert re.search("user (rejected|dismissed)", failed_calls), observed.text
+        assert REJECT_MESSAGE not in reply.text_for_model or REJECT_MESSAGE in failed_calls, observed.text
 
 
 def iter_scenarios() -> Iterator[Scenario]:

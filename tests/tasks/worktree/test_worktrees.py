@@ -104,6 +104,22 @@ async def test_commits_of_a_task_are_applied_whatever_the_project_has_checked_ou
     assert not exists(task["directory"])
 
 
+async def test_a_line_that_opencode_adds_to_its_config_is_named(
+    client: Client, project: Path, environ: Mapping[str, str]
+) -> None:
+    """It adds it in the project too, so that there is nothing to apply; a task that changes no config has no note."""
+    (project / "opencode.json").write_text("{}\n")
+    git(project, environ, "add", "opencode.json")
+    git(project, environ, "commit", "-qm", "config")
+    task = await run_in_worktree(client, "true")
+
+    shown = await call_succeeds(client, "collect_changes", session_id=task.session_id)
+    assert changed_paths(shown) == {"opencode.json": "modified"}
+    assert shown["note"] == "OpenCode itself adds the `$schema` line to opencode.json"
+    assert task["next"] is None
+    await call_succeeds(client, "collect_changes", session_id=task.session_id, discard=True)
+
+
 async def test_a_discarded_worktree_is_reported_as_removed(client: Client, project: Path) -> None:
     """Changes that were not applied keep the worktree; after its removal each call says so at once."""
     task = await run_in_worktree(client, "echo committed > one.txt && git add one.txt && git commit -qm one")
