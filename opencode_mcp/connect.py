@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 
 import httpx2
 
@@ -101,7 +101,8 @@ def make_endpoint(settings: Settings, name: str) -> Endpoint:
 def make_empty_folder(settings: Settings) -> str:
     """Return a folder for an OpenCode without a project: in / or the home directory it would search all below."""
     folder = cache_folder(settings.environ) / "no-project"
-    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # the start of OpenCode reports it
+        folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
 
 

@@ -21,7 +21,7 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.settings import Settings
 from tests.eventually import eventually
-from tests.opencode.process.test_shared import bridge, left, wait_until_nothing_is_left
+from tests.opencode.process.shared_bridges import bridge, left, wait_until_nothing_is_left
 
 from .command_process import run_command
 

@@ -70,7 +70,7 @@ def secure_cache_folder(cache: Path) -> bool:
                 copy.rename(cache / f"{UNFINISHED_PREFIX}{uuid4().hex}")
             return any(copies)
     except OSError as error:
-        raise ServerStartError(f"cannot use the cache folder {cache}: {error}") from error
+        raise ServerStartError(f"cannot use the cache folder {cache}: {error}.") from error
     return False
 
 

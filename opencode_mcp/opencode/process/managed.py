@@ -52,6 +52,9 @@ OUTPUT_CHARS = 4_000
 
 SHORT_LIFE_SECONDS = 10.0
 """A server that exits sooner than this after it listened counts as not started."""
+MAX_PROMISED = 500
+"""Of more promised sessions the oldest are forgotten."""
+
 RESTART_DELAY_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between an early exit and the next start, by the number of early exits before it."""
 
@@ -89,13 +92,14 @@ class Backoff:
 class ServerRun:
     """One run of the server process. `start_finished` is set once it listens (`endpoint`) or has failed (`failure`).
 
-    `process` and `liveness` are set while it runs; cancelling `scope` stops it.
+    `process` and `liveness` are set while it runs; cancelling `scope` stops it for `stop_reason`.
     """
 
     start_finished: anyio.Event = field(default_factory=anyio.Event)
     endpoint: Endpoint | None = None
     listening_since: float | None = None
     failure: str | None = None
+    stop_reason: str = ""
     status: str = "starting"
     process: OpenCodeProcess | None = None
     liveness: Liveness | None = None
@@ -216,7 +220,8 @@ class ManagedServer:
     def promise(self, session_id: str, directory: str | None) -> None:
         """Record a session whose result the client may still ask for; None: it has ended."""
         kept = {name: where for name, where in self._facts.get("promised", {}).items() if name != session_id}
-        self.publish(promised=kept if directory is None else {**kept, session_id: directory})
+        entries = [*kept.items()] if directory is None else [*kept.items(), (session_id, directory)]
+        self.publish(promised=dict(entries[-MAX_PROMISED:]))
 
     def share_of(self, slots: int) -> int:
         """Return how many of the slots for requests this bridge may use now."""
@@ -282,22 +287,24 @@ class ManagedServer:
             with run.scope:
                 async with background_task(self._watch_liveness, run, run.liveness):
                     await self._read_until_exit(process, run)
-        except ServerStartError:
+        except ServerStartError as error:
+            run.stop_reason = str(error)
             run.scope.cancel()
             raise
         finally:
             if run.scope.cancel_called:
-                process.stop()
+                process.stop(reason=run.stop_reason)
 
     async def _read_until_exit(self, process: OpenCodeProcess, run: ServerRun) -> None:
         """Read the output of the started server until it exits, and record the reason."""
         with anyio.move_on_after(START_SECONDS) as limit:
             await self._read_output(process, run, limit)
         if limit.cancelled_caught:
-            run.failure = describe_start_timeout(run)
+            run.stop_reason = f"it did not start within {START_SECONDS:g} s"
+            run.failure = f"OpenCode did not start within {START_SECONDS:g} s{last_output(run)}"
             run.scope.cancel()
         else:
-            run.failure = describe_exit(run, await process.wait())
+            run.failure = describe_exit(run, await process.wait(), process.stop_reason)
         listening_since = run.listening_since
         self._backoff.record_exit(None if listening_since is None else time.monotonic() - listening_since)
 
@@ -318,7 +325,8 @@ class ManagedServer:
         """Stop the server if it does not respond and has no active work."""
 
         def give_up(reason: str) -> None:
-            run.failure, self._has_stalled = reason, True
+            run.failure = run.stop_reason = reason
+            self._has_stalled = True
             run.scope.cancel()
 
         await run.start_finished.wait()
@@ -367,15 +375,11 @@ def other_work(process: OpenCodeProcess) -> list[str]:
     return [name for other in process.others for name in other.active]
 
 
-def describe_exit(run: ServerRun, status: int) -> str:
+def describe_exit(run: ServerRun, status: int, stop_reason: str) -> str:
     """Describe the server's exit."""
     subject = "it" if run.endpoint else "OpenCode did not start: it"
-    return f"{subject} exited with status {status}{last_output(run)}"
-
-
-def describe_start_timeout(run: ServerRun) -> str:
-    """Describe a start that took too long."""
-    return f"OpenCode did not start within {START_SECONDS:g} s{last_output(run)}"
+    event = f"was stopped ({stop_reason})" if stop_reason else f"exited with status {status}"
+    return f"{subject} {event}{last_output(run)}"
 
 
 def omit_password_line(line: str, password: str) -> str:

@@ -19,7 +19,10 @@ from .supervised import open_supervised_process
 
 
 class OpenCodeProcess(Protocol):
-    """A running `opencode serve`. Kill the process `pid` to stop it. `age_seconds` is the time since its start."""
+    """A running `opencode serve`. Kill the process `pid` to stop it. `age_seconds` is the time since its start.
+
+    `stop_reason` is why another bridge or the user has stopped it, "" if it exited by itself.
+    """
 
     @property
     def pid(self) -> int: ...
@@ -29,6 +32,9 @@ class OpenCodeProcess(Protocol):
 
     @property
     def age_seconds(self) -> float: ...
+
+    @property
+    def stop_reason(self) -> str: ...
 
     @property
     def stdout(self) -> AnyByteReceiveStream: ...
@@ -52,8 +58,8 @@ class OpenCodeProcess(Protocol):
         """Wait until it has exited, and return its status."""
         ...
 
-    def stop(self) -> None:
-        """Stop it, unless other bridges have active work in it."""
+    def stop(self, *, reason: str) -> None:
+        """Stop it, unless other bridges have active work in it; they report the reason."""
         ...
 
 
@@ -69,6 +75,7 @@ class OwnProcess:
     password: str
     others: Sequence[OtherBridge] = ()
     age_seconds: float = 0.0
+    stop_reason: str = ""
 
     @property
     def pid(self) -> int:
@@ -95,7 +102,7 @@ class OwnProcess:
         """Wait until it has exited, and return its status."""
         return await self.process.wait()
 
-    def stop(self) -> None:
+    def stop(self, *, reason: str) -> None:
         """Do nothing: it stops with the block."""
 
 

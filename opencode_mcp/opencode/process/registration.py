@@ -11,14 +11,16 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from opencode_mcp.exceptions import ServerStartError
 
-from .cache import is_owned_by_user, shared_folder
+from .cache import is_owned_by_user, secure_cache_folder, shared_folder
 from .executable import Program
+from .private_file import NotPrivateError, read_private_file
 from .supervisor import process_start
 
 PROTOCOL = 1
@@ -88,6 +90,8 @@ VOLATILE_PREFIXES = (
 )
 """Variables with these prefixes do not either. `OPENCODE_MCP_` are settings of the bridge, not of OpenCode."""
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 log = logging.getLogger(__name__)
 
 
@@ -117,7 +121,7 @@ class Registration:
     @property
     def has_supervisor(self) -> bool:
         """Whether the supervisor still runs."""
-        return process_start(self.pid) == self.started
+        return bool(self.started) and process_start(self.pid) == self.started
 
     def differing_variables(self, environ: Mapping[str, str]) -> list[str]:
         """Return the names of the variables that keep a bridge with this environment from sharing the server."""
@@ -129,14 +133,18 @@ def make_shared_folder(environ: Mapping[str, str]) -> Path:
     """Create the folder of registrations, private to the user, and return it.
 
     Raises:
-        ServerStartError: it cannot be created, or belongs to another user.
+        ServerStartError: it cannot be created, or another user could replace it.
     """
     folder = shared_folder(environ)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secure_cache_folder(folder.parent)
+    except ServerStartError as error:
+        raise ServerStartError(f"{error} With --no-share, an OpenCode on PATH needs no cache folder.") from error
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
         if os.name != "nt":
-            if not is_owned_by_user(folder):
-                raise ServerStartError(f"{folder} belongs to another user. Remove it, or use --no-share.")
+            if folder.is_symlink() or not is_owned_by_user(folder):
+                raise ServerStartError(f"{folder} is a link or belongs to another user. Remove it, or use --no-share.")
             folder.chmod(0o700)
     except OSError as error:
         raise ServerStartError(f"cannot use {folder}: {error}. Free it, or use --no-share.") from error
@@ -146,7 +154,7 @@ def make_shared_folder(environ: Mapping[str, str]) -> Path:
 def compute_key(program: Program, environ: Mapping[str, str]) -> str:
     """Return the name under which bridges with this program and environment find each other."""
     variables = sorted((name, value) for name, value in environ.items() if not is_volatile(name))
-    facts = [PROTOCOL, program.command, program.path, program.version, variables]
+    facts = [PROTOCOL, namespaces(), program.command, program.path, program.version, variables]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
@@ -166,6 +174,18 @@ def digest_variables(environ: Mapping[str, str], password: str) -> dict[str, str
     }
 
 
+def namespaces() -> list[str]:
+    """Return what decides which processes, files and addresses this process sees: the boot and, on Linux, namespaces.
+
+    Containers, sandboxes and machines can have the same home folder, and not the same processes.
+    """
+    seen: list[str] = []
+    with suppress(OSError):  # not Linux, or without /proc
+        seen.append(BOOT_ID.read_text())
+        seen += [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "net", "pid", "user")]
+    return seen
+
+
 def read_registration(path: Path) -> Registration | None:
     """Read a registration; None if there is none, or its supervisor does not run any more."""
     registration = parse_registration(path)
@@ -175,24 +195,23 @@ def read_registration(path: Path) -> Registration | None:
 def parse_registration(path: Path) -> Registration | None:
     """Read a registration, whether its supervisor runs or not; None if there is none, or it is not believed."""
     try:
-        status = path.stat()
-        record: dict[str, Any] = json.loads(path.read_bytes())
+        record: dict[str, Any] = json.loads(read_private_file(path))
         address = record["address"]
         registration = Registration(
-            record["pid"],
-            record["started"],
-            address if isinstance(address, str) else tuple(cast("list[Any]", address)),  # type: ignore[arg-type]
-            record["key"]["token"],
-            record["key"]["password"],
-            record["opencode_pid"],
-            record["since"],
+            int(record["pid"]),
+            str(record["started"]),
+            address if isinstance(address, str) else (str(address[0]), int(address[1])),
+            str(record["key"]["token"]),
+            str(record["key"]["password"]),
+            int(record["opencode_pid"]),
+            float(record["since"]),
             path,
             record["about"]["version"],
             record["about"]["variables"],
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except NotPrivateError as error:
+        log.warning("%s", error)
         return None
-    if os.name != "nt" and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
-        log.warning("%s is not believed: it is not this user's alone", path)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None
     return registration

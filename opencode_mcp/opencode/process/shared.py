@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import chain, repeat
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
@@ -27,15 +28,20 @@ from .registration import Registration, read_registration
 from .socket_stream import SocketStream
 from .supervised import STOP_SECONDS
 
+SUPERVISOR = (sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("shared_supervisor.py")))
+"""Without -B, Python 3.11 leaves truncated bytecode on a full disk, and no later start succeeds."""
 CONNECT_SECONDS = 20.0
 """How long a bridge tries to reach or start the supervisor."""
-RETRY_SECONDS = 0.05
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Pauses between attempts to start it; the last one repeats."""
 SEND_SECONDS = 2.0
 QUIET_SLOTS = 2
 """Slots of a bridge whose requests do not wait, while those of others do."""
 MAX_LINE_BYTES = 4_000_000
-ENDED = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError)
+CLOSED = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError)
 """What is raised when the supervisor has closed the connection, or was killed."""
+MALFORMED = (anyio.DelimiterNotFound, AttributeError, KeyError, RecursionError, TypeError, ValueError)
+"""What is raised by messages that a supervisor does not send."""
 LOST_STATUS = -9
 """The exit status when the supervisor was killed."""
 
@@ -46,6 +52,7 @@ class SharedProcess:
     `pid` is the supervisor's, which a user kills to stop OpenCode. `bridges` are all bridges, this one with `you`;
     None before the supervisor has named them. `address` is where OpenCode listens, None if it did not yet when a bridge
     last came, went or told something.
+    `stop_reason` is why OpenCode was stopped, "" if it exited by itself. `was_lost`: its supervisor gave no reason.
     """
 
     def __init__(self, registration: Registration) -> None:
@@ -65,11 +72,13 @@ class SharedProcess:
         self._changed = anyio.Event()
         self._exit_status: int | None = None
         self._exited = anyio.Event()
+        self.stop_reason = ""
+        self.was_lost = False
 
     @property
     def age_seconds(self) -> float:
-        """The time since its start."""
-        return time.time() - self._since
+        """The time since its start; 0 if the clock was set back meanwhile."""
+        return max(0.0, time.time() - self._since)
 
     @property
     def others(self) -> tuple[OtherBridge, ...]:
@@ -113,9 +122,12 @@ class SharedProcess:
         assert self._exit_status is not None
         return self._exit_status
 
-    def stop(self, force: bool = False) -> None:
-        """Stop OpenCode at the end of the block, unless other bridges have active work in it or `force` is given."""
-        self._last_words = {"stop": "", "force": force}
+    def stop(self, force: bool = False, reason: str = "") -> None:
+        """Stop OpenCode at the end of the block, unless other bridges have active work in it or `force` is given.
+
+        The other bridges report the reason.
+        """
+        self._last_words = {"stop": reason, "force": force}
 
     async def send_facts(self, stream: ByteStream) -> None:
         """Send what this bridge tells about itself, after each change."""
@@ -143,8 +155,9 @@ class SharedProcess:
         try:
             while self._exit_status is None:
                 self.handle(json.loads(await lines.receive_until(b"\n", MAX_LINE_BYTES)))
-        except ENDED:
-            self._exit_status = LOST_STATUS
+        except (*CLOSED, *MALFORMED):
+            self._exit_status, self.was_lost = LOST_STATUS, True
+            self.stop_reason = "the connection to its supervisor was lost"
         self._exited.set()
         self._output.close()
 
@@ -160,17 +173,13 @@ class SharedProcess:
             for callback in self._callbacks:
                 callback()
         elif "exit" in message:
+            self.stop_reason = str(message.get("reason", ""))
             self._exit_status = int(message["exit"])
 
     def close(self) -> None:
         """Close the stream of OpenCode's output."""
         self._output.close()
         self.stdout.close()
-
-    @property
-    def was_lost(self) -> bool:
-        """Whether the supervisor has gone without a word."""
-        return self._exit_status == LOST_STATUS
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -190,9 +199,12 @@ async def open_shared_process(
     path = folder / f"{key}.json"
     connection: Connection | None = None
     with anyio.move_on_after(CONNECT_SECONDS):
+        pauses = chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1]))
         while (connection := await connect_once(path)) is None:
             await start_supervisor(folder, key, command, environ, directory)
-            await anyio.sleep(RETRY_SECONDS)
+            if (connection := await connect_once(path)) is not None:
+                break
+            await anyio.sleep(next(pauses))
     if connection is None:
         raise ServerStartError(describe_silence(path))
     async with follow(*connection) as process:
@@ -250,7 +262,7 @@ async def connect_once(path: Path, observe: bool = False) -> Connection | None:
     except BaseException as error:
         process.close()
         await stream.aclose()
-        if isinstance(error, ENDED):
+        if isinstance(error, (*CLOSED, *MALFORMED)):
             return None
         raise
     return process, stream, lines
@@ -264,21 +276,24 @@ async def start_supervisor(
     Raises:
         ServerStartError: with the reason that it gives.
     """
-    script = Path(__file__).with_name("shared_supervisor.py")
     process = await anyio.open_process(
-        (sys.executable, "-I", "-S", str(script), str(folder), key, *command),
+        (*SUPERVISOR, str(folder), key, *command),
         env=environ,
         cwd=directory,
         stdin=DEVNULL,
         stderr=DEVNULL,
         start_new_session=True,
     )
+    output = b""
+    assert process.stdout is not None
     with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS):
-        assert process.stdout is not None
-        output = b"".join([chunk async for chunk in process.stdout])
-        await process.wait()
-        if output:
-            raise ServerStartError(output.decode(errors="replace").strip())
+        async with process.stdout:  # the supervisor closes it when it has registered
+            async for chunk in process.stdout:
+                output += chunk
+        await process.wait()  # it has started another process, and has exited
+    if output or process.returncode:
+        reason = output.decode(errors="replace").strip()
+        raise ServerStartError(reason or f"the supervisor of the shared OpenCode exited with {process.returncode}")
 
 
 def describe_silence(path: Path) -> str:

@@ -34,15 +34,15 @@ KILL_SECONDS = 6.0
 """The bridge waits 10 s. A process that writes to a slow disk dies only after the write."""
 OUTPUT_SECONDS = 2.0
 PR_SET_CHILD_SUBREAPER = 36
+PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
+DETACHED = "OPENCODE_MCP_DETACHED"
+"""Set for a process that `detach` has started."""
 
 
 def main(command: list[str]) -> int:
     """Run the command until it exits or standard input closes; return the exit status."""
     adopt_orphans()
-    # The bridge handles these: Ctrl-C or a hang-up of its terminal reaches this process as well.
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    ignore_terminal_signals()
     try:
         temporary = tempfile.mkdtemp(prefix="opencode-mcp-")
     except OSError as error:
@@ -143,17 +143,25 @@ def authorization() -> str:
 def kill_descendants(child: int) -> None:
     """Kill all descendants of the command, in any process group, until none is left."""
     if os.name == "nt":
-        subprocess.run(["taskkill", "/T", "/F", "/PID", str(child)], capture_output=True, check=False)
+        kill(child)
         return
     deadline = time.monotonic() + KILL_SECONDS
     while (pids := descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in pids:
-            with suppress(OSError):  # it ended meanwhile
-                os.kill(pid, signal.SIGKILL)
+            kill(pid)
         time.sleep(0.02)
     with suppress(ChildProcessError):  # all are reaped
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+def kill(pid: int) -> None:
+    """Kill a process; on Windows, where /proc and process groups do not show them, with its descendants."""
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
+    else:
+        with suppress(OSError):  # it has ended
+            os.kill(pid, signal.SIGKILL)
 
 
 def descendants(ancestor: int) -> list[int]:
@@ -170,7 +178,9 @@ def descendants(ancestor: int) -> list[int]:
 
 
 def list_processes() -> list[tuple[int, int]]:
-    """Return (process id, parent's process id) of every process that is not a zombie."""
+    """Return (process id, parent's process id) of every process that is not a zombie; none on Windows."""
+    if os.name == "nt":
+        return []
     if not Path("/proc/self/stat").exists():
         output = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
         rows = [line.split() for line in output.stdout.splitlines()]
@@ -188,21 +198,58 @@ def list_processes() -> list[tuple[int, int]]:
 
 def process_start(pid: int) -> str:
     """Return when a process was started, in a form that tells it from later processes with its id; "" if it has
-    exited."""
+    exited. The form does not depend on the clock, the language or the time zone."""
+    if sys.platform == "win32":
+        return windows_process_start(pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return "" if fields[0] == b"Z" else fields[19].decode()
     except OSError:
-        if sys.platform in ("linux", "win32"):
+        if sys.platform == "linux":
             return ""
-    output = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return output.stdout.strip()
+    environ = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def windows_process_start(pid: int) -> str:
+    """Return the creation time of a running process in 100 ns, by GetProcessTimes."""
+    # pyright knows it on Windows only.
+    kernel = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, False, pid)
+    if not handle:
+        return ""
+    times = [ctypes.c_ulonglong() for _ in range(4)]
+    read = kernel.GetProcessTimes(ctypes.c_void_p(handle), *map(ctypes.byref, times))
+    kernel.CloseHandle(ctypes.c_void_p(handle))
+    created, ended = times[:2]
+    return str(created.value) if read and not ended.value else ""
 
 
 def adopt_orphans() -> None:
     """On Linux, become the subreaper of orphaned descendants, so that none escapes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def ignore_terminal_signals() -> None:
+    """Ignore Ctrl-C and a hang-up of the terminal, which reach this process as well: the bridge handles them."""
+    for number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def detach() -> None:
+    """Continue in a process whose parent has exited; where there is no fork, this script starts again."""
+    if hasattr(os, "fork"):
+        if os.fork():
+            os._exit(0)
+    elif not os.environ.pop(DETACHED, ""):
+        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+        command = [sys.executable, *sys.orig_argv[1:]]
+        environ = {**os.environ, DETACHED: "1"}
+        subprocess.Popen(command, env=environ, creationflags=flags, stdin=subprocess.DEVNULL, stdout=1)
+        os._exit(0)
 
 
 if __name__ == "__main__":

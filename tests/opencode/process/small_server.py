@@ -1,6 +1,6 @@
 """A program that starts as `opencode serve` does, in a tenth of a second: what is shared is its process.
 
-small_server.py serve [--port 0 …] [--silent]; STATUS names a file with the answer to /session/status.
+small_server.py serve [--port 0 …] [--silent] [--chatty]; STATUS names a file with the answer to /session/status.
 """
 
 from __future__ import annotations
@@ -40,5 +40,7 @@ if __name__ == "__main__":
         time.sleep(600)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     sys.stdout.write(f"opencode server listening on http://127.0.0.1:{server.server_port}\n")
+    if "--chatty" in sys.argv:
+        sys.stdout.write("a line\n" * 40_000)
     sys.stdout.flush()
     server.serve_forever()

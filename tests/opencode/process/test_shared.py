@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import anyio
 import pytest
@@ -21,6 +21,7 @@ from opencode_mcp.opencode.process import managed, shared
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.executable import Program
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
+from opencode_mcp.opencode.process.private_file import write_private_file
 from opencode_mcp.opencode.process.registration import (
     VOLATILE_VARIABLES,
     Registration,
@@ -28,62 +29,11 @@ from opencode_mcp.opencode.process.registration import (
     read_registration,
 )
 from opencode_mcp.opencode.process.supervisor import process_start
-from tests.bridge import find_processes
 from tests.eventually import eventually
 
-from . import small_server
+from .shared_bridges import LINGER, bridge, bridges, find_supervisor, left, starts, wait_until_nothing_is_left
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
-
-LINGER = 0.3
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Mapping[str, str]:
-    """The environment of a user of their own, whose processes are told by MARK; STARTS notes each start."""
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "OPENCODE"))},
-        "HOME": str(tmp_path),
-        "XDG_CACHE_HOME": str(tmp_path / ".cache"),
-        "MARK": uuid4().hex,
-        "STARTS": str(tmp_path / "starts"),
-    }
-
-
-def bridge(
-    environ: Mapping[str, str], *flags: str, linger: float = LINGER
-) -> AbstractAsyncContextManager[ManagedServer]:
-    """Provide a bridge's server that is shared with the other bridges of this environment."""
-    command = (sys.executable, small_server.__file__, *flags)
-    return managed_server(command, environ["HOME"], environ, linger=linger)
-
-
-@asynccontextmanager
-async def bridges(environ: Mapping[str, str], count: int) -> AsyncGenerator[list[ManagedServer]]:
-    """Provide several bridges that have all connected at once."""
-    async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(bridge(environ)) for _ in range(count)]
-        async with anyio.create_task_group() as tasks:
-            for server in servers:
-                tasks.start_soon(server.endpoint)
-        yield servers
-
-
-def starts(environ: Mapping[str, str]) -> list[int]:
-    """Return the process ids of all servers that were started."""
-    path = Path(environ["STARTS"])
-    return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
-def left(environ: Mapping[str, str]) -> dict[int, str]:
-    """Return the processes of this environment that run."""
-    return find_processes(f"MARK={environ['MARK']}")
-
-
-async def wait_until_nothing_is_left(environ: Mapping[str, str]) -> None:
-    """Wait until no process runs, and see that no file is left."""
-    await eventually(lambda: left(environ), until=lambda found: not found, within=20)
-    assert [path.suffix for path in shared_folder(environ).iterdir() if path.suffix != ".lock"] == []
 
 
 async def other_ports(servers: list[ManagedServer]) -> set[int | None]:
@@ -93,14 +43,14 @@ async def other_ports(servers: list[ManagedServer]) -> set[int | None]:
 
 async def test_bridges_that_start_at_once_share_one_server(small: Mapping[str, str]) -> None:
     """And each knows the others; it ends a moment after the last."""
-    async with bridges(small, 4) as servers:
+    async with bridges(small, 5) as servers:
         assert len(starts(small)) == 1
         assert len(await other_ports(servers)) == 1
         servers[0].publish(client="an editor")
         await eventually(
             lambda: [other.client for other in servers[3].others], until=lambda names: "an editor" in names
         )
-        assert len(servers[1].others) == 3
+        assert len(servers[1].others) == 4
         assert len({(await server.endpoint()).password for server in servers}) == 1
     await wait_until_nothing_is_left(small)
 
@@ -116,14 +66,14 @@ async def test_a_bridge_that_comes_within_the_linger_time_finds_the_server(small
     await wait_until_nothing_is_left(small)
 
 
-@pytest.mark.parametrize("killed", ["server", "supervisor"])
+@pytest.mark.parametrize("killed", ["server", "supervisor", "both"])
 async def test_a_kill_is_noticed_by_all_and_the_next_call_starts_it_once(small: Mapping[str, str], killed: str) -> None:
     """`kill -9`; what the killed supervisor leaves behind is ended."""
     async with bridges(small, 3) as servers:
-        [pid] = starts(small)
-        if killed == "supervisor":
-            [pid] = [pid for pid, line in left(small).items() if "shared_supervisor.py" in line]
-        os.kill(pid, signal.SIGKILL)
+        pids = {"supervisor": find_supervisor(small), "server": starts(small)[0]}
+        for name, pid in pids.items():
+            if killed in (name, "both"):
+                os.kill(pid, signal.SIGKILL)
         await eventually(lambda: [server.current_endpoint() for server in servers], until=lambda found: not any(found))
         async with anyio.create_task_group() as tasks:
             for server in servers:
@@ -151,6 +101,9 @@ async def test_another_version_has_a_server_of_its_own(small: Mapping[str, str],
         (tmp_path / ".cache" / "opencode-mcp" / "versions.json").unlink()
         async with bridge({**small, "VERSION": "1.18.34"}) as new:
             assert (await new.endpoint()).version == "1.18.34"
+            assert await old.endpoint() == first
+            assert len(starts(small)) == 2
+        await eventually(lambda: starts(small)[1] not in left(small))
         assert await old.endpoint() == first
     await wait_until_nothing_is_left(small)
 
@@ -171,19 +124,32 @@ async def test_a_start_that_hangs_fails_for_all_and_is_ended(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(start, one)
             tasks.start_soon(start, two)
-        assert any("did not start within 0.5 s" in failure for failure in failures)
+        assert all("did not start within 0.5 s" in failure for failure in failures), failures
         await eventually(lambda: left(small), until=lambda found: not found)
 
 
 async def test_a_command_that_exits_at_once_is_reported_with_its_output(small: Mapping[str, str]) -> None:
-    """And is not started by every call."""
-    async with managed_server(("sh", "-c", "echo out of luck; exit 3"), small["HOME"], small, linger=LINGER) as server:
-        with pytest.raises(ServerStartError, match=r"exited with status 3(.|\n)*out of luck"):
-            await server.endpoint()
-        with pytest.raises(ServerStartError, match="exited with status 3"):
-            await server.endpoint()
-        with pytest.raises(ServerStartError, match="not started again for"):
-            await server.endpoint()
+    """By every bridge; twenty calls of each start it twice, or once if another bridge has."""
+    script = f"echo $0 >> {small['STARTS']}; echo out of luck; exit 3"  # $0: `serve`, or `--version`
+    failures: list[str] = []
+
+    async def call(server: ManagedServer) -> None:
+        for _ in range(20):
+            with pytest.raises(ServerStartError) as caught:
+                await server.endpoint()
+            failures.append(str(caught.value))
+
+    async with AsyncExitStack() as stack:
+        command = ("sh", "-c", script)
+        opened = [managed_server(command, small["HOME"], small, linger=LINGER) for _ in range(3)]
+        servers = [await stack.enter_async_context(server) for server in opened]
+        async with anyio.create_task_group() as tasks:
+            for server in servers:
+                tasks.start_soon(call, server)
+    assert len(failures) == 60
+    assert all("exited with status 3; its output:\nout of luck" in failure for failure in failures)
+    assert sum("not started again for" in failure for failure in failures) == 54
+    assert 2 <= (await anyio.Path(small["STARTS"]).read_text()).split().count("serve") <= 6
     await wait_until_nothing_is_left(small)
 
 
@@ -241,8 +207,10 @@ async def test_a_stale_registration_is_replaced(small: Mapping[str, str]) -> Non
         await server.endpoint()
         [path] = shared_folder(small).glob("*.json")
     await wait_until_nothing_is_left(small)
-    for content in ("", "{}", json.dumps({"pid": 1, "started": "x", "temporary": "/tmp", "opencode_pid": 1})):
-        path.write_text(content)
+    record = {"pid": 1, "started": "x", "temporary": small["HOME"], "opencode_pid": 1, "opencode_started": "x"}
+    wrong: list[dict[str, Any]] = [{"temporary": 5}, {"opencode_pid": "x"}, {"pid": []}]
+    for content in ("", "[" * 100_000, *(json.dumps({**record, **changes}) for changes in wrong)):
+        write_private_file(path, content)
         async with bridge(small, linger=0) as server:
             await server.endpoint()
         await wait_until_nothing_is_left(small)
@@ -265,7 +233,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
     monkeypatch.setattr(shared, "CONNECT_SECONDS", 1.0)
     async with bridge(small) as server, bridge(small) as late:
         await server.endpoint()
-        [supervisor_pid] = [pid for pid, line in left(small).items() if "shared_supervisor.py" in line]
+        supervisor_pid = find_supervisor(small)
         os.kill(supervisor_pid, signal.SIGSTOP)
         try:
             with pytest.raises(ServerStartError, match=rf"kill {supervisor_pid}"):
