@@ -40,11 +40,12 @@ FIRST_COLUMNS = ("id", "name", "title", "path", "file", "status", "type", "descr
 class Shell:
     """How to type a command that continues this one: `program` is the words up to the tool, with the same settings.
 
-    `is_attached`: OpenCode goes on after this command; else it stops with it, and nothing waits or runs any more.
+    `opencode_stays`: OpenCode goes on after this command, as a shared one does while a reported task runs; else it
+    stops with it, and nothing waits or runs any more.
     """
 
     program: Sequence[str]
-    is_attached: bool
+    opencode_stays: bool
     width: int
 
     def command(self, tool: str, arguments: Facts) -> str:
@@ -118,7 +119,7 @@ def format_request(request: Facts) -> Iterator[RenderableType]:
 def next_commands(report: Facts, shell: Shell) -> Iterator[str]:
     """Yield what can be typed next: the call that the report names, else one that continues the session."""
     is_over = report.get("state") in STATE_STYLES
-    if is_over or shell.is_attached:
+    if is_over or shell.opencode_stays:
         requests = items_of(report, "pending")
         calls = [
             (request["answer_with"], dict.fromkeys(request["choices"], "…"))

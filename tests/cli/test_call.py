@@ -12,11 +12,14 @@ import pytest
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.commands.call import coerce_value
+from opencode_mcp.cli.shared_servers import read_shared_servers
+from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.settings import Settings
 from tests.bridge import find_processes
 from tests.conftest import Connect, make_project
 from tests.eventually import eventually
 from tests.facts import facts
+from tests.scenarios.scenario_context import QUICK_CONFIG, make_asking_project
 
 from .command_process import Terminal, command_environ, run_command, run_in_terminal
 
@@ -145,6 +148,29 @@ async def test_a_managed_opencode_ends_with_the_call(environ: Mapping[str, str],
     assert json.loads(done.stdout)["directory"] == str(project)
     assert "OpenCode: starting" in done.stderr
     assert find_processes(f"CALL_MARK={project}") == {}
+
+
+async def test_a_task_outlives_the_call_on_the_shared_opencode(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """A task that asks is answered, and waited for, by the calls that its report names."""
+    project = make_asking_project(tmp_path / "project", environ, QUICK_CONFIG)
+    shared = {
+        **{name: value for name, value in environ.items() if name != "OPENCODE_MCP_NO_SHARE"},
+        "OPENCODE_MCP_LINGER": "0",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    started = await run_command(shared, "call", "run_task", f"prompt={ASKS}", cwd=project)
+    report = json.loads(started.stdout)
+    assert report["state"] == "waiting_permission", started.stderr
+    [answer] = [{**request["answer_with"]["arguments"], "reply": "once"} for request in report["pending"]]
+    [server] = await read_shared_servers(shared, Settings.load({}, shared).child_environ)
+    assert server.work_of_gone_clients == (report["session_id"],)
+
+    answered = await run_command(
+        shared, "call", "answer_permission", "--arguments", "-", stdin=json.dumps(answer), cwd=project
+    )
+    assert json.loads(answered.stdout)["state"] == "completed", answered.stderr
+    assert (project / "made").exists()
+    await eventually(lambda: list(shared_folder(shared).glob("*.json")), until=lambda found: not found)
 
 
 async def test_a_terminal_gets_coloured_json_with_the_flag(attached_environ: Mapping[str, str]) -> None:

@@ -22,8 +22,8 @@ from opencode_mcp.cli.result_text import FORMATS, Shell, format_result
 from opencode_mcp.cli.tool_stats import full_schema
 from opencode_mcp.tasks import TASK_TOOLS
 
-ATTACHED = Shell(("opencode-mcp", "call"), is_attached=True, width=80)
-MANAGED = Shell(("opencode-mcp", "call"), is_attached=False, width=80)
+ATTACHED = Shell(("opencode-mcp", "call"), opencode_stays=True, width=80)
+MANAGED = Shell(("opencode-mcp", "call"), opencode_stays=False, width=80)
 REPORT: dict[str, Any] = {
     "session_id": "ses_1",
     "state": "completed",
@@ -149,7 +149,7 @@ def test_a_printed_command_is_parsed_as_the_call_that_it_stands_for(
     options = argparse.Namespace()
     command_parser("call", call).parse_all(["run_task", *typed], options)
     flags = settings_flags(vars(options))
-    command = Shell(("opencode-mcp", "call", *flags), is_attached=True, width=80).command(tool, arguments)
+    command = Shell(("opencode-mcp", "call", *flags), opencode_stays=True, width=80).command(tool, arguments)
     program, name, *words = shlex.split(command)
     parsed = argparse.Namespace()
     command_parser("call", call).parse_all(words, parsed)
@@ -203,7 +203,7 @@ def test_a_list_of_objects_is_a_table_that_fits_the_terminal() -> None:
         {"slug": "x", "time": {"created": 1}, "title": "日本語の題", "id": "ses_1", "directory": "/" + "d" * 90},
         {"slug": "y", "time": {"created": 2}, "title": "short", "id": "ses_2", "directory": "/d"},
     ]
-    narrow = Shell(("opencode-mcp",), is_attached=True, width=30)
+    narrow = Shell(("opencode-mcp",), opencode_stays=True, width=30)
 
     assert render("session_list", {"result": items}, narrow) == (
         "id     title       slug\n"
@@ -211,7 +211,7 @@ def test_a_list_of_objects_is_a_table_that_fits_the_terminal() -> None:
         "ses_2  short       y\n"
         "--json shows every field"
     )  # fmt: skip
-    assert "directory" in render("session_list", {"result": items}, Shell((), is_attached=True, width=200))
+    assert "directory" in render("session_list", {"result": items}, Shell((), opencode_stays=True, width=200))
 
 
 def test_the_text_of_a_found_line_is_shown_in_its_row() -> None:
@@ -226,7 +226,7 @@ def test_the_text_of_a_found_line_is_shown_in_its_row() -> None:
 @pytest.mark.parametrize("width", [1, 10, 40, 500])
 def test_every_width_shows_the_whole_answer(width: int) -> None:
     """A terminal wraps lines itself, so that what is copied has no line breaks of this program."""
-    shell = Shell((), is_attached=True, width=width)
+    shell = Shell((), opencode_stays=True, width=width)
 
     assert "word " * 100 in render("run_task", REPORT | {"answer": "word " * 100 + "end"}, shell)
     assert "ses_1" in render("session_list", {"result": [{"id": "ses_1"}]}, shell).replace("\n", "")

@@ -20,6 +20,7 @@ from anyio.from_thread import BlockingPortal
 from jsonschema_rs import Draft202012Validator
 from mcp import Client, MCPError
 
+from opencode_mcp import __version__
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.completion_scripts import PROGRAM
 from opencode_mcp.cli.console import ProgressDisplay, Prompter
@@ -36,6 +37,8 @@ from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import facts_of
 
 NOT_JSON = object()
+CLIENT_INFO = types.Implementation(name="opencode-mcp call", version=__version__)
+"""How this command is named to the other assistants that share OpenCode."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +76,8 @@ def print_facts(tool: str, facts: Mapping[str, Any], settings: Settings, options
         print_json(facts)
         return
     program = [PROGRAM, "call", *settings_flags(vars(options))]
-    lines = format_result(tool, facts, Shell(program, bool(settings.urls), stdout_console().width))
+    opencode_stays = bool(settings.urls) or not settings.no_share
+    lines = format_result(tool, facts, Shell(program, opencode_stays, stdout_console().width))
     if lines is None:
         print_json(facts)
     else:
@@ -81,8 +85,7 @@ def print_facts(tool: str, facts: Mapping[str, Any], settings: Settings, options
 
 
 def longest_timeout(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the longest timeout for a task tool: a shell has no time limit, and an OpenCode started here stops with
-    the call."""
+    """Return the longest timeout for a task tool: a shell has no time limit."""
     timeout_schema: Mapping[str, Any] = schema.get("properties", {}).get("timeout_seconds", {})
     return {"timeout_seconds": timeout_schema["maximum"]} if name in TASK_TOOLS and "maximum" in timeout_schema else {}
 
@@ -97,7 +100,8 @@ async def call_tool(
             elicit = Prompter(progress, portal).ask if sys.stdin.isatty() and sys.stderr.isatty() else None
             # Protocol 2025-11-25: a question is asked while the call is open, without a limit of rounds, and can be
             # withdrawn.
-            async with Client(create_server(settings, catalog), mode="legacy", elicitation_callback=elicit) as client:
+            server = create_server(settings, catalog)
+            async with Client(server, mode="legacy", elicitation_callback=elicit, client_info=CLIENT_INFO) as client:
                 try:
                     result = await client.call_tool(name, dict(tool_arguments), progress_callback=progress.on_progress)
                 except MCPError as error:
