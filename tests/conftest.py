@@ -195,9 +195,21 @@ def make_project(folder: Path, environ: Mapping[str, str]) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def unchanged_project(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with one commit, which no test changes."""
+    folder = tmp_path_factory.mktemp("unchanged")
+    return make_project(folder / "project", make_environ(program, model, folder))
+
+
 @pytest.fixture
-def project(tmp_path: Path, environ: Mapping[str, str]) -> Path:
-    """A git repository with one commit."""
+def project(request: pytest.FixtureRequest, tmp_path: Path, environ: Mapping[str, str]) -> Path:
+    """A git repository with one commit: of the test's own, or the unchanged one where the test is marked with it.
+
+    OpenCode loads each project for most of a second of processor time.
+    """
+    if request.node.get_closest_marker("unchanged_project"):
+        return request.getfixturevalue("unchanged_project")
     return make_project(tmp_path / "project", environ)
 
 

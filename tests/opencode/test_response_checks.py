@@ -55,6 +55,7 @@ async def test_a_search_skips_a_line_that_is_not_utf8(client: Client, project: P
     assert answer["note"].startswith("Incomplete: matching lines that are not UTF-8 are omitted")
 
 
+@pytest.mark.unchanged_project
 async def test_a_search_with_an_invalid_pattern_says_so(client: Client) -> None:
     """The same opaque 500, another cause."""
     failed, said = await call_texts(client, "find_text", pattern="[")
@@ -88,6 +89,7 @@ async def test_a_failed_search_has_the_cause_that_further_searches_show(
     assert {request.url.params["directory"] for request in wire.requests} == {"/elsewhere"}
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize(("name", "arguments"), [("find_symbols", {"query": "main"}), ("file_status", {})])
 async def test_a_list_that_is_always_empty_has_a_note(client: Client, name: str, arguments: dict[str, Any]) -> None:
     """1.18.33 has no code behind these routes: [] reads as a result and is none."""
@@ -171,6 +173,7 @@ async def create_terminal(client: Client, prefix: str, **arguments: Any) -> Asyn
     yield created.get("data", created)["id"]
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize("prefix", ["", "v2_"])
 async def test_an_unknown_terminal_is_named(client: Client, prefix: str) -> None:
     """Unknown, and removed: at once, and by its id."""
@@ -183,6 +186,7 @@ async def test_an_unknown_terminal_is_named(client: Client, prefix: str) -> None
         assert f"{prefix}pty_list lists the existing ones" in said
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize("prefix", ["", "v2_"])
 async def test_a_terminal_whose_program_has_ended_is_named(client: Client, prefix: str) -> None:
     """v1 forgets it, v2 keeps it with its exit code and opens a WebSocket that says nothing."""
@@ -198,6 +202,7 @@ async def test_a_terminal_whose_program_has_ended_is_named(client: Client, prefi
     assert ("exit code 3" if prefix else "The terminal has exited") in said
 
 
+@pytest.mark.unchanged_project
 async def test_a_terminal_of_another_directory_fails_at_once(client: Client, tmp_path: Path) -> None:
     """OpenCode opens no WebSocket and says nothing, until the time limit."""
     (tmp_path / "elsewhere").mkdir()
@@ -208,6 +213,7 @@ async def test_a_terminal_of_another_directory_fails_at_once(client: Client, tmp
     assert "belongs to another directory" in said
 
 
+@pytest.mark.unchanged_project
 async def test_a_terminal_that_gives_nothing_in_time_is_an_error(client: Client) -> None:
     """An empty output would read as that of a terminal that printed nothing."""
     async with create_terminal(client, "") as slow:

@@ -54,6 +54,7 @@ async def test_sessions_complete_by_id_and_title(client: Client) -> None:
         await expect_completions(client, reference, "id", "blue", [blue])
 
 
+@pytest.mark.unchanged_project
 async def test_agents_and_models_are_completed(client: Client) -> None:
     """What begins with it comes first; agents that OpenCode keeps to itself are no choice."""
     await expect_completions(client, DELEGATE, "agent", "BU", ["build"])
@@ -70,6 +71,7 @@ async def test_paths_are_completed(client: Client, project: Path) -> None:
     await expect_completions(client, FILE, "path", "needle", ["source/needle.py"])
 
 
+@pytest.mark.unchanged_project
 async def test_operations_are_completed(client: Client) -> None:
     """Operations that begin with it come first; no more than the protocol allows."""
     found = await complete(client, OPERATION, "name", "session_get")
@@ -81,6 +83,7 @@ async def test_operations_are_completed(client: Client) -> None:
     assert found.has_more is False
 
 
+@pytest.mark.unchanged_project
 async def test_other_arguments_have_no_completions(client: Client) -> None:
     """Free text, other arguments, and prompts of OpenCode's own."""
     init = types.PromptReference(type="ref/prompt", name="init")
@@ -89,6 +92,7 @@ async def test_other_arguments_have_no_completions(client: Client) -> None:
     assert (await complete(client, init, "arguments", "x")).values == []
 
 
+@pytest.mark.unchanged_project
 async def test_an_unknown_template_is_an_error(client: Client) -> None:
     """It is -32602."""
     unknown = types.ResourceTemplateReference(type="ref/resource", uri="opencode://nothing/{id}")

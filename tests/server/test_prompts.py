@@ -111,6 +111,7 @@ def test_a_skill_has_no_placeholders() -> None:
     )
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [
@@ -140,6 +141,7 @@ async def test_own_prompts_name_tools_and_arguments(
     assert named <= tools
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [

@@ -10,7 +10,7 @@ from mcp import Client
 from opencode_mcp import __version__
 from opencode_mcp.server.instructions import ALL_LISTED
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.unchanged_project]
 
 
 async def test_the_server_introduces_itself(client: Client) -> None:

@@ -144,6 +144,7 @@ async def test_a_session_is_reported_until_it_ends(
     assert "running" in states
 
 
+@pytest.mark.unchanged_project
 async def test_every_view_of_a_session_is_notified(connect: Connect, mode: str, updates: UpdateRecorder) -> None:
     """Transcript, changes and to-do list have updates of their own."""
     async with connect(mode=mode, message_handler=updates.record) as client:
@@ -203,6 +204,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.unchanged_project
 async def test_a_subscription_to_an_unknown_resource_is_refused(client: Client) -> None:
     """A subscription to an unknown resource, or to one without events, fails with -32602."""
     for uri, words in REFUSED.items():
@@ -213,6 +215,7 @@ async def test_a_subscription_to_an_unknown_resource_is_refused(client: Client) 
         assert raised.value.code == types.INVALID_PARAMS, uri
 
 
+@pytest.mark.unchanged_project
 async def test_an_acknowledgement_lists_only_supported_subscriptions(connect: Connect) -> None:
     """Changes of the lists of tools and resources are not."""
     async with connect(mode="auto") as client:
@@ -224,6 +227,7 @@ async def test_an_acknowledgement_lists_only_supported_subscriptions(connect: Co
     assert honored == types.SubscriptionFilter(prompts_list_changed=True, resource_subscriptions=[uri])
 
 
+@pytest.mark.unchanged_project
 async def test_an_ended_subscription_sends_nothing(connect: Connect, updates: UpdateRecorder) -> None:
     """After unsubscribing no update arrives; another subscription, and one made twice, are unaffected."""
     async with connect(mode="legacy", message_handler=updates.record) as client:

@@ -52,6 +52,7 @@ async def test_resources_are_truncated(client: Client, project: Path) -> None:
     assert await read(client, "opencode://file/short.txt") == "0123456789\n"
 
 
+@pytest.mark.unchanged_project
 async def test_the_truncated_part_of_a_resource_can_be_read(client: Client) -> None:
     """A pointer that says what is left out, added to the resource's URI, leads to it."""
     operation = await read_json(client, "opencode://operation/session_get")
@@ -72,6 +73,7 @@ async def test_too_many_bytes_are_an_error(client: Client, project: Path) -> Non
         await client.read_resource("opencode://file/big.png")
 
 
+@pytest.mark.unchanged_project
 async def test_search_results_are_truncated(client: Client) -> None:
     """They are cut as any result is."""
     found = await client.call_tool("search_operations", {"query": "session message file config", "limit": 50})
@@ -81,6 +83,7 @@ async def test_search_results_are_truncated(client: Client) -> None:
     assert json.loads(result_text(found))["_omitted"]["how"].startswith("use a smaller limit")
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize("name", ["x" * LONG, f"x{HIDDEN}x"])
 async def test_names_in_errors_are_shortened_and_escaped(client: Client, name: str) -> None:
     """An unknown tool, operation, prompt or resource is named in short, and what hides in its name is shown."""
@@ -105,6 +108,7 @@ async def test_names_in_errors_are_shortened_and_escaped(client: Client, name: s
     assert not [one for one in told if "\x1b" in one or "\u202e" in one]
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
@@ -126,6 +130,7 @@ async def test_a_long_path_is_an_argument_error(client: Client, tool: str, argum
     assert len(result_text(result)) <= LIMIT
 
 
+@pytest.mark.unchanged_project
 async def test_a_path_that_fits_is_sent(client: Client) -> None:
     """OpenCode says that there is no such file."""
     result = await client.call_tool("file_read", {"path": "x" * 14_000})

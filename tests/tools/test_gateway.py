@@ -19,7 +19,7 @@ from opencode_mcp.tools.truncate import dump
 from tests.conftest import RecordFigure
 from tests.facts import facts
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.unchanged_project]
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
