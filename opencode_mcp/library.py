@@ -26,14 +26,17 @@ from .tasks.arguments import validate_arguments
 
 __all__ = ["Answer", "OpenCode"]
 
+CLIENT_NAME = "a Python program"
+"""How a program is named to the assistants that share OpenCode."""
+
 
 class OpenCode(Operations):
     """An OpenCode server. An async context manager; safe for concurrent use within its block.
 
     With `url` it is a client of that server. Without, OpenCode is started in `directory` at the first call, and stopped
-    at the end of the block. `directory` is the default project of every operation that takes one. Missing values come
-    from the environment variables of the MCP server; `environ` replaces the whole environment, including that of a
-    started OpenCode.
+    at the end of the block; with `share` it is the one that this user's assistants share, which goes on for them.
+    `directory` is the default project of every operation that takes one. Missing values come from the environment
+    variables of the MCP server; `environ` replaces the whole environment, including that of a started OpenCode.
 
     Raises:
         SettingsError: a value is not valid.
@@ -47,11 +50,12 @@ class OpenCode(Operations):
         password: str | None = None,
         directory: str | os.PathLike[str] | None = None,
         command: str | None = None,
+        share: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         options = {"url": url, "username": username, "password": password, "command": command}
-        folder = None if directory is None else os.fspath(directory)
-        self._settings = Settings.load({**options, "directory": folder}, environ)
+        options |= {"directory": None if directory is None else os.fspath(directory), "no_share": str(not share)}
+        self._settings = Settings.load(options, environ)
         self._catalog = Catalog.from_snapshot().for_servers(tuple(self._settings.urls))
         self._task_tools = task_tools_for(self._catalog.servers)
         self._stack: AsyncExitStack | None = None
@@ -63,6 +67,8 @@ class OpenCode(Operations):
             raise RuntimeError("this OpenCode is already open")
         async with AsyncExitStack() as stack:
             self._servers = await stack.enter_async_context(connect(self._settings, self._catalog))
+            default = self._servers.default
+            default.server.publish(client=CLIENT_NAME, directory=default.directory or "")
             self._stack = stack.pop_all()
         return self
 

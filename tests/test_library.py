@@ -15,8 +15,10 @@ import pytest
 import opencode_mcp
 from opencode_mcp import APIError, InvalidArguments, OpenCode, SettingsError, TransportError, WorkflowError, exceptions
 from opencode_mcp.catalog import Catalog, Operation
+from opencode_mcp.cli.shared_servers import read_shared_servers
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.operations import attribute_names
+from opencode_mcp.settings import Settings
 from tests.eventually import eventually
 
 ROOT = Path(__file__).parents[1]
@@ -226,13 +228,28 @@ async def test_calls_outside_the_block_raise(endpoint: Endpoint) -> None:
 
 
 async def test_without_a_url_opencode_is_started_and_stopped(environ: Mapping[str, str], project: Path) -> None:
-    """Nothing is left when the block ends: the directory of the process says which it was."""
+    """Nothing is left when the block ends: the directory of the process says which it was. It is not shared."""
+    environ = {name: value for name, value in environ.items() if name != "OPENCODE_MCP_NO_SHARE"}
     async with OpenCode(directory=project, environ=environ) as opencode:
         assert [*processes_in(project)] == []
         assert (await opencode.path.get())["directory"] == str(project)
         assert [*processes_in(project)] != []
 
     assert await eventually(lambda: [*processes_in(project)], until=lambda left: not left) == []
+
+
+async def test_a_program_may_share_the_opencode_of_the_assistants(
+    environ: Mapping[str, str], project: Path, tmp_path: Path
+) -> None:
+    """Though the environment says that bridges do not; it goes on for the others."""
+    shared = {**environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "OPENCODE_MCP_LINGER": "0"}
+    async with OpenCode(directory=project, environ=shared, share=True) as one:
+        session = await one.session.create()
+        async with OpenCode(directory=project, environ=shared, share=True) as two:
+            assert (await two.session.get(sessionID=session["id"]))["id"] == session["id"]
+            [server] = await read_shared_servers(shared, Settings.load({}, shared).child_environ)
+            assert [each.client for each in server.assistants] == ["a Python program"] * 2
+        assert (await one.session.get(sessionID=session["id"]))["id"] == session["id"]
 
 
 def processes_in(folder: Path) -> Iterator[str]:
