@@ -75,6 +75,7 @@ async def test_an_operation_is_called_by_its_tool_name(opencode: OpenCode, proje
     assert (session["title"], session["directory"]) == ("by name", str(project))
 
 
+@pytest.mark.unchanged_project
 async def test_an_operation_is_called_by_its_segments(opencode: OpenCode) -> None:
     """In either engine; `global` is a word of Python's, so it has an underscore."""
     session = await opencode.session.create(title="by attribute")
@@ -93,6 +94,7 @@ async def test_an_operation_may_have_others_below_it(opencode: OpenCode, project
     assert "+changed" in await opencode.vcs.diff.raw()
 
 
+@pytest.mark.unchanged_project
 async def test_every_operation_has_its_attribute(opencode: OpenCode, catalog: Catalog) -> None:
     """And no method of the client takes the place of one."""
     for operation in catalog.values():
@@ -103,6 +105,7 @@ async def test_every_operation_has_its_attribute(opencode: OpenCode, catalog: Ca
         assert callable(found), operation.id
 
 
+@pytest.mark.unchanged_project
 async def test_an_unknown_operation_names_the_nearest(opencode: OpenCode) -> None:
     """By name and by attribute, with nothing sent."""
     with pytest.raises(InvalidArguments, match="session_create"):
@@ -111,6 +114,7 @@ async def test_an_unknown_operation_names_the_nearest(opencode: OpenCode) -> Non
         _ = opencode.session.creat  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
 
 
+@pytest.mark.unchanged_project
 async def test_every_error_is_in_the_exception_tree(opencode: OpenCode) -> None:
     """Wrong arguments, an error of OpenCode's, and an OpenCode that is not there."""
     with pytest.raises(InvalidArguments) as wrong:
@@ -127,6 +131,7 @@ async def test_every_error_is_in_the_exception_tree(opencode: OpenCode) -> None:
     assert (missing.value.status, missing.value.operation) == (404, "session_get")
 
 
+@pytest.mark.unchanged_project
 async def test_an_answer_keeps_its_additional_fields(opencode: OpenCode) -> None:
     """The cursor of the next page is a header."""
     session = await opencode.session.create()
@@ -139,6 +144,7 @@ async def test_an_answer_keeps_its_additional_fields(opencode: OpenCode) -> None
     assert page.fields["next_cursor"]
 
 
+@pytest.mark.unchanged_project
 async def test_events_start_with_the_block(opencode: OpenCode) -> None:
     """What happens in the block is heard in the block, whoever does it."""
     session = await opencode.session.create()
@@ -169,6 +175,7 @@ async def test_events_of_an_unreachable_opencode_are_an_error() -> None:
                 pass
 
 
+@pytest.mark.unchanged_project
 async def test_a_terminal_is_driven_call_by_call(opencode: OpenCode) -> None:
     """As the tool does it."""
     pty = (await opencode.pty.create(command="/bin/sh"))["id"]
@@ -198,6 +205,7 @@ async def test_a_prompt_that_waits_for_a_permission_raises(opencode: OpenCode) -
     await opencode.session.abort(sessionID=session["id"])
 
 
+@pytest.mark.unchanged_project
 async def test_a_cancelled_prompt_aborts_the_turn(opencode: OpenCode) -> None:
     """Dropping the request alone would leave OpenCode at work."""
     session = await opencode.session.create()

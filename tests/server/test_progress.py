@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 LIMIT_SECONDS = 60
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_progress_repeats_while_a_call_runs(connect: Connect, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that counts silence as death hears that the call lives, and what it does."""
@@ -40,6 +41,7 @@ async def test_progress_repeats_while_a_call_runs(connect: Connect, mode: str, m
     assert heard[-1] == heard[-2] == "waiting for events of event_subscribe"
 
 
+@pytest.mark.unchanged_project
 async def test_progress_stops_when_the_call_ends(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is repeated ends with the call."""
     monkeypatch.setattr(beating, "HEARTBEAT_SECONDS", 0.1)

@@ -30,6 +30,7 @@ PIXEL = base64.b64decode(
 )
 
 
+@pytest.mark.unchanged_project
 async def test_capabilities_match_what_the_server_serves(client: Client) -> None:
     """Both eras announce what is sent, and nothing that is not."""
     capabilities = client.server_capabilities
@@ -58,6 +59,7 @@ async def test_the_list_has_fixed_resources_and_the_newest_sessions(client: Clie
     assert newest.annotations.last_modified is not None
 
 
+@pytest.mark.unchanged_project
 async def test_the_template_list_is_complete(client: Client) -> None:
     """Every resource with a variable is a template."""
     listed = await client.list_resource_templates()
@@ -127,6 +129,7 @@ async def test_files_can_be_read(client: Client, project: Path) -> None:
     assert (image.mime_type, base64.b64decode(image.blob)) == ("image/png", PIXEL)
 
 
+@pytest.mark.unchanged_project
 async def test_agents_and_models_can_be_read(client: Client) -> None:
     """What can be chosen is listed as it is to be named, without what OpenCode keeps to itself."""
     agents = {agent["name"]: agent for agent in await read_json(client, "opencode://agents")}
@@ -188,6 +191,7 @@ MISSING = {
 }
 
 
+@pytest.mark.unchanged_project
 async def test_a_missing_resource_is_an_error(client: Client) -> None:
     """It is -32602 in both eras, with the URI and words that say what is missing."""
     for uri, words in MISSING.items():
@@ -233,6 +237,7 @@ async def test_reading_without_opencode_says_why(connect: Connect, mode: str, un
     assert "OpenCode" in raised.value.message or "/nowhere/opencode" in raised.value.message
 
 
+@pytest.mark.unchanged_project
 async def test_an_unexpected_exception_is_logged_and_not_sent(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -249,6 +254,7 @@ async def test_an_unexpected_exception_is_logged_and_not_sent(
     assert "hunter2" in caplog.text
 
 
+@pytest.mark.unchanged_project
 async def test_only_constant_answers_may_be_cached(connect: Connect) -> None:
     """Clients may keep what never changes, and nothing else."""
     async with connect(mode="auto") as client:

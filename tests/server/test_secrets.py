@@ -19,7 +19,7 @@ from opencode_mcp.redaction import MARKER
 from opencode_mcp.server.lifespan import warn_about_weak_passwords
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import facts_of
-from tests.conftest import Connect
+from tests.conftest import Connect, make_project
 from tests.facts import facts
 
 pytestmark = pytest.mark.anyio
@@ -51,12 +51,21 @@ SECRETS: Mapping[str, Any] = {
 }
 
 
-@pytest.fixture
-def secret_settings(attached: Settings, project: Path) -> Settings:
-    """Settings whose environment and project hold secrets."""
+@pytest.fixture(scope="module")
+def secret_project(module_environ: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose configuration holds secrets."""
+    project = make_project(tmp_path_factory.mktemp("secret") / "project", module_environ)
     (project / "opencode.json").write_text(json.dumps(SECRETS))
-    (project / "notes.txt").write_text(f"the key is {INHERITED}, the password {attached.password}\u202e!\n")
-    return replace(attached, environ={"SOME_API_KEY": INHERITED, "PWD": str(project)})
+    return project
+
+
+@pytest.fixture
+def secret_settings(attached: Settings, secret_project: Path) -> Settings:
+    """Settings whose environment and project hold secrets, in a file too."""
+    (secret_project / "notes.txt").write_text(f"the key is {INHERITED}, the password {attached.password}\u202e!\n")
+    return replace(
+        attached, directory=str(secret_project), environ={"SOME_API_KEY": INHERITED, "PWD": str(secret_project)}
+    )
 
 
 @pytest.fixture

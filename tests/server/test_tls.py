@@ -105,6 +105,7 @@ async def serve_tls(upstream: Endpoint, authority: CertificateAuthority) -> Asyn
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.unchanged_project
 @pytest.mark.parametrize("by", ["flag", "variable"])
 async def test_everything_works_with_the_ca_certificate(
     endpoint: Endpoint, authority: CertificateAuthority, attached: Settings, connect: Connect, by: str
@@ -138,6 +139,7 @@ def result_text(result: types.CallToolResult) -> str:
     return content.text
 
 
+@pytest.mark.unchanged_project
 async def test_every_connection_names_the_certificate_when_the_ca_is_unknown(
     endpoint: Endpoint, authority: CertificateAuthority, attached: Settings, connect: Connect
 ) -> None:

@@ -129,6 +129,7 @@ async def test_six_megabytes_of_providers_are_truncated_and_can_be_read(
     assert facts(first)["total"] > 50
 
 
+@pytest.mark.unchanged_project
 async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> None:
     """--max-result-chars bounds every result, those of the gateway too."""
     async with connect(replace(attached, max_result_chars=3000)) as client:
@@ -141,6 +142,7 @@ async def test_a_smaller_limit_holds(connect: Connect, attached: Settings) -> No
     assert "read_operation" in facts(listed)["_omitted"]["how"]
 
 
+@pytest.mark.unchanged_project
 async def test_a_wrong_pointer_is_an_error(client: Client) -> None:
     """The error names the first token that does not match."""
     answer = await client.call_tool("read_operation", {"operation": "path_get", "pointer": "/home/nowhere"})
@@ -160,6 +162,7 @@ async def test_a_missing_file_is_an_error_and_an_empty_one_is_not(client: Client
     assert not empty.is_error
 
 
+@pytest.mark.unchanged_project
 async def test_aborting_an_unknown_session_is_an_error(client: Client) -> None:
     """OpenCode returns true for it."""
     answer = await client.call_tool("session_abort", {"sessionID": "ses_unknown"})
@@ -176,6 +179,7 @@ async def test_an_empty_list_of_requests_says_for_which_directory(client: Client
     assert str(project) in facts(answer)["note"]
 
 
+@pytest.mark.unchanged_project
 async def test_a_failed_model_reply_is_an_error(client: Client) -> None:
     """A prompt whose model fails is HTTP 200 with info.error; the result is marked as failed and keeps the facts."""
     session = facts(await client.call_tool("session_create", {}))
