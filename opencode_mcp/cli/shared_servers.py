@@ -89,7 +89,7 @@ async def read_shared_servers(
             server = await describe(registration, process, child_environ)
             may_stop = stop and (force or (server.state != "unresponsive" and not server.work))
             if may_stop and process is not None:
-                process.stop(force=True)
+                process.stop(force=True, reason="by `opencode-mcp status --stop`")
         if may_stop:
             server = replace(server, is_stopped=await wait_until_stopped(registration, server.state, child_environ))
         servers.append(server)

@@ -54,9 +54,10 @@ def text_of(servers: list[SharedServer]) -> str:
 
 
 async def test_it_names_who_shares_a_server_and_stops_it(
-    user: Mapping[str, str], capsys: pytest.CaptureFixture[str]
+    user: Mapping[str, str], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With its memory and age; the exit code tells whether it is still there."""
+    """With its memory and age; the exit code tells whether it is still there. The logs of its bridges say so."""
+    caplog.set_level("INFO")
     assert await run_status(user, capsys, "--stop") == (0, "No shared OpenCode runs.\n")
     async with bridge(user, linger=30) as one, bridge(user, linger=30) as two:
         await one.endpoint()
@@ -83,6 +84,12 @@ async def test_it_names_who_shares_a_server_and_stops_it(
         code, text = await run_status(user, capsys, "--stop")
         assert code == 0
         assert text.splitlines()[0].endswith(", stopped")
+        await eventually(lambda: one.current_endpoint() is None and two.current_endpoint() is None)
+        started = f"shared OpenCode: supervisor {server['supervisor_pid']}, registered in {server['registration']}"
+        assert [record.levelname for record in caplog.records if record.getMessage() == started] == ["INFO"] * 2
+        stopped = "OpenCode: it was stopped (by `opencode-mcp status --stop`)"
+        levels = [record.levelname for record in caplog.records if record.getMessage().startswith(stopped)]
+        assert levels == ["WARNING"] * 2
         await wait_until_nothing_is_left(user)
 
 

@@ -272,9 +272,10 @@ class ManagedServer:
             self._closed = True
             raise
         finally:
+            was_lost = run.failure is not None and run.endpoint is not None
             run.failure = run.failure or "it was stopped"
             run.start_finished.set()
-            log.info("OpenCode: %s", run.failure)
+            log.log(logging.WARNING if was_lost else logging.INFO, "OpenCode: %s", run.failure)
 
     async def _follow(self, process: OpenCodeProcess, run: ServerRun) -> None:
         """Follow the process until it exits; stop it if it is of no use: another generation, no start, no response."""

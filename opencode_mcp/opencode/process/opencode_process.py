@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,6 +17,8 @@ from .executable import Program
 from .registration import compute_key, describe_for_registration, make_shared_folder
 from .shared import open_shared_process
 from .supervised import open_supervised_process
+
+log = logging.getLogger(__name__)
 
 
 class OpenCodeProcess(Protocol):
@@ -115,6 +118,7 @@ def run_own(directory: str) -> OpenProcess:
     ) -> AsyncGenerator[OpenCodeProcess]:
         environment = serve_environ(program, environ, password)
         async with open_supervised_process(serve_command(program), environment, directory) as process:
+            log.info("OpenCode of this bridge alone: supervisor %s", process.pid)
             yield OwnProcess(process, password)
 
     return open_process
@@ -135,6 +139,7 @@ def join_shared(directory: str, environ: Mapping[str, str], linger: float) -> Op
         folder, key = make_shared_folder(environ), compute_key(program, environ)
         async with open_shared_process(key, folder, serve_command(program), environment, directory) as process:
             process.publish(linger=linger, pid=os.getpid())
+            log.info("shared OpenCode: supervisor %s, registered in %s", process.pid, folder / f"{key}.json")
             yield process
 
     return open_process
