@@ -166,25 +166,30 @@ async def wait_until_settled(bridge: ObservedBridge, url: str) -> dict[str, int]
 END_MODES = ("end of input", "SIGTERM", "SIGKILL", "exception")
 
 
+@pytest.mark.parametrize("shared", [False, True])
 async def test_every_way_to_end_leaves_no_process_and_no_file(
-    environ: Mapping[str, str], tmp_path: Path, project: Path, record_figure: RecordFigure
+    environ: Mapping[str, str], tmp_path: Path, project: Path, record_figure: RecordFigure, shared: bool
 ) -> None:
-    """However a bridge ends, in a call or between two, no process and no temporary file is left."""
-    for number in range(LIFE_COUNT):
+    """However a bridge ends, in a call or between two, no process and no temporary file is left; nor if OpenCode is
+    one that bridges share, after the time to linger."""
+    sharing = {"OPENCODE_MCP_NO_SHARE": "0", "OPENCODE_MCP_LINGER": "0"} if shared else {}
+    count = LIFE_COUNT // 2 if shared else LIFE_COUNT
+    for number in range(count):
         mark = f"OPENCODE_MCP_TEST_MARK={uuid4().hex}"
-        temporary = tmp_path / f"temporary{number}"
+        temporary, cache = tmp_path / f"temporary{number}", tmp_path / f"cache{number}"
         temporary.mkdir()
         name, _, value = mark.partition("=")
         way = END_MODES[number % len(END_MODES)]
-        environment = {**environ, name: value, "TMPDIR": str(temporary)}
+        environment = {**environ, **sharing, name: value, "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(cache)}
         await run_and_end(
             environment, project, tmp_path / "facts", way, within_a_call=number // len(END_MODES) % 2 == 0
         )
 
         await eventually(lambda mark=mark: find_processes(mark), until=lambda left: not left, within=20)
-        assert [*temporary.iterdir()] == [], f"after {way}"
+        assert [*temporary.iterdir(), *cache.glob("*/shared/*")] == [], f"after {way}"
     record_figure(
-        f"lives: {LIFE_COUNT} starts and ends ({', '.join(END_MODES)}), 0 processes and 0 temporary files left"
+        f"lives: {count} starts and ends ({', '.join(END_MODES)}) of bridges that {'share' if shared else 'have'} an "
+        "OpenCode, 0 processes and 0 temporary files left"
     )
 
 
