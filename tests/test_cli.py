@@ -6,11 +6,7 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -23,6 +19,7 @@ from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings
+from tests.cli.fake_http_server import serve_document
 
 HEAVY_MODULES = ("anyio", "httpx2", "jsonschema_rs", "mcp", "mcp_types", "pydantic", "starlette", "uvicorn")
 
@@ -235,31 +232,6 @@ def test_the_live_document_is_that_of_the_running_opencode(
 def cached_document(cache: Path) -> Path:
     """Return where the live document of the tested OpenCode is kept."""
     return cache / "opencode-mcp" / "documents" / "1.18.33.json"
-
-
-@contextmanager
-def serve_document(document: bytes | None) -> Generator[str]:
-    """Serve the health of OpenCode 1.18.33 and a document, or an error in its place; return the address."""
-    answers = {"/global/health": json.dumps({"healthy": True, "version": "1.18.33"}).encode(), "/doc": document}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = answers[self.path]
-            self.send_response(500 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        serving = Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            serving.join()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Coroutine, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server.runner import serve_dual_era_loop
 from mcp_types import (
     PROTOCOL_VERSION_META_KEY,
@@ -95,7 +95,7 @@ def is_request(item: SessionMessage | Exception) -> bool:
     return not isinstance(item, Exception) and isinstance(item.message, JSONRPCRequest)
 
 
-class ReplayStream:
+class ReplayStream(ObjectReceiveStream["SessionMessage | Exception"]):
     """A read stream that yields the messages of `lead` first, each with its sender's context, and then those of
     `rest`."""
 
@@ -116,32 +116,15 @@ class ReplayStream:
         """Close the rest."""
         await self._rest.aclose()
 
-    def __aiter__(self) -> Self:
-        return self
 
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class ResponseStream:
+class ResponseStream(ObjectSendStream["SessionMessage"]):
     """A write stream whose `aclose` leaves the wrapped stream open. `responded` is set after the first response."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
         self.responded = anyio.Event()
 
-    async def send(self, item: SessionMessage, /) -> None:
+    async def send(self, item: SessionMessage) -> None:
         """Write a message."""
         await self._write.send(item)
         if isinstance(item.message, (JSONRPCResponse, JSONRPCError)):
@@ -150,11 +133,3 @@ class ResponseStream:
     async def aclose(self) -> None:
         """Leave the wrapped stream open for later requests."""
         self.responded.set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()

@@ -10,6 +10,8 @@ from threading import Thread
 HttpAnswer = tuple[int, str, bytes]
 """Status, content type and body."""
 
+JSON = "application/json"
+
 WEB_PAGE: HttpAnswer = (200, "text/html; charset=utf-8", b"<!doctype html><title>A page</title>")
 
 
@@ -38,3 +40,12 @@ def fake_http_server(routes: Mapping[str, HttpAnswer], default: HttpAnswer = WEB
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serve_document(document: bytes | None) -> Generator[str]:
+    """Serve the health of OpenCode 1.18.33 and a document, or an error in its place; return the address."""
+    health = b'{"healthy": true, "version": "1.18.33"}'
+    answer = (500, JSON, b"") if document is None else (200, JSON, document)
+    with fake_http_server({"/global/health": (200, JSON, health), "/doc": answer}) as url:
+        yield url

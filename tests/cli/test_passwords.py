@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import httpx2
 import pytest
@@ -17,6 +15,8 @@ from opencode_mcp.openapi.document import read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint
 from opencode_mcp.settings import Settings, without_password
 
+from .fake_http_server import fake_http_server
+
 PASSWORD = "sesame-open"
 UNREACHABLE_URL = f"http://someone:{PASSWORD}@127.0.0.1:9"
 
@@ -26,23 +26,9 @@ def serve_status(status: int) -> Generator[str]:
     """Serve OpenCode's health and document, or a refusal; return the address with the password in it."""
     answers = {"/global/health": b'{"healthy": true, "version": "1.18.33"}', "/doc": read_snapshot()}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(answers.get(self.path, b""))
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://someone:{PASSWORD}@127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    routes = {path: (status, "application/json", body) for path, body in answers.items()}
+    with fake_http_server(routes) as url:
+        yield url.replace("//", f"//someone:{PASSWORD}@")
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from opencode_mcp.tasks import TASK_TOOLS, Context
 from opencode_mcp.tasks.arguments import validate_arguments
 from opencode_mcp.tools import ToolRegistry, select_tools
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
-from tests.conftest import RecordFigure
 from tests.opencode.conftest import FAKE_ENDPOINT, Wire
 
 from .natural_calls import NATURAL_CALLS, Refused, Sent, Taken
@@ -68,10 +67,9 @@ async def carry_out(
     ]
 
 
-def test_there_are_sixty_calls(record_figure: RecordFigure) -> None:
+def test_there_are_sixty_calls() -> None:
     """Most are carried out; only what has two meanings, or is not known, is refused."""
     refused = sum(isinstance(outcome, Refused) for _, _, outcome in NATURAL_CALLS)
-    record_figure(f"natural calls: {len(NATURAL_CALLS) - refused} carried out, {refused} refused with words")
 
     assert len(NATURAL_CALLS) == 60
     assert refused <= 20

@@ -52,6 +52,16 @@ class ResourceDefinition:
     changes: ChangeFilter | None = None
     ttl_ms: int = 0
 
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What the lists of resources and of templates have in common."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "mime_type": self.mime_type,
+        }
+
 
 def define_resource(uri: str, *columns: Any, **more: Any) -> ResourceDefinition:
     """Return a resource; `columns` and `more` are its other fields."""
@@ -178,13 +188,7 @@ async def list_resources(
     unreachable = [name for name, listed in by_server.items() if listed is None]
     sessions = merge_newest_first({name: listed or () for name, listed in by_server.items()}, updated_ms)
     fixed = [
-        types.Resource(
-            uri=definition.uri.template,
-            name=definition.name,
-            title=definition.title,
-            description=definition.description,
-            mime_type=definition.mime_type,
-        )
+        types.Resource(uri=definition.uri.template, **definition.listed)
         for definition in RESOURCES
         if not definition.uri.variables
     ]
@@ -219,13 +223,7 @@ async def list_resource_templates(
     """List the resources with variables."""
     return types.ListResourceTemplatesResult(
         resource_templates=[
-            types.ResourceTemplate(
-                uri_template=definition.uri.template,
-                name=definition.name,
-                title=definition.title,
-                description=definition.description,
-                mime_type=definition.mime_type,
-            )
+            types.ResourceTemplate(uri_template=definition.uri.template, **definition.listed)
             for definition in RESOURCES
             if definition.uri.variables
         ]
