@@ -15,6 +15,8 @@ COPY opencode_mcp ./opencode_mcp
 RUN python3 -m venv .venv && .venv/bin/pip install --no-cache-dir .
 
 USER bridge
+# A container has one bridge, and ends with it.
+ENV OPENCODE_MCP_NO_SHARE=1
 # The tested OpenCode and ripgrep, in the image instead of at the first call.
 RUN /opt/opencode-mcp/.venv/bin/opencode-mcp --directory /home/bridge call global_health
 

@@ -13,7 +13,7 @@ from opencode_mcp.opencode import client
 from opencode_mcp.opencode.process import managed
 from opencode_mcp.redaction import MARKER, credentials, known_secrets
 from opencode_mcp.server.http import app, auth, serve
-from opencode_mcp.settings import DEPTH_VARIABLE, parsing
+from opencode_mcp.settings import DEPTH_VARIABLE, Settings, parsing
 from opencode_mcp.tools import ToolRegistry, select_tools
 
 PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_text().split())
@@ -32,6 +32,7 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"shorter than {credentials.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
         f"shorter than {known_secrets.MIN_SECRET_CHARS} characters: choose a random one",
         f"increasing delays, up to {max(managed.RESTART_DELAY_SECONDS):g} s",
+        f"ends {Settings().linger:g} s after the last server, or up to an hour later",
         f"`{MARKER}`",
         f"`{DEPTH_VARIABLE}` is set",
     ],

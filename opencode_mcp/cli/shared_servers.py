@@ -152,21 +152,23 @@ async def open_client(address: tuple[str, int], password: str) -> AsyncGenerator
 
 async def wait_until_stopped(registration: Registration, state: State, child_environ: Mapping[str, str]) -> bool:
     """Wait for the end of a server; kill a supervisor that does not answer. Return whether it has ended."""
-    if state == "unresponsive":
+    if state == "unresponsive" and registration.started:  # else another process may have its id by now
         with suppress(ProcessLookupError):
             os.kill(registration.pid, KILL_SIGNAL)
     with anyio.move_on_after(STOP_SECONDS):
+        while registration.has_supervisor:
+            await anyio.sleep(0.05)
+        if state != "running":  # nothing has ended OpenCode, but for a bridge that has noticed the same
+            folder, key = registration.path.parent, registration.path.stem
+            await start_supervisor(folder, key, (), child_environ, str(folder))
         while is_registered(registration):
             await anyio.sleep(0.05)
-    if state != "running":  # nothing has ended OpenCode
-        folder, key = registration.path.parent, registration.path.stem
-        await start_supervisor(folder, key, (), child_environ, str(folder))
     return not is_registered(registration)
 
 
 def is_registered(registration: Registration) -> bool:
-    """Whether this very server is still there."""
-    return registration.has_supervisor and parse_registration(registration.path) == registration
+    """Whether this very server is still registered: the last thing that is removed."""
+    return parse_registration(registration.path) == registration
 
 
 def resident_megabytes(registration: Registration) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
+import anyio
 import pytest
 from anyio import to_thread
 
@@ -19,6 +20,8 @@ from opencode_mcp.cli.doctor.sharing import check_sharing
 from opencode_mcp.cli.shared_servers import SharedServer, read_shared_servers
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.process.cache import shared_folder
+from opencode_mcp.redaction import Redactor
+from opencode_mcp.server.lifespan import known_secrets
 from opencode_mcp.settings import Settings
 from tests.eventually import eventually
 from tests.opencode.process.shared_bridges import bridge, left, wait_until_nothing_is_left
@@ -75,6 +78,11 @@ async def test_it_names_who_shares_a_server_and_stops_it(
         assert [each["pid"] for each in server["assistants"]] == [os.getpid()] * 2
         assert server["differing_variables"] == []
         assert len(two.others) == 1  # the command itself is no assistant
+
+        registration = await anyio.Path(server["registration"]).read_text()
+        redacted = Redactor(known_secrets(Settings.load({}, user))).redact_text(registration)
+        assert [value in redacted for value in json.loads(registration)["key"].values()] == [False] * 3
+        assert str(server["pid"]) in redacted
 
         text = text_of(await read_shared_servers(user, user))
         assert f"OpenCode 1.18.33, process {server['pid']} (supervisor {server['supervisor_pid']}): for " in text
@@ -180,7 +188,9 @@ async def test_what_a_killed_supervisor_has_left_is_named_and_ended(user: Mappin
     await eventually(lambda: left(user), until=lambda found: supervisor_pid not in found)
     [server] = await read_shared_servers(user, user)
     assert server.state == "dead"
-    assert "its supervisor was killed: the next start, or --stop, ends what is left of it" in text_of([server])
+    assert "its supervisor was killed, or runs in another container: --stop ends what a killed one has left" in text_of(
+        [server]
+    )
     assert [*left(user)] == [server.pid]
     [server] = await read_shared_servers(user, user, stop=True)
     assert server.is_stopped

@@ -65,7 +65,7 @@ def format_server(server: SharedServer) -> Iterator[str]:
 def describe_fault(server: SharedServer) -> str:
     """Describe why nothing is known about what runs in a server."""
     if server.state == "dead":
-        return "its supervisor was killed: the next start, or --stop, ends what is left of it"
+        return "its supervisor was killed, or runs in another container: --stop ends what a killed one has left"
     return "its supervisor does not answer: --stop --force stops it, and the work in it"
 
 
