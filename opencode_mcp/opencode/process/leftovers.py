@@ -62,9 +62,10 @@ def acquire_lock(path: Path) -> int | None:
 
 
 def release_lock(path: Path, file: int) -> None:
-    """Remove the file of a lock, and release it."""
+    """Remove the file of a lock, unless another one has taken its place, and release it."""
     with suppress(OSError):  # Windows does not remove an open file
-        path.unlink()
+        if os.path.samestat(os.fstat(file), os.stat(path)):
+            path.unlink()
     os.close(file)
 
 

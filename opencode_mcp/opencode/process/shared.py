@@ -24,6 +24,7 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import OtherBridge
 
+from .private_file import NotPrivateError, read_private_file
 from .registration import Registration, read_registration
 from .socket_stream import SocketStream
 from .supervised import STOP_SECONDS
@@ -152,12 +153,16 @@ class SharedProcess:
 
     async def receive(self, lines: BufferedByteReceiveStream) -> None:
         """Receive until OpenCode or its supervisor has exited."""
-        try:
-            while self._exit_status is None:
-                self.handle(json.loads(await lines.receive_until(b"\n", MAX_LINE_BYTES)))
-        except (*CLOSED, *MALFORMED):
-            self._exit_status, self.was_lost = LOST_STATUS, True
-            self.stop_reason = "the connection to its supervisor was lost"
+        while self._exit_status is None:
+            try:
+                message = json.loads(await lines.receive_until(b"\n", MAX_LINE_BYTES))
+                self.handle(message)
+            except (*CLOSED, *MALFORMED):
+                self._exit_status, self.was_lost = LOST_STATUS, True
+                self.stop_reason = "the connection to its supervisor was lost"
+            else:
+                for callback in self._callbacks if "bridges" in message else ():
+                    callback()
         self._exited.set()
         self._output.close()
 
@@ -170,8 +175,6 @@ class SharedProcess:
             self.bridges = message["bridges"]
             self._abandoned = tuple(message["promised"])
             self.address = tuple(message["address"]) if message["address"] else None  # type: ignore[assignment]
-            for callback in self._callbacks:
-                callback()
         elif "exit" in message:
             self.stop_reason = str(message.get("reason", ""))
             self._exit_status = int(message["exit"])
@@ -300,9 +303,21 @@ def describe_silence(path: Path) -> str:
     """Describe a supervisor that can be neither reached nor replaced."""
     registration = read_registration(path)
     if registration is None:
-        return f"OpenCode did not start within {CONNECT_SECONDS:g} s (its registration would be {path}); use --no-share"
+        reason = describe_distrust(path) or f"its registration would be {path}"
+        return f"OpenCode did not start within {CONNECT_SECONDS:g} s ({reason}); use --no-share"
     return (
         f"the supervisor of the shared OpenCode (process {registration.pid}) has not answered for "
         f"{CONNECT_SECONDS:g} s. `kill {registration.pid}` stops it and the work in it. --no-share starts an OpenCode "
         "of this bridge alone."
     )
+
+
+def describe_distrust(path: Path) -> str:
+    """Describe why a registration is not believed though its supervisor runs; "" if it is, or does not exist."""
+    try:
+        read_private_file(path)
+    except NotPrivateError as error:
+        return str(error)
+    except OSError:
+        pass
+    return ""

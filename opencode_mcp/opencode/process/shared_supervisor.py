@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import leftovers
 import supervisor
 from bridge_connection import CHUNK_BYTES, LINGER_SECONDS, MAX_UNSENT_BYTES, BridgeConnection
-from private_file import write_private_file
+from private_file import read_private_file, write_private_file
 from promised_sessions import PromisedSessions
 from start_error import StartError, explain
 
@@ -339,7 +339,9 @@ class SharedSupervisor:
         """End the processes, and remove the files."""
         if self.child is not None:
             supervisor.kill_descendants(self.child.pid)
-        self.registration.unlink(missing_ok=True)
+        with suppress(OSError):  # it was removed
+            if self.token.encode() in read_private_file(self.registration):  # else it is another supervisor's by now
+                self.registration.unlink()
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
+from opencode_mcp.opencode.process.registration import Registration, read_registration
 from tests.bridge import find_processes
 from tests.eventually import eventually
 
@@ -65,3 +69,27 @@ def find_supervisor(environ: Mapping[str, str]) -> int:
     """Return the process id of the supervisor of this environment."""
     [pid] = [pid for pid, line in left(environ).items() if "shared_supervisor.py" in line]
     return pid
+
+
+def find_registration(environ: Mapping[str, str]) -> Registration:
+    """Return the registration of the one server that runs."""
+    [path] = shared_folder(environ).glob("*.json")
+    found = read_registration(path)
+    assert found is not None
+    return found
+
+
+@contextmanager
+def raw_connection(environ: Mapping[str, str], *messages: Any) -> Generator[socket.socket]:
+    """Connect as a bridge does, and send messages after the first answer: JSON, or bytes as they are."""
+    found = find_registration(environ)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(found.address)
+        connection.sendall(json.dumps({"token": found.token}).encode() + b"\n")
+        assert b"output" in connection.recv(65536)
+        for message in messages:
+            data = message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n"
+            with suppress(BrokenPipeError, ConnectionResetError):  # it is refused before it is read
+                connection.sendall(data)
+        yield connection

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,55 +19,23 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode.process import managed, registration, shared
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.private_file import write_private_file
-from opencode_mcp.opencode.process.registration import Registration, make_shared_folder, read_registration
-from opencode_mcp.opencode.process.socket_stream import SocketStream
+from opencode_mcp.opencode.process.registration import make_shared_folder, read_registration
 from opencode_mcp.opencode.process.supervisor import process_start
 from tests.eventually import eventually
 
 from .shared_bridges import (
     bridge,
     bridges,
+    find_registration,
     find_supervisor,
     left,
     left_files,
+    raw_connection,
     starts,
     wait_until_nothing_is_left,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
-
-
-def find_registration(environ: Mapping[str, str]) -> Registration:
-    """Return the registration of the one server that runs."""
-    [path] = shared_folder(environ).glob("*.json")
-    found = read_registration(path)
-    assert found is not None
-    return found
-
-
-@contextmanager
-def raw_connection(environ: Mapping[str, str], *messages: Any) -> Generator[socket.socket]:
-    """Connect as a bridge does, and send messages after the first answer: JSON, or bytes as they are."""
-    found = find_registration(environ)
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
-        connection.connect(found.address)
-        connection.sendall(json.dumps({"token": found.token}).encode() + b"\n")
-        assert b"output" in connection.recv(65536)
-        for message in messages:
-            data = message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n"
-            with suppress(BrokenPipeError, ConnectionResetError):  # it is refused before it is read
-                connection.sendall(data)
-        yield connection
-
-
-def receive_all(connection: socket.socket) -> bytes:
-    """Receive until the supervisor closes the connection."""
-    received = b""
-    with suppress(ConnectionResetError):
-        while chunk := connection.recv(65536):
-            received += chunk
-    return received
 
 
 async def test_a_bridge_joins_after_much_output(small: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +130,36 @@ def test_a_planted_registration_is_not_believed(tmp_path: Path, kind: str) -> No
     assert read_registration(target) is not None
     plant(path, target, kind)
     assert read_registration(path) is None
+
+
+async def test_a_registration_that_others_can_read_is_refused(
+    small: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor runs, so that it is not replaced."""
+    monkeypatch.setattr(shared, "CONNECT_SECONDS", 1.0)
+    async with bridge(small) as server, bridge(small) as late:
+        await server.endpoint()
+        path = find_registration(small).path
+        path.chmod(0o644)
+        with pytest.raises(ServerStartError, match=r"\.json is not this user's alone\); use --no-share"):
+            await late.endpoint()
+        path.chmod(0o600)
+        assert await late.endpoint() == await server.endpoint()
+    await wait_until_nothing_is_left(small)
+
+
+async def test_an_old_supervisor_removes_nothing_of_its_successor(small: Mapping[str, str]) -> None:
+    """The cache folder was cleared meanwhile, with the registration and the lock."""
+    async with bridge(small) as stays:
+        async with bridge(small, linger=0) as server:
+            first = await server.endpoint()
+            old = find_supervisor(small)
+            shutil.rmtree(shared_folder(small))
+            assert (await stays.endpoint()).url != first.url
+        await eventually(lambda: old not in left(small))
+        async with bridge(small) as late:
+            assert await late.endpoint() == await stays.endpoint()
+    await wait_until_nothing_is_left(small)
 
 
 def test_a_folder_that_is_a_link_is_refused(small: Mapping[str, str], tmp_path: Path) -> None:
@@ -287,87 +284,3 @@ async def test_a_promised_session_counts_as_work_of_others(small: Mapping[str, s
         await eventually(stays.current_endpoint, until=lambda found: found is None)
         assert "it was stopped (SIGTERM)" in stays.describe()
     await wait_until_nothing_is_left(environ)
-
-
-WRONG_MESSAGES: Mapping[str, tuple[Any, ...]] = {
-    "a list": ([1],),
-    "a text": ("set",),
-    "deep": (b"[" * 100_000 + b"\n",),
-    "promised list": ({"set": {"promised": [1]}},),
-    "promised number": ({"set": {"promised": {"ses_1": 1}}},),
-    "active numbers": ({"set": {"active": [1]}},),
-    "pid text": ({"set": {"pid": "x"}},),
-    "endless linger": ({"set": {"linger": float("inf")}},),
-    "large linger": (b'{"set": {"linger": 1' + b"0" * 400 + b"}}\n",),
-    "many facts": ({"set": {"client": "x" * 300_000}},),
-    "a long line": (b"x" * 3_000_000,),
-}
-
-
-async def test_a_broken_bridge_harms_no_other(small: Mapping[str, str]) -> None:
-    """Each is disconnected; a bridge that reads nothing as well."""
-    async with bridges(small, 2) as servers:
-        for name, messages in WRONG_MESSAGES.items():
-            with raw_connection(small, *messages) as connection:
-                assert b'"exit"' not in receive_all(connection), name
-        with raw_connection(small) as silent:
-            for number in range(60):
-                servers[0].publish(client=f"{number}" + "x" * 100_000)
-                await eventually(lambda number=number: servers[1].others[0].client.startswith(f"{number}x"))
-            await eventually(lambda: len(servers[1].others), until=lambda count: count == 1)
-            assert len(receive_all(silent)) < 4_000_000
-        assert {server.current_endpoint() for server in servers} == {await servers[0].endpoint()}
-        assert resident_kilobytes(find_supervisor(small)) < 60_000
-    await wait_until_nothing_is_left(small)
-
-
-def resident_kilobytes(pid: int) -> int:
-    """Return the memory of a process."""
-    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
-
-
-async def test_a_thousand_connections_keep_no_bridge_away(small: Mapping[str, str]) -> None:
-    """Of those that send no token, the oldest are closed."""
-    async with bridge(small) as one, bridge(small) as two:
-        await one.endpoint()
-        address = find_registration(small).address
-        silent = [socket.socket(socket.AF_UNIX) for _ in range(300)]
-        for connection in silent:
-            await anyio.to_thread.run_sync(connection.connect, address)
-        with anyio.fail_after(10):
-            await two.endpoint()
-        open_files = len(os.listdir(f"/proc/{find_supervisor(small)}/fd"))
-        for connection in silent:
-            connection.close()
-        assert open_files < 256
-        assert len(one.others) == 1
-    await wait_until_nothing_is_left(small)
-
-
-async def test_a_supervisor_that_sends_garbage_is_lost() -> None:
-    """The bridge goes on, and starts another."""
-    for line in (
-        b"garbage\n",
-        b"[1]\n",
-        b'{"bridges": 5}\n',
-        b'{"exit": "x"}\n',
-        b"[" * 100_000 + b"\n",
-        b"x" * 5_000_000,
-    ):
-        ours, theirs = socket.socketpair()
-        process = shared.SharedProcess(Registration(1, "", "", "", "", 1, 4e9, Path()))
-        ours.setblocking(False)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(anyio.to_thread.run_sync, send_and_close, theirs, line)
-            stream = SocketStream(ours)
-            await process.receive(shared.BufferedByteReceiveStream(stream))
-            await stream.aclose()
-        process.close()
-        assert process.was_lost, line[:20]
-        assert process.age_seconds == 0  # registered in the future: the clock was set back
-
-
-def send_and_close(connection: socket.socket, data: bytes) -> None:
-    """Send data as far as it is read, and close the connection."""
-    with connection, suppress(BrokenPipeError, ConnectionResetError):
-        connection.sendall(data)
