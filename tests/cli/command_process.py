@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pty
 import re
@@ -11,22 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
 
 import anyio
 from anyio import to_thread
 
-from opencode_mcp.cli.main import COMMANDS, main
 from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
+from tests.forks import FORKS, run_in_fork
 
 COMMAND = (sys.executable, "-m", "opencode_mcp")
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([f"opencode_mcp.cli.commands.{name}" for name in COMMANDS])
 LIMIT_SECONDS = 180.0
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -79,22 +75,6 @@ def read_to_end(stream: Connection) -> str:
     """Return all that is written to a pipe."""
     with stream, open(stream.fileno(), encoding="utf-8", closefd=False) as file:
         return file.read()
-
-
-def run_in_fork(
-    arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, streams: Sequence[Connection]
-) -> NoReturn:
-    """Be the command: with its environment, its folder and its stdin, stdout and stderr."""
-    os.environ.clear()
-    os.environ.update(environ)
-    os.chdir(cwd)
-    for number, stream in enumerate(streams):
-        os.dup2(stream.fileno(), number)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, encoding="utf-8", buffering=1) for number, mode in enumerate("rww")
-    )
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(main(arguments))
 
 
 class Terminal:

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+from anyio import to_thread
 from anyio.abc import Process
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -25,6 +26,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.eventually import eventually
+from tests.forks import FORKS, run_in_fork
 
 TRANSPORTS = ("memory", "stdio", "http")
 HANDSHAKE_VERSIONS = ("2025-06-18", "2025-11-25")
@@ -95,14 +97,24 @@ async def open_authorized_streams(url: str) -> AsyncGenerator[Streams]:
 
 @asynccontextmanager
 async def run_http_bridge(environ: Mapping[str, str]) -> AsyncGenerator[str]:
-    """Run `opencode-mcp http` on a free port; return the address of its endpoint once it accepts."""
-    async with run_http_bridge_process(environ) as (_, url):
-        yield url
+    """Run `opencode-mcp http` on a free port, in a fork; return the address of its endpoint once it accepts."""
+    port = free_port()
+    its_environ = {**environ, "OPENCODE_MCP_TOKEN": TOKEN}
+    process = FORKS.Process(target=run_in_fork, args=(("http", "--port", str(port)), its_environ, Path.cwd(), ()))
+    await to_thread.run_sync(process.start)
+    try:
+        await eventually(partial(is_accepting, port))
+        assert process.exitcode is None
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.terminate()
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(process.join)
 
 
 @asynccontextmanager
 async def run_http_bridge_process(environ: Mapping[str, str], *program: str) -> AsyncGenerator[tuple[Process, str]]:
-    """The same, with the process; `program` is how the bridge is run, when it is not by its own script."""
+    """Run it in a new Python, and return the process too; `program` is how it is run, when not by its own script."""
     port = free_port()
     script = Path(sys.executable).with_name("opencode-mcp")
     command = (*(program or (str(script),)), "http", "--port", str(port))
