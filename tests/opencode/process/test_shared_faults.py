@@ -15,12 +15,14 @@ from typing import Any
 import anyio
 import pytest
 
+from opencode_mcp.connect import make_empty_folder
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode.process import managed, registration, shared
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.private_file import write_private_file
 from opencode_mcp.opencode.process.registration import make_shared_folder, read_registration
 from opencode_mcp.opencode.process.supervisor import process_start
+from opencode_mcp.settings import Settings
 from tests.eventually import eventually
 
 from .shared_bridges import (
@@ -85,6 +87,11 @@ async def test_a_cache_folder_that_cannot_be_made_is_named(small: Mapping[str, s
     async with bridge({**small, "XDG_CACHE_HOME": "/dev/null"}) as server:
         with pytest.raises(ServerStartError, match=r"cannot use .*/dev/null/.*--no-share"):
             await server.endpoint()
+
+
+def test_a_bridge_runs_without_a_cache_folder() -> None:
+    """Its first call names what it lacks."""
+    assert make_empty_folder(Settings.load({}, {"XDG_CACHE_HOME": "/dev/null"})) == "/dev/null/opencode-mcp/no-project"
 
 
 async def test_a_long_path_for_temporary_files_needs_no_unix_socket(small: Mapping[str, str]) -> None:
