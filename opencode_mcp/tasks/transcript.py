@@ -89,13 +89,13 @@ SHOWN_TEXT_CHARS = 100
 
 
 def summarize_parts(parts: Sequence[Part]) -> str:
-    """Return a line about the newest part that has any text, or ""."""
+    """Return a line about the newest part of a reply, or "". A text that streams is empty until its end (1.18.33)."""
     for part in reversed(parts):
         if part.type == "tool" and part.state is not None:
             return format_tool_call(part)
-        if part.type == "text" and part.text.strip() and not part.synthetic:
-            line = part.text.strip().splitlines()[-1]
-            return f"writing: {end_of(line, SHOWN_TEXT_CHARS)}"
+        if part.type == "text" and not part.synthetic:
+            newest_line = part.text.strip().rpartition("\n")[2]
+            return f"writing: {end_of(newest_line, SHOWN_TEXT_CHARS)}" if newest_line else "writing"
         if part.type == "reasoning":
             return "thinking"
     return ""

@@ -284,7 +284,7 @@ async def test_an_answer_by_another_client_withdraws_the_question(
 @pytest.mark.parametrize(
     ("prompt", "sign"),
     [
-        pytest.param("script:slow 1000 0.2", "waiting for the model", id="at work"),
+        pytest.param("script:slow 1000 0.2", "writing", id="at work"),
         pytest.param(ASKS, "3  reject\r\n> ", id="asked"),
     ],
 )

@@ -49,6 +49,15 @@ def test_a_part_that_is_sent_again_unchanged_is_reported_once() -> None:
     assert watch.steps == ["read greet.sh: running", "read greet.sh: completed", "writing: It greets."]
 
 
+def test_a_text_is_a_step_when_it_begins_and_when_it_ends() -> None:
+    """Between them it streams, and the message that OpenCode returns has it empty."""
+    watch = SessionWatch({"ses_1"})
+    for text in ("", "It greets.\nIn two languages.", "It greets.\nIn two languages."):
+        watch.on_event(part("prt_1", type="text", text=text))
+
+    assert watch.steps == ["writing", "writing: In two languages."]
+
+
 def test_a_second_call_with_the_same_arguments_is_reported_too() -> None:
     watch = SessionWatch({"ses_1"})
     for event in (tool("prt_1", "running"), tool("prt_1", "completed"), tool("prt_2", "running")):

@@ -49,7 +49,7 @@ def test_a_search_without_hits_says_what_to_search_for() -> None:
         ("mcp_add", 'name, config: {type: local, command: ["…"]}'),
         ("session_fork", "sessionID, messageID?"),
         ("vcs_diff", "mode: git|branch, context?"),
-        ("worktree_remove", "body: {directory}"),
+        ("worktree_remove", "body: {directory}, force?"),
         ("v2_session_switch_model", "sessionID, model: {id, providerID}"),
         ("question_reply", 'requestID, answers: [["…"]]'),
         ("v2_project_copy_remove", "projectID, directory, force: true|false"),
