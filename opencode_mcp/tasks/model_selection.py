@@ -7,6 +7,7 @@ stays with its session.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
@@ -23,18 +24,25 @@ DEFAULT_VARIANT = "default"
 """What OpenCode stores in a session for a prompt without a variant (1.18.33)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The model (`provider/model`), agent and variant that a prompt names; None: it names none."""
+
+    model: str | None = None
+    agent: str | None = None
+    variant: str | None = None
+
+
 async def check_model_selection(
     opencode: OpenCodeClient,
     directory: str | None,
-    model: str | None,
-    agent: str | None,
-    variant: str | None,
+    selection: Selection,
     session_model: Mapping[str, Any] | None = None,
     kept: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the `model`, `agent` and `variant` of a prompt, without those that are None.
 
-    `kept` names those of the session's last prompt, so that an error says to name another.
+    `kept` names those of the session's last prompt, so that an error says to pass another.
 
     Raises:
         WorkflowError: one is unknown, with the nearest names; OpenCode has no model; or `variant` is given and the
@@ -44,31 +52,29 @@ async def check_model_selection(
     models = (await opencode.call_as(Providers, "config_providers", **location)).models
     if not models:
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
-    selection: dict[str, Any] = {}
-    if model is not None:
+    checked: dict[str, Any] = {}
+    if (model := selection.model) is not None:
         if model not in models:
             raise WorkflowError(describe_unknown("model", model, models, kept))
         provider_id, _, model_id = model.partition("/")
-        selection["model"] = {"providerID": provider_id, "modelID": model_id}
-    if agent is not None:
+        checked["model"] = {"providerID": provider_id, "modelID": model_id}
+    if (agent := selection.agent) is not None:
         agents = [known_agent.name for known_agent in await opencode.call_as(list[Agent], "app_agents", **location)]
         if agent not in agents:
             raise WorkflowError(describe_unknown("agent", agent, agents, kept))
-        selection["agent"] = agent
-    if variant is not None:
+        checked["agent"] = agent
+    if (variant := selection.variant) is not None:
         effective_model = model or await default_model(opencode, location, agent, session_model)
         if effective_model not in models:
             raise WorkflowError(f"variant {variant!r} needs `model` as well: the default model is unknown")
         variants = list(models[effective_model].get("variants") or {})
         if variant not in variants:
             raise WorkflowError(f"{describe_unknown('variant', variant, variants, kept)} (of model {effective_model})")
-        selection["variant"] = variant
-    return selection
+        checked["variant"] = variant
+    return checked
 
 
-async def continue_selection(
-    opencode: OpenCodeClient, session: Session, model: str | None, agent: str | None, variant: str | None
-) -> dict[str, Any]:
+async def continue_selection(opencode: OpenCodeClient, session: Session, named: Selection) -> dict[str, Any]:
     """Return the `model`, `agent` and `variant` of a session's next prompt: those that are named, else the agent of its
     last prompt, with its model and variant.
 
@@ -78,18 +84,17 @@ async def continue_selection(
     Raises:
         WorkflowError: what `check_model_selection` raises; or the session is bound to a model that does not exist.
     """
-    kept = [kind for kind, named in (("model", model), ("agent", agent), ("variant", variant)) if named is None]
+    kept = [kind for kind, name in asdict(named).items() if name is None]
     previous = session.model or {}
     previous_model = f"{previous['providerID']}/{previous['id']}" if previous else None
-    if agent is None and model is None:
-        model = previous_model
-        variant = variant or (previous.get("variant") if previous.get("variant") != DEFAULT_VARIANT else None)
-    selection = await check_model_selection(
-        opencode, session.directory, model, agent or session.agent, variant, session.model, kept
-    )
-    if model is None and previous_model is not None:
-        await check_model_selection(opencode, session.directory, previous_model, None, None, kept=kept)
-    return selection
+    selection = replace(named, agent=named.agent or session.agent)
+    if named.agent is None and named.model is None:
+        previous_variant = previous.get("variant") if previous.get("variant") != DEFAULT_VARIANT else None
+        selection = replace(selection, model=previous_model, variant=named.variant or previous_variant)
+    checked = await check_model_selection(opencode, session.directory, selection, session.model, kept)
+    if selection.model is None and previous_model is not None:
+        await check_model_selection(opencode, session.directory, Selection(previous_model), kept=kept)
+    return checked
 
 
 async def default_model(

@@ -24,7 +24,7 @@ from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .idempotency import find_request_session, make_prompt_id, request_suffix
 from .metadata import Permissions, TaskMetadata, check_metadata_stored, task_metadata, with_task_metadata
-from .model_selection import DEFAULT_AGENT, check_model_selection, continue_selection
+from .model_selection import DEFAULT_AGENT, Selection, check_model_selection, continue_selection
 from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_newest_messages
 from .stop import abandon
 from .workspace import check_directory, describe_removal, directory_argument, prepare_workspace
@@ -181,7 +181,7 @@ async def submit_task(
         existing_id := await find_request_session(opencode, directory, arguments.request_id)
     ):
         return await continue_session(context, arguments, existing_id, on_session)
-    selection = await check_model_selection(opencode, directory, arguments.model, arguments.agent, arguments.variant)
+    selection = await check_model_selection(opencode, directory, selection_of(arguments))
     async with prepare_workspace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as workspace:
         attachments = await file_parts(opencode, workspace.directory, arguments.files)
         facts = {"permissions": choose_permissions(context, arguments), "request_id": arguments.request_id}
@@ -244,9 +244,7 @@ async def continue_session(
         directory = snapshot.session.directory
         if problem := directory_misreading(directory):
             raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
-        selection = await continue_selection(
-            opencode, snapshot.session, arguments.model, arguments.agent, arguments.variant
-        )
+        selection = await continue_selection(opencode, snapshot.session, selection_of(arguments))
         attachments = await file_parts(opencode, directory, arguments.files)
         if arguments.permissions is not None:
             await set_permissions(opencode, snapshot.session, arguments.permissions)
@@ -259,6 +257,11 @@ async def continue_session(
             raise
         note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"))
         return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id, note=note)
+
+
+def selection_of(arguments: StartTask) -> Selection:
+    """Return the model, agent and variant that a prompt names."""
+    return Selection(arguments.model, arguments.agent, arguments.variant)
 
 
 def describe_kept_agent(agent: str | None) -> str | None:

@@ -11,7 +11,7 @@ from mcp import Client
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.models import Session
-from opencode_mcp.tasks.model_selection import continue_selection
+from opencode_mcp.tasks.model_selection import Selection, continue_selection
 from tests.scenarios.worktrees import exists
 from tests.tasks.worktree.test_worktrees import call_succeeds, run_in_worktree, shell_prompt
 
@@ -110,5 +110,4 @@ async def select_next(facts: Mapping[str, Any], **named: str) -> dict[str, Any]:
     """Return what the next prompt of a session with these facts selects."""
     opencode = FakeOpenCode(answers={**SELECTABLE})
     session = Session.model_validate({"id": "ses_1", "directory": "/project", "time": {"created": 1}, **facts})
-    selected = [named.get(name) for name in ("model", "agent", "variant")]
-    return await continue_selection(cast("Any", opencode), session, *selected)
+    return await continue_selection(cast("Any", opencode), session, Selection(**named))
