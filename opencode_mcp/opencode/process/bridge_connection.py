@@ -86,9 +86,10 @@ class BridgeConnection:
         names = [*known.get("active", ()), *known.get("promised", {}).values()]
         if not all(isinstance(name, str) for name in names) or not 0 <= known.get("linger", 0) <= MAX_LINGER_SECONDS:
             raise ValueError("a fact of another type")
-        self.facts = {**(self.facts or {}), **known}
-        if len(json.dumps(self.facts)) > MAX_FACTS_BYTES:
+        updated = {**(self.facts or {}), **known}
+        if len(json.dumps(updated)) > MAX_FACTS_BYTES:
             raise ValueError("too many facts")
+        self.facts = updated
 
     def receive(self) -> list[dict[str, Any]]:
         """Return the messages that have arrived.

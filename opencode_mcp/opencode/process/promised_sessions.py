@@ -17,6 +17,7 @@ import supervisor
 
 INTERVAL_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
+MAX_SESSIONS = 1_000
 
 
 @dataclass
@@ -30,9 +31,9 @@ class PromisedSessions:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, directories: Mapping[str, str]) -> None:
-        """Add the sessions of a bridge that has left."""
+        """Add the sessions of a bridge that has left; of too many, the oldest are forgotten."""
         with self._lock:
-            self.directories = {**self.directories, **directories}
+            self.directories = dict([*{**self.directories, **directories}.items()][-MAX_SESSIONS:])
 
     def remove(self, names: Collection[str]) -> None:
         """Remove sessions."""

@@ -49,6 +49,7 @@ WRONG_MESSAGES: Mapping[str, tuple[Any, ...]] = {
     "endless linger": ({"set": {"linger": float("inf")}},),
     "large linger": (b'{"set": {"linger": 1' + b"0" * 400 + b"}}\n",),
     "many facts": ({"set": {"client": "x" * 300_000}},),
+    "many promises": ({"set": {"promised": {f"ses_{number}": "/" * 100 for number in range(3_000)}}},),
     "a long line": (b"x" * 3_000_000,),
 }
 
@@ -65,6 +66,7 @@ async def test_a_broken_bridge_harms_no_other(small: Mapping[str, str]) -> None:
                 await eventually(lambda number=number: servers[1].others[0].client.startswith(f"{number}x"))
             await eventually(lambda: len(servers[1].others), until=lambda count: count == 1)
             assert len(receive_all(silent)) < 4_000_000
+        assert not any(other.is_gone for other in servers[1].others)
         assert {server.current_endpoint() for server in servers} == {await servers[0].endpoint()}
         assert resident_kilobytes(find_supervisor(small)) < 60_000
     await wait_until_nothing_is_left(small)
