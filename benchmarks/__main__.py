@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from . import calls, curves, events, profile_bridge, start, tasks
+from . import calls, curves, events, profile_bridge, sharing, start, tasks
 from .report import redraw_chart, write_report
 from .results import ResultRow, Results
 from .setup import REPOSITORY, BenchmarkSetup, open_setup
@@ -19,6 +19,7 @@ ROWS: dict[str, Callable[[BenchmarkSetup, float], Awaitable[list[ResultRow]]]] =
     "calls": calls.measure_rows,
     "tasks": tasks.measure_rows,
     "events": events.measure_rows,
+    "sharing": sharing.measure_rows,
 }
 SHORT_RUN_SCALE = 0.1
 """The scale of a short run."""

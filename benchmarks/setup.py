@@ -90,6 +90,7 @@ async def open_setup(folder: Path) -> AsyncGenerator[BenchmarkSetup]:
             "PYTHONPATH": str(REPOSITORY),
             "OPENCODE_CONFIG_CONTENT": json.dumps(provider_config(f"http://127.0.0.1:{port}/v1")),
             "OPENCODE_MCP_COMMAND": program.command[0],
+            "OPENCODE_MCP_NO_SHARE": "1",
         }
         async with managed_server(program.command, str(project), environ) as server:
             yield BenchmarkSetup(folder, project, program, environ, await server.endpoint())
