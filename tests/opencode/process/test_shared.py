@@ -230,16 +230,18 @@ async def test_a_supervisor_that_does_not_answer_is_named(
     small: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not replaced: work may run in its OpenCode."""
-    monkeypatch.setattr(shared, "CONNECT_SECONDS", 1.0)
+    connect_seconds = shared.CONNECT_SECONDS
     async with bridge(small) as server, bridge(small) as late:
         await server.endpoint()
         supervisor_pid = find_supervisor(small)
         os.kill(supervisor_pid, signal.SIGSTOP)
+        monkeypatch.setattr(shared, "CONNECT_SECONDS", 1.0)
         try:
             with pytest.raises(ServerStartError, match=rf"kill {supervisor_pid}"):
                 await late.endpoint()
         finally:
             os.kill(supervisor_pid, signal.SIGCONT)
+            monkeypatch.setattr(shared, "CONNECT_SECONDS", connect_seconds)
         await late.endpoint()
     assert len(starts(small)) == 1
     await wait_until_nothing_is_left(small)
