@@ -840,7 +840,7 @@ class ExperimentalWorkspaceOperations:
         """Create workspace."""
     async def list(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[Workspace]:
         """List workspaces."""
-    async def remove(self, *, id: str, directory: str = ..., workspace: str = ...) -> Workspace:
+    async def remove(self, *, id: str, directory: str = ..., workspace: str = ..., force: bool = ...) -> Workspace:
         """Remove workspace."""
     async def status(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[WorkspaceEventConnectionStatus]:
         """Workspace status."""
@@ -1029,7 +1029,7 @@ class ProjectOperations:
         """Get current project."""
     async def directories(self, *, projectID: str, directory: str = ..., workspace: str = ...) -> builtins.list[dict[str, Any]]:
         """List project directories."""
-    async def init_git(self, *, directory: str = ..., workspace: str = ...) -> Project:
+    async def init_git(self, *, directory: str = ..., workspace: str = ..., force: bool = ...) -> Project:
         """Initialize git repository."""
     async def list(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[Project]:
         """List all projects."""
@@ -1761,9 +1761,23 @@ class WorktreeOperations:
         """Create worktree."""
     async def list(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[str]:
         """List worktrees."""
-    async def remove(self, *, body: WorktreeRemoveInput, directory: str = ..., workspace: str = ...) -> bool:
+    async def remove(
+        self,
+        *,
+        body: WorktreeRemoveInput,
+        directory: str = ...,
+        workspace: str = ...,
+        force: bool = ...,
+    ) -> bool:
         """Remove worktree."""
-    async def reset(self, *, body: WorktreeResetInput, directory: str = ..., workspace: str = ...) -> bool:
+    async def reset(
+        self,
+        *,
+        body: WorktreeResetInput,
+        directory: str = ...,
+        workspace: str = ...,
+        force: bool = ...,
+    ) -> bool:
         """Reset worktree."""
 
 class Operations:
