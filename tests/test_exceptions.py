@@ -16,6 +16,8 @@ TREE_LINE = re.compile(r"^((?:[│ ]   )*(?:[├└]── )?)([A-Z]\w+)(?:  .*)
 
 def iter_defined_errors() -> set[type[BaseException]]:
     """Every exception class that a module of the package defines."""
+    # First, as it puts its folder on the path: its modules import each other from there.
+    importlib.import_module("opencode_mcp.opencode.process.shared_supervisor")
     names = [found.name for found in pkgutil.walk_packages(opencode_mcp.__path__, "opencode_mcp.")]
     modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
     return {
