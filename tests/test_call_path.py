@@ -125,4 +125,4 @@ async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, 
 
     assert trace.validated.count("session_prompt") == 1
     assert len(trace.functions) <= 175  # a slow turn runs some more: reads between two events, a warning
-    assert len(files(trace.functions)) <= 45
+    assert len(files(trace.functions)) <= 46

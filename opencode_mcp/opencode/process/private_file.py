@@ -9,23 +9,20 @@ from pathlib import Path
 MAX_BYTES = 1_000_000
 
 
-class NotPrivateError(OSError):
-    """The file is not a regular file, belongs to another user, or other users may access it."""
-
-
 def read_private_file(path: Path) -> bytes:
     """Return the content of a file, without following a link or waiting for a writer.
 
     Raises:
-        OSError: it cannot be read; NotPrivateError: its content cannot be trusted.
+        OSError: it cannot be read.
+        PermissionError: it is not a regular file, belongs to another user, or other users may access it.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with open(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise NotPrivateError(f"{path} is not a file")
+            raise PermissionError(f"{path} is not a file")
         if os.name != "nt" and (status.st_uid != os.geteuid() or status.st_mode & 0o077):
-            raise NotPrivateError(f"{path} is not this user's alone")
+            raise PermissionError(f"{path} is not this user's alone")
         return file.read(MAX_BYTES)
 
 

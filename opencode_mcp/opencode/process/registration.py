@@ -20,7 +20,7 @@ from opencode_mcp.exceptions import ServerStartError
 
 from .cache import is_owned_by_user, secure_cache_folder, shared_folder
 from .executable import Program
-from .private_file import NotPrivateError, read_private_file
+from .private_file import read_private_file
 from .supervisor import process_start
 
 PROTOCOL = 1
@@ -209,7 +209,7 @@ def parse_registration(path: Path) -> Registration | None:
             record["about"]["version"],
             record["about"]["variables"],
         )
-    except NotPrivateError as error:
+    except PermissionError as error:
         log.warning("%s", error)
         return None
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):

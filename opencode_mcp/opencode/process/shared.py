@@ -24,7 +24,7 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import OtherBridge
 
-from .private_file import NotPrivateError, read_private_file
+from .private_file import read_private_file
 from .registration import Registration, read_registration
 from .socket_stream import SocketStream
 from .supervised import STOP_SECONDS
@@ -316,7 +316,7 @@ def describe_distrust(path: Path) -> str:
     """Describe why a registration is not believed though its supervisor runs; "" if it is, or does not exist."""
     try:
         read_private_file(path)
-    except NotPrivateError as error:
+    except PermissionError as error:
         return str(error)
     except OSError:
         pass

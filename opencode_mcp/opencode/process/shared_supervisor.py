@@ -46,7 +46,7 @@ import supervisor
 from bridge_connection import CHUNK_BYTES, LINGER_SECONDS, MAX_UNSENT_BYTES, BridgeConnection
 from private_file import read_private_file, write_private_file
 from promised_sessions import PromisedSessions
-from start_error import StartError, explain
+from start_error import explain
 
 PROMISED_SECONDS = 3_600.0
 """How long OpenCode runs without a bridge while promised sessions run."""
@@ -103,7 +103,7 @@ class SharedSupervisor:
         """Run the command.
 
         Raises:
-            StartError: nothing is left behind.
+            OSError: nothing is left behind.
         """
         try:
             with explain("cannot create a folder for temporary files"):
@@ -114,7 +114,7 @@ class SharedSupervisor:
             with explain(f"cannot run {self.command[0]}"):
                 self.child = supervisor.spawn(self.command, str(self.temporary / "tmp"))
             self.register()
-        except StartError:
+        except OSError:
             self.remove_all()
             raise
         threading.Thread(target=self.read_output, args=(self.child,), daemon=True).start()
@@ -124,7 +124,7 @@ class SharedSupervisor:
         """Write the registration, readable by its owner alone.
 
         Raises:
-            StartError: the folder cannot be written.
+            OSError: the folder cannot be written.
         """
         password = os.environ.get("OPENCODE_SERVER_PASSWORD", "")
         pid = 0 if self.child is None else self.child.pid
@@ -380,7 +380,7 @@ def main(folder: Path, name: str, command: list[str]) -> int:
     supervisor.detach()
     try:
         run(folder, name, command)
-    except StartError as error:
+    except OSError as error:
         sys.stdout.write(f"{error}\n")
         return 127
     except Exception:

@@ -6,14 +6,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 
-class StartError(Exception):
-    """The supervisor cannot start OpenCode, in words for the user."""
-
-
 @contextmanager
 def explain(problem: str) -> Generator[None]:
-    """Turn an OSError into a StartError that names the problem."""
+    """Name the problem in an OSError, in words for the user."""
     try:
         yield
     except OSError as error:
-        raise StartError(f"{problem}: {error.strerror or error}") from error
+        raise OSError(f"{problem}: {error.strerror or error}") from error
