@@ -16,7 +16,7 @@ from typing import Any, cast
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.schema import COMPONENT_PREFIX, DEFINITION_PREFIX, referenced_name
+from opencode_mcp.openapi.navigation import COMPONENT_PREFIX, DEFINITION_PREFIX, referenced_name
 from opencode_mcp.operations import Node, attribute_names, build_tree
 
 STUB = Path(__file__).parents[1] / "opencode_mcp" / "operations.pyi"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from opencode_mcp.openapi import schema as schemas
 from opencode_mcp.openapi.document import Document, OperationObject, ParameterObject, Schema, load_snapshot
+from opencode_mcp.openapi.navigation import resolve
 
 from .amendments import Amendment, Check, ExecutionMode, amendments_for
 from .annotations import Hints, hints_for
@@ -94,7 +95,7 @@ class Operation:
             if parameter.required:
                 required.append(parameter.argument_name)
         if self.body is not None:
-            resolved = schemas.resolve(self.body.schema, self.components)
+            resolved = resolve(self.body.schema, self.components)
             if self.body.fields is None:
                 properties["body"] = self.body.schema
                 required.extend(["body"] if self.body.required else [])
@@ -297,7 +298,7 @@ def build_body(
     media_type = min(content, key=media_type_rank)
     schema = content[media_type].value_schema
     sent_as = JSON_TYPE if "*" in media_type else media_type
-    resolved = schemas.resolve(schema, components)
+    resolved = resolve(schema, components)
     fields = resolved.get("properties")
     if not fields or any(name in parameters or not PROPERTY_KEY.fullmatch(name) for name in fields):
         return Body(schema=schema, fields=None, required=not optional, media_type=sent_as)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from .document import Schema
+from .navigation import resolve
 from .patterns import describe_pattern
-from .schema import resolve
 
 MAX_DEPTH = 20
 """Deeper in an example is {}: a newer document may have a component that requires itself."""

@@ -1,4 +1,8 @@
-"""The parts of a self-contained JSON Schema that apply to a part of a value."""
+"""`$ref`s followed, and the parts of a JSON Schema that apply to a part of a value.
+
+`definitions` are the schemas by the names that references have: the components of a document, or the `$defs` of a
+self-contained schema.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from .document import Schema
-from .schema import find_definition, referenced_name
+
+COMPONENT_PREFIX = "#/components/schemas/"
+DEFINITION_PREFIX = "#/$defs/"
+
+
+def referenced_name(schema: Schema) -> str | None:
+    """Return the name that a schema refers to, None for a schema without `$ref`."""
+    reference = schema.get("$ref")
+    if not isinstance(reference, str):
+        return None
+    return reference.removeprefix(COMPONENT_PREFIX).removeprefix(DEFINITION_PREFIX)
+
+
+def find_definition(name: str, definitions: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a name; an unknown one gives a schema that allows any value."""
+    return definitions.get(name, {"description": f"Unknown: the document has no {name}."})
+
+
+def resolve(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """Follow a chain of `$ref`s to its end; a chain without an end gives a schema that allows any value."""
+    seen: set[str] = set()
+    while (name := referenced_name(schema)) is not None:
+        if name in seen:
+            return {}
+        seen.add(name)
+        schema = find_definition(name, definitions)
+    return schema
+
 
 Path = tuple[str | int, ...]
 """Where a value is: the names and indexes that lead to it from the root."""

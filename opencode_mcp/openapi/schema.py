@@ -1,8 +1,4 @@
-"""`$ref`s followed, and schemas made self-contained: `#/components/schemas/X` becomes `#/$defs/X`.
-
-Where a function takes `definitions`, these are the schemas by the names that references have: the components of a
-document, or the `$defs` of a self-contained schema.
-"""
+"""Schemas made self-contained: `#/components/schemas/X` becomes `#/$defs/X`, nothing else changes."""
 
 from __future__ import annotations
 
@@ -11,33 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from .document import Schema
-
-COMPONENT_PREFIX = "#/components/schemas/"
-DEFINITION_PREFIX = "#/$defs/"
-
-
-def referenced_name(schema: Schema) -> str | None:
-    """Return the name that a schema refers to, None for a schema without `$ref`."""
-    reference = schema.get("$ref")
-    if not isinstance(reference, str):
-        return None
-    return reference.removeprefix(COMPONENT_PREFIX).removeprefix(DEFINITION_PREFIX)
-
-
-def find_definition(name: str, definitions: Mapping[str, Schema]) -> Schema:
-    """Return the schema of a name; an unknown one gives a schema that allows any value."""
-    return definitions.get(name, {"description": f"Unknown: the document has no {name}."})
-
-
-def resolve(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """Follow a chain of `$ref`s to its end; a chain without an end gives a schema that allows any value."""
-    seen: set[str] = set()
-    while (name := referenced_name(schema)) is not None:
-        if name in seen:
-            return {}
-        seen.add(name)
-        schema = find_definition(name, definitions)
-    return schema
+from .navigation import DEFINITION_PREFIX, find_definition, referenced_name
 
 
 def bundle(schema: Schema, components: Mapping[str, Schema]) -> Schema:

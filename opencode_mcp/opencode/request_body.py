@@ -13,7 +13,7 @@ import httpx2
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.catalog import JSON_TYPE, Body
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.openapi.schema import resolve
+from opencode_mcp.openapi.navigation import resolve
 
 BYTE_FORMATS = ("binary", "byte", "base64")
 """Values of a schema's `format` or `contentEncoding` that stand for bytes."""

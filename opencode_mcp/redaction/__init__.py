@@ -8,9 +8,18 @@ Two mechanisms, kept apart:
 """
 
 from .credentials import MARKER
-from .excerpts import beginning_of, end_of, to_one_line
 from .known_secrets import KnownSecrets, credential_files
-from .redactor import NO_REDACTION, Redacted, Redactor, count_replaced, keep_redaction_count, refuse_marker
+from .redactor import (
+    NO_REDACTION,
+    Redacted,
+    Redactor,
+    beginning_of,
+    count_replaced,
+    end_of,
+    keep_redaction_count,
+    refuse_marker,
+    to_one_line,
+)
 from .structure import Position
 
 __all__ = [

@@ -130,6 +130,28 @@ def keep_redaction_count(text: str, part: str) -> str:
     return Redacted(part, replaced) if replaced else part
 
 
+def to_one_line(text: str, limit: int = 300) -> str:
+    """Put a text on one line of limited length.
+
+    Like `beginning_of` and `end_of` it is for a text that is redacted later: it cuts between words, as half a secret
+    would not be recognized.
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit + 1].rpartition(" ")[0] + " …"
+
+
+def beginning_of(text: str, limit: int) -> str:
+    """Return the beginning of a text up to the end of a word; "" where the first word is longer than the limit."""
+    if len(text) <= limit:
+        return text
+    return text[: next((index for index in range(limit, 0, -1) if text[index].isspace()), 0)]
+
+
+def end_of(text: str, limit: int) -> str | None:
+    """Return the end of a text from the start of a word on, None if there is none."""
+    return (text if len(text) <= limit else "…" + re.sub(r"^\S*", "", text[-limit:])) or None
+
+
 def is_printable_ascii(text: str) -> bool:
     """Whether a text is printable ASCII, tabs and line breaks included: a quick test that it has nothing to escape."""
     return text.isascii() and (text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable())

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from opencode_mcp.openapi.document import Schema
-from opencode_mcp.openapi.schema import find_definition, referenced_name, resolve
+from opencode_mcp.openapi.navigation import find_definition, referenced_name, resolve
 
 MAX_ARGUMENT_BYTES = 1_100
 """An argument whose summary is longer, without its description, is outlined. A prompt's `parts` stay whole."""

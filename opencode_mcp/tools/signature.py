@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from opencode_mcp.catalog import Operation
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.example import simplest_branch
-from opencode_mcp.openapi.schema import resolve
+from opencode_mcp.openapi.navigation import resolve
 
 from .compact_schema import compact_schema
 

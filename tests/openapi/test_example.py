@@ -11,8 +11,8 @@ from jsonschema_rs import Draft202012Validator
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.openapi.example import make_example
+from opencode_mcp.openapi.navigation import resolve
 from opencode_mcp.openapi.patterns import PATTERNS, describe_pattern
-from opencode_mcp.openapi.schema import resolve
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 
