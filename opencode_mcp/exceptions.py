@@ -21,9 +21,10 @@ OpenCodeError
 ├── IssuerUnavailable    the keys of an OAuth issuer cannot be fetched
 └── ServerEnding         this MCP server is shutting down
 
-Two classes are not errors, so no handler of `OpenCodeError` catches them:
+Three classes are not errors, so no handler of `OpenCodeError` catches them:
 
 InputRequired            the call ends with a question to the user, and the client calls again with the answer
+ContinuesAsTask          the call ends with a task, and the client asks for its state from time to time
 TooLong                  an attempt to cut a result exceeds the limit; the next attempt keeps less
 """
 
@@ -172,6 +173,20 @@ class InputRequired(Exception):
         self.request = request
         self.state = state
         super().__init__(request.id)
+
+
+class ContinuesAsTask(Exception):
+    """The work runs on after the call, whose result is an MCP task.
+
+    `handle` is a `tasks.handles.TaskHandle` that any process can read; `activity` says what runs; `note` belongs to the
+    later result.
+    """
+
+    def __init__(self, handle: Any, activity: str, note: str = "") -> None:
+        self.handle = handle
+        self.activity = activity
+        self.note = note
+        super().__init__(handle.tool)
 
 
 class TooLong(Exception):

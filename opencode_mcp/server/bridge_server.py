@@ -30,6 +30,7 @@ from opencode_mcp.settings import Settings
 
 from .instructions import ALL_LISTED
 from .lifespan import STATIC_TTL_MS, Lifespan, RequestContext, known_secrets, warn_about_weak_passwords
+from .mcp_tasks.extension import serve_tasks
 from .negotiation import serve_connection
 from .progress import Heartbeat
 from .shutdown import Shutdown
@@ -112,6 +113,7 @@ class BridgeServer(Server[Lifespan]):
             cache_hints=CACHE_HINTS,
             **HANDLERS,
         )
+        serve_tasks(self, lambda: self._handlers.tasks)
         # Elicitation state travels through the client, so it is sealed against changes.
         self.middleware.append(RequestStateBoundary(make_state_security(settings), default_audience=self.name))
         self.middleware.append(self._fit_to_view)
@@ -132,9 +134,7 @@ class BridgeServer(Server[Lifespan]):
     ) -> types.ListToolsResult:
         return await self._handlers.list_tools(context, params)
 
-    async def _call_tool(
-        self, context: RequestContext, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    async def _call_tool(self, context: RequestContext, params: types.CallToolRequestParams) -> Any:
         return await self._handlers.call_tool(context, params)
 
     async def _fit_to_view(self, ctx: RequestContext, call_next: CallNext) -> HandlerResult:

@@ -43,14 +43,19 @@ def make_elicitor(
     context: RequestContext, params: types.CallToolRequestParams, request_state: Mapping[str, Any] | None
 ) -> Elicitor | None:
     """Return the elicitor for this client, or None if the client cannot elicit."""
-    capabilities = context.session.client_capabilities
-    elicitation = capabilities.elicitation if capabilities else None
-    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+    if not can_elicit(context):
         return None
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         rounds, asked_at = (request_state or {}).get("rounds", 0), (request_state or {}).get("asked_at", 0.0)
         return ResultElicitor(params.input_responses or {}, rounds, asked_at) if rounds < MAX_ROUNDS else None
     return PushElicitor(context) if context.session.can_send_request else None
+
+
+def can_elicit(context: RequestContext) -> bool:
+    """Whether the client shows forms."""
+    capabilities = context.session.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
 class PushElicitor:

@@ -25,6 +25,7 @@ from .progress import Heartbeat
 from .shutdown import Shutdown
 
 if TYPE_CHECKING:
+    from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
     from opencode_mcp.server.subscriptions.watcher import WatcherPool
 
 STATIC_TTL_MS = 3_600_000
@@ -59,6 +60,11 @@ class Lifespan:
         from opencode_mcp.server.subscriptions.watcher import WatcherPool
 
         return WatcherPool(self.bus, self.tasks)
+
+    @cached_property
+    def polled_tasks(self) -> dict[str, PolledTask]:
+        """The tasks that clients ask for, by their handle, newest last."""
+        return {}
 
     @cached_property
     def listen_handler(self) -> ListenHandler:

@@ -13,7 +13,7 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.exceptions import InputRequired, OpenCodeError
+from opencode_mcp.exceptions import ContinuesAsTask, InputRequired, OpenCodeError
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.os_limits import find_shortage_in_error
 from opencode_mcp.settings import Settings
@@ -24,8 +24,15 @@ from opencode_mcp.tools.truncate import abbreviate
 from .elicitation import input_required_result, make_elicitor
 from .instructions import write_instructions
 from .lifespan import RequestContext, connection_of
+from .mcp_tasks.extension import has_tasks
+from .mcp_tasks.source import OpenCodeTasks
 from .roots import apply_client_root
 from .shutdown import Shutdown
+
+HOLD_SECONDS = 8.0
+"""How long a call is held before it continues as an MCP task: a short task is answered at once, with progress.
+
+Claude Code 2.1.332 shows the progress of a call; clients limit a silent call to a minute."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +62,7 @@ class ToolHandlers:
             path: ToolRegistry(catalog, select_view(catalog, selection, path), settings.max_result_chars)
             for path in VIEWS
         }
+        self.tasks = OpenCodeTasks(self._registry_for, servers_for, settings.depth)
 
     def _registry_for(self, context: RequestContext) -> ToolRegistry:
         """Return the tools that a request may see: over HTTP a path below the endpoint narrows them."""
@@ -97,7 +105,7 @@ class ToolHandlers:
 
     async def call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
         """Call a tool. Its errors are results with `is_error`; a name that no tool has is a protocol error."""
         registry = self._registry_for(context)
         if params.name not in registry:
@@ -108,16 +116,24 @@ class ToolHandlers:
         result: types.CallToolResult | None = None
         try:
             with self._shutdown.track_call(), lifespan.heartbeat.open_reporter(context.session) as report_progress:
-                servers = (await apply_client_root(context)).with_options(
-                    caller=caller_key(context), report_progress=report_progress
-                )
+                servers = (await servers_for(context)).with_options(report_progress=report_progress)
                 introduce(servers, context)
                 elicitor = make_elicitor(context, params, resume_state)
-                call_context = Context(servers, report_progress, elicitor, resume_state, self._depth, redactor=redactor)
+                call_context = Context(
+                    servers,
+                    report_progress,
+                    elicitor,
+                    resume_state,
+                    self._depth,
+                    redactor=redactor,
+                    hold_seconds=HOLD_SECONDS if has_tasks(context) else None,
+                )
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
             assert result is not None
             noted = add_note(result, take_server_notes(servers))
             return sent_once(noted, params.name in registry.task_tools, context.protocol_version)
+        except ContinuesAsTask as continued:
+            return self.tasks.hand_out(context, continued)
         except InputRequired as required:
             return input_required_result(required, redactor)
         except OpenCodeError as error:
@@ -169,6 +185,11 @@ def introduce(servers: ServerPool, context: RequestContext) -> None:
     if facts != known:
         known.update(facts)
         servers.default.server.publish(**facts)
+
+
+async def servers_for(context: RequestContext) -> ServerPool:
+    """Return the servers for the caller of a request."""
+    return (await apply_client_root(context)).with_options(caller=caller_key(context))
 
 
 def caller_key(context: RequestContext) -> Hashable:

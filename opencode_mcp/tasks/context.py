@@ -47,6 +47,14 @@ class Elicitor(Protocol):
         ...
 
 
+class ThroughTask:
+    """Stands for a user who is asked through an MCP task: the call itself gets no decision."""
+
+    async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
+        """Return that the user has not decided."""
+        return Undecided()
+
+
 @dataclass(frozen=True)
 class Context:
     """What a call needs beside its arguments.
@@ -58,6 +66,9 @@ class Context:
     `default_permissions` is the policy for sessions that no task tool created: `report`, except in a call that prompts
     the session itself. `answer_chars` limits the characters of answers in one result; `answer_offset` reads the rest.
     `redactor` says where texts may be cut; it is applied to the result later.
+
+    `hold_seconds` is how long a call may wait before it continues as an MCP task, None for a client without MCP Tasks;
+    `held_tool` is the tool or operation of such a call.
     """
 
     servers: ServerPool
@@ -68,6 +79,18 @@ class Context:
     default_permissions: Permissions = "report"
     answer_chars: int = 20_000
     redactor: Redactor = NO_REDACTION
+    hold_seconds: float | None = None
+    held_tool: str = ""
+
+    def holding(self, tool: str) -> Context:
+        """Return the context of a call that continues as a task where the client has MCP Tasks.
+
+        The user is then asked through the task.
+        """
+        if self.hold_seconds is None:
+            return self
+        elicitor = None if self.elicitor is None else ThroughTask()
+        return replace(self, held_tool=tool, elicitor=elicitor)
 
     @property
     def opencode(self) -> OpenCodeClient:

@@ -17,6 +17,13 @@ Permissions = Literal["report", "ask", "allow", "reject"]
 """What happens when a tool call needs permission: report it, ask the user, allow it, reject it."""
 
 
+class TurnGroup(BaseModel):
+    """Turns of several sessions, as `session.message`, and whether any or all of them must end."""
+
+    turns: list[str]
+    until: Literal["any", "all"]
+
+
 class TaskMetadata(BaseModel):
     """Facts about a task.
 
@@ -25,6 +32,9 @@ class TaskMetadata(BaseModel):
     branch; `base` is the commit it started from and `token` the content of a file in its git folder, both only where
     this process and OpenCode share the files; `collected` identifies the state that was applied last; `removed` says
     how the worktree was removed.
+
+    `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
+    tasks/cancel has stopped, by their user's message.
     """
 
     permissions: Permissions | None = None
@@ -36,6 +46,8 @@ class TaskMetadata(BaseModel):
     token: str | None = None
     collected: str | None = None
     removed: str | None = None
+    groups: dict[str, TurnGroup] | None = None
+    cancelled: list[str] | None = None
 
 
 def task_metadata(session: Session) -> TaskMetadata:
@@ -43,11 +55,13 @@ def task_metadata(session: Session) -> TaskMetadata:
     return parse_model(f"the metadata of {session.id}", TaskMetadata, session.metadata.get(METADATA_KEY, {}))
 
 
-async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts: str | None) -> None:
-    """Change facts about a task in its session, as that is now."""
+async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts: Any) -> bool:
+    """Change facts about a task in its session, as that is now; False if the server has not stored them."""
     session = await opencode.call_as(Session, "session_get", sessionID=session_id)
     task = task_metadata(session).model_copy(update=facts)
-    await opencode.call("session_update", sessionID=session_id, metadata=with_task_metadata(session.metadata, task))
+    metadata = with_task_metadata(session.metadata, task)
+    updated = await opencode.call_as(Session, "session_update", sessionID=session_id, metadata=metadata)
+    return task_metadata(updated) == task
 
 
 def with_task_metadata(metadata: dict[str, Any], task: TaskMetadata) -> dict[str, Any]:

@@ -49,7 +49,8 @@ END_HINTS = Hints(read_only=False, destructive=True, idempotent=True, open_world
 class TaskTool:
     """A tool of several requests. `run` takes the context and an instance of `arguments`.
 
-    Choosing the server takes until `timeout_seconds` at most, or until `least_seconds` if that is longer.
+    Choosing the server takes until `timeout_seconds` at most, or until `least_seconds` if that is longer. With
+    `becomes_task` a call continues as an MCP task where the client has them.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TaskTool:
     run: Callable[[Context, Any], Awaitable[BaseModel]]
     hints: Hints
     least_seconds: float = 0.0
+    becomes_task: bool = False
 
     async def execute(self, context: Context, arguments: Arguments) -> BaseModel:
         """Choose the server, and run the tool; `arguments` is an instance of the tool's model.
@@ -68,6 +70,7 @@ class TaskTool:
             OpenCodeError: what went wrong.
         """
         supported = replace(context, servers=context.servers.with_options(min_version=MIN_VERSION_FOR_TASKS))
+        supported = supported.holding(self.name) if self.becomes_task else replace(supported, hold_seconds=None)
         seconds: float = getattr(arguments, "timeout_seconds", DEFAULT_LIMIT_SECONDS)
         deadline = anyio.current_time() + seconds
         async with AsyncExitStack() as stack:
@@ -110,6 +113,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         TaskReport,
         run_task,
         RUN_HINTS,
+        becomes_task=True,
     ),
     TaskTool(
         "start_task",
@@ -129,6 +133,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         TaskReports,
         run_tasks,
         RUN_HINTS,
+        becomes_task=True,
     ),
     TaskTool(
         "wait_for_tasks",
@@ -139,6 +144,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         WaitedTasks,
         wait_for_tasks,
         WAIT_HINTS,
+        becomes_task=True,
     ),
     TaskTool(
         "report_task",

@@ -18,7 +18,7 @@ from opencode_mcp.opencode.response_checks import include_worktrees
 
 from .arguments import WAIT_SECONDS, Arguments
 from .context import Context, Decision, PermissionReply, Undecided
-from .metadata import task_metadata
+from .metadata import Permissions, task_metadata
 from .session_state import SessionSnapshot, read_session, read_snapshot, refuse_without_messages
 
 CONFIRM_SECONDS = 10.0
@@ -80,10 +80,20 @@ class ReplyOutcome:
     note: str | None = None
 
 
+def policy_of(context: Context, session: Session) -> Permissions:
+    """Return what happens with a session's requests."""
+    return task_metadata(session).permissions or context.default_permissions
+
+
+def is_left_to_user(context: Context, snapshot: SessionSnapshot) -> bool:
+    """Whether a session waits for an answer that the client's user can give."""
+    return bool(snapshot.pending) and context.elicitor is not None and policy_of(context, snapshot.session) == "ask"
+
+
 async def reply_by_policy(context: Context, snapshot: SessionSnapshot, deadline: float, state: Any) -> ReplyOutcome:
     """Answer the first pending request if the policy says so or the user can be asked."""
     request = snapshot.pending[0]
-    match task_metadata(snapshot.session).permissions or context.default_permissions:
+    match policy_of(context, snapshot.session):
         case "allow" if isinstance(request, PermissionRequest):
             decision = Decision(reply="once")
         case "reject":

@@ -17,10 +17,7 @@ from .pending_starts import find_start, started_tasks
 from .report import TaskReport, build_report
 from .start import SentPrompt, StartTask, StartTaskOfSeveral
 from .wait import wait_until_settled
-from .wait_and_report import report_now, wait_and_report, wait_and_report_each
-
-START_SECONDS = 40.0
-"""The time limit of start_task: OpenCode itself may have to be started first."""
+from .wait_and_report import START_SECONDS, report_now, wait_and_report, wait_and_report_each
 
 MAX_TASKS = 16
 

@@ -24,17 +24,22 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, START_GRACE_SECONDS, time_limit
 
 from .context import Context
+from .hold import continue_as_task
 from .pending_starts import PendingStart, no_session_message, report_unstarted, start_error
 from .report import TaskReport, build_report
 from .session_state import ENDED_STATES
 from .start import SentPrompt
 from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
 
+START_SECONDS = 40.0
+"""How long tasks may take to start where the call returns once they run: OpenCode itself may have to be started."""
+
 
 @dataclass
 class TasksWait:
     """One wait for several tasks; without `until_end` it ends for a task as soon as that runs.
 
+    The wait ends at `deadline`; a task without a session at `start_deadline` is cancelled.
     An error of one task ends the wait; with `separate_errors` it is kept, and the wait goes on for the others.
     `outcomes`, `unanswered` and `errors` have the task's index as key; `previous_prompt_ids` its session id.
     """
@@ -43,6 +48,7 @@ class TasksWait:
     starts: Sequence[PendingStart]
     until: Literal["any", "all"]
     deadline: float
+    start_deadline: float
     until_end: bool = True
     separate_errors: bool = False
     outcomes: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
@@ -91,7 +97,7 @@ class TasksWait:
 
     async def _wait_until_started(self, start: PendingStart) -> None:
         """Wait until a task is started or the time is up; a task without a session by then is cancelled."""
-        with anyio.CancelScope(deadline=self.deadline + START_GRACE_SECONDS):
+        with anyio.CancelScope(deadline=self.start_deadline + START_GRACE_SECONDS):
             await start.finished.wait()
         if start.session_id is None and not start.finished.is_set():
             start.scope.cancel()
@@ -161,6 +167,19 @@ class TasksWait:
                 raise
             self.errors[index] = error
 
+    async def continue_as_task(self) -> None:
+        """Leave tasks that go on to an MCP task, if the client has them and all tasks have started.
+
+        Raises:
+            ContinuesAsTask: the call ends, and the tasks run on.
+        """
+        prompts = [start.prompt for start in self.starts if start.prompt is not None]
+        if self.context.hold_seconds is None or not len(prompts) == len(self.outcomes) == len(self.starts):
+            return
+        await continue_as_task(
+            self.context, prompts, [self.outcomes[index] for index in sorted(self.outcomes)], self.until
+        )
+
     async def build_reports(self) -> list[TaskReport]:
         """Report the tasks in their order, without those that have an error.
 
@@ -208,9 +227,30 @@ async def wait_and_report(
 
     Raises:
         What `TasksWait.run` raises; or, when there is no report of a task, an error that names all sessions.
+        ContinuesAsTask: the client has MCP Tasks, and the tasks run on.
     """
-    wait = TasksWait(context, starts, until, anyio.current_time() + seconds, until_end)
-    return await run_within(wait, max(seconds, report_seconds))
+    wait = make_wait(context, starts, until, seconds, until_end=until_end)
+    return await run_within(wait, max(start_seconds(context, seconds), report_seconds))
+
+
+def make_wait(
+    context: Context,
+    starts: Sequence[PendingStart],
+    until: Literal["any", "all"],
+    seconds: float,
+    until_end: bool = True,
+    separate_errors: bool = False,
+) -> TasksWait:
+    """Return the wait of a call with a time limit; where it can continue as an MCP task, it is held for less time."""
+    now = anyio.current_time()
+    hold_seconds = seconds if context.hold_seconds is None else min(seconds, context.hold_seconds)
+    start_deadline = now + start_seconds(context, seconds)
+    return TasksWait(context, starts, until, now + hold_seconds, start_deadline, until_end, separate_errors)
+
+
+def start_seconds(context: Context, seconds: float) -> float:
+    """Return how long tasks may take to start within a call's time limit; an MCP task exists once they have."""
+    return seconds if context.hold_seconds is None else max(seconds, START_SECONDS)
 
 
 async def wait_and_report_each(
@@ -224,8 +264,8 @@ async def wait_and_report_each(
         InputRequired: the client must ask its user.
         OpenCodeError: every task has an error.
     """
-    wait = TasksWait(context, starts, until, anyio.current_time() + seconds, separate_errors=True)
-    reports = await run_within(wait, seconds)
+    wait = make_wait(context, starts, until, seconds, separate_errors=True)
+    reports = await run_within(wait, start_seconds(context, seconds))
     return reports, {starts[index].session_id or "": str(error) for index, error in sorted(wait.errors.items())}
 
 
@@ -240,6 +280,7 @@ async def run_within(wait: TasksWait, seconds: float) -> list[TaskReport]:
             await wait.run()
             if not wait.sessions:
                 raise LimitReached(f"nothing was started: {no_session_message(wait.context)}")
+            await wait.continue_as_task()
             return await wait.build_reports()
     except LimitReached as error:
         raise add_session_ids(wait.sessions, error) from error

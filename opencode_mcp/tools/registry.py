@@ -9,16 +9,18 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 import mcp_types as types
+from pydantic import BaseModel
 
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import InvalidArguments
-from opencode_mcp.opencode import execute_operation
+from opencode_mcp.opencode import Answer, execute_operation
 from opencode_mcp.opencode.prepare import PreparedCall
 from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import COMPARED_CHARS, aliases, suggest
 from opencode_mcp.tasks import Context, TaskTool, execute_blocking, task_tools_for
 from opencode_mcp.tasks.arguments import validate_arguments
+from opencode_mcp.tasks.continued import TaskValue
 
 from .definition import gateway_definition, operation_definition, task_definition
 from .gateway import (
@@ -35,7 +37,7 @@ from .gateway import (
     format_hits,
     refuse_other_class,
 )
-from .results import Limit, operation_result, page_result, report_result, structured
+from .results import Limit, failure, operation_result, page_result, report_result, structured
 from .search import OperationSearch
 from .selection import Selection
 from .truncate import abbreviate
@@ -136,13 +138,30 @@ class ToolRegistry:
         validated = validate_arguments(tool.name, tool.arguments, arguments, lenient=True)
         if not tool.hints.read_only:
             refuse_marker(tool.name, validated.model_dump())
-        # JSON may take two characters for one.
-        bounded_context = replace(context, answer_chars=self.max_result_chars // 2)
-        return report_result(
-            await tool.execute(bounded_context, validated),
-            redactor,
-            Limit(self.max_result_chars, "request less: a smaller limit, or format stat"),
-        )
+        return self._report_result(await tool.execute(self.bounded(context), validated), redactor)
+
+    def bounded(self, context: Context) -> Context:
+        """Return the context of a call whose report fits into a result: JSON may take two characters for one."""
+        return replace(context, answer_chars=self.max_result_chars // 2)
+
+    def _report_result(self, report: BaseModel, redactor: Redactor) -> types.CallToolResult:
+        limit = Limit(self.max_result_chars, "request less: a smaller limit, or format stat")
+        return report_result(report, redactor, limit)
+
+    def enables(self, tool: str) -> bool:
+        """Whether a tool or operation can be called, also through the gateway."""
+        return tool in self.selection.listed | self.selection.reachable
+
+    def task_result(self, tool: str, value: TaskValue, redactor: Redactor) -> types.CallToolResult:
+        """Return the result of an MCP task as the call of `tool` would have returned it."""
+        match value:
+            case str():
+                return failure(abbreviate(redactor.redact_text(value), self.max_result_chars))
+            case Answer():
+                limit = self._result_limit(self.catalog[tool], {})
+                return operation_result(value, limit, redactor, self._position(tool))
+            case _:
+                return self._report_result(value, redactor)
 
     async def _call_gateway_tool(
         self, tool: GatewayTool, context: Context, redactor: Redactor, arguments: Mapping[str, Any]

@@ -1,0 +1,159 @@
+"""What is known of a task that a client asks for: read from OpenCode after an event, not for each of the requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import anyio
+import mcp_types as types
+from anyio.abc import TaskGroup, TaskStatus
+
+from opencode_mcp.exceptions import APIError, OpenCodeError
+from opencode_mcp.opencode.events import Event, EventFeed
+from opencode_mcp.tasks import Context
+from opencode_mcp.tasks.continued import ReadTurns, TaskView, read_turns, view_task
+from opencode_mcp.tasks.handles import TaskHandle, load_group
+from opencode_mcp.tasks.wait import SessionWatch
+
+REREAD_SECONDS = 60.0
+"""How long a state counts without an event; for a session that OpenCode does not run, `UNSURE_SECONDS`."""
+UNSURE_SECONDS = 5.0
+"""How long a state counts where events may be missing, and the pause after an error."""
+FOLLOW_SECONDS = 60.0
+"""For how long events are followed after the client's last request."""
+UNREACHABLE_SECONDS = 600.0
+"""How long OpenCode may be unreachable before the task has failed."""
+QUICK_POLL_MS, POLL_MS, SLOW_POLL_MS = 1000, 2000, 5000
+QUICK_SECONDS, SLOW_SECONDS = 60, 600
+"""Up to which age a task is asked for each second, and from which each five."""
+
+ENDED = frozenset({"completed", "cancelled"})
+
+
+@dataclass(eq=False)
+class PolledTask:
+    """A task. `note` is what its call had to say; `declined` has the requests that the user has left to the model.
+
+    `asked` is when each request was first shown. `view` is the last state, `error` why there is none newer.
+    """
+
+    handle: TaskHandle
+    note: str = ""
+    view: TaskView = field(default_factory=lambda: TaskView("working"))
+    updated: datetime = field(default_factory=lambda: datetime.now(UTC))
+    declined: dict[str, str] = field(default_factory=dict[str, str])
+    asked: dict[str, float] = field(default_factory=dict[str, float])
+    error: OpenCodeError | None = None
+    failure: types.ErrorData | None = None
+    stopping: bool = False
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    _watch: SessionWatch = field(default_factory=lambda: SessionWatch(set()))
+    _loaded: bool = False
+    _followed: bool = False
+    _polled: bool = False
+    _valid_until: float = 0.0
+    _failing_since: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal; it does not change any more."""
+        return self.failure is not None or self.view.status in ENDED
+
+    @property
+    def activity(self) -> str:
+        """What the task does now, or why that is not known."""
+        if self.error is not None:
+            return f"OpenCode does not answer: {self.error}"
+        return (self._watch.activity if self.view.status == "working" else "") or self.view.activity
+
+    @property
+    def poll_ms(self) -> int:
+        """When the client should ask again."""
+        age = (datetime.now(UTC) - self.handle.turns[0].created).total_seconds()
+        return QUICK_POLL_MS if age < QUICK_SECONDS else POLL_MS if age < SLOW_SECONDS else SLOW_POLL_MS
+
+    def expire(self) -> None:
+        """Read the state again at the next request."""
+        self._watch.read_requested = True
+
+    def on_event(self, event: Event) -> None:
+        """Note an event; while the stream is lost the state counts for nothing."""
+        self._watch.on_event(event)
+        self._watch.steps.clear()  # only the newest is reported
+        if event["type"] == "stream.lost":
+            self._watch.read_requested = True
+
+    async def refresh(self, context: Context, tasks: TaskGroup) -> ReadTurns | None:
+        """Bring the state up to date; return the outcomes if they were read anew. `tasks` runs what follows events.
+
+        Raises:
+            OpenCodeError: OpenCode does not answer.
+        """
+        self._polled = True
+        if self.ended or (anyio.current_time() < self._valid_until and not self._watch.needs_read):
+            return None
+        if not self._loaded:
+            self.handle = await load_group(context, self.handle)
+            self._loaded = True
+        if not self._followed:
+            await tasks.start(self._follow, await find_feeds(context, self.handle))
+        self._watch.read_requested = self._watch.busy_reported = False
+        turns = await read_turns(context, self.handle)
+        self._watch.family.update(member for outcome in turns.read.values() for member in outcome.snapshot.family)
+        running = [outcome for outcome in turns.read.values() if outcome.status.state == "running"]
+        self._watch.busy = any(outcome.snapshot.busy for outcome in running)
+        self.view = await view_task(context, turns, self.declined, self.note)
+        unsure = any(not outcome.snapshot.busy for outcome in running)
+        self._valid_until = anyio.current_time() + (UNSURE_SECONDS if unsure else REREAD_SECONDS)
+        self.updated, self.error, self._failing_since = datetime.now(UTC), None, None
+        for request, _ in self.view.requests:
+            self.asked.setdefault(request.id, anyio.current_time())
+        return turns
+
+    def record_error(self, error: OpenCodeError) -> None:
+        """Record that the state could not be read; after UNREACHABLE_SECONDS the task has failed."""
+        now = anyio.current_time()
+        self._failing_since = self._failing_since or now
+        self._watch.read_requested = False
+        self._valid_until = now + UNSURE_SECONDS
+        self.error = error
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether OpenCode has not answered for so long that the task has failed."""
+        failing_since = self._failing_since
+        return failing_since is not None and anyio.current_time() - failing_since > UNREACHABLE_SECONDS
+
+    async def _follow(
+        self, feeds: Iterable[EventFeed], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Receive events while the client asks for the task; `started` once none is missed."""
+        with ExitStack() as stack:
+            for feed in feeds:
+                stack.enter_context(feed.subscribe(self.on_event))
+            self._followed = True
+            task_status.started()
+            try:
+                while self._polled and not self.ended:
+                    self._polled = False
+                    await anyio.sleep(FOLLOW_SECONDS)
+            finally:
+                self._followed = False
+                self.expire()
+
+
+async def find_feeds(context: Context, handle: TaskHandle) -> list[EventFeed]:
+    """Return the event feeds of the servers that have the sessions of a task; a session that is gone has none.
+
+    Raises:
+        OpenCodeError: a server does not answer.
+    """
+    feeds: list[EventFeed] = []
+    for session_id in dict.fromkeys(turn.session_id for turn in handle.turns):
+        with suppress(APIError):
+            async with context.for_session(session_id) as session_context:
+                feeds.append(session_context.opencode.events)
+    return list(dict.fromkeys(feeds))

@@ -1,0 +1,242 @@
+"""The tasks of OpenCode: handle -> state -> what the client may see of it.
+
+The tool that a handle names must be enabled here, and the caller must be the one that got the handle. Everything else
+is a state: a client that gets an error for a handle asks on without an end (Claude Code 2.1.332).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import mcp_types as types
+from mcp.server.request_state import authenticated_principal
+from pydantic import ValidationError
+
+from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
+from opencode_mcp.exceptions import ContinuesAsTask, OpenCodeError
+from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.models import AgentRequest, QuestionRequest
+from opencode_mcp.server.elicitation import can_elicit, elicitation_params, parse_decision
+from opencode_mcp.server.lifespan import Lifespan, RequestContext
+from opencode_mcp.tasks import Context, Decision
+from opencode_mcp.tasks.context import ThroughTask
+from opencode_mcp.tasks.continued import ReadTurns, read_turns, stop_turns
+from opencode_mcp.tasks.handles import TaskHandle, hash_principal, load_group, parse_handle
+from opencode_mcp.tasks.hold import promise
+from opencode_mcp.tasks.replies import AnswerQuestion, send_unless_answered, validate_answers, wait_until_gone
+from opencode_mcp.tasks.session_state import SessionSnapshot
+from opencode_mcp.tools import ToolRegistry, sent_once
+from opencode_mcp.tools.results import failure
+from opencode_mcp.tools.truncate import abbreviate
+
+from .extension import Task, unknown_task
+from .polled_task import PolledTask
+
+MAX_POLLED_TASKS = 500
+"""How many tasks one process keeps the state of; that of others is read again."""
+STOP_ATTEMPTS = 10
+STOP_PAUSE_SECONDS = 3.0
+MESSAGE_CHARS = 300
+
+MakeServers = Callable[[RequestContext], Awaitable[Any]]
+
+log = logging.getLogger(__name__)
+
+
+class OpenCodeTasks:
+    """Reads, answers and stops the tasks whose handles tools/call has returned, in any process."""
+
+    def __init__(
+        self, registry_for: Callable[[RequestContext], ToolRegistry], make_servers: MakeServers, depth: int
+    ) -> None:
+        """`registry_for` returns the tools that a request may see, `make_servers` the servers for its caller."""
+        self._registry_for = registry_for
+        self._make_servers = make_servers
+        self._depth = depth
+
+    def hand_out(self, context: RequestContext, continued: ContinuesAsTask) -> dict[str, Any]:
+        """Return the result of a call that continues as a task."""
+        handle: TaskHandle = continued.handle.bound_to(authenticated_principal(context))
+        polled = remember(context.lifespan_context, str(handle), PolledTask(handle, continued.note))
+        polled.view = replace(polled.view, activity=continued.activity)
+        return self._show(context, str(handle), polled).as_handle()
+
+    async def read(self, context: RequestContext, task_id: str) -> Task:
+        """Return a task, as `TaskSource` says."""
+        polled = self._find(context, task_id)
+        if refusal := self._refuse(context, polled.handle):
+            return refusal_of(task_id, polled, refusal)
+        async with polled.lock:
+            await self._refresh(context, polled)
+        return self._show(context, task_id, polled)
+
+    async def update(self, context: RequestContext, task_id: str, responses: Mapping[str, Any]) -> None:
+        """Send the answers that are decisions about pending requests of the task; one that fails stays pending."""
+        polled = self._find(context, task_id)
+        if self._refuse(context, polled.handle):
+            return
+        async with polled.lock:
+            polled.expire()
+            await self._refresh(context, polled)
+            for request, snapshot in polled.view.requests:
+                if request.id in responses:
+                    await self._answer(context, polled, request, snapshot, responses[request.id])
+            polled.expire()
+
+    async def cancel(self, context: RequestContext, task_id: str) -> None:
+        """Stop the task in the background; a task that has ended stays as it ended."""
+        polled = self._find(context, task_id)
+        if not self._refuse(context, polled.handle) and not polled.ended:
+            await self._start_stopping(context, polled)
+
+    def _find(self, context: RequestContext, task_id: str) -> PolledTask:
+        """Return the task of a handle.
+
+        Raises:
+            MCPError: it is not a handle of the caller.
+        """
+        handle = parse_handle(task_id)
+        if handle is None or self._registry_for(context).input_schema(handle.tool) is None:
+            raise unknown_task()
+        if handle.principal != hash_principal(authenticated_principal(context), handle.turns[0]):
+            raise unknown_task()
+        known = context.lifespan_context.polled_tasks.get(task_id)
+        return known or remember(context.lifespan_context, task_id, PolledTask(handle))
+
+    def _refuse(self, context: RequestContext, handle: TaskHandle) -> str:
+        """Return why this server does not serve the handle's tool, "" if it does."""
+        registry = self._registry_for(context)
+        if registry.enables(handle.tool):
+            return ""
+        return registry.explain_unlisted(handle.tool) or f"{handle.tool} is not enabled on this server."
+
+    async def _call_context(self, context: RequestContext, handle: TaskHandle) -> Context:
+        servers = (await self._make_servers(context)).with_options(min_version=MIN_VERSION_FOR_TASKS)
+        registry = self._registry_for(context)
+        elicitor = ThroughTask() if can_elicit(context) else None
+        permissions = "report" if handle.tool in registry.task_tools else "ask"
+        call_context = Context(servers, ignore_progress, elicitor, depth=self._depth, default_permissions=permissions)
+        return registry.bounded(call_context)
+
+    async def _refresh(self, context: RequestContext, polled: PolledTask) -> None:
+        """Bring the state of a task up to date, or record why that fails."""
+        call_context = await self._call_context(context, polled.handle)
+        try:
+            turns = await polled.refresh(call_context, context.lifespan_context.tasks)
+            if turns is not None:
+                await update_promises(call_context, polled, turns)
+                if turns.was_cancelled and not polled.ended:
+                    await self._start_stopping(context, polled)
+        except OpenCodeError as error:
+            polled.record_error(error)
+            if polled.is_unreachable:
+                message = abbreviate(context.lifespan_context.redactor.redact_error(error), MESSAGE_CHARS)
+                polled.failure = types.ErrorData(code=types.INTERNAL_ERROR, message=message)
+        except Exception:
+            # A bug in this package: its message is only logged, as it may contain anything.
+            log.exception("tasks/get failed")
+            message = "Internal error; see the server's log."
+            polled.failure = types.ErrorData(code=types.INTERNAL_ERROR, message=message)
+
+    def _show(self, context: RequestContext, task_id: str, polled: PolledTask) -> Task:
+        """Return what the client may see of a task."""
+        registry, redactor = self._registry_for(context), context.lifespan_context.redactor
+        view, tool = polled.view, polled.handle.tool
+        task = Task(
+            task_id,
+            "failed" if polled.failure is not None else view.status,
+            polled.handle.turns[0].created,
+            polled.updated,
+            polled.poll_ms,
+            abbreviate(redactor.redact_text(polled.activity), MESSAGE_CHARS),
+            {request.id: elicitation_params(request, redactor) for request, _ in view.requests},
+            error=polled.failure,
+        )
+        if view.value is None:
+            return task
+        result = registry.task_result(tool, view.value, redactor)
+        return replace(task, result=sent_once(result, tool in registry.task_tools, context.protocol_version))
+
+    async def _answer(
+        self, context: RequestContext, polled: PolledTask, request: AgentRequest, snapshot: SessionSnapshot, answer: Any
+    ) -> None:
+        """Send the user's answer to a request; without a decision the request is left to the model."""
+        try:
+            result = types.ElicitResult.model_validate(answer)
+            seconds = anyio.current_time() - polled.asked.get(request.id, 0.0)
+            decision = parse_decision(request, result, seconds)
+            if not isinstance(decision, Decision):
+                if result.action != "accept":
+                    polled.declined[request.id] = decision.note or ""
+                return
+            check_answers(request, decision)
+            call_context = await self._call_context(context, polled.handle)
+            async with call_context.for_session(snapshot.session.id) as session_context:
+                opencode, directory = session_context.opencode, snapshot.session.directory
+                await send_unless_answered(opencode, directory, request, decision)
+                await wait_until_gone(opencode, directory, request)
+        except (ValidationError, OpenCodeError) as error:
+            log.warning(
+                "the answer to %s was not used: %s",
+                request.id,
+                context.lifespan_context.redactor.redact_text(str(error)),
+            )
+
+    async def _start_stopping(self, context: RequestContext, polled: PolledTask) -> None:
+        if polled.stopping:
+            return
+        polled.stopping = True
+        call_context = await self._call_context(context, polled.handle)
+        context.lifespan_context.tasks.start_soon(stop_task, call_context, polled)
+
+
+async def stop_task(context: Context, polled: PolledTask) -> None:
+    """Stop the turns of a task that have not ended, however long OpenCode takes to answer."""
+    try:
+        for _ in range(STOP_ATTEMPTS):
+            try:
+                await stop_turns(context, await read_turns(context, await load_group(context, polled.handle)))
+                return
+            except OpenCodeError as error:
+                log.info("a task could not be stopped yet: %s", error)
+                await anyio.sleep(STOP_PAUSE_SECONDS)
+    finally:
+        polled.stopping = False
+        polled.expire()
+
+
+def remember(lifespan: Lifespan, task_id: str, polled: PolledTask) -> PolledTask:
+    """Keep the state of a task, and forget the oldest of too many."""
+    lifespan.polled_tasks[task_id] = polled
+    if len(lifespan.polled_tasks) > MAX_POLLED_TASKS:
+        del lifespan.polled_tasks[next(iter(lifespan.polled_tasks))]
+    return polled
+
+
+def refusal_of(task_id: str, polled: PolledTask, reason: str) -> Task:
+    """Return a task whose result says why it is not shown."""
+    now = datetime.now(UTC)
+    return Task(task_id, "completed", polled.handle.turns[0].created, now, polled.poll_ms, result=failure(reason))
+
+
+async def update_promises(context: Context, polled: PolledTask, turns: ReadTurns) -> None:
+    """Promise the results of turns that go on, also in a process that did not return the handle."""
+    for turn, outcome in turns.read.items():
+        is_over = polled.ended or outcome.status.finished
+        await promise(context, turn.session_id, None if is_over else outcome.snapshot.session.directory)
+
+
+def check_answers(request: AgentRequest, decision: Decision) -> None:
+    """Check the answers to questions as those of answer_question are checked.
+
+    Raises:
+        WorkflowError: one is not an option, or there are too few or too many.
+    """
+    if isinstance(request, QuestionRequest) and decision.answers is not None:
+        answers = [list(labels) for labels in decision.answers]
+        validate_answers(request, AnswerQuestion(request_id=request.id, answers=answers, reject=False))
