@@ -126,7 +126,7 @@ class ToolHandlers:
                     resume_state,
                     self._depth,
                     redactor=redactor,
-                    hold_seconds=HOLD_SECONDS if has_tasks(context) else None,
+                    hold_seconds=HOLD_SECONDS if has_tasks(context) and resume_state is None else None,
                 )
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
             assert result is not None

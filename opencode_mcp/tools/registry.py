@@ -148,9 +148,15 @@ class ToolRegistry:
         limit = Limit(self.max_result_chars, "request less: a smaller limit, or format stat")
         return report_result(report, redactor, limit)
 
-    def enables(self, tool: str) -> bool:
+    def becomes_task(self, name: str) -> bool:
+        """Whether a call of a tool or operation can continue as an MCP task, where it is enabled."""
+        if name in self.task_tools:
+            return self.task_tools[name].becomes_task
+        return name in self.catalog and self.catalog[name].execution_mode == "blocking"
+
+    def enables(self, name: str) -> bool:
         """Whether a tool or operation can be called, also through the gateway."""
-        return tool in self.selection.listed | self.selection.reachable
+        return name in self.selection.listed | self.selection.reachable
 
     def task_result(self, tool: str, value: TaskValue, redactor: Redactor) -> types.CallToolResult:
         """Return the result of an MCP task as the call of `tool` would have returned it."""

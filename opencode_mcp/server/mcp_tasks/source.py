@@ -101,7 +101,7 @@ class OpenCodeTasks:
             MCPError: it is not a handle of the caller.
         """
         handle = parse_handle(task_id)
-        if handle is None or self._registry_for(context).input_schema(handle.tool) is None:
+        if handle is None or not self._registry_for(context).becomes_task(handle.tool):
             raise unknown_task()
         if handle.principal != hash_principal(authenticated_principal(context), handle.turns[0]):
             raise unknown_task()
