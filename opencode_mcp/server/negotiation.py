@@ -3,6 +3,9 @@
 In the SDK (mcp 2.3) the first request of a connection fixes the version; after server/discover, `initialize` fails with
 -32022. GitHub Copilot CLI sends `initialize` when its server/discover has no answer within 9 s, and would then have no
 tools. Here each leading server/discover is answered on a connection of its own, and the first other request decides.
+
+A server/discover that declares MCP Tasks decides at once. Claude Code (2.1.332) sends `initialize` after 3 s without an
+answer as well, and takes its result if there is one; refused, it stays with 2026-07-28, the only era with tasks.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server.runner import serve_dual_era_loop
 from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     JSONRPCError,
     JSONRPCRequest,
     JSONRPCResponse,
 )
+
+from .mcp_tasks.extension import EXTENSION_ID
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -60,7 +66,7 @@ async def serve_connection(
         lead: list[Envelope] = []
         async for item in read:
             envelope = (getattr(read, "last_context", None), item)
-            if is_discover_request(item):
+            if is_discover_request(item) and not declares_tasks(item):
                 await answer_discover(serve_stream, envelope, write)
                 continue
             if len(lead) < LEAD_MESSAGES or is_request(item):
@@ -88,6 +94,15 @@ def is_discover_request(item: SessionMessage | Exception) -> bool:
         return False
     meta = (message.params or {}).get("_meta")
     return isinstance(meta, Mapping) and PROTOCOL_VERSION_META_KEY in meta
+
+
+def declares_tasks(item: SessionMessage | Exception) -> bool:
+    """Whether a server/discover request declares MCP Tasks."""
+    assert not isinstance(item, Exception)
+    meta: Any = (getattr(item.message, "params", None) or {})["_meta"]
+    capabilities = meta.get(CLIENT_CAPABILITIES_META_KEY)
+    extensions = capabilities.get("extensions") if isinstance(capabilities, Mapping) else None
+    return isinstance(extensions, Mapping) and EXTENSION_ID in extensions
 
 
 def is_request(item: SessionMessage | Exception) -> bool:

@@ -14,6 +14,7 @@ from mcp.shared.message import SessionMessage
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
+from opencode_mcp.server.mcp_tasks.extension import EXTENSION_ID
 from opencode_mcp.settings import Settings
 from tests.bridge import run_bridge
 
@@ -110,6 +111,21 @@ async def test_initialize_is_accepted_after_discovery(raw: RawConnection, discov
         assert number == 11
         assert isinstance(result, dict)
         assert len(result["tools"]) > 100
+
+
+async def test_a_client_with_tasks_stays_in_their_era_although_it_sends_initialize(raw: RawConnection) -> None:
+    """As Claude Code does whose server was slow to start: the era of the handshake has no tasks."""
+    params = meta()
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = {"extensions": {EXTENSION_ID: {}}}
+    await raw.send("server/discover", params, 1)
+    await raw.send("initialize", INITIALIZE, 2)
+    number, result = await raw.answer()
+    assert isinstance(result, dict)
+    assert (number, EXTENSION_ID in result["capabilities"]["extensions"]) == (1, True)
+    assert await raw.answer() == (2, types.UNSUPPORTED_PROTOCOL_VERSION)
+    await raw.send("tools/list", params, 3)
+    number, result = await raw.answer()
+    assert (number, isinstance(result, dict)) == (3, True)
 
 
 async def test_initialize_is_accepted_after_an_unknown_version(raw: RawConnection) -> None:
