@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.server import create_server
+from opencode_mcp.server import create_server, tool_handlers
 from opencode_mcp.settings import Settings
 
 from .connections import open_memory_streams
@@ -21,6 +21,12 @@ from .task_client import FORMS, TASKS, TaskClient, open_task_client, report_of
 pytestmark = pytest.mark.anyio
 
 OpenClient = Callable[..., AbstractAsyncContextManager[TaskClient]]
+
+
+@pytest.fixture(autouse=True)
+def long_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold calls for as long as a slow machine needs for a short task."""
+    monkeypatch.setattr(tool_handlers, "HOLD_SECONDS", 60.0)
 
 
 @pytest.fixture

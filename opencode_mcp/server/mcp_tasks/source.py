@@ -120,7 +120,14 @@ class OpenCodeTasks:
         registry = self._registry_for(context)
         elicitor = ThroughTask() if can_elicit(context) else None
         permissions = "report" if handle.tool in registry.task_tools else "ask"
-        call_context = Context(servers, ignore_progress, elicitor, depth=self._depth, default_permissions=permissions)
+        call_context = Context(
+            servers,
+            ignore_progress,
+            elicitor,
+            depth=self._depth,
+            default_permissions=permissions,
+            redactor=context.lifespan_context.redactor,
+        )
         return registry.bounded(call_context)
 
     async def _refresh(self, context: RequestContext, polled: PolledTask) -> None:
