@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.exceptions import ContinuesAsTask, OpenCodeError
+from opencode_mcp.opencode.client import CallOptions
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import AgentRequest, QuestionRequest
 from opencode_mcp.server.elicitation import can_elicit, elicitation_params, parse_decision
@@ -116,7 +117,9 @@ class OpenCodeTasks:
         return registry.explain_unlisted(handle.tool) or f"{handle.tool} is not enabled on this server."
 
     async def _call_context(self, context: RequestContext, handle: TaskHandle) -> Context:
-        servers = (await self._make_servers(context)).with_options(min_version=MIN_VERSION_FOR_TASKS)
+        # A failed read is not repeated: the client asks again.
+        options: CallOptions = {"min_version": MIN_VERSION_FOR_TASKS, "retry_seconds": ()}
+        servers = (await self._make_servers(context)).with_options(**options)
         registry = self._registry_for(context)
         elicitor = ThroughTask() if can_elicit(context) else None
         permissions = "report" if handle.tool in registry.task_tools else "ask"

@@ -1,0 +1,118 @@
+"""What is kept of a task between two requests of a client: OpenCode is read after events, and an end stays an end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import TaskGroup
+
+from opencode_mcp.exceptions import APIError, TransportError
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.server.mcp_tasks import polled_task
+from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
+from opencode_mcp.tasks import Context
+from opencode_mcp.tasks.handles import TaskHandle, Turn
+from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
+
+pytestmark = pytest.mark.anyio
+
+PROMPT_ID: str = DONE["info"].get("parentID", DONE["info"]["id"])
+BUSY = {"ses_1": {"type": "busy"}}
+
+
+@pytest.fixture
+async def tasks() -> AsyncGenerator[TaskGroup]:
+    """What runs beside the requests."""
+    async with background_task_group() as tasks:
+        yield tasks
+
+
+def make_task(*session_ids: str) -> PolledTask:
+    """Return a task of one turn for each session."""
+    turns = tuple(Turn(session_id, PROMPT_ID) for session_id in session_ids or ("ses_1",))
+    return PolledTask(TaskHandle("run_task", turns))
+
+
+def event(event_type: str, session_id: str = "ses_1", **properties: Any) -> dict[str, Any]:
+    """Return an event of a session."""
+    return {"type": event_type, "properties": {"sessionID": session_id, **properties}}
+
+
+async def read_count(opencode: FakeOpenCode, task: PolledTask, context: Context, tasks: TaskGroup) -> int:
+    """Return how many requests to OpenCode one request of the client makes."""
+    before = len(opencode.calls)
+    await task.refresh(context, tasks)
+    return len(opencode.calls) - before
+
+
+async def test_opencode_is_read_after_events_only(tasks: TaskGroup) -> None:
+    """Not for requests between them, nor after events that say nothing new."""
+    opencode = FakeOpenCode(status=BUSY, messages=[DONE])
+    context, task = make_context(opencode), make_task()
+    assert await read_count(opencode, task, context, tasks) > 0
+    others = [event("session.idle", "ses_other"), event("session.status", status={"type": "busy"})]
+    for quiet in ({"type": "server.heartbeat", "properties": {}}, *others):
+        opencode.events.dispatch(quiet)
+        assert [await read_count(opencode, task, context, tasks) for _ in range(3)] == [0, 0, 0]
+    assert task.view.status == "working"
+
+    loud = [event("permission.asked"), {"type": "stream.lost", "properties": {}}, {"type": "stream.ready"}]
+    for reason in (*loud, event("session.created", "ses_child", info={"id": "ses_child", "parentID": "ses_1"})):
+        opencode.events.dispatch(reason)
+        assert await read_count(opencode, task, context, tasks) > 0, reason
+        assert await read_count(opencode, task, context, tasks) == 0
+    opencode.status = {}
+    opencode.events.dispatch(event("session.idle"))
+    await task.refresh(context, tasks)
+    assert task.view.status == "completed"
+
+
+async def test_an_end_stays_an_end(tasks: TaskGroup) -> None:
+    """Whatever happens in the session later."""
+    opencode = FakeOpenCode(messages=[DONE])
+    context, task = make_context(opencode), make_task()
+    await task.refresh(context, tasks)
+    value = task.view.value
+    opencode.answers["session_get"] = APIError("session_get", 404, "NotFoundError", "Session not found: ses_1")
+    opencode.events.dispatch(event("session.deleted"))
+    assert await read_count(opencode, task, context, tasks) == 0
+    assert (task.view.status, task.view.value) == ("completed", value)
+
+
+async def test_a_deleted_session_ends_its_task(tasks: TaskGroup) -> None:
+    """With the reason as the result."""
+    opencode = FakeOpenCode(status=BUSY, messages=[DONE])
+    context, task = make_context(opencode), make_task()
+    await task.refresh(context, tasks)
+    opencode.answers["session_get"] = APIError("session_get", 404, "NotFoundError", "Session not found: ses_1")
+    opencode.events.dispatch(event("session.deleted"))
+    await task.refresh(context, tasks)
+    assert task.view.status == "completed"
+    assert "Session not found: ses_1" in str(task.view.value)
+
+
+async def test_an_unreachable_opencode_fails_the_task_in_the_end(
+    tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the task works on, and OpenCode is not asked for each request of the client."""
+    opencode = FakeOpenCode(status=BUSY, messages=[DONE])
+    context, task = make_context(opencode), make_task()
+    await task.refresh(context, tasks)
+    opencode.answers["session_status"] = TransportError("it does not run")
+    opencode.events.dispatch({"type": "stream.lost", "properties": {}})
+    with pytest.raises(TransportError) as raised:
+        await task.refresh(context, tasks)
+    task.record_error(raised.value)
+    assert (task.view.status, task.activity) == ("working", "OpenCode does not answer: it does not run")
+    assert await read_count(opencode, task, context, tasks) == 0
+    assert not task.is_unreachable
+    monkeypatch.setattr(polled_task, "UNREACHABLE_SECONDS", 0.0)
+    await anyio.sleep(0.01)
+    assert task.is_unreachable
+    del opencode.answers["session_status"]
+    task.expire()
+    await task.refresh(context, tasks)
+    assert (task.is_unreachable, task.error) == (False, None)
