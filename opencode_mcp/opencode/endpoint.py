@@ -133,6 +133,10 @@ class OpenCodeServer(Protocol):
         """Tell the other bridges about this one."""
         ...
 
+    async def wait_until_published(self) -> None:
+        """Wait until what was published or promised is no longer in this process alone."""
+        ...
+
     def promise(self, session_id: str, directory: str | None) -> None:
         """Record a session whose result the client may still ask for, with its directory; None: it has ended.
 
@@ -174,6 +178,9 @@ class UnmanagedServer:
 
     def publish(self, **facts: Any) -> None:
         """Do nothing: other bridges are not known."""
+
+    async def wait_until_published(self) -> None:
+        """Return immediately."""
 
     def promise(self, session_id: str, directory: str | None) -> None:
         """Do nothing: this process never stops the server."""

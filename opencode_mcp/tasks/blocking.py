@@ -31,7 +31,7 @@ from opencode_mcp.opencode.prepare import PreparedCall
 
 from .context import Context
 from .handles import Turn, make_handle
-from .hold import VISIBLE_SECONDS
+from .hold import VISIBLE_SECONDS, promise
 from .pending_requests import describe_request
 from .replies import is_left_to_user
 from .session_state import SessionSnapshot, read_newest_messages, read_session
@@ -102,7 +102,7 @@ async def until_continued(context: Context, session_id: str, previous_prompt_id:
                 handle = await make_handle(context, [Turn(session_id, message_id)])
                 if handle is not None:
                     session = await read_session(context.opencode, session_id)
-                    context.opencode.server.promise(session_id, session.directory)
+                    await promise(context, session_id, session.directory)
                     raise ContinuesAsTask(handle, context.held_tool)
         await anyio.sleep(VISIBLE_SECONDS)
 

@@ -82,7 +82,9 @@ async def continue_as_task(
 async def promise(context: Context, session_id: str, directory: str | None) -> None:
     """Promise the result of a session to the client, with its directory; None: the client has it."""
     async with context.for_session(session_id) as session_context:
-        session_context.opencode.server.promise(session_id, directory)
+        server = session_context.opencode.server
+        server.promise(session_id, directory)
+        await server.wait_until_published()
 
 
 async def find_turn(context: Context, prompt: SentPrompt, outcome: Outcome) -> Turn | None:

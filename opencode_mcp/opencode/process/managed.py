@@ -217,6 +217,11 @@ class ManagedServer:
         if self._run is not None and self._run.process is not None:
             self._run.process.publish(**facts)
 
+    async def wait_until_published(self) -> None:
+        """Wait until the supervisor has what was published, if the server is shared."""
+        if self._run is not None and self._run.process is not None:
+            await self._run.process.wait_until_published()
+
     def promise(self, session_id: str, directory: str | None) -> None:
         """Record a session whose result the client may still ask for; None: it has ended."""
         kept = {name: where for name, where in self._facts.get("promised", {}).items() if name != session_id}

@@ -49,6 +49,10 @@ class OpenCodeProcess(Protocol):
         """Tell the other bridges about this one."""
         ...
 
+    async def wait_until_published(self) -> None:
+        """Wait until what was published is no longer in this process alone."""
+        ...
+
     def share_of(self, slots: int) -> int:
         """Return how many of the slots for requests this bridge may use now."""
         ...
@@ -93,6 +97,9 @@ class OwnProcess:
 
     def publish(self, **facts: Any) -> None:
         """Do nothing: there are no other bridges."""
+
+    async def wait_until_published(self) -> None:
+        """Return immediately."""
 
     def share_of(self, slots: int) -> int:
         """Return all."""

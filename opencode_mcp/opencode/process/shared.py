@@ -70,7 +70,7 @@ class SharedProcess:
         self._sent_facts: dict[str, Any] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._last_words: dict[str, Any] = {}
-        self._changed = anyio.Event()
+        self._changed, self._sent = anyio.Event(), anyio.Event()
         self._exit_status: int | None = None
         self._exited = anyio.Event()
         self.stop_reason = ""
@@ -103,6 +103,12 @@ class SharedProcess:
         if not facts.items() <= self._facts.items():
             self._facts |= facts
             self._changed.set()
+
+    async def wait_until_published(self) -> None:
+        """Wait until the supervisor's connection has taken what was published; it is read even if this process ends."""
+        with anyio.move_on_after(SEND_SECONDS):
+            while self._sent_facts != self._facts and not self._exited.is_set():
+                await self._sent.wait()
 
     def share_of(self, slots: int) -> int:
         """Return how many slots this bridge may use: the bridges whose requests wait share what the others leave."""
@@ -142,6 +148,8 @@ class SharedProcess:
         facts = self._facts.copy()
         await stream.send(encode({"set": facts}))
         self._sent_facts = facts
+        self._sent.set()
+        self._sent = anyio.Event()
 
     async def send_rest(self, stream: ByteStream) -> None:
         """Send what is left to say before the connection is closed."""
