@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.install_once import install_once
 
-ASSISTANTS = ("@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
+ASSISTANTS = ("@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0")
 FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
@@ -99,9 +99,9 @@ def is_discover_request(item: SessionMessage | Exception) -> bool:
 def declares_tasks(item: SessionMessage | Exception) -> bool:
     """Whether a server/discover request declares MCP Tasks."""
     assert not isinstance(item, Exception)
-    meta: Any = (getattr(item.message, "params", None) or {})["_meta"]
-    capabilities = meta.get(CLIENT_CAPABILITIES_META_KEY)
-    extensions = capabilities.get("extensions") if isinstance(capabilities, Mapping) else None
+    params: dict[str, Any] = getattr(item.message, "params", None) or {}
+    capabilities = params["_meta"].get(CLIENT_CAPABILITIES_META_KEY)
+    extensions: Any = cast("Any", capabilities).get("extensions") if isinstance(capabilities, Mapping) else None
     return isinstance(extensions, Mapping) and EXTENSION_ID in extensions
 
 

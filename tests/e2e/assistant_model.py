@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import uvicorn
 from starlette.applications import Starlette
@@ -50,13 +50,18 @@ class AssistantModel:
             results = self.wire_format.tool_results(body)
             step = self.decide(results)
             self.turns.append(ModelTurn(offered, tuple(results), step, self.is_done()))
-        return StreamingResponse(self.events(step, body["model"]), media_type="text/event-stream")
+        return stream_reply(self.wire_format, step, body["model"])
 
-    def events(self, step: Step, model: str) -> Iterator[str]:
-        """Yield the reply as server-sent events."""
-        for data in self.wire_format.reply_events(step, model):
+
+def stream_reply(wire_format: WireFormat, step: Step, model: str) -> StreamingResponse:
+    """Return the reply as server-sent events."""
+
+    def events() -> Iterator[str]:
+        for data in wire_format.reply_events(step, model):
             kind = "" if isinstance(data, str) or "type" not in data else f"event: {data['type']}\n"
             yield f"{kind}data: {data if isinstance(data, str) else json.dumps(data)}\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream")
 
 
 @asynccontextmanager
@@ -64,14 +69,21 @@ async def serve_model(
     wire_format: WireFormat, decide: Callable[[Sequence[Result]], Step], is_done: Callable[[], bool]
 ) -> AsyncGenerator[AssistantModel]:
     """Serve a model at a free port."""
+    model = AssistantModel(wire_format, decide, is_done, "")
+    async with serve_answers(wire_format.path, model.answer) as url:
+        yield replace(model, url=url)
+
+
+@asynccontextmanager
+async def serve_answers(path: str, answer: Callable[[Request], Awaitable[StreamingResponse]]) -> AsyncGenerator[str]:
+    """Answer requests of this path at a free port; return the server's origin."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        model = AssistantModel(wire_format, decide, is_done, f"http://127.0.0.1:{listener.getsockname()[1]}")
-        app = Starlette(routes=[Route(wire_format.path, model.answer, methods=["POST"])])
+        app = Starlette(routes=[Route(path, answer, methods=["POST"])])
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
         server = GuestServer(config)
         async with background_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])
             try:
-                yield model
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
             finally:
                 server.should_exit = True

@@ -18,6 +18,11 @@ class CallTool:
 
 
 @dataclass(frozen=True)
+class CallOwnTool(CallTool):
+    """A call of a tool of the assistant itself."""
+
+
+@dataclass(frozen=True)
 class Say:
     """The last word."""
 

@@ -1,7 +1,7 @@
 """The real server with the fixtures of the conformance suite: `python -m tests.e2e.fixture_server PORT`.
 
 It is put together and serves as `opencode-mcp http` does. Fixtures are tools, resources and prompts, added to
-those that are there; no method of the protocol and no capability is added.
+those that are there; no method of the protocol and no capability is added. The tasks are those of fixtures only.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from opencode_mcp.server import BridgeServer, create_server, prompts
 from opencode_mcp.server.http.app import create_http_app
 from opencode_mcp.server.http.serve import serve_http
 from opencode_mcp.server.lifespan import RequestContext, connection_of
+from opencode_mcp.server.mcp_tasks.extension import serve_tasks
 from opencode_mcp.server.resources import handlers as resources
 from opencode_mcp.server.subscriptions import handlers as subscriptions
 from opencode_mcp.server.tool_handlers import ToolHandlers
@@ -32,6 +33,7 @@ from opencode_mcp.tools import ToolRegistry
 
 from . import fixture_contents as contents
 from . import fixture_tools as tools
+from .fixture_tasks import TASK_HANDLERS, TASKS
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class FixtureToolRegistry(ToolRegistry):
     @cached_property
     def listed(self) -> list[types.Tool]:
         """Ours first."""
-        return [*super().listed, *tools.list_tools()]
+        return [*super().listed, *tools.list_tools(*TASK_HANDLERS)]
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Return the schema of either."""
@@ -71,8 +73,10 @@ class FixtureCalls(ToolHandlers):
 
     async def call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
         """Call a tool, or do what no tool of ours does."""
+        if params.name in TASK_HANDLERS:
+            return await TASK_HANDLERS[params.name](context, params)
         if params.name in tools.REQUEST_HANDLERS:
             return await tools.REQUEST_HANDLERS[params.name](context, params)
         return await super().call_tool(context, params)
@@ -120,6 +124,7 @@ def add_fixtures(server: BridgeServer, settings: Settings, catalog: Catalog) -> 
     server.add_request_handler("tools/call", types.CallToolRequestParams, calls.call_tool)
     server.add_request_handler("prompts/list", types.PaginatedRequestParams, list_prompts)
     server.add_request_handler("prompts/get", types.GetPromptRequestParams, get_prompt)
+    serve_tasks(server, lambda: TASKS)
     server.add_request_handler("resources/subscribe", types.SubscribeRequestParams, subscribe)
 
 

@@ -273,9 +273,9 @@ def input_schema(name: str) -> Mapping[str, Any]:
     return SCHEMAS.get(name, EMPTY_SCHEMA)
 
 
-def list_tools() -> list[types.Tool]:
-    """Return all fixtures as they are listed."""
+def list_tools(*others: str) -> list[types.Tool]:
+    """Return all fixtures as they are listed, and others by their names."""
     return [
         types.Tool(name=name, description="A fixture of the conformance suite.", input_schema=dict(input_schema(name)))
-        for name in (*TOOL_HANDLERS, *REQUEST_HANDLERS)
+        for name in (*TOOL_HANDLERS, *REQUEST_HANDLERS, *others)
     ]

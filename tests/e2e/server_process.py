@@ -20,9 +20,11 @@ FIXTURE_SERVER_COMMAND = (sys.executable, "-m", "tests.e2e.fixture_server")
 
 
 @asynccontextmanager
-async def run_server(command: tuple[str, ...], environ: Mapping[str, str]) -> AsyncGenerator[str]:
+async def run_server(
+    command: tuple[str, ...], environ: Mapping[str, str], port: int | None = None
+) -> AsyncGenerator[str]:
     """Run a command that takes a port and serves on it; return the address of its endpoint once it accepts."""
-    port = free_port()
+    port = port or free_port()
     async with await anyio.open_process(
         (*command, str(port)), env=environ, cwd=ROOT, stdout=None, stderr=None
     ) as process:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
 from uuid import uuid4
 
-from .assistant_script import CallTool, Result, Say, Step
+from .assistant_script import CallOwnTool, CallTool, Result, Say, Step
 
 Body = dict[str, Any]
 SERVER = "opencode"
@@ -61,7 +61,8 @@ class Messages:
         block: Body = {"type": "text", "text": ""}
         delta: Body = {"type": "text_delta", "text": step.text} if isinstance(step, Say) else {}
         if isinstance(step, CallTool):
-            block = {"type": "tool_use", "id": new_id("toolu"), "name": self.prefix + step.tool, "input": {}}
+            name = step.tool if isinstance(step, CallOwnTool) else self.prefix + step.tool
+            block = {"type": "tool_use", "id": new_id("toolu"), "name": name, "input": {}}
             delta = {"type": "input_json_delta", "partial_json": json.dumps(step.arguments)}
         ended = {**ending, "stop_reason": "tool_use" if isinstance(step, CallTool) else "end_turn"}
         yield {"type": "message_start", "message": {**message, **ending, "usage": usage}}

@@ -1,0 +1,181 @@
+"""A user of Claude Code delegates to OpenCode by MCP tasks, at a real terminal: `pytest -m clients`.
+
+Only the models are scripted. Every step waits for what the user sees on the screen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.opencode import Endpoint
+from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.settings import Settings
+from tests.bridge import environ_for
+from tests.eventually import eventually
+from tests.facts import facts
+from tests.scenarios.scenario_context import QUICK_CONFIG, make_asking_project, open_client
+from tests.server.connections import free_port
+
+from .assistant_script import CallTool
+from .assistants import InstalledPrograms
+from .claude_code import ClaudeCode, answer_form, open_claude_code
+from .delegation import STOP, DelegatingModel
+from .server_process import SERVER_COMMAND, run_server
+from .wire_formats import SERVER
+
+pytestmark = [pytest.mark.anyio, pytest.mark.clients]
+
+CONFIG = {**QUICK_CONFIG, "permission": {"bash": {"*": "ask", "test *": "allow", "sleep *": "allow"}}}
+"""OpenCode asks for permission to run anything but what waits for a file."""
+IN_BACKGROUND = "1 MCP task"
+
+
+def run_commands(*commands: str, **arguments: Any) -> CallTool:
+    """Return the call of a task that runs commands, one after the other."""
+    calls = [{"name": "bash", "args": {"command": command, "description": command}} for command in commands]
+    return CallTool("run_task", {"prompt": f"script:chain {json.dumps(calls)}", **arguments})
+
+
+def wait_for_file(name: str) -> str:
+    """Return the command that waits for a file."""
+    return f"until test -e {name}; do sleep 0.1; done"
+
+
+CALLS = {
+    "delegate": run_commands(wait_for_file("go"), "touch made"),
+    "delegate more": run_commands(wait_for_file("never"), timeout_seconds=1),
+    "delegate the rest": run_commands(wait_for_file("later"), timeout_seconds=1),
+}
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """A Claude Code, the project that OpenCode works in, and a client that looks at what OpenCode does."""
+
+    claude: ClaudeCode
+    project: Path
+    observer: Client
+
+    async def newest_report(self) -> dict[str, Any]:
+        """Return the report of the newest session."""
+        listed = facts(await self.observer.call_tool("session_list", {"directory": str(self.project)}))
+        newest = max(listed["result"], key=lambda session: session["updated"])
+        return facts(await self.observer.call_tool("report_task", {"session_id": newest["id"]}))
+
+
+@dataclass(frozen=True)
+class DelegationFixtures:
+    """What a delegation needs besides its servers."""
+
+    installed: InstalledPrograms
+    environ: Mapping[str, str]
+    settings: Settings
+    observer: Client
+    folder: Path
+
+    @asynccontextmanager
+    async def delegate(self, **servers: Any) -> AsyncGenerator[Delegation]:
+        """Provide a Claude Code with our server over stdio, or with `servers`."""
+        model = DelegatingModel(CALLS)
+        async with open_claude_code(
+            self.folder, self.installed, self.environ, self.settings, model, **servers
+        ) as claude:
+            yield Delegation(claude, Path(str(self.settings.directory)), self.observer)
+
+
+@pytest.fixture
+async def fixtures(
+    binaries: Path,
+    program: Program,
+    module_environ: Mapping[str, str],
+    module_endpoint: Endpoint,
+    catalog: Catalog,
+    tmp_path: Path,
+) -> AsyncGenerator[DelegationFixtures]:
+    """A project on the running OpenCode."""
+    project = make_asking_project(tmp_path / "project", module_environ, CONFIG)
+    settings = Settings(url=str(module_endpoint.url), password=module_endpoint.password or "", directory=str(project))
+    async with open_client(settings, catalog) as observer:
+        yield DelegationFixtures(
+            InstalledPrograms(binaries, program), module_environ, settings, observer, tmp_path / "claude"
+        )
+
+
+async def test_a_task_is_delegated_while_its_user_works_on(fixtures: DelegationFixtures) -> None:
+    """Over stdio: go on, allow a command in the form that appears, be woken; stop one task; lose all during another."""
+    async with fixtures.delegate() as delegation:
+        await work_on(delegation)
+        await lose_bridge_and_client(delegation)
+
+
+async def work_on(delegation: Delegation) -> None:
+    """Delegate a task and go on, allow its command, and be woken; then have the model stop a second task."""
+    made = delegation.project / "made"
+    async with delegation.claude.open() as screen:
+        await screen.enter("delegate")
+        await screen.wait_for("OpenCode works in the background.")
+        await screen.wait_for(IN_BACKGROUND)
+        await screen.enter("what else?")
+        await screen.wait_for("You said: what else?")
+
+        (delegation.project / "go").touch()
+        form = await answer_form(screen, "once")
+        await screen.wait_for("I woke up: done: chain")
+
+        assert "OpenCode asks for permission: bash: touch made" in form
+        assert made.exists()
+        assert [turn.heard.kind for turn in delegation.claude.model.turns] == [
+            "user",
+            "run_task",
+            "user",
+            "notification",
+        ]
+
+        await screen.enter("delegate more")
+        await eventually(lambda: len(delegation.claude.model.heard("run_task")) == 2)
+        await screen.wait_for(IN_BACKGROUND)
+        await screen.enter(STOP)
+        stopped = await eventually(delegation.newest_report, lambda report: report["state"] == "stopped")
+        assert stopped["error"] == "aborted"
+
+
+async def lose_bridge_and_client(delegation: Delegation) -> None:
+    """Bridge and Claude Code are killed while the task runs; when the user continues, the model is woken."""
+    async with delegation.claude.open() as screen:
+        await screen.enter("delegate the rest")
+        await screen.wait_for("OpenCode works in the background.")
+        for pid in delegation.claude.bridges():
+            os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: not delegation.claude.bridges())
+    assert (await delegation.newest_report())["state"] == "running"
+
+    async with delegation.claude.open("--continue") as screen:
+        await screen.wait_for(IN_BACKGROUND)
+        (delegation.project / "later").touch()
+        await screen.wait_for("I woke up: done: chain")
+
+
+async def test_a_task_goes_on_while_its_bridge_is_restarted(fixtures: DelegationFixtures) -> None:
+    """Over HTTP: Claude Code asks on, and gets the result from the new process."""
+    environ = {**fixtures.environ, **environ_for(fixtures.settings), "OPENCODE_MCP_NO_AUTH": "1"}
+    port = free_port()
+    server = {"type": "http", "url": f"http://127.0.0.1:{port}/mcp"}
+    async with fixtures.delegate(**{SERVER: server}) as delegation, AsyncExitStack() as stack:
+        async with run_server(SERVER_COMMAND, environ, port):
+            screen = await stack.enter_async_context(delegation.claude.open())
+            await screen.enter("delegate the rest")
+            await screen.wait_for("OpenCode works in the background.")
+        async with run_server(SERVER_COMMAND, environ, port):
+            (delegation.project / "later").touch()
+            await screen.wait_for("I woke up: done: chain")
