@@ -119,7 +119,7 @@ async def read_outcome(context: Context, turn: Turn) -> Outcome:
     """
     outcome = await wait_and_reply(context, turn.session_id, None, anyio.current_time(), {})
     newest = outcome.snapshot.newest_message
-    if newest is not None and newest.user_message_id == turn.message_id:
+    if newest is not None and turn.message_id in {newest.user_message_id, ""}:
         return outcome
     async with context.for_session(turn.session_id) as session_context:
         messages = await read_turn_messages(session_context.opencode, turn.session_id, turn.message_id)

@@ -38,7 +38,7 @@ TIME_BITS = 36
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn of a session, by the user's message that began it."""
+    """A turn of a session, by the user's message that began it; the newest one if that is ""."""
 
     session_id: str
     message_id: str
@@ -100,7 +100,7 @@ async def make_handle(
     """Return the handle of turns after storing what it does not name; None if it cannot name or store them."""
     handle = TaskHandle(context.held_tool, tuple(turns), until)
     if len(turns) > 1:
-        group = TurnGroup(turns=[str(turn) for turn in turns], until=until)
+        group = TurnGroup(turns=[(turn.session_id, turn.message_id) for turn in turns], until=until)
         key = sha256(group.model_dump_json().encode()).hexdigest()[:GROUP_CHARS]
         handle = replace(handle, group=key)
         async with context.for_session(turns[0].session_id) as session_context:
@@ -127,5 +127,5 @@ async def load_group(context: Context, handle: TaskHandle) -> TaskHandle:
         group = (task_metadata(await read_session(session_context.opencode, session_id)).groups or {}).get(handle.group)
     if group is None:
         raise WorkflowError(f"session {session_id} no longer has the group of tasks {handle.group}", session_id)
-    turns = tuple(Turn(*turn.split(".")) for turn in group.turns)
+    turns = tuple(Turn(*pair) for pair in group.turns)
     return replace(handle, turns=turns, until=group.until)

@@ -57,25 +57,29 @@ def describe_outcomes(outcomes: Sequence[Outcome]) -> str:
 
 
 async def continue_as_task(
-    context: Context, prompts: Sequence[SentPrompt], outcomes: Sequence[Outcome], until: Literal["any", "all"]
+    context: Context, started: Sequence[tuple[SentPrompt, Outcome]], failed: Sequence[str], until: Literal["any", "all"]
 ) -> None:
     """Leave turns that go on to an MCP task; return if none goes on, or if OpenCode cannot store what names them.
+
+    `failed` are sessions with an error, which the task's result has as well.
 
     Raises:
         ContinuesAsTask: any process can now read the task by its handle.
     """
-    if classify_turns(context, outcomes, until, {}) == "completed":
+    outcomes = [outcome for _, outcome in started]
+    if not started or classify_turns(context, outcomes, until, {}) == "completed":
         return
-    pairs = zip(prompts, outcomes, strict=True)
-    found: list[Turn | None] = await gather(*(partial(find_turn, context, *pair) for pair in pairs))
+    found: list[Turn | None] = await gather(*(partial(find_turn, context, *pair) for pair in started))
     turns = [turn for turn in found if turn is not None]
-    handle = await make_handle(context, turns, until) if len(turns) == len(prompts) else None
+    if len(turns) < len(started):
+        return
+    handle = await make_handle(context, [*turns, *(Turn(session_id, "") for session_id in failed)], until)
     if handle is None:
         return
     for outcome in outcomes:
         if not outcome.status.finished:
             await promise(context, outcome.snapshot.session.id, outcome.snapshot.session.directory)
-    note = " ".join(dict.fromkeys(prompt.note for prompt in prompts if prompt.note))
+    note = " ".join(dict.fromkeys(prompt.note for prompt, _ in started if prompt.note))
     raise ContinuesAsTask(handle, describe_outcomes(outcomes), note)
 
 

@@ -18,9 +18,9 @@ Permissions = Literal["report", "ask", "allow", "reject"]
 
 
 class TurnGroup(BaseModel):
-    """Turns of several sessions, as `session.message`, and whether any or all of them must end."""
+    """Turns of several sessions, each as the ids of its session and message, and whether any or all must end."""
 
-    turns: list[str]
+    turns: list[tuple[str, str]]
     until: Literal["any", "all"]
 
 

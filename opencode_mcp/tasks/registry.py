@@ -50,7 +50,8 @@ class TaskTool:
     """A tool of several requests. `run` takes the context and an instance of `arguments`.
 
     Choosing the server takes until `timeout_seconds` at most, or until `least_seconds` if that is longer. With
-    `becomes_task` a call continues as an MCP task where the client has them.
+    `becomes_task` a call continues as an MCP task where the client has them; `owns_tasks`: cancelling that stops the
+    work.
     """
 
     name: str
@@ -62,6 +63,7 @@ class TaskTool:
     hints: Hints
     least_seconds: float = 0.0
     becomes_task: bool = False
+    owns_tasks: bool = True
 
     async def execute(self, context: Context, arguments: Arguments) -> BaseModel:
         """Choose the server, and run the tool; `arguments` is an instance of the tool's model.
@@ -145,6 +147,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         wait_for_tasks,
         WAIT_HINTS,
         becomes_task=True,
+        owns_tasks=False,
     ),
     TaskTool(
         "report_task",

@@ -173,12 +173,13 @@ class TasksWait:
         Raises:
             ContinuesAsTask: the call ends, and the tasks run on.
         """
-        prompts = [start.prompt for start in self.starts if start.prompt is not None]
-        if self.context.hold_seconds is None or not len(prompts) == len(self.outcomes) == len(self.starts):
-            return
-        await continue_as_task(
-            self.context, prompts, [self.outcomes[index] for index in sorted(self.outcomes)], self.until
-        )
+        started = [
+            (start.prompt, self.outcomes[index]) for index, start in enumerate(self.starts) if index in self.outcomes
+        ]
+        prompted = [(prompt, outcome) for prompt, outcome in started if prompt is not None]
+        if self.context.hold_seconds is not None and len(prompted) + len(self.errors) == len(self.starts):
+            failed = [self.starts[index].session_id or "" for index in sorted(self.errors)]
+            await continue_as_task(self.context, prompted, failed, self.until)
 
     async def build_reports(self) -> list[TaskReport]:
         """Report the tasks in their order, without those that have an error.

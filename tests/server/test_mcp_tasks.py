@@ -165,3 +165,20 @@ async def test_several_tasks_have_one_handle(open_client: OpenClient, client: Ta
         report = report_of(await other.wait(task_id))
     assert [task["state"] for task in report["tasks"]] == ["completed", "completed"]
     assert report["tasks"][0]["session_id"] == task_id.partition(".")[0]
+
+
+async def test_a_wait_ends_without_its_tasks(client: TaskClient, tmp_path: Path) -> None:
+    """Cancelling a wait stops no task; a session that does not exist has its error in the result of the others."""
+    prompt, file = hold_prompt(tmp_path)
+    task_id = await client.start("run_task", prompt=prompt, timeout_seconds=0)
+    sessions = ["ses.unknown", task_id.partition(".")[0]]
+    waits = [await client.start("wait_for_tasks", session_ids=sessions, timeout_seconds=0) for _ in range(2)]
+    assert waits[0] == waits[1]
+    alone = await client.start("wait_for_tasks", session_ids=sessions[1:], timeout_seconds=0)
+    await client.request("tasks/cancel", taskId=alone)
+    assert (await client.get(alone))["status"] == "cancelled"
+    assert [(await client.get(running))["status"] for running in (task_id, waits[0])] == ["working", "working"]
+    file.touch()
+    report = report_of(await client.wait(waits[0]))
+    assert [task["state"] for task in report["tasks"]] == ["completed"]
+    assert report["errors"].keys() == {"ses.unknown"}

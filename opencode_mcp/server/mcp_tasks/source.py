@@ -26,11 +26,12 @@ from opencode_mcp.server.elicitation import can_elicit, elicitation_params, pars
 from opencode_mcp.server.lifespan import Lifespan, RequestContext
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.context import ThroughTask
-from opencode_mcp.tasks.continued import ReadTurns, read_turns, stop_turns
+from opencode_mcp.tasks.continued import ReadTurns, TaskView, read_turns, stop_turns
 from opencode_mcp.tasks.handles import TaskHandle, hash_principal, load_group, parse_handle
 from opencode_mcp.tasks.hold import promise
 from opencode_mcp.tasks.replies import AnswerQuestion, send_unless_answered, validate_answers, wait_until_gone
 from opencode_mcp.tasks.session_state import SessionSnapshot
+from opencode_mcp.tasks.wait_and_report import add_session_ids
 from opencode_mcp.tools import ToolRegistry, sent_once
 from opencode_mcp.tools.results import failure
 from opencode_mcp.tools.truncate import abbreviate
@@ -43,6 +44,7 @@ MAX_POLLED_TASKS = 500
 STOP_ATTEMPTS = 10
 STOP_PAUSE_SECONDS = 3.0
 MESSAGE_CHARS = 300
+MAX_ERROR_CHARS = 2000
 
 MakeServers = Callable[[RequestContext], Awaitable[Any]]
 
@@ -90,10 +92,15 @@ class OpenCodeTasks:
             polled.expire()
 
     async def cancel(self, context: RequestContext, task_id: str) -> None:
-        """Stop the task in the background; a task that has ended stays as it ended."""
+        """Stop the task in the background, or only the wait for it; a task that has ended stays as it ended."""
         polled = self._find(context, task_id)
-        if not self._refuse(context, polled.handle) and not polled.ended:
+        if self._refuse(context, polled.handle) or polled.ended:
+            return
+        tool = self._registry_for(context).task_tools.get(polled.handle.tool)
+        if tool is None or tool.owns_tasks:
             await self._start_stopping(context, polled)
+        else:
+            polled.view = TaskView("cancelled", "no longer waited for")
 
     def _find(self, context: RequestContext, task_id: str) -> PolledTask:
         """Return the task of a handle.
@@ -145,7 +152,8 @@ class OpenCodeTasks:
         except OpenCodeError as error:
             polled.record_error(error)
             if polled.is_unreachable:
-                message = abbreviate(context.lifespan_context.redactor.redact_error(error), MESSAGE_CHARS)
+                named = add_session_ids([turn.session_id for turn in polled.handle.turns], error)
+                message = abbreviate(context.lifespan_context.redactor.redact_error(named), MAX_ERROR_CHARS)
                 polled.failure = types.ErrorData(code=types.INTERNAL_ERROR, message=message)
         except Exception:
             # A bug in this package: its message is only logged, as it may contain anything.
