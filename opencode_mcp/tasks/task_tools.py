@@ -26,7 +26,10 @@ class RunTask(StartTask):
     """A task and how long to wait for it."""
 
     timeout_seconds: float = Field(
-        WAIT_SECONDS, ge=0, le=3600, description="How long to wait; default 45. 0: return at once."
+        WAIT_SECONDS,
+        ge=0,
+        le=3600,
+        description="How long to wait; default 45. 0: return at once. With MCP Tasks the call becomes one after 8 s.",
     )
 
 

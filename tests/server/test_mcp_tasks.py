@@ -16,7 +16,7 @@ from opencode_mcp.server import create_server, tool_handlers
 from opencode_mcp.settings import Settings
 
 from .connections import open_memory_streams
-from .task_client import FORMS, TASKS, TaskClient, open_task_client, report_of
+from .raw_task_client import FORMS, TASKS, TaskClient, open_task_client, report_of
 
 pytestmark = pytest.mark.anyio
 

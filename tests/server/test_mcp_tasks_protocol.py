@@ -18,7 +18,7 @@ from opencode_mcp.settings import Settings
 from opencode_mcp.tasks.handles import MAX_HANDLE_CHARS, TaskHandle, Turn, parse_handle
 
 from .connections import open_memory_streams
-from .task_client import EXTENSION, TASKS, TaskClient, meta, open_task_client
+from .raw_task_client import EXTENSION, TASKS, TaskClient, meta, open_task_client
 from .test_http import AUDIENCE, ISSUER, bearer, issue_token, serve_app
 from .test_http import issuer as issuer
 from .test_negotiation import INITIALIZE, raw_client

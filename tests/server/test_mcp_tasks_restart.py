@@ -15,7 +15,7 @@ import pytest
 from tests.bridge import Bridge, find_processes, kill_opencode, run_bridge
 from tests.eventually import eventually
 
-from .task_client import ENDED, FORMS, TASKS, meta
+from .raw_task_client import ENDED, FORMS, TASKS, meta
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process]
 

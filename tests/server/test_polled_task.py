@@ -41,6 +41,11 @@ def event(event_type: str, session_id: str = "ses_1", **properties: Any) -> dict
     return {"type": event_type, "properties": {"sessionID": session_id, **properties}}
 
 
+def bare_event(event_type: str) -> dict[str, Any]:
+    """Return an event of no session."""
+    return {"type": event_type, "properties": dict[str, Any]()}
+
+
 async def read_count(opencode: FakeOpenCode, task: PolledTask, context: Context, tasks: TaskGroup) -> int:
     """Return how many requests to OpenCode one request of the client makes."""
     before = len(opencode.calls)
@@ -54,12 +59,12 @@ async def test_opencode_is_read_after_events_only(tasks: TaskGroup) -> None:
     context, task = make_context(opencode), make_task()
     assert await read_count(opencode, task, context, tasks) > 0
     others = [event("session.idle", "ses_other"), event("session.status", status={"type": "busy"})]
-    for quiet in ({"type": "server.heartbeat", "properties": {}}, *others):
+    for quiet in (bare_event("server.heartbeat"), *others):
         opencode.events.dispatch(quiet)
         assert [await read_count(opencode, task, context, tasks) for _ in range(3)] == [0, 0, 0]
     assert task.view.status == "working"
 
-    loud = [event("permission.asked"), {"type": "stream.lost", "properties": {}}, {"type": "stream.ready"}]
+    loud = [event("permission.asked"), bare_event("stream.lost"), bare_event("stream.ready")]
     for reason in (*loud, event("session.created", "ses_child", info={"id": "ses_child", "parentID": "ses_1"})):
         opencode.events.dispatch(reason)
         assert await read_count(opencode, task, context, tasks) > 0, reason
@@ -102,7 +107,7 @@ async def test_an_unreachable_opencode_fails_the_task_in_the_end(
     context, task = make_context(opencode), make_task()
     await task.refresh(context, tasks)
     opencode.answers["session_status"] = TransportError("it does not run")
-    opencode.events.dispatch({"type": "stream.lost", "properties": {}})
+    opencode.events.dispatch(bare_event("stream.lost"))
     with pytest.raises(TransportError) as raised:
         await task.refresh(context, tasks)
     task.record_error(raised.value)
