@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.redaction import MARKER
 from opencode_mcp.server import create_server, tool_handlers
 from opencode_mcp.settings import Settings
+from tests.eventually import eventually
 
 from .connections import open_memory_streams
 from .raw_task_client import FORMS, TASKS, TaskClient, open_task_client, report_of
 
 pytestmark = pytest.mark.anyio
 
+SECRET = "sk-inherited-5Hq0Vb2w8Zt1Lk"
 OpenClient = Callable[..., AbstractAsyncContextManager[TaskClient]]
 
 
@@ -182,3 +185,70 @@ async def test_a_wait_ends_without_its_tasks(client: TaskClient, tmp_path: Path)
     report = report_of(await client.wait(waits[0]))
     assert [task["state"] for task in report["tasks"]] == ["completed"]
     assert report["errors"].keys() == {"ses.unknown"}
+
+
+async def test_cancelling_the_held_call_stops_the_task(client: TaskClient, tmp_path: Path) -> None:
+    """Before there is a handle, a cancelled call stops what it has started."""
+    prompt, _ = hold_prompt(tmp_path)
+    session_id = json.loads((await client.call("session_create"))["content"][0]["text"])["id"]
+    number = await client.send("tools/call", name="run_task", arguments={"prompt": prompt, "session_id": session_id})
+
+    async def state() -> str:
+        return (await client.call("report_task", session_id=session_id))["structuredContent"]["state"]
+
+    await eventually(state, until=lambda found: found == "running")
+    await client.cancel_request(number)
+    await eventually(state, until=lambda found: found == "stopped")
+
+
+async def test_a_task_shows_no_secret(open_client: OpenClient, project: Path) -> None:
+    """Neither in its form nor in its status or its result."""
+    (project / "opencode.json").write_text(json.dumps({"permission": {"bash": "ask"}}))
+    command = json.dumps({"command": f"echo {SECRET}", "description": "Say it"})
+    async with open_client(environ={"SOME_API_KEY": SECRET, "PWD": str(project)}) as client:
+        task_id = await client.start("run_task", prompt=f"script:tool bash {command}")
+        asked = await client.get(task_id)
+        [key] = asked["inputRequests"]
+        answer = {"action": "accept", "content": {"reply": "reject"}}
+        await client.request("tasks/update", taskId=task_id, inputResponses={key: answer})
+        ended = await client.wait(task_id)
+    for shown in (asked, ended):
+        assert SECRET not in json.dumps(shown)
+    assert MARKER in asked["statusMessage"]
+    assert MARKER in asked["inputRequests"][key]["params"]["message"]
+    assert MARKER in ended["result"]["content"][0]["text"]
+
+
+async def test_a_task_elsewhere_is_not_shown(open_client: OpenClient, client: TaskClient, tmp_path: Path) -> None:
+    """`--allow-directory` holds for what a handle names; nothing is answered or stopped there."""
+    prompt, file = hold_prompt(tmp_path)
+    task_id = await client.start("run_task", prompt=prompt, timeout_seconds=0)
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    async with open_client(directory=str(allowed), allow_directory=(str(allowed),)) as confined:
+        state = await confined.get(task_id)
+        await confined.request("tasks/cancel", taskId=task_id)
+    assert state["result"]["isError"]
+    assert "held" not in json.dumps(state)
+    file.touch()
+    assert report_of(await client.wait(task_id))["state"] == "completed"
+
+
+@pytest.mark.parametrize("tool", ["session_prompt", "call"])
+async def test_a_blocking_prompt_becomes_a_task(
+    client: TaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    """Also through the gateway; the result is the message that the operation returns."""
+    monkeypatch.setattr(tool_handlers, "HOLD_SECONDS", 0.1)
+    prompt, file = hold_prompt(tmp_path)
+    session_id = json.loads((await client.call("session_create"))["content"][0]["text"])["id"]
+    arguments: dict[str, Any] = {"sessionID": session_id, "parts": [{"type": "text", "text": prompt}]}
+    if tool == "call":
+        tool, arguments = "change_operation", {"operation": "session_prompt", "arguments": arguments}
+    task_id = await client.start(tool, **arguments)
+    assert task_id.endswith(".session_prompt")
+    file.touch()
+    state = await client.wait(task_id)
+    message = json.loads(state["result"]["content"][0]["text"])
+    assert message["info"]["role"] == "assistant"
+    assert [part["text"] for part in message["parts"] if part["type"] == "text"] == ["held"]

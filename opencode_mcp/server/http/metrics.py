@@ -157,6 +157,8 @@ def outcome_of(result: HandlerResult) -> str:
     match result:
         case {"isError": True}:
             return "error"
+        case {"resultType": "task"}:
+            return "task"
         case _:
             return "ok"
 

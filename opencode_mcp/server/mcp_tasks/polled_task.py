@@ -24,7 +24,7 @@ UNSURE_SECONDS = 5.0
 """How long a state counts where events may be missing, and the pause after an error."""
 FOLLOW_SECONDS = 60.0
 """For how long events are followed after the client's last request."""
-UNREACHABLE_SECONDS = 600.0
+UNREACHABLE_SECONDS = 300.0
 """How long OpenCode may be unreachable before the task has failed."""
 QUICK_POLL_MS, POLL_MS, SLOW_POLL_MS = 1000, 2000, 5000
 QUICK_SECONDS, SLOW_SECONDS = 60, 600
