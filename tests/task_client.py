@@ -67,28 +67,34 @@ class TasksExtension(ClientExtension):
         return [ResultClaim(result_type="task", model=TaskHandle, resolve=self.follow)]
 
     async def follow(self, handle: TaskHandle, context: ClaimContext) -> types.CallToolResult:
-        """Poll a task until it has ended, and return its result; it is cancelled with the call.
+        """Poll a task until it has ended, and return its result, or why there is none.
 
-        Raises:
-            AssertionError: the task has failed: no result of a tool is left for its caller.
+        A call that is cancelled cancels its task, and waits until that has ended.
         """
         self.handles.append(handle.task_id)
+        session, callback = context.session, STATUS_CALLBACK.get()
         try:
             while True:
-                state = await send_task_request(context.session, "tasks/get", handle.task_id)
+                state = await send_task_request(session, "tasks/get", handle.task_id)
                 if state.status in ENDED:
-                    assert state.result is not None, f"the task is {state.status}: {state.error}"
-                    return state.result
+                    return state.result or error_result(f"the task is {state.status}: {state.error}")
                 if state.input_requests:
-                    answers = await ask_user(context.session, state.input_requests)
-                    await send_task_request(context.session, "tasks/update", handle.task_id, answers)
-                if (callback := STATUS_CALLBACK.get()) is not None:
+                    answers = await ask_user(session, state.input_requests)
+                    await send_task_request(session, "tasks/update", handle.task_id, answers)
+                if callback is not None:
                     await callback(0, None, state.status_message)
                 await anyio.sleep(POLL_SECONDS)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_SECONDS):
-                await send_task_request(context.session, "tasks/cancel", handle.task_id)
+            with anyio.CancelScope(shield=True), anyio.fail_after(CANCEL_SECONDS):
+                await send_task_request(session, "tasks/cancel", handle.task_id)
+                while (await send_task_request(session, "tasks/get", handle.task_id)).status not in ENDED:
+                    await anyio.sleep(POLL_SECONDS)
             raise
+
+
+def error_result(text: str) -> types.CallToolResult:
+    """Return the result of a call that failed."""
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
 
 
 async def ask_user(session: ClientSession, requests: Mapping[str, types.ElicitRequest]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -19,6 +20,8 @@ NOTIFICATION = "<task-notification>"
 """What Claude Code wakes the model with when a task in the background has ended."""
 
 
+IN_BACKGROUND = "OpenCode works on it in the background."
+FINISHED = "OpenCode has finished:"
 STOP = "stop it"
 """The line at which the model stops the newest task in the background."""
 
@@ -33,21 +36,25 @@ class Heard:
 
 @dataclass(frozen=True)
 class Turn:
-    """A request to the model in a conversation. `text` is all that the model reads: system prompt, tools, messages."""
+    """A request to the model in a conversation. `text` is what it reads beside its system prompt and its tools.
+
+    `at` is when it came, as time.monotonic().
+    """
 
     heard: Heard
     step: Step
     text: str
+    at: float
 
 
 @dataclass(frozen=True)
 class DelegatingModel:
     """A model that speaks Anthropic's Messages API.
 
-    `calls` has the call that a line of the user leads to; `turns` every request of the conversation, oldest first.
+    `steps` has what a line of the user leads to; `turns` every request of the conversation, oldest first.
     """
 
-    calls: Mapping[str, CallTool]
+    steps: Mapping[str, Step]
     wire_format: Messages = field(default_factory=Messages)
     turns: list[Turn] = field(default_factory=list[Turn])
 
@@ -58,21 +65,20 @@ class DelegatingModel:
         if body.get("tools"):
             heard = list(iter_heard(body))[-1]
             step = self.choose_step(heard)
-            text = json.dumps({part: body.get(part) for part in ("system", "tools", "messages")}, ensure_ascii=False)
-            self.turns.append(Turn(heard, step, text))
+            self.turns.append(Turn(heard, step, json.dumps(body["messages"], ensure_ascii=False), time.monotonic()))
         return stream_reply(self.wire_format, step, body["model"])
 
     def choose_step(self, heard: Heard) -> Step:
         """Do as the user says; after a call, what its result asks for; and say what else was heard."""
         match heard.kind:
-            case "user" if heard.text in self.calls:
-                return self.calls[heard.text]
+            case "user" if heard.text in self.steps:
+                return self.steps[heard.text]
             case "user" if heard.text == STOP:
                 return CallOwnTool("TaskStop", {"task_id": find_background_task(self.turns)})
             case "user":
                 return Say(f"You said: {heard.text}")
             case "notification":
-                return Say(f"I woke up: {answer_of(heard.text)}")
+                return Say(f"{FINISHED} {answer_of(heard.text)}")
             case _:
                 return after_result(Result(heard.kind, heard.text))
 
@@ -106,7 +112,7 @@ def after_result(result: Result) -> Step:
     if result.state == "running" and next_call:
         return CallTool(next_call["tool"], next_call["arguments"])
     if "task_id" in result.text:
-        return Say("OpenCode works in the background.")
+        return Say(IN_BACKGROUND)
     return Say(f"{result.tool} says: {result.report.get('answer') or result.text[:60]}")
 
 

@@ -5,7 +5,6 @@ Only the models are scripted. Every step waits for what the user sees on the scr
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import AsyncGenerator, Mapping
@@ -24,39 +23,17 @@ from opencode_mcp.settings import Settings
 from tests.bridge import environ_for
 from tests.eventually import eventually
 from tests.facts import facts
-from tests.scenarios.scenario_context import QUICK_CONFIG, make_asking_project, open_client
+from tests.scenarios.scenario_context import make_asking_project, open_client
 from tests.server.connections import free_port
 
-from .assistant_script import CallTool
 from .assistants import InstalledPrograms
 from .claude_code import ClaudeCode, answer_form, open_claude_code
-from .delegation import STOP, DelegatingModel
+from .delegation import FINISHED, IN_BACKGROUND, STOP, DelegatingModel
+from .delegation_steps import ANSWER, ASK, COMMAND, CONFIG, DELEGATE, MORE, REST, RUNNING, STEPS
 from .server_process import SERVER_COMMAND, run_server
 from .wire_formats import SERVER
 
 pytestmark = [pytest.mark.anyio, pytest.mark.clients]
-
-CONFIG = {**QUICK_CONFIG, "permission": {"bash": {"*": "ask", "test *": "allow", "sleep *": "allow"}}}
-"""OpenCode asks for permission to run anything but what waits for a file."""
-IN_BACKGROUND = "1 MCP task"
-
-
-def run_commands(*commands: str, **arguments: Any) -> CallTool:
-    """Return the call of a task that runs commands, one after the other."""
-    calls = [{"name": "bash", "args": {"command": command, "description": command}} for command in commands]
-    return CallTool("run_task", {"prompt": f"script:chain {json.dumps(calls)}", **arguments})
-
-
-def wait_for_file(name: str) -> str:
-    """Return the command that waits for a file."""
-    return f"until test -e {name}; do sleep 0.1; done"
-
-
-CALLS = {
-    "delegate": run_commands(wait_for_file("go"), "touch made"),
-    "delegate more": run_commands(wait_for_file("never"), timeout_seconds=1),
-    "delegate the rest": run_commands(wait_for_file("later"), timeout_seconds=1),
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +64,7 @@ class DelegationFixtures:
     @asynccontextmanager
     async def delegate(self, **servers: Any) -> AsyncGenerator[Delegation]:
         """Provide a Claude Code with our server over stdio, or with `servers`."""
-        model = DelegatingModel(CALLS)
+        model = DelegatingModel(STEPS)
         async with open_claude_code(
             self.folder, self.installed, self.environ, self.settings, model, **servers
         ) as claude:
@@ -121,19 +98,19 @@ async def test_a_task_is_delegated_while_its_user_works_on(fixtures: DelegationF
 
 async def work_on(delegation: Delegation) -> None:
     """Delegate a task and go on, allow its command, and be woken; then have the model stop a second task."""
-    made = delegation.project / "made"
+    made = delegation.project / "CHANGELOG.md"
     async with delegation.claude.open() as screen:
-        await screen.enter("delegate")
-        await screen.wait_for("OpenCode works in the background.")
+        await screen.enter(DELEGATE)
         await screen.wait_for(IN_BACKGROUND)
-        await screen.enter("what else?")
-        await screen.wait_for("You said: what else?")
+        await screen.wait_for(RUNNING)
+        await screen.enter(ASK)
+        await screen.wait_for(ANSWER)
 
         (delegation.project / "go").touch()
         form = await answer_form(screen, "once")
-        await screen.wait_for("I woke up: done: chain")
+        await screen.wait_for(f"{FINISHED} done: chain")
 
-        assert "OpenCode asks for permission: bash: touch made" in form
+        assert f"OpenCode asks for permission: bash: {COMMAND}" in form
         assert made.exists()
         assert [turn.heard.kind for turn in delegation.claude.model.turns] == [
             "user",
@@ -142,9 +119,9 @@ async def work_on(delegation: Delegation) -> None:
             "notification",
         ]
 
-        await screen.enter("delegate more")
+        await screen.enter(MORE)
         await eventually(lambda: len(delegation.claude.model.heard("run_task")) == 2)
-        await screen.wait_for(IN_BACKGROUND)
+        await screen.wait_for(RUNNING)
         await screen.enter(STOP)
         stopped = await eventually(delegation.newest_report, lambda report: report["state"] == "stopped")
         assert stopped["error"] == "aborted"
@@ -153,17 +130,17 @@ async def work_on(delegation: Delegation) -> None:
 async def lose_bridge_and_client(delegation: Delegation) -> None:
     """Bridge and Claude Code are killed while the task runs; when the user continues, the model is woken."""
     async with delegation.claude.open() as screen:
-        await screen.enter("delegate the rest")
-        await screen.wait_for("OpenCode works in the background.")
+        await screen.enter(REST)
+        await screen.wait_for(IN_BACKGROUND)
         for pid in delegation.claude.bridges():
             os.kill(pid, signal.SIGKILL)
         await eventually(lambda: not delegation.claude.bridges())
     assert (await delegation.newest_report())["state"] == "running"
 
     async with delegation.claude.open("--continue") as screen:
-        await screen.wait_for(IN_BACKGROUND)
+        await screen.wait_for(RUNNING)
         (delegation.project / "later").touch()
-        await screen.wait_for("I woke up: done: chain")
+        await screen.wait_for(f"{FINISHED} done: chain")
 
 
 async def test_a_task_goes_on_while_its_bridge_is_restarted(fixtures: DelegationFixtures) -> None:
@@ -174,8 +151,8 @@ async def test_a_task_goes_on_while_its_bridge_is_restarted(fixtures: Delegation
     async with fixtures.delegate(**{SERVER: server}) as delegation, AsyncExitStack() as stack:
         async with run_server(SERVER_COMMAND, environ, port):
             screen = await stack.enter_async_context(delegation.claude.open())
-            await screen.enter("delegate the rest")
-            await screen.wait_for("OpenCode works in the background.")
+            await screen.enter(REST)
+            await screen.wait_for(IN_BACKGROUND)
         async with run_server(SERVER_COMMAND, environ, port):
             (delegation.project / "later").touch()
-            await screen.wait_for("I woke up: done: chain")
+            await screen.wait_for(f"{FINISHED} done: chain")

@@ -32,7 +32,7 @@ async def stdio(ctx: ScenarioContext, mode: str) -> AsyncGenerator[Client]:
     """A client of a server in its own process."""
     environ = {**ctx.shared.environ, **environ_for(ctx.settings)}
     command = StdioServerParameters(command=sys.executable, args=["-m", "opencode_mcp"], env=environ)
-    async with Client(command, mode=mode) as client:
+    async with ctx.client_class(command, mode=mode) as client:
         yield client
 
 
@@ -44,9 +44,12 @@ async def http(ctx: ScenarioContext, mode: str) -> AsyncGenerator[Client]:
     listener = socket.create_server(("127.0.0.1", 0))
     async with background_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
-        async with Client(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", mode=mode) as client:
-            yield client
-        server.should_exit = True
+        try:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+            async with ctx.client_class(url, mode=mode) as client:
+                yield client
+        finally:
+            server.should_exit = True
 
 
 async def call_and_cancel(client: Client, tool: str, arguments: dict[str, Any], progress_text: str) -> None:

@@ -12,16 +12,22 @@ from examples.scripted_model import ScriptedModel
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process.install import Program
+from opencode_mcp.server import tool_handlers
+from opencode_mcp.server.mcp_tasks import polled_task
 from opencode_mcp.settings import Settings
 from tests.conftest import make_environ
 from tests.network_faults import open_faulty_proxy, random_faults
 from tests.scenarios import SCENARIOS
+from tests.task_client import TaskClient
 
 from .scenario import Scenario
 from .scenario_context import QUICK_CONFIG, ScenarioContext, SharedFixtures, make_asking_project, open_scenario_context
 
 FAULTY_NETWORK_SLOWDOWN = 2
 """The factor of a scenario's time limit over a faulty network."""
+
+TASK_UNREACHABLE_SECONDS = 20.0
+"""How long OpenCode may be unreachable before a task has failed; users wait for ten minutes."""
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +75,24 @@ async def faulty_scenario_context(
             shared_fixtures, settings_for(endpoint, proxy.url), scenario_project(key), key, faulty_network=True
         ) as ctx,
     ):
+        yield ctx
+
+
+@pytest.fixture
+async def task_scenario_context(
+    monkeypatch: pytest.MonkeyPatch,
+    scenario: Scenario,
+    scenario_project: Callable[[str], Path],
+    shared_fixtures: SharedFixtures,
+    endpoint: Endpoint,
+) -> AsyncGenerator[ScenarioContext]:
+    """The scenario's context with clients that take MCP tasks, and servers that hold no call before it becomes one."""
+    monkeypatch.setattr(tool_handlers, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(polled_task, "UNREACHABLE_SECONDS", TASK_UNREACHABLE_SECONDS)
+    key = f"row{2000 + scenario_number(scenario)}x"
+    async with open_scenario_context(
+        shared_fixtures, settings_for(endpoint, str(endpoint.url)), scenario_project(key), key, client_class=TaskClient
+    ) as ctx:
         yield ctx
 
 

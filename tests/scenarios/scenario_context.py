@@ -49,7 +49,7 @@ class ScenarioContext:
     """The project, client and key of one scenario. `key` is unique; `client` cannot ask its user.
 
     `reported_sessions` are the sessions that were reported; they are aborted at the end. With `faulty_network` a
-    response may be lost.
+    response may be lost. Every client is a `client_class`.
     """
 
     shared: SharedFixtures
@@ -59,6 +59,7 @@ class ScenarioContext:
     client: Client
     faulty_network: bool = False
     reported_sessions: set[str] = field(default_factory=set[str])
+    client_class: type[Client] = Client
 
     async def call_tool(self, tool: str, client: Client | None = None, **arguments: Any) -> ObservedResult:
         """Call a tool."""
@@ -96,7 +97,7 @@ class ScenarioContext:
 
     def open_bridge(self, settings: Settings | None = None, **options: Any) -> AbstractAsyncContextManager[Client]:
         """Open a client of another server; `options` are those of `mcp.Client`."""
-        return open_client(settings or self.settings, self.shared.catalog, **options)
+        return open_client(settings or self.settings, self.shared.catalog, self.client_class, **options)
 
     async def report_task(self, session_id: str) -> ObservedResult:
         """Report a task."""
@@ -112,19 +113,29 @@ class ScenarioContext:
 
 
 @asynccontextmanager
-async def open_client(settings: Settings, catalog: Catalog, **options: Any) -> AsyncGenerator[Client]:
+async def open_client(
+    settings: Settings, catalog: Catalog, client_class: type[Client] = Client, **options: Any
+) -> AsyncGenerator[Client]:
     """Open a client of a new server, in memory."""
-    async with Client(create_server(settings, catalog), **options) as client:
+    async with client_class(create_server(settings, catalog), **options) as client:
         yield client
 
 
 @asynccontextmanager
 async def open_scenario_context(
-    shared: SharedFixtures, settings: Settings, project: Path, key: str, faulty_network: bool = False
+    shared: SharedFixtures,
+    settings: Settings,
+    project: Path,
+    key: str,
+    faulty_network: bool = False,
+    client_class: type[Client] = Client,
 ) -> AsyncGenerator[ScenarioContext]:
     """Provide a scenario's context, and abort its sessions at the end."""
-    async with open_client(replace(settings, directory=str(project)), shared.catalog) as client:
-        ctx = ScenarioContext(shared, replace(settings, directory=str(project)), project, key, client, faulty_network)
+    settings = replace(settings, directory=str(project))
+    async with open_client(settings, shared.catalog, client_class) as client:
+        ctx = ScenarioContext(
+            shared, settings, project, key, client, faulty_network=faulty_network, client_class=client_class
+        )
         yield ctx
         for session_id in ctx.reported_sessions:
             await client.call_tool("session_abort", {"sessionID": session_id})

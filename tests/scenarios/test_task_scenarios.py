@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.scenarios import SCENARIOS
@@ -30,6 +32,27 @@ FAULTY_SCENARIOS = {
 }
 """Those over a faulty network, unless --chaos SEED selects all."""
 
+QUICK_TASK_SCENARIOS: set[str] = {
+    *("plain answer", "subagent", "model error 400", "wait for all", "aborted in a command"),
+    *("permission asked, once: by form, 2026-07-28", "question asked, a choice: by form, 2026-07-28"),
+}
+"""Those through MCP tasks in the `opencode` tier."""
+
+NO_TIME_LIMIT = "The time limit of a call is not that of its task, which goes on until its turn has ended."
+NO_PROGRESS = "Progress belongs to a call; a task has a status message, which the client asks for."
+NOT_AS_TASKS: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            *("model says nothing", "time limit reached, then waited for", "time limit 0"),
+            "stop a task with a working subagent",
+        ),
+        NO_TIME_LIMIT,
+    ),
+    **dict.fromkeys(("progress every ten seconds", "progress on each step"), NO_PROGRESS),
+    "given more to do by another client": "A task is one turn: the prompt of another client begins the next.",
+}
+"""Scenarios that do not hold for MCP tasks, and why."""
+
 SCENARIOS_NEEDING_EVERY_EVENT = {"progress on each step"}
 """A step whose event is lost while the stream is cut is not reported: OpenCode replays no events."""
 
@@ -44,6 +67,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             else FAULTY_SCENARIOS
         )
         scenarios = [pytest.param(scenario, marks=pytest.mark.slow) for scenario in SCENARIOS if scenario.name in names]
+    elif "task_scenario_context" in metafunc.fixturenames:
+        scenarios = [
+            pytest.param(scenario, marks=() if scenario.name in QUICK_TASK_SCENARIOS else pytest.mark.slow)
+            for scenario in SCENARIOS
+            if scenario.name not in NOT_AS_TASKS
+        ]
     elif "scenario_context" in metafunc.fixturenames:
         scenarios = [
             pytest.param(scenario, marks=() if scenario.name in QUICK_SCENARIOS else pytest.mark.slow)
@@ -66,11 +95,18 @@ async def test_a_scenario_reports_the_expected_state_over_a_faulty_network(
     await run_scenario(with_more_time(scenario), faulty_scenario_context)
 
 
+async def test_a_scenario_reports_the_expected_state_through_an_mcp_task(
+    scenario: Scenario, task_scenario_context: ScenarioContext
+) -> None:
+    """Also when the client asks for the state of a task, instead of waiting for the result of a call."""
+    await run_scenario(scenario, task_scenario_context)
+
+
 def test_every_scenario_has_a_unique_name() -> None:
     """Names are the ids of the tests."""
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
 
 
-def test_the_quick_scenarios_exist() -> None:
-    """A scenario that is renamed stays in the quick tier."""
-    assert {scenario.name for scenario in SCENARIOS} >= QUICK_SCENARIOS
+def test_the_named_scenarios_exist() -> None:
+    """A scenario that is renamed stays in its tier."""
+    assert {scenario.name for scenario in SCENARIOS} >= QUICK_SCENARIOS | QUICK_TASK_SCENARIOS | NOT_AS_TASKS.keys()
