@@ -89,12 +89,13 @@ async def delegate(setup: BenchmarkSetup, folder: Path, environ: Mapping[str, st
         open_claude_code(folder, installed, setup.environ, settings, model) as claude,
         claude.open(**environ) as screen,
     ):
+        greetings = len(model.turns)
         await screen.enter("delegate")
         await screen.wait_for(FORM, LIMIT_SECONDS)
         await answer_form(screen, "once")
         await eventually(lambda: "done: chain" in model.turns[-1].heard.text, within=LIMIT_SECONDS)
         await screen.wait_for("done: chain")
-    return read_cost(model.turns)
+    return read_cost(model.turns[greetings:])
 
 
 def read_cost(turns: Sequence[Turn]) -> DelegationCost:

@@ -93,7 +93,6 @@ async def record() -> str:
                 form = read_rows(screen, "MCP server")
                 await answer_form(screen, "once")
                 await screen.wait_for(f"{FINISHED} done: chain")
-                await screen.wait_for("/effort")
                 woken = read_rows(screen, "\u276f " + ASK)
                 return draw_svg((running, form, woken))
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from opencode_mcp.settings import Settings
 from tests.bridge import find_processes
 from tests.cli import command_process
+from tests.eventually import eventually
 
 from .assistant_model import serve_answers
 from .assistant_scenario import AssistantSandbox
@@ -23,8 +25,8 @@ from .wire_formats import SERVER, Messages
 ALLOWED = (f"mcp__{SERVER}", "TaskStop")
 FORM = "requests your input"
 CURSOR = "\u276f"
-READY = "/effort"
-"""What its screen shows as soon as it takes a line."""
+READY, BUSY = "auto mode on", "esc to interrupt"
+"""What its screen shows as soon as it takes a line, and while its model works."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,23 @@ class ClaudeCode:
 
     @asynccontextmanager
     async def open(self, *arguments: str, **environ: str) -> AsyncGenerator[TerminalScreen]:
-        """Run it in its folder until the block ends; it takes lines when the block begins."""
+        """Run it in its folder until the block ends; it takes lines, and is connected, when the block begins."""
         command = (self.program, "--allowedTools", *ALLOWED, *arguments)
         given = {**self.sandbox.environ, **claude_environ(self.url), **self.passwords, **environ}
         async with open_screen(command, given, self.sandbox.work) as screen:
             await screen.wait_for(READY)
+            await self.wait_for_connection(screen)
             yield screen
+
+    async def wait_for_connection(self, screen: TerminalScreen) -> None:
+        """Have the user talk until the model is offered our tools: a server that starts slowly connects later."""
+        for number in count(1):
+            turns = len(self.model.turns)
+            await screen.enter(f"Hello {number}")  # no line twice: the screen shows when it has been typed
+            await eventually(lambda turns=turns: len(self.model.turns) > turns)
+            await eventually(lambda: BUSY not in screen.text)
+            if self.model.turns[-1].connected:
+                return
 
     def bridges(self) -> list[int]:
         """The process ids of the bridges that it has started."""

@@ -38,12 +38,13 @@ class Heard:
 class Turn:
     """A request to the model in a conversation. `text` is what it reads beside its system prompt and its tools.
 
-    `at` is when it came, as time.monotonic().
+    `connected`: our tools were offered. `at` is when it came, as time.monotonic().
     """
 
     heard: Heard
     step: Step
     text: str
+    connected: bool
     at: float
 
 
@@ -65,7 +66,11 @@ class DelegatingModel:
         if body.get("tools"):
             heard = list(iter_heard(body))[-1]
             step = self.choose_step(heard)
-            self.turns.append(Turn(heard, step, json.dumps(body["messages"], ensure_ascii=False), time.monotonic()))
+            text, connected = (
+                json.dumps(body["messages"], ensure_ascii=False),
+                bool(self.wire_format.offered_tools(body)),
+            )
+            self.turns.append(Turn(heard, step, text, connected, time.monotonic()))
         return stream_reply(self.wire_format, step, body["model"])
 
     def choose_step(self, heard: Heard) -> Step:
@@ -76,7 +81,7 @@ class DelegatingModel:
             case "user" if heard.text == STOP:
                 return CallOwnTool("TaskStop", {"task_id": find_background_task(self.turns)})
             case "user":
-                return Say(f"You said: {heard.text}")
+                return Say("Hello.")
             case "notification":
                 return Say(f"{FINISHED} {answer_of(heard.text)}")
             case _:

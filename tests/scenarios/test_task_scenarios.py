@@ -48,7 +48,13 @@ NOT_AS_TASKS: Mapping[str, str] = {
         ),
         NO_TIME_LIMIT,
     ),
-    **dict.fromkeys(("progress every ten seconds", "progress on each step"), NO_PROGRESS),
+    **dict.fromkeys(
+        (
+            *("progress every ten seconds", "progress on each step"),
+            *("wait_for_tasks cancelled over stdio, 2026-07-28", "wait_for_tasks cancelled over http, 2026-07-28"),
+        ),
+        NO_PROGRESS,
+    ),
     "given more to do by another client": "A task is one turn: the prompt of another client begins the next.",
 }
 """Scenarios that do not hold for MCP tasks, and why."""
