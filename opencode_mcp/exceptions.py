@@ -178,14 +178,14 @@ class InputRequired(Exception):
 class ContinuesAsTask(Exception):
     """The work runs on after the call, whose result is an MCP task.
 
-    `handle` is a `tasks.handles.TaskHandle` that any process can read; `activity` says what runs; `note` belongs to the
-    later result.
+    `handle` is a `tasks.handles.TaskHandle` that any process can read; `activity` says what runs; `notes` belong to the
+    later result, by session id.
     """
 
-    def __init__(self, handle: Any, activity: str, note: str = "") -> None:
+    def __init__(self, handle: Any, activity: str, notes: Mapping[str, str]) -> None:
         self.handle = handle
         self.activity = activity
-        self.note = note
+        self.notes = notes
         super().__init__(handle.tool)
 
 

@@ -119,14 +119,9 @@ class ToolHandlers:
                 servers = (await servers_for(context)).with_options(report_progress=report_progress)
                 introduce(servers, context)
                 elicitor = make_elicitor(context, params, resume_state)
+                hold = HOLD_SECONDS if has_tasks(context) and resume_state is None else None
                 call_context = Context(
-                    servers,
-                    report_progress,
-                    elicitor,
-                    resume_state,
-                    self._depth,
-                    redactor=redactor,
-                    hold_seconds=HOLD_SECONDS if has_tasks(context) and resume_state is None else None,
+                    servers, report_progress, elicitor, resume_state, self._depth, redactor=redactor, hold_seconds=hold
                 )
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
             assert result is not None

@@ -103,7 +103,7 @@ async def until_continued(context: Context, session_id: str, previous_prompt_id:
                 if handle is not None:
                     session = await read_session(context.opencode, session_id)
                     await promise(context, session_id, session.directory)
-                    raise ContinuesAsTask(handle, context.held_tool)
+                    raise ContinuesAsTask(handle, context.held_tool, {})
         await anyio.sleep(VISIBLE_SECONDS)
 
 

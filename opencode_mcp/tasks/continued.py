@@ -7,7 +7,7 @@ A turn ends once: a later prompt in its session does not change its outcome.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -133,10 +133,13 @@ async def read_outcome(context: Context, turn: Turn) -> Outcome:
     return Outcome(snapshot, status)
 
 
-async def view_task(context: Context, turns: ReadTurns, declined: Mapping[str, str], note: str) -> TaskView:
+async def view_task(
+    context: Context, turns: ReadTurns, declined: Mapping[str, str], notes: Mapping[str, str]
+) -> TaskView:
     """Return the view of a task; its value, where it is completed, has what `tools/call` would have returned.
 
-    `declined` has notes about requests that the user has left to the model, `note` is what the call had to say.
+    `declined` has notes about requests that the user has left to the model, by their id; `notes` is what the call had
+    to say, by session id.
 
     Raises:
         OpenCodeError: OpenCode does not answer.
@@ -149,8 +152,7 @@ async def view_task(context: Context, turns: ReadTurns, declined: Mapping[str, s
             return TaskView("cancelled", "stopped")
     status = classify_turns(context, outcomes, handle.until, declined) if outcomes else "completed"
     if status == "completed":
-        notes = [note, *(text for request, text in declined.items() if is_pending_in(outcomes, request))]
-        return TaskView(status, value=await build_value(context, turns, " ".join(filter(None, notes)) or None))
+        return TaskView(status, value=await build_value(context, turns, {**declined, **notes}))
     waiting = [outcome for outcome in outcomes if waits_for_user(context, outcome, declined)]
     requests = [(request, outcome.snapshot) for outcome in waiting for request in outcome.snapshot.pending]
     return TaskView(status, describe_outcomes(outcomes), tuple(requests))
@@ -161,13 +163,8 @@ def was_stopped(outcome: Outcome) -> bool:
     return outcome.status.state == "stopped" or outcome.status.stalled_reason is not None
 
 
-def is_pending_in(outcomes: Sequence[Outcome], request_id: str) -> bool:
-    """Whether a request still waits."""
-    return any(request.id == request_id for outcome in outcomes for request in outcome.snapshot.pending)
-
-
-async def build_value(context: Context, turns: ReadTurns, note: str | None) -> TaskValue:
-    """Return what the result of a completed task is made of.
+async def build_value(context: Context, turns: ReadTurns, notes: Mapping[str, str]) -> TaskValue:
+    """Return what the result of a completed task is made of; `notes` are those on sessions and requests, by their id.
 
     Raises:
         OpenCodeError: OpenCode does not answer.
@@ -179,7 +176,9 @@ async def build_value(context: Context, turns: ReadTurns, note: str | None) -> T
     errors = {turn.session_id: str(error) for turn, error in turns.outcomes.items() if isinstance(error, OpenCodeError)}
 
     async def build(turn: Turn, outcome: Outcome) -> None:
-        reports[turn] = await report_outcome(context, outcome, note, report_count=len(handle.turns))
+        subjects = [turn.session_id, *(request.id for request in outcome.snapshot.pending)]
+        note = " ".join(text for subject in subjects if (text := notes.get(subject)))
+        reports[turn] = await report_outcome(context, outcome, note or None, report_count=len(handle.turns))
 
     await gather(*(partial(build, turn, outcome) for turn, outcome in turns.read.items()))
     if not reports:

@@ -120,7 +120,7 @@ async def load_group(context: Context, handle: TaskHandle) -> TaskHandle:
         WorkflowError: the session no longer has the group.
         OpenCodeError: the session cannot be read.
     """
-    if not handle.group:
+    if not handle.group or len(handle.turns) > 1:
         return handle
     session_id = handle.turns[0].session_id
     async with context.for_session(session_id) as session_context:

@@ -79,8 +79,8 @@ async def continue_as_task(
     for outcome in outcomes:
         if not outcome.status.finished:
             await promise(context, outcome.snapshot.session.id, outcome.snapshot.session.directory)
-    note = " ".join(dict.fromkeys(prompt.note for prompt, _ in started if prompt.note))
-    raise ContinuesAsTask(handle, describe_outcomes(outcomes), note)
+    notes = {prompt.session_id: prompt.note for prompt, _ in started if prompt.note}
+    raise ContinuesAsTask(handle, describe_outcomes(outcomes), notes)
 
 
 async def promise(context: Context, session_id: str, directory: str | None) -> None:

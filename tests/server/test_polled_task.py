@@ -11,9 +11,12 @@ from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import APIError, TransportError
 from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, parse_model
+from opencode_mcp.server.elicitation import DECLINED_AT_ONCE
 from opencode_mcp.server.mcp_tasks import polled_task
 from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
-from opencode_mcp.tasks import Context
+from opencode_mcp.server.mcp_tasks.source import decide
+from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.handles import TaskHandle, Turn
 from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
 
@@ -39,6 +42,11 @@ def make_task(*session_ids: str) -> PolledTask:
 def event(event_type: str, session_id: str = "ses_1", **properties: Any) -> dict[str, Any]:
     """Return an event of a session."""
     return {"type": event_type, "properties": {"sessionID": session_id, **properties}}
+
+
+def accept(**content: str) -> dict[str, Any]:
+    """Return the answer of a user who has filled in a form."""
+    return {"action": "accept", "content": content}
 
 
 def bare_event(event_type: str) -> dict[str, Any]:
@@ -99,6 +107,16 @@ async def test_a_deleted_session_ends_its_task(tasks: TaskGroup) -> None:
     assert "Session not found: ses_1" in str(task.view.value)
 
 
+async def test_a_deleted_first_session_ends_its_group(tasks: TaskGroup) -> None:
+    """A process that did not start it cannot know the others then."""
+    missing = APIError("session_get", 404, "NotFoundError", "Session not found: ses_1")
+    opencode = FakeOpenCode(messages=[DONE], answers={"session_get": missing})
+    turns = (Turn("ses_1", PROMPT_ID),)
+    task = PolledTask(TaskHandle("run_tasks", turns, group="0123456789ab"))
+    await task.refresh(make_context(opencode), tasks)
+    assert (task.view.status, task.view.value) == ("completed", str(missing))
+
+
 async def test_an_unreachable_opencode_fails_the_task_in_the_end(
     tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,3 +139,35 @@ async def test_an_unreachable_opencode_fails_the_task_in_the_end(
     task.expire()
     await task.refresh(context, tasks)
     assert (task.is_unreachable, task.error) == (False, None)
+
+
+PERMISSION = {"id": "per_1", "sessionID": "ses_1", "permission": "bash", "patterns": ["make"]}
+COLOURS = [{"label": "Red"}, {"label": "Blue"}]
+QUESTION = {
+    "id": "que_1",
+    "sessionID": "ses_1",
+    "questions": [{"question": "Which?", "options": COLOURS, "multiple": False, "custom": False}],
+}
+ANSWERS: dict[str, tuple[dict[str, Any], Any, float, Decision | None, dict[str, str]]] = {
+    "a reply": (PERMISSION, accept(reply="once"), 0, Decision(reply="once"), {}),
+    "an unknown reply": (PERMISSION, accept(reply="yes"), 9, None, {}),
+    "a form without content": (PERMISSION, {"action": "accept"}, 9, None, {}),
+    "what is not an answer": (PERMISSION, "once", 9, None, {}),
+    "nothing": (PERMISSION, None, 9, None, {}),
+    "an option": (QUESTION, accept(answer_1="Red"), 0, Decision(answers=(("Red",),)), {}),
+    "what is not an option": (QUESTION, accept(answer_1="Green"), 9, None, {}),
+    "a refusal": (PERMISSION, {"action": "decline"}, 9, Decision(reply="reject"), {}),
+    "a refusal without a user": (PERMISSION, {"action": "decline"}, 0.1, None, {"per_1": DECLINED_AT_ONCE}),
+    "a closed form": (QUESTION, {"action": "cancel"}, 9, None, {"que_1": ""}),
+}
+
+
+@pytest.mark.parametrize(("request_facts", "answer", "seconds", "decision", "declined"), ANSWERS.values(), ids=ANSWERS)
+def test_answers_are_checked(
+    request_facts: dict[str, Any], answer: Any, seconds: float, decision: Decision | None, declined: dict[str, str]
+) -> None:
+    """A wrong one leaves the request pending; a user who does not decide leaves it to the model."""
+    model = PermissionRequest if "permission" in request_facts else QuestionRequest
+    task = make_task()
+    assert decide(task, parse_model("a request", model, request_facts), answer, seconds) == decision
+    assert task.declined == declined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode.events import Event, EventFeed
 from opencode_mcp.tasks import Context
-from opencode_mcp.tasks.continued import ReadTurns, TaskView, read_turns, view_task
+from opencode_mcp.tasks.continued import ReadTurns, TaskView, is_final, read_turns, view_task
 from opencode_mcp.tasks.handles import TaskHandle, load_group
 from opencode_mcp.tasks.wait import SessionWatch
 
@@ -35,13 +35,14 @@ ENDED = frozenset({"completed", "cancelled"})
 
 @dataclass(eq=False)
 class PolledTask:
-    """A task. `note` is what its call had to say; `declined` has the requests that the user has left to the model.
+    """A task. `notes` is what its call had to say, by session id; `declined` has the requests that the user has left
+    to the model, each with a note.
 
     `asked` is when each request was first shown. `view` is the last state, `error` why there is none newer.
     """
 
     handle: TaskHandle
-    note: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
     view: TaskView = field(default_factory=lambda: TaskView("working"))
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
     declined: dict[str, str] = field(default_factory=dict[str, str])
@@ -51,7 +52,6 @@ class PolledTask:
     stopping: bool = False
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     _watch: SessionWatch = field(default_factory=lambda: SessionWatch(set()))
-    _loaded: bool = False
     _followed: bool = False
     _polled: bool = False
     _valid_until: float = 0.0
@@ -95,9 +95,13 @@ class PolledTask:
         self._polled = True
         if self.ended or (anyio.current_time() < self._valid_until and not self._watch.needs_read):
             return None
-        if not self._loaded:
+        try:
             self.handle = await load_group(context, self.handle)
-            self._loaded = True
+        except OpenCodeError as error:
+            if not is_final(error):
+                raise
+            self.view = TaskView("completed", value=str(error))
+            return None
         if not self._followed:
             await tasks.start(self._follow, await find_feeds(context, self.handle))
         self._watch.read_requested = self._watch.busy_reported = False
@@ -105,7 +109,7 @@ class PolledTask:
         self._watch.family.update(member for outcome in turns.read.values() for member in outcome.snapshot.family)
         running = [outcome for outcome in turns.read.values() if outcome.status.state == "running"]
         self._watch.busy = any(outcome.snapshot.busy for outcome in running)
-        self.view = await view_task(context, turns, self.declined, self.note)
+        self.view = await view_task(context, turns, self.declined, self.notes)
         unsure = any(not outcome.snapshot.busy for outcome in running)
         self._valid_until = anyio.current_time() + (UNSURE_SECONDS if unsure else REREAD_SECONDS)
         self.updated, self.error, self._failing_since = datetime.now(UTC), None, None

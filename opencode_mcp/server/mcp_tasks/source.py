@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import anyio
@@ -18,7 +19,7 @@ from mcp.server.request_state import authenticated_principal
 from pydantic import ValidationError
 
 from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
-from opencode_mcp.exceptions import ContinuesAsTask, OpenCodeError
+from opencode_mcp.exceptions import ContinuesAsTask, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.client import CallOptions
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import AgentRequest, QuestionRequest
@@ -65,7 +66,7 @@ class OpenCodeTasks:
     def hand_out(self, context: RequestContext, continued: ContinuesAsTask) -> dict[str, Any]:
         """Return the result of a call that continues as a task."""
         handle: TaskHandle = continued.handle.bound_to(authenticated_principal(context))
-        polled = remember(context.lifespan_context, str(handle), PolledTask(handle, continued.note))
+        polled = remember(context.lifespan_context, str(handle), PolledTask(handle, continued.notes))
         polled.view = replace(polled.view, activity=continued.activity)
         return self._show(context, str(handle), polled).as_handle()
 
@@ -84,11 +85,14 @@ class OpenCodeTasks:
         if self._refuse(context, polled.handle):
             return
         async with polled.lock:
+            asked = dict(polled.asked)  # before it is read: another process may have shown the form
             polled.expire()
             await self._refresh(context, polled)
             for request, snapshot in polled.view.requests:
-                if request.id in responses:
-                    await self._answer(context, polled, request, snapshot, responses[request.id])
+                seconds = anyio.current_time() - asked.get(request.id, -inf)
+                decision = decide(polled, request, responses.get(request.id), seconds)
+                if decision is not None:
+                    await self._reply(context, polled, request, snapshot, decision)
             polled.expire()
 
     async def cancel(self, context: RequestContext, task_id: str) -> None:
@@ -180,30 +184,23 @@ class OpenCodeTasks:
         result = registry.task_result(tool, view.value, redactor)
         return replace(task, result=sent_once(result, tool in registry.task_tools, context.protocol_version))
 
-    async def _answer(
-        self, context: RequestContext, polled: PolledTask, request: AgentRequest, snapshot: SessionSnapshot, answer: Any
+    async def _reply(
+        self,
+        context: RequestContext,
+        polled: PolledTask,
+        request: AgentRequest,
+        snapshot: SessionSnapshot,
+        decision: Decision,
     ) -> None:
-        """Send the user's answer to a request; without a decision the request is left to the model."""
+        """Send a decision about a request; if that fails, the request stays pending."""
+        call_context = await self._call_context(context, polled.handle)
         try:
-            result = types.ElicitResult.model_validate(answer)
-            seconds = anyio.current_time() - polled.asked.get(request.id, 0.0)
-            decision = parse_decision(request, result, seconds)
-            if not isinstance(decision, Decision):
-                if result.action != "accept":
-                    polled.declined[request.id] = decision.note or ""
-                return
-            check_answers(request, decision)
-            call_context = await self._call_context(context, polled.handle)
             async with call_context.for_session(snapshot.session.id) as session_context:
                 opencode, directory = session_context.opencode, snapshot.session.directory
                 await send_unless_answered(opencode, directory, request, decision)
                 await wait_until_gone(opencode, directory, request)
-        except (ValidationError, OpenCodeError) as error:
-            log.warning(
-                "the answer to %s was not used: %s",
-                request.id,
-                context.lifespan_context.redactor.redact_text(str(error)),
-            )
+        except OpenCodeError as error:
+            log.warning("the reply to %s failed: %s", request.id, context.lifespan_context.redactor.redact_error(error))
 
     async def _start_stopping(self, context: RequestContext, polled: PolledTask) -> None:
         if polled.stopping:
@@ -247,6 +244,25 @@ async def update_promises(context: Context, polled: PolledTask, turns: ReadTurns
     for turn, outcome in turns.read.items():
         is_over = polled.ended or outcome.status.finished
         await promise(context, turn.session_id, None if is_over else outcome.snapshot.session.directory)
+
+
+def decide(polled: PolledTask, request: AgentRequest, answer: Any, seconds: float) -> Decision | None:
+    """Return the decision in a client's answer; None leaves the request pending.
+
+    A user who makes no decision leaves the request to the model. `seconds` is the time since the form was sent.
+    """
+    try:
+        result = types.ElicitResult.model_validate(answer)
+        decision = parse_decision(request, result, seconds)
+        if isinstance(decision, Decision):
+            check_answers(request, decision)
+            return decision
+    except (ValidationError, WorkflowError) as error:
+        log.info("an answer to %s is not valid: %s", request.id, type(error).__name__)
+        return None
+    if result.action != "accept":
+        polled.declined[request.id] = decision.note or ""
+    return None
 
 
 def check_answers(request: AgentRequest, decision: Decision) -> None:
