@@ -111,6 +111,7 @@ async def poll_tasks(setup: BenchmarkSetup) -> PollingCost:
     """Ask for tasks that wait for their models, each once a second."""
     port = free_port()
     environ = {**setup.attached_environ, "OPENCODE_MCP_NO_AUTH": "1", "OPENCODE_MCP_DIRECTORY": str(setup.project)}
+    del environ["OPENCODE_MCP_TOKEN"]
     async with (
         run_server((*BRIDGE, "http", "--metrics", "--port", str(port)), environ, port) as bridge,
         TaskClient(f"http://127.0.0.1:{port}/mcp") as client,

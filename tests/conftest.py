@@ -47,9 +47,10 @@ def anyio_backend() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the flag that renews the tool snapshots, and the one for a long run."""
+    """Add the flag that renews the tool snapshots, and those for long runs."""
     parser.addoption("--update-snapshots", action="store_true", help="write tests/tools/snapshots anew")
     parser.addoption("--chaos", type=int, metavar="SEED", help="play every scenario over a bad network too")
+    parser.addoption("--mcp-tasks", action="store_true", help="play every scenario through MCP Tasks too")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

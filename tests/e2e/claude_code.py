@@ -66,7 +66,8 @@ class ClaudeCode:
 
 async def answer_form(screen: TerminalScreen, option: str) -> str:
     """Wait for a permission's form, choose the first option, and send it; return the screen with the form."""
-    form = await screen.wait_for(FORM)
+    await screen.wait_for(FORM)
+    form = await screen.wait_for("Esc to ")
     await screen.press_until(RIGHT, lambda shown: f"{CURSOR} ◯ {option}" in shown)
     await screen.press_until(ENTER, lambda shown: f"✔ Allow?: {option}" in shown)
     await screen.press_until(DOWN, lambda shown: f"{CURSOR} Accept" in shown, within=0.5)  # one for each field

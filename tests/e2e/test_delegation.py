@@ -20,6 +20,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
+from scripts.record_terminal import read_lines
 from tests.bridge import environ_for
 from tests.eventually import eventually
 from tests.facts import facts
@@ -30,8 +31,11 @@ from .assistants import InstalledPrograms
 from .claude_code import ClaudeCode, answer_form, open_claude_code
 from .delegation import FINISHED, IN_BACKGROUND, STOP, DelegatingModel
 from .delegation_steps import ANSWER, ASK, COMMAND, CONFIG, DELEGATE, MORE, REST, RUNNING, STEPS
-from .server_process import SERVER_COMMAND, run_server
+from .server_process import ROOT, SERVER_COMMAND, run_server
 from .wire_formats import SERVER
+
+PICTURE = ROOT / "docs" / "delegation.svg"
+"""Drawn by scripts/record_delegation.py."""
 
 pytestmark = [pytest.mark.anyio, pytest.mark.clients]
 
@@ -110,6 +114,7 @@ async def work_on(delegation: Delegation) -> None:
         form = await answer_form(screen, "once")
         await screen.wait_for(f"{FINISHED} done: chain")
 
+        assert missing_in_picture(form) == []
         assert f"OpenCode asks for permission: bash: {COMMAND}" in form
         assert made.exists()
         kinds = [turn.heard.kind for turn in delegation.claude.model.turns]
@@ -121,6 +126,13 @@ async def work_on(delegation: Delegation) -> None:
         await screen.enter(STOP)
         stopped = await eventually(delegation.newest_report, lambda report: report["state"] == "stopped")
         assert stopped["error"] == "aborted"
+
+
+def missing_in_picture(form: str) -> list[str]:
+    """Return the lines of a form that docs/delegation.svg does not show; spaces do not count."""
+    shown = {line.replace(" ", "") for line in read_lines(PICTURE.read_text(encoding="utf-8"))}
+    lines = form[form.index("MCP server") :].splitlines()
+    return [line for line in lines if line.strip() and line.replace(" ", "") not in shown]
 
 
 async def lose_bridge_and_client(delegation: Delegation) -> None:

@@ -32,11 +32,18 @@ FAULTY_SCENARIOS = {
 }
 """Those over a faulty network, unless --chaos SEED selects all."""
 
-QUICK_TASK_SCENARIOS: set[str] = {
+QUICK_TASK_SCENARIOS = {
     *("plain answer", "subagent", "model error 400", "wait for all", "aborted in a command"),
     *("permission asked, once: by form, 2026-07-28", "question asked, a choice: by form, 2026-07-28"),
 }
 """Those through MCP tasks in the `opencode` tier."""
+
+SLOW_TASK_SCENARIOS = {
+    *("run_tasks cancelled", "managed OpenCode killed", "unknown session among others: wait_for_tasks"),
+    *("subagent's permission asked, reject: by form, 2026-07-28", "session_prompt, permission by form, 2026-07-28"),
+    *("permission asked, form dismissed: by form, 2026-07-28", "event stream always cut"),
+}
+"""Those in the `slow` tier, unless --mcp-tasks selects all."""
 
 NO_TIME_LIMIT = "The time limit of a call is not that of its task, which goes on until its turn has ended."
 NO_PROGRESS = "Progress belongs to a call; a task has a status message, which the client asks for."
@@ -74,10 +81,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
         scenarios = [pytest.param(scenario, marks=pytest.mark.slow) for scenario in SCENARIOS if scenario.name in names]
     elif "task_scenario_context" in metafunc.fixturenames:
+        all_scenarios = metafunc.config.getoption("--mcp-tasks")
+        names = (
+            {scenario.name for scenario in SCENARIOS} - NOT_AS_TASKS.keys()
+            if all_scenarios
+            else QUICK_TASK_SCENARIOS | SLOW_TASK_SCENARIOS
+        )
         scenarios = [
             pytest.param(scenario, marks=() if scenario.name in QUICK_TASK_SCENARIOS else pytest.mark.slow)
             for scenario in SCENARIOS
-            if scenario.name not in NOT_AS_TASKS
+            if scenario.name in names
         ]
     elif "scenario_context" in metafunc.fixturenames:
         scenarios = [
@@ -115,4 +128,5 @@ def test_every_scenario_has_a_unique_name() -> None:
 
 def test_the_named_scenarios_exist() -> None:
     """A scenario that is renamed stays in its tier."""
-    assert {scenario.name for scenario in SCENARIOS} >= QUICK_SCENARIOS | QUICK_TASK_SCENARIOS | NOT_AS_TASKS.keys()
+    named = QUICK_SCENARIOS | FAULTY_SCENARIOS | QUICK_TASK_SCENARIOS | SLOW_TASK_SCENARIOS | NOT_AS_TASKS.keys()
+    assert named <= {scenario.name for scenario in SCENARIOS}
