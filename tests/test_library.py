@@ -36,7 +36,8 @@ async def opencode(endpoint: Endpoint, project: Path) -> AsyncGenerator[OpenCode
 
 INTERNAL = {
     *("GitFailed", "LimitReached", "NotUndone", "StartFailed"),  # callers catch them as WorkflowError
-    *("InputRequired", "IssuerUnavailable", "NotFound", "ServerEnding", "TooLong"),  # only the MCP server raises them
+    *("ContinuesAsTask", "InputRequired", "IssuerUnavailable", "NotFound"),  # only the MCP server raises them
+    *("ServerEnding", "TooLong"),
 }
 """The exception classes that are not public."""
 
