@@ -143,7 +143,11 @@ def test_every_flag_that_a_page_names_exists(capsys: pytest.CaptureFixture[str])
     for command in COMMANDS:
         with pytest.raises(SystemExit):
             main([command, "--help"])
-    known = find_flags(capsys.readouterr().out) | {"--model", "--from"}  # of the quick start and of uvx
+    known = find_flags(capsys.readouterr().out) | {
+        "--model",
+        "--from",
+        "--continue",
+    }  # of the quick start, uvx and Claude Code
     others = {"performance", "reliability"}  # they name flags of pytest, the benchmarks and the MCP inspector
     pages = {"README": README, **{name: text for name, text in DOCS.items() if name not in others}}
     prose = {name: re.sub(r"^```sh\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL) for name, text in pages.items()}
