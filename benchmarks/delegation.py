@@ -13,8 +13,8 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import anyio
 import httpx2
@@ -64,12 +64,16 @@ class DelegationCost:
 
 @dataclass(frozen=True)
 class PollingCost:
-    """What it costs each second to ask for tasks: requests to OpenCode, and the share of a core of both processes."""
+    """What it costs each second to ask for tasks: requests to OpenCode, and the share of a core of both processes.
+
+    `idle_opencode_cpu` is OpenCode's share while nothing is asked.
+    """
 
     polls: float
     requests: float
     bridge_cpu: float
     opencode_cpu: float
+    idle_opencode_cpu: float
 
 
 def delegated_call() -> CallTool:
@@ -118,19 +122,34 @@ async def poll_tasks(setup: BenchmarkSetup) -> PollingCost:
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
     ):
         [opencode] = find_opencode_pids(f"HOME={setup.folder / 'home'}")
-        arguments = {"prompt": "script:hang", "timeout_seconds": 0}
-        handles = [
-            await client.session.call_tool("run_task", arguments, allow_claimed=True) for _ in range(POLLED_TASKS)
-        ]
+        handles: list[TaskHandle] = []
+
+        async def start() -> None:
+            arguments = {"prompt": "script:hang", "timeout_seconds": 0}
+            handle = await client.session.call_tool("run_task", arguments, allow_claimed=True)
+            assert isinstance(handle, TaskHandle), handle
+            handles.append(handle)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(POLLED_TASKS):
+                group.start_soon(start)
         await poll_each(client, handles, WARM_UP_SECONDS)
-        before = await count_requests(http), cpu_seconds(bridge.pid), cpu_seconds(opencode)
+
+        async def read() -> tuple[float, float, float]:
+            return await count_requests(http), cpu_seconds(bridge.pid), cpu_seconds(opencode)
+
+        readings = [await read()]
+        await anyio.sleep(POLLING_SECONDS)
+        readings.append(await read())
         polls = await poll_each(client, handles, POLLING_SECONDS)
-        after = await count_requests(http), cpu_seconds(bridge.pid), cpu_seconds(opencode)
-        rates = [(late - early) / POLLING_SECONDS for early, late in zip(before, after, strict=True)]
-        return PollingCost(polls / POLLING_SECONDS, *rates)
+        readings.append(await read())
+        idle, polled = (
+            [(late - early) / POLLING_SECONDS for early, late in zip(*pair, strict=True)] for pair in pairwise(readings)
+        )
+        return PollingCost(polls / POLLING_SECONDS, *polled, idle[2])
 
 
-async def poll_each(client: Client, handles: Sequence[Any], seconds: float) -> int:
+async def poll_each(client: Client, handles: Sequence[TaskHandle], seconds: float) -> int:
     """Ask for every task once a second; return how often one was asked for."""
     polls = 0
     deadline = anyio.current_time() + seconds
@@ -178,7 +197,8 @@ async def main() -> None:
             polling = await poll_tasks(setup)
             print(
                 f"{POLLED_TASKS} tasks, {polling.polls:.0f} polls/s: {polling.requests:.1f} requests/s to OpenCode, "
-                f"{polling.bridge_cpu:.0%} of a core in the bridge, {polling.opencode_cpu:.0%} in OpenCode"
+                f"{polling.bridge_cpu:.0%} of a core in the bridge, {polling.opencode_cpu:.0%} in OpenCode, "
+                f"{polling.idle_opencode_cpu:.0%} without polls"
             )
 
 

@@ -29,7 +29,7 @@ def wait_for_file(name: str) -> str:
 
 
 STEPS = {
-    "Have OpenCode begin a changelog": run_commands(wait_for_file("go"), COMMAND),
+    "Have OpenCode begin a changelog": run_commands(wait_for_file("go"), COMMAND, timeout_seconds=1),
     "Which branch is this?": Say(ANSWER),
     "Have OpenCode do more": run_commands(wait_for_file("never"), timeout_seconds=1),
     "Have OpenCode do the rest": run_commands(wait_for_file("later"), timeout_seconds=1),

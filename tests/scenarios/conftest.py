@@ -26,7 +26,7 @@ from .scenario_context import QUICK_CONFIG, ScenarioContext, SharedFixtures, mak
 FAULTY_NETWORK_SLOWDOWN = 2
 """The factor of a scenario's time limit over a faulty network."""
 
-TASK_UNREACHABLE_SECONDS = 20.0
+TASK_UNREACHABLE_SECONDS = 10.0
 """How long OpenCode may be unreachable before a task has failed; users wait for ten minutes."""
 
 
