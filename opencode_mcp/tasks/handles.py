@@ -120,9 +120,10 @@ async def load_group(context: Context, handle: TaskHandle) -> TaskHandle:
         WorkflowError: the session no longer has the group.
         OpenCodeError: the session cannot be read.
     """
-    if not handle.group or len(handle.turns) > 1:
+    first, *others = handle.turns
+    if others or not handle.group:
         return handle
-    session_id = handle.turns[0].session_id
+    session_id = first.session_id
     async with context.for_session(session_id) as session_context:
         group = (task_metadata(await read_session(session_context.opencode, session_id)).groups or {}).get(handle.group)
     if group is None:
