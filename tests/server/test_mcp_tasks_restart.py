@@ -17,7 +17,7 @@ from tests.eventually import eventually
 
 from .raw_task_client import ENDED, FORMS, TASKS, meta
 
-pytestmark = [pytest.mark.anyio, pytest.mark.process]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 async def request(bridge: Bridge, method: str, **params: Any) -> dict[str, Any]:
