@@ -114,7 +114,7 @@ async def test_a_plain_request_validates_once_and_takes_a_bounded_path(
     assert not [file for file in files(trace.functions) if "tasks" in Path(file).parts]
     assert len(trace.to_the_wire) <= 10
     assert len(files(trace.to_the_wire)) <= 5
-    assert len(trace.functions) <= 107
+    assert len(trace.functions) <= 110
     assert len(files(trace.functions)) <= 36
 
 

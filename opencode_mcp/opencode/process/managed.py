@@ -49,7 +49,6 @@ LINE_CHARS = 2_000
 """Longer lines of its output are cut."""
 OUTPUT_CHARS = 4_000
 """How much of the end of its output an error shows."""
-
 SHORT_LIFE_SECONDS = 10.0
 """A server that exits sooner than this after it listened counts as not started."""
 MAX_PROMISED = 500
