@@ -146,7 +146,8 @@ async def poll_tasks(setup: BenchmarkSetup) -> PollingCost:
         idle, polled = (
             [(late - early) / POLLING_SECONDS for early, late in zip(*pair, strict=True)] for pair in pairwise(readings)
         )
-        return PollingCost(polls / POLLING_SECONDS, *polled, idle[2])
+        requests, bridge_cpu, opencode_cpu = polled
+        return PollingCost(polls / POLLING_SECONDS, requests, bridge_cpu, opencode_cpu, idle[2])
 
 
 async def poll_each(client: Client, handles: Sequence[TaskHandle], seconds: float) -> int:
