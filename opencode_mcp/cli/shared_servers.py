@@ -21,7 +21,7 @@ from opencode_mcp.opencode.endpoint import OtherBridge
 from opencode_mcp.opencode.other_work import is_running
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.registration import Registration, parse_registration
-from opencode_mcp.opencode.process.shared import SharedProcess, observe_shared, start_supervisor
+from opencode_mcp.opencode.process.shared_process import SharedProcess, observe_shared, start_supervisor
 from opencode_mcp.opencode.process.supervisor import descendants
 
 WORK_SECONDS = 5.0
@@ -49,8 +49,8 @@ class SharedServer:
     """A registered server. `pid` is OpenCode's, `since` is in seconds of the epoch.
 
     `unresponsive`: its supervisor runs and does not answer; `dead`: it was killed, and the next start ends what it has
-    left. `work_of_gone_clients` are sessions that run for clients that have disconnected. `differing_variables` are the
-    names of the variables that keep a bridge with this process's environment from sharing it.
+    left. `work_of_disconnected_clients` are the sessions that still run for them. `differing_variables` are the names of
+    the variables that keep a bridge with this process's environment from sharing it.
     """
 
     state: State
@@ -61,14 +61,15 @@ class SharedServer:
     memory_mb: int
     registration: Path
     assistants: tuple[Assistant, ...]
-    work_of_gone_clients: tuple[str, ...]
+    work_of_disconnected_clients: tuple[str, ...]
     differing_variables: tuple[str, ...]
     is_stopped: bool = False
 
     @property
     def work(self) -> tuple[str, ...]:
         """The sessions and terminals that run in it."""
-        return tuple(name for assistant in self.assistants for name in assistant.work) + self.work_of_gone_clients
+        of_assistants = tuple(name for assistant in self.assistants for name in assistant.work)
+        return of_assistants + self.work_of_disconnected_clients
 
     def as_data(self) -> dict[str, Any]:
         """Return it for `--json`."""

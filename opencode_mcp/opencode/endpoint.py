@@ -149,7 +149,7 @@ class OpenCodeServer(Protocol):
         ...
 
     def on_bridges_changed(self, callback: Callable[[], None]) -> None:
-        """Call a function whenever another bridge has come, gone, or told something."""
+        """Call a function whenever another bridge has connected, disconnected or published something."""
         ...
 
 

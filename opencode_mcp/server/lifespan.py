@@ -41,7 +41,7 @@ class Lifespan:
     `tasks` runs what outlives a request, such as a subscription; it is cancelled with the server. `redactor` redacts
     every text sent to a client, `heartbeat` repeats progress notifications, `bus` delivers changes to all clients,
     `is_project` returns whether a local directory can be a project, `result_chars` limits the length of one result,
-    `introduction` is what the other bridges that share the server know of this one.
+    `published_facts` is what this bridge has published to the others that share the server.
     """
 
     servers: ServerPool
@@ -52,7 +52,7 @@ class Lifespan:
     bus: Bus
     shutdown: Shutdown
     is_project: Callable[[str], bool]
-    introduction: dict[str, str] = field(default_factory=dict[str, str])
+    published_facts: dict[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def watchers(self) -> WatcherPool:

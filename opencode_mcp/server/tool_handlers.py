@@ -25,7 +25,7 @@ from .elicitation import input_required_result, make_elicitor
 from .instructions import write_instructions
 from .lifespan import RequestContext, connection_of
 from .mcp_tasks.extension import has_tasks
-from .mcp_tasks.source import OpenCodeTasks
+from .mcp_tasks.opencode_tasks import OpenCodeTasks
 from .roots import apply_client_root
 from .shutdown import Shutdown
 
@@ -117,7 +117,7 @@ class ToolHandlers:
         try:
             with self._shutdown.track_call(), lifespan.heartbeat.open_reporter(context.session) as report_progress:
                 servers = (await servers_for(context)).with_options(report_progress=report_progress)
-                introduce(servers, context)
+                publish_client(servers, context)
                 elicitor = make_elicitor(context, params, resume_state)
                 hold = HOLD_SECONDS if has_tasks(context) and resume_state is None else None
                 call_context = Context(
@@ -171,14 +171,14 @@ def take_server_notes(servers: ServerPool) -> str:
     return "; ".join(note for client in servers.clients.values() if (note := client.server.pop_note()))
 
 
-def introduce(servers: ServerPool, context: RequestContext) -> None:
-    """Tell the other bridges that share the server which client this one serves, and where it works, if it changed."""
+def publish_client(servers: ServerPool, context: RequestContext) -> None:
+    """Publish to the other bridges which client this one serves, and where it works, if that has changed."""
     params = context.session.client_params
     client = params.client_info.name if params is not None and context.request is None else "HTTP clients"
     facts = {"client": client, "directory": servers.default.directory or ""}
-    known = context.lifespan_context.introduction
-    if facts != known:
-        known.update(facts)
+    published = context.lifespan_context.published_facts
+    if facts != published:
+        published.update(facts)
         servers.default.server.publish(**facts)
 
 

@@ -30,8 +30,8 @@ from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.prepare import PreparedCall
 
 from .context import Context
-from .handles import Turn, make_handle
-from .hold import VISIBLE_SECONDS, promise
+from .continue_as_task import VISIBLE_SECONDS, promise
+from .mcp_task_handle import Turn, make_handle
 from .pending_requests import describe_request
 from .replies import is_left_to_user
 from .session_state import SessionSnapshot, read_newest_messages, read_session

@@ -47,8 +47,8 @@ class Elicitor(Protocol):
         ...
 
 
-class ThroughTask:
-    """Stands for a user who is asked through an MCP task: the call itself gets no decision."""
+class TaskElicitor:
+    """Leaves requests pending: the client's user is asked through an MCP task, not by the call."""
 
     async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Return that the user has not decided."""
@@ -89,7 +89,7 @@ class Context:
         """
         if self.hold_seconds is None:
             return self
-        elicitor = None if self.elicitor is None else ThroughTask()
+        elicitor = None if self.elicitor is None else TaskElicitor()
         return replace(self, held_tool=tool, elicitor=elicitor)
 
     @property

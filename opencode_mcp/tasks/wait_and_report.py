@@ -24,7 +24,7 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, START_GRACE_SECONDS, time_limit
 
 from .context import Context
-from .hold import continue_as_task
+from .continue_as_task import continue_as_task
 from .pending_starts import PendingStart, no_session_message, report_unstarted, start_error
 from .report import TaskReport, build_report
 from .session_state import ENDED_STATES

@@ -20,7 +20,7 @@ from opencode_mcp.redaction import Position, Redactor, refuse_marker
 from opencode_mcp.suggestions import COMPARED_CHARS, aliases, suggest
 from opencode_mcp.tasks import Context, TaskTool, execute_blocking, task_tools_for
 from opencode_mcp.tasks.arguments import validate_arguments
-from opencode_mcp.tasks.continued import TaskValue
+from opencode_mcp.tasks.mcp_task_state import TaskValue
 
 from .definition import gateway_definition, operation_definition, task_definition
 from .gateway import (

@@ -163,7 +163,7 @@ async def test_a_task_outlives_the_call_on_the_shared_opencode(environ: Mapping[
     assert report["state"] == "waiting_permission", started.stderr
     [answer] = [{**request["answer_with"]["arguments"], "reply": "once"} for request in report["pending"]]
     [server] = await read_shared_servers(shared, Settings.load({}, shared).child_environ)
-    assert server.work_of_gone_clients == (report["session_id"],)
+    assert server.work_of_disconnected_clients == (report["session_id"],)
 
     answered = await run_command(
         shared, "call", "answer_permission", "--arguments", "-", stdin=json.dumps(answer), cwd=project

@@ -15,7 +15,7 @@ from mcp import Client
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tasks.handles import MAX_HANDLE_CHARS, TaskHandle, Turn, parse_handle
+from opencode_mcp.tasks.mcp_task_handle import MAX_HANDLE_CHARS, TaskHandle, Turn, parse_handle
 
 from .connections import open_memory_streams
 from .raw_task_client import EXTENSION, TASKS, TaskClient, meta, open_task_client

@@ -14,10 +14,10 @@ from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, parse_model
 from opencode_mcp.server.elicitation import DECLINED_AT_ONCE
 from opencode_mcp.server.mcp_tasks import polled_task
+from opencode_mcp.server.mcp_tasks.opencode_tasks import decide
 from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
-from opencode_mcp.server.mcp_tasks.source import decide
 from opencode_mcp.tasks import Context, Decision
-from opencode_mcp.tasks.handles import TaskHandle, Turn
+from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
 from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
 
 pytestmark = pytest.mark.anyio

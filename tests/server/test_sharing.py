@@ -126,8 +126,10 @@ async def test_the_work_of_another_assistant_is_aborted_only_with_force(
             assert await two.call("worktree_remove", body={"directory": tree}, force=True) == {"result": True}
             assert not await anyio.Path(tree).exists()
         # What it has promised to its client goes on.
-        servers = await eventually(lambda: read_servers(shared), until=lambda found: found[0].work_of_gone_clients)
-        assert servers[0].work_of_gone_clients == (ids[0],)
+        servers = await eventually(
+            lambda: read_servers(shared), until=lambda found: found[0].work_of_disconnected_clients
+        )
+        assert servers[0].work_of_disconnected_clients == (ids[0],)
         assert f"  clients that have gone; at work: {ids[0]}" in format_server(servers[0])
         assert f"{ids[0]} of a client that has disconnected" in await two.fail("global_dispose")
 

@@ -54,8 +54,8 @@ def format_server(server: SharedServer) -> Iterator[str]:
         yield f"  {describe_fault(server)}"
         return
     yield from map(format_assistant, server.assistants)
-    if server.work_of_gone_clients:
-        yield f"  clients that have gone{format_work(server.work_of_gone_clients)}"
+    if server.work_of_disconnected_clients:
+        yield f"  clients that have gone{format_work(server.work_of_disconnected_clients)}"
     elif not server.assistants:
         yield "  no assistant: it ends soon"
     if server.differing_variables:

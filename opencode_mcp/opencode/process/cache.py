@@ -41,7 +41,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def shared_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of the registrations of shared OpenCodes (`shared.py`)."""
+    """Return the folder of the registrations of shared OpenCodes (`shared_process.py`)."""
     return cache_folder(environ) / "shared"
 
 

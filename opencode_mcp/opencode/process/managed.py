@@ -232,7 +232,7 @@ class ManagedServer:
         return slots if self._run is None or self._run.process is None else self._run.process.share_of(slots)
 
     def on_bridges_changed(self, callback: Callable[[], None]) -> None:
-        """Call a function whenever another bridge has come, gone, or told something."""
+        """Call a function whenever another bridge has connected, disconnected or published something."""
         self._callbacks.append(callback)
 
     @property

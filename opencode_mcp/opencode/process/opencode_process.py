@@ -15,7 +15,7 @@ from opencode_mcp.opencode.endpoint import OtherBridge
 
 from .executable import Program
 from .registration import compute_key, describe_for_registration, make_shared_folder
-from .shared import open_shared_process
+from .shared_process import open_shared_process
 from .supervised import open_supervised_process
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class OpenCodeProcess(Protocol):
         ...
 
     def on_bridges_changed(self, callback: Callable[[], None]) -> None:
-        """Call a function whenever another bridge has come, gone, or told something."""
+        """Call a function whenever another bridge has connected, disconnected or published something."""
         ...
 
     async def wait(self) -> int:

@@ -14,8 +14,8 @@ from anyio.abc import TaskGroup, TaskStatus
 from opencode_mcp.exceptions import APIError, OpenCodeError
 from opencode_mcp.opencode.events import Event, EventFeed
 from opencode_mcp.tasks import Context
-from opencode_mcp.tasks.continued import ReadTurns, TaskView, is_final, read_turns, view_task
-from opencode_mcp.tasks.handles import TaskHandle, load_group
+from opencode_mcp.tasks.mcp_task_handle import TaskHandle, load_group
+from opencode_mcp.tasks.mcp_task_state import ReadTurns, TaskView, is_final, read_turns, view_task
 from opencode_mcp.tasks.wait import SessionWatch
 
 REREAD_SECONDS = 60.0

@@ -26,10 +26,10 @@ from opencode_mcp.opencode.models import AgentRequest, QuestionRequest
 from opencode_mcp.server.elicitation import can_elicit, elicitation_params, parse_decision
 from opencode_mcp.server.lifespan import Lifespan, RequestContext
 from opencode_mcp.tasks import Context, Decision
-from opencode_mcp.tasks.context import ThroughTask
-from opencode_mcp.tasks.continued import ReadTurns, TaskView, read_turns, stop_turns
-from opencode_mcp.tasks.handles import TaskHandle, hash_principal, load_group, parse_handle
-from opencode_mcp.tasks.hold import promise
+from opencode_mcp.tasks.context import TaskElicitor
+from opencode_mcp.tasks.continue_as_task import promise
+from opencode_mcp.tasks.mcp_task_handle import TaskHandle, hash_principal, load_group, parse_handle
+from opencode_mcp.tasks.mcp_task_state import ReadTurns, TaskView, read_turns, stop_turns
 from opencode_mcp.tasks.replies import AnswerQuestion, send_unless_answered, validate_answers, wait_until_gone
 from opencode_mcp.tasks.session_state import SessionSnapshot
 from opencode_mcp.tasks.wait_and_report import add_session_ids
@@ -132,7 +132,7 @@ class OpenCodeTasks:
         options: CallOptions = {"min_version": MIN_VERSION_FOR_TASKS, "retry_seconds": ()}
         servers = (await self._make_servers(context)).with_options(**options)
         registry = self._registry_for(context)
-        elicitor = ThroughTask() if can_elicit(context) else None
+        elicitor = TaskElicitor() if can_elicit(context) else None
         permissions = "report" if handle.tool in registry.task_tools else "ask"
         call_context = Context(
             servers,

@@ -15,7 +15,7 @@ from opencode_mcp.exceptions import ContinuesAsTask
 from opencode_mcp.opencode.concurrency import gather
 
 from .context import Context
-from .handles import Turn, make_handle
+from .mcp_task_handle import Turn, make_handle
 from .replies import is_left_to_user
 from .report import describe_activity
 from .session_state import PICKUP_SECONDS, read_newest_messages

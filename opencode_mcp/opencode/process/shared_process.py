@@ -52,7 +52,7 @@ class SharedProcess:
 
     `pid` is the supervisor's, which a user kills to stop OpenCode. `bridges` are all bridges, this one with `you`;
     None before the supervisor has named them. `address` is where OpenCode listens, None if it did not yet when a bridge
-    last came, went or told something.
+    last connected, disconnected or published something.
     `stop_reason` is why OpenCode was stopped, "" if it exited by itself. `was_lost`: its supervisor gave no reason.
     """
 
@@ -120,7 +120,7 @@ class SharedProcess:
         return QUIET_SLOTS if waiting else max(QUIET_SLOTS, slots // (len(others) + 1))
 
     def on_bridges_changed(self, callback: Callable[[], None]) -> None:
-        """Call a function whenever another bridge has come, gone, or told something."""
+        """Call a function whenever another bridge has connected, disconnected or published something."""
         self._callbacks.append(callback)
 
     async def wait(self) -> int:

@@ -31,8 +31,8 @@ from opencode_mcp.opencode.models import AgentRequest
 
 from .blocking import blocked_error, read_answer
 from .context import Context
-from .handles import TaskHandle, Turn
-from .hold import classify_turns, describe_outcomes, waits_for_user
+from .continue_as_task import classify_turns, describe_outcomes, waits_for_user
+from .mcp_task_handle import TaskHandle, Turn
 from .metadata import save_task_metadata, task_metadata
 from .registry import TASK_TOOLS
 from .report import TaskReport
