@@ -178,8 +178,8 @@ class InputRequired(Exception):
 class ContinuesAsTask(Exception):
     """The work runs on after the call, whose result is an MCP task.
 
-    `handle` is a `tasks.mcp_task_handle.TaskHandle` that any process can read; `activity` says what runs; `notes` belong
-    to the later result, by session id.
+    `handle` is a `tasks.mcp_task_handle.TaskHandle` that any process can read; `activity` says what runs; `notes`
+    belong to the later result, by session id.
     """
 
     def __init__(self, handle: Any, activity: str, notes: Mapping[str, str]) -> None:

@@ -49,8 +49,8 @@ class SharedServer:
     """A registered server. `pid` is OpenCode's, `since` is in seconds of the epoch.
 
     `unresponsive`: its supervisor runs and does not answer; `dead`: it was killed, and the next start ends what it has
-    left. `work_of_disconnected_clients` are the sessions that still run for them. `differing_variables` are the names of
-    the variables that keep a bridge with this process's environment from sharing it.
+    left. `work_of_disconnected_clients` are the sessions that still run for them. `differing_variables` are the names
+    of the variables that keep a bridge with this process's environment from sharing it.
     """
 
     state: State

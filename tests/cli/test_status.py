@@ -85,9 +85,10 @@ async def test_it_names_who_shares_a_server_and_stops_it(
         assert str(server["pid"]) in redacted
 
         text = text_of(await read_shared_servers(user, user))
-        assert f"OpenCode 1.18.33, process {server['pid']} (supervisor {server['supervisor_pid']}): for " in text
-        assert re.search(rf"\n  claude-code \(bridge {os.getpid()}\), for \d+ s, in /home/me/shop(\n|$)", text)
-        assert re.search(rf"\n  a client that has made no call \(bridge {os.getpid()}\), for \d+ s(\n|$)", text)
+        assert f"OpenCode 1.18.33, process {server['pid']} (supervisor {server['supervisor_pid']}): started " in text
+        connected = rf"\(bridge {os.getpid()}\), connected for \d+ s"
+        assert re.search(rf"\n  claude-code {connected}, in /home/me/shop(\n|$)", text)
+        assert re.search(rf"\n  a client that has made no call {connected}(\n|$)", text)
 
         code, text = await run_status(user, capsys, "--stop")
         assert code == 0
@@ -110,7 +111,7 @@ async def test_servers_of_other_environments_name_the_variables_and_no_value(use
         servers = await read_shared_servers(user, user)
         assert [server.differing_variables for server in servers] == [(), ("ANTHROPIC_API_KEY", "EXTRA")]
         text = text_of(servers)
-        assert "not shared with this shell, where these variables differ: ANTHROPIC_API_KEY, EXTRA" in text
+        assert "this shell would not share it; these variables differ: ANTHROPIC_API_KEY, EXTRA" in text
         assert "sk-secret-value" not in text
         for path in shared_folder(user).glob("*.json"):
             assert "sk-secret-value" not in path.read_text()
@@ -120,17 +121,19 @@ async def test_servers_of_other_environments_name_the_variables_and_no_value(use
 async def test_doctor_says_with_whom_the_server_is_shared_or_why_not(user: Mapping[str, str]) -> None:
     """Why two assistants have two servers, or one has its own."""
     for settings, text in (
-        (Settings(url="http://127.0.0.1:9", environ=user), "does not apply: a running server is used"),
-        (Settings(no_share=True, environ=user), "off (--no-share)"),
-        (Settings(environ=user), "on, and no other OpenCode runs"),
+        (
+            Settings(url="http://127.0.0.1:9", environ=user),
+            "does not apply: a running server is used, and others may use it too",
+        ),
+        (Settings(no_share=True, environ=user), "off (--no-share): this assistant runs an OpenCode of its own"),
+        (Settings(environ=user), "on"),
     ):
         result = await check_sharing(settings)
-        assert result.state == "ok"
-        assert result.message.startswith(text)
+        assert (result.state, result.message) == ("ok", text)
     newer = {**user, "VERSION": "1.19.0"}
     async with bridge(user, linger=0) as doctor, bridge(user, linger=0) as one, bridge(newer, linger=0) as two:
         await doctor.endpoint()
-        assert (await check_sharing(Settings(environ=user))).message == "on, and no other assistant is there now"
+        assert (await check_sharing(Settings(environ=user))).message == "on; no other assistant uses it now"
         one.publish(client="claude-code")
         two.publish(client="cursor-vscode")
         for server in (one, two):
@@ -157,7 +160,7 @@ async def test_work_is_stopped_only_with_force(user: Mapping[str, str], capsys: 
         await eventually(lambda: read_shared_servers(user, user), until=lambda found: found[0].work == ("pty_1",))
         code, text = await run_status(user, capsys, "--stop")
         assert code == 1
-        assert "; at work: pty_1" in text
+        assert "; running: pty_1" in text
         assert one.current_endpoint() is not None
         assert (await run_status(user, capsys, "--stop", "--force"))[0] == 0
         await wait_until_nothing_is_left(user)
@@ -173,7 +176,7 @@ async def test_a_frozen_supervisor_is_killed_only_with_force(user: Mapping[str, 
         os.kill(supervisor_pid, signal.SIGSTOP)
         [server] = await read_shared_servers(user, user, stop=True)
         assert (server.state, server.is_stopped) == ("unresponsive", False)
-        assert "its supervisor does not answer: --stop --force stops it" in text_of([server])
+        assert "its supervisor does not answer; --stop --force stops it" in text_of([server])
         [server] = await read_shared_servers(user, user, stop=True, force=True)
         assert server.is_stopped
         await wait_until_nothing_is_left(user)
@@ -188,7 +191,7 @@ async def test_what_a_killed_supervisor_has_left_is_named_and_ended(user: Mappin
     await eventually(lambda: left(user), until=lambda found: supervisor_pid not in found)
     [server] = await read_shared_servers(user, user)
     assert server.state == "dead"
-    assert "its supervisor was killed, or runs in another container: --stop ends what a killed one has left" in text_of(
+    assert "its supervisor was killed, or runs in another container; --stop ends what a killed one has left" in text_of(
         [server]
     )
     assert [*left(user)] == [server.pid]

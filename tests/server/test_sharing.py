@@ -130,7 +130,7 @@ async def test_the_work_of_another_assistant_is_aborted_only_with_force(
             lambda: read_servers(shared), until=lambda found: found[0].work_of_disconnected_clients
         )
         assert servers[0].work_of_disconnected_clients == (ids[0],)
-        assert f"  clients that have gone; at work: {ids[0]}" in format_server(servers[0])
+        assert f"  disconnected clients; running: {ids[0]}" in format_server(servers[0])
         assert f"{ids[0]} of a client that has disconnected" in await two.fail("global_dispose")
 
         (tmp_path / "go").touch()

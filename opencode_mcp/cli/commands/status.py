@@ -1,4 +1,4 @@
-"""Show the OpenCode servers that this user's assistants share: for whom, since when, memory; or stop them.
+"""Show the OpenCode servers that this user's assistants share, who uses them and what runs in them, or stop them.
 
 The exit code is 1 if --stop has left one running.
 """
@@ -20,12 +20,12 @@ from opencode_mcp.settings import Settings
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the format, and what to do."""
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--stop", action="store_true", help="stop those in which no assistant has work")
-    parser.add_argument("--force", action="store_true", help="with --stop: stop all, and abort the work in them")
+    parser.add_argument("--stop", action="store_true", help="stop those in which nothing runs")
+    parser.add_argument("--force", action="store_true", help="with --stop: stop all of them, and abort what runs")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Print what runs, and stop it if asked; return 1 if one that was to be stopped runs.
+    """Print what runs, and stop it with --stop; return 1 if --stop has left one running.
 
     Raises:
         SettingsError: --force without --stop.
@@ -47,7 +47,7 @@ def format_server(server: SharedServer) -> Iterator[str]:
     name = f"OpenCode {server.version}" if server.version else "OpenCode"
     stopped = ", stopped" if server.is_stopped else ""
     yield (
-        f"{name}, process {server.pid} (supervisor {server.supervisor_pid}): {format_age(server.since)}, "
+        f"{name}, process {server.pid} (supervisor {server.supervisor_pid}): started {format_age(server.since)} ago, "
         f"{server.memory_mb} MB{stopped}"
     )
     if server.state != "running":
@@ -55,34 +55,35 @@ def format_server(server: SharedServer) -> Iterator[str]:
         return
     yield from map(format_assistant, server.assistants)
     if server.work_of_disconnected_clients:
-        yield f"  clients that have gone{format_work(server.work_of_disconnected_clients)}"
+        yield f"  disconnected clients{format_work(server.work_of_disconnected_clients)}"
     elif not server.assistants:
-        yield "  no assistant: it ends soon"
+        yield "  no assistant uses it: it ends soon"
     if server.differing_variables:
-        yield f"  not shared with this shell, where these variables differ: {', '.join(server.differing_variables)}"
+        yield f"  this shell would not share it; these variables differ: {', '.join(server.differing_variables)}"
 
 
 def describe_fault(server: SharedServer) -> str:
     """Describe why nothing is known about what runs in a server."""
     if server.state == "dead":
-        return "its supervisor was killed, or runs in another container: --stop ends what a killed one has left"
-    return "its supervisor does not answer: --stop --force stops it, and the work in it"
+        return "its supervisor was killed, or runs in another container; --stop ends what a killed one has left"
+    return "its supervisor does not answer; --stop --force stops it, and aborts what runs"
 
 
 def format_assistant(assistant: Assistant) -> str:
     """Return the line about an assistant."""
     name = assistant.client or "a client that has made no call"
     where = f", in {assistant.directory}" if assistant.directory else ""
-    return f"  {name} (bridge {assistant.pid}), {format_age(assistant.since)}{where}{format_work(assistant.work)}"
+    age = format_age(assistant.since)
+    return f"  {name} (bridge {assistant.pid}), connected for {age}{where}{format_work(assistant.work)}"
 
 
 def format_work(names: tuple[str, ...]) -> str:
-    """Return which sessions and terminals are at work."""
-    return f"; at work: {', '.join(names)}" if names else ""
+    """Return which sessions and terminals run."""
+    return f"; running: {', '.join(names)}" if names else ""
 
 
 def format_age(since: float) -> str:
     """Return the time since a time of the epoch."""
     minutes, seconds = divmod(int(time.time() - since), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"for {hours} h {minutes} min" if hours else f"for {minutes} min" if minutes else f"for {seconds} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"

@@ -22,14 +22,14 @@ async def check_sharing(settings: Settings) -> CheckResult:
         return CheckResult("sharing", "ok", "off (--no-share): this assistant runs an OpenCode of its own")
     servers = await read_shared_servers(settings.environ, settings.child_environ)
     own = [server for server in servers if any(each.pid == os.getpid() for each in server.assistants)]
-    sentences = [describe_own(server) for server in own] or ["on, and no other OpenCode runs"]
+    sentences = [describe_own(server) for server in own] or ["on"]
     sentences += [describe_other(server) for server in servers if server not in own]
     silent = any(server.state == "unresponsive" for server in servers)
     return CheckResult(
         "sharing",
         "warning" if silent else "ok",
         "; ".join(sentences),
-        "`opencode-mcp status --stop --force` stops it, and the work in it" if silent else "",
+        "`opencode-mcp status --stop --force` stops it, and aborts what runs" if silent else "",
         {"servers": [server.as_data() for server in servers]},
     )
 
@@ -37,13 +37,13 @@ async def check_sharing(settings: Settings) -> CheckResult:
 def describe_own(server: SharedServer) -> str:
     """Describe the server that this command shares."""
     others = clients_of(server, without=os.getpid())
-    return f"shared with {', '.join(others)}" if others else "on, and no other assistant is there now"
+    return f"shared with {', '.join(others)}" if others else "on; no other assistant uses it now"
 
 
 def describe_other(server: SharedServer) -> str:
     """Describe a server that this command does not share, and why."""
     if server.state == "unresponsive":
-        return f"an OpenCode's supervisor (process {server.supervisor_pid}) does not answer"
+        return f"the supervisor of an OpenCode (process {server.supervisor_pid}) does not answer"
     if server.state == "dead":
         return f"the supervisor of an OpenCode (process {server.pid}) was killed; the next start ends what is left"
     users = ", ".join(clients_of(server)) or "no assistant"
