@@ -34,7 +34,7 @@ class OpenCode(Operations):
     """An OpenCode server. An async context manager; safe for concurrent use within its block.
 
     With `url` it is a client of that server. Without, OpenCode is started in `directory` at the first call, and stopped
-    at the end of the block; with `share` it is the one that this user's assistants share, which goes on for them.
+    at the end of the block; with `share` it is the one that this user's assistants share, which keeps running for them.
     `directory` is the default project of every operation that takes one. Missing values come from the environment
     variables of the MCP server; `environ` replaces the whole environment, including that of a started OpenCode.
 

@@ -147,7 +147,7 @@ def make_shared_folder(environ: Mapping[str, str]) -> Path:
                 raise ServerStartError(f"{folder} is a link or belongs to another user. Remove it, or use --no-share.")
             folder.chmod(0o700)
     except OSError as error:
-        raise ServerStartError(f"cannot use {folder}: {error}. Free it, or use --no-share.") from error
+        raise ServerStartError(f"cannot use {folder}: {error}. --no-share does not need it.") from error
     return folder
 
 

@@ -311,12 +311,12 @@ def describe_silence(path: Path) -> str:
     """Describe a supervisor that can be neither reached nor replaced."""
     registration = read_registration(path)
     if registration is None:
-        reason = describe_distrust(path) or f"its registration would be {path}"
+        reason = describe_distrust(path) or f"nothing was registered at {path}"
         return f"OpenCode did not start within {CONNECT_SECONDS:g} s ({reason}); use --no-share"
     return (
         f"the supervisor of the shared OpenCode (process {registration.pid}) has not answered for "
-        f"{CONNECT_SECONDS:g} s. `kill {registration.pid}` stops it and the work in it. --no-share starts an OpenCode "
-        "of this bridge alone."
+        f"{CONNECT_SECONDS:g} s. `kill {registration.pid}` stops it, and aborts what runs. --no-share starts an "
+        "OpenCode for this bridge alone."
     )
 
 

@@ -144,7 +144,7 @@ class SharedSupervisor:
             "since": time.time(),
             "about": self.about,
         }
-        with explain(f"cannot write {self.registration} (free it, or use --no-share)"):
+        with explain(f"cannot write {self.registration} (--no-share does not need it)"):
             write_private_file(self.registration, json.dumps(record))
 
     def wake(self, number: int = 0, frame: object = None) -> None:
@@ -348,7 +348,7 @@ class SharedSupervisor:
 def run(folder: Path, name: str, command: list[str]) -> None:
     """Run the supervisor, or only end what killed ones have left if there is no command."""
     lock = folder / f"{name}.lock"
-    with explain(f"cannot write {lock} (free it, or use --no-share)"):
+    with explain(f"cannot write {lock} (--no-share does not need it)"):
         file = leftovers.acquire_lock(lock)
     if file is None:
         return

@@ -17,7 +17,7 @@ import pytest
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.process import managed, shared
+from opencode_mcp.opencode.process import managed, shared_process
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.executable import Program
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
@@ -230,18 +230,18 @@ async def test_a_supervisor_that_does_not_answer_is_named(
     small: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not replaced: work may run in its OpenCode."""
-    connect_seconds = shared.CONNECT_SECONDS
+    connect_seconds = shared_process.CONNECT_SECONDS
     async with bridge(small) as server, bridge(small) as late:
         await server.endpoint()
         supervisor_pid = find_supervisor(small)
         os.kill(supervisor_pid, signal.SIGSTOP)
-        monkeypatch.setattr(shared, "CONNECT_SECONDS", 1.0)
+        monkeypatch.setattr(shared_process, "CONNECT_SECONDS", 1.0)
         try:
             with pytest.raises(ServerStartError, match=rf"kill {supervisor_pid}"):
                 await late.endpoint()
         finally:
             os.kill(supervisor_pid, signal.SIGCONT)
-            monkeypatch.setattr(shared, "CONNECT_SECONDS", connect_seconds)
+            monkeypatch.setattr(shared_process, "CONNECT_SECONDS", connect_seconds)
         await late.endpoint()
     assert len(starts(small)) == 1
     await wait_until_nothing_is_left(small)
@@ -305,7 +305,7 @@ async def test_a_client_without_the_token_is_refused(small: Mapping[str, str]) -
 def test_the_limiter_slots_are_divided_among_the_bridges_that_wait() -> None:
     """The others keep a few."""
     registration = Registration(1, "", "", "", "", 1, 0.0, Path())
-    process = shared.SharedProcess(registration)
+    process = shared_process.SharedProcess(registration)
     process.close()
     for own, others, share in (
         (False, [], 32),

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_mcp.opencode.process import shared
+from opencode_mcp.opencode.process import shared_process
 from opencode_mcp.opencode.process.registration import Registration
 from opencode_mcp.opencode.process.socket_stream import SocketStream
 from tests.eventually import eventually
@@ -106,12 +106,12 @@ async def test_a_supervisor_that_sends_garbage_is_lost() -> None:
         b"x" * 5_000_000,
     ):
         ours, theirs = socket.socketpair()
-        process = shared.SharedProcess(Registration(1, "", "", "", "", 1, 4e9, Path()))
+        process = shared_process.SharedProcess(Registration(1, "", "", "", "", 1, 4e9, Path()))
         ours.setblocking(False)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.to_thread.run_sync, send_and_close, theirs, line)
             stream = SocketStream(ours)
-            await process.receive(shared.BufferedByteReceiveStream(stream))
+            await process.receive(shared_process.BufferedByteReceiveStream(stream))
             await stream.aclose()
         process.close()
         assert process.was_lost, line[:20]

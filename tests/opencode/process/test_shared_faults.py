@@ -18,7 +18,7 @@ import pytest
 
 from opencode_mcp.connect import make_empty_folder
 from opencode_mcp.exceptions import ServerStartError
-from opencode_mcp.opencode.process import managed, registration, shared
+from opencode_mcp.opencode.process import managed, registration, shared_process
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.private_file import write_private_file
 from opencode_mcp.opencode.process.registration import make_shared_folder, read_registration
@@ -54,13 +54,23 @@ async def test_a_bridge_joins_after_much_output(small: Mapping[str, str], monkey
 async def test_a_full_disk_is_named_and_nothing_is_left(small: Mapping[str, str]) -> None:
     """The registration cannot be written: OpenCode does not run without one."""
     folder = make_shared_folder(small)
-    assert b"key.json (free it, or use --no-share): File too large" in await run_on_full_disk(small, folder)
+    assert b"key.json (--no-share does not need it): File too large" in await run_on_full_disk(small, folder)
     await wait_until_nothing_is_left(small)
 
 
 async def run_on_full_disk(environ: Mapping[str, str], folder: Path) -> bytes:
     """Run a supervisor that cannot write its registration; return what it prints."""
-    command = ("sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *shared.SUPERVISOR, str(folder), "key", "sleep", "600")
+    command = (
+        "sh",
+        "-c",
+        'ulimit -f 1; exec "$@"',
+        "sh",
+        *shared_process.SUPERVISOR,
+        str(folder),
+        "key",
+        "sleep",
+        "600",
+    )
     large = {"OPENCODE_MCP_REGISTERED": json.dumps({"version": "x" * 5_000})}
     return (await anyio.run_process(command, env={**environ, **large}, check=False)).stdout
 
@@ -77,7 +87,7 @@ async def test_a_removed_installation_is_named_at_once(
     small: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after an upgrade that has replaced the files of a running bridge."""
-    monkeypatch.setattr(shared, "SUPERVISOR", (sys.executable, "/no/such/script.py"))
+    monkeypatch.setattr(shared_process, "SUPERVISOR", (sys.executable, "/no/such/script.py"))
     async with bridge(small) as server:
         with anyio.fail_after(10), pytest.raises(ServerStartError, match=r"supervisor .* exited with 2"):
             await server.endpoint()
@@ -149,7 +159,7 @@ async def test_a_registration_that_others_can_read_is_refused(
         path = find_registration(small).path
         path.chmod(0o644)
         with monkeypatch.context() as patch:
-            patch.setattr(shared, "CONNECT_SECONDS", 1.0)
+            patch.setattr(shared_process, "CONNECT_SECONDS", 1.0)
             with pytest.raises(ServerStartError, match=r"\.json is not this user's alone\); use --no-share"):
                 await late.endpoint()
         path.chmod(0o600)
@@ -190,7 +200,7 @@ async def test_planted_links_are_not_written_through(small: Mapping[str, str], t
     (folder / "key.draft").symlink_to(target)
     (folder / "other.lock").symlink_to(target)
     assert b"File too large" in await run_on_full_disk(small, folder)
-    command = (*shared.SUPERVISOR, str(folder), "other", "sleep", "600")
+    command = (*shared_process.SUPERVISOR, str(folder), "other", "sleep", "600")
     refused = await anyio.run_process(command, env=small, check=False)
     assert b"cannot write" in refused.stdout
     assert target.read_text() == "mine"
@@ -204,7 +214,7 @@ async def test_a_stale_registration_ends_no_process_of_others(small: Mapping[str
     with subprocess.Popen(["sleep", "600"], env=environ) as bystander:  # noqa: ASYNC220
         record = {"opencode_pid": bystander.pid, "opencode_started": "1", "temporary": str(temporary)}
         write_private_file(folder / "key.json", json.dumps(record))
-        await anyio.run_process((*shared.SUPERVISOR, str(folder), "key"), env=small)
+        await anyio.run_process((*shared_process.SUPERVISOR, str(folder), "key"), env=small)
         await eventually(lambda: [*folder.iterdir()], until=lambda found: not found)
         assert bystander.poll() is None
         bystander.kill()
@@ -255,12 +265,12 @@ async def test_a_promise_is_kept_for_a_bounded_time(
     (tmp_path / "status").write_text(json.dumps({"ses_1": {"type": "busy"}}))
     script = tmp_path / "supervisor.py"
     script.write_text(
-        f"import sys; from pathlib import Path; sys.path.insert(0, {str(Path(shared.__file__).parent)!r})\n"
+        f"import sys; from pathlib import Path; sys.path.insert(0, {str(Path(shared_process.__file__).parent)!r})\n"
         "import shared_supervisor\n"
         "shared_supervisor.PROMISED_SECONDS = 2.0\n"
         "shared_supervisor.main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])\n"
     )
-    monkeypatch.setattr(shared, "SUPERVISOR", (sys.executable, str(script)))
+    monkeypatch.setattr(shared_process, "SUPERVISOR", (sys.executable, str(script)))
     environ = {**small, "STATUS": str(tmp_path / "status")}
     async with bridge(environ, linger=0) as server:
         await server.endpoint()
