@@ -24,7 +24,7 @@ OpenCodeError
 Three classes are not errors, so no handler of `OpenCodeError` catches them:
 
 InputRequired            the call ends with a question to the user, and the client calls again with the answer
-ContinuesAsTask          the call ends with a task, and the client asks for its state from time to time
+ContinuesAsTask          the call ends with an MCP task, whose state the client polls
 TooLong                  an attempt to cut a result exceeds the limit; the next attempt keeps less
 """
 

@@ -79,7 +79,7 @@ class SharedServer:
 async def read_shared_servers(
     environ: Mapping[str, str], child_environ: Mapping[str, str], stop: bool = False, force: bool = False
 ) -> list[SharedServer]:
-    """Read what every shared server says of itself, and stop those without work, or all with `force`.
+    """Read the state of every shared server, and with `stop` end those without work, or all with `force`.
 
     `child_environ` is the environment that a bridge with `environ` gives to OpenCode.
     """

@@ -130,7 +130,7 @@ class OpenCodeServer(Protocol):
         ...
 
     def publish(self, **facts: Any) -> None:
-        """Tell the other bridges about this one."""
+        """Publish facts about this bridge to the other bridges."""
         ...
 
     async def wait_until_published(self) -> None:
@@ -140,7 +140,7 @@ class OpenCodeServer(Protocol):
     def promise(self, session_id: str, directory: str | None) -> None:
         """Record a session whose result the client may still ask for, with its directory; None: it has ended.
 
-        A shared server stays for some time while such a session runs, also without a bridge.
+        A shared server runs for up to an hour without a bridge while such a session runs.
         """
         ...
 

@@ -63,7 +63,7 @@ class Lifespan:
 
     @cached_property
     def polled_tasks(self) -> dict[str, PolledTask]:
-        """The tasks that clients ask for, by their handle, newest last."""
+        """The tasks that clients poll, by their handle, newest last."""
         return {}
 
     @cached_property

@@ -118,13 +118,13 @@ class Settings:
     no_share: bool = option(
         False,
         "OPENCODE_MCP_NO_SHARE",
-        "run an OpenCode of its own, instead of the one that this user's assistants share",
+        "use an OpenCode of its own, not the one that this user's assistants share",
         parse=boolean,
     )
     linger: float = option(
         15.0,
         "OPENCODE_MCP_LINGER",
-        "seconds that the shared OpenCode stays after the last assistant has gone (default 15)",
+        "seconds that the shared OpenCode runs after the last assistant has disconnected (default 15)",
         parse=linger_seconds,
         format="{:g}".format,
     )

@@ -84,7 +84,7 @@ async def continue_as_task(
 
 
 async def promise(context: Context, session_id: str, directory: str | None) -> None:
-    """Promise the result of a session to the client, with its directory; None: the client has it."""
+    """Promise the result of a session, with its directory, to the client; None: the client has got it."""
     async with context.for_session(session_id) as session_context:
         server = session_context.opencode.server
         server.promise(session_id, directory)

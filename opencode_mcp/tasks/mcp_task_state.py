@@ -49,7 +49,7 @@ TaskValue = BaseModel | Answer | str
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """What an MCP task is at one moment. `requests` are those that it waits for, with the snapshot of their session."""
+    """An MCP task at one moment. `requests` are those that it waits for, with the snapshot of their session."""
 
     status: Literal["working", "input_required", "completed", "cancelled"]
     activity: str = ""
@@ -59,7 +59,7 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class ReadTurns:
-    """The outcomes of a task's turns; an error is that of a turn that cannot be read any more."""
+    """The outcomes of a task's turns; an error stands for a turn that can no longer be read."""
 
     handle: TaskHandle
     outcomes: Mapping[Turn, Outcome | OpenCodeError]
@@ -138,8 +138,8 @@ async def view_task(
 ) -> TaskView:
     """Return the view of a task; its value, where it is completed, has what `tools/call` would have returned.
 
-    `declined` has notes about requests that the user has left to the model, by their id; `notes` is what the call had
-    to say, by session id.
+    `declined` has notes about requests that the user has left to the model, by their id; `notes` are those of
+    the call, by session id.
 
     Raises:
         OpenCodeError: OpenCode does not answer.

@@ -50,8 +50,8 @@ class TaskTool:
     """A tool of several requests. `run` takes the context and an instance of `arguments`.
 
     Choosing the server takes until `timeout_seconds` at most, or until `least_seconds` if that is longer. With
-    `becomes_task` a call continues as an MCP task where the client has them; `owns_tasks`: cancelling that stops the
-    work.
+    `becomes_task` a call continues as an MCP task if the client has MCP Tasks; with `owns_tasks`, cancelling that stops
+    the work.
     """
 
     name: str

@@ -29,7 +29,8 @@ class RunTask(StartTask):
         WAIT_SECONDS,
         ge=0,
         le=3600,
-        description="How long to wait; default 45. 0: return at once. With MCP Tasks the call becomes one after 8 s.",
+        description="How long to wait; default 45. 0: return at once. "
+        "With MCP Tasks, the call becomes a task after 8 s.",
     )
 
 

@@ -16,9 +16,9 @@ TOKEN_BYTES = 1_000
 """The longest first line, which has the token."""
 MAX_LINE_BYTES = 1_000_000
 MAX_FACTS_BYTES = 200_000
-"""A bridge that tells more about itself is disconnected."""
+"""A bridge that publishes more is disconnected."""
 LINGER_SECONDS = 15.0
-"""How long OpenCode runs without a bridge, if the last one has asked for no other time."""
+"""How long OpenCode runs without a bridge, if the last one has published no other time."""
 MAX_LINGER_SECONDS = 86_400.0
 MAX_UNSENT_BYTES = 1_000_000
 """A bridge that does not read loses OpenCode's output beyond this, and beyond twice this its connection."""
@@ -32,13 +32,13 @@ FACT_TYPES: dict[str, type | tuple[type, ...]] = {
     "promised": dict,
     "waits": bool,
 }
-"""What a bridge may tell about itself; anything else is ignored."""
+"""What a bridge may publish; anything else is ignored."""
 PUBLIC_FACTS = ("active", "client", "directory", "pid", "waits")
-"""What the other bridges receive of it."""
+"""What the other bridges receive."""
 
 
 class BridgeConnection:
-    """The connection of a bridge, or of an observer. `facts` is what it says about itself, None before its token."""
+    """The connection of a bridge, or of an observer. `facts` are those that it has published, None before its token."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -75,17 +75,17 @@ class BridgeConnection:
         return {name: facts[name] for name in PUBLIC_FACTS if name in facts} | {"since": self.since}
 
     def update_facts(self, facts: dict[str, Any]) -> None:
-        """Record what the bridge tells about itself.
+        """Record what the bridge publishes.
 
         Raises:
-            ValueError: it is not what a bridge tells.
+            ValueError: it is malformed, or too much.
         """
         known = {name: value for name, value in facts.items() if name in FACT_TYPES}
         if not all(isinstance(value, FACT_TYPES[name]) for name, value in known.items()):
-            raise ValueError("a fact of another type")
+            raise ValueError("a malformed fact")
         names = [*known.get("active", ()), *known.get("promised", {}).values()]
         if not all(isinstance(name, str) for name in names) or not 0 <= known.get("linger", 0) <= MAX_LINGER_SECONDS:
-            raise ValueError("a fact of another type")
+            raise ValueError("a malformed fact")
         updated = {**(self.facts or {}), **known}
         if len(json.dumps(updated)) > MAX_FACTS_BYTES:
             raise ValueError("too many facts")

@@ -211,7 +211,7 @@ class ManagedServer:
             self._run.process.publish(active=sorted(self._run.liveness.active))
 
     def publish(self, **facts: Any) -> None:
-        """Tell the other bridges that share the server about this one; what is told before the start is kept."""
+        """Publish facts about this bridge to the others that share the server; those before the start are kept."""
         self._facts |= facts
         if self._run is not None and self._run.process is not None:
             self._run.process.publish(**facts)
@@ -282,7 +282,7 @@ class ManagedServer:
             log.log(logging.WARNING if was_lost else logging.INFO, "OpenCode: %s", run.failure)
 
     async def _follow(self, process: OpenCodeProcess, run: ServerRun) -> None:
-        """Follow the process until it exits; stop it if it is of no use: another generation, no start, no response."""
+        """Follow the process until it exits; stop it if it is OpenCode 2, does not start, or does not respond."""
         run.process = process
         process.publish(**self._facts)
         for callback in self._callbacks:

@@ -46,7 +46,7 @@ class OpenCodeProcess(Protocol):
     def others(self) -> Sequence[OtherBridge]: ...
 
     def publish(self, **facts: Any) -> None:
-        """Tell the other bridges about this one."""
+        """Publish facts about this bridge to the other bridges."""
         ...
 
     async def wait_until_published(self) -> None:
@@ -132,9 +132,9 @@ def run_own(directory: str) -> OpenProcess:
 
 
 def join_shared(directory: str, environ: Mapping[str, str], linger: float) -> OpenProcess:
-    """Return what connects to the user's shared OpenCode, or starts it; it works in a directory of its own.
+    """Return what connects to the user's shared OpenCode, or starts it in a directory.
 
-    `environ` tells which bridges share it. It stays for `linger` seconds after the last bridge.
+    `environ` decides which bridges share it. It runs for `linger` seconds after the last bridge.
     """
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The sessions whose results bridges have promised to their clients, and have left: the shared OpenCode stays for them.
+"""The promised sessions of bridges that have disconnected: while they run, the shared OpenCode keeps running.
 
 On the standard library alone, for the supervisor's script.
 """
@@ -31,7 +31,7 @@ class PromisedSessions:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, directories: Mapping[str, str]) -> None:
-        """Add the sessions of a bridge that has left; of too many, the oldest are forgotten."""
+        """Add the sessions of a bridge that has disconnected; of too many, the oldest are forgotten."""
         with self._lock:
             self.directories = dict([*{**self.directories, **directories}.items()][-MAX_SESSIONS:])
 
@@ -41,7 +41,7 @@ class PromisedSessions:
             self.directories = {name: where for name, where in self.directories.items() if name not in names}
 
     def check(self, address: tuple[str, int] | None) -> None:
-        """Ask OpenCode at its address, in another thread and every some seconds, which sessions still run."""
+        """Ask OpenCode at its address, in another thread and every INTERVAL_SECONDS, which sessions still run."""
         if self.directories and time.monotonic() >= self.next_check:
             self.next_check = float("inf")
             threading.Thread(target=self._remove_ended, args=(address,), daemon=True).start()
@@ -54,7 +54,7 @@ class PromisedSessions:
 
 
 def is_running(address: tuple[str, int] | None, session: str, directory: str) -> bool:
-    """Whether a session runs, by OpenCode's word; True if OpenCode does not answer."""
+    """Whether OpenCode reports that a session runs; True if it does not answer."""
     if address is None:
         return False
     path = f"/session/status?directory={quote(directory, safe='')}"

@@ -159,7 +159,7 @@ def compute_key(program: Program, environ: Mapping[str, str]) -> str:
 
 
 def describe_for_registration(program: Program, environ: Mapping[str, str], password: str) -> dict[str, str]:
-    """Return the variable that tells a supervisor what to register about the server that it starts."""
+    """Return the variable with what a supervisor registers about the server that it starts."""
     about = {"version": program.version, "variables": digest_variables(environ, password)}
     return {ABOUT_VARIABLE: json.dumps(about)}
 
@@ -193,7 +193,7 @@ def read_registration(path: Path) -> Registration | None:
 
 
 def parse_registration(path: Path) -> Registration | None:
-    """Read a registration, whether its supervisor runs or not; None if there is none, or it is not believed."""
+    """Read a registration, whether its supervisor runs or not; None if there is none, or it is not trusted."""
     try:
         record: dict[str, Any] = json.loads(read_private_file(path))
         address = record["address"]

@@ -48,7 +48,7 @@ LOST_STATUS = -9
 
 
 class SharedProcess:
-    """A connection to the OpenCode that bridges share; it has what a process of its own has.
+    """A connection to the shared OpenCode, with the interface of `OpenCodeProcess`.
 
     `pid` is the supervisor's, which a user kills to stop OpenCode. `bridges` are all bridges, this one with `you`;
     None before the supervisor has named them. `address` is where OpenCode listens, None if it did not yet when a bridge
@@ -69,7 +69,7 @@ class SharedProcess:
         self._facts: dict[str, Any] = {}
         self._sent_facts: dict[str, Any] = {}
         self._callbacks: list[Callable[[], None]] = []
-        self._last_words: dict[str, Any] = {}
+        self._stop_message: dict[str, Any] = {}
         self._changed, self._sent = anyio.Event(), anyio.Event()
         self._exit_status: int | None = None
         self._exited = anyio.Event()
@@ -83,7 +83,7 @@ class SharedProcess:
 
     @property
     def others(self) -> tuple[OtherBridge, ...]:
-        """The other bridges; one entry stands for all that have disconnected and left promised sessions."""
+        """The other bridges; one entry stands for all disconnected bridges with promised sessions."""
         gone = (OtherBridge("", 0, 0.0, active=self._abandoned, is_gone=True),) if self._abandoned else ()
         return gone + tuple(
             OtherBridge(
@@ -99,7 +99,7 @@ class SharedProcess:
         )
 
     def publish(self, **facts: Any) -> None:
-        """Tell the other bridges about this one."""
+        """Publish facts about this bridge to the other bridges."""
         if not facts.items() <= self._facts.items():
             self._facts |= facts
             self._changed.set()
@@ -134,10 +134,10 @@ class SharedProcess:
 
         The other bridges report the reason.
         """
-        self._last_words = {"stop": reason, "force": force}
+        self._stop_message = {"stop": reason, "force": force}
 
     async def send_facts(self, stream: ByteStream) -> None:
-        """Send what this bridge tells about itself, after each change."""
+        """Send the facts that this bridge publishes, after each change."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             while True:
                 await self._changed.wait()
@@ -152,12 +152,12 @@ class SharedProcess:
         self._sent = anyio.Event()
 
     async def send_rest(self, stream: ByteStream) -> None:
-        """Send what is left to say before the connection is closed."""
+        """Send the last facts, and the request to stop, before the connection is closed."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             if self._sent_facts != self._facts:
                 await self._send_facts_once(stream)
-            if self._last_words:
-                await stream.send(encode(self._last_words))
+            if self._stop_message:
+                await stream.send(encode(self._stop_message))
 
     async def receive(self, lines: BufferedByteReceiveStream) -> None:
         """Receive until OpenCode or its supervisor has exited."""
@@ -217,7 +217,7 @@ async def open_shared_process(
                 break
             await anyio.sleep(next(pauses))
     if connection is None:
-        raise ServerStartError(describe_silence(path))
+        raise ServerStartError(describe_unreachable(path))
     async with follow(*connection) as process:
         yield process
     if process.was_lost:
@@ -307,11 +307,11 @@ async def start_supervisor(
         raise ServerStartError(reason or f"the supervisor of the shared OpenCode exited with {process.returncode}")
 
 
-def describe_silence(path: Path) -> str:
-    """Describe a supervisor that can be neither reached nor replaced."""
+def describe_unreachable(path: Path) -> str:
+    """Describe why a supervisor can be neither reached nor replaced."""
     registration = read_registration(path)
     if registration is None:
-        reason = describe_distrust(path) or f"nothing was registered at {path}"
+        reason = describe_untrusted(path) or f"nothing was registered at {path}"
         return f"OpenCode did not start within {CONNECT_SECONDS:g} s ({reason}); use --no-share"
     return (
         f"the supervisor of the shared OpenCode (process {registration.pid}) has not answered for "
@@ -320,8 +320,8 @@ def describe_silence(path: Path) -> str:
     )
 
 
-def describe_distrust(path: Path) -> str:
-    """Describe why a registration is not believed though its supervisor runs; "" if it is, or does not exist."""
+def describe_untrusted(path: Path) -> str:
+    """Describe why a registration is not trusted though its supervisor runs; "" if it is, or does not exist."""
     try:
         read_private_file(path)
     except PermissionError as error:

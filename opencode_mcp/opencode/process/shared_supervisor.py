@@ -12,7 +12,7 @@ not announced, and OpenCode does not stay for it), then
     {"stop": "reason", "force": false}
 
 and receives {"output": …} (OpenCode's output since its start), {"bridges": […], "promised": […], "address": …} (every
-bridge, what bridges that have gone have promised, and where OpenCode listens, after changes) and last
+bridge, the promised sessions of disconnected ones, and where OpenCode listens, after changes) and last
 {"exit": status, "reason": …}.
 
 Run as a script, on the standard library alone.
@@ -52,8 +52,8 @@ PROMISED_SECONDS = 3_600.0
 """How long OpenCode runs without a bridge while promised sessions run."""
 TOKEN_SECONDS = 10.0
 """A connection that has sent no token by then is closed."""
-GOODBYE_SECONDS = 2.0
-"""How long the bridges may take to receive the exit."""
+REPORT_EXIT_SECONDS = 2.0
+"""How long the bridges may take to receive the exit status."""
 MAX_CONNECTIONS = 200
 """Below the limit of open files of macOS, 256."""
 OUTPUT_BYTES = 64_000
@@ -169,7 +169,7 @@ class SharedSupervisor:
         self.wake()
 
     def serve(self) -> None:
-        """Serve until OpenCode exits, is stopped, or is needed by no bridge."""
+        """Serve until OpenCode exits, is stopped, or is no longer needed."""
         while not self.is_over():
             for key, mask in self.selector.select(self.seconds_to_wait()):
                 if key.fileobj is self.listener:
@@ -331,7 +331,7 @@ class SharedSupervisor:
             while not self.has_output_ended and time.monotonic() < deadline:
                 self.forward(self.chunks.get(timeout=supervisor.OUTPUT_SECONDS))
         status, reason = self.exit or (1, "its supervisor failed")
-        deadline = time.monotonic() + GOODBYE_SECONDS
+        deadline = time.monotonic() + REPORT_EXIT_SECONDS
         for bridge in [bridge for bridge in self.bridges.values() if bridge.facts is not None]:
             bridge.send_last({"exit": status, "reason": reason}, deadline - time.monotonic())
 

@@ -20,7 +20,7 @@ class SocketStream(ByteStream):
 
     @classmethod
     def connect(cls, address: str | tuple[str, int]) -> SocketStream | None:
-        """Connect on this machine, which blocks for no time; None if no process listens."""
+        """Connect on this machine, which does not block; None if no process listens."""
         connection = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         connection.settimeout(CONNECT_SECONDS)
         try:

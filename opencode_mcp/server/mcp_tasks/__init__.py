@@ -1,1 +1,1 @@
-"""The MCP extension for tasks: a client asks for the state of a call that runs on."""
+"""The MCP extension for tasks: a client polls the state of a call that runs on."""

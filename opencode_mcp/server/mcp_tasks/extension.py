@@ -1,4 +1,4 @@
-"""The MCP extension `io.modelcontextprotocol/tasks` of 2026-07-28: a call runs on, and the client asks for its state.
+"""The MCP extension `io.modelcontextprotocol/tasks` of 2026-07-28: a call runs on, and the client polls its state.
 
 tools/call -> a handle; tasks/get -> state, requests to the user, result; tasks/update answers; tasks/cancel stops
 
@@ -32,10 +32,10 @@ Status = Literal["working", "input_required", "completed", "cancelled", "failed"
 
 @dataclass(frozen=True)
 class Task:
-    """A task at one moment. Every text is redacted. `requests` are forms by key, each with one key for all its life.
+    """A task at one moment. Every text is redacted. `requests` are forms by key; the key of a form never changes.
 
-    A completed task has the `result` of its call, a failed one a JSON-RPC `error`. `poll_ms` is the pause until the
-    client's next request.
+    A completed task has the `result` of its call, a failed one a JSON-RPC `error`. `poll_ms` is when the client should
+    poll again.
     """
 
     task_id: str
@@ -78,7 +78,7 @@ class Task:
 
 
 class TaskSource(Protocol):
-    """Where the tasks are."""
+    """Reads, answers and stops tasks."""
 
     async def read(self, context: Context, task_id: str) -> Task:
         """Return a task.
@@ -89,7 +89,7 @@ class TaskSource(Protocol):
         ...
 
     async def update(self, context: Context, task_id: str, responses: Mapping[str, Any]) -> None:
-        """Take the user's answers, by key; those to what is not asked are ignored.
+        """Take the user's answers, by key; those without a pending request are ignored.
 
         Raises:
             MCPError: as `read`.
@@ -156,7 +156,7 @@ def require_tasks(context: Context) -> None:
 
 
 def check_request(context: Context, task_id: str) -> str:
-    """Return the id of a request for a task.
+    """Check a request for a task, and return its id.
 
     Raises:
         MCPError: the client is of an older protocol or has not declared the extension, or the header names another

@@ -1,7 +1,7 @@
-"""The tasks of OpenCode: handle -> state -> what the client may see of it.
+"""MCP tasks on OpenCode: handle -> state -> what the client may see of it.
 
 The tool that a handle names must be enabled here, and the caller must be the one that got the handle. Everything else
-is a state: a client that gets an error for a handle asks on without an end (Claude Code 2.1.332).
+is a state: a client that gets an error for a handle polls without end (Claude Code 2.1.332).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class OpenCodeTasks:
         return self._show(context, task_id, polled)
 
     async def update(self, context: RequestContext, task_id: str, responses: Mapping[str, Any]) -> None:
-        """Send the answers that are decisions about pending requests of the task; one that fails stays pending."""
+        """Send the answers that decide pending requests; a request whose answer fails stays pending."""
         polled = self._find(context, task_id)
         if self._refuse(context, polled.handle):
             return
@@ -128,7 +128,7 @@ class OpenCodeTasks:
         return registry.explain_unlisted(handle.tool) or f"{handle.tool} is not enabled on this server."
 
     async def _call_context(self, context: RequestContext, handle: TaskHandle) -> Context:
-        # A failed read is not repeated: the client asks again.
+        # A failed read is not repeated: the client polls again.
         options: CallOptions = {"min_version": MIN_VERSION_FOR_TASKS, "retry_seconds": ()}
         servers = (await self._make_servers(context)).with_options(**options)
         registry = self._registry_for(context)

@@ -1,4 +1,4 @@
-"""What is known of a task that a client asks for: read from OpenCode after an event, not for each of the requests."""
+"""The state of a task that a client polls: read from OpenCode after an event, not for each request."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from opencode_mcp.tasks.mcp_task_state import ReadTurns, TaskView, is_final, rea
 from opencode_mcp.tasks.wait import SessionWatch
 
 REREAD_SECONDS = 60.0
-"""How long a state counts without an event; for a session that OpenCode does not run, `UNSURE_SECONDS`."""
+"""How long a state is valid without an event; UNSURE_SECONDS if OpenCode does not list the session as busy."""
 UNSURE_SECONDS = 5.0
-"""How long a state counts where events may be missing, and the pause after an error."""
+"""How long a state is valid if events may be missing, and the pause after an error."""
 FOLLOW_SECONDS = 60.0
-"""For how long events are followed after the client's last request."""
+"""How long events are followed after the client's last request."""
 UNREACHABLE_SECONDS = 300.0
 """How long OpenCode may be unreachable before the task has failed."""
 QUICK_POLL_MS, POLL_MS, SLOW_POLL_MS = 1000, 2000, 5000
 QUICK_SECONDS, SLOW_SECONDS = 60, 600
-"""Up to which age a task is asked for each second, and from which each five."""
+"""Up to which age a task is polled every second, and from which every five."""
 
 ENDED = frozenset({"completed", "cancelled"})
 
 
 @dataclass(eq=False)
 class PolledTask:
-    """A task. `notes` is what its call had to say, by session id; `declined` has the requests that the user has left
-    to the model, each with a note.
+    """A task. `notes` are those of its call, by session id; `declined` has the requests that the user has left to the
+    model, each with a note.
 
-    `asked` is when each request was first shown. `view` is the last state, `error` why there is none newer.
+    `asked` is when each request was first shown. `view` is the last state, `error` why there is no newer one.
     """
 
     handle: TaskHandle
@@ -64,14 +64,14 @@ class PolledTask:
 
     @property
     def activity(self) -> str:
-        """What the task does now, or why that is not known."""
+        """What the task does now, or why that is unknown."""
         if self.error is not None:
             return f"OpenCode does not answer: {self.error}"
         return (self._watch.activity if self.view.status == "working" else "") or self.view.activity
 
     @property
     def poll_ms(self) -> int:
-        """When the client should ask again."""
+        """When the client should poll again."""
         age = (datetime.now(UTC) - self.handle.turns[0].created).total_seconds()
         return QUICK_POLL_MS if age < QUICK_SECONDS else POLL_MS if age < SLOW_SECONDS else SLOW_POLL_MS
 
@@ -80,14 +80,14 @@ class PolledTask:
         self._watch.read_requested = True
 
     def on_event(self, event: Event) -> None:
-        """Note an event; while the stream is lost the state counts for nothing."""
+        """Record an event; when the stream is lost, the state must be read again."""
         self._watch.on_event(event)
         self._watch.steps.clear()  # only the newest is reported
         if event["type"] == "stream.lost":
             self._watch.read_requested = True
 
     async def refresh(self, context: Context, tasks: TaskGroup) -> ReadTurns | None:
-        """Bring the state up to date; return the outcomes if they were read anew. `tasks` runs what follows events.
+        """Bring the state up to date; return the outcomes if they were read anew. Events are followed in `tasks`.
 
         Raises:
             OpenCodeError: OpenCode does not answer.
@@ -134,7 +134,7 @@ class PolledTask:
     async def _follow(
         self, feeds: Iterable[EventFeed], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Receive events while the client asks for the task; `started` once none is missed."""
+        """Receive events while the client polls the task; it has started once it misses none."""
         with ExitStack() as stack:
             for feed in feeds:
                 stack.enter_context(feed.subscribe(self.on_event))

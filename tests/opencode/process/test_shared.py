@@ -171,7 +171,7 @@ def write_registration(folder: Path, **changes: object) -> Path:
     return path
 
 
-def test_a_registration_is_believed_only_if_its_process_runs(tmp_path: Path) -> None:
+def test_a_registration_is_trusted_only_if_its_process_runs(tmp_path: Path) -> None:
     """A process id can be that of another process by now, and a file another user's."""
     assert read_registration(write_registration(tmp_path)) is not None
     assert read_registration(write_registration(tmp_path, started="1")) is None

@@ -132,7 +132,7 @@ def plant(path: Path, target: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "pipe", "folder", "readable by the group"])
-def test_a_planted_registration_is_not_believed(tmp_path: Path, kind: str) -> None:
+def test_a_planted_registration_is_not_trusted(tmp_path: Path, kind: str) -> None:
     """And does not block."""
     target, path = tmp_path / "target.json", tmp_path / "key.json"
     record: dict[str, Any] = {
