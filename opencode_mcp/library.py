@@ -27,7 +27,7 @@ from .tasks.arguments import validate_arguments
 __all__ = ["Answer", "OpenCode"]
 
 CLIENT_NAME = "a Python program"
-"""How a program is named to the assistants that share OpenCode."""
+"""The name of a program in lists of assistants."""
 
 
 class OpenCode(Operations):

@@ -38,7 +38,7 @@ from opencode_mcp.tools import facts_of
 
 NOT_JSON = object()
 CLIENT_INFO = types.Implementation(name="opencode-mcp call", version=__version__)
-"""How this command is named to the other assistants that share OpenCode."""
+"""The name of this command in lists of assistants."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

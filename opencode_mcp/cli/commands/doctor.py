@@ -1,6 +1,6 @@
 """Check the setup, and say how to fix what is wrong. No model is called, nothing is changed.
 
-Without --url, OpenCode is shared or started as the server would do it, and stops as it would. The exit code is 1 if a
+Without --url, it uses the OpenCode that assistants share, or starts one as the server would. The exit code is 1 if a
 check fails.
 """
 

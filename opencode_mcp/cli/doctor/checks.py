@@ -42,7 +42,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 async def run_checks(settings: Settings, port_number: int, emit: Emit, report_progress: ProgressCallback) -> None:
-    """Emit every result as soon as it is known; an OpenCode that was started is stopped."""
+    """Emit every result as soon as it is known."""
     result = await check_program(settings, report_progress)
     emit(result)
     if result.state == "failed":

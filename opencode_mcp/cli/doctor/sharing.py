@@ -1,4 +1,4 @@
-"""Check of the OpenCode that this user's assistants share: with whom, or why not."""
+"""Check which assistants share the OpenCode that this one would use, and why others do not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opencode_mcp.settings import Settings
 from .check_result import CheckResult
 
 CLIENT_NAME = "opencode-mcp doctor"
-"""How this command is named to the other assistants."""
+"""The name of this command in lists of assistants."""
 
 
 async def check_sharing(settings: Settings) -> CheckResult:
