@@ -77,7 +77,7 @@ def describe_bridge(bridge: OtherBridge) -> str:
 async def is_running(
     opencode: OpenCodeClient, name: str, is_affected: Callable[[Session], bool] = lambda session: True
 ) -> bool:
-    """Whether a session runs, and is affected. A terminal counts as running, wherever it is."""
+    """Whether a session is affected, and runs or may run. A terminal counts as running, wherever it is."""
     if not name.startswith("ses"):
         return True
     try:
@@ -85,6 +85,8 @@ async def is_running(
         if not is_affected(session):
             return False
         statuses: dict[str, Any] = await opencode.call("session_status", directory=session["directory"])
-    except (APIError, InvalidArguments):
-        return False  # it has been deleted, or --allow-directory forbids its directory, and so to affect it
+    except InvalidArguments:
+        return False  # --allow-directory forbids its directory, and so to affect it
+    except APIError as error:
+        return error.status != 404  # it has been deleted; 400 means that a directory's configuration is wrong
     return name in statuses
