@@ -47,10 +47,13 @@ class PromisedSessions:
             threading.Thread(target=self._remove_ended, args=(address,), daemon=True).start()
 
     def _remove_ended(self, address: tuple[str, int] | None) -> None:
-        ended = [name for name, where in self.directories.items() if not is_running(address, name, where)]
-        self.remove(ended)
+        has_changed = False
+        for name, where in self.directories.items():
+            if not is_running(address, name, where):
+                self.remove({name})  # at once: while others are checked, it can be promised again
+                has_changed = True
         self.next_check = time.monotonic() + INTERVAL_SECONDS
-        self.report_check(bool(ended))
+        self.report_check(has_changed)
 
 
 def is_running(address: tuple[str, int] | None, session: str, directory: str) -> bool:
@@ -61,7 +64,9 @@ def is_running(address: tuple[str, int] | None, session: str, directory: str) ->
     connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", path, headers={"Authorization": supervisor.authorization()})
-        return json.loads(connection.getresponse().read()).get(session, {}).get("type", "idle") != "idle"
+        response = connection.getresponse()
+        statuses = json.loads(response.read())
+        return response.status != 200 or statuses.get(session, {}).get("type", "idle") != "idle"
     except (OSError, http.client.HTTPException, ValueError, AttributeError):
         return True
     finally:
