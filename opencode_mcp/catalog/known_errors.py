@@ -32,7 +32,7 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
         noise=r"(?s)--- JSONC Input ---.*?--- Errors ---|^ +Line \d+: [^\n]*\n *\^|--- End ---",
         advice=(
             "OpenCode's configuration file is invalid. Correct it, then restart OpenCode, which keeps reporting the "
-            "error until then (if this MCP server started OpenCode, restart this MCP server)."
+            "error until then: run `opencode-mcp status --stop`, or with --no-share restart this MCP server."
         ),
     ),
     KnownError(

@@ -77,6 +77,7 @@ def test_a_file_that_is_not_json_is_named_with_its_lines_but_not_repeated() -> N
         "/p/opencode.json: PropertyNameExpected at line 1, column 20; ValueExpected at line 1, column 20"
     )
     assert "restart OpenCode" in words.advice
+    assert "opencode-mcp status --stop" in words.advice
 
 
 def test_additional_issues_are_counted() -> None:
