@@ -18,6 +18,7 @@ from opencode_mcp.cli import main
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.main import COMMANDS
 from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.opencode.process.registration import VOLATILE_PREFIXES, VOLATILE_VARIABLES
 from opencode_mcp.settings import SETTINGS
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import ToolRegistry, select_tools
@@ -185,3 +186,8 @@ def test_every_module_that_contributing_names_exists() -> None:
 
     assert len(paths) > 20
     assert not [path for path in sorted(paths) if not any((root / path).exists() for root in roots)]
+
+
+def test_the_page_on_sharing_lists_the_variables_that_do_not_keep_bridges_apart() -> None:
+    listed = DOCS["sharing"].partition("These variables do not matter either")[2].split("\n\n")[1]
+    assert {*re.findall("`([^`]+)`", listed)} == {*VOLATILE_VARIABLES, *(f"{prefix}…" for prefix in VOLATILE_PREFIXES)}

@@ -29,17 +29,26 @@ ABOUT_VARIABLE = "OPENCODE_MCP_REGISTERED"
 """Holds, in the environment of a supervisor, what it registers: the version, and the digests of variables."""
 VOLATILE_VARIABLES = frozenset(
     {
-        # Shells
+        # Shells, their prompts and histories
         "_",
+        "ATUIN_HISTORY_ID",
+        "ATUIN_SESSION",
+        "ATUIN_SHLVL",
         "COLUMNS",
         "LINES",
+        "MCFLY_SESSION_ID",
         "OLDPWD",
+        "P9K_TTY",
         "PWD",
         "SHLVL",
+        "STARSHIP_SESSION_KEY",
+        "_P9K_SSH_TTY",
+        "_P9K_TTY",
         # Terminals and multiplexers
         "COLORTERM",
         "LC_TERMINAL",
         "LC_TERMINAL_VERSION",
+        "SHELL_SESSION_ID",
         "SSH_CLIENT",
         "SSH_CONNECTION",
         "SSH_TTY",
@@ -47,7 +56,9 @@ VOLATILE_VARIABLES = frozenset(
         "TERM",
         "TERM_PROGRAM",
         "TERM_PROGRAM_VERSION",
+        "TERMINATOR_UUID",
         "TERM_SESSION_ID",
+        "TILIX_ID",
         "TMUX",
         "TMUX_PANE",
         "VTE_VERSION",

@@ -187,7 +187,8 @@ def test_a_registration_is_trusted_only_if_its_process_runs(tmp_path: Path) -> N
 
 def test_a_registration_names_the_variables_that_keep_a_bridge_apart(tmp_path: Path) -> None:
     """And holds no value: of each only a digest, salted with the password."""
-    environ = {"KEY": "value-of-key", "GONE": "1", "SAME": "2", "TERM": "xterm", "OPENCODE_MCP_LINGER": "3"}
+    environ = {"KEY": "value-of-key", "GONE": "1", "SAME": "2"}
+    environ |= {"TERM": "xterm", "STARSHIP_SESSION_KEY": "4", "OPENCODE_MCP_LINGER": "3"}  # of one window
     program = Program(("opencode",), version="1.18.33")
     about = json.loads(describe_for_registration(program, environ, "p")["OPENCODE_MCP_REGISTERED"])
     registration = read_registration(write_registration(tmp_path, about=about))
