@@ -171,6 +171,16 @@ def test_every_operation_that_a_page_names_exists() -> None:
     assert f"the {len(Catalog.from_snapshot())} operations" in README
 
 
+def test_every_command_of_the_page_about_reliability_selects_a_test() -> None:
+    names = re.findall(
+        r"^(?:async )?def (test_\w+)", "\n".join(map(Path.read_text, ROOT.glob("tests/**/*.py"))), re.MULTILINE
+    )
+    selected = set(re.findall(r"pytest [^`]*-k (\w+)", DOCS["reliability"]))
+
+    assert len(selected) > 4
+    assert [word for word in selected if not any(word in name for name in names)] == []
+
+
 def test_the_constraints_pin_each_package_exactly() -> None:
     lines = (ROOT / "constraints-dev.txt").read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]

@@ -60,17 +60,8 @@ async def test_a_full_disk_is_named_and_nothing_is_left(small: Mapping[str, str]
 
 async def run_on_full_disk(environ: Mapping[str, str], folder: Path) -> bytes:
     """Run a supervisor that cannot write its registration; return what it prints."""
-    command = (
-        "sh",
-        "-c",
-        'ulimit -f 1; exec "$@"',
-        "sh",
-        *shared_process.SUPERVISOR,
-        str(folder),
-        "key",
-        "sleep",
-        "600",
-    )
+    limited = ("sh", "-c", 'ulimit -f 1; exec "$@"', "sh")
+    command = (*limited, *shared_process.SUPERVISOR, str(folder), "key", "sleep", "600")
     large = {"OPENCODE_MCP_REGISTERED": json.dumps({"version": "x" * 5_000})}
     return (await anyio.run_process(command, env={**environ, **large}, check=False)).stdout
 
