@@ -120,7 +120,7 @@ DESCRIPTIONS: dict[str, str] = {
     "v2.permission.saved.list": "List saved permissions.",
     "v2.projectCopy.create": "Create a copy of a project, a git worktree (strategy git_worktree).",
     "v2.projectCopy.refresh": "Refresh the list of a project's copies.",
-    "v2.projectCopy.remove": "Remove a copy of a project.",
+    "v2.projectCopy.remove": "Remove a copy of a project; with `force`, its changes and other assistants' work too.",
     "v2.provider.get": "Get a provider.",
     "v2.provider.list": "List active providers.",
     "v2.pty.connect": "Drive a v2 terminal, as pty_connect does.",
