@@ -64,7 +64,7 @@ class DelegationCost:
 
 @dataclass(frozen=True)
 class PollingCost:
-    """What it costs each second to ask for tasks: requests to OpenCode, and the share of a core of both processes.
+    """What it costs each second to poll tasks: requests to OpenCode, and the share of a core of both processes.
 
     `idle_opencode_cpu` is OpenCode's share while nothing is asked.
     """
@@ -103,7 +103,7 @@ async def delegate(setup: BenchmarkSetup, folder: Path, environ: Mapping[str, st
 
 
 def read_cost(turns: Sequence[Turn]) -> DelegationCost:
-    """Add up what the model was told."""
+    """Add up what the model has read."""
     tokens = [*count_tokens({str(number): turn.text for number, turn in enumerate(turns)}).values()]
     first_word = next(turn for turn in turns if isinstance(turn.step, Say))
     return DelegationCost(
@@ -112,7 +112,7 @@ def read_cost(turns: Sequence[Turn]) -> DelegationCost:
 
 
 async def poll_tasks(setup: BenchmarkSetup) -> PollingCost:
-    """Ask for tasks that wait for their models, each once a second."""
+    """Poll tasks that wait for their models, each once a second."""
     port = free_port()
     environ = {**setup.attached_environ, "OPENCODE_MCP_NO_AUTH": "1", "OPENCODE_MCP_DIRECTORY": str(setup.project)}
     del environ["OPENCODE_MCP_TOKEN"]
@@ -151,7 +151,7 @@ async def poll_tasks(setup: BenchmarkSetup) -> PollingCost:
 
 
 async def poll_each(client: Client, handles: Sequence[TaskHandle], seconds: float) -> int:
-    """Ask for every task once a second; return how often one was asked for."""
+    """Poll every task once a second; return the number of polls."""
     polls = 0
     deadline = anyio.current_time() + seconds
 

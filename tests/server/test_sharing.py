@@ -105,7 +105,7 @@ ABORTING: tuple[tuple[str, dict[str, Any], bool, bool], ...] = (
 async def test_the_work_of_another_assistant_is_aborted_only_with_force(
     shared: Mapping[str, str], folder: Path, tmp_path: Path, catalog: Catalog
 ) -> None:
-    """A refusal names the sessions and their client, also of one that has gone; `status` shows the same."""
+    """A refusal names the sessions and their client, also a disconnected one; `status` shows the same."""
     held = f"script:hold {tmp_path / 'go'}"
     async with assistant("cursor-vscode", shared, folder, catalog) as two:
         async with assistant("claude-code", shared, folder, catalog) as one:

@@ -1,4 +1,4 @@
-"""One OpenCode for all bridges of a user: started once, kept while one of them is there, and never left behind."""
+"""One OpenCode for all bridges of a user: started once, kept while one of them is connected, and never left behind."""
 
 from __future__ import annotations
 

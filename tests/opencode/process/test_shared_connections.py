@@ -1,4 +1,4 @@
-"""What bridges and a supervisor send each other, when it is not what they should."""
+"""Malformed messages between bridges and a supervisor, and connections that end early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of a shared OpenCode: full disks, planted files, killed supervisors, and bridges that send what they like."""
+"""Faults of a shared OpenCode: full disks, planted files, killed supervisors, and malformed messages."""
 
 from __future__ import annotations
 
