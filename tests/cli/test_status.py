@@ -147,7 +147,7 @@ async def test_doctor_says_with_whom_the_server_is_shared_or_why_not(user: Mappi
         result = await check_sharing(Settings(environ=user))
         os.kill(supervisor_pid, signal.SIGCONT)
         assert result.state == "warning"
-        assert f"supervisor (process {supervisor_pid}) does not answer" in result.message
+        assert f"the supervisor of an OpenCode (process {supervisor_pid}) does not answer" in result.message
         assert "status --stop --force" in result.advice
     await wait_until_nothing_is_left(user)
 
