@@ -194,6 +194,7 @@ class Part(Model):
     type: str
     text: str = ""
     synthetic: bool = False
+    auto: bool = False
     tool: str = ""
     state: ToolState | None = None
     filename: str | None = None

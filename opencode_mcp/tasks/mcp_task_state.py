@@ -39,7 +39,7 @@ from .report import TaskReport
 from .session_state import SessionSnapshot, TaskStatus, classify_reply
 from .stop import abandon
 from .task_tools import WaitedTasks
-from .turn import read_turn_messages
+from .turn import find_turn_prompts, read_messages_back_to
 from .wait import Outcome, wait_and_reply
 from .wait_and_report import report_outcome
 
@@ -122,9 +122,13 @@ async def read_outcome(context: Context, turn: Turn) -> Outcome:
     if newest is not None and turn.message_id in {newest.user_message_id, ""}:
         return outcome
     async with context.for_session(turn.session_id) as session_context:
-        messages = await read_turn_messages(session_context.opencode, turn.session_id, turn.message_id)
+        found = await read_messages_back_to(session_context.opencode, turn.session_id, turn.message_id)
+    prompt_ids = find_turn_prompts(found, turn.message_id)
+    messages = [message for message in found if message.user_message_id in prompt_ids]
     if not messages:
         raise WorkflowError(f"session {turn.session_id} no longer has the turn {turn.message_id}", turn.session_id)
+    if newest is not None and newest.user_message_id in prompt_ids:
+        return outcome
     # A later prompt came: what runs and waits in the session now belongs to that.
     snapshot = replace(outcome.snapshot, statuses={}, pending=(), newest_message=messages[-1])
     status = classify_reply(messages[-1]) if messages[-1].info.role == "assistant" else TaskStatus("running")

@@ -21,6 +21,9 @@ from .transcript import name_tool_call
 READ_MESSAGES = (20, 200, 1000)
 """How many of the newest messages are read, more only where the turn is longer."""
 
+SHELL_PROMPT = "The following tool was executed by the user"
+"""The synthetic text of the user's message that has a shell command for its reply (1.18.33)."""
+
 SHOWN_CALLS = 5
 CALL_CHARS = 200
 
@@ -78,12 +81,41 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
 
 async def read_turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
     """Return a turn's messages, oldest first; of a turn longer than READ_MESSAGES allows, the newest."""
+    messages = await read_messages_back_to(opencode, session_id, prompt_id)
+    return [message for message in messages if message.user_message_id == prompt_id]
+
+
+async def read_messages_back_to(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
+    """Return a session's newest messages, oldest first, back to a prompt or as far as READ_MESSAGES allows."""
     messages: list[Message] = []
     for limit in READ_MESSAGES:
         messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
         if len(messages) < limit or messages[0].info.id <= prompt_id:
             break
-    return [message for message in messages if message.user_message_id == prompt_id]
+    return messages
+
+
+def find_turn_prompts(messages: Sequence[Message], prompt_id: str) -> frozenset[str]:
+    """Return the ids of a turn's prompt and of the user's messages with which OpenCode itself continues the turn.
+
+    OpenCode (1.18.33) writes such messages when it compacts the conversation, to go on after that (it may repeat the
+    prompt), after the subagent of a command, and when a plan is approved.
+    """
+    prompt_ids, was_compacted = [prompt_id], False
+    for message in messages:
+        if message.info.role == "user" and message.info.id > prompt_id:
+            compacts = any(part.type == "compaction" and part.auto for part in message.parts)
+            if not (compacts or was_compacted or is_synthetic(message)):
+                break
+            prompt_ids.append(message.info.id)
+            was_compacted = compacts
+    return frozenset(prompt_ids)
+
+
+def is_synthetic(message: Message) -> bool:
+    """Whether OpenCode has written a user's message; that of a shell command begins a turn of the user's."""
+    texts = [part.text for part in message.parts if part.type == "text" and part.synthetic]
+    return 0 < len(texts) == len(message.parts) and texts != [SHELL_PROMPT]
 
 
 async def read_replies_since(opencode: OpenCodeClient, session_id: str, started: float) -> list[Message]:

@@ -18,6 +18,7 @@ from opencode_mcp.server.mcp_tasks.opencode_tasks import decide
 from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
+from opencode_mcp.tasks.turn import SHELL_PROMPT
 from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +140,51 @@ async def test_an_unreachable_opencode_fails_the_task_in_the_end(
     task.expire()
     await task.refresh(context, tasks)
     assert (task.is_unreachable, task.error) == (False, None)
+
+
+def user_message(message_id: str, *parts: dict[str, Any]) -> dict[str, Any]:
+    """Return a user's message."""
+    return {"info": {"id": message_id, "role": "user", "time": {"created": 3}}, "parts": [*parts]}
+
+
+def reply_to(message_id: str, finish: str = "stop") -> dict[str, Any]:
+    """Return the whole reply to a user's message."""
+    facts = {"id": f"{message_id}r", "role": "assistant", "parentID": message_id, "finish": finish}
+    return {"info": {**facts, "time": {"created": 3, "completed": 4}}, "parts": list[Any]()}
+
+
+def text(words: str, synthetic: bool = False) -> dict[str, Any]:
+    """Return a part of text."""
+    return {"type": "text", "text": words, "synthetic": synthetic}
+
+
+COMPACTED = [user_message("msg_3", {"type": "compaction", "auto": True}), reply_to("msg_3")]
+SUMMARIZED = [user_message("msg_3", {"type": "compaction", "auto": False}), reply_to("msg_3")]
+LATER_MESSAGES: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "a compaction begins": (COMPACTED[:1], "working"),
+    "the prompt is repeated after it": ([*COMPACTED, user_message("msg_4", text("try"))], "working"),
+    "it is continued after it": ([*COMPACTED, user_message("msg_4", text("Continue", synthetic=True))], "working"),
+    "a command's subagent has ended": ([user_message("msg_3", text("Summarize", synthetic=True))], "working"),
+    "the user prompts": ([user_message("msg_3", text("more"))], "completed"),
+    "the user prompts after a continuation": (
+        [*COMPACTED, user_message("msg_4", text("try")), reply_to("msg_4"), user_message("msg_5", text("more"))],
+        "completed",
+    ),
+    "the user has it summarized": (SUMMARIZED, "completed"),
+    "the user runs a command": ([user_message("msg_3", text(SHELL_PROMPT, synthetic=True))], "completed"),
+}
+
+
+@pytest.mark.parametrize(("later", "status"), LATER_MESSAGES.values(), ids=LATER_MESSAGES)
+async def test_a_turn_that_opencode_continues_runs_on(
+    tasks: TaskGroup, later: list[dict[str, Any]], status: str
+) -> None:
+    """OpenCode itself adds messages of the user's to a turn; only a prompt of the user's ends it."""
+    prompt = user_message("msg_1", text("try"))
+    opencode = FakeOpenCode(status=BUSY, messages=[prompt, reply_to("msg_1", "tool-calls"), *later])
+    task = make_task()
+    await task.refresh(make_context(opencode), tasks)
+    assert task.view.status == status
 
 
 PERMISSION = {"id": "per_1", "sessionID": "ses_1", "permission": "bash", "patterns": ["make"]}
