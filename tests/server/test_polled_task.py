@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
@@ -80,6 +81,38 @@ async def test_opencode_is_read_after_events_only(tasks: TaskGroup) -> None:
         assert await read_count(opencode, task, context, tasks) == 0
     opencode.status = {}
     opencode.events.dispatch(event("session.idle"))
+    await task.refresh(context, tasks)
+    assert task.view.status == "completed"
+
+
+async def test_an_event_during_the_first_read_is_noted(tasks: TaskGroup) -> None:
+    """The turn ends after its status was read."""
+
+    class EndsMeanwhile(FakeOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "session_messages" and self.status:
+                self.status = {}
+                self.events.dispatch(event("session.idle"))
+            return await super().call(name, **arguments)
+
+    opencode = EndsMeanwhile(status=BUSY, messages=[DONE])
+    context, task = make_context(opencode), make_task()
+    await task.refresh(context, tasks)
+    assert task.view.status == "working"
+    await task.refresh(context, tasks)
+    assert task.view.status == "completed"
+
+
+async def test_a_cancelled_read_is_repeated(tasks: TaskGroup) -> None:
+    """The event that was its reason is not forgotten."""
+    opencode = FakeOpenCode(status=BUSY, messages=[DONE])
+    context, task = make_context(opencode), make_task()
+    await task.refresh(context, tasks)
+    opencode.status = {}
+    opencode.events.dispatch(event("session.idle"))
+    async with background_task_group() as client:
+        client.start_soon(task.refresh, context, tasks)
+        await anyio.lowlevel.checkpoint()
     await task.refresh(context, tasks)
     assert task.view.status == "completed"
 

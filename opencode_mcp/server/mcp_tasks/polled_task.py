@@ -104,7 +104,9 @@ class PolledTask:
             return None
         if not self._followed:
             await tasks.start(self._follow, await find_feeds(context, self.handle))
+        self._watch.family.update(turn.session_id for turn in self.handle.turns)
         self._watch.read_requested = self._watch.busy_reported = False
+        self._valid_until = 0.0  # a read that is cancelled has told nothing
         turns = await read_turns(context, self.handle)
         self._watch.family.update(member for outcome in turns.read.values() for member in outcome.snapshot.family)
         running = [outcome for outcome in turns.read.values() if outcome.status.state == "running"]
