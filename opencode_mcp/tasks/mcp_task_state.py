@@ -41,7 +41,7 @@ from .stop import abandon
 from .task_tools import WaitedTasks
 from .turn import find_turn_prompts, read_messages_back_to
 from .wait import Outcome, wait_and_reply
-from .wait_and_report import report_outcome
+from .wait_and_report import build_outcome_report
 
 TaskValue = BaseModel | Answer | str
 """What a result is made of: a report, the response of an operation, or an error."""
@@ -182,7 +182,8 @@ async def build_value(context: Context, turns: ReadTurns, notes: Mapping[str, st
     async def build(turn: Turn, outcome: Outcome) -> None:
         subjects = [turn.session_id, *(request.id for request in outcome.snapshot.pending)]
         note = " ".join(text for subject in subjects if (text := notes.get(subject)))
-        reports[turn] = await report_outcome(context, outcome, note or None, report_count=len(handle.turns))
+        # An older report, as a call returns it where OpenCode does not answer, must not end the task.
+        reports[turn] = await build_outcome_report(context, outcome, note or None, len(handle.turns))
 
     await gather(*(partial(build, turn, outcome) for turn, outcome in turns.read.items()))
     if not reports:

@@ -308,14 +308,27 @@ async def report_now(context: Context, session_id: str, build: Callable[[], Awai
 async def report_outcome(
     context: Context, outcome: Outcome, note: str | None = None, report_count: int = 1
 ) -> TaskReport:
-    """Report how a wait for a session ended; the note says so when a running task may not run yet."""
-    status, session_id = outcome.status, outcome.snapshot.session.id
+    """Report how a wait for a session ended; where OpenCode does not answer, return the last report.
+
+    Raises:
+        OpenCodeError: OpenCode does not answer and there is no report.
+    """
+    try:
+        return await build_outcome_report(context, outcome, note, report_count)
+    except (TransportError, ServerStartError) as error:
+        return last_report(context, outcome.snapshot.session.id, error)
+
+
+async def build_outcome_report(context: Context, outcome: Outcome, note: str | None, report_count: int) -> TaskReport:
+    """Build the report of how a wait ended; the note says so when a running task may not run yet.
+
+    Raises:
+        OpenCodeError: OpenCode does not answer.
+    """
+    status = outcome.status
     if status.state == "running" and status.stalled_reason is not None:
         note = "; ".join(text for text in (note, f"not running yet: {status.stalled_reason}") if text)
-    try:
-        report = await build_report(context, outcome.snapshot, status, note=note, report_count=report_count)
-    except (TransportError, ServerStartError) as error:
-        return last_report(context, session_id, error)
+    report = await build_report(context, outcome.snapshot, status, note=note, report_count=report_count)
     remember_report(context, report)
     return report
 

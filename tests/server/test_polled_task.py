@@ -19,6 +19,7 @@ from opencode_mcp.server.mcp_tasks.opencode_tasks import decide
 from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
+from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tasks.turn import SHELL_PROMPT
 from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
 
@@ -127,6 +128,19 @@ async def test_an_end_stays_an_end(tasks: TaskGroup) -> None:
     opencode.events.dispatch(event("session.deleted"))
     assert await read_count(opencode, task, context, tasks) == 0
     assert (task.view.status, task.view.value) == ("completed", value)
+
+
+async def test_an_older_report_does_not_end_a_task(tasks: TaskGroup) -> None:
+    """Where OpenCode does not answer, the report is read again."""
+    opencode = FakeOpenCode(messages=[DONE], answers={"session_todo": TransportError("it does not run")})
+    context, task = make_context(opencode), make_task()
+    context.servers.remember_report("ses_1", TaskReport(session_id="ses_1", directory="/project", state="running"))
+    with pytest.raises(TransportError):
+        await task.refresh(context, tasks)
+    del opencode.answers["session_todo"]
+    await task.refresh(context, tasks)
+    assert isinstance(task.view.value, TaskReport)
+    assert (task.view.status, task.view.value.state) == ("completed", "completed")
 
 
 async def test_a_deleted_session_ends_its_task(tasks: TaskGroup) -> None:
