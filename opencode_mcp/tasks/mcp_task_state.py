@@ -70,6 +70,11 @@ class ReadTurns:
         return {turn: outcome for turn, outcome in self.outcomes.items() if isinstance(outcome, Outcome)}
 
     @property
+    def unfinished(self) -> list[Turn]:
+        """Those that have not ended."""
+        return [turn for turn, outcome in self.read.items() if not outcome.status.finished]
+
+    @property
     def was_cancelled(self) -> bool:
         """Whether tasks/cancel was called for the task."""
         first = self.outcomes[self.handle.turns[0]]
@@ -209,16 +214,14 @@ async def build_answer(context: Context, turns: ReadTurns, handle: TaskHandle) -
 
 
 async def stop_turns(context: Context, turns: ReadTurns) -> None:
-    """Stop the turns of a task that have not ended, with their subagents, and mark the task as cancelled."""
-    unfinished = [turn for turn, outcome in turns.read.items() if not outcome.status.finished]
-    if not unfinished:
-        return
+    """Mark a task as cancelled, and stop its turns that have not ended, with their subagents; errors are suppressed."""
     first = turns.handle.turns[0]
     with suppress(OpenCodeError):  # the mark is lost; the turns are stopped nevertheless
         async with context.for_session(first.session_id) as session_context:
             opencode, outcome = session_context.opencode, turns.outcomes[first]
             known = task_metadata(outcome.snapshot.session).cancelled or [] if isinstance(outcome, Outcome) else []
-            await save_task_metadata(opencode, first.session_id, cancelled=[*known, first.message_id])
+            cancelled = [*dict.fromkeys([*known, first.message_id])]
+            await save_task_metadata(opencode, first.session_id, cancelled=cancelled)
     async with anyio.create_task_group() as group:
-        for turn in unfinished:
+        for turn in turns.unfinished:
             group.start_soon(abandon, context, turn.session_id)

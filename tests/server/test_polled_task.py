@@ -15,7 +15,7 @@ from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, parse_model
 from opencode_mcp.server.elicitation import DECLINED_AT_ONCE
 from opencode_mcp.server.mcp_tasks import polled_task
-from opencode_mcp.server.mcp_tasks.opencode_tasks import decide
+from opencode_mcp.server.mcp_tasks.opencode_tasks import decide, stop_task
 from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.anyio
 
 PROMPT_ID: str = DONE["info"].get("parentID", DONE["info"]["id"])
 BUSY = {"ses_1": {"type": "busy"}}
+ABORTED = {**DONE, "info": {**DONE["info"], "error": {"name": "MessageAbortedError", "data": {}}}}
 
 
 @pytest.fixture
@@ -141,6 +142,24 @@ async def test_an_older_report_does_not_end_a_task(tasks: TaskGroup) -> None:
     await task.refresh(context, tasks)
     assert isinstance(task.view.value, TaskReport)
     assert (task.view.status, task.view.value.state) == ("completed", "completed")
+
+
+async def test_a_task_is_stopped_until_it_has_stopped() -> None:
+    """A client may not ask for a task that it has cancelled, so nothing else would stop it."""
+
+    class StopsLate(FakeOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "session_abort" and name in self.calls:
+                self.status, self.messages = {}, [ABORTED]
+            elif name == "session_abort":
+                self.calls.append(name)
+                raise TransportError("the connection was reset")
+            return await super().call(name, **arguments)
+
+    opencode = StopsLate(status=BUSY, messages=[DONE])
+    task = make_task()
+    await stop_task(make_context(opencode), task)
+    assert opencode.messages == [ABORTED]
 
 
 async def test_a_deleted_session_ends_its_task(tasks: TaskGroup) -> None:

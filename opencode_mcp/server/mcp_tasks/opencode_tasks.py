@@ -211,12 +211,14 @@ class OpenCodeTasks:
 
 
 async def stop_task(context: Context, polled: PolledTask) -> None:
-    """Stop the turns of a task that have not ended, however long OpenCode takes to answer."""
+    """Stop the turns of a task until all have ended, however long OpenCode takes to answer."""
     try:
         for _ in range(STOP_ATTEMPTS):
             try:
-                await stop_turns(context, await read_turns(context, await load_group(context, polled.handle)))
-                return
+                turns = await read_turns(context, await load_group(context, polled.handle))
+                if not turns.unfinished:
+                    return
+                await stop_turns(context, turns)
             except OpenCodeError as error:
                 log.info("a task could not be stopped yet: %s", error)
                 await anyio.sleep(STOP_PAUSE_SECONDS)
