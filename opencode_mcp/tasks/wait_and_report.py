@@ -6,6 +6,7 @@ started? -> wait_and_reply -> report; at the limit: the last report with its age
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -168,7 +169,7 @@ class TasksWait:
             self.errors[index] = error
 
     async def continue_as_task(self) -> None:
-        """Leave tasks that go on to an MCP task, if the client has them and all tasks have started.
+        """Leave tasks that go on to an MCP task, if the client has them, all tasks have started and OpenCode answers.
 
         Raises:
             ContinuesAsTask: the call ends, and the tasks run on.
@@ -179,7 +180,8 @@ class TasksWait:
         prompted = [(prompt, outcome) for prompt, outcome in started if prompt is not None]
         if self.context.hold_seconds is not None and len(prompted) + len(self.errors) == len(self.starts):
             failed = [self.starts[index].session_id or "" for index in sorted(self.errors)]
-            await continue_as_task(self.context, prompted, failed, self.until)
+            with suppress(TransportError, ServerStartError):  # the reports say so, and name the sessions
+                await continue_as_task(self.context, prompted, failed, self.until)
 
     async def build_reports(self) -> list[TaskReport]:
         """Report the tasks in their order, without those that have an error.

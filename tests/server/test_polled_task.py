@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
 from opencode_mcp.tasks.report import TaskReport
+from opencode_mcp.tasks.task_tools import WaitForTasks, wait_for_tasks
 from opencode_mcp.tasks.turn import SHELL_PROMPT
 from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
 
@@ -160,6 +162,17 @@ async def test_a_task_is_stopped_until_it_has_stopped() -> None:
     task = make_task()
     await stop_task(make_context(opencode), task)
     assert opencode.messages == [ABORTED]
+
+
+async def test_a_call_that_cannot_continue_reports_its_tasks() -> None:
+    """OpenCode does not answer when their handle is stored: the caller still gets their ids."""
+    statuses = {session_id: {"type": "busy"} for session_id in ("ses_1", "ses_2")}
+    opencode = FakeOpenCode(
+        status=statuses, messages=[DONE], answers={"session_update": TransportError("it was reset")}
+    )
+    context = replace(make_context(opencode), hold_seconds=0.0).holding("wait_for_tasks")
+    waited = await wait_for_tasks(context, WaitForTasks(session_ids=[*statuses], until="all"))
+    assert {report.session_id: report.state for report in waited.tasks} == {"ses_1": "running", "ses_2": "running"}
 
 
 async def test_a_deleted_session_ends_its_task(tasks: TaskGroup) -> None:
