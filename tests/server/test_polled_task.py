@@ -164,6 +164,27 @@ async def test_a_task_is_stopped_until_it_has_stopped() -> None:
     assert opencode.messages == [ABORTED]
 
 
+async def test_the_end_of_a_wait_stays_an_end(tasks: TaskGroup) -> None:
+    """A read that goes on does not revive it, and what has ended is not cancelled."""
+    opencode = FakeOpenCode(status=BUSY, messages=[DONE])
+    context, task = make_context(opencode), make_task()
+
+    async def read() -> None:
+        async with task.lock:
+            await task.refresh(context, tasks)
+
+    async with anyio.create_task_group() as client:
+        client.start_soon(read)
+        await anyio.lowlevel.checkpoint()
+        client.start_soon(task.end_wait)
+    assert task.view.status == "cancelled"
+
+    opencode.status, ended = {}, make_task()
+    await ended.refresh(context, tasks)
+    await ended.end_wait()
+    assert ended.view.status == "completed"
+
+
 async def test_a_call_that_cannot_continue_reports_its_tasks() -> None:
     """OpenCode does not answer when their handle is stored: the caller still gets their ids."""
     statuses = {session_id: {"type": "busy"} for session_id in ("ses_1", "ses_2")}

@@ -29,7 +29,7 @@ from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.context import TaskElicitor
 from opencode_mcp.tasks.continue_as_task import promise
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, hash_principal, load_group, parse_handle
-from opencode_mcp.tasks.mcp_task_state import ReadTurns, TaskView, read_turns, stop_turns
+from opencode_mcp.tasks.mcp_task_state import ReadTurns, read_turns, stop_turns
 from opencode_mcp.tasks.replies import AnswerQuestion, send_unless_answered, validate_answers, wait_until_gone
 from opencode_mcp.tasks.session_state import SessionSnapshot
 from opencode_mcp.tasks.wait_and_report import add_session_ids
@@ -104,7 +104,7 @@ class OpenCodeTasks:
         if tool is None or tool.owns_tasks:
             await self._start_stopping(context, polled)
         else:
-            polled.view = TaskView("cancelled", "no longer waited for")
+            await polled.end_wait()
 
     def _find(self, context: RequestContext, task_id: str) -> PolledTask:
         """Return the task of a handle.

@@ -119,6 +119,12 @@ class PolledTask:
             self.asked.setdefault(request.id, anyio.current_time())
         return turns
 
+    async def end_wait(self) -> None:
+        """Cancel the task, but not its turns; a task that has ended stays as it ended."""
+        async with self.lock:  # a read that goes on would overwrite the view
+            if not self.ended:
+                self.view = TaskView("cancelled", "no longer waited for")
+
     def record_error(self, error: OpenCodeError) -> None:
         """Record that the state could not be read; after UNREACHABLE_SECONDS the task has failed."""
         now = anyio.current_time()
