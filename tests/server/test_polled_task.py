@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import anyio.lowlevel
+import httpx2
 import pytest
 from anyio.abc import TaskGroup
 
 from opencode_mcp.exceptions import APIError, TransportError
+from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, parse_model
 from opencode_mcp.server.elicitation import DECLINED_AT_ONCE
 from opencode_mcp.server.mcp_tasks import polled_task
-from opencode_mcp.server.mcp_tasks.opencode_tasks import decide, stop_task
+from opencode_mcp.server.mcp_tasks.opencode_tasks import decide, stop_task, update_promises
 from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
 from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tasks.task_tools import WaitForTasks, wait_for_tasks
 from opencode_mcp.tasks.turn import SHELL_PROMPT
-from tests.tasks.test_race_conditions import DONE, FakeOpenCode, make_context
+from tests.tasks.test_race_conditions import DONE, FakeOpenCode, UnknownServer, make_context
 
 pytestmark = pytest.mark.anyio
 
@@ -183,6 +185,32 @@ async def test_the_end_of_a_wait_stays_an_end(tasks: TaskGroup) -> None:
     await ended.refresh(context, tasks)
     await ended.end_wait()
     assert ended.view.status == "completed"
+
+
+async def test_what_runs_on_after_a_wait_stays_promised(tasks: TaskGroup) -> None:
+    """The other tasks of a wait for any may have handles of their own."""
+
+    class RecordingServer(UnknownServer):
+        promised: ClassVar[dict[str, str | None]] = {}
+
+        def promise(self, session_id: str, directory: str | None) -> None:
+            self.promised[session_id] = directory
+
+    class FirstEnds(FakeOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            answer = await super().call(name, **arguments)
+            busy = name == "session_messages" and arguments["sessionID"] == "ses_2"
+            return [reply_to(PROMPT_ID, "tool-calls")] if busy else answer
+
+    server = RecordingServer(Endpoint(httpx2.URL("http://still.test")))
+    opencode = FirstEnds(status={"ses_2": {"type": "busy"}}, messages=[DONE], server=server)
+    context, task = make_context(opencode), make_task("ses_1", "ses_2")
+    task.handle = replace(task.handle, tool="wait_for_tasks", until="any")
+    turns = await task.refresh(context, tasks)
+    assert turns is not None
+    await update_promises(context, turns)
+    assert task.view.status == "completed"
+    assert server.promised == {"ses_1": None, "ses_2": "/project"}
 
 
 async def test_a_call_that_cannot_continue_reports_its_tasks() -> None:

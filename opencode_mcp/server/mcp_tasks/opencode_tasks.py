@@ -150,7 +150,7 @@ class OpenCodeTasks:
         try:
             turns = await polled.refresh(call_context, context.lifespan_context.tasks)
             if turns is not None:
-                await update_promises(call_context, polled, turns)
+                await update_promises(call_context, turns)
                 if turns.was_cancelled and not polled.ended:
                     await self._start_stopping(context, polled)
         except OpenCodeError as error:
@@ -241,11 +241,11 @@ def refusal_of(task_id: str, polled: PolledTask, reason: str) -> Task:
     return Task(task_id, "completed", polled.handle.turns[0].created, now, polled.poll_ms, result=failure(reason))
 
 
-async def update_promises(context: Context, polled: PolledTask, turns: ReadTurns) -> None:
+async def update_promises(context: Context, turns: ReadTurns) -> None:
     """Promise the results of turns that go on, also in a process that did not return the handle."""
     for turn, outcome in turns.read.items():
-        is_over = polled.ended or outcome.status.finished
-        await promise(context, turn.session_id, None if is_over else outcome.snapshot.session.directory)
+        directory = None if outcome.status.finished else outcome.snapshot.session.directory
+        await promise(context, turn.session_id, directory)
 
 
 def decide(polled: PolledTask, request: AgentRequest, answer: Any, seconds: float) -> Decision | None:
