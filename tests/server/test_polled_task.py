@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 PROMPT_ID: str = DONE["info"].get("parentID", DONE["info"]["id"])
 BUSY = {"ses_1": {"type": "busy"}}
-ABORTED = {**DONE, "info": {**DONE["info"], "error": {"name": "MessageAbortedError", "data": {}}}}
+ABORTED: dict[str, Any] = {**DONE, "info": {**DONE["info"], "error": {"name": "MessageAbortedError", "data": {}}}}
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ async def test_a_call_that_cannot_continue_reports_its_tasks() -> None:
         status=statuses, messages=[DONE], answers={"session_update": TransportError("it was reset")}
     )
     context = replace(make_context(opencode), hold_seconds=0.0).holding("wait_for_tasks")
-    waited = await wait_for_tasks(context, WaitForTasks(session_ids=[*statuses], until="all"))
+    waited = await wait_for_tasks(context, WaitForTasks(session_ids=[*statuses], until="all", timeout_seconds=9))
     assert {report.session_id: report.state for report in waited.tasks} == {"ses_1": "running", "ses_2": "running"}
 
 
