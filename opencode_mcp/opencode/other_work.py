@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.exceptions import APIError, InvalidArguments
+from opencode_mcp.exceptions import APIError, InvalidArguments, UnsupportedServer
 
 from .client import OpenCodeClient
 from .endpoint import OtherBridge
@@ -85,8 +85,10 @@ async def is_running(
         if not is_affected(session):
             return False
         statuses: dict[str, Any] = await opencode.call("session_status", directory=session["directory"])
+        return name in statuses or name in (await opencode.call("v2_session_active"))["data"]
+    except UnsupportedServer:
+        return False  # it has no v2 API
     except InvalidArguments:
         return False  # --allow-directory forbids its directory, and so to affect it
     except APIError as error:
         return error.status != 404  # it has been deleted; 400 means that a directory's configuration is wrong
-    return name in statuses
