@@ -119,14 +119,18 @@ class BridgeConnection:
             raise ValueError("it does not read")
 
     def flush(self) -> None:
-        """Send what the connection takes now.
+        """Send what the connection takes now; nothing if the bridge has closed it, whose last messages are still read.
 
         Raises:
-            OSError: the connection is closed.
+            OSError: the connection is broken.
         """
-        with suppress(BlockingIOError):
+        try:
             while self.unsent:
                 self.unsent = self.unsent[self.connection.send(self.unsent) :]
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.unsent = b""
 
     def send_last(self, message: dict[str, Any], seconds: float) -> None:
         """Send a last message, waiting for the bridge for some seconds."""
