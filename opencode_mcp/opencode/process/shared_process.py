@@ -238,8 +238,9 @@ async def follow(
             tasks.start_soon(process.receive, lines)
             yield process
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(SEND_SECONDS):
-            await process.send_rest(stream)
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(SEND_SECONDS):
+                await process.send_rest(stream)
             await stream.aclose()
         process.close()
 

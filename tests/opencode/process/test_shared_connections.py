@@ -118,6 +118,18 @@ async def test_a_supervisor_that_sends_garbage_is_lost() -> None:
         assert process.age_seconds == 0  # registered in the future: the clock was set back
 
 
+async def test_a_connection_is_closed_though_the_supervisor_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops counting as a bridge."""
+    monkeypatch.setattr(shared_process, "SEND_SECONDS", 0.05)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    process, stream = shared_process.SharedProcess(Registration(1, "", "", "", "", 1, 0.0, Path())), SocketStream(ours)
+    with theirs:
+        async with shared_process.follow(process, stream, shared_process.BufferedByteReceiveStream(stream)):
+            process.publish(client="x" * 10_000_000)
+        assert ours.fileno() == -1
+
+
 def send_and_close(connection: socket.socket, data: bytes) -> None:
     """Send data as far as it is read, and close the connection."""
     with connection, suppress(BrokenPipeError, ConnectionResetError):
