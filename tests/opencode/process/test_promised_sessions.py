@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ Answer = Callable[[str], tuple[int, Any]]
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, as the supervisor's script imports it."""
-    monkeypatch.syspath_prepend(Path(shared_process.__file__).parent)
+    monkeypatch.setattr(sys, "path", [str(Path(shared_process.__file__).parent), *sys.path])
     return importlib.import_module("promised_sessions")
 
 
@@ -58,7 +59,11 @@ def check(sessions: Any, checked: threading.Event, address: tuple[str, int]) -> 
 def make_sessions(module: Any) -> tuple[Any, threading.Event]:
     """Return two promised sessions, and what is set after a check."""
     checked = threading.Event()
-    sessions = module.PromisedSessions(lambda has_changed: checked.set())
+
+    def report_check(has_changed: bool) -> None:
+        checked.set()
+
+    sessions = module.PromisedSessions(report_check)
     sessions.add({"ses_1": "/one", "ses_2": "/two"})
     return sessions, checked
 
