@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 import anyio
 from pydantic import ConfigDict, Field, model_validator
 
-from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import APIError, LimitReached, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
@@ -177,12 +177,12 @@ async def wait_until_gone(opencode: OpenCodeClient, directory: str, request: Age
     """Wait until OpenCode no longer lists a request that was answered.
 
     Raises:
-        WorkflowError: it still does, so the answer did not take.
+        LimitReached: it still does, so the answer did not take.
     """
     deadline = anyio.current_time() + CONFIRM_SECONDS
     while await is_pending(opencode, directory, request):  # however long OpenCode takes to say so
         if anyio.current_time() > deadline:
-            raise WorkflowError(f"OpenCode still lists {request.id} as pending after the reply", request.session_id)
+            raise LimitReached(f"OpenCode still lists {request.id} as pending after the reply", request.session_id)
         await anyio.sleep(0.1)
 
 

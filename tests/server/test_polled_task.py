@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from anyio.abc import TaskGroup
 
-from opencode_mcp.exceptions import APIError, TransportError
+from opencode_mcp.exceptions import APIError, LimitReached, TransportError
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.models import PermissionRequest, QuestionRequest, parse_model
@@ -20,8 +20,9 @@ from opencode_mcp.server.elicitation import DECLINED_AT_ONCE
 from opencode_mcp.server.mcp_tasks import polled_task
 from opencode_mcp.server.mcp_tasks.opencode_tasks import decide, stop_task, update_promises
 from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
-from opencode_mcp.tasks import Context, Decision
+from opencode_mcp.tasks import Context, Decision, replies
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
+from opencode_mcp.tasks.metadata import METADATA_KEY
 from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tasks.task_tools import WaitForTasks, wait_for_tasks
 from opencode_mcp.tasks.turn import SHELL_PROMPT
@@ -146,6 +147,21 @@ async def test_an_older_report_does_not_end_a_task(tasks: TaskGroup) -> None:
     await task.refresh(context, tasks)
     assert isinstance(task.view.value, TaskReport)
     assert (task.view.status, task.view.value.state) == ("completed", "completed")
+
+
+async def test_a_reply_that_takes_long_does_not_end_a_task(tasks: TaskGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCode still lists a request that the task's policy has answered; later it does not."""
+    monkeypatch.setattr(replies, "CONFIRM_SECONDS", 0.0)
+    allowed = {"id": "ses_1", "directory": "/project", "time": {"created": 1}}
+    metadata = {METADATA_KEY: {"permissions": "allow"}}
+    answers: dict[str, Any] = {"permission_list": [PERMISSION], "session_get": {**allowed, "metadata": metadata}}
+    opencode = FakeOpenCode(status=BUSY, messages=[DONE], answers=answers)
+    context, task = make_context(opencode), make_task()
+    with pytest.raises(LimitReached):
+        await task.refresh(context, tasks)
+    del answers["permission_list"]
+    await task.refresh(context, tasks)
+    assert task.view.status == "working"
 
 
 async def test_a_task_is_stopped_until_it_has_stopped() -> None:
