@@ -94,6 +94,8 @@ async def environment(model: str | None, temporary: Path) -> AsyncGenerator[Mapp
             # Share the downloaded copy of OpenCode between runs.
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(home / ".cache"),
             **scripted_environment(scripted.url, temporary),
+            # OpenCode ends with the example, before the temporary folders are removed.
+            "OPENCODE_MCP_NO_SHARE": "1",
         }
 
 

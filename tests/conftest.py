@@ -142,6 +142,8 @@ def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[
         "HOME": str(home),
         "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),
         **environment(model.url, home),
+        # OpenCode installs its plugins' package into each new home, for a second of processor time and 50 MB.
+        "npm_config_registry": "http://127.0.0.1:9",
         "OPENCODE_MCP_NO_SHARE": "1",  # so that a test ends what it has started; tests of sharing remove it
         "OPENCODE_MCP_COMMAND": program.command[0],
     }
