@@ -1,9 +1,9 @@
 """The handle of an MCP task, which names its turns, so that any process can read their state from OpenCode.
 
-    ses_….msg_….run_task[.g<group>][.p<principal>]
+    ses_….msg_….run_task[.g<group>][.p<principal>].c<call>
 
-The session, the user's message that began the turn, and the tool whose result the task has. A task of several turns
-names the first; the metadata of its session has the group.
+The session, the user's message that began the turn, the tool whose result the task has, and the call. A task of
+several turns names the first; the metadata of its session has the group.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from secrets import token_hex
 from typing import Literal
 
 from opencode_mcp.exceptions import WorkflowError
@@ -28,8 +29,10 @@ MAX_GROUPS = 20
 """How many groups a session's metadata holds."""
 GROUP_CHARS = 12
 PRINCIPAL_CHARS = 16
+CALL_CHARS = 8
 HANDLE = re.compile(
-    rf"(ses[\w-]+)\.(msg[\w-]+)\.([a-z_]+)(?:\.g([0-9a-f]{{{GROUP_CHARS}}}))?(?:\.p([0-9a-f]{{{PRINCIPAL_CHARS}}}))?",
+    r"(ses[\w-]+)\.(msg[\w-]+)\.([a-z_]+)"
+    rf"(?:\.g([0-9a-f]{{{GROUP_CHARS}}}))?(?:\.p([0-9a-f]{{{PRINCIPAL_CHARS}}}))?(?:\.c([0-9a-f]{{{CALL_CHARS}}}))?",
     re.ASCII,
 )
 TIME_BITS = 36
@@ -63,7 +66,8 @@ class TaskHandle:
     """What an MCP task is for: `tool` is the tool or operation whose result it has.
 
     `group` is the key of several turns; with it `turns` has only the first until `load_group` has read the others.
-    `principal` is a hash of the caller over HTTP, "" for a caller without authentication.
+    `principal` is a hash of the caller over HTTP, "" for a caller without authentication. `call` is random: two calls
+    may wait for one turn, and the first may have ended as a task.
     """
 
     tool: str
@@ -71,14 +75,15 @@ class TaskHandle:
     until: Literal["any", "all"] = "all"
     group: str = ""
     principal: str = ""
+    call: str = ""
 
     def __str__(self) -> str:
-        marks = (f".g{self.group}" if self.group else "", f".p{self.principal}" if self.principal else "")
-        return f"{self.turns[0]}.{self.tool}{''.join(marks)}"
+        marks = {"g": self.group, "p": self.principal, "c": self.call}
+        return f"{self.turns[0]}.{self.tool}{''.join(f'.{letter}{mark}' for letter, mark in marks.items() if mark)}"
 
-    def bound_to(self, principal: str | None) -> TaskHandle:
-        """Return the handle of an authenticated caller."""
-        return replace(self, principal=hash_principal(principal, self.turns[0]))
+    def for_call(self, principal: str | None) -> TaskHandle:
+        """Return the handle of one call of an authenticated caller."""
+        return replace(self, principal=hash_principal(principal, self.turns[0]), call=token_hex(CALL_CHARS // 2))
 
 
 def hash_principal(principal: str | None, turn: Turn) -> str:
@@ -91,7 +96,9 @@ def parse_handle(text: str) -> TaskHandle | None:
     match = HANDLE.fullmatch(text) if len(text) <= MAX_HANDLE_CHARS else None
     if match is None:
         return None
-    return TaskHandle(match[3], (Turn(match[1], match[2]),), group=match[4] or "", principal=match[5] or "")
+    session_id, message_id, tool, *marks = match.groups(default="")
+    group, principal, call = marks
+    return TaskHandle(tool, (Turn(session_id, message_id),), group=group, principal=principal, call=call)
 
 
 async def make_handle(

@@ -142,7 +142,7 @@ async def test_the_header_names_the_task() -> None:
 async def test_a_handle_is_its_caller_s() -> None:
     """Over HTTP no other subject can ask for, answer or stop a task by its handle, nor one without a subject."""
     principal = json.dumps(["me", ISSUER, "me"], separators=(",", ":"))
-    handle = str(TaskHandle("run_task", (TURN,)).bound_to(principal))
+    handle = str(TaskHandle("run_task", (TURN,)).for_call(principal))
     async with serve_app(oauth_issuer=ISSUER, oauth_audience=AUDIENCE, url=NOT_RUNNING) as http:
         me, other = bearer(issue_token(sub="me")), bearer(issue_token(sub="other"))
         for method in METHODS:
@@ -155,11 +155,17 @@ async def test_a_handle_is_its_caller_s() -> None:
 
 def test_a_handle_survives_its_text() -> None:
     """The text of a handle names all that it holds but the group."""
-    bound = TaskHandle("session_summarize", (TURN,), group="0123456789ab").bound_to('["client","issuer","me"]')
+    bound = TaskHandle("session_summarize", (TURN,), group="0123456789ab").for_call('["client","issuer","me"]')
     assert parse_handle(str(bound)) == bound
     assert len(str(bound)) <= MAX_HANDLE_CHARS
-    assert bound.bound_to("another").principal != bound.principal
-    assert TaskHandle("run_task", (TURN,)).bound_to(None) == parse_handle(HANDLE)
+    assert bound.for_call("another").principal != bound.principal
+    assert TaskHandle("run_task", (TURN,)) == parse_handle(HANDLE)
+
+
+def test_each_call_has_a_handle_of_its_own() -> None:
+    """Else a second wait for a turn would set the task of the first, which has ended, back to working."""
+    wait = TaskHandle("wait_for_tasks", (TURN,))
+    assert str(wait.for_call(None)) != str(wait.for_call(None))
 
 
 def test_the_time_of_a_turn_is_in_its_message() -> None:

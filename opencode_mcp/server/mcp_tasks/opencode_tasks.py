@@ -65,7 +65,7 @@ class OpenCodeTasks:
 
     def hand_out(self, context: RequestContext, continued: ContinuesAsTask) -> dict[str, Any]:
         """Return the result of a call that continues as a task."""
-        handle: TaskHandle = continued.handle.bound_to(authenticated_principal(context))
+        handle: TaskHandle = continued.handle.for_call(authenticated_principal(context))
         polled = remember(context.lifespan_context, str(handle), PolledTask(handle, continued.notes))
         polled.view = replace(polled.view, activity=continued.activity)
         return self._show(context, str(handle), polled).as_handle()
