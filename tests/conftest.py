@@ -144,6 +144,7 @@ def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[
         **environment(model.url, home),
         # OpenCode installs its plugins' package into each new home, for a second of processor time and 50 MB.
         "npm_config_registry": "http://127.0.0.1:9",
+        "npm_config_fetch_retries": "0",
         "OPENCODE_MCP_NO_SHARE": "1",  # so that a test ends what it has started; tests of sharing remove it
         "OPENCODE_MCP_COMMAND": program.command[0],
     }
