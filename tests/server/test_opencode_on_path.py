@@ -43,9 +43,9 @@ def write_opencode_2(folder: Path, version: str = "echo opencode v2.0.8") -> Pat
 
 @pytest.fixture
 def opencode_2_environ(environ: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
-    """An environment with an OpenCode 2 on PATH, and no command given."""
+    """An environment with an OpenCode 2 on PATH, and no command given: OpenCode 1 comes from npm."""
     program = write_opencode_2(tmp_path / "bin")
-    own = {name: value for name, value in environ.items() if name != "OPENCODE_MCP_COMMAND"}
+    own = {name: environ[name] for name in environ.keys() - {"OPENCODE_MCP_COMMAND", "npm_config_registry"}}
     return {**own, "PATH": f"{program.parent}{os.pathsep}{environ['PATH']}", "SERVED": str(tmp_path / "served")}
 
 

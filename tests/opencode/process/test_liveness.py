@@ -120,8 +120,8 @@ async def test_a_stalled_opencode_with_running_work_is_not_replaced(
         with anyio.fail_after(30):
             while True:
                 with suppress(ServerStalled):
-                    assert session in await opencode.call("session_status")
-                    break
+                    if session in await opencode.call("session_status"):  # it may just begin the prompt
+                        break
                 await anyio.sleep(0.2)
         await opencode.call("session_abort", sessionID=session)
 
