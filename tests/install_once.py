@@ -12,16 +12,12 @@ from opencode_mcp.opencode.process.install import cache_folder
 
 def install_once(name: str, version: str, install: Callable[[Path], None]) -> Path:
     """Return the folder of a version, which `install` fills if it is not there yet."""
-    import fcntl  # these programs run on Linux and macOS
-
     folder = cache_folder(os.environ) / name / version
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may install it at this moment
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="installing-") as temporary:
-                fresh = Path(temporary) / "programs"
-                fresh.mkdir()
-                install(fresh)
-                fresh.rename(folder)
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="installing-") as temporary:
+            fresh = Path(temporary) / "programs"
+            fresh.mkdir()
+            install(fresh)
+            fresh.rename(folder)
     return folder
