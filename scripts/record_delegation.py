@@ -25,7 +25,7 @@ from rich.text import Text
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.setup import open_setup  # noqa: E402 - the repository is no package
+from benchmarks.setup import open_setup  # noqa: E402 - the repository is not installed
 from opencode_mcp.settings import Settings  # noqa: E402
 from scripts.record_terminal import cell_style  # noqa: E402
 from tests import npm  # noqa: E402

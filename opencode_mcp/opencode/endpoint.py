@@ -134,7 +134,7 @@ class OpenCodeServer(Protocol):
         ...
 
     async def wait_until_published(self) -> None:
-        """Wait until what was published or promised is no longer in this process alone."""
+        """Wait until everything that was published or promised has been sent, for a few seconds at most."""
         ...
 
     def promise(self, session_id: str, directory: str | None) -> None:

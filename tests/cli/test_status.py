@@ -77,7 +77,7 @@ async def test_it_names_who_shares_a_server_and_stops_it(
         assert sorted(each["client"] for each in server["assistants"]) == ["", "claude-code"]
         assert [each["pid"] for each in server["assistants"]] == [os.getpid()] * 2
         assert server["differing_variables"] == []
-        assert len(two.others) == 1  # the command itself is no assistant
+        assert len(two.others) == 1  # the command is not listed
 
         registration = await anyio.Path(server["registration"]).read_text()
         redacted = Redactor(known_secrets(Settings.load({}, user))).redact_text(registration)

@@ -28,7 +28,7 @@ STOP = "stop it"
 
 @dataclass(frozen=True)
 class Heard:
-    """The newest thing that a model was told: a line of the user, a notification, or the result of a tool."""
+    """The newest input of a model: a line of the user, a notification, or the result of a tool."""
 
     kind: str
     text: str
@@ -88,7 +88,7 @@ class DelegatingModel:
                 return after_result(Result(heard.kind, heard.text))
 
     def heard(self, kind: str) -> list[str]:
-        """The texts of one kind that the model was told, oldest first."""
+        """The model's inputs of one kind, oldest first."""
         return [turn.heard.text for turn in self.turns if turn.heard.kind == kind]
 
 

@@ -98,7 +98,7 @@ async def open_screen(
     """Run a program at a terminal of its own; it is killed at the end."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, COLUMNS, 0, 0))
-    process = subprocess.Popen(  # noqa: ASYNC220 - a terminal is no pipe of anyio's
+    process = subprocess.Popen(  # noqa: ASYNC220 - anyio opens pipes only
         command,
         stdin=slave,
         stdout=slave,

@@ -50,7 +50,7 @@ class OpenCodeProcess(Protocol):
         ...
 
     async def wait_until_published(self) -> None:
-        """Wait until what was published is no longer in this process alone."""
+        """Wait until everything that was published has been sent, for a few seconds at most."""
         ...
 
     def share_of(self, slots: int) -> int:

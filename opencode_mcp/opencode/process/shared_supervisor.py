@@ -346,7 +346,7 @@ class SharedSupervisor:
 
 
 def run(folder: Path, name: str, command: list[str]) -> None:
-    """Run the supervisor, or only end what killed ones have left if there is no command."""
+    """End the processes that killed supervisors have left; with a command, run the supervisor."""
     lock = folder / f"{name}.lock"
     with explain(f"cannot write {lock} (--no-share does not need it)"):
         file = leftovers.acquire_lock(lock)

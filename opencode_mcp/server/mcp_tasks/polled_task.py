@@ -38,7 +38,7 @@ class PolledTask:
     """A task. `notes` are those of its call, by session id; `declined` has the requests that the user has left to the
     model, each with a note.
 
-    `asked` is when each request was first shown. `view` is the last state, `error` why there is no newer one.
+    `asked` is when each request was first shown. `view` is the last state, `error` why reading it again failed.
     """
 
     handle: TaskHandle
