@@ -114,8 +114,8 @@ async def test_a_plain_request_validates_once_and_takes_a_bounded_path(
     assert not [file for file in files(trace.functions) if "tasks" in Path(file).parts]
     assert len(trace.to_the_wire) <= 10
     assert len(files(trace.to_the_wire)) <= 5
-    assert len(trace.functions) <= 110
-    assert len(files(trace.functions)) <= 36
+    assert len(trace.functions) <= 115
+    assert len(files(trace.functions)) <= 38
 
 
 async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, record_figure: RecordFigure) -> None:
@@ -124,5 +124,8 @@ async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, 
     record_figure(f"session_prompt: {trace}")
 
     assert trace.validated.count("session_prompt") == 1
-    assert len(trace.functions) <= 175  # a slow turn runs some more: reads between two events, a warning
-    assert len(files(trace.functions)) <= 46
+    assert len(trace.to_the_wire) <= 10
+    assert len(files(trace.to_the_wire)) <= 5
+    # What runs beside the call depends on time: a slow turn is read between two events, and warned of.
+    assert len(trace.functions) <= 195
+    assert len(files(trace.functions)) <= 50
