@@ -182,6 +182,20 @@ async def test_a_task_is_stopped_until_it_has_stopped() -> None:
     assert opencode.messages == [ABORTED]
 
 
+async def test_a_fault_while_a_task_is_stopped_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """It does not end the server, and the next tasks/cancel stops the task."""
+
+    class Faulty(FakeOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            raise KeyError(name)
+
+    task = make_task()
+    task.stopping = True
+    await stop_task(make_context(Faulty()), task)
+    assert not task.stopping
+    assert "could not be stopped" in caplog.text
+
+
 async def test_the_end_of_a_wait_stays_an_end(tasks: TaskGroup) -> None:
     """A read that goes on does not revive it, and what has ended is not cancelled."""
     opencode = FakeOpenCode(status=BUSY, messages=[DONE])

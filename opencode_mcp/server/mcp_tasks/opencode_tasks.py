@@ -222,6 +222,8 @@ async def stop_task(context: Context, polled: PolledTask) -> None:
             except OpenCodeError as error:
                 log.info("a task could not be stopped yet: %s", error)
                 await anyio.sleep(STOP_PAUSE_SECONDS)
+    except Exception:  # it would end the task group, and the server with it
+        log.exception("a task could not be stopped")
     finally:
         polled.stopping = False
         polled.expire()
