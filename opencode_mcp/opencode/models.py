@@ -161,7 +161,8 @@ class MessageError(Model):
 class MessageInfo(Model):
     """A message without its parts. `parent_id` of an assistant message is the user message that it replies to.
 
-    An assistant message is one call of the named model; a turn has one or more. `cost` is in US dollars.
+    An assistant message is one call of the named model; a turn has one or more. `cost` is in US dollars. The reply that
+    compacts a conversation has `summary` true; a user message has a summary of its own, which is an object.
     """
 
     id: str
@@ -170,6 +171,9 @@ class MessageInfo(Model):
     parent_id: str | None = None
     provider_id: str | None = None
     model_id: str | None = None
+    agent: str | None = None
+    variant: str | None = None
+    summary: bool | dict[str, Any] = False
     cost: float = 0
     tokens: Tokens = Tokens()
     finish: str | None = None

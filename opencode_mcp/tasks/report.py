@@ -25,7 +25,7 @@ from .next_call import NextCall, next_call
 from .pending_requests import RequestSummary, describe_request
 from .session_state import SessionSnapshot, TaskState, TaskStatus
 from .transcript import summarize_parts
-from .turn import Usage, describe_revert, elapsed_seconds, read_family_usage, read_turn
+from .turn import Usage, describe_other_model, describe_revert, elapsed_seconds, read_family_usage, read_turn
 from .turn_changes import TurnChanges, read_summed_changes, read_turn_changes
 from .workspace import describe_removal
 
@@ -55,6 +55,9 @@ class TaskReport(BaseModel):
     directory: str
     server: str | None = None
     model: str | None = None
+    variant: str | None = None
+    agent: str | None = None
+    tool_calls: dict[str, int] | None = Field(default=None, description="Of the turn, by tool.")
     elapsed_seconds: float = Field(default=0, description="Of the turn.")
     cost: float = Field(default=0, description="US dollars of the session.")
     tokens: int = 0
@@ -83,7 +86,13 @@ async def build_report(
             partial(read_family_usage, opencode, snapshot),
         )
     answer = AnswerPage.of(snapshot, status, answer_offset, context.answer_chars // report_count, context.redactor)
-    notes = (note, status.note, describe_revert(snapshot), worktree.note)
+    notes = (
+        note,
+        status.note,
+        describe_other_model(turn, snapshot.session),
+        describe_revert(snapshot),
+        worktree.note,
+    )
     return TaskReport(
         session_id=session_id,
         state=status.state,
@@ -100,7 +109,10 @@ async def build_report(
         todos=todos,
         directory=snapshot.session.directory,
         server=opencode.server.name,
-        model=turn.model if turn else None,
+        model=next(iter(turn.models), None) if turn else None,
+        variant=turn.variant if turn else None,
+        agent=turn.agent if turn else None,
+        tool_calls=dict(turn.tool_calls) if turn else None,
         elapsed_seconds=elapsed_seconds(turn, snapshot, over=status.finished),
         **usage_fields(snapshot.session, turn.usage if turn else None, family_usage),
     )

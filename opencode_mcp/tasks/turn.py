@@ -6,7 +6,8 @@ prompt, replies (one for each call of a model), their parts -> `TurnFacts`; sess
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,17 +39,23 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TurnFacts:
-    """A session's newest turn. `started` is when its prompt was sent (ms); `model` what answered last.
+    """A session's newest turn. `started` is when its prompt was sent (ms).
 
-    `text` is that of its newest reply that has any.
+    `models` are those that answered, as `provider/model`, the last one first; `variant` and `agent` are those of the
+    last reply. None of the three counts a reply that compacts the conversation. `text` is that of its newest reply that
+    has any.
 
-    `usage` is that of its replies without subagents; `failed_calls` are the newest of its tool calls, and of its
-    subagents', that failed or were rejected, one line each.
+    `tool_calls` are the calls of the session itself, how many of each tool. `usage` is that of its replies without
+    subagents; `failed_calls` are the newest of its tool calls, and of its subagents', that failed or were rejected, one
+    line each.
     """
 
     started: float
-    model: str | None
+    models: tuple[str, ...]
+    variant: str | None
+    agent: str | None
     text: str
+    tool_calls: Mapping[str, int]
     usage: Usage
     failed_calls: tuple[str, ...]
 
@@ -66,11 +73,15 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
         *(partial(read_replies_since, opencode, child_id, started) for child_id in snapshot.family[1:])
     )
     all_replies = [*(message for child in children for message in child), *replies]
+    answers = [message for message in reversed(replies) if message.info.summary is not True]
     failed_calls = [format_failed_call(part) for message in all_replies for part in message.parts if has_failed(part)]
     return TurnFacts(
         started=started,
-        model=next((name for message in reversed(replies) if (name := format_model(message))), None),
+        models=tuple(dict.fromkeys(name for message in answers if (name := format_model(message)))),
+        variant=answers[0].info.variant if answers else None,
+        agent=answers[0].info.agent if answers else None,
         text=next((text for message in reversed(replies) if (text := message.text.strip())), ""),
+        tool_calls=Counter(part.tool for message in replies for part in message.parts if part.state is not None),
         usage=Usage(
             sum(message.info.cost for message in replies),
             sum(message.info.tokens.total for message in replies),
@@ -144,6 +155,24 @@ def elapsed_seconds(turn: TurnFacts | None, snapshot: SessionSnapshot, *, over: 
 def format_model(reply: Message) -> str | None:
     """Return the model that was asked, as `provider/model`."""
     return f"{reply.info.provider_id}/{reply.info.model_id}" if reply.info.model_id else None
+
+
+def describe_other_model(turn: TurnFacts | None, session: Session) -> str | None:
+    """Say that other models answered than the prompt was sent to, or more than one; None if it was that one.
+
+    The session has the model that the prompt named, or OpenCode's choice; plugins can replace it in the prompt, which
+    leaves the session as it was (1.18.33).
+    """
+    if turn is None or not turn.models:
+        return None
+    asked = f"{session.model['providerID']}/{session.model['id']}" if session.model else turn.models[0]
+    if turn.models == (asked,):
+        return None
+    return (
+        f"model {' and '.join(reversed(turn.models))} answered, not only {asked}"
+        if asked in turn.models
+        else (f"model {' and '.join(reversed(turn.models))} answered instead of {asked}")
+    )
 
 
 def has_failed(part: Part) -> bool:

@@ -7,6 +7,7 @@ from . import (
     durations,
     interference,
     model_errors,
+    model_that_ran,
     permissions,
     policies,
     refusals,
@@ -30,6 +31,7 @@ SCENARIOS = tuple(
         blocking,
         stop,
         permissions,
+        model_that_ran,
     )
     for scenario in subject.SCENARIOS
 )
