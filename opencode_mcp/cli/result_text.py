@@ -16,9 +16,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from opencode_mcp.redaction import to_one_line
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tasks.changes import CollectedChanges
-from opencode_mcp.tasks.pending_requests import to_one_line
 from opencode_mcp.tasks.report import NO_ACTIVITY, TaskReport
 from opencode_mcp.tasks.task_tools import TaskReports, WaitedTasks
 from opencode_mcp.tasks.transcript import Transcript

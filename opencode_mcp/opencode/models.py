@@ -187,6 +187,7 @@ class ToolState(Model):
     input: dict[str, Any] = {}
     title: str | None = None
     error: str | None = None
+    output: str = ""
     metadata: dict[str, Any] = {}
     time: TimeSpan = TimeSpan()
 
@@ -285,11 +286,23 @@ class FileNode(Model):
     name: str
 
 
+class PermissionRule(Model):
+    """What happens to a tool call whose permission and subject match; of several rules the last one decides.
+
+    Both may have the wildcards `*` and `?`.
+    """
+
+    permission: str
+    pattern: str
+    action: Literal["allow", "deny", "ask"]
+
+
 class Agent(Model):
     """An agent; hidden agents are internal to OpenCode."""
 
     name: str
     mode: str
+    permission: tuple[PermissionRule, ...] = ()
     description: str | None = None
     model: dict[str, Any] | None = None
     hidden: bool = False

@@ -27,6 +27,7 @@ from .arguments import Arguments
 from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .metadata import TaskMetadata, save_task_metadata, task_metadata
+from .rules import has_work_left
 from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_session, refuse_without_messages
 from .turn_changes import read_changes_or_uncommitted
 from .workspace import describe_removal
@@ -313,7 +314,7 @@ async def refuse_running_work(
         WorkflowError: which session runs, and what to do.
     """
     snapshot, other_process_note = await read_snapshot_across_processes(opencode, session.id)
-    if snapshot.busy or was_just_written(snapshot):
+    if snapshot.busy or was_just_written(snapshot) or await has_work_left(opencode, snapshot):
         raise WorkflowError(f"{session.id} is still running; call wait_for_tasks or stop_task first", session.id)
     if not discard:
         return

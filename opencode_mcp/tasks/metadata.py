@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import anyio
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
@@ -24,6 +24,34 @@ class TurnGroup(BaseModel):
     until: Literal["any", "all"]
 
 
+class Limits(BaseModel):
+    """What a prompt may use, subagents and the rest of its family included: US dollars, tokens, minutes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cost: float | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+
+
+class Rules(BaseModel):
+    """What bridges enforce on one prompt of a task.
+
+    `prompt_id` is that of its message, "" until it is known; `started` is when it was sent (ms), `cost` and `tokens`
+    what the family had used before. `check` are the commands that must pass when the turn ends; a failed one is sent
+    back `check_retries` times. `stopped` is why a bridge has stopped the turn.
+    """
+
+    prompt_id: str = ""
+    started: float = 0
+    cost: float = 0
+    tokens: int = 0
+    limits: Limits = Limits()
+    check: tuple[str, ...] = ()
+    check_retries: int = 0
+    stopped: str | None = None
+
+
 class TaskMetadata(BaseModel):
     """Facts about a task.
 
@@ -35,6 +63,7 @@ class TaskMetadata(BaseModel):
 
     `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
     tasks/cancel has stopped, by their user's message.
+    A session with `check_of` runs the check of its parent's prompt with this id; `stopped` is why it was stopped.
     """
 
     permissions: Permissions | None = None
@@ -48,6 +77,9 @@ class TaskMetadata(BaseModel):
     removed: str | None = None
     groups: dict[str, TurnGroup] | None = None
     cancelled: list[str] | None = None
+    rules: Rules | None = None
+    check_of: str | None = None
+    stopped: str | None = None
 
 
 def task_metadata(session: Session) -> TaskMetadata:
@@ -81,8 +113,8 @@ async def check_metadata_stored(opencode: OpenCodeClient, session: Session, task
         await opencode.call("session_delete", sessionID=session.id)
     raise WorkflowError(
         f"{opencode.server.describe()} does not store session metadata, which {describe_metadata_needs(task)} needs: "
-        "nothing was started. Use OpenCode 1.15.13 or later, or a task with permissions `report`, no "
-        "request_id and no worktree."
+        "nothing was started. Use OpenCode 1.15.13 or later, or a task with permissions `report` and without "
+        "these options."
     )
 
 
@@ -91,6 +123,7 @@ def describe_metadata_needs(task: TaskMetadata) -> str:
     needs = {
         "request_id": task.request_id is not None,
         "worktree": task.worktree_of is not None,
+        "check, limits": task.rules is not None,
         f"permissions `{task.permissions}`": task.permissions not in {None, "report", "allow"},
     }
     return ", ".join(name for name, needed in needs.items() if needed)

@@ -19,8 +19,9 @@ from opencode_mcp.opencode.models import Session
 
 from .context import Context
 from .next_call import NextCall
+from .options import StartTask
 from .report import NO_ACTIVITY, TaskReport
-from .start import SentPrompt, StartTask, submit_task
+from .start import SentPrompt, submit_task
 from .stop import abandon
 from .wait import ReportedError
 

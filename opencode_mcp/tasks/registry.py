@@ -20,9 +20,9 @@ from .answers import answer_permission, answer_question
 from .arguments import Arguments
 from .changes import CollectChanges, CollectedChanges, collect_changes
 from .context import Context
+from .options import StartOneTask
 from .replies import AnswerPermission, AnswerQuestion
 from .report import TaskReport
-from .start import StartOneTask
 from .stop import StopTask, stop_task
 from .task_tools import (
     ReportTask,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
@@ -19,6 +19,7 @@ from opencode_mcp.opencode.models import Session, Todo
 from opencode_mcp.redaction import Redactor, end_of, to_one_line
 
 from .changes import open_worktree_changes
+from .check import CheckResult
 from .context import Context
 from .metadata import TaskMetadata, task_metadata
 from .next_call import NextCall, next_call
@@ -48,6 +49,7 @@ class TaskReport(BaseModel):
     note: str | None = None
     pending: list[RequestSummary] = []
     next: NextCall | None = Field(default=None, description="The call to make next.")
+    check: Annotated[CheckResult | None, WithJsonSchema({"type": "object"})] = None
     changes: TurnChanges | None = Field(default=None, description="Of the turn; absent if none.")
     failed_calls: list[str] = Field(default=[], description="Tool calls that failed or were rejected.")
     activity: str = NO_ACTIVITY
@@ -103,6 +105,7 @@ async def build_report(
         note=" ".join(text for text in notes if text) or None,
         pending=[describe_request(request, session_id) for request in snapshot.pending],
         next=next_call(session_id, status, answer.next_offset, worktree.to_collect),
+        check=status.check,
         changes=changes if changes.files != 0 else None,
         failed_calls=[*turn.failed_calls] if turn else [],
         activity=describe_activity(snapshot, in_other_process=status.note is not None),

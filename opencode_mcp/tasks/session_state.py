@@ -25,8 +25,12 @@ from opencode_mcp.opencode.models import (
     SessionStatus,
 )
 
-ENDED_STATES = frozenset({"completed", "failed", "stopped"})
-TaskState = Literal["starting", "completed", "running", "waiting_permission", "waiting_question", "failed", "stopped"]
+from .check import CheckResult
+
+ENDED_STATES = frozenset({"completed", "check_failed", "failed", "stopped"})
+TaskState = Literal[
+    "starting", "completed", "running", "waiting_permission", "waiting_question", "check_failed", "failed", "stopped"
+]
 """`starting` is the only one that is not read from the server: the prompt was not sent yet."""
 
 
@@ -59,13 +63,16 @@ class TaskStatus:
     """A task's state. `stalled_reason` is why a running task may not run at all; if it lasts, it is the error.
 
     `note` is what else the caller must know. With a `stalled_reason` it says why another OpenCode process may be
-    running the task; then the stall is not an error.
+    running the task; then the stall is not an error. `check` is how the task's check ended, and `due` what a bridge
+    must do before the task has ended (`rules.py`).
     """
 
     state: TaskState
     error: str | None = None
     stalled_reason: str | None = None
     note: str | None = None
+    check: CheckResult | None = None
+    due: Literal["check", "retry"] | None = None
 
     @property
     def finished(self) -> bool:

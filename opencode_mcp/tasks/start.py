@@ -6,137 +6,41 @@ check -> worktree -> session -> prompt_async
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, parse_model
 from opencode_mcp.opencode.prepare import directory_misreading
 
-from .arguments import Arguments, NonEmpty
-from .attachments import WEB_OR_DATA, file_parts
+from .attachments import file_parts
+from .check import refuse_denied_check
 from .context import Context
 from .external_activity import read_snapshot_across_processes
-from .idempotency import find_request_session, make_prompt_id, request_suffix
-from .metadata import Permissions, TaskMetadata, check_metadata_stored, task_metadata, with_task_metadata
+from .idempotency import find_request_session, request_suffix
+from .metadata import (
+    Permissions,
+    TaskMetadata,
+    check_metadata_stored,
+    task_metadata,
+    with_task_metadata,
+)
 from .model_selection import DEFAULT_AGENT, Selection, check_model_selection, continue_selection
+from .options import StartTask
+from .prompt import make_rules, send_prompt
+from .rules import has_work_left
 from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_newest_messages
 from .stop import abandon
+from .turn import read_family_usage
 from .workspace import check_directory, describe_removal, directory_argument, prepare_workspace
 
 MAX_DEPTH = 2
-MAX_PATH_CHARS = 4_096
-"""The longest path that Linux takes."""
-
 ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
-
-
-def check_path_length(path: str) -> str:
-    """Return a path or URL.
-
-    Raises:
-        ValueError: no file can have this path.
-    """
-    if len(path) > MAX_PATH_CHARS and not path.startswith(WEB_OR_DATA):
-        raise ValueError(f"the path has {len(path)} characters; the maximum is {MAX_PATH_CHARS}")
-    return path
-
-
-Attachment = Annotated[str, AfterValidator(check_path_length)]
-
-
-class StartTask(Arguments):
-    """What a task is to do, and how."""
-
-    prompt: str = Field(min_length=1, description="The whole task: goal, files, constraints, how to check it.")
-    session_id: str | None = Field(
-        None, pattern="^ses", description="Continue this session, with what it knows; default: a new one."
-    )
-    directory: NonEmpty | None = Field(None, description="Absolute project path; default: this server's.")
-    worktree: bool = Field(
-        False,
-        description=(
-            "false (default): work in the project's own files. true: in a fresh checkout of the last commit, without "
-            "uncommitted changes; collect_changes with apply merges the result."
-        ),
-    )
-    include_uncommitted: bool = Field(
-        False, description="With worktree: start with the uncommitted and untracked files too. Default false."
-    )
-    model: str | None = Field(
-        None,
-        pattern="^[^/]+/.+",
-        description="provider/model, from config_providers; default: the session's last one, or OpenCode's.",
-    )
-    agent: NonEmpty | None = Field(
-        None,
-        description="build (edits), plan (reads only), or another of app_agents; default: the session's last one, or "
-        "OpenCode's, mostly build.",
-    )
-    variant: NonEmpty | None = Field(None, description="Reasoning effort: one of the model's `variants`, such as high.")
-    system: NonEmpty | None = Field(None, description="Added to the system prompt.")
-    files: list[Attachment] = Field(
-        default_factory=list[str],
-        description="To attach: paths in the project, absolute or ~ (lines: path:1-20), or URLs.",
-    )
-    permissions: Permissions | None = Field(
-        None,
-        description=(
-            "When a tool call needs permission: report = listed in `pending`, you answer; ask = the user is asked; "
-            "allow / reject = every one. Default: ask where the client can, else report."
-        ),
-    )
-    request_id: str | None = Field(
-        None,
-        min_length=1,
-        max_length=200,
-        description="Your own key: calls with the same one never start a second task.",
-    )
-
-
-AS_IN_RUN_TASK: Mapping[str, str] = {
-    "session_id": "Continue this session; default: a new one.",
-    "directory": "Absolute path.",
-    "worktree": "true: in a fresh checkout, as in run_task. Default false.",
-    "include_uncommitted": "With worktree, as in run_task.",
-    "model": "provider/model, from config_providers.",
-    "agent": "build, plan or another of app_agents, as in run_task.",
-    "variant": "As in run_task.",
-    "system": "As in run_task.",
-    "files": "As in run_task.",
-    "permissions": "As in run_task.",
-    "request_id": "As in run_task.",
-}
-"""By argument: a shorter description, for the second tool that has it."""
-
-
-def refer_to_run_task(schema: dict[str, Any]) -> None:
-    """Replace the descriptions of a schema's properties by those that refer to run_task."""
-    for name, description in AS_IN_RUN_TASK.items():
-        schema["properties"][name]["description"] = description
-
-
-class StartOneTask(StartTask):
-    """Arguments of start_task."""
-
-    model_config = ConfigDict(json_schema_extra=refer_to_run_task)
-
-
-def leave_out_descriptions(schema: dict[str, Any]) -> None:
-    """Remove the descriptions of a schema's properties."""
-    for field in schema["properties"].values():
-        field.pop("description", None)
-
-
-class StartTaskOfSeveral(StartTask):
-    """One of the tasks of run_tasks, which names run_task for its fields."""
-
-    model_config = ConfigDict(json_schema_extra=leave_out_descriptions)
 
 
 class SentPrompt(BaseModel):
@@ -182,17 +86,18 @@ async def submit_task(
     ):
         return await continue_session(context, arguments, existing_id, on_session)
     selection = await check_model_selection(opencode, directory, selection_of(arguments))
+    await refuse_denied_check(opencode, directory, arguments.agent, arguments.check)
     async with prepare_workspace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as workspace:
         attachments = await file_parts(opencode, workspace.directory, arguments.files)
         facts = {"permissions": choose_permissions(context, arguments), "request_id": arguments.request_id}
-        task = workspace.task.model_copy(update=facts)
+        task = workspace.task.model_copy(update={**facts, "rules": make_rules(context, arguments)})
         session = workspace.session = await create_session(opencode, workspace.directory, task)
         winner_id = session.id
         if arguments.request_id is not None:  # of several concurrent calls with this id, one has the task
             winner_id = await find_request_session(opencode, directory, arguments.request_id) or session.id
         if winner_id == session.id:
             on_session(session)
-            await send_prompt(opencode, session, arguments, selection, None, attachments)
+            await send_prompt(context, session, arguments, selection, None, attachments)
             workspace.keep = True
             return SentPrompt(session_id=session.id, previous_prompt_id="", note=workspace.note)
     return await continue_session(context, arguments, winner_id, on_session)
@@ -240,15 +145,21 @@ async def continue_session(
                 state = "running" if snapshot.busy or other_process_note else "done"
                 return SentPrompt(session_id=session_id, note=f"request {arguments.request_id} is already {state}")
         refuse_busy(snapshot, other_process_note)
+        if await has_work_left(opencode, snapshot):
+            raise WorkflowError(
+                f"session {session_id} has a check to run; wait_for_tasks waits for it, stop_task stops it", session_id
+            )
         await refuse_removed_worktree(opencode, snapshot.session)
         directory = snapshot.session.directory
         if problem := directory_misreading(directory):
             raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
         selection = await continue_selection(opencode, snapshot.session, selection_of(arguments))
+        await refuse_denied_check(opencode, directory, selection.get("agent"), arguments.check)
         attachments = await file_parts(opencode, directory, arguments.files)
         if arguments.permissions is not None:
             await set_permissions(opencode, snapshot.session, arguments.permissions)
-        await send_prompt(opencode, snapshot.session, arguments, selection, snapshot.newest_message, attachments)
+        used = await read_family_usage(opencode, snapshot)
+        await send_prompt(context, snapshot.session, arguments, selection, snapshot.newest_message, attachments, used)
         try:
             with suppress(OpenCodeError):  # the wait that follows reports it
                 await wait_until_visible(opencode, session_id, snapshot.newest_message)
@@ -366,27 +277,6 @@ async def set_permissions(opencode: OpenCodeClient, session: Session, permission
 def permission_rules(permissions: Permissions | None) -> dict[str, Any]:
     """Return a session's own rules. Subagents do not inherit them: the wait answers their requests."""
     return {"permission": ALLOW_ALL} if permissions == "allow" else {}
-
-
-async def send_prompt(
-    opencode: OpenCodeClient,
-    session: Session,
-    arguments: StartTask,
-    selection: Mapping[str, Any],
-    newest: Message | None,
-    attachments: list[dict[str, Any]],
-) -> None:
-    """Send the prompt after the newest message; with a `request_id` its ids are derived from that, else OpenCode's."""
-    parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attachments]
-    optional: dict[str, Any] = dict(selection)
-    if arguments.system is not None:
-        optional["system"] = arguments.system
-    if arguments.request_id is not None:
-        bare_id = make_prompt_id(session, newest, arguments.request_id)
-        optional["messageID"] = f"msg_{bare_id}"
-        parts[0]["id"] = f"prt_{bare_id}"
-    with anyio.CancelScope(shield=True):  # a request cut off midway may have been accepted
-        await opencode.call("session_prompt_async", sessionID=session.id, parts=parts, **optional)
 
 
 def choose_permissions(context: Context, arguments: StartTask) -> Permissions:

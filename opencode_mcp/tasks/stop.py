@@ -1,4 +1,4 @@
-"""Stop a task: abort the session and its subagents, reject the requests that an abort leaves, verify."""
+"""Stop a task, and report it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import suppress
 import anyio
 from pydantic import Field
 
-from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
+from .abort import STOP_SECONDS, stop_session
 from .arguments import Arguments
-from .context import Context, Decision
-from .replies import list_requests, send_reply
+from .context import Context
 from .report import TaskReport, build_report
-from .session_state import SessionSnapshot, TaskStatus, classify, read_snapshot
+from .rules import apply_rules
+from .session_state import TaskStatus, classify
 from .wait import STALLED_SECONDS, wait_until_settled
 
-STOP_SECONDS = 15.0
 PROMPT_LAG_SECONDS = 2.0
 """How long a prompt may take to be visible after it was sent; 1.3 s were measured (1.18.33)."""
 
@@ -54,36 +54,10 @@ async def stop_and_report(context: Context, arguments: StopTask) -> TaskReport:
                 arguments.session_id,
             )
         return await build_report(context, outcome.snapshot, outcome.status)
-    status = classify(snapshot)
+    status = await apply_rules(context.opencode, snapshot, classify(snapshot))
     if status.stalled_reason is not None:  # between two steps an abort leaves no trace
         status = TaskStatus("stopped", error="aborted")
     return await build_report(context, snapshot, status)
-
-
-async def stop_session(context: Context, session_id: str) -> tuple[bool, SessionSnapshot]:
-    """Abort a session's family until none of it works, then clear its requests.
-
-    Returns whether any of it worked, and the snapshot in which none does.
-    """
-    opencode = context.opencode
-    snapshot = await read_snapshot(opencode, session_id)
-    was_busy = snapshot.busy
-    with anyio.move_on_after(STOP_SECONDS):
-        while snapshot.busy:
-            for member_id in snapshot.family:
-                await opencode.call("session_abort", sessionID=member_id)
-            await anyio.sleep(0.2)
-            snapshot = await read_snapshot(opencode, session_id)
-        # The request of an aborted tool call stays listed until it is answered.
-        for request in await list_requests(opencode, snapshot.session.directory):
-            if request.session_id in snapshot.family:
-                try:
-                    await send_reply(opencode, snapshot.session.directory, request, Decision(reply="reject"))
-                except APIError as error:
-                    if error.status != 404:  # 404: it was answered meanwhile
-                        raise
-        return was_busy, snapshot
-    raise WorkflowError(f"{session_id} was aborted but did not stop within {STOP_SECONDS:g} s", session_id)
 
 
 async def abandon(context: Context, session_id: str, previous_prompt_id: str | None = None) -> None:

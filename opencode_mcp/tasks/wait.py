@@ -28,8 +28,10 @@ from opencode_mcp.opencode.responses import describe_error
 
 from .context import Context
 from .external_activity import OTHER_PROCESS_SECONDS, describe_last_write, describe_other_process
+from .follower import follow
 from .replies import reply_by_policy
 from .report import describe_activity
+from .rules import apply_rules, rules_of
 from .session_state import (
     SessionSnapshot,
     TaskStatus,
@@ -186,13 +188,14 @@ async def wait_until_settled(
     deadline: float,
     reported_error: ReportedError | None = None,
     known: dict[str, str] | None = None,
+    enforce: bool = False,
 ) -> Outcome:
     """Wait until a session has ended or needs an answer, or until the deadline (anyio.current_time()).
 
     A stalled session is waited for past the deadline, as long as the cancel scopes around the call allow; if that is
     not long enough to fail it, the returned status keeps its `stalled_reason`. `reported_error` is the session.error
     event since the prompt was sent; `known` has the steps that were reported (`SessionWatch.known_steps`), and is
-    added to.
+    added to. With `enforce` the rules of a task that still runs are enforced from now on (`follower.py`).
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
@@ -205,6 +208,8 @@ async def wait_until_settled(
         while True:
             started, previous = anyio.current_time(), snapshot
             snapshot = await refresh_snapshot(context, session_id, snapshot, watch)
+            if enforce and rules_of(snapshot) is not None:
+                follow(context, session_id)
             status = await classify_across_processes(context, snapshot, previous_prompt_id, previous, watch)
             if status.state != "running" and (waited or known or previous_prompt_id is not None):
                 _, snapshot = await gather(
@@ -290,7 +295,7 @@ async def classify_across_processes(
 
     It cannot if this call sent the prompt (`previous_prompt_id` is known), or this OpenCode ran or failed the turn.
     """
-    status = classify(snapshot, previous_prompt_id)
+    status = await apply_rules(context.opencode, snapshot, classify(snapshot, previous_prompt_id))
     if status.stalled_reason is None or previous_prompt_id is not None or watch.error or watch.was_busy:
         return status
     return replace(status, note=await describe_other_process(context.opencode, snapshot, previous))
@@ -367,7 +372,7 @@ async def wait_and_reply(
     async with context.for_session(session_id) as session_context:
         while True:
             outcome = await wait_until_settled(
-                session_context, session_id, previous_prompt_id, deadline, reported_error, known
+                session_context, session_id, previous_prompt_id, deadline, reported_error, known, enforce=True
             )
             if not outcome.snapshot.pending:
                 return outcome

@@ -29,6 +29,9 @@ MAX_LISTED_FIELDS = 40
 HIDDEN_ARGUMENTS = frozenset({"workspace"})
 """An optional argument of more than a hundred tools, seldom used."""
 
+UNLISTED = "x-unlisted"
+"""The key of an optional argument that another tool lists, and that this one takes as well."""
+
 HIDDEN_FIELDS = frozenset({"workspace", "synthetic", "ignored", "time"})
 """Optional fields of inner objects that a model has no use for."""
 
@@ -56,7 +59,7 @@ def compact_schema(schema: Schema, seldom_needed: frozenset[str] = frozenset()) 
     # OpenCode finds a session's directory by its id (1.18.33), so that argument is not needed.
     hidden = HIDDEN_ARGUMENTS | seldom_needed | ({"directory"} if "sessionID" in required else set[str]())
     for name, schema_of_field in schema.get("properties", {}).items():
-        if name in required or name not in hidden:
+        if name in required or (name not in hidden and not is_unlisted(schema_of_field)):
             summary = summarize(schema_of_field, definitions, ())
             properties[name] = outline(schema_of_field, summary, definitions) if needs_outline(summary) else summary
     root: Schema = {"type": "object", "properties": properties}
@@ -161,6 +164,8 @@ def summarize_fields(
     required = frozenset[str](schema.get("required", ()))
     fields: dict[str, Schema] = {}
     for name, full in schema["properties"].items():
+        if is_unlisted(full):
+            continue
         summary = summarize(full, definitions, ancestors)
         plain = without_description(summary)
         if json_bytes(summary) > MAX_FIELD_BYTES and name not in required:
@@ -170,6 +175,11 @@ def summarize_fields(
         ):
             fields[name] = summary
     return fields
+
+
+def is_unlisted(schema: Any) -> bool:
+    """Whether a schema is that of an argument that another tool lists."""
+    return isinstance(schema, dict) and UNLISTED in schema
 
 
 def merge_alternatives(branches: Sequence[Schema]) -> Schema:

@@ -3,9 +3,11 @@
 from . import (
     blocking,
     cancellation,
+    checks,
     crashes,
     durations,
     interference,
+    limits,
     model_errors,
     model_that_ran,
     permissions,
@@ -32,6 +34,8 @@ SCENARIOS = tuple(
         stop,
         permissions,
         model_that_ran,
+        checks,
+        limits,
     )
     for scenario in subject.SCENARIOS
 )

@@ -14,6 +14,7 @@ from tests.facts import check_calls
 
 STATE_FIELDS = {
     "completed": "answer",
+    "check_failed": "error",
     "running": "activity",
     "failed": "error",
     "stopped": "error",

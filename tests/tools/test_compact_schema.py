@@ -17,6 +17,7 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode.prepare import validate
 from opencode_mcp.tasks import TASK_TOOLS, TaskTool
 from opencode_mcp.tasks.arguments import validate_arguments
+from opencode_mcp.tasks.options import LISTED_BY_RUN_TASK
 from opencode_mcp.tools import ToolRegistry, select_tools
 from opencode_mcp.tools.compact_schema import compact_schema, without_description
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS, GatewayTool
@@ -217,7 +218,10 @@ def test_no_field_of_a_result_is_published_as_what_it_may_not_be() -> None:
 
 
 def test_several_tasks_have_the_options_of_one() -> None:
-    """Each task of run_tasks lists every argument of start_task, with the same types and values."""
+    """Each task of run_tasks lists every argument of start_task, with the same types and values.
+
+    Both take what only run_task lists.
+    """
     one = compact_schema(SCHEMAS["start_task"])["properties"]
     each = compact_schema(SCHEMAS["run_tasks"])["properties"]["tasks"]["items"]
 
@@ -226,7 +230,10 @@ def test_several_tasks_have_the_options_of_one() -> None:
         name: without_description(schema) for name, schema in one.items()
     }
     assert one["permissions"]["enum"] == ["report", "ask", "allow", "reject"]
-    assert compact_schema(SCHEMAS["run_task"])["properties"].keys() == one.keys() | {"timeout_seconds"}
+    every = compact_schema(SCHEMAS["run_task"])["properties"].keys()
+    assert every == one.keys() | {"timeout_seconds", *LISTED_BY_RUN_TASK}
+    assert SCHEMAS["start_task"]["properties"].keys() == every - {"timeout_seconds"}
+    assert SCHEMAS["run_tasks"]["$defs"]["StartTaskOfSeveral"]["properties"].keys() == every - {"timeout_seconds"}
 
 
 def test_a_recursive_component_is_compacted() -> None:

@@ -1,0 +1,199 @@
+"""Enforces the rules of a task while its turn runs: limits, the check after it, and what sends a failed check back.
+
+read the session -> beyond a limit? stop it -> something due? do it -> ended? return; else wait for an event
+
+A bridge follows the tasks that it starts, and those that it waits for. Several bridges may follow one task: a stop is
+the same twice, of two sessions for a check the first counts, and a prompt that is sent twice is stored once. While no
+bridge follows a task, nothing is enforced; the next one that waits for it goes on from what OpenCode has stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+
+from opencode_mcp.exceptions import APIError, OpenCodeError
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.events import Event, event_session_id
+from opencode_mcp.opencode.models import Session
+
+from .abort import save_stopped, stop_session
+from .check import check_script
+from .context import Context
+from .idempotency import make_prompt_id
+from .metadata import Rules, TaskMetadata, save_task_metadata, with_task_metadata
+from .model_selection import DEFAULT_AGENT, continue_selection
+from .rules import apply_rules, find_check, passed_limit, retry_key, rules_of
+from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
+from .turn import read_family_usage
+
+CHECK_SECONDS = 600.0
+"""How long a check may take."""
+
+READ_SECONDS = 3.0
+"""How often the session is read without an event."""
+
+PAUSE_SECONDS = 0.2
+"""How long a follower sleeps at least between two reads."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Follower:
+    """Follows one task. `checked` are the prompts whose check it has started; `wakeup` is set by events."""
+
+    context: Context
+    session_id: str
+    tasks: TaskGroup
+    family: set[str]
+    wakeup: anyio.Event = field(default_factory=anyio.Event)
+    checked: set[str] = field(default_factory=set[str])
+
+    def on_event(self, event: Event) -> None:
+        """Read the session again after an event of its family, or a gap in the stream."""
+        session_id = event_session_id(event)
+        if session_id is None or session_id in self.family or event["type"] == "session.created":
+            self.wakeup.set()
+
+    async def run(self) -> None:
+        """Enforce the rules until the task has ended, or waits for nothing that a bridge must do.
+
+        Raises:
+            APIError: the session was deleted.
+        """
+        opencode, idle_since = self.context.opencode, anyio.current_time()
+        with opencode.events.subscribe(self.on_event):
+            while True:
+                self.wakeup = anyio.Event()
+                try:
+                    snapshot = await read_snapshot(opencode, self.session_id)
+                    self.family.update(snapshot.family)
+                    if await self.enforce(snapshot):
+                        idle_since = anyio.current_time()
+                    elif anyio.current_time() - idle_since > PICKUP_SECONDS:
+                        return
+                except OpenCodeError as error:
+                    if isinstance(error, APIError) and error.status == 404:
+                        raise
+                    log.info("cannot follow %s now: %s", self.session_id, error)
+                await anyio.sleep(PAUSE_SECONDS)
+                with anyio.move_on_after(READ_SECONDS):
+                    await self.wakeup.wait()
+
+    async def enforce(self, snapshot: SessionSnapshot) -> bool:
+        """Stop a turn beyond its limits, or do what is due; False if the session has nothing that needs a bridge.
+
+        A prompt takes a moment to be visible, and another to be started on: nothing is due until then.
+        """
+        rules = rules_of(snapshot)
+        if rules is None or rules.stopped is not None:
+            return False
+        status = await apply_rules(self.context.opencode, snapshot, classify(snapshot))
+        if status.finished or status.stalled_reason is not None:
+            return False
+        if reason := passed_limit(rules, await read_family_usage(self.context.opencode, snapshot)):
+            await stop_by_rule(self.context, self.session_id, reason)
+        elif status.due is not None:
+            await ACTIONS[status.due](self, snapshot, rules, status)
+        return True
+
+    async def start_check(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
+        """Run the check of the newest turn, once, while the limits are still watched."""
+        assert snapshot.newest_message is not None
+        prompt_id = snapshot.newest_message.user_message_id
+        if prompt_id not in self.checked:
+            self.checked.add(prompt_id)
+            self.tasks.start_soon(run_check, self.context, snapshot.session, prompt_id, rules)
+
+    async def send_back(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
+        """Send the output of a failed check to the session, as its next prompt."""
+        assert status.check is not None
+        opencode, session, newest = self.context.opencode, snapshot.session, snapshot.newest_message
+        bare_id = make_prompt_id(session, newest, retry_key(rules, status.check.attempt))
+        text = f"{status.check.describe()}: {status.check.command}\n\n{status.check.output}\n\nCorrect that."
+        selection = await continue_selection(opencode, session, None, None, None)
+        parts = [{"type": "text", "text": text, "id": f"prt_{bare_id}"}]
+        async with opencode.session_lock(session.id):
+            await opencode.call(
+                "session_prompt_async", sessionID=session.id, messageID=f"msg_{bare_id}", parts=parts, **selection
+            )
+
+
+ACTIONS: Mapping[str, Callable[[Follower, SessionSnapshot, Rules, TaskStatus], Awaitable[None]]] = {
+    "check": Follower.start_check,
+    "retry": Follower.send_back,
+}
+"""What is done about each `due` of a status."""
+
+
+async def stop_by_rule(context: Context, session_id: str, reason: str) -> None:
+    """Stop a task, and store why, so that every bridge reports it."""
+    await save_stopped(context.opencode, session_id, reason)
+    await stop_session(context, session_id)
+
+
+async def run_check(context: Context, session: Session, prompt_id: str, rules: Rules) -> None:
+    """Run the check of a prompt in a session of its own below the task's, unless another bridge does so.
+
+    The session keeps the command, its output and when it ran. The command runs in the task's directory.
+    """
+    opencode = context.opencode
+    try:
+        check_session = await find_check(opencode, session.id, prompt_id)
+        if check_session is None:
+            task = TaskMetadata(check_of=prompt_id)
+            facts = {"parentID": session.id, "title": "Check", "metadata": with_task_metadata({}, task)}
+            created = await opencode.call("session_create", directory=session.directory, **facts)
+            check_session = await find_check(opencode, session.id, prompt_id)
+            if check_session is None or check_session.id != created["id"]:
+                await opencode.call("session_delete", sessionID=created["id"])
+                return
+        await run_script(context, session, check_session, check_script(rules.check, check_session.id))
+    except OpenCodeError as error:
+        log.warning("the check of %s could not be run: %s", session.id, error)
+
+
+async def run_script(context: Context, session: Session, check_session: Session, script: str) -> None:
+    """Run a script in the session of a check; one that takes longer than CHECK_SECONDS is aborted."""
+    opencode = context.opencode
+    operation = opencode.catalog["session_shell"]
+    arguments = {"sessionID": check_session.id, "agent": session.agent or DEFAULT_AGENT, "command": script}
+    call = opencode.prepare(operation, arguments)
+    with anyio.move_on_after(CHECK_SECONDS) as limit:
+        await opencode.request(operation, call.parts, read_seconds=None)
+    if limit.cancelled_caught:
+        await save_task_metadata(opencode, check_session.id, stopped=f"the check took longer than {CHECK_SECONDS:g} s")
+        await opencode.call("session_abort", sessionID=check_session.id)
+
+
+def follow(context: Context, session_id: str) -> None:
+    """Follow a task in the background until it has ended, unless this process does already.
+
+    The follower asks no user, reports no progress, and outlives the call.
+    """
+    tasks, followed = context.servers.tasks, context.servers.followed
+    if tasks is None or session_id in followed:
+        return
+    followed.add(session_id)
+    plain = replace(context, report_progress=ignore_progress, elicitor=None, resume_state=None)
+    tasks.start_soon(partial(follow_until_ended, plain, session_id))
+
+
+async def follow_until_ended(context: Context, session_id: str) -> None:
+    """Follow a task; an error ends only the following."""
+    try:
+        async with context.for_session(session_id) as session_context, background_task_group() as tasks:
+            await Follower(session_context, session_id, tasks, {session_id}).run()
+    except OpenCodeError as error:
+        log.info("%s is not followed any more: %s", session_id, error)
+    except Exception:
+        log.exception("following %s failed", session_id)
+    finally:
+        context.servers.followed.discard(session_id)

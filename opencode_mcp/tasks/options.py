@@ -1,0 +1,136 @@
+"""The options of a task, as arguments of the tools that start one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from .arguments import Arguments, NonEmpty
+from .attachments import WEB_OR_DATA
+from .metadata import Limits, Permissions
+
+MAX_PATH_CHARS = 4_096
+"""The longest path that Linux takes."""
+
+
+def check_path_length(path: str) -> str:
+    """Return a path or URL.
+
+    Raises:
+        ValueError: no file can have this path.
+    """
+    if len(path) > MAX_PATH_CHARS and not path.startswith(WEB_OR_DATA):
+        raise ValueError(f"the path has {len(path)} characters; the maximum is {MAX_PATH_CHARS}")
+    return path
+
+
+Attachment = Annotated[str, AfterValidator(check_path_length)]
+
+
+class StartTask(Arguments):
+    """What a task is to do, and how."""
+
+    prompt: str = Field(min_length=1, description="The whole task: goal, files, constraints, how to check it.")
+    session_id: str | None = Field(
+        None, pattern="^ses", description="Continue this session, with what it knows; default: a new one."
+    )
+    directory: NonEmpty | None = Field(None, description="Absolute project path; default: this server's.")
+    worktree: bool = Field(
+        False,
+        description=(
+            "false (default): work in the project's own files. true: in a fresh checkout of the last commit, without "
+            "uncommitted changes; collect_changes with apply merges the result."
+        ),
+    )
+    include_uncommitted: bool = Field(
+        False, description="With worktree: start with the uncommitted and untracked files too. Default false."
+    )
+    model: str | None = Field(
+        None,
+        pattern="^[^/]+/.+",
+        description="provider/model, from config_providers; default: the session's last one, or OpenCode's.",
+    )
+    agent: NonEmpty | None = Field(
+        None,
+        description="build (edits), plan (reads only), or another of app_agents; default: the session's last one, or "
+        "OpenCode's, mostly build.",
+    )
+    variant: NonEmpty | None = Field(None, description="Reasoning effort: one of the model's `variants`, such as high.")
+    system: NonEmpty | None = Field(None, description="Added to the system prompt.")
+    files: list[Attachment] = Field(
+        default_factory=list[str],
+        description="To attach: paths in the project, absolute or ~ (lines: path:1-20), or URLs.",
+    )
+    permissions: Permissions | None = Field(
+        None,
+        description=(
+            "When a tool call needs permission: report = listed in `pending`, you answer; ask = the user is asked; "
+            "allow / reject = every one. Default: ask where the client can, else report."
+        ),
+    )
+    check: list[NonEmpty] = Field(
+        default_factory=list[str],
+        description="Shell commands that must pass when the turn ends; else check_failed.",
+    )
+    check_retries: int = Field(0, ge=0, le=10, description="How often a failed check goes back to the task.")
+    limits: Limits = Field(Limits(), description="Beyond which the task is stopped.")
+    request_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Your own key: calls with the same one never start a second task.",
+    )
+
+
+AS_IN_RUN_TASK: Mapping[str, str] = {
+    "session_id": "Continue this session; default: a new one.",
+    "directory": "Absolute path.",
+    "worktree": "true: in a fresh checkout, as in run_task. Default false.",
+    "include_uncommitted": "With worktree, as in run_task.",
+    "model": "provider/model, from config_providers.",
+    "agent": "build, plan or another of app_agents, as in run_task.",
+    "variant": "As in run_task.",
+    "system": "As in run_task.",
+    "files": "As in run_task.",
+    "permissions": "As in run_task.",
+    "request_id": "As in run_task.",
+}
+"""By argument: a shorter description, for the second tool that has it."""
+
+
+LISTED_BY_RUN_TASK = ("check", "check_retries", "limits")
+"""Arguments that start_task and run_tasks take and do not list: each list costs every request of a client."""
+
+
+def refer_to_run_task(schema: dict[str, Any]) -> None:
+    """Replace the descriptions of a schema's properties by those that refer to run_task."""
+    leave_to_run_task(schema)
+    for name, description in AS_IN_RUN_TASK.items():
+        schema["properties"][name]["description"] = description
+
+
+class StartOneTask(StartTask):
+    """Arguments of start_task."""
+
+    model_config = ConfigDict(json_schema_extra=refer_to_run_task)
+
+
+def leave_to_run_task(schema: dict[str, Any]) -> None:
+    """Mark the arguments that only run_task lists."""
+    for name in LISTED_BY_RUN_TASK:
+        schema["properties"][name]["x-unlisted"] = True
+
+
+def leave_out_descriptions(schema: dict[str, Any]) -> None:
+    """Remove the descriptions of a schema's properties."""
+    leave_to_run_task(schema)
+    for field in schema["properties"].values():
+        field.pop("description", None)
+
+
+class StartTaskOfSeveral(StartTask):
+    """One of the tasks of run_tasks, which names run_task for its fields."""
+
+    model_config = ConfigDict(json_schema_extra=leave_out_descriptions)

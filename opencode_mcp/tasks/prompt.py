@@ -1,0 +1,70 @@
+"""Send a task's prompt, with the rules that bridges enforce on it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+
+from opencode_mcp.opencode.models import Message, Session
+
+from .context import Context
+from .follower import follow
+from .idempotency import make_prompt_id
+from .metadata import Limits, Rules, save_task_metadata
+from .options import StartTask
+from .turn import Usage
+
+NO_LIMITS = Limits()
+NOTHING_USED = Usage()
+
+
+def make_rules(context: Context, arguments: StartTask, prompt_id: str = "", used: Usage = NOTHING_USED) -> Rules | None:
+    """Return what is enforced on a prompt, None for nothing; `used` is what its session's family has used before."""
+    limits = arguments.limits
+    rules = Rules(
+        prompt_id=prompt_id,
+        started=time.time() * 1000,
+        cost=used.cost,
+        tokens=used.tokens,
+        limits=limits,
+        check=tuple(arguments.check),
+        check_retries=arguments.check_retries,
+    )
+    return rules if arguments.check or limits != NO_LIMITS else None
+
+
+async def send_prompt(
+    context: Context,
+    session: Session,
+    arguments: StartTask,
+    selection: Mapping[str, Any],
+    newest: Message | None,
+    attachments: list[dict[str, Any]],
+    used: Usage = NOTHING_USED,
+) -> None:
+    """Send the prompt after the newest message, and enforce its rules from then on.
+
+    With a `request_id`, or with rules, its ids are derived from a key; else they are OpenCode's. `used` is what the
+    session's family has used before.
+    """
+    opencode = context.opencode
+    parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attachments]
+    optional: dict[str, Any] = dict(selection)
+    if arguments.system is not None:
+        optional["system"] = arguments.system
+    is_ruled = make_rules(context, arguments) is not None
+    if arguments.request_id is not None or is_ruled:
+        bare_id = make_prompt_id(session, newest, arguments.request_id or secrets.token_hex(16))
+        if is_ruled:
+            rules = make_rules(context, arguments, f"msg_{bare_id}", used)
+            await save_task_metadata(opencode, session.id, rules=rules)
+        optional["messageID"] = f"msg_{bare_id}"
+        parts[0]["id"] = f"prt_{bare_id}"
+    with anyio.CancelScope(shield=True):  # a request cut off midway may have been accepted
+        await opencode.call("session_prompt_async", sessionID=session.id, parts=parts, **optional)
+    if is_ruled:
+        follow(context, session.id)

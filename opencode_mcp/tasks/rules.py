@@ -1,0 +1,118 @@
+"""What the rules of a prompt make of its task's state: passed its check, beyond a limit, or something left to do.
+
+session's metadata + the sessions of its checks -> status
+
+Any bridge derives the same status, as everything that it depends on is stored in OpenCode.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.models import Message, Session, SessionStatus
+
+from .check import read_check
+from .idempotency import request_suffix
+from .metadata import Rules, task_metadata
+from .session_state import SessionSnapshot, TaskStatus, classify
+from .turn import Usage
+
+START_SECONDS = 20.0
+"""How long a bridge may take between creating the session of a check and running the check in it."""
+
+
+def rules_of(snapshot: SessionSnapshot) -> Rules | None:
+    """Return the rules of a session's newest turn; None if it has none, or if another client sent its prompt."""
+    rules = task_metadata(snapshot.session).rules
+    if rules is None or snapshot.newest_message is None:
+        return None
+    return rules if attempt_of(rules, snapshot.newest_message.user_message_id) else None
+
+
+def retry_key(rules: Rules, retries: int) -> str:
+    """Return the request id of the prompt that sends a failed check back."""
+    return f"{rules.prompt_id} retry {retries}"
+
+
+def attempt_of(rules: Rules, prompt_id: str) -> int | None:
+    """Return which attempt a prompt is: 1 for the task's own, then those that send a failed check back; else None."""
+    if prompt_id == rules.prompt_id:
+        return 1
+    retries = range(1, rules.check_retries + 1)
+    return next((count + 1 for count in retries if prompt_id.endswith(request_suffix(retry_key(rules, count)))), None)
+
+
+async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, status: TaskStatus) -> TaskStatus:
+    """Return the status that the rules of the newest turn make of its own; what is `due` is left to do."""
+    rules = rules_of(snapshot)
+    if rules is None or snapshot.busy:
+        return status
+    if rules.stopped is not None:
+        return TaskStatus("stopped", error=rules.stopped)
+    return await apply_check(opencode, snapshot, rules, status) if rules.check else status
+
+
+async def apply_check(
+    opencode: OpenCodeClient, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus
+) -> TaskStatus:
+    """Return the status of a turn that ended well by its check: passed, failed, or still to be run or sent back."""
+    if status.state != "completed" or snapshot.newest_message is None:
+        return status
+    prompt_id = snapshot.newest_message.user_message_id
+    check_session = await find_check(opencode, snapshot.session.id, prompt_id)
+    if check_session is None:
+        return TaskStatus("running", due="check")
+    messages = await read_check_messages(opencode, check_session)
+    if not messages:
+        is_lost = time.time() - check_session.time.created / 1000 > START_SECONDS
+        return TaskStatus("running", due="check" if is_lost else None)
+    if messages[-1].info.time.completed is None:  # it began or ended meanwhile, or OpenCode was killed
+        statuses = await opencode.call_as(dict[str, SessionStatus], "session_status", directory=check_session.directory)
+        if check_session.id in statuses:
+            return TaskStatus("running")
+        messages = await read_check_messages(opencode, check_session)
+    attempt = attempt_of(rules, prompt_id) or 1
+    result = read_check(messages[-1].parts[-1], check_session.id, " && ".join(rules.check), attempt)
+    reason = task_metadata(check_session).stopped
+    if result.passed:
+        return replace(status, check=result)
+    if result.was_aborted and reason is None:
+        return TaskStatus("stopped", error="aborted during its check", check=result)
+    if attempt <= rules.check_retries and (result.exit_code is not None or reason is not None):
+        return TaskStatus("running", due="retry", check=result)
+    return TaskStatus("check_failed", error=reason or result.describe(), check=result)
+
+
+async def read_check_messages(opencode: OpenCodeClient, check_session: Session) -> list[Message]:
+    """Return the replies in the session of a check; none before it runs."""
+    messages = await opencode.call_as(list[Message], "session_messages", sessionID=check_session.id)
+    return [message for message in messages if message.info.role == "assistant" and message.parts]
+
+
+async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:
+    """Return the session that runs the check of a prompt: the first, if two bridges created one at the same time."""
+    children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
+    checks = [child for child in children if task_metadata(child).check_of == prompt_id]
+    return min(checks, key=lambda child: (child.time.created, child.id)) if checks else None
+
+
+async def has_work_left(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> bool:
+    """Whether a session that is idle has a check to run, or to send back."""
+    status = classify(snapshot)
+    return not snapshot.busy and (await apply_rules(opencode, snapshot, status)).due is not None
+
+
+def passed_limit(rules: Rules, used: Usage) -> str | None:
+    """Say which limit a turn has passed, None for none; `used` is what its family has used since it exists."""
+    limits = rules.limits
+    cost, tokens = used.cost - rules.cost, used.tokens - rules.tokens
+    minutes = (time.time() * 1000 - rules.started) / 60_000
+    if limits.cost is not None and cost > limits.cost:
+        return f"it passed its limit of ${limits.cost:g}: ${cost:.4f}"
+    if limits.tokens is not None and tokens > limits.tokens:
+        return f"it passed its limit of {limits.tokens} tokens: {tokens}"
+    if limits.minutes is not None and minutes > limits.minutes:
+        return f"it passed its limit of {limits.minutes:g} minutes"
+    return None

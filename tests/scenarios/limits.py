@@ -1,0 +1,82 @@
+"""Scenarios of a task's limits: it is stopped, with all that it did, when its family has used more."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .observed import ObservedResult
+from .scenario import Action, Scenario
+from .scenario_context import QUICK_CONFIG, ScenarioContext
+
+PRICED_CONFIG = {
+    **QUICK_CONFIG,
+    "permission": {"bash": "allow"},
+    "provider": {"scripted": {"models": {"scripted": {"cost": {"input": 10_000, "output": 10_000}}}}},
+}
+"""A call of the model uses 120 tokens and costs $1.2."""
+
+STEP = {"command": "sleep 0.2", "description": "Work"}
+ENDLESS = f"script:loop bash {json.dumps(STEP)}"
+
+
+def run_limited(prompt: str, **limits: float) -> Action:
+    """Run a task with limits."""
+
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        return await ctx.run_task(prompt, limits=limits)
+
+    return action
+
+
+async def stop_at_cost(ctx: ScenarioContext) -> ObservedResult:
+    """A task beyond its cost: what it did is kept, and a follow-up goes on with limits of its own."""
+    observed = await run_limited(ENDLESS, cost=3)(ctx)
+    assert observed["cost"] > 3
+    again = await ctx.report_task(observed.session_id)
+    assert (again.state, again["error"]) == ("stopped", observed["error"])
+    follow_up = await ctx.run_task("script:text more", session_id=observed.session_id, limits={"cost": 3})
+    assert follow_up.state == "completed"
+    transcript = await ctx.call_tool("read_transcript", session_id=observed.session_id)
+    assert "sleep 0.2" in transcript.text
+    return observed
+
+
+async def stop_in_subagent(ctx: ScenarioContext) -> ObservedResult:
+    """What a subagent uses counts."""
+    child: dict[str, Any] = {"description": "child", "prompt": ENDLESS, "subagent_type": "general"}
+    observed = await run_limited(f"script:tool task {json.dumps(child)}", tokens=500)(ctx)
+    assert observed["tokens"] <= 500 < observed["family_tokens"]
+    return observed
+
+
+async def stop_hanging_check(ctx: ScenarioContext) -> ObservedResult:
+    """A check counts in the minutes of its task."""
+    begun = ctx.file("begun")
+    observed = await ctx.run_task(
+        "script:text fine", limits={"minutes": 0.1}, check=[f"touch {begun} && sleep 300"], check_retries=3
+    )
+    assert begun.exists()
+    return observed
+
+
+async def limit_second_bridge(ctx: ScenarioContext) -> ObservedResult:
+    """The bridge that started the task has ended: another one that waits for it enforces its limit."""
+    async with ctx.open_bridge() as starter:
+        task = await ctx.call_tool("start_task", starter, prompt="script:hang", limits={"minutes": 0.1})
+    return await ctx.wait_for_task(task.session_id)
+
+
+SCENARIOS = (
+    Scenario("limit of cost", stop_at_cost, "stopped", r"limit of \$3", config=PRICED_CONFIG),
+    Scenario(
+        "limit of tokens, in a subagent", stop_in_subagent, "stopped", "limit of 500 tokens", config=PRICED_CONFIG
+    ),
+    Scenario("limit of minutes", run_limited("script:hang", minutes=0.05), "stopped", "limit of 0.05 minutes"),
+    Scenario("limit of minutes, in a check", stop_hanging_check, "stopped", "limit of 0.1 minutes"),
+    Scenario("limit enforced by another bridge", limit_second_bridge, "stopped", "limit of 0.1 minutes"),
+    Scenario(
+        "limits that are not passed", run_limited("script:text ok", cost=9, tokens=999, minutes=9), "completed", "ok"
+    ),
+    Scenario("limit that is not positive", run_limited("script:text ok", cost=0), "error", "cost"),
+)
