@@ -16,6 +16,7 @@ from .opencode.concurrency import background_task_group
 from .opencode.endpoint import OpenCodeServer, RefusedServer
 from .opencode.load_guard import LoadPolicy
 from .opencode.process.install import cache_folder
+from .opencode.prompt_policy import PromptPolicy
 from .settings import DEPTH_VARIABLE, Settings
 
 
@@ -62,6 +63,7 @@ async def connect(
                 load_policy=load_policy,
                 environ=settings.environ,
                 observe=observe,
+                prompt_policy=PromptPolicy(settings.models, settings.max_cost),
             )
             clients[name] = await stack.enter_async_context(client)
         yield ServerPool(clients, tasks=await stack.enter_async_context(background_task_group()))

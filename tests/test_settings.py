@@ -32,6 +32,8 @@ EXAMPLES = {
     "allow_directory": ("/one", "/two"),
     "command": ("npx", "-y", "opencode ai"),
     "toolsets": ("tasks", "file"),
+    "models": ("anthropic/*", "openai/gpt-5*"),
+    "max_cost": 2.5,
     "token": 16 * "t",
     "oauth_issuer": "https://issuer",
     "oauth_audience": "https://audience",

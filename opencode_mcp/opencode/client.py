@@ -27,6 +27,7 @@ from .limiter import FairLimiter
 from .load_guard import LoadGuard, LoadPolicy
 from .models import parse_model
 from .prepare import PreparedCall, RequestParts, is_on_route, require_project, split_arguments, validate
+from .prompt_policy import PromptPolicy
 from .request_body import encode_body
 from .responses import Answer, decode_response
 from .transport import CONNECT_SECONDS, READ_SECONDS, create_http_client, inject_trace_context, unreachable_error
@@ -76,7 +77,8 @@ class OpenCodeClient:
     decides which operations may load a directory. With `lacks_project`, operations that need a directory and were given
     none are refused. `events` is the server's event stream, shared by all listeners. `caller` is the key by which the
     limiter is fair. `observe` returns a context manager that is entered for each request, up to the end of the
-    response, and receives its error. `environ` is the environment of git, which the bridge runs itself.
+    response, and receives its error. `environ` is the environment of git, which the bridge runs itself. `prompt_policy`
+    bounds the prompts of tasks.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class OpenCodeClient:
         load_policy: LoadPolicy = "all",
         environ: Mapping[str, str] = MappingProxyType({}),
         observe: Observe = nullcontext,
+        prompt_policy: PromptPolicy = PromptPolicy(),  # noqa: B008 - frozen
     ) -> None:
         self.server = server
+        self.prompt_policy = prompt_policy
         self.environ = environ
         self.catalog = catalog
         self.directory = directory

@@ -53,6 +53,7 @@ class ToolHandlers:
             settings.exclude_tools,
             settings.read_only,
             settings.no_destructive,
+            "--models" if settings.models else "--max-cost" if settings.max_cost is not None else "",
         )
         self._depth = settings.depth
         self._shutdown = shutdown

@@ -6,6 +6,7 @@ the name of the flag, such as "'loud' is not one of debug, info"; it never repea
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -57,6 +58,17 @@ def linger_seconds(text: str) -> float:
     if not 0 <= seconds <= MAX_LINGER_SECONDS:
         raise ValueError(f"{text!r} is not a number of seconds from 0 to {MAX_LINGER_SECONDS:g}")
     return seconds
+
+
+def dollars(text: str) -> float:
+    """Parse an amount of money above zero."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < math.inf:
+        raise ValueError(f"{text!r} is not a number above 0")
+    return amount
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

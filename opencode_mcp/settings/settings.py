@@ -21,6 +21,7 @@ from .parsing import (
     command_line,
     directories,
     document,
+    dollars,
     format_servers,
     http_url,
     linger_seconds,
@@ -153,6 +154,19 @@ class Settings:
         "OPENCODE_MCP_NO_DESTRUCTIVE",
         "leave out, and refuse to run, tools that can destroy data or run commands",
         parse=boolean,
+    )
+    models: tuple[str, ...] = option(
+        (),
+        "OPENCODE_MCP_MODELS",
+        "models that tasks may call, as provider/model with the wildcard *, separated by commas (default: all)",
+        **LISTS,
+    )
+    max_cost: float | None = option(
+        None,
+        "OPENCODE_MCP_MAX_COST",
+        "US dollars that a prompt of a task may cost, subagents included; beyond that the task is stopped",
+        parse=dollars,
+        format="{:g}".format,
     )
     max_result_chars: int = option(
         40_000,
@@ -355,7 +369,10 @@ class Settings:
     @property
     def chooses_tools(self) -> bool:
         """Whether any setting narrows the list of tools."""
-        return bool(self.toolsets or self.tools or self.exclude_tools or self.read_only or self.no_destructive)
+        bounded = self.models or self.max_cost is not None
+        return bool(
+            self.toolsets or self.tools or self.exclude_tools or self.read_only or self.no_destructive or bounded
+        )
 
     @property
     def depth(self) -> int:

@@ -29,7 +29,7 @@ from .context import Context
 from .idempotency import make_prompt_id
 from .metadata import Rules, TaskMetadata, save_task_metadata, with_task_metadata
 from .model_selection import DEFAULT_AGENT, continue_selection
-from .rules import apply_rules, find_check, passed_limit, retry_key, rules_of
+from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, retry_key, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
 from .turn import read_family_usage
 
@@ -98,7 +98,9 @@ class Follower:
         status = await apply_rules(self.context.opencode, snapshot, classify(snapshot))
         if status.finished or status.stalled_reason is not None:
             return False
-        if reason := passed_limit(rules, await read_family_usage(self.context.opencode, snapshot)):
+        usage = await read_family_usage(self.context.opencode, snapshot)
+        reason = passed_limit(rules, usage) or await find_forbidden_model(self.context.opencode, snapshot, rules)
+        if reason is not None:
             await stop_by_rule(self.context, self.session_id, reason)
         elif status.due is not None:
             await ACTIONS[status.due](self, snapshot, rules, status)

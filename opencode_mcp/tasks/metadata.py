@@ -39,7 +39,7 @@ class Rules(BaseModel):
 
     `prompt_id` is that of its message, "" until it is known; `started` is when it was sent (ms), `cost` and `tokens`
     what the family had used before. `check` are the commands that must pass when the turn ends; a failed one is sent
-    back `check_retries` times. `stopped` is why a bridge has stopped the turn.
+    back `check_retries` times. `models` are the patterns of `--models`. `stopped` is why a bridge has stopped the turn.
     """
 
     prompt_id: str = ""
@@ -49,6 +49,7 @@ class Rules(BaseModel):
     limits: Limits = Limits()
     check: tuple[str, ...] = ()
     check_retries: int = 0
+    models: tuple[str, ...] = ()
     stopped: str | None = None
 
 

@@ -46,7 +46,7 @@ async def check_model_selection(
 
     Raises:
         WorkflowError: one is unknown, with the nearest names; OpenCode has no model; or `variant` is given and the
-            model that OpenCode would use is unknown.
+            model that OpenCode would use is unknown; or `--models` does not allow the model.
     """
     location = directory_argument(directory)
     models = (await opencode.call_as(Providers, "config_providers", **location)).models
@@ -58,6 +58,10 @@ async def check_model_selection(
             raise WorkflowError(describe_unknown("model", model, models, kept))
         provider_id, _, model_id = model.partition("/")
         checked["model"] = {"providerID": provider_id, "modelID": model_id}
+    if opencode.prompt_policy.models:
+        called = model or await default_model(opencode, location, selection.agent, session_model)
+        if called is None or not opencode.prompt_policy.allows(called):
+            raise WorkflowError(opencode.prompt_policy.refusal(called, models))
     if (agent := selection.agent) is not None:
         agents = [known_agent.name for known_agent in await opencode.call_as(list[Agent], "app_agents", **location)]
         if agent not in agents:

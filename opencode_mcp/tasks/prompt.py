@@ -24,7 +24,9 @@ NOTHING_USED = Usage()
 
 def make_rules(context: Context, arguments: StartTask, prompt_id: str = "", used: Usage = NOTHING_USED) -> Rules | None:
     """Return what is enforced on a prompt, None for nothing; `used` is what its session's family has used before."""
-    limits = arguments.limits
+    policy = context.opencode.prompt_policy
+    costs = [cost for cost in (arguments.limits.cost, policy.max_cost) if cost is not None]
+    limits = arguments.limits.model_copy(update={"cost": min(costs, default=None)})
     rules = Rules(
         prompt_id=prompt_id,
         started=time.time() * 1000,
@@ -33,8 +35,9 @@ def make_rules(context: Context, arguments: StartTask, prompt_id: str = "", used
         limits=limits,
         check=tuple(arguments.check),
         check_retries=arguments.check_retries,
+        models=policy.models,
     )
-    return rules if arguments.check or limits != NO_LIMITS else None
+    return rules if arguments.check or limits != NO_LIMITS or policy.models else None
 
 
 async def send_prompt(

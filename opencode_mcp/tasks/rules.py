@@ -12,12 +12,13 @@ from dataclasses import replace
 
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, SessionStatus
+from opencode_mcp.opencode.prompt_policy import PromptPolicy
 
 from .check import read_check
 from .idempotency import request_suffix
 from .metadata import Rules, task_metadata
-from .session_state import SessionSnapshot, TaskStatus, classify
-from .turn import Usage
+from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
+from .turn import Usage, format_model
 
 START_SECONDS = 20.0
 """How long a bridge may take between creating the session of a check and running the check in it."""
@@ -102,6 +103,17 @@ async def has_work_left(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> 
     """Whether a session that is idle has a check to run, or to send back."""
     status = classify(snapshot)
     return not snapshot.busy and (await apply_rules(opencode, snapshot, status)).due is not None
+
+
+async def find_forbidden_model(opencode: OpenCodeClient, snapshot: SessionSnapshot, rules: Rules) -> str | None:
+    """Say which model that a task's rules do not allow replies in its family now; None for none."""
+    policy = PromptPolicy(rules.models)
+    newest = [snapshot.newest_message] if snapshot.newest_message is not None else []
+    for member_id in snapshot.family[1:] if rules.models else ():
+        newest += await read_newest_messages(opencode, member_id, limit=1)
+    models = [format_model(message) for message in newest if message.info.role == "assistant"]
+    forbidden = next((model for model in models if model is not None and not policy.allows(model)), None)
+    return None if forbidden is None else f"model {forbidden} answered, which --models does not allow"
 
 
 def passed_limit(rules: Rules, used: Usage) -> str | None:

@@ -104,6 +104,17 @@ TOOLSET_BY_PREFIX = {
 """Operations whose toolset is not the first word of their id; the longest prefix counts."""
 
 
+UNBOUNDED = frozenset(
+    {
+        *("session.prompt", "session.prompt_async", "session.command", "session.init", "session.summarize"),
+        *("v2.session.prompt", "v2.session.compact", "v2.session.switchModel"),
+        *("tui.submitPrompt", "tui.executeCommand", "tui.publish", "tui.control.response"),
+        *("config.update", "global.config.update", "session.update", "sync.replay"),
+    }
+)
+"""By operationId: what calls a model without a task, or changes which model is called, or what limits a task."""
+
+
 def toolset_of(operation_id: str) -> str:
     """Return the toolset of an operation."""
     words = operation_id.split(".")
@@ -133,8 +144,11 @@ def select_tools(
     exclude_tools: Iterable[str] = (),
     read_only: bool = False,
     no_destructive: bool = False,
+    bounded: str = "",
 ) -> Selection:
     """Choose tools. No toolsets and no tools means all; `read_only` wins over everything.
+
+    `bounded` is the setting that bounds models and costs, if there is one: then only task tools call models.
 
     The gateway reaches the operations of the chosen toolsets, and all of them when none was chosen.
 
@@ -159,7 +173,8 @@ def select_tools(
     )
     hints_of = hints_by_name(catalog)
 
-    disabled = {
+    unbounded = {name for name, operation in catalog.items() if bounded and operation.id in UNBOUNDED}
+    disabled = dict.fromkeys(unbounded, bounded) | {
         name: setting
         for name in names
         if (setting := forbidding_setting(hints_of[name], name in excluded, read_only, no_destructive))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from .observed import ObservedResult
+from .refusals import VARIANT_CONFIG
 from .scenario import Action, Scenario
 from .scenario_context import QUICK_CONFIG, ScenarioContext
 
@@ -67,7 +69,52 @@ async def limit_second_bridge(ctx: ScenarioContext) -> ObservedResult:
     return await ctx.wait_for_task(task.session_id)
 
 
+def run_bounded(prompt: str, models: tuple[str, ...] = (), max_cost: float | None = None, **arguments: Any) -> Action:
+    """Run a task on a bridge that bounds models and costs."""
+
+    async def action(ctx: ScenarioContext) -> ObservedResult:
+        settings = replace(ctx.settings, models=models, max_cost=max_cost)
+        async with ctx.open_bridge(settings) as client:
+            refused = await ctx.call_tool("session_prompt", client, sessionID="ses_1", parts=[])
+            assert "is disabled on this server, by --m" in refused.text
+            return await ctx.run_task(prompt, client, **arguments)
+
+    return action
+
+
+OTHER_CHILD = {"description": "child", "prompt": "script:slow 40 0.3", "subagent_type": "thinker"}
+OTHER_CONFIG = {**VARIANT_CONFIG, "agent": {"thinker": {"mode": "all", "model": "scripted/other"}}}
+
 SCENARIOS = (
+    Scenario(
+        "cost of a bridge, not widened by an argument",
+        run_bounded(ENDLESS, max_cost=3, limits={"cost": 99}),
+        "stopped",
+        r"limit of \$3",
+        config=PRICED_CONFIG,
+    ),
+    Scenario(
+        "model that the bridge does not allow",
+        run_bounded("script:text hi", ("scripted/s*",), model="scripted/other"),
+        "error",
+        "scripted/other is not allowed: --models allows scripted/scripted;",
+        config=OTHER_CONFIG,
+    ),
+    Scenario(
+        "model of an agent that the bridge does not allow",
+        run_bounded("script:text hi", ("scripted/s*",), agent="thinker"),
+        "error",
+        "scripted/other is not allowed",
+        config=OTHER_CONFIG,
+    ),
+    Scenario(
+        "model of a subagent that the bridge does not allow",
+        run_bounded(f"script:tool task {json.dumps(OTHER_CHILD)}", ("scripted/s*",)),
+        "stopped",
+        "model scripted/other answered, which --models does not allow",
+        config=OTHER_CONFIG,
+    ),
+    Scenario("model that the bridge allows", run_bounded("script:text hi", ("*/scripted",)), "completed", "hi"),
     Scenario("limit of cost", stop_at_cost, "stopped", r"limit of \$3", config=PRICED_CONFIG),
     Scenario(
         "limit of tokens, in a subagent", stop_in_subagent, "stopped", "limit of 500 tokens", config=PRICED_CONFIG

@@ -19,6 +19,7 @@ from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event
 from opencode_mcp.opencode.models import PermissionRequest, parse_model
+from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.tasks import replies as answering
 from opencode_mcp.tasks import wait as waiting
 from opencode_mcp.tasks.blocking import resume_blocking
@@ -65,6 +66,7 @@ class FakeOpenCode:
     directory: str | None = None
     allowlist: DirectoryAllowlist = field(default_factory=DirectoryAllowlist)
     environ: dict[str, str] = field(default_factory=dict[str, str])
+    prompt_policy: PromptPolicy = field(default_factory=PromptPolicy)
     sent: anyio.Event = field(default_factory=anyio.Event)
 
     def session_lock(self, session_id: str) -> anyio.Lock:

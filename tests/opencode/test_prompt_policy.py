@@ -1,0 +1,41 @@
+"""`--models` and `--max-cost`: patterns, and the operations that they disable."""
+
+from __future__ import annotations
+
+import pytest
+
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.opencode.prompt_policy import PromptPolicy
+from opencode_mcp.settings import Settings
+from opencode_mcp.tools import select_tools
+from opencode_mcp.tools.selection import UNBOUNDED
+
+
+@pytest.mark.parametrize(
+    ("model", "allowed"),
+    [("anthropic/claude-5", True), ("openai/gpt-5-mini", True), ("openai/gpt-4", False), ("x/anthropic/y", False)],
+)
+def test_a_model_is_allowed_by_a_pattern(model: str, allowed: bool) -> None:
+    """Patterns are of the whole name; without any, every model is allowed."""
+    assert PromptPolicy(("anthropic/*", "openai/gpt-5*")).allows(model) == allowed
+    assert PromptPolicy().allows(model)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "much"])
+def test_a_cost_is_a_number_above_zero(text: str) -> None:
+    """The error names the flag."""
+    with pytest.raises(SettingsError, match=r"--max-cost .* is not a number above 0"):
+        Settings.load({"max_cost": text}, {})
+
+
+def test_a_bridge_that_bounds_prompts_calls_models_in_tasks_only(catalog: Catalog) -> None:
+    """What prompts, or changes the model or the limits of a prompt, is disabled, also for the gateway."""
+    ids = {operation.id: name for name, operation in catalog.items()}
+    selection = select_tools(catalog, bounded="--models")
+    unbounded = {ids[operation_id] for operation_id in UNBOUNDED}
+
+    assert {"run_task", "session_create", "session_messages"} <= selection.listed
+    assert not unbounded & (selection.listed | selection.reachable)
+    assert {selection.disabled[name] for name in unbounded} == {"--models"}
+    assert unbounded <= select_tools(catalog).listed
