@@ -11,13 +11,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Agent, Config, Part, PermissionRule
+from opencode_mcp.opencode.models import Part
 from opencode_mcp.redaction import end_of
-
-from .model_selection import DEFAULT_AGENT
-from .workspace import directory_argument
 
 OUTPUT_CHARS = 2_000
 """How much of a check's output is reported, and sent back to the model: its end."""
@@ -27,9 +22,6 @@ ABORTED = "User aborted the command"
 
 RUN = 'run() { if command -v bash >/dev/null; then bash -c "$1"; else sh -c "$1"; fi; }'
 PRINTF_ESCAPES = str.maketrans({"%": "%%", **{special: f"\\{ord(special):03o}" for special in "\n\r\t\\'\"$`!"}})
-
-SEPARATORS = re.compile(r"[;&|\n(){}`]+|\$\(")
-"""What separates the commands of a script, about as OpenCode takes it apart to ask for permissions."""
 
 
 class CheckResult(BaseModel):
@@ -82,45 +74,3 @@ def read_check(part: Part, mark: str, command: str, attempt: int) -> CheckResult
         output=end_of(output.strip(), OUTPUT_CHARS) or "",
         attempt=attempt,
     )
-
-
-async def refuse_denied_check(
-    opencode: OpenCodeClient, directory: str | None, agent: str | None, commands: Sequence[str]
-) -> None:
-    """Refuse a check that the task's agent must not run: OpenCode asks for no permission for a client's command.
-
-    A rule that asks does not refuse, as the caller of the task, who would be asked, has named the command.
-
-    Raises:
-        WorkflowError: a rule of the agent denies it.
-    """
-    if not commands:
-        return
-    location = directory_argument(directory)
-    name = agent or (await opencode.call_as(Config, "config_get", **location)).default_agent or DEFAULT_AGENT
-    agents = await opencode.call_as(list[Agent], "app_agents", **location)
-    rules = next((known.permission for known in agents if known.name == name), ())
-    if (denied := find_denied(rules, commands)) is not None:
-        raise WorkflowError(f"check: OpenCode's rules deny agent {name} the command {denied!r}; nothing was started")
-
-
-def find_denied(rules: Sequence[PermissionRule], commands: Sequence[str]) -> str | None:
-    """Return the first command, or part of one, that an agent's rules deny; None if there is none."""
-    parts = [part.strip() for command in commands for part in (command, *SEPARATORS.split(command)) if part.strip()]
-    return next((part for part in parts if action_of(rules, "bash", part) == "deny"), None)
-
-
-def action_of(rules: Sequence[PermissionRule], permission: str, subject: str) -> str:
-    """Return what an agent's rules say about a tool call, as OpenCode decides it; `ask` where none matches."""
-    for rule in reversed(rules):
-        if matches(rule.permission, permission) and matches(rule.pattern, subject):
-            return rule.action
-    return "ask"
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Whether a text matches OpenCode's wildcards; `git *` matches `git` as well (1.18.33)."""
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    if expression.endswith(r"\ .*"):
-        expression = expression.removesuffix(r"\ .*") + r"(\ .*)?"
-    return re.fullmatch(expression, text, re.DOTALL) is not None

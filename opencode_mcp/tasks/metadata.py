@@ -17,6 +17,10 @@ Permissions = Literal["report", "ask", "allow", "reject"]
 """What happens when a tool call needs permission: report it, ask the user, allow it, reject it."""
 
 
+Access = Literal["read", "edit", "full"]
+"""What a task may do: read, also edit files of the project, or all that OpenCode's configuration allows."""
+
+
 class TurnGroup(BaseModel):
     """Turns of several sessions, each as the ids of its session and message, and whether any or all must end."""
 
@@ -56,11 +60,11 @@ class Rules(BaseModel):
 class TaskMetadata(BaseModel):
     """Facts about a task.
 
-    `permissions` is None for a session that no task tool created. The fields from `worktree_of` on are about the
-    task's worktree: `worktree_of` is the project directory it was created from, `worktree` its top and `branch` its
-    branch; `base` is the commit it started from and `token` the content of a file in its git folder, both only where
-    this process and OpenCode share the files; `collected` identifies the state that was applied last; `removed` says
-    how the worktree was removed.
+    `permissions` is None for a session that no task tool created, `access` for a task without any. The fields from
+    `worktree_of` on are about the task's worktree: `worktree_of` is the project directory it was created from,
+    `worktree` its top and `branch` its branch; `base` is the commit it started from and `token` the content of a file
+    in its git folder, both only where this process and OpenCode share the files; `collected` identifies the state that
+    was applied last; `removed` says how the worktree was removed.
 
     `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
     tasks/cancel has stopped, by their user's message.
@@ -68,6 +72,7 @@ class TaskMetadata(BaseModel):
     """
 
     permissions: Permissions | None = None
+    access: Access | None = None
     request_id: str | None = None
     worktree_of: str | None = None
     worktree: str | None = None
@@ -124,6 +129,7 @@ def describe_metadata_needs(task: TaskMetadata) -> str:
     needs = {
         "request_id": task.request_id is not None,
         "worktree": task.worktree_of is not None,
+        f"access `{task.access}`": task.access not in {None, "full"},
         "check, limits": task.rules is not None,
         f"permissions `{task.permissions}`": task.permissions not in {None, "report", "allow"},
     }

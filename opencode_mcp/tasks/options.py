@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from .arguments import Arguments, NonEmpty
 from .attachments import WEB_OR_DATA
-from .metadata import Limits, Permissions
+from .metadata import Access, Limits, Permissions
 
 MAX_PATH_CHARS = 4_096
 """The longest path that Linux takes."""
@@ -70,12 +70,13 @@ class StartTask(Arguments):
             "allow / reject = every one. Default: ask where the client can, else report."
         ),
     )
+    access: Access | None = Field(None, description="read: no edits, no shell; edit: no shell. Default full.")
     check: list[NonEmpty] = Field(
         default_factory=list[str],
-        description="Shell commands that must pass when the turn ends; else check_failed.",
+        description="Shell commands to pass after the turn; else check_failed.",
     )
-    check_retries: int = Field(0, ge=0, le=10, description="How often a failed check goes back to the task.")
-    limits: Limits = Field(Limits(), description="Beyond which the task is stopped.")
+    check_retries: int = Field(0, ge=0, le=10, description="How often a failed check goes back.")
+    limits: Limits = Field(Limits(), description="Stops the task beyond.")
     request_id: str | None = Field(
         None,
         min_length=1,
@@ -100,7 +101,7 @@ AS_IN_RUN_TASK: Mapping[str, str] = {
 """By argument: a shorter description, for the second tool that has it."""
 
 
-LISTED_BY_RUN_TASK = ("check", "check_retries", "limits")
+LISTED_BY_RUN_TASK = ("access", "check", "check_retries", "limits")
 """Arguments that start_task and run_tasks take and do not list: each list costs every request of a client."""
 
 

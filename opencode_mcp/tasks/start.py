@@ -18,8 +18,9 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, parse_model
 from opencode_mcp.opencode.prepare import directory_misreading
 
+from .access import change_access, session_rules
+from .agent_rules import refuse_denied_check
 from .attachments import file_parts
-from .check import refuse_denied_check
 from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .idempotency import find_request_session, request_suffix
@@ -40,7 +41,6 @@ from .turn import read_family_usage
 from .workspace import check_directory, describe_removal, directory_argument, prepare_workspace
 
 MAX_DEPTH = 2
-ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
 
 
 class SentPrompt(BaseModel):
@@ -89,9 +89,15 @@ async def submit_task(
     await refuse_denied_check(opencode, directory, arguments.agent, arguments.check)
     async with prepare_workspace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as workspace:
         attachments = await file_parts(opencode, workspace.directory, arguments.files)
-        facts = {"permissions": choose_permissions(context, arguments), "request_id": arguments.request_id}
-        task = workspace.task.model_copy(update={**facts, "rules": make_rules(context, arguments)})
-        session = workspace.session = await create_session(opencode, workspace.directory, task)
+        task = workspace.task.model_copy(
+            update={
+                "permissions": choose_permissions(context, arguments),
+                "access": arguments.access,
+                "request_id": arguments.request_id,
+                "rules": make_rules(context, arguments),
+            }
+        )
+        session = workspace.session = await create_session(opencode, workspace.directory, arguments.agent, task)
         winner_id = session.id
         if arguments.request_id is not None:  # of several concurrent calls with this id, one has the task
             winner_id = await find_request_session(opencode, directory, arguments.request_id) or session.id
@@ -156,8 +162,11 @@ async def continue_session(
         selection = await continue_selection(opencode, snapshot.session, selection_of(arguments))
         await refuse_denied_check(opencode, directory, selection.get("agent"), arguments.check)
         attachments = await file_parts(opencode, directory, arguments.files)
-        if arguments.permissions is not None:
-            await set_permissions(opencode, snapshot.session, arguments.permissions)
+        changes_agent = arguments.agent is not None and task_metadata(snapshot.session).access is not None
+        if arguments.permissions is not None or arguments.access is not None or changes_agent:
+            await change_access(
+                opencode, snapshot.session, selection.get("agent"), arguments.access, arguments.permissions
+            )
         used = await read_family_usage(opencode, snapshot)
         await send_prompt(context, snapshot.session, arguments, selection, snapshot.newest_message, attachments, used)
         try:
@@ -245,38 +254,18 @@ def refuse_reused_request_id(arguments: StartTask, session_id: str, sent_message
         )
 
 
-async def create_session(opencode: OpenCodeClient, directory: str | None, task: TaskMetadata) -> Session:
-    """Create the task's session, with the task's metadata in it."""
-    facts = {"metadata": with_task_metadata({}, task), **permission_rules(task.permissions)}
+async def create_session(
+    opencode: OpenCodeClient, directory: str | None, agent: str | None, task: TaskMetadata
+) -> Session:
+    """Create the task's session, with the task's metadata and its rules for `agent` in it."""
+    rules = await session_rules(opencode, directory, agent, task)
+    facts = {"metadata": with_task_metadata({}, task), **rules}
     created = dict[str, Any]()
     with anyio.CancelScope(shield=True):  # a session that is created after a cancellation would be lost
         created = await opencode.call("session_create", **facts, **directory_argument(directory))
     session = parse_model("the response of session_create", Session, created)
     await check_metadata_stored(opencode, session, task)
     return session
-
-
-async def set_permissions(opencode: OpenCodeClient, session: Session, permissions: Permissions) -> None:
-    """Change the policy of a session.
-
-    Raises:
-        WorkflowError: it was allowed everything. OpenCode only ever adds to a session's rules (1.18.33).
-    """
-    task = task_metadata(session)
-    if task.permissions == "allow" and permissions != "allow":
-        raise WorkflowError(
-            f"session {session.id} allows everything, and OpenCode cannot revoke that: start "
-            "a new session for the task",
-            session.id,
-        )
-    task = task.model_copy(update={"permissions": permissions})
-    metadata = with_task_metadata(session.metadata, task)
-    await opencode.call("session_update", sessionID=session.id, metadata=metadata, **permission_rules(permissions))
-
-
-def permission_rules(permissions: Permissions | None) -> dict[str, Any]:
-    """Return a session's own rules. Subagents do not inherit them: the wait answers their requests."""
-    return {"permission": ALLOW_ALL} if permissions == "allow" else {}
 
 
 def choose_permissions(context: Context, arguments: StartTask) -> Permissions:

@@ -1,6 +1,7 @@
 """Scenarios of tasks, by subject."""
 
 from . import (
+    access,
     blocking,
     cancellation,
     checks,
@@ -36,6 +37,7 @@ SCENARIOS = tuple(
         model_that_ran,
         checks,
         limits,
+        access,
     )
     for scenario in subject.SCENARIOS
 )

@@ -150,7 +150,7 @@ SCENARIOS = (
         "check denied by a rule",
         check_denied,
         "error",
-        "deny agent build",
+        "deny the agent the command",
         config={"permission": {"bash": {"touch *": "deny"}}},
     ),
     Scenario("check with a syntax error", run_checked("script:text fine", "echo ("), "check_failed", "exit code 2"),

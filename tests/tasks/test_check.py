@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from opencode_mcp.opencode.models import Part, PermissionRule, parse_model
-from opencode_mcp.tasks.check import check_script, find_denied, read_check
+from opencode_mcp.tasks.agent_rules import find_denied
+from opencode_mcp.tasks.check import check_script, read_check
 
 MARK = "ses_check"
 
