@@ -28,7 +28,7 @@ from .check import check_script
 from .context import Context
 from .idempotency import make_prompt_id
 from .metadata import Rules, TaskMetadata, save_task_metadata, with_task_metadata
-from .model_selection import DEFAULT_AGENT, continue_selection
+from .model_selection import DEFAULT_AGENT, Selection, continue_selection
 from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, retry_key, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
 from .turn import read_family_usage
@@ -120,7 +120,7 @@ class Follower:
         opencode, session, newest = self.context.opencode, snapshot.session, snapshot.newest_message
         bare_id = make_prompt_id(session, newest, retry_key(rules, status.check.attempt))
         text = f"{status.check.describe()}: {status.check.command}\n\n{status.check.output}\n\nCorrect that."
-        selection = await continue_selection(opencode, session, None, None, None)
+        selection = await continue_selection(opencode, session, Selection())
         parts = [{"type": "text", "text": text, "id": f"prt_{bare_id}"}]
         async with opencode.session_lock(session.id):
             await opencode.call(
