@@ -123,7 +123,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
         "a folder without git, those of every such folder",
         check="worktrees_included",
         parameters=(query_parameter("scope", {"type": "string", "enum": ["project", "directory"]}),),
-        note="Includes sessions in its worktrees, unless `scope` is directory.",
+        note="Includes sessions in its worktrees.",
     ),
     Amendment(
         operations=("v2.session.events",),

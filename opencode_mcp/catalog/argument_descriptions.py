@@ -22,7 +22,7 @@ COMMON: Mapping[str, str] = {
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "app.agents": {
-        "directory": "Absolute project path; default: this server's.",
+        "directory": "Absolute path; default: this server's.",
         "full": "true: also prompts and permission rules (long).",
     },
     "app.log": {
@@ -33,7 +33,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     },
     "auth.set": {"body": "Mostly {type: api, key: …}."},
     "config.providers": {
-        "directory": "Absolute project path; default: this server's.",
+        "directory": "Absolute path; default: this server's.",
         "full": "true: also limits, prices and options (long).",
     },
     "config.update": {
@@ -56,7 +56,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     },
     "file.list": {"path": "Relative to the project; . is its top."},
     "file.read": {
-        "directory": "Absolute project path; default: this server's.",
+        "directory": "Absolute path; default: this server's.",
         "path": "Relative to the project, or absolute within it.",
     },
     "find.files": {
@@ -67,7 +67,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     },
     "find.symbols": {"query": "Part of the name."},
     "find.text": {
-        "directory": "Absolute project path; default: this server's.",
+        "directory": "Absolute path; default: this server's.",
         "pattern": "For ripgrep, such as total|sum.",
     },
     "global.config.update": {
@@ -145,8 +145,8 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "messageID": "A new id for its prompt, msg_….",
     },
     "session.list": {
-        "directory": "Absolute project path; default: this server's.",
-        "scope": "directory: without its worktrees' sessions; project: all of the project.",
+        "directory": "Absolute path; default: this server's.",
+        "scope": "directory: without its worktrees' sessions.",
         "path": "Only sessions below this folder of the project (relative).",
         "roots": "true: without subagents' sessions.",
         "start": "Only those updated since: Unix time in ms.",

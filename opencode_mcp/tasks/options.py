@@ -36,25 +36,25 @@ class StartTask(Arguments):
     session_id: str | None = Field(
         None, pattern="^ses", description="Continue this session, with what it knows; default: a new one."
     )
-    directory: NonEmpty | None = Field(None, description="Absolute project path; default: this server's.")
+    directory: NonEmpty | None = Field(None, description="Absolute path; default: this server's.")
     worktree: bool = Field(
         False,
         description=(
-            "false (default): work in the project's own files. true: in a fresh checkout of the last commit, without "
-            "uncommitted changes; collect_changes with apply merges the result."
+            "false (default): work in the project's own files. true: in a fresh checkout of the last commit; "
+            "collect_changes with apply merges the result."
         ),
     )
     include_uncommitted: bool = Field(
-        False, description="With worktree: start with the uncommitted and untracked files too. Default false."
+        False, description="With worktree: uncommitted and untracked files too. Default false."
     )
     model: str | None = Field(
         None,
         pattern="^[^/]+/.+",
-        description="provider/model, from config_providers; default: the session's last one, or OpenCode's.",
+        description="provider/model, from config_providers; default: the session's, or OpenCode's.",
     )
     agent: NonEmpty | None = Field(
         None,
-        description="build (edits), plan (reads only), or another of app_agents; default: the session's last one, or "
+        description="build (edits), plan (reads only) or another of app_agents; default: the session's, or "
         "OpenCode's, mostly build.",
     )
     variant: NonEmpty | None = Field(None, description="Reasoning effort: one of the model's `variants`, such as high.")
@@ -81,27 +81,26 @@ class StartTask(Arguments):
         None,
         min_length=1,
         max_length=200,
-        description="Your own key: calls with the same one never start a second task.",
+        description="Your own key: calls with the same one start one task.",
     )
 
 
 AS_IN_RUN_TASK: Mapping[str, str] = {
+    "prompt": "As in run_task.",
     "session_id": "Continue this session; default: a new one.",
     "directory": "Absolute path.",
-    "worktree": "true: in a fresh checkout, as in run_task. Default false.",
-    "include_uncommitted": "With worktree, as in run_task.",
+    "worktree": "As in run_task.",
+    "include_uncommitted": "As in run_task.",
     "model": "provider/model, from config_providers.",
-    "agent": "build, plan or another of app_agents, as in run_task.",
+    "agent": "As in run_task.",
     "variant": "As in run_task.",
-    "system": "As in run_task.",
     "files": "As in run_task.",
     "permissions": "As in run_task.",
-    "request_id": "As in run_task.",
 }
 """By argument: a shorter description, for the second tool that has it."""
 
 
-LISTED_BY_RUN_TASK = ("access", "check", "check_retries", "limits")
+LISTED_BY_RUN_TASK = ("access", "check", "check_retries", "limits", "request_id", "system")
 """Arguments that start_task and run_tasks take and do not list: each list costs every request of a client."""
 
 

@@ -140,8 +140,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "wait_for_tasks",
         "Wait for tasks",
-        "Wait until one (or all) of the tasks is done or needs an answer, and report all of them. Any session will "
-        "do, whichever client started it. Neither the time limit nor cancelling stops a task.",
+        "Wait until one (or all) of the tasks is done or needs an answer, and report all of them. They may be of "
+        "any client. Neither the time limit nor cancelling stops a task.",
         WaitForTasks,
         WaitedTasks,
         wait_for_tasks,
@@ -192,8 +192,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
     TaskTool(
         "collect_changes",
         "Collect a task's changes",
-        "What a session changed in files. After a task in a worktree nothing is in the project yet: `apply` merges it "
-        "into the project's files, `discard` removes the worktree.",
+        "What a session changed in files. After a task in a worktree nothing is in the project until you `apply` it.",
         CollectChanges,
         CollectedChanges,
         collect_changes,

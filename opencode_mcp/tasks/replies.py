@@ -27,9 +27,9 @@ SEARCHED_SESSIONS = 30
 
 
 TaskSession = Annotated[
-    str | None, Field(pattern="^ses", description="The task's session; may be left out for this project's tasks.")
+    str | None, Field(pattern="^ses", description="The task's session; optional for this project's tasks.")
 ]
-WaitSeconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait for the task then; default 45.")]
+WaitSeconds = Annotated[float, Field(ge=0, le=3600, description="How long to wait then; default 45.")]
 
 
 class AnswerPermission(Arguments):

@@ -45,7 +45,7 @@ class RunTasks(Arguments):
         "session_id.",
     )
     timeout_seconds: float = Field(
-        WAIT_SECONDS, ge=0, le=3600, description="How long to wait, starting included; default 45. They run on."
+        WAIT_SECONDS, ge=0, le=3600, description="Starting included; default 45. They run on."
     )
 
 
@@ -107,9 +107,7 @@ class WaitForTasks(Arguments):
     """Arguments of wait_for_tasks."""
 
     session_ids: list[str] = Field(min_length=1, max_length=50, description="1 to 50, from reports or session_list.")
-    until: Literal["any", "all"] = Field(
-        "any", description="any (default): until one is done or needs an answer; all: until all are or do."
-    )
+    until: Literal["any", "all"] = Field("any", description="any (default): for the first; all: for every one.")
     timeout_seconds: float = Field(WAIT_SECONDS, ge=0, le=3600, description="Default 45.")
 
 

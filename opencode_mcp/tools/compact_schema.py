@@ -82,6 +82,18 @@ def compact_output_schema(schema: Schema) -> Schema:
     return {"type": "object", "properties": fields, "required": schema.get("required", [])}
 
 
+def outline_output_schema(schema: Schema) -> Schema:
+    """Return the types of a result's fields, for a result that another tool's schema describes."""
+    summary = compact_output_schema(schema)
+    return summary | {"properties": {name: type_only(field) for name, field in summary["properties"].items()}}
+
+
+def type_only(summary: Schema) -> Schema:
+    """Return a summary's type with the values of a string and the type of an array's items."""
+    kept = {key: summary[key] for key in ("type", "enum") if key in summary}
+    return kept | ({"items": {"type": summary["items"]["type"]}} if "items" in summary else {})
+
+
 def without_required(summary: Schema) -> Schema:
     """Return a summary in which no object, at any depth, requires a field."""
     inner: Schema = {}
@@ -240,9 +252,7 @@ def combine(branches: Sequence[Schema]) -> Schema:
 
 def outline(full: Schema, summary: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """Return the type of a large argument, with its description or the names of its fields."""
-    kind: Schema = {"type": summary["type"]}
-    if summary["type"] == "array":
-        kind["items"] = {"type": summary["items"]["type"]}
+    kind = type_only(summary)
     if "description" in full:
         return kind | {"description": full["description"]}
     names = list(resolve(full, definitions).get("properties", {}))

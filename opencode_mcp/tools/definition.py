@@ -7,8 +7,9 @@ from typing import Any
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import Hints
 from opencode_mcp.tasks import TaskTool
+from opencode_mcp.tasks.report import TaskReport
 
-from .compact_schema import compact_output_schema, compact_schema
+from .compact_schema import compact_output_schema, compact_schema, outline_output_schema
 from .gateway import GatewayTool
 from .selection import SEARCH_HINTS, toolset_of
 
@@ -18,6 +19,10 @@ CLIENT_CHARS = 50_000
 ALWAYS_LOADED = {"anthropic/alwaysLoad": True}
 """`_meta` of a tool that Claude Code loads at the start, without a search."""
 
+DESCRIBE_REPORTS = frozenset({"run_task", "report_task"})
+"""The tools whose output schema has a report's fields whole: the one called most, and the one that a read-only server
+has. The schemas of the others name the fields and their types, as each copy costs what a client sends to its model."""
+
 USE_LOCATION = frozenset(
     {"v2.fs.find", "v2.fs.list", "v2.fs.read", "v2.location.get", "v2.pty.create", "v2.session.create"}
 )
@@ -26,6 +31,7 @@ same in most locations."""
 
 SELDOM_NEEDED = {
     "pty.connect": frozenset({"ticket"}),  # the bridge connects with its password
+    "session.list": frozenset({"path"}),
     **dict.fromkeys(
         ("session.prompt", "session.prompt_async", "session.command", "session.shell"), frozenset({"messageID"})
     ),
@@ -62,8 +68,9 @@ def gateway_definition(tool: GatewayTool) -> dict[str, Any]:
 
 def task_definition(tool: TaskTool) -> dict[str, Any]:
     """Return a task tool's definition."""
-    output_schema = compact_output_schema(tool.output_schema)
-    return {**tool_definition(tool), "outputSchema": output_schema, "_meta": ALWAYS_LOADED}
+    is_outlined = tool.output is TaskReport and tool.name not in DESCRIBE_REPORTS
+    compact = outline_output_schema if is_outlined else compact_output_schema
+    return {**tool_definition(tool), "outputSchema": compact(tool.output_schema), "_meta": ALWAYS_LOADED}
 
 
 def tool_definition(

@@ -46,9 +46,7 @@ class CallOperation(Arguments):
     """Arguments of add_operation and change_operation."""
 
     operation: str = Field(description="A name from search_operations.")
-    arguments: dict[str, Any] = Field(
-        default_factory=dict[str, Any], description="The operation's own arguments, as search_operations names them."
-    )
+    arguments: dict[str, Any] = Field(default_factory=dict[str, Any], description="As search_operations names them.")
 
 
 class ReadOperation(CallOperation):

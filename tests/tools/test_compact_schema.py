@@ -18,8 +18,10 @@ from opencode_mcp.opencode.prepare import validate
 from opencode_mcp.tasks import TASK_TOOLS, TaskTool
 from opencode_mcp.tasks.arguments import validate_arguments
 from opencode_mcp.tasks.options import LISTED_BY_RUN_TASK
+from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tools import ToolRegistry, select_tools
 from opencode_mcp.tools.compact_schema import compact_schema, without_description
+from opencode_mcp.tools.definition import task_definition
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS, GatewayTool
 
 from .schemas import schema_values
@@ -215,6 +217,26 @@ def test_no_field_of_a_result_is_published_as_what_it_may_not_be() -> None:
 
     assert nullable
     assert {path: node for path, node in nullable.items() if node.get("default", ...) is not None} == {}
+
+
+def test_each_output_schema_has_the_fields_of_a_report() -> None:
+    """Those that do not describe the fields name all of them, with the same types and values."""
+    tools = {name: tool for name, tool in TASK_TOOLS.items() if tool.output is TaskReport}
+    published = {name: task_definition(tool)["outputSchema"] for name, tool in tools.items()}
+    whole = published["report_task"]
+    outlined = [schema for schema in published.values() if schema != whole]
+
+    assert [name for name, schema in published.items() if schema == whole] == ["run_task", "report_task"]
+    assert len(outlined) == 4
+    for schema in outlined:
+        assert schema["required"] == whole["required"]
+        assert schema["properties"].keys() == whole["properties"].keys()
+        assert schema["properties"]["state"] == whole["properties"]["state"]
+        assert schema["properties"]["pending"] == {"type": "array", "items": {"type": "object"}}
+        assert {n: field["type"] for n, field in schema["properties"].items()} == {
+            n: field["type"] for n, field in whole["properties"].items()
+        }
+        assert "description" not in json.dumps(schema)
 
 
 def test_several_tasks_have_the_options_of_one() -> None:
