@@ -36,10 +36,10 @@ from .mcp_task_handle import TaskHandle, Turn
 from .metadata import save_task_metadata, task_metadata
 from .registry import TASK_TOOLS
 from .report import TaskReport
-from .session_state import SessionSnapshot, TaskStatus, classify_reply
+from .session_state import SessionSnapshot
 from .stop import abandon
 from .task_tools import WaitedTasks
-from .turn import find_turn_prompts, read_messages_back_to
+from .turn_outcome import outcome_of_turn
 from .wait import Outcome, wait_and_reply
 from .wait_and_report import build_outcome_report
 
@@ -123,23 +123,8 @@ async def read_outcome(context: Context, turn: Turn) -> Outcome:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
     outcome = await wait_and_reply(context, turn.session_id, None, anyio.current_time(), {})
-    newest = outcome.snapshot.newest_message
-    if newest is not None and turn.message_id in {newest.user_message_id, ""}:
-        return outcome
     async with context.for_session(turn.session_id) as session_context:
-        found = await read_messages_back_to(session_context.opencode, turn.session_id, turn.message_id)
-    prompt_ids = find_turn_prompts(found, turn.message_id)
-    messages = [message for message in found if message.user_message_id in prompt_ids]
-    if not messages:
-        raise WorkflowError(f"session {turn.session_id} no longer has the turn {turn.message_id}", turn.session_id)
-    if newest is not None and newest.user_message_id in prompt_ids:
-        return outcome
-    # A later prompt came: what runs and waits in the session now belongs to that.
-    snapshot = replace(outcome.snapshot, statuses={}, pending=(), newest_message=messages[-1])
-    status = classify_reply(messages[-1]) if messages[-1].info.role == "assistant" else TaskStatus("running")
-    if not status.finished:
-        status = TaskStatus("stopped", error="a later prompt came before this turn had ended")
-    return Outcome(snapshot, status)
+        return await outcome_of_turn(session_context.opencode, outcome, turn.message_id)
 
 
 async def view_task(

@@ -42,6 +42,7 @@ SLOW_TASK_SCENARIOS = {
     *("run_tasks cancelled", "managed OpenCode killed", "unknown session among others: wait_for_tasks"),
     *("subagent's permission asked, reject: by form, 2026-07-28", "session_prompt, permission by form, 2026-07-28"),
     *("permission asked, form dismissed: by form, 2026-07-28", "event stream always cut"),
+    "check fails, then the task corrects it",
 }
 """Those in the `slow` tier, unless --mcp-tasks selects all."""
 
@@ -51,7 +52,7 @@ NOT_AS_TASKS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("model says nothing", "time limit reached, then waited for", "time limit 0"),
-            "stop a task with a working subagent",
+            *("stop a task with a working subagent", "check followed by three bridges"),
         ),
         NO_TIME_LIMIT,
     ),

@@ -1,0 +1,49 @@
+"""The outcome of one turn, from that of its session: a later prompt there does not change it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode import OpenCodeClient
+
+from .rules import attempt_of, rules_of
+from .session_state import SessionSnapshot, TaskStatus, classify_reply
+from .turn import find_turn_prompts, read_messages_back_to
+from .wait import Outcome
+
+
+def is_newest_turn(snapshot: SessionSnapshot, prompt_id: str) -> bool:
+    """Whether a prompt began the newest turn of a session; so did the one whose failed check this turn corrects.
+
+    "" stands for the newest prompt.
+    """
+    newest, rules = snapshot.newest_message, rules_of(snapshot)
+    if newest is not None and prompt_id in {newest.user_message_id, ""}:
+        return True
+    return rules is not None and attempt_of(rules, prompt_id) is not None
+
+
+async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id: str) -> Outcome:
+    """Return the outcome of the turn that a prompt began, from the outcome of its session.
+
+    Raises:
+        WorkflowError: the session no longer has the turn.
+        OpenCodeError: the session is unknown, or OpenCode cannot be reached.
+    """
+    session_id, newest = outcome.snapshot.session.id, outcome.snapshot.newest_message
+    if is_newest_turn(outcome.snapshot, prompt_id):
+        return outcome
+    found = await read_messages_back_to(opencode, session_id, prompt_id)
+    prompt_ids = find_turn_prompts(found, prompt_id)
+    messages = [message for message in found if message.user_message_id in prompt_ids]
+    if not messages:
+        raise WorkflowError(f"session {session_id} no longer has the turn {prompt_id}", session_id)
+    if newest is not None and newest.user_message_id in prompt_ids:
+        return outcome
+    # A later prompt came: what runs and waits in the session now belongs to that.
+    snapshot = replace(outcome.snapshot, statuses={}, pending=(), newest_message=messages[-1])
+    status = classify_reply(messages[-1]) if messages[-1].info.role == "assistant" else TaskStatus("running")
+    if not status.finished:
+        status = TaskStatus("stopped", error="a later prompt came before this turn had ended")
+    return Outcome(snapshot, status)
