@@ -16,6 +16,7 @@ from opencode_mcp.opencode.models import AgentRequest
 
 from .context import Context, Decision
 from .pending_starts import PendingStart, resumed_prompts
+from .prompt import SentPrompt
 from .replies import (
     AnswerPermission,
     AnswerQuestion,
@@ -26,7 +27,6 @@ from .replies import (
     wait_until_gone,
 )
 from .report import TaskReport
-from .start import SentPrompt
 from .wait_and_report import wait_and_report
 
 

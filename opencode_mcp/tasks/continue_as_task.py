@@ -16,10 +16,10 @@ from opencode_mcp.opencode.concurrency import gather
 
 from .context import Context
 from .mcp_task_handle import Turn, make_handle
+from .prompt import SentPrompt
 from .replies import is_left_to_user
 from .report import describe_activity
 from .session_state import PICKUP_SECONDS, read_newest_messages
-from .start import SentPrompt
 from .wait import Outcome
 
 VISIBLE_SECONDS = 0.2

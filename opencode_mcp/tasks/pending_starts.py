@@ -20,8 +20,9 @@ from opencode_mcp.opencode.models import Session
 from .context import Context
 from .next_call import NextCall
 from .options import StartTask
+from .prompt import SentPrompt
 from .report import NO_ACTIVITY, TaskReport
-from .start import SentPrompt, submit_task
+from .start import submit_task
 from .stop import abandon
 from .wait import ReportedError
 

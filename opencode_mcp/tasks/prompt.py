@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
+from pydantic import BaseModel
 
 from opencode_mcp.opencode.models import Message, Session
 
 from .context import Context
-from .follower import follow
 from .idempotency import make_prompt_id
 from .metadata import Limits, Rules, save_task_metadata
 from .options import StartTask
@@ -20,6 +20,17 @@ from .turn import Usage
 
 NO_LIMITS = Limits()
 NOTHING_USED = Usage()
+
+
+class SentPrompt(BaseModel):
+    """A prompt that was sent: `previous_prompt_id` is the user's message before it, "" when there is none.
+
+    It is None where the prompt may have been sent by another process. `note` is what the caller must know.
+    """
+
+    session_id: str
+    previous_prompt_id: str | None = None
+    note: str | None = None
 
 
 def make_rules(context: Context, arguments: StartTask, prompt_id: str = "", used: Usage = NOTHING_USED) -> Rules | None:
@@ -49,7 +60,7 @@ async def send_prompt(
     attachments: list[dict[str, Any]],
     used: Usage = NOTHING_USED,
 ) -> None:
-    """Send the prompt after the newest message, and enforce its rules from then on.
+    """Send the prompt after the newest message, with its rules; the caller follows it (`follower.py`).
 
     With a `request_id`, or with rules, its ids are derived from a key; else they are OpenCode's. `used` is what the
     session's family has used before.
@@ -69,5 +80,3 @@ async def send_prompt(
         parts[0]["id"] = f"prt_{bare_id}"
     with anyio.CancelScope(shield=True):  # a request cut off midway may have been accepted
         await opencode.call("session_prompt_async", sessionID=session.id, parts=parts, **optional)
-    if is_ruled:
-        follow(context, session.id)

@@ -15,8 +15,8 @@ from .arguments import WAIT_SECONDS, Arguments
 from .context import Context
 from .options import StartTask, StartTaskOfSeveral
 from .pending_starts import find_start, started_tasks
+from .prompt import SentPrompt
 from .report import TaskReport, build_report
-from .start import SentPrompt
 from .wait import wait_until_settled
 from .wait_and_report import START_SECONDS, report_now, wait_and_report, wait_and_report_each
 

@@ -27,9 +27,9 @@ from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, START_GRACE_SE
 from .context import Context
 from .continue_as_task import continue_as_task
 from .pending_starts import PendingStart, no_session_message, report_unstarted, start_error
+from .prompt import SentPrompt
 from .report import TaskReport, build_report
 from .session_state import ENDED_STATES
-from .start import SentPrompt
 from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
 
 START_SECONDS = 40.0

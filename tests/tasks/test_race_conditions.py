@@ -26,7 +26,7 @@ from opencode_mcp.tasks.blocking import resume_blocking
 from opencode_mcp.tasks.changes import CollectChanges, collect_changes
 from opencode_mcp.tasks.context import Context
 from opencode_mcp.tasks.pending_starts import PendingStart
-from opencode_mcp.tasks.start import SentPrompt
+from opencode_mcp.tasks.prompt import SentPrompt
 from opencode_mcp.tasks.stop import abandon
 from opencode_mcp.tasks.task_tools import RunTask, run_task
 from opencode_mcp.tasks.wait import ERROR_STALLED_SECONDS, wait_until_settled

@@ -26,8 +26,7 @@ from opencode_mcp.opencode.deadline import START_GRACE_SECONDS, cancel_after, se
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tasks import answers, wait_and_report
-from opencode_mcp.tasks import start as starting
+from opencode_mcp.tasks import answers, follow_up, wait_and_report
 from opencode_mcp.tasks.stop import StopTask, stop_task
 from opencode_mcp.tasks.task_tools import ReportTask, RunTasks, WaitForTasks, report_task, run_tasks, wait_for_tasks
 from tests.bridge import find_opencode_pids
@@ -177,7 +176,7 @@ async def test_a_task_that_is_starting_can_be_stopped() -> None:
 
 async def test_a_session_takes_a_prompt_after_a_start_in_it_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure is reported until then; it does not block the session."""
-    monkeypatch.setattr(starting, "PICKUP_SECONDS", 0.1)
+    monkeypatch.setattr(follow_up, "PICKUP_SECONDS", 0.1)
 
     class Failing(FakeOpenCode):
         fails = True

@@ -1,0 +1,159 @@
+"""Send the next prompt to a session that exists, after checking that it can take one.
+
+the session is idle -> model, agent, attachments, access -> prompt_async
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.models import Message, Session
+from opencode_mcp.opencode.prepare import directory_misreading
+
+from .access import change_access
+from .agent_rules import refuse_denied_check
+from .attachments import file_parts
+from .context import Context
+from .external_activity import read_snapshot_across_processes
+from .idempotency import request_suffix
+from .metadata import task_metadata
+from .model_selection import DEFAULT_AGENT, Selection, continue_selection
+from .options import StartTask
+from .prompt import SentPrompt, send_prompt
+from .rules import has_work_left
+from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_newest_messages
+from .turn import read_family_usage
+from .workspace import describe_removal
+
+
+def ignore_session(session: Session) -> None:
+    """Do nothing: the default of `on_session`."""
+
+
+async def send_follow_up(
+    context: Context, arguments: StartTask, session_id: str, on_session: Callable[[Session], None] = ignore_session
+) -> SentPrompt:
+    """Send a prompt to a session, unless it has this request already; the caller holds the session's lock.
+
+    Raises:
+        WorkflowError: the session is busy, or its model does not exist.
+    """
+    opencode = context.opencode
+    snapshot, other_process_note = await read_snapshot_across_processes(opencode, session_id)
+    on_session(snapshot.session)
+    previous_prompt_id = snapshot.newest_message.user_message_id if snapshot.newest_message else ""
+    if arguments.request_id is not None:
+        sent_message = await find_sent_prompt(opencode, session_id, arguments.request_id)
+        if sent_message is not None:
+            refuse_reused_request_id(arguments, session_id, sent_message)
+            state = "running" if snapshot.busy or other_process_note else "done"
+            return SentPrompt(session_id=session_id, note=f"request {arguments.request_id} is already {state}")
+    refuse_busy(snapshot, other_process_note)
+    if await has_work_left(opencode, snapshot):
+        raise WorkflowError(
+            f"session {session_id} has a check to run; wait_for_tasks waits for it, stop_task stops it", session_id
+        )
+    await refuse_removed_worktree(opencode, snapshot.session)
+    directory = snapshot.session.directory
+    if problem := directory_misreading(directory):
+        raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
+    selection = await continue_selection(opencode, snapshot.session, selection_of(arguments))
+    await refuse_denied_check(opencode, directory, selection.get("agent"), arguments.check)
+    attachments = await file_parts(opencode, directory, arguments.files)
+    changes_agent = arguments.agent is not None and task_metadata(snapshot.session).access is not None
+    if arguments.permissions is not None or arguments.access is not None or changes_agent:
+        await change_access(opencode, snapshot.session, selection.get("agent"), arguments.access, arguments.permissions)
+    used = await read_family_usage(opencode, snapshot)
+    await send_prompt(context, snapshot.session, arguments, selection, snapshot.newest_message, attachments, used)
+    note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"))
+    return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id, note=note)
+
+
+def refuse_busy(snapshot: SessionSnapshot, elsewhere: str | None) -> None:
+    """Refuse a prompt to a session that works; `elsewhere` says that another OpenCode process runs it.
+
+    Raises:
+        WorkflowError: what to do instead.
+    """
+    session_id = snapshot.session.id
+    if snapshot.busy or was_just_sent(snapshot.newest_message):
+        raise WorkflowError(
+            f"session {session_id} is busy ({classify(snapshot).state}); wait_for_tasks waits for it, stop_task "
+            f"stops it",
+            session_id,
+        )
+    if elsewhere is not None:
+        raise WorkflowError(
+            f"session {session_id} cannot take a prompt now. {elsewhere} wait_for_tasks waits for its end; "
+            "session_fork copies its messages so far to a new session",
+            session_id,
+        )
+
+
+def selection_of(arguments: StartTask) -> Selection:
+    """Return the model, agent and variant that a prompt names."""
+    return Selection(arguments.model, arguments.agent, arguments.variant)
+
+
+def describe_kept_agent(agent: str | None) -> str | None:
+    """Say which agent a follow-up goes on with; None if it is the usual one."""
+    return None if agent in {None, DEFAULT_AGENT} else f"agent {agent}, as in the session's last prompt"
+
+
+async def refuse_removed_worktree(opencode: OpenCodeClient, session: Session) -> None:
+    """Refuse a prompt to a session whose worktree was removed.
+
+    Raises:
+        WorkflowError: how it was removed, and what to do.
+    """
+    if removal_note := await describe_removal(opencode, session, task_metadata(session)):
+        raise WorkflowError(
+            f"{removal_note}, so the prompt was not sent. Start a new task; read_transcript returns this conversation",
+            session.id,
+        )
+
+
+def was_just_sent(newest: Message | None) -> bool:
+    """Whether a session's newest message is a prompt that OpenCode may not have started on yet."""
+    return (
+        newest is not None
+        and newest.info.role == "user"
+        and abs(time.time() - newest.info.time.created / 1000) < PICKUP_SECONDS
+    )
+
+
+async def wait_until_visible(opencode: OpenCodeClient, session_id: str, previous_prompt_id: str) -> None:
+    """Wait until an accepted prompt is in the session; if it does not appear in time, the next wait reports that."""
+    with anyio.move_on_after(PICKUP_SECONDS):
+        while True:
+            newest = await read_newest_messages(opencode, session_id, limit=1)
+            if newest and newest[0].user_message_id != previous_prompt_id:
+                return
+            await anyio.sleep(0.05)
+
+
+async def find_sent_prompt(opencode: OpenCodeClient, session_id: str, request_id: str) -> Message | None:
+    """Return the prompt that was sent with a request id, or None."""
+    for message in await read_newest_messages(opencode, session_id, limit=200):
+        if message.info.id.endswith(request_suffix(request_id)):
+            return message
+    return None
+
+
+def refuse_reused_request_id(arguments: StartTask, session_id: str, sent_message: Message) -> None:
+    """Refuse a request id that is reused with another prompt.
+
+    Raises:
+        WorkflowError: the first prompt's text is not this one's; this one was not sent.
+    """
+    if sent_message.text != arguments.prompt:
+        raise WorkflowError(
+            f"request_id {arguments.request_id!r} was already used in session {session_id} with another prompt, so "
+            "this prompt was not sent: give each prompt its own request_id. report_task reports on the first one",
+            session_id,
+        )
