@@ -24,12 +24,13 @@ from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
 
 from .abort import save_stopped, stop_session
+from .attempts import retry_key
 from .check import check_script
 from .context import Context
 from .idempotency import make_prompt_id
 from .metadata import Rules, TaskMetadata, save_task_metadata, with_task_metadata
 from .model_selection import DEFAULT_AGENT, Selection, continue_selection
-from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, retry_key, rules_of
+from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
 from .turn import read_family_usage
 
@@ -118,7 +119,7 @@ class Follower:
         """Send the output of a failed check to the session, as its next prompt."""
         assert status.check is not None
         opencode, session, newest = self.context.opencode, snapshot.session, snapshot.newest_message
-        bare_id = make_prompt_id(session, newest, retry_key(rules, status.check.attempt))
+        bare_id = make_prompt_id(session, newest, retry_key(rules.prompt_id, status.check.attempt))
         text = f"{status.check.describe()}: {status.check.command}\n\n{status.check.output}\n\nCorrect that."
         selection = await continue_selection(opencode, session, Selection())
         parts = [{"type": "text", "text": text, "id": f"prt_{bare_id}"}]

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from .arguments import Arguments, NonEmpty
 from .attachments import WEB_OR_DATA
+from .attempts import MAX_RETRIES
 from .metadata import Access, Limits, Permissions
 
 MAX_PATH_CHARS = 4_096
@@ -75,7 +76,7 @@ class StartTask(Arguments):
         default_factory=list[str],
         description="Shell commands to pass after the turn; else check_failed.",
     )
-    check_retries: int = Field(0, ge=0, le=10, description="How often a failed check goes back.")
+    check_retries: int = Field(0, ge=0, le=MAX_RETRIES, description="How often a failed check goes back.")
     limits: Limits = Field(Limits(), description="Stops the task beyond.")
     request_id: str | None = Field(
         None,

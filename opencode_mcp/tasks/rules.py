@@ -14,8 +14,8 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, SessionStatus
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
 
+from .attempts import find_attempt
 from .check import read_check
-from .idempotency import request_suffix
 from .metadata import Rules, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
 from .turn import Usage, format_model
@@ -29,20 +29,7 @@ def rules_of(snapshot: SessionSnapshot) -> Rules | None:
     rules = task_metadata(snapshot.session).rules
     if rules is None or snapshot.newest_message is None:
         return None
-    return rules if attempt_of(rules, snapshot.newest_message.user_message_id) else None
-
-
-def retry_key(rules: Rules, retries: int) -> str:
-    """Return the request id of the prompt that sends a failed check back."""
-    return f"{rules.prompt_id} retry {retries}"
-
-
-def attempt_of(rules: Rules, prompt_id: str) -> int | None:
-    """Return which attempt a prompt is: 1 for the task's own, then those that send a failed check back; else None."""
-    if prompt_id == rules.prompt_id:
-        return 1
-    retries = range(1, rules.check_retries + 1)
-    return next((count + 1 for count in retries if prompt_id.endswith(request_suffix(retry_key(rules, count)))), None)
+    return rules if find_attempt(rules.prompt_id, snapshot.newest_message.user_message_id) else None
 
 
 async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, status: TaskStatus) -> TaskStatus:
@@ -74,14 +61,15 @@ async def apply_check(
         if check_session.id in statuses:
             return TaskStatus("running")
         messages = await read_check_messages(opencode, check_session)
-    attempt = attempt_of(rules, prompt_id) or 1
-    result = read_check(messages[-1].parts[-1], check_session.id, " && ".join(rules.check), attempt)
+    attempt = find_attempt(rules.prompt_id, prompt_id)
+    assert attempt is not None
+    result = read_check(messages[-1].parts[-1], check_session.id, " && ".join(rules.check), attempt.number)
     reason = task_metadata(check_session).stopped
     if result.passed:
         return replace(status, check=result)
     if result.was_aborted and reason is None:
         return TaskStatus("stopped", error="aborted during its check", check=result)
-    if attempt <= rules.check_retries and (result.exit_code is not None or reason is not None):
+    if attempt.number <= rules.check_retries and (result.exit_code is not None or reason is not None):
         return TaskStatus("running", due="retry", check=result)
     return TaskStatus("check_failed", error=reason or result.describe(), check=result)
 

@@ -16,6 +16,8 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message, Part, Session
 from opencode_mcp.redaction import to_one_line
 
+from .attempts import find_attempt
+from .metadata import task_metadata
 from .session_state import SessionSnapshot, read_session
 from .transcript import name_tool_call
 
@@ -65,9 +67,10 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
     newest = snapshot.newest_message
     if newest is None:
         return None
-    messages = await read_turn_messages(opencode, snapshot.session.id, newest.user_message_id)
+    first_prompt_id = find_first_prompt_id(snapshot.session, newest)
+    messages = await read_turn_messages(opencode, snapshot.session.id, first_prompt_id)
     replies = [message for message in messages if message.info.role == "assistant"]
-    prompts = [message for message in messages if message.info.id == newest.user_message_id]
+    prompts = [message for message in messages if message.info.id == first_prompt_id]
     started = (prompts or messages or [newest])[0].info.time.created
     children = await gather(
         *(partial(read_replies_since, opencode, child_id, started) for child_id in snapshot.family[1:])
@@ -91,9 +94,17 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
 
 
 async def read_turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
-    """Return a turn's messages, oldest first; of a turn longer than READ_MESSAGES allows, the newest."""
+    """Return the messages of the turn that a prompt began, oldest first: of a long one the newest (READ_MESSAGES)."""
     messages = await read_messages_back_to(opencode, session_id, prompt_id)
-    return [message for message in messages if message.user_message_id == prompt_id]
+    return [message for message in messages if find_attempt(prompt_id, message.user_message_id)]
+
+
+def find_first_prompt_id(session: Session, newest: Message) -> str:
+    """Return the prompt that began the newest turn: the task's own, if a bridge has sent the newest to correct it."""
+    rules = task_metadata(session).rules
+    if rules is not None and find_attempt(rules.prompt_id, newest.user_message_id):
+        return rules.prompt_id
+    return newest.user_message_id
 
 
 async def read_messages_back_to(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
@@ -107,16 +118,17 @@ async def read_messages_back_to(opencode: OpenCodeClient, session_id: str, promp
 
 
 def find_turn_prompts(messages: Sequence[Message], prompt_id: str) -> frozenset[str]:
-    """Return the ids of a turn's prompt and of the user's messages with which OpenCode itself continues the turn.
+    """Return the ids of a turn's prompt and of the user's messages that continue the turn.
 
-    OpenCode (1.18.33) writes such messages when it compacts the conversation, to go on after that (it may repeat the
-    prompt), after the subagent of a command, and when a plan is approved.
+    Bridges send such messages to have the work or the answer corrected (`attempts.py`). OpenCode (1.18.33) writes them
+    when it compacts the conversation, to go on after that (it may repeat the prompt), after the subagent of a command,
+    and when a plan is approved.
     """
     prompt_ids, was_compacted = [prompt_id], False
     for message in messages:
         if message.info.role == "user" and message.info.id > prompt_id:
             compacts = any(part.type == "compaction" and part.auto for part in message.parts)
-            if not (compacts or was_compacted or is_synthetic(message)):
+            if not (compacts or was_compacted or is_synthetic(message) or find_attempt(prompt_id, message.info.id)):
                 break
             prompt_ids.append(message.info.id)
             was_compacted = compacts

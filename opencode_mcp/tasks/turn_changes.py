@@ -18,6 +18,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, Message, Part, ProjectPath, Session, parse_model
 
 from .session_state import SessionSnapshot, was_rejected
+from .turn import find_first_prompt_id, read_turn_messages
 
 READING_TOOLS = frozenset(
     {"read", "glob", "grep", "list", "ls", "lsp", "todowrite", "todoread", "question", "skill", "webfetch", "websearch"}
@@ -25,9 +26,6 @@ READING_TOOLS = frozenset(
 """OpenCode's tools that change no file (1.18.33); any other may."""
 WRITING_TOOLS = frozenset({"write", "edit"})
 """Its tools that change the file `filePath`."""
-
-SEARCHED_MESSAGES = 40
-"""How many of a turn's newest messages are searched for tool calls when its sum is empty."""
 
 
 class TurnChanges(BaseModel):
@@ -43,31 +41,42 @@ class TurnChanges(BaseModel):
 
     @classmethod
     def from_files(cls, changes: list[FileChange]) -> TurnChanges:
-        """Return known changes."""
+        """Return known changes; those of one file are added up."""
+        paths = [*dict.fromkeys(change.file for change in changes)]
         return cls(
-            files=len(changes),
+            files=len(paths),
             additions=sum(change.additions for change in changes),
             deletions=sum(change.deletions for change in changes),
-            paths=[change.file for change in changes],
+            paths=paths,
         )
 
 
 async def read_summed_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> list[FileChange]:
-    """Read OpenCode's sum of the newest turn."""
+    """Read OpenCode's sums of the newest turn, one for each of its prompts."""
     newest = snapshot.newest_message
     if newest is None:
         return []
-    return await read_complete_diff(opencode, snapshot.session.id, newest.user_message_id, newest.info.time.completed)
+    changes: list[FileChange] = []
+    first_prompt_id = find_first_prompt_id(snapshot.session, newest)
+    if first_prompt_id != newest.user_message_id:
+        messages = await read_turn_messages(opencode, snapshot.session.id, first_prompt_id)
+        for prompt_id in dict.fromkeys(message.user_message_id for message in messages):
+            if prompt_id != newest.user_message_id:
+                changes += await read_diff(opencode, snapshot.session.id, prompt_id)
+    completed_at = newest.info.time.completed
+    return [
+        *changes,
+        *await read_complete_diff(opencode, snapshot.session.id, newest.user_message_id, completed_at),
+    ]
 
 
 async def read_turn_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> TurnChanges:
     """Read what the newest turn changed; where that is unknown, which files git calls uncommitted."""
     changes = await read_summed_changes(opencode, snapshot)
-    if snapshot.newest_message is None or (changes and has_snapshot(snapshot.newest_message)):
+    newest = snapshot.newest_message
+    if newest is None or (changes and has_snapshot(newest)):
         return TurnChanges.from_files(changes)
-    messages = await read_recent_turn_messages(
-        opencode, snapshot.session.id, snapshot.newest_message.user_message_id, SEARCHED_MESSAGES
-    )
+    messages = await read_turn_messages(opencode, snapshot.session.id, find_first_prompt_id(snapshot.session, newest))
     reason = await find_gap(opencode, snapshot.session, messages, changes)
     if reason is None:
         return TurnChanges.from_files(changes)
@@ -258,9 +267,7 @@ async def read_touched_paths(opencode: OpenCodeClient, session_id: str, message_
     return touched, {path for part in parts if (path := written_path(part))}
 
 
-async def read_recent_turn_messages(
-    opencode: OpenCodeClient, session_id: str, message_id: str, limit: int = TURN_MESSAGES
-) -> list[Message]:
+async def read_recent_turn_messages(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[Message]:
     """Return a user's message and the replies to it, oldest first; of a long turn those among the newest messages."""
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
+    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=TURN_MESSAGES)
     return [message for message in messages if message.user_message_id == message_id]

@@ -7,7 +7,8 @@ from dataclasses import replace
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 
-from .rules import attempt_of, rules_of
+from .attempts import find_attempt
+from .rules import apply_rules, rules_of
 from .session_state import SessionSnapshot, TaskStatus, classify_reply
 from .turn import find_turn_prompts, read_messages_back_to
 from .wait import Outcome
@@ -21,7 +22,7 @@ def is_newest_turn(snapshot: SessionSnapshot, prompt_id: str) -> bool:
     newest, rules = snapshot.newest_message, rules_of(snapshot)
     if newest is not None and prompt_id in {newest.user_message_id, ""}:
         return True
-    return rules is not None and attempt_of(rules, prompt_id) is not None
+    return rules is not None and find_attempt(rules.prompt_id, prompt_id) is not None
 
 
 async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id: str) -> Outcome:
@@ -44,6 +45,7 @@ async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id:
     # A later prompt came: what runs and waits in the session now belongs to that.
     snapshot = replace(outcome.snapshot, statuses={}, pending=(), newest_message=messages[-1])
     status = classify_reply(messages[-1]) if messages[-1].info.role == "assistant" else TaskStatus("running")
+    status = await apply_rules(opencode, snapshot, status)
     if not status.finished:
         status = TaskStatus("stopped", error="a later prompt came before this turn had ended")
     return Outcome(snapshot, status)
