@@ -6,6 +6,7 @@ Not a sandbox of the operating system: a tool that a rule allows runs with all r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
@@ -14,6 +15,7 @@ from opencode_mcp.opencode.models import PermissionRule, Session
 
 from .agent_rules import matches, read_agent_rules
 from .metadata import Access, Permissions, TaskMetadata, task_metadata, with_task_metadata
+from .permission_map import PermissionMap, close_to_subagents, describe_contradiction, make_rules_of_map, restrict
 
 ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
 DENY_ALL = [{"permission": "*", "pattern": "*", "action": "deny"}]
@@ -37,41 +39,70 @@ async def session_rules(
     file outside of the project, no tool of an MCP server. There are no subagents either: these inherit what a session
     denies, and nothing else (1.18.33).
     """
-    allowed = ALLOWED_BY_ACCESS.get(task.access or "full")
+    allowed, own = ALLOWED_BY_ACCESS.get(task.access or "full"), task.permission_rules or ()
     if allowed is None:
-        return {"permission": ALLOW_ALL} if task.permissions == "allow" else {}
+        if task.permissions == "allow":
+            return {"permission": ALLOW_ALL}
+        return {"permission": dump(close_to_subagents(own))} if own else {}
     agent_rules = await read_agent_rules(opencode, directory, agent)
-    kept = [
-        narrow(rule, tool, task.permissions)
-        for tool in allowed
-        for rule in agent_rules
+    kept = [rule for tool in allowed for rule in restrict(tool, narrow(agent_rules, tool, task.permissions), own)]
+    return {"permission": [*DENY_ALL, *dump(kept)]}
+
+
+def dump(rules: Sequence[PermissionRule]) -> list[dict[str, str]]:
+    """Return rules as OpenCode takes them."""
+    return [rule.model_dump() for rule in rules]
+
+
+def narrow(rules: Sequence[PermissionRule], tool: str, permissions: Permissions | None) -> list[PermissionRule]:
+    """Return an agent's rules for one tool only; where the task's policy allows, they do not ask."""
+    return [
+        PermissionRule(
+            permission=tool,
+            pattern=rule.pattern,
+            action="allow" if rule.action == "ask" and permissions == "allow" else rule.action,
+        )
+        for rule in rules
         if matches(rule.permission, tool)
     ]
-    return {"permission": [*DENY_ALL, *kept]}
 
 
-def narrow(rule: PermissionRule, tool: str, permissions: Permissions | None) -> dict[str, str]:
-    """Return an agent's rule for one tool only; where the task's policy allows, it does not ask."""
-    action = "allow" if rule.action == "ask" and permissions == "allow" else rule.action
-    return {"permission": tool, "pattern": rule.pattern, "action": action}
+@dataclass(frozen=True)
+class Change:
+    """What a prompt changes about what its session may do; None keeps what it had.
+
+    `permissions` is a policy, which allows anew what a map has denied if it is `allow`, or a map, whose rules are added
+    to those of the session. `default` is the policy of a session that has none, or one that a map does not fit.
+    """
+
+    access: Access | None
+    permissions: Permissions | PermissionMap | None
+    default: Permissions
+
+    def apply(self, before: TaskMetadata) -> TaskMetadata:
+        """Return a task's metadata with the change.
+
+        Raises:
+            WorkflowError: the maps together ask, and allow subagents.
+        """
+        policy, rules = self.permissions, before.permission_rules
+        if isinstance(policy, dict):
+            rules = (*(rules or ()), *make_rules_of_map(policy))
+            policy = self.default if before.permissions in {None, "allow"} else before.permissions
+            if message := describe_contradiction(rules):
+                raise WorkflowError(f"permissions: {message}; the session has asked since an earlier prompt")
+        facts = {"access": self.access or before.access, "permissions": policy or before.permissions}
+        return before.model_copy(update={**facts, "permission_rules": None if policy == "allow" else rules})
 
 
-async def change_access(
-    opencode: OpenCodeClient,
-    session: Session,
-    agent: str | None,
-    access: Access | None,
-    permissions: Permissions | None,
-) -> None:
-    """Change what a session may do for its next prompt, which `agent` runs; None keeps what it had.
+async def change_access(opencode: OpenCodeClient, session: Session, agent: str | None, change: Change) -> None:
+    """Change what a session may do for its next prompt, which `agent` runs.
 
     Raises:
         WorkflowError: it would have to lose a rule. OpenCode only ever adds to a session's rules (1.18.33).
     """
     before = task_metadata(session)
-    task = before.model_copy(
-        update={"access": access or before.access, "permissions": permissions or before.permissions}
-    )
+    task = change.apply(before)
     if before.permissions == "allow" and task.permissions != "allow" and task.access in {None, "full"}:
         raise WorkflowError(
             f"session {session.id} allows everything, and OpenCode cannot revoke that: start "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
@@ -11,6 +12,8 @@ from opencode_mcp.opencode.models import Agent, Config, PermissionRule
 
 from .model_selection import DEFAULT_AGENT
 from .workspace import directory_argument
+
+Action = Literal["allow", "ask", "deny"]
 
 SEPARATORS = re.compile(r"[;&|\n(){}`]+|\$\(")
 """What separates the commands of a script, about as OpenCode takes it apart to ask for permissions."""
@@ -49,7 +52,7 @@ def find_denied(rules: Sequence[PermissionRule], commands: Sequence[str]) -> str
     return next((part for part in parts if action_of(rules, "bash", part) == "deny"), None)
 
 
-def action_of(rules: Sequence[PermissionRule], permission: str, subject: str) -> str:
+def action_of(rules: Sequence[PermissionRule], permission: str, subject: str) -> Action:
     """Return what an agent's rules say about a tool call, as OpenCode decides it; `ask` where none matches."""
     for rule in reversed(rules):
         if matches(rule.permission, permission) and matches(rule.pattern, subject):

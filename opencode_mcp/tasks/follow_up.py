@@ -15,7 +15,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.prepare import directory_misreading
 
-from .access import change_access
+from .access import Change, change_access
 from .agent_rules import refuse_denied_check
 from .attachments import file_parts
 from .context import Context
@@ -24,6 +24,7 @@ from .idempotency import request_suffix
 from .metadata import task_metadata
 from .model_selection import DEFAULT_AGENT, Selection, continue_selection
 from .options import StartTask
+from .permission_map import check_map
 from .prompt import SentPrompt, send_prompt
 from .rules import has_work_left
 from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_newest_messages
@@ -67,7 +68,8 @@ async def send_follow_up(
     attachments = await file_parts(opencode, directory, arguments.files)
     changes_agent = arguments.agent is not None and task_metadata(snapshot.session).access is not None
     if arguments.permissions is not None or arguments.access is not None or changes_agent:
-        await change_access(opencode, snapshot.session, selection.get("agent"), arguments.access, arguments.permissions)
+        await check_map(opencode, directory, arguments.permissions)
+        await change_access(opencode, snapshot.session, selection.get("agent"), change_of(context, arguments))
     used = await read_family_usage(opencode, snapshot)
     await send_prompt(context, snapshot.session, arguments, selection, snapshot.newest_message, attachments, used)
     note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"))
@@ -98,6 +100,11 @@ def refuse_busy(snapshot: SessionSnapshot, elsewhere: str | None) -> None:
 def selection_of(arguments: StartTask) -> Selection:
     """Return the model, agent and variant that a prompt names."""
     return Selection(arguments.model, arguments.agent, arguments.variant)
+
+
+def change_of(context: Context, arguments: StartTask) -> Change:
+    """Return what a prompt changes about its session; the default policy asks the user where the client can."""
+    return Change(arguments.access, arguments.permissions, "ask" if context.elicitor is not None else "report")
 
 
 def describe_kept_agent(agent: str | None) -> str | None:

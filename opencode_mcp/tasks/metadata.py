@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Session, parse_model
+from opencode_mcp.opencode.models import PermissionRule, Session, parse_model
 
 METADATA_KEY = "opencode_mcp"
 
@@ -60,11 +60,13 @@ class Rules(BaseModel):
 class TaskMetadata(BaseModel):
     """Facts about a task.
 
-    `permissions` is None for a session that no task tool created, `access` for a task without any. The fields from
-    `worktree_of` on are about the task's worktree: `worktree_of` is the project directory it was created from,
-    `worktree` its top and `branch` its branch; `base` is the commit it started from and `token` the content of a file
-    in its git folder, both only where this process and OpenCode share the files; `collected` identifies the state that
-    was applied last; `removed` says how the worktree was removed.
+    `permissions` is None for a session that no task tool created, `access` for a task without any; `permission_rules`
+    are those that maps of permissions have made.
+
+    The fields from `worktree_of` on are about the task's worktree: `worktree_of` is the project directory it was
+    created from, `worktree` its top and `branch` its branch; `base` is the commit it started from and `token` the
+    content of a file in its git folder, both only where this process and OpenCode share the files; `collected`
+    identifies the state that was applied last; `removed` says how the worktree was removed.
 
     `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
     tasks/cancel has stopped, by their user's message.
@@ -73,6 +75,7 @@ class TaskMetadata(BaseModel):
 
     permissions: Permissions | None = None
     access: Access | None = None
+    permission_rules: tuple[PermissionRule, ...] | None = None
     request_id: str | None = None
     worktree_of: str | None = None
     worktree: str | None = None
@@ -130,6 +133,7 @@ def describe_metadata_needs(task: TaskMetadata) -> str:
         "request_id": task.request_id is not None,
         "worktree": task.worktree_of is not None,
         f"access `{task.access}`": task.access not in {None, "full"},
+        "permissions": task.permission_rules is not None,
         "check, limits": task.rules is not None,
         f"permissions `{task.permissions}`": task.permissions not in {None, "report", "allow"},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -11,6 +11,7 @@ from .arguments import Arguments, NonEmpty
 from .attachments import WEB_OR_DATA
 from .attempts import MAX_RETRIES
 from .metadata import Access, Limits, Permissions
+from .permission_map import PermissionMap
 
 MAX_PATH_CHARS = 4_096
 """The longest path that Linux takes."""
@@ -64,11 +65,12 @@ class StartTask(Arguments):
         default_factory=list[str],
         description="To attach: paths in the project, absolute or ~ (lines: path:1-20), or URLs.",
     )
-    permissions: Permissions | None = Field(
+    permissions: Permissions | PermissionMap | None = Field(
         None,
+        json_schema_extra={"x-shown": {"type": "string"}},
         description=(
-            "When a tool call needs permission: report = listed in `pending`, you answer; ask = the user is asked; "
-            "allow / reject = every one. Default: ask where the client can, else report."
+            "Permission requests: report = listed in `pending`, you answer; ask = the user is asked; allow / reject; "
+            'or rules: {"bash": {"*": "ask", "npm *": "allow"}}. Default: ask where possible, else report.'
         ),
     )
     access: Access | None = Field(None, description="read: no edits, no shell; edit: no shell. Default full.")
@@ -105,9 +107,14 @@ LISTED_BY_RUN_TASK = ("access", "check", "check_retries", "limits", "request_id"
 """Arguments that start_task and run_tasks take and do not list: each list costs every request of a client."""
 
 
+SHORT_PERMISSIONS = {"type": "string", "enum": [*get_args(Permissions)]}
+"""What start_task and run_tasks list of `permissions`; run_task lists no values: strict clients send a map as JSON."""
+
+
 def refer_to_run_task(schema: dict[str, Any]) -> None:
     """Replace the descriptions of a schema's properties by those that refer to run_task."""
     leave_to_run_task(schema)
+    schema["properties"]["permissions"]["x-shown"] = SHORT_PERMISSIONS
     for name, description in AS_IN_RUN_TASK.items():
         schema["properties"][name]["description"] = description
 
@@ -127,6 +134,7 @@ def leave_to_run_task(schema: dict[str, Any]) -> None:
 def leave_out_descriptions(schema: dict[str, Any]) -> None:
     """Remove the descriptions of a schema's properties."""
     leave_to_run_task(schema)
+    schema["properties"]["permissions"]["x-shown"] = SHORT_PERMISSIONS
     for field in schema["properties"].values():
         field.pop("description", None)
 

@@ -19,17 +19,17 @@ from .access import session_rules
 from .agent_rules import refuse_denied_check
 from .attachments import file_parts
 from .context import Context
-from .follow_up import ignore_session, selection_of, send_follow_up, wait_until_visible
+from .follow_up import change_of, ignore_session, selection_of, send_follow_up, wait_until_visible
 from .follower import follow
 from .idempotency import find_request_session
 from .metadata import (
-    Permissions,
     TaskMetadata,
     check_metadata_stored,
     with_task_metadata,
 )
 from .model_selection import check_model_selection
 from .options import StartTask
+from .permission_map import check_map
 from .prompt import SentPrompt, make_rules, send_prompt
 from .stop import abandon
 from .workspace import check_directory, directory_argument, prepare_workspace
@@ -66,16 +66,12 @@ async def submit_task(
         return await continue_session(context, arguments, existing_id, on_session)
     selection = await check_model_selection(opencode, directory, selection_of(arguments))
     await refuse_denied_check(opencode, directory, arguments.agent, arguments.check)
+    await check_map(opencode, directory, arguments.permissions)
     async with prepare_workspace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as workspace:
         attachments = await file_parts(opencode, workspace.directory, arguments.files)
-        task = workspace.task.model_copy(
-            update={
-                "permissions": choose_permissions(context, arguments),
-                "access": arguments.access,
-                "request_id": arguments.request_id,
-                "rules": make_rules(context, arguments),
-            }
-        )
+        change, facts = change_of(context, arguments), {"request_id": arguments.request_id}
+        facts |= {"permissions": change.default, "rules": make_rules(context, arguments)}
+        task = change.apply(workspace.task.model_copy(update=facts))
         session = workspace.session = await create_session(opencode, workspace.directory, arguments.agent, task)
         winner_id = session.id
         if arguments.request_id is not None:  # of several concurrent calls with this id, one has the task
@@ -141,8 +137,3 @@ async def create_session(
     session = parse_model("the response of session_create", Session, created)
     await check_metadata_stored(opencode, session, task)
     return session
-
-
-def choose_permissions(context: Context, arguments: StartTask) -> Permissions:
-    """Return the task's policy; by default `ask` where the client can ask its user, else `report`."""
-    return arguments.permissions or ("ask" if context.elicitor is not None else "report")

@@ -32,6 +32,9 @@ HIDDEN_ARGUMENTS = frozenset({"workspace"})
 UNLISTED = "x-unlisted"
 """The key of an optional argument that another tool lists, and that this one takes as well."""
 
+SHOWN = "x-shown"
+"""The key of a summary, beside the types of which it shows one."""
+
 HIDDEN_FIELDS = frozenset({"workspace", "synthetic", "ignored", "time"})
 """Optional fields of inner objects that a model has no use for."""
 
@@ -116,6 +119,8 @@ def summarize(schema: Any, definitions: Mapping[str, Schema], ancestors: tuple[s
         return ANYTHING
     node = cast("Schema", schema)
     description = {"description": node["description"]} if "description" in node else {}
+    if SHOWN in node:
+        return node[SHOWN] | description
     if (name := referenced_name(node)) is not None:
         component = find_definition(name, definitions)
         if name in ancestors:

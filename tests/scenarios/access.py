@@ -78,6 +78,59 @@ async def ask_for_secrets(ctx: ScenarioContext) -> ObservedResult:
     return await ctx.run_task(call_prompt(("read", {"filePath": ".env"})), access="read", permissions="report")
 
 
+async def run_with_map(ctx: ScenarioContext) -> ObservedResult:
+    """A map allows one command, asks for the others, and denies edits; no subagent could go round that."""
+    made = ctx.file("made").name
+    prompt = call_prompt(
+        ("bash", {"command": f"touch {made}", "description": "Make it"}),
+        ("write", {"filePath": f"{made}-2", "content": "made"}),
+        ("task", CHILD),
+        ("bash", {"command": f"touch other-{made}", "description": "Make another"}),
+    )
+    tools = {"bash": {f"touch {made}*": "allow", "*": "ask"}, "edit": "deny"}
+    observed = await ctx.run_task(prompt, permissions=json.dumps(tools))
+    assert ctx.file("made").exists()
+    assert not (ctx.project / f"{made}-2").exists()
+    tools_of_model = ctx.model_requests(made)[-1].tools.keys()
+    assert "bash" in tools_of_model
+    assert not {"write", "edit", "task"} & tools_of_model
+    return observed
+
+
+async def keep_map(ctx: ScenarioContext) -> ObservedResult:
+    """A map does not widen an access, nor what the configuration denies; a follow-up keeps it, and may add to it."""
+    made = ctx.file("made")
+    calls = [("write", {"filePath": name, "content": "x"}) for name in ("denied.txt", "secret.txt", made.name)]
+    prompt = call_prompt(*calls, ("bash", {"command": f"touch {made}-2", "description": "Make it"}))
+    tools = {"edit": {"*": "allow", "denied*": "deny"}, "bash": "allow"}
+    session_id = (await ctx.run_task(prompt, access="edit", permissions=tools)).session_id
+    assert [*ctx.project.glob("*-" + ctx.key + "*")] == [made]
+    assert not [*ctx.project.glob("*.txt")]
+    made.unlink()
+    await ctx.run_task(prompt, session_id=session_id, agent="build")
+    assert made.exists()
+    assert not (ctx.project / "denied.txt").exists()
+    made.unlink()
+    observed = await ctx.run_task(prompt, session_id=session_id, permissions={"edit": {f"{made.name}*": "deny"}})
+    assert not [*ctx.project.glob("*-" + ctx.key + "*"), *ctx.project.glob("*.txt")]
+    return observed
+
+
+async def refuse_maps(ctx: ScenarioContext) -> ObservedResult:
+    """A rule that OpenCode would ignore is refused, before anything is sent."""
+    refused = {
+        "OpenCode reads the rules of `edit` for 'write'": {"write": "deny"},
+        "knows no tool 'shell*'": {"shell*": "deny"},
+        "`task` must be denied": {"bash": "ask", "task": "allow"},
+        "must be allow, ask or deny": {"bash": "never"},
+    }
+    for message, tools in refused.items():
+        assert message in (await ctx.run_task("script:text hi", permissions=tools)).text
+    observed = await ctx.run_task("script:text hi", permissions={"bahs": "deny"})
+    assert not ctx.model_requests("script:text hi")
+    return observed
+
+
 SCENARIOS = (
     Scenario("access read", run_with_access("read"), "completed"),
     Scenario("access edit", run_with_access("edit", edits=True), "completed"),
@@ -85,5 +138,15 @@ SCENARIOS = (
     Scenario("access edit, with a check", edit_and_check, "completed"),
     Scenario("access kept by the session", keep_access, "error", "cannot remove its rules"),
     Scenario("access narrowed later", narrow_later, "completed"),
+    Scenario(
+        "permissions as a map", run_with_map, "waiting_permission", "^bash: touch other-made", config=QUICK_CONFIG
+    ),
+    Scenario(
+        "permissions as a map, with an access",
+        keep_map,
+        "completed",
+        config={**QUICK_CONFIG, "permission": {"edit": {"secret*": "deny"}}},
+    ),
+    Scenario("permissions as a map, with an unknown tool", refuse_maps, "error", "'bahs', did you mean bash"),
     Scenario("access read, .env", ask_for_secrets, "waiting_permission", r"read: .*\.env", config=QUICK_CONFIG),
 )

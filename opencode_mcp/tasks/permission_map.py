@@ -1,0 +1,126 @@
+"""The permissions of a task as a map, as OpenCode's configuration writes them, and the rules that it makes.
+
+tool -> action, or pattern -> action; a rule without effect is refused, as its author relies on it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.models import PermissionRule
+from opencode_mcp.suggestions import did_you_mean
+
+from .agent_rules import Action, action_of, matches
+from .metadata import Permissions
+from .workspace import directory_argument
+
+ANY = "*"
+
+Pattern = Annotated[str, Field(min_length=1)]
+PermissionMap = Annotated[
+    dict[Pattern, Action | Annotated[dict[Pattern, Action], Field(min_length=1)]], Field(min_length=1)
+]
+"""Tool -> action, or pattern -> action."""
+
+PERMISSIONS = (
+    *("read", "edit", "glob", "grep", "list", "bash", "task", "external_directory", "todowrite", "todoread"),
+    *("question", "webfetch", "websearch", "lsp", "doom_loop", "skill", "plan_enter", "plan_exit"),
+)
+"""What OpenCode asks permission for (1.18.33); for other tools, as those of plugins, by the tool's name."""
+
+DECIDED_BY_EDIT = frozenset({"write", "patch", "multiedit", "apply_patch"})
+"""Tools for which OpenCode reads the rules of `edit`; it ignores rules with their names (1.18.33)."""
+
+
+def describe_contradiction(rules: Sequence[PermissionRule]) -> str | None:
+    """Say why rules cannot hold for subagents that they allow; None if they can, or allow none."""
+    if asks_for_tool(rules) and any(rule.permission == "task" and rule.action != "deny" for rule in rules):
+        return "`ask` does not hold for subagents, so `task` must be denied where another tool asks"
+    return None
+
+
+def make_rules_of_map(tools: PermissionMap) -> tuple[PermissionRule, ...]:
+    """Return the rules of a map, of which the last one that matches decides.
+
+    They are in the order of the map, with `*` first: it is what holds where nothing else matches.
+    """
+    return tuple(
+        PermissionRule(permission=tool, pattern=pattern, action=action)
+        for tool, value in any_first(tools.items())
+        for pattern, action in any_first(({ANY: value} if isinstance(value, str) else value).items())
+    )
+
+
+def any_first(items: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return items in their order, with that of `*` first."""
+    return sorted(items, key=lambda item: item[0] != ANY)
+
+
+def asks_for_tool(rules: Sequence[PermissionRule]) -> bool:
+    """Whether rules ask for more than whether a subagent may start."""
+    return any(rule.action == "ask" and rule.permission != "task" for rule in rules)
+
+
+def close_to_subagents(rules: Sequence[PermissionRule]) -> list[PermissionRule]:
+    """Return rules that deny subagents if they ask: a subagent would not have to ask (1.18.33)."""
+    denial = PermissionRule(permission="task", pattern=ANY, action="deny")
+    return [*rules, *([denial] if asks_for_tool(rules) else [])]
+
+
+def restrict(tool: str, agent_rules: Sequence[PermissionRule], rules: Sequence[PermissionRule]) -> list[PermissionRule]:
+    """Return an agent's rules for one tool with those of a map: these may ask, deny, and allow what the agent asks for.
+
+    What the agent denies stays denied. Where patterns overlap, more may be denied than either says.
+    """
+    own = [rule for rule in rules if matches(rule.permission, tool)]
+    restricted = [*agent_rules]
+    for rule in own:
+        bases = agent_rules
+        if rule.pattern != ANY:
+            action = action_of(agent_rules, tool, rule.pattern)
+            bases = [PermissionRule(permission=tool, pattern=rule.pattern, action=action)]
+        restricted += [
+            base.model_copy(update={"action": "deny" if base.action == "deny" else rule.action}) for base in bases
+        ]
+    return restricted + [rule for rule in agent_rules if own and rule.action == "deny" and rule.pattern != ANY]
+
+
+async def check_map(
+    opencode: OpenCodeClient, directory: str | None, permissions: Permissions | PermissionMap | None
+) -> None:
+    """Check that OpenCode would apply each rule of a map; a policy has none.
+
+    Raises:
+        WorkflowError: OpenCode knows no tool of this name, or subagents would not ask.
+    """
+    if not isinstance(permissions, dict):
+        return
+    if message := describe_contradiction(make_rules_of_map(permissions)):
+        raise WorkflowError(f"permissions: {message}; nothing was sent")
+    location = directory_argument(directory)
+    tool_ids, servers = await gather(
+        partial(opencode.call_as, list[str], "tool_ids", **location),
+        partial(opencode.call_as, dict[str, Any], "mcp_status", **location),
+    )
+    known = sorted({*PERMISSIONS, *tool_ids} - DECIDED_BY_EDIT)
+    prefixes = [f"{re.sub('[^a-zA-Z0-9_-]', '_', server)}_" for server in servers]
+    for name in permissions:
+        if name in DECIDED_BY_EDIT:
+            raise WorkflowError(f"permissions: OpenCode reads the rules of `edit` for {name!r}; nothing was sent")
+        if not (any(matches(name, other) for other in known) or any(may_match(name, prefix) for prefix in prefixes)):
+            meant = did_you_mean(name, known) or "see tool_ids"
+            raise WorkflowError(f"permissions: OpenCode knows no tool {name!r}, {meant}; nothing was sent")
+
+
+def may_match(name: str, prefix: str) -> bool:
+    """Whether a tool's name, or one with wildcards, can be that of a tool of an MCP server, which begins so."""
+    literal = re.split("[*?]", name, maxsplit=1)[0]
+    return literal.startswith(prefix) or (literal != name and prefix.startswith(literal))
