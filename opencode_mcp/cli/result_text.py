@@ -27,7 +27,12 @@ from .output import printable, printable_text
 
 Facts = Mapping[str, Any]
 
-STATE_STYLES = {"completed": "bold green", "failed": "bold red", "stopped": "bold yellow"}
+STATE_STYLES = {
+    "completed": "bold green",
+    "check_failed": "bold red",
+    "failed": "bold red",
+    "stopped": "bold yellow",
+}
 OPEN_STYLE = "bold yellow"
 """The style of a state in which a task is not over."""
 MAX_PATHS = 20
@@ -87,6 +92,10 @@ def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
         if text := report.get(name):
             yield Text(f"\n{printable_text(text)}\n", style)
     yield from format_files(report.get("changes") or {})
+    if check := report.get("check"):
+        yield line("check", f"{'passed' if check.get('passed') else 'failed'}: {check.get('command')}")
+        if not check.get("passed") and (output := check.get("output")):
+            yield Text(f"\n{printable_text(output)}\n", "dim")
     for call in items_of(report, "failed_calls"):
         yield line("failed call", call, "red")
     if report.get("activity", NO_ACTIVITY) != NO_ACTIVITY:

@@ -18,9 +18,10 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.commands import call
 from opencode_mcp.cli.main import command_parser, settings_flags
 from opencode_mcp.cli.output import print_lines
-from opencode_mcp.cli.result_text import FORMATS, Shell, format_result
+from opencode_mcp.cli.result_text import FORMATS, STATE_STYLES, Shell, format_result
 from opencode_mcp.cli.tool_stats import full_schema
 from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tasks.session_state import ENDED_STATES
 
 ATTACHED = Shell(("opencode-mcp", "call"), opencode_stays=True, width=80)
 MANAGED = Shell(("opencode-mcp", "call"), opencode_stays=False, width=80)
@@ -107,6 +108,21 @@ def test_a_failed_task_shows_its_error_note_and_failed_calls() -> None:
     assert "note        from a fork" in lines
 
 
+def test_a_failed_check_is_shown_and_the_task_is_over() -> None:
+    """Each state in which a task has ended has a style of its own, and the next command is printed."""
+    check = {"command": "make test", "passed": False, "exit_code": 2, "output": "$ make test\n2 failed"}
+    call = {"tool": "read_transcript", "arguments": {"session_id": "ses_1"}}
+    lines = render("run_task", REPORT | {"state": "check_failed", "check": check, "next": call}, MANAGED)
+    passed = render("run_task", REPORT | {"check": check | {"passed": True}}, MANAGED)
+
+    assert "check       failed: make test" in lines
+    assert "2 failed" in lines
+    assert "next        opencode-mcp call read_transcript session_id=ses_1" in lines
+    assert "check       passed: make test" in passed
+    assert "2 failed" not in passed
+    assert STATE_STYLES.keys() == ENDED_STATES
+
+
 def test_a_waiting_task_shows_what_it_waits_for_and_the_command_that_answers() -> None:
     """Unless OpenCode has stopped with the call: then nothing waits any more, and the session can be continued."""
     waiting = REPORT | {"state": "waiting_permission", "answer": "", "pending": [PERMISSION]}
@@ -175,6 +191,7 @@ def test_the_flags_of_a_command_hold_no_password() -> None:
         pytest.param("run_task", REPORT | {"changes": {"paths": [HIDDEN], "unknown": HIDDEN}}, id="changes"),
         pytest.param("run_task", REPORT | {"activity": HIDDEN, "failed_calls": [HIDDEN]}, id="lists"),
         pytest.param("run_task", REPORT | {"pending": [HIDDEN_REQUEST]}, id="request"),
+        pytest.param("run_task", REPORT | {"check": {"command": HIDDEN, "output": HIDDEN}}, id="check"),
         pytest.param("wait_for_tasks", {"tasks": [REPORT], "errors": {HIDDEN: HIDDEN}}, id="errors"),
         pytest.param("collect_changes", {"patch": HIDDEN, "applied_to": HIDDEN, "note": HIDDEN}, id="patch"),
         pytest.param(
