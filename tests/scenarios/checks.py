@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import mcp_types as types
+
 from tests.eventually import eventually
 
 from .observed import ObservedResult
@@ -41,6 +43,12 @@ async def fail_check(ctx: ScenarioContext) -> ObservedResult:
     assert observed["check"]["output"].endswith("two tests failed")
     assert observed["answer"]
     assert not ctx.file("made").exists()
+    [resource] = (await ctx.client.read_resource(f"opencode://session/{observed.session_id}")).contents
+    assert isinstance(resource, types.TextResourceContents)
+    assert {name: json.loads(resource.text)[name] for name in ("state", "error")} == {
+        "state": "check_failed",
+        "error": observed["error"],
+    }
     return observed
 
 

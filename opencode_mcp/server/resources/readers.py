@@ -18,6 +18,7 @@ from opencode_mcp.tasks.changes import CollectChanges, collect_changes
 from opencode_mcp.tasks.external_activity import describe_other_process
 from opencode_mcp.tasks.pending_requests import describe_request
 from opencode_mcp.tasks.report import describe_activity
+from opencode_mcp.tasks.rules import apply_rules
 from opencode_mcp.tasks.session_state import classify, read_snapshot
 from opencode_mcp.tasks.transcript import ReadTranscript, read_transcript
 from opencode_mcp.tools.gateway import caller_of, describe_operation
@@ -137,7 +138,7 @@ async def session(servers: ServerPool, id: str) -> Content:
     The state is that of a task, or `idle` if no process works on the newest prompt or there is no prompt.
     """
     snapshot = await read_snapshot(servers.default, id)
-    status = classify(snapshot)
+    status = await apply_rules(servers.default, snapshot, classify(snapshot))
     note = await describe_other_process(servers.default, snapshot)
     newest = snapshot.newest_message
     return as_json(
