@@ -42,15 +42,15 @@ class ServerPool:
     """The clients of all servers, by name; a single one is named "".
 
     `session_servers` caches the server of each session; `pending_starts` are tasks that are being started;
-    `last_reports` has the time and content of each session's last report. `followed` are the sessions
-    whose rules this process enforces. `tasks` runs work that outlives a call.
+    `last_reports` has the time and content of each session's last report. `followed` are the sessions whose rules this
+    process enforces, with when it was last asked to (anyio.current_time()). `tasks` runs work that outlives a call.
     """
 
     clients: Mapping[str, OpenCodeClient]
     session_servers: dict[str, str] = field(default_factory=dict[str, str])
     pending_starts: dict[str, Any] = field(default_factory=dict[str, Any])
     last_reports: dict[str, tuple[float, Any]] = field(default_factory=dict[str, "tuple[float, Any]"])
-    followed: set[str] = field(default_factory=set[str])
+    followed: dict[str, float] = field(default_factory=dict[str, float])
     tasks: TaskGroup | None = None
 
     @property

@@ -10,14 +10,15 @@ bridge follows a task, nothing is enforced; the next one that waits for it goes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
-from opencode_mcp.exceptions import APIError, OpenCodeError
+from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event, event_session_id
@@ -69,7 +70,7 @@ class Follower:
         Raises:
             APIError: the session was deleted.
         """
-        opencode, idle_since = self.context.opencode, anyio.current_time()
+        opencode, followed, idle_since = self.context.opencode, self.context.servers.followed, anyio.current_time()
         with opencode.events.subscribe(self.on_event):
             while True:
                 self.wakeup = anyio.Event()
@@ -78,7 +79,7 @@ class Follower:
                     self.family.update(snapshot.family)
                     if await self.enforce(snapshot):
                         idle_since = anyio.current_time()
-                    elif anyio.current_time() - idle_since > PICKUP_SECONDS:
+                    elif anyio.current_time() - max(idle_since, followed[self.session_id]) > PICKUP_SECONDS:
                         return
                 except OpenCodeError as error:
                     if isinstance(error, APIError) and error.status == 404:
@@ -91,11 +92,15 @@ class Follower:
     async def enforce(self, snapshot: SessionSnapshot) -> bool:
         """Stop a turn beyond its limits, or do what is due; False if the session has nothing that needs a bridge.
 
-        A prompt takes a moment to be visible, and another to be started on: nothing is due until then.
+        A prompt takes a moment to be visible, and another to be started on: nothing is due until then. A bridge may end
+        after it has stored why it stops a turn: then another one, or a second try, stops it.
         """
         rules = rules_of(snapshot)
-        if rules is None or rules.stopped is not None:
+        if rules is None or (rules.stopped is not None and not snapshot.busy):
             return False
+        if rules.stopped is not None:
+            await stop_session(self.context, self.session_id)
+            return True
         status = await apply_rules(self.context.opencode, snapshot, classify(snapshot))
         if status.finished or status.stalled_reason is not None:
             return False
@@ -121,7 +126,11 @@ class Follower:
         opencode, session, newest = self.context.opencode, snapshot.session, snapshot.newest_message
         bare_id = make_prompt_id(session, newest, retry_key(rules.prompt_id, status.check.attempt))
         text = f"{status.check.describe()}: {status.check.command}\n\n{status.check.output}\n\nCorrect that."
-        selection = await continue_selection(opencode, session, Selection())
+        try:
+            selection = await continue_selection(opencode, session, Selection())
+        except WorkflowError as error:  # such as a model that the configuration no longer has
+            await save_stopped(opencode, session.id, f"{status.check.describe()}, and was not sent back: {error}")
+            return
         parts = [{"type": "text", "text": text, "id": f"prt_{bare_id}"}]
         async with opencode.session_lock(session.id):
             await opencode.call(
@@ -182,9 +191,12 @@ def follow(context: Context, session_id: str) -> None:
     The follower asks no user, reports no progress, and outlives the call.
     """
     tasks, followed = context.servers.tasks, context.servers.followed
-    if tasks is None or session_id in followed:
+    if tasks is None:
         return
-    followed.add(session_id)
+    is_followed = session_id in followed
+    followed[session_id] = anyio.current_time()  # a follower that is about to end goes on
+    if is_followed:
+        return
     plain = replace(context, report_progress=ignore_progress, elicitor=None, resume_state=None)
     tasks.start_soon(partial(follow_until_ended, plain, session_id))
 
@@ -192,11 +204,21 @@ def follow(context: Context, session_id: str) -> None:
 async def follow_until_ended(context: Context, session_id: str) -> None:
     """Follow a task; an error ends only the following."""
     try:
-        async with context.for_session(session_id) as session_context, background_task_group() as tasks:
-            await Follower(session_context, session_id, tasks, {session_id}).run()
+        async with background_task_group() as tasks:
+            # A prompt may be sent while this group ends: by then the session is not `followed`.
+            with released(context.servers.followed, session_id):
+                async with context.for_session(session_id) as session_context:
+                    await Follower(session_context, session_id, tasks, {session_id}).run()
     except OpenCodeError as error:
         log.info("%s is not followed any more: %s", session_id, error)
     except Exception:
         log.exception("following %s failed", session_id)
+
+
+@contextmanager
+def released(followed: dict[str, float], session_id: str) -> Generator[None]:
+    """Take a session from those that are followed at the end of the block."""
+    try:
+        yield
     finally:
-        context.servers.followed.discard(session_id)
+        del followed[session_id]

@@ -1,0 +1,175 @@
+"""Moments of a follower that a real OpenCode passes too quickly to test, with a fake one that stays in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio.abc import TaskGroup
+
+from opencode_mcp.opencode import ServerPool
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.events import Listener
+from opencode_mcp.tasks import follower as following
+from opencode_mcp.tasks import wait as waiting
+from opencode_mcp.tasks.context import Context
+from opencode_mcp.tasks.follower import follow
+from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.wait import wait_until_settled
+from tests.eventually import eventually
+from tests.fake_event_stream import FakeEventStream
+
+from .test_race_conditions import DONE, FakeOpenCode
+
+pytestmark = pytest.mark.anyio
+
+RULES = Rules(prompt_id="msg_1", started=time.time() * 1000, limits=Limits(minutes=60))
+PASSED = RULES.model_copy(update={"limits": Limits(minutes=0.000_001)})
+BUSY = {"ses_1": {"type": "busy"}}
+CHECK_SESSION = "ses_check"
+FAILED_CHECK: dict[str, Any] = {
+    "type": "tool",
+    "tool": "bash",
+    "state": {
+        "status": "completed",
+        "output": f"$ make\nbroken\n\n{CHECK_SESSION} 2\n",
+        "time": {"start": 1, "end": 2},
+    },
+}
+
+
+@dataclass
+class RuledOpenCode(FakeOpenCode):
+    """A fake OpenCode whose session has rules, and below it the session of a check, if `check_messages` are given."""
+
+    rules: Rules = field(default_factory=lambda: RULES)
+    check_messages: list[Any] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    session: dict[str, Any] = field(default_factory=dict[str, Any])
+    reads: int = 0
+    before_read: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Answer as OpenCode does."""
+        metadata = self.metadata or with_task_metadata({}, TaskMetadata(rules=self.rules))
+        session = {"id": "ses_1", "directory": "/project", "time": {"created": 1}, "metadata": metadata}
+        session |= self.session
+        is_check = arguments.get("sessionID") == CHECK_SESSION
+        match name:
+            case "session_get" if not is_check:
+                return session
+            case "session_update":
+                self.metadata = arguments["metadata"]
+                return {**session, "metadata": self.metadata}
+            case "session_children" if not is_check and self.check_messages is not None:
+                facts = {"check_of": "msg_1"}
+                return [{**session, "id": CHECK_SESSION, "metadata": {"opencode_mcp": facts}}]
+            case "session_messages" if is_check:
+                return self.check_messages
+            case "session_messages":
+                self.reads += 1
+                await self.before_read()
+            case _:
+                pass
+        return await super().call(name, **arguments)
+
+
+@pytest.fixture(autouse=True)
+def read_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake OpenCode sends no events."""
+    monkeypatch.setattr(following, "READ_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
+
+
+def make_context(opencode: FakeOpenCode, tasks: TaskGroup) -> Context:
+    """Return the context of a tool whose work outlives its call in `tasks`."""
+    return Context(ServerPool(cast("Any", {"": opencode}), tasks=tasks), ignore_progress)
+
+
+async def test_a_turn_that_another_bridge_was_stopping_is_stopped() -> None:
+    """It has stored the reason, and ended before it could abort the session."""
+    opencode = RuledOpenCode(
+        rules=RULES.model_copy(update={"stopped": "it passed its limit"}),
+        messages=[DONE],
+        status=BUSY,
+    )
+    async with background_task_group() as tasks:
+        context = make_context(opencode, tasks)
+        follow(context, "ses_1")
+        await eventually(lambda: "session_abort" in opencode.calls)
+        opencode.status = {}
+        outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
+
+    assert (outcome.status.state, outcome.status.error) == ("stopped", "it passed its limit")
+
+
+async def test_a_prompt_that_is_sent_during_the_last_read_of_a_follower_is_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The read shows the turn before it, long over; the limits of the new one are enforced."""
+    passed_seconds = 0.0
+    current_time = anyio.current_time
+    monkeypatch.setattr(anyio, "current_time", lambda: current_time() + passed_seconds)
+    opencode = RuledOpenCode(messages=[DONE])
+    async with background_task_group() as tasks:
+        context = make_context(opencode, tasks)
+
+        async def send_prompt() -> None:
+            nonlocal passed_seconds
+            if opencode.reads == 2:
+                passed_seconds = 3600
+                follow(context, "ses_1")
+            if opencode.reads == 3:
+                opencode.rules, opencode.status = PASSED, BUSY
+
+        opencode.before_read = send_prompt
+        follow(context, "ses_1")
+        await eventually(lambda: "session_abort" in opencode.calls)
+        opencode.status = {}
+
+
+async def test_a_prompt_that_is_sent_while_its_follower_ends_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The follower has read for the last time, and its tasks end."""
+    monkeypatch.setattr(following, "PICKUP_SECONDS", -1.0)
+    async with background_task_group() as tasks:
+
+        async def send_prompt() -> None:
+            monkeypatch.undo()
+            opencode.rules, opencode.status = PASSED, BUSY
+            follow(context, "ses_1")
+
+        class Stream(FakeEventStream):
+            @contextmanager
+            def subscribe(self, notice: Listener) -> Generator[None]:
+                with super().subscribe(notice):
+                    yield
+                if not opencode.status:
+                    tasks.start_soon(send_prompt)
+
+        opencode = RuledOpenCode(messages=[DONE], events=Stream())
+        context = make_context(opencode, tasks)
+        follow(context, "ses_1")
+        await eventually(lambda: "session_abort" in opencode.calls)
+        opencode.status = {}
+
+
+async def test_a_failed_check_that_cannot_be_sent_back_ends_the_task() -> None:
+    """Its agent is gone: the report says so, and nothing is tried again."""
+    rules = Rules(prompt_id="msg_1", started=time.time() * 1000, check=("make",), check_retries=3)
+    reply = {"info": {**DONE["info"], "id": "msg_9"}, "parts": [FAILED_CHECK]}
+    opencode = RuledOpenCode(rules=rules, messages=[DONE], check_messages=[reply], session={"agent": "removed"})
+    async with background_task_group() as tasks:
+        context = make_context(opencode, tasks)
+        outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30, enforce=True)
+
+    assert outcome.status.state == "stopped"
+    assert outcome.status.error is not None
+    assert outcome.status.error.startswith("the check failed with exit code 2, and was not sent back: unknown agent")
+    assert "session_prompt_async" not in opencode.calls
