@@ -173,6 +173,7 @@ class MessageInfo(Model):
     model_id: str | None = None
     agent: str | None = None
     variant: str | None = None
+    system: str | None = None
     summary: bool | dict[str, Any] = False
     cost: float = 0
     tokens: Tokens = Tokens()

@@ -22,7 +22,7 @@ from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event, event_session_id
-from opencode_mcp.opencode.models import Session
+from opencode_mcp.opencode.models import Message, Session
 
 from .abort import save_stopped, stop_session
 from .attempts import retry_key
@@ -121,7 +121,7 @@ class Follower:
             self.tasks.start_soon(run_check, self.context, snapshot.session, prompt_id, rules)
 
     async def send_back(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
-        """Send the output of a failed check to the session, as its next prompt."""
+        """Send the output of a failed check to the session, as its next prompt, with the task's system prompt."""
         assert status.check is not None
         opencode, session, newest = self.context.opencode, snapshot.session, snapshot.newest_message
         bare_id = make_prompt_id(session, newest, retry_key(rules.prompt_id, status.check.attempt))
@@ -132,6 +132,9 @@ class Follower:
             await save_stopped(opencode, session.id, f"{status.check.describe()}, and was not sent back: {error}")
             return
         parts = [{"type": "text", "text": text, "id": f"prt_{bare_id}"}]
+        prompt = await opencode.call_as(Message, "session_message", sessionID=session.id, messageID=rules.prompt_id)
+        if prompt.info.system is not None:
+            selection["system"] = prompt.info.system
         async with opencode.session_lock(session.id):
             await opencode.call(
                 "session_prompt_async", sessionID=session.id, messageID=f"msg_{bare_id}", parts=parts, **selection

@@ -53,15 +53,18 @@ async def fail_check(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def correct_after_check(ctx: ScenarioContext) -> ObservedResult:
-    """The output of a failed check goes back to the same session; what follows passes."""
+    """The output of a failed check goes back to the same session and system prompt; what follows passes."""
     made = ctx.file("made").name
     command = (
         f"test -e {made} || {{ echo 'script:tool write {json.dumps({'filePath': made, 'content': 'x'})}'; exit 1; }}"
     )
-    observed = await ctx.run_task(f"script:text not yet {ctx.key}", check=[command], check_retries=2)
+    prompt, system = f"script:text not yet {ctx.key}", "Write short sentences."
+    observed = await ctx.run_task(prompt, check=[command], check_retries=2, system=system)
     assert observed["check"]["attempt"] == 2
     assert observed["check"]["passed"]
     assert ctx.file("made").exists()
+    assert len(ctx.model_requests()) == 3
+    assert [request for request in ctx.model_requests() if system not in str(request.messages)] == []
     return observed
 
 
