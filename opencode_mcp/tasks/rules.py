@@ -94,12 +94,16 @@ async def has_work_left(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> 
 
 
 async def find_forbidden_model(opencode: OpenCodeClient, snapshot: SessionSnapshot, rules: Rules) -> str | None:
-    """Say which model that a task's rules do not allow replies in its family now; None for none."""
+    """Say which model that a task's rules do not allow replies in its family now; None for none.
+
+    What a subagent has replied before the prompt does not count. OpenCode's ids of messages ascend (1.18.33).
+    """
     policy = PromptPolicy(rules.models)
     newest = [snapshot.newest_message] if snapshot.newest_message is not None else []
     for member_id in snapshot.family[1:] if rules.models else ():
         newest += await read_newest_messages(opencode, member_id, limit=1)
-    models = [format_model(message) for message in newest if message.info.role == "assistant"]
+    replies = [one for one in newest if one.info.role == "assistant" and one.info.id > rules.prompt_id]
+    models = [format_model(reply) for reply in replies]
     forbidden = next((model for model in models if model is not None and not policy.allows(model)), None)
     return None if forbidden is None else f"model {forbidden} answered, which --models does not allow"
 

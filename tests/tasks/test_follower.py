@@ -22,6 +22,8 @@ from opencode_mcp.tasks import wait as waiting
 from opencode_mcp.tasks.context import Context
 from opencode_mcp.tasks.follower import follow
 from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.rules import find_forbidden_model
+from opencode_mcp.tasks.session_state import read_snapshot
 from opencode_mcp.tasks.wait import wait_until_settled
 from tests.eventually import eventually
 from tests.fake_event_stream import FakeEventStream
@@ -108,6 +110,22 @@ async def test_a_turn_that_another_bridge_was_stopping_is_stopped() -> None:
         outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
 
     assert (outcome.status.state, outcome.status.error) == ("stopped", "it passed its limit")
+
+
+@pytest.mark.parametrize(
+    ("reply_id", "stopped"),
+    [pytest.param("msg_0", False, id="before the prompt"), pytest.param("msg_2", True, id="now")],
+)
+async def test_only_a_reply_to_the_prompt_has_a_forbidden_model(reply_id: str, stopped: bool) -> None:
+    """A session that is followed up may have an older subagent with a model that `--models` does not allow."""
+    rules = Rules(prompt_id="msg_1", started=time.time() * 1000, models=("scripted/*",))
+    reply = {**DONE, "info": {**DONE["info"], "id": reply_id, "providerID": "other", "modelID": "large"}}
+    opencode = RuledOpenCode(rules=rules, check_messages=[reply])
+    snapshot = await read_snapshot(cast("Any", opencode), "ses_1")
+    forbidden = await find_forbidden_model(cast("Any", opencode), snapshot, rules)
+
+    assert len(snapshot.family) == 2
+    assert forbidden == ("model other/large answered, which --models does not allow" if stopped else None)
 
 
 async def test_a_prompt_that_is_sent_during_the_last_read_of_a_follower_is_followed(
