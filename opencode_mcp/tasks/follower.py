@@ -1,4 +1,4 @@
-"""Enforces the rules of a task while its turn runs: limits, the check after it, and what sends a failed check back.
+"""Enforces the rules of a task: limits, rejection of requests without an answer, the check, and what sends it back.
 
 read the session -> beyond a limit? stop it -> something due? do it -> ended? return; else wait for an event
 
@@ -25,12 +25,14 @@ from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Message, Session
 
 from .abort import save_stopped, stop_session
+from .ask_timeout import overdue_requests, rejection
 from .attempts import retry_key
 from .check import check_script
 from .context import Context
 from .idempotency import make_prompt_id
 from .metadata import Rules, TaskMetadata, save_task_metadata, with_task_metadata
 from .model_selection import DEFAULT_AGENT, Selection, continue_selection
+from .replies import send_unless_answered
 from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
 from .turn import read_family_usage
@@ -140,10 +142,18 @@ class Follower:
                 "session_prompt_async", sessionID=session.id, messageID=f"msg_{bare_id}", parts=parts, **selection
             )
 
+    async def reject_overdue(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
+        """Reject the requests of a family that got no answer in time."""
+        assert rules.ask_timeout_minutes is not None
+        opencode, directory = self.context.opencode, snapshot.session.directory
+        for request in overdue_requests(rules, snapshot.pending):
+            await send_unless_answered(opencode, directory, request, rejection(request, rules.ask_timeout_minutes))
+
 
 ACTIONS: Mapping[str, Callable[[Follower, SessionSnapshot, Rules, TaskStatus], Awaitable[None]]] = {
     "check": Follower.start_check,
     "retry": Follower.send_back,
+    "reject": Follower.reject_overdue,
 }
 """What is done about each `due` of a status."""
 

@@ -46,9 +46,11 @@ def make_rules(context: Context, arguments: StartTask, prompt_id: str = "", used
         limits=limits,
         check=tuple(arguments.check),
         check_retries=arguments.check_retries,
+        ask_timeout_minutes=arguments.ask_timeout_minutes,
         models=policy.models,
     )
-    return rules if arguments.check or limits != NO_LIMITS or policy.models else None
+    has_any = arguments.check or arguments.ask_timeout_minutes or limits != NO_LIMITS or policy.models
+    return rules if has_any else None
 
 
 async def send_prompt(

@@ -207,8 +207,8 @@ async def find_request(opencode: OpenCodeClient, request_id: str, session_id: st
     if session_id is not None:
         await refuse_without_messages(opencode, session_id)
     raise WorkflowError(
-        f"there is no pending request {request_id}: it was answered, its task has ended, or it belongs to another "
-        "session: pass its session_id (report_task lists pending requests)",
+        f"there is no pending request {request_id}: it was answered or rejected, its task has ended, or it belongs to "
+        "another session: pass its session_id (report_task lists pending requests)",
         session_id,
     )
 

@@ -26,7 +26,15 @@ from .next_call import NextCall, next_call
 from .pending_requests import RequestSummary, describe_request
 from .session_state import SessionSnapshot, TaskState, TaskStatus
 from .transcript import summarize_parts
-from .turn import Usage, describe_other_model, describe_revert, elapsed_seconds, read_family_usage, read_turn
+from .turn import (
+    Usage,
+    describe_other_model,
+    describe_revert,
+    describe_unanswered,
+    elapsed_seconds,
+    read_family_usage,
+    read_turn,
+)
 from .turn_changes import TurnChanges, read_summed_changes, read_turn_changes
 from .workspace import describe_removal
 
@@ -92,6 +100,7 @@ async def build_report(
         note,
         status.note,
         describe_other_model(turn, snapshot.session),
+        describe_unanswered(turn),
         describe_revert(snapshot),
         worktree.note,
     )

@@ -14,6 +14,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session, SessionStatus
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
 
+from .ask_timeout import overdue_requests
 from .attempts import find_attempt
 from .check import read_check
 from .metadata import Rules, task_metadata
@@ -35,8 +36,10 @@ def rules_of(snapshot: SessionSnapshot) -> Rules | None:
 async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, status: TaskStatus) -> TaskStatus:
     """Return the status that the rules of the newest turn make of its own; what is `due` is left to do."""
     rules = rules_of(snapshot)
-    if rules is None or snapshot.busy:
+    if rules is None:
         return status
+    if snapshot.busy:
+        return replace(status, due="reject") if overdue_requests(rules, snapshot.pending) else status
     if rules.stopped is not None:
         return TaskStatus("stopped", error=rules.stopped)
     return await apply_check(opencode, snapshot, rules, status) if rules.check else status

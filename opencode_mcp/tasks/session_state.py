@@ -72,7 +72,7 @@ class TaskStatus:
     stalled_reason: str | None = None
     note: str | None = None
     check: CheckResult | None = None
-    due: Literal["check", "retry"] | None = None
+    due: Literal["check", "retry", "reject"] | None = None
 
     @property
     def finished(self) -> bool:

@@ -16,6 +16,7 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Message, Part, Session
 from opencode_mcp.redaction import to_one_line
 
+from .ask_timeout import was_unanswered
 from .attempts import find_attempt
 from .metadata import task_metadata
 from .session_state import SessionSnapshot, read_session
@@ -49,7 +50,7 @@ class TurnFacts:
 
     `tool_calls` are the calls of the session itself, how many of each tool. `usage` is that of its replies without
     subagents; `failed_calls` are the newest of its tool calls, and of its subagents', that failed or were rejected, one
-    line each.
+    line each. `unanswered_calls` are the newest of those whose request was rejected without an answer in time.
     """
 
     started: float
@@ -60,6 +61,7 @@ class TurnFacts:
     tool_calls: Mapping[str, int]
     usage: Usage
     failed_calls: tuple[str, ...]
+    unanswered_calls: tuple[str, ...]
 
 
 async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> TurnFacts | None:
@@ -77,7 +79,9 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
     )
     all_replies = [*(message for child in children for message in child), *replies]
     answers = [message for message in reversed(replies) if message.info.summary is not True]
-    failed_calls = [format_failed_call(part) for message in all_replies for part in message.parts if has_failed(part)]
+    parts = [part for message in all_replies for part in message.parts]
+    failed_calls = [format_failed_call(part) for part in parts if has_failed(part)]
+    unanswered_calls = [name_tool_call(part) for part in parts if was_unanswered(part)]
     return TurnFacts(
         started=started,
         models=tuple(dict.fromkeys(name for message in answers if (name := format_model(message)))),
@@ -90,6 +94,7 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
             sum(message.info.tokens.total for message in replies),
         ),
         failed_calls=tuple(failed_calls[-SHOWN_CALLS:]),
+        unanswered_calls=tuple(unanswered_calls[-SHOWN_CALLS:]),
     )
 
 
@@ -196,6 +201,12 @@ def format_failed_call(part: Part) -> str:
     """Say in one line which tool call failed, and why."""
     assert part.state is not None
     return f"{name_tool_call(part)}: {to_one_line(part.state.error or 'it failed', CALL_CHARS)}"
+
+
+def describe_unanswered(turn: TurnFacts | None) -> str | None:
+    """Say which requests of a turn were rejected without an answer; None if there are none."""
+    calls = turn.unanswered_calls if turn is not None else ()
+    return f"Rejected after ask_timeout_minutes without an answer: {'; '.join(calls)}." if calls else None
 
 
 def describe_revert(snapshot: SessionSnapshot) -> str | None:

@@ -2,6 +2,7 @@
 
 from . import (
     access,
+    ask_timeouts,
     blocking,
     cancellation,
     checks,
@@ -38,6 +39,7 @@ SCENARIOS = tuple(
         checks,
         limits,
         access,
+        ask_timeouts,
     )
     for scenario in subject.SCENARIOS
 )
