@@ -110,6 +110,7 @@ UNBOUNDED = frozenset(
         *("v2.session.prompt", "v2.session.compact", "v2.session.switchModel"),
         *("tui.submitPrompt", "tui.executeCommand", "tui.publish", "tui.control.response"),
         *("config.update", "global.config.update", "session.update", "sync.replay"),
+        "experimental.projectCopy.generateName",
     }
 )
 """By operationId: what calls a model without a task, or changes which model is called, or what limits a task."""

@@ -38,4 +38,5 @@ def test_a_bridge_that_bounds_prompts_calls_models_in_tasks_only(catalog: Catalo
     assert {"run_task", "session_create", "session_messages"} <= selection.listed
     assert not unbounded & (selection.listed | selection.reachable)
     assert {selection.disabled[name] for name in unbounded} == {"--models"}
+    assert {"session_prompt", "session_summarize", "experimental_project_copy_generate_name"} <= unbounded
     assert unbounded <= select_tools(catalog).listed
