@@ -34,6 +34,7 @@ EXAMPLES = {
     "toolsets": ("tasks", "file"),
     "models": ("anthropic/*", "openai/gpt-5*"),
     "max_cost": 2.5,
+    "on_event": "jq -r '.message' | wall",
     "token": 16 * "t",
     "oauth_issuer": "https://issuer",
     "oauth_audience": "https://audience",

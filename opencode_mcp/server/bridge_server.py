@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
 
     from opencode_mcp.server.http.metrics import InputSchema, Metrics
+    from opencode_mcp.tasks.task_event import SendEvent
 
     from .tool_handlers import ToolHandlers
 
@@ -98,6 +99,7 @@ class BridgeServer(Server[Lifespan]):
         self._settings = settings
         self._catalog = catalog.for_servers(tuple(settings.urls))
         self._open_bus = make_bus_factory(settings)
+        self._open_hook = make_hook_factory(settings)
         # Selecting raises for a name that does not exist.
         instructions = self._handlers.instructions() if settings.chooses_tools else ALL_LISTED
         super().__init__(
@@ -151,14 +153,21 @@ class BridgeServer(Server[Lifespan]):
         settings = self._settings
         observe = nullcontext if self.metrics is None else self.metrics.measure_request
         clients = connect(settings, self._catalog, make_load_policy(settings), observe)
-        async with clients as servers, self._open_bus() as bus, background_task_group() as tasks:
+        async with (
+            self._open_hook() as send_event,
+            clients as servers,
+            self._open_bus() as bus,
+            background_task_group() as tasks,
+        ):
             passwords = [client.server.password for client in servers.clients.values() if client.server.password]
             warn_about_weak_passwords(settings)
             redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
             heartbeat = Heartbeat(redactor)
             tasks.start_soon(heartbeat.run)
             limit = settings.max_result_chars
-            lifespan = Lifespan(servers, tasks, redactor, limit, heartbeat, bus, self.shutdown, settings.is_project)
+            lifespan = Lifespan(
+                servers, tasks, redactor, limit, heartbeat, bus, self.shutdown, settings.is_project, send_event
+            )
             if self.metrics is not None:
                 self.metrics.count(lifespan)
             yield lifespan
@@ -232,3 +241,12 @@ def make_bus_factory(settings: Settings) -> Callable[[], AbstractAsyncContextMan
         raise SettingsError("--redis needs the extra: pip install 'opencode-mcp[redis]'") from error
     check_redis_url(settings.redis)
     return partial(open_redis_bus, settings.redis, " ".join(settings.urls.values()))
+
+
+def make_hook_factory(settings: Settings) -> Callable[[], AbstractAsyncContextManager[SendEvent | None]]:
+    """Return the factory of what sends events to the command of --on-event; None is sent nothing."""
+    if settings.on_event is None:
+        return nullcontext
+    from .event_hook import open_event_hook
+
+    return partial(open_event_hook, settings, settings.on_event)

@@ -27,6 +27,7 @@ from .shutdown import Shutdown
 if TYPE_CHECKING:
     from opencode_mcp.server.mcp_tasks.polled_task import PolledTask
     from opencode_mcp.server.subscriptions.watcher import WatcherPool
+    from opencode_mcp.tasks.task_event import SendEvent
 
 STATIC_TTL_MS = 3_600_000
 """For how many milliseconds a client may cache what does not change while the server runs."""
@@ -41,7 +42,8 @@ class Lifespan:
     `tasks` runs what outlives a request, such as a subscription; it is cancelled with the server. `redactor` redacts
     every text sent to a client, `heartbeat` repeats progress notifications, `bus` delivers changes to all clients,
     `is_project` returns whether a local directory can be a project, `result_chars` limits the length of one result,
-    `published_facts` is what this bridge has published to the others that share the server.
+    `send_event` sends events about tasks to the command of --on-event, `published_facts` is what this bridge has
+    published to the others that share the server.
     """
 
     servers: ServerPool
@@ -52,6 +54,7 @@ class Lifespan:
     bus: Bus
     shutdown: Shutdown
     is_project: Callable[[str], bool]
+    send_event: SendEvent | None = None
     published_facts: dict[str, str] = field(default_factory=dict[str, str])
 
     @cached_property

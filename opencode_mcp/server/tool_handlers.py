@@ -122,7 +122,14 @@ class ToolHandlers:
                 elicitor = make_elicitor(context, params, resume_state)
                 hold = HOLD_SECONDS if has_tasks(context) and resume_state is None else None
                 call_context = Context(
-                    servers, report_progress, elicitor, resume_state, self._depth, redactor=redactor, hold_seconds=hold
+                    servers,
+                    report_progress,
+                    elicitor,
+                    resume_state,
+                    self._depth,
+                    redactor=redactor,
+                    hold_seconds=hold,
+                    send_event=lifespan.send_event,
                 )
                 result = await registry.call(call_context, redactor, params.name, params.arguments or {})
             assert result is not None

@@ -47,6 +47,7 @@ PROJECT_VARIABLE = "CLAUDE_PROJECT_DIR"
 """Claude Code sets it to the project that it was opened in."""
 USERNAME_VARIABLE = "OPENCODE_SERVER_USERNAME"
 PASSWORD_VARIABLE = "OPENCODE_SERVER_PASSWORD"
+ON_EVENT_VARIABLE = "OPENCODE_MCP_ON_EVENT"
 DEFAULT_USERNAME = "opencode"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LISTS: Mapping[str, Any] = {"parse": names, "format": ",".join}
@@ -167,6 +168,11 @@ class Settings:
         "US dollars that a prompt of a task may cost, subagents included; beyond that the task is stopped",
         parse=dollars,
         format="{:g}".format,
+    )
+    on_event: str | None = option(
+        None,
+        ON_EVENT_VARIABLE,
+        "shell command to run when a task waits, ends or fails; it gets the event as JSON on standard input",
     )
     max_result_chars: int = option(
         40_000,
@@ -361,8 +367,8 @@ class Settings:
     def is_project(self, directory: str) -> bool:
         """Whether a local directory can be a project: not a root, the home directory or Windows' system directory."""
         path = os.path.realpath(directory)
-        home, windows = (self.environ.get(name) for name in ("HOME", "SYSTEMROOT"))
-        excluded = (home or self.environ.get("USERPROFILE"), windows and os.path.join(windows, "System32"))
+        windows = self.environ.get("SYSTEMROOT")
+        excluded = (self.home, windows and os.path.join(windows, "System32"))
         excluded_paths = {os.path.normcase(os.path.realpath(folder)) for folder in excluded if folder}
         return os.path.isdir(path) and os.path.dirname(path) != path and os.path.normcase(path) not in excluded_paths
 
@@ -382,8 +388,26 @@ class Settings:
 
     @property
     def child_environ(self) -> Mapping[str, str]:
-        """The environment of an OpenCode that this process starts."""
-        return {**without_session_variables(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
+        """The environment of an OpenCode that this process starts; the model's commands inherit it.
+
+        It lacks the command of --on-event, which may hold the address of a private channel.
+        """
+        environ = {**without_session_variables(self.environ), DEPTH_VARIABLE: str(self.depth + 1)}
+        environ.pop(ON_EVENT_VARIABLE, None)
+        return environ
+
+    @property
+    def hook_environ(self) -> Mapping[str, str]:
+        """The environment of the command of --on-event: without the secrets of this server's settings."""
+        secret = {setting.variable for setting in SETTINGS if setting.is_secret}
+        own = PASSWORD_VARIABLE + "_"
+        inherited = without_session_variables(self.environ).items()
+        return {name: value for name, value in inherited if name not in secret and not name.startswith(own)}
+
+    @property
+    def home(self) -> str | None:
+        """The user's home directory."""
+        return self.environ.get("HOME") or self.environ.get("USERPROFILE")
 
 
 SETTINGS = tuple(

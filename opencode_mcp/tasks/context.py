@@ -12,6 +12,7 @@ from opencode_mcp.opencode.models import AgentRequest
 from opencode_mcp.redaction import NO_REDACTION, Redactor
 
 from .metadata import Permissions
+from .task_event import SendEvent
 
 PermissionReply = Literal["once", "always", "reject"]
 
@@ -68,7 +69,8 @@ class Context:
     `redactor` says where texts may be cut; it is applied to the result later.
 
     `hold_seconds` is how long a call may wait before it continues as an MCP task, None for a client without MCP Tasks;
-    `held_tool` is the tool or operation of such a call.
+    `held_tool` is the tool or operation of such a call. `send_event` sends events about tasks to the operator's
+    command, None if there is none.
     """
 
     servers: ServerPool
@@ -81,6 +83,7 @@ class Context:
     redactor: Redactor = NO_REDACTION
     hold_seconds: float | None = None
     held_tool: str = ""
+    send_event: SendEvent | None = None
 
     def holding(self, tool: str) -> Context:
         """Return the context of a call that continues as a task where the client has MCP Tasks.

@@ -19,6 +19,7 @@ from opencode_mcp.opencode.models import Session
 
 from .context import Context
 from .next_call import NextCall
+from .notify import notify_of
 from .options import StartTask
 from .prompt import SentPrompt
 from .report import NO_ACTIVITY, TaskReport
@@ -98,6 +99,7 @@ class PendingStart:
                     self.prompt = await submit_task(context, task, on_session)
             if self.prompt is not None:
                 self.session_id = self.prompt.session_id
+                notify_of(context, self.prompt, self.reported_error)
             if self.prompt is None:
                 self.failure = WorkflowError("the task was abandoned before its prompt was sent")
             elif self.scope.cancel_called:

@@ -8,6 +8,7 @@ from . import (
     checks,
     crashes,
     durations,
+    events,
     interference,
     limits,
     model_errors,
@@ -40,6 +41,7 @@ SCENARIOS = tuple(
         limits,
         access,
         ask_timeouts,
+        events,
     )
     for scenario in subject.SCENARIOS
 )
