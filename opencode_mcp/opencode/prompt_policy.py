@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from opencode_mcp.suggestions import suggest
+
+SHOWN_MODELS = 10
+
 
 @dataclass(frozen=True)
 class PromptPolicy:
@@ -19,7 +23,12 @@ class PromptPolicy:
         return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def refusal(self, model: str | None, known: Iterable[str]) -> str:
-        """Say that a model is not allowed, or not known, and which of the known ones are allowed."""
-        allowed = ", ".join(name for name in sorted(known) if self.allows(name)) or "none of the connected ones"
-        subject = "OpenCode's default model is unknown, so" if model is None else f"model {model} is not allowed:"
-        return f"{subject} --models allows {allowed}; name one of them as `model`. Nothing was sent"
+        """Say that a model is not allowed, or not known, and which known ones are allowed, of many the nearest."""
+        allowed = [name for name in sorted(known) if self.allows(name)]
+        shown = ", ".join(allowed)
+        if len(allowed) > SHOWN_MODELS:
+            shown = f"{len(allowed)} models, such as {suggest(model or '', allowed, SHOWN_MODELS)}"
+        subject = "OpenCode's default model is unknown:" if model is None else f"model {model} is not allowed:"
+        if not allowed:
+            return f"{subject} --models allows none of the connected models. Nothing was sent"
+        return f"{subject} --models allows {shown}; name one of them as `model`. Nothing was sent"

@@ -21,6 +21,8 @@ from .metadata import Rules, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
 from .turn import Usage, format_model
 
+KEPT = "; its work is kept, and a prompt with its session_id continues it"
+
 START_SECONDS = 20.0
 """How long a bridge may take between creating the session of a check and running the check in it."""
 
@@ -105,10 +107,10 @@ async def find_forbidden_model(opencode: OpenCodeClient, snapshot: SessionSnapsh
     newest = [snapshot.newest_message] if snapshot.newest_message is not None else []
     for member_id in snapshot.family[1:] if rules.models else ():
         newest += await read_newest_messages(opencode, member_id, limit=1)
-    replies = [one for one in newest if one.info.role == "assistant" and one.info.id > rules.prompt_id]
+    replies = [reply for reply in newest if reply.info.role == "assistant" and reply.info.id > rules.prompt_id]
     models = [format_model(reply) for reply in replies]
     forbidden = next((model for model in models if model is not None and not policy.allows(model)), None)
-    return None if forbidden is None else f"model {forbidden} answered, which --models does not allow"
+    return None if forbidden is None else f"model {forbidden} answered, which --models does not allow{KEPT}"
 
 
 def passed_limit(rules: Rules, used: Usage) -> str | None:
@@ -117,9 +119,9 @@ def passed_limit(rules: Rules, used: Usage) -> str | None:
     cost, tokens = used.cost - rules.cost, used.tokens - rules.tokens
     minutes = (time.time() * 1000 - rules.started) / 60_000
     if limits.cost is not None and cost > limits.cost:
-        return f"it passed its limit of ${limits.cost:g}: ${cost:.4f}"
+        return f"it passed its limit of ${limits.cost:g}: ${cost:.4f}{KEPT}"
     if limits.tokens is not None and tokens > limits.tokens:
-        return f"it passed its limit of {limits.tokens} tokens: {tokens}"
+        return f"it passed its limit of {limits.tokens} tokens: {tokens}{KEPT}"
     if limits.minutes is not None and minutes > limits.minutes:
-        return f"it passed its limit of {limits.minutes:g} minutes"
+        return f"it passed its limit of {limits.minutes:g} minutes{KEPT}"
     return None

@@ -22,6 +22,20 @@ def test_a_model_is_allowed_by_a_pattern(model: str, allowed: bool) -> None:
     assert PromptPolicy().allows(model)
 
 
+def test_a_refusal_names_the_nearest_allowed_models() -> None:
+    """A provider may have hundreds of models."""
+    known = [*(f"many/model-{number}" for number in range(300)), "anthropic/claude-5", "openai/gpt-5"]
+    refusal = PromptPolicy(("many/*", "anthropic/*")).refusal("anthropics/claude-5", known)
+
+    assert refusal == (
+        "model anthropics/claude-5 is not allowed: --models allows 301 models, such as anthropic/claude-5, "
+        "many/model-5, many/model-95, many/model-85; name one of them as `model`. Nothing was sent"
+    )
+    assert PromptPolicy(("other/*",)).refusal(None, known) == (
+        "OpenCode's default model is unknown: --models allows none of the connected models. Nothing was sent"
+    )
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "much"])
 def test_a_cost_is_a_number_above_zero(text: str) -> None:
     """The error names the flag."""
