@@ -116,6 +116,13 @@ class LocalChanges:
             for change in self.tree_snapshot.changes
         ]
 
+    def contents(self) -> dict[str, str]:
+        """Return mode and object of each changed file, "" for a deleted one."""
+        return {
+            decode_text(change.path): "" if change.after is None else f"{change.after.mode} {change.after.object_id}"
+            for change in self.tree_snapshot.changes
+        }
+
     async def patch(self) -> str:
         """Return one patch of all changes, binary files included, as git applies it."""
         return (await self._diff("-p", "--binary", "--full-index")).decode("utf-8", "replace")
@@ -367,6 +374,7 @@ async def prepare_start_point(opencode: OpenCodeClient, worktree: str, uncommitt
         index_git = with_index(target, folder, "fresh", keep_objects=True)
         await index_git.run("read-tree", head)
         await index_git.run("update-index", "-q", "--refresh", accept=(0, 1))
+        # --reset: OpenCode may have changed a file already, as it adds `$schema` to its config (1.18.33).
         with anyio.CancelScope(shield=True):
-            await index_git.run("read-tree", "-m", "-u", head, base)
+            await index_git.run("read-tree", "--reset", "-u", head, base)
         return StartPoint(base, tree_snapshot.repositories)

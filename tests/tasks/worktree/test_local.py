@@ -116,6 +116,18 @@ async def test_only_the_worktree_with_the_task_s_token_is_used(catalog: Catalog,
     assert await open_local_worktree(opencode, task) is not None
 
 
+async def test_a_file_that_opencode_changed_first_gets_the_project_s_version(catalog: Catalog, pair: Pair) -> None:
+    """OpenCode adds `$schema` to a config file of a new worktree when it reads that, and in the project as well."""
+    (pair.project / "text.txt").write_text("uncommitted\n")
+    (pair.worktree / "text.txt").write_text("changed by OpenCode\n")
+    (pair.worktree / "gone.txt").write_text("changed by OpenCode\n")
+
+    await prepare_start_point(client(catalog, pair), str(pair.worktree), str(pair.project))
+
+    assert (pair.worktree / "text.txt").read_text() == "uncommitted\n"
+    assert (pair.worktree / "gone.txt").read_text() == "changed by OpenCode\n"
+
+
 async def test_uncommitted_files_are_copied_unchanged(catalog: Catalog, pair: Pair) -> None:
     """They are the worktree's base: they are not the task's changes, and the project is not changed."""
     change_everything(pair.project)
