@@ -1,8 +1,9 @@
 """A scripted chat model for OpenCode: a stand-in for a language model that needs no network and no key.
 
 It serves OpenAI's streaming chat completions on 127.0.0.1. The first `script:<name>` in the newest user message
-selects a script; without one the model repeats the prompt. When a script's tool calls have results, it ends with
-"done". OpenCode's requests for a title or a summary get a fixed text (the scripts `title` and `compaction`).
+selects a script; without one the model repeats the prompt. `{model}` in the prompt becomes the id of the model that was
+asked, as OpenCode can have several of this server. When a script's tool calls have results, it ends with "done".
+OpenCode's requests for a title or a summary get a fixed text (the scripts `title` and `compaction`).
 
     script:text [words]              a short text that repeats the words
     script:reasoning                 reasoning, then text
@@ -209,7 +210,7 @@ class ScriptedModel:
         newest = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=0)
         system = " ".join(text_of(message) for message in messages if message["role"] == "system")
         fixed_scripts = (script for words, script in SYSTEM_PROMPTS.items() if words in system)
-        prompt = next(fixed_scripts, text_of(messages[newest]))
+        prompt = next(fixed_scripts, text_of(messages[newest])).replace("{model}", body["model"])
         keyword = re.search(r"script:([a-z]+)(.*)", prompt, re.DOTALL)
         script, argument = (keyword[1], keyword[2].strip()) if keyword else ("text", prompt)
         functions = [tool["function"] for tool in body.get("tools", [])]

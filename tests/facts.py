@@ -27,6 +27,9 @@ def raw_facts(result: Mapping[str, Any]) -> Any:
 
 def check_calls(content: Mapping[str, Any]) -> None:
     """Check that every call that a report names is valid: `next`, and what answers a request, with each choice."""
+    for call in (content.get("next"), *(answer.get("apply_with") for answer in content.get("answers", ()))):
+        if call is not None:
+            validate_arguments(call["tool"], TASK_TOOLS[call["tool"]].arguments, call["arguments"])
     reports = content["tasks"] if "tasks" in content else [content]
     for report in reports:
         if "state" in report and "session_id" in report:

@@ -165,7 +165,7 @@ def test_every_operation_that_a_page_names_exists() -> None:
     text = "\n".join([README, *DOCS.values()])
     names = set(re.findall(r"`((?:v2_)?(?:session|event|global|pty|find|worktree|sync)_\w+)`", text))
 
-    assert names - {"session_id"} <= set(Catalog.from_snapshot())
+    assert names - {"session_id", "session_ids"} <= set(Catalog.from_snapshot())
     assert {"session_prompt", "pty_connect", "event_subscribe"} <= names
     assert f"`opencode-ai` {SNAPSHOT_VERSION}" in DOCS["settings"]
     assert f"the {len(Catalog.from_snapshot())} operations" in README

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from opencode_mcp.redaction import to_one_line
 from opencode_mcp.tasks import TASK_TOOLS
-from opencode_mcp.tasks.changes import CollectedChanges
+from opencode_mcp.tasks.comparison import CollectResult
 from opencode_mcp.tasks.report import NO_ACTIVITY, TaskReport
 from opencode_mcp.tasks.task_tools import TaskReports, WaitedTasks
 from opencode_mcp.tasks.transcript import Transcript
@@ -92,10 +92,7 @@ def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
         if text := report.get(name):
             yield Text(f"\n{printable_text(text)}\n", style)
     yield from format_files(report.get("changes") or {})
-    if check := report.get("check"):
-        yield line("check", f"{'passed' if check.get('passed') else 'failed'}: {check.get('command')}")
-        if not check.get("passed") and (output := check.get("output")):
-            yield Text(f"\n{printable_text(output)}\n", "dim")
+    yield from format_check(report.get("check") or {})
     for call in items_of(report, "failed_calls"):
         yield line("failed call", call, "red")
     if report.get("activity", NO_ACTIVITY) != NO_ACTIVITY:
@@ -107,6 +104,14 @@ def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
     yield line("session", f"{report.get('session_id')} in {report.get('directory')}")
     for call in next_commands(report, shell):
         yield Text.assemble(("next        ", "bold"), call)
+
+
+def format_check(check: Facts) -> Iterator[RenderableType]:
+    """Yield how a check ended, with its output if it failed; nothing for a task without any."""
+    if check:
+        yield line("check", f"{'passed' if check.get('passed') else 'failed'}: {check.get('command')}")
+    if not check.get("passed") and (output := check.get("output")):
+        yield Text(f"\n{printable_text(output)}\n", "dim")
 
 
 def format_request(request: Facts) -> Iterator[RenderableType]:
@@ -182,7 +187,37 @@ def format_reports(reports: Facts, shell: Shell) -> Iterator[RenderableType]:
         yield line(session_id, error, "red")
 
 
-def format_changes(changes: Facts, shell: Shell) -> Iterator[RenderableType]:
+def format_collected(collected: Facts, shell: Shell) -> Iterator[RenderableType]:
+    """Yield what one session changed, or each of several, with the commands to type next."""
+    if "answers" not in collected:
+        yield from format_changes(collected)
+    for number, answer in enumerate(items_of(collected, "answers")):
+        if number:
+            yield Text("")
+        yield from format_answer(answer, shell)
+    if differing := items_of(collected, "differing_files"):
+        yield Text("")
+        yield line("different", ", ".join(differing))
+    if following := collected.get("next"):
+        yield Text.assemble(("next        ", "bold"), shell.command(following["tool"], following["arguments"]))
+
+
+def format_answer(answer: Facts, shell: Shell) -> Iterator[RenderableType]:
+    """Yield one of several answers: its state, its check, and what it changed."""
+    state = to_line(answer.get("state") or ("discarded" if answer.get("discarded") else "unknown"))
+    yield Text.assemble((state, STATE_STYLES.get(state, OPEN_STYLE)), (f"  {format_usage(answer)}", "dim"))
+    yield line("session", str(answer.get("session_id")))
+    for name, style in (("error", "red"), ("unknown", "red")):
+        if text := answer.get(name):
+            yield line(name, text, style)
+    yield from format_check(answer.get("check") or {})
+    if "files" in answer:
+        yield from format_changes(answer)
+    if call := answer.get("apply_with"):
+        yield Text.assemble(("apply       ", "bold"), shell.command(call["tool"], call["arguments"]))
+
+
+def format_changes(changes: Facts) -> Iterator[RenderableType]:
     """Yield collected changes: their sum, the files or the patch, and what became of them."""
     files = items_of(changes, "files")
     yield Text(format_sum(len(files), changes), "bold")
@@ -214,7 +249,7 @@ FORMATS: Mapping[Any, Callable[[Facts, Shell], Iterable[RenderableType]]] = {
     TaskReport: format_report,
     TaskReports: format_reports,
     WaitedTasks: format_reports,
-    CollectedChanges: format_changes,
+    CollectResult: format_collected,
     Transcript: format_transcript,
 }
 """What shows a result, by its model."""

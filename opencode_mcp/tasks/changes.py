@@ -12,10 +12,10 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import PurePath
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import anyio
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
@@ -27,21 +27,28 @@ from .arguments import Arguments
 from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .metadata import TaskMetadata, save_task_metadata, task_metadata
+from .next_call import NextCall
 from .rules import has_work_left
 from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_session, refuse_without_messages
 from .turn_changes import read_changes_or_uncommitted
 from .workspace import describe_removal
 
 MAX_NAMED = 10
+MAX_SESSIONS = 16
 CONFIG_FILES = frozenset({"opencode.json", "opencode.jsonc"})
 SCHEMA_LINE = re.compile(r'^\+\s*"\$schema": "https://opencode\.ai/config\.json",', re.MULTILINE)
 """What OpenCode itself adds to a config file without `$schema` when it reads the file (1.18.33)."""
 
 
 class CollectChanges(Arguments):
-    """Arguments of collect_changes."""
+    """Arguments of collect_changes; with `session_ids`, `comparison.py` reads those of several sessions."""
 
-    session_id: str = Field(pattern="^ses", description="From a report or session_list.")
+    session_id: str | None = Field(None, pattern="^ses", description="From a report or session_list.")
+    session_ids: list[Annotated[str, Field(pattern="^ses")]] = Field(
+        default_factory=list[str],
+        max_length=MAX_SESSIONS,
+        description="Instead of one: worktree tasks to compare, or to discard.",
+    )
     message_id: str | None = Field(
         None,
         pattern="^msg",
@@ -67,6 +74,11 @@ class ChangedFile(BaseModel):
     additions: int
     deletions: int
 
+    @classmethod
+    def of(cls, change: FileChange) -> ChangedFile:
+        """Return a change without its patch."""
+        return cls(path=change.file, status=change.status, additions=change.additions, deletions=change.deletions)
+
 
 class CollectedChanges(BaseModel):
     """What a task changed, and whether that was applied or discarded."""
@@ -80,6 +92,7 @@ class CollectedChanges(BaseModel):
     applied_to: str | None = Field(None, description="The project whose files have the changes now; absent if none.")
     discarded: bool
     note: str | None = None
+    next: Annotated[NextCall | None, WithJsonSchema({"type": "object"})] = None
 
 
 class WorktreeChanges(Protocol):
@@ -119,6 +132,10 @@ class WorktreeChanges(Protocol):
         """Return the changed files."""
         ...
 
+    def contents(self) -> dict[str, str]:
+        """Return, by changed file, a text that is the same in two worktrees only if the file's content is."""
+        ...
+
     async def patch(self) -> str:
         """Return one patch of all of them."""
         ...
@@ -136,13 +153,14 @@ class WorktreeChanges(Protocol):
 
 
 async def collect_changes(context: Context, arguments: CollectChanges) -> CollectedChanges:
-    """Collect what a task changed.
+    """Collect what one task changed: that of `session_id`.
 
     Raises:
         WorkflowError: the session is of OpenCode's v2 API; it still runs; its worktree was removed, or it has none to
             apply or discard; the changes conflict; or discarding would lose changes.
     """
     opencode = context.opencode
+    assert arguments.session_id is not None
     start = context.servers.pending_starts.get(arguments.session_id)
     if start is not None and not start.finished.is_set():
         raise WorkflowError(
@@ -244,10 +262,7 @@ def build_result(
     return CollectedChanges(
         session_id=session.id,
         directory=session.directory,
-        files=[
-            ChangedFile(path=change.file, status=change.status, additions=change.additions, deletions=change.deletions)
-            for change in changes
-        ],
+        files=[ChangedFile.of(change) for change in changes],
         additions=sum(change.additions for change in changes),
         deletions=sum(change.deletions for change in changes),
         patch=patch if arguments.format == "patch" else None,

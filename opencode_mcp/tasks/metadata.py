@@ -28,6 +28,14 @@ class TurnGroup(BaseModel):
     until: Literal["any", "all"]
 
 
+class AnswerGroup(BaseModel):
+    """Which of the answers to one task a session has: `number` of `size`, from 1; all of them have the same `key`."""
+
+    key: str
+    number: int
+    size: int
+
+
 class Limits(BaseModel):
     """What a prompt may use, subagents and the rest of its family included: US dollars, tokens, minutes."""
 
@@ -71,7 +79,7 @@ class TaskMetadata(BaseModel):
     identifies the state that was applied last; `removed` says how the worktree was removed.
 
     `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
-    tasks/cancel has stopped, by their user's message.
+    tasks/cancel has stopped, by their user's message. `answer_group` is set if several models answer one task.
     A session with `check_of` runs the check of its parent's prompt with this id; `stopped` is why it was stopped.
     """
 
@@ -88,6 +96,7 @@ class TaskMetadata(BaseModel):
     removed: str | None = None
     groups: dict[str, TurnGroup] | None = None
     cancelled: list[str] | None = None
+    answer_group: AnswerGroup | None = None
     rules: Rules | None = None
     check_of: str | None = None
     stopped: str | None = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr
 
 from .arguments import Arguments, NonEmpty
 from .attachments import WEB_OR_DATA
 from .attempts import MAX_RETRIES
-from .metadata import Access, Limits, Permissions
+from .metadata import Access, AnswerGroup, Limits, Permissions
 from .permission_map import PermissionMap
 
 MAX_PATH_CHARS = 4_096
@@ -28,6 +28,7 @@ def check_path_length(path: str) -> str:
     return path
 
 
+ModelName = Annotated[str, Field(pattern="^[^/]+/.+")]
 Attachment = Annotated[str, AfterValidator(check_path_length)]
 
 
@@ -49,9 +50,8 @@ class StartTask(Arguments):
     include_uncommitted: bool = Field(
         False, description="With worktree: uncommitted and untracked files too. Default false."
     )
-    model: str | None = Field(
+    model: ModelName | None = Field(
         None,
-        pattern="^[^/]+/.+",
         description="provider/model, from config_providers; default: the session's, or OpenCode's.",
     )
     agent: NonEmpty | None = Field(
@@ -89,6 +89,19 @@ class StartTask(Arguments):
         max_length=200,
         description="Your own key: calls with the same one start one task.",
     )
+    _answer_group: AnswerGroup | None = PrivateAttr(None)
+
+    @property
+    def answer_group(self) -> AnswerGroup | None:
+        """Which of several answers to one task this task gives."""
+        return self._answer_group
+
+    def for_model(self, model: str, group: AnswerGroup) -> StartTask:
+        """Return the task for one of several models; it has a worktree, and a request id, of its own."""
+        request_id = None if self.request_id is None else f"{self.request_id} {model}"
+        task = self.model_copy(update={"model": model, "worktree": True, "request_id": request_id})
+        task._answer_group = group
+        return task
 
 
 AS_IN_RUN_TASK: Mapping[str, str] = {

@@ -18,7 +18,8 @@ from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
 from .answers import answer_permission, answer_question
 from .arguments import Arguments
-from .changes import CollectChanges, CollectedChanges, collect_changes
+from .changes import CollectChanges
+from .comparison import CollectResult, collect_or_compare
 from .context import Context
 from .options import StartOneTask
 from .replies import AnswerPermission, AnswerQuestion
@@ -194,8 +195,8 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         "Collect a task's changes",
         "What a session changed in files. After a task in a worktree nothing is in the project until you `apply` it.",
         CollectChanges,
-        CollectedChanges,
-        collect_changes,
+        CollectResult,
+        collect_or_compare,
         END_HINTS,
     ),
     TaskTool(

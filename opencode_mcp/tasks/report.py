@@ -18,6 +18,7 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import Session, Todo
 from opencode_mcp.redaction import Redactor, end_of, to_one_line
 
+from .answer_group import find_answers
 from .changes import open_worktree_changes
 from .check import CheckResult
 from .context import Context
@@ -113,7 +114,7 @@ async def build_report(
         answer_so_far=end_of(turn.text, SO_FAR_CHARS) if turn and not status.finished else None,
         note=" ".join(text for text in notes if text) or None,
         pending=[describe_request(request, session_id) for request in snapshot.pending],
-        next=next_call(session_id, status, answer.next_offset, worktree.to_collect),
+        next=next_call(session_id, status, answer.next_offset, worktree.to_collect, worktree.answers),
         check=status.check,
         changes=changes if changes.files != 0 else None,
         failed_calls=[*turn.failed_calls] if turn else [],
@@ -190,10 +191,14 @@ def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False)
 
 @dataclass(frozen=True)
 class WorktreeReport:
-    """`to_collect` is whether the worktree has changes that the project lacks; `note` is what else to report of it."""
+    """`to_collect` is whether the worktree has changes that the project lacks; `note` is what else to report of it.
+
+    `answers` are the sessions of an answer group, which are compared before one is applied.
+    """
 
     to_collect: bool = False
     note: str | None = None
+    answers: tuple[str, ...] = ()
 
 
 async def read_turn_and_worktree(
@@ -228,4 +233,5 @@ async def read_with_worktree(
         all_changes = TurnChanges.from_files(files)
         all_changes.unknown = f"{changes.unknown}; these are all changes in the worktree since it was created, from git"
         changes = all_changes
-    return changes, WorktreeReport(bool(missing), note)
+    answers = await find_answers(opencode, task)
+    return changes, WorktreeReport(bool(missing), note, tuple(session.id for session in answers))

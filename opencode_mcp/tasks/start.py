@@ -64,14 +64,12 @@ async def submit_task(
         existing_id := await find_request_session(opencode, directory, arguments.request_id)
     ):
         return await continue_session(context, arguments, existing_id, on_session)
-    selection = await check_model_selection(opencode, directory, selection_of(arguments))
-    await refuse_denied_check(opencode, directory, arguments.agent, arguments.check)
-    await check_map(opencode, directory, arguments.permissions)
+    selection = await check_options(opencode, directory, arguments)
     async with prepare_workspace(opencode, directory, arguments.worktree, arguments.include_uncommitted) as workspace:
         attachments = await file_parts(opencode, workspace.directory, arguments.files)
         change, facts = change_of(context, arguments), {"request_id": arguments.request_id}
         facts |= {"permissions": change.default, "rules": make_rules(context, arguments)}
-        task = change.apply(workspace.task.model_copy(update=facts))
+        task = change.apply(workspace.task.model_copy(update={**facts, "answer_group": arguments.answer_group}))
         session = workspace.session = await create_session(opencode, workspace.directory, arguments.agent, task)
         winner_id = session.id
         if arguments.request_id is not None:  # of several concurrent calls with this id, one has the task
@@ -83,6 +81,18 @@ async def submit_task(
             workspace.keep = True
             return SentPrompt(session_id=session.id, previous_prompt_id="", note=workspace.note)
     return await continue_session(context, arguments, winner_id, on_session)
+
+
+async def check_options(opencode: OpenCodeClient, directory: str | None, arguments: StartTask) -> dict[str, Any]:
+    """Check what a new task names, and return the `model`, `agent` and `variant` of its prompt.
+
+    Raises:
+        WorkflowError: one of them is unknown or not allowed, a rule denies the check, or a permission is unknown.
+    """
+    selection = await check_model_selection(opencode, directory, selection_of(arguments))
+    await refuse_denied_check(opencode, directory, arguments.agent, arguments.check)
+    await check_map(opencode, directory, arguments.permissions)
+    return selection
 
 
 async def continue_session(

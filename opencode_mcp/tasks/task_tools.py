@@ -5,20 +5,24 @@ start -> known to run, or wait -> report
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import anyio
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode.deadline import time_limit
 
 from .arguments import WAIT_SECONDS, Arguments
 from .context import Context
-from .options import StartTask, StartTaskOfSeveral
+from .options import ModelName, StartTask, StartTaskOfSeveral
 from .pending_starts import find_start, started_tasks
+from .per_model import check_models, tasks_for_models
 from .prompt import SentPrompt
 from .report import TaskReport, build_report
 from .wait import wait_until_settled
-from .wait_and_report import START_SECONDS, report_now, wait_and_report, wait_and_report_each
+from .wait_and_report import START_SECONDS, report_now, start_seconds, wait_and_report, wait_and_report_each
 
 MAX_TASKS = 16
 
@@ -43,6 +47,11 @@ class RunTasks(Arguments):
         max_length=MAX_TASKS,
         description="1 to 16, with run_task's arguments but timeout_seconds. `worktree` is true unless you set it or "
         "session_id.",
+    )
+    models: list[ModelName] = Field(
+        default_factory=list[str],
+        max_length=MAX_TASKS,
+        description="Run the one task with each (provider/model), to compare.",
     )
     timeout_seconds: float = Field(
         WAIT_SECONDS, ge=0, le=3600, description="Starting included; default 45. They run on."
@@ -80,11 +89,22 @@ async def run_task(context: Context, arguments: RunTask) -> TaskReport:
 
 
 async def run_tasks(context: Context, arguments: RunTasks) -> TaskReports:
-    """Start several tasks and wait for all of them, starting included; cancelled, they are stopped."""
-    tasks: list[StartTask] = [task.model_copy(update={"worktree": wants_worktree(task)}) for task in arguments.tasks]
-    refuse_shared_directory(tasks)
+    """Start several tasks and wait for all of them, starting included; cancelled, they are stopped.
+
+    With `models` nothing starts unless each of them can.
+    """
+    deadline = anyio.current_time() + arguments.timeout_seconds
+    if arguments.models:
+        tasks = tasks_for_models(arguments.tasks, arguments.models)
+        if context.resume_state is None:
+            with time_limit(start_seconds(context, arguments.timeout_seconds)):
+                await check_models(context.opencode, tasks)
+    else:
+        tasks = [task.model_copy(update={"worktree": wants_worktree(task)}) for task in arguments.tasks]
+        refuse_shared_directory(tasks)
     async with started_tasks(context, tasks) as starts:
-        return TaskReports(tasks=await wait_and_report(context, starts, "all", arguments.timeout_seconds))
+        seconds = max(0.0, deadline - anyio.current_time())
+        return TaskReports(tasks=await wait_and_report(context, starts, "all", seconds))
 
 
 def wants_worktree(task: StartTask) -> bool:
@@ -92,7 +112,7 @@ def wants_worktree(task: StartTask) -> bool:
     return task.session_id is None and (task.worktree or "worktree" not in task.model_fields_set)
 
 
-def refuse_shared_directory(tasks: list[StartTask]) -> None:
+def refuse_shared_directory(tasks: Sequence[StartTask]) -> None:
     """Refuse tasks that would write into the same files at once.
 
     Raises:

@@ -94,6 +94,35 @@ def test_a_report_without_a_next_call_says_how_to_go_on() -> None:
     assert render("run_task", REPORT).endswith("next        opencode-mcp call run_task session_id=ses_1 prompt='…'")
 
 
+def test_several_answers_are_shown_one_below_the_other() -> None:
+    """Each with its state, its check, its files, and the command that applies it."""
+    files = [{"path": "a.py", "status": "added", "additions": 2, "deletions": 0}]
+    answer = {"model": "a/x", "cost": 0.5, "files": files, "additions": 2, "deletions": 0}
+    failed, passed = ({"passed": passed, "command": "make test"} for passed in (False, True))
+    apply = {"tool": "collect_changes", "arguments": {"session_id": "ses_2", "apply": True}}
+    answers = [
+        {"session_id": "ses_1", "state": "check_failed", "check": failed, **answer},
+        {"session_id": "ses_2", "state": "completed", "check": passed, **answer, "apply_with": apply},
+    ]
+
+    assert render("collect_changes", {"answers": answers, "differing_files": ["a.py"]}) == (
+        "check_failed  $0.50, a/x\n"
+        "session     ses_1\n"
+        "check       failed: make test\n"
+        "1 file, +2 -0\n"
+        "  added    a.py  +2 -0\n"
+        "\n"
+        "completed  $0.50, a/x\n"
+        "session     ses_2\n"
+        "check       passed: make test\n"
+        "1 file, +2 -0\n"
+        "  added    a.py  +2 -0\n"
+        "apply       opencode-mcp call collect_changes session_id=ses_2 apply=true\n"
+        "\n"
+        "different   a.py"
+    )
+
+
 def test_each_task_tool_has_a_form_for_people() -> None:
     assert {tool.name for tool in TASK_TOOLS.values() if tool.output not in FORMATS} == set()
 
@@ -198,6 +227,15 @@ def test_the_flags_of_a_command_hold_no_password() -> None:
             "collect_changes",
             {"files": [{"path": HIDDEN, "status": HIDDEN, "additions": 1, "deletions": 0}]},
             id="files",
+        ),
+        pytest.param(
+            "collect_changes",
+            {
+                "answers": [dict.fromkeys(("session_id", "state", "error", "unknown"), HIDDEN)],
+                "differing_files": [HIDDEN],
+                "next": {"tool": HIDDEN, "arguments": {HIDDEN: HIDDEN}},
+            },
+            id="answers",
         ),
         pytest.param("read_transcript", {"session_id": HIDDEN, "text": HIDDEN, "earlier": HIDDEN}, id="transcript"),
         pytest.param("find_files", {"result": [HIDDEN, HIDDEN]}, id="lines"),

@@ -17,6 +17,7 @@ from . import (
     policies,
     refusals,
     repeats,
+    several_models,
     stop,
     worktrees,
 )
@@ -39,6 +40,7 @@ SCENARIOS = tuple(
         model_that_ran,
         checks,
         limits,
+        several_models,
         access,
         ask_timeouts,
         events,

@@ -90,6 +90,14 @@ class RemoteChanges:
         """Return the changes."""
         return self.changes
 
+    def contents(self) -> dict[str, str]:
+        """Return the patch of each changed file; one without a text patch, or that is not shown, is like no other."""
+        unknown = f"unknown in {self.worktree}"
+        shown = {
+            change.file: change.patch if unsupported_reason(change) is None else unknown for change in self.changes
+        }
+        return {**dict.fromkeys(self.unlisted, unknown), **shown}
+
     async def patch(self) -> str:
         """Return one patch of all changes."""
         return "".join(change.patch for change in self.changes)

@@ -54,6 +54,22 @@ async def test_files_and_patch_say_what_changed(catalog: Catalog, pair: Pair) ->
     assert "GIT binary patch" in patch
 
 
+async def test_contents_are_the_same_only_for_the_same_content_and_mode(catalog: Catalog, pair: Pair) -> None:
+    """A deleted file has none."""
+    opencode, git = client(catalog, pair), Git.for_directory(str(pair.worktree), pair.environ)
+    (pair.worktree / "gone.txt").unlink()
+    found: list[dict[str, str]] = []
+    for content, mode in (("one", 0o644), ("two", 0o644), ("one", 0o755), ("one", 0o644)):
+        (pair.worktree / "text.txt").write_text(content)
+        (pair.worktree / "text.txt").chmod(mode)
+        async with read_local_changes(opencode, make_task(pair), git) as changes:
+            found.append(changes.contents())
+
+    assert [contents["gone.txt"] for contents in found] == [""] * 4
+    assert len({contents["text.txt"] for contents in found}) == 3
+    assert found[0] == found[3]
+
+
 async def test_commits_that_only_the_branch_has_are_named(catalog: Catalog, pair: Pair) -> None:
     """The branch is removed with the worktree, also when the task has switched to another."""
     (pair.worktree / "kept.txt").write_text("kept\n")

@@ -11,9 +11,9 @@ import pytest
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
-from opencode_mcp.opencode.models import Message, Session, parse_model
+from opencode_mcp.opencode.models import FileChange, Message, Session, parse_model
 from opencode_mcp.tasks.metadata import TaskMetadata
-from opencode_mcp.tasks.worktree.remote import read_remote_changes
+from opencode_mcp.tasks.worktree.remote import RemoteChanges, read_remote_changes
 
 pytestmark = pytest.mark.anyio
 
@@ -57,3 +57,18 @@ async def test_a_worktree_with_unreadable_commits_is_kept(catalog: Catalog) -> N
     await discard_worktree_with(catalog, feature, {"type": "step-start"})
     with pytest.raises(WorkflowError, match="is on the branch main, which would be deleted"):
         await discard_worktree_with(catalog, main, {"type": "step-start"}, CALL, force=True)
+
+
+async def test_a_content_that_opencode_does_not_show_is_like_no_other(catalog: Catalog) -> None:
+    """Of a binary file, and of one that was committed; a text file has its patch."""
+    session = parse_model("a session", Session, SESSION)
+    opencode = OpenCodeClient(AttachedServer(Endpoint(httpx2.URL("http://opencode.test"))), catalog)
+    changes = [FileChange(file="a.txt", patch="+one\n"), FileChange(file="b.bin")]
+    one, two = (
+        RemoteChanges(opencode, session, worktree, None, "/project", changes, {}, ["c.txt"], False).contents()
+        for worktree in ("/w/one", "/w/two")
+    )
+
+    assert one["a.txt"] == two["a.txt"]
+    assert one.keys() == two.keys()
+    assert {path for path in one if one[path] != two[path]} == {"b.bin", "c.txt"}
