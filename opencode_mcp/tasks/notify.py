@@ -145,7 +145,7 @@ async def read_event(context: Context, outcome: Outcome) -> TaskEvent:
     pending = [WaitingRequest(kind=request.kind, wants=redactor.redact_text(request.wants)) for request in requests]
     requested = "; ".join(request.wants for request in pending)
     return TaskEvent(
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=now(),
         session_id=session.id,
         title=to_one_line(redactor.redact_text(session.title), LINE_CHARS),
         state=status.state,
@@ -169,6 +169,34 @@ def notify_of(context: Context, prompt: SentPrompt, reported_error: ReportedErro
     if context.send_event is not None and tasks is not None and prompt.previous_prompt_id is not None:
         plain = replace(context, report_progress=ignore_progress, elicitor=None, resume_state=None)
         tasks.start_soon(partial(notify_until_ended, plain, prompt, reported_error))
+
+
+def notify_of_failed_start(context: Context, session_id: str | None, directory: str, failure: Exception) -> None:
+    """Send the event of a task that was not started after all; its caller has already returned."""
+    if context.send_event is None:
+        return
+    error = end_of(context.redactor.redact_error(failure), TEXT_CHARS) or ""
+    context.send_event(
+        TaskEvent(
+            time=now(),
+            session_id=session_id or "",
+            title="",
+            state="failed",
+            directory=directory,
+            server=context.opencode.server.name,
+            message=to_one_line(f"the task was not started: {error}", LINE_CHARS),
+            pending=[],
+            answer=None,
+            error=error,
+            cost=0,
+            elapsed_seconds=0,
+        )
+    )
+
+
+def now() -> str:
+    """Return the time as events have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 async def notify_until_ended(context: Context, prompt: SentPrompt, reported_error: ReportedError | None) -> None:

@@ -19,7 +19,7 @@ from opencode_mcp.opencode.models import Session
 
 from .context import Context
 from .next_call import NextCall
-from .notify import notify_of
+from .notify import notify_of, notify_of_failed_start
 from .options import StartTask
 from .prompt import SentPrompt
 from .report import NO_ACTIVITY, TaskReport
@@ -108,6 +108,7 @@ class PendingStart:
             self.failure = error
             if self.caller_returned:
                 log.warning("task %s could not be started: %s", self.session_id, error)
+                notify_of_failed_start(context, self.session_id, self.directory, error)
         finally:
             if self.session_id is not None and not (self.caller_returned and self.failure is not None):
                 if context.servers.pending_starts.get(self.session_id) is self:

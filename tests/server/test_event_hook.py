@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -25,8 +26,10 @@ from tests.eventually import eventually
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("spawns")]
 
 OpenHook = Callable[[str], AbstractAsyncContextManager[SendEvent]]
+RunExample = Callable[..., Awaitable[tuple[list[str], str]]]
 
-HOSTILE = "\"; touch /tmp/broken-out; $(touch x) `touch y` 'z' \\ é\n--title <b>"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "hooks"
+HOSTILE = "--icon=x \"; touch ~/broken-out; $(touch ~/broken-out) `touch ~/broken-out` '; \\(1) é\n<b>"
 SECRETS = {
     "OPENCODE_MCP_TOKEN": "the token of the endpoint",
     "OPENCODE_MCP_STATE_KEY": "the key of the replicas, which is long",
@@ -65,7 +68,8 @@ def mark(tmp_path: Path) -> str:
 def open_hook(tmp_path: Path, mark: str) -> OpenHook:
     """What opens a hook for a command that runs in the test's folder."""
     name, _, value = mark.partition("=")
-    environ = {**SECRETS, "PATH": os.environ["PATH"], "HOME": str(tmp_path), name: value}
+    path = os.pathsep.join([str(tmp_path / "programs"), os.environ["PATH"]])
+    environ = {**SECRETS, "PATH": path, "HOME": str(tmp_path), name: value}
 
     @asynccontextmanager
     async def open_hook(command: str) -> AsyncGenerator[SendEvent]:
@@ -84,7 +88,7 @@ async def test_the_command_gets_the_event_on_standard_input(open_hook: OpenHook,
 
     assert json.loads((tmp_path / "event").read_text()) == event.model_dump()
     for name in ("environment", "arguments"):
-        assert "touch x" not in (tmp_path / name).read_text()
+        assert "broken-out" not in (tmp_path / name).read_text()
     assert sorted(os.listdir(tmp_path)) == ["arguments", "environment", "event"]
 
 
@@ -97,6 +101,58 @@ async def test_the_command_has_no_secret_of_the_settings(open_hook: OpenHook, tm
     assert [secret for secret in SECRETS.values() if secret in environment] == []
     assert f"HOME={tmp_path}" in environment
     assert (tmp_path / "directory").read_text().strip() == str(tmp_path)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> None:
+    """Programs that write down their arguments, each ended by a NUL, and their input."""
+    (tmp_path / "programs").mkdir()
+    for name in ("notify-send", "osascript", "curl"):
+        program = tmp_path / "programs" / name
+        program.write_text("#!/bin/sh\nprintf '%s\\0' \"$@\" > ~/arguments\ncat > ~/input\n")
+        program.chmod(0o755)
+
+
+@pytest.fixture
+def run_example(open_hook: OpenHook, tmp_path: Path, programs: None) -> RunExample:
+    """What runs an example for an event, and returns the arguments and the input that its program has got."""
+
+    async def run(name: str, **fields: Any) -> tuple[list[str], str]:
+        async with open_hook(f"sh {EXAMPLES / name}") as send:
+            send(make_event(**fields))
+        assert not (tmp_path / "broken-out").exists()
+        return (tmp_path / "arguments").read_text().split("\0")[:-1], (tmp_path / "input").read_text()
+
+    return run
+
+
+async def test_the_example_for_linux(run_example: RunExample) -> None:
+    """Texts of a task are single arguments, after the options; in the body, which is markup, they are escaped."""
+    arguments, _ = await run_example("notify-send.sh", title=HOSTILE, message=HOSTILE)
+
+    assert arguments[:-1] == ["--app-name=OpenCode", "--urgency=low", "--", HOSTILE]
+    assert html.unescape(arguments[-1]) == f"completed: {HOSTILE}"
+    assert "<" not in arguments[-1]
+
+
+async def test_the_example_for_macos(run_example: RunExample) -> None:
+    """Texts of a task are arguments of the script."""
+    arguments, script = await run_example("macos.sh", title=HOSTILE, message=HOSTILE, state="waiting_permission")
+
+    assert arguments == ["-", HOSTILE, f"waiting_permission: {HOSTILE}"]
+    assert script.splitlines()[0] == "on run argv"
+    assert "touch" not in script
+
+
+async def test_the_example_for_slack(run_example: RunExample, tmp_path: Path) -> None:
+    """The message is valid JSON without commands of Slack; the webhook's URL is in no argument."""
+    arguments, message = await run_example("slack.sh", title=HOSTILE, message="<!channel> & all", state="failed")
+
+    [(name, text)] = json.loads(message).items()
+    escaped = HOSTILE.replace("<", "&lt;").replace(">", "&gt;")
+    assert (name, text) == ("text", f"*{escaped}* failed, $0.25\n&lt;!channel&gt; &amp; all")
+    assert arguments[arguments.index("--config") + 1] == str(tmp_path / ".config" / "opencode-mcp" / "slack.curl")
+    assert [argument for argument in arguments if "://" in argument] == []
 
 
 async def test_opencode_does_not_get_the_command() -> None:

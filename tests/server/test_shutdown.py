@@ -25,7 +25,7 @@ from opencode_mcp.server import create_server
 from opencode_mcp.server.http import serve
 from opencode_mcp.server.http.app import create_http_app
 from opencode_mcp.settings import Settings
-from tests.bridge import Bridge, environ_for, run_bridge
+from tests.bridge import Bridge, environ_for, find_processes, run_bridge
 from tests.conftest import Connect
 from tests.eventually import eventually
 from tests.facts import facts
@@ -105,6 +105,27 @@ async def refuses_calls(call: Call) -> bool:
     except httpx2.TransportError:
         return True
     return late.is_error and "shutting down; nothing was sent" in result_text(late)
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+@pytest.mark.unchanged_project
+async def test_the_command_for_an_event_ends_with_the_server(
+    transport: str, bridge_environ: Mapping[str, str], project: Path, tmp_path: Path
+) -> None:
+    """The event comes although no call waits for the task; over HTTP the client has disconnected."""
+    event, mark = tmp_path / "event", f"TEST_OF_EVENTS={tmp_path}"
+    variables = {"OPENCODE_MCP_ON_EVENT": f"cat > {event}.new; mv {event}.new {event}; sleep 300"}
+    environ = {**bridge_environ, **variables, **dict([mark.split("=", 1)])}
+    async with run_bridge_to_end(transport, environ, project) as (call, end, ended):
+        started = await call("start_task", {"prompt": "script:text fine"})
+        await eventually(event.exists)
+        end()
+        with anyio.fail_after(60):
+            await ended()
+
+    assert json.loads(event.read_text())["state"] == "completed"
+    assert json.loads(event.read_text())["session_id"] == facts(started)["session_id"]
+    await eventually(lambda: not find_processes(mark))
 
 
 @pytest.mark.slow

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import anyio
 import httpx2
 import pytest
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import NotUndone, WorkflowError
-from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
+from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import Session, parse_model
+from opencode_mcp.tasks import Context
 from opencode_mcp.tasks.metadata import TaskMetadata
+from opencode_mcp.tasks.options import StartTask
+from opencode_mcp.tasks.pending_starts import PendingStart
+from opencode_mcp.tasks.start import MAX_DEPTH
+from opencode_mcp.tasks.task_event import TaskEvent
 from opencode_mcp.tasks.workspace import prepare_workspace
 
 pytestmark = pytest.mark.anyio
@@ -57,3 +64,19 @@ async def test_a_worktree_that_cannot_be_removed_is_named(catalog: Catalog) -> N
     said, sent = await undo_start(catalog, "/experimental/worktree")
     assert "the worktree /w/tree" in said and "ses_1" not in said
     assert sent == ["/session/ses_1", "/experimental/worktree"]
+
+
+@pytest.mark.parametrize("caller_returned", [False, True])
+async def test_a_start_that_fails_after_its_call_is_an_event(catalog: Catalog, caller_returned: bool) -> None:
+    """A call that still waits for the start raises the error instead."""
+    events: list[TaskEvent] = []
+    server = AttachedServer(Endpoint(httpx2.URL("http://opencode.test")))
+    async with OpenCodeClient(server, catalog) as opencode:
+        pool = ServerPool({"": opencode})
+        context = Context(pool, ignore_progress, depth=MAX_DEPTH, send_event=events.append)
+        start = PendingStart(caller_returned=caller_returned)
+        await start.run(context, StartTask(prompt="x"), anyio.CapacityLimiter(1))
+
+    assert isinstance(start.failure, WorkflowError)
+    assert [event.state for event in events] == ["failed"] * caller_returned
+    assert all(event.error == str(start.failure) for event in events)
