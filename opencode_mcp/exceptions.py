@@ -16,6 +16,7 @@ OpenCodeError
 │   ├── LimitReached     the time limit of a task tool passed
 │   ├── StartFailed      one of several tasks did not start, so the others were stopped
 │   ├── NotUndone        a task did not start, and what was made for it could not be removed
+│   ├── SetupFailed      the setup of a task failed, so its prompt was not sent
 │   └── GitFailed        a git command failed
 ├── NotFound             a resource does not exist
 ├── IssuerUnavailable    the keys of an OAuth issuer cannot be fetched
@@ -140,6 +141,10 @@ class StartFailed(WorkflowError):
 
 class NotUndone(WorkflowError):
     """A task did not start, and what was made for it still exists: its prompt may have arrived."""
+
+
+class SetupFailed(WorkflowError):
+    """The setup of a task failed or did not end, so its prompt was not sent; the message has its output."""
 
 
 class GitFailed(WorkflowError):

@@ -35,7 +35,7 @@ async def opencode(endpoint: Endpoint, project: Path) -> AsyncGenerator[OpenCode
 
 
 INTERNAL = {
-    *("GitFailed", "LimitReached", "NotUndone", "StartFailed"),  # callers catch them as WorkflowError
+    *("GitFailed", "LimitReached", "NotUndone", "SetupFailed", "StartFailed"),  # callers catch them as WorkflowError
     *("ContinuesAsTask", "InputRequired", "IssuerUnavailable", "NotFound"),  # only the MCP server raises them
     *("ServerEnding", "TooLong"),
 }

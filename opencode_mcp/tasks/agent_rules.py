@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from opencode_mcp.exceptions import WorkflowError
@@ -29,21 +29,23 @@ async def read_agent_rules(
     return next((known.permission for known in agents if known.name == name), ())
 
 
-async def refuse_denied_check(
-    opencode: OpenCodeClient, directory: str | None, agent: str | None, commands: Sequence[str]
+async def refuse_denied_commands(
+    opencode: OpenCodeClient, directory: str | None, agent: str | None, commands: Mapping[str, Sequence[str]]
 ) -> None:
-    """Refuse a check that the task's agent must not run: OpenCode asks for no permission for a client's command.
+    """Refuse commands that the task's agent must not run: OpenCode asks for no permission for a client's command.
 
-    A rule that asks does not refuse, as the caller of the task, who would be asked, has named the command.
+    `commands` are those of each option. A rule that asks does not refuse, as the caller of the task, who would be
+    asked, has named the command.
 
     Raises:
-        WorkflowError: a rule of the agent denies it.
+        WorkflowError: a rule of the agent denies one.
     """
-    if not commands:
-        return
-    rules = await read_agent_rules(opencode, directory, agent)
-    if (denied := find_denied(rules, commands)) is not None:
-        raise WorkflowError(f"check: OpenCode's rules deny the agent the command {denied!r}; nothing was started")
+    rules = await read_agent_rules(opencode, directory, agent) if any(commands.values()) else ()
+    for option, named in commands.items():
+        if (denied := find_denied(rules, named)) is not None:
+            raise WorkflowError(
+                f"{option}: OpenCode's rules deny the agent the command {denied!r}; nothing was started"
+            )
 
 
 def find_denied(rules: Sequence[PermissionRule], commands: Sequence[str]) -> str | None:

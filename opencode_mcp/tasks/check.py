@@ -1,4 +1,4 @@
-"""A task's check: the script that runs its commands in OpenCode's shell, and the result that its output has.
+"""A task's check or setup: the script that runs its commands in OpenCode's shell, and the result in its output.
 
 OpenCode reports no exit code of a command that it runs for a client (1.18.33): the script prints it last, after a mark.
 """
@@ -39,11 +39,11 @@ class CheckResult(BaseModel):
         """Whether a client aborted the check, or a bridge did."""
         return self.exit_code is None and ABORTED in self.output
 
-    def describe(self) -> str:
-        """Say in one line how the check failed."""
+    def describe(self, name: str = "check") -> str:
+        """Say in one line how the check failed, or what else is called `name`."""
         if self.exit_code is not None:
-            return f"the check failed with exit code {self.exit_code}"
-        return f"the check was not finished: {self.output.strip().splitlines()[-1] if self.output.strip() else 'lost'}"
+            return f"the {name} failed with exit code {self.exit_code}"
+        return f"the {name} was not finished: {self.output.strip().splitlines()[-1] if self.output.strip() else 'lost'}"
 
 
 def check_script(commands: Sequence[str], mark: str) -> str:

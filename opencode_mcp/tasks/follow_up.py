@@ -16,7 +16,7 @@ from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.prepare import directory_misreading
 
 from .access import Change, change_access
-from .agent_rules import refuse_denied_check
+from .agent_rules import refuse_denied_commands
 from .attachments import file_parts
 from .context import Context
 from .external_activity import read_snapshot_across_processes
@@ -54,6 +54,7 @@ async def send_follow_up(
             refuse_reused_request_id(arguments, session_id, sent_message)
             state = "running" if snapshot.busy or other_process_note else "done"
             return SentPrompt(session_id=session_id, note=f"request {arguments.request_id} is already {state}")
+    refuse_without_setup(snapshot)
     refuse_busy(snapshot, other_process_note)
     if await has_work_left(opencode, snapshot):
         raise WorkflowError(
@@ -64,7 +65,7 @@ async def send_follow_up(
     if problem := directory_misreading(directory):
         raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
     selection = await continue_selection(opencode, snapshot.session, selection_of(arguments))
-    await refuse_denied_check(opencode, directory, selection.get("agent"), arguments.check)
+    await refuse_denied_commands(opencode, directory, selection.get("agent"), {"check": arguments.check})
     attachments = await file_parts(opencode, directory, arguments.files)
     changes_agent = arguments.agent is not None and task_metadata(snapshot.session).access is not None
     if arguments.permissions is not None or arguments.access is not None or changes_agent:
@@ -110,6 +111,21 @@ def change_of(context: Context, arguments: StartTask) -> Change:
 def describe_kept_agent(agent: str | None) -> str | None:
     """Say which agent a follow-up goes on with; None if it is the usual one."""
     return None if agent in {None, DEFAULT_AGENT} else f"agent {agent}, as in the session's last prompt"
+
+
+def refuse_without_setup(snapshot: SessionSnapshot) -> None:
+    """Refuse a prompt to a session whose first prompt waits for its setup, in this bridge or another.
+
+    Raises:
+        WorkflowError: what to do.
+    """
+    session = snapshot.session
+    if snapshot.newest_message is None and task_metadata(session).has_setup:
+        raise WorkflowError(
+            f"the setup of session {session.id} has not ended, so its first prompt was not sent. If it does not "
+            "run any more, the bridge that ran it has ended: start a new task",
+            session.id,
+        )
 
 
 async def refuse_removed_worktree(opencode: OpenCodeClient, session: Session) -> None:

@@ -30,11 +30,12 @@ from .attempts import retry_key
 from .check import check_script
 from .context import Context
 from .idempotency import make_prompt_id
-from .metadata import Rules, TaskMetadata, save_task_metadata, with_task_metadata
-from .model_selection import DEFAULT_AGENT, Selection, continue_selection
+from .metadata import Rules, TaskMetadata
+from .model_selection import Selection, continue_selection
 from .replies import send_unless_answered
 from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
+from .shell import create_shell_session, run_script
 from .turn import read_family_usage
 
 CHECK_SECONDS = 600.0
@@ -174,28 +175,14 @@ async def run_check(context: Context, session: Session, prompt_id: str, rules: R
         check_session = await find_check(opencode, session.id, prompt_id)
         if check_session is None:
             task = TaskMetadata(check_of=prompt_id)
-            facts = {"parentID": session.id, "title": "Check", "metadata": with_task_metadata({}, task)}
-            created = await opencode.call("session_create", directory=session.directory, **facts)
+            created = await create_shell_session(opencode, session, "Check", task)
             check_session = await find_check(opencode, session.id, prompt_id)
-            if check_session is None or check_session.id != created["id"]:
-                await opencode.call("session_delete", sessionID=created["id"])
+            if check_session is None or check_session.id != created.id:
+                await opencode.call("session_delete", sessionID=created.id)
                 return
-        await run_script(context, session, check_session, check_script(rules.check, check_session.id))
+        await run_script(opencode, session, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
     except OpenCodeError as error:
         log.warning("the check of %s could not be run: %s", session.id, error)
-
-
-async def run_script(context: Context, session: Session, check_session: Session, script: str) -> None:
-    """Run a script in the session of a check; one that takes longer than CHECK_SECONDS is aborted."""
-    opencode = context.opencode
-    operation = opencode.catalog["session_shell"]
-    arguments = {"sessionID": check_session.id, "agent": session.agent or DEFAULT_AGENT, "command": script}
-    call = opencode.prepare(operation, arguments)
-    with anyio.move_on_after(CHECK_SECONDS) as limit:
-        await opencode.request(operation, call.parts, read_seconds=None)
-    if limit.cancelled_caught:
-        await save_task_metadata(opencode, check_session.id, stopped=f"the check took longer than {CHECK_SECONDS:g} s")
-        await opencode.call("session_abort", sessionID=check_session.id)
 
 
 def follow(context: Context, session_id: str) -> None:

@@ -80,7 +80,8 @@ class TaskMetadata(BaseModel):
 
     `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
     tasks/cancel has stopped, by their user's message. `answer_group` is set if several models answer one task.
-    A session with `check_of` runs the check of its parent's prompt with this id; `stopped` is why it was stopped.
+    `has_setup`: commands run in a child session before the first prompt is sent. A session with `check_of` runs the
+    check of its parent's prompt with this id. `stopped` is why the commands of a check or setup were stopped.
     """
 
     permissions: Permissions | None = None
@@ -98,6 +99,7 @@ class TaskMetadata(BaseModel):
     cancelled: list[str] | None = None
     answer_group: AnswerGroup | None = None
     rules: Rules | None = None
+    has_setup: bool | None = None
     check_of: str | None = None
     stopped: str | None = None
 
@@ -146,6 +148,7 @@ def describe_metadata_needs(task: TaskMetadata) -> str:
         f"access `{task.access}`": task.access not in {None, "full"},
         "permissions": task.permission_rules is not None,
         "check, limits, ask_timeout_minutes": task.rules is not None,
+        "setup": task.has_setup is not None,
         f"permissions `{task.permissions}`": task.permissions not in {None, "report", "allow"},
     }
     return ", ".join(name for name, needed in needs.items() if needed)

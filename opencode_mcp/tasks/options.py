@@ -77,6 +77,10 @@ class StartTask(Arguments):
     ask_timeout_minutes: float | None = Field(
         None, gt=0, description="After this, a request without an answer is rejected."
     )
+    setup: list[NonEmpty] = Field(
+        default_factory=list[str],
+        description="Shell commands before the prompt of a new session.",
+    )
     check: list[NonEmpty] = Field(
         default_factory=list[str],
         description="Shell commands to pass after the turn; else check_failed.",
@@ -119,7 +123,9 @@ AS_IN_RUN_TASK: Mapping[str, str] = {
 """By argument: a shorter description, for the second tool that has it."""
 
 
-LISTED_BY_RUN_TASK = ("access", "ask_timeout_minutes", "check", "check_retries", "limits", "request_id", "system")
+LISTED_BY_RUN_TASK = (
+    *("access", "ask_timeout_minutes", "setup", "check", "check_retries", "limits", "request_id", "system"),
+)
 """Arguments that start_task and run_tasks take and do not list: each list costs every request of a client."""
 
 

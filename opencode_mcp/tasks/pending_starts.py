@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import anyio
 
-from opencode_mcp.exceptions import NotUndone, OpenCodeError, StartFailed, UnsupportedServer, WorkflowError
+from opencode_mcp.exceptions import (
+    NotUndone,
+    OpenCodeError,
+    SetupFailed,
+    StartFailed,
+    UnsupportedServer,
+    WorkflowError,
+)
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
@@ -39,7 +46,7 @@ class PendingStart:
 
     `session_id` and `directory` are set as soon as its session exists (then `session_known` is set), `prompt` or
     `failure` when it has `finished`. `caller_returned`: a call reported it as still starting, so no caller can raise a
-    failure. `reported_error`: the last session.error event.
+    failure. `reported_error`: the last session.error event. `activity`: what the start does now.
     """
 
     session_id: str | None = None
@@ -49,9 +56,15 @@ class PendingStart:
     failure: Exception | None = None
     caller_returned: bool = False
     reported_error: ReportedError | None = None
+    activity: str = "its prompt is not sent yet"
     session_known: anyio.Event = field(default_factory=anyio.Event)
     finished: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether a failure is reported, not raised."""
+        return self.caller_returned or isinstance(self.failure, SetupFailed)
 
     @classmethod
     def from_prompt(cls, prompt: SentPrompt) -> PendingStart:
@@ -86,17 +99,24 @@ class PendingStart:
     async def run(self, context: Context, task: StartTask, limiter: anyio.CapacityLimiter) -> None:
         """Start the task; cancelled by its scope, it removes what it made and stops a turn that has started."""
 
+        async def report_progress(message: str) -> None:
+            self.activity = message
+            await context.report_progress(message)
+
         def on_session(session: Session) -> None:
+            slot.close()
             self.session_id, self.directory = session.id, session.directory
             previous = context.servers.pending_starts.get(session.id)
             if previous is None or previous.finished.is_set():
                 context.servers.pending_starts[session.id] = self
             self.session_known.set()
 
+        starting = replace(context, report_progress=report_progress)
         try:
-            with self.scope, context.opencode.events.subscribe(self.on_event):
-                async with limiter:
-                    self.prompt = await submit_task(context, task, on_session)
+            with self.scope, context.opencode.events.subscribe(self.on_event), ExitStack() as slot:
+                await limiter.acquire_on_behalf_of(self)
+                slot.callback(limiter.release_on_behalf_of, self)
+                self.prompt = await submit_task(starting, task, on_session)
             if self.prompt is not None:
                 self.session_id = self.prompt.session_id
                 notify_of(context, self.prompt, self.reported_error)
@@ -110,7 +130,7 @@ class PendingStart:
                 log.warning("task %s could not be started: %s", self.session_id, error)
                 notify_of_failed_start(context, self.session_id, self.directory, error)
         finally:
-            if self.session_id is not None and not (self.caller_returned and self.failure is not None):
+            if self.session_id is not None and not (self.is_reported and self.failure is not None):
                 if context.servers.pending_starts.get(self.session_id) is self:
                     del context.servers.pending_starts[self.session_id]
             self.failure = self.failure or (None if self.prompt else WorkflowError("this server shut down"))
@@ -204,7 +224,7 @@ def report_unstarted(context: Context, start: PendingStart) -> TaskReport:
     """Report a task that is being started, or whose start failed: no model was called yet."""
     failure: str | None = None
     if start.failure is not None or start.session_id is None:
-        leftover_note = "" if isinstance(start.failure, NotUndone) else ", and nothing was left behind"
+        leftover_note = "" if isinstance(start.failure, NotUndone | SetupFailed) else ", and nothing was left behind"
         failure = f"the task was not started{leftover_note}: {start.failure or no_session_message(context)}"
     else:
         start.caller_returned = True
@@ -215,7 +235,7 @@ def report_unstarted(context: Context, start: PendingStart) -> TaskReport:
         directory=start.directory,
         state="starting" if failure is None else "failed",
         error=failure,
-        activity=NO_ACTIVITY if failure else "its prompt is not sent yet",
+        activity=NO_ACTIVITY if failure else start.activity,
         next=None if failure else NextCall(tool="wait_for_tasks", arguments={"session_ids": [session_id]}),
     )
 

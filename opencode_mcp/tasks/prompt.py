@@ -33,14 +33,23 @@ class SentPrompt(BaseModel):
     note: str | None = None
 
 
-def make_rules(context: Context, arguments: StartTask, prompt_id: str = "", used: Usage = NOTHING_USED) -> Rules | None:
-    """Return what is enforced on a prompt, None for nothing; `used` is what its session's family has used before."""
+def make_rules(
+    context: Context,
+    arguments: StartTask,
+    prompt_id: str = "",
+    used: Usage = NOTHING_USED,
+    started: float | None = None,
+) -> Rules | None:
+    """Return what is enforced on a prompt, None for nothing; `used` is what its session's family has used before.
+
+    `started` is when the task began (seconds since the epoch): now, unless it was set up before.
+    """
     policy = context.opencode.prompt_policy
     costs = [cost for cost in (arguments.limits.cost, policy.max_cost) if cost is not None]
     limits = arguments.limits.model_copy(update={"cost": min(costs, default=None)})
     rules = Rules(
         prompt_id=prompt_id,
-        started=time.time() * 1000,
+        started=(started or time.time()) * 1000,
         cost=used.cost,
         tokens=used.tokens,
         limits=limits,
@@ -61,11 +70,12 @@ async def send_prompt(
     newest: Message | None,
     attachments: list[dict[str, Any]],
     used: Usage = NOTHING_USED,
+    started: float | None = None,
 ) -> None:
     """Send the prompt after the newest message, with its rules; the caller follows it (`follower.py`).
 
     With a `request_id`, or with rules, its ids are derived from a key; else they are OpenCode's. `used` is what the
-    session's family has used before.
+    session's family has used before, `started` when the task began.
     """
     opencode = context.opencode
     parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attachments]
@@ -76,7 +86,7 @@ async def send_prompt(
     if arguments.request_id is not None or is_ruled:
         bare_id = make_prompt_id(session, newest, arguments.request_id or secrets.token_hex(16))
         if is_ruled:
-            rules = make_rules(context, arguments, f"msg_{bare_id}", used)
+            rules = make_rules(context, arguments, f"msg_{bare_id}", used, started)
             await save_task_metadata(opencode, session.id, rules=rules)
         optional["messageID"] = f"msg_{bare_id}"
         parts[0]["id"] = f"prt_{bare_id}"

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Message, Session, SessionStatus
+from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
 
 from .ask_timeout import overdue_requests
@@ -19,6 +19,7 @@ from .attempts import find_attempt
 from .check import read_check
 from .metadata import Rules, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
+from .shell import is_running, read_replies
 from .turn import Usage, format_model
 
 KEPT = "; its work is kept, and a prompt with its session_id continues it"
@@ -57,15 +58,14 @@ async def apply_check(
     check_session = await find_check(opencode, snapshot.session.id, prompt_id)
     if check_session is None:
         return TaskStatus("running", due="check")
-    messages = await read_check_messages(opencode, check_session)
+    messages = await read_replies(opencode, check_session)
     if not messages:
         is_lost = time.time() - check_session.time.created / 1000 > START_SECONDS
         return TaskStatus("running", due="check" if is_lost else None)
     if messages[-1].info.time.completed is None:  # it began or ended meanwhile, or OpenCode was killed
-        statuses = await opencode.call_as(dict[str, SessionStatus], "session_status", directory=check_session.directory)
-        if check_session.id in statuses:
+        if await is_running(opencode, check_session):
             return TaskStatus("running")
-        messages = await read_check_messages(opencode, check_session)
+        messages = await read_replies(opencode, check_session)
     attempt = find_attempt(rules.prompt_id, prompt_id)
     assert attempt is not None
     result = read_check(messages[-1].parts[-1], check_session.id, " && ".join(rules.check), attempt.number)
@@ -77,12 +77,6 @@ async def apply_check(
     if attempt.number <= rules.check_retries and (result.exit_code is not None or reason is not None):
         return TaskStatus("running", due="retry", check=result)
     return TaskStatus("check_failed", error=reason or result.describe(), check=result)
-
-
-async def read_check_messages(opencode: OpenCodeClient, check_session: Session) -> list[Message]:
-    """Return the replies in the session of a check; none before it runs."""
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=check_session.id)
-    return [message for message in messages if message.info.role == "assistant" and message.parts]
 
 
 async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:

@@ -1,10 +1,11 @@
 """Start a task: check everything, then send its prompt.
 
-check -> worktree -> session -> prompt_async
+check -> worktree -> session -> setup -> prompt_async
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session, parse_model
 
 from .access import session_rules
-from .agent_rules import refuse_denied_check
+from .agent_rules import refuse_denied_commands
 from .attachments import file_parts
 from .context import Context
 from .follow_up import change_of, ignore_session, selection_of, send_follow_up, wait_until_visible
@@ -31,6 +32,7 @@ from .model_selection import check_model_selection
 from .options import StartTask
 from .permission_map import check_map
 from .prompt import SentPrompt, make_rules, send_prompt
+from .setup import set_up
 from .stop import abandon
 from .workspace import check_directory, directory_argument, prepare_workspace
 
@@ -54,6 +56,8 @@ async def submit_task(
         raise WorkflowError(
             "include_uncommitted needs a new task in a worktree: pass `worktree: true` and no session_id"
         )
+    if arguments.setup and arguments.session_id is not None:
+        raise WorkflowError("setup is for a new session, and this one exists: nothing was sent. Pass no session_id")
     if arguments.session_id is not None:
         async with context.for_session(arguments.session_id) as session_context:
             return await continue_session(session_context, arguments, arguments.session_id, on_session)
@@ -69,14 +73,17 @@ async def submit_task(
         attachments = await file_parts(opencode, workspace.directory, arguments.files)
         change, facts = change_of(context, arguments), {"request_id": arguments.request_id}
         facts |= {"permissions": change.default, "rules": make_rules(context, arguments)}
-        task = change.apply(workspace.task.model_copy(update={**facts, "answer_group": arguments.answer_group}))
+        facts |= {"answer_group": arguments.answer_group, "has_setup": bool(arguments.setup) or None}
+        task = change.apply(workspace.task.model_copy(update=facts))
         session = workspace.session = await create_session(opencode, workspace.directory, arguments.agent, task)
         winner_id = session.id
         if arguments.request_id is not None:  # of several concurrent calls with this id, one has the task
             winner_id = await find_request_session(opencode, directory, arguments.request_id) or session.id
         if winner_id == session.id:
             on_session(session)
-            await send_prompt(context, session, arguments, selection, None, attachments)
+            started = time.time()
+            await set_up(context, session, arguments)
+            await send_prompt(context, session, arguments, selection, None, attachments, started=started)
             follow_if_ruled(context, arguments, session.id)
             workspace.keep = True
             return SentPrompt(session_id=session.id, previous_prompt_id="", note=workspace.note)
@@ -87,10 +94,11 @@ async def check_options(opencode: OpenCodeClient, directory: str | None, argumen
     """Check what a new task names, and return the `model`, `agent` and `variant` of its prompt.
 
     Raises:
-        WorkflowError: one of them is unknown or not allowed, a rule denies the check, or a permission is unknown.
+        WorkflowError: one of them is unknown or not allowed, a rule denies a command, or a permission is unknown.
     """
     selection = await check_model_selection(opencode, directory, selection_of(arguments))
-    await refuse_denied_check(opencode, directory, arguments.agent, arguments.check)
+    commands = {"setup": arguments.setup, "check": arguments.check}
+    await refuse_denied_commands(opencode, directory, arguments.agent, commands)
     await check_map(opencode, directory, arguments.permissions)
     return selection
 

@@ -88,7 +88,7 @@ class TasksWait:
     async def _wait_for_task(self, index: int, start: PendingStart, group_scope: anyio.CancelScope) -> None:
         """Wait for one task; if its end ends the whole wait, cancel `group_scope`."""
         await self._wait_until_started(start)
-        if start.failure is not None and not start.caller_returned:
+        if start.failure is not None and not start.is_reported:
             self.failures.append(start_error(start.failure, index + 1, len(self.starts)))
         elif start.prompt is not None:
             await self._wait_and_reply(index, start)

@@ -17,6 +17,7 @@ from . import (
     policies,
     refusals,
     repeats,
+    setups,
     several_models,
     stop,
     worktrees,
@@ -44,6 +45,7 @@ SCENARIOS = tuple(
         access,
         ask_timeouts,
         events,
+        setups,
     )
     for scenario in subject.SCENARIOS
 )
