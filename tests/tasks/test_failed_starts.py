@@ -75,7 +75,7 @@ async def test_a_start_that_fails_after_its_call_is_an_event(catalog: Catalog, c
         pool = ServerPool({"": opencode})
         context = Context(pool, ignore_progress, depth=MAX_DEPTH, send_event=events.append)
         start = PendingStart(caller_returned=caller_returned)
-        await start.run(context, StartTask(prompt="x"), anyio.CapacityLimiter(1))
+        await start.run(context, StartTask.model_validate({"prompt": "x"}), anyio.CapacityLimiter(1))
 
     assert isinstance(start.failure, WorkflowError)
     assert [event.state for event in events] == ["failed"] * caller_returned
