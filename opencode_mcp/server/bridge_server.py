@@ -34,6 +34,7 @@ from .mcp_tasks.extension import serve_tasks
 from .negotiation import serve_connection
 from .progress import Heartbeat
 from .shutdown import Shutdown
+from .take_over import TakeOver
 
 if TYPE_CHECKING:
     from mcp.server.models import InitializationOptions
@@ -147,6 +148,9 @@ class BridgeServer(Server[Lifespan]):
             return await self._handlers.instruct(ctx, call_next)
         return await call_next(ctx)
 
+    def _enforces_rules(self) -> bool:
+        return self._handlers.enforces_rules
+
     @asynccontextmanager
     async def _open(self, server: Server[Lifespan]) -> AsyncGenerator[Lifespan]:
         """Provide what lives as long as the server runs."""
@@ -161,6 +165,10 @@ class BridgeServer(Server[Lifespan]):
         ):
             passwords = [client.server.password for client in servers.clients.values() if client.server.password]
             warn_about_weak_passwords(settings)
+            for name, client in servers.clients.items():
+                client.server.on_bridges_changed(
+                    TakeOver(servers.select(name), self._enforces_rules).on_bridges_changed
+                )
             redactor = Redactor(known_secrets(settings, passwords), settings.show_secrets)
             heartbeat = Heartbeat(redactor)
             tasks.start_soon(heartbeat.run)

@@ -73,6 +73,11 @@ class ToolHandlers:
             self._registry,
         )
 
+    @property
+    def enforces_rules(self) -> bool:
+        """Whether clients can wait for tasks here: only then the bridge enforces their rules."""
+        return "wait_for_tasks" in self._registry
+
     def instructions(self) -> str:
         """Return the instructions for the tools that the settings select."""
         return instructions_for(self._registry.selection)

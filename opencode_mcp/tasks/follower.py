@@ -2,9 +2,10 @@
 
 read the session -> beyond a limit? stop it -> something due? do it -> ended? return; else wait for an event
 
-A bridge follows the tasks that it starts, and those that it waits for. Several bridges may follow one task: a stop is
-the same twice, of two sessions for a check the first counts, and a prompt that is sent twice is stored once. While no
-bridge follows a task, nothing is enforced; the next one that waits for it goes on from what OpenCode has stored.
+A bridge follows the tasks that it starts or waits for, and those of a bridge that has ended (`server/take_over.py`).
+Several bridges may follow one task: a stop is the same twice, of two sessions for a check the first counts, and a
+prompt that is sent twice is stored once. While no bridge follows a task, nothing is enforced; the next one that waits
+for it goes on from what OpenCode has stored.
 """
 
 from __future__ import annotations

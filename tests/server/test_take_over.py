@@ -1,0 +1,112 @@
+"""Tasks whose bridge has ended: another one that shares the OpenCode enforces their rules."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.opencode import ServerPool
+from opencode_mcp.opencode.concurrency import background_task_group
+from opencode_mcp.opencode.endpoint import OtherBridge
+from opencode_mcp.server import create_server
+from opencode_mcp.server.take_over import TakeOver
+from opencode_mcp.settings import Settings
+from opencode_mcp.tasks.metadata import Rules, TaskMetadata, with_task_metadata
+from tests.bridge import run_bridge
+from tests.eventually import eventually
+from tests.facts import raw_facts
+from tests.tasks.test_race_conditions import FakeOpenCode
+
+pytestmark = pytest.mark.anyio
+
+
+def make_take_over(*, may_enforce: bool = True) -> TakeOver:
+    """Return what takes over the tasks of other bridges."""
+    return TakeOver(ServerPool(cast("Any", {"": FakeOpenCode()})), lambda: may_enforce)
+
+
+def bridge(pid: int, *active: str, is_gone: bool = False) -> OtherBridge:
+    """Return another bridge, with what it has active."""
+    return OtherBridge("client", pid, 1.0, active=active, is_gone=is_gone)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        ([], [bridge(1, "ses_a")], []),
+        ([bridge(1, "ses_a")], [bridge(1)], []),
+        ([bridge(1, "ses_a", "pty_a"), bridge(2, "ses_b")], [bridge(2, "ses_b")], ["ses_a"]),
+        ([bridge(1, "ses_a")], [OtherBridge("client", 1, 2.0)], ["ses_a"]),
+        ([], [bridge(0, "ses_a", is_gone=True)], ["ses_a"]),
+        ([bridge(0, "ses_a", is_gone=True)], [bridge(0, "ses_a", "ses_b", is_gone=True)], ["ses_b"]),
+    ],
+)
+def test_what_a_bridge_leaves(before: list[OtherBridge], after: list[OtherBridge], left: list[str]) -> None:
+    """The sessions that were active in it, once; those of bridges that are there are their own."""
+    take_over = make_take_over()
+    take_over.find_left(before)
+    assert take_over.find_left(after) == left
+    assert take_over.find_left(after) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "may_enforce", "is_followed"), [(Rules(), True, True), (Rules(), False, False), (None, True, False)]
+)
+async def test_only_tasks_with_rules_are_followed(rules: Rules | None, *, may_enforce: bool, is_followed: bool) -> None:
+    """By a bridge that clients can wait for tasks in."""
+    take_over = make_take_over(may_enforce=may_enforce)
+    opencode = cast("Any", take_over.opencode)
+    metadata = with_task_metadata({}, TaskMetadata(rules=rules))
+    opencode.answers["session_get"] = {
+        "id": "ses_a",
+        "directory": "/project",
+        "time": {"created": 1},
+        "metadata": metadata,
+    }
+    async with background_task_group() as tasks:
+        take_over.pool = ServerPool(take_over.pool.clients, tasks=tasks)
+        take_over.take(["ses_a"])
+        await eventually(lambda: "session_get" in opencode.calls or not may_enforce)
+        await eventually(lambda: ("ses_a" in take_over.pool.followed) == is_followed)
+    assert ("session_get" in opencode.calls) == may_enforce
+
+
+@pytest.mark.parametrize(
+    ("options", "enforces"), [({}, True), ({"read_only": True}, False), ({"no_destructive": True}, False)]
+)
+def test_a_bridge_that_runs_no_tasks_takes_none_over(options: Mapping[str, Any], *, enforces: bool) -> None:
+    """Its settings forbid what a rule may need: to stop a task, or to run a check."""
+    server = create_server(Settings(**options), Catalog.from_snapshot())
+    assert server._enforces_rules() == enforces  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.process
+async def test_the_limit_of_a_killed_bridges_task_is_enforced(
+    environ: Mapping[str, str], project: Path, tmp_path: Path
+) -> None:
+    """`kill -9` of the bridge that started it; the other one has neither started the task nor waited for it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        environ = {**environ, "TMPDIR": temporary, "XDG_CACHE_HOME": str(tmp_path), "OPENCODE_MCP_LINGER": "2"}
+        del environ["OPENCODE_MCP_NO_SHARE"]
+        async with run_bridge(environ, project) as other, run_bridge(environ, project) as starter:
+            for each in (other, starter):
+                await each.initialize()
+            await other.call("session_status")
+            limits = {"minutes": 0.1}
+            task = raw_facts(await starter.call("start_task", prompt="script:hang", limits=limits))
+            starter.process.send_signal(signal.SIGKILL)
+            await starter.process.wait()
+
+            async def read_state() -> tuple[str, str | None]:
+                report = raw_facts(await other.call("report_task", session_id=task["session_id"]))
+                return report["state"], report.get("error")
+
+            state, error = await eventually(read_state, lambda seen: seen[0] != "running")
+            assert state == "stopped"
+            assert error is not None and "limit of 0.1 minutes" in error
