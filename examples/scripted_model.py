@@ -6,6 +6,7 @@ asked, as OpenCode can have several of this server. When a script's tool calls h
 OpenCode's requests for a title or a summary get a fixed text (the scripts `title` and `compaction`).
 
     script:text [words]              a short text that repeats the words
+    script:say TEXT                  exactly that text, percent-encoded
     script:reasoning                 reasoning, then text
     script:slow [chunks] [seconds]   a text in that many chunks (20), each after a pause (0.5)
     script:hold FILE                 "held", as soon as the file exists
@@ -38,6 +39,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
 import anyio
@@ -143,6 +145,7 @@ PREPARED_CALLS: dict[str, dict[str, Any]] = {
 SCRIPTS: dict[str, Callable[[Request], list[Piece] | JSONResponse]] = {
     **dict.fromkeys(PREPARED_CALLS, prepared_call),
     "text": lambda request: [say("Hello from the scripted model. "), say(request.argument[:200])],
+    "say": lambda request: [say(unquote(re.split(r'[\s"]', request.argument)[0]))],
     "reasoning": lambda _: [Piece({"reasoning_content": "Let me think."}), say("A reasoned answer.")],
     "slow": lambda request: [
         say(f"chunk{at} ", number_argument(request, 1, 0.5)) for at in range(int(number_argument(request, 0, 20)))

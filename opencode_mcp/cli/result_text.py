@@ -91,6 +91,8 @@ def format_report(report: Facts, shell: Shell) -> Iterator[RenderableType]:
     for name, style in (("error", "red"), ("answer", ""), ("answer_so_far", "dim")):
         if text := report.get(name):
             yield Text(f"\n{printable_text(text)}\n", style)
+    if "structured" in report:
+        yield Text(f"\n{printable_text(json.dumps(report['structured'], ensure_ascii=False, indent=2))}\n")
     yield from format_files(report.get("changes") or {})
     yield from format_check(report.get("check") or {})
     for call in items_of(report, "failed_calls"):

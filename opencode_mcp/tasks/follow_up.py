@@ -58,7 +58,9 @@ async def send_follow_up(
     refuse_busy(snapshot, other_process_note)
     if await has_work_left(opencode, snapshot):
         raise WorkflowError(
-            f"session {session_id} has a check to run; wait_for_tasks waits for it, stop_task stops it", session_id
+            f"session {session_id} has a check to run, or a correction to make; wait_for_tasks waits for it, stop_task "
+            "stops it",
+            session_id,
         )
     await refuse_removed_worktree(opencode, snapshot.session)
     directory = snapshot.session.directory

@@ -1,4 +1,4 @@
-"""Enforces the rules of a task: limits, rejection of requests without an answer, the check, and what sends it back.
+"""Enforces the rules of a task: limits, rejection of requests without an answer, answer and check, and corrections.
 
 read the session -> beyond a limit? stop it -> something due? do it -> ended? return; else wait for an event
 
@@ -27,10 +27,11 @@ from opencode_mcp.opencode.models import Message, Session
 
 from .abort import save_stopped, stop_session
 from .ask_timeout import overdue_requests, rejection
-from .attempts import retry_key
+from .attempts import find_attempt, repair_key, retry_key
 from .check import check_script
 from .context import Context
 from .idempotency import make_prompt_id
+from .json_answer import ask_for_json, read_answer
 from .metadata import Rules, TaskMetadata
 from .model_selection import Selection, continue_selection
 from .replies import send_unless_answered
@@ -127,14 +128,33 @@ class Follower:
     async def send_back(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
         """Send the output of a failed check to the session, as its next prompt, with the task's system prompt."""
         assert status.check is not None
-        opencode, session, newest = self.context.opencode, snapshot.session, snapshot.newest_message
-        bare_id = make_prompt_id(session, newest, retry_key(rules.prompt_id, status.check.attempt))
-        text = f"{status.check.describe()}: {status.check.command}\n\n{status.check.output}\n\nCorrect that."
+        reason = status.check.describe()
+        details = f": {status.check.command}\n\n{status.check.output}\n\nCorrect that."
+        await self.send_further(snapshot, rules, retry_key(rules.prompt_id, status.check.attempt), reason, details)
+
+    async def have_answer_corrected(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
+        """Send what is wrong with an answer to the session, as its next prompt."""
+        assert rules.output_schema is not None
+        assert snapshot.newest_message is not None
+        attempt = find_attempt(rules.prompt_id, snapshot.newest_message.user_message_id)
+        answer = await read_answer(rules.output_schema, snapshot.newest_message.text)
+        if attempt is not None and answer.problem is not None:
+            reason = f"the answer does not fit output_schema: {answer.problem}"
+            await self.send_further(snapshot, rules, repair_key(rules.prompt_id, attempt.number), reason)
+
+    async def send_further(
+        self, snapshot: SessionSnapshot, rules: Rules, key: str, reason: str, details: str = ""
+    ) -> None:
+        """Send a prompt that continues the turn, with the task's system prompt and the form of its answer."""
+        opencode, session = self.context.opencode, snapshot.session
+        bare_id = make_prompt_id(session, snapshot.newest_message, key)
         try:
             selection = await continue_selection(opencode, session, Selection())
         except WorkflowError as error:  # such as a model that the configuration no longer has
-            await save_stopped(opencode, session.id, f"{status.check.describe()}, and was not sent back: {error}")
+            await save_stopped(opencode, session.id, f"{reason}, and was not sent back: {error}")
             return
+        form = "" if rules.output_schema is None else f"\n\n{ask_for_json(rules.output_schema)}"
+        text = f"{reason}{details}{form}"
         parts = [{"type": "text", "text": text, "id": f"prt_{bare_id}"}]
         prompt = await opencode.call_as(Message, "session_message", sessionID=session.id, messageID=rules.prompt_id)
         if prompt.info.system is not None:
@@ -156,6 +176,7 @@ ACTIONS: Mapping[str, Callable[[Follower, SessionSnapshot, Rules, TaskStatus], A
     "check": Follower.start_check,
     "retry": Follower.send_back,
     "reject": Follower.reject_overdue,
+    "repair": Follower.have_answer_corrected,
 }
 """What is done about each `due` of a status."""
 

@@ -51,8 +51,9 @@ class Rules(BaseModel):
 
     `prompt_id` is that of its message, "" until it is known; `started` is when it was sent (ms), `cost` and `tokens`
     what the family had used before. `check` are the commands that must pass when the turn ends; a failed one is sent
-    back `check_retries` times. A request without an answer is rejected after `ask_timeout_minutes`. `models` are the
-    patterns of `--models`. `stopped` is why a bridge has stopped the turn.
+    back `check_retries` times. `output_schema` is the JSON Schema of the answer, as text. A request without an answer
+    is rejected after `ask_timeout_minutes`. `models` are the patterns of `--models`. `stopped` is why a bridge has
+    stopped the turn.
     """
 
     prompt_id: str = ""
@@ -63,6 +64,7 @@ class Rules(BaseModel):
     check: tuple[str, ...] = ()
     check_retries: int = 0
     ask_timeout_minutes: float | None = None
+    output_schema: str | None = None
     models: tuple[str, ...] = ()
     stopped: str | None = None
 
@@ -147,7 +149,7 @@ def describe_metadata_needs(task: TaskMetadata) -> str:
         "worktree": task.worktree_of is not None,
         f"access `{task.access}`": task.access not in {None, "full"},
         "permissions": task.permission_rules is not None,
-        "check, limits, ask_timeout_minutes": task.rules is not None,
+        "check, limits, output_schema, ask_timeout_minutes": task.rules is not None,
         "setup": task.has_setup is not None,
         f"permissions `{task.permissions}`": task.permissions not in {None, "report", "allow"},
     }

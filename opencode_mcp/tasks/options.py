@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr
 from .arguments import Arguments, NonEmpty
 from .attachments import WEB_OR_DATA
 from .attempts import MAX_RETRIES
+from .json_answer import OutputSchema
 from .metadata import Access, AnswerGroup, Limits, Permissions
 from .permission_map import PermissionMap
 
@@ -86,6 +87,7 @@ class StartTask(Arguments):
         description="Shell commands to pass after the turn; else check_failed.",
     )
     check_retries: int = Field(0, ge=0, le=MAX_RETRIES, description="How often a failed check goes back.")
+    output_schema: OutputSchema | None = Field(None, description="JSON Schema that the answer must fit: `structured`.")
     limits: Limits = Field(Limits(), description="Stops the task beyond.")
     request_id: str | None = Field(
         None,
@@ -124,7 +126,8 @@ AS_IN_RUN_TASK: Mapping[str, str] = {
 
 
 LISTED_BY_RUN_TASK = (
-    *("access", "ask_timeout_minutes", "setup", "check", "check_retries", "limits", "request_id", "system"),
+    *("access", "ask_timeout_minutes", "setup", "check", "check_retries", "limits", "output_schema", "request_id"),
+    "system",
 )
 """Arguments that start_task and run_tasks take and do not list: each list costs every request of a client."""
 

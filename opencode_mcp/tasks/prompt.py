@@ -14,6 +14,7 @@ from opencode_mcp.opencode.models import Message, Session
 
 from .context import Context
 from .idempotency import make_prompt_id
+from .json_answer import ask_for_json, dump_compact
 from .metadata import Limits, Rules, save_task_metadata
 from .options import StartTask
 from .turn import Usage
@@ -55,10 +56,11 @@ def make_rules(
         limits=limits,
         check=tuple(arguments.check),
         check_retries=arguments.check_retries,
+        output_schema=dump_compact(arguments.output_schema) if arguments.output_schema is not None else None,
         ask_timeout_minutes=arguments.ask_timeout_minutes,
         models=policy.models,
     )
-    has_any = arguments.check or arguments.ask_timeout_minutes or limits != NO_LIMITS or policy.models
+    has_any = rules.check or rules.output_schema or rules.ask_timeout_minutes or limits != NO_LIMITS or policy.models
     return rules if has_any else None
 
 
@@ -79,6 +81,8 @@ async def send_prompt(
     """
     opencode = context.opencode
     parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attachments]
+    if arguments.output_schema is not None:
+        parts.append({"type": "text", "text": ask_for_json(dump_compact(arguments.output_schema)), "synthetic": True})
     optional: dict[str, Any] = dict(selection)
     if arguments.system is not None:
         optional["system"] = arguments.system

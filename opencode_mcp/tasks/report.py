@@ -5,6 +5,7 @@ For a task in a worktree it includes whether the worktree exists and has changes
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from .answer_group import find_answers
 from .changes import open_worktree_changes
 from .check import CheckResult
 from .context import Context
+from .json_answer import JsonValue
 from .metadata import TaskMetadata, task_metadata
 from .next_call import NextCall, next_call
 from .pending_requests import RequestSummary, describe_request
@@ -45,6 +47,8 @@ SO_FAR_CHARS = 500
 COST_DIGITS = 6
 NO_ACTIVITY = "nothing"
 
+LONG_ANSWER = "The answer fits output_schema, and is too long for `structured`: `answer` has its text, page by page."
+
 
 class TaskReport(BaseModel):
     """The state of a task, as just read from OpenCode. A field that has its default is left out of a result."""
@@ -55,6 +59,7 @@ class TaskReport(BaseModel):
     answer: str | None = Field(default=None, description="The final text; a part of it if there is answer_chars.")
     answer_chars: int | None = None
     answer_so_far: str | None = Field(default=None, description="The end of what is written so far.")
+    structured: Annotated[JsonValue | None, WithJsonSchema({})] = None
     note: str | None = None
     pending: list[RequestSummary] = []
     next: NextCall | None = Field(default=None, description="The call to make next.")
@@ -100,6 +105,7 @@ async def build_report(
     notes = (
         note,
         status.note,
+        answer.note,
         describe_other_model(turn, snapshot.session),
         describe_unanswered(turn),
         describe_revert(snapshot),
@@ -111,6 +117,7 @@ async def build_report(
         error=status.error,
         answer=answer.text,
         answer_chars=answer.chars,
+        structured=answer.value,
         answer_so_far=end_of(turn.text, SO_FAR_CHARS) if turn and not status.finished else None,
         note=" ".join(text for text in notes if text) or None,
         pending=[describe_request(request, session_id) for request in snapshot.pending],
@@ -133,8 +140,13 @@ async def build_report(
 
 @dataclass(frozen=True)
 class AnswerPage:
-    """A page of a finished task's answer. `chars` is the length of the whole, None if the page is all of it."""
+    """A page of a finished task's answer. `chars` is the length of the whole, None if the page is all of it.
 
+    Without `text`, `value` is an answer that fits output_schema; `note` says why it is not here.
+    """
+
+    value: JsonValue | None = None
+    note: str | None = None
     text: str | None = None
     chars: int | None = None
     next_offset: int | None = None
@@ -147,11 +159,14 @@ class AnswerPage:
 
         A secret is in one page whole, so that `redactor` recognizes it: the page may be longer by its length.
         """
-        newest = snapshot.newest_message
+        newest, value = snapshot.newest_message, status.structured
+        if value is not None and offset == 0 and len(json.dumps(value, ensure_ascii=False, indent=1)) <= limit:
+            return cls(value)
         answer = newest.text if newest and newest.info.role == "assistant" and status.finished else ""
         start, end = (redactor.cut_position(answer, min(index, len(answer))) for index in (offset, offset + limit))
         page = answer[start:end]
         return cls(
+            note=LONG_ANSWER if value is not None and offset == 0 else None,
             text=page if page or status.state == "completed" else None,
             chars=len(answer) if len(page) < len(answer) else None,
             next_offset=end if end < len(answer) else None,

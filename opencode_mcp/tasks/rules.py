@@ -17,6 +17,7 @@ from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from .ask_timeout import overdue_requests
 from .attempts import find_attempt
 from .check import read_check
+from .json_answer import read_answer
 from .metadata import Rules, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
 from .shell import is_running, read_replies
@@ -45,7 +46,25 @@ async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, statu
         return replace(status, due="reject") if overdue_requests(rules, snapshot.pending) else status
     if rules.stopped is not None:
         return TaskStatus("stopped", error=rules.stopped)
+    status = await apply_output_schema(snapshot, rules, status)
     return await apply_check(opencode, snapshot, rules, status) if rules.check else status
+
+
+async def apply_output_schema(snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> TaskStatus:
+    """Return the status of a turn that ended well by its answer: it fits the schema, must be corrected, or has failed.
+
+    It comes before the check, which so runs on what the last prompt has left.
+    """
+    newest = snapshot.newest_message
+    if rules.output_schema is None or status.state != "completed" or newest is None:
+        return status
+    answer = await read_answer(rules.output_schema, newest.text)
+    if answer.problem is None:
+        return replace(status, structured=answer.value)
+    attempt = find_attempt(rules.prompt_id, newest.user_message_id)
+    if attempt is not None and attempt.is_repair:
+        return TaskStatus("failed", error=f"the answer does not fit output_schema: {answer.problem}")
+    return TaskStatus("running", due="repair")
 
 
 async def apply_check(
@@ -76,7 +95,7 @@ async def apply_check(
         return TaskStatus("stopped", error="aborted during its check", check=result)
     if attempt.number <= rules.check_retries and (result.exit_code is not None or reason is not None):
         return TaskStatus("running", due="retry", check=result)
-    return TaskStatus("check_failed", error=reason or result.describe(), check=result)
+    return replace(status, state="check_failed", error=reason or result.describe(), check=result)
 
 
 async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:
@@ -87,7 +106,7 @@ async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) 
 
 
 async def has_work_left(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> bool:
-    """Whether a session that is idle has a check to run, or to send back."""
+    """Whether a session that is idle has a check to run, or something to send back."""
     status = classify(snapshot)
     return not snapshot.busy and (await apply_rules(opencode, snapshot, status)).due is not None
 

@@ -26,6 +26,7 @@ from opencode_mcp.opencode.models import (
 )
 
 from .check import CheckResult
+from .json_answer import JsonValue
 
 ENDED_STATES = frozenset({"completed", "check_failed", "failed", "stopped"})
 TaskState = Literal[
@@ -63,8 +64,8 @@ class TaskStatus:
     """A task's state. `stalled_reason` is why a running task may not run at all; if it lasts, it is the error.
 
     `note` is what else the caller must know. With a `stalled_reason` it says why another OpenCode process may be
-    running the task; then the stall is not an error. `check` is how the task's check ended, and `due` what a bridge
-    must do before the task has ended (`rules.py`).
+    running the task; then the stall is not an error. `check` is how the task's check ended, `structured` its
+    answer as JSON, and `due` what a bridge must do before the task has ended (`rules.py`).
     """
 
     state: TaskState
@@ -72,7 +73,8 @@ class TaskStatus:
     stalled_reason: str | None = None
     note: str | None = None
     check: CheckResult | None = None
-    due: Literal["check", "retry", "reject"] | None = None
+    structured: JsonValue | None = None
+    due: Literal["check", "retry", "repair", "reject"] | None = None
 
     @property
     def finished(self) -> bool:

@@ -23,6 +23,7 @@ from .context import Context
 from .follow_up import change_of, ignore_session, selection_of, send_follow_up, wait_until_visible
 from .follower import follow
 from .idempotency import find_request_session
+from .json_answer import refuse_invalid_schema
 from .metadata import (
     TaskMetadata,
     check_metadata_stored,
@@ -52,6 +53,7 @@ async def submit_task(
             f"this OpenCode was started by a task itself (depth {context.depth}): it must not start another"
         )
     opencode = context.opencode
+    await refuse_invalid_schema(arguments.output_schema)
     if arguments.include_uncommitted and (arguments.session_id is not None or not arguments.worktree):
         raise WorkflowError(
             "include_uncommitted needs a new task in a worktree: pass `worktree: true` and no session_id"

@@ -13,6 +13,7 @@ from . import (
     limits,
     model_errors,
     model_that_ran,
+    output_schemas,
     permissions,
     policies,
     refusals,
@@ -46,6 +47,7 @@ SCENARIOS = tuple(
         ask_timeouts,
         events,
         setups,
+        output_schemas,
     )
     for scenario in subject.SCENARIOS
 )
