@@ -40,8 +40,8 @@ SCHEMA_LINE = re.compile(r'^\+\s*"\$schema": "https://opencode\.ai/config\.json"
 """What OpenCode itself adds to a config file without `$schema` when it reads the file (1.18.33)."""
 
 
-class CollectChanges(Arguments):
-    """Arguments of collect_changes; with `session_ids`, `comparison.py` reads those of several sessions."""
+class ReadChanges(Arguments):
+    """Arguments of collect_changes where changes are not allowed; `comparison.py` takes `session_ids`."""
 
     session_id: str | None = Field(None, pattern="^ses", description="From a report or session_list.")
     session_ids: list[Annotated[str, Field(pattern="^ses")]] = Field(
@@ -57,6 +57,11 @@ class CollectChanges(Arguments):
     format: Literal["stat", "patch"] = Field(
         "stat", description="stat (default): files and line counts; patch: the whole diff too."
     )
+
+
+class CollectChanges(ReadChanges):
+    """Arguments of collect_changes."""
+
     apply: bool = Field(
         False, description="Worktree tasks: merge into the project's files, uncommitted, all or nothing."
     )

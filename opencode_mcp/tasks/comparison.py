@@ -21,7 +21,7 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.redaction import end_of
 
 from .answer_group import find_answers
-from .changes import ChangedFile, CollectChanges, CollectedChanges, collect_changes, open_worktree_changes
+from .changes import ChangedFile, CollectChanges, CollectedChanges, ReadChanges, collect_changes, open_worktree_changes
 from .check import CheckResult
 from .context import Context
 from .metadata import task_metadata
@@ -97,20 +97,28 @@ class ReadAnswer:
     contents: Mapping[str, str] | None = None
 
 
-async def collect_or_compare(context: Context, arguments: CollectChanges) -> CollectedChanges | Answers:
-    """Collect the changes of one session, or compare several, or discard them.
+async def collect_or_compare(context: Context, options: ReadChanges) -> CollectedChanges | Answers:
+    """Collect the changes of one session, or compare several, or discard them: that only with CollectChanges.
 
     Raises:
         InvalidArguments: no session is named, or something is asked of several that is for one.
         OpenCodeError: what `collect_changes` raises; of several sessions, if none can be read or discarded.
     """
+    may_change = isinstance(options, CollectChanges)
+    arguments = CollectChanges.model_validate(options.model_dump(include=set(CollectChanges.model_fields)))
     refuse_contradictions(arguments)
     if arguments.session_id is not None:
         return await collect_from_one(context, arguments, arguments.session_id)
     session_ids = [*dict.fromkeys(arguments.session_ids)]
     if arguments.discard:
         return await discard_each(context, session_ids, arguments.force)
-    return await compare(context, session_ids, with_patch=arguments.format == "patch")
+    compared = await compare(context, session_ids, with_patch=arguments.format == "patch")
+    if may_change:
+        return compared
+    return Answers(
+        answers=[answer.model_copy(update={"apply_with": None}) for answer in compared.answers],
+        differing_files=compared.differing_files,
+    )
 
 
 def refuse_contradictions(arguments: CollectChanges) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
 
 from .answers import answer_permission, answer_question
 from .arguments import Arguments
-from .changes import CollectChanges
+from .changes import CollectChanges, ReadChanges
 from .comparison import CollectResult, collect_or_compare
 from .context import Context
 from .options import StartOneTask
@@ -46,13 +46,21 @@ RUN_HINTS = Hints(read_only=False, destructive=True, idempotent=False, open_worl
 END_HINTS = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingForm:
+    """What is left of a tool where changes are forbidden: its arguments that change nothing."""
+
+    description: str
+    arguments: type[Arguments]
+
+
 @dataclass(frozen=True)
 class TaskTool:
     """A tool of several requests. `run` takes the context and an instance of `arguments`.
 
     Choosing the server takes until `timeout_seconds` at most, or until `least_seconds` if that is longer. With
     `becomes_task` a call continues as an MCP task if the client has MCP Tasks; with `owns_tasks`, cancelling that stops
-    the work.
+    the work. Where a setting forbids the tool, its `reading` form stays.
     """
 
     name: str
@@ -65,6 +73,7 @@ class TaskTool:
     least_seconds: float = 0.0
     becomes_task: bool = False
     owns_tasks: bool = True
+    reading: ReadingForm | None = None
 
     async def execute(self, context: Context, arguments: Arguments) -> BaseModel:
         """Choose the server, and run the tool; `arguments` is an instance of the tool's model.
@@ -93,6 +102,13 @@ class TaskTool:
         field: Any = (name | None, Field(None, description=description))
         model = create_model(self.arguments.__name__, __base__=self.arguments, server=field)
         return replace(self, arguments=model)
+
+    def only_reading(self) -> TaskTool:
+        """Return the tool's reading form; the tool has one."""
+        assert self.reading is not None
+        return replace(
+            self, description=self.reading.description, arguments=self.reading.arguments, hints=READ_ONLY, reading=None
+        )
 
     @cached_property
     def input_schema(self) -> Schema:
@@ -198,6 +214,9 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         CollectResult,
         collect_or_compare,
         END_HINTS,
+        reading=ReadingForm(
+            "What a session changed in files, or a comparison of several that worked in worktrees.", ReadChanges
+        ),
     ),
     TaskTool(
         "read_transcript",
@@ -214,6 +233,7 @@ TASK_TOOLS = {tool.name: tool for tool in TASK_TOOL_LIST}
 """The task tools by name."""
 
 
-def task_tools_for(servers: Sequence[str] = ()) -> Mapping[str, TaskTool]:
-    """Return the task tools by name, for several servers or for one."""
-    return {name: tool.for_servers(servers) for name, tool in TASK_TOOLS.items()}
+def task_tools_for(servers: Sequence[str] = (), only_reading: Collection[str] = ()) -> Mapping[str, TaskTool]:
+    """Return the task tools by name, for several servers or for one; those that are `only_reading` in that form."""
+    tools = {name: tool.only_reading() if name in only_reading else tool for name, tool in TASK_TOOLS.items()}
+    return {name: tool.for_servers(servers) for name, tool in tools.items()}

@@ -130,12 +130,14 @@ def toolset_of(operation_id: str) -> str:
 class Selection:
     """Tool names: `listed` are shown and can be called; `reachable` operations the gateway may call.
 
-    `disabled` maps the name of each tool that a setting forbids to that setting.
+    `disabled` maps the name of each tool that a setting forbids to that setting. Of the tools that are `only_reading`
+    it forbids what changes something.
     """
 
     listed: frozenset[str]
     reachable: frozenset[str]
     disabled: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
+    only_reading: frozenset[str] = frozenset()
 
 
 def select_tools(
@@ -180,7 +182,12 @@ def select_tools(
         for name in names
         if (setting := forbidding_setting(hints_of[name], name in excluded, read_only, no_destructive))
     }
-    return Selection(frozenset(listed) - disabled.keys(), frozenset(reachable or catalog) - disabled.keys(), disabled)
+    readable = {name for name, tool in TASK_TOOLS.items() if tool.reading is not None and name not in excluded}
+    only_reading = frozenset(readable & disabled.keys())
+    disabled = {name: setting for name, setting in disabled.items() if name not in only_reading}
+    return Selection(
+        frozenset(listed) - disabled.keys(), frozenset(reachable or catalog) - disabled.keys(), disabled, only_reading
+    )
 
 
 def forbidding_setting(hints: Hints, excluded: bool, read_only: bool, no_destructive: bool) -> str:
@@ -199,7 +206,12 @@ def select_view(catalog: Catalog, selection: Selection, path: str) -> Selection:
     else:
         view_selection = select_tools(catalog, [path.removeprefix("toolset/")])
     disabled = {**dict.fromkeys(view_selection.disabled, f"the path /{path}"), **selection.disabled}
-    return Selection(selection.listed & view_selection.listed, selection.reachable & view_selection.reachable, disabled)
+    return Selection(
+        selection.listed & view_selection.listed,
+        selection.reachable & view_selection.reachable,
+        disabled,
+        selection.only_reading | view_selection.only_reading,
+    )
 
 
 def hints_by_name(catalog: Catalog) -> Mapping[str, Hints]:

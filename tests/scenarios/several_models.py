@@ -46,11 +46,17 @@ async def apply_best(ctx: ScenarioContext) -> ObservedResult:
     repeated = await run_models(ctx, TASK, MODELS)
     assert [report.session_id for report in repeated.tasks] == ids
 
-    async with ctx.open_bridge() as other:
-        report = await ctx.call_tool("report_task", other, session_id=passed.session_id)
+    async with ctx.open_bridge(replace(ctx.settings, read_only=True)) as reader:
+        report = await ctx.call_tool("report_task", reader, session_id=passed.session_id)
         assert report["next"] == call
-        compared = await ctx.call_tool("collect_changes", other, session_ids=ids)
+        read_only = await ctx.call_tool("collect_changes", reader, session_ids=ids)
+        refused = await ctx.call_tool("collect_changes", reader, session_id=passed.session_id, apply=True)
+        assert "apply: unknown" in refused.text
+    compared = await ctx.call_tool("collect_changes", session_ids=ids)
     answers = compared["answers"]
+    assert read_only["answers"] == [
+        {name: value for name, value in answer.items() if name != "apply_with"} for answer in answers
+    ]
     assert [answer["model"] for answer in answers] == MODELS
     assert [answer["check"]["passed"] for answer in answers] == [False, True]
     assert [answer["files"] for answer in answers] == [

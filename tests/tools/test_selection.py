@@ -9,9 +9,10 @@ import pytest
 from mcp import Client, MCPError
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.exceptions import SettingsError
+from opencode_mcp.exceptions import InvalidArguments, SettingsError
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tasks.arguments import validate_arguments
 from opencode_mcp.tools import ToolRegistry
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.selection import (
@@ -133,6 +134,33 @@ async def test_what_is_not_listed_cannot_be_called(connect: Connect, attached: S
         assert result.is_error
         assert "session_create is disabled on this server, by --read-only" in str(result.content)
         assert "add_operation" not in str(result.content)
+
+
+@pytest.mark.parametrize("flags", [{"read_only": True}, {"no_destructive": True}])
+def test_changes_are_shown_where_they_cannot_be_applied(catalog: Catalog, flags: dict[str, Any]) -> None:
+    """Without the arguments that write or remove files, which are refused in a call as well."""
+    registry = ToolRegistry(catalog, select_tools(catalog, **flags), 10_000)
+    [tool] = [tool for tool in registry.listed if tool.name == "collect_changes"]
+    arguments = registry.task_tools["collect_changes"].arguments
+
+    assert tool.annotations is not None and tool.annotations.read_only_hint
+    assert tool.input_schema["properties"].keys() == {"session_id", "session_ids", "message_id", "format"}
+    for name in ("apply", "discard", "force"):
+        with pytest.raises(InvalidArguments, match=f"{name}: unknown"):
+            validate_arguments("collect_changes", arguments, {"session_id": "ses_1", name: True}, lenient=True)
+    excluded = select_tools(catalog, exclude_tools=["collect_changes"], **flags)
+    assert excluded.disabled["collect_changes"] == "--exclude-tools"
+    assert excluded.only_reading == frozenset()
+
+
+def test_a_view_for_reading_shows_changes_and_applies_none(catalog: Catalog) -> None:
+    """The whole server's tool is not changed by it."""
+    whole = select_tools(catalog)
+    view = select_view(catalog, whole, "readonly")
+
+    assert "collect_changes" in view.listed
+    assert "apply" not in (ToolRegistry(catalog, view, 10_000).input_schema("collect_changes") or {})["properties"]
+    assert "apply" in (ToolRegistry(catalog, whole, 10_000).input_schema("collect_changes") or {})["properties"]
 
 
 @pytest.mark.parametrize(
