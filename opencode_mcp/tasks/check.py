@@ -14,6 +14,9 @@ from pydantic import BaseModel
 from opencode_mcp.opencode.models import Part
 from opencode_mcp.redaction import end_of
 
+CHECK_SECONDS = 600.0
+"""How long a check may take."""
+
 OUTPUT_CHARS = 2_000
 """How much of a check's output is reported, and sent back to the model: its end."""
 

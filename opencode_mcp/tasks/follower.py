@@ -28,7 +28,7 @@ from opencode_mcp.opencode.models import Message, Session
 from .abort import save_stopped, stop_session
 from .ask_timeout import overdue_requests, rejection
 from .attempts import find_attempt, repair_key, retry_key
-from .check import check_script
+from .check import CHECK_SECONDS, check_script
 from .context import Context
 from .idempotency import make_prompt_id
 from .json_answer import ask_for_json, read_answer
@@ -37,11 +37,8 @@ from .model_selection import Selection, continue_selection
 from .replies import send_unless_answered
 from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
-from .shell import create_shell_session, run_script
+from .shell import create_shell_session, end_script, run_script
 from .turn import read_family_usage
-
-CHECK_SECONDS = 600.0
-"""How long a check may take."""
 
 READ_SECONDS = 3.0
 """How often the session is read without an event."""
@@ -54,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Follower:
-    """Follows one task. `checked` are the prompts whose check it has started; `wakeup` is set by events."""
+    """Follows one task. `checked` are the prompts whose check it runs now; `wakeup` is set by events."""
 
     context: Context
     session_id: str
@@ -118,12 +115,32 @@ class Follower:
         return True
 
     async def start_check(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
-        """Run the check of the newest turn, once, while the limits are still watched."""
+        """Run the check of the newest turn while the limits are still watched, unless this follower does already."""
         assert snapshot.newest_message is not None
         prompt_id = snapshot.newest_message.user_message_id
         if prompt_id not in self.checked:
             self.checked.add(prompt_id)
-            self.tasks.start_soon(run_check, self.context, snapshot.session, prompt_id, rules)
+            self.tasks.start_soon(self.try_check, snapshot.session, prompt_id, rules)
+
+    async def try_check(self, session: Session, prompt_id: str, rules: Rules) -> None:
+        """Run a check; one that OpenCode refuses to run ends the task, and after other errors it is tried again."""
+        try:
+            try:
+                await run_check(self.context, session, prompt_id, rules)
+            except APIError as error:
+                await save_stopped(self.context.opencode, session.id, f"its check could not be run: {error}")
+        except OpenCodeError as error:
+            log.warning("the check of %s could not be run: %s", session.id, error)
+        finally:
+            self.checked.discard(prompt_id)
+
+    async def end_check(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
+        """End a check that takes too long: the bridge that began it, which would have ended it, has ended."""
+        assert snapshot.newest_message is not None
+        opencode, prompt_id = self.context.opencode, snapshot.newest_message.user_message_id
+        check_session = await find_check(opencode, snapshot.session.id, prompt_id)
+        if check_session is not None:
+            await end_script(opencode, check_session, CHECK_SECONDS)
 
     async def send_back(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
         """Send the output of a failed check to the session, as its next prompt, with the task's system prompt."""
@@ -174,6 +191,7 @@ class Follower:
 
 ACTIONS: Mapping[str, Callable[[Follower, SessionSnapshot, Rules, TaskStatus], Awaitable[None]]] = {
     "check": Follower.start_check,
+    "end_check": Follower.end_check,
     "retry": Follower.send_back,
     "reject": Follower.reject_overdue,
     "repair": Follower.have_answer_corrected,
@@ -191,20 +209,20 @@ async def run_check(context: Context, session: Session, prompt_id: str, rules: R
     """Run the check of a prompt in a session of its own below the task's, unless another bridge does so.
 
     The session keeps the command, its output and when it ran. The command runs in the task's directory.
+
+    Raises:
+        OpenCodeError: OpenCode refuses, or does not answer; the check may have run.
     """
     opencode = context.opencode
-    try:
+    check_session = await find_check(opencode, session.id, prompt_id)
+    if check_session is None:
+        task = TaskMetadata(check_of=prompt_id)
+        created = await create_shell_session(opencode, session, "Check", task)
         check_session = await find_check(opencode, session.id, prompt_id)
-        if check_session is None:
-            task = TaskMetadata(check_of=prompt_id)
-            created = await create_shell_session(opencode, session, "Check", task)
-            check_session = await find_check(opencode, session.id, prompt_id)
-            if check_session is None or check_session.id != created.id:
-                await opencode.call("session_delete", sessionID=created.id)
-                return
-        await run_script(opencode, session, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
-    except OpenCodeError as error:
-        log.warning("the check of %s could not be run: %s", session.id, error)
+        if check_session is None or check_session.id != created.id:
+            await opencode.call("session_delete", sessionID=created.id)
+            return
+    await run_script(opencode, session, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
 
 
 def follow(context: Context, session_id: str) -> None:

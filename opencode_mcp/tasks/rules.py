@@ -16,11 +16,11 @@ from opencode_mcp.opencode.prompt_policy import PromptPolicy
 
 from .ask_timeout import overdue_requests
 from .attempts import find_attempt
-from .check import read_check
+from .check import CHECK_SECONDS, read_check
 from .json_answer import read_answer
 from .metadata import Rules, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
-from .shell import is_running, read_replies
+from .shell import is_running, read_script_call
 from .turn import Usage, format_model
 
 KEPT = "; its work is kept, and a prompt with its session_id continues it"
@@ -42,8 +42,10 @@ async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, statu
     rules = rules_of(snapshot)
     if rules is None:
         return status
+    if snapshot.busy and overdue_requests(rules, snapshot.pending):
+        return replace(status, due="reject")
     if snapshot.busy:
-        return replace(status, due="reject") if overdue_requests(rules, snapshot.pending) else status
+        return await apply_running_check(opencode, snapshot, status) if rules.check else status
     if rules.stopped is not None:
         return TaskStatus("stopped", error=rules.stopped)
     status = await apply_output_schema(snapshot, rules, status)
@@ -77,17 +79,17 @@ async def apply_check(
     check_session = await find_check(opencode, snapshot.session.id, prompt_id)
     if check_session is None:
         return TaskStatus("running", due="check")
-    messages = await read_replies(opencode, check_session)
-    if not messages:
+    call = await read_script_call(opencode, check_session)
+    if call is None:
         is_lost = time.time() - check_session.time.created / 1000 > START_SECONDS
         return TaskStatus("running", due="check" if is_lost else None)
-    if messages[-1].info.time.completed is None:  # it began or ended meanwhile, or OpenCode was killed
+    if call.state is not None and call.state.time.end is None:  # it began or ended meanwhile, or OpenCode was killed
         if await is_running(opencode, check_session):
             return TaskStatus("running")
-        messages = await read_replies(opencode, check_session)
+        call = await read_script_call(opencode, check_session) or call
     attempt = find_attempt(rules.prompt_id, prompt_id)
     assert attempt is not None
-    result = read_check(messages[-1].parts[-1], check_session.id, " && ".join(rules.check), attempt.number)
+    result = read_check(call, check_session.id, " && ".join(rules.check), attempt.number)
     reason = task_metadata(check_session).stopped
     if result.passed:
         return replace(status, check=result)
@@ -96,6 +98,18 @@ async def apply_check(
     if attempt.number <= rules.check_retries and (result.exit_code is not None or reason is not None):
         return TaskStatus("running", due="retry", check=result)
     return replace(status, state="check_failed", error=reason or result.describe(), check=result)
+
+
+async def apply_running_check(opencode: OpenCodeClient, snapshot: SessionSnapshot, status: TaskStatus) -> TaskStatus:
+    """Return the status of a session that works, with what is due if that is a check that takes too long."""
+    newest = snapshot.newest_message
+    if newest is None or snapshot.session.id in snapshot.statuses:
+        return status
+    check_session = await find_check(opencode, snapshot.session.id, newest.user_message_id)
+    if check_session is None or check_session.id not in snapshot.statuses:
+        return status
+    is_over_time = time.time() - check_session.time.created / 1000 > CHECK_SECONDS + START_SECONDS
+    return replace(status, due="end_check" if is_over_time else None)
 
 
 async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:

@@ -74,7 +74,7 @@ class TaskStatus:
     note: str | None = None
     check: CheckResult | None = None
     structured: JsonValue | None = None
-    due: Literal["check", "retry", "repair", "reject"] | None = None
+    due: Literal["check", "end_check", "retry", "repair", "reject"] | None = None
 
     @property
     def finished(self) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError, SetupFailed, TransportError
+from opencode_mcp.exceptions import OpenCodeError, SetupFailed
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.redaction import to_one_line
 
@@ -19,13 +19,10 @@ from .context import Context
 from .metadata import task_metadata
 from .options import StartTask
 from .session_state import read_session
-from .shell import create_shell_session, is_running, read_replies, run_script
+from .shell import POLL_SECONDS, create_shell_session, is_running, read_script_call, run_script
 
 SETUP_SECONDS = 600.0
 """How long a setup may take."""
-
-POLL_SECONDS = 0.5
-"""How often a setup whose response was lost is read."""
 
 
 async def set_up(context: Context, session: Session, arguments: StartTask) -> None:
@@ -63,13 +60,9 @@ async def run_setup(
     minutes = arguments.limits.minutes
     seconds = SETUP_SECONDS if minutes is None else min(SETUP_SECONDS, minutes * 60)
     shell_session = await create_shell_session(opencode, session, "Setup")
-    try:
-        script = check_script(arguments.setup, shell_session.id)
-        await run_script(opencode, session, shell_session, script, seconds)
-    except TransportError:  # the response was lost; what the script did is stored
+    await run_script(opencode, session, shell_session, check_script(arguments.setup, shell_session.id), seconds)
+    while await is_running(opencode, shell_session):  # it was aborted
         await anyio.sleep(POLL_SECONDS)
-    while await is_running(opencode, shell_session):
-        await anyio.sleep(POLL_SECONDS)
-    replies = await read_replies(opencode, shell_session)
-    result = read_check(replies[-1].parts[-1], shell_session.id, command, 1) if replies else None
+    call = await read_script_call(opencode, shell_session)
+    result = read_check(call, shell_session.id, command, 1) if call is not None else None
     return result, task_metadata(await read_session(opencode, shell_session.id)).stopped

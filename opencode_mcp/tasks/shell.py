@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import anyio
 
+from opencode_mcp.exceptions import TransportError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Message, Session, SessionStatus, parse_model
+from opencode_mcp.opencode.models import Message, Part, Session, SessionStatus, parse_model
 
 from .metadata import TaskMetadata, save_task_metadata, with_task_metadata
 from .model_selection import DEFAULT_AGENT
+
+POLL_SECONDS = 0.5
+"""How often a script whose response was lost is read."""
 
 
 async def create_shell_session(
@@ -32,11 +36,21 @@ async def run_script(
     arguments = {"sessionID": shell_session.id, "agent": session.agent or DEFAULT_AGENT, "command": script}
     call = opencode.prepare(operation, arguments)
     with anyio.move_on_after(seconds) as limit:
-        await opencode.request(operation, call.parts, read_seconds=None)
+        try:
+            await opencode.request(operation, call.parts, read_seconds=None)
+        except TransportError:  # the response was lost; what the script did is stored
+            await anyio.sleep(POLL_SECONDS)
+            while await is_running(opencode, shell_session):
+                await anyio.sleep(POLL_SECONDS)
     if limit.cancelled_caught:
-        reason = f"the {shell_session.title.lower()} took longer than {seconds:g} s"
-        await save_task_metadata(opencode, shell_session.id, stopped=reason)
-        await opencode.call("session_abort", sessionID=shell_session.id)
+        await end_script(opencode, shell_session, seconds)
+
+
+async def end_script(opencode: OpenCodeClient, shell_session: Session, seconds: float) -> None:
+    """Abort a script that takes longer than it may, and store why."""
+    reason = f"the {shell_session.title.lower()} took longer than {seconds:g} s"
+    await save_task_metadata(opencode, shell_session.id, stopped=reason)
+    await opencode.call("session_abort", sessionID=shell_session.id)
 
 
 async def is_running(opencode: OpenCodeClient, shell_session: Session) -> bool:
@@ -45,7 +59,7 @@ async def is_running(opencode: OpenCodeClient, shell_session: Session) -> bool:
     return shell_session.id in await opencode.call_as(dict[str, SessionStatus], "session_status", **location)
 
 
-async def read_replies(opencode: OpenCodeClient, shell_session: Session) -> list[Message]:
-    """Return the messages with a script's output; none before it runs."""
+async def read_script_call(opencode: OpenCodeClient, shell_session: Session) -> Part | None:
+    """Return the tool call with a script's output, None before it runs: the first, as a user may write there too."""
     messages = await opencode.call_as(list[Message], "session_messages", sessionID=shell_session.id)
-    return [message for message in messages if message.info.role == "assistant" and message.parts]
+    return next((part for message in messages for part in message.parts if part.state is not None), None)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
@@ -13,6 +14,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
+from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
@@ -36,6 +38,8 @@ RULES = Rules(prompt_id="msg_1", started=time.time() * 1000, limits=Limits(minut
 PASSED = RULES.model_copy(update={"limits": Limits(minutes=0.000_001)})
 BUSY = {"ses_1": {"type": "busy"}}
 CHECK_SESSION = "ses_check"
+CHECK = TaskMetadata(check_of="msg_1")
+CHECKED = Rules(prompt_id="msg_1", started=time.time() * 1000, check=("make",), check_retries=3)
 FAILED_CHECK: dict[str, Any] = {
     "type": "tool",
     "tool": "bash",
@@ -53,7 +57,9 @@ class RuledOpenCode(FakeOpenCode):
 
     rules: Rules = field(default_factory=lambda: RULES)
     check_messages: list[Any] | None = None
+    catalog: dict[str, str] = field(default_factory=lambda: {"session_shell": "session_shell"})
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    check_metadata: dict[str, Any] = field(default_factory=lambda: with_task_metadata({}, CHECK))
     session: dict[str, Any] = field(default_factory=dict[str, Any])
     reads: int = 0
     before_read: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
@@ -64,15 +70,18 @@ class RuledOpenCode(FakeOpenCode):
         session = {"id": "ses_1", "directory": "/project", "time": {"created": 1}, "metadata": metadata}
         session |= self.session
         is_check = arguments.get("sessionID") == CHECK_SESSION
+        check_session = {**session, "id": CHECK_SESSION, "title": "Check", "metadata": self.check_metadata}
         match name:
-            case "session_get" if not is_check:
-                return session
+            case "session_get":
+                return check_session if is_check else session
+            case "session_update" if is_check:
+                self.check_metadata = arguments["metadata"]
+                return {**check_session, "metadata": self.check_metadata}
             case "session_update":
                 self.metadata = arguments["metadata"]
                 return {**session, "metadata": self.metadata}
             case "session_children" if not is_check and self.check_messages is not None:
-                facts = {"check_of": "msg_1"}
-                return [{**session, "id": CHECK_SESSION, "metadata": {"opencode_mcp": facts}}]
+                return [check_session]
             case "session_messages" if is_check:
                 return self.check_messages
             case "session_messages":
@@ -82,12 +91,25 @@ class RuledOpenCode(FakeOpenCode):
                 pass
         return await super().call(name, **arguments)
 
+    def prepare(self, operation: str, arguments: dict[str, Any]) -> Any:
+        """Return a call with its arguments."""
+        return SimpleNamespace(parts=(operation, arguments))
+
+    async def request(self, operation: str, parts: Any, read_seconds: float | None) -> None:
+        """Answer a call that was prepared."""
+        await self.call(operation)
+
 
 @pytest.fixture(autouse=True)
 def read_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake OpenCode sends no events."""
     monkeypatch.setattr(following, "READ_SECONDS", 0.01)
     monkeypatch.setattr(waiting, "POLL_SECONDS", 0.01)
+
+
+def reply_with(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply in the session of a check."""
+    return {"info": {**DONE["info"], "id": "msg_9"}, "parts": [part]}
 
 
 def make_context(opencode: FakeOpenCode, tasks: TaskGroup) -> Context:
@@ -180,9 +202,9 @@ async def test_a_prompt_that_is_sent_while_its_follower_ends_is_followed(monkeyp
 
 async def test_a_failed_check_that_cannot_be_sent_back_ends_the_task() -> None:
     """Its agent is gone: the report says so, and nothing is tried again."""
-    rules = Rules(prompt_id="msg_1", started=time.time() * 1000, check=("make",), check_retries=3)
-    reply = {"info": {**DONE["info"], "id": "msg_9"}, "parts": [FAILED_CHECK]}
-    opencode = RuledOpenCode(rules=rules, messages=[DONE], check_messages=[reply], session={"agent": "removed"})
+    opencode = RuledOpenCode(
+        rules=CHECKED, messages=[DONE], check_messages=[reply_with(FAILED_CHECK)], session={"agent": "removed"}
+    )
     async with background_task_group() as tasks:
         context = make_context(opencode, tasks)
         outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30, enforce=True)
@@ -191,3 +213,50 @@ async def test_a_failed_check_that_cannot_be_sent_back_ends_the_task() -> None:
     assert outcome.status.error is not None
     assert outcome.status.error.startswith("the check failed with exit code 2, and was not sent back: unknown agent")
     assert "session_prompt_async" not in opencode.calls
+
+
+async def test_a_check_that_opencode_refuses_to_run_ends_the_task() -> None:
+    """It has not passed; it is tried once."""
+    refusal = APIError("session_shell", 400, "BadRequest", "no shell")
+    opencode = RuledOpenCode(rules=CHECKED, messages=[DONE], check_messages=[], answers={"session_shell": refusal})
+    async with background_task_group() as tasks:
+        context = make_context(opencode, tasks)
+        with anyio.fail_after(30):
+            outcome = await wait_until_settled(context, "ses_1", None, float("inf"), enforce=True)
+
+    assert outcome.status.state == "stopped"
+    assert outcome.status.error == f"its check could not be run: {refusal}"
+    assert opencode.calls.count("session_shell") == 1
+
+
+async def test_what_a_user_writes_below_a_check_does_not_change_its_result() -> None:
+    """The session of a check is listed in OpenCode's terminal, and takes prompts."""
+    text = {"type": "text", "text": "The tests are broken."}
+    opencode = RuledOpenCode(
+        rules=CHECKED.model_copy(update={"check_retries": 0}),
+        messages=[DONE],
+        check_messages=[reply_with(FAILED_CHECK), reply_with(text)],
+    )
+    async with background_task_group() as tasks:
+        outcome = await wait_until_settled(make_context(opencode, tasks), "ses_1", None, anyio.current_time() + 30)
+
+    assert (outcome.status.state, outcome.status.error) == ("check_failed", "the check failed with exit code 2")
+
+
+async def test_a_check_ends_in_time_although_the_bridge_that_began_it_has_ended() -> None:
+    """Another bridge that waits for the task aborts it."""
+    running = {**FAILED_CHECK, "state": {"status": "running", "output": "$ make", "time": {"start": 1}}}
+    opencode = RuledOpenCode(
+        rules=CHECKED.model_copy(update={"check_retries": 0}),
+        messages=[DONE],
+        check_messages=[reply_with(running)],
+        status={CHECK_SESSION: {"type": "busy"}},
+    )
+    async with background_task_group() as tasks:
+        context = make_context(opencode, tasks)
+        follow(context, "ses_1")
+        await eventually(lambda: "session_abort" in opencode.calls)
+        opencode.status = {}
+        outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
+
+    assert (outcome.status.state, outcome.status.error) == ("check_failed", "the check took longer than 600 s")
