@@ -6,7 +6,7 @@ tool -> action, or pattern -> action; a rule without effect is refused, as its a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -36,8 +36,11 @@ PERMISSIONS = (
 )
 """What OpenCode asks permission for (1.18.33); for other tools, as those of plugins, by the tool's name."""
 
-DECIDED_BY_EDIT = frozenset({"write", "patch", "multiedit", "apply_patch"})
-"""Tools for which OpenCode reads the rules of `edit`; it ignores rules with their names (1.18.33)."""
+DECIDED_BY: Mapping[str, str] = {
+    **dict.fromkeys(("write", "patch", "multiedit", "apply_patch"), "edit"),
+    **dict.fromkeys(("list_mcp_resources", "list_mcp_resource_templates", "read_mcp_resource"), "read"),
+}
+"""Tools that have the rules of another permission; OpenCode ignores rules with their names (1.18.33)."""
 
 
 def describe_contradiction(rules: Sequence[PermissionRule]) -> str | None:
@@ -105,18 +108,28 @@ async def check_map(
         return
     if message := describe_contradiction(make_rules_of_map(permissions)):
         raise WorkflowError(f"permissions: {message}; nothing was sent")
-    location = directory_argument(directory)
+    if ignored := next((name for name in permissions if name in DECIDED_BY), None):
+        raise WorkflowError(f"permissions: {ignored!r} has the rules of `{DECIDED_BY[ignored]}`; nothing was sent")
+    others = [name for name in permissions if not any(matches(name, known) for known in PERMISSIONS)]
+    if others:
+        await check_other_tools(opencode, directory_argument(directory), others)
+
+
+async def check_other_tools(opencode: OpenCodeClient, location: dict[str, str], names: Sequence[str]) -> None:
+    """Check that names, which may have wildcards, are those of tools of plugins or MCP servers.
+
+    Raises:
+        WorkflowError: OpenCode knows no tool of this name.
+    """
     tool_ids, servers = await gather(
         partial(opencode.call_as, list[str], "tool_ids", **location),
         partial(opencode.call_as, dict[str, Any], "mcp_status", **location),
     )
-    known = sorted({*PERMISSIONS, *tool_ids} - DECIDED_BY_EDIT)
+    tools = {*tool_ids} - DECIDED_BY.keys()
     prefixes = [f"{re.sub('[^a-zA-Z0-9_-]', '_', server)}_" for server in servers]
-    for name in permissions:
-        if name in DECIDED_BY_EDIT:
-            raise WorkflowError(f"permissions: OpenCode reads the rules of `edit` for {name!r}; nothing was sent")
-        if not (any(matches(name, other) for other in known) or any(may_match(name, prefix) for prefix in prefixes)):
-            meant = did_you_mean(name, known) or "see tool_ids"
+    for name in names:
+        if not (any(matches(name, tool) for tool in tools) or any(may_match(name, prefix) for prefix in prefixes)):
+            meant = did_you_mean(name, sorted({*PERMISSIONS, *tools})) or "see tool_ids"
             raise WorkflowError(f"permissions: OpenCode knows no tool {name!r}, {meant}; nothing was sent")
 
 

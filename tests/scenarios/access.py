@@ -119,7 +119,7 @@ async def keep_map(ctx: ScenarioContext) -> ObservedResult:
 async def refuse_maps(ctx: ScenarioContext) -> ObservedResult:
     """A rule that OpenCode would ignore is refused, before anything is sent."""
     refused = {
-        "OpenCode reads the rules of `edit` for 'write'": {"write": "deny"},
+        "'write' has the rules of `edit`": {"write": "deny"},
         "knows no tool 'shell*'": {"shell*": "deny"},
         "`task` must be denied": {"bash": "ask", "task": "allow"},
         "must be allow, ask or deny": {"bash": "never"},

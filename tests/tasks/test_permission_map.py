@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.models import PermissionRule
+from opencode_mcp.tasks.access import Change
 from opencode_mcp.tasks.agent_rules import action_of
-from opencode_mcp.tasks.permission_map import close_to_subagents, make_rules_of_map, may_match, restrict
+from opencode_mcp.tasks.metadata import TaskMetadata
+from opencode_mcp.tasks.permission_map import check_map, close_to_subagents, make_rules_of_map, may_match, restrict
+
+from .test_race_conditions import FakeOpenCode
 
 
 def rules(*rows: tuple[str, str, Any]) -> list[PermissionRule]:
@@ -67,6 +72,40 @@ def test_with_an_access_a_map_allows_nothing_that_the_agent_denies(tools: Any, e
     restricted = restrict("edit", AGENT, make_rules_of_map(tools))
     assert {path: action_of(restricted, "edit", path) for path in expected} == expected
     assert {rule.permission for rule in restricted} == {"edit"}
+
+
+def test_a_follow_up_adds_its_map_to_the_rules_of_the_session() -> None:
+    """Its rules come last. A session that allows everything is reported as another one: it cannot be narrowed."""
+    before = TaskMetadata(permissions="reject", permission_rules=make_rules_of_map({"bash": "deny"}))
+    after = Change(None, {"bash": {"ls": "allow"}}, "report").apply(before)
+    assert after.permissions == "reject"
+    assert after.permission_rules == make_rules_of_map({"bash": {"*": "deny", "ls": "allow"}})
+    assert Change(None, "allow", "report").apply(before) == TaskMetadata(permissions="allow")
+    assert Change("read", None, "report").apply(before) == before.model_copy(update={"access": "read"})
+    assert Change(None, {"bash": "deny"}, "report").apply(TaskMetadata(permissions="allow")).permissions == "report"
+
+
+def test_maps_of_two_prompts_must_not_allow_what_goes_round_them() -> None:
+    """The session asks since its first prompt, so that a later one cannot allow subagents."""
+    before = TaskMetadata(permissions="ask", permission_rules=make_rules_of_map({"bash": "ask"}))
+    with pytest.raises(WorkflowError, match="`task` must be denied"):
+        Change(None, {"task": "allow"}, "report").apply(before)
+
+
+@pytest.mark.anyio
+async def test_only_names_that_opencode_may_not_know_are_looked_up() -> None:
+    """Its own permissions need no request; tools of plugins and MCP servers are known by OpenCode alone."""
+    opencode = FakeOpenCode(answers={"tool_ids": ["bash", "write", "plugin_tool"], "mcp_status": {"my server": {}}})
+    client = cast("Any", opencode)
+    await check_map(client, None, {"bash": "deny", "web*": "ask", "*": "allow"})
+    assert opencode.calls == []
+    await check_map(client, None, {"plugin_tool": "deny", "my_server_*": "deny"})
+    assert sorted(opencode.calls) == ["mcp_status", "tool_ids"]
+    with pytest.raises(WorkflowError, match="'read_mcp_resource' has the rules of `read`"):
+        await check_map(client, None, {"read_mcp_resource": "deny"})
+    for name in ("plugin_tol", "my_servers_x", "wri*"):
+        with pytest.raises(WorkflowError, match="knows no tool"):
+            await check_map(client, None, {name: "deny"})
 
 
 @pytest.mark.parametrize(
