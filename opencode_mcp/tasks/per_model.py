@@ -9,6 +9,7 @@ from hashlib import sha256
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 
+from .json_answer import refuse_invalid_schema
 from .metadata import AnswerGroup
 from .options import StartTask
 from .start import check_options
@@ -51,8 +52,10 @@ async def check_models(opencode: OpenCodeClient, tasks: Sequence[StartTask]) -> 
     """Check that each model can take its task, before any of them starts.
 
     Raises:
-        WorkflowError: the directory is unknown, or what `check_options` raises of the first wrong model.
+        WorkflowError: the directory is unknown, the schema invalid, or what `check_options` raises of the first wrong
+            model.
     """
+    await refuse_invalid_schema(tasks[0].output_schema)
     for task in tasks:
         if task.directory is not None:
             await check_directory(opencode, task.directory)

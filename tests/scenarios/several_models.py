@@ -11,6 +11,7 @@ from tests.eventually import eventually
 
 from .limits import PRICED_CONFIG
 from .observed import ObservedResult
+from .refusals import NO_SESSION
 from .scenario import Action, Scenario
 from .scenario_context import ScenarioContext
 from .worktrees import exists, write_prompt
@@ -106,6 +107,19 @@ async def stop_one_model(ctx: ScenarioContext) -> ObservedResult:
     return stopped
 
 
+async def compare_without_worktree(ctx: ScenarioContext) -> ObservedResult:
+    """A session that works in the project has no changes apart from others; one that does not exist is named."""
+    task = await ctx.run_task("script:text here")
+    compared = await ctx.call_tool("collect_changes", session_ids=[task.session_id, NO_SESSION, task.session_id])
+    here, unknown = compared["answers"]
+    assert here["state"] == "completed"
+    assert "not in a worktree" in here["unknown"] and "files" not in here
+    assert "404" in unknown["unknown"] and "state" not in unknown
+    discarded = await ctx.call_tool("collect_changes", session_ids=[task.session_id], discard=True, force=True)
+    assert discarded.is_error and "not in a worktree" in discarded.text
+    return await ctx.call_tool("collect_changes", session_ids=[NO_SESSION])
+
+
 def refuse_models(models: list[str], allowed: tuple[str, ...] = (), **task: Any) -> Action:
     """Models that cannot all run: no session and no worktree is created."""
 
@@ -126,6 +140,7 @@ STOP_CONFIG = {"provider": {"scripted": {"models": {name: {"name": name} for nam
 SCENARIOS = (
     Scenario("several models, one applied", apply_best, "answer", "was removed", config=MODELS_CONFIG),
     Scenario("several models, one stopped", stop_one_model, "stopped", "aborted", config=STOP_CONFIG),
+    Scenario("several sessions without a worktree", compare_without_worktree, "error", f"{NO_SESSION}: .*404"),
     Scenario(
         "several models, one unknown",
         refuse_models([*MODELS, "scripted/no-such"]),

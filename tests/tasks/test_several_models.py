@@ -10,12 +10,15 @@ from opencode_mcp.exceptions import InvalidArguments, WorkflowError
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tasks.arguments import validate_arguments
 from opencode_mcp.tasks.changes import CollectChanges
-from opencode_mcp.tasks.comparison import Answer, ReadAnswer, find_differing_files, refuse_contradictions
+from opencode_mcp.tasks.comparison import Answer, ReadAnswer, compare, find_differing_files, refuse_contradictions
 from opencode_mcp.tasks.next_call import next_call
 from opencode_mcp.tasks.options import StartTask
+from opencode_mcp.tasks.pending_starts import PendingStart
 from opencode_mcp.tasks.per_model import tasks_for_models
 from opencode_mcp.tasks.session_state import TaskState, TaskStatus
 from opencode_mcp.tasks.task_tools import RunTasks
+
+from .test_race_conditions import FakeOpenCode, make_context
 
 MODELS = ["a/x", "b/y"]
 PLAIN: dict[str, Any] = {}
@@ -132,6 +135,23 @@ def test_answers_that_have_ended_are_compared(state: TaskState, offset: int | No
     assert following is not None
     assert following.tool == tool
     assert tool != "collect_changes" or following.arguments == {"session_ids": ["ses_1", "ses_2"]}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("failure", "state"), [(None, "starting"), (WorkflowError("no space left"), "failed")])
+async def test_an_answer_without_a_prompt_is_reported_as_such(failure: Exception | None, state: TaskState) -> None:
+    """A worktree's setup may take minutes; OpenCode knows nothing of the task until then."""
+    context = make_context(FakeOpenCode())
+    start = PendingStart(session_id="ses_1", failure=failure, caller_returned=True)
+    context.servers.pending_starts["ses_1"] = start
+
+    compared = await compare(context, ["ses_1"], with_patch=False)
+
+    [answer] = compared.answers
+    assert answer.state == state
+    assert answer.files is None and answer.unknown
+    assert ("no space left" in (answer.error or "")) == (failure is not None)
+    assert (compared.next is not None) == (state == "starting")
 
 
 def read(contents: dict[str, str] | None, target: str | None = "/project") -> ReadAnswer:
