@@ -90,7 +90,10 @@ class Change:
             rules = (*(rules or ()), *make_rules_of_map(policy))
             policy = self.default if before.permissions in {None, "allow"} else before.permissions
             if message := describe_contradiction(rules):
-                raise WorkflowError(f"permissions: {message}; the session has asked since an earlier prompt")
+                raise WorkflowError(
+                    f"permissions: {message}; the session has asked since an earlier prompt. Nothing was sent: start a "
+                    "new session for the task"
+                )
         facts = {"access": self.access or before.access, "permissions": policy or before.permissions}
         return before.model_copy(update={**facts, "permission_rules": None if policy == "allow" else rules})
 
@@ -105,14 +108,14 @@ async def change_access(opencode: OpenCodeClient, session: Session, agent: str |
     task = change.apply(before)
     if before.permissions == "allow" and task.permissions != "allow" and task.access in {None, "full"}:
         raise WorkflowError(
-            f"session {session.id} allows everything, and OpenCode cannot revoke that: start "
-            "a new session for the task",
+            f"nothing was sent: session {session.id} allows everything, and OpenCode cannot revoke that. Start a new "
+            "session for the task",
             session.id,
         )
     if before.access not in {None, "full"} and task.access == "full":
         raise WorkflowError(
-            f"session {session.id} has the access {before.access}, and OpenCode cannot remove its rules: start a new "
-            "session for the task",
+            f"nothing was sent: session {session.id} has the access {before.access}, and OpenCode cannot remove its "
+            "rules. Start a new session for the task",
             session.id,
         )
     rules = await session_rules(opencode, session.directory, agent, task)

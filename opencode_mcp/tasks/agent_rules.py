@@ -44,7 +44,8 @@ async def refuse_denied_commands(
     for option, named in commands.items():
         if (denied := find_denied(rules, named)) is not None:
             raise WorkflowError(
-                f"{option}: OpenCode's rules deny the agent the command {denied!r}; nothing was started"
+                f"{option}: OpenCode's rules deny the agent the command {denied!r}; nothing was started. Name a "
+                "command that they allow, or another agent"
             )
 
 

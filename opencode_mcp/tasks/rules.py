@@ -94,7 +94,7 @@ async def apply_check(
     if result.passed:
         return replace(status, check=result)
     if result.was_aborted and reason is None:
-        return TaskStatus("stopped", error="aborted during its check", check=result)
+        return TaskStatus("stopped", error=f"aborted during its check{KEPT}", check=result)
     if attempt.number <= rules.check_retries and (result.exit_code is not None or reason is not None):
         return TaskStatus("running", due="retry", check=result)
     return replace(status, state="check_failed", error=reason or result.describe(), check=result)
