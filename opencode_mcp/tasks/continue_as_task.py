@@ -50,7 +50,7 @@ def classify_turns(
 def describe_outcomes(outcomes: Sequence[Outcome]) -> str:
     """Say what the turns do now, in one line."""
     unfinished = [outcome for outcome in outcomes if not outcome.status.finished]
-    activity = describe_activity(unfinished[0].snapshot) if unfinished else ""
+    activity = (unfinished[0].status.activity or describe_activity(unfinished[0].snapshot)) if unfinished else ""
     if len(outcomes) == 1:
         return outcomes[0].status.note or activity
     return f"{len(outcomes) - len(unfinished)} of {len(outcomes)} ended; {activity}"

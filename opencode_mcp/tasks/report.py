@@ -125,7 +125,7 @@ async def build_report(
         check=status.check,
         changes=changes if changes.files != 0 else None,
         failed_calls=[*turn.failed_calls] if turn else [],
-        activity=describe_activity(snapshot, in_other_process=status.note is not None),
+        activity=status.activity or describe_activity(snapshot, in_other_process=status.note is not None),
         todos=todos,
         directory=snapshot.session.directory,
         server=opencode.server.name,

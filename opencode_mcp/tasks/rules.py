@@ -13,6 +13,7 @@ from dataclasses import replace
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
+from opencode_mcp.redaction import to_one_line
 
 from .ask_timeout import overdue_requests
 from .attempts import find_attempt
@@ -45,7 +46,7 @@ async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, statu
     if snapshot.busy and overdue_requests(rules, snapshot.pending):
         return replace(status, due="reject")
     if snapshot.busy:
-        return await apply_running_check(opencode, snapshot, status) if rules.check else status
+        return await apply_running_check(opencode, snapshot, rules, status) if rules.check else status
     if rules.stopped is not None:
         return TaskStatus("stopped", error=rules.stopped)
     status = await apply_output_schema(snapshot, rules, status)
@@ -100,8 +101,10 @@ async def apply_check(
     return replace(status, state="check_failed", error=reason or result.describe(), check=result)
 
 
-async def apply_running_check(opencode: OpenCodeClient, snapshot: SessionSnapshot, status: TaskStatus) -> TaskStatus:
-    """Return the status of a session that works, with what is due if that is a check that takes too long."""
+async def apply_running_check(
+    opencode: OpenCodeClient, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus
+) -> TaskStatus:
+    """Return the status of a session that works: whether that is its check, which is to be ended if it takes long."""
     newest = snapshot.newest_message
     if newest is None or snapshot.session.id in snapshot.statuses:
         return status
@@ -109,7 +112,8 @@ async def apply_running_check(opencode: OpenCodeClient, snapshot: SessionSnapsho
     if check_session is None or check_session.id not in snapshot.statuses:
         return status
     is_over_time = time.time() - check_session.time.created / 1000 > CHECK_SECONDS + START_SECONDS
-    return replace(status, due="end_check" if is_over_time else None)
+    activity = f"running the check: {to_one_line(' && '.join(rules.check))}"
+    return replace(status, activity=activity, due="end_check" if is_over_time else None)
 
 
 async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:

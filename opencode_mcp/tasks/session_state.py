@@ -64,14 +64,16 @@ class TaskStatus:
     """A task's state. `stalled_reason` is why a running task may not run at all; if it lasts, it is the error.
 
     `note` is what else the caller must know. With a `stalled_reason` it says why another OpenCode process may be
-    running the task; then the stall is not an error. `check` is how the task's check ended, `structured` its
-    answer as JSON, and `due` what a bridge must do before the task has ended (`rules.py`).
+    running the task; then the stall is not an error. `activity` is what the session does, where its newest message does
+    not say it. `check` is how the task's check ended, `structured` its answer as JSON, and `due` what a bridge must do
+    before the task has ended (`rules.py`).
     """
 
     state: TaskState
     error: str | None = None
     stalled_reason: str | None = None
     note: str | None = None
+    activity: str | None = None
     check: CheckResult | None = None
     structured: JsonValue | None = None
     due: Literal["check", "end_check", "retry", "repair", "reject"] | None = None

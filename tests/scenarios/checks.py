@@ -93,7 +93,8 @@ async def stop_check(ctx: ScenarioContext) -> ObservedResult:
     sleep = f"touch {ctx.file('begun')} && sleep 300"
     task = await ctx.call_tool("start_task", prompt="script:text fine", check=[sleep])
     await eventually(ctx.file("begun").exists)
-    assert (await ctx.report_task(task.session_id)).state == "running"
+    report = await ctx.report_task(task.session_id)
+    assert (report.state, report["activity"]) == ("running", f"running the check: {sleep}")
     refused = await ctx.run_task("script:text more", session_id=task.session_id)
     assert refused.state == "error"
     await ctx.call_tool("stop_task", session_id=task.session_id)

@@ -150,7 +150,7 @@ async def session(servers: ServerPool, id: str) -> Content:
             "pending": [
                 describe_request(request, id).model_dump(exclude_defaults=True) for request in snapshot.pending
             ],
-            "activity": describe_activity(snapshot, in_other_process=note is not None),
+            "activity": status.activity or describe_activity(snapshot, in_other_process=note is not None),
             "answer": newest.text if newest and newest.info.role == "assistant" and not (snapshot.busy or note) else "",
         }
     )
