@@ -73,11 +73,12 @@ class Follower:
             APIError: the session was deleted.
         """
         opencode, followed, idle_since = self.context.opencode, self.context.servers.followed, anyio.current_time()
+        snapshot: SessionSnapshot | None = None
         with opencode.events.subscribe(self.on_event):
             while True:
                 self.wakeup = anyio.Event()
                 try:
-                    snapshot = await read_snapshot(opencode, self.session_id)
+                    snapshot = await read_snapshot(opencode, self.session_id, snapshot)
                     self.family.update(snapshot.family)
                     if await self.enforce(snapshot):
                         idle_since = anyio.current_time()
@@ -116,11 +117,9 @@ class Follower:
 
     async def start_check(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
         """Run the check of the newest turn while the limits are still watched, unless this follower does already."""
-        assert snapshot.newest_message is not None
-        prompt_id = snapshot.newest_message.user_message_id
-        if prompt_id not in self.checked:
-            self.checked.add(prompt_id)
-            self.tasks.start_soon(self.try_check, snapshot.session, prompt_id, rules)
+        if snapshot.prompt_id not in self.checked:
+            self.checked.add(snapshot.prompt_id)
+            self.tasks.start_soon(self.try_check, snapshot.session, snapshot.prompt_id, rules)
 
     async def try_check(self, session: Session, prompt_id: str, rules: Rules) -> None:
         """Run a check; one that OpenCode refuses to run ends the task, and after other errors it is tried again."""
@@ -136,9 +135,8 @@ class Follower:
 
     async def end_check(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
         """End a check that takes too long: the bridge that began it, which would have ended it, has ended."""
-        assert snapshot.newest_message is not None
-        opencode, prompt_id = self.context.opencode, snapshot.newest_message.user_message_id
-        check_session = await find_check(opencode, snapshot.session.id, prompt_id)
+        opencode = self.context.opencode
+        check_session = await find_check(opencode, snapshot.session.id, snapshot.prompt_id)
         if check_session is not None:
             await end_script(opencode, check_session, CHECK_SECONDS)
 
@@ -153,7 +151,7 @@ class Follower:
         """Send what is wrong with an answer to the session, as its next prompt."""
         assert rules.output_schema is not None
         assert snapshot.newest_message is not None
-        attempt = find_attempt(rules.prompt_id, snapshot.newest_message.user_message_id)
+        attempt = find_attempt(rules.prompt_id, snapshot.prompt_id)
         answer = await read_answer(rules.output_schema, snapshot.newest_message.text)
         if attempt is not None and answer.problem is not None:
             reason = f"the answer does not fit output_schema: {answer.problem}"

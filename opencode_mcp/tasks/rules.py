@@ -33,9 +33,7 @@ START_SECONDS = 20.0
 def rules_of(snapshot: SessionSnapshot) -> Rules | None:
     """Return the rules of a session's newest turn; None if it has none, or if another client sent its prompt."""
     rules = task_metadata(snapshot.session).rules
-    if rules is None or snapshot.newest_message is None:
-        return None
-    return rules if find_attempt(rules.prompt_id, snapshot.newest_message.user_message_id) else None
+    return rules if rules is not None and find_attempt(rules.prompt_id, snapshot.prompt_id) else None
 
 
 async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, status: TaskStatus) -> TaskStatus:
@@ -64,7 +62,7 @@ async def apply_output_schema(snapshot: SessionSnapshot, rules: Rules, status: T
     answer = await read_answer(rules.output_schema, newest.text)
     if answer.problem is None:
         return replace(status, structured=answer.value)
-    attempt = find_attempt(rules.prompt_id, newest.user_message_id)
+    attempt = find_attempt(rules.prompt_id, snapshot.prompt_id)
     if attempt is not None and attempt.is_repair:
         return TaskStatus("failed", error=f"the answer does not fit output_schema: {answer.problem}")
     return TaskStatus("running", due="repair")
@@ -76,7 +74,7 @@ async def apply_check(
     """Return the status of a turn that ended well by its check: passed, failed, or still to be run or sent back."""
     if status.state != "completed" or snapshot.newest_message is None:
         return status
-    prompt_id = snapshot.newest_message.user_message_id
+    prompt_id = snapshot.prompt_id
     check_session = await find_check(opencode, snapshot.session.id, prompt_id)
     if check_session is None:
         return TaskStatus("running", due="check")

@@ -27,6 +27,8 @@ from opencode_mcp.opencode.models import (
 
 from .check import CheckResult
 from .json_answer import JsonValue
+from .metadata import task_metadata
+from .turn_prompts import find_prompt_before
 
 ENDED_STATES = frozenset({"completed", "check_failed", "failed", "stopped"})
 TaskState = Literal[
@@ -45,6 +47,9 @@ class SessionSnapshot:
 
     `family` has the ids of the session and all its descendants, the session first; `statuses` has the status of each of
     them that is not idle, by id; `pending` has the requests that a busy one of them waits for.
+
+    `continued_prompt_id` is the prompt whose turn the newest message belongs to, where OpenCode itself has written the
+    newest user's message: to go on after it has compacted the conversation, for example.
     """
 
     session: Session
@@ -52,6 +57,13 @@ class SessionSnapshot:
     statuses: dict[str, SessionStatus]
     pending: tuple[AgentRequest, ...]
     newest_message: Message | None
+    continued_prompt_id: str | None = None
+
+    @property
+    def prompt_id(self) -> str:
+        """The prompt that began the newest turn, or that a bridge has sent to correct its work; "" for none."""
+        newest = self.newest_message
+        return self.continued_prompt_id or (newest.user_message_id if newest is not None else "")
 
     @property
     def busy(self) -> bool:
@@ -115,7 +127,8 @@ async def read_snapshot(
         for member_id in family
         if member_id in statuses and statuses[member_id].type != "idle"
     }
-    if not newest and not busy_statuses:
+    newest_message = newest[-1] if newest else None
+    if newest_message is None and not busy_statuses:
         await refuse_v2_session(opencode, session_id)
     snapshot = SessionSnapshot(
         session=session,
@@ -123,7 +136,8 @@ async def read_snapshot(
         statuses=busy_statuses,
         # OpenCode keeps listing the requests of an aborted session; nothing waits for a request of an idle one.
         pending=tuple(request for request in (*permissions, *questions) if request.session_id in busy_statuses),
-        newest_message=newest[-1] if newest else None,
+        newest_message=newest_message,
+        continued_prompt_id=await find_continued_prompt(opencode, session, newest_message, previous),
     )
     update_active_sessions(opencode, snapshot)
     return snapshot
@@ -135,6 +149,19 @@ def update_active_sessions(opencode: OpenCodeClient, snapshot: SessionSnapshot) 
     for session_id in snapshot.family:
         is_running = session_id == snapshot.session.id and classify(snapshot).state == "running"
         opencode.server.set_active(session_id, active=is_running or session_id in snapshot.statuses)
+
+
+async def find_continued_prompt(
+    opencode: OpenCodeClient, session: Session, newest: Message | None, previous: SessionSnapshot | None
+) -> str | None:
+    """Return `SessionSnapshot.continued_prompt_id`, for a turn with rules; the `previous` snapshot may have it."""
+    rules = task_metadata(session).rules
+    if rules is None or newest is None:
+        return None
+    if previous is not None and previous.newest_message is not None and previous.session.metadata == session.metadata:
+        if previous.newest_message.user_message_id == newest.user_message_id:
+            return previous.continued_prompt_id
+    return await find_prompt_before(opencode, session.id, rules.prompt_id, newest.user_message_id)
 
 
 async def refresh_session(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> SessionSnapshot:

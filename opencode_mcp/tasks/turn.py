@@ -21,12 +21,7 @@ from .attempts import find_attempt
 from .metadata import task_metadata
 from .session_state import SessionSnapshot, read_session
 from .transcript import name_tool_call
-
-READ_MESSAGES = (20, 200, 1000)
-"""How many of the newest messages are read, more only where the turn is longer."""
-
-SHELL_PROMPT = "The following tool was executed by the user"
-"""The synthetic text of the user's message that has a shell command for its reply (1.18.33)."""
+from .turn_prompts import READ_MESSAGES, read_messages_back_to
 
 SHOWN_CALLS = 5
 CALL_CHARS = 200
@@ -110,40 +105,6 @@ def find_first_prompt_id(session: Session, newest: Message) -> str:
     if rules is not None and find_attempt(rules.prompt_id, newest.user_message_id):
         return rules.prompt_id
     return newest.user_message_id
-
-
-async def read_messages_back_to(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
-    """Return a session's newest messages, oldest first, back to a prompt or as far as READ_MESSAGES allows."""
-    messages: list[Message] = []
-    for limit in READ_MESSAGES:
-        messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
-        if len(messages) < limit or messages[0].info.id <= prompt_id:
-            break
-    return messages
-
-
-def find_turn_prompts(messages: Sequence[Message], prompt_id: str) -> frozenset[str]:
-    """Return the ids of a turn's prompt and of the user's messages that continue the turn.
-
-    Bridges send such messages to have the work or the answer corrected (`attempts.py`). OpenCode (1.18.33) writes them
-    when it compacts the conversation, to go on after that (it may repeat the prompt), after the subagent of a command,
-    and when a plan is approved.
-    """
-    prompt_ids, was_compacted = [prompt_id], False
-    for message in messages:
-        if message.info.role == "user" and message.info.id > prompt_id:
-            compacts = any(part.type == "compaction" and part.auto for part in message.parts)
-            if not (compacts or was_compacted or is_synthetic(message) or find_attempt(prompt_id, message.info.id)):
-                break
-            prompt_ids.append(message.info.id)
-            was_compacted = compacts
-    return frozenset(prompt_ids)
-
-
-def is_synthetic(message: Message) -> bool:
-    """Whether OpenCode has written a user's message; that of a shell command begins a turn of the user's."""
-    texts = [part.text for part in message.parts if part.type == "text" and part.synthetic]
-    return 0 < len(texts) == len(message.parts) and texts != [SHELL_PROMPT]
 
 
 async def read_replies_since(opencode: OpenCodeClient, session_id: str, started: float) -> list[Message]:

@@ -10,7 +10,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from .attempts import find_attempt
 from .rules import apply_rules, rules_of
 from .session_state import SessionSnapshot, TaskStatus, classify_reply
-from .turn import find_turn_prompts, read_messages_back_to
+from .turn_prompts import find_last_prompt, find_turn_prompts, read_messages_back_to
 from .wait import Outcome
 
 
@@ -43,7 +43,13 @@ async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id:
     if newest is not None and newest.user_message_id in prompt_ids:
         return outcome
     # A later prompt came: what runs and waits in the session now belongs to that.
-    snapshot = replace(outcome.snapshot, statuses={}, pending=(), newest_message=messages[-1])
+    snapshot = replace(
+        outcome.snapshot,
+        statuses={},
+        pending=(),
+        newest_message=messages[-1],
+        continued_prompt_id=find_last_prompt(prompt_ids, prompt_id),
+    )
     status = classify_reply(messages[-1]) if messages[-1].info.role == "assistant" else TaskStatus("running")
     status = await apply_rules(opencode, snapshot, status)
     if not status.finished:

@@ -149,6 +149,7 @@ async def check_denied(ctx: ScenarioContext) -> ObservedResult:
 
 
 SCENARIOS = (
+    Scenario("check after a compaction", run_checked("script:overflow", "exit 3"), "check_failed", "exit code 3"),
     Scenario("check passes", pass_check, "completed", "fine"),
     Scenario("check fails", fail_check, "check_failed", "exit code 3"),
     Scenario("check fails, then the task corrects it", correct_after_check, "completed"),

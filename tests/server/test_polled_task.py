@@ -25,7 +25,7 @@ from opencode_mcp.tasks.mcp_task_handle import TaskHandle, Turn
 from opencode_mcp.tasks.metadata import METADATA_KEY
 from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tasks.task_tools import WaitForTasks, wait_for_tasks
-from opencode_mcp.tasks.turn import SHELL_PROMPT
+from opencode_mcp.tasks.turn_prompts import SHELL_PROMPT
 from tests.tasks.test_race_conditions import DONE, FakeOpenCode, UnknownServer, make_context
 
 pytestmark = pytest.mark.anyio

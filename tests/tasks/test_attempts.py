@@ -7,8 +7,8 @@ import pytest
 from opencode_mcp.opencode.models import FileChange, Message, Session, parse_model
 from opencode_mcp.tasks.attempts import MAX_RETRIES, Attempt, find_attempt, repair_key, retry_key
 from opencode_mcp.tasks.idempotency import make_prompt_id
-from opencode_mcp.tasks.turn import find_turn_prompts
 from opencode_mcp.tasks.turn_changes import TurnChanges
+from opencode_mcp.tasks.turn_prompts import find_turn_prompts
 
 SESSION = parse_model("a test", Session, {"id": "ses_1", "directory": "/", "time": {"created": 1000}})
 FIRST = f"msg_{make_prompt_id(SESSION, None, 'the task')}"
