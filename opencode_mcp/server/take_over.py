@@ -8,10 +8,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient, ServerPool
 from opencode_mcp.opencode.endpoint import OtherBridge, ignore_progress
+from opencode_mcp.opencode.prompt_policy import PromptPolicy
+
+if TYPE_CHECKING:
+    from opencode_mcp.tasks.metadata import Rules
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +59,10 @@ class TakeOver:
         return sorted(name for name in left if name.startswith("ses"))
 
     async def follow_if_ruled(self, session_id: str) -> None:
-        """Follow a session whose newest prompt has rules; one that this bridge must not read is left."""
+        """Follow a session whose newest prompt has rules, within this bridge's bounds; one that it cannot read is left.
+
+        A rule may send a further prompt, which this bridge could not send for a task beyond its bounds.
+        """
         from opencode_mcp.tasks import Context  # a bridge that takes over nothing starts faster without it
         from opencode_mcp.tasks.follower import follow
         from opencode_mcp.tasks.metadata import task_metadata
@@ -65,6 +73,14 @@ class TakeOver:
         except OpenCodeError as error:
             log.info("%s is not taken over: %s", session_id, error)
             return
-        if task_metadata(session).rules is not None:
+        rules = task_metadata(session).rules
+        if rules is not None and keeps_bounds(self.opencode.prompt_policy, rules):
             log.info("%s is followed, as its bridge has gone", session_id)
             follow(Context(self.pool, ignore_progress), session_id)
+
+
+def keeps_bounds(policy: PromptPolicy, rules: Rules) -> bool:
+    """Whether the rules of a prompt bound it at least as much as `--models` and `--max-cost` of this bridge do."""
+    cost = rules.limits.cost
+    is_affordable = policy.max_cost is None or (cost is not None and cost <= policy.max_cost)
+    return is_affordable and policy.models in {(), rules.models}

@@ -14,10 +14,11 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import OtherBridge
+from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.server import create_server
-from opencode_mcp.server.take_over import TakeOver
+from opencode_mcp.server.take_over import TakeOver, keeps_bounds
 from opencode_mcp.settings import Settings
-from opencode_mcp.tasks.metadata import Rules, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
 from tests.bridge import run_bridge
 from tests.eventually import eventually
 from tests.facts import raw_facts
@@ -75,6 +76,23 @@ async def test_only_tasks_with_rules_are_followed(rules: Rules | None, *, may_en
         await eventually(lambda: "session_get" in opencode.calls or not may_enforce)
         await eventually(lambda: ("ses_a" in take_over.pool.followed) == is_followed)
     assert ("session_get" in opencode.calls) == may_enforce
+
+
+@pytest.mark.parametrize(
+    ("policy", "rules", "keeps"),
+    [
+        (PromptPolicy(), Rules(models=("a/*",), limits=Limits(cost=5)), True),
+        (PromptPolicy(models=("a/*",)), Rules(models=("a/*",)), True),
+        (PromptPolicy(models=("a/*",)), Rules(), False),
+        (PromptPolicy(models=("a/*",)), Rules(models=("b/*",)), False),
+        (PromptPolicy(max_cost=5), Rules(limits=Limits(cost=5)), True),
+        (PromptPolicy(max_cost=5), Rules(limits=Limits(cost=6)), False),
+        (PromptPolicy(max_cost=5), Rules(limits=Limits(tokens=5)), False),
+    ],
+)
+def test_a_task_beyond_the_bounds_of_a_bridge_is_left(policy: PromptPolicy, rules: Rules, *, keeps: bool) -> None:
+    """Its check may send a further prompt: with a model, or at a cost, that this bridge must not allow."""
+    assert keeps_bounds(policy, rules) == keeps
 
 
 @pytest.mark.parametrize(
