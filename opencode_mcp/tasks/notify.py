@@ -19,7 +19,6 @@ from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Event, event_session_id
-from opencode_mcp.redaction import end_of, to_one_line
 
 from .context import Context
 from .continue_as_task import find_turn
@@ -139,25 +138,36 @@ async def read_event(context: Context, outcome: Outcome) -> TaskEvent:
     turn, usage = await gather(partial(read_turn, opencode, snapshot), partial(read_family_usage, opencode, snapshot))
     redactor.refresh()
     has_answer = newest is not None and newest.info.role == "assistant" and status.finished
-    answer = end_of(redactor.redact_text(newest.text), TEXT_CHARS) if newest is not None and has_answer else None
-    error = end_of(redactor.redact_text(status.error or ""), TEXT_CHARS)
+    answer = last_chars(redactor.redact_text(newest.text)) if newest is not None and has_answer else None
+    error = last_chars(redactor.redact_text(status.error or "")) or None
     requests = [describe_request(request, session.id) for request in snapshot.pending]
     pending = [WaitingRequest(kind=request.kind, wants=redactor.redact_text(request.wants)) for request in requests]
     requested = "; ".join(request.wants for request in pending)
     return TaskEvent(
         time=now(),
         session_id=session.id,
-        title=to_one_line(redactor.redact_text(session.title), LINE_CHARS),
+        title=first_line_chars(redactor.redact_text(session.title)),
         state=status.state,
         directory=session.directory,
         server=opencode.server.name,
-        message=to_one_line(requested or error or end_of(answer or "", LINE_CHARS) or "", LINE_CHARS),
+        message=first_line_chars(requested or error or last_chars(answer or "", LINE_CHARS - 1)),
         pending=pending,
         answer=answer,
         error=error,
         cost=round(usage.cost, COST_DIGITS),
         elapsed_seconds=elapsed_seconds(turn, snapshot, over=status.finished),
     )
+
+
+def last_chars(text: str, limit: int = TEXT_CHARS) -> str:
+    """Return the end of a redacted text."""
+    return text if len(text) <= limit else f"…{text[-limit:]}"
+
+
+def first_line_chars(text: str) -> str:
+    """Return the beginning of a redacted text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= LINE_CHARS else f"{line[:LINE_CHARS]}…"
 
 
 def notify_of(context: Context, prompt: SentPrompt, reported_error: ReportedError | None) -> None:
@@ -175,7 +185,7 @@ def notify_of_failed_start(context: Context, session_id: str | None, directory: 
     """Send the event of a task that was not started after all; its caller has already returned."""
     if context.send_event is None:
         return
-    error = end_of(context.redactor.redact_error(failure), TEXT_CHARS) or ""
+    error = last_chars(context.redactor.redact_error(failure))
     context.send_event(
         TaskEvent(
             time=now(),
@@ -184,7 +194,7 @@ def notify_of_failed_start(context: Context, session_id: str | None, directory: 
             state="failed",
             directory=directory,
             server=context.opencode.server.name,
-            message=to_one_line(f"the task was not started: {error}", LINE_CHARS),
+            message=first_line_chars(f"the task was not started: {error}"),
             pending=[],
             answer=None,
             error=error,

@@ -103,10 +103,9 @@ async def apply_running_check(
     opencode: OpenCodeClient, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus
 ) -> TaskStatus:
     """Return the status of a session that works: whether that is its check, which is to be ended if it takes long."""
-    newest = snapshot.newest_message
-    if newest is None or snapshot.session.id in snapshot.statuses:
+    if snapshot.session.id in snapshot.statuses:
         return status
-    check_session = await find_check(opencode, snapshot.session.id, newest.user_message_id)
+    check_session = await find_check(opencode, snapshot.session.id, snapshot.prompt_id)
     if check_session is None or check_session.id not in snapshot.statuses:
         return status
     is_over_time = time.time() - check_session.time.created / 1000 > CHECK_SECONDS + START_SECONDS
