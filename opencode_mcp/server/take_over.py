@@ -8,15 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient, ServerPool
 from opencode_mcp.opencode.endpoint import OtherBridge, ignore_progress
-from opencode_mcp.opencode.prompt_policy import PromptPolicy
-
-if TYPE_CHECKING:
-    from opencode_mcp.tasks.metadata import Rules
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +61,7 @@ class TakeOver:
         from opencode_mcp.tasks import Context  # a bridge that takes over nothing starts faster without it
         from opencode_mcp.tasks.follower import follow
         from opencode_mcp.tasks.metadata import task_metadata
+        from opencode_mcp.tasks.rules import keeps_bounds
         from opencode_mcp.tasks.session_state import read_session
 
         try:
@@ -77,10 +73,3 @@ class TakeOver:
         if rules is not None and keeps_bounds(self.opencode.prompt_policy, rules):
             log.info("%s is followed, as its bridge has gone", session_id)
             follow(Context(self.pool, ignore_progress), session_id)
-
-
-def keeps_bounds(policy: PromptPolicy, rules: Rules) -> bool:
-    """Whether the rules of a prompt bound it at least as much as `--models` and `--max-cost` of this bridge do."""
-    cost = rules.limits.cost
-    is_affordable = policy.max_cost is None or (cost is not None and cost <= policy.max_cost)
-    return is_affordable and policy.models in {(), rules.models}

@@ -35,7 +35,7 @@ from .json_answer import ask_for_json, read_answer
 from .metadata import Rules, TaskMetadata
 from .model_selection import Selection, continue_selection
 from .replies import send_unless_answered
-from .rules import apply_rules, find_check, find_forbidden_model, passed_limit, rules_of
+from .rules import apply_rules, find_check, find_forbidden_model, keeps_bounds, passed_limit, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
 from .shell import create_shell_session, end_script, run_script
 from .turn import read_family_usage
@@ -160,8 +160,13 @@ class Follower:
     async def send_further(
         self, snapshot: SessionSnapshot, rules: Rules, key: str, reason: str, details: str = ""
     ) -> None:
-        """Send a prompt that continues the turn, with the task's system prompt and the form of its answer."""
+        """Send a prompt that continues the turn, with the task's system prompt and the form of its answer.
+
+        A task beyond this bridge's own bounds is left to the bridge that started it.
+        """
         opencode, session = self.context.opencode, snapshot.session
+        if not keeps_bounds(opencode.prompt_policy, rules):
+            return
         bare_id = make_prompt_id(session, snapshot.newest_message, key)
         try:
             selection = await continue_selection(opencode, session, Selection())

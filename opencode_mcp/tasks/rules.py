@@ -141,6 +141,13 @@ async def find_forbidden_model(opencode: OpenCodeClient, snapshot: SessionSnapsh
     return None if forbidden is None else f"model {forbidden} answered, which --models does not allow{KEPT}"
 
 
+def keeps_bounds(policy: PromptPolicy, rules: Rules) -> bool:
+    """Whether the rules of a prompt bound it at least as much as `--models` and `--max-cost` of this bridge do."""
+    cost = rules.limits.cost
+    is_affordable = policy.max_cost is None or (cost is not None and cost <= policy.max_cost)
+    return is_affordable and policy.models in {(), rules.models}
+
+
 def passed_limit(rules: Rules, used: Usage) -> str | None:
     """Say which limit a turn has passed, None for none; `used` is what its family has used since it exists."""
     limits = rules.limits

@@ -16,9 +16,10 @@ from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import OtherBridge
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.server import create_server
-from opencode_mcp.server.take_over import TakeOver, keeps_bounds
+from opencode_mcp.server.take_over import TakeOver
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.rules import keeps_bounds
 from tests.bridge import run_bridge
 from tests.eventually import eventually
 from tests.facts import raw_facts

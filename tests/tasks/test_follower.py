@@ -19,6 +19,7 @@ from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.events import Listener
+from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.tasks import follower as following
 from opencode_mcp.tasks import wait as waiting
 from opencode_mcp.tasks.context import Context
@@ -260,3 +261,25 @@ async def test_a_check_ends_in_time_although_the_bridge_that_began_it_has_ended(
         outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
 
     assert (outcome.status.state, outcome.status.error) == ("check_failed", "the check took longer than 600 s")
+
+
+@pytest.mark.parametrize(("models", "sends"), [((), True), (("other/*",), False)])
+async def test_a_failed_check_is_sent_back_within_the_bounds_of_a_bridge(models: tuple[str, ...], sends: bool) -> None:
+    """A bridge that allows only other models waits for the task of a bridge without bounds, and leaves it to that."""
+    session = {"model": {"providerID": "scripted", "id": "scripted"}}
+    reply = {"info": {**DONE["info"], "id": "msg_1"}, "parts": []}
+    opencode = RuledOpenCode(
+        rules=CHECKED,
+        messages=[DONE],
+        check_messages=[reply_with(FAILED_CHECK)],
+        session=session,
+        prompt_policy=PromptPolicy(models),
+        answers={"session_message": reply},
+    )
+    async with background_task_group() as tasks:
+        outcome = await wait_until_settled(
+            make_context(opencode, tasks), "ses_1", None, anyio.current_time() + 0.5, enforce=True
+        )
+
+    assert ("session_prompt_async" in opencode.calls) == sends
+    assert (outcome.status.state, outcome.status.due) == ("running", "retry")
