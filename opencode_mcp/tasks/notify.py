@@ -33,7 +33,7 @@ from .wait import WAKEUP_EVENTS, Outcome, ReportedError, wait_until_settled
 MOMENT_SECONDS = 1.0
 """How long a request must wait to be an event: a call may answer it at once, by the task's policy."""
 
-READ_SECONDS = 30.0
+READ_SECONDS = 120.0
 """How often a task that waits for an answer is read without an event."""
 
 RETRY_SECONDS = 10.0
