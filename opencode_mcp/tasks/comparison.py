@@ -21,7 +21,15 @@ from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.redaction import end_of
 
 from .answer_group import find_answers
-from .changes import ChangedFile, CollectChanges, CollectedChanges, ReadChanges, collect_changes, open_worktree_changes
+from .changes import (
+    ChangedFile,
+    CollectChanges,
+    CollectedChanges,
+    ReadChanges,
+    collect_changes,
+    describe_schema_line,
+    open_worktree_changes,
+)
 from .check import CheckResult
 from .context import Context
 from .metadata import task_metadata
@@ -29,7 +37,7 @@ from .next_call import NextCall
 from .pending_starts import report_unstarted
 from .report import COST_DIGITS
 from .session_state import ENDED_STATES, SessionSnapshot, TaskState, read_session
-from .turn import elapsed_seconds, read_family_usage, read_turn
+from .turn import describe_other_model, describe_revert, elapsed_seconds, read_family_usage, read_turn
 from .wait import Outcome, wait_until_settled
 from .workspace import describe_removal
 
@@ -87,7 +95,7 @@ class CollectResult(CollectedChanges):
 
 @dataclass(frozen=True, slots=True)
 class ReadAnswer:
-    """An answer, the project that it is for, and what identifies the content of each file that it changed.
+    """An answer, the server and project that it is for, and what identifies the content of each file that it changed.
 
     Both are None where the changes are unknown.
     """
@@ -234,13 +242,14 @@ async def describe_answer(opencode: OpenCodeClient, outcome: Outcome) -> Answer:
     snapshot, status = outcome.snapshot, outcome.status
     turn, usage = await gather(partial(read_turn, opencode, snapshot), partial(read_family_usage, opencode, snapshot))
     check = status.check
+    notes = (status.note, describe_other_model(turn, snapshot.session), describe_revert(snapshot))
     return Answer(
         session_id=snapshot.session.id,
         model=next(iter(turn.models), None) if turn else None,
         state=status.state,
         error=status.error,
         check=check and check.model_copy(update={"output": end_of(check.output, CHECK_OUTPUT_CHARS) or ""}),
-        note=status.note,
+        note="; ".join(filter(None, notes)) or None,
         cost=round(usage.cost, COST_DIGITS),
         tokens=usage.tokens,
         elapsed_seconds=elapsed_seconds(turn, snapshot, over=status.finished),
@@ -262,8 +271,8 @@ async def read_files(
         async with open_worktree_changes(opencode, session, task) as worktree:
             changes = await worktree.files()
             patch = await worktree.patch() if with_patch else None
-            missing, note = worktree.missing, worktree.note
-            target, contents = worktree.target, worktree.contents()
+            missing, notes = worktree.missing, (worktree.note, await describe_schema_line(changes, worktree))
+            target, contents = f"{opencode.server.name or ''} {worktree.target}".strip(), worktree.contents()
     except OpenCodeError as error:
         return ReadAnswer(answer.model_copy(update={"unknown": str(error)}))
     apply = NextCall(tool="collect_changes", arguments={"session_id": session.id, "apply": True})
@@ -273,7 +282,7 @@ async def read_files(
         "additions": sum(change.additions for change in changes),
         "deletions": sum(change.deletions for change in changes),
         "patch": patch,
-        "note": "; ".join(filter(None, (answer.note, note, applied))) or None,
+        "note": "; ".join(filter(None, (answer.note, *notes, applied))) or None,
         "apply_with": apply if missing and answer.state in ENDED_STATES else None,
     }
     return ReadAnswer(answer.model_copy(update=facts), target, contents)
