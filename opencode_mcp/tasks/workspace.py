@@ -6,13 +6,16 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
 from opencode_mcp.exceptions import APIError, NotUndone, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, parse_model
-from opencode_mcp.tasks.worktree.local import StartPoint, prepare_start_point, prove_local
+from opencode_mcp.tasks.worktree.copies import INCLUDE_FILE, copy_included
+from opencode_mcp.tasks.worktree.git import Git
+from opencode_mcp.tasks.worktree.local import StartPoint, open_project_git, prepare_start_point, prove_local
 from opencode_mcp.tasks.worktree.snapshot import format_paths
 
 from .metadata import TaskMetadata
@@ -124,19 +127,38 @@ async def add_worktree(opencode: OpenCodeClient, workspace: Workspace, include_u
         start_point = await prepare_start_point(
             opencode, created.directory, project.directory if include_uncommitted else None
         )
+        included = await include_ignored(opencode, created.directory, project)
     elif include_uncommitted and uncommitted:
         raise WorkflowError(
             "uncommitted files cannot be copied to the worktree: OpenCode runs on another machine, or git is missing "
             "here. Commit them first, or run the task without `worktree`"
         )
     else:
-        start_point = StartPoint(None, [])
+        start_point, included = StartPoint(None, []), await not_included_note(opencode, project)
     base = start_point.base
     workspace.task = workspace.task.model_copy(update={"base": base, "token": token})
-    workspace.note = left_out_note(start_point) if include_uncommitted else uncommitted_note(base, uncommitted)
+    note = left_out_note(start_point) if include_uncommitted else uncommitted_note(base, uncommitted)
+    workspace.note = ". ".join(text for text in (note, included) if text) or None
     workspace.directory = created.directory + subfolder
     if subfolder:
         await check_subfolder(opencode, workspace.directory, project)
+
+
+async def include_ignored(opencode: OpenCodeClient, worktree: str, project: ProjectPath) -> str | None:
+    """Copy the ignored files that the project's `.worktreeinclude` names to a worktree, and say how many."""
+    source = await open_project_git(opencode, project.directory)
+    return await copy_included(source, Git.for_directory(worktree, opencode.environ))
+
+
+async def not_included_note(opencode: OpenCodeClient, project: ProjectPath) -> str | None:
+    """Say that files which `.worktreeinclude` names were not copied; None for a project without it."""
+    listed: list[dict[str, Any]] = await opencode.call("file_list", directory=project.worktree, path=".")
+    if INCLUDE_FILE not in {entry["name"] for entry in listed}:
+        return None
+    return (
+        f"The files that {INCLUDE_FILE} names were not copied: OpenCode runs on another machine, or git is missing "
+        "here. A `setup` command can copy them"
+    )
 
 
 def project_subfolder(project: ProjectPath) -> str:

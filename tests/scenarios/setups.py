@@ -101,12 +101,56 @@ async def deny_setup(ctx: ScenarioContext) -> ObservedResult:
     return observed
 
 
+def write_ignored_files(project: Path) -> None:
+    """Write files that git ignores, one that it does not, and a `.worktreeinclude` that names all of them."""
+    (project / ".git" / "info" / "exclude").write_text(".env\ndeps/\n")
+    (project / "deps").mkdir()
+    for name in (".env", "deps/made", "notes.txt"):
+        (project / name).write_text("KEY=project\n")
+    (project / ".worktreeinclude").write_text(".env\ndeps/\nnotes.txt\n")
+
+
+async def include_files(ctx: ScenarioContext) -> ObservedResult:
+    """The setup and the check find the ignored files that are named; they are no changes, and removed with the rest."""
+    write_ignored_files(ctx.project)
+    found = "ls -a . deps && test -e .env && test -e deps/made && test ! -e notes.txt"
+    observed = await ctx.run_task("script:text fine", worktree=True, setup=[found], check=[found])
+    assert "2 files copied to the worktree by .worktreeinclude" in observed["note"]
+    collected = await ctx.call_tool("collect_changes", session_id=observed.session_id, discard=True)
+    assert {file["path"] for file in collected["files"]} <= {"opencode.json"}  # to which OpenCode adds `$schema`
+    assert collected["discarded"]
+    assert not exists(observed["directory"])
+    assert (ctx.project / "deps" / "made").exists()
+    return observed
+
+
+async def change_included_file(ctx: ScenarioContext) -> ObservedResult:
+    """A copy that was changed: the report says so, and only `force` discards it; the project's file is as it was."""
+    write_ignored_files(ctx.project)
+    observed = await ctx.run_task("script:text fine", worktree=True, check=["echo KEY=task > .env"])
+    assert "not included: .env, changed since it was copied" in observed["note"]
+    refused = await ctx.call_tool("collect_changes", session_id=observed.session_id, apply=True, discard=True)
+    assert exists(observed["directory"])
+    await ctx.call_tool("collect_changes", session_id=observed.session_id, discard=True, force=True)
+    assert not exists(observed["directory"])
+    assert (ctx.project / ".env").read_text() == "KEY=project\n"
+    return refused
+
+
 SCENARIOS = (
     Scenario("setup in a worktree", set_up_worktree, "completed", "more", config=QUICK_CONFIG),
     Scenario("setup fails", fail_setup, "failed", "the setup failed with exit code 7: echo one", config=QUICK_CONFIG),
     Scenario("setup fails for one of two tasks", fail_one_setup, "completed", "two", config=QUICK_CONFIG),
     Scenario("setup hangs and is stopped", stop_setup, "stopped", "before it started", config=QUICK_CONFIG),
     Scenario("setup beyond the task's limit", limit_setup, "failed", r"the setup took longer than 3 s"),
+    Scenario("files of .worktreeinclude", include_files, "completed", "fine", config=QUICK_CONFIG),
+    Scenario(
+        "files of .worktreeinclude, changed by the task",
+        change_included_file,
+        "error",
+        r"nothing was discarded.*\.env \(ignored by git, changed",
+        config=QUICK_CONFIG,
+    ),
     Scenario(
         "setup denied by a rule",
         deny_setup,

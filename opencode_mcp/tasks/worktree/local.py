@@ -23,6 +23,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import FileChange
 from opencode_mcp.tasks.metadata import TaskMetadata
 
+from .copies import Copies, read_copies
 from .git import (
     OBJECTS_FOLDER,
     Git,
@@ -46,7 +47,7 @@ class LocalChanges:
     """The changes in a worktree since its base, and their merge with the project as it is now.
 
     `folder` is the scratch folder with the new objects; `lost_commits` names commits that only the worktree's branch
-    has. `applied`: this state was applied before.
+    has. `applied`: this state was applied before. `copies` are ignored files of the project, which are in no change.
     """
 
     worktree: Git
@@ -58,6 +59,7 @@ class LocalChanges:
     merge: Merge
     lost_commits: str
     applied: bool
+    copies: Copies
 
     @property
     def target(self) -> str:
@@ -73,7 +75,8 @@ class LocalChanges:
     def unmergeable(self) -> list[str]:
         """Changes that cannot be applied, as text."""
         nested = [f"{decode_text(path)} (a nested repository or submodule)" for path in self.tree_snapshot.repositories]
-        return [*nested, *([self.lost_commits] if self.lost_commits else [])]
+        copied = [f"{decode_text(path)} (ignored by git, changed since it was copied)" for path in self.copies.changed]
+        return [*nested, *copied, *([self.lost_commits] if self.lost_commits else [])]
 
     @property
     def missing(self) -> list[str]:
@@ -92,6 +95,9 @@ class LocalChanges:
             notes.append(
                 f"not included: {nested}, a nested repository or submodule with its own changes; {self.instructions}"
             )
+        if self.copies.changed:
+            changed = format_paths([*self.copies.changed])
+            notes.append(f"not included: {changed}, changed since it was copied from the project; {self.instructions}")
         if self.tree_snapshot.ignored:
             notes.append(f"not included because git ignores them: {format_paths(self.tree_snapshot.ignored)}")
         return "; ".join(notes) or None
@@ -166,7 +172,8 @@ class LocalChanges:
             WorkflowError: files have changed; or git fails.
         """
         async with scratch_folder(self.worktree) as folder:
-            if not force and (await snapshot_tree(self.worktree, folder, self.base)).tree != self.tree_snapshot.tree:
+            now = await snapshot_tree(self.worktree, folder, self.base, leave_out=self.copies.paths)
+            if not force and now.tree != self.tree_snapshot.tree:
                 raise WorkflowError(
                     f"nothing was discarded: files in {self.worktree.root} changed during the call, so a program still "
                     "writes there. Call again when it has exited"
@@ -290,7 +297,8 @@ async def read_local_changes(
         raise WorkflowError(f"the task's project {task.worktree_of} {opencode.allowlist.outside_message()}")
     project = await open_project_git(opencode, task.worktree_of)
     async with scratch_folder(worktree) as folder:
-        tree_snapshot = await snapshot_tree(worktree, folder, task.base)
+        copies = await read_copies(worktree, project)
+        tree_snapshot = await snapshot_tree(worktree, folder, task.base, leave_out=copies.paths)
         yield LocalChanges(
             worktree=worktree,
             project=project,
@@ -306,6 +314,7 @@ async def read_local_changes(
             ),
             lost_commits=await find_lost_commits(worktree, task.branch),
             applied=tree_snapshot.tree == task.collected,
+            copies=copies,
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,9 +42,12 @@ class StatusPaths:
     ignored: list[bytes] = field(default_factory=list[bytes])
 
 
-async def snapshot_tree(git: Git, folder: Path, base: str, *, keep_objects: bool = False) -> TreeSnapshot:
+async def snapshot_tree(
+    git: Git, folder: Path, base: str, *, keep_objects: bool = False, leave_out: Collection[bytes] = ()
+) -> TreeSnapshot:
     """Return the files of a working tree, compared with `base` (a commit or a tree).
 
+    The files in `leave_out`, which the base lacks, are in none of its lists, even where git tracks them by now.
     A nested repository or submodule keeps its entry of the base, so that a merge does not touch it.
 
     Raises:
@@ -56,8 +59,8 @@ async def snapshot_tree(git: Git, folder: Path, base: str, *, keep_objects: bool
         shutil.copy2(index, folder / "snapshot")  # with its mtime: git compares the files that changed since
     await compare_hidden_files(index_git)
     status = await read_status(index_git)
-    await index_git.remove_from_index(status.remove)
-    await index_git.add_to_index(status.add)
+    await index_git.remove_from_index([*status.remove, *leave_out])
+    await index_git.add_to_index(path for path in status.add if path not in leave_out)
     tree = await index_git.write_tree()
     changes = await index_git.diff_trees(f"{base}^{{tree}}", tree)
     if on_disk := [
@@ -75,7 +78,7 @@ async def snapshot_tree(git: Git, folder: Path, base: str, *, keep_objects: bool
         tree=tree,
         changes=changes,
         repositories=sorted({*status.repositories, *repositories, *await submodules_at_risk(index_git)}),
-        ignored=status.ignored,
+        ignored=[path for path in status.ignored if path not in leave_out],
     )
 
 
