@@ -39,9 +39,10 @@ class TakeOver:
         self.take(self.find_left(self.opencode.server.others))
 
     def take(self, sessions: Iterable[str]) -> None:
-        """Enforce the rules that sessions have, if this bridge runs tasks."""
+        """Enforce the rules of sessions, if this bridge runs tasks; an OpenCode that has ended stays ended."""
+        is_running = self.opencode.server.current_endpoint() is not None
         for session_id in sessions:
-            if self.pool.tasks is not None and self.may_enforce():
+            if is_running and self.pool.tasks is not None and self.may_enforce():
                 self.pool.tasks.start_soon(self.follow_if_ruled, session_id)
 
     def find_left(self, others: Sequence[OtherBridge]) -> list[str]:

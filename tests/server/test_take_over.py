@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
+import httpx2
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.opencode import ServerPool
+from opencode_mcp.opencode import AttachedServer, Endpoint, ServerPool
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import OtherBridge
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
@@ -26,11 +28,6 @@ from tests.facts import raw_facts
 from tests.tasks.test_race_conditions import FakeOpenCode
 
 pytestmark = pytest.mark.anyio
-
-
-def make_take_over(*, may_enforce: bool = True) -> TakeOver:
-    """Return what takes over the tasks of other bridges."""
-    return TakeOver(ServerPool(cast("Any", {"": FakeOpenCode()})), lambda: may_enforce)
 
 
 def bridge(pid: int, *active: str, is_gone: bool = False) -> OtherBridge:
@@ -51,32 +48,43 @@ def bridge(pid: int, *active: str, is_gone: bool = False) -> OtherBridge:
 )
 def test_what_a_bridge_leaves(before: list[OtherBridge], after: list[OtherBridge], left: list[str]) -> None:
     """The sessions that were active in it, once; those of bridges that are there are their own."""
-    take_over = make_take_over()
+    take_over = TakeOver(ServerPool({}), lambda: True)
     take_over.find_left(before)
     assert take_over.find_left(after) == left
     assert take_over.find_left(after) == []
 
 
+@pytest.mark.parametrize(("is_running", "may_enforce"), [(True, True), (False, True), (True, False)])
+async def test_only_a_bridge_that_runs_tasks_takes_them_over(*, is_running: bool, may_enforce: bool) -> None:
+    """It reads the session; an OpenCode that has ended is not started again for that."""
+    opencode = FakeOpenCode()
+    if is_running:
+        opencode.server = AttachedServer(Endpoint(httpx2.URL("http://still.test")))
+    async with anyio.create_task_group() as tasks:
+        pool = ServerPool(cast("Any", {"": opencode}), tasks=tasks)
+        TakeOver(pool, lambda: may_enforce).take(["ses_a"])
+    assert opencode.calls == (["session_get"] if is_running and may_enforce else [])
+
+
 @pytest.mark.parametrize(
-    ("rules", "may_enforce", "is_followed"), [(Rules(), True, True), (Rules(), False, False), (None, True, False)]
+    ("rules", "policy", "is_followed"),
+    [
+        (Rules(), PromptPolicy(), True),
+        (None, PromptPolicy(), False),
+        (Rules(), PromptPolicy(max_cost=1), False),
+    ],
 )
-async def test_only_tasks_with_rules_are_followed(rules: Rules | None, *, may_enforce: bool, is_followed: bool) -> None:
-    """By a bridge that clients can wait for tasks in."""
-    take_over = make_take_over(may_enforce=may_enforce)
-    opencode = cast("Any", take_over.opencode)
+async def test_only_a_task_with_rules_is_followed(
+    rules: Rules | None, policy: PromptPolicy, *, is_followed: bool
+) -> None:
+    """And within the bounds of the bridge."""
     metadata = with_task_metadata({}, TaskMetadata(rules=rules))
-    opencode.answers["session_get"] = {
-        "id": "ses_a",
-        "directory": "/project",
-        "time": {"created": 1},
-        "metadata": metadata,
-    }
+    session = {"id": "ses_a", "directory": "/project", "time": {"created": 1}, "metadata": metadata}
+    opencode = FakeOpenCode(answers={"session_get": session}, prompt_policy=policy)
     async with background_task_group() as tasks:
-        take_over.pool = ServerPool(take_over.pool.clients, tasks=tasks)
-        take_over.take(["ses_a"])
-        await eventually(lambda: "session_get" in opencode.calls or not may_enforce)
-        await eventually(lambda: ("ses_a" in take_over.pool.followed) == is_followed)
-    assert ("session_get" in opencode.calls) == may_enforce
+        pool = ServerPool(cast("Any", {"": opencode}), tasks=tasks)
+        await TakeOver(pool, lambda: True).follow_if_ruled("ses_a")
+        assert [*pool.followed] == (["ses_a"] if is_followed else [])
 
 
 @pytest.mark.parametrize(
