@@ -6,13 +6,13 @@ check -> worktree -> session -> setup -> prompt_async
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import OpenCodeError, TransportError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session, parse_model
 
@@ -85,7 +85,8 @@ async def submit_task(
             on_session(session)
             started = time.time()
             await set_up(context, session, arguments)
-            await send_prompt(context, session, arguments, selection, None, attachments, started=started)
+            with following_if_lost(context, arguments, session.id):
+                await send_prompt(context, session, arguments, selection, None, attachments, started=started)
             follow_if_ruled(context, arguments, session.id)
             workspace.keep = True
             return SentPrompt(session_id=session.id, previous_prompt_id="", note=workspace.note)
@@ -116,7 +117,8 @@ async def continue_session(
     opencode = context.opencode
     async with opencode.session_lock(session_id):  # of two concurrent prompts OpenCode may lose one
         refuse_while_starting(context, session_id, arguments.request_id)
-        prompt = await send_follow_up(context, arguments, session_id, on_session)
+        with following_if_lost(context, arguments, session_id):
+            prompt = await send_follow_up(context, arguments, session_id, on_session)
         if prompt.previous_prompt_id is not None:
             follow_if_ruled(context, arguments, session_id)
             try:
@@ -132,6 +134,16 @@ def follow_if_ruled(context: Context, arguments: StartTask, session_id: str) -> 
     """Enforce the rules of a prompt that was sent, if it has any."""
     if make_rules(context, arguments) is not None:
         follow(context, session_id)
+
+
+@contextmanager
+def following_if_lost(context: Context, arguments: StartTask, session_id: str) -> Generator[None]:
+    """Enforce the rules of the prompt that the block sends, if its response is lost: OpenCode may have accepted it."""
+    try:
+        yield
+    except TransportError:
+        follow_if_ruled(context, arguments, session_id)
+        raise
 
 
 def refuse_while_starting(context: Context, session_id: str, request_id: str | None) -> None:

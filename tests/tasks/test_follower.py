@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
-from opencode_mcp.exceptions import APIError
+from opencode_mcp.exceptions import APIError, TransportError
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
@@ -27,6 +27,7 @@ from opencode_mcp.tasks.follower import follow
 from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
 from opencode_mcp.tasks.rules import find_forbidden_model
 from opencode_mcp.tasks.session_state import read_snapshot
+from opencode_mcp.tasks.task_tools import RunTask, run_task
 from opencode_mcp.tasks.wait import wait_until_settled
 from tests.eventually import eventually
 from tests.fake_event_stream import FakeEventStream
@@ -267,7 +268,7 @@ async def test_a_check_ends_in_time_although_the_bridge_that_began_it_has_ended(
 async def test_a_failed_check_is_sent_back_within_the_bounds_of_a_bridge(models: tuple[str, ...], sends: bool) -> None:
     """A bridge that allows only other models waits for the task of a bridge without bounds, and leaves it to that."""
     session = {"model": {"providerID": "scripted", "id": "scripted"}}
-    reply = {"info": {**DONE["info"], "id": "msg_1"}, "parts": []}
+    reply: dict[str, Any] = {"info": {**DONE["info"], "id": "msg_1"}, "parts": []}
     opencode = RuledOpenCode(
         rules=CHECKED,
         messages=[DONE],
@@ -283,3 +284,22 @@ async def test_a_failed_check_is_sent_back_within_the_bounds_of_a_bridge(models:
 
     assert ("session_prompt_async" in opencode.calls) == sends
     assert (outcome.status.state, outcome.status.due) == ("running", "retry")
+
+
+async def test_the_limits_of_a_prompt_whose_response_was_lost_are_enforced() -> None:
+    """OpenCode has accepted it."""
+    opencode = RuledOpenCode(messages=[DONE], answers={"session_prompt_async": TransportError("the response was lost")})
+    arguments = RunTask.model_validate({"prompt": "go on", "session_id": "ses_1", "limits": {"minutes": 0.000_01}})
+
+    async def show_prompt() -> None:
+        if "session_prompt_async" in opencode.calls:
+            prompt_id = opencode.metadata["opencode_mcp"]["rules"]["prompt_id"]
+            opencode.status = BUSY
+            opencode.messages = [{"info": {"id": prompt_id, "role": "user", "time": {"created": 1}}}]
+
+    opencode.before_read = show_prompt
+    async with background_task_group() as tasks:
+        with pytest.raises(TransportError):
+            await run_task(make_context(opencode, tasks), arguments)
+        await eventually(lambda: "session_abort" in opencode.calls, within=20)
+        opencode.status = {}
