@@ -21,7 +21,7 @@ from .attempts import find_attempt
 from .metadata import task_metadata
 from .session_state import SessionSnapshot, read_session
 from .transcript import name_tool_call
-from .turn_prompts import READ_MESSAGES, read_messages_back_to
+from .turn_prompts import READ_MESSAGES, find_turn_prompts, read_messages_back_to
 
 SHOWN_CALLS = 5
 CALL_CHARS = 200
@@ -64,7 +64,7 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
     newest = snapshot.newest_message
     if newest is None:
         return None
-    first_prompt_id = find_first_prompt_id(snapshot.session, newest)
+    first_prompt_id = find_first_prompt_id(snapshot)
     messages = await read_turn_messages(opencode, snapshot.session.id, first_prompt_id)
     replies = [message for message in messages if message.info.role == "assistant"]
     prompts = [message for message in messages if message.info.id == first_prompt_id]
@@ -96,15 +96,19 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
 async def read_turn_messages(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> list[Message]:
     """Return the messages of the turn that a prompt began, oldest first: of a long one the newest (READ_MESSAGES)."""
     messages = await read_messages_back_to(opencode, session_id, prompt_id)
-    return [message for message in messages if find_attempt(prompt_id, message.user_message_id)]
+    prompt_ids = find_turn_prompts(messages, prompt_id)
+    return [message for message in messages if message.user_message_id in prompt_ids]
 
 
-def find_first_prompt_id(session: Session, newest: Message) -> str:
-    """Return the prompt that began the newest turn: the task's own, if a bridge has sent the newest to correct it."""
-    rules = task_metadata(session).rules
-    if rules is not None and find_attempt(rules.prompt_id, newest.user_message_id):
+def find_first_prompt_id(snapshot: SessionSnapshot) -> str:
+    """Return the prompt that began the newest turn, "" for none; OpenCode or a bridge may have continued that since.
+
+    What OpenCode has continued is known of a turn with rules only.
+    """
+    rules, newest = task_metadata(snapshot.session).rules, snapshot.newest_message
+    if rules is not None and find_attempt(rules.prompt_id, snapshot.prompt_id):
         return rules.prompt_id
-    return newest.user_message_id
+    return newest.user_message_id if newest is not None else ""
 
 
 async def read_replies_since(opencode: OpenCodeClient, session_id: str, started: float) -> list[Message]:

@@ -57,7 +57,7 @@ async def read_summed_changes(opencode: OpenCodeClient, snapshot: SessionSnapsho
     if newest is None:
         return []
     changes: list[FileChange] = []
-    first_prompt_id = find_first_prompt_id(snapshot.session, newest)
+    first_prompt_id = find_first_prompt_id(snapshot)
     if first_prompt_id != newest.user_message_id:
         messages = await read_turn_messages(opencode, snapshot.session.id, first_prompt_id)
         for prompt_id in dict.fromkeys(message.user_message_id for message in messages):
@@ -76,7 +76,7 @@ async def read_turn_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot)
     newest = snapshot.newest_message
     if newest is None or (changes and has_snapshot(newest)):
         return TurnChanges.from_files(changes)
-    messages = await read_turn_messages(opencode, snapshot.session.id, find_first_prompt_id(snapshot.session, newest))
+    messages = await read_turn_messages(opencode, snapshot.session.id, find_first_prompt_id(snapshot))
     reason = await find_gap(opencode, snapshot.session, messages, changes)
     if reason is None:
         return TurnChanges.from_files(changes)
