@@ -52,8 +52,16 @@ async def wait_for_user_session(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def run_with_zero_limit(ctx: ScenarioContext) -> ObservedResult:
-    """Without any time to wait the task is reported as it is: it runs, or is being started."""
+    """Without any time to wait the task is reported as it is: it runs, or is being started.
+
+    On a busy machine OpenCode may create no session in the moment that it gets; then nothing was started.
+    """
     task = await ctx.run_task("script:slow 10 0.5", timeout_seconds=0)
+    for _ in range(10):
+        if task.state != "error":
+            break
+        assert "nothing was started" in task.text, task.text
+        task = await ctx.run_task("script:slow 10 0.5", timeout_seconds=0)
     assert task.state in {"starting", "running"}, task.text
     return (await ctx.call_tool(task["next"]["tool"], **task["next"]["arguments"])).tasks[0]
 
