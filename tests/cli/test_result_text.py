@@ -137,6 +137,16 @@ def test_a_failed_task_shows_its_error_note_and_failed_calls() -> None:
     assert "note        from a fork" in lines
 
 
+def test_an_answer_as_json_is_shown() -> None:
+    """Indented, with what a terminal would interpret escaped; an empty value is one too."""
+    answered = {name: value for name, value in REPORT.items() if name != "answer"}
+
+    assert '{\n  "hidden": "\\u001b[2Jgone' in render(
+        "run_task", answered | {"structured": {"hidden": HIDDEN}}, MANAGED
+    )
+    assert "\n[]\n" in render("run_task", answered | {"structured": list[Any]()}, MANAGED)
+
+
 def test_a_failed_check_is_shown_and_the_task_is_over() -> None:
     """Each state in which a task has ended has a style of its own, and the next command is printed."""
     check = {"command": "make test", "passed": False, "exit_code": 2, "output": "$ make test\n2 failed"}
