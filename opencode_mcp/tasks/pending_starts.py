@@ -126,7 +126,7 @@ class PendingStart:
                 await abandon(context, self.prompt.session_id, self.prompt.previous_prompt_id)
         except Exception as error:  # raised by the calls that wait for it
             self.failure = error
-            if self.caller_returned:
+            if self.is_reported:
                 log.warning("task %s could not be started: %s", self.session_id, error)
                 notify_of_failed_start(context, self.session_id, self.directory, error)
         finally:

@@ -194,6 +194,8 @@ def classify(snapshot: SessionSnapshot, previous_prompt_id: str | None = None) -
     if snapshot.busy:
         return TaskStatus("running")
     newest = snapshot.newest_message
+    if newest is None and task_metadata(snapshot.session).has_setup:
+        return TaskStatus("running", stalled_reason="the bridge that set it up has ended, so its prompt was not sent")
     if newest is None or newest.user_message_id == previous_prompt_id:
         return TaskStatus("running", stalled_reason="the session has no prompt, or OpenCode lost it")
     if newest.info.role == "user":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -14,7 +14,9 @@ from opencode_mcp.opencode.models import Session, parse_model
 from opencode_mcp.tasks.follow_up import send_follow_up
 from opencode_mcp.tasks.options import StartTask
 from opencode_mcp.tasks.pending_starts import MAX_CONCURRENT_STARTS, PendingStart
+from opencode_mcp.tasks.session_state import classify, read_snapshot
 from opencode_mcp.tasks.setup import set_up
+from opencode_mcp.tasks.task_event import TaskEvent
 from tests.eventually import eventually
 
 from .test_race_conditions import FakeOpenCode, make_context
@@ -90,11 +92,26 @@ async def test_long_setups_do_not_delay_the_start_of_other_tasks() -> None:
     assert limiter.borrowed_tokens == 0
 
 
+async def test_a_failed_setup_is_an_event() -> None:
+    """Also while the call waits, as it returns a report of the task."""
+    events: list[TaskEvent] = []
+    opencode = ShellOpenCode(messages=[shell_message("no network\n\nses_1 3\n")], answers={"config_get": {}})
+    opencode.release.set()
+    start = PendingStart()
+
+    await start.run(replace(make_context(opencode), send_event=events.append), TASK, anyio.CapacityLimiter(1))
+
+    assert isinstance(start.failure, SetupFailed)
+    assert [(event.state, "exit code 3" in event.message) for event in events] == [("failed", True)]
+
+
 async def test_a_session_without_its_setup_takes_no_other_prompt() -> None:
-    """Its first prompt comes from the bridge that sets it up."""
+    """Its first prompt comes from the bridge that sets it up; without that the task has failed."""
     metadata = {"opencode_mcp": {"has_setup": True}}
     opencode = FakeOpenCode(answers={"session_get": {**SESSION, "metadata": metadata}})
 
+    snapshot = await read_snapshot(cast("Any", opencode), "ses_1")
+    assert "the bridge that set it up has ended" in str(classify(snapshot).stalled_reason)
     with pytest.raises(WorkflowError, match="the setup of session ses_1 has not ended"):
         await send_follow_up(make_context(opencode), StartTask.model_validate({"prompt": "go on"}), "ses_1")
     assert "session_prompt_async" not in opencode.calls
