@@ -13,6 +13,7 @@ OpenCodeError
 ├── APIError             OpenCode answered 4xx or 5xx
 ├── UnexpectedResponse   a response that the operation does not define
 ├── WorkflowError        a task cannot continue
+│   ├── SessionBusy      the session works on another prompt
 │   ├── LimitReached     the time limit of a task tool passed
 │   ├── StartFailed      one of several tasks did not start, so the others were stopped
 │   ├── NotUndone        a task did not start, and what was made for it could not be removed
@@ -129,6 +130,10 @@ class WorkflowError(OpenCodeError):
     def __init__(self, message: str, session_id: str | None = None) -> None:
         self.session_id = session_id
         super().__init__(message)
+
+
+class SessionBusy(WorkflowError):
+    """A session takes no prompt now, as it works on another one, or has some queued. Nothing was sent."""
 
 
 class LimitReached(WorkflowError):

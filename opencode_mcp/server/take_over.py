@@ -55,22 +55,24 @@ class TakeOver:
         return sorted(name for name in left if name.startswith("ses"))
 
     async def follow_if_ruled(self, session_id: str) -> None:
-        """Follow a session whose newest prompt has rules, within this bridge's bounds; one that it cannot read is left.
+        """Follow a session whose newest prompt has rules, within this bridge's bounds, or that has queued prompts.
 
-        A rule may send a further prompt, which this bridge could not send for a task beyond its bounds.
+        A rule may send a further prompt, which this bridge could not send for a task beyond its bounds. A session that
+        it cannot read is left.
         """
         from opencode_mcp.tasks import Context  # a bridge that takes over nothing starts faster without it
         from opencode_mcp.tasks.follower import follow
         from opencode_mcp.tasks.metadata import task_metadata
         from opencode_mcp.tasks.rules import keeps_bounds
-        from opencode_mcp.tasks.session_state import read_session
+        from opencode_mcp.tasks.session_state import read_queued, read_session
 
         try:
             session = await read_session(self.opencode, session_id)
+            has_queue = bool(await read_queued(self.opencode, session_id))
         except OpenCodeError as error:
             log.info("%s is not taken over: %s", session_id, error)
             return
         rules = task_metadata(session).rules
-        if rules is not None and keeps_bounds(self.opencode.prompt_policy, rules):
+        if has_queue or (rules is not None and keeps_bounds(self.opencode.prompt_policy, rules)):
             log.info("%s is followed, as its bridge has gone", session_id)
             follow(Context(self.pool, ignore_progress), session_id)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .idempotency import SUFFIX_CHARS, request_suffix
+from .idempotency import SUFFIX_CHARS, is_same_prompt, request_suffix
 
 MAX_RETRIES = 10
 """How often a failed check may be sent back."""
@@ -38,7 +38,7 @@ def repair_key(prompt_id: str, attempt: int) -> str:
 
 def find_attempt(first_prompt_id: str, prompt_id: str) -> Attempt | None:
     """Return what a prompt is for in the turn that another one has begun; None if it is not of that turn."""
-    if prompt_id == first_prompt_id:
+    if is_same_prompt(prompt_id, first_prompt_id):
         return Attempt(1)
     return further_attempts(first_prompt_id).get(prompt_id[-SUFFIX_CHARS:])
 

@@ -33,10 +33,11 @@ from .context import Context
 from .continue_as_task import VISIBLE_SECONDS, promise
 from .mcp_task_handle import Turn, make_handle
 from .pending_requests import describe_request
+from .queued_turns import Outcome
 from .replies import is_left_to_user
 from .session_state import SessionSnapshot, read_newest_messages, read_session
 from .stop import abandon
-from .wait import Outcome, wait_and_reply
+from .wait import wait_and_reply
 
 RETURNS_TRUE = frozenset({"session_summarize", "session_init"})
 """They return `true`; the others return the last message."""

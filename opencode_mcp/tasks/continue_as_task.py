@@ -17,10 +17,10 @@ from opencode_mcp.opencode.concurrency import gather
 from .context import Context
 from .mcp_task_handle import Turn, make_handle
 from .prompt import SentPrompt
+from .queued_turns import Outcome, queued_prompt
 from .replies import is_left_to_user
 from .report import describe_activity
 from .session_state import PICKUP_SECONDS, read_newest_messages
-from .wait import Outcome
 
 VISIBLE_SECONDS = 0.2
 """How often a session is read until it has the prompt."""
@@ -92,7 +92,14 @@ async def promise(context: Context, session_id: str, directory: str | None) -> N
 
 
 async def find_turn(context: Context, prompt: SentPrompt, outcome: Outcome) -> Turn | None:
-    """Return the turn that a prompt began, once the session has the prompt; None if it does not get it."""
+    """Return the turn that a prompt began, once the session has the prompt; None if it does not get it.
+
+    For a session that is only waited for it is the last turn, of a queued prompt if there is one.
+    """
+    if prompt.queued_id is not None:
+        return Turn(prompt.session_id, prompt.queued_id)
+    if prompt.previous_prompt_id is None and outcome.snapshot.queued:
+        return Turn(prompt.session_id, queued_prompt(outcome.snapshot.queued[-1]).prompt_id)
     newest = outcome.snapshot.newest_message
     if newest is not None and newest.user_message_id != prompt.previous_prompt_id:
         return Turn(prompt.session_id, newest.user_message_id)

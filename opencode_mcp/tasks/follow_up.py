@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 
-from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.exceptions import SessionBusy, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.prepare import directory_misreading
@@ -21,13 +22,13 @@ from .attachments import file_parts
 from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .idempotency import request_suffix
-from .metadata import task_metadata
+from .metadata import EndedTurn, QueuedPrompt, add_ended_turn, task_metadata
 from .model_selection import DEFAULT_AGENT, Selection, continue_selection
 from .options import StartTask
 from .permission_map import check_map
 from .prompt import SentPrompt, send_prompt
-from .rules import has_work_left
-from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_newest_messages
+from .rules import apply_rules, has_work_left, rules_of
+from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_newest_messages
 from .turn import read_family_usage
 from .workspace import describe_removal
 
@@ -37,12 +38,19 @@ def ignore_session(session: Session) -> None:
 
 
 async def send_follow_up(
-    context: Context, arguments: StartTask, session_id: str, on_session: Callable[[Session], None] = ignore_session
+    context: Context,
+    arguments: StartTask,
+    session_id: str,
+    on_session: Callable[[Session], None] = ignore_session,
+    queued: QueuedPrompt | None = None,
 ) -> SentPrompt:
     """Send a prompt to a session, unless it has this request already; the caller holds the session's lock.
 
+    With `queued` the prompt is the first of those that are queued.
+
     Raises:
-        WorkflowError: the session is busy, or its model does not exist.
+        SessionBusy: the session works, also in another OpenCode process, or another prompt comes first.
+        WorkflowError: a model, agent, file or worktree does not exist.
     """
     opencode = context.opencode
     snapshot, other_process_note = await read_snapshot_across_processes(opencode, session_id)
@@ -57,21 +65,22 @@ async def send_follow_up(
     refuse_without_setup(snapshot)
     refuse_busy(snapshot, other_process_note)
     if await has_work_left(opencode, snapshot):
-        raise WorkflowError(
+        raise SessionBusy(
             f"session {session_id} has a check to run, or a correction to make; wait_for_tasks waits for it, stop_task "
             "stops it",
             session_id,
         )
-    await refuse_removed_worktree(opencode, snapshot.session)
-    directory = snapshot.session.directory
-    if problem := directory_misreading(directory):
-        raise WorkflowError(f"nothing was sent to session {session_id}: {problem}", session_id)
-    selection = await continue_selection(opencode, snapshot.session, selection_of(arguments))
-    await refuse_denied_commands(opencode, directory, selection.get("agent"), {"check": arguments.check})
-    attachments = await file_parts(opencode, directory, arguments.files)
+    if snapshot.queued and queued is None:
+        raise SessionBusy(
+            f"session {session_id} has {len(snapshot.queued)} queued prompts; wait_for_tasks waits for them, stop_task "
+            "drops them",
+            session_id,
+        )
+    selection, attachments = await check_follow_up(opencode, snapshot.session, arguments)
+    if queued is not None:
+        await save_ended_turn(opencode, snapshot, queued)
     changes_agent = arguments.agent is not None and task_metadata(snapshot.session).access is not None
     if arguments.permissions is not None or arguments.access is not None or changes_agent:
-        await check_map(opencode, directory, arguments.permissions)
         await change_access(opencode, snapshot.session, selection.get("agent"), change_of(context, arguments))
     used = await read_family_usage(opencode, snapshot)
     await send_prompt(context, snapshot.session, arguments, selection, snapshot.newest_message, attachments, used)
@@ -79,21 +88,64 @@ async def send_follow_up(
     return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id, note=note)
 
 
+async def check_follow_up(
+    opencode: OpenCodeClient, session: Session, arguments: StartTask
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the model, agent and variant of a session's next prompt, and its attachments.
+
+    Raises:
+        WorkflowError: one does not exist, the agent may not run the check, or the session's worktree was removed.
+    """
+    await refuse_removed_worktree(opencode, session)
+    if problem := directory_misreading(session.directory):
+        raise WorkflowError(f"nothing was sent to session {session.id}: {problem}", session.id)
+    selection = await continue_selection(opencode, session, selection_of(arguments))
+    await refuse_denied_commands(opencode, session.directory, selection.get("agent"), {"check": arguments.check})
+    await check_map(opencode, session.directory, arguments.permissions)
+    return selection, await file_parts(opencode, session.directory, arguments.files)
+
+
+async def save_ended_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot, queued: QueuedPrompt) -> None:
+    """Store in a session how its newest turn has ended, before a queued prompt follows it."""
+    newest, rules = snapshot.newest_message, rules_of(snapshot)
+    if newest is None:
+        return
+    status = await apply_rules(opencode, snapshot, classify(snapshot))
+    if status.stalled_reason is not None:
+        status = TaskStatus("failed", error=status.stalled_reason)
+    if queued.interrupts and status.state in {"failed", "stopped"}:
+        status = TaskStatus("stopped", error="interrupted by the next prompt", check=status.check)
+    prompt_ids = (newest.user_message_id, snapshot.prompt_id, *([] if rules is None else [rules.prompt_id]))
+    await add_ended_turn(
+        opencode,
+        snapshot.session.id,
+        EndedTurn(
+            prompt_ids=prompt_ids,
+            message_id=newest.info.id,
+            state=status.state,
+            error=status.error,
+            check=status.check,
+            has_json=status.structured is not None,
+            ended=time.time() * 1000,
+        ),
+    )
+
+
 def refuse_busy(snapshot: SessionSnapshot, elsewhere: str | None) -> None:
     """Refuse a prompt to a session that works; `elsewhere` says that another OpenCode process runs it.
 
     Raises:
-        WorkflowError: what to do instead.
+        SessionBusy: it says what to do instead.
     """
     session_id = snapshot.session.id
     if snapshot.busy or was_just_sent(snapshot.newest_message):
-        raise WorkflowError(
+        raise SessionBusy(
             f"session {session_id} is busy ({classify(snapshot).state}); wait_for_tasks waits for it, stop_task "
-            f"stops it",
+            f"stops it, `when_busy` queues the prompt",
             session_id,
         )
     if elsewhere is not None:
-        raise WorkflowError(
+        raise SessionBusy(
             f"session {session_id} cannot take a prompt now. {elsewhere} wait_for_tasks waits for its end; "
             "session_fork copies its messages so far to a new session",
             session_id,
@@ -152,14 +204,15 @@ def was_just_sent(newest: Message | None) -> bool:
     )
 
 
-async def wait_until_visible(opencode: OpenCodeClient, session_id: str, previous_prompt_id: str) -> None:
-    """Wait until an accepted prompt is in the session; if it does not appear in time, the next wait reports that."""
+async def wait_until_visible(opencode: OpenCodeClient, session_id: str, previous_prompt_id: str) -> bool:
+    """Wait until an accepted prompt is in the session; False if it does not appear in time."""
     with anyio.move_on_after(PICKUP_SECONDS):
         while True:
             newest = await read_newest_messages(opencode, session_id, limit=1)
             if newest and newest[0].user_message_id != previous_prompt_id:
-                return
+                return True
             await anyio.sleep(0.05)
+    return False
 
 
 async def find_sent_prompt(opencode: OpenCodeClient, session_id: str, request_id: str) -> Message | None:

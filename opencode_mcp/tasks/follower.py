@@ -34,6 +34,8 @@ from .idempotency import make_prompt_id
 from .json_answer import ask_for_json, read_answer
 from .metadata import Rules, TaskMetadata
 from .model_selection import Selection, continue_selection
+from .queued_prompts import send_queued
+from .queued_turns import apply_queue
 from .replies import send_unless_answered
 from .rules import apply_rules, find_check, find_forbidden_model, keeps_bounds, passed_limit, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
@@ -51,7 +53,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Follower:
-    """Follows one task. `checked` are the prompts whose check it runs now; `wakeup` is set by events."""
+    """Follows one task. `checked` are the prompts whose check it runs now; `wakeup` is set by events.
+    `stalled_since` is when its turn was first seen to stall."""
 
     context: Context
     session_id: str
@@ -59,6 +62,7 @@ class Follower:
     family: set[str]
     wakeup: anyio.Event = field(default_factory=anyio.Event)
     checked: set[str] = field(default_factory=set[str])
+    stalled_since: float | None = None
 
     def on_event(self, event: Event) -> None:
         """Read the session again after an event of its family, or a gap in the stream."""
@@ -99,14 +103,16 @@ class Follower:
         after it has stored why it stops a turn: then another one, or a second try, stops it.
         """
         rules = rules_of(snapshot)
-        if rules is None or (rules.stopped is not None and not snapshot.busy):
-            return False
-        if rules.stopped is not None:
+        if rules is not None and rules.stopped is not None and snapshot.busy:
             await stop_session(self.context, self.session_id)
             return True
         status = await apply_rules(self.context.opencode, snapshot, classify(snapshot))
-        if status.finished or status.stalled_reason is not None:
-            return False
+        status = apply_queue(snapshot, self.end_stall(status))
+        if status.due == "queued":
+            await ACTIONS[status.due](self, snapshot, rules or Rules(), status)
+            return True
+        if rules is None or status.finished or status.stalled_reason is not None:
+            return bool(snapshot.queued)
         usage = await read_family_usage(self.context.opencode, snapshot)
         reason = passed_limit(rules, usage) or await find_forbidden_model(self.context.opencode, snapshot, rules)
         if reason is not None:
@@ -114,6 +120,14 @@ class Follower:
         elif status.due is not None:
             await ACTIONS[status.due](self, snapshot, rules, status)
         return True
+
+    def end_stall(self, status: TaskStatus) -> TaskStatus:
+        """Return the status of a turn, failed if it has stalled for too long."""
+        now = anyio.current_time()
+        self.stalled_since = None if status.stalled_reason is None else self.stalled_since or now
+        if self.stalled_since is None or now - self.stalled_since < PICKUP_SECONDS:
+            return status
+        return TaskStatus("failed", error=status.stalled_reason)
 
     async def start_check(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
         """Run the check of the newest turn while the limits are still watched, unless this follower does already."""
@@ -191,6 +205,10 @@ class Follower:
         for request in overdue_requests(rules, snapshot.pending):
             await send_unless_answered(opencode, directory, request, rejection(request, rules.ask_timeout_minutes))
 
+    async def send_queued(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
+        """Send the next queued prompt."""
+        await send_queued(self.context, self.session_id)
+
 
 ACTIONS: Mapping[str, Callable[[Follower, SessionSnapshot, Rules, TaskStatus], Awaitable[None]]] = {
     "check": Follower.start_check,
@@ -198,6 +216,7 @@ ACTIONS: Mapping[str, Callable[[Follower, SessionSnapshot, Rules, TaskStatus], A
     "retry": Follower.send_back,
     "reject": Follower.reject_overdue,
     "repair": Follower.have_answer_corrected,
+    "queued": Follower.send_queued,
 }
 """What is done about each `due` of a status."""
 

@@ -41,6 +41,11 @@ def request_suffix(request_id: str) -> str:
     return digits
 
 
+def is_same_prompt(prompt_id: str, other_id: str) -> bool:
+    """Whether two ids are of the same prompt: a queued one gets another time when it is sent."""
+    return prompt_id[-SUFFIX_CHARS:] == other_id[-SUFFIX_CHARS:]
+
+
 async def find_request_session(opencode: OpenCodeClient, directory: str | None, request_id: str) -> str | None:
     """Return the session that was created for a request in the project: the first, if there are several."""
     query = {"scope": "project", "limit": SEARCHED_SESSIONS, **directory_argument(directory)}

@@ -34,13 +34,14 @@ from .context import Context
 from .continue_as_task import classify_turns, describe_outcomes, waits_for_user
 from .mcp_task_handle import TaskHandle, Turn
 from .metadata import save_task_metadata, task_metadata
+from .queued_turns import Outcome
 from .registry import TASK_TOOLS
 from .report import TaskReport
 from .session_state import SessionSnapshot
 from .stop import abandon
 from .task_tools import WaitedTasks
 from .turn_outcome import outcome_of_turn
-from .wait import Outcome, wait_and_reply
+from .wait import wait_and_reply
 from .wait_and_report import build_outcome_report
 
 TaskValue = BaseModel | Answer | str
@@ -122,7 +123,9 @@ async def read_outcome(context: Context, turn: Turn) -> Outcome:
         WorkflowError: the session no longer has the turn.
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
-    outcome = await wait_and_reply(context, turn.session_id, None, anyio.current_time(), {})
+    outcome = await wait_and_reply(
+        context, turn.session_id, None, anyio.current_time(), {}, None, turn.message_id or None
+    )
     async with context.for_session(turn.session_id) as session_context:
         return await outcome_of_turn(session_context.opencode, outcome, turn.message_id)
 
@@ -209,4 +212,4 @@ async def stop_turns(context: Context, turns: ReadTurns) -> None:
             await save_task_metadata(opencode, first.session_id, cancelled=cancelled)
     async with anyio.create_task_group() as group:
         for turn in turns.unfinished:
-            group.start_soon(abandon, context, turn.session_id)
+            group.start_soon(abandon, context, turn.session_id, None, turn.message_id or None)

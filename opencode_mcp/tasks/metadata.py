@@ -11,7 +11,12 @@ from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import PermissionRule, Session, parse_model
 
+from .check import CheckResult
+
 METADATA_KEY = "opencode_mcp"
+
+MAX_ENDED_TURNS = 20
+"""How many ended turns a session's metadata holds."""
 
 Permissions = Literal["report", "ask", "allow", "reject"]
 """What happens when a tool call needs permission: report it, ask the user, allow it, reject it."""
@@ -69,6 +74,34 @@ class Rules(BaseModel):
     stopped: str | None = None
 
 
+class QueuedPrompt(BaseModel):
+    """A prompt that is sent when its session's turn has ended; a session below that one has it, and is deleted then.
+
+    `task` are its arguments (`QueuedTask`). `prompt_id` has the same end as the id that its message will have.
+    One that `interrupts` comes before the others.
+    """
+
+    prompt_id: str
+    task: dict[str, Any]
+    interrupts: bool = False
+
+
+class EndedTurn(BaseModel):
+    """How a turn has ended that a queued prompt has followed, or a queued prompt that was not sent.
+
+    `prompt_ids` are the prompts of the turn, `message_id` its last message, "" for a prompt that was not sent;
+    `ended` is when it was stored (ms). `has_json`: its answer fits an output_schema.
+    """
+
+    prompt_ids: tuple[str, ...]
+    message_id: str = ""
+    state: str
+    error: str | None = None
+    check: CheckResult | None = None
+    has_json: bool = False
+    ended: float = 0
+
+
 class TaskMetadata(BaseModel):
     """Facts about a task.
 
@@ -82,8 +115,11 @@ class TaskMetadata(BaseModel):
 
     `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
     tasks/cancel has stopped, by their user's message. `answer_group` is set if several models answer one task.
-    `has_setup`: commands run in a child session before the first prompt is sent. A session with `check_of` runs the
-    check of its parent's prompt with this id. `stopped` is why the commands of a check or setup were stopped.
+    `has_setup`: commands run in a child session before the first prompt is sent. `ended` are turns that queued prompts
+    have followed, newest last.
+
+    A session with `queued` holds a prompt that its parent gets. One with `check_of` runs the check of its parent's
+    prompt with this id. `stopped` is why the commands of a check or setup were stopped.
     """
 
     permissions: Permissions | None = None
@@ -102,6 +138,8 @@ class TaskMetadata(BaseModel):
     answer_group: AnswerGroup | None = None
     rules: Rules | None = None
     has_setup: bool | None = None
+    ended: list[EndedTurn] | None = None
+    queued: QueuedPrompt | None = None
     check_of: str | None = None
     stopped: str | None = None
 
@@ -118,6 +156,13 @@ async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts:
     metadata = with_task_metadata(session.metadata, task)
     updated = await opencode.call_as(Session, "session_update", sessionID=session_id, metadata=metadata)
     return task_metadata(updated) == task
+
+
+async def add_ended_turn(opencode: OpenCodeClient, session_id: str, turn: EndedTurn) -> None:
+    """Store in a session how a turn has ended that a queued prompt follows, or that a queued prompt was not sent."""
+    session = await opencode.call_as(Session, "session_get", sessionID=session_id)
+    ended = [*(task_metadata(session).ended or []), turn][-MAX_ENDED_TURNS:]
+    await save_task_metadata(opencode, session_id, ended=ended)
 
 
 def with_task_metadata(metadata: dict[str, Any], task: TaskMetadata) -> dict[str, Any]:

@@ -23,12 +23,13 @@ from opencode_mcp.opencode.events import Event, event_session_id
 from .context import Context
 from .continue_as_task import find_turn
 from .pending_requests import describe_request
+from .queued_turns import Outcome
 from .report import COST_DIGITS
 from .start import SentPrompt
 from .task_event import TaskEvent, WaitingRequest
 from .turn import elapsed_seconds, read_family_usage, read_turn
 from .turn_outcome import outcome_of_turn
-from .wait import WAKEUP_EVENTS, Outcome, ReportedError, wait_until_settled
+from .wait import WAKEUP_EVENTS, ReportedError, wait_until_settled
 
 MOMENT_SECONDS = 1.0
 """How long a request must wait to be an event: a call may answer it at once, by the task's policy."""
@@ -100,7 +101,9 @@ class TurnNotifier:
         self.family = {*outcome.snapshot.family}
         with self.context.opencode.events.subscribe(self.on_event):
             self.wakeup = anyio.Event()
-            waiting = {request.id for request in outcome.snapshot.pending} - self.sent
+            waiting = (
+                set[str]() if outcome.is_queued else {request.id for request in outcome.snapshot.pending} - self.sent
+            )
             outcome = await self.read_outcome(deadline=0)
             pending = {request.id for request in outcome.snapshot.pending}
             if waiting & pending:
@@ -115,7 +118,12 @@ class TurnNotifier:
         """Wait for the session until it has ended or waits, or until the deadline; return the outcome of this turn."""
         prompt = self.prompt
         outcome = await wait_until_settled(
-            self.context, prompt.session_id, prompt.previous_prompt_id, deadline, self.reported_error
+            self.context,
+            prompt.session_id,
+            prompt.previous_prompt_id,
+            deadline,
+            self.reported_error,
+            prompt_id=self.prompt_id or prompt.queued_id,
         )
         if self.prompt_id is None:
             return outcome
@@ -171,12 +179,13 @@ def first_line_chars(text: str) -> str:
 
 
 def notify_of(context: Context, prompt: SentPrompt, reported_error: ReportedError | None) -> None:
-    """Send the events of a prompt that this bridge has sent, in the background, if the operator has set a command.
+    """Send the events of a prompt that this bridge has sent or queued, if the operator has set a command.
 
-    `reported_error` is the session.error event since it was sent.
+    That is done in the background. `reported_error` is the session.error event since it was sent.
     """
     tasks = context.servers.tasks
-    if context.send_event is not None and tasks is not None and prompt.previous_prompt_id is not None:
+    was_sent = prompt.previous_prompt_id is not None or prompt.queued_id is not None
+    if context.send_event is not None and tasks is not None and was_sent:
         plain = replace(context, report_progress=ignore_progress, elicitor=None, resume_state=None)
         tasks.start_soon(partial(notify_until_ended, plain, prompt, reported_error))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr
 
@@ -28,6 +28,9 @@ def check_path_length(path: str) -> str:
         raise ValueError(f"the path has {len(path)} characters; the maximum is {MAX_PATH_CHARS}")
     return path
 
+
+WhenBusy = Literal["refuse", "queue", "interrupt"]
+"""What becomes of a prompt to a session that is busy."""
 
 ModelName = Annotated[str, Field(pattern="^[^/]+/.+")]
 Attachment = Annotated[str, AfterValidator(check_path_length)]
@@ -89,6 +92,7 @@ class StartTask(Arguments):
     check_retries: int = Field(0, ge=0, le=MAX_RETRIES, description="How often a failed check goes back.")
     output_schema: OutputSchema | None = Field(None, description="JSON Schema that the answer must fit: `structured`.")
     limits: Limits = Field(Limits(), description="Stops the task beyond.")
+    when_busy: WhenBusy = Field("refuse", description="A busy session: queue after its turn, or interrupt it.")
     request_id: str | None = Field(
         None,
         min_length=1,
@@ -110,6 +114,12 @@ class StartTask(Arguments):
         return task
 
 
+class QueuedTask(StartTask):
+    """A task that is sent later, maybe by another bridge: `models` are the patterns of `--models` of the first."""
+
+    models: tuple[str, ...] = ()
+
+
 AS_IN_RUN_TASK: Mapping[str, str] = {
     "prompt": "As in run_task.",
     "session_id": "Continue this session; default: a new one.",
@@ -126,7 +136,8 @@ AS_IN_RUN_TASK: Mapping[str, str] = {
 
 
 LISTED_BY_RUN_TASK = (
-    *("access", "ask_timeout_minutes", "setup", "check", "check_retries", "limits", "output_schema", "request_id"),
+    *("access", "ask_timeout_minutes", "setup", "check", "check_retries", "limits", "output_schema", "when_busy"),
+    "request_id",
     "system",
 )
 """Arguments that start_task and run_tasks take and do not list: each list costs every request of a client."""

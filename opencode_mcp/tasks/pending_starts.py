@@ -123,7 +123,7 @@ class PendingStart:
             if self.prompt is None:
                 self.failure = WorkflowError("the task was abandoned before its prompt was sent")
             elif self.scope.cancel_called:
-                await abandon(context, self.prompt.session_id, self.prompt.previous_prompt_id)
+                await abandon_prompt(context, self.prompt)
         except Exception as error:  # raised by the calls that wait for it
             self.failure = error
             if self.is_reported:
@@ -167,10 +167,11 @@ async def started_tasks(context: Context, tasks: Sequence[StartTask]) -> AsyncGe
 
 def resumed_prompts(context: Context) -> list[SentPrompt]:
     """Return the prompts of the `InputRequired` call that this one resumes; none if it resumes no call."""
-    previous_prompt_ids: dict[str, str | None] = {} if context.resume_state is None else context.resume_state["turns"]
+    state = context.resume_state or {}
+    queued_ids = state.get("queued", {})
     return [
-        SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id)
-        for session_id, previous_prompt_id in previous_prompt_ids.items()
+        SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id, queued_id=queued_ids.get(session_id))
+        for session_id, previous_prompt_id in state.get("turns", {}).items()
     ]
 
 
@@ -207,7 +208,12 @@ async def abandon_start(context: Context, start: PendingStart) -> None:
         start.scope.cancel()
         await start.finished.wait()
     elif start.prompt is not None:
-        await abandon(context, start.prompt.session_id, start.prompt.previous_prompt_id)
+        await abandon_prompt(context, start.prompt)
+
+
+async def abandon_prompt(context: Context, prompt: SentPrompt) -> None:
+    """Stop the turn of a prompt, or drop the prompt if it is queued."""
+    await abandon(context, prompt.session_id, prompt.previous_prompt_id, prompt.queued_id)
 
 
 def start_error(failure: Exception, number: int, task_count: int) -> Exception:

@@ -16,7 +16,7 @@ from .context import Context
 from .idempotency import make_prompt_id
 from .json_answer import ask_for_json, dump_compact
 from .metadata import Limits, Rules, save_task_metadata
-from .options import StartTask
+from .options import QueuedTask, StartTask
 from .turn import Usage
 
 NO_LIMITS = Limits()
@@ -26,11 +26,13 @@ NOTHING_USED = Usage()
 class SentPrompt(BaseModel):
     """A prompt that was sent: `previous_prompt_id` is the user's message before it, "" when there is none.
 
-    It is None where the prompt may have been sent by another process. `note` is what the caller must know.
+    It is None where the prompt may have been sent by another process. `queued_id` is the id of one that is queued, and
+    its end that of its message's id later. `note` is what the caller must know.
     """
 
     session_id: str
     previous_prompt_id: str | None = None
+    queued_id: str | None = None
     note: str | None = None
 
 
@@ -58,9 +60,9 @@ def make_rules(
         check_retries=arguments.check_retries,
         output_schema=dump_compact(arguments.output_schema) if arguments.output_schema is not None else None,
         ask_timeout_minutes=arguments.ask_timeout_minutes,
-        models=policy.models,
+        models=policy.models or (arguments.models if isinstance(arguments, QueuedTask) else ()),
     )
-    has_any = rules.check or rules.output_schema or rules.ask_timeout_minutes or limits != NO_LIMITS or policy.models
+    has_any = rules.check or rules.output_schema or rules.ask_timeout_minutes or limits != NO_LIMITS or rules.models
     return rules if has_any else None
 
 

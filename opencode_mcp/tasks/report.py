@@ -27,6 +27,7 @@ from .json_answer import JsonValue
 from .metadata import TaskMetadata, task_metadata
 from .next_call import NextCall, next_call
 from .pending_requests import RequestSummary, describe_request
+from .queued_turns import describe_queue
 from .session_state import SessionSnapshot, TaskState, TaskStatus
 from .transcript import summarize_parts
 from .turn import (
@@ -106,6 +107,7 @@ async def build_report(
         note,
         status.note,
         answer.note,
+        describe_queue(snapshot),
         describe_other_model(turn, snapshot.session),
         describe_unanswered(turn),
         describe_revert(snapshot),

@@ -18,6 +18,7 @@ from opencode_mcp.redaction import to_one_line
 from .ask_timeout import overdue_requests
 from .attempts import find_attempt
 from .check import CHECK_SECONDS, read_check
+from .idempotency import is_same_prompt
 from .json_answer import read_answer
 from .metadata import Rules, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
@@ -34,6 +35,18 @@ def rules_of(snapshot: SessionSnapshot) -> Rules | None:
     """Return the rules of a session's newest turn; None if it has none, or if another client sent its prompt."""
     rules = task_metadata(snapshot.session).rules
     return rules if rules is not None and find_attempt(rules.prompt_id, snapshot.prompt_id) else None
+
+
+def is_newest_turn(snapshot: SessionSnapshot, prompt_id: str) -> bool:
+    """Whether a prompt began the newest turn of a session; so did the one whose failed check this turn corrects.
+
+    "" stands for the newest prompt.
+    """
+    newest, rules = snapshot.newest_message, rules_of(snapshot)
+    newest_ids = () if newest is None else (newest.user_message_id, snapshot.prompt_id)
+    if newest_ids and (not prompt_id or any(is_same_prompt(newest_id, prompt_id) for newest_id in newest_ids)):
+        return True
+    return rules is not None and find_attempt(rules.prompt_id, prompt_id) is not None
 
 
 async def apply_rules(opencode: OpenCodeClient, snapshot: SessionSnapshot, status: TaskStatus) -> TaskStatus:

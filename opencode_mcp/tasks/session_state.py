@@ -6,6 +6,7 @@ OpenCode's v2 API, whose state it cannot read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -46,7 +47,8 @@ class SessionSnapshot:
     """A session as read from the server at one moment.
 
     `family` has the ids of the session and all its descendants, the session first; `statuses` has the status of each of
-    them that is not idle, by id; `pending` has the requests that a busy one of them waits for.
+    them that is not idle, by id; `pending` has the requests that a busy one of them waits for. `queued` are the
+    sessions that hold the prompts to send next (`QueuedPrompt`), in their order.
 
     `continued_prompt_id` is the prompt whose turn the newest message belongs to, where OpenCode itself has written the
     newest user's message: to go on after it has compacted the conversation, for example.
@@ -58,6 +60,7 @@ class SessionSnapshot:
     pending: tuple[AgentRequest, ...]
     newest_message: Message | None
     continued_prompt_id: str | None = None
+    queued: tuple[Session, ...] = ()
 
     @property
     def prompt_id(self) -> str:
@@ -88,7 +91,7 @@ class TaskStatus:
     activity: str | None = None
     check: CheckResult | None = None
     structured: JsonValue | None = None
-    due: Literal["check", "end_check", "retry", "repair", "reject"] | None = None
+    due: Literal["check", "end_check", "retry", "repair", "reject", "queued"] | None = None
 
     @property
     def finished(self) -> bool:
@@ -101,7 +104,8 @@ async def read_snapshot(
 ) -> SessionSnapshot:
     """Read a session's state. The status is read first; the rest is read concurrently, so it is at least as new.
 
-    With the `previous` snapshot the directory is known, so the session is read together with the rest.
+    Queued prompts are read first as well: one that is sent is deleted only once its message can be read. With the
+    `previous` snapshot the directory is known, so the session is read together with the rest.
 
     Raises:
         APIError: the session is unknown.
@@ -110,10 +114,15 @@ async def read_snapshot(
     """
     session = await read_session(opencode, session_id) if previous is None else previous.session
     location = {"directory": session.directory}
-    statuses = await opencode.call_as(dict[str, SessionStatus], "session_status", **location)
+    statuses: dict[str, SessionStatus]
+    children: list[Session]
+    statuses, children = await gather(
+        partial(opencode.call_as, dict[str, SessionStatus], "session_status", **location),
+        partial(opencode.call_as, list[Session], "session_children", sessionID=session_id),
+    )
     family: tuple[str, ...]
     family, permissions, questions, newest, *reread = await gather(
-        partial(read_family, opencode, session_id),
+        partial(read_family, opencode, session_id, children),
         partial(opencode.call_as, list[PermissionRequest], "permission_list", **location),
         partial(opencode.call_as, list[QuestionRequest], "question_list", **location),
         partial(opencode.call_as, list[Message], "session_messages", sessionID=session_id, limit=1),
@@ -138,6 +147,7 @@ async def read_snapshot(
         pending=tuple(request for request in (*permissions, *questions) if request.session_id in busy_statuses),
         newest_message=newest_message,
         continued_prompt_id=await find_continued_prompt(opencode, session, newest_message, previous),
+        queued=find_queued(children),
     )
     update_active_sessions(opencode, snapshot)
     return snapshot
@@ -179,11 +189,32 @@ async def read_newest_messages(opencode: OpenCodeClient, session_id: str, limit:
     return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
 
 
-async def read_family(opencode: OpenCodeClient, session_id: str) -> tuple[str, ...]:
-    """Return the ids of a session and all its descendants, the session first."""
-    children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
-    families = await gather(*(partial(read_family, opencode, child.id) for child in children))
+async def read_family(
+    opencode: OpenCodeClient, session_id: str, children: Sequence[Session] | None = None
+) -> tuple[str, ...]:
+    """Return the ids of a session and all its descendants, the session first; not of those that hold queued prompts."""
+    if children is None:
+        children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
+    members = [child.id for child in children if task_metadata(child).queued is None]
+    families = await gather(*(partial(read_family, opencode, member_id) for member_id in members))
     return (session_id, *(member_id for family in families for member_id in family))
+
+
+async def read_queued(opencode: OpenCodeClient, session_id: str) -> tuple[Session, ...]:
+    """Return the sessions that hold the queued prompts of a session, in their order."""
+    return find_queued(await opencode.call_as(list[Session], "session_children", sessionID=session_id))
+
+
+def find_queued(children: Sequence[Session]) -> tuple[Session, ...]:
+    """Return those of a session's children that hold its queued prompts, in their order."""
+    holders = [child for child in children if task_metadata(child).queued is not None]
+    return tuple(sorted(holders, key=queue_order))
+
+
+def queue_order(holder: Session) -> tuple[bool, float, str]:
+    """Return the sort key of a session that holds a queued prompt: interrupting prompts first, then the oldest."""
+    queued = task_metadata(holder).queued
+    return queued is None or not queued.interrupts, holder.time.created, holder.id
 
 
 def classify(snapshot: SessionSnapshot, previous_prompt_id: str | None = None) -> TaskStatus:

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from opencode_mcp.exceptions import OpenCodeError, TransportError, WorkflowError
+from opencode_mcp.exceptions import OpenCodeError, SessionBusy, TransportError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session, parse_model
 
@@ -33,6 +33,7 @@ from .model_selection import check_model_selection
 from .options import StartTask
 from .permission_map import check_map
 from .prompt import SentPrompt, make_rules, send_prompt
+from .queued_prompts import queue_prompt
 from .setup import set_up
 from .stop import abandon
 from .workspace import check_directory, directory_argument, prepare_workspace
@@ -109,16 +110,24 @@ async def check_options(opencode: OpenCodeClient, directory: str | None, argumen
 async def continue_session(
     context: Context, arguments: StartTask, session_id: str, on_session: Callable[[Session], None] = ignore_session
 ) -> SentPrompt:
-    """Send a prompt to a session that exists, unless it has this request already.
+    """Send a prompt to a session that exists, unless it has this request already; `when_busy` may queue it.
 
     Raises:
-        WorkflowError: the session is busy, or its model does not exist.
+        WorkflowError: the session is busy, or what `send_follow_up` and `queue_prompt` raise.
     """
     opencode = context.opencode
+    if arguments.when_busy != "refuse":
+        await wait_until_started(context, session_id)
     async with opencode.session_lock(session_id):  # of two concurrent prompts OpenCode may lose one
         refuse_while_starting(context, session_id, arguments.request_id)
-        with following_if_lost(context, arguments, session_id):
-            prompt = await send_follow_up(context, arguments, session_id, on_session)
+        try:
+            with following_if_lost(context, arguments, session_id):
+                prompt = await send_follow_up(context, arguments, session_id, on_session)
+        except SessionBusy:
+            if arguments.when_busy == "refuse":
+                raise
+            prompt = await queue_prompt(context, arguments, session_id)
+            follow(context, session_id)
         if prompt.previous_prompt_id is not None:
             follow_if_ruled(context, arguments, session_id)
             try:
@@ -144,6 +153,13 @@ def following_if_lost(context: Context, arguments: StartTask, session_id: str) -
     except TransportError:
         follow_if_ruled(context, arguments, session_id)
         raise
+
+
+async def wait_until_started(context: Context, session_id: str) -> None:
+    """Wait until no call of this process is about to send a prompt to a session."""
+    start = context.servers.pending_starts.get(session_id)
+    if start is not None:
+        await start.finished.wait()
 
 
 def refuse_while_starting(context: Context, session_id: str, request_id: str | None) -> None:

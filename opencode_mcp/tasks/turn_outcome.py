@@ -7,22 +7,10 @@ from dataclasses import replace
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 
-from .attempts import find_attempt
-from .rules import apply_rules, rules_of
-from .session_state import SessionSnapshot, TaskStatus, classify_reply
+from .queued_turns import Outcome
+from .rules import apply_rules
+from .session_state import TaskStatus, classify_reply
 from .turn_prompts import find_last_prompt, find_turn_prompts, read_messages_back_to
-from .wait import Outcome
-
-
-def is_newest_turn(snapshot: SessionSnapshot, prompt_id: str) -> bool:
-    """Whether a prompt began the newest turn of a session; so did the one whose failed check this turn corrects.
-
-    "" stands for the newest prompt.
-    """
-    newest, rules = snapshot.newest_message, rules_of(snapshot)
-    if newest is not None and prompt_id in {newest.user_message_id, ""}:
-        return True
-    return rules is not None and find_attempt(rules.prompt_id, prompt_id) is not None
 
 
 async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id: str) -> Outcome:
@@ -33,7 +21,7 @@ async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
     session_id, newest = outcome.snapshot.session.id, outcome.snapshot.newest_message
-    if is_newest_turn(outcome.snapshot, prompt_id):
+    if outcome.is_own:
         return outcome
     found = await read_messages_back_to(opencode, session_id, prompt_id)
     prompt_ids = find_turn_prompts(found, prompt_id)
@@ -54,4 +42,4 @@ async def outcome_of_turn(opencode: OpenCodeClient, outcome: Outcome, prompt_id:
     status = await apply_rules(opencode, snapshot, status)
     if not status.finished:
         status = TaskStatus("stopped", error="a later prompt came before this turn had ended")
-    return Outcome(snapshot, status)
+    return Outcome(snapshot, status, is_own=True)

@@ -29,6 +29,7 @@ from opencode_mcp.opencode.responses import describe_error
 from .context import Context
 from .external_activity import OTHER_PROCESS_SECONDS, describe_last_write, describe_other_process
 from .follower import follow
+from .queued_turns import Outcome, select_turn
 from .replies import reply_by_policy
 from .report import describe_activity
 from .rules import apply_rules, rules_of
@@ -86,14 +87,6 @@ BUSY_EVENTS = frozenset({"session.status", "message.updated"})
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a wait for one session ended."""
-
-    snapshot: SessionSnapshot
-    status: TaskStatus
-
-
-@dataclass(frozen=True, slots=True)
 class ReportedError:
     """The text of a session.error event, and when it was received (anyio.current_time())."""
 
@@ -113,7 +106,8 @@ class SessionWatch:
     `read_requested`: an event was a reason to read the state. `busy_reported`: an event said that the session is busy;
     `busy`: it was busy when last read; `was_busy`: in any read. `prompt_ids` are the ids of the user's messages, which
     have no steps. `steps` are those not reported yet, `activity` is the newest one; `known_steps` has the newest
-    step of each part of a message, by the part's id. `error` is the last session.error event.
+    step of each part of a message, by the part's id. `error` is the last session.error event. `prompt_id` is the prompt
+    that is waited for, once it is known; `is_queued`: it is not sent yet.
     """
 
     family: set[str]
@@ -127,6 +121,8 @@ class SessionWatch:
     steps: list[str] = field(default_factory=list[str])
     known_steps: dict[str, str] = field(default_factory=dict[str, str])
     error: ReportedError | None = None
+    prompt_id: str | None = None
+    is_queued: bool = False
 
     def on_event(self, event: Event) -> None:
         """Record an event."""
@@ -189,6 +185,7 @@ async def wait_until_settled(
     reported_error: ReportedError | None = None,
     known: dict[str, str] | None = None,
     enforce: bool = False,
+    prompt_id: str | None = None,
 ) -> Outcome:
     """Wait until a session has ended or needs an answer, or until the deadline (anyio.current_time()).
 
@@ -196,11 +193,13 @@ async def wait_until_settled(
     not long enough to fail it, the returned status keeps its `stalled_reason`. `reported_error` is the session.error
     event since the prompt was sent; `known` has the steps that were reported (`SessionWatch.known_steps`), and is
     added to. With `enforce` the rules of a task that still runs are enforced from now on (`follower.py`).
+    `prompt_id` is the prompt whose turn is waited for; None: the newest one, and all that are queued.
 
     Raises:
         OpenCodeError: the session is unknown, or OpenCode cannot be reached.
     """
-    watch = SessionWatch({session_id}, error=reported_error, known_steps={} if known is None else known)
+    known = {} if known is None else known
+    watch = SessionWatch({session_id}, error=reported_error, known_steps=known, prompt_id=prompt_id)
     stalled_since: float | None = None
     snapshot: SessionSnapshot | None = None
     waited = False
@@ -208,18 +207,19 @@ async def wait_until_settled(
         while True:
             started, previous = anyio.current_time(), snapshot
             snapshot = await refresh_snapshot(context, session_id, snapshot, watch)
-            if enforce and rules_of(snapshot) is not None:
+            if enforce and (rules_of(snapshot) is not None or snapshot.queued):
                 follow(context, session_id)
-            status = await classify_across_processes(context, snapshot, previous_prompt_id, previous, watch)
+            turn = await read_turn_status(context, snapshot, previous_prompt_id, previous, watch)
+            status = turn.status
             if status.state != "running" and (waited or known or previous_prompt_id is not None):
-                _, snapshot = await gather(
+                _, shown = await gather(
                     partial(backfill_steps, context, snapshot, watch),
-                    partial(refresh_session, context.opencode, snapshot),
+                    partial(refresh_session, context.opencode, turn.snapshot),
                 )
-                assert snapshot is not None
+                turn = replace(turn, snapshot=shown)
             await report_steps(context, snapshot, watch)
             if status.state != "running":
-                return Outcome(snapshot, status)
+                return turn
             now = anyio.current_time()
             # A snapshot is as old as the start of its read: a stall lasts from one start to another.
             stalled_since = None if status.stalled_reason is None else stalled_since or started
@@ -227,14 +227,14 @@ async def wait_until_settled(
             if stalled_since is not None and started - stalled_since >= stalled_limit:
                 context.opencode.server.set_active(session_id, active=False)
                 if status.note is None:
-                    return Outcome(snapshot, fail_stalled(snapshot, status, watch))
+                    return replace(turn, status=fail_stalled(snapshot, status, watch))
                 status = replace(status, stalled_reason=None)
                 await context.report_progress(status.note or "")
             wait_until, limit = next_read_time(
                 context, deadline, now, stalled_since, None if status.stalled_reason is None else stalled_limit
             )
             if now >= wait_until:
-                return Outcome(snapshot, status)
+                return replace(turn, status=status)
             with anyio.CancelScope(deadline=limit):
                 await wait_for_wakeup(context, snapshot, watch)
             waited = True
@@ -282,6 +282,24 @@ def next_read_time(
         return deadline, min(deadline, now + pause)
     wait_until = max(deadline, now + seconds_left() - REPORT_MARGIN_SECONDS)
     return wait_until, min(wait_until, now + POLL_SECONDS, stalled_since + stalled_limit)
+
+
+async def read_turn_status(
+    context: Context,
+    snapshot: SessionSnapshot,
+    previous_prompt_id: str | None,
+    previous: SessionSnapshot | None,
+    watch: SessionWatch,
+) -> Outcome:
+    """Return the turn that is waited for, with its status. A call that sent a prompt finds its turn by what is new."""
+    newest_id = snapshot.newest_message.user_message_id if snapshot.newest_message is not None else None
+    if watch.prompt_id is None and previous_prompt_id not in {None, newest_id}:
+        watch.prompt_id = newest_id
+    status = await classify_across_processes(context, snapshot, previous_prompt_id, previous, watch)
+    turn = await select_turn(context.opencode, snapshot, status, watch.prompt_id, previous_prompt_id is not None)
+    was_queued, watch.is_queued = watch.is_queued, turn.is_queued
+    watch.error = None if was_queued or turn.is_queued else watch.error  # that of a turn before does not count
+    return turn
 
 
 async def classify_across_processes(
@@ -358,6 +376,7 @@ async def wait_and_reply(
     deadline: float,
     state: Any,
     reported_error: ReportedError | None = None,
+    prompt_id: str | None = None,
 ) -> Outcome:
     """Wait until a session is settled, replying to its requests by the task's policy or through the client's user.
 
@@ -372,7 +391,7 @@ async def wait_and_reply(
     async with context.for_session(session_id) as session_context:
         while True:
             outcome = await wait_until_settled(
-                session_context, session_id, previous_prompt_id, deadline, reported_error, known, enforce=True
+                session_context, session_id, previous_prompt_id, deadline, reported_error, known, True, prompt_id
             )
             if not outcome.snapshot.pending:
                 return outcome

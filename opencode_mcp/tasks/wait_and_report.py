@@ -28,9 +28,10 @@ from .context import Context
 from .continue_as_task import continue_as_task
 from .pending_starts import PendingStart, no_session_message, report_unstarted, start_error
 from .prompt import SentPrompt
+from .queued_turns import Outcome
 from .report import TaskReport, build_report
 from .session_state import ENDED_STATES
-from .wait import Outcome, ReportedError, wait_and_reply, wait_until_settled
+from .wait import ReportedError, wait_and_reply, wait_until_settled
 
 START_SECONDS = 40.0
 """How long tasks may take to start where the call returns once they run: OpenCode itself may have to be started."""
@@ -57,6 +58,12 @@ class TasksWait:
     errors: dict[int, OpenCodeError] = field(default_factory=dict[int, OpenCodeError])
     failures: list[Exception] = field(default_factory=list[Exception])
     previous_prompt_ids: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+
+    @property
+    def queued_ids(self) -> dict[str, str]:
+        """The ids of the prompts that were queued, by session."""
+        prompts = [start.prompt for start in self.starts if start.prompt is not None]
+        return {prompt.session_id: prompt.queued_id for prompt in prompts if prompt.queued_id is not None}
 
     @property
     def sessions(self) -> list[str]:
@@ -112,7 +119,7 @@ class TasksWait:
         prompt = start.prompt
         try:
             if self.until_end:
-                state = {"turns": self.previous_prompt_ids}
+                state = {"turns": self.previous_prompt_ids, "queued": self.queued_ids}
                 self.outcomes[index] = await wait_and_reply(
                     self.context,
                     prompt.session_id,
@@ -120,6 +127,7 @@ class TasksWait:
                     self.deadline,
                     state,
                     start.reported_error,
+                    prompt.queued_id,
                 )
             else:
                 self.outcomes[index] = await self._wait_until_running(prompt, start.reported_error)
@@ -146,7 +154,12 @@ class TasksWait:
         """
         async with self.context.for_session(prompt.session_id) as session_context:
             outcome = await wait_until_settled(
-                session_context, prompt.session_id, prompt.previous_prompt_id, 0, reported_error
+                session_context,
+                prompt.session_id,
+                prompt.previous_prompt_id,
+                0,
+                reported_error,
+                prompt_id=prompt.queued_id,
             )
         if outcome.status.state == "failed" and outcome.status.stalled_reason is not None:
             raise WorkflowError(f"the task did not run: {outcome.status.error}", prompt.session_id)
@@ -159,7 +172,12 @@ class TasksWait:
         try:
             async with self.context.for_session(prompt.session_id) as session_context:
                 self.outcomes[index] = await wait_until_settled(
-                    session_context, prompt.session_id, prompt.previous_prompt_id, 0, start.reported_error
+                    session_context,
+                    prompt.session_id,
+                    prompt.previous_prompt_id,
+                    0,
+                    start.reported_error,
+                    prompt_id=prompt.queued_id,
                 )
         except (TransportError, ServerStartError) as error:
             self.unanswered[index] = error

@@ -16,6 +16,7 @@ from . import (
     output_schemas,
     permissions,
     policies,
+    queued,
     refusals,
     repeats,
     setups,
@@ -48,6 +49,7 @@ SCENARIOS = tuple(
         events,
         setups,
         output_schemas,
+        queued,
     )
     for scenario in subject.SCENARIOS
 )
