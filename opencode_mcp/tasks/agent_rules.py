@@ -19,13 +19,18 @@ SEPARATORS = re.compile(r"[;&|\n(){}`]+|\$\(")
 """What separates the commands of a script, about as OpenCode takes it apart to ask for permissions."""
 
 
+async def find_agent_name(opencode: OpenCodeClient, directory: str | None, agent: str | None) -> str:
+    """Return the name of the agent that runs a new session's prompt: OpenCode's default for None."""
+    config = await opencode.call_as(Config, "config_get", **directory_argument(directory)) if agent is None else None
+    return agent or (config and config.default_agent) or DEFAULT_AGENT
+
+
 async def read_agent_rules(
     opencode: OpenCodeClient, directory: str | None, agent: str | None
 ) -> Sequence[PermissionRule]:
     """Return the rules of an agent, of the default one for None; the last rule that matches decides."""
-    location = directory_argument(directory)
-    name = agent or (await opencode.call_as(Config, "config_get", **location)).default_agent or DEFAULT_AGENT
-    agents = await opencode.call_as(list[Agent], "app_agents", **location)
+    name = await find_agent_name(opencode, directory, agent)
+    agents = await opencode.call_as(list[Agent], "app_agents", **directory_argument(directory))
     return next((known.permission for known in agents if known.name == name), ())
 
 

@@ -33,7 +33,7 @@ from .context import Context
 from .idempotency import make_prompt_id
 from .json_answer import ask_for_json, read_answer
 from .metadata import Rules, TaskMetadata
-from .model_selection import Selection, continue_selection
+from .model_selection import DEFAULT_AGENT, Selection, continue_selection
 from .queued_prompts import send_queued
 from .queued_turns import apply_queue
 from .replies import send_unless_answered
@@ -244,7 +244,8 @@ async def run_check(context: Context, session: Session, prompt_id: str, rules: R
         if check_session is None or check_session.id != created.id:
             await opencode.call("session_delete", sessionID=created.id)
             return
-    await run_script(opencode, session, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
+    agent = session.agent or DEFAULT_AGENT
+    await run_script(opencode, agent, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
 
 
 def follow(context: Context, session_id: str) -> None:

@@ -14,6 +14,7 @@ from opencode_mcp.opencode.models import Session
 from opencode_mcp.redaction import to_one_line
 
 from .abort import stop_session
+from .agent_rules import find_agent_name
 from .check import CheckResult, check_script, read_check
 from .context import Context
 from .metadata import task_metadata
@@ -59,8 +60,9 @@ async def run_setup(
     opencode = context.opencode
     minutes = arguments.limits.minutes
     seconds = SETUP_SECONDS if minutes is None else min(SETUP_SECONDS, minutes * 60)
+    agent = await find_agent_name(opencode, session.directory, arguments.agent)
     shell_session = await create_shell_session(opencode, session, "Setup")
-    await run_script(opencode, session, shell_session, check_script(arguments.setup, shell_session.id), seconds)
+    await run_script(opencode, agent, shell_session, check_script(arguments.setup, shell_session.id), seconds)
     while await is_running(opencode, shell_session):  # it was aborted
         await anyio.sleep(POLL_SECONDS)
     call = await read_script_call(opencode, shell_session)

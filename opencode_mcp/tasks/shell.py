@@ -9,7 +9,6 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Part, Session, SessionStatus, parse_model
 
 from .metadata import TaskMetadata, save_task_metadata, with_task_metadata
-from .model_selection import DEFAULT_AGENT
 
 POLL_SECONDS = 0.5
 """How often a script whose response was lost is read."""
@@ -24,16 +23,14 @@ async def create_shell_session(
     return parse_model("the response of session_create", Session, created)
 
 
-async def run_script(
-    opencode: OpenCodeClient, session: Session, shell_session: Session, script: str, seconds: float
-) -> None:
-    """Run a script for a task; one that takes longer is aborted, and the script's session stores why.
+async def run_script(opencode: OpenCodeClient, agent: str, shell_session: Session, script: str, seconds: float) -> None:
+    """Run a script as a message of an agent; one that takes longer is aborted, and its session stores why.
 
     Raises:
         OpenCodeError: OpenCode refuses, or does not answer; the script may have run.
     """
     operation = opencode.catalog["session_shell"]
-    arguments = {"sessionID": shell_session.id, "agent": session.agent or DEFAULT_AGENT, "command": script}
+    arguments = {"sessionID": shell_session.id, "agent": agent, "command": script}
     call = opencode.prepare(operation, arguments)
     with anyio.move_on_after(seconds) as limit:
         try:

@@ -14,6 +14,13 @@ from .scenario import Scenario
 from .scenario_context import QUICK_CONFIG, ScenarioContext
 from .worktrees import exists
 
+PLAN_CONFIG = {
+    **QUICK_CONFIG,
+    "default_agent": "plan",
+    "agent": {"build": {"disable": True}, "title": {"disable": True}},
+}
+"""A configuration without OpenCode's usual agent."""
+
 
 async def list_worktrees(ctx: ScenarioContext) -> list[str]:
     """Return the worktrees of the scenario's project."""
@@ -140,7 +147,7 @@ async def change_included_file(ctx: ScenarioContext) -> ObservedResult:
 SCENARIOS = (
     Scenario("setup in a worktree", set_up_worktree, "completed", "more", config=QUICK_CONFIG),
     Scenario("setup fails", fail_setup, "failed", "the setup failed with exit code 7: echo one", config=QUICK_CONFIG),
-    Scenario("setup fails for one of two tasks", fail_one_setup, "completed", "two", config=QUICK_CONFIG),
+    Scenario("setup fails for one of two tasks", fail_one_setup, "completed", "two", config=PLAN_CONFIG),
     Scenario("setup hangs and is stopped", stop_setup, "stopped", "before it started", config=QUICK_CONFIG),
     Scenario("setup beyond the task's limit", limit_setup, "failed", r"the setup took longer than 3 s"),
     Scenario("files of .worktreeinclude", include_files, "completed", "fine", config=QUICK_CONFIG),

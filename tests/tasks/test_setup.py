@@ -33,6 +33,7 @@ class ShellOpenCode(FakeOpenCode):
 
     catalog: dict[str, Any] = field(default_factory=lambda: {"session_shell": None})
     release: anyio.Event = field(default_factory=anyio.Event)
+    answers: dict[str, Any] = field(default_factory=lambda: {"config_get": {}})
     lost: bool = False
 
     def prepare(self, operation: Any, arguments: Any) -> Any:
@@ -78,7 +79,7 @@ async def test_a_setup_whose_response_is_lost_is_read(messages: list[Any], error
 
 async def test_long_setups_do_not_delay_the_start_of_other_tasks() -> None:
     """Every task has its session while all setups run, however many: only what comes before is limited."""
-    opencode = ShellOpenCode(messages=[shell_message("\nses_1 0\n")], answers={"config_get": {}})
+    opencode = ShellOpenCode(messages=[shell_message("\nses_1 0\n")])
     starts = [PendingStart() for _ in range(MAX_CONCURRENT_STARTS + 1)]
     limiter = anyio.CapacityLimiter(MAX_CONCURRENT_STARTS)
 
@@ -95,7 +96,7 @@ async def test_long_setups_do_not_delay_the_start_of_other_tasks() -> None:
 async def test_a_failed_setup_is_an_event() -> None:
     """Also while the call waits, as it returns a report of the task."""
     events: list[TaskEvent] = []
-    opencode = ShellOpenCode(messages=[shell_message("no network\n\nses_1 3\n")], answers={"config_get": {}})
+    opencode = ShellOpenCode(messages=[shell_message("no network\n\nses_1 3\n")])
     opencode.release.set()
     start = PendingStart()
 
