@@ -98,6 +98,19 @@ async def stop_and_fail(ctx: ScenarioContext) -> ObservedResult:
     return observed
 
 
+async def queue_prompt(ctx: ScenarioContext) -> ObservedResult:
+    """Two calls end with a turn each: a prompt that is queued has events once it is sent."""
+    async with open_observed_bridge(ctx) as client:
+        task = await ctx.call_tool("start_task", client, prompt=ctx.held_prompt)
+        more = {"prompt": "script:text more", "session_id": task.session_id, "when_busy": "queue"}
+        await ctx.call_tool("start_task", client, **more)
+        ctx.release()
+        events = await wait_for_states(ctx, "completed", "completed")
+    observed = await ctx.report_task(task.session_id)
+    assert [event["answer"] for event in events] == ["held", observed["answer"]]
+    return observed
+
+
 async def hang_in_command(ctx: ScenarioContext) -> ObservedResult:
     """A command that hangs delays neither the report nor the end of the bridge."""
     async with open_observed_bridge(ctx, "touch {file}; sleep 300") as client:
@@ -111,5 +124,6 @@ SCENARIOS = (
     Scenario("event: completed by policy, and a follow-up", complete_by_policy, "completed", "more"),
     Scenario("event: check failed after a retry", fail_after_retry, "check_failed", "exit code 3"),
     Scenario("event: stopped, and failed", stop_and_fail, "failed", "400"),
+    Scenario("event: a queued prompt", queue_prompt, "completed", "more$"),
     Scenario("event: the command hangs", hang_in_command, "completed", "fine"),
 )
