@@ -37,10 +37,13 @@ from .model_selection import DEFAULT_AGENT, Selection, continue_selection
 from .queued_prompts import send_queued
 from .queued_turns import apply_queue
 from .replies import send_unless_answered
-from .rules import apply_rules, find_check, find_forbidden_model, keeps_bounds, passed_limit, rules_of
+from .rules import apply_rules, find_check, find_forbidden_model, keeps_bounds, may_begin, passed_limit, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_snapshot
 from .shell import create_shell_session, end_script, run_script
 from .turn import read_family_usage
+
+CONFLICT = 409
+"""The HTTP status of a request to a busy session."""
 
 READ_SECONDS = 3.0
 """How often the session is read without an event."""
@@ -141,6 +144,8 @@ class Follower:
             try:
                 await run_check(self.context, session, prompt_id, rules)
             except APIError as error:
+                if error.status == CONFLICT:  # another bridge runs it
+                    return
                 await save_stopped(self.context.opencode, session.id, f"its check could not be run: {error}")
         except OpenCodeError as error:
             log.warning("the check of %s could not be run: %s", session.id, error)
@@ -237,6 +242,8 @@ async def run_check(context: Context, session: Session, prompt_id: str, rules: R
     """
     opencode = context.opencode
     check_session = await find_check(opencode, session.id, prompt_id)
+    if check_session is not None and not may_begin(check_session):
+        return
     if check_session is None:
         task = TaskMetadata(check_of=prompt_id)
         created = await create_shell_session(opencode, session, "Check", task)

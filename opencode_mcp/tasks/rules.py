@@ -93,8 +93,7 @@ async def apply_check(
         return TaskStatus("running", due="check")
     call = await read_script_call(opencode, check_session)
     if call is None:
-        is_lost = time.time() - check_session.time.created / 1000 > START_SECONDS
-        return TaskStatus("running", due="check" if is_lost else None)
+        return TaskStatus("running", due="check" if may_begin(check_session) else None)
     if call.state is not None and call.state.time.end is None:  # it began or ended meanwhile, or OpenCode was killed
         if await is_running(opencode, check_session):
             return TaskStatus("running")
@@ -124,6 +123,11 @@ async def apply_running_check(
     is_over_time = time.time() - check_session.time.created / 1000 > CHECK_SECONDS + START_SECONDS
     activity = f"running the check: {to_one_line(' && '.join(rules.check))}"
     return replace(status, activity=activity, due="end_check" if is_over_time else None)
+
+
+def may_begin(check_session: Session) -> bool:
+    """Whether a check that has not begun may be: the bridge that created its session has had the time to."""
+    return time.time() - check_session.time.created / 1000 > START_SECONDS
 
 
 async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:

@@ -51,6 +51,7 @@ FAILED_CHECK: dict[str, Any] = {
         "time": {"start": 1, "end": 2},
     },
 }
+PASSED_CHECK = {**FAILED_CHECK, "state": {**FAILED_CHECK["state"], "output": f"$ make\n\n{CHECK_SESSION} 0\n"}}
 
 
 @dataclass
@@ -229,6 +230,20 @@ async def test_a_check_that_opencode_refuses_to_run_ends_the_task() -> None:
     assert outcome.status.state == "stopped"
     assert outcome.status.error == f"its check could not be run: {refusal}"
     assert opencode.calls.count("session_shell") == 1
+
+
+async def test_a_check_that_another_bridge_runs_is_waited_for() -> None:
+    """That bridge began it after this one had read that it had not begun."""
+    conflict = APIError("session_shell", 409, "SessionBusyError", "busy")
+    opencode = RuledOpenCode(rules=CHECKED, messages=[DONE], check_messages=[], answers={"session_shell": conflict})
+    async with background_task_group() as tasks:
+        context = make_context(opencode, tasks)
+        follow(context, "ses_1")
+        await eventually(lambda: "session_shell" in opencode.calls)
+        opencode.check_messages = [reply_with(PASSED_CHECK)]
+        outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
+
+    assert outcome.status.state == "completed"
 
 
 async def test_what_a_user_writes_below_a_check_does_not_change_its_result() -> None:
