@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import unquote
@@ -137,19 +138,28 @@ def to_one_line(text: str, limit: int = 300) -> str:
     would not be recognized.
     """
     line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit + 1].rpartition(" ")[0] + " …"
+    return line if len(line) <= limit else beginning_of(line, limit).rstrip() + " …"
 
 
 def beginning_of(text: str, limit: int) -> str:
     """Return the beginning of a text up to the end of a word; "" where the first word is longer than the limit."""
     if len(text) <= limit:
         return text
-    return text[: next((index for index in range(limit, 0, -1) if text[index].isspace()), 0)]
+    return text[: next((index for index in range(limit, 0, -1) if is_boundary(text[index])), 0)]
 
 
 def end_of(text: str, limit: int) -> str | None:
     """Return the end of a text from the start of a word on, None if there is none."""
-    return (text if len(text) <= limit else "…" + re.sub(r"^\S*", "", text[-limit:])) or None
+    if len(text) <= limit:
+        return text or None
+    end = text[-limit:]
+    return "…" + end[next((index for index, character in enumerate(end) if is_boundary(character)), limit) :]
+
+
+def is_boundary(character: str) -> bool:
+    """Whether a text may be cut before a character: white space, or a letter of a script that has no case, as Chinese
+    and Thai, which have no spaces between words. Secrets have neither."""
+    return character.isspace() or unicodedata.category(character) == "Lo"
 
 
 def is_printable_ascii(text: str) -> bool:

@@ -117,3 +117,16 @@ def test_the_lines_of_a_private_key_are_secrets() -> None:
     assert redactor.redact_text(f"+{lines[0]}\n+{lines[1]}") == f"+{MARKER}\n+{MARKER}"
     assert not any(line in redactor.redact_text(to_one_line(key)) for line in lines)
     assert redactor.redact_text(key) == MARKER
+
+
+@pytest.mark.parametrize("script", ["修复登录页面的错误并运行测试", "แก้ไขข้อผิดพลาดในหน้าเข้าสู่ระบบ"])
+def test_a_text_of_a_script_without_spaces_is_cut_between_letters(script: str) -> None:
+    """Beside one a secret is still not cut."""
+    text = f"{script * 9}{SECRET}{script * 9}"
+    for limit in range(40, 60):
+        for cut in (beginning_of(text, limit), end_of(text, limit), to_one_line(text, limit)):
+            assert cut is not None
+            assert len(cut) > limit / 2
+    for limit in range(len(script) * 9, len(script) * 9 + len(SECRET) + 1):
+        for cut in (beginning_of(text, limit), end_of(text, limit) or "", to_one_line(text, limit)):
+            assert SECRET in cut or not has_part_of_secret(cut)
