@@ -1,0 +1,206 @@
+"""Queued prompts: when one is due, which bridge sends it, and what becomes of one that cannot be sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode import ServerPool
+from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.models import Message
+from opencode_mcp.opencode.prompt_policy import PromptPolicy
+from opencode_mcp.tasks.context import Context
+from opencode_mcp.tasks.metadata import QueuedPrompt, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.options import StartTask
+from opencode_mcp.tasks.queued_prompts import MAX_QUEUED, MAX_QUEUED_CHARS, drop_queued, queue_prompt, send_queued
+from opencode_mcp.tasks.queued_turns import apply_queue, describe_queue, select_turn
+from opencode_mcp.tasks.session_state import SessionSnapshot, TaskStatus, read_snapshot
+
+from .test_race_conditions import DONE, FakeOpenCode
+
+pytestmark = pytest.mark.anyio
+
+BUSY = {"ses_1": {"type": "busy"}}
+
+
+@dataclass
+class QueueingOpenCode(FakeOpenCode):
+    """A fake OpenCode that keeps what is written: the session's metadata, the queue below it, and its messages."""
+
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    holders: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    texts: list[str] = field(default_factory=list[str])
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Answer as OpenCode does."""
+        model = {"providerID": "scripted", "id": "scripted"}
+        session = {"id": "ses_1", "directory": "/project", "time": {"created": 1}, "model": model}
+        match name:
+            case "session_children" if arguments["sessionID"] == "ses_1":
+                return list(self.holders.values())
+            case "session_create" if "parentID" in arguments:
+                created = {"id": f"ses_q{len(self.holders)}", "metadata": arguments["metadata"]}
+                self.holders[created["id"]] = {**session, **created}
+                return self.holders[created["id"]]
+            case "session_messages":
+                return self.messages[-arguments.get("limit", 100) :]
+            case "session_delete":
+                del self.holders[arguments["sessionID"]]
+            case "session_update":
+                self.metadata = arguments["metadata"]
+                return {**session, "metadata": self.metadata}
+            case "session_get":
+                return {**session, "metadata": self.metadata}
+            case "session_prompt_async":
+                text, message_id = arguments["parts"][0], arguments["messageID"]
+                info = {"id": message_id, "role": "user", "time": {"created": 1}}
+                self.messages = [*self.messages, {"info": info, "parts": [{**text, "messageID": message_id}]}]
+                self.texts.append(text["text"])
+            case _:
+                pass
+        return await super().call(name, **arguments)
+
+
+def queue_of(*tasks: dict[str, Any], **options: Any) -> QueueingOpenCode:
+    """Return an OpenCode with an idle session, which has these queued prompts."""
+    opencode = QueueingOpenCode(messages=[DONE], **options)
+    for index, task in enumerate(tasks):
+        request_id = f"request {index}"
+        queued = QueuedPrompt(prompt_id=f"msg_{index:026}", task={"request_id": request_id, "prompt": "more", **task})
+        opencode.holders[f"ses_q{index}"] = {
+            "id": f"ses_q{index}",
+            "directory": "/project",
+            "time": {"created": index},
+            "metadata": with_task_metadata({}, TaskMetadata(queued=queued)),
+        }
+    return opencode
+
+
+def make_context(opencode: FakeOpenCode) -> Context:
+    """Return the context of a tool."""
+    return Context(ServerPool(cast("Any", {"": opencode})), ignore_progress)
+
+
+@pytest.fixture
+async def snapshot() -> AsyncGenerator[SessionSnapshot]:
+    """An idle session with a queued prompt."""
+    yield await read_snapshot(cast("Any", queue_of({})), "ses_1")
+
+
+@pytest.mark.parametrize(
+    ("turn", "session"),
+    [
+        (TaskStatus("completed"), TaskStatus("running", due="queued")),
+        (TaskStatus("failed", error="400"), TaskStatus("running", due="queued")),
+        (TaskStatus("running", due="check"), TaskStatus("running", due="check")),
+        (TaskStatus("waiting_permission"), TaskStatus("waiting_permission")),
+        (TaskStatus("running", stalled_reason="lost"), TaskStatus("running")),
+        (TaskStatus("running", note="elsewhere"), TaskStatus("running", note="elsewhere")),
+    ],
+    ids=str,
+)
+async def test_a_queued_prompt_is_due_when_the_turn_has_ended(
+    turn: TaskStatus, session: TaskStatus, snapshot: SessionSnapshot
+) -> None:
+    """Not while its check is due, while it waits, or while another process may run it."""
+    assert apply_queue(snapshot, turn) == session
+
+
+@pytest.mark.parametrize(
+    ("policy", "task", "sent"),
+    [
+        (PromptPolicy(), {}, ["more"]),
+        (PromptPolicy(), {"models": ["scripted/*"]}, ["more"]),
+        (PromptPolicy(("scripted/*",)), {"models": ["scripted/*"]}, ["more"]),
+        (PromptPolicy(("scripted/*",)), {}, []),
+        (PromptPolicy(("other/*",)), {"models": ["scripted/*"]}, []),
+        (PromptPolicy(max_cost=1), {"limits": {"cost": 1}}, ["more"]),
+        (PromptPolicy(max_cost=1), {"limits": {"cost": 2}}, []),
+    ],
+    ids=str,
+)
+async def test_a_bridge_sends_a_queued_prompt_within_its_bounds(
+    policy: PromptPolicy, task: dict[str, Any], sent: list[str]
+) -> None:
+    """Once, however often it is due; one beyond them stays queued for another bridge."""
+    opencode = queue_of(task, prompt_policy=policy)
+
+    for _ in range(2):
+        await send_queued(make_context(opencode), "ses_1")
+
+    assert opencode.texts == sent
+    assert bool(opencode.holders) == (not sent)
+    rules = TaskMetadata.model_validate(opencode.metadata.get("opencode_mcp", {})).rules
+    assert (rules is not None and list(rules.models)) == (bool(sent and task) and task.get("models", []))
+
+
+async def test_a_queued_prompt_that_cannot_be_sent_has_failed() -> None:
+    """It is not tried again; its call and the reports of the session say why."""
+    opencode = queue_of({"model": "scripted/gone"})
+
+    await send_queued(make_context(opencode), "ses_1")
+
+    after = await read_snapshot(cast("Any", opencode), "ses_1")
+    outcome = await select_turn(cast("Any", opencode), after, TaskStatus("completed"), f"msg_{0:026}")
+    assert (opencode.texts, opencode.holders) == ([], {})
+    assert outcome.status.state == "failed"
+    assert "the queued prompt was not sent: unknown model 'scripted/gone'" in str(outcome.status.error)
+    assert "A queued prompt was not sent" in str(describe_queue(after))
+
+
+async def test_only_the_named_prompt_is_dropped() -> None:
+    """The one of a call that was cancelled; the others stay in their order."""
+    opencode = queue_of({"prompt": "one"}, {"prompt": "two"}, {"prompt": "three"})
+
+    dropped = await drop_queued(cast("Any", opencode), "ses_1", f"msg_{1:026}")
+
+    assert [queued.task["prompt"] for queued in dropped] == ["two"]
+    assert [*opencode.holders] == ["ses_q0", "ses_q2"]
+
+
+@pytest.mark.parametrize(
+    ("queued", "prompt", "problem"),
+    [(MAX_QUEUED, "more", "10 queued prompts"), (0, "x" * MAX_QUEUED_CHARS, "a queued prompt has 200000 at most")],
+)
+async def test_a_queue_has_a_bound(queued: int, prompt: str, problem: str) -> None:
+    """A prompt that it cannot take is refused."""
+    opencode = queue_of(*[dict[str, Any]()] * queued, status=BUSY)
+
+    task = StartTask.model_validate({"prompt": prompt, "when_busy": "queue"})
+
+    with pytest.raises(WorkflowError, match=problem):
+        await queue_prompt(make_context(opencode), task, "ses_1")
+
+    assert len(opencode.holders) == queued
+
+
+async def test_a_repeated_request_is_queued_once() -> None:
+    """With the same prompt; another one is refused."""
+    opencode = queue_of(status=BUSY)
+    task = StartTask.model_validate({"prompt": "more", "when_busy": "queue", "request_id": "mine"})
+
+    first = await queue_prompt(make_context(opencode), task, "ses_1")
+    second = await queue_prompt(make_context(opencode), task, "ses_1")
+
+    assert second.queued_id == first.queued_id
+    assert len(opencode.holders) == 1
+    with pytest.raises(WorkflowError, match="with another prompt"):
+        await queue_prompt(make_context(opencode), task.model_copy(update={"prompt": "other"}), "ses_1")
+
+
+async def test_a_turn_before_a_queued_prompt_keeps_its_outcome(snapshot: SessionSnapshot) -> None:
+    """The call that waits for it does not get the answer of the queued prompt."""
+    opencode = queue_of({})
+    await send_queued(make_context(opencode), "ses_1")
+    after = await read_snapshot(cast("Any", opencode), "ses_1")
+    opencode.answers["session_message"] = DONE
+
+    prompt_id = Message.model_validate(DONE).user_message_id
+    outcome = await select_turn(cast("Any", opencode), after, TaskStatus("running"), prompt_id)
+
+    assert (outcome.status.state, outcome.is_own) == ("completed", True)
+    assert outcome.snapshot.newest_message == snapshot.newest_message
