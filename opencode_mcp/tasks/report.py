@@ -60,7 +60,7 @@ class TaskReport(BaseModel):
     answer: str | None = Field(default=None, description="The final text; a part of it if there is answer_chars.")
     answer_chars: int | None = None
     answer_so_far: str | None = Field(default=None, description="The end of what is written so far.")
-    structured: Annotated[JsonValue | None, WithJsonSchema({})] = None
+    structured: Annotated[JsonValue | None, WithJsonSchema({"x-unlisted": True})] = None
     note: str | None = None
     pending: list[RequestSummary] = []
     next: NextCall | None = Field(default=None, description="The call to make next.")

@@ -30,7 +30,7 @@ HIDDEN_ARGUMENTS = frozenset({"workspace"})
 """An optional argument of more than a hundred tools, seldom used."""
 
 UNLISTED = "x-unlisted"
-"""The key of an optional argument that another tool lists, and that this one takes as well."""
+"""The key of what no list shows: an optional argument that another tool lists, or a field of a result."""
 
 SHOWN = "x-shown"
 """The key of a summary, beside the types of which it shows one."""
@@ -78,10 +78,11 @@ def compact_output_schema(schema: Schema) -> Schema:
     """Return the summary of a result's schema, written as `compact_schema` writes arguments.
 
     A result has no null, as it leaves out fields that have their default. Inner objects require no field, which costs
-    tokens and says little.
+    tokens and says little. A field of several types is unlisted: clients refuse a result that does not fit its schema.
     """
     definitions: Mapping[str, Schema] = schema.get("$defs", {})
-    fields = {name: without_required(summarize(field, definitions, ())) for name, field in schema["properties"].items()}
+    listed = {name: field for name, field in schema["properties"].items() if not is_unlisted(field)}
+    fields = {name: without_required(summarize(field, definitions, ())) for name, field in listed.items()}
     return {"type": "object", "properties": fields, "required": schema.get("required", [])}
 
 
@@ -195,7 +196,7 @@ def summarize_fields(
 
 
 def is_unlisted(schema: Any) -> bool:
-    """Whether a schema is that of an argument that another tool lists."""
+    """Whether a schema is that of an argument or a field that is not listed."""
     return isinstance(schema, dict) and UNLISTED in schema
 
 

@@ -102,6 +102,9 @@ async def refuse_schema(ctx: ScenarioContext) -> ObservedResult:
 
 SCENARIOS = (
     Scenario("answer fits its schema", run_structured('{"count": 1}', {"count": 1}), "completed"),
+    Scenario(
+        "answer as a list fits its schema", run_structured('["a", null]', ["a", None], {"type": "array"}), "completed"
+    ),
     Scenario("answer in a code block fits its schema", answer_in_code_block, "completed"),
     Scenario("answer fits its schema once corrected", correct_answer, "completed", config={}),
     Scenario("answer never fits its schema", never_fit, "failed", "count: the value is not of type"),

@@ -17,6 +17,7 @@ from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.opencode.prepare import validate
 from opencode_mcp.tasks import TASK_TOOLS, TaskTool
 from opencode_mcp.tasks.arguments import validate_arguments
+from opencode_mcp.tasks.json_answer import JsonValue
 from opencode_mcp.tasks.options import LISTED_BY_RUN_TASK
 from opencode_mcp.tasks.report import TaskReport
 from opencode_mcp.tasks.task_tools import RunTask
@@ -247,6 +248,16 @@ def test_each_output_schema_has_the_fields_of_a_report() -> None:
             n: field["type"] for n, field in whole["properties"].items()
         }
         assert "description" not in json.dumps(schema)
+
+
+@pytest.mark.parametrize("value", [{"names": ["a"]}, ["a", None]])
+def test_an_answer_as_json_fits_each_output_schema_of_a_report(value: JsonValue) -> None:
+    """An object and a list fit: clients refuse the whole result otherwise."""
+    report = TaskReport(session_id="ses_1", state="completed", directory="/project", structured=value)
+
+    for tool in (tool for tool in TASK_TOOLS.values() if tool.output is TaskReport):
+        validator = Draft202012Validator(task_definition(tool)["outputSchema"])
+        validator.validate(report.model_dump(exclude_defaults=True))
 
 
 def test_several_tasks_have_the_options_of_one() -> None:
