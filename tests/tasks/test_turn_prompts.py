@@ -30,8 +30,8 @@ class PagedOpenCode(FakeOpenCode):
 
 
 def message_id(number: int) -> str:
-    """Return an id that sorts by its number."""
-    return f"msg_{0x3E9000 + number:012x}00000000000000"
+    """Return an id that sorts by its number, and has an end of its own."""
+    return f"msg_{0x3E9000 + number:012x}{number:014}"
 
 
 def prompt(number: int, **part: Any) -> dict[str, Any]:
