@@ -249,8 +249,7 @@ async def run_check(context: Context, session: Session, prompt_id: str, rules: R
         created = await create_shell_session(opencode, session, "Check", task)
         check_session = await find_check(opencode, session.id, prompt_id)
         if check_session is None or check_session.id != created.id:
-            await opencode.call("session_delete", sessionID=created.id)
-            return
+            return  # this session stays empty: other bridges may be reading the family that it belongs to
     agent = session.agent or DEFAULT_AGENT
     await run_script(opencode, agent, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
 

@@ -23,10 +23,10 @@ from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.tasks import follower as following
 from opencode_mcp.tasks import wait as waiting
 from opencode_mcp.tasks.context import Context
-from opencode_mcp.tasks.follower import follow
+from opencode_mcp.tasks.follower import follow, run_check
 from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
 from opencode_mcp.tasks.rules import find_forbidden_model
-from opencode_mcp.tasks.session_state import read_snapshot
+from opencode_mcp.tasks.session_state import read_session, read_snapshot
 from opencode_mcp.tasks.task_tools import RunTask, run_task
 from opencode_mcp.tasks.wait import wait_until_settled
 from tests.eventually import eventually
@@ -201,6 +201,24 @@ async def test_a_prompt_that_is_sent_while_its_follower_ends_is_followed(monkeyp
         follow(context, "ses_1")
         await eventually(lambda: "session_abort" in opencode.calls)
         opencode.status = {}
+
+
+async def test_a_second_session_for_a_check_stays_unused() -> None:
+    """Another bridge has created the first at the same moment. One that reads the family must not find it deleted."""
+
+    class LateOpenCode(RuledOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "session_create":
+                self.check_messages = []
+            return await super().call(name, **arguments)
+
+    opencode = LateOpenCode(rules=CHECKED, messages=[DONE])
+    async with background_task_group() as tasks:
+        session = await read_session(cast("Any", opencode), "ses_1")
+        await run_check(make_context(opencode, tasks), session, "msg_1", CHECKED)
+
+    assert opencode.calls.count("session_create") == 1
+    assert not {"session_delete", "session_shell"} & {*opencode.calls}
 
 
 async def test_a_failed_check_that_cannot_be_sent_back_ends_the_task() -> None:
