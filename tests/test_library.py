@@ -35,7 +35,8 @@ async def opencode(endpoint: Endpoint, project: Path) -> AsyncGenerator[OpenCode
 
 
 INTERNAL = {
-    *("GitFailed", "LimitReached", "NotUndone", "SetupFailed", "StartFailed"),  # callers catch them as WorkflowError
+    # Callers catch them as WorkflowError.
+    *("GitFailed", "LimitReached", "NotUndone", "SessionBusy", "SetupFailed", "StartFailed"),
     *("ContinuesAsTask", "InputRequired", "IssuerUnavailable", "NotFound"),  # only the MCP server raises them
     *("ServerEnding", "TooLong"),
 }

@@ -56,14 +56,14 @@ def test_what_a_bridge_leaves(before: list[OtherBridge], after: list[OtherBridge
 
 @pytest.mark.parametrize(("is_running", "may_enforce"), [(True, True), (False, True), (True, False)])
 async def test_only_a_bridge_that_runs_tasks_takes_them_over(*, is_running: bool, may_enforce: bool) -> None:
-    """It reads the session; an OpenCode that has ended is not started again for that."""
+    """It reads the session and what is queued for it; an OpenCode that has ended is not started again for that."""
     opencode = FakeOpenCode()
     if is_running:
         opencode.server = AttachedServer(Endpoint(httpx2.URL("http://still.test")))
     async with anyio.create_task_group() as tasks:
         pool = ServerPool(cast("Any", {"": opencode}), tasks=tasks)
         TakeOver(pool, lambda: may_enforce).take(["ses_a"])
-    assert opencode.calls == (["session_get"] if is_running and may_enforce else [])
+    assert opencode.calls == (["session_get", "session_children"] if is_running and may_enforce else [])
 
 
 @pytest.mark.parametrize(
