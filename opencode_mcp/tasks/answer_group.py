@@ -6,7 +6,7 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
 
 from .idempotency import SEARCHED_SESSIONS
-from .metadata import TaskMetadata, task_metadata
+from .metadata import TaskMetadata, readable_metadata
 from .workspace import directory_argument
 
 
@@ -21,7 +21,7 @@ async def find_answers(opencode: OpenCodeClient, task: TaskMetadata) -> list[Ses
     listed = await opencode.call_as(list[Session], "session_list", **query)
     found: dict[int, Session] = {}
     for session in sorted(listed, key=lambda session: (session.time.created, session.id)):
-        group = task_metadata(session).answer_group
+        group = readable_metadata(session).answer_group
         if group is not None and group.key == task.answer_group.key:
             found.setdefault(group.number, session)
-    return [found[number] for number in sorted(found) if task_metadata(found[number]).removed is None]
+    return [found[number] for number in sorted(found) if readable_metadata(found[number]).removed is None]

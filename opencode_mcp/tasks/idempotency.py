@@ -9,7 +9,7 @@ import string
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Message, Session
 
-from .metadata import task_metadata
+from .metadata import readable_metadata
 from .workspace import directory_argument
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -50,5 +50,5 @@ async def find_request_session(opencode: OpenCodeClient, directory: str | None, 
     """Return the session that was created for a request in the project: the first, if there are several."""
     query = {"scope": "project", "limit": SEARCHED_SESSIONS, **directory_argument(directory)}
     listed = await opencode.call_as(list[Session], "session_list", **query)
-    matches = [session for session in listed if task_metadata(session).request_id == request_id]
+    matches = [session for session in listed if readable_metadata(session).request_id == request_id]
     return min(matches, key=lambda session: (session.time.created, session.id)).id if matches else None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
-from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.exceptions import UnexpectedResponse, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import PermissionRule, Session, parse_model
 
@@ -147,6 +147,18 @@ class TaskMetadata(BaseModel):
 def task_metadata(session: Session) -> TaskMetadata:
     """Read a session's task metadata; a session that no bridge created has the defaults."""
     return parse_model(f"the metadata of {session.id}", TaskMetadata, session.metadata.get(METADATA_KEY, {}))
+
+
+def readable_metadata(session: Session) -> TaskMetadata:
+    """Read the task metadata of a session in a list; what cannot be read has the defaults.
+
+    Any client can store anything in its own sessions, also below a task's: that must hide neither the others nor what
+    is enforced on the task.
+    """
+    try:
+        return task_metadata(session)
+    except UnexpectedResponse:
+        return TaskMetadata()
 
 
 async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts: Any) -> bool:

@@ -20,7 +20,7 @@ from .attempts import find_attempt
 from .check import CHECK_SECONDS, read_check
 from .idempotency import is_same_prompt
 from .json_answer import read_answer
-from .metadata import Rules, task_metadata
+from .metadata import Rules, readable_metadata, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
 from .shell import is_running, read_script_call
 from .turn import Usage, format_model
@@ -133,7 +133,7 @@ def may_begin(check_session: Session) -> bool:
 async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:
     """Return the session that runs the check of a prompt: the first, if two bridges created one at the same time."""
     children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
-    checks = [child for child in children if task_metadata(child).check_of == prompt_id]
+    checks = [child for child in children if readable_metadata(child).check_of == prompt_id]
     return min(checks, key=lambda child: (child.time.created, child.id)) if checks else None
 
 

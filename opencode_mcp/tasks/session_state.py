@@ -28,7 +28,7 @@ from opencode_mcp.opencode.models import (
 
 from .check import CheckResult
 from .json_answer import JsonValue
-from .metadata import task_metadata
+from .metadata import readable_metadata, task_metadata
 from .turn_prompts import find_prompt_before
 
 ENDED_STATES = frozenset({"completed", "check_failed", "failed", "stopped"})
@@ -195,7 +195,7 @@ async def read_family(
     """Return the ids of a session and all its descendants, the session first; not of those that hold queued prompts."""
     if children is None:
         children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
-    members = [child.id for child in children if task_metadata(child).queued is None]
+    members = [child.id for child in children if readable_metadata(child).queued is None]
     families = await gather(*(partial(read_family, opencode, member_id) for member_id in members))
     return (session_id, *(member_id for family in families for member_id in family))
 
@@ -207,7 +207,7 @@ async def read_queued(opencode: OpenCodeClient, session_id: str) -> tuple[Sessio
 
 def find_queued(children: Sequence[Session]) -> tuple[Session, ...]:
     """Return those of a session's children that hold its queued prompts, in their order."""
-    holders = [child for child in children if task_metadata(child).queued is not None]
+    holders = [child for child in children if readable_metadata(child).queued is not None]
     return tuple(sorted(holders, key=queue_order))
 
 
