@@ -18,6 +18,9 @@ METADATA_KEY = "opencode_mcp"
 MAX_ENDED_TURNS = 20
 """How many ended turns a session's metadata holds."""
 
+MAX_TOKENS = 1_000_000_000_000
+"""OpenCode stores a whole number above 2**53 as a float, or as null: it could not be read again."""
+
 Permissions = Literal["report", "ask", "allow", "reject"]
 """What happens when a tool call needs permission: report it, ask the user, allow it, reject it."""
 
@@ -47,7 +50,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cost: float | None = Field(default=None, gt=0)
-    tokens: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0, le=MAX_TOKENS)
     minutes: float | None = Field(default=None, gt=0)
 
 

@@ -1,4 +1,4 @@
-"""What sessions store of tasks in lists that others write to."""
+"""What sessions store of tasks: lists that others write to, and values that OpenCode would change."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.tasks.answer_group import find_answers
+from opencode_mcp.tasks.arguments import validate_arguments
 from opencode_mcp.tasks.idempotency import find_request_session
 from opencode_mcp.tasks.metadata import AnswerGroup, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.options import StartTask
 from opencode_mcp.tasks.rules import find_check
 from opencode_mcp.tasks.session_state import read_snapshot
 
@@ -50,3 +53,10 @@ async def test_metadata_of_another_client_ends_no_enforcement(foreign: Any) -> N
 
     assert (snapshot.family, snapshot.queued) == (("ses_1", "ses_2"), ())
     assert await find_check(opencode, "ses_1", "msg_1") is None
+
+
+@pytest.mark.parametrize("tokens", [10**12 + 1, 10**30, 10**400], ids=["more", "a float", "infinite"])
+def test_a_limit_of_tokens_is_a_number_that_opencode_keeps(tokens: int) -> None:
+    """It stores a larger one as a float, or as null: the session could not be read, or would have no limit."""
+    with pytest.raises(InvalidArguments, match=r"limits\.tokens: must be at most 1000000000000"):
+        validate_arguments("run_task", StartTask, {"prompt": "do it", "limits": {"tokens": tokens}}, lenient=True)
