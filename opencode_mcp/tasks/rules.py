@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
@@ -21,7 +22,7 @@ from .check import CHECK_SECONDS, read_check
 from .idempotency import is_same_prompt
 from .json_answer import read_answer
 from .metadata import Rules, readable_metadata, task_metadata
-from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages
+from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages, unless_deleted
 from .shell import is_running, read_script_call
 from .turn import Usage, format_model
 
@@ -151,7 +152,7 @@ async def find_forbidden_model(opencode: OpenCodeClient, snapshot: SessionSnapsh
     policy = PromptPolicy(rules.models)
     newest = [snapshot.newest_message] if snapshot.newest_message is not None else []
     for member_id in snapshot.family[1:] if rules.models else ():
-        newest += await read_newest_messages(opencode, member_id, limit=1)
+        newest += await unless_deleted(partial(read_newest_messages, opencode, member_id, limit=1), [])
     replies = [reply for reply in newest if reply.info.role == "assistant" and reply.info.id > rules.prompt_id]
     models = [format_model(reply) for reply in replies]
     forbidden = next((model for model in models if model is not None and not policy.allows(model)), None)

@@ -6,10 +6,10 @@ OpenCode's v2 API, whose state it cannot read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -30,6 +30,8 @@ from .check import CheckResult
 from .json_answer import JsonValue
 from .metadata import readable_metadata, task_metadata
 from .turn_prompts import find_prompt_before
+
+T = TypeVar("T")
 
 ENDED_STATES = frozenset({"completed", "check_failed", "failed", "stopped"})
 TaskState = Literal[
@@ -196,8 +198,23 @@ async def read_family(
     if children is None:
         children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
     members = [child.id for child in children if readable_metadata(child).queued is None]
-    families = await gather(*(partial(read_family, opencode, member_id) for member_id in members))
+    families = await gather(
+        *(partial(unless_deleted, partial(read_family, opencode, member_id), ()) for member_id in members)
+    )
     return (session_id, *(member_id for family in families for member_id in family))
+
+
+async def unless_deleted(read: Callable[[], Awaitable[T]], otherwise: T) -> T:
+    """Return what is read of a session below another one, or `otherwise` if it was deleted since that listed it.
+
+    A bridge deletes the session of a check that another bridge has begun as well, and that of a queued prompt.
+    """
+    try:
+        return await read()
+    except APIError as error:
+        if error.status != 404:
+            raise
+        return otherwise
 
 
 async def read_queued(opencode: OpenCodeClient, session_id: str) -> tuple[Session, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from opencode_mcp.redaction import to_one_line
 from .ask_timeout import was_unanswered
 from .attempts import find_attempt
 from .metadata import task_metadata
-from .session_state import SessionSnapshot, read_session
+from .session_state import SessionSnapshot, read_session, unless_deleted
 from .transcript import name_tool_call
 from .turn_prompts import READ_MESSAGES, find_turn_prompts, read_messages_back_to
 
@@ -70,7 +70,10 @@ async def read_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Turn
     prompts = [message for message in messages if message.info.id == first_prompt_id]
     started = (prompts or messages or [newest])[0].info.time.created
     children = await gather(
-        *(partial(read_replies_since, opencode, child_id, started) for child_id in snapshot.family[1:])
+        *(
+            partial(unless_deleted, partial(read_replies_since, opencode, child_id, started), [])
+            for child_id in snapshot.family[1:]
+        )
     )
     all_replies = [*(message for child in children for message in child), *replies]
     answers = [message for message in reversed(replies) if message.info.summary is not True]
@@ -121,8 +124,10 @@ async def read_replies_since(opencode: OpenCodeClient, session_id: str, started:
 
 async def read_family_usage(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> Usage:
     """Add up what a session and its subagents have spent."""
-    children = await gather(*(partial(read_session, opencode, child_id) for child_id in snapshot.family[1:]))
-    family: Sequence[Session] = (snapshot.session, *children)
+    children: list[Session | None] = await gather(
+        *(partial(unless_deleted, partial(read_session, opencode, child_id), None) for child_id in snapshot.family[1:])
+    )
+    family = [snapshot.session, *(child for child in children if child is not None)]
     return Usage(sum(session.cost for session in family), sum(session.tokens.total for session in family))
 
 

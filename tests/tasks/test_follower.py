@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_m
 from opencode_mcp.tasks.rules import find_forbidden_model
 from opencode_mcp.tasks.session_state import read_session, read_snapshot
 from opencode_mcp.tasks.task_tools import RunTask, run_task
+from opencode_mcp.tasks.turn import read_family_usage, read_turn
 from opencode_mcp.tasks.wait import wait_until_settled
 from tests.eventually import eventually
 from tests.fake_event_stream import FakeEventStream
@@ -336,3 +337,23 @@ async def test_the_limits_of_a_prompt_whose_response_was_lost_are_enforced() -> 
             await run_task(make_context(opencode, tasks), arguments)
         await eventually(lambda: "session_abort" in opencode.calls, within=20)
         opencode.status = {}
+
+
+async def test_a_session_that_is_deleted_below_a_task_while_that_is_read_is_left_out() -> None:
+    """Of two sessions for one check a bridge deletes the second."""
+
+    class Deleting(RuledOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if arguments.get("sessionID") == CHECK_SESSION:
+                raise APIError(name, 404, "NotFoundError", "Session not found")
+            return await super().call(name, **arguments)
+
+    opencode = cast("Any", Deleting(messages=[DONE], check_messages=[]))
+    snapshot = await read_snapshot(opencode, "ses_1")
+    stale = replace(snapshot, family=("ses_1", CHECK_SESSION))
+    turn, usage = await read_turn(opencode, stale), await read_family_usage(opencode, stale)
+
+    assert snapshot.family == ("ses_1",)
+    assert turn is not None and turn.failed_calls == ()
+    assert usage.tokens == snapshot.session.tokens.total
+    assert await find_forbidden_model(opencode, stale, RULES.model_copy(update={"models": ("*",)})) is None
