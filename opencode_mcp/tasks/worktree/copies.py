@@ -76,7 +76,7 @@ async def copy_included(project: Git, worktree: Git) -> str | None:
         return None
     listed = await project.run("ls-files", "-z", "--others", "--ignored", f"--exclude-from={INCLUDE_FILE}")
     ignored = await keep_ignored(project, [path for path in listed.split(b"\0") if path and not path.endswith(b"/")])
-    possible = [path for path in ignored if is_regular(project.root, path) and is_free(worktree.root, path)]
+    possible = await anyio.to_thread.run_sync(partial(choose_possible, project.root, worktree.root, ignored))
     chosen = await keep_ignored(worktree, possible)
     try:
         record = await anyio.to_thread.run_sync(partial(copy_files, project.root, worktree.root, chosen))
@@ -99,6 +99,16 @@ async def keep_ignored(git: Git, paths: Sequence[bytes]) -> list[bytes]:
     stdin = join_nul(b"./" + path for path in paths)
     found = await own_git.run("check-ignore", "-z", "--stdin", stdin=stdin, accept=(0, 1))
     return [path.removeprefix(b"./") for path in found.split(b"\0")[:-1]]
+
+
+def choose_possible(source: str, target: str, paths: Iterable[bytes]) -> list[bytes]:
+    """Return the paths of regular files that can be created in the target, in a worker thread: they may be many."""
+    chosen: list[bytes] = []
+    for path in paths:
+        anyio.from_thread.check_cancelled()
+        if is_regular(source, path) and is_free(target, path):
+            chosen.append(path)
+    return chosen
 
 
 def is_free(root: str, path: bytes) -> bool:
