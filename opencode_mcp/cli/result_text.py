@@ -133,7 +133,10 @@ def format_request(request: Facts) -> Iterator[RenderableType]:
 
 
 def next_commands(report: Facts, shell: Shell) -> Iterator[str]:
-    """Yield what can be typed next: the call that the report names, else one that continues the session."""
+    """Yield what can be typed next: the call that the report names, else one that continues the session.
+
+    A failed or stopped task without such a call was not started, so its session does not exist any more.
+    """
     is_over = report.get("state") in STATE_STYLES
     if is_over or shell.opencode_stays:
         requests = items_of(report, "pending")
@@ -144,7 +147,7 @@ def next_commands(report: Facts, shell: Shell) -> Iterator[str]:
         ]
         calls += [(report["next"], {})] if report.get("next") else []
         yield from (shell.command(call["tool"], call["arguments"] | more) for call, more in calls)
-        if calls:
+        if calls or (is_over and report.get("state") != "completed"):
             return
     yield shell.command("run_task", {"session_id": report.get("session_id"), "prompt": "…"})
 
@@ -215,6 +218,8 @@ def format_answer(answer: Facts, shell: Shell) -> Iterator[RenderableType]:
     yield from format_check(answer.get("check") or {})
     if "files" in answer:
         yield from format_changes(answer)
+    elif note := answer.get("note"):
+        yield line("note", note)
     if call := answer.get("apply_with"):
         yield Text.assemble(("apply       ", "bold"), shell.command(call["tool"], call["arguments"]))
 

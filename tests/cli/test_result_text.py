@@ -137,6 +137,20 @@ def test_a_failed_task_shows_its_error_note_and_failed_calls() -> None:
     assert "note        from a fork" in lines
 
 
+def test_a_task_that_was_not_started_names_no_command() -> None:
+    """Its session was removed with its worktree, as after a setup that failed."""
+    failed = {"session_id": "ses_1", "state": "failed", "error": "the setup failed", "directory": "/worktree"}
+
+    assert "run_task" not in render("run_task", failed)
+    assert render("run_task", failed).endswith("session     ses_1 in /worktree")
+
+
+def test_a_discarded_answer_shows_its_note() -> None:
+    answer = {"session_id": "ses_1", "discarded": True, "note": "kept the branch mine"}
+
+    assert "note        kept the branch mine" in render("collect_changes", {"answers": [answer]})
+
+
 def test_an_answer_as_json_is_shown() -> None:
     """Indented, with what a terminal would interpret escaped; an empty value is one too."""
     answered = {name: value for name, value in REPORT.items() if name != "answer"}
