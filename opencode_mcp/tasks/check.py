@@ -62,6 +62,19 @@ def check_script(commands: Sequence[str], mark: str) -> str:
     return f"printf '{script.translate(PRINTF_ESCAPES)}' | sh"
 
 
+def read_commands(script: str) -> list[str]:
+    """Return the commands of exactly what `check_script` returns, none of any other text."""
+    encoded = script.removeprefix("printf '").removesuffix("' | sh")
+    decoded = re.sub(r"%%|\\([0-7]{3})", lambda match: chr(int(match[1], 8)) if match[1] else "%", encoded)
+    try:
+        tokens = shlex.split(decoded.removeprefix(f"exec 2>&1\n{RUN}\n"))
+    except ValueError:  # another text, with an open quote
+        return []
+    commands = tokens[5:-4:8]
+    # A model's own command must not be shown as another one than it is.
+    return commands if commands and check_script(commands, tokens[-2]) == script else []
+
+
 def read_check(part: Part, mark: str, command: str, attempt: int) -> CheckResult:
     """Return the result of a check from the tool call that ran its script."""
     assert part.state is not None

@@ -12,6 +12,7 @@ from opencode_mcp.opencode.models import Message, Part, parse_model
 from opencode_mcp.redaction import beginning_of, end_of, to_one_line
 
 from .arguments import Arguments
+from .check import read_commands
 from .context import Context
 from .session_state import refuse_v2_session
 
@@ -108,7 +109,11 @@ def format_tool_call(part: Part) -> str:
 
 
 def name_tool_call(part: Part, title: str | None = None) -> str:
-    """Return a call's tool with its title or, without one, its first argument that is a text."""
+    """Return a call's tool with its title or, without one, its first argument that is a text.
+
+    A check or setup is named by its commands.
+    """
     assert part.state is not None
     first_argument = next((value for value in part.state.input.values() if isinstance(value, str)), "")
-    return f"{part.tool} {to_one_line(title or first_argument, SUBJECT_CHARS)}".rstrip()
+    subject = " && ".join(read_commands(first_argument)) or title or first_argument
+    return f"{part.tool} {to_one_line(subject, SUBJECT_CHARS)}".rstrip()

@@ -7,8 +7,10 @@ import subprocess
 import pytest
 
 from opencode_mcp.opencode.models import Part, PermissionRule, parse_model
+from opencode_mcp.redaction import to_one_line
 from opencode_mcp.tasks.agent_rules import find_denied
 from opencode_mcp.tasks.check import check_script, read_check
+from opencode_mcp.tasks.transcript import SUBJECT_CHARS, name_tool_call
 
 MARK = "ses_check"
 
@@ -51,6 +53,24 @@ def test_a_command_runs_as_it_is_written(commands: list[str], code: int, output:
     assert exit_code == code
     assert output in printed
     assert "second" not in printed.replace("$ echo second", "")
+
+
+@pytest.mark.parametrize(
+    "commands", [["npm ci", "npm test"], ["echo '100%' \"$HOME\" \\134 `x`\necho b && run c"], ["ä !"]]
+)
+def test_a_check_is_named_by_its_commands(commands: list[str]) -> None:
+    """A script that differs from that of a check in anything is shown as it is."""
+    script = check_script(commands, MARK)
+
+    def name(command: str) -> str:
+        state = {"status": "running", "input": {"command": command}}
+        return name_tool_call(parse_model("a test", Part, {"type": "tool", "tool": "bash", "state": state}))
+
+    assert name(script) == f"bash {to_one_line(' && '.join(commands))}"
+    for other in (f"{script}; rm -r x", script.replace("exec", "rm x; exec"), script.replace("printf \\047", "rm x; ")):
+        assert other != script
+        assert name(other) == f"bash {to_one_line(other, SUBJECT_CHARS)}"
+    assert name("echo 'open") == "bash echo 'open"
 
 
 @pytest.mark.parametrize(
