@@ -126,8 +126,9 @@ class PendingStart:
                 await abandon_prompt(context, self.prompt)
         except Exception as error:  # raised by the calls that wait for it
             self.failure = error
-            if self.is_reported:
+            if self.caller_returned:
                 log.warning("task %s could not be started: %s", self.session_id, error)
+            if self.is_reported:
                 notify_of_failed_start(context, self.session_id, self.directory, error)
         finally:
             if self.session_id is not None and not (self.is_reported and self.failure is not None):

@@ -93,8 +93,8 @@ async def test_long_setups_do_not_delay_the_start_of_other_tasks() -> None:
     assert limiter.borrowed_tokens == 0
 
 
-async def test_a_failed_setup_is_an_event() -> None:
-    """Also while the call waits, as it returns a report of the task."""
+async def test_a_failed_setup_is_an_event(caplog: pytest.LogCaptureFixture) -> None:
+    """Also while the call waits, as it returns a report of the task; it is logged only if no call waits."""
     events: list[TaskEvent] = []
     opencode = ShellOpenCode(messages=[shell_message("no network\n\nses_1 3\n")])
     opencode.release.set()
@@ -104,6 +104,11 @@ async def test_a_failed_setup_is_an_event() -> None:
 
     assert isinstance(start.failure, SetupFailed)
     assert [(event.state, "exit code 3" in event.message) for event in events] == [("failed", True)]
+    assert not caplog.records
+
+    await PendingStart(caller_returned=True).run(make_context(opencode), TASK, anyio.CapacityLimiter(1))
+
+    assert "exit code 3" in caplog.text
 
 
 async def test_a_session_without_its_setup_takes_no_other_prompt() -> None:
