@@ -130,7 +130,7 @@ def page_result(
 def report_result(report: BaseModel, redactor: Redactor, limit: Limit) -> types.CallToolResult:
     """Return a task tool's result, without fields that have their default; the report of a failed task is an error."""
     redactor.refresh()
-    failed = isinstance(report, TaskReport) and report.state == "failed"
+    failed = isinstance(report, TaskReport) and report.state in {"failed", "check_failed"}
     facts = redactor.redact(report.model_dump(mode="json", exclude_defaults=True))
     return structured(facts, limit, is_error=failed)
 

@@ -39,7 +39,8 @@ class ObservedResult:
         observed = cls(content, text, bool(result.is_error))
         if "state" in content:
             assert json.loads(text) == result.structured_content, "text and structured content differ"
-            assert observed.is_error == (content["state"] == "failed"), "only the report of a failed task is an error"
+            has_failed = content["state"] in {"failed", "check_failed"}
+            assert observed.is_error == has_failed, "the report of a task is an error if it or its check has failed"
         return observed
 
     def __getitem__(self, name: str) -> Any:

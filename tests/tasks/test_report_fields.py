@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema_rs import Draft202012Validator
@@ -192,3 +192,11 @@ def test_what_a_model_writes_into_a_request_is_redacted() -> None:
     assert KEY not in text and "\u202e" not in text and "\u200b" not in text
     assert "<U+202E>" in text and "<U+200B>" in text
     assert facts(report)["_redacted"].startswith("6 secrets")
+
+
+@pytest.mark.parametrize("state", get_args(TaskState))
+def test_the_report_of_a_task_that_has_failed_is_an_error(state: TaskState) -> None:
+    """Also where only its check has failed: scripts that go on after `opencode-mcp call` read the exit code."""
+    report = COMPLETED.model_copy(update={"state": state})
+
+    assert report_result(report, Redactor([]), LIMIT).is_error == (state in {"failed", "check_failed"})
