@@ -16,13 +16,16 @@ from .session_state import SessionSnapshot, read_session, read_snapshot
 STOP_SECONDS = 15.0
 
 
-async def stop_session(context: Context, session_id: str) -> tuple[bool, SessionSnapshot]:
+async def stop_session(context: Context, session_id: str, prompt_id: str | None = None) -> tuple[bool, SessionSnapshot]:
     """Abort a session's family until none of it works, then clear its requests.
 
-    Returns whether any of it worked, or had a check left to run, and the snapshot in which none does.
+    `prompt_id` is that of a turn's rules: a prompt that has followed the turn is not aborted. Returns whether any of
+    the family worked, or had a check left to run, and the snapshot in which none does, or another prompt has followed.
     """
     opencode = context.opencode
     snapshot = await read_snapshot(opencode, session_id)
+    if has_followed(snapshot, prompt_id):
+        return False, snapshot
     was_busy = snapshot.busy or await has_work_left(opencode, snapshot)
     if was_busy and rules_of(snapshot) is not None:
         await save_stopped(opencode, session_id, "aborted")
@@ -33,6 +36,8 @@ async def stop_session(context: Context, session_id: str) -> tuple[bool, Session
                 await opencode.call("session_abort", sessionID=member_id)
             await anyio.sleep(0.2)
             snapshot = await read_snapshot(opencode, session_id)
+            if has_followed(snapshot, prompt_id):
+                return was_busy, snapshot
         # The request of an aborted tool call stays listed until it is answered.
         for request in await list_requests(opencode, snapshot.session.directory):
             if request.session_id in snapshot.family:
@@ -45,8 +50,20 @@ async def stop_session(context: Context, session_id: str) -> tuple[bool, Session
     raise WorkflowError(f"{session_id} was aborted but did not stop within {STOP_SECONDS:g} s", session_id)
 
 
-async def save_stopped(opencode: OpenCodeClient, session_id: str, reason: str) -> None:
-    """Store in a session why its turn is stopped: its check is not run, and nothing is sent back."""
+def has_followed(snapshot: SessionSnapshot, prompt_id: str | None) -> bool:
+    """Whether another prompt has followed the turn whose rules have this `prompt_id`; never for None."""
+    rules = rules_of(snapshot)
+    return prompt_id is not None and (rules is None or rules.prompt_id != prompt_id)
+
+
+async def save_stopped(opencode: OpenCodeClient, session_id: str, reason: str, prompt_id: str | None = None) -> bool:
+    """Store in a session why its turn is stopped: its check is not run, and nothing is sent back.
+
+    `prompt_id` is that of the turn's rules: False if another prompt, which `reason` is not about, has followed.
+    """
     rules = task_metadata(await read_session(opencode, session_id)).rules
+    if prompt_id is not None and (rules is None or rules.prompt_id != prompt_id):
+        return False
     if rules is not None and rules.stopped is None:
         await save_task_metadata(opencode, session_id, rules=rules.model_copy(update={"stopped": reason}))
+    return True

@@ -107,7 +107,7 @@ class Follower:
         """
         rules = rules_of(snapshot)
         if rules is not None and rules.stopped is not None and snapshot.busy:
-            await stop_session(self.context, self.session_id)
+            await stop_session(self.context, self.session_id, rules.prompt_id)
             return True
         status = await apply_rules(self.context.opencode, snapshot, classify(snapshot))
         status = apply_queue(snapshot, self.end_stall(status))
@@ -119,7 +119,7 @@ class Follower:
         usage = await read_family_usage(self.context.opencode, snapshot)
         reason = passed_limit(rules, usage) or await find_forbidden_model(self.context.opencode, snapshot, rules)
         if reason is not None:
-            await stop_by_rule(self.context, self.session_id, reason)
+            await stop_by_rule(self.context, self.session_id, rules, reason)
         elif status.due is not None:
             await ACTIONS[status.due](self, snapshot, rules, status)
         return True
@@ -146,7 +146,9 @@ class Follower:
             except APIError as error:
                 if error.status == CONFLICT:  # another bridge runs it
                     return
-                await save_stopped(self.context.opencode, session.id, f"its check could not be run: {error}")
+                await save_stopped(
+                    self.context.opencode, session.id, f"its check could not be run: {error}", rules.prompt_id
+                )
         except OpenCodeError as error:
             log.warning("the check of %s could not be run: %s", session.id, error)
         finally:
@@ -190,7 +192,7 @@ class Follower:
         try:
             selection = await continue_selection(opencode, session, Selection())
         except WorkflowError as error:  # such as a model that the configuration no longer has
-            await save_stopped(opencode, session.id, f"{reason}, and was not sent back: {error}")
+            await save_stopped(opencode, session.id, f"{reason}, and was not sent back: {error}", rules.prompt_id)
             return
         form = "" if rules.output_schema is None else f"\n\n{ask_for_json(rules.output_schema)}"
         text = f"{reason}{details}{form}"
@@ -226,10 +228,10 @@ ACTIONS: Mapping[str, Callable[[Follower, SessionSnapshot, Rules, TaskStatus], A
 """What is done about each `due` of a status."""
 
 
-async def stop_by_rule(context: Context, session_id: str, reason: str) -> None:
-    """Stop a task, and store why, so that every bridge reports it."""
-    await save_stopped(context.opencode, session_id, reason)
-    await stop_session(context, session_id)
+async def stop_by_rule(context: Context, session_id: str, rules: Rules, reason: str) -> None:
+    """Stop the turn that has these rules, and store why, so that every bridge reports it."""
+    if await save_stopped(context.opencode, session_id, reason, rules.prompt_id):
+        await stop_session(context, session_id, rules.prompt_id)
 
 
 async def run_check(context: Context, session: Session, prompt_id: str, rules: Rules) -> None:

@@ -138,6 +138,38 @@ async def test_a_turn_that_another_bridge_was_stopping_is_stopped() -> None:
     assert (outcome.status.state, outcome.status.error) == ("stopped", "it passed its limit")
 
 
+@pytest.mark.parametrize("stopped", [None, "interrupted by the next prompt"])
+async def test_a_prompt_that_follows_a_stopped_turn_is_not_stopped_with_it(stopped: str | None) -> None:
+    """The turn has ended, and a queued prompt was sent, since the read that finds a turn to stop."""
+    opencode = RuledOpenCode(rules=PASSED.model_copy(update={"stopped": stopped}), messages=[DONE], status=BUSY)
+    next_rules = RULES.model_copy(update={"prompt_id": "msg_other_prompt"})
+    async with background_task_group() as tasks:
+        follower = following.Follower(make_context(opencode, tasks), "ses_1", tasks, {"ses_1"})
+        snapshot = await read_snapshot(cast("Any", opencode), "ses_1")
+        opencode.metadata = with_task_metadata({}, TaskMetadata(rules=next_rules))
+        await follower.enforce(snapshot)
+
+    assert not {"session_abort", "session_update"} & {*opencode.calls}
+
+
+async def test_an_abort_ends_with_its_turn() -> None:
+    """The abort of a stopped turn takes a moment, in which a queued prompt is sent."""
+
+    class QueuedOpenCode(RuledOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            if name == "session_abort":
+                next_rules = RULES.model_copy(update={"prompt_id": "msg_other_prompt"})
+                self.metadata = with_task_metadata({}, TaskMetadata(rules=next_rules))
+            return await super().call(name, **arguments)
+
+    opencode = QueuedOpenCode(rules=PASSED, messages=[DONE], status=BUSY)
+    async with background_task_group() as tasks:
+        follower = following.Follower(make_context(opencode, tasks), "ses_1", tasks, {"ses_1"})
+        await follower.enforce(await read_snapshot(cast("Any", opencode), "ses_1"))
+
+    assert opencode.calls.count("session_abort") == 1
+
+
 @pytest.mark.parametrize(
     ("reply_id", "stopped"),
     [pytest.param("msg_0", False, id="before the prompt"), pytest.param("msg_2", True, id="now")],
