@@ -31,6 +31,9 @@ BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 EMPTY_IS_ABSENT = ("agent", "directory", "variant", "workspace")
 """Arguments whose schema allows "", although it names nothing."""
 
+ONE_TEXT = "x-one-text"
+"""The key of an array, such as of shell commands, for which text with commas or spaces is one of its texts."""
+
 WRAPPERS = ("body", "arguments")
 """Names of one object for all arguments, in HTTP and in tools that call operations."""
 
@@ -162,9 +165,12 @@ def to_array(value: Any, schema: Schema, path: Path) -> Any:
     """Read JSON text, or take one item for a list of one. Text with commas or spaces may be several texts."""
     if isinstance(value, str):
         if value.lstrip()[:1] in {"[", "{"}:
-            return parse_json(value, list)
+            is_json = parse_json(value, object) is not UNCHANGED
+            return [value] if ONE_TEXT in schema and not is_json else parse_json(value, list)
         if value.strip().casefold() in {"", "null", "none"}:
             return UNCHANGED
+        if ONE_TEXT in schema:
+            return [value]
         takes_text = "string" in types_of(schema.get("items", {}))
         if takes_text and path and isinstance(path[-1], str) and re.search(r"[,;\s]", value):
             return UNCHANGED

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr
 
+from opencode_mcp.opencode.coerce import ONE_TEXT
+
 from .arguments import Arguments, NonEmpty
 from .attachments import WEB_OR_DATA
 from .attempts import MAX_RETRIES
@@ -32,6 +34,7 @@ def check_path_length(path: str) -> str:
 WhenBusy = Literal["refuse", "queue", "interrupt"]
 """What becomes of a prompt to a session that is busy."""
 
+Commands = Annotated[list[NonEmpty], Field(json_schema_extra={ONE_TEXT: True})]
 ModelName = Annotated[str, Field(pattern="^[^/]+/.+")]
 Attachment = Annotated[str, AfterValidator(check_path_length)]
 
@@ -81,11 +84,11 @@ class StartTask(Arguments):
     ask_timeout_minutes: float | None = Field(
         None, gt=0, description="After this, a request without an answer is rejected."
     )
-    setup: list[NonEmpty] = Field(
+    setup: Commands = Field(
         default_factory=list[str],
         description="Shell commands before the prompt of a new session.",
     )
-    check: list[NonEmpty] = Field(
+    check: Commands = Field(
         default_factory=list[str],
         description="Shell commands to pass after the turn; else check_failed.",
     )

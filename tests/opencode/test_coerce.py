@@ -42,7 +42,11 @@ def accept(catalog: Catalog, name: str, arguments: dict[str, Any]) -> Any:
         ("run_task", {"prompt": "x", "files": '["a.py"]'}, {"prompt": "x", "files": ["a.py"]}),
         ("v2_location_get", {"location": '{"directory": "/p"}'}, {"location": {"directory": "/p"}}),
         ("read_operation", {"operation": "path_get", "arguments": "{}"}, {"operation": "path_get", "arguments": {}}),
-        # one item for a list of one
+        # one item for a list of one; a shell command is one, whatever it consists of
+        ("run_task", {"prompt": "x", "check": "npm test"}, {"prompt": "x", "check": ["npm test"]}),
+        ("run_task", {"prompt": "x", "check": "[ -f a ]; ls"}, {"prompt": "x", "check": ["[ -f a ]; ls"]}),
+        ("run_task", {"prompt": "x", "setup": '["a b", "c"]'}, {"prompt": "x", "setup": ["a b", "c"]}),
+        ("run_tasks", {"tasks": [{"prompt": "x", "check": "a, b"}]}, {"tasks": [{"prompt": "x", "check": ["a, b"]}]}),
         ("wait_for_tasks", {"session_ids": "ses_1"}, {"session_ids": ["ses_1"]}),
         ("wait_for_tasks", {"session_id": "ses_1"}, {"session_ids": ["ses_1"]}),
         (
@@ -154,6 +158,7 @@ def test_a_slip_with_one_meaning_is_taken(
         ("answer_question", {"request_id": "que_1", "answers": []}, "give answers, or reject"),
         ("wait_for_tasks", {"session_ids": "ses_1 ses_2"}, "session_ids: must be a list"),
         ("run_task", {"prompt": "x", "files": "None"}, "files: must be a list"),
+        ("run_task", {"prompt": "x", "check": '{"run": "a"}'}, "check: must be a list"),
         ("path_get", {"path": "x"}, "path: unknown; known: directory, workspace"),
         ("v2_location_get", {"location": '{"directory": NaN}'}, "not valid JSON: Out of range"),
         ("v2_location_get", {"location": '{"directory": "\\ud800"}'}, "not valid JSON: 'utf-8' codec"),
