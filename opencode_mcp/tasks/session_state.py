@@ -239,10 +239,11 @@ def classify(snapshot: SessionSnapshot, previous_prompt_id: str | None = None) -
     if snapshot.pending:
         request = snapshot.pending[0]
         return TaskStatus("waiting_permission" if isinstance(request, PermissionRequest) else "waiting_question")
-    if snapshot.busy:
-        return TaskStatus("running")
     newest = snapshot.newest_message
-    if newest is None and task_metadata(snapshot.session).has_setup:
+    waits_for_setup = newest is None and task_metadata(snapshot.session).has_setup
+    if snapshot.busy:
+        return TaskStatus("running", activity="running its setup" if waits_for_setup else None)
+    if waits_for_setup:
         return TaskStatus("running", stalled_reason="the bridge that set it up has ended, so its prompt was not sent")
     if newest is None or newest.user_message_id == previous_prompt_id:
         return TaskStatus("running", stalled_reason="the session has no prompt, or OpenCode lost it")

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from opencode_mcp.exceptions import SetupFailed, TransportError, WorkflowError
-from opencode_mcp.opencode.models import Session, parse_model
+from opencode_mcp.opencode.models import Session, SessionStatus, parse_model
 from opencode_mcp.tasks.follow_up import send_follow_up
 from opencode_mcp.tasks.options import StartTask
 from opencode_mcp.tasks.pending_starts import MAX_CONCURRENT_STARTS, PendingStart
@@ -24,6 +24,7 @@ from .test_race_conditions import FakeOpenCode, make_context
 pytestmark = pytest.mark.anyio
 
 SESSION = {"id": "ses_1", "directory": "/project", "time": {"created": 1}}
+BUSY = parse_model("a status", SessionStatus, {"type": "busy"})
 TASK = StartTask.model_validate({"prompt": "try", "setup": ["make deps"]})
 
 
@@ -117,6 +118,7 @@ async def test_a_session_without_its_setup_takes_no_other_prompt() -> None:
     opencode = FakeOpenCode(answers={"session_get": {**SESSION, "metadata": metadata}})
 
     snapshot = await read_snapshot(cast("Any", opencode), "ses_1")
+    assert classify(replace(snapshot, statuses={"ses_2": BUSY})).activity == "running its setup"
     assert "the bridge that set it up has ended" in str(classify(snapshot).stalled_reason)
     with pytest.raises(WorkflowError, match="the setup of session ses_1 has not ended"):
         await send_follow_up(make_context(opencode), StartTask.model_validate({"prompt": "go on"}), "ses_1")
