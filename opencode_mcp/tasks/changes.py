@@ -206,8 +206,8 @@ async def collect_from_worktree(
     patch = await worktree.patch() if arguments.format == "patch" else ""
     if arguments.discard and not arguments.force:
         refuse_loss(session, worktree, worktree.unmergeable if arguments.apply else worktree.missing)
-    applied = arguments.apply and bool(changes or worktree.missing)
-    if applied:
+    applied = arguments.apply and has_mergeable(changes, worktree)
+    if arguments.apply and (changes or worktree.missing):
         await worktree.apply()
         if worktree.state is not None:
             await save_task_metadata(opencode, session.id, collected=worktree.state)
@@ -229,6 +229,11 @@ async def collect_from_worktree(
             ) from error
     note = "; ".join(filter(None, notes)) or None
     return build_result(session, arguments, changes, patch, worktree.target if applied else None, note)
+
+
+def has_mergeable(changes: Sequence[FileChange], worktree: WorktreeChanges) -> bool:
+    """Whether a worktree has something to apply: a change, or one that was applied and that the task has reverted."""
+    return bool(changes) or len(worktree.missing) > len(worktree.unmergeable)
 
 
 async def describe_schema_line(changes: Sequence[FileChange], worktree: WorktreeChanges) -> str | None:

@@ -28,6 +28,7 @@ from .changes import (
     ReadChanges,
     collect_changes,
     describe_schema_line,
+    has_mergeable,
     open_worktree_changes,
 )
 from .check import CheckResult
@@ -271,7 +272,8 @@ async def read_files(
         async with open_worktree_changes(opencode, session, task) as worktree:
             changes = await worktree.files()
             patch = await worktree.patch() if with_patch else None
-            missing, notes = worktree.missing, (worktree.note, await describe_schema_line(changes, worktree))
+            missing, is_mergeable = worktree.missing, has_mergeable((), worktree)
+            notes = (worktree.note, await describe_schema_line(changes, worktree))
             target, contents = f"{opencode.server.name or ''} {worktree.target}".strip(), worktree.contents()
     except OpenCodeError as error:
         return ReadAnswer(answer.model_copy(update={"unknown": str(error)}))
@@ -283,6 +285,6 @@ async def read_files(
         "deletions": sum(change.deletions for change in changes),
         "patch": patch,
         "note": "; ".join(filter(None, (answer.note, *notes, applied))) or None,
-        "apply_with": apply if missing and answer.state in ENDED_STATES else None,
+        "apply_with": apply if is_mergeable and answer.state in ENDED_STATES else None,
     }
     return ReadAnswer(answer.model_copy(update=facts), target, contents)

@@ -10,7 +10,9 @@ import pytest
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
-from opencode_mcp.opencode.models import ProjectPath
+from opencode_mcp.opencode.models import ProjectPath, Session, parse_model
+from opencode_mcp.tasks.changes import CollectChanges, collect_from_worktree
+from opencode_mcp.tasks.metadata import with_task_metadata
 from opencode_mcp.tasks.workspace import not_included_note
 from opencode_mcp.tasks.worktree import copies
 from opencode_mcp.tasks.worktree.copies import copy_included
@@ -156,6 +158,32 @@ async def test_a_changed_copy_is_not_lost(catalog: Catalog, filled: Pair) -> Non
     (filled.project / ".env").write_text("KEY=changed\n")
     found, _ = await read_changes(catalog, filled)
     assert found.missing == []
+
+
+async def test_a_changed_copy_is_not_said_to_be_applied(catalog: Catalog, filled: Pair) -> None:
+    """Where nothing else has changed, the project has nothing of the task's."""
+    await copy(filled)
+    (filled.worktree / ".env").write_text("KEY=changed\n")
+    task = make_task(filled, base=filled.git(filled.project, "rev-parse", "HEAD").strip())
+    facts = {
+        "id": "ses_1",
+        "directory": task.worktree,
+        "time": {"created": 1},
+        "metadata": with_task_metadata({}, task),
+    }
+    opencode: Any = FakeOpenCode(answers={"session_get": facts, "session_update": facts})
+    session, worktree = (
+        parse_model("a session", Session, facts),
+        Git.for_directory(str(filled.worktree), filled.environ),
+    )
+    arguments = CollectChanges.model_validate({"session_id": "ses_1", "apply": True})
+
+    async with read_local_changes(client(catalog, filled), task, worktree) as found:
+        collected = await collect_from_worktree(opencode, session, task, arguments, found)
+
+    assert collected.applied_to is None
+    assert "not included: .env" in str(collected.note)
+    assert (filled.project / ".env").read_text() == "KEY=project\n"
 
 
 async def test_a_record_that_cannot_be_read_is_an_error(catalog: Catalog, filled: Pair) -> None:
