@@ -28,6 +28,7 @@ from .metadata import TaskMetadata, task_metadata
 from .next_call import NextCall, next_call
 from .pending_requests import RequestSummary, describe_request
 from .queued_turns import describe_queue
+from .rules import describe_passed_limit
 from .session_state import SessionSnapshot, TaskState, TaskStatus
 from .transcript import summarize_parts
 from .turn import (
@@ -110,6 +111,7 @@ async def build_report(
         describe_queue(snapshot),
         describe_other_model(turn, snapshot.session),
         describe_unanswered(turn),
+        describe_passed_limit(snapshot, status, turn),
         describe_revert(snapshot),
         worktree.note,
     )

@@ -21,10 +21,10 @@ from .attempts import find_attempt
 from .check import CHECK_SECONDS, read_check
 from .idempotency import is_same_prompt
 from .json_answer import read_answer
-from .metadata import Rules, readable_metadata, task_metadata
+from .metadata import Limits, Rules, readable_metadata, task_metadata
 from .session_state import SessionSnapshot, TaskStatus, classify, read_newest_messages, unless_deleted
 from .shell import is_running, read_script_call
-from .turn import Usage, format_model
+from .turn import TurnFacts, Usage, format_model
 
 KEPT = "; its work is kept, and a prompt with its session_id continues it"
 
@@ -169,12 +169,30 @@ def keeps_bounds(policy: PromptPolicy, rules: Rules) -> bool:
 def passed_limit(rules: Rules, used: Usage) -> str | None:
     """Say which limit a turn has passed, None for none; `used` is what its family has used since it exists."""
     limits = rules.limits
-    cost, tokens = used.cost - rules.cost, used.tokens - rules.tokens
+    if amount := describe_excess(limits, Usage(used.cost - rules.cost, used.tokens - rules.tokens)):
+        return f"it passed {amount}{KEPT}"
     minutes = (time.time() * 1000 - rules.started) / 60_000
-    if limits.cost is not None and cost > limits.cost:
-        return f"it passed its limit of ${limits.cost:g}: ${cost:.4f}{KEPT}"
-    if limits.tokens is not None and tokens > limits.tokens:
-        return f"it passed its limit of {limits.tokens} tokens: {tokens}{KEPT}"
     if limits.minutes is not None and minutes > limits.minutes:
         return f"it passed its limit of {limits.minutes:g} minutes{KEPT}"
     return None
+
+
+def describe_excess(limits: Limits, used: Usage) -> str | None:
+    """Say which limit is less than what was used, and how much that is; None for none."""
+    if limits.cost is not None and used.cost > limits.cost:
+        return f"its limit of ${limits.cost:g}: ${used.cost:.4f}"
+    if limits.tokens is not None and used.tokens > limits.tokens:
+        return f"its limit of {limits.tokens} tokens: {used.tokens}"
+    return None
+
+
+def describe_passed_limit(snapshot: SessionSnapshot, status: TaskStatus, turn: TurnFacts | None) -> str | None:
+    """Say which limit a turn has passed with its last call, before it could be stopped; None for none.
+
+    Only the turn's own replies count: what its family has used may be of a later prompt.
+    """
+    rules = rules_of(snapshot)
+    if turn is None or rules is None or status.state not in {"completed", "check_failed"}:
+        return None
+    excess = describe_excess(rules.limits, turn.usage)
+    return f"The turn has ended by itself, but it passed {excess}." if excess else None

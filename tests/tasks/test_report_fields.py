@@ -9,6 +9,7 @@ from jsonschema_rs import Draft202012Validator
 
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, parse_model
 from opencode_mcp.redaction import Redactor
+from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
 from opencode_mcp.tasks.next_call import next_call
 from opencode_mcp.tasks.pending_requests import describe_request
 from opencode_mcp.tasks.registry import TASK_TOOLS
@@ -114,6 +115,30 @@ def test_the_next_call_can_be_made_as_it_stands(
 
     assert (following and (following.tool, following.arguments)) == call
     check_calls(report.model_dump(exclude_defaults=True))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("limits", "note"),
+    [
+        (Limits(cost=1), "The turn has ended by itself, but it passed its limit of $1: $1.2000."),
+        (Limits(tokens=100), "The turn has ended by itself, but it passed its limit of 100 tokens: 120."),
+        (Limits(cost=1.2, tokens=120, minutes=1), None),
+    ],
+    ids=["cost", "tokens", "not passed"],
+)
+async def test_a_turn_that_passes_a_limit_with_its_last_call_says_so(limits: Limits, note: str | None) -> None:
+    """It has ended before a bridge could stop it. Minutes also pass after its end."""
+    rules = Rules(prompt_id="msg_1", limits=limits)
+    session = {"id": "ses_1", "directory": "/project", "time": {"created": 1}}
+    metadata = with_task_metadata({}, TaskMetadata(rules=rules))
+    used = {"cost": 1.2, "tokens": {"input": 100, "output": 20, "reasoning": 0}}
+    reply: dict[str, Any] = {"info": {**REPLY, **used, "time": {"created": 1, "completed": 2}}, "parts": []}
+    opencode = FakeOpenCode(answers={"session_get": {**session, "metadata": metadata}}, messages=[reply])
+
+    report = await report_task(make_context(opencode), ReportTask(session_id="ses_1", answer_offset=0))
+
+    assert (report.state, report.note) == ("completed", note)
 
 
 @pytest.mark.anyio
