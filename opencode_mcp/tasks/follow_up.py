@@ -32,6 +32,8 @@ from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify
 from .turn import read_family_usage
 from .workspace import describe_removal
 
+INTERRUPTED = "interrupted by the next prompt"
+
 
 def ignore_session(session: Session) -> None:
     """Do nothing: the default of `on_session`."""
@@ -114,7 +116,7 @@ async def save_ended_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot, q
     if status.stalled_reason is not None:
         status = TaskStatus("failed", error=status.stalled_reason)
     if queued.interrupts and status.state in {"failed", "stopped"}:
-        status = TaskStatus("stopped", error="interrupted by the next prompt", check=status.check)
+        status = TaskStatus("stopped", error=INTERRUPTED, check=status.check)
     prompt_ids = (newest.user_message_id, snapshot.prompt_id, *([] if rules is None else [rules.prompt_id]))
     await add_ended_turn(
         opencode,

@@ -28,10 +28,10 @@ from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session, parse_model
 from opencode_mcp.redaction import to_one_line
 
-from .abort import save_stopped, stop_session
+from .abort import stop_session
 from .context import Context
 from .external_activity import read_snapshot_across_processes
-from .follow_up import check_follow_up, send_follow_up, wait_until_visible
+from .follow_up import INTERRUPTED, check_follow_up, send_follow_up, wait_until_visible
 from .idempotency import is_same_prompt, make_prompt_id
 from .metadata import EndedTurn, QueuedPrompt, Rules, TaskMetadata, add_ended_turn, task_metadata, with_task_metadata
 from .options import QueuedTask, StartTask
@@ -72,13 +72,15 @@ async def queue_prompt(context: Context, arguments: StartTask, session_id: str) 
     note = None
     if queued.interrupts:
         try:
-            await interrupt(context, session_id)
+            was_busy, _ = await stop_session(context, session_id, reason=INTERRUPTED)
         except (OpenCodeError, anyio.get_cancelled_exc_class()):
             with anyio.CancelScope(shield=True), suppress(OpenCodeError):
                 await delete_holder(opencode, holder)
             raise
-        await send_first(context, await read_snapshot(opencode, session_id))
-        note = "The running turn was interrupted: what it has done stays."
+        # Cancelled, the call withdraws its prompt; where OpenCode does not answer, a follower sends it.
+        with anyio.CancelScope(shield=True), suppress(OpenCodeError):
+            await send_first(context, await read_snapshot(opencode, session_id))
+        note = "The running turn was interrupted: what it has done stays." if was_busy else None
     return SentPrompt(session_id=session_id, queued_id=queued.prompt_id, note=note)
 
 
@@ -162,16 +164,6 @@ async def delete_holder(opencode: OpenCodeClient, holder: Session) -> bool:
             raise
         return False
     return True
-
-
-async def interrupt(context: Context, session_id: str) -> None:
-    """Abort the running turn of a session, with its subagents and requests.
-
-    Raises:
-        WorkflowError: it does not stop.
-    """
-    await save_stopped(context.opencode, session_id, "interrupted by the next prompt")
-    await stop_session(context, session_id)
 
 
 async def send_queued(context: Context, session_id: str) -> None:

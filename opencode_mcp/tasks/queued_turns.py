@@ -109,6 +109,12 @@ def find_ended(snapshot: SessionSnapshot, prompt_ids: Iterable[str]) -> EndedTur
     return None
 
 
+def was_followed(snapshot: SessionSnapshot, prompt_id: str) -> bool:
+    """Whether the turn of a prompt is stored as ended; a prompt that was dropped can be sent again."""
+    ended = find_ended(snapshot, [prompt_id])
+    return ended is not None and bool(ended.message_id)
+
+
 async def select_ended(opencode: OpenCodeClient, snapshot: SessionSnapshot, ended: EndedTurn) -> Outcome:
     """Return a turn that a queued prompt has followed, or a queued prompt that was not sent."""
     newest: Message | None = None

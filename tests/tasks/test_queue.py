@@ -13,8 +13,9 @@ from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import Message
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
+from opencode_mcp.tasks.abort import stop_session
 from opencode_mcp.tasks.context import Context
-from opencode_mcp.tasks.metadata import QueuedPrompt, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.metadata import Limits, QueuedPrompt, Rules, TaskMetadata, with_task_metadata
 from opencode_mcp.tasks.options import StartTask
 from opencode_mcp.tasks.queued_prompts import MAX_QUEUED, MAX_QUEUED_CHARS, drop_queued, queue_prompt, send_queued
 from opencode_mcp.tasks.queued_turns import apply_queue, describe_queue, select_turn
@@ -55,6 +56,8 @@ class QueueingOpenCode(FakeOpenCode):
                 return {**session, "metadata": self.metadata}
             case "session_get":
                 return {**session, "metadata": self.metadata}
+            case "session_abort":
+                self.status = {}
             case "session_prompt_async":
                 text, message_id = arguments["parts"][0], arguments["messageID"]
                 info = {"id": message_id, "role": "user", "time": {"created": 1}}
@@ -204,3 +207,41 @@ async def test_a_turn_before_a_queued_prompt_keeps_its_outcome(snapshot: Session
 
     assert (outcome.status.state, outcome.is_own) == ("completed", True)
     assert outcome.snapshot.newest_message == snapshot.newest_message
+
+
+@dataclass
+class SharedOpenCode(QueueingOpenCode):
+    """One with another bridge, which sends the queued prompt as soon as a turn is aborted."""
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Answer as OpenCode does."""
+        response = await super().call(name, **arguments)
+        if name == "session_abort" and self.holders:
+            await send_queued(make_context(self), "ses_1")
+            self.status = BUSY
+        return response
+
+
+async def test_a_stop_leaves_the_queued_prompt_that_is_sent_meanwhile() -> None:
+    """Only the turn of the call that was cancelled, or that passed a limit, is aborted."""
+    opencode = SharedOpenCode(messages=[DONE], holders=queue_of({}).holders, status=BUSY)
+
+    was_busy, snapshot = await stop_session(make_context(opencode), "ses_1")
+
+    assert (was_busy, opencode.texts, snapshot.busy) == (True, ["more"], True)
+    assert opencode.calls.count("session_abort") == 1
+
+
+@pytest.mark.parametrize(("ruled", "status"), [("msg_1", {}), ("msg_0", BUSY)])
+async def test_an_interruption_changes_no_turn_that_has_ended(ruled: str, status: dict[str, Any]) -> None:
+    """Neither the newest one, behind which another prompt waits, nor an earlier one with rules."""
+    rules = Rules(prompt_id=ruled, limits=Limits(cost=1))
+    opencode = queue_of({}, status=status, metadata=with_task_metadata({}, TaskMetadata(rules=rules)))
+    task = StartTask.model_validate({"prompt": "now", "when_busy": "interrupt"})
+
+    sent = await queue_prompt(make_context(opencode), task, "ses_1")
+
+    stored = TaskMetadata.model_validate(opencode.metadata["opencode_mcp"])
+    assert opencode.texts == ["now"]
+    assert (stored.rules, (stored.ended or [])[0].state) == (rules, "completed")
+    assert (sent.note is not None) == bool(status)
