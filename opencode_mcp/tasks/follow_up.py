@@ -79,8 +79,8 @@ async def send_follow_up(
             session_id,
         )
     selection, attachments = await check_follow_up(opencode, snapshot.session, arguments)
-    if queued is not None:
-        await save_ended_turn(opencode, snapshot, queued)
+    if queued is not None or rules_of(snapshot) is not None:  # the prompt may replace the rules
+        await save_ended_turn(opencode, snapshot, is_interrupted=queued is not None and queued.interrupts)
     changes_agent = arguments.agent is not None and task_metadata(snapshot.session).access is not None
     if arguments.permissions is not None or arguments.access is not None or changes_agent:
         await change_access(opencode, snapshot.session, selection.get("agent"), change_of(context, arguments))
@@ -107,15 +107,15 @@ async def check_follow_up(
     return selection, await file_parts(opencode, session.directory, arguments.files)
 
 
-async def save_ended_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot, queued: QueuedPrompt) -> None:
-    """Store in a session how its newest turn has ended, before a queued prompt follows it."""
+async def save_ended_turn(opencode: OpenCodeClient, snapshot: SessionSnapshot, is_interrupted: bool) -> None:
+    """Store in a session how its newest turn has ended, before another prompt follows it."""
     newest, rules = snapshot.newest_message, rules_of(snapshot)
     if newest is None:
         return
     status = await apply_rules(opencode, snapshot, classify(snapshot))
     if status.stalled_reason is not None:
         status = TaskStatus("failed", error=status.stalled_reason)
-    if queued.interrupts and status.state in {"failed", "stopped"}:
+    if is_interrupted and status.state in {"failed", "stopped"}:
         status = TaskStatus("stopped", error=INTERRUPTED, check=status.check)
     prompt_ids = (newest.user_message_id, snapshot.prompt_id, *([] if rules is None else [rules.prompt_id]))
     await add_ended_turn(

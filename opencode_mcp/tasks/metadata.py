@@ -90,7 +90,7 @@ class QueuedPrompt(BaseModel):
 
 
 class EndedTurn(BaseModel):
-    """How a turn has ended that a queued prompt has followed, or a queued prompt that was not sent.
+    """How a turn has ended that another prompt has followed, or a queued prompt that was not sent.
 
     `prompt_ids` are the prompts of the turn, `message_id` its last message, "" for a prompt that was not sent;
     `ended` is when it was stored (ms). `has_json`: its answer fits an output_schema.
@@ -118,7 +118,7 @@ class TaskMetadata(BaseModel):
 
     `groups` are the groups of turns that MCP tasks are for, by their key, newest last; `cancelled` are the turns that
     tasks/cancel has stopped, by their user's message. `answer_group` is set if several models answer one task.
-    `has_setup`: commands run in a child session before the first prompt is sent. `ended` are turns that queued prompts
+    `has_setup`: commands run in a child session before the first prompt is sent. `ended` are turns that other prompts
     have followed, newest last.
 
     A session with `queued` holds a prompt that its parent gets. One with `check_of` runs the check of its parent's
@@ -174,7 +174,7 @@ async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts:
 
 
 async def add_ended_turn(opencode: OpenCodeClient, session_id: str, turn: EndedTurn) -> None:
-    """Store in a session how a turn has ended that a queued prompt follows, or that a queued prompt was not sent."""
+    """Store in a session how a turn has ended that another prompt follows, or that a queued prompt was not sent."""
     session = await opencode.call_as(Session, "session_get", sessionID=session_id)
     ended = [*(task_metadata(session).ended or []), turn][-MAX_ENDED_TURNS:]
     await save_task_metadata(opencode, session_id, ended=ended)

@@ -1,6 +1,6 @@
 """Which turn of a session a caller waits for, where prompts are queued: each caller gets the outcome of its own.
 
-snapshot + prompt -> not sent yet | the newest turn | a turn that a queued prompt has followed
+snapshot + prompt -> not sent yet | the newest turn | a turn that another prompt has followed
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def select_queued(snapshot: SessionSnapshot, status: TaskStatus, prompt_id: str)
 
 
 def find_ended(snapshot: SessionSnapshot, prompt_ids: Iterable[str]) -> EndedTurn | None:
-    """Return how the turn of a prompt has ended, None where no queued prompt has followed it."""
+    """Return how the turn of a prompt has ended, None where that is not stored."""
     own_ids = tuple(prompt_ids)
     for turn in reversed(task_metadata(snapshot.session).ended or []):
         if any(is_same_prompt(ended_id, own_id) for ended_id in turn.prompt_ids for own_id in own_ids):
@@ -116,7 +116,7 @@ def was_followed(snapshot: SessionSnapshot, prompt_id: str) -> bool:
 
 
 async def select_ended(opencode: OpenCodeClient, snapshot: SessionSnapshot, ended: EndedTurn) -> Outcome:
-    """Return a turn that a queued prompt has followed, or a queued prompt that was not sent."""
+    """Return a turn that another prompt has followed, or a queued prompt that was not sent."""
     newest: Message | None = None
     if ended.message_id:
         ids = {"sessionID": snapshot.session.id, "messageID": ended.message_id}

@@ -15,11 +15,13 @@ from opencode_mcp.opencode.models import Message
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.tasks.abort import stop_session
 from opencode_mcp.tasks.context import Context
+from opencode_mcp.tasks.follow_up import send_follow_up
 from opencode_mcp.tasks.metadata import Limits, QueuedPrompt, Rules, TaskMetadata, with_task_metadata
 from opencode_mcp.tasks.options import StartTask
 from opencode_mcp.tasks.queued_prompts import MAX_QUEUED, MAX_QUEUED_CHARS, drop_queued, queue_prompt, send_queued
 from opencode_mcp.tasks.queued_turns import apply_queue, describe_queue, select_turn
 from opencode_mcp.tasks.session_state import SessionSnapshot, TaskStatus, read_snapshot
+from opencode_mcp.tasks.turn_outcome import outcome_of_turn
 
 from .test_race_conditions import DONE, FakeOpenCode
 
@@ -245,3 +247,20 @@ async def test_an_interruption_changes_no_turn_that_has_ended(ruled: str, status
     assert opencode.texts == ["now"]
     assert (stored.rules, (stored.ended or [])[0].state) == (rules, "completed")
     assert (sent.note is not None) == bool(status)
+
+
+async def test_a_turn_keeps_its_outcome_when_a_prompt_replaces_its_rules() -> None:
+    """A limit that it has passed, or a check that has failed, is not forgotten with the rules."""
+    rules = Rules(prompt_id="msg_1", limits=Limits(cost=1), stopped="it passed its limit")
+    opencode = queue_of(metadata=with_task_metadata({}, TaskMetadata(rules=rules)))
+    prompt = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}, "parts": []}
+    opencode.messages = [prompt, DONE]
+    task = StartTask.model_validate({"prompt": "more", "limits": {"cost": 2}})
+
+    await send_follow_up(make_context(opencode), task, "ses_1")
+
+    after = await read_snapshot(cast("Any", opencode), "ses_1")
+    opencode.answers["session_message"] = DONE
+    outcome = await select_turn(cast("Any", opencode), after, TaskStatus("running"), "msg_1")
+    outcome = await outcome_of_turn(cast("Any", opencode), outcome, "msg_1")
+    assert (outcome.status.state, outcome.status.error) == ("stopped", "it passed its limit")
