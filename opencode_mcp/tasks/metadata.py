@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import anyio
@@ -166,8 +167,19 @@ def readable_metadata(session: Session) -> TaskMetadata:
 
 async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts: Any) -> bool:
     """Change facts about a task in its session, as that is now; False if the server has not stored them."""
+    return await change_task_metadata(opencode, session_id, lambda task: facts)
+
+
+async def change_task_metadata(
+    opencode: OpenCodeClient, session_id: str, change: Callable[[TaskMetadata], Mapping[str, Any]]
+) -> bool:
+    """Change facts about a task, given those that its session has now; False if the server has not stored them.
+
+    Where two bridges do so within the two requests, the later one wins.
+    """
     session = await opencode.call_as(Session, "session_get", sessionID=session_id)
-    task = task_metadata(session).model_copy(update=facts)
+    current = task_metadata(session)
+    task = current.model_copy(update=change(current))
     metadata = with_task_metadata(session.metadata, task)
     updated = await opencode.call_as(Session, "session_update", sessionID=session_id, metadata=metadata)
     return task_metadata(updated) == task
@@ -175,9 +187,20 @@ async def save_task_metadata(opencode: OpenCodeClient, session_id: str, **facts:
 
 async def add_ended_turn(opencode: OpenCodeClient, session_id: str, turn: EndedTurn) -> None:
     """Store in a session how a turn has ended that another prompt follows, or that a queued prompt was not sent."""
-    session = await opencode.call_as(Session, "session_get", sessionID=session_id)
-    ended = [*(task_metadata(session).ended or []), turn][-MAX_ENDED_TURNS:]
-    await save_task_metadata(opencode, session_id, ended=ended)
+
+    def add(task: TaskMetadata) -> dict[str, Any]:
+        return {"ended": [*(task.ended or []), turn][-MAX_ENDED_TURNS:]}
+
+    await change_task_metadata(opencode, session_id, add)
+
+
+async def remove_ended_turn(opencode: OpenCodeClient, session_id: str, turn: EndedTurn) -> None:
+    """Remove what `add_ended_turn` has stored, as the prompt was sent nevertheless."""
+
+    def remove(task: TaskMetadata) -> dict[str, Any]:
+        return {"ended": [other for other in task.ended or [] if other != turn]}
+
+    await change_task_metadata(opencode, session_id, remove)
 
 
 def with_task_metadata(metadata: dict[str, Any], task: TaskMetadata) -> dict[str, Any]:

@@ -33,11 +33,20 @@ from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .follow_up import INTERRUPTED, check_follow_up, send_follow_up, wait_until_visible
 from .idempotency import is_same_prompt, make_prompt_id
-from .metadata import EndedTurn, QueuedPrompt, Rules, TaskMetadata, add_ended_turn, task_metadata, with_task_metadata
+from .metadata import (
+    EndedTurn,
+    QueuedPrompt,
+    Rules,
+    TaskMetadata,
+    add_ended_turn,
+    remove_ended_turn,
+    task_metadata,
+    with_task_metadata,
+)
 from .options import QueuedTask, StartTask
 from .prompt import SentPrompt
-from .queued_turns import queued_prompt
-from .rules import keeps_bounds
+from .queued_turns import find_ended, queued_prompt
+from .rules import is_newest_turn, keeps_bounds
 from .session_state import SessionSnapshot, read_snapshot
 
 MAX_QUEUED = 10
@@ -200,19 +209,31 @@ async def send_first(context: Context, snapshot: SessionSnapshot) -> None:
         return
     except OpenCodeError as error:
         await save_unsent(opencode, session_id, queued, "failed", f"the queued prompt was not sent: {error}")
-    await delete_holder(opencode, holder)
+    if not await delete_holder(opencode, holder) and await was_dropped(opencode, session_id, holder):
+        await stop_session(context, session_id)
 
 
-async def save_unsent(opencode: OpenCodeClient, session_id: str, queued: QueuedPrompt, state: str, reason: str) -> None:
-    """Store in a session that a queued prompt was not sent."""
+async def was_dropped(opencode: OpenCodeClient, session_id: str, holder: Session) -> bool:
+    """Whether another bridge has dropped a queued prompt while this one was sending it, so that it runs."""
+    prompt_id, snapshot = queued_prompt(holder).prompt_id, await read_snapshot(opencode, session_id)
+    ended = find_ended(snapshot, [prompt_id])
+    is_dropped = ended is not None and ended.state == "stopped" and ended.ended >= holder.time.created
+    return is_dropped and is_newest_turn(snapshot, prompt_id)
+
+
+async def save_unsent(
+    opencode: OpenCodeClient, session_id: str, queued: QueuedPrompt, state: str, reason: str
+) -> EndedTurn:
+    """Store in a session that a queued prompt was not sent, and return what was stored."""
     unsent = EndedTurn(prompt_ids=(queued.prompt_id,), state=state, error=reason, ended=time.time() * 1000)
     await add_ended_turn(opencode, session_id, unsent)
+    return unsent
 
 
 async def drop_queued(opencode: OpenCodeClient, session_id: str, prompt_id: str | None = None) -> list[QueuedPrompt]:
     """Remove the queued prompts of a session, or one of them, and return those that were removed.
 
-    One that another bridge is sending at the moment may have been sent.
+    One that another bridge has sent meanwhile is not among them; one that it is sending is stopped by that bridge.
     """
     if not (await read_snapshot(opencode, session_id)).queued:
         return []
@@ -221,9 +242,12 @@ async def drop_queued(opencode: OpenCodeClient, session_id: str, prompt_id: str 
         for holder in (await read_snapshot(opencode, session_id)).queued:
             queued = queued_prompt(holder)
             if prompt_id is None or is_same_prompt(queued.prompt_id, prompt_id):
-                await save_unsent(opencode, session_id, queued, "stopped", "dropped from the queue; it was not sent")
+                reason = "dropped from the queue; it was not sent"
+                unsent = await save_unsent(opencode, session_id, queued, "stopped", reason)
                 if await delete_holder(opencode, holder):
                     dropped.append(queued)
+                else:
+                    await remove_ended_turn(opencode, session_id, unsent)
     return dropped
 
 

@@ -16,7 +16,7 @@ from .context import Context
 from .queued_prompts import describe_dropped, drop_queued
 from .queued_turns import find_ended
 from .report import TaskReport, build_report
-from .rules import apply_rules
+from .rules import apply_rules, is_newest_turn
 from .session_state import TaskStatus, classify, read_snapshot
 from .wait import STALLED_SECONDS, wait_until_settled
 
@@ -94,4 +94,5 @@ async def withdraw(context: Context, session_id: str, prompt_id: str) -> bool:
     """Drop a queued prompt; whether nothing is left to stop, as it was not sent, or its turn has ended."""
     if await drop_queued(context.opencode, session_id, prompt_id):
         return True
-    return find_ended(await read_snapshot(context.opencode, session_id), [prompt_id]) is not None
+    snapshot = await read_snapshot(context.opencode, session_id)
+    return find_ended(snapshot, [prompt_id]) is not None and not is_newest_turn(snapshot, prompt_id)

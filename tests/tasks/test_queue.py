@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import anyio
 import pytest
 
-from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import Message
@@ -16,10 +17,11 @@ from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.tasks.abort import stop_session
 from opencode_mcp.tasks.context import Context
 from opencode_mcp.tasks.follow_up import send_follow_up
+from opencode_mcp.tasks.idempotency import request_suffix
 from opencode_mcp.tasks.metadata import Limits, QueuedPrompt, Rules, TaskMetadata, with_task_metadata
 from opencode_mcp.tasks.options import StartTask
 from opencode_mcp.tasks.queued_prompts import MAX_QUEUED, MAX_QUEUED_CHARS, drop_queued, queue_prompt, send_queued
-from opencode_mcp.tasks.queued_turns import apply_queue, describe_queue, select_turn
+from opencode_mcp.tasks.queued_turns import apply_queue, describe_queue, find_ended, select_turn
 from opencode_mcp.tasks.session_state import SessionSnapshot, TaskStatus, read_snapshot
 from opencode_mcp.tasks.turn_outcome import outcome_of_turn
 
@@ -52,7 +54,8 @@ class QueueingOpenCode(FakeOpenCode):
             case "session_messages":
                 return self.messages[-arguments.get("limit", 100) :]
             case "session_delete":
-                del self.holders[arguments["sessionID"]]
+                if self.holders.pop(arguments["sessionID"], None) is None:
+                    raise APIError(name, 404, "NotFoundError", "Session not found")
             case "session_update":
                 self.metadata = arguments["metadata"]
                 return {**session, "metadata": self.metadata}
@@ -70,12 +73,17 @@ class QueueingOpenCode(FakeOpenCode):
         return await super().call(name, **arguments)
 
 
+def queued_id(index: int) -> str:
+    """Return the id of a queued prompt; the id that its message gets has the same end."""
+    return f"msg_{index:012}{request_suffix(f'request {index}')}"
+
+
 def queue_of(*tasks: dict[str, Any], **options: Any) -> QueueingOpenCode:
     """Return an OpenCode with an idle session, which has these queued prompts."""
     opencode = QueueingOpenCode(messages=[DONE], **options)
     for index, task in enumerate(tasks):
         request_id = f"request {index}"
-        queued = QueuedPrompt(prompt_id=f"msg_{index:026}", task={"request_id": request_id, "prompt": "more", **task})
+        queued = QueuedPrompt(prompt_id=queued_id(index), task={"request_id": request_id, "prompt": "more", **task})
         opencode.holders[f"ses_q{index}"] = {
             "id": f"ses_q{index}",
             "directory": "/project",
@@ -150,7 +158,7 @@ async def test_a_queued_prompt_that_cannot_be_sent_has_failed() -> None:
     await send_queued(make_context(opencode), "ses_1")
 
     after = await read_snapshot(cast("Any", opencode), "ses_1")
-    outcome = await select_turn(cast("Any", opencode), after, TaskStatus("completed"), f"msg_{0:026}")
+    outcome = await select_turn(cast("Any", opencode), after, TaskStatus("completed"), queued_id(0))
     assert (opencode.texts, opencode.holders) == ([], {})
     assert outcome.status.state == "failed"
     assert "the queued prompt was not sent: unknown model 'scripted/gone'" in str(outcome.status.error)
@@ -161,7 +169,7 @@ async def test_only_the_named_prompt_is_dropped() -> None:
     """The one of a call that was cancelled; the others stay in their order."""
     opencode = queue_of({"prompt": "one"}, {"prompt": "two"}, {"prompt": "three"})
 
-    dropped = await drop_queued(cast("Any", opencode), "ses_1", f"msg_{1:026}")
+    dropped = await drop_queued(cast("Any", opencode), "ses_1", queued_id(1))
 
     assert [queued.task["prompt"] for queued in dropped] == ["two"]
     assert [*opencode.holders] == ["ses_q0", "ses_q2"]
@@ -213,25 +221,62 @@ async def test_a_turn_before_a_queued_prompt_keeps_its_outcome(snapshot: Session
 
 @dataclass
 class SharedOpenCode(QueueingOpenCode):
-    """One with another bridge, which sends the queued prompt as soon as a turn is aborted."""
+    """One with another bridge, which sends or drops the queued prompt once, after a call that this bridge has made."""
+
+    call_before: str = ""
+    drops: bool = False
+
+    def session_lock(self, session_id: str) -> anyio.Lock:
+        """The session's lock, which bridges do not share."""
+        return anyio.Lock()
 
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Answer as OpenCode does."""
         response = await super().call(name, **arguments)
-        if name == "session_abort" and self.holders:
-            await send_queued(make_context(self), "ses_1")
+        if name == self.call_before:
+            self.call_before = ""
+            if self.drops:
+                await drop_queued(cast("Any", self), "ses_1")
+            else:
+                await send_queued(make_context(self), "ses_1")
             self.status = BUSY
         return response
 
 
+def shared(call_before: str, **options: Any) -> SharedOpenCode:
+    """Return an OpenCode with a session that has a queued prompt, and another bridge that acts after this call."""
+    return SharedOpenCode(messages=[DONE], holders=queue_of({}).holders, call_before=call_before, **options)
+
+
 async def test_a_stop_leaves_the_queued_prompt_that_is_sent_meanwhile() -> None:
     """Only the turn of the call that was cancelled, or that passed a limit, is aborted."""
-    opencode = SharedOpenCode(messages=[DONE], holders=queue_of({}).holders, status=BUSY)
+    opencode = shared("session_abort", status=BUSY)
 
     was_busy, snapshot = await stop_session(make_context(opencode), "ses_1")
 
     assert (was_busy, opencode.texts, snapshot.busy) == (True, ["more"], True)
     assert opencode.calls.count("session_abort") == 1
+
+
+async def test_a_prompt_that_is_dropped_while_it_is_sent_is_stopped() -> None:
+    """The bridge that has dropped it said that it was not sent."""
+    opencode = shared("session_prompt_async", drops=True)
+
+    await send_queued(make_context(opencode), "ses_1")
+
+    assert (opencode.texts, opencode.holders, opencode.status) == (["more"], {}, {})
+    assert "session_abort" in opencode.calls
+
+
+async def test_a_prompt_that_is_sent_while_it_is_dropped_was_not_dropped() -> None:
+    """Its caller may stop it: nothing says that it was not sent."""
+    opencode = shared("session_update")
+
+    dropped = await drop_queued(cast("Any", opencode), "ses_1")
+
+    after = await read_snapshot(cast("Any", opencode), "ses_1")
+    assert (opencode.texts, dropped) == (["more"], [])
+    assert find_ended(after, [queued_id(0)]) is None
 
 
 @pytest.mark.parametrize(("ruled", "status"), [("msg_1", {}), ("msg_0", BUSY)])
@@ -253,7 +298,7 @@ async def test_a_turn_keeps_its_outcome_when_a_prompt_replaces_its_rules() -> No
     """A limit that it has passed, or a check that has failed, is not forgotten with the rules."""
     rules = Rules(prompt_id="msg_1", limits=Limits(cost=1), stopped="it passed its limit")
     opencode = queue_of(metadata=with_task_metadata({}, TaskMetadata(rules=rules)))
-    prompt = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}, "parts": []}
+    prompt: dict[str, Any] = {"info": {"id": "msg_1", "role": "user", "time": {"created": 1}}, "parts": []}
     opencode.messages = [prompt, DONE]
     task = StartTask.model_validate({"prompt": "more", "limits": {"cost": 2}})
 
