@@ -179,7 +179,7 @@ def refuse_without_setup(snapshot: SessionSnapshot) -> None:
     if snapshot.newest_message is None and task_metadata(session).has_setup:
         raise WorkflowError(
             f"the setup of session {session.id} has not ended, so its first prompt was not sent. If it does not "
-            "run any more, the bridge that ran it has ended: start a new task",
+            "run any more, the bridge that ran it has ended: start a new task, with another request_id if it had one",
             session.id,
         )
 

@@ -34,6 +34,7 @@ from .options import StartTask
 from .permission_map import check_map
 from .prompt import SentPrompt, make_rules, send_prompt
 from .queued_prompts import queue_prompt
+from .session_state import read_session
 from .setup import set_up
 from .stop import abandon
 from .workspace import check_directory, directory_argument, prepare_workspace
@@ -118,6 +119,7 @@ async def continue_session(
     opencode = context.opencode
     if arguments.when_busy != "refuse":
         await wait_until_started(context, session_id)
+    await join_start(context, session_id, arguments.request_id, on_session)
     async with opencode.session_lock(session_id):  # of two concurrent prompts OpenCode may lose one
         refuse_while_starting(context, session_id, arguments.request_id)
         try:
@@ -160,6 +162,23 @@ async def wait_until_started(context: Context, session_id: str) -> None:
     start = context.servers.pending_starts.get(session_id)
     if start is not None:
         await start.finished.wait()
+
+
+async def join_start(
+    context: Context, session_id: str, request_id: str | None, on_session: Callable[[Session], None]
+) -> None:
+    """Wait for the call of this process that is about to send the same request: its setup may take minutes.
+
+    Raises:
+        OpenCodeError: what that call raised.
+    """
+    start = context.servers.pending_starts.get(session_id)
+    if request_id is None or start is None or start.request_id != request_id or start.finished.is_set():
+        return
+    on_session(await read_session(context.opencode, session_id))
+    await start.finished.wait()
+    if start.failure is not None:
+        raise start.failure
 
 
 def refuse_while_starting(context: Context, session_id: str, request_id: str | None) -> None:

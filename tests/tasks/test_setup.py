@@ -16,6 +16,7 @@ from opencode_mcp.tasks.options import StartTask
 from opencode_mcp.tasks.pending_starts import MAX_CONCURRENT_STARTS, PendingStart
 from opencode_mcp.tasks.session_state import classify, read_snapshot
 from opencode_mcp.tasks.setup import set_up
+from opencode_mcp.tasks.start import continue_session
 from opencode_mcp.tasks.task_event import TaskEvent
 from tests.eventually import eventually
 
@@ -92,6 +93,27 @@ async def test_long_setups_do_not_delay_the_start_of_other_tasks() -> None:
 
     assert all(start.prompt is not None for start in starts)
     assert limiter.borrowed_tokens == 0
+
+
+async def test_a_repeated_call_waits_for_the_setup_of_the_first() -> None:
+    """It sends no prompt of its own, and fails as the first one does."""
+    opencode = ShellOpenCode()
+    context = make_context(opencode)
+    first = PendingStart(session_id="ses_1", request_id="mine")
+    context.servers.pending_starts["ses_1"] = first
+    sessions: list[Session] = []
+
+    async def repeat() -> None:
+        with pytest.raises(SetupFailed, match="no network"):
+            await continue_session(context, TASK.model_copy(update={"request_id": "mine"}), "ses_1", sessions.append)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(repeat)
+        await eventually(lambda: [session.id for session in sessions] == ["ses_1"])
+        first.failure = SetupFailed("no network")
+        first.finished.set()
+
+    assert "session_prompt_async" not in opencode.calls
 
 
 async def test_a_failed_setup_is_an_event(caplog: pytest.LogCaptureFixture) -> None:
