@@ -125,9 +125,9 @@ async def refuse_maps(ctx: ScenarioContext) -> ObservedResult:
         "must be allow, ask or deny": {"bash": "never"},
     }
     for message, tools in refused.items():
-        assert message in (await ctx.run_task("script:text hi", permissions=tools)).text
-    observed = await ctx.run_task("script:text hi", permissions={"bahs": "deny"})
-    assert not ctx.model_requests("script:text hi")
+        assert message in (await ctx.run_task("script:text {key}", permissions=tools)).text
+    observed = await ctx.run_task("script:text {key}", permissions={"bahs": "deny"})
+    assert not ctx.model_requests()
     return observed
 
 

@@ -31,10 +31,12 @@ async def tool_calls(ctx: ScenarioContext) -> ObservedResult:
 async def subagent(ctx: ScenarioContext) -> ObservedResult:
     """A task that delegates to a subagent."""
     observed = await ctx.run_task("script:task")
-    children = (await ctx.call_tool("session_children", sessionID=observed.session_id))["result"]
-    assert len(children) == 1
     transcript = await ctx.call_tool("read_transcript", session_id=observed.session_id)
-    assert f"> task child: completed (session {children[0]['id']})" in transcript["text"], transcript.text
+    named = re.findall(r"> task child: completed \(session (ses_\w+)\)", transcript["text"])
+    assert len(named) == 1, transcript.text
+    if not ctx.faulty_network:  # where the response of an operation may be lost, which takes two minutes to end
+        children = (await ctx.call_tool("session_children", sessionID=observed.session_id))["result"]
+        assert [child["id"] for child in children] == named
     return observed
 
 

@@ -27,7 +27,7 @@ async def fall_back(ctx: ScenarioContext) -> ObservedResult:
     (plugins / "fallback.js").write_text(FALLBACK_PLUGIN)
     observed = await ctx.run_task("script:text exhausted", model="scripted/scripted")
     assert observed["model"] == "scripted/other"
-    assert observed["note"] == "model scripted/other answered, not scripted/scripted"
+    assert observed["note"] == "model scripted/other answered instead of scripted/scripted"
     kept = await ctx.run_task("script:text plenty", session_id=observed.session_id, model="scripted/scripted")
     assert kept["model"] == "scripted/scripted"
     assert kept["note"] is None
