@@ -7,6 +7,7 @@ once the prompt is sent. The id of its message is derived from its request id, s
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+from pydantic import ValidationError
 
 from opencode_mcp.exceptions import (
     APIError,
@@ -56,6 +58,8 @@ MAX_QUEUED_CHARS = 200_000
 """How long a queued prompt with its arguments may be: each read of its session's state reads it."""
 
 SHOWN_CHARS = 60
+
+log = logging.getLogger(__name__)
 
 
 async def queue_prompt(context: Context, arguments: StartTask, session_id: str) -> SentPrompt:
@@ -188,13 +192,18 @@ async def send_queued(context: Context, session_id: str) -> None:
 async def send_first(context: Context, snapshot: SessionSnapshot) -> None:
     """Send the first queued prompt as `send_queued` does; the caller holds the session's lock.
 
-    One of a bridge with wider bounds than `--models` and `--max-cost` of this one is left to other bridges.
+    One of a bridge with wider bounds than `--models` and `--max-cost` of this one is left to other bridges, as is one
+    with arguments that this version does not know.
     """
     if not snapshot.queued:
         return
     opencode, session_id, holder = context.opencode, snapshot.session.id, snapshot.queued[0]
     queued = queued_prompt(holder)
-    task = QueuedTask.model_validate(queued.task)
+    try:
+        task = QueuedTask.model_validate(queued.task)
+    except ValidationError:
+        log.info("a queued prompt of %s is left to another version of this server", session_id)
+        return
     if not keeps_bounds(opencode.prompt_policy, Rules(limits=task.limits, models=task.models)):
         return  # its own bridge, or another one, sends it
     try:

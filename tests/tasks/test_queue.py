@@ -165,6 +165,15 @@ async def test_a_queued_prompt_that_cannot_be_sent_has_failed() -> None:
     assert "A queued prompt was not sent" in str(describe_queue(after))
 
 
+async def test_a_queued_prompt_of_another_version_stays_queued() -> None:
+    """This one cannot apply an argument that it does not know."""
+    opencode = queue_of({"option_of_a_later_version": True})
+
+    await send_queued(make_context(opencode), "ses_1")
+
+    assert (opencode.texts, len(opencode.holders)) == ([], 1)
+
+
 async def test_only_the_named_prompt_is_dropped() -> None:
     """The one of a call that was cancelled; the others stay in their order."""
     opencode = queue_of({"prompt": "one"}, {"prompt": "two"}, {"prompt": "three"})
