@@ -54,15 +54,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many workers `-n auto` is: two for each core, three where most of a test is waiting for processes.
+    """Return how many workers `-n auto` is: two for each core, as much of most tests is waiting. Three are slower.
 
     It is none where one file or test is named, which is over before workers have begun, and for the tiers whose
     tests start several servers each.
     """
     named = any("::" in argument or argument.endswith(".py") for argument in config.args)
-    tiers = {*str(config.option.markexpr).split()}
-    per_core = 2 if tiers == {"unit"} else 3
-    return 0 if named or tiers & {"clients", "scale"} else per_core * (os.cpu_count() or 1)
+    heavy = {"clients", "scale"} & {*str(config.option.markexpr).split()}
+    return 0 if named or heavy else 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -25,7 +25,7 @@ MIXED: tuple[tuple[str, dict[str, str]], ...] = (
 
 
 @pytest.fixture(params=["auto"])
-def era(request: pytest.FixtureRequest) -> str:
+def mode(request: pytest.FixtureRequest) -> str:
     """One protocol era: what is tried lies behind both."""
     return request.param
 

@@ -42,7 +42,7 @@ from .workload import CallCounts, make_calls
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
-CALL_COUNT = int(os.environ.get("OPENCODE_MCP_TEST_CALLS", "1500"))
+CALL_COUNT = int(os.environ.get("OPENCODE_MCP_TEST_CALLS", "500"))
 CLIENT_COUNT = int(os.environ.get("OPENCODE_MCP_TEST_CLIENTS", "16"))
 LIFE_COUNT = int(os.environ.get("OPENCODE_MCP_TEST_LIVES", "8"))
 IS_LONG_RUN = CALL_COUNT >= 20_000
