@@ -106,13 +106,13 @@ async def read_answer(schema: str, text: str) -> JsonAnswer:
 
 
 def find_json(text: str) -> str:
-    """Return the part of an answer that is to be JSON: all of it, its only code block, or what its brackets enclose.
+    """Return the JSON of an answer: the whole text, its only code block, or what its brackets enclose.
 
     A code block counts without a language, or with `json`. Without a block the part begins at the first opening bracket
     and ends at the last closing one, so that of two values neither is taken.
 
     Raises:
-        ValueError: there is no such part, or there are several.
+        ValueError: the answer has no JSON, has several code blocks, or is too long.
     """
     if len(text) > MAX_ANSWER_CHARS:
         raise ValueError(f"the answer has {len(text)} characters; the maximum is {MAX_ANSWER_CHARS}")

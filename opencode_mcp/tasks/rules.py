@@ -115,7 +115,7 @@ async def apply_check(
 async def apply_running_check(
     opencode: OpenCodeClient, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus
 ) -> TaskStatus:
-    """Return the status of a session that works: whether that is its check, which is to be ended if it takes long."""
+    """Return the status of a busy session: a running check is its activity, and due to be ended after a time."""
     if snapshot.session.id in snapshot.statuses:
         return status
     check_session = await find_check(opencode, snapshot.session.id, snapshot.prompt_id)

@@ -65,7 +65,7 @@ async def wait_then_complete(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def complete_by_policy(ctx: ScenarioContext) -> ObservedResult:
-    """A request that the bridge answers by the task's policy is no event; a follow-up has an event of its own."""
+    """A request that the bridge answers by the task's policy sends no event; a follow-up sends its own."""
     async with open_observed_bridge(ctx) as client:
         observed = await ctx.run_task(touch_prompt(ctx), client, permissions="allow")
         session_id = observed.session_id
@@ -76,7 +76,7 @@ async def complete_by_policy(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def fail_after_retry(ctx: ScenarioContext) -> ObservedResult:
-    """The end of a turn whose check fails and is sent back is no event; the task's end is."""
+    """The end of a turn whose failed check is sent back sends no event; the end of the task sends one."""
     async with open_observed_bridge(ctx) as client:
         observed = await ctx.run_task("script:text fine", client, check=["exit 3"], check_retries=1)
         [event] = await wait_for_states(ctx, "check_failed")

@@ -35,7 +35,7 @@ async def fall_back(ctx: ScenarioContext) -> ObservedResult:
 
 
 async def name_variant_and_agent(ctx: ScenarioContext) -> ObservedResult:
-    """An agent with a model of its own: what it chose was not replaced, so there is no note."""
+    """An agent with a model of its own: no model was replaced, so the report has no note."""
     observed = await ctx.run_task("script:text hi", agent="thinker", variant="high")
     assert (observed["model"], observed["variant"], observed["agent"]) == ("scripted/other", "high", "thinker")
     assert observed["note"] is None

@@ -25,6 +25,7 @@ from opencode_mcp.tasks import wait as waiting
 from opencode_mcp.tasks.context import Context
 from opencode_mcp.tasks.follower import follow, run_check
 from opencode_mcp.tasks.metadata import Limits, Rules, TaskMetadata, with_task_metadata
+from opencode_mcp.tasks.queued_turns import Outcome
 from opencode_mcp.tasks.rules import find_forbidden_model
 from opencode_mcp.tasks.session_state import read_session, read_snapshot
 from opencode_mcp.tasks.task_tools import RunTask, run_task
@@ -121,6 +122,16 @@ def make_context(opencode: FakeOpenCode, tasks: TaskGroup) -> Context:
     return Context(ServerPool(cast("Any", {"": opencode}), tasks=tasks), ignore_progress)
 
 
+async def follow_until_aborted(opencode: RuledOpenCode) -> Outcome:
+    """Follow a task until its session is aborted, which ends its turn; return the outcome."""
+    async with background_task_group() as tasks:
+        context = make_context(opencode, tasks)
+        follow(context, "ses_1")
+        await eventually(lambda: "session_abort" in opencode.calls)
+        opencode.status = {}
+        return await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
+
+
 async def test_a_turn_that_another_bridge_was_stopping_is_stopped() -> None:
     """It has stored the reason, and ended before it could abort the session."""
     opencode = RuledOpenCode(
@@ -128,12 +139,7 @@ async def test_a_turn_that_another_bridge_was_stopping_is_stopped() -> None:
         messages=[DONE],
         status=BUSY,
     )
-    async with background_task_group() as tasks:
-        context = make_context(opencode, tasks)
-        follow(context, "ses_1")
-        await eventually(lambda: "session_abort" in opencode.calls)
-        opencode.status = {}
-        outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
+    outcome = await follow_until_aborted(opencode)
 
     assert (outcome.status.state, outcome.status.error) == ("stopped", "it passed its limit")
 
@@ -320,12 +326,7 @@ async def test_a_check_ends_in_time_although_the_bridge_that_began_it_has_ended(
         check_messages=[reply_with(running)],
         status={CHECK_SESSION: {"type": "busy"}},
     )
-    async with background_task_group() as tasks:
-        context = make_context(opencode, tasks)
-        follow(context, "ses_1")
-        await eventually(lambda: "session_abort" in opencode.calls)
-        opencode.status = {}
-        outcome = await wait_until_settled(context, "ses_1", None, anyio.current_time() + 30)
+    outcome = await follow_until_aborted(opencode)
 
     assert (outcome.status.state, outcome.status.error) == ("check_failed", "the check took longer than 600 s")
 

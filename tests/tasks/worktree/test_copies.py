@@ -94,7 +94,7 @@ async def test_only_ignored_files_that_are_named_are_copied(filled: Pair) -> Non
 
 
 async def test_a_project_without_the_file_has_no_copies(pair: Pair) -> None:
-    """Nothing is copied, and there is no note."""
+    """Nothing is copied, and the report has no note."""
     (pair.project / "ignored").mkdir()
     (pair.project / "ignored" / "one.txt").write_text("one")
 
