@@ -14,7 +14,7 @@ from fastmcp import FastMCP
 
 import opencode_mcp.openapi
 
-document = json.loads((Path(opencode_mcp.openapi.__file__).parent / "opencode.json").read_bytes())
+document = json.loads((Path(opencode_mcp.openapi.__file__).parent / "opencode1.json").read_bytes())
 http = httpx2.AsyncClient(
     base_url=os.environ["OPENCODE_MCP_URL"],
     auth=("opencode", os.environ["OPENCODE_SERVER_PASSWORD"]),

@@ -1,4 +1,4 @@
-"""Renew the document snapshot from a running OpenCode: GET /global/health and /doc -> opencode.json, document.py.
+"""Renew the document snapshot from a running OpenCode: GET /global/health and /doc -> opencode1.json, snapshots.py.
 
     opencode serve --port 4096
     python scripts/renew_snapshot.py http://127.0.0.1:4096
@@ -16,11 +16,12 @@ from pathlib import Path
 import httpx2
 
 from opencode_mcp.exceptions import OpenCodeError
-from opencode_mcp.openapi.document import Document, sha256
+from opencode_mcp.openapi.document import Document
+from opencode_mcp.openapi.snapshots import sha256
 from opencode_mcp.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "opencode_mcp" / "openapi"
-SNAPSHOT, MODULE = FOLDER / "opencode.json", FOLDER / "document.py"
+SNAPSHOT, MODULE = FOLDER / "opencode1.json", FOLDER / "snapshots.py"
 READ_SECONDS = 60.0
 """The first GET /doc takes OpenCode 2 to 13 s."""
 

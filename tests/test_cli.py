@@ -16,7 +16,8 @@ from opencode_mcp.cli import main
 from opencode_mcp.cli.clients import CLIENTS
 from opencode_mcp.cli.document_option import load_document
 from opencode_mcp.cli.main import COMMANDS
-from opencode_mcp.openapi.document import SNAPSHOT_SHA256, Document, load_snapshot, read_snapshot, sha256
+from opencode_mcp.openapi.document import Document
+from opencode_mcp.openapi.snapshots import SNAPSHOT_SHA256, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings
 from tests.cli.fake_http_server import serve_document

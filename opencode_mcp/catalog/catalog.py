@@ -13,8 +13,9 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from opencode_mcp.openapi import schema as schemas
-from opencode_mcp.openapi.document import Document, OperationObject, ParameterObject, Schema, load_snapshot
+from opencode_mcp.openapi.document import Document, OperationObject, ParameterObject, Schema
 from opencode_mcp.openapi.navigation import resolve
+from opencode_mcp.openapi.snapshots import load_snapshot
 
 from .amendments import Amendment, Check, ExecutionMode, amendments_for
 from .annotations import Hints, hints_for

@@ -17,7 +17,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.connect import make_endpoint
 from opencode_mcp.exceptions import DocumentError, SettingsError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
-from opencode_mcp.openapi.document import load_snapshot
+from opencode_mcp.openapi.snapshots import load_snapshot
 from opencode_mcp.opencode.process.install import cache_folder
 from opencode_mcp.opencode.transport import create_ssl_context, describe_tls_error
 from opencode_mcp.settings import Settings, without_password

@@ -1,6 +1,7 @@
-"""OpenCode's OpenAPI document as data. Imports only `exceptions` from this package."""
+"""OpenCode's OpenAPI documents as data. Imports only `exceptions` from this package."""
 
-from .document import SNAPSHOT_VERSION, Document
+from .document import Document
+from .snapshots import SNAPSHOT_VERSION
 
 __all__ = [
     "SNAPSHOT_VERSION",

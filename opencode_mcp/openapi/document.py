@@ -1,12 +1,9 @@
-"""The OpenAPI 3.1 objects, as far as OpenCode's document uses them, and the bundled snapshot of it."""
+"""The OpenAPI 3.1 objects, as far as OpenCode's document uses them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Container, Iterator
-from functools import cache
-from importlib import resources
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,11 +15,6 @@ from .normalize import METHODS, normalize_document
 
 Schema = dict[str, Any]
 """A JSON Schema (2020-12) object, kept as data."""
-
-SNAPSHOT_VERSION = "1.18.33"
-"""The OpenCode version whose `GET /doc` the snapshot is, to the byte."""
-
-SNAPSHOT_SHA256 = "46db986090aae41846cd6dbe16225a1d883f0bbcb4c48814008d3f6ce140aa5c"
 
 
 class OpenAPIObject(BaseModel):
@@ -186,19 +178,3 @@ def drop_invalid(document: dict[str, Any], skipped: list[str]) -> dict[str, Any]
     schemas = cast("dict[str, Any]", raw_schemas) if isinstance(raw_schemas, dict) else {}
     valid_schemas: dict[str, Any] = {name: schema for name, schema in schemas.items() if isinstance(schema, dict)}
     return {**document, "paths": paths, "components": {"schemas": valid_schemas}}
-
-
-def read_snapshot() -> bytes:
-    """Return the bytes of the bundled document."""
-    return resources.files(__package__ or __name__).joinpath("opencode.json").read_bytes()
-
-
-@cache
-def load_snapshot() -> Document:
-    """Return the bundled document of OpenCode `SNAPSHOT_VERSION`, which is parsed once."""
-    return Document.model_validate_json(read_snapshot())
-
-
-def sha256(data: bytes) -> str:
-    """Return the hexadecimal SHA-256 of a document's bytes."""
-    return hashlib.sha256(data).hexdigest()

@@ -6,7 +6,7 @@ import pytest
 
 from opencode_mcp.catalog import Operation, catalog
 from opencode_mcp.catalog.amendments import AMENDMENTS, Amendment, amendments_for
-from opencode_mcp.openapi.document import load_snapshot
+from opencode_mcp.openapi.snapshots import load_snapshot
 
 SNAPSHOT = load_snapshot()
 DOCUMENTED = {source.operation_id: (method, path, source) for method, path, source in SNAPSHOT.operations()}

@@ -17,7 +17,8 @@ import pytest
 from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.amendments import amendments_for
 from opencode_mcp.catalog.minimal_lists import MINIMAL_LISTS
-from opencode_mcp.openapi.document import METHODS, read_snapshot
+from opencode_mcp.openapi.document import METHODS
+from opencode_mcp.openapi.snapshots import read_snapshot
 from opencode_mcp.tools import operation_definition
 
 Json = dict[str, Any]

@@ -17,7 +17,7 @@ from examples.scripted_model import ScriptedModel
 from opencode_mcp.cli.clients import CLIENTS, Machine
 from opencode_mcp.cli.doctor.registrations import check_registrations
 from opencode_mcp.openapi import SNAPSHOT_VERSION
-from opencode_mcp.openapi.document import read_snapshot
+from opencode_mcp.openapi.snapshots import read_snapshot
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
 from tests.bridge import find_processes

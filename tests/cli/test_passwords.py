@@ -11,7 +11,7 @@ import pytest
 
 from opencode_mcp.cli.document_option import load_document
 from opencode_mcp.cli.main import main
-from opencode_mcp.openapi.document import read_snapshot
+from opencode_mcp.openapi.snapshots import read_snapshot
 from opencode_mcp.opencode import AttachedServer, Endpoint
 from opencode_mcp.settings import Settings, without_password
 

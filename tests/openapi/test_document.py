@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opencode_mcp.exceptions import DocumentError
-from opencode_mcp.openapi import Document
-from opencode_mcp.openapi.document import SNAPSHOT_SHA256, SNAPSHOT_VERSION, load_snapshot, read_snapshot, sha256
+from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
+from opencode_mcp.openapi.snapshots import SNAPSHOTS, load_snapshot, read_snapshot, sha256
 from opencode_mcp.opencode.process.download import OPENCODE, load_lockfile
 
 
@@ -21,15 +22,25 @@ def parse_document(*operation_ids: str, openapi: str = "3.1.0") -> Document:
     return Document.parse(json.dumps({"openapi": openapi, "paths": paths}))
 
 
-def test_the_snapshot_matches_the_recorded_hash() -> None:
-    """Nobody has edited the snapshot by hand: corrections belong in the amendments."""
-    assert sha256(read_snapshot()) == SNAPSHOT_SHA256
+@pytest.mark.parametrize("generation", SNAPSHOTS)
+def test_a_snapshot_matches_the_recorded_hash(generation: int) -> None:
+    """Nobody has edited a snapshot by hand: corrections belong in the amendments."""
+    assert sha256(read_snapshot(generation)) == SNAPSHOTS[generation].sha256
 
 
-def test_the_snapshot_has_188_operations() -> None:
-    """The snapshot is the whole API of OpenCode 1.18.33."""
-    assert SNAPSHOT_VERSION == "1.18.33"
-    assert len(list(load_snapshot().operations())) == 188
+@pytest.mark.parametrize(("generation", "version", "count"), [(1, "1.18.33", 188), (2, "2.1.2", 142)])
+def test_a_snapshot_is_the_whole_api(generation: int, version: str, count: int) -> None:
+    """Every operation of the version that it is from."""
+    assert SNAPSHOTS[generation].version == version
+    assert len(list(load_snapshot(generation).operations())) == count
+
+
+@pytest.mark.parametrize("generation", SNAPSHOTS)
+def test_the_licence_of_a_snapshot_is_in_the_package(generation: int) -> None:
+    """Each bundled document is named in LICENSE, with what it comes from."""
+    text = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
+
+    assert f"opencode_mcp/openapi/{SNAPSHOTS[generation].file}" in text
 
 
 def test_the_managed_copy_has_the_snapshot_s_version() -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from opencode_mcp.opencode import authorize, models
 from opencode_mcp.opencode.models import Model
 
-DOCUMENT: dict[str, Any] = json.loads((files("opencode_mcp.openapi") / "opencode.json").read_bytes())
+DOCUMENT: dict[str, Any] = json.loads((files("opencode_mcp.openapi") / "opencode1.json").read_bytes())
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
 CONTRACTS: tuple[tuple[type[Model], str], ...] = (

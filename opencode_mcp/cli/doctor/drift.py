@@ -9,7 +9,8 @@ import httpx2
 
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
-from opencode_mcp.openapi.document import OperationObject, load_snapshot
+from opencode_mcp.openapi.document import OperationObject
+from opencode_mcp.openapi.snapshots import load_snapshot
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.tasks.report import to_one_line
 
