@@ -48,7 +48,7 @@ class CallableOperation(Operations):
     """A segment that is an operation itself, and may have operations below it."""
 
     async def __call__(self, **arguments: Any) -> Any:
-        return await self._call(self._node.tool, **arguments)
+        return await self._call(self._node.tool, **{wire_name(name): value for name, value in arguments.items()})
 
 
 def build_tree(catalog: Catalog) -> Node:
@@ -65,4 +65,14 @@ def build_tree(catalog: Catalog) -> Node:
 def attribute_names(operation_id: str) -> list[str]:
     """Return an operationId's segments in snake_case: `global.switchOrg` -> `global_`, `switch_org`."""
     names = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation_id).lower().split(".")
-    return [f"{name}_" if keyword.iskeyword(name) else name for name in names]
+    return [python_name(name) for name in names]
+
+
+def python_name(name: str) -> str:
+    """Return a name as Python takes it: `from` is `from_`."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def wire_name(name: str) -> str:
+    """Return the document's name of an argument: of `from_`, `from`."""
+    return name.removesuffix("_") if keyword.iskeyword(name.removesuffix("_")) else name

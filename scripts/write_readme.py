@@ -123,7 +123,7 @@ def tools_table() -> str:
     names: dict[str, list[str]] = {toolset: [] for toolset in TOOLSETS}
     names["tasks"], names["gateway"] = list(TASK_TOOLS), list(GATEWAY_TOOLS)
     for name, operation in Catalog.from_snapshot().items():
-        names[toolset_of(operation.id)].append(name)
+        names[toolset_of(operation)].append(name)
     rows = ["| toolset | tools |", "|---|---|"]
     for toolset, tools in names.items():
         listed = " ".join(f"**{tool}**" if tool in ESSENTIAL_TOOLS else tool for tool in tools)

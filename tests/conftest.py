@@ -16,6 +16,7 @@ from mcp import Client
 
 from examples.scripted_model import ScriptedModel, environment, scripted_model
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.generations import GENERATIONS
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
@@ -111,6 +112,12 @@ def binaries() -> Path:
 def catalog() -> Catalog:
     """Every operation of the snapshot."""
     return Catalog.from_snapshot()
+
+
+@pytest.fixture(scope="session", params=GENERATIONS, ids="OpenCode {}".format)
+def every_catalog(request: pytest.FixtureRequest) -> Catalog:
+    """Every operation of a bundled document, one generation of OpenCode after another."""
+    return Catalog.from_snapshot(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ LAYERS: tuple[str, ...] = (
     "opencode",
     "tasks",
     "operations",
+    "operations2",
     "connect",
     "library",
     "tools",

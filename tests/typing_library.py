@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from opencode_mcp import OpenCode
+from opencode_mcp.operations2 import Operations
 
 
 async def right(opencode: OpenCode) -> None:
@@ -19,6 +20,21 @@ async def right(opencode: OpenCode) -> None:
     await opencode.vcs.diff.raw()
     await opencode.global_.health()
     assert_type(await opencode.find.files(query="main"), list[str])
+
+
+async def right_of_opencode_2(operations: Operations) -> None:
+    """The same of the other generation; what is a keyword of Python ends in an underscore."""
+    await operations.session.create(title="a title", model={"id": "m", "providerID": "p"})
+    await operations.session.prompt(sessionID="ses_1", text="hello", delivery="queue")
+    await operations.session.diff(sessionID="ses_1", from_="msg_1")
+    await operations.experimental.session.wait(sessionID="ses_1")
+    assert_type((await operations.agent.list())["data"][0]["id"], str)
+
+
+async def wrong_of_opencode_2(operations: Operations) -> None:
+    """What only OpenCode 1 has is not there."""
+    await operations.session.prompt(sessionID="ses_1", parts=[])  # pyright: ignore[reportCallIssue]
+    await operations.session.switch_agent(sessionID="ses_1")  # pyright: ignore[reportCallIssue]
 
 
 async def wrong(opencode: OpenCode) -> None:

@@ -12,17 +12,18 @@ from functools import cache, cached_property
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
+from opencode_mcp.exceptions import UnsupportedServer
 from opencode_mcp.openapi import schema as schemas
 from opencode_mcp.openapi.document import Document, OperationObject, ParameterObject, Schema
 from opencode_mcp.openapi.navigation import resolve
 from opencode_mcp.openapi.snapshots import load_snapshot
 
-from .amendments import Amendment, Check, ExecutionMode, amendments_for
-from .annotations import Hints, hints_for
-from .argument_descriptions import describe_argument
-from .descriptions import DESCRIPTIONS
-from .minimal_lists import MINIMAL_LISTS, MinimalList
-from .scopes import WITHOUT_PROJECT, Scope, operation_scope
+from .amendment import Amendment, Check, ExecutionMode
+from .annotations import Hints
+from .generation import Generation
+from .generations import DEFAULT_GENERATION, GENERATIONS
+from .minimal_lists import MinimalList
+from .scopes import Scope
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
@@ -56,7 +57,8 @@ class Operation:
 
     `name` is the tool name, `id` the operationId, `path` a template such as /session/{sessionID}. An operation with
     `needs_project` that takes a directory is useless without one. `response` is the schema of a successful response; it
-    refers to `components`. `Amendment` and `Scope` describe the other fields.
+    refers to `components`. `generation` is what is known of its OpenCode. `Amendment` and `Scope` describe the other
+    fields.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Operation:
     deprecated: bool
     response: Schema = field(repr=False)
     components: Mapping[str, Schema] = field(repr=False)
+    generation: Generation = field(repr=False, compare=False)
 
     @cached_property
     def input_schema(self) -> Schema:
@@ -105,7 +108,8 @@ class Operation:
                 required.extend(resolved.get("required", []))
         properties |= self.controls
         described = {
-            name: with_description(schema, describe_argument(self.id, name)) for name, schema in properties.items()
+            name: with_description(schema, self.generation.arguments.describe(self.id, name))
+            for name, schema in properties.items()
         }
         root: Schema = {"type": "object", "properties": described}
         if required:
@@ -155,7 +159,9 @@ class Catalog(Mapping[str, Operation]):
         servers: tuple[str, ...] = (),
         fallback: Callable[[], Document] | None = None,
         reserved: frozenset[str] = frozenset(),
+        generation: Generation | None = None,
     ) -> None:
+        self.generation = generation or GENERATIONS[DEFAULT_GENERATION]
         self._load = load
         self.servers = servers
         self._fallback = fallback
@@ -163,24 +169,26 @@ class Catalog(Mapping[str, Operation]):
 
     @staticmethod
     @cache
-    def from_snapshot() -> Catalog:
-        """Return the catalog of the bundled snapshot, which is built once."""
-        return Catalog(load_snapshot)
+    def from_snapshot(generation: int = DEFAULT_GENERATION) -> Catalog:
+        """Return the catalog of a bundled document, which is built once."""
+        known = GENERATIONS[generation]
+        return Catalog(known.load_document, generation=known)
 
     def for_servers(self, servers: Sequence[str]) -> Catalog:
         """Return the catalog for the named servers; with one server, operations have no `server` argument."""
         names = tuple(servers) if len(servers) > 1 else ()
         if names == self.servers:
             return self
-        return Catalog(self._load, names, self._fallback, self._reserved)
+        return Catalog(self._load, names, self._fallback, self._reserved, self.generation)
 
     @cached_property
     def _operations(self) -> dict[str, Operation]:
         document = self._load()
-        operations = list(build_operations(document))
+        operations = list(build_operations(document, self.generation))
         if self._fallback is not None:
             known_ids = {operation.id for operation in operations}
-            extras = (operation for operation in build_operations(self._fallback()) if operation.id not in known_ids)
+            bundled = build_operations(self._fallback(), self.generation)
+            extras = (operation for operation in bundled if operation.id not in known_ids)
             operations += [replace(extra, description=f"{extra.description} {ABSENT_NOTE}") for extra in extras]
         if self.servers:
             operations = [operation.for_servers(self.servers) for operation in operations]
@@ -193,6 +201,16 @@ class Catalog(Mapping[str, Operation]):
     def __getitem__(self, name: str) -> Operation:
         return self._operations[name]
 
+    def find_needed(self, name: str) -> Operation:
+        """Return an operation that a task tool or a resource calls.
+
+        Raises:
+            UnsupportedServer: this generation of OpenCode does not have it.
+        """
+        if name not in self:
+            raise UnsupportedServer(f"this needs {name}, which OpenCode {self.generation.number} does not have")
+        return self[name]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._operations)
 
@@ -200,11 +218,11 @@ class Catalog(Mapping[str, Operation]):
         return len(self._operations)
 
 
-def build_operations(document: Document) -> Iterator[Operation]:
+def build_operations(document: Document, generation: Generation) -> Iterator[Operation]:
     """Yield the operations of a document."""
     components = document.components.schemas
     for method, path, source in document.operations():
-        yield build_operation(method, path, source, components)
+        yield build_operation(method, path, source, components, generation)
 
 
 def free_name(name: str, taken: Container[str]) -> str:
@@ -213,9 +231,11 @@ def free_name(name: str, taken: Container[str]) -> str:
     return next(candidate for candidate in chain((name, f"api_{name}"), numbered) if candidate not in taken)
 
 
-def build_operation(method: str, path: str, source: OperationObject, components: Mapping[str, Schema]) -> Operation:
+def build_operation(
+    method: str, path: str, source: OperationObject, components: Mapping[str, Schema], generation: Generation
+) -> Operation:
     """Merge one operation of the document with its amendments."""
-    amendments = amendments_for(source.operation_id)
+    amendments = generation.amendments_for(source.operation_id)
     parameters = {(parameter.location, parameter.name): parameter for parameter in source.parameters}
     merged: dict[str, dict[Any, Any]] = {"controls": {}, "headers": {}, "returned_headers": {}, "advice": {}}
     for amendment in amendments:
@@ -230,7 +250,7 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         path = amendment.path or path
     title = next((amendment.title for amendment in amendments if amendment.title), source.summary)
     arguments = assign_argument_names(parameters.values())
-    minimal = MINIMAL_LISTS.get(source.operation_id)
+    minimal = generation.minimal_lists.get(source.operation_id)
     if minimal is not None:
         merged["controls"]["full"] = {"type": "boolean", "default": False}
     body = build_body(
@@ -245,13 +265,15 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         method=method.upper(),
         path=path,
         title=title or source.operation_id,
-        description=build_description(source, title, body, amendments),
+        description=build_description(
+            generation.descriptions.get(source.operation_id), source, title, body, amendments
+        ),
         parameters=arguments,
         body=body,
         **merged,
         returns_file=any(amendment.returns_file for amendment in amendments),
-        needs_project=source.operation_id not in WITHOUT_PROJECT,
-        scope=operation_scope(source.operation_id),
+        needs_project=source.operation_id not in generation.scopes.without_project,
+        scope=generation.scopes.scope_of(source.operation_id),
         lists_sessions=any(amendment.lists_sessions for amendment in amendments),
         covers_all_directories=any(amendment.covers_all_directories for amendment in amendments),
         misreads_directory=any(amendment.misreads_directory for amendment in amendments),
@@ -259,17 +281,20 @@ def build_operation(method: str, path: str, source: OperationObject, components:
         execution_mode=merge_execution_modes(amendments),
         checks=tuple(a.check for a in amendments if a.check is not None),
         empty_note=" ".join(a.empty_note for a in amendments if a.empty_note),
-        hints=hints_for(source.operation_id, method),
+        hints=generation.annotations.hints_for(source.operation_id, method),
         deprecated=source.deprecated,
         response=response_schema(source),
         components=components,
+        generation=generation,
     )
 
 
-def build_description(source: OperationObject, title: str, body: Body | None, amendments: Sequence[Amendment]) -> str:
-    """Return the description of an operation, from `DESCRIPTIONS` or the document, and the amendments' notes."""
+def build_description(
+    own: str | None, source: OperationObject, title: str, body: Body | None, amendments: Sequence[Amendment]
+) -> str:
+    """Return the description of an operation, its own or that of the document, and the amendments' notes."""
     sentences = [
-        DESCRIPTIONS.get(source.operation_id) or source.description or (title and f"{title}."),
+        own or source.description or (title and f"{title}."),
         *(amendment.note for amendment in amendments),
     ]
     if body is not None and body.media_type != JSON_TYPE:

@@ -1,8 +1,4 @@
-"""Lists that tools return in a minimal form: a model reads them to choose from, and pays for every character.
-
-Measured on 1.18.33: seven agents are 18,796 characters with their permission rules and prompts, a model is about 1,000
-with its limits, prices and options, a session about 700, and OpenCode lists 100 of these.
-"""
+"""Lists that tools return in a minimal form: a model reads them to choose from, and pays for every character."""
 
 from __future__ import annotations
 
@@ -10,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-MinimalForm = Literal["agents", "models", "sessions"]
+MinimalForm = Literal["agents", "models", "sessions", "located agents", "located models", "located sessions"]
+"""The located ones are those of OpenCode 2, an object with the list in `data`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +20,3 @@ class MinimalList:
 
     form: MinimalForm
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-MINIMAL_LISTS: Mapping[str, MinimalList] = {
-    "app.agents": MinimalList("agents"),
-    "config.providers": MinimalList("models"),
-    "session.list": MinimalList("sessions", {"limit": 20}),
-    "experimental.session.list": MinimalList("sessions", {"limit": 20}),
-}
-"""The lists by operationId."""

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 
+Phrases = Mapping[str, Sequence[str]]
+"""The phrases by operationId."""
+
 
 @cache
-def load_phrases() -> Mapping[str, Sequence[str]]:
-    """Return the phrases by operationId, read at first use."""
-    return json.loads(resources.files(__package__ or __name__).joinpath("phrases.json").read_bytes())
+def load_phrases(package: str) -> Phrases:
+    """Return the phrases of a generation, read at first use; `package` has its data."""
+    return json.loads(resources.files(package).joinpath("phrases.json").read_bytes())

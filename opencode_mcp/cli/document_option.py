@@ -1,6 +1,6 @@
 """`--document`: the bundled document, a file, or the document of a running server.
 
-parse -> skip unusable operations -> reject an incomplete document -> merge with the snapshot
+parse -> skip unusable operations -> reject an incomplete document -> add the operations that only the bundled one has
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from pathlib import Path
 import httpx2
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.generation import Generation
+from opencode_mcp.catalog.generations import DEFAULT_GENERATION, GENERATIONS
 from opencode_mcp.connect import make_endpoint
 from opencode_mcp.exceptions import DocumentError, SettingsError
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
-from opencode_mcp.openapi.snapshots import load_snapshot
+from opencode_mcp.openapi import Document
 from opencode_mcp.opencode.process.install import cache_folder
 from opencode_mcp.opencode.transport import create_ssl_context, describe_tls_error
 from opencode_mcp.settings import Settings, without_password
 
 LIVE_TIMEOUT_SECONDS = 20.0
-"""The first GET /doc costs OpenCode 2 to 13 s."""
+"""The first GET /doc takes OpenCode 1 two to 13 s."""
 
 MAX_NAMED = 5
 
 
-def load_catalog(settings: Settings) -> Catalog:
+def load_catalog(settings: Settings, generation: int = DEFAULT_GENERATION) -> Catalog:
     """Return the catalog of the document that `--document` names; the bundled one is read when it is needed.
 
     Operations that only the bundled document has are included, and marked.
@@ -38,54 +39,54 @@ def load_catalog(settings: Settings) -> Catalog:
     """
     servers = tuple(settings.urls)
     if settings.document == "bundled":
-        return Catalog.from_snapshot().for_servers(servers)
-    document = load_document(settings)
-    return merge_with_bundled(document).for_servers(servers)
+        return Catalog.from_snapshot(generation).for_servers(servers)
+    known = GENERATIONS[generation]
+    return merge_with_bundled(load_document(settings, known), known).for_servers(servers)
 
 
-def merge_with_bundled(document: Document) -> Catalog:
-    """Return the catalog of a document plus the operations that only the snapshot has; names of task and gateway tools
-    are reserved."""
+def merge_with_bundled(document: Document, generation: Generation) -> Catalog:
+    """Return the catalog of a document plus the operations that only the bundled one has; names of task and gateway
+    tools are reserved."""
     # Imported here, so that a server with the bundled document starts without them.
     from opencode_mcp.tasks import TASK_TOOLS
     from opencode_mcp.tools.gateway import FORMER_NAMES, GATEWAY_TOOLS
 
     reserved = frozenset({*TASK_TOOLS, *GATEWAY_TOOLS, *FORMER_NAMES})
-    return Catalog(lambda: document, fallback=load_snapshot, reserved=reserved)
+    return Catalog(lambda: document, fallback=generation.load_document, reserved=reserved, generation=generation)
 
 
-def load_document(settings: Settings) -> Document:
+def load_document(settings: Settings, generation: Generation = GENERATIONS[DEFAULT_GENERATION]) -> Document:
     """Return the document that `--document` names, which is not the bundled one.
 
     Raises:
         SettingsError: a file that cannot be read.
-        DocumentError: a file that is not an OpenAPI document, or lacks most operations of the snapshot.
+        DocumentError: a file that is not an OpenAPI document, or lacks what it must have.
     """
-    bundled = load_snapshot()
     if settings.document == "live":
-        return load_live_document(settings, bundled)
+        return load_live_document(settings, generation)
     try:
-        return parse_document(Path(settings.document).read_bytes(), bundled)
+        return parse_document(Path(settings.document).read_bytes(), generation)
     except OSError as error:
         raise SettingsError(f"--document {str(settings.document)!r} cannot be read: {error.strerror}") from error
 
 
-def load_live_document(settings: Settings, bundled: Document) -> Document:
-    """Return the document of the server at `--url`, else the cached one of its version, else the snapshot.
+def load_live_document(settings: Settings, generation: Generation) -> Document:
+    """Return the document of the server at `--url`, else the cached one of its version, else the bundled one.
 
     Of several servers it is that of the first.
     """
     endpoint = make_endpoint(settings, next(iter(settings.urls)))
+    snapshot = generation.snapshot
     cached: Path | None = None
     try:
         verify = create_ssl_context(endpoint.ca_file) if endpoint.url.scheme == "https" else False
         with httpx2.Client(auth=endpoint.auth, verify=verify, timeout=LIVE_TIMEOUT_SECONDS, trust_env=False) as http:
-            version = str(http.get(f"{endpoint.base_url}/global/health").raise_for_status().json()["version"])
+            version = str(http.get(endpoint.base_url + snapshot.version_path).raise_for_status().json()["version"])
             cached = cache_folder(settings.environ) / "documents" / f"{Path(version).name}.json"
-            data = http.get(f"{endpoint.base_url}/doc").raise_for_status().content
-        document = parse_document(data, bundled)
+            data = http.get(endpoint.base_url + snapshot.document_path).raise_for_status().content
+        document = parse_document(data, generation)
     except (httpx2.HTTPError, ValueError, KeyError, TypeError, DocumentError) as error:
-        return fall_back(cached, bundled, describe_tls_error(error) or str(error) or type(error).__name__)
+        return fall_back(cached, generation, describe_tls_error(error) or str(error) or type(error).__name__)
     with suppress(OSError):  # a cache that cannot be written is not an error
         write_cache(cached, data)
     first_of = f", the first of {len(settings.urls)} servers" if len(settings.urls) > 1 else ""
@@ -105,28 +106,30 @@ def write_cache(file: Path, data: bytes) -> None:
     os.replace(temporary.name, file)
 
 
-def fall_back(cached: Path | None, bundled: Document, reason: str) -> Document:
-    """Return the cached document if it is valid, else the snapshot, and print which."""
+def fall_back(cached: Path | None, generation: Generation, reason: str) -> Document:
+    """Return the cached document if it is valid, else the bundled one, and print which."""
     try:
         if cached is not None and cached.is_file():
-            document = parse_document(cached.read_bytes(), bundled)
+            document = parse_document(cached.read_bytes(), generation)
             print_message(f"document: {cached} (live: {reason})")
             return document
     except DocumentError as error:
         reason = f"{reason}; cached: {error}"
-    print_message(f"document: bundled, of OpenCode {SNAPSHOT_VERSION} (live: {reason})")
-    return bundled
+    print_message(f"document: bundled, of OpenCode {generation.snapshot.version} (live: {reason})")
+    return generation.load_document()
 
 
-def parse_document(data: bytes, bundled: Document) -> Document:
+def parse_document(data: bytes, generation: Generation) -> Document:
     """Parse a document, print what is skipped or missing, and reject an incomplete one.
 
     Raises:
         DocumentError: why it is rejected.
     """
     skipped: list[str] = []
-    document = drop_unusable_operations(Document.parse(data, skipped), skipped)
-    document.require_most_operations_of(bundled)
+    bundled = generation.load_document()
+    document = drop_unusable_operations(Document.parse(data, skipped), generation, skipped)
+    document.require_share_of(bundled, generation.least_share)
+    require_needed_operations(Catalog(lambda: document, generation=generation), generation)
     for line in skipped:
         print_message(f"document: skipped: {line}")
     if missing := document.missing_operation_ids(bundled):
@@ -137,12 +140,33 @@ def parse_document(data: bytes, bundled: Document) -> Document:
     return document
 
 
-def drop_unusable_operations(document: Document, skipped: list[str]) -> Document:
+def require_needed_operations(catalog: Catalog, generation: Generation) -> None:
+    """Raise if a document lacks what this package itself calls: an operation, or one of the arguments that it sends.
+
+    Raises:
+        DocumentError: names them.
+    """
+    operations = {operation.id: operation.input_schema for operation in catalog.values()}
+    problems: list[str] = []
+    for operation_id, arguments in generation.needed.items():
+        schema = operations.get(operation_id)
+        if schema is None:
+            problems.append(operation_id)
+            continue
+        problems += [f"`{name}` of {operation_id}" for name in sorted(arguments - schema["properties"].keys())]
+        problems += [
+            f"a call of {operation_id} without `{name}`" for name in sorted({*schema.get("required", ())} - arguments)
+        ]
+    if problems:
+        raise DocumentError(f"it lacks what this server needs: {', '.join(problems)}")
+
+
+def drop_unusable_operations(document: Document, generation: Generation, skipped: list[str]) -> Document:
     """Return a document without the operations that cannot become a tool."""
     from opencode_mcp.tools import operation_definition
 
     broken: set[str] = set()
-    for operation in Catalog(lambda: document).values():
+    for operation in Catalog(lambda: document, generation=generation).values():
         try:
             operation_definition(operation, 0)
             _ = operation.validator, operation.response_schema

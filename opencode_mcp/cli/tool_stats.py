@@ -50,7 +50,7 @@ def full_schema(catalog: Catalog, name: str) -> dict[str, Any]:
 def toolset_name(catalog: Catalog, name: str) -> str:
     """Return the toolset that a tool is in."""
     if name in catalog:
-        return toolset_of(catalog[name].id)
+        return toolset_of(catalog[name])
     return "tasks" if name in TASK_TOOLS else "gateway" if name in GATEWAY_TOOLS else ""
 
 

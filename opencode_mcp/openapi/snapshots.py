@@ -15,6 +15,11 @@ SNAPSHOT_VERSION = "1.18.33"
 
 SNAPSHOT_SHA256 = "46db986090aae41846cd6dbe16225a1d883f0bbcb4c48814008d3f6ce140aa5c"
 
+SNAPSHOT_2_VERSION = "2.1.2"
+"""The OpenCode 2 whose API the other snapshot describes."""
+
+SNAPSHOT_2_SHA256 = "2b120bdfa01b0f2ad37e39d192031b8159a8a931bc4da930b2e417fdc44ec327"
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -42,9 +47,9 @@ SNAPSHOTS: Mapping[int, Snapshot] = {
         document_path="/doc",
     ),
     2: Snapshot(
-        version="2.1.2",
+        version=SNAPSHOT_2_VERSION,
         file="opencode2.json",
-        sha256="2b120bdfa01b0f2ad37e39d192031b8159a8a931bc4da930b2e417fdc44ec327",
+        sha256=SNAPSHOT_2_SHA256,
         origin="converted from opencode-python-sdk 0.2.3 (PyPI, MIT), a client generated from OpenCode 2.1.2's API; it "
         "lacks most patterns and limits of values, and the two WebSocket routes to terminals",
         version_path="/api/info",

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.catalog.scopes import REQUIRED_ARGUMENT, is_known_argument
 from opencode_mcp.exceptions import InvalidArguments
 
 from .location_arguments import (
@@ -56,7 +55,7 @@ class DirectoryAllowlist:
         Raises:
             InvalidArguments: names the argument and the roots; or a path is invalid, whatever the roots.
         """
-        locations = list(location_arguments(operation.id, arguments))
+        locations = list(location_arguments(operation, arguments))
         problems = [
             f"{location.name}: must not contain a NUL character" for location in locations if "\0" in location.value
         ]
@@ -105,7 +104,8 @@ class DirectoryAllowlist:
         """Yield a problem for each operation or argument that is not in the tables, and so may name any location."""
         if operation.scope is None:
             yield "the directories that it affects are unknown, so --allow-directory forbids it"
-        unknown = {name for name in operation.argument_names if not is_known_argument(name)}
+        is_known = operation.generation.scopes.is_known_argument
+        unknown = {name for name in operation.argument_names if not is_known(name)}
         if unknown:
             for name in unknown.intersection(iter_names(arguments)):
                 yield f"{name}: it may name a directory (unknown argument), so --allow-directory forbids it"
@@ -117,7 +117,7 @@ class DirectoryAllowlist:
         location = arguments.get("location")
         if location and "directory" not in location:
             yield "location: --allow-directory requires its `directory` as well"
-        required = REQUIRED_ARGUMENT.get(operation.id)
+        required = operation.generation.scopes.required_argument.get(operation.id)
         if required is not None and required not in arguments:
             yield f"{required}: --allow-directory requires this argument"
 

@@ -8,48 +8,22 @@ Each must be allowed. A list of sessions is returned without those of other dire
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.catalog.scopes import FILTERED_LISTS, ArgumentKind
-from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse, UnsupportedServer
+from opencode_mcp.catalog.scopes import ArgumentKind
+from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse
 
 from .allowlist import DirectoryAllowlist
 from .location_arguments import LocationArgument, location_arguments, mentioned_paths
+from .location_reads import LOCATION_READS, CallRead, LocationReads, SessionLocation
 from .models import Model, parse_model
 from .responses import Answer
 
-CallRead = Callable[..., Awaitable[Any]]
-"""`await call_read(name, **arguments)` returns the value of a read operation, without the checks of this module."""
-
 KIND_BY_ID_PREFIX: Mapping[str, ArgumentKind] = {"ses": "session", "wrk": "workspace"}
 """Prefixes of the ids that belong to a directory."""
-
-CREATE_SESSION = "v2.session.create"
-"""Its `id` may be that of a session that does not exist yet."""
-
-
-class SessionLocation(Model):
-    """A session's location, in the v1 API."""
-
-    directory: str
-    workspace_id: str | None = None
-    project_id: str | None = None
-
-
-class V2Session(Model):
-    """A session in the v2 API, which does not load the session's directory."""
-
-    location: SessionLocation
-    project_id: str | None = None
-
-
-class V2SessionAnswer(Model):
-    """The response of v2_session_get."""
-
-    data: V2Session
 
 
 class Workspace(Model):
@@ -57,21 +31,6 @@ class Workspace(Model):
 
     id: str
     directory: str | None = None
-
-
-class Project(Model):
-    """A project: a repository with its worktrees and clones, or all directories without one, as `/`."""
-
-    id: str
-    worktree: str
-    sandboxes: tuple[str, ...] = ()
-
-
-class InstancePaths(Model):
-    """An instance's directories; `worktree` is `/` outside of a repository."""
-
-    home: str
-    worktree: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +48,7 @@ class IdAuthorizer:
             InvalidArguments: names the argument.
             APIError: a session is unknown.
         """
-        locations = [with_kind_of_id(location) for location in location_arguments(operation.id, arguments)]
+        locations = [with_kind_of_id(location) for location in location_arguments(operation, arguments)]
         directories = [location.value for location in locations if location.kind == "directory"]
         for location in dict.fromkeys(locations):
             problem = await self._location_problem(operation, location, locations, directories)
@@ -104,38 +63,39 @@ class IdAuthorizer:
         directories: list[str],
     ) -> str | None:
         """Return why a location is refused, or None."""
+        reads = LOCATION_READS[operation.generation.number]
         match location.kind:
             case "session":
                 try:
-                    return await self._session_problem(location.value, directories)
+                    return await self._session_problem(reads, location.value, directories)
                 except APIError as error:
-                    if operation.id == CREATE_SESSION and error.status == 404:
+                    if operation.id in operation.generation.scopes.new_sessions and error.status == 404:
                         return None
                     raise
             case "workspace":
                 return await self._workspace_problem(location.value, directories)
             case "project":
-                return await self._project_problem(location.value)
+                return await self._project_problem(reads, location.value)
             case "mentions":
-                return await self._mention_problem(location.value, locations)
+                return await self._mention_problem(reads, location.value, locations)
             case _:
                 return None
 
-    async def _session_problem(self, session_id: str, directories: list[str]) -> str | None:
-        location = await read_session_location(self.call_read, session_id)
-        if not self.allowlist.allows(location.directory) and not await self._is_removed_worktree(location):
+    async def _session_problem(self, reads: LocationReads, session_id: str, directories: list[str]) -> str | None:
+        location = await reads.session(self.call_read, session_id)
+        if not self.allowlist.allows(location.directory) and not await self._is_removed_worktree(reads, location):
             return f"its directory {self.allowlist.outside_message()}"
         if location.workspace_id is None:
             return None
         return await self._workspace_problem(location.workspace_id, [location.directory, *directories])
 
-    async def _is_removed_worktree(self, location: SessionLocation) -> bool:
+    async def _is_removed_worktree(self, reads: LocationReads, location: SessionLocation) -> bool:
         """Whether a session's directory is a removed worktree that OpenCode created for an allowed project."""
         path, project = location.directory, location.project_id
         # OpenCode 1.18.33 creates them in a folder named after the project's id.
         if project is None or os.path.basename(os.path.dirname(path)) != project or "%" in path or path_exists(path):
             return False
-        return await self._project_problem(project) is None
+        return await self._project_problem(reads, project) is None
 
     async def _workspace_problem(self, workspace_id: str, directories: list[str]) -> str | None:
         """Return why a workspace is refused, or None.
@@ -151,8 +111,8 @@ class IdAuthorizer:
                     return None if allowed else f"its directory {self.allowlist.outside_message()}"
         return f"no workspace in an allowed directory has this id; any other {self.allowlist.outside_message()}"
 
-    async def _project_problem(self, project_id: str) -> str | None:
-        for project in await read_projects(self.call_read, self.directory):
+    async def _project_problem(self, reads: LocationReads, project_id: str) -> str | None:
+        for project in await reads.projects(self.call_read, self.directory):
             if project.id == project_id:
                 # The list keeps entries of deleted worktrees.
                 directories = [project.worktree, *filter(os.path.exists, project.sandboxes)]
@@ -160,7 +120,7 @@ class IdAuthorizer:
                 return f"its directory {outside[0]!r} {self.allowlist.outside_message()}" if outside else None
         return f"OpenCode has no project with this id; any other {self.allowlist.outside_message()}"
 
-    async def _mention_problem(self, text: str, locations: list[LocationArgument]) -> str | None:
+    async def _mention_problem(self, reads: LocationReads, text: str, locations: list[LocationArgument]) -> str | None:
         """Return why a text with file mentions is refused, or None.
 
         OpenCode attaches the files that a command's arguments mention, relative to the worktree.
@@ -169,9 +129,8 @@ class IdAuthorizer:
         session_id = next((argument.value for argument in locations if argument.kind == "session"), None)
         if not names or session_id is None:
             return None
-        location = await read_session_location(self.call_read, session_id)
-        value = await self.call_read("path_get", directory=location.directory)
-        paths = parse_model("the response of path_get", InstancePaths, value)
+        location = await reads.session(self.call_read, session_id)
+        paths = await reads.paths(self.call_read, location.directory)
         for name in names:
             home = name.startswith("~/")
             path = os.path.join(paths.home, name[2:]) if home else os.path.join(paths.worktree, name)
@@ -187,38 +146,9 @@ def with_kind_of_id(location: LocationArgument) -> LocationArgument:
     )
 
 
-async def read_session_location(call_read: CallRead, session_id: str) -> SessionLocation:
-    """Return a session's location, without loading its directory where OpenCode supports that.
-
-    1.15 does not, and 1.18.33 responds with 500 if the directory no longer exists.
-
-    Raises:
-        APIError: there is no such session.
-    """
-    try:
-        value = await call_read("v2_session_get", sessionID=session_id)
-    except (KeyError, UnexpectedResponse, UnsupportedServer):
-        pass
-    except APIError as error:
-        if error.status != 500:
-            raise
-    else:
-        session = parse_model("the response of v2_session_get", V2SessionAnswer, value).data
-        return session.location.model_copy(update={"project_id": session.project_id})
-    return parse_model(
-        "the response of session_get", SessionLocation, await call_read("session_get", sessionID=session_id)
-    )
-
-
 def path_exists(path: str) -> bool:
     """Whether a path exists, even as a broken symbolic link."""
     return os.path.lexists(path)
-
-
-async def read_projects(call_read: CallRead, directory: str | None) -> list[Project]:
-    """Return all projects that OpenCode has ever opened."""
-    arguments = {} if directory is None else {"directory": directory}
-    return parse_model("the response of project_list", list[Project], await call_read("project_list", **arguments))
 
 
 def filter_sessions(allowlist: DirectoryAllowlist, operation: Operation, answer: Answer) -> Answer:
@@ -227,9 +157,10 @@ def filter_sessions(allowlist: DirectoryAllowlist, operation: Operation, answer:
     Raises:
         UnexpectedResponse: it is not a list of sessions.
     """
-    if not allowlist.roots or operation.id not in FILTERED_LISTS:
+    if not allowlist.roots or operation.id not in operation.generation.scopes.filtered_lists:
         return answer
-    body: dict[str, Any] = answer.value if operation.id.startswith("v2.") else {"data": answer.value}
+    is_page = isinstance(answer.value, dict)
+    body: dict[str, Any] = answer.value if is_page else {"data": answer.value}
     try:
         sessions: list[dict[str, Any]] = body["data"]
         directories = {directory: allowlist.allows(directory) for directory in map(session_directory, sessions)}
@@ -239,7 +170,7 @@ def filter_sessions(allowlist: DirectoryAllowlist, operation: Operation, answer:
     if len(allowed) == len(sessions):
         return answer
     note = f"{len(sessions) - len(allowed)} sessions were omitted: outside of --allow-directory."
-    value = {**body, "data": allowed} if operation.id.startswith("v2.") else allowed
+    value = {**body, "data": allowed} if is_page else allowed
     return replace(answer, value=value, fields={**answer.fields, "note": note})
 
 

@@ -170,8 +170,9 @@ class OpenCodeClient:
 
         Raises:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
+            UnsupportedServer: there is no such operation in this generation of OpenCode.
         """
-        operation = self.catalog[name]
+        operation = self.catalog.find_needed(name)
         call = self.prepare(operation, arguments)
         await self.authorize_ids(call)
         seconds = QUICK_READ_SECONDS if operation.hints.read_only else READ_SECONDS
@@ -336,7 +337,7 @@ class OpenCodeClient:
 
     def event_stream(self) -> AbstractAsyncContextManager[httpx2.Response]:
         """Open the stream of all events."""
-        operation = self.catalog["global_event"]
+        operation = self.catalog[self.catalog.generation.event_stream]
         return self.stream(operation, self.prepare(operation, {}).parts)
 
     @asynccontextmanager

@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.catalog.scopes import LOADS_NOTHING
 from opencode_mcp.exceptions import InvalidArguments
 
 from .allowlist import DirectoryAllowlist, is_below
-from .authorize import CallRead, read_projects
 from .location_arguments import is_absolute, iter_decodings, location_arguments
+from .location_reads import LOCATION_READS, CallRead, LocationReads
 
 LoadPolicy = Literal["all", "writes", "none", "none strictly"]
 """Which operations may load a directory. all: any. writes: any that is not read-only. none: none; known directories are
@@ -52,8 +51,9 @@ class LoadGuard:
         """
         if not self._restricts(operation):
             return
+        reads = LOCATION_READS[operation.generation.number]
         for argument, directory in loaded_directories(operation, arguments):
-            if not all([await self._is_known(reading, default) for reading in iter_decodings(directory)]):
+            if not all([await self._is_known(reads, reading, default) for reading in iter_decodings(directory)]):
                 raise InvalidArguments(
                     operation.name,
                     [
@@ -64,15 +64,15 @@ class LoadGuard:
 
     def record_loaded(self, operation: Operation, arguments: Mapping[str, Any]) -> None:
         """Record the directories that a successful call has loaded."""
-        if operation.id not in LOADS_NOTHING and not operation.hints.read_only:
+        if operation.id not in operation.generation.scopes.loads_nothing and not operation.hints.read_only:
             self.loaded.update(resolve_path(directory) for _, directory in loaded_directories(operation, arguments))
 
     def _restricts(self, operation: Operation) -> bool:
-        if self.policy == "all" or operation.id in LOADS_NOTHING:
+        if self.policy == "all" or operation.id in operation.generation.scopes.loads_nothing:
             return False
         return operation.hints.read_only or self.policy != "writes"
 
-    async def _is_known(self, directory: str, default: str | None) -> bool:
+    async def _is_known(self, reads: LocationReads, directory: str, default: str | None) -> bool:
         """Whether a directory is known, so that OpenCode may load it; the check loads nothing."""
         resolved_path = resolve_path(directory)
         strictly = self.policy == "none strictly"
@@ -86,19 +86,16 @@ class LoadGuard:
             return True
         if resolved_path in self.loaded and not strictly:
             return True
-        return await self._has_sessions(directory) or (not strictly and await self._in_project(resolved_path, default))
+        if await reads.has_sessions(self.call_read, directory):
+            return True
+        return not strictly and await self._in_project(reads, resolved_path, default)
 
-    async def _has_sessions(self, directory: str) -> bool:
-        """Whether OpenCode has a session in a directory; this request does not load it."""
-        answer = cast("dict[str, Any]", await self.call_read("v2_session_list", directory=directory, limit=1))
-        return bool(answer["data"])
-
-    async def _in_project(self, resolved_path: str, default: str | None) -> bool:
+    async def _in_project(self, reads: LocationReads, resolved_path: str, default: str | None) -> bool:
         """Whether a directory is in a project that OpenCode has opened; `/` stands for no repository and does not
         count."""
         project_directories = {
             directory
-            for project in await read_projects(self.call_read, default)
+            for project in await reads.projects(self.call_read, default)
             if os.path.dirname(project.worktree) != project.worktree
             for directory in (project.worktree, *project.sandboxes)
         }
@@ -108,7 +105,7 @@ class LoadGuard:
 def loaded_directories(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (argument, directory) for each directory that a call loads; `cwd` is not one, it only applies to a
     process."""
-    for location in location_arguments(operation.id, arguments):
+    for location in location_arguments(operation, arguments):
         if location.kind == "directory" and location.name.rpartition(".")[2] == "directory":
             yield location.name, location.value
 

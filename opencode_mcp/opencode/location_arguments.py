@@ -11,7 +11,8 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from opencode_mcp.catalog.scopes import ArgumentKind, argument_kind
+from opencode_mcp.catalog import Operation
+from opencode_mcp.catalog.scopes import ArgumentKind
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """The start of a URL. A single letter and a colon is a Windows drive."""
@@ -32,26 +33,25 @@ class LocationArgument:
     value: str
 
 
-def location_arguments(operation_id: str, arguments: Mapping[str, Any]) -> Iterator[LocationArgument]:
+def location_arguments(operation: Operation, arguments: Mapping[str, Any]) -> Iterator[LocationArgument]:
     """Yield every argument of an operation that names a location, at any depth, in order."""
-    yield from _location_arguments(operation_id, arguments, "", None)
+    yield from _location_arguments(operation, arguments, "", None)
 
 
 def _location_arguments(
-    operation_id: str, value: Any, dotted_name: str, kind: ArgumentKind | None
+    operation: Operation, value: Any, dotted_name: str, kind: ArgumentKind | None
 ) -> Iterator[LocationArgument]:
     if isinstance(value, str):
         if kind is not None:
             yield LocationArgument(dotted_name, kind, value)
     elif isinstance(value, list):
         for number, inner in enumerate(cast("list[Any]", value)):
-            yield from _location_arguments(operation_id, inner, f"{dotted_name}.{number}", kind)
+            yield from _location_arguments(operation, inner, f"{dotted_name}.{number}", kind)
     elif isinstance(value, Mapping):
         for name, inner in cast("Mapping[str, Any]", value).items():
             inner_name = f"{dotted_name}.{name}" if dotted_name else name
-            yield from _location_arguments(
-                operation_id, inner, inner_name, argument_kind(operation_id, inner_name, name)
-            )
+            inner_kind = operation.generation.scopes.argument_kind(operation.id, inner_name, name)
+            yield from _location_arguments(operation, inner, inner_name, inner_kind)
 
 
 def iter_names(value: Any) -> Iterator[str]:

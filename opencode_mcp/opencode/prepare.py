@@ -69,9 +69,9 @@ def check_url_length(operation: Operation, arguments: Mapping[str, Any]) -> None
         InvalidArguments: names the longest of them.
     """
     sizes = {
-        parameter.name: len(quote(format_scalar(arguments[parameter.name]), safe=""))
+        parameter.argument_name: len(quote(format_scalar(arguments[parameter.argument_name]), safe=""))
         for parameter in operation.parameters
-        if parameter.location in {"path", "query"} and parameter.name in arguments
+        if parameter.location in {"path", "query"} and parameter.argument_name in arguments
     }
     if sum(sizes.values()) > MAX_URL_CHARS:
         longest = max(sizes, key=lambda name: sizes[name])

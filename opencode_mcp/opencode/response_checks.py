@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.catalog.amendments import Check
+from opencode_mcp.catalog.amendment import Check
 from opencode_mcp.exceptions import APIError, OpenCodeError
 
 from .client import OpenCodeClient

@@ -18,9 +18,6 @@ import httpx2
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.versions import (
     BEFORE_HEALTH,
-    GENERATION,
-    OTHER_GENERATION,
-    introduced_in,
     is_older,
     parse_release,
 )
@@ -29,10 +26,6 @@ from opencode_mcp.openapi import SNAPSHOT_VERSION
 
 from .endpoint import Endpoint
 
-OTHER_GENERATION_ADVICE = (
-    f"{OTHER_GENERATION}. Nothing was sent. Set --url to an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION}), or "
-    "omit it to start one."
-)
 UPDATE_ADVICE = f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`)"
 
 CACHE_SECONDS = 60.0
@@ -50,11 +43,11 @@ class ServerVersion:
     """The version of a server. `version` is None if the server does not report it: it is not an OpenCode, or requires
     another password.
 
-    `major` is 2 for an OpenCode 2 that does not report its version.
+    `major` is 2 for an OpenCode 2 that does not report its version, and None if nothing is known.
     """
 
     version: str | None = None
-    major: int = GENERATION
+    major: int | None = None
 
 
 @dataclass
@@ -116,8 +109,9 @@ def unsupported_reason(
     operation: Operation, min_version: str | None, server_version: ServerVersion, describe: Describe
 ) -> str | None:
     """Return why a request must not be sent, or None."""
-    if server_version.major != GENERATION:
-        return f"{describe()} is {product_name(server_version)}, {OTHER_GENERATION_ADVICE}"
+    generation = operation.generation
+    if server_version.major not in (generation.number, None):
+        return f"{describe()} is {product_name(server_version)}, {generation.mismatch}"
     if server_version.version is None:
         return None
     if min_version is not None and is_older(server_version.version, min_version):
@@ -125,7 +119,7 @@ def unsupported_reason(
             f"{describe()} is OpenCode {server_version.version}, and the task tools need {min_version} or later: "
             f"nothing was sent. {UPDATE_ADVICE}, or use operations such as session_prompt."
         )
-    introduced = introduced_in(operation.id)
+    introduced = generation.version_by_operation.get(operation.id)
     if introduced is not None and is_older(server_version.version, introduced):
         return (
             f"{operation.name} came with OpenCode {introduced}, and {describe()} is {server_version.version}: "
@@ -150,12 +144,12 @@ async def detect_version(fetch_path: FetchPath) -> ServerVersion:
     if isinstance(body.get("version"), str):
         return ServerVersion(body["version"], parse_release(body["version"])[0])
     if str(body.get("code", "")).startswith("service_"):  # OpenCode 2 while it starts or stops
-        return ServerVersion(None, GENERATION + 1)
+        return ServerVersion(None, 2)
     if health.status_code in {401, 403} or (not is_web_page(health) and health.status_code < 500):
         return ServerVersion()
     path = await fetch_path("/path")
     if path.status_code == 200 and isinstance(json_object(path).get("directory"), str):
-        return ServerVersion(BEFORE_HEALTH)
+        return ServerVersion(BEFORE_HEALTH, 1)
     if not is_web_page(health):
         return ServerVersion()
     detected = read_v2_info(await fetch_path("/api/info"))
@@ -170,7 +164,7 @@ def read_v2_info(info: httpx2.Response) -> ServerVersion:
         return ServerVersion(version, parse_release(version)[0])
     asks_for_password = info.status_code == 401 and "basic" in info.headers.get("www-authenticate", "").lower()
     if asks_for_password or "_tag" in body or "healthy" in body or str(body.get("code", "")).startswith("service_"):
-        return ServerVersion(None, GENERATION + 1)
+        return ServerVersion(None, 2)
     return ServerVersion()
 
 

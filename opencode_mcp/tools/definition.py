@@ -6,6 +6,7 @@ from typing import Any
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.annotations import Hints
+from opencode_mcp.catalog.listing import find_longest_prefix
 from opencode_mcp.tasks import TaskTool
 from opencode_mcp.tasks.report import TaskReport
 
@@ -23,35 +24,16 @@ DESCRIBE_REPORTS = frozenset({"run_task", "report_task"})
 """The tools whose output schema has a report's fields whole: the one called most, and the one that a read-only server
 has. The schemas of the others name the fields and their types, as each copy costs what a client sends to its model."""
 
-USE_LOCATION = frozenset(
-    {"v2.fs.find", "v2.fs.list", "v2.fs.read", "v2.location.get", "v2.pty.create", "v2.session.create"}
-)
-"""Operations of the v2 API of which a call often names the location. The others find it by an id, or list what is the
-same in most locations."""
-
-SELDOM_NEEDED = {
-    "pty.connect": frozenset({"ticket"}),  # the bridge connects with its password
-    "session.list": frozenset({"path"}),
-    **dict.fromkeys(
-        ("session.prompt", "session.prompt_async", "session.command", "session.shell"), frozenset({"messageID"})
-    ),
-}
-"""By operationId."""
-
 
 def seldom_needed_arguments(operation: Operation) -> frozenset[str]:
     """Return the arguments that tools/list leaves out; describe_operation shows them, and calls may have them."""
-    if operation.id.startswith("tui."):
-        return frozenset({"directory"})
-    if operation.id.startswith("v2.") and operation.id not in USE_LOCATION:
-        return frozenset({"location", "ticket"})
-    return SELDOM_NEEDED.get(operation.id, frozenset())
+    return find_longest_prefix(operation.generation.listing.seldom_needed, operation.id, frozenset())
 
 
 def operation_definition(operation: Operation, max_result_chars: int) -> dict[str, Any]:
     """Return an operation's definition. It has no output schema: responses deviate from it, and clients then fail."""
     meta: dict[str, Any] = {}
-    if hint := SEARCH_HINTS.get(toolset_of(operation.id)):
+    if hint := SEARCH_HINTS.get(toolset_of(operation)):
         meta["anthropic/searchHint"] = hint
     if max_result_chars > CLIENT_CHARS:  # Claude Code truncates there unless a tool sets its own limit
         meta["anthropic/maxResultSizeChars"] = max_result_chars

@@ -48,7 +48,7 @@ def minimal_sessions(facts: Facts) -> Facts:
     rows = [
         {
             **keep_fields(session, ("id", "title", "directory", "server")),
-            "updated": datetime.fromtimestamp(session["time"]["updated"] / 1000, UTC).isoformat(timespec="seconds"),
+            "updated": format_time(session["time"]["updated"]),
             **({"parent_id": session["parentID"]} if session.get("parentID") else {}),
         }
         for session in iter_objects(facts["result"])
@@ -56,10 +56,51 @@ def minimal_sessions(facts: Facts) -> Facts:
     return {**facts, "result": rows}
 
 
+def located_agents(facts: Facts) -> Facts:
+    """Keep the id, mode, description and model of agents, without those that OpenCode hides."""
+    rows = [
+        keep_fields(agent, ("id", "mode", "description", "model"))
+        for agent in iter_objects(facts["data"])
+        if not agent["hidden"]
+    ]
+    return {**facts, "data": rows}
+
+
+def located_models(facts: Facts) -> Facts:
+    """List the enabled models as `provider/model`, with their names and variants."""
+    rows = [
+        {
+            "model": f"{model['providerID']}/{model['id']}",
+            **keep_fields(model, ("name",)),
+            **({"variants": variants} if (variants := [variant["id"] for variant in model["variants"]]) else {}),
+        }
+        for model in iter_objects(facts["data"])
+        if model["enabled"]
+    ]
+    return {**facts, "data": rows}
+
+
+def located_sessions(facts: Facts) -> Facts:
+    """Keep what a session is called, where it works, how it ended and when it changed (ISO 8601, UTC)."""
+    rows = [
+        {
+            **keep_fields(session, ("id", "title", "outcome", "server")),
+            "directory": session["location"]["directory"],
+            "updated": format_time(session["time"]["updated"]),
+            **({"parent_id": session["parentID"]} if session.get("parentID") else {}),
+        }
+        for session in iter_objects(facts["data"])
+    ]
+    return {**facts, "data": rows}
+
+
 MINIMAL_FORMS: Mapping[MinimalForm, Callable[[Facts], Facts]] = {
     "agents": minimal_agents,
     "models": minimal_models,
     "sessions": minimal_sessions,
+    "located agents": located_agents,
+    "located models": located_models,
+    "located sessions": located_sessions,
 }
 
 
@@ -69,6 +110,11 @@ def minimal_list(form: MinimalForm, facts: Facts) -> Facts:
         return MINIMAL_FORMS[form](facts)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return facts
+
+
+def format_time(milliseconds: float) -> str:
+    """Return a Unix time as ISO 8601, UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
 def iter_objects(entries: Any) -> Iterator[Mapping[str, Any]]:

@@ -15,8 +15,7 @@ from functools import cache, lru_cache
 from math import log, sqrt
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.catalog.annotations import UNAVAILABLE
-from opencode_mcp.catalog.phrases import load_phrases
+from opencode_mcp.catalog.generation import Generation
 
 Words = Sequence[str]
 """The stems of a text, without stop words."""
@@ -158,22 +157,23 @@ class OperationSearch:
         """Return the factor of an operation's score: lower for the other API, without a result, or deprecated."""
         operation = self._operations[number]
         factor = 1.0 if operation.name.startswith("v2_") == wants_v2 else OTHER_API_FACTOR
-        factor *= UNAVAILABLE_FACTOR if operation.id in UNAVAILABLE else 1.0
+        factor *= UNAVAILABLE_FACTOR if operation.id in operation.generation.annotations.unavailable else 1.0
         return factor * DEPRECATED_FACTOR if operation.deprecated else factor
 
 
 def phrases_of(operation: Operation) -> Sequence[str]:
     """Return what users say for an operation; for one of a newer document, its title and the related words."""
-    if own := load_phrases().get(operation.id):
+    if own := operation.generation.phrases.get(operation.id):
         return own
     name = parse_words(operation.name)
-    return [" ".join([*name, *(other for word in name for other in related_words().get(word, ()))]), operation.title]
+    related = related_words(operation.generation)
+    return [" ".join([*name, *(other for word in name for other in related.get(word, ()))]), operation.title]
 
 
 @cache
-def related_words() -> Mapping[str, Words]:
+def related_words(generation: Generation) -> Mapping[str, Words]:
     """Return for each word of names what users say for it: `session` is also `chat` and `conversation`."""
-    phrases = load_phrases()
+    phrases = generation.phrases
     said = {operation_id: set(parse_words(" ".join(own))) for operation_id, own in phrases.items()}
     named: defaultdict[str, list[str]] = defaultdict(list)
     for operation_id in phrases:
@@ -181,17 +181,20 @@ def related_words() -> Mapping[str, Words]:
             named[word].append(operation_id)
     total = Counter(word for words in said.values() for word in words)
     return {
-        word: typical_words(word, [said[operation_id] for operation_id in operations], total)
+        word: typical_words(word, [said[operation_id] for operation_id in operations], total, len(phrases))
         for word, operations in named.items()
         if len(operations) > 1
     }
 
 
-def typical_words(name: str, said: Sequence[set[str]], total: Counter[str]) -> Words:
-    """Return the words that are said for `RELATED_SHARE` of the operations with a name, and rarely for others."""
+def typical_words(name: str, said: Sequence[set[str]], total: Counter[str], count: int) -> Words:
+    """Return the words that are said for `RELATED_SHARE` of the operations with a name, and rarely for others.
+
+    `total` counts how many of all `count` operations each word is said for.
+    """
     found = Counter(word for words in said for word in words if word != name)
     share = {word: count / len(said) for word, count in found.items()}
-    lift = {word: share[word] * len(load_phrases()) / total[word] for word in found}
+    lift = {word: share[word] * count / total[word] for word in found}
     return [word for word in found if share[word] >= RELATED_SHARE and lift[word] >= RELATED_LIFT]
 
 

@@ -9,8 +9,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.annotations import Hints
+from opencode_mcp.catalog.generation import Generation
+from opencode_mcp.catalog.generations import DEFAULT_GENERATION, GENERATIONS
+from opencode_mcp.catalog.listing import find_longest_prefix
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.suggestions import suggest
 from opencode_mcp.tasks import TASK_TOOLS
@@ -62,68 +65,28 @@ SEARCH_HINTS: dict[str, str] = {
 }
 """Search words for a toolset's tools that their names do not contain."""
 
-ESSENTIAL_TOOLS = (
-    *TASK_TOOLS,
-    *GATEWAY_TOOLS,
-    "app_agents",
-    "config_providers",
-    "file_read",
-    "find_text",
-    "session_list",
-)
-"""The preset of twenty tools: tasks, the gateway, and what a client needs to choose a task's agent and model."""
+
+def essential_tools(generation: Generation) -> tuple[str, ...]:
+    """Return the preset of twenty tools: tasks, the gateway, and what a client needs to choose a task's agent and
+    model."""
+    return (*TASK_TOOLS, *GATEWAY_TOOLS, *generation.listing.essential)
+
+
+ESSENTIAL_TOOLS = essential_tools(GENERATIONS[DEFAULT_GENERATION])
+"""The preset of the generation that is served by default."""
 
 PRESETS = ("all", "essential")
 
 VIEWS = ("essential", "readonly", *(f"toolset/{name}" for name in TOOLSETS))
 """Paths below the HTTP endpoint, each with a narrower list of tools."""
 
-TOOLSET_BY_PREFIX = {
-    "app": "agent",
-    "auth": "provider",
-    "command": "agent",
-    "experimental.capabilities": "server",
-    "experimental.console": "provider",
-    "experimental.controlPlane": "session",
-    "experimental.projectCopy": "project",
-    "experimental.resource": "mcp",
-    "formatter": "file",
-    "global": "server",
-    "global.config": "config",
-    "global.event": "event",
-    "app.log": "server",
-    "instance": "server",
-    "lsp": "file",
-    "part": "message",
-    "path": "project",
-    "session.deleteMessage": "message",
-    "session.message": "message",
-    "session.messages": "message",
-    "tool": "agent",
-}
-"""Operations whose toolset is not the first word of their id; the longest prefix counts."""
 
-
-UNBOUNDED = frozenset(
-    {
-        *("session.prompt", "session.prompt_async", "session.command", "session.init", "session.summarize"),
-        *("v2.session.prompt", "v2.session.compact", "v2.session.switchModel"),
-        *("tui.submitPrompt", "tui.executeCommand", "tui.publish", "tui.control.response"),
-        *("config.update", "global.config.update", "session.update", "sync.replay"),
-        "experimental.projectCopy.generateName",
-    }
-)
-"""By operationId: what calls a model without a task, or changes which model is called, or what limits a task."""
-
-
-def toolset_of(operation_id: str) -> str:
+def toolset_of(operation: Operation) -> str:
     """Return the toolset of an operation."""
-    words = operation_id.split(".")
-    for length in range(len(words), 0, -1):
-        if (toolset := TOOLSET_BY_PREFIX.get(".".join(words[:length]))) is not None:
-            return toolset
+    words = operation.id.split(".")
     first = words[1] if words[0] == "experimental" else words[0]
-    return first if first in TOOLSETS else "server"
+    default = first if first in TOOLSETS else "server"
+    return find_longest_prefix(operation.generation.listing.toolsets, operation.id, default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +129,21 @@ def select_tools(
         for flag, requested in (("--tools", tools), ("--exclude-tools", exclude_tools))
     )
     chosen = frozenset(toolsets) or (frozenset() if added else frozenset({"all"}))
-    toolset_by_name = {name: toolset_of(operation.id) for name, operation in catalog.items()}
+    toolset_by_name = {name: toolset_of(operation) for name, operation in catalog.items()}
     toolset_by_name |= dict.fromkeys(TASK_TOOLS, "tasks") | dict.fromkeys(GATEWAY_TOOLS, "gateway")
     listed = {name for name in names if toolset_by_name[name] in chosen or "all" in chosen} | added
     if "essential" in chosen:
-        listed |= known & frozenset(ESSENTIAL_TOOLS)
+        listed |= known & frozenset(essential_tools(catalog.generation))
     reachable = {name for name in catalog if toolset_by_name[name] in chosen or "all" in chosen} | (
         added & set(catalog)
     )
     hints_of = hints_by_name(catalog)
 
-    unbounded = {name for name, operation in catalog.items() if bounded and operation.id in UNBOUNDED}
+    unbounded = {
+        name
+        for name, operation in catalog.items()
+        if bounded and operation.id in catalog.generation.annotations.unbounded
+    }
     disabled = dict.fromkeys(unbounded, bounded) | {
         name: setting
         for name in names

@@ -5,26 +5,29 @@ from __future__ import annotations
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.annotations import DESTROYS, IDEMPOTENT, OPEN_WORLD, READS, UNAVAILABLE, WRITES, hints_for
 
 
-def test_each_operation_either_reads_writes_or_destroys(catalog: Catalog) -> None:
+def test_each_operation_either_reads_writes_or_destroys(every_catalog: Catalog) -> None:
     """The three classes are disjoint, and together the document."""
-    documented = {operation.id for operation in catalog.values()}
+    documented = {operation.id for operation in every_catalog.values()}
+    decided = every_catalog.generation.annotations
 
-    assert READS | WRITES | DESTROYS == documented
-    assert len(READS) + len(WRITES) + len(DESTROYS) == len(documented)
+    assert decided.reads | decided.writes | decided.destroys == documented
+    assert len(decided.reads) + len(decided.writes) + len(decided.destroys) == len(documented)
 
 
-def test_only_known_operations_are_unavailable(catalog: Catalog) -> None:
+def test_only_known_operations_are_unavailable(every_catalog: Catalog) -> None:
     """A release that renames one has to decide again."""
-    assert {operation.id for operation in catalog.values()} >= UNAVAILABLE
+    assert {operation.id for operation in every_catalog.values()} >= every_catalog.generation.annotations.unavailable
 
 
-def test_only_known_operations_are_idempotent_or_open_world() -> None:
+def test_only_known_operations_are_idempotent_or_open_world(every_catalog: Catalog) -> None:
     """A read is idempotent without being named; a name that is in no class is a misspelling."""
-    assert IDEMPOTENT <= WRITES | DESTROYS
-    assert OPEN_WORLD <= READS | WRITES | DESTROYS
+    decided = every_catalog.generation.annotations
+
+    assert decided.idempotent <= decided.writes | decided.destroys
+    assert decided.unbounded <= decided.writes | decided.destroys
+    assert decided.open_world <= decided.reads | decided.writes | decided.destroys
 
 
 @pytest.mark.parametrize(
@@ -60,11 +63,11 @@ def test_an_operation_that_can_lose_something_is_destructive(catalog: Catalog, n
     assert not decided.read_only
 
 
-def test_a_read_is_never_destructive_and_always_idempotent(catalog: Catalog) -> None:
+def test_a_read_is_never_destructive_and_always_idempotent(every_catalog: Catalog) -> None:
     """The four hints of an operation do not contradict one another."""
-    reads = [operation.hints for operation in catalog.values() if operation.hints.read_only]
+    reads = [operation.hints for operation in every_catalog.values() if operation.hints.read_only]
 
-    assert len(reads) == len(READS)
+    assert len(reads) == len(every_catalog.generation.annotations.reads)
     assert all(decided.idempotent and not decided.destructive for decided in reads)
 
 
@@ -78,9 +81,9 @@ def test_annotations_do_not_follow_the_http_method(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(("method", "read_only"), [("get", True), ("post", False)])
-def test_an_unknown_operation_is_annotated_as_destructive(method: str, read_only: bool) -> None:
+def test_an_unknown_operation_is_annotated_as_destructive(every_catalog: Catalog, method: str, read_only: bool) -> None:
     """Nobody has decided about it: only a GET is taken for a read, and anything may reach outside."""
-    decided = hints_for("brand.new", method)
+    decided = every_catalog.generation.annotations.hints_for("brand.new", method)
 
     assert decided.read_only is read_only
     assert decided.destructive is not read_only

@@ -15,8 +15,7 @@ import mcp_types as types
 import pytest
 
 from opencode_mcp.catalog import Catalog, Operation
-from opencode_mcp.catalog.amendments import amendments_for
-from opencode_mcp.catalog.minimal_lists import MINIMAL_LISTS
+from opencode_mcp.catalog.opencode1 import OPENCODE_1
 from opencode_mcp.openapi.document import METHODS
 from opencode_mcp.openapi.snapshots import read_snapshot
 from opencode_mcp.tools import operation_definition
@@ -75,11 +74,11 @@ def resolve_schema(schema: Json) -> Json:
 
 def expected_arguments(operation: Json) -> set[str]:
     """Return the arguments of an operation's tool, by the document and the amendments."""
-    amendments = amendments_for(operation["operationId"])
+    amendments = OPENCODE_1.amendments_for(operation["operationId"])
     dropped = {name for amendment in amendments for name in amendment.dropped_parameters}
     added = {parameter.name for amendment in amendments for parameter in amendment.parameters}
     controls = {name for amendment in amendments for name in amendment.controls}
-    controls |= {"full"} if operation["operationId"] in MINIMAL_LISTS else set()
+    controls |= {"full"} if operation["operationId"] in OPENCODE_1.minimal_lists else set()
     parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
     return (parameters - dropped) | added | controls | body_fields(operation)
 
@@ -116,9 +115,9 @@ def test_every_tool_sends_the_method_and_path_of_its_operation(by_id: dict[str, 
     assert differing == {"v2.fs.read": "/api/fs/read/*"}
 
 
-def test_every_path_parameter_is_filled(catalog: Catalog) -> None:
+def test_every_path_parameter_is_filled(every_catalog: Catalog) -> None:
     """The placeholders of a path and the path parameters are the same, and required."""
-    for operation in catalog.values():
+    for operation in every_catalog.values():
         filled = {p.name for p in operation.parameters if p.location == "path" and p.required}
         assert set(re.findall(r"\{(\w+)\}", operation.path)) == filled, operation.id
 
@@ -151,11 +150,11 @@ def test_every_tool_name_fits_clients_that_put_a_prefix_before_it(catalog: Catal
     assert [name for name in catalog if not re.fullmatch(r"[a-z0-9_]{1,40}", name)] == []
 
 
-def test_every_argument_is_a_property_key_that_clients_accept(catalog: Catalog) -> None:
+def test_every_argument_is_a_property_key_that_clients_accept(every_catalog: Catalog) -> None:
     """Claude Code silently drops a tool with any other key at the root of its schema."""
     refused = [
         f"{operation.name}.{key}"
-        for operation in catalog.values()
+        for operation in every_catalog.values()
         for key in operation.input_schema["properties"]
         if not re.fullmatch(r"[a-zA-Z0-9_.-]{1,64}", key)
     ]
@@ -163,26 +162,26 @@ def test_every_argument_is_a_property_key_that_clients_accept(catalog: Catalog) 
     assert refused == []
 
 
-def test_the_root_of_every_schema_is_a_plain_closed_object(catalog: Catalog) -> None:
+def test_the_root_of_every_schema_is_a_plain_closed_object(every_catalog: Catalog) -> None:
     """Clients refuse a combination at the root, and an open object would let a misspelt argument through."""
-    for operation in catalog.values():
+    for operation in every_catalog.values():
         schema = operation.input_schema
         assert set(schema) <= {"type", "properties", "required", "additionalProperties", "$defs"}, operation.name
         assert schema["type"] == "object", operation.name
         assert schema["additionalProperties"] is False, operation.name
 
 
-def test_every_schema_is_valid_and_self_contained(catalog: Catalog) -> None:
+def test_every_schema_is_valid_and_self_contained(every_catalog: Catalog) -> None:
     """Each `$ref` names one of the schema's own `$defs`, each of which is used; the whole is valid 2020-12."""
-    for operation in catalog.values():
+    for operation in every_catalog.values():
         schema = operation.input_schema
         assert set(iter_references(schema)) == {f"#/$defs/{name}" for name in schema.get("$defs", {})}, operation.name
         jsonschema_rs.meta.validate(schema)
 
 
-def test_every_tool_is_described_and_annotated(catalog: Catalog) -> None:
+def test_every_tool_is_described_and_annotated(every_catalog: Catalog) -> None:
     """A person sees a title, a model a description, and a client the hints; a read needs no `idempotentHint`."""
-    for operation in catalog.values():
+    for operation in every_catalog.values():
         tool = types.Tool.model_validate(operation_definition(operation, 40_000))
         assert tool.title and tool.title != operation.id, operation.name
         assert tool.description and tool.description != operation.id, operation.name

@@ -8,21 +8,6 @@ from typing import Any, cast
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.scopes import (
-    ALL_DIRECTORIES,
-    ARGUMENTS_BY_KIND,
-    FILTERED_LISTS,
-    KIND_BY_ARGUMENT,
-    KIND_EXCEPTIONS,
-    LOADS_NOTHING,
-    NO_DIRECTORY,
-    NOT_LOCATIONS,
-    ONE_DIRECTORY,
-    REQUIRED_ARGUMENT,
-    argument_kind,
-    is_known_argument,
-    operation_scope,
-)
 
 
 def iter_id_arguments(
@@ -45,49 +30,58 @@ def iter_id_arguments(
         yield from iter_id_arguments(value, definitions, visited)
 
 
-def test_every_operation_has_one_scope(catalog: Catalog) -> None:
+def test_every_operation_has_one_scope(every_catalog: Catalog) -> None:
     """The three scopes are disjoint, and together the document; a new operation must be decided about."""
-    documented = {operation.id for operation in catalog.values()}
+    documented = {operation.id for operation in every_catalog.values()}
+    scopes = every_catalog.generation.scopes
+    classes = (scopes.one_directory, scopes.all_directories, scopes.no_directory)
+    exceptions = {operation for operation, _ in scopes.kind_exceptions}
 
-    assert ONE_DIRECTORY | ALL_DIRECTORIES | NO_DIRECTORY == documented
-    assert len(ONE_DIRECTORY) + len(ALL_DIRECTORIES) + len(NO_DIRECTORY) == len(documented)
+    assert frozenset[str]().union(*classes) == documented
+    assert sum(map(len, classes)) == len(documented)
     assert (
-        FILTERED_LISTS | LOADS_NOTHING | REQUIRED_ARGUMENT.keys() | {operation for operation, _ in KIND_EXCEPTIONS}
+        scopes.filtered_lists
+        | scopes.loads_nothing
+        | scopes.new_sessions
+        | scopes.required_argument.keys()
+        | exceptions
         <= documented
     )
 
 
-def test_every_argument_at_any_depth_has_a_kind(catalog: Catalog) -> None:
+def test_every_argument_at_any_depth_has_a_kind(every_catalog: Catalog) -> None:
     """The names that are decided are those of the document; a new one must be decided about."""
-    documented = set[str]().union(*(operation.argument_names for operation in catalog.values()))
+    documented = set[str]().union(*(operation.argument_names for operation in every_catalog.values()))
+    scopes = every_catalog.generation.scopes
 
-    assert KIND_BY_ARGUMENT.keys() | NOT_LOCATIONS == documented
-    assert not KIND_BY_ARGUMENT.keys() & NOT_LOCATIONS
-    assert sum(map(len, ARGUMENTS_BY_KIND.values())) == len(KIND_BY_ARGUMENT)
+    assert scopes.kind_by_argument.keys() | scopes.not_locations == documented
+    assert not scopes.kind_by_argument.keys() & scopes.not_locations
+    assert sum(map(len, scopes.arguments_by_kind.values())) == len(scopes.kind_by_argument)
 
 
-def test_ids_of_resources_with_a_directory_are_authorized(catalog: Catalog) -> None:
+def test_ids_of_resources_with_a_directory_are_authorized(every_catalog: Catalog) -> None:
     """The document itself says which arguments are ids of sessions and of workspaces."""
     wanted = {"^ses": {"session", "id"}, "^wrk": {"workspace", "id"}}
-    for operation in catalog.values():
+    scopes = every_catalog.generation.scopes
+    for operation in every_catalog.values():
         schema = operation.input_schema
         for name, pattern in iter_id_arguments(schema, schema.get("$defs", {})):
-            if pattern in wanted and (operation.id, name) not in KIND_EXCEPTIONS:
-                assert argument_kind(operation.id, name, name) in wanted[pattern], (operation.name, name)
+            if pattern in wanted and (operation.id, name) not in scopes.kind_exceptions:
+                assert scopes.argument_kind(operation.id, name, name) in wanted[pattern], (operation.name, name)
 
 
-def test_an_operation_without_a_location_argument_has_no_directory_scope(catalog: Catalog) -> None:
+def test_an_operation_without_a_location_argument_has_no_directory_scope(every_catalog: Catalog) -> None:
     """What is located says where by an argument, so that there is something to check."""
-    for operation in catalog.values():
-        if operation.id in ONE_DIRECTORY:
+    for operation in every_catalog.values():
+        if operation.id in every_catalog.generation.scopes.one_directory:
             assert operation.argument_names & {"directory", "location", "sessionID", "projectID"}, operation.name
 
 
 @pytest.mark.parametrize("operation", ["brand.new", "project.listAll"])
-def test_an_unknown_operation_has_no_scope(operation: str) -> None:
+def test_an_unknown_operation_has_no_scope(every_catalog: Catalog, operation: str) -> None:
     """Whether it reaches beyond a directory is not known."""
-    assert operation_scope(operation) is None
-    assert not is_known_argument("somewhereNew")
+    assert every_catalog.generation.scopes.scope_of(operation) is None
+    assert not every_catalog.generation.scopes.is_known_argument("somewhereNew")
 
 
 def test_argument_names_include_every_level(catalog: Catalog) -> None:

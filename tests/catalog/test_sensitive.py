@@ -7,26 +7,24 @@ from dataclasses import replace
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.sensitive import (
-    OPERATIONS_BY_POSITION,
-    POSITION_BY_OPERATION,
-    answer_position,
-    may_hold_secret,
-)
+from opencode_mcp.catalog.sensitive import answer_position, may_hold_secret
 from opencode_mcp.redaction import Position
 
 
-def test_every_operation_with_a_free_form_field_has_a_position(catalog: Catalog) -> None:
+def test_every_operation_with_a_free_form_field_has_a_position(every_catalog: Catalog) -> None:
     """A new operation whose answer has one needs a decision."""
-    undecided = [one.id for one in catalog.values() if may_hold_secret(one) and one.id not in POSITION_BY_OPERATION]
+    decided = every_catalog.generation.position_by_operation
+    undecided = [one.id for one in every_catalog.values() if may_hold_secret(one) and one.id not in decided]
 
     assert undecided == []
 
 
-def test_every_position_names_one_known_operation_once(catalog: Catalog) -> None:
+def test_every_position_names_one_known_operation_once(every_catalog: Catalog) -> None:
     """No name is wrong, none is there twice."""
-    assert POSITION_BY_OPERATION.keys() - {one.id for one in catalog.values()} == set()
-    assert len(POSITION_BY_OPERATION) == sum(map(len, OPERATIONS_BY_POSITION.values()))
+    known = every_catalog.generation
+
+    assert known.position_by_operation.keys() - {one.id for one in every_catalog.values()} == set()
+    assert len(known.position_by_operation) == sum(map(len, known.positions.values()))
 
 
 @pytest.mark.parametrize("name", ["file_read", "vcs_diff", "find_text", "session_todo", "v2_fs_read", "vcs_diff_raw"])

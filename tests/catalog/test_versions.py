@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.versions import FIRST_SEEN, find_version, introduced_in, is_older, parse_release
+from opencode_mcp.catalog.opencode1.first_seen import FIRST_SEEN
+from opencode_mcp.catalog.versions import find_version, is_older, parse_release
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_every_operation_in_the_version_table_is_known_and_unique(catalog: Catal
 
     assert len(named) == len({*named}) == 108
     assert {*named} <= ids
-    assert introduced_in("find.text") is None
-    assert introduced_in("question.list") == "1.1.11"
-    assert introduced_in("v2.session.active") == "1.17.19"
+    introduced = catalog.generation.version_by_operation
+    assert "find.text" not in introduced
+    assert introduced["question.list"] == "1.1.11"
+    assert introduced["v2.session.active"] == "1.17.19"

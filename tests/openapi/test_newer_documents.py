@@ -14,6 +14,7 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog.opencode1 import OPENCODE_1
 from opencode_mcp.cli.document_option import load_catalog, merge_with_bundled, parse_document
 from opencode_mcp.exceptions import DocumentError, InvalidArguments
 from opencode_mcp.openapi import Document
@@ -40,7 +41,7 @@ def newer_document(paths: Json, without: str = "", **components: Json) -> bytes:
 
 def make_catalog(data: bytes) -> Catalog:
     """Return the catalog that `--document` makes of a document."""
-    return merge_with_bundled(parse_document(data, load_snapshot()))
+    return merge_with_bundled(parse_document(data, OPENCODE_1), OPENCODE_1)
 
 
 async def send_operation(catalog: Catalog, name: str, **arguments: Any) -> httpx2.Request:
@@ -86,7 +87,7 @@ def test_a_document_that_lacks_most_operations_is_refused() -> None:
     document["paths"] = dict(list(document["paths"].items())[:40])
 
     with pytest.raises(DocumentError, match=r"lacks \d+ operations of the bundled document"):
-        parse_document(json.dumps(document).encode(), load_snapshot())
+        parse_document(json.dumps(document).encode(), OPENCODE_1)
 
 
 async def test_parameters_of_a_path_and_references_to_parameters_are_arguments() -> None:

@@ -296,7 +296,7 @@ def test_location_arguments_are_found_at_any_depth(catalog: Catalog) -> None:
     """Each with the dotted path to it and its kind."""
     arguments = {"body": {"type": "tui.session.select", "properties": {"sessionID": "ses_1"}}, "directory": "/x"}
 
-    found = [(place.name, place.kind, place.value) for place in location_arguments("tui.publish", arguments)]
+    found = [(place.name, place.kind, place.value) for place in location_arguments(catalog["tui_publish"], arguments)]
 
     assert found == [("body.properties.sessionID", "session", "ses_1"), ("directory", "directory", "/x")]
 

@@ -228,3 +228,92 @@ async def test_a_directory_that_a_write_loaded_is_known(catalog: Catalog, tmp_pa
         await opening.check(catalog["pty_list"], where, None)
     opening.record_loaded(catalog["pty_create"], where)
     await opening.check(catalog["pty_list"], where, None)
+
+
+class FakeReads2:
+    """Answers as OpenCode 2 would, with the sessions and projects that it is given."""
+
+    def __init__(self, sessions: Mapping[str, Path], projects: Mapping[str, Path], used: Path) -> None:
+        self.sessions, self.projects, self.used = sessions, projects, used
+
+    async def read(self, name: str, /, **arguments: Any) -> Any:
+        """Return the value of an answer.
+
+        Raises:
+            APIError: 404, there is no such session.
+        """
+        match name:
+            case "session_get":
+                if arguments["sessionID"] not in self.sessions:
+                    raise APIError(name, 404, "SessionNotFoundError", "no such session")
+                directory = str(self.sessions[arguments["sessionID"]])
+                return {"data": {"id": arguments["sessionID"], "projectID": "p", "location": {"directory": directory}}}
+            case "project_list":
+                return [{"id": key, "canonical": str(path), "sandboxes": []} for key, path in self.projects.items()]
+            case "location_get":
+                directory = arguments["location"]["directory"]
+                return {"directory": directory, "project": {"id": "p", "directory": directory, "canonical": directory}}
+            case _:
+                assert name == "session_list"
+                return {"data": [{"id": "ses_1"}] if arguments["directory"] == str(self.used) else []}
+
+
+async def test_ids_of_opencode_2_must_be_of_allowed_directories(tmp_path: Path) -> None:
+    """A session's, a project's, and the files that the text of a command mentions; a new session's id may be new."""
+    catalog = Catalog.from_snapshot(2)
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    reads = FakeReads2({"ses_in": root, "ses_out": outside}, {"in": root, "out": outside}, root)
+    authorization = IdAuthorizer(DirectoryAllowlist.from_directories((str(root),)), reads.read, str(root))
+    command = {"name": "review", "text": "x"}
+    inside: list[tuple[str, dict[str, Any]]] = [
+        ("session_get", {"sessionID": "ses_in"}),
+        ("session_create", {"id": "ses_new"}),
+        ("worktree_list", {"projectID": "in"}),
+        ("session_command", {**command, "sessionID": "ses_in", "text": "look at @src/a.py"}),
+    ]
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("session_prompt", {"sessionID": "ses_out", "text": "x"}),
+        ("session_create", {"parentID": "ses_out"}),
+        ("session_fork", {"sessionID": "ses_out"}),
+        ("worktree_remove", {"projectID": "out", "directory": str(root), "force": True}),
+        ("worktree_list", {"projectID": "unknown"}),
+        ("session_command", {**command, "sessionID": "ses_in", "text": "look at @../outside/a.py"}),
+        ("session_command", {**command, "sessionID": "ses_in", "text": "look at @~/a.py"}),
+    ]
+
+    for name, arguments in inside:
+        await authorization.check(catalog[name], arguments)
+    for name, arguments in refused:
+        with pytest.raises(InvalidArguments, match="--allow-directory allows"):
+            await authorization.check(catalog[name], arguments)
+    with pytest.raises(APIError, match="no such session"):
+        await authorization.check(catalog["session_get"], {"sessionID": "ses_new"})
+
+
+async def test_a_list_of_sessions_of_opencode_2_is_filtered(tmp_path: Path) -> None:
+    """It is an object with the list in `data`."""
+    allowlist = DirectoryAllowlist.from_directories((str(tmp_path),))
+    sessions = [
+        {"id": "ses_1", "location": {"directory": str(tmp_path)}},
+        {"id": "ses_2", "location": {"directory": "/"}},
+    ]
+    answer = filter_sessions(
+        allowlist, Catalog.from_snapshot(2)["session_list"], Answer({"data": sessions, "cursor": {"next": "n"}})
+    )
+
+    assert answer.value == {"data": sessions[:1], "cursor": {"next": "n"}}
+    assert answer.fields["note"] == "1 sessions were omitted: outside of --allow-directory."
+
+
+async def test_a_read_of_opencode_2_loads_only_known_directories(tmp_path: Path) -> None:
+    """Those of projects and with sessions; a list of sessions loads nothing."""
+    catalog = Catalog.from_snapshot(2)
+    project, used, other = (tmp_path / name for name in ("project", "used", "other"))
+    reads = FakeReads2({}, {"p": project}, used)
+    guard = LoadGuard("writes", DirectoryAllowlist(), reads.read)
+
+    for directory in (project, used):
+        await guard.check(catalog["agent_list"], {"location": {"directory": str(directory)}}, str(tmp_path / "default"))
+    await guard.check(catalog["session_list"], {"directory": str(other)}, None)
+    with pytest.raises(InvalidArguments, match="has not loaded"):
+        await guard.check(catalog["agent_list"], {"location": {"directory": str(other)}}, None)

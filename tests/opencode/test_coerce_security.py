@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.scopes import KIND_BY_ARGUMENT
 from opencode_mcp.exceptions import InvalidArguments
 from opencode_mcp.openapi.example import make_example
 from opencode_mcp.opencode import AttachedServer, OpenCodeClient, ServerPool
@@ -46,7 +45,7 @@ async def test_no_spelling_leads_past_the_allowlist(confined: OpenCodeClient, ca
     tried = 0
     for operation in catalog.values():
         example = make_example(operation.input_schema)
-        for argument, kind in KIND_BY_ARGUMENT.items():
+        for argument, kind in catalog.generation.scopes.kind_by_argument.items():
             if argument not in operation.input_schema["properties"] or kind not in {"directory", "path"}:
                 continue
             for spelling in spellings(argument):
@@ -62,12 +61,12 @@ def test_every_location_is_seen_after_coercion(catalog: Catalog) -> None:
     value = {"session": "ses_outside", "workspace": "wrk_outside", "project": "outside", "directory": OUTSIDE}
     for operation in catalog.values():
         example = make_example(operation.input_schema)
-        for argument, kind in KIND_BY_ARGUMENT.items():
+        for argument, kind in catalog.generation.scopes.kind_by_argument.items():
             if argument in operation.input_schema["properties"] and kind in value:
                 for spelling in spellings(argument):
                     others = {key: inner for key, inner in example.items() if key != argument}
                     taken = validate(operation, {**others, spelling: value[kind]}, lenient=True)
-                    found = {(each.kind, each.value) for each in location_arguments(operation.id, taken)}
+                    found = {(each.kind, each.value) for each in location_arguments(operation, taken)}
                     assert (kind, value[kind]) in found, (operation.name, spelling)
 
 

@@ -10,11 +10,22 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import BaseModel
 
-from opencode_mcp.opencode import authorize, models
+from opencode_mcp.opencode import authorize, location_reads, models
 from opencode_mcp.opencode.models import Model
 
-DOCUMENT: dict[str, Any] = json.loads((files("opencode_mcp.openapi") / "opencode1.json").read_bytes())
-COMPONENTS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+
+def read_document(generation: int) -> dict[str, Any]:
+    """Return a bundled document, the names of its components as 1.Name or 2.Name."""
+    text = (files("opencode_mcp.openapi") / f"opencode{generation}.json").read_text(encoding="utf-8")
+    return json.loads(text.replace("#/components/schemas/", f"#/components/schemas/{generation}."))
+
+
+DOCUMENT, DOCUMENT_2 = map(read_document, (1, 2))
+COMPONENTS: dict[str, Any] = {
+    f"{generation}.{name}": schema
+    for generation, document in ((1, DOCUMENT), (2, DOCUMENT_2))
+    for name, schema in document["components"]["schemas"].items()
+}
 
 CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.Session, "Session"),
@@ -35,10 +46,10 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.HomePath, "Path"),
     (models.FileNode, "FileNode"),
     (models.Agent, "Agent"),
-    (authorize.SessionLocation, "Session"),
+    (location_reads.SessionLocation, "Session"),
     (authorize.Workspace, "Workspace"),
-    (authorize.Project, "Project"),
-    (authorize.InstancePaths, "Path"),
+    (location_reads.Project, "Project"),
+    (location_reads.InstancePaths, "Path"),
 )
 """Each model that is read from a response, and the component that the document gives it."""
 
@@ -102,13 +113,16 @@ def model_objects() -> ModelObjects:
     """Everything that is read."""
     found: ModelObjects = {}
     for model, component in CONTRACTS:
-        collect_objects(model, COMPONENTS[component], component, found)
-    for model, path in (
-        (models.Message, "/session/{sessionID}/message"),
-        (models.Providers, "/config/providers"),
-        (authorize.V2SessionAnswer, "/api/session/{sessionID}"),
+        collect_objects(model, COMPONENTS[f"1.{component}"], component, found)
+    for model, document, path in (
+        (models.Message, DOCUMENT, "/session/{sessionID}/message"),
+        (models.Providers, DOCUMENT, "/config/providers"),
+        (location_reads.V2SessionAnswer, DOCUMENT, "/api/session/{sessionID}"),
+        (location_reads.V2SessionAnswer, DOCUMENT_2, "/api/session/{sessionID}"),
+        (location_reads.LocatedProject, DOCUMENT_2, "/api/project"),
+        (location_reads.ResolvedLocation, DOCUMENT_2, "/api/location"),
     ):
-        response = DOCUMENT["paths"][path]["get"]["responses"]["200"]
+        response = document["paths"][path]["get"]["responses"]["200"]
         collect_objects(model, response["content"]["application/json"]["schema"], path, found)
     return found
 
@@ -139,7 +153,7 @@ def test_the_check_detects_missing_fields() -> None:
         parentID: str
         invented: str = ""
 
-    assert list(iter_disagreements({cast("Any", Wrong): [("Session", COMPONENTS["Session"])]})) == [
+    assert list(iter_disagreements({cast("Any", Wrong): [("Session", COMPONENTS["1.Session"])]})) == [
         "Session.parentID may be missing",
         "Wrong.invented is not in the document",
     ]

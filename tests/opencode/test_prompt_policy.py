@@ -9,7 +9,6 @@ from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools import select_tools
-from opencode_mcp.tools.selection import UNBOUNDED
 
 
 @pytest.mark.parametrize(
@@ -47,10 +46,23 @@ def test_a_bridge_that_bounds_prompts_calls_models_in_tasks_only(catalog: Catalo
     """What prompts, or changes the model or the limits of a prompt, is disabled, also for the gateway."""
     ids = {operation.id: name for name, operation in catalog.items()}
     selection = select_tools(catalog, bounded="--models")
-    unbounded = {ids[operation_id] for operation_id in UNBOUNDED}
+    unbounded = {ids[operation_id] for operation_id in catalog.generation.annotations.unbounded}
 
     assert {"run_task", "session_create", "session_messages"} <= selection.listed
     assert not unbounded & (selection.listed | selection.reachable)
     assert {selection.disabled[name] for name in unbounded} == {"--models"}
     assert {"session_prompt", "session_summarize", "experimental_project_copy_generate_name"} <= unbounded
     assert unbounded <= select_tools(catalog).listed
+
+
+def test_a_bridge_that_bounds_prompts_calls_models_of_opencode_2_in_tasks_only() -> None:
+    """There a prompt is one of several operations that wake a session, and the model belongs to the session."""
+    selection = select_tools(Catalog.from_snapshot(2), bounded="--max-cost")
+    forbidden = {
+        *("session_prompt", "session_command", "session_synthetic", "session_switch_model", "session_generate"),
+        *("experimental_generate_text", "experimental_voice_session", "session_update", "rpc_call"),
+    }
+
+    assert forbidden <= selection.disabled.keys()
+    assert not forbidden & (selection.listed | selection.reachable)
+    assert {"run_task", "session_create", "session_message_list"} <= selection.listed

@@ -14,7 +14,6 @@ from mcp import Client
 from mcp.client.context import ClientRequestContext
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.scopes import WITHOUT_PROJECT
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.facts import facts
@@ -113,7 +112,7 @@ async def test_a_call_with_a_directory_needs_no_project(
 
 def test_operations_without_a_project_match_the_document(catalog: Catalog) -> None:
     """A misspelt name would have no effect."""
-    assert WITHOUT_PROJECT <= {operation.id for operation in catalog.values()}
+    assert catalog.generation.scopes.without_project <= {operation.id for operation in catalog.values()}
 
 
 async def test_the_client_s_only_root_is_the_project(

@@ -9,10 +9,10 @@ import mcp_types as types
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.argument_descriptions import ARGUMENTS, COMMON, WITH_COMMON_ARGUMENTS
+from opencode_mcp.catalog.generations import GENERATIONS
 from opencode_mcp.tasks import TASK_TOOLS
 from opencode_mcp.tools import ToolRegistry, select_tools
-from opencode_mcp.tools.definition import SELDOM_NEEDED, USE_LOCATION, seldom_needed_arguments
+from opencode_mcp.tools.definition import seldom_needed_arguments
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 
 
@@ -22,9 +22,13 @@ def listed_bytes(tools: list[types.Tool]) -> int:
     return sum(len(json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode()) for one in seen)
 
 
-@pytest.mark.parametrize(("toolset", "count", "most_bytes"), [("all", 203, 72_000), ("essential", 20, 14_000)])
-def test_a_preset_stays_within_its_budget(catalog: Catalog, toolset: str, count: int, most_bytes: int) -> None:
+@pytest.mark.parametrize(
+    ("generation", "toolset", "count", "most_bytes"),
+    [(1, "all", 203, 72_000), (1, "essential", 20, 14_000), (2, "all", 157, 72_000), (2, "essential", 20, 14_000)],
+)
+def test_a_preset_stays_within_its_budget(generation: int, toolset: str, count: int, most_bytes: int) -> None:
     """All operations with tasks and gateway in 72,000 bytes; twenty tools that reach everything in 14,000."""
+    catalog = Catalog.from_snapshot(generation)
     selection = select_tools(catalog, [toolset])
     tools = ToolRegistry(catalog, selection, 40_000).listed
 
@@ -33,9 +37,9 @@ def test_a_preset_stays_within_its_budget(catalog: Catalog, toolset: str, count:
     assert selection.reachable == set(catalog)
 
 
-def test_the_full_list_stays_within_its_budget(catalog: Catalog) -> None:
+def test_the_full_list_stays_within_its_budget(every_catalog: Catalog) -> None:
     """The answer to tools/list with titles, annotations and output schemas is at most 120,000 bytes."""
-    tools = ToolRegistry(catalog, select_tools(catalog), 40_000).listed
+    tools = ToolRegistry(every_catalog, select_tools(every_catalog), 40_000).listed
     answer = types.ListToolsResult(tools=tools).model_dump_json(by_alias=True, exclude_none=True)
 
     assert len(answer.encode()) <= 120_000
@@ -75,26 +79,40 @@ def test_the_arguments_of_the_most_used_tools_are_described(catalog: Catalog) ->
     assert median(map(len, texts.values())) <= 60
 
 
-def test_the_tables_of_arguments_name_what_there_is(catalog: Catalog) -> None:
+def test_the_tables_of_arguments_name_what_there_is(every_catalog: Catalog) -> None:
     """Each described or unlisted argument is one of its operation, so no text is lost when a document changes."""
-    by_id = {operation.id: operation.input_schema["properties"].keys() for operation in catalog.values()}
-    common_arguments = {name for operation_id in {*WITH_COMMON_ARGUMENTS, *ARGUMENTS} for name in by_id[operation_id]}
+    by_id = {operation.id: operation.input_schema["properties"].keys() for operation in every_catalog.values()}
+    described = every_catalog.generation.arguments
+    named = {*described.with_common_arguments, *described.own}
+    unlisted = every_catalog.generation.listing.seldom_needed
 
-    assert ARGUMENTS.keys() & WITH_COMMON_ARGUMENTS == set()
-    assert {(i, name) for i, texts in ARGUMENTS.items() for name in texts if name not in by_id[i]} == set()
-    assert COMMON.keys() <= common_arguments
-    assert {(i, name) for i, names in SELDOM_NEEDED.items() for name in names if name not in by_id[i]} == set()
-    assert {i for i in USE_LOCATION if "location" not in by_id[i]} == set()
+    assert described.own.keys() & described.with_common_arguments == set()
+    assert {(i, name) for i, texts in described.own.items() for name in texts if name not in by_id[i]} == set()
+    assert described.common.keys() <= {name for operation_id in named for name in by_id[operation_id]}
+    for prefix, names in unlisted.items():
+        below = [by_id[i] for i in by_id if f"{i}.".startswith(f"{prefix}.")]
+        assert below, prefix
+        assert names <= set[str]().union(*below), prefix
 
 
-def test_an_argument_that_is_seldom_needed_is_optional_and_not_listed(catalog: Catalog) -> None:
+def test_an_argument_that_is_seldom_needed_is_optional_and_not_listed(every_catalog: Catalog) -> None:
     """A call may have it; a required one is always listed."""
-    tools = {tool.name: tool for tool in ToolRegistry(catalog, select_tools(catalog), 40_000).listed}
-    for operation in catalog.values():
+    tools = {tool.name: tool for tool in ToolRegistry(every_catalog, select_tools(every_catalog), 40_000).listed}
+    for operation in every_catalog.values():
         optional = operation.input_schema["properties"].keys() - set(operation.input_schema.get("required", ()))
         listed = tools[operation.name].input_schema["properties"].keys()
         assert listed & seldom_needed_arguments(operation) & optional == set(), operation.name
         assert set(operation.input_schema.get("required", ())) <= listed, operation.name
 
-    assert "workspace" in tools["sync_steal"].input_schema["required"]
-    assert "location" in tools["v2_fs_list"].input_schema["properties"]
+
+def test_a_location_is_listed_where_a_call_often_names_it() -> None:
+    """Elsewhere the argument is left out; a required one never is."""
+    first, second = (
+        {tool.name: tool.input_schema for tool in ToolRegistry(catalog, select_tools(catalog), 40_000).listed}
+        for catalog in map(Catalog.from_snapshot, GENERATIONS)
+    )
+
+    assert "workspace" in first["sync_steal"]["required"]
+    assert "location" in first["v2_fs_list"]["properties"]
+    assert "location" in second["fs_list"]["properties"]
+    assert "location" not in second["agent_list"]["properties"]

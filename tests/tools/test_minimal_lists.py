@@ -10,7 +10,7 @@ from mcp import Client
 
 from opencode_mcp import OpenCode
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog.minimal_lists import MINIMAL_LISTS, MinimalForm
+from opencode_mcp.catalog.minimal_lists import MinimalForm
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.minimal_lists import MINIMAL_FORMS, minimal_list
 from opencode_mcp.tools.results import facts_of
@@ -38,6 +38,36 @@ FULL: dict[MinimalForm, dict[str, Any]] = {
         "default": {"openrouter": "a/b"},
     },
     "sessions": {"result": [{**SESSION, "parentID": "ses_0", "server": "main"}], "unreachable": "second failed"},
+    "located agents": {
+        "location": {"directory": "/project"},
+        "data": [
+            {"id": "plan", "name": "Plan", "mode": "primary", "hidden": False, "request": {}, "permissions": []},
+            {"id": "title", "name": "Title", "mode": "primary", "hidden": True, "request": {}, "permissions": []},
+        ],
+    },
+    "located models": {
+        "location": {"directory": "/project"},
+        "data": [
+            {"id": "a/b", "providerID": "openrouter", "name": "B", "variants": [{"id": "high"}], "enabled": True},
+            {"id": "c", "providerID": "local", "name": "C", "variants": [], "enabled": True},
+            {"id": "d", "providerID": "local", "name": "D", "variants": [], "enabled": False},
+        ],
+    },
+    "located sessions": {
+        "data": [
+            {
+                "id": "ses_1",
+                "parentID": "ses_0",
+                "projectID": "p",
+                "cost": 0.5,
+                "title": "Fix the login",
+                "outcome": "failed",
+                "time": {"created": 1_764_000_000_000, "updated": 1_764_000_060_000},
+                "location": {"directory": "/project"},
+            }
+        ],
+        "cursor": {"next": "n"},
+    },
 }
 MINIMAL: dict[MinimalForm, dict[str, Any]] = {
     "agents": {
@@ -64,6 +94,27 @@ MINIMAL: dict[MinimalForm, dict[str, Any]] = {
         ],
         "unreachable": "second failed",
     },
+    "located agents": {"location": {"directory": "/project"}, "data": [{"id": "plan", "mode": "primary"}]},
+    "located models": {
+        "location": {"directory": "/project"},
+        "data": [
+            {"model": "openrouter/a/b", "name": "B", "variants": ["high"]},
+            {"model": "local/c", "name": "C"},
+        ],
+    },
+    "located sessions": {
+        "data": [
+            {
+                "id": "ses_1",
+                "title": "Fix the login",
+                "outcome": "failed",
+                "directory": "/project",
+                "updated": "2025-11-24T16:01:00+00:00",
+                "parent_id": "ses_0",
+            }
+        ],
+        "cursor": {"next": "n"},
+    },
 }
 
 
@@ -80,11 +131,11 @@ def test_a_response_of_an_unknown_shape_stays(form: MinimalForm, changed: dict[s
     assert minimal_list(form, changed) in (changed, {**changed, "result": []})
 
 
-def test_every_minimal_list_takes_full(catalog: Catalog) -> None:
+def test_every_minimal_list_takes_full(every_catalog: Catalog) -> None:
     """The argument is described, and no request has it."""
-    operations = [operation for operation in catalog.values() if operation.minimal]
+    operations = [operation for operation in every_catalog.values() if operation.minimal]
 
-    assert {operation.id for operation in operations} == MINIMAL_LISTS.keys()
+    assert {operation.id for operation in operations} == every_catalog.generation.minimal_lists.keys()
     assert all(operation.input_schema["properties"]["full"]["description"] for operation in operations)
     assert all("full" in operation.controls for operation in operations)
 

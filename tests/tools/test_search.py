@@ -12,8 +12,6 @@ from time import perf_counter
 import pytest
 
 from opencode_mcp.catalog import Catalog, Operation
-from opencode_mcp.catalog.annotations import UNAVAILABLE
-from opencode_mcp.catalog.phrases import load_phrases
 from opencode_mcp.tools.search import OperationSearch
 
 
@@ -157,17 +155,41 @@ def test_operations_of_a_newer_document_are_found_without_phrases(catalog: Catal
     assert among_three >= 0.85
 
 
-def test_every_operation_has_phrases_of_its_own(catalog: Catalog) -> None:
-    """Four to eight each, none for two operations, those of the v2 API say v2; no phrase for an unknown operation."""
-    phrases = load_phrases()
+def test_every_operation_has_phrases_of_its_own(every_catalog: Catalog) -> None:
+    """Four to eight each, none for two operations; no phrase for an unknown operation."""
+    phrases = every_catalog.generation.phrases
     counts = Counter(phrase.casefold() for own in phrases.values() for phrase in own)
-    of_v2 = {phrase: operation for operation, own in phrases.items() for phrase in own if "v2" in phrase.casefold()}
 
-    assert phrases.keys() == {operation.id for operation in catalog.values()}
+    assert phrases.keys() == {operation.id for operation in every_catalog.values()}
     assert [operation for operation, own in phrases.items() if not 4 <= len(own) <= 8] == []
     assert [phrase for phrase, count in counts.items() if count > 1] == []
+
+
+def test_the_phrases_of_the_v2_api_say_v2(catalog: Catalog) -> None:
+    """Both APIs of OpenCode 1 have most operations; those of the older one do not say v2."""
+    phrases = catalog.generation.phrases
+    of_v2 = {phrase: operation for operation, own in phrases.items() for phrase in own if "v2" in phrase.casefold()}
+
     assert [phrase for phrase, operation in of_v2.items() if not operation.startswith("v2.")] == []
     assert len(of_v2) == sum(len(own) for operation, own in phrases.items() if operation.startswith("v2."))
+
+
+def test_requests_find_the_operations_of_opencode_2() -> None:
+    """Requests of which most are those for OpenCode 1; nine of ten have a right operation among the first three."""
+    requests = {request: set(right.split()) for request, right in read_rows("search_requests_2.tsv")}
+    found = Catalog.from_snapshot(2)
+    missed = find_misses(OperationSearch(found.values()), requests)
+
+    assert set[str]().union(*requests.values()) <= found.keys()
+    assert len(missed) <= 0.1 * len(requests), missed
+
+
+def test_a_name_of_opencode_2_finds_its_operation_first_or_second() -> None:
+    """A query with the operation's name."""
+    found = Catalog.from_snapshot(2)
+    search = OperationSearch(found.values())
+
+    assert [name for name in found if name not in operation_names(search.search(name, 2))] == []
 
 
 @pytest.mark.parametrize(
@@ -199,7 +221,9 @@ def test_an_operation_without_result_comes_after_a_useful_one(
 ) -> None:
     """`find_symbols` is always empty, and `v2_session_wait` always 503: a call would be lost."""
     found = search.search(request_for_it, 188)
-    unavailable = [number for number, operation in enumerate(found) if operation.id in UNAVAILABLE]
+    unavailable = [
+        number for number, operation in enumerate(found) if operation.id in operation.generation.annotations.unavailable
+    ]
 
     assert operation_names(found).index(useful) < min(unavailable)
 
@@ -254,7 +278,8 @@ def test_there_are_never_more_results_than_asked_for(search: OperationSearch) ->
 
 def test_the_name_of_an_operation_finds_it_first_or_second(catalog: Catalog, search: OperationSearch) -> None:
     """A query with the operation's name; an operation that has no result is among the first twenty."""
-    depths = {name: 20 if operation.id in UNAVAILABLE else 2 for name, operation in catalog.items()}
+    unavailable = catalog.generation.annotations.unavailable
+    depths = {name: 20 if operation.id in unavailable else 2 for name, operation in catalog.items()}
     missed = [name for name, depth in depths.items() if name not in operation_names(search.search(name, depth))]
 
     assert missed == []

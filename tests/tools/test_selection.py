@@ -17,7 +17,6 @@ from opencode_mcp.tools import ToolRegistry
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from opencode_mcp.tools.selection import (
     ESSENTIAL_TOOLS,
-    TOOLSET_BY_PREFIX,
     TOOLSETS,
     VIEWS,
     select_tools,
@@ -31,11 +30,28 @@ pytestmark = pytest.mark.anyio
 
 def test_every_operation_has_a_documented_toolset_and_every_toolset_has_tools(catalog: Catalog) -> None:
     """Every operation has a toolset, and every entry of the table is used."""
-    used = {toolset_of(operation.id) for operation in catalog.values()}
+    used = {toolset_of(operation) for operation in catalog.values()}
     ids = [operation.id for operation in catalog.values()]
 
     assert used == TOOLSETS.keys() - {"tasks", "gateway"}
-    assert [prefix for prefix in TOOLSET_BY_PREFIX if not any(f"{one}.".startswith(f"{prefix}.") for one in ids)] == []
+    assert [
+        prefix
+        for prefix in catalog.generation.listing.toolsets
+        if not any(f"{one}.".startswith(f"{prefix}.") for one in ids)
+    ] == []
+
+
+def test_every_toolset_of_opencode_2_is_one_of_opencode_1() -> None:
+    """A configured toolset means the same in both; every entry of the table is used, and changes something."""
+    catalog = Catalog.from_snapshot(2)
+    named = catalog.generation.listing.toolsets
+    ids = [operation.id for operation in catalog.values()]
+
+    assert {toolset_of(operation) for operation in catalog.values()} == TOOLSETS.keys() - {
+        *("tasks", "gateway"),
+        *("sync", "tui", "v2", "workspace"),
+    }
+    assert [prefix for prefix in named if not any(f"{one}.".startswith(f"{prefix}.") for one in ids)] == []
 
 
 def test_all_is_the_default(catalog: Catalog) -> None:

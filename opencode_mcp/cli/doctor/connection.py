@@ -68,7 +68,7 @@ async def check_connection(opencode: OpenCodeClient, report_progress: ProgressCa
         detected = await detect_version(partial(fetch, opencode, endpoint))
         if detected.major == GENERATION and detected.version is not None:
             return [reachable, await check_authentication(opencode, endpoint), check_version(detected.version)]
-        if detected.major != GENERATION:
+        if detected.major not in (GENERATION, None):
             message = f"{address} is an OpenCode V2 server ({product_name(detected)}), whose API differs from 1.x"
             return [CheckResult("reachable", "failed", message, START_V1)]
         return [not_opencode(address, response)]

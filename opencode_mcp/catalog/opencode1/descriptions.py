@@ -1,4 +1,4 @@
-"""Tool descriptions, written for a model that chooses a tool; where there is none, the document's stays.
+"""OpenCode 1's tool descriptions, written for a model that chooses a tool; where there is none, the document's stays.
 
 Pitfalls of an operation are in its amendment's `note`, beside the evidence.
 """

@@ -1,77 +1,10 @@
-"""Corrections to the OpenAPI document: one entry per fact, with its evidence.
-
-A quirk of the server is an entry here, never a branch in the call path. Every fact was measured on OpenCode 1.18.33;
-the tests call each operation that it names.
-"""
+"""Corrections to the document of OpenCode 1. Every fact was measured on 1.18.33; the tests call each operation that it
+names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
-
+from opencode_mcp.catalog.amendment import Amendment, query_parameter
 from opencode_mcp.openapi.document import ParameterObject, Schema
-
-ExecutionMode = Literal["request", "blocking", "events", "terminal"]
-"""How an operation is executed: one request; a request that blocks while the model works; an event stream; a WebSocket
-to a terminal."""
-
-
-Check = Literal[
-    "session_exists",
-    "terminal_runs",
-    "no_other_work",
-    "file_exists",
-    "reply_succeeded",
-    "directory_note",
-    "empty_note",
-    "search_explained",
-    "read_explained",
-    "worktrees_included",
-]
-"""Additional requests: before the call, or to complete its arguments; after a response that only looks like success;
-after a failure that does not name its cause."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amendment:
-    """One fact about one or more operations.
-
-    `parameters` are added, or replace those of the same name; `dropped_parameters` are removed; `controls` are
-    arguments of the bridge, never sent; `headers` are sent with the request; `returned_headers` maps a response header
-    to the field of the result that carries it; `returns_file`: the response is a project file of any type;
-    `lists_sessions`: the response is a list of sessions, newest first, which can be merged with those of other servers;
-    `covers_all_directories`: without `directory` it reads all of them, so it gets no default one;
-    `misreads_directory`: OpenCode decodes the directory twice, so that a path with percent escapes names another one;
-    `advice` maps an HTTP status to its usual cause; `note` is appended to the description; `empty_note` explains an
-    empty response.
-    """
-
-    operations: tuple[str, ...]
-    evidence: str
-    path: str | None = None
-    parameters: tuple[ParameterObject, ...] = ()
-    dropped_parameters: tuple[str, ...] = ()
-    controls: Mapping[str, Schema] = field(default_factory=dict[str, Schema])
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    returned_headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    optional_body: bool = False
-    returns_file: bool = False
-    lists_sessions: bool = False
-    covers_all_directories: bool = False
-    misreads_directory: bool = False
-    execution_mode: ExecutionMode = "request"
-    check: Check | None = None
-    title: str = ""
-    note: str = ""
-    empty_note: str = ""
-    advice: Mapping[int, str] = field(default_factory=dict[int, str])
-
-
-def query_parameter(name: str, schema: Schema, required: bool = False) -> ParameterObject:
-    """Return a query parameter that the document omits or is wrong about."""
-    return ParameterObject.model_validate({"name": name, "in": "query", "schema": schema, "required": required})
-
 
 LOCATION_SCHEMA: Schema = {
     "type": "object",
@@ -419,8 +352,3 @@ AMENDMENTS: tuple[Amendment, ...] = (
         note="Call after v2_session_revert_stage.",
     ),
 )
-
-
-def amendments_for(operation_id: str) -> tuple[Amendment, ...]:
-    """Return the amendments of an operation, in the order of `AMENDMENTS`."""
-    return tuple(amendment for amendment in AMENDMENTS if operation_id in amendment.operations)

@@ -1,13 +1,11 @@
-"""Descriptions of arguments, for a model that fills them in: what they mean, their defaults, where ids come from.
-
-An amendment is a fact with its evidence; these are only words. They replace the document's descriptions.
-"""
+"""The descriptions of OpenCode 1's arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .annotations import parse_operation_ids
+from opencode_mcp.catalog.annotations import parse_operation_ids
+from opencode_mcp.catalog.listing import ArgumentDescriptions
 
 COMMON: Mapping[str, str] = {
     "directory": "Absolute path.",
@@ -227,8 +225,4 @@ WITH_COMMON_ARGUMENTS = parse_operation_ids("""
 """Operations with no other arguments than those of `COMMON`."""
 
 
-def describe_argument(operation_id: str, argument: str) -> str:
-    """Return the description of an argument, "" where the document's own stays."""
-    if operation_id not in ARGUMENTS and operation_id not in WITH_COMMON_ARGUMENTS:
-        return ""
-    return ARGUMENTS.get(operation_id, {}).get(argument) or COMMON.get(argument, "")
+ARGUMENT_DESCRIPTIONS = ArgumentDescriptions(COMMON, ARGUMENTS, WITH_COMMON_ARGUMENTS)
