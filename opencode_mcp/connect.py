@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 
 import httpx2
 
 from .catalog import Catalog
+from .catalog.generation import Generation
+from .catalog.generations import DEFAULT_GENERATION
 from .exceptions import SettingsError
 from .opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from .opencode.allowlist import DirectoryAllowlist
 from .opencode.client import Observe
 from .opencode.concurrency import background_task_group
 from .opencode.endpoint import OpenCodeServer, RefusedServer
+from .opencode.expected_generation import ExpectedGeneration, read_seen_generation
 from .opencode.load_guard import LoadPolicy
 from .opencode.process.install import cache_folder
 from .opencode.prompt_policy import PromptPolicy
-from .settings import DEPTH_VARIABLE, Settings
+from .settings import DEPTH_VARIABLE, Settings, without_password
 
 
 def make_allowlist(settings: Settings) -> DirectoryAllowlist:
@@ -53,7 +57,8 @@ async def connect(
     lacks_project = directory is None and not settings.urls
     async with AsyncExitStack() as stack:
         clients: dict[str, OpenCodeClient] = {}
-        for name, server in (await open_servers(settings, stack)).items():
+        expected = make_expected_generation(settings, catalog.generation)
+        for name, server in (await open_servers(settings, expected, stack)).items():
             client = OpenCodeClient(
                 server,
                 catalog,
@@ -64,17 +69,44 @@ async def connect(
                 environ=settings.environ,
                 observe=observe,
                 prompt_policy=PromptPolicy(settings.models, settings.max_cost),
+                expected=expected if not clients else expected.without_notes(),
             )
             clients[name] = await stack.enter_async_context(client)
         yield ServerPool(clients, tasks=await stack.enter_async_context(background_task_group()))
 
 
-async def open_servers(settings: Settings, stack: AsyncExitStack) -> Mapping[str, OpenCodeServer]:
+def make_expected_generation(settings: Settings, generation: Generation) -> ExpectedGeneration:
+    """Return what is expected of OpenCode where tools of a generation are listed."""
+    is_fixed = settings.fixed_generation is not None
+    return ExpectedGeneration(generation, is_fixed, cache_folder(settings.environ), name_servers(settings))
+
+
+def expected_generation(settings: Settings) -> int:
+    """Return the generation whose tools are listed: the chosen one, else the one that was seen last, else OpenCode 1.
+
+    Nothing is started or sent: some clients allow 1.5 s until the tools are listed.
+    """
+    if settings.fixed_generation is not None:
+        return settings.fixed_generation
+    seen = read_seen_generation(cache_folder(settings.environ), name_servers(settings))
+    return DEFAULT_GENERATION if seen is None else seen
+
+
+def name_servers(settings: Settings) -> str:
+    """Return the name under which the generation of these servers is noted: the addresses, or what starts one."""
+    addresses = [without_password(url) for url in settings.urls.values()]
+    return " ".join(addresses) or shlex.join(settings.command) or "opencode"
+
+
+async def open_servers(
+    settings: Settings, expected: ExpectedGeneration, stack: AsyncExitStack
+) -> Mapping[str, OpenCodeServer]:
     """Return the running servers by name, or one that is started by the first request and stopped with `stack`."""
     if settings.urls:
         several = len(settings.urls) > 1
         return {
-            name: AttachedServer(make_endpoint(settings, name), name if several else None) for name in settings.urls
+            name: AttachedServer(make_endpoint(settings, name, expected.generation), name if several else None)
+            for name in settings.urls
         }
     if settings.depth:
         return {"": RefusedServer(recursion_message(settings.depth))}
@@ -90,12 +122,12 @@ async def open_servers(settings: Settings, stack: AsyncExitStack) -> Mapping[str
     return {"": await stack.enter_async_context(server)}
 
 
-def make_endpoint(settings: Settings, name: str) -> Endpoint:
-    """Return the address and credentials of a running server."""
+def make_endpoint(settings: Settings, name: str, generation: Generation) -> Endpoint:
+    """Return the address of a running server, and the credentials that one of a generation takes."""
     return Endpoint(
         httpx2.URL(settings.urls[name]),
-        settings.username,
-        settings.password_of(name),
+        generation.username or settings.username,
+        settings.password_of(name, generation.password_variables),
         ca_file=settings.trusted_ca_file,
     )
 

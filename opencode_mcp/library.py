@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import anyio
 
 from .catalog import Catalog
+from .catalog.generations import DEFAULT_GENERATION
 from .connect import connect
 from .exceptions import InvalidArguments
 from .opencode import Answer, ServerPool, execute_operation
@@ -35,6 +37,7 @@ class OpenCode(Operations):
 
     With `url` it is a client of that server. Without, OpenCode is started in `directory` at the first call, and stopped
     at the end of the block; with `share` it is the one that this user's assistants share, which keeps running for them.
+    `generation` is the major version of OpenCode, whose operations these are: 1 unless it is given.
     `directory` is the default project of every operation that takes one. Missing values come from the environment
     variables of the MCP server; `environ` replaces the whole environment, including that of a started OpenCode.
 
@@ -51,12 +54,16 @@ class OpenCode(Operations):
         directory: str | os.PathLike[str] | None = None,
         command: str | None = None,
         share: bool = False,
+        generation: Literal[1, 2] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         options = {"url": url, "username": username, "password": password, "command": command}
+        options["generation"] = None if generation is None else str(generation)
         options |= {"directory": None if directory is None else os.fspath(directory), "no_share": str(not share)}
-        self._settings = Settings.load(options, environ)
-        self._catalog = Catalog.from_snapshot().for_servers(tuple(self._settings.urls))
+        settings = Settings.load(options, environ)
+        number = settings.fixed_generation or DEFAULT_GENERATION
+        self._settings = replace(settings, generation=str(number))
+        self._catalog = Catalog.from_snapshot(number).for_servers(tuple(self._settings.urls))
         self._task_tools = task_tools_for(self._catalog.servers)
         self._stack: AsyncExitStack | None = None
         self._servers: ServerPool | None = None
@@ -120,7 +127,7 @@ class OpenCode(Operations):
             ServerStartError, TransportError, APIError, UnexpectedResponse: OpenCode cannot be reached.
         """
         client = self._context().opencode
-        await self.call("global_health")  # the feed itself retries without limit
+        await self.call(client.catalog.generation.health)  # the feed itself retries without limit
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
         async with background_task_group() as tasks, send, receive:
             with EventFeed(client.event_stream, tasks).subscribe(send.send_nowait):

@@ -27,6 +27,7 @@ EXAMPLES = {
     "url": "http://localhost",
     "server": (NamedServer("a", "http://x"), NamedServer("b", "http://y")),
     "password": "secret",
+    "password_2": "other secret",
     "ca_file": Path("/ca.pem"),
     "directory": "/project",
     "allow_directory": ("/one", "/two"),

@@ -25,8 +25,12 @@ class Generation:
     - package: has the data, one module for each field.
     - event_stream: the tool name of the operation that streams the events of all directories.
     - first_seen: the operations by the version that introduced them.
+    - health: the tool name of the operation that any running server answers.
     - least_share: the share of the bundled operations that a running server's document must have.
     - mismatch: completes "X is OpenCode 3.0.0, …", about a server of another generation.
+    - alternative: completes "…, or …", what else to do about it.
+    - username: the user name that a server takes, None if the user chooses it.
+    - password_variables: the variables in which a server gets its password, those that come first before the others.
     - needed: the operations that this package itself calls, with all arguments that it sends.
     """
 
@@ -37,10 +41,14 @@ class Generation:
     arguments: ArgumentDescriptions
     descriptions: Mapping[str, str]
     event_stream: str
+    health: str
     least_share: float
     listing: Listing
     minimal_lists: Mapping[str, MinimalList]
     mismatch: str
+    alternative: str
+    username: str | None
+    password_variables: tuple[str, ...]
     needed: Mapping[str, frozenset[str]]
     positions: Mapping[Position, frozenset[str]]
     scopes: Scopes
@@ -65,6 +73,11 @@ class Generation:
     def version_by_operation(self) -> Mapping[str, str]:
         """The version that each operation was first seen in; the others were always there."""
         return {name: version for version, names in self.first_seen.items() for name in names}
+
+    @property
+    def credential_variables(self) -> str:
+        """The variables to set for a server that requires credentials, for a message."""
+        return self.password_variables[0] + ("" if self.username else " (and OPENCODE_SERVER_USERNAME)")
 
     def load_document(self) -> Document:
         """Return the bundled document, parsed."""

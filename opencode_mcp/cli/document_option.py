@@ -30,7 +30,7 @@ MAX_NAMED = 5
 
 
 def load_catalog(settings: Settings, generation: int = DEFAULT_GENERATION) -> Catalog:
-    """Return the catalog of the document that `--document` names; the bundled one is read when it is needed.
+    """Return a generation's catalog of the document that `--document` names; the bundled one is read when needed.
 
     Operations that only the bundled document has are included, and marked.
 
@@ -75,7 +75,7 @@ def load_live_document(settings: Settings, generation: Generation) -> Document:
 
     Of several servers it is that of the first.
     """
-    endpoint = make_endpoint(settings, next(iter(settings.urls)))
+    endpoint = make_endpoint(settings, next(iter(settings.urls)), generation)
     snapshot = generation.snapshot
     cached: Path | None = None
     try:

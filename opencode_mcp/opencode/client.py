@@ -23,6 +23,7 @@ from .authorize import IdAuthorizer, filter_sessions
 from .deadline import seconds_left
 from .endpoint import Endpoint, OpenCodeServer, ProgressCallback, ignore_progress
 from .events import EventFeed
+from .expected_generation import ExpectedGeneration
 from .limiter import FairLimiter
 from .load_guard import LoadGuard, LoadPolicy
 from .models import parse_model
@@ -78,7 +79,7 @@ class OpenCodeClient:
     none are refused. `events` is the server's event stream, shared by all listeners. `caller` is the key by which the
     limiter is fair. `observe` returns a context manager that is entered for each request, up to the end of the
     response, and receives its error. `environ` is the environment of git, which the bridge runs itself. `prompt_policy`
-    bounds the prompts of tasks.
+    bounds the prompts of tasks. `expected` says what becomes of a server of another generation than the catalog's.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class OpenCodeClient:
         environ: Mapping[str, str] = MappingProxyType({}),
         observe: Observe = nullcontext,
         prompt_policy: PromptPolicy = PromptPolicy(),  # noqa: B008 - frozen
+        expected: ExpectedGeneration | None = None,
     ) -> None:
         self.server = server
         self.prompt_policy = prompt_policy
@@ -108,7 +110,8 @@ class OpenCodeClient:
         self._observe = observe
         self.retry_seconds: tuple[float, ...] = RETRY_SECONDS
         self.min_version: str | None = None
-        self._version_check = VersionCheck()
+        self.expected = expected or ExpectedGeneration(catalog.generation)
+        self._version_check = VersionCheck(self.expected)
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._demands = set[str]()
         self._request_limiter = self._make_limiter("requests", MAX_CONCURRENT_REQUESTS)

@@ -108,8 +108,8 @@ def api_error(operation: Operation, response: httpx2.Response) -> APIError:
     advice = operation.advice.get(response.status_code, "")
     if response.status_code == 401:
         advice = (
-            "The credentials are wrong or missing: set OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME) to "
-            "those of the OpenCode server."
+            f"The credentials are wrong or missing: set {operation.generation.credential_variables} to those of the "
+            "OpenCode server."
         )
     if not isinstance(body, dict):
         text = beginning_of(strip_stack_trace(str(body)).strip(), SHOWN_CHARS)

@@ -1,7 +1,8 @@
 """Detects the OpenCode version at an address, so that only operations that it has are sent.
 
-GET /global/health -> its version; else GET /path, which every 1.x has; else GET /api/info, which OpenCode 2 has, or
-/api/health, which its betas had.
+Of an expected OpenCode 2, GET /api/info -> its version; else, and of an expected OpenCode 1, GET /global/health -> its
+version; else GET /path, which every 1.x has; else GET /api/info, or /api/health, which the betas of OpenCode 2 had.
+Once the server has answered, the rest takes DECISION_SECONDS at most.
 OpenCode 2 returns its web page for every unknown path, and 1.0 to 1.3 forward such a request to a website.
 """
 
@@ -19,17 +20,21 @@ from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.versions import (
     BEFORE_HEALTH,
     is_older,
-    parse_release,
 )
 from opencode_mcp.exceptions import UnsupportedServer
 from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.openapi.snapshots import SNAPSHOTS
 
 from .endpoint import Endpoint
+from .expected_generation import ExpectedGeneration, version_major
 
 UPDATE_ADVICE = f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`)"
 
 CACHE_SECONDS = 60.0
 """How long a detected version is cached: the server at an address may be replaced."""
+
+DECISION_SECONDS = 2.0
+"""How long a server that has answered may take for the requests that tell which OpenCode it is."""
 
 FetchPath = Callable[[str], Awaitable[httpx2.Response]]
 """Sends GET for a path of the server, with its credentials, and returns the response."""
@@ -52,12 +57,14 @@ class ServerVersion:
 
 @dataclass
 class VersionCheck:
-    """Checks and caches the version of a client's server."""
+    """Checks and caches the version of a client's server, and notes its generation."""
 
+    expected: ExpectedGeneration
     endpoint: Endpoint | None = None
     server_version: ServerVersion = ServerVersion()
     read_at: float = 0.0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+    noted: int | None = None
 
     @property
     def waiting_count(self) -> int:
@@ -71,12 +78,12 @@ class VersionCheck:
             What `fetch_path` raises.
         """
         if endpoint.version is not None:
-            return ServerVersion(endpoint.version, parse_release(endpoint.version)[0])
+            return ServerVersion(endpoint.version, version_major(endpoint.version))
         started_at = time.monotonic()
         async with self.lock:
             age = started_at - self.read_at
             if endpoint != self.endpoint or age >= (0 if refresh else CACHE_SECONDS):
-                server_version = await detect_version(fetch_path)
+                server_version = await detect_version(fetch_path, self.expected.generation.number)
                 self.endpoint, self.server_version, self.read_at = endpoint, server_version, time.monotonic()
             return self.server_version
 
@@ -95,23 +102,31 @@ class VersionCheck:
             UnsupportedServer: it is of another generation, or too old.
             What `fetch_path` raises.
         """
-        server_version = await self.detect(endpoint, fetch_path)
-        if unsupported_reason(operation, min_version, server_version, describe) is None:
-            return
-        reason = unsupported_reason(
-            operation, min_version, await self.detect(endpoint, fetch_path, refresh=True), describe
-        )
-        if reason is not None:
-            raise UnsupportedServer(reason)
+        reason: str | None = None
+        for refresh in (False, True):
+            found = await self.detect(endpoint, fetch_path, refresh)
+            self._note(found.major)
+            if self.expected.accepts(found.major):
+                reason = unsupported_reason(operation, min_version, found, describe)
+            else:
+                reason = self.expected.describe_mismatch(describe(), found.version, found.major)
+            if reason is None:
+                return
+        assert reason is not None
+        raise UnsupportedServer(reason)
+
+    def _note(self, major: int | None) -> None:
+        """Note a generation once."""
+        if major != self.noted:
+            self.noted = major
+            self.expected.note(major)
 
 
 def unsupported_reason(
     operation: Operation, min_version: str | None, server_version: ServerVersion, describe: Describe
 ) -> str | None:
-    """Return why a request must not be sent, or None."""
+    """Return why a request must not be sent to a server of its generation, or None."""
     generation = operation.generation
-    if server_version.major not in (generation.number, None):
-        return f"{describe()} is {product_name(server_version)}, {generation.mismatch}"
     if server_version.version is None:
         return None
     if min_version is not None and is_older(server_version.version, min_version):
@@ -128,22 +143,34 @@ def unsupported_reason(
     return None
 
 
-def product_name(server_version: ServerVersion) -> str:
-    """Return the name and version of an OpenCode of another major version."""
-    return f"OpenCode {server_version.version or server_version.major}"
-
-
-async def detect_version(fetch_path: FetchPath) -> ServerVersion:
-    """Detect a server's version.
+async def detect_version(fetch_path: FetchPath, expected: int) -> ServerVersion:
+    """Detect a server's version, beginning with the path at which the expected generation has it.
 
     Raises:
         What `fetch_path` raises.
     """
-    health = await fetch_path("/global/health")
+    first = await fetch_path(SNAPSHOTS[expected].version_path)
+    detected = ServerVersion()
+    if expected == 2:
+        detected = read_v2_info(first)
+        if detected.version is not None or asks_to_wait(first):
+            return detected
+    with anyio.move_on_after(DECISION_SECONDS):
+        health = first if expected == 1 else await fetch_path(SNAPSHOTS[1].version_path)
+        detected = await detect_from_health(health, fetch_path)
+    return detected
+
+
+async def detect_from_health(health: httpx2.Response, fetch_path: FetchPath) -> ServerVersion:
+    """Detect a server's version from its response at /global/health, and further ones.
+
+    Raises:
+        What `fetch_path` raises.
+    """
     body = json_object(health)
     if isinstance(body.get("version"), str):
-        return ServerVersion(body["version"], parse_release(body["version"])[0])
-    if str(body.get("code", "")).startswith("service_"):  # OpenCode 2 while it starts or stops
+        return ServerVersion(body["version"], version_major(body["version"]))
+    if asks_to_wait(health):
         return ServerVersion(None, 2)
     if health.status_code in {401, 403} or (not is_web_page(health) and health.status_code < 500):
         return ServerVersion()
@@ -157,15 +184,20 @@ async def detect_version(fetch_path: FetchPath) -> ServerVersion:
 
 
 def read_v2_info(info: httpx2.Response) -> ServerVersion:
-    """Read the version below /api of a server that returns a web page at /global/health, which OpenCode 1 does not."""
+    """Read the version below /api, where an OpenCode 1 without a password returns a web page."""
     body = json_object(info)
     version = body.get("version")
     if isinstance(version, str) and isinstance(body.get("pid"), int):
-        return ServerVersion(version, parse_release(version)[0])
+        return ServerVersion(version, version_major(version))
     asks_for_password = info.status_code == 401 and "basic" in info.headers.get("www-authenticate", "").lower()
-    if asks_for_password or "_tag" in body or "healthy" in body or str(body.get("code", "")).startswith("service_"):
+    if asks_for_password or "_tag" in body or "healthy" in body or asks_to_wait(info):
         return ServerVersion(None, 2)
     return ServerVersion()
+
+
+def asks_to_wait(response: httpx2.Response) -> bool:
+    """Whether an OpenCode 2 says that it starts or stops: it then answers nothing else."""
+    return str(json_object(response).get("code", "")).startswith("service_")
 
 
 def is_web_page(response: httpx2.Response) -> bool:

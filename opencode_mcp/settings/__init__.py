@@ -9,11 +9,20 @@ child_environ.py  the environment of an OpenCode that this process starts
 
 from .parsing import NamedServer, without_password
 from .setting import Setting
-from .settings import DEFAULT_USERNAME, DEPTH_VARIABLE, PASSWORD_VARIABLE, SETTINGS, USERNAME_VARIABLE, Settings
+from .settings import (
+    DEFAULT_USERNAME,
+    DEPTH_VARIABLE,
+    PASSWORD_2_VARIABLE,
+    PASSWORD_VARIABLE,
+    SETTINGS,
+    USERNAME_VARIABLE,
+    Settings,
+)
 
 __all__ = [
     "DEFAULT_USERNAME",
     "DEPTH_VARIABLE",
+    "PASSWORD_2_VARIABLE",
     "PASSWORD_VARIABLE",
     "SETTINGS",
     "USERNAME_VARIABLE",

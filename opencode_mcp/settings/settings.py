@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -47,8 +47,11 @@ PROJECT_VARIABLE = "CLAUDE_PROJECT_DIR"
 """Claude Code sets it to the project that it was opened in."""
 USERNAME_VARIABLE = "OPENCODE_SERVER_USERNAME"
 PASSWORD_VARIABLE = "OPENCODE_SERVER_PASSWORD"
+PASSWORD_2_VARIABLE = "OPENCODE_PASSWORD"
+"""OpenCode 2 reads it, and the other one if it is not set."""
 ON_EVENT_VARIABLE = "OPENCODE_MCP_ON_EVENT"
 DEFAULT_USERNAME = "opencode"
+GENERATIONS = ("auto", "1", "2")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LISTS: Mapping[str, Any] = {"parse": names, "format": ",".join}
 HTTP: Mapping[str, Any] = {"commands": ("http",)}
@@ -84,6 +87,13 @@ class Settings:
         PASSWORD_VARIABLE,
         "password for the server at --url, or for every --server without a password of its own in "
         "OPENCODE_SERVER_PASSWORD_NAME (its name in upper case, with _ for -)",
+        has_flag=False,
+        is_secret=True,
+    )
+    password_2: str | None = option(
+        None,
+        PASSWORD_2_VARIABLE,
+        "password for an OpenCode 2, whose user name is always opencode, instead of OPENCODE_SERVER_PASSWORD",
         has_flag=False,
         is_secret=True,
     )
@@ -129,6 +139,14 @@ class Settings:
         "seconds that the shared OpenCode runs after the last assistant has disconnected (default 15)",
         parse=linger_seconds,
         format="{:g}".format,
+    )
+    generation: str = option(
+        "auto",
+        "OPENCODE_MCP_GENERATION",
+        "major version of OpenCode: 1, 2 or auto (default: a running or installed OpenCode 2 where that is safe; the "
+        "tools are those of the OpenCode that was seen last)",
+        parse=one_of(*GENERATIONS),
+        choices=GENERATIONS,
     )
     document: Path | Literal["bundled", "live"] = option(
         "bundled",
@@ -327,11 +345,18 @@ class Settings:
     @property
     def passwords(self) -> dict[str, str]:
         """All passwords of servers, by the variable that holds them."""
-        return ({PASSWORD_VARIABLE: self.password} if self.password else {}) | self.own_passwords
+        common = {PASSWORD_VARIABLE: self.password, PASSWORD_2_VARIABLE: self.password_2}
+        return {variable: password for variable, password in common.items() if password} | self.own_passwords
 
-    def password_of(self, server: str) -> str | None:
-        """Return the password for one of `urls`, if there is any."""
-        return self.own_passwords.get(password_variable(server), self.password) or None
+    def password_of(self, server: str, variables: Sequence[str] = (PASSWORD_VARIABLE,)) -> str | None:
+        """Return the password for one of `urls`: its own, else that of the first of the variables that is set."""
+        passwords = self.passwords
+        return next((passwords[name] for name in (password_variable(server), *variables) if name in passwords), None)
+
+    @property
+    def fixed_generation(self) -> int | None:
+        """The generation that the user has chosen; None: the one that is found."""
+        return None if self.generation == "auto" else int(self.generation)
 
     @property
     def secrets(self) -> frozenset[str]:

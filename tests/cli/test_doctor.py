@@ -183,17 +183,19 @@ async def test_a_wrong_password_and_a_missing_one_are_distinguished(
     ("routes", "otherwise", "words"),
     [
         pytest.param({}, WEB_PAGE, "a web page instead of OpenCode's JSON", id="web page"),
-        pytest.param({"/api/health": (200, "application/json", b'{"healthy":true}')}, WEB_PAGE, "V2 server", id="V2"),
+        pytest.param(
+            {"/api/health": (200, "application/json", b'{"healthy":true}')}, WEB_PAGE, "is OpenCode 2,", id="V2"
+        ),
         pytest.param(
             {"/api/health": (401, "application/json", b'{"_tag":"UnauthorizedError"}')},
             WEB_PAGE,
-            "V2 server",
+            "is OpenCode 2, whose API differs",
             id="V2, 401",
         ),
         pytest.param(
             {"/api/info": (200, "application/json", b'{"version":"2.0.8","pid":1}')},
             WEB_PAGE,
-            "V2 server (OpenCode 2.0.8)",
+            "is OpenCode 2.0.8, whose API differs",
             id="V2, 2.0.8",
         ),
         pytest.param({}, (502, "text/plain", b"Bad gateway"), "HTTP 502", id="proxy"),

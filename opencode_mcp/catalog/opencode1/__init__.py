@@ -1,7 +1,6 @@
 """What is known of OpenCode 1."""
 
 from opencode_mcp.catalog.generation import Generation
-from opencode_mcp.catalog.versions import OTHER_GENERATION
 from opencode_mcp.openapi.snapshots import SNAPSHOT_VERSION
 
 from .amendments import AMENDMENTS
@@ -22,14 +21,15 @@ OPENCODE_1 = Generation(
     arguments=ARGUMENT_DESCRIPTIONS,
     descriptions=DESCRIPTIONS,
     event_stream="global_event",
+    health="global_health",
     first_seen=FIRST_SEEN,
     least_share=0.5,  # 1.14.41 lists 3 operations in its document although it serves more than a hundred
     listing=LISTING,
     minimal_lists=MINIMAL_LISTS,
-    mismatch=(
-        f"{OTHER_GENERATION}. Nothing was sent. Set --url to an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION}), "
-        "or omit it to start one."
-    ),
+    mismatch="whose API differs from 1.x",
+    alternative=f"use an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION})",
+    username=None,
+    password_variables=("OPENCODE_SERVER_PASSWORD",),
     needed={},  # the document of an older version lacks some, which `first_seen` names
     positions=OPERATIONS_BY_POSITION,
     scopes=SCOPES,

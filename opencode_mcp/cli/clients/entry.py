@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.connect import expected_generation
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import DEFAULT_USERNAME, PASSWORD_VARIABLE, USERNAME_VARIABLE, Settings
 from opencode_mcp.tools import VIEWS
@@ -141,7 +142,8 @@ def check_names(client: Client, name: str, settings: Settings) -> None:
         SettingsError: a tool is unknown, or the name is too long.
     """
     chosen = settings.toolsets or (() if settings.tools else (client.limits.preset,))
-    listed = select_tools(Catalog.from_snapshot(), chosen, settings.tools, settings.exclude_tools).listed
+    catalog = Catalog.from_snapshot(expected_generation(settings))
+    listed = select_tools(catalog, chosen, settings.tools, settings.exclude_tools).listed
     longest = client.limits.full_name.format(server=name, tool=max(listed, key=len, default=""))
     if len(longest) > client.limits.name_length:
         raise SettingsError(

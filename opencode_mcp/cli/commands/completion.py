@@ -19,6 +19,7 @@ from opencode_mcp.cli.main import COMMANDS, settings_parser
 from opencode_mcp.cli.output import ignore_broken_pipe
 from opencode_mcp.cli.tool_stats import list_tools
 from opencode_mcp.cli.usage import UsageParser
+from opencode_mcp.connect import expected_generation
 from opencode_mcp.settings import Settings
 from opencode_mcp.tools.selection import PRESETS, TOOLSETS
 
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print the script. It completes the tools that the current settings select."""
-    catalog = load_catalog(settings)
+    catalog = load_catalog(settings, expected_generation(settings))
     tools = anyio.run(list_tools, settings, catalog)
     arguments = {name: argument_values(tool.input_schema) for name, tool in tools.items()}
     values = {"--toolsets": (*PRESETS, *TOOLSETS), "--tools": (*tools,), "--exclude-tools": (*tools,)}

@@ -12,6 +12,7 @@ import anyio
 
 from opencode_mcp.cli.document_option import load_catalog
 from opencode_mcp.cli.logs import set_up_logging
+from opencode_mcp.connect import expected_generation
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.server.http.app import create_http_app
@@ -31,7 +32,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until a signal arrives."""
     check_listen_address(settings, options.host)
     set_up_logging(settings)
-    server = create_server(settings, load_catalog(settings))
+    server = create_server(settings, load_catalog(settings, expected_generation(settings)))
     notes = [f"http://{url_host(options.host)}:{options.port}{options.path}"]
     if settings.no_auth:
         notes.append("no token is required: every local user can run commands as you")

@@ -11,6 +11,7 @@ import anyio
 
 from opencode_mcp.cli.document_option import load_catalog
 from opencode_mcp.cli.logs import set_up_logging
+from opencode_mcp.connect import expected_generation
 from opencode_mcp.server import create_server
 from opencode_mcp.server.stdio.transport import serve_stdio
 from opencode_mcp.settings import Settings
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Serve until stdin ends."""
     set_up_logging(settings)
-    server = create_server(settings, load_catalog(settings))
+    server = create_server(settings, load_catalog(settings, expected_generation(settings)))
     if sys.stdin.isatty():
         print(AT_A_TERMINAL, file=sys.stderr, flush=True)  # noqa: T201 - for the user; stdout belongs to the protocol
     try:

@@ -25,6 +25,7 @@ from opencode_mcp.cli.tool_stats import (
     toolset_name,
     total_bytes,
 )
+from opencode_mcp.connect import expected_generation
 from opencode_mcp.settings import Settings
 
 
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Print the list, or one tool."""
-    catalog = load_catalog(settings)
+    catalog = load_catalog(settings, expected_generation(settings))
     tools = anyio.run(list_tools, settings, catalog)
     if options.tool is not None:
         show_tool(catalog, get_tool(tools, options.tool), options.json)

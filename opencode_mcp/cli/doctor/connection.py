@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import httpx2
 
-from opencode_mcp.catalog.versions import GENERATION, MIN_VERSION_FOR_TASKS, is_older
+from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS, is_older
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
+from opencode_mcp.openapi.snapshots import SNAPSHOT_2_VERSION
 from opencode_mcp.opencode import Endpoint, OpenCodeClient, ProgressCallback
 from opencode_mcp.opencode.process.executable import which
 from opencode_mcp.opencode.process.install import cache_folder, find_program
 from opencode_mcp.opencode.transport import describe_tls_error
-from opencode_mcp.opencode.version_check import detect_version, is_web_page, product_name
+from opencode_mcp.opencode.version_check import detect_version, is_web_page
 from opencode_mcp.settings import Settings
 from opencode_mcp.tasks.report import to_one_line
 
 from .check_result import CheckResult
 
 CHECK_TIMEOUT_SECONDS = 10.0
-START_V1 = f"use a --url of OpenCode 1.x (opencode-ai@{SNAPSHOT_VERSION} is tested), or omit it to start one"
-PASSWORD_VARIABLES = "OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME)"
 
 
 async def check_program(settings: Settings, report_progress: ProgressCallback) -> CheckResult:
@@ -61,16 +61,18 @@ async def check_connection(opencode: OpenCodeClient, report_progress: ProgressCa
         return [CheckResult("reachable", "failed", to_one_line(str(error), 600), advice)]
     address = display_url(endpoint.url)
     try:
-        response = await fetch(opencode, endpoint, "/global/health")
+        response = await fetch(opencode, endpoint, opencode.catalog.generation.snapshot.version_path)
         reachable = CheckResult("reachable", "ok", f"{address} answers ({time.monotonic() - started:.1f} s)")
         if response.status_code == 401:
-            return [reachable, authentication_failure(endpoint)]
-        detected = await detect_version(partial(fetch, opencode, endpoint))
-        if detected.major == GENERATION and detected.version is not None:
-            return [reachable, await check_authentication(opencode, endpoint), check_version(detected.version)]
-        if detected.major not in (GENERATION, None):
-            message = f"{address} is an OpenCode V2 server ({product_name(detected)}), whose API differs from 1.x"
-            return [CheckResult("reachable", "failed", message, START_V1)]
+            return [reachable, authentication_failure(opencode, endpoint)]
+        expected = opencode.expected
+        detected = await detect_version(partial(fetch, opencode, endpoint), expected.generation.number)
+        if not expected.accepts(detected.major):
+            message = expected.describe_mismatch(address, detected.version, detected.major)
+            return [CheckResult("reachable", "failed", *message.split(" Nothing was sent. To do: "))]
+        if detected.version is not None:
+            checked = VERSION_CHECKS[expected.generation.number](detected.version)
+            return [reachable, await check_authentication(opencode, endpoint), checked]
         return [not_opencode(address, response)]
     except httpx2.TransportError as error:
         return [connection_failure(address, error)]
@@ -116,7 +118,7 @@ def is_unknown_host(error: BaseException | None) -> bool:
     return False
 
 
-def authentication_failure(endpoint: Endpoint) -> CheckResult:
+def authentication_failure(opencode: OpenCodeClient, endpoint: Endpoint) -> CheckResult:
     """Return the result for HTTP 401: a wrong password, or a missing one."""
     message = (
         "no password is set" if endpoint.password is None else f"user {endpoint.username!r}, wrong password or name"
@@ -125,24 +127,25 @@ def authentication_failure(endpoint: Endpoint) -> CheckResult:
         "authorised",
         "failed",
         f"HTTP 401: {message}",
-        f"set {PASSWORD_VARIABLES} to the values that the server was started with",
+        f"set {opencode.catalog.generation.credential_variables} to the values that the server was started with",
     )
 
 
 async def check_authentication(opencode: OpenCodeClient, endpoint: Endpoint) -> CheckResult:
     """Check that the server rejects requests without a password."""
     if endpoint.password is not None:
-        response = await fetch(opencode, endpoint, "/global/health", authenticate=False)
+        path = opencode.catalog.generation.snapshot.version_path
+        response = await fetch(opencode, endpoint, path, authenticate=False)
         if response.status_code == 401:
             return CheckResult("authorised", "ok", f"as {endpoint.username!r}, with the password")
-    advice = f"start it with {PASSWORD_VARIABLES}, and set the same values here"
+    advice = f"start it with {opencode.catalog.generation.credential_variables}, and set the same values here"
     return CheckResult(
         "authorised", "warning", "it requires no password: anyone who reaches it can run commands", advice
     )
 
 
-def check_version(version: str) -> CheckResult:
-    """Check whether this version is the tested one."""
+def check_version_1(version: str) -> CheckResult:
+    """Check whether this version of OpenCode 1 is the tested one."""
     facts = {"version": version, "tested": SNAPSHOT_VERSION}
     if version == SNAPSHOT_VERSION:
         return CheckResult("version", "ok", f"{version}, the tested version", facts=facts)
@@ -154,6 +157,16 @@ def check_version(version: str) -> CheckResult:
     return CheckResult("version", "warning", message, f"if something does not work: {update}", facts)
 
 
+def check_version_2(version: str) -> CheckResult:
+    """Name the version of OpenCode 2 beside the one whose API the tools are made from."""
+    message = f"{version}; the tools are those of {SNAPSHOT_2_VERSION}'s API"
+    return CheckResult("version", "ok", message, facts={"version": version, "described": SNAPSHOT_2_VERSION})
+
+
+VERSION_CHECKS: Mapping[int, Callable[[str], CheckResult]] = {1: check_version_1, 2: check_version_2}
+"""By generation."""
+
+
 def not_opencode(address: str, response: httpx2.Response) -> CheckResult:
     """Return the result for a server that is not OpenCode."""
     if is_web_page(response):
@@ -162,9 +175,8 @@ def not_opencode(address: str, response: httpx2.Response) -> CheckResult:
     if 300 <= response.status_code < 400:
         target = to_one_line(response.headers.get("location", ""))
         return CheckResult("reachable", "failed", f"{address} redirects to {target!r}", "set --url to that address")
-    message = (
-        f"{address} is not OpenCode: HTTP {response.status_code} {to_one_line(response.text, 120)!r} at /global/health"
-    )
+    excerpt = to_one_line(response.text, 120)
+    message = f"{address} is not OpenCode: HTTP {response.status_code} {excerpt!r} at {response.url.path}"
     return CheckResult(
         "reachable", "failed", message, "is --url OpenCode's own address, and not a proxy that cannot reach it?"
     )
