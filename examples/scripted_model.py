@@ -92,29 +92,35 @@ def call_once(request: Request, *calls: Piece) -> list[Piece]:
     return [say(f"done: {request.script}")] if request.turn else [*calls]
 
 
-def fit_arguments(request: Request, tool: str, values: Mapping[str, Any]) -> str:
-    """Return a call's arguments. A file is its `filePath` in OpenCode's v1 engine and its `path` in v2's."""
-    known = request.tools.get(tool, frozenset[str]())
-    renamed = {"filePath": "path"} if "path" in known and "filePath" not in known else {}
-    return json.dumps({renamed.get(name, name): value for name, value in values.items()})
+def offered_name(request: Request, tool: str) -> str:
+    renamed = RENAMED.get(tool, tool)
+    return renamed if tool not in request.tools and renamed in request.tools else tool
+
+
+def call_tool(request: Request, tool: str, values: Mapping[str, Any], index: int = 0) -> Piece:
+    """Call a tool of OpenCode 1 by its name there, or by the one that OpenCode 2 offers it under."""
+    offered = offered_name(request, tool)
+    known = request.tools.get(offered, frozenset[str]())
+    names = {name: RENAMED[name] if name not in known and RENAMED.get(name) in known else name for name in values}
+    return call(offered, json.dumps({names[name]: value for name, value in values.items()}), index)
 
 
 def prepared_call(request: Request) -> list[Piece]:
     prompt = {"prompt": request.argument} if request.script == "task" and request.argument else {}
     values = {**PREPARED_CALLS[request.script], **prompt}
-    return call_once(request, call(request.script, fit_arguments(request, request.script, values)))
+    return call_once(request, call_tool(request, request.script, values))
 
 
 def parse_named_call(request: Request) -> Piece:
     """Parse `NAME {arguments}`; the arguments are optional."""
     tool, _, values = request.argument.partition(" ")
-    return call(tool, fit_arguments(request, tool, first_json("{", values) if "{" in values else {}))
+    return call_tool(request, tool, first_json("{", values) if "{" in values else {})
 
 
 def parse_listed_calls(request: Request) -> list[Piece]:
     """Parse `[{"name": NAME, "args": {arguments}}, ...]`."""
     calls = [(item["name"], item.get("args", {})) for item in first_json("[", request.argument)]
-    return [call(tool, fit_arguments(request, tool, values), index) for index, (tool, values) in enumerate(calls)]
+    return [call_tool(request, tool, values, index) for index, (tool, values) in enumerate(calls)]
 
 
 def first_json(opening: str, text: str) -> Any:
@@ -131,6 +137,9 @@ def huge_text(request: Request) -> list[Piece]:
     size, line = int(number_argument(request, 0, 1_000_000)), f"{'x' * 99}\n"
     return [say((line * 40)[: size - start]) for start in range(0, size, 4_000)]
 
+
+RENAMED = {"bash": "shell", "task": "subagent", "filePath": "path", "subagent_type": "agent"}
+"""Tools and arguments of OpenCode 1, and their names in OpenCode 2; 1.18.33's v2 engine has some of them."""
 
 COLOURS = [{"label": name, "description": f"Paint it {name}"} for name in ("Red", "Blue")]
 PREPARED_CALLS: dict[str, dict[str, Any]] = {
@@ -162,7 +171,7 @@ SCRIPTS: dict[str, Callable[[Request], list[Piece] | JSONResponse]] = {
     "tools": lambda request: call_once(request, *parse_listed_calls(request)),
     "chain": lambda request: parse_listed_calls(request)[request.turn :][:1] or call_once(request),
     "loop": lambda request: [parse_named_call(request)],
-    "badargs": lambda request: call_once(request, call("bash", '{"command": "ec')),
+    "badargs": lambda request: call_once(request, call(offered_name(request, "bash"), '{"command": "ec')),
     "unknowntool": lambda request: call_once(request, call("no_such_tool", "{}")),
     "title": lambda _: [say("Scripted title")],
     "compaction": lambda _: [say("## Goal\nTry OpenCode without a language model.")],

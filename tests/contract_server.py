@@ -96,16 +96,29 @@ class ContractServer:
 
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request; every path that is not in the document returns the web page, as OpenCode's does."""
+        found = self.find_route(request)
+        if found is None:
+            return WEB_PAGE
+        route, values = found
+        faults = self.note_faults(route, values, request)
+        if faults:
+            return httpx2.Response(400, json={"_tag": "InvalidRequestError", "message": "; ".join(faults)})
+        return self.answer(route)
+
+    def find_route(self, request: httpx2.Request) -> tuple[Route, Mapping[str, str]] | None:
+        """Return the operation of a request and the parameters of its path as they were sent."""
         path = request.url.raw_path.partition(b"?")[0].decode()
         for route in self.routes:
             if route.method == request.method and (match := route.pattern.fullmatch(path)):
-                self.requests.append(route.id)
-                faults = [f"{route.id}: {fault}" for fault in self.iter_faults(route, match.groupdict(), request)]
-                self.faults += faults
-                if faults:
-                    return httpx2.Response(400, json={"_tag": "InvalidRequestError", "message": "; ".join(faults)})
-                return self.answer(route)
-        return WEB_PAGE
+                return route, match.groupdict()
+        return None
+
+    def note_faults(self, route: Route, values: Mapping[str, str], request: httpx2.Request) -> list[str]:
+        """Note a request and how it breaks the contract; return that."""
+        self.requests.append(route.id)
+        faults = [f"{route.id}: {fault}" for fault in self.iter_faults(route, values, request)]
+        self.faults += faults
+        return faults
 
     def iter_faults(self, route: Route, values: Mapping[str, str], request: httpx2.Request) -> Iterator[str]:
         """Yield how a request breaks the contract."""

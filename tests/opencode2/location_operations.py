@@ -1,0 +1,204 @@
+"""The operations of the server and of locations: configuration, agents, models, files, worktrees."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote
+
+import anyio
+
+from .calls import OperationCall, OperationError
+from .project import Project, fault_of_directory
+from .store import Json, new_id
+
+VERSION = "2.1.2"
+
+
+def info(call: OperationCall) -> Json:
+    """Facts, process: version, process and addresses."""
+    return {"version": VERSION, "pid": os.getpid(), "urls": [], "paths": {"tmp": str(call.engine.options.folder)}}
+
+
+def get_location(call: OperationCall) -> Json:
+    """Facts, location: bare; the project of a worktree is its main checkout's."""
+    project = project_of(call)
+    root = str(project.checkout or project.directory)
+    if project.checkout is not None:
+        call.engine.known_projects[project.id] = project.checkout
+    described = {"id": project.id, "directory": call.directory, "canonical": root}
+    return {"directory": call.directory, "project": described}
+
+
+def project_of(call: OperationCall) -> Project:
+    """Return the project of the location."""
+    return call.engine.project(call.directory)
+
+
+def reload(call: OperationCall) -> None:
+    """Facts, location: rebuilds all locations; what waits for the user is rejected."""
+    call.engine.requests.reject_all()
+    directories = {session.directory for session in call.engine.store.sessions.values()}
+    for directory in directories:
+        call.engine.events.publish("location.shutdown", None, directory)
+
+
+def list_agents(call: OperationCall) -> Json:
+    """The agents with their rules."""
+    return call.at_location(project_of(call).agents())
+
+
+def list_models(call: OperationCall) -> Json:
+    """The models of every provider."""
+    return call.at_location(project_of(call).models())
+
+
+def default_model(call: OperationCall) -> Json:
+    """Facts, create: null where none is configured, as no hosted model is served here."""
+    project = project_of(call)
+    ref = project.default_model()
+    return call.at_location(None if ref is None else project.find_model(ref))
+
+
+def list_providers(call: OperationCall) -> Json:
+    """Facts, differences: keys may be in clear."""
+    return call.at_location(
+        [
+            {
+                "id": name,
+                "name": settings.get("name", name),
+                "activation": "enabled",
+                "package": settings.get("npm", "custom"),
+                "settings": settings.get("options", {}),
+            }
+            for name, settings in project_of(call).config.get("provider", {}).items()
+        ]
+    )
+
+
+def get_config(call: OperationCall) -> list[Json]:
+    """Facts, operations: documents in their order, not merged."""
+    project = project_of(call)
+    providers = {
+        name: {"settings": settings.get("options", {})} for name, settings in project.config.get("provider", {}).items()
+    }
+    return [{"type": "document", "path": str(project.directory / "opencode.json"), "info": {"providers": providers}}]
+
+
+def list_nothing(call: OperationCall) -> Json:
+    """What the fake has none of."""
+    return call.at_location([])
+
+
+def list_projects(call: OperationCall) -> list[Json]:
+    """The projects of all sessions."""
+    found: dict[str, Json] = {}
+    for session in call.engine.store.sessions.values():
+        project = call.engine.project(session)
+        times = {"created": 0, "updated": 0, "active": 0}
+        root = str(project.checkout or project.directory)
+        found[project.id] = {"id": project.id, "canonical": root, "time": times, "sandboxes": []}
+    return [*found.values()]
+
+
+def read_file(call: OperationCall) -> bytes:
+    """Facts, operations: the bytes of a file."""
+    return find_file(call, unquote(call.values["path"])).read_bytes()
+
+
+def find_file(call: OperationCall, path: str) -> Path:
+    """Return a file of the location."""
+    found = Path(call.directory) / path
+    if not found.exists():
+        raise OperationError(404, "FileNotFoundError", f"File not found: {path}", path=path)
+    return found
+
+
+def list_files(call: OperationCall) -> Json:
+    """The entries of a folder."""
+    folder = find_file(call, call.query.get("path", "."))
+    return call.at_location([describe_entry(call, path) for path in sorted(folder.iterdir())])
+
+
+def describe_entry(call: OperationCall, path: Path) -> Json:
+    """Return a file as a list has it."""
+    kind = "directory" if path.is_dir() else "file"
+    return {"path": str(path.relative_to(call.directory)), "type": kind}
+
+
+def find_files(call: OperationCall) -> Json:
+    """The files whose path has the letters of the query in their order."""
+    found = [path for path in project_of(call).files() if has_letters(str(path), call.query["query"])]
+    return call.at_location([describe_entry(call, path) for path in found[: call.number("limit", 100)]])
+
+
+def has_letters(text: str, query: str) -> bool:
+    """Whether a text has the letters of a query in their order."""
+    letters = iter(text.lower())
+    return all(letter in letters for letter in query.lower())
+
+
+def find_checkout(call: OperationCall, project_id: str) -> Path:
+    """Return the main checkout of a project that a session or a request has named."""
+    projects = [call.engine.project(session) for session in call.engine.store.sessions.values()]
+    checkouts = {project.id: project.checkout for project in projects if project.checkout is not None}
+    known = (call.engine.known_projects | checkouts).get(project_id)
+    if known is None:
+        raise OperationError(404, "ProjectNotFoundError", f"Project not found: {project_id}", projectID=project_id)
+    return known
+
+
+def list_worktrees(call: OperationCall) -> list[Json]:
+    """The worktrees that were made here."""
+    find_checkout(call, call.query["projectID"])
+    return [{"directory": directory} for directory in call.engine.store.worktrees.get(call.query["projectID"], [])]
+
+
+async def create_worktree(call: OperationCall) -> Json:
+    """Facts, worktree: a name is made where none is given."""
+    body = call.body
+    checkout = find_checkout(call, body["projectID"])
+    name: str = body.get("name") or new_id("tree")[-8:].lower()
+    directory = body.get("directory") or str(call.engine.options.folder / body["projectID"] / name)
+    branch: str = body.get("branch") or f"opencode/{name}"
+    await run_git(body.get("from", str(checkout)), "worktree", "add", "-b", branch, directory)
+    call.engine.store.worktrees.setdefault(body["projectID"], []).append(directory)
+    call.engine.events.publish("worktree.updated", None, call.directory, projectID=body["projectID"])
+    return {"directory": directory}
+
+
+async def remove_worktree(call: OperationCall) -> None:
+    """Facts, worktree: DELETE with a body; without `force` changes are kept."""
+    body = call.body
+    checkout = find_checkout(call, body["projectID"])
+    force = ["--force"] if body["force"] else []
+    await run_git(str(checkout), "worktree", "remove", *force, body["directory"])
+    worktrees = call.engine.store.worktrees.get(body["projectID"], [])
+    if body["directory"] in worktrees:
+        worktrees.remove(body["directory"])
+    call.engine.events.publish("worktree.updated", None, call.directory, projectID=body["projectID"])
+
+
+async def run_git(directory: str, *arguments: str) -> None:
+    """Run git.
+
+    Raises:
+        OperationError: git failed. Facts, worktree: 400 WorktreeError.
+    """
+    if fault := fault_of_directory(directory):
+        raise worktree_error(fault)
+    done = await anyio.run_process(["git", "-C", directory, *arguments], check=False)
+    if done.returncode:
+        raise worktree_error(done.stderr.decode().strip())
+
+
+def worktree_error(message: str) -> OperationError:
+    """Return the error of worktrees, which has a form of its own."""
+    return OperationError(400, "WorktreeError", message, name="WorktreeError", data={"message": message})
+
+
+def get_vcs(call: OperationCall) -> Json:
+    """The branch of the location, read from the checkout."""
+    head = Path(call.directory) / ".git" / "HEAD"
+    name = head.read_text().strip().rpartition("/")[2] if head.is_file() else "main"
+    return call.at_location({"provider": "git", "branch": {"current": name}})
