@@ -113,12 +113,12 @@ async def open_servers(
     from opencode_mcp.opencode.process.managed import managed_server
 
     if settings.no_share:
-        directory = settings.project_directory or make_empty_folder(settings)
-        server = managed_server(settings.command, directory, settings.child_environ)
+        directory, linger = settings.project_directory or make_empty_folder(settings), None
     else:
-        server = managed_server(
-            settings.command, make_empty_folder(settings), settings.child_environ, linger=settings.linger
-        )
+        directory, linger = make_empty_folder(settings), settings.linger
+    server = managed_server(
+        settings.command, directory, settings.child_environ, linger, expected, settings.fixed_generation
+    )
     return {"": await stack.enter_async_context(server)}
 
 

@@ -10,7 +10,7 @@ from mcp.server.transport_security import DEFAULT_MAX_REQUEST_BODY_SIZE
 
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import client
-from opencode_mcp.opencode.process import managed
+from opencode_mcp.opencode.process import server_run
 from opencode_mcp.redaction import MARKER, credentials, known_secrets
 from opencode_mcp.server.http import app, auth, serve
 from opencode_mcp.settings import DEPTH_VARIABLE, Settings, parsing
@@ -31,7 +31,7 @@ PAGE = " ".join((Path(__file__).parents[1] / ".github" / "SECURITY.md").read_tex
         f"random value of at least {credentials.MIN_RANDOM_CHARS} characters",
         f"shorter than {credentials.MIN_RANDOM_CHARS} characters (`POSTGRES_PASSWORD=postgres`)",
         f"shorter than {known_secrets.MIN_SECRET_CHARS} characters: choose a random one",
-        f"increasing delays, up to {max(managed.RESTART_DELAY_SECONDS):g} s",
+        f"increasing delays, up to {max(server_run.RESTART_DELAY_SECONDS):g} s",
         f"ends {Settings().linger:g} s after the last server, or up to an hour later",
         f"`{MARKER}`",
         f"`{DEPTH_VARIABLE}` is set",

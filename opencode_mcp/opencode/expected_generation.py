@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from opencode_mcp.catalog.generation import Generation
-from opencode_mcp.catalog.generations import GENERATIONS
+from opencode_mcp.catalog.generations import DEFAULT_GENERATION, GENERATIONS
 from opencode_mcp.catalog.versions import parse_release
 
 SEEN_FILE = "generations.json"
@@ -86,10 +86,13 @@ def read_seen_generation(cache: Path, name: str) -> int | None:
 
 
 def note_seen_generation(cache: Path, name: str, number: int) -> None:
-    """Note a generation under a name. An error is logged: the next start then has the tools that this one has."""
+    """Note a generation under a name, unless it is expected anyway.
+
+    An error is logged: the next start then has the tools that this one has.
+    """
     file = cache / SEEN_FILE
     seen = read_seen(file)
-    if seen.get(name) == number:
+    if seen.get(name, DEFAULT_GENERATION) == number:
         return
     kept = [*((other, seen[other]) for other in seen if other != name), (name, number)][-MAX_SEEN:]
     try:

@@ -8,7 +8,7 @@ Two mechanisms, kept apart:
 """
 
 from .credentials import MARKER
-from .known_secrets import KnownSecrets, credential_files
+from .known_secrets import KnownSecrets, credential_files, service_files
 from .redactor import (
     NO_REDACTION,
     Redacted,
@@ -35,5 +35,6 @@ __all__ = [
     "end_of",
     "keep_redaction_count",
     "refuse_marker",
+    "service_files",
     "to_one_line",
 ]

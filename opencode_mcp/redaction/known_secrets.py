@@ -18,6 +18,9 @@ MIN_SECRET_CHARS = 8
 CREDENTIAL_FILES = ("auth.json", "mcp-auth.json")
 """Files in OpenCode's data folder (1.18.33): API keys of providers, tokens of MCP servers."""
 
+SERVICE_FILE = "service.json"
+"""The registration of that service, and its configuration."""
+
 CREDENTIAL_VARIABLE = "OPENCODE_AUTH_CONTENT"
 """What OpenCode 1.18.33 reads instead of auth.json."""
 
@@ -65,6 +68,17 @@ def credential_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     home = environ.get("HOME") or environ.get("USERPROFILE")
     data = environ.get("XDG_DATA_HOME") or (home and str(Path(home, ".local", "share")))
     return tuple(Path(data, "opencode", name) for name in CREDENTIAL_FILES) if data else ()
+
+
+def service_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the files with the password of the background service of OpenCode 2."""
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    folders = ((environ.get("XDG_STATE_HOME"), ".local/state"), (environ.get("XDG_CONFIG_HOME"), ".config"))
+    return tuple(
+        Path(folder or Path(home or "", default), "opencode", SERVICE_FILE)
+        for folder, default in folders
+        if folder or home
+    )
 
 
 def is_distinctive(value: str) -> bool:

@@ -16,7 +16,7 @@ from mcp.server.subscriptions import ListenHandler
 
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.process.cache import shared_folder
-from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files
+from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files, service_files
 from opencode_mcp.redaction.known_secrets import is_distinctive
 from opencode_mcp.server.subscriptions.bus import Bus
 from opencode_mcp.settings import Settings
@@ -85,7 +85,8 @@ def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSec
     logins = (f"{settings.username}:{password}" for password in (*passwords, settings.password) if password)
     own_secrets = [*settings.secrets, *passwords, *(b64encode(login.encode()).decode() for login in logins)]
     folders = [shared_folder(settings.environ)]  # registrations have the password of the shared OpenCode
-    return KnownSecrets(own_secrets, settings.environ, credential_files(settings.environ), folders)
+    files = (*credential_files(settings.environ), *service_files(settings.environ))
+    return KnownSecrets(own_secrets, settings.environ, files, folders)
 
 
 def warn_about_weak_passwords(settings: Settings) -> None:

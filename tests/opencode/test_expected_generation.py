@@ -75,6 +75,7 @@ def test_a_broken_note_counts_as_none(tmp_path: Path, text: str) -> None:
 
 def test_the_oldest_notes_are_forgotten(tmp_path: Path) -> None:
     """The file does not grow without end, and what is noted again is new."""
+    note_seen_generation(tmp_path, "kept", 2)
     note_seen_generation(tmp_path, "kept", 1)
     for number in range(MAX_SEEN - 1):
         note_seen_generation(tmp_path, f"server {number}", 2)

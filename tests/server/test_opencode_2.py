@@ -40,7 +40,7 @@ TOKENS = {"input": 0, "output": 0, "reasoning": 0, "cache": {"read": 0, "write":
 async def connect(generation: int, server: ContractServer, **options: str) -> AsyncGenerator[Client]:
     """Provide a client of an MCP server of one generation, whose OpenCode is the contract server."""
     with serve_contract(server) as url:
-        settings = Settings.load({"url": url, **options}, {})
+        settings = Settings.load({"url": url, "generation": str(generation), **options}, {})
         async with Client(create_server(settings, Catalog.from_snapshot(generation))) as client:
             yield client
 

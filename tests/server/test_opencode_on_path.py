@@ -43,7 +43,10 @@ def write_opencode_2(folder: Path, version: str = "echo opencode v2.0.8") -> Pat
 
 @pytest.fixture
 def opencode_2_environ(environ: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
-    """An environment with an OpenCode 2 on PATH, and no command given: OpenCode 1 comes from npm."""
+    """An environment with an OpenCode 2 on PATH, data of OpenCode 1, and no command: OpenCode 1 comes from npm."""
+    keys = Path(environ["HOME"]) / ".local" / "share" / "opencode" / "auth.json"
+    keys.parent.mkdir(parents=True, exist_ok=True)
+    keys.write_text("{}")
     program = write_opencode_2(tmp_path / "bin")
     own = {name: environ[name] for name in environ.keys() - {"OPENCODE_MCP_COMMAND", "npm_config_registry"}}
     return {**own, "PATH": f"{program.parent}{os.pathsep}{environ['PATH']}", "SERVED": str(tmp_path / "served")}
@@ -71,7 +74,7 @@ async def test_the_first_result_notes_that_the_opencode_on_path_is_not_used(
 
     note = facts(first)["_note"]
     assert f"{tmp_path / 'bin' / 'opencode'} is OpenCode 2.0.8" in note
-    assert f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead" in note
+    assert f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead, as its first start would import" in note
     assert facts(first)["result"] == ["README.md"]
     assert facts(second) == {"result": ["README.md"]}
     assert facts(healthy) == {"healthy": True, "version": SNAPSHOT_VERSION}

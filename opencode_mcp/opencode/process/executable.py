@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import stat
 import tempfile
 import time
@@ -33,13 +34,25 @@ log = logging.getLogger(__name__)
 class Program:
     """OpenCode's command, and folders to prepend to PATH.
 
-    `version` is None if unknown. `note` is a message for the user about the choice of the program, or "".
+    `version` is None if unknown. `note` is a message for the user about the choice of the program, or "". `environ` are
+    variables that it needs.
     """
 
     command: tuple[str, ...]
     path: tuple[str, ...] = ()
     version: str | None = None
     note: str = ""
+    generation: int = 1
+    environ: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_own_copy(self) -> bool:
+        """Whether this package has installed it."""
+        return bool(self.path)
+
+    def describe(self) -> str:
+        """Name the program for an error message."""
+        return f"`{shlex.join(self.command)}`"
 
 
 def which(name: str, environ: Mapping[str, str], windows: bool = os.name == "nt") -> str | None:

@@ -159,11 +159,21 @@ async def probe(endpoint: Endpoint) -> bool:
     return False
 
 
-PROMPT_STARTS = frozenset({"session.prompt_async", "v2.session.prompt"})
+PROMPT_STARTS = frozenset(
+    {
+        "session.prompt_async",
+        "v2.session.prompt",
+        # Of OpenCode 2, which says of no turn in an answer that it has ended: it counts as active until it is removed.
+        "session.command",
+        "session.compact",
+        "session.prompt",
+        "session.shell",
+    }
+)
 """Start a turn without waiting for it."""
 TERMINAL_STARTS = frozenset({"pty.create", "v2.pty.create"})
 TERMINAL_ENDS = frozenset({"pty.remove", "v2.pty.remove"})
-SESSION_ENDS = frozenset({"session.delete"})
+SESSION_ENDS = frozenset({"session.delete", "session.remove"})
 ID_IN_PATH = re.compile(r"/(?:session|pty)/([^/]+)")
 
 

@@ -10,10 +10,8 @@ import math
 import re
 import secrets
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,93 +20,43 @@ import httpx2
 from anyio.abc import TaskGroup
 from anyio.streams.text import TextReceiveStream
 
-from opencode_mcp.catalog.versions import OTHER_GENERATION
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.concurrency import background_task, background_task_group
 from opencode_mcp.opencode.endpoint import Endpoint, OtherBridge, ProgressCallback, ignore_progress
+from opencode_mcp.opencode.expected_generation import ExpectedGeneration
 from opencode_mcp.opencode.os_limits import (
     NO_WATCHER_ENVIRONMENT,
     describe_os_error,
-    find_shortage,
     has_free_instances,
     measure_shortage,
 )
-from opencode_mcp.opencode.responses import strip_stack_trace
 
 from . import install
+from .choice import Choice
+from .executable import Program
+from .launch import WaitUntilReady
 from .liveness import Liveness
-from .opencode_process import OpenCodeProcess, OpenProcess, join_shared, run_own
+from .opencode_process import OpenCodeProcess, OpenProcess, join_shared, run_by_generation, run_own
+from .server_run import Backoff, ServerRun, describe_exit, last_output
+from .service import Service, find_service
 
-LISTENING_LINE = re.compile(r"opencode server listening on (http://\S+)")
 OTHER_LISTENING_LINE = re.compile(r"server listening on http://\S+")
-"""Printed by OpenCode 2, with its password on the next line."""
+"""Printed by an OpenCode 2 that was taken for another program, with its password on the next line."""
 
-START_SECONDS = 60.0
+SERVICE_SECONDS = 15.0
+"""How often the background service is looked for while it is used."""
 LINE_CHARS = 2_000
 """Longer lines of its output are cut."""
-OUTPUT_CHARS = 4_000
-"""How much of the end of its output an error shows."""
-SHORT_LIFE_SECONDS = 10.0
-"""A server that exits sooner than this after it listened counts as not started."""
 MAX_PROMISED = 500
 """Of more promised sessions the oldest are forgotten."""
 
-RESTART_DELAY_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds between an early exit and the next start, by the number of early exits before it."""
-
 OTHER_GENERATION_ERROR = (
-    f"the started program is OpenCode 2, {OTHER_GENERATION}; it was stopped. Set "
-    f"--command to an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION})"
+    "the started program is OpenCode 2, whose API differs from 1.x; it was stopped. Set --command to an OpenCode 1.x "
+    f"(tested: opencode-ai@{SNAPSHOT_VERSION}), or --generation 2"
 )
 
 log = logging.getLogger(__name__)
-
-
-class Backoff:
-    """Counts early exits in a row. Times are those of the monotonic clock."""
-
-    def __init__(self) -> None:
-        self.short_lives = 0
-        self._next_start = float("-inf")
-
-    def record_exit(self, listened_seconds: float | None) -> None:
-        """Record an exit and for how long the server had listened, None if it never did."""
-        if listened_seconds is not None and listened_seconds >= SHORT_LIFE_SECONDS:
-            self.short_lives = 0
-            return
-        delay = RESTART_DELAY_SECONDS[min(self.short_lives, len(RESTART_DELAY_SECONDS) - 1)]
-        self.short_lives += 1
-        self._next_start = time.monotonic() + delay
-
-    @property
-    def remaining_seconds(self) -> float:
-        """Seconds until the next start may be tried."""
-        return max(0.0, self._next_start - time.monotonic()) if self.short_lives else 0.0
-
-
-@dataclass
-class ServerRun:
-    """One run of the server process. `start_finished` is set once it listens (`endpoint`) or has failed (`failure`).
-
-    `process` and `liveness` are set while it runs; cancelling `scope` stops it for `stop_reason`.
-    """
-
-    start_finished: anyio.Event = field(default_factory=anyio.Event)
-    endpoint: Endpoint | None = None
-    listening_since: float | None = None
-    failure: str | None = None
-    stop_reason: str = ""
-    status: str = "starting"
-    process: OpenCodeProcess | None = None
-    liveness: Liveness | None = None
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    output: deque[str] = field(default_factory=lambda: deque[str](maxlen=40))
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the server has exited, or failed to start."""
-        return self.failure is not None
 
 
 class ManagedServer:
@@ -117,13 +65,15 @@ class ManagedServer:
     def __init__(
         self,
         tasks: TaskGroup,
-        command: tuple[str, ...],
+        choice: Choice,
+        expected: ExpectedGeneration | None,
         directory: str,
         environ: Mapping[str, str],
         open_process: OpenProcess,
     ) -> None:
         self._tasks = tasks
-        self._command = command
+        self._choice = choice
+        self._expected = expected
         self._directory = directory
         self._environ = environ
         self._open_process = open_process
@@ -132,7 +82,6 @@ class ManagedServer:
         self._start_requested = anyio.Event()
         self._backoff = Backoff()
         self._closed = False
-        self._version: str | None = None
         self._note = ""
         self._has_stalled = False
         self._facts: dict[str, Any] = {}
@@ -191,6 +140,8 @@ class ManagedServer:
         """Describe the server for an error message, with its failure once it has exited."""
         if self._run is not None and self._run.failure is not None:
             return f"the OpenCode that opencode-mcp started ({self._run.failure}; the next call starts it again)"
+        if self._run is not None and self._run.service is not None:
+            return self._run.service.describe()
         if self._run is not None and self._run.endpoint is None:
             return f"the OpenCode that opencode-mcp starts (now: {self._run.status})"
         liveness = None if self._run is None else self._run.liveness
@@ -256,16 +207,18 @@ class ManagedServer:
             run.status = status
 
         try:
-            program = await install.find_program(
-                self._command, install.cache_folder(self._environ), self._environ, record_status
-            )
-            self._version = program.version
-            if program.note:
-                self._note = program.note
-                log.warning("%s", program.note)
+            chosen = await self._choice.choose(record_status)
+            self._check_generation(chosen)
+            if isinstance(chosen, Service):
+                await self._follow_service(chosen, run)
+                return
+            run.program = chosen
+            if chosen.note:
+                self._note = chosen.note
+                log.warning("%s", chosen.note)
             run.status = "starting"
             environ = {**self._environ, **self._watcher_environment()}
-            async with self._open_process(program, environ, self.password) as process:
+            async with self._open_process(chosen, environ, self.password) as process:
                 await self._follow(process, run)
         except ServerStartError as error:
             run.failure = str(error)
@@ -280,6 +233,28 @@ class ManagedServer:
             run.failure = run.failure or "it was stopped"
             run.start_finished.set()
             log.log(logging.WARNING if was_lost else logging.INFO, "OpenCode: %s", run.failure)
+
+    def _check_generation(self, chosen: Program | Service) -> None:
+        """Refuse an OpenCode of another generation than that of the listed tools.
+
+        Raises:
+            ServerStartError: with what to do.
+        """
+        if self._expected is not None:
+            self._expected.note(chosen.generation)
+            if not self._expected.accepts(chosen.generation):
+                version, major = chosen.version, chosen.generation
+                raise ServerStartError(self._expected.describe_mismatch(chosen.describe(), version, major))
+
+    async def _follow_service(self, service: Service, run: ServerRun) -> None:
+        """Use the background service until it has ended, or is another one."""
+        run.service = service
+        run.endpoint = service.endpoint
+        run.start_finished.set()
+        log.info("OpenCode: %s", service.describe())
+        while await find_service(self._environ) == service:
+            await anyio.sleep(SERVICE_SECONDS)
+        run.failure = f"{service.describe()} has ended"
 
     async def _follow(self, process: OpenCodeProcess, run: ServerRun) -> None:
         """Follow the process until it exits; stop it if it is OpenCode 2, does not start, or does not respond."""
@@ -302,11 +277,13 @@ class ManagedServer:
 
     async def _read_until_exit(self, process: OpenCodeProcess, run: ServerRun) -> None:
         """Read the output of the started server until it exits, and record the reason."""
-        with anyio.move_on_after(START_SECONDS) as limit:
-            await self._read_output(process, run, limit)
+        seconds = run.launch.start_seconds
+        with anyio.move_on_after(seconds) as limit:
+            async with background_task_group() as tasks:
+                await self._read_output(process, run, limit, tasks)
         if limit.cancelled_caught:
-            run.stop_reason = f"it did not start within {START_SECONDS:g} s"
-            run.failure = f"OpenCode did not start within {START_SECONDS:g} s{last_output(run)}"
+            run.stop_reason = f"it did not start within {seconds:g} s"
+            run.failure = f"OpenCode did not start within {seconds:g} s{last_output(run)}"
             run.scope.cancel()
         else:
             run.failure = describe_exit(run, await process.wait(), process.stop_reason)
@@ -338,8 +315,10 @@ class ManagedServer:
         if run.endpoint is not None:
             await liveness.watch(run.endpoint, give_up)
 
-    async def _read_output(self, process: OpenCodeProcess, run: ServerRun, limit: anyio.CancelScope) -> None:
-        """Read the server's output. Only the "listening" line means that it is ready.
+    async def _read_output(
+        self, process: OpenCodeProcess, run: ServerRun, limit: anyio.CancelScope, tasks: TaskGroup
+    ) -> None:
+        """Read the server's output. Only the "listening" line means that it is ready, or soon will be.
 
         Its socket accepts connections 0.3-0.5 s earlier (1.18.33) but drops these requests.
         """
@@ -353,26 +332,56 @@ class ManagedServer:
                     raise ServerStartError(OTHER_GENERATION_ERROR)
                 run.output.append(line)
                 log.debug("opencode: %s", line)
-                if run.endpoint is None and (match := LISTENING_LINE.search(line)):
-                    run.endpoint = Endpoint(httpx2.URL(match[1]), password=process.password, version=self._version)
-                    run.listening_since = time.monotonic() - process.age_seconds
+                if run.url is None and (url := run.launch.find_url(line)):
+                    run.url = url
                     limit.deadline = float("inf")
-                    run.start_finished.set()
-                    log.info("OpenCode listens on %s", match[1])
+                    if run.launch.wait_until_ready is None:
+                        self._set_endpoint(process, run)
+                    else:
+                        tasks.start_soon(self._wait_until_ready, run.launch.wait_until_ready, process, run)
         run.output.append(incomplete_line)
+
+    async def _wait_until_ready(self, wait: WaitUntilReady, process: OpenCodeProcess, run: ServerRun) -> None:
+        """Wait until a server that listens serves requests; stop it if it says that it cannot."""
+        run.status = "started, and not ready yet"
+        assert run.url is not None
+        failure = await wait(Endpoint(httpx2.URL(run.url), password=process.password))
+        if failure:
+            run.failure = run.stop_reason = failure
+            run.scope.cancel()
+        else:
+            self._set_endpoint(process, run)
+
+    def _set_endpoint(self, process: OpenCodeProcess, run: ServerRun) -> None:
+        """Record that the server serves requests."""
+        assert run.url is not None
+        run.endpoint = Endpoint(httpx2.URL(run.url), password=process.password, version=run.program.version)
+        run.listening_since = time.monotonic() - process.age_seconds
+        run.start_finished.set()
+        log.info("OpenCode listens on %s", run.url)
 
 
 @asynccontextmanager
 async def managed_server(
-    command: tuple[str, ...], directory: str, environ: Mapping[str, str], linger: float | None = None
+    command: tuple[str, ...],
+    directory: str,
+    environ: Mapping[str, str],
+    linger: float | None = None,
+    expected: ExpectedGeneration | None = None,
+    generation: int | None = 1,
 ) -> AsyncGenerator[ManagedServer]:
     """Provide a server that starts at first use and stops with the block.
 
-    With `linger` it is the one that the user's bridges share, which stops that many seconds after the last of them.
+    With `linger` it is the one that the user's bridges share, which stops that many seconds after the last of them; an
+    OpenCode 2 is this bridge's own, or its background service. `generation` is the user's choice, and `expected` that
+    of the listed tools.
     """
-    open_process = run_own(directory) if linger is None else join_shared(directory, environ, linger)
+    own = run_own(directory)
+    shared = own if linger is None else join_shared(directory, environ, linger)
+    may_use_service = linger is not None and not command
+    choice = Choice(command, environ, install.cache_folder(environ), generation, may_use_service)
     async with background_task_group() as tasks:
-        yield ManagedServer(tasks, command, directory, environ, open_process)
+        yield ManagedServer(tasks, choice, expected, directory, environ, run_by_generation({1: shared, 2: own}))
 
 
 def other_work(process: OpenCodeProcess) -> list[str]:
@@ -380,21 +389,6 @@ def other_work(process: OpenCodeProcess) -> list[str]:
     return [name for other in process.others for name in other.active]
 
 
-def describe_exit(run: ServerRun, status: int, stop_reason: str) -> str:
-    """Describe the server's exit."""
-    subject = "it" if run.endpoint else "OpenCode did not start: it"
-    event = f"was stopped ({stop_reason})" if stop_reason else f"exited with status {status}"
-    return f"{subject} {event}{last_output(run)}"
-
-
 def omit_password_line(line: str, password: str) -> str:
     """Return a line of output, or a placeholder if it may contain a password."""
     return "(line with a password omitted)" if "password" in line.lower() or password in line else line
-
-
-def last_output(run: ServerRun) -> str:
-    """Return the server's last lines."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in run.output]
-    output = strip_stack_trace("\n".join(line for line in lines if line)[-OUTPUT_CHARS:])
-    advice = find_shortage(output)
-    return (f"; its output:\n{output}" if output else "") + (f"\n{advice}" if advice else "")

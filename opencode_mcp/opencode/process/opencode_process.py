@@ -14,6 +14,7 @@ from anyio.abc import AnyByteReceiveStream, Process
 from opencode_mcp.opencode.endpoint import OtherBridge
 
 from .executable import Program
+from .launch import LAUNCHES
 from .registration import compute_key, describe_for_registration, make_shared_folder
 from .shared_process import open_shared_process
 from .supervised import open_supervised_process
@@ -123,10 +124,22 @@ def run_own(directory: str) -> OpenProcess:
     async def open_process(
         program: Program, environ: Mapping[str, str], password: str
     ) -> AsyncGenerator[OpenCodeProcess]:
-        environment = serve_environ(program, environ, password)
-        async with open_supervised_process(serve_command(program), environment, directory) as process:
+        launch = LAUNCHES[program.generation]
+        environment, command = launch.environment(program, environ, password), launch.command(program)
+        async with open_supervised_process(command, environment, directory, keeps_input=launch.keeps_input) as process:
             log.info("OpenCode of this bridge alone: supervisor %s", process.pid)
             yield OwnProcess(process, password)
+
+    return open_process
+
+
+def run_by_generation(openers: Mapping[int, OpenProcess]) -> OpenProcess:
+    """Return what runs a program as those of its generation are run."""
+
+    def open_process(
+        program: Program, environ: Mapping[str, str], password: str
+    ) -> AbstractAsyncContextManager[OpenCodeProcess]:
+        return openers[program.generation](program, environ, password)
 
     return open_process
 
@@ -141,29 +154,13 @@ def join_shared(directory: str, environ: Mapping[str, str], linger: float) -> Op
     async def open_process(
         program: Program, start_environ: Mapping[str, str], password: str
     ) -> AsyncGenerator[OpenCodeProcess]:
-        environment = serve_environ(program, start_environ, password)
+        launch = LAUNCHES[program.generation]
+        environment = launch.environment(program, start_environ, password)
         environment |= describe_for_registration(program, environ, password)
         folder, key = make_shared_folder(environ), compute_key(program, environ)
-        async with open_shared_process(key, folder, serve_command(program), environment, directory) as process:
+        async with open_shared_process(key, folder, launch.command(program), environment, directory) as process:
             process.publish(linger=linger, pid=os.getpid())
             log.info("shared OpenCode: supervisor %s, registered in %s", process.pid, folder / f"{key}.json")
             yield process
 
     return open_process
-
-
-def serve_command(program: Program) -> tuple[str, ...]:
-    """Return the command that serves the API on a free port of 127.0.0.1."""
-    return (*program.command, "serve", "--hostname", "127.0.0.1", "--port", "0")
-
-
-def serve_environ(program: Program, environ: Mapping[str, str], password: str) -> dict[str, str]:
-    """Return the environment of OpenCode's process."""
-    return {
-        **environ,
-        "PATH": os.pathsep.join([*program.path, environ.get("PATH", os.defpath)]),
-        "OPENCODE_SERVER_USERNAME": "opencode",
-        "OPENCODE_SERVER_PASSWORD": password,
-        # Without it experimental_workspace_create fails and leaks a worktree, and sync_steal has no target.
-        "OPENCODE_EXPERIMENTAL_WORKSPACES": "true",
-    }

@@ -14,8 +14,8 @@ from anyio.abc import Process
 
 from . import supervisor
 
-STOP_SECONDS = 10.0
-"""The supervisor takes at most 2 s to dispose and 6 s to kill."""
+STOP_SECONDS = 20.0
+"""The supervisor takes at most 2 s to dispose, or 10 s until a program has exited by itself, and 6 s to kill."""
 
 OUTPUT_TAIL_BYTES = 4096
 """How much of the end of a program's output is kept."""
@@ -33,11 +33,19 @@ class CompletedProcess:
 
 @asynccontextmanager
 async def open_supervised_process(
-    command: Sequence[str], environ: Mapping[str, str], directory: str, pass_fds: Sequence[int] = ()
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    directory: str,
+    pass_fds: Sequence[int] = (),
+    keeps_input: bool = False,
 ) -> AsyncGenerator[Process]:
-    """Run a program under the supervisor; `pass_fds` stay open until all its processes have exited (POSIX)."""
+    """Run a program under the supervisor; `pass_fds` stay open until all its processes have exited (POSIX).
+
+    With `keeps_input` its standard input is open until then, and the program has some seconds to exit when it closes.
+    """
+    options = (supervisor.KEEP_INPUT,) if keeps_input else ()
     process = await anyio.open_process(
-        (sys.executable, "-I", "-S", str(Path(supervisor.__file__)), *command),
+        (sys.executable, "-I", "-S", str(Path(supervisor.__file__)), *options, *command),
         env=environ,
         cwd=directory,
         stderr=None,

@@ -3,7 +3,8 @@
 supervisor.py COMMAND… runs the command in its own process group and forwards its output. When its standard input closes
 - the bridge closed it or died, `kill -9` included - it asks OpenCode to dispose of its instances, kills all descendant
 processes, and removes the temporary files (each start of 1.18.33 leaves a library of 5 MB). It does the same when the
-command exits by itself.
+command exits by itself. After --keep-input the command has an open standard input, and EXIT_SECONDS to exit when that
+closes.
 
 Run as a script, on the standard library alone: it must start fast and outlive the bridge.
 """
@@ -32,7 +33,10 @@ LINE_BYTES = 4_096
 DISPOSE_SECONDS = 2.0
 KILL_SECONDS = 6.0
 """The bridge waits 10 s. A process that writes to a slow disk dies only after the write."""
+EXIT_SECONDS = 10.0
+"""OpenCode 2 exits when its input closes; what it writes to its database meanwhile is not cut off."""
 OUTPUT_SECONDS = 2.0
+KEEP_INPUT = "--keep-input"
 PR_SET_CHILD_SUBREAPER = 36
 PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
 DETACHED = "OPENCODE_MCP_DETACHED"
@@ -43,12 +47,14 @@ def main(command: list[str]) -> int:
     """Run the command until it exits or standard input closes; return the exit status."""
     adopt_orphans()
     ignore_terminal_signals()
+    keeps_input = command[0] == KEEP_INPUT
+    command = command[keeps_input:]
     try:
         temporary = tempfile.mkdtemp(prefix="opencode-mcp-")
     except OSError as error:
         return report_start_failure("cannot create a folder for temporary files", error)
     try:
-        child = spawn(command, temporary)
+        child = spawn(command, temporary, subprocess.PIPE if keeps_input else subprocess.DEVNULL)
     except OSError as error:
         os.rmdir(temporary)
         return report_start_failure(f"cannot run {command[0]}", error)
@@ -69,11 +75,11 @@ def main(command: list[str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def spawn(command: list[str], temporary: str) -> subprocess.Popen[bytes]:
+def spawn(command: list[str], temporary: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start the command in a session of its own, with a folder for its temporary files."""
     return subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary)},
@@ -118,11 +124,24 @@ def terminate_with_parent(
 
 def terminate(child: subprocess.Popen[bytes], listen_address: list[tuple[str, int]], temporary: str) -> None:
     """Dispose, kill, clean up, and exit."""
-    if listen_address:
+    if child.stdin is not None:
+        close_input(child)
+    elif listen_address:
         dispose(*listen_address[0])
     kill_descendants(child.pid)
     shutil.rmtree(temporary, ignore_errors=True)
     os._exit(0)
+
+
+def close_input(child: subprocess.Popen[bytes]) -> None:
+    """Close the command's input, and wait until it has exited."""
+    assert child.stdin is not None
+    with suppress(OSError):  # it has exited
+        child.stdin.close()
+    deadline = time.monotonic() + EXIT_SECONDS
+    # Not child.wait: this may run in a signal handler that has interrupted it.
+    while process_start(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def dispose(host: str, port: int) -> None:

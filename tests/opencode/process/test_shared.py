@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import pytest
 
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.opencode.process import managed, shared_process
+from opencode_mcp.opencode.process import server_run, shared_process
 from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.opencode.process.executable import Program
+from opencode_mcp.opencode.process.launch import LAUNCHES
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
 from opencode_mcp.opencode.process.private_file import write_private_file
 from opencode_mcp.opencode.process.registration import (
@@ -112,7 +114,7 @@ async def test_a_start_that_hangs_fails_for_all_and_is_ended(
     small: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server never listens."""
-    monkeypatch.setattr(managed, "START_SECONDS", 0.5)
+    monkeypatch.setattr(server_run, "LAUNCHES", {1: replace(LAUNCHES[1], start_seconds=0.5)})
     async with bridge(small, "--silent") as one, bridge(small, "--silent") as two:
         failures: list[str] = []
 

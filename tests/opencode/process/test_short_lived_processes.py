@@ -22,16 +22,10 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, ServerStartError, TransportError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient, os_limits
 from opencode_mcp.opencode.os_limits import find_shortage
-from opencode_mcp.opencode.process import managed, supervisor
+from opencode_mcp.opencode.process import server_run, supervisor
 from opencode_mcp.opencode.process.install import Program
-from opencode_mcp.opencode.process.managed import (
-    LINE_CHARS,
-    OUTPUT_CHARS,
-    RESTART_DELAY_SECONDS,
-    SHORT_LIFE_SECONDS,
-    Backoff,
-    managed_server,
-)
+from opencode_mcp.opencode.process.managed import LINE_CHARS, managed_server
+from opencode_mcp.opencode.process.server_run import OUTPUT_CHARS, RESTART_DELAY_SECONDS, SHORT_LIFE_SECONDS, Backoff
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from opencode_mcp.settings.child_environ import SESSION_VARIABLES
@@ -58,7 +52,7 @@ class FakeClock:
 def test_restart_delays_grow_while_processes_are_short_lived(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once after the first end, at most half a minute, and none after a life that was long."""
     clock = FakeClock()
-    monkeypatch.setattr(managed, "time", clock)
+    monkeypatch.setattr(server_run, "time", clock)
     lives = Backoff()
     seen: list[float] = []
     for listened in (None, None, 1.0, None, 0.0, None, None, None, None):
@@ -79,7 +73,7 @@ async def test_a_command_that_ends_at_once_is_not_started_by_every_call(
 ) -> None:
     """Twenty calls in a row start it twice, and once more when the delay has passed; each has its last output."""
     clock = FakeClock()
-    monkeypatch.setattr(managed, "time", clock)
+    monkeypatch.setattr(server_run, "time", clock)
     starts = tmp_path / "starts"
     script = f"echo $0 >> {starts}; printf 'broken beyond repair'; exit 3"  # $0: `serve`, or `--version`
     async with managed_server(("sh", "-c", script), str(tmp_path), environ) as server:
