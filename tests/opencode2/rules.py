@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 
 import anyio
 
@@ -126,12 +126,17 @@ def answer_fault(form: Json, answer: Json) -> str | None:
             if item.get("required"):
                 return f"{key} is required"
             continue
-        value, kind = cast("Any", answer[key]), item["type"]
+        value, kind = answer[key], item["type"]
         types = {"string": str, "boolean": bool, "multiselect": list, "number": (int, float), "integer": int}
         if kind in types and not isinstance(value, types[kind]):
             return f"{key} must be a {kind}"
         if "options" in item and not item.get("custom"):
             known = {option["value"] for option in item["options"]}
-            if not {*([value] if kind == "string" else value)} <= known:
+            if not {*chosen_values(value)} <= known:
                 return f"{key} must be one of the options"
     return None
+
+
+def chosen_values(value: Any) -> list[Any]:
+    """Return the options that an answer to one field has chosen."""
+    return [value] if isinstance(value, str) else [*value]

@@ -1,0 +1,114 @@
+"""The scenario table of OpenCode 1 on the fake OpenCode 2: which rows can be played, and what the others lack.
+
+`PLAYED` are the rows that run now. A row that is in none of the tables is played unchanged, once tasks have an engine
+for OpenCode 2; then it belongs in `PLAYED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from tests.scenarios import SCENARIOS
+
+NO_BLOCKING_PROMPT = "OpenCode 2 has no operation that blocks until the answer; run_task is what stands for it"
+NO_PROGRAM = "starts an OpenCode itself: needs a program `opencode` that serves the fake"
+OWN_PROCESS = "the bridge is a process of its own: its settings must choose OpenCode 2"
+
+
+def rows(*beginnings: str) -> Iterator[str]:
+    """Yield the names of the rows that begin so."""
+    yield from (scenario.name for scenario in SCENARIOS if scenario.name.startswith(beginnings))
+
+
+def because(reason: str, names: Iterable[str]) -> Mapping[str, str]:
+    """Give rows a reason."""
+    return dict.fromkeys(names, reason)
+
+
+NOT_PLAYABLE: Mapping[str, str] = {
+    **because(NO_BLOCKING_PROMPT, rows("session_prompt", "two session_prompt")),
+    **because(
+        "only a write of the configuration disposes an instance; location.reload rejects requests and ends no turn",
+        rows("disposed "),
+    ),
+    "session busy: session_shell": "session.shell runs beside a turn; it refuses nothing",
+    "model replaced by a plugin": "the fake runs no plugins, and OpenCode 2's hooks are others",
+    "permissions as a map, with an unknown tool": (
+        "`write` and `shell` are other things in OpenCode 2; which words a map takes there is the engine's choice"
+    ),
+}
+"""Rows that OpenCode 2 has no counterpart for."""
+
+NEEDS_HARNESS: Mapping[str, str] = {
+    **because(NO_PROGRAM, rows("managed OpenCode killed")),
+    **because(
+        "`run_opencode` starts a real program: end the fake and serve another one on the same store and port instead",
+        rows("attached OpenCode killed"),
+    ),
+    **because(
+        OWN_PROCESS,
+        rows("run_task cancelled over stdio", "wait_for_tasks cancelled over stdio"),
+    ),
+    "files as people write them": "path_get names the home folder; and what was read is in `files` of the user message",
+    "policy allow, then report": "rules can be replaced, so the engine may allow this: decide first",
+    "access kept by the session": "rules can be replaced (PATCH), so the last refusal may not be needed: decide first",
+}
+"""Rows that need something of the tests that is not there yet, or a decision."""
+
+DIFFERS: Mapping[str, str] = {
+    "model error 400": "the error is provider.invalid-request with `status` 400",
+    "model error 401": "the error is provider.auth with `status` 401",
+    "a file that cannot be read": "OpenCode 2 refuses the prompt with 400; V1 sends an event and goes on",
+    "model error 500 until OpenCode gives up": "ten retries of up to 10 s: set retry_seconds=(0.1,) for the row",
+    "context overflow, not compacted": "the type is provider.invalid-request, not ContextOverflowError",
+    "spent by turn, session and family": "the totals of a session include its title (disabled in QUICK_CONFIG only)",
+    "subagent": "the transcript's line begins with the tool `subagent`, not `task`",
+    "tool calls": "OpenCode does not add `$schema` to opencode.json here",
+    "several models, one stopped": "the note about `$schema` is of OpenCode 1",
+    "agent kept by the session": "agent and model belong to the session: session.get has them, not the last prompt",
+    **because(
+        "a rejected call says 'The user declined this tool call' (aborted), a question 'dismissed'",
+        (
+            scenario.name
+            for scenario in SCENARIOS
+            if ", reject" in scenario.name or ", form declined:" in scenario.name
+            if not scenario.name.startswith("session_prompt")
+        ),
+    ),
+    **because(
+        "the tool and its action are `shell`",
+        ("permissions as a map", "permissions as a map, with an access", *rows("setup denied")),
+    ),
+    **because(
+        "the waiting request begins with `shell: touch`, unless the engine keeps the word `bash`",
+        ("permission asked", "subagent's permission asked"),
+    ),
+    **because(
+        "the tools that the model is offered are `shell` and `subagent`",
+        rows("access read", "access edit"),
+    ),
+    **because(
+        "a queued prompt is in OpenCode's inbox and runs without a bridge: before the check of the turn before it",
+        rows("prompts queued", "prompt queued behind", "queued prompt", "prompt that interrupts"),
+    ),
+    **because("session.shell runs unasked and outside of the turn; its message has the exit code", rows("check ")),
+}
+"""Rows that can be played, whose expectation is of OpenCode 1. A row may also be in NEEDS_HARNESS."""
+
+PLAYED: tuple[str, ...] = (
+    "malformed session id",
+    "malformed session id: wait_for_tasks",
+    "malformed request id",
+    "started by a task of a task",
+    "unknown session: report_task",
+    "limit that is not positive",
+    "schema that is not valid",
+    "two tasks in one directory",
+)
+"""Rows that pass on the fake now."""
+
+
+def unchanged() -> list[str]:
+    """Return the rows that nothing is missing for but the engine."""
+    known = NOT_PLAYABLE.keys() | NEEDS_HARNESS.keys() | DIFFERS.keys()
+    return [scenario.name for scenario in SCENARIOS if scenario.name not in known]

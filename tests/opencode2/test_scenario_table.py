@@ -1,0 +1,83 @@
+"""The scenario table on the fake: every row is accounted for, and those that can be played now are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from examples.scripted_model import ScriptedModel
+from opencode_mcp.tasks import TASK_TOOLS
+from tests.eventually import eventually
+from tests.scenarios import SCENARIOS
+from tests.scenarios.scenario import run_scenario
+
+from .scenario_context import TRANSLATIONS, UNTRANSLATED, open_opencode2_context
+from .scenario_table import DIFFERS, NEEDS_HARNESS, NOT_PLAYABLE, PLAYED, unchanged
+
+pytestmark = pytest.mark.anyio
+
+ROWS = {scenario.name: (number, scenario) for number, scenario in enumerate(SCENARIOS, 3001)}
+CALLED = re.compile(r'call_tool\(\s*"(\w+)"')
+
+
+def test_every_row_is_accounted_for() -> None:
+    """A row that is renamed stays in its table; one that is played lacks nothing."""
+    lacking = NOT_PLAYABLE.keys() | NEEDS_HARNESS.keys()
+    assert lacking | DIFFERS.keys() | {*PLAYED} <= ROWS.keys()
+    assert not NOT_PLAYABLE.keys() & (NEEDS_HARNESS.keys() | DIFFERS.keys())
+    assert {*PLAYED} <= {*unchanged()} | DIFFERS.keys()
+    assert len({*unchanged()} | lacking | DIFFERS.keys()) == len(SCENARIOS)
+
+
+def test_every_operation_that_scenarios_call_is_translated() -> None:
+    """Or it is said why not."""
+    folder = Path(__file__).parent.parent / "scenarios"
+    called = {name for path in folder.glob("*.py") for name in CALLED.findall(path.read_text())}
+    assert called - TASK_TOOLS.keys() - TRANSLATIONS.keys() == UNTRANSLATED.keys()
+
+
+@pytest.mark.parametrize("name", PLAYED)
+async def test_a_row_is_played(name: str, model: ScriptedModel, tmp_path: Path, spawns: None) -> None:
+    """With no request and no answer that breaks the contract."""
+    number, scenario = ROWS[name]
+    async with open_opencode2_context(model, tmp_path, f"row{number}x", scenario.config) as (ctx, fake):
+        await run_scenario(scenario, ctx)
+    assert (fake.contract.faults, fake.answer_faults, fake.not_played) == ([], [], [])
+
+
+async def test_what_stands_for_the_operations_of_opencode_1(model: ScriptedModel, tmp_path: Path, spawns: None) -> None:
+    """Through an MCP client, in OpenCode 1's form."""
+    async with open_opencode2_context(model, tmp_path, "row4001x") as (ctx, fake):
+        directory, session_id = str(ctx.project), await ctx.create_session()
+        parts = [{"type": "text", "text": f"script:task script:bash {ctx.key}"}]
+        await ctx.call_tool("session_prompt_async", sessionID=session_id, parts=parts)
+        asked = await eventually(
+            lambda: ctx.call_tool("permission_list", directory=directory), lambda found: found["result"]
+        )
+        [request] = asked["result"]
+        [child] = (await ctx.call_tool("session_children", sessionID=session_id))["result"]
+        assert request["sessionID"] == child["id"]
+        assert (await ctx.call_tool("session_status", directory=directory)).content.keys() == {session_id, child["id"]}
+        await ctx.call_tool("permission_reply", requestID=request["id"], directory=directory, reply="once")
+        await eventually(
+            lambda: ctx.call_tool("session_status", directory=directory), lambda found: found.content == {}
+        )
+        listed = (await ctx.call_tool("session_messages", sessionID=session_id))["result"]
+        assert [message["info"]["role"] for message in listed] == ["user", "assistant", "assistant"]
+        assert listed[-1]["parts"][0]["text"] == "done: task"
+        await ctx.call_tool(
+            "session_prompt_async", sessionID=session_id, parts=[{"type": "text", "text": "script:question"}]
+        )
+        [form] = (
+            await eventually(lambda: ctx.call_tool("question_list", directory=directory), lambda found: found["result"])
+        )["result"]
+        await ctx.call_tool("question_reply", requestID=form["id"], directory=directory, answers=[["Red"]])
+        await ctx.call_tool("session_abort", sessionID=session_id)
+        assert (await ctx.call_tool("worktree_list", directory=directory))["result"] == []
+        roots = await ctx.call_tool("session_list", directory=directory, scope="project", roots=True)
+        assert [(item["id"], item["directory"]) for item in roots["result"]] == [(session_id, directory)]
+        await ctx.call_tool("session_delete", sessionID=session_id)
+        assert (await ctx.call_tool("session_list", directory=directory))["result"] == []
+    assert (fake.contract.faults, fake.answer_faults, fake.not_played) == ([], [], [])
