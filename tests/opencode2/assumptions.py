@@ -19,7 +19,8 @@ ASSUMPTIONS = (
     "`subagent` takes agent, prompt, description and background; `shell` takes command, description and background.",
     "The title is made by a call of the model beside the first turn of a root session.",
     "`session.shell` does not make a session active, and the model does not see its message.",
-    "A directory that does not exist is 404 LocationNotFoundError, also for session.create.",
+    "A directory that does not exist is 404 LocationNotFoundError where the document declares that, so not for "
+    "session.create, whose session then refuses prompts; a session whose worktree was removed can still be read.",
     "An agent that the location lacks denies everything; a model that it lacks fails the turn as provider.no-route.",
     "Messages page by an opaque cursor; the page after the last one is empty, and `next` is on every page with data.",
     "A diff compares text files outside of .git, ignored ones too, and is empty where the folder is no git repository.",

@@ -149,8 +149,7 @@ class FakeOpenCode2:
         if handler is None:
             self.not_played.append(route.id)
             return JSONResponse({"_tag": "UnknownError", "message": f"the fake does not play {route.id}"}, 500)
-        if "location[directory]" in call.query and (fault := fault_of_directory(call.directory)):
-            raise OperationError(404, "LocationNotFoundError", fault, location={"directory": call.directory})
+        self.check_location(route, call)
         result = handler(call)
         if isawaitable(result):
             result = await self.unless_stopped(result)
@@ -159,6 +158,18 @@ class FakeOpenCode2:
         if isinstance(result, bytes):
             return Response(result, media_type="application/octet-stream")
         return self.checked(route, 204 if result is None else 200, result)
+
+    def check_location(self, route: Route, call: OperationCall) -> None:
+        """Refuse a directory that is not there, where the document has an error for that.
+
+        Raises:
+            OperationError: the location of the request, or that of its session, does not exist.
+        """
+        declared = "LocationNotFoundError" in json.dumps(route.operation["responses"].get("404", {}))
+        session = self.store.sessions.get(call.values.get("sessionID", ""))
+        directory = session.directory if session else call.query.get("location[directory]")
+        if declared and directory is not None and (fault := fault_of_directory(directory)):
+            raise OperationError(404, "LocationNotFoundError", fault, location={"directory": directory})
 
     async def unless_stopped(self, work: Any) -> Any:
         """Return the result of work, or None when the process ends before that."""

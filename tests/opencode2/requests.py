@@ -91,7 +91,9 @@ class Requests:
         if decision == "always":
             self.engine.save_permissions(session, pending.request)
         for other in [*self.permissions.values()]:
-            owner = self.engine.store.sessions[other.request["sessionID"]]
+            owner = self.engine.store.sessions.get(other.request["sessionID"])
+            if owner is None:  # it was removed, and its call is ending
+                continue
             if decision == "reject" and owner is session:
                 self.settle(owner, other, "reject", message)
             elif decision == "always" and self.passes(owner, other):

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .calls import OperationCall, OperationError
-from .project import fault_of_directory
 from .store import NO_TOKENS, Json, Session, new_id, now
 
 MESSAGE_PAGE, SESSION_PAGE, MAX_PAGE = 50, 50, 200
@@ -18,22 +17,15 @@ MESSAGE_PAGE, SESSION_PAGE, MAX_PAGE = 50, 50, 200
 
 
 def create(call: OperationCall) -> Json:
-    """Facts, create: the location comes from the body; a child is made at its parent's."""
+    """Facts, create: the location comes from the body; a child is made at its parent's. No directory is refused."""
     body = {**call.body}
     location: Json = body.pop("location", {})
     directory: str = location.get("directory", call.directory)
     if parent_id := body.get("parentID"):
         directory = call.find_session(parent_id).directory
-    check_directory(directory)
     if (session_id := body.get("id")) in call.engine.store.sessions:
         return {"data": call.find_session(session_id).info}
     return {"data": call.engine.create_session(directory, **body).info}
-
-
-def check_directory(directory: str) -> None:
-    """Refuse a directory that does not exist."""
-    if fault := fault_of_directory(directory):
-        raise OperationError(404, "LocationNotFoundError", fault, location={"directory": directory})
 
 
 def get(call: OperationCall) -> Json:

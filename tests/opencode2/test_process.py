@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import jsonschema_rs
 import pytest
 
 from examples.scripted_model import ScriptedModel
@@ -202,6 +203,23 @@ async def test_a_request_that_breaks_the_contract(model: ScriptedModel, tmp_path
         assert client.fake.not_played == ["plugin.list"]
         missing = await client.get("agent", 404, **{"location[directory]": "/no/such"})
         assert missing["_tag"] == "LocationNotFoundError"
+        lost = await client.create(location={"directory": "/no/such"})
+        assert (await client.get(f"session/{lost}"))["data"]["location"] == {"directory": "/no/such"}
+        refused = await client.post(f"session/{lost}/prompt", 404, text="script:text hi")
+        assert refused["location"] == {"directory": "/no/such"}
+
+
+async def test_an_answer_or_an_event_that_breaks_the_contract(model: ScriptedModel, tmp_path: Path) -> None:
+    """A check that could not fail would prove nothing."""
+    async with open_client(model, tmp_path) as client:
+        fake = client.fake
+        [route] = [route for route in fake.contract.routes if route.id == "session.get"]
+        assert fake.checked(route, 200, {"data": {"id": "ses_1"}}).status_code == 500
+        assert fake.checked(route, 418, {}).status_code == 500
+        assert "session.get: answer: " in fake.answer_faults[0]
+        assert fake.answer_faults[-1] == "session.get: 418 is not declared"
+        with pytest.raises(jsonschema_rs.ValidationError):
+            fake.engine.events.publish("filesystem.changed", None, "/p", file="a", event="moved")
 
 
 def test_what_is_played_is_in_the_document() -> None:
