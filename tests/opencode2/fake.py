@@ -66,6 +66,8 @@ class FakeOpenCode2:
     async def run_process(self) -> None:
         """Run a process until it is stopped: all that it runs ends, without a record."""
         self.stopping, self.gone = anyio.Event(), anyio.Event()
+        for session in self.store.sessions.values():
+            session.parked |= {item["id"] for item in session.inbox}
         async with anyio.create_task_group() as tasks:
             self.engine = Engine(self.store, Events(self.contract.contract), tasks, self.options)
             self.began.set()
@@ -73,8 +75,6 @@ class FakeOpenCode2:
             self.engine.ended = True
             self.engine.events.cut_all()
             tasks.cancel_scope.cancel()
-        for session in self.store.sessions.values():
-            session.parked |= {item["id"] for item in session.inbox}
         self.gone.set()
 
     async def restart(self, state: str = "ready") -> None:
