@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-snapshots", action="store_true", help="write tests/tools/snapshots anew")
     parser.addoption("--chaos", type=int, metavar="SEED", help="play every scenario over a bad network too")
     parser.addoption("--mcp-tasks", action="store_true", help="play every scenario through MCP Tasks too")
+    parser.addoption("--opencode2", action="store_true", help="play every scenario that it can on the fake OpenCode 2")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

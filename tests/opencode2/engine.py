@@ -10,18 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anyio
 from anyio.abc import TaskGroup
 
 from .events import Events
+from .executions import Execution, Executions
 from .jobs import Jobs
 from .model_call import ModelCall, ModelError, Reply, to_chat
 from .project import Project, compare
 from .requests import Requests
-from .rules import Declined
-from .step import Step
 from .store import NO_TOKENS, Json, Session, Store, new_id, now
-from .tools import ToolRun
 
 
 @dataclass(frozen=True)
@@ -30,35 +27,30 @@ class Options:
 
     config: Json
     retry_seconds: tuple[float, ...] = (2, 4, 8, 10, 10, 10, 10, 10, 10, 10)
-    idle_between_turns: bool = False
     folder: Path = Path("/tmp")
 
 
 @dataclass(eq=False)
-class Execution:
-    """A busy period of a session: `runs` are the calls of tools that run."""
-
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    runs: list[ToolRun] = field(default_factory=list[ToolRun])
-    compacted: bool = False
-
-
-@dataclass(eq=False)
 class Engine:
-    """What a process holds in memory. Facts, running: only its own executions are active."""
+    """What a process holds in memory, beside what runs.
+
+    `titled` are sessions that a title was made for. `empty_model_lists` is how many more times model.list is empty.
+    Recorded: the first ones after a start can be.
+    """
 
     store: Store
     events: Events
     tasks: TaskGroup
     options: Options
-    active: dict[str, Execution] = field(default_factory=dict[str, Execution])
     environments: dict[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     shells: dict[str, Any] = field(default_factory=dict[str, Any])
     known_projects: dict[str, Path] = field(default_factory=dict[str, Path])
+    titled: set[str] = field(default_factory=set[str])
+    empty_model_lists: int = 0
     ended: bool = False
 
     def __post_init__(self) -> None:
+        self.executions = Executions(self)
         self.requests = Requests(self)
         self.jobs = Jobs(self)
 
@@ -122,23 +114,19 @@ class Engine:
     def remove_session(self, session: Session) -> None:
         """Remove a session and its children. Facts, operations."""
         for member in [*self.store.family(session.id)]:
-            self.interrupt(member)
+            self.executions.interrupt(member)
             self.events.publish("session.deleted", member)
             del self.store.sessions[member.id]
 
     def save_permissions(self, session: Session, request: Json) -> None:
         """Store what "always" allows. Facts, permissions: for the whole project, until it is removed."""
-        for resource in request.get("save", request["resources"]):
+        for resource in request["save"]:
             item = {"projectID": session.info["projectID"], "action": request["action"], "resource": resource}
             self.store.saved.append({"id": new_id("psv"), **item, "time": {"created": now(), "updated": now()}})
 
     # The inbox
 
-    async def admit_text(self, session: Session, text: str) -> Json:
-        """Admit a prompt that the process itself makes."""
-        return self.admit(session, "user", {"text": text})
-
-    async def admit_synthetic(self, session: Session, text: str, metadata: Json, description: str) -> Json:
+    def admit_synthetic(self, session: Session, text: str, metadata: Json, description: str) -> Json:
         """Admit a text that no user wrote."""
         payload = {"text": text, "description": description, "metadata": metadata}
         return self.admit(session, "synthetic", payload)
@@ -165,114 +153,18 @@ class Engine:
         event_item = {name: item[name] for name in ("type", "payload", "delivery")}
         self.events.publish("session.inbox.enqueued", session, inboxID=item["id"], item=event_item)
         if resume:
-            self.wake(session)
-        else:
-            session.parked.add(item["id"])
+            self.executions.wake(session)
         return item
 
-    def take(self, session: Session, delivery: str) -> list[Json]:
-        """Take what is delivered next: all that steers, or the oldest that is queued."""
-        found = [item for item in session.inbox if item["id"] not in session.parked and item["delivery"] == delivery]
-        taken = found if delivery == "steer" else found[:1]
-        for item in taken:
-            session.inbox.remove(item)
-        return taken
-
-    async def deliver(self, session: Session, execution: Execution, items: list[Json]) -> bool:
-        """Move items of the inbox into the conversation; return whether the model must answer."""
-        for item in items:
-            self.events.publish("session.inbox.delivered", session, inboxID=item["id"])
-            if item["type"] == "compaction":
-                await self.compact(session, "manual")
-            else:
-                message = {"id": item["id"], "type": item["type"], "time": {"created": now()}, **item["payload"]}
-                session.messages.append(message)
-        return any(item["type"] != "compaction" for item in items)
-
-    # Executions
-
-    def wake(self, session: Session) -> None:
-        """Run a session that has something to do and does not run."""
-        if session.id not in self.active and not self.ended:
-            self.active[session.id] = execution = Execution()
-            self.tasks.start_soon(self.execute, session, execution)
-
-    async def execute(self, session: Session, execution: Execution) -> None:
-        """Run a busy period. Facts, running: nothing is recorded when the process ends."""
-        outcome, error = "succeeded", None
-        self.events.publish("session.execution.started", session)
-        try:
-            with execution.scope:
-                await self.drain(session, execution)
-            if execution.scope.cancelled_caught:
-                outcome = "interrupted"
-        except ModelError as reason:
-            outcome, error = "failed", reason.error
-        except Declined:
-            outcome = "interrupted"
-        self.finish(session, execution, outcome, error)
-
-    def finish(self, session: Session, execution: Execution, outcome: str, error: Json | None) -> None:
-        """Record the end of a busy period. Facts, running: one idle message, the outcome, a durable event."""
-        if not execution.scope.cancelled_caught and outcome != "succeeded":
-            session.parked |= {item["id"] for item in session.inbox}
-        self.active.pop(session.id)
-        execution.ended.set()
-        if session.id not in self.store.sessions:
-            return
-        self.add_idle(session, outcome, error)
-        more: Json = {"error": error} if error else {"reason": "user"} if outcome == "interrupted" else {}
-        self.events.publish(f"session.execution.{outcome}", session, **more)
-        if any(item["id"] not in session.parked for item in session.inbox):
-            self.wake(session)
-
-    def add_idle(self, session: Session, outcome: str, error: Json | None = None) -> None:
-        """Add the idle message of a turn."""
-        message: Json = {"id": new_id("msg"), "type": "idle", "outcome": outcome, "time": {"created": now()}}
-        session.messages.append({**message, "error": error} if error else message)
-        session.info["outcome"] = outcome
-        session.info["time"] |= {"idle": now(), "updated": now()}
-
-    async def drain(self, session: Session, execution: Execution) -> None:
-        """Run one turn after another until the inbox is empty; what was parked comes last."""
-        is_first = not any(message["type"] in ("user", "synthetic") for message in session.messages)
-        while True:
-            items = self.take(session, "steer") or self.take(session, "queue")
-            if not items and session.parked:
-                session.parked.clear()
-                continue
-            if not items:
-                return
-            if is_first:
-                self.events.publish("session.instructions.updated", session, delta={})
-            elif self.options.idle_between_turns and session.messages[-1]["type"] == "assistant":
-                self.add_idle(session, "succeeded")
-            needs_turn = await self.deliver(session, execution, items)
-            if is_first:
-                self.begin_title(session)
-            is_first = False
-            if needs_turn:
-                await self.run_turn(session, execution)
+    # The model
 
     def begin_title(self, session: Session) -> None:
-        """Make a title beside the first turn. Recorded: that comes after the instructions and the delivery."""
+        """Make a title beside a turn of a root session without one. Recorded: after the first delivery."""
         disabled = self.project(session).config.get("agent", {}).get("title", {}).get("disable", False)
-        if "title" not in session.info and not disabled:
-            self.tasks.start_soon(self.make_title, session)
-
-    async def run_turn(self, session: Session, execution: Execution) -> None:
-        """Run steps until the model calls no tool. Facts, prompt: what steers is delivered between two steps."""
-        needs_step = True
-        while needs_step:
-            try:
-                needs_step = await Step(self, session, execution, self.resolve_model(session)).run()
-            except ModelError as error:
-                if not error.is_overflow or not self.may_compact(session, execution):
-                    raise
-                execution.compacted = True
-                await self.compact(session, "auto")
-            if await self.deliver(session, execution, self.take(session, "steer")):
-                needs_step = True
+        if "title" in session.info or session.parent_id is not None or session.id in self.titled or disabled:
+            return
+        self.titled.add(session.id)
+        self.tasks.start_soon(self.make_title, session)
 
     def may_compact(self, session: Session, execution: Execution) -> bool:
         """Whether a conversation that is too long is compacted: once for each busy period, unless that is off."""
@@ -334,24 +226,3 @@ class Engine:
         text, cost, tokens = await self.ask_model(session, system, earlier)
         message |= {"status": "completed", "summary": text, "cost": cost, "tokens": tokens}
         self.events.publish("session.compaction.ended", session, reason=reason, text=text, cost=cost, tokens=tokens)
-
-    def interrupt(self, session: Session, resume: bool = False) -> bool:
-        """Interrupt a session; return whether it ran. Facts, interrupt: what is in the inbox is parked."""
-        execution = self.active.get(session.id)
-        if execution is None or self.ended:
-            return False
-        kept = {item["id"] for item in session.inbox if resume and item["delivery"] == "steer"}
-        session.parked |= {item["id"] for item in session.inbox} - kept
-        execution.scope.cancel()
-        return True
-
-    def detach_calls(self, session: Session) -> None:
-        """Let the calls that run go on in the background."""
-        execution = self.active.get(session.id)
-        for run in execution.runs if execution is not None else []:
-            run.detached.set()
-
-    async def wait_until_idle(self, session: Session) -> None:
-        """Wait until a session does not run."""
-        while execution := self.active.get(session.id):
-            await execution.ended.wait()

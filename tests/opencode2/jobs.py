@@ -70,7 +70,7 @@ class Jobs:
             self.start_subagent(run.session, child, run.input.get("description", ""))
             return in_background(child.id)
         self.engine.tasks.start_soon(self.report_shell, run, job)
-        return "The command is running in the background. You will be notified automatically when it finishes."
+        return "Command moved to the background. You will be notified automatically when the command finishes."
 
     def start_shell(self, run: ToolRun, command: str) -> str:
         """Run a command in the background from its start."""
@@ -87,7 +87,7 @@ class Jobs:
         """Tell the session that a command has ended."""
         await job.done.wait()
         text = f"<shell command={run.input['command']!r}>\n{job.text}\n</shell>"
-        await self.engine.admit_synthetic(run.session, text, {"source": "shell"}, "shell")
+        self.engine.admit_synthetic(run.session, text, {"source": "shell"}, "shell")
 
     def start_subagent(self, parent: Session, child: Session, description: str) -> None:
         """Report a child to its parent when it has ended."""
@@ -95,7 +95,7 @@ class Jobs:
 
     async def report_subagent(self, parent: Session, child: Session, description: str) -> None:
         """Steer a synthetic message into the parent. Source: its text and metadata."""
-        await self.engine.wait_until_idle(child)
+        await self.engine.executions.wait_until_idle(child)
         if parent.id not in self.engine.store.sessions:
             return
         state, answer = child_result(child)
@@ -103,7 +103,7 @@ class Jobs:
         text = f"<subagent {attributes}>\n{answer}\n</subagent>"
         agent = child.info.get("agent", "general")
         metadata = {"source": "subagent", "childID": child.id, "agent": agent, "state": state}
-        await self.engine.admit_synthetic(parent, text, metadata, description)
+        self.engine.admit_synthetic(parent, text, metadata, description)
 
 
 async def first_of(*events: anyio.Event) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import anyio
 
 from .calls import OperationCall, OperationError
-from .project import Project, fault_of_directory
+from .project import Project, compare_file, fault_of_directory
 from .store import Json, new_id
 
 VERSION = "2.1.2"
@@ -49,7 +49,10 @@ def list_agents(call: OperationCall) -> Json:
 
 
 def list_models(call: OperationCall) -> Json:
-    """The models of every provider."""
+    """The models of every provider. Recorded: none yet, right after the start."""
+    if call.engine.empty_model_lists:
+        call.engine.empty_model_lists -= 1
+        return call.at_location([])
     return call.at_location(project_of(call).models())
 
 
@@ -179,8 +182,8 @@ async def remove_worktree(call: OperationCall) -> None:
     call.engine.events.publish("worktree.updated", None, call.directory, projectID=body["projectID"])
 
 
-async def run_git(directory: str, *arguments: str) -> None:
-    """Run git.
+async def run_git(directory: str, *arguments: str) -> str:
+    """Run git, and return what it prints.
 
     Raises:
         OperationError: git failed. Facts, worktree: 400 WorktreeError.
@@ -190,6 +193,7 @@ async def run_git(directory: str, *arguments: str) -> None:
     done = await anyio.run_process(["git", "-C", directory, *arguments], check=False)
     if done.returncode:
         raise worktree_error(done.stderr.decode().strip())
+    return done.stdout.decode()
 
 
 def worktree_error(message: str) -> OperationError:
@@ -202,3 +206,30 @@ def get_vcs(call: OperationCall) -> Json:
     head = Path(call.directory) / ".git" / "HEAD"
     name = head.read_text().strip().rpartition("/")[2] if head.is_file() else "main"
     return call.at_location({"provider": "git", "branch": {"current": name}})
+
+
+async def working_changes(call: OperationCall) -> list[Json]:
+    """Return what the working copy changes; a folder that is no repository has no changes."""
+    if project_of(call).checkout is None:
+        return []
+    status = await run_git(call.directory, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    context, changes = call.number("context", 3), list[Json]()
+    for entry in filter(None, status.split("\0")):
+        kind, path = entry[:2], entry[3:]
+        file = Path(call.directory) / path
+        before = None if kind in ("??", "A ", "AM") else await run_git(call.directory, "show", f"HEAD:{path}")
+        changes.append(compare_file(path, before, file.read_text() if file.is_file() else None, context))
+    return changes
+
+
+async def diff_working(call: OperationCall) -> Json:
+    """Facts, operations: a patch for each file."""
+    if call.query["mode"] != "working":
+        raise OperationError(503, "ServiceUnavailableError", "the fake compares the working copy only")
+    return call.at_location(await working_changes(call))
+
+
+async def status_working(call: OperationCall) -> Json:
+    """The files that the working copy changes."""
+    names = ("file", "additions", "deletions", "status")
+    return call.at_location([{name: change[name] for name in names} for change in await working_changes(call)])

@@ -32,6 +32,8 @@ OPERATIONS: Mapping[str, Handler] = {
     "worktree.create": locations.create_worktree,
     "worktree.remove": locations.remove_worktree,
     "vcs.get": locations.get_vcs,
+    "vcs.diff": locations.diff_working,
+    "vcs.status": locations.status_working,
     "session.create": sessions.create,
     "session.get": sessions.get,
     "session.list": sessions.list_sessions,

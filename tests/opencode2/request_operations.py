@@ -8,7 +8,8 @@ import anyio
 
 from .calls import OperationCall, OperationError
 from .engine import Engine
-from .rules import PendingForm, PendingPermission, answer_fault
+from .forms import answer_fault
+from .rules import PendingForm, PendingPermission
 from .store import Json, Session, new_id, now
 from .tools import SHELL, run_process
 

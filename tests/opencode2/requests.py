@@ -39,7 +39,7 @@ class Requests:
     async def ask(
         self, session: Session, action: str, resources: list[str], save: list[str], metadata: Json, source: Json | None
     ) -> None:
-        """Return when it is allowed.
+        """Return when it is allowed. Source: a request of a call that is interrupted is withdrawn without an event.
 
         Raises:
             Declined: the user rejected without a message.
@@ -68,8 +68,7 @@ class Requests:
         request_id: str | None = None,
     ) -> tuple[str, PendingPermission | None]:
         """Return the effect, and the pending request of `ask`, which is published."""
-        rules = self.rules(session, agent)
-        effect = evaluate(rules, action, resources, self.saved(session))
+        effect = evaluate(self.rules(session, agent), action, resources, self.saved(session))
         if effect != "ask":
             return effect, None
         optional = {"save": save, "metadata": metadata, "source": source}
@@ -80,15 +79,19 @@ class Requests:
             "resources": resources,
             **{name: value for name, value in optional.items() if value},
         }
-        pending = PendingPermission(request, rules)
+        pending = PendingPermission(request, agent)
         self.permissions[request["id"]] = pending
         self.engine.events.publish("permission.asked", session, **request)
         return effect, pending
 
     def reply(self, session: Session, pending: PendingPermission, decision: str, message: str | None) -> None:
-        """Answer a request. Facts, permissions: `always` settles others that now pass, a rejection all others."""
+        """Answer a request. Facts, permissions: `always` settles others that now pass, a rejection all others.
+
+        Source: `always` stores what the request says can be stored, and is `once` where that is nothing.
+        """
         self.settle(session, pending, decision, message)
-        if decision == "always":
+        stores = decision == "always" and bool(pending.request.get("save"))
+        if stores:
             self.engine.save_permissions(session, pending.request)
         for other in [*self.permissions.values()]:
             owner = self.engine.store.sessions.get(other.request["sessionID"])
@@ -96,13 +99,13 @@ class Requests:
                 continue
             if decision == "reject" and owner is session:
                 self.settle(owner, other, "reject", message)
-            elif decision == "always" and self.passes(owner, other):
-                self.settle(owner, other, "once", None)
+            elif stores and self.passes(owner, other):
+                self.settle(owner, other, "always", None)
 
     def passes(self, session: Session, pending: PendingPermission) -> bool:
         """Whether a pending request is allowed by now."""
-        request = pending.request
-        return evaluate(pending.rules, request["action"], request["resources"], self.saved(session)) == "allow"
+        request, rules = pending.request, self.rules(session, pending.agent)
+        return evaluate(rules, request["action"], request["resources"], self.saved(session)) == "allow"
 
     def settle(self, session: Session, pending: PendingPermission, decision: str, message: str | None) -> None:
         """Settle a request, and publish that. Facts, events: the event's field is `reply`."""
@@ -112,13 +115,13 @@ class Requests:
         self.engine.events.publish("permission.replied", session, **replied)
 
     async def show_form(self, session: Session, title: str, fields: list[Json], metadata: Json) -> Json:
-        """Show a form, and return its state when it is settled."""
+        """Show a form, and return its state when it is settled. Source: an interrupt of its call cancels it."""
         form = self.create_form(session, title, fields, metadata)
         try:
             await form.settled.wait()
         finally:
-            if not form.settled.is_set():
-                self.forms.pop(form.detail["id"], None)
+            if not form.settled.is_set() and not self.engine.ended:
+                self.settle_form(session, form, {"status": "cancelled"})
         return form.detail["state"]
 
     def create_form(

@@ -76,10 +76,10 @@ def rules_of_config(permission: Any) -> list[Json]:
 
 @dataclass(eq=False)
 class PendingPermission:
-    """A request that waits. Facts, permissions: it is in memory only."""
+    """A request that waits, and the agent whose rules left it to the user. Facts, permissions: in memory only."""
 
     request: Json
-    rules: Sequence[Json]
+    agent: str | None = None
     settled: anyio.Event = field(default_factory=anyio.Event)
     decision: str = "once"
     message: str | None = None
@@ -90,10 +90,10 @@ class PendingPermission:
         self.settled.set()
 
     def raise_if_rejected(self) -> None:
-        """Raise what a rejection is for the turn."""
+        """Raise what a rejection is for the turn. Source: an empty message is none."""
         if self.decision != "reject":
             return
-        if self.message is None:
+        if not self.message:
             raise Declined
         raise Refused(f"The user rejected this tool call with the following feedback: {self.message}", REJECTED)
 
@@ -114,29 +114,3 @@ class PendingForm:
         """Give the answer or cancel."""
         self.detail["state"] = state
         self.settled.set()
-
-
-def answer_fault(form: Json, answer: Json) -> str | None:
-    """Return what is wrong with an answer to a form. Facts, forms: unknown keys, missing values, other options."""
-    fields: dict[str, Json] = {item["key"]: item for item in form["fields"]}
-    if unknown := answer.keys() - fields.keys():
-        return f"unknown field: {', '.join(sorted(unknown))}"
-    for key, item in fields.items():
-        if key not in answer:
-            if item.get("required"):
-                return f"{key} is required"
-            continue
-        value, kind = answer[key], item["type"]
-        types = {"string": str, "boolean": bool, "multiselect": list, "number": (int, float), "integer": int}
-        if kind in types and not isinstance(value, types[kind]):
-            return f"{key} must be a {kind}"
-        if "options" in item and not item.get("custom"):
-            known = {option["value"] for option in item["options"]}
-            if not {*chosen_values(value)} <= known:
-                return f"{key} must be one of the options"
-    return None
-
-
-def chosen_values(value: Any) -> list[Any]:
-    """Return the options that an answer to one field has chosen."""
-    return [value] if isinstance(value, str) else [*value]

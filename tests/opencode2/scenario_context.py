@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from mcp import Client
 
-from examples.scripted_model import ScriptedModel, provider_config
+from examples.scripted_model import ScriptedModel, environment, provider_config
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
@@ -26,6 +26,8 @@ from tests.scenarios.scenario_context import (
 
 from .engine import Options
 from .fake import PASSWORD, FakeOpenCode2, open_opencode2
+from .location_operations import VERSION
+from .program import install_program
 from .store import Json
 
 GIT_IDENTITY = {
@@ -217,12 +219,31 @@ UNTRANSLATED: Mapping[str, str] = {
 async def open_opencode2_context(
     model: ScriptedModel, folder: Path, key: str, config: Mapping[str, Any] | None = None
 ) -> AsyncGenerator[tuple[OpenCode2Context, FakeOpenCode2]]:
-    """Provide a scenario's context on a fake of its own, with a project of its own."""
-    environ = {**os.environ, **GIT_IDENTITY}
+    """Provide a scenario's context on a fake of its own, with a project of its own.
+
+    `program` is a fake too: what a scenario starts has the same models and password, and data of its own.
+    """
+    environ = make_environ(model, folder)
     project = make_asking_project(folder / key, environ, QUICK_CONFIG if config is None else config)
     catalog = Catalog.from_snapshot(2)
-    shared = SharedFixtures(catalog, model, Program(("no-opencode",)), environ)
+    program = Program((str(install_program(folder / "bin")),), version=VERSION, generation=2)
+    shared = SharedFixtures(catalog, model, program, environ)
     async with open_opencode2(Options(provider_config(model.url), folder=folder / f"data-{key}")) as fake:
-        settings = Settings(url=fake.url, password=PASSWORD, directory=str(project))
+        settings = Settings(url=fake.url, password=PASSWORD, directory=str(project), generation="2")
         async with open_client(settings, catalog) as client:
             yield OpenCode2Context(shared, settings, project, key, client), fake
+
+
+def make_environ(model: ScriptedModel, folder: Path) -> Mapping[str, str]:
+    """Return the environment of processes that a scenario starts."""
+    home = folder / "home"
+    home.mkdir()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENCODE", "XDG_"))}
+    return {
+        **inherited,
+        **GIT_IDENTITY,
+        **environment(model.url, home),
+        "HOME": str(home),
+        "OPENCODE_PASSWORD": PASSWORD,
+        "OPENCODE_MCP_NO_SHARE": "1",
+    }

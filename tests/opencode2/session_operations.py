@@ -76,7 +76,7 @@ def make_page(call: OperationCall, found: list[Json], size: int, has_order: bool
 
 def active(call: OperationCall) -> Json:
     """Facts, running: what this process runs, of all directories, also while it waits for the user."""
-    return {"data": {session_id: {"type": "running"} for session_id in call.engine.active}}
+    return {"data": {session_id: {"type": "running"} for session_id in call.engine.executions.active}}
 
 
 def update(call: OperationCall) -> None:
@@ -140,19 +140,22 @@ def compact(call: OperationCall) -> Json:
 
 
 def admit(call: OperationCall, kind: str, payload: Json) -> Json:
-    """Admit once what has an id: the same body returns the earlier admission, another one is a conflict."""
+    """Admit once what has an id. Facts, prompt: one of another session is a conflict. Source: so is another kind.
+
+    Source: the first admission counts, whatever the body of the second one says.
+    """
     session, message_id = call.session, call.body.get("id")
     for owner in call.engine.store.sessions.values():
         if message_id in owner.admissions:
-            body, item = owner.admissions[message_id]
-            if owner is session and body == {"kind": kind, **call.body}:
+            item = owner.admissions[message_id]
+            if owner is session and item["type"] == kind:
                 return {"data": item}
             raise OperationError(409, "ConflictError", f"{message_id} is used already", resource=message_id)
     delivery, resume = call.body.get("delivery", "steer"), call.body.get("resume", True)
     if "revert" in session.info and kind == "user":
         commit(session, call.engine.events.publish)
     item = call.engine.admit(session, kind, payload, delivery, message_id, resume)
-    session.admissions[item["id"]] = ({"kind": kind, **call.body}, item)
+    session.admissions[item["id"]] = item
     return {"data": item}
 
 
@@ -182,39 +185,38 @@ def cancel_inbox(call: OperationCall) -> None:
     session = call.session
     for item in [item for item in session.inbox if item["id"] == call.values["inboxID"]]:
         session.inbox.remove(item)
-        session.parked.discard(item["id"])
         call.engine.events.publish("session.inbox.cancelled", session, inboxID=item["id"])
 
 
 def update_inbox(call: OperationCall) -> None:
-    """The document: steering wakes the session."""
-    session = call.session
+    """The document: steering wakes the session. Source: a delivery that it has already is a conflict."""
+    session, delivery = call.session, call.body["delivery"]
     for item in session.inbox:
-        if item["id"] == call.values["inboxID"]:
-            item["delivery"] = call.body["delivery"]
-            call.engine.events.publish(
-                "session.inbox.delivery.changed", session, inboxID=item["id"], delivery=item["delivery"]
-            )
-            if item["delivery"] == "steer":
-                session.parked.discard(item["id"])
-                call.engine.wake(session)
+        if item["id"] == call.values["inboxID"] and item["delivery"] != delivery:
+            item["delivery"] = delivery
+            call.engine.events.publish("session.inbox.delivery.changed", session, inboxID=item["id"], delivery=delivery)
+            if delivery == "steer":
+                call.engine.executions.wake(session)
             return
-    raise OperationError(409, "ConflictError", "it was delivered already")
+    raise OperationError(409, "ConflictError", "it was delivered already, or has this delivery")
 
 
-def interrupt(call: OperationCall) -> Json:
-    """Facts, inbox: `false` for an idle session."""
-    return {"interrupted": call.engine.interrupt(call.session, call.query.get("resume") == "true")}
+async def interrupt(call: OperationCall) -> Json:
+    """Facts, inbox: `false` for an idle session. Source: it returns when that has ended."""
+    execution = call.engine.executions.interrupt(call.session, call.query.get("resume") == "true")
+    if execution is not None:
+        await execution.ended.wait()
+    return {"interrupted": execution is not None}
 
 
 def background(call: OperationCall) -> None:
     """Facts, inbox: what blocks goes on in the background."""
-    call.engine.detach_calls(call.session)
+    call.engine.executions.detach_calls(call.session)
 
 
 async def wait(call: OperationCall) -> None:
-    """Facts, running: returns when the session is idle, and waits while it waits for the user."""
-    await call.engine.wait_until_idle(call.session)
+    """Facts, running: returns when the session is idle, also if it waits for the user. Source: no time limit."""
+    await call.engine.executions.wait_until_idle(call.session)
 
 
 def list_messages(call: OperationCall) -> Json:
@@ -319,7 +321,7 @@ def restore(call: OperationCall, snapshot: str) -> list[Json]:
 
 def check_idle(call: OperationCall) -> None:
     """Refuse while the session runs."""
-    if call.session.id in call.engine.active:
+    if call.session.id in call.engine.executions.active:
         raise OperationError(409, "SessionBusyError", "Session is busy", sessionID=call.session.id)
 
 

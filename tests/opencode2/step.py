@@ -14,11 +14,14 @@ from .store import NO_TOKENS, Json, Session, new_id, now
 from .tools import TOOLS, ToolRun
 
 if TYPE_CHECKING:
-    from .engine import Engine, Execution
+    from .engine import Engine
+    from .executions import Execution
 
 STEP_INTERRUPTED: Json = {"type": "aborted", "message": "Step interrupted"}
 TOOLS_INTERRUPTED: Json = {"type": "aborted", "message": "Tool execution interrupted"}
 """Recorded and source: the errors of what was interrupted."""
+
+GO_ON = "The response was cut off. Go on where it ended."
 
 
 @dataclass(eq=False)
@@ -92,7 +95,10 @@ class Step:
         self.publish("step.started", agent=self.agent, model=self.reference, started=now(), **more)
 
     async def call_model(self) -> Reply:
-        """Call the model, again after an error that may pass. Source: the same message is reset and used again."""
+        """Call the model, again after an error that may pass.
+
+        Source: a message that is empty is used again; one that has begun has failed, and the next one goes on.
+        """
         for attempt, seconds in enumerate([*self.engine.options.retry_seconds, None], 1):
             reply = Reply()
             try:
@@ -101,18 +107,26 @@ class Step:
             except ModelError as error:
                 if seconds is None or error.error["type"] not in RETRIED:
                     raise
-                self.start()
-                await self.wait_for_retry(attempt, seconds, error.error)
+                await self.retry(attempt, seconds, error.error)
         raise AssertionError("the last attempt returns or raises")
 
-    async def wait_for_retry(self, attempt: int, seconds: float, error: Json) -> None:
+    async def retry(self, attempt: int, seconds: float, error: Json) -> None:
         """Show that a retry follows, and wait for it."""
+        self.start()
+        has_begun = bool(self.message["content"])
+        if has_begun:
+            self.fail(error)
         at = now() + int(seconds * 1000)
-        self.message["content"] = []
         self.message["retry"] = {"attempt": attempt, "at": at, "error": error}
         self.publish("retry.scheduled", attempt=attempt, at=at, error=error)
         await anyio.sleep(seconds)
         del self.message["retry"]
+        if has_begun:
+            self.session.messages.append(
+                {"id": new_id("msg"), "type": "synthetic", "text": GO_ON, "time": {"created": now()}}
+            )
+            self.engine.events.publish("session.synthetic", self.session, text=GO_ON)
+            self.message = {}
 
     async def read_reply(self, reply: Reply) -> None:
         """Read what the model says into the message, as it says it."""
@@ -140,11 +154,9 @@ class Step:
         self.publish(f"{kind}.delta", ordinal=len(content) - 1, delta=text)
 
     def tools(self) -> list[Json]:
-        """Return the tools that the model is offered. Facts, subagents: a subagent has none of its own."""
+        """Return the tools that the model is offered."""
         rules = self.engine.requests.rules(self.session)
         offered = {name: tool for name, tool in TOOLS.items() if effect_of(rules, tool.action, "*") != "deny"}
-        if self.session.parent_id is not None:
-            offered.pop("subagent", None)
         return [tool.describe(name) for name, tool in offered.items()]
 
     async def run_tools(self, reply: Reply) -> list[Declined]:

@@ -39,15 +39,14 @@ def new_id(prefix: str) -> str:
 class Session:
     """A session: `info` is what `session.get` returns, `messages` are oldest first.
 
-    `inbox` holds what was admitted and is not delivered; what is `parked` of it waits for the next prompt.
-    `admissions` are all that ever were, with the body of each request. `log` are the durable events.
+    `inbox` holds what was admitted and is not delivered.
+    `admissions` are all that ever were, by id. `log` are the durable events.
     """
 
     info: Json
     messages: list[Json] = field(default_factory=list[Json])
     inbox: list[Json] = field(default_factory=list[Json])
-    parked: set[str] = field(default_factory=set[str])
-    admissions: dict[str, tuple[Json, Json]] = field(default_factory=dict[str, tuple[Json, Json]])
+    admissions: dict[str, Json] = field(default_factory=dict[str, Json])
     log: list[Json] = field(default_factory=list[Json])
     sequence: int = 0
     instructions: dict[str, Any] = field(default_factory=dict[str, Any])

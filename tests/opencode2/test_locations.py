@@ -39,6 +39,8 @@ async def test_what_a_location_has(client: FakeClient) -> None:
     assert {"build", "plan", "general", "explore", "thinker"} <= agents.keys()
     assert agents["thinker"]["model"] == {"id": "other", "providerID": "scripted"}
     assert {"action": "shell", "resource": "rm *", "effect": "deny"} in agents["build"]["permissions"]
+    client.fake.engine.empty_model_lists = 1
+    assert (await client.at("model"))["data"] == []
     models = {model["id"]: model for model in (await client.at("model"))["data"]}
     assert [variant["id"] for variant in models["other"]["variants"]] == ["high"]
     assert (await client.at("model/default"))["data"]["id"] == "scripted"
@@ -119,7 +121,8 @@ async def test_a_session_runs_commands(client: FakeClient, spawns: None, tmp_pat
     session_id = await client.create()
     await client.prompt(session_id, 'script:tool bash {"command": "echo one; exit 3"}')
     request = await client.permission(session_id)
-    assert (request["action"], request["resources"], request["save"]) == ("shell", ["echo one; exit 3"], ["echo *"])
+    assert (request["action"], request["resources"]) == ("shell", ["echo one", "exit 3"])
+    assert request["save"] == ["echo *", "exit *"]
     await client.reply(request, decision="once")
     await client.wait(session_id)
     state = tool_of(await client.messages(session_id))["state"]
@@ -193,6 +196,13 @@ async def test_worktrees(client: FakeClient, spawns: None) -> None:
     assert (client.directory / "README.md").read_text() == "hello from the project\n"
     [change] = (await client.get(f"session/{session_id}/diff"))["data"]
     assert change["file"] == "README.md"
+    (directory / "new.txt").write_text("new\n")
+    query: dict[str, Any] = {"location[directory]": str(directory)}
+    listed = (await client.get("vcs/status", **query))["data"]
+    assert [(item["file"], item["status"]) for item in listed] == [("README.md", "modified"), ("new.txt", "added")]
+    changed = (await client.get("vcs/diff", mode="working", **query))["data"]
+    assert changed[0]["patch"] == change["patch"]
+    await client.get("vcs/diff", 503, mode="branch", **query)
     body = {"projectID": project_id, "directory": str(directory), "force": False}
     refused = await client.request("DELETE", "worktree", 400, json=body)
     assert refused["_tag"] == "WorktreeError"

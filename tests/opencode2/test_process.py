@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ async def test_without_the_password_there_is_only_the_web_page(model: ScriptedMo
             refused = await http.get("/api/info", auth=auth)
             assert (refused.status_code, refused.json()["_tag"]) == (401, "UnauthorizedError")
             assert refused.headers["www-authenticate"].startswith("Basic")
+        token = base64.b64encode(f"opencode:{PASSWORD}".encode()).decode()
+        assert (await http.get("/api/info", params={"auth_token": token})).status_code == 200
         info = await client.get("info")
         assert (info["version"], type(info["pid"])) == ("2.1.2", int)
         assert (await client.http.get("/openapi.json")).json()["info"]["version"]
@@ -73,6 +76,8 @@ async def test_a_restart_keeps_what_is_stored_and_ends_what_runs(model: Scripted
             "script:text now",
             "script:text later",
         ]
+        state = tool_of(await client.messages(session_id))["state"]
+        assert state["error"] == {"type": "aborted", "message": "Tool execution interrupted: write"}
 
 
 async def test_another_process_has_the_same_sessions(model: ScriptedModel, tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ async def test_the_program_ends_with_its_input_and_keeps_its_sessions(
         "OPENCODE_PASSWORD": PASSWORD,
         **environment(model.url, tmp_path),
     }
-    printed = subprocess.run([command, "--version"], env=environ, capture_output=True, text=True, check=True)  # noqa: ASYNC221
-    assert printed.stdout == "opencode v2.1.2\n"
+    printed = await anyio.run_process([str(command), "--version"], env=environ)
+    assert printed.stdout == b"opencode v2.1.2\n"
     async with start(command, environ, "--stdio") as (process, read_line):
         url = json.loads(await read_line())["url"]
         created = await call(url, "POST", "session", {"title": "kept"})

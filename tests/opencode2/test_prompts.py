@@ -46,7 +46,7 @@ async def test_a_prompt_is_admitted_runs_and_completes(client: FakeClient, tmp_p
 
 
 async def test_a_prompt_without_resume_stays_in_the_inbox(client: FakeClient) -> None:
-    """It runs with the next one, after it."""
+    """It is delivered with the next one, before it."""
     session_id = await client.create()
     held = await client.prompt(session_id, "script:text first", resume=False)
     [item] = (await client.get(f"session/{session_id}/inbox"))["data"]
@@ -54,21 +54,21 @@ async def test_a_prompt_without_resume_stays_in_the_inbox(client: FakeClient) ->
     assert await client.messages(session_id) == [] and await client.active() == set()
     await client.prompt(session_id, "script:text second")
     await client.wait(session_id)
-    assert [item["text"] for item in await client.messages(session_id, type="user")] == [
-        "script:text second",
-        "script:text first",
-    ]
+    messages = await client.messages(session_id)
+    assert kinds(messages) == ["user", "user", "assistant", "idle"]
+    assert [item["text"] for item in messages[:2]] == ["script:text first", "script:text second"]
 
 
 async def test_the_same_prompt_is_admitted_once(client: FakeClient) -> None:
-    """Its id is an idempotency key; another body, and another session, are a conflict."""
+    """Its id is an idempotency key, whatever its body; another session, and another kind, are a conflict."""
     session_id, other = await client.create(), await client.create()
     body: Json = {"id": "msg_mine", "text": "script:text once"}
     first = await client.post(f"session/{session_id}/prompt", **body)
     await client.wait(session_id)
     assert await client.post(f"session/{session_id}/prompt", **body) == first
-    assert (await client.post(f"session/{session_id}/prompt", 409, id="msg_mine", text="x"))["_tag"] == "ConflictError"
-    await client.post(f"session/{other}/prompt", 409, **body)
+    assert await client.post(f"session/{session_id}/prompt", id="msg_mine", text="other") == first
+    for path in (f"session/{other}/prompt", f"session/{session_id}/synthetic"):
+        assert (await client.request("POST", path, 409, json=body))["_tag"] == "ConflictError"
     assert kinds(await client.messages(session_id)) == ["user", "assistant", "idle"]
 
 
@@ -105,19 +105,21 @@ async def test_what_steers_runs_before_what_is_queued(client: FakeClient, tmp_pa
     assert kinds(messages).count("idle") == 1
 
 
-async def test_queued_turns_may_have_idle_messages_of_their_own(model: ScriptedModel, tmp_path: Path) -> None:
-    """The other reading of what is known."""
-    async with open_client(model, tmp_path, idle_between_turns=True) as client:
-        session_id, go = await client.create(), tmp_path / "go"
-        await client.prompt(session_id, f"script:hold {go}")
-        await client.prompt(session_id, "script:text queued", delivery="queue")
-        go.touch()
+async def test_what_comes_during_a_turn_that_fails_runs_after_it(model: ScriptedModel, tmp_path: Path) -> None:
+    """In a busy period of its own."""
+    async with open_client(model, tmp_path, retry_seconds=(0.5,)) as client:
+        session_id = await client.create()
+        await client.prompt(session_id, "script:error 500")
+        await client.messages_when(session_id, lambda found: "assistant" in kinds(found))
+        await client.prompt(session_id, "script:text later", delivery="queue")
         await client.wait(session_id)
-        assert kinds(await client.messages(session_id)) == ["user", "assistant", "idle"] * 2
+        messages = await client.messages(session_id)
+        assert kinds(messages) == ["user", "assistant", "idle"] * 2
+        assert [item["outcome"] for item in messages if item["type"] == "idle"] == ["failed", "succeeded"]
 
 
-async def test_an_interrupt_parks_what_is_in_the_inbox(client: FakeClient) -> None:
-    """It runs after the next prompt, unless it is cancelled."""
+async def test_an_interrupt_leaves_what_is_in_the_inbox(client: FakeClient) -> None:
+    """It runs after the next prompt, as it is queued, unless it is cancelled."""
     session_id = await client.create()
     await client.prompt(session_id, "script:hang")
     await client.messages_when(session_id, lambda found: "assistant" in kinds(found))
@@ -138,6 +140,30 @@ async def test_an_interrupt_parks_what_is_in_the_inbox(client: FakeClient) -> No
     assert texts == ["script:hang", "script:text next", "script:text parked"]
 
 
+async def test_an_interrupt_that_resumes(client: FakeClient) -> None:
+    """What steers runs at once; what is queued stays, until it steers or the session is woken."""
+    session_id = await client.create()
+    await client.prompt(session_id, "script:hang")
+    await client.messages_when(session_id, lambda found: "assistant" in kinds(found))
+    queued = [await client.prompt(session_id, f"script:text {name}", delivery="queue") for name in ("one", "two")]
+    await client.prompt(session_id, "script:text steered")
+    await client.request("POST", f"session/{session_id}/interrupt", params={"resume": "true"})
+    await client.wait(session_id)
+    assert [item["id"] for item in (await client.get(f"session/{session_id}/inbox"))["data"]] == queued
+    path = f"session/{session_id}/inbox/{queued[1]}"
+    await client.request("PATCH", path, 204, json={"delivery": "steer"})
+    await client.wait(session_id)
+    messages = await client.messages(session_id)
+    assert [item["text"].split()[-1] for item in messages if item["type"] == "user"] == [
+        "script:hang",
+        "steered",
+        "two",
+        "one",
+    ]
+    assert kinds(messages).count("idle") == 3
+    await client.request("PATCH", path, 409, json={"delivery": "steer"})
+
+
 async def test_a_model_that_fails(client: FakeClient) -> None:
     """The turn fails with the error of the provider, in the message, in the idle message and in the outcome."""
     session_id = await client.run("script:error 400")
@@ -155,6 +181,16 @@ async def test_a_model_that_fails_once_is_asked_again(client: FakeClient) -> Non
     assistant = (await client.messages(session_id))[1]
     assert text_of(assistant) == "done: flaky"
     assert "retry" not in assistant and "error" not in assistant
+
+
+async def test_a_reply_that_is_cut_off_goes_on(client: FakeClient) -> None:
+    """What was said stays in a message that failed; the next one answers a synthetic message."""
+    session_id = await client.run("script:drop")
+    messages = await client.messages(session_id)
+    assert kinds(messages) == ["user", "assistant", "synthetic", "assistant", "idle"]
+    assert text_of(messages[1]).startswith("The second half")
+    assert (messages[1]["finish"], messages[1]["error"]["type"]) == ("error", "provider.transport")
+    assert messages[-1]["outcome"] == "succeeded"
 
 
 async def test_a_retry_is_visible(model: ScriptedModel, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ async def test_what_is_outside_of_the_project_is_asked_for_first(client: FakeCli
 
 
 async def test_an_interrupt_withdraws_a_permission(client: FakeClient) -> None:
-    """An assumption."""
+    """Without a reply."""
     session_id, request = await ask(client)
     await client.send(f"session/{session_id}/interrupt")
     assert (await client.wait(session_id))["outcome"] == "interrupted"
@@ -187,6 +187,18 @@ async def test_a_form_is_cancelled(client: FakeClient, query: dict[str, str], ou
     assert (await client.wait(session_id))["outcome"] == outcome
     error = tool_of(await client.messages(session_id))["state"]["error"]["message"]
     assert query.get("message", "dismissed") in error
+
+
+async def test_an_interrupt_cancels_a_form(client: FakeClient) -> None:
+    """It can still be read, and no longer answered."""
+    session_id = await client.create()
+    await client.prompt(session_id, "script:question")
+    form = await client.form(session_id)
+    await client.send(f"session/{session_id}/interrupt")
+    path = f"session/{session_id}/form/{form['id']}"
+    assert (await client.get(path))["data"]["state"] == {"status": "cancelled"}
+    assert (await client.get(f"session/{session_id}/form"))["data"] == []
+    await client.post(f"{path}/reply", 409, answer={"q0": "Red"})
 
 
 async def test_a_request_of_a_subagent_is_its_own(client: FakeClient) -> None:

@@ -36,8 +36,8 @@ async def child_of(client: FakeClient, session_id: str) -> str:
     return children["data"][0]["id"]
 
 
-async def test_a_subagent_inherits_and_reports(client: FakeClient, model: ScriptedModel) -> None:
-    """It is no root, has no subagents of its own, and its text is the result of the call."""
+async def test_a_subagent_inherits_and_reports(client: FakeClient) -> None:
+    """It is no root, and its text is the result of the call."""
     rules = [{"action": "webfetch", "resource": "*", "effect": "deny"}]
     session_id = await client.run(delegate("script:text from the child"), permissions=rules, metadata={"task": "1"})
     child_id = await child_of(client, session_id)
@@ -46,10 +46,38 @@ async def test_a_subagent_inherits_and_reports(client: FakeClient, model: Script
     assert (child["permissions"], child["metadata"]) == (rules, {"task": "1"})
     assert [item["id"] for item in (await client.get("session", parentID="null"))["data"]] == [session_id]
     assert "from the child" in tool_of(await client.messages(session_id))["state"]["content"][0]["text"]
-    requests = [request for request in model.requests if "from the child" in request.argument]
-    assert any("subagent" not in request.tools for request in requests)
     await client.request("DELETE", f"session/{session_id}", 204)
     await client.get(f"session/{child_id}", 404)
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"), [("bild", "Unknown agent: bild"), ("build", "build cannot run as a subagent")]
+)
+async def test_what_cannot_be_a_subagent(client: FakeClient, agent: str, words: str) -> None:
+    """The call fails, and no session is made."""
+    session_id = await client.run(delegate("script:text hi", agent=agent))
+    assert words in tool_of(await client.messages(session_id))["state"]["error"]["message"]
+    assert (await client.get("session", parentID=session_id))["data"] == []
+
+
+async def test_a_subagent_has_no_subagents(client: FakeClient) -> None:
+    """Its agent may be offered the tool; the call fails."""
+    (client.directory / "opencode.json").write_text('{"agent": {"worker": {"mode": "all"}}}')
+    session_id = await client.run(delegate(delegate("script:text hi"), agent="worker"))
+    child_id = await child_of(client, session_id)
+    assert "depth limit" in tool_of(await client.messages(child_id))["state"]["error"]["message"]
+
+
+async def test_a_subagent_goes_on(client: FakeClient) -> None:
+    """A later call gives the same child another prompt."""
+    session_id = await client.run(delegate("script:text one"))
+    child_id = await child_of(client, session_id)
+    await client.prompt(session_id, delegate("script:text two", sessionID=child_id))
+    await client.wait(session_id)
+    assert kinds(await client.messages(child_id)) == ["user", "assistant", "idle"] * 2
+    await client.prompt(session_id, delegate("script:text three", sessionID=session_id))
+    await client.wait(session_id)
+    assert len((await client.get("session", parentID=session_id))["data"]) == 1
 
 
 async def test_an_idle_parent_wakes_when_its_background_child_has_ended(client: FakeClient, tmp_path: Path) -> None:

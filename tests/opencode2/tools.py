@@ -115,18 +115,27 @@ async def grep(run: ToolRun) -> str:
 
 
 async def shell(run: ToolRun) -> str:
-    """Run a command. Facts, messages: the exit code is in `metadata`. Recorded: "always" stores its first word."""
+    """Run a command. Source: each command of the line is a resource. Recorded: always stores its first word."""
     command: str = run.input["command"]
-    await run.ask("shell", command, save=(f"{command.split()[0]} *",), command=command)
+    commands = split_commands(command)
+    await run.ask("shell", *commands, save=tuple(f"{part.split()[0]} *" for part in commands))
     if run.input.get("background"):
         return run.engine.jobs.start_shell(run, command)
     return await run.engine.jobs.until_detached(run, partial(run_command, run, command))
 
 
+def split_commands(line: str) -> list[str]:
+    """Return the commands of a line; what stands in quotes is not split."""
+    quoted = r"""'[^']*'|"(?:\\.|[^"\\])*"|\\."""
+    parts = re.findall(rf"((?:{quoted}|[^;&|\n])+)", line)
+    return [part.strip() for part in parts if part.strip()] or [line]
+
+
 async def run_command(run: ToolRun, command: str) -> str:
-    """Run a command to its end, and end it if the call is cancelled."""
-    exit_code, output = await run_process(command, run.session.directory, run.engine.environment(run.session))
-    run.metadata["exit"] = exit_code
+    """Run a command to its end, and end it if the call is cancelled. Facts, messages: the exit code is metadata."""
+    directory = run.directory / run.input.get("workdir", ".")
+    exit_code, output = await run_process(command, str(directory), run.engine.environment(run.session))
+    run.metadata |= {"status": "completed", "exit": exit_code, "truncated": False}
     return output or "(no output)"
 
 
@@ -185,15 +194,37 @@ def question_field(key: str, item: Json) -> Json:
 async def subagent(run: ToolRun) -> str:
     """Give a child session a prompt. Facts, subagents: it inherits location, metadata and permissions."""
     agent: str = run.input["agent"]
+    description: str = run.input.get("description", agent)
+    check_subagent(run, agent)
     await run.ask("subagent", agent, save=(agent,))
-    child = run.engine.create_child(run.session, agent, run.input.get("description", agent))
-    run.progress(sessionID=child.id)
-    await run.engine.admit_text(child, run.input["prompt"])
+    child = find_child(run) or run.engine.create_child(run.session, agent, description)
+    run.progress(sessionID=child.id, status="running")
+    run.engine.admit(child, "user", {"text": f"You are a subagent spawned by another session.\n{run.input['prompt']}"})
     if run.input.get("background"):
-        run.engine.jobs.start_subagent(run.session, child, run.input.get("description", agent))
-        run.metadata["status"] = "running"
+        run.engine.jobs.start_subagent(run.session, child, description)
         return in_background(child.id)
     return await run.engine.jobs.until_detached(run, partial(wait_for_child, run, child), child)
+
+
+def check_subagent(run: ToolRun, agent: str) -> None:
+    """Refuse what cannot be a subagent. Source: its words; a subagent is offered the tool, and has no subagents."""
+    modes = {item["id"]: item["mode"] for item in run.engine.project(run.session).agents()}
+    if run.session.parent_id is not None:
+        raise Refused("Subagent depth limit reached (1)")
+    if agent not in modes:
+        raise Refused(f"Unknown agent: {agent}")
+    if modes[agent] == "primary":
+        raise Refused(f"Agent {agent} cannot run as a subagent")
+
+
+def find_child(run: ToolRun) -> Session | None:
+    """Return the child that goes on, None for a new one. Source: it must be the session's own."""
+    if "sessionID" not in run.input:
+        return None
+    child = run.engine.store.sessions.get(run.input["sessionID"])
+    if child is None or child.parent_id != run.session.id:
+        raise Refused(f"Session {run.input['sessionID']} is not a child of the current session")
+    return child
 
 
 async def wait_for_child(run: ToolRun, child: Session) -> str:
@@ -202,10 +233,10 @@ async def wait_for_child(run: ToolRun, child: Session) -> str:
     Source: a child that ended otherwise fails the call.
     """
     try:
-        await run.engine.wait_until_idle(child)
+        await run.engine.executions.wait_until_idle(child)
     except anyio.get_cancelled_exc_class():
         if not run.detached.is_set():
-            run.engine.interrupt(child)
+            run.engine.executions.interrupt(child)
         raise
     state, text = child_result(child)
     if state == "cancelled":
@@ -229,7 +260,7 @@ def child_result(child: Session) -> tuple[str, str]:
 
 
 def in_background(session_id: str) -> str:
-    """Return what the model reads at once of a subagent in the background (3rd: seen on 2.0.16)."""
+    """Return what the model reads at once of a subagent in the background. Facts, subagents: seen on 2.0.16."""
     return (
         f"The subagent is working in the background (sessionID: {session_id}). "
         "You will be notified automatically when it finishes."
@@ -260,8 +291,8 @@ TOOLS: Mapping[str, Tool] = {
     "edit": Tool("edit", ("path", "oldString", "newString"), edit, 3),
     "glob": Tool("glob", ("pattern", "path"), glob),
     "grep": Tool("grep", ("pattern", "path"), grep),
-    "shell": Tool("shell", ("command", "description", "background"), shell),
+    "shell": Tool("shell", ("command", "workdir", "timeout", "background"), shell),
     "question": Tool("question", ("questions",), question),
-    "subagent": Tool("subagent", ("agent", "prompt", "description", "background"), subagent, 2),
+    "subagent": Tool("subagent", ("agent", "prompt", "description", "sessionID", "background"), subagent, 2),
 }
 """Facts, messages: the names of tools. Web access, skills, MCP and code mode are left out."""

@@ -106,7 +106,7 @@ async def restart_attached(ctx: ScenarioContext) -> ObservedResult:
 async def kill_and_restart_attached(ctx: ScenarioContext) -> tuple[ObservedResult, ObservedResult, ObservedResult]:
     """Kill an attached OpenCode during a task and start it again; return the wait, the report and the next task."""
     port = free_port()
-    attached = Settings(url=f"http://127.0.0.1:{port}", directory=str(ctx.project))
+    attached = replace(ctx.settings, url=f"http://127.0.0.1:{port}")
     async with ctx.open_bridge(attached) as client:
         attached_ctx = replace(ctx, client=client, settings=attached, reported_sessions=set())
         async with run_opencode(ctx, port) as process:
