@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 import httpx2
 
 from .catalog import Catalog
 from .catalog.generation import Generation
-from .catalog.generations import DEFAULT_GENERATION
-from .exceptions import SettingsError
+from .catalog.generations import DEFAULT_GENERATION, GENERATIONS
+from .exceptions import SettingsError, TransportError
 from .opencode import AttachedServer, Endpoint, OpenCodeClient, ServerPool
 from .opencode.allowlist import DirectoryAllowlist
 from .opencode.client import Observe
@@ -22,6 +23,9 @@ from .opencode.load_guard import LoadPolicy
 from .opencode.process.install import cache_folder
 from .opencode.prompt_policy import PromptPolicy
 from .settings import DEPTH_VARIABLE, Settings, without_password
+
+if TYPE_CHECKING:
+    from .opencode.process.choice import Choice
 
 
 def make_allowlist(settings: Settings) -> DirectoryAllowlist:
@@ -90,6 +94,32 @@ def expected_generation(settings: Settings) -> int:
         return settings.fixed_generation
     seen = read_seen_generation(cache_folder(settings.environ), name_servers(settings))
     return DEFAULT_GENERATION if seen is None else seen
+
+
+async def find_generation(settings: Settings) -> int:
+    """Return the generation of the OpenCode that would serve now, and note it for the next start. Nothing is started.
+
+    It is the expected one if the user has chosen it, or if no running server answers.
+    """
+    number = expected_generation(settings)
+    if settings.fixed_generation is not None or settings.depth:
+        return number
+    if not settings.urls:
+        found, reason = await choose_program(settings).find_opencode_2()
+        major = DEFAULT_GENERATION if found is None or reason else found.generation
+        make_expected_generation(settings, GENERATIONS[number]).note(major)
+        return major if major in GENERATIONS else number
+    async with connect(settings, Catalog.from_snapshot(number)) as servers:
+        with suppress(TransportError):
+            await servers.default.find_generation()
+    return expected_generation(settings)
+
+
+def choose_program(settings: Settings) -> Choice:
+    """Return what an OpenCode is chosen from where no address is given."""
+    from .opencode.process.choice import make_choice
+
+    return make_choice(settings.command, settings.child_environ, settings.fixed_generation, not settings.no_share)
 
 
 def name_servers(settings: Settings) -> str:

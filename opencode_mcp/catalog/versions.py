@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import re
 
-GENERATION = 1
-"""The major version that this package supports. OpenCode 2 has another API, under /api."""
-
-OTHER_GENERATION = "whose API differs from 1.x, which opencode-mcp supports"
-"""What an error says of an OpenCode with another major version."""
-
 MIN_VERSION_FOR_TASKS = "1.15.13"
 """Older versions silently drop a session's `metadata` (1.15.0): a task's policy, request id and worktree."""
 

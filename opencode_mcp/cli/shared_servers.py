@@ -144,7 +144,7 @@ async def running_work(registration: Registration, process: SharedProcess) -> se
 
 @asynccontextmanager
 async def open_client(address: tuple[str, int], password: str) -> AsyncGenerator[OpenCodeClient]:
-    """Provide a client of a shared server."""
+    """Provide a client of a shared server, which is an OpenCode 1: an OpenCode 2 is not shared in this way."""
     host, port = address
     server = AttachedServer(Endpoint(httpx2.URL(f"http://{host}:{port}"), password=password))
     async with OpenCodeClient(server, Catalog.from_snapshot()) as opencode:

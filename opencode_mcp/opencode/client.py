@@ -289,6 +289,15 @@ class OpenCodeClient:
         await self._version_check.check(operation, self.min_version, endpoint, get, self.server.describe)
         return endpoint
 
+    async def find_generation(self) -> None:
+        """Note the generation of the server, which is started if it is a managed one.
+
+        Raises:
+            ServerStartError, TransportError: it cannot be reached.
+        """
+        endpoint = await self.server.endpoint()
+        await self._version_check.find(endpoint, partial(self.fetch_path, endpoint))
+
     async def fetch_path(self, endpoint: Endpoint, path: str) -> httpx2.Response:
         """GET a path of the server and return the response, whatever its status.
 

@@ -55,11 +55,14 @@ class ExpectedGeneration:
     def describe_mismatch(self, subject: str, version: str | None, major: int | None) -> str:
         """Return the error about an OpenCode of another generation, with what to do."""
         expected = self.generation
-        advice = [*self._advise(major), expected.alternative]
         return (
             f"{subject} is OpenCode {version or major}, {expected.mismatch}, and the tools here are those of OpenCode "
-            f"{expected.number}. Nothing was sent. To do: {', or '.join(advice)}."
+            f"{expected.number}. Nothing was sent. To do: {self.advise(major)}."
         )
+
+    def advise(self, major: int | None) -> str:
+        """Return what to do about an OpenCode of another major version."""
+        return ", or ".join([*self._advise(major), self.generation.alternative])
 
     def _advise(self, major: int | None) -> Iterator[str]:
         """Yield what to do to use an OpenCode of a major version."""
@@ -69,8 +72,8 @@ class ExpectedGeneration:
             yield f"set --generation {major} (in Python: generation={major})"
         else:
             yield (
-                f"reconnect this MCP server in your client, as it then has the tools of OpenCode {major} "
-                f"(--generation {major} makes that permanent)"
+                f"restart this MCP server (in a client: reconnect it), as it then has the tools of OpenCode {major}; "
+                f"--generation {major} makes that permanent"
             )
 
 

@@ -104,8 +104,7 @@ class VersionCheck:
         """
         reason: str | None = None
         for refresh in (False, True):
-            found = await self.detect(endpoint, fetch_path, refresh)
-            self._note(found.major)
+            found = await self.find(endpoint, fetch_path, refresh)
             if self.expected.accepts(found.major):
                 reason = unsupported_reason(operation, min_version, found, describe)
             else:
@@ -115,11 +114,17 @@ class VersionCheck:
         assert reason is not None
         raise UnsupportedServer(reason)
 
-    def _note(self, major: int | None) -> None:
-        """Note a generation once."""
-        if major != self.noted:
-            self.noted = major
-            self.expected.note(major)
+    async def find(self, endpoint: Endpoint, fetch_path: FetchPath, refresh: bool = False) -> ServerVersion:
+        """Return what `detect` returns, after noting the generation.
+
+        Raises:
+            What `fetch_path` raises.
+        """
+        found = await self.detect(endpoint, fetch_path, refresh)
+        if found.major != self.noted:
+            self.noted = found.major
+            self.expected.note(found.major)
+        return found
 
 
 def unsupported_reason(

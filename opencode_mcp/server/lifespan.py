@@ -19,7 +19,7 @@ from opencode_mcp.opencode.process.cache import shared_folder
 from opencode_mcp.redaction import KnownSecrets, Redactor, credential_files, service_files
 from opencode_mcp.redaction.known_secrets import is_distinctive
 from opencode_mcp.server.subscriptions.bus import Bus
-from opencode_mcp.settings import Settings
+from opencode_mcp.settings import DEFAULT_USERNAME, Settings
 
 from .progress import Heartbeat
 from .shutdown import Shutdown
@@ -82,7 +82,8 @@ def known_secrets(settings: Settings, passwords: Iterable[str] = ()) -> KnownSec
 
     `passwords` are OpenCode's own, such as a generated one, which are not settings.
     """
-    logins = (f"{settings.username}:{password}" for password in (*passwords, settings.password) if password)
+    users = {settings.username, DEFAULT_USERNAME}  # that of an OpenCode 2 is fixed
+    logins = (f"{user}:{password}" for user in users for password in (*passwords, *settings.passwords.values()))
     own_secrets = [*settings.secrets, *passwords, *(b64encode(login.encode()).decode() for login in logins)]
     folders = [shared_folder(settings.environ)]  # registrations have the password of the shared OpenCode
     files = (*credential_files(settings.environ), *service_files(settings.environ))

@@ -179,3 +179,14 @@ def test_a_url_is_narrowed_by_one_toolset(machine: FreshMachine) -> None:
     ):
         said = machine.run("install", "cursor", "--print", "--http", given, "--toolsets", toolsets)
         assert json.loads(said)["mcpServers"]["opencode"]["url"] == expected
+
+
+def test_a_chosen_generation_is_part_of_the_entry(machine: FreshMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the password of an OpenCode 2 by name, and which tools there are."""
+    monkeypatch.setenv("OPENCODE_PASSWORD", "s3cret")
+    said = machine.run("install", "cursor", "--url", "http://127.0.0.1:4096", "--generation", "2")
+    entry = read_client_file(client_file(machine, "cursor", "user"))["mcpServers"]["opencode"]
+
+    assert entry["args"][entry["args"].index("--generation") + 1] == "2"
+    assert entry["env"] == {"OPENCODE_PASSWORD": "${env:OPENCODE_PASSWORD}"}
+    assert "the tools are those of OpenCode 2" in said

@@ -14,14 +14,16 @@ import pytest
 from opencode_mcp import OpenCode
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.catalog.generations import GENERATIONS
-from opencode_mcp.connect import connect, expected_generation, make_endpoint
+from opencode_mcp.connect import connect, expected_generation, find_generation, make_endpoint
 from opencode_mcp.exceptions import APIError, UnsupportedServer
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.expected_generation import MAX_SEEN, note_seen_generation, read_seen_generation
+from opencode_mcp.server.lifespan import known_secrets
 from opencode_mcp.settings import Settings
 from tests.contract_server import ContractServer, serve_contract
 
 from .conftest import Wire
+from .process.data_folders import use_opencode_1, write_program
 
 pytestmark = pytest.mark.anyio
 
@@ -97,9 +99,7 @@ async def test_the_next_start_has_the_tools_of_the_opencode_that_was_seen(tmp_pa
             async with connect(settings, Catalog.from_snapshot(expected_generation(settings))) as servers:
                 call = servers.default.call
                 if number == 1:
-                    with pytest.raises(
-                        UnsupportedServer, match=r"reconnect this MCP server .* the tools of OpenCode 2"
-                    ):
+                    with pytest.raises(UnsupportedServer, match=r"restart this MCP server .* the tools of OpenCode 2"):
                         await call("session_get", sessionID="ses_1")
                 else:
                     await call("session_get", sessionID="ses_1")
@@ -119,6 +119,43 @@ async def test_a_chosen_generation_is_never_changed(tmp_path: Path, generation: 
                 await servers.default.call("session_get", sessionID="ses_1")
 
     assert not (tmp_path / "opencode-mcp").exists()
+
+
+async def test_the_generation_is_found_without_a_client(tmp_path: Path) -> None:
+    """For a command at the terminal, whose tools are not listed before: it is noted, and nothing else is sent."""
+    server = ContractServer(2)
+    with serve_contract(server) as url:
+        settings = load(tmp_path, url=url)
+        assert await find_generation(load(tmp_path, url=url, generation="1")) == 1
+        assert server.requests == []
+        assert await find_generation(settings) == 2
+    assert server.requests == ["server.info"]
+    assert expected_generation(settings) == 2
+
+    assert await find_generation(settings) == 2  # it has ended: what was seen last
+    assert await find_generation(load(tmp_path, url="http://127.0.0.1:9")) == 1
+
+
+async def test_the_generation_of_a_program_is_found_without_starting_it(tmp_path: Path) -> None:
+    """A folder with data of OpenCode 1 is left to OpenCode 1."""
+    write_program(tmp_path / "bin" / "opencode", tmp_path / "opencode-mcp", "2.1.2")
+    environ = {"HOME": str(tmp_path), "PATH": str(tmp_path / "bin")}
+    settings = load(tmp_path, environ, url=None)
+    assert await find_generation(settings) == 2
+    use_opencode_1(tmp_path / ".local" / "share" / "opencode")
+
+    assert await find_generation(settings) == 1
+    assert expected_generation(settings) == 1
+    assert await find_generation(load(tmp_path, {**environ, "OPENCODE_MCP_DEPTH": "1"}, url=None)) == 1
+
+
+def test_the_login_of_either_generation_is_redacted() -> None:
+    """A request's header has the user name and the password together."""
+    environ = {"OPENCODE_SERVER_USERNAME": "me", "OPENCODE_PASSWORD": "kT9v-Xq2w-Lm5z"}
+    settings = Settings.load({"url": URL}, environ)
+    values = known_secrets(settings).values
+
+    assert {base64.b64encode(f"{user}:kT9v-Xq2w-Lm5z".encode()).decode() for user in ("me", "opencode")} <= {*values}
 
 
 async def test_of_several_servers_the_first_one_is_noted(tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ async def test_the_first_result_notes_that_the_opencode_on_path_is_not_used(
 
     note = facts(first)["_note"]
     assert f"{tmp_path / 'bin' / 'opencode'} is OpenCode 2.0.8" in note
-    assert f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead, as its first start would import" in note
+    assert (
+        f"uses its own copy of OpenCode {SNAPSHOT_VERSION} instead; it is not started, as its first start would import"
+        in note
+    )
     assert facts(first)["result"] == ["README.md"]
     assert facts(second) == {"result": ["README.md"]}
     assert facts(healthy) == {"healthy": True, "version": SNAPSHOT_VERSION}

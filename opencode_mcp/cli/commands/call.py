@@ -30,7 +30,7 @@ from opencode_mcp.cli.main import settings_flags
 from opencode_mcp.cli.output import print_json, print_lines, printable, stdout_console
 from opencode_mcp.cli.result_text import Shell, format_result
 from opencode_mcp.cli.tool_stats import full_schema, get_tool, list_tools
-from opencode_mcp.connect import expected_generation
+from opencode_mcp.connect import find_generation
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Call, and return 1 when the result is an error."""
     set_up_logging(settings)
-    catalog = load_catalog(settings, expected_generation(settings))
+    catalog = load_catalog(settings, anyio.run(find_generation, settings))
     tool = get_tool(anyio.run(list_tools, settings, catalog), options.tool)
     schema = full_schema(catalog, tool.name)
     tool_arguments = longest_timeout(tool.name, schema) | parse_arguments(schema, options.pairs, options.arguments)

@@ -12,10 +12,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from opencode_mcp.catalog.generations import DEFAULT_GENERATION
 from opencode_mcp.cli.clients import CLIENTS, Change, Client, Machine, claude_code, plan_install
 from opencode_mcp.cli.clients.edit import FORMATS
 from opencode_mcp.cli.clients.entry import check_names, make_launch, make_remote, server_command
 from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
+from opencode_mcp.connect import expected_generation
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
 
@@ -144,6 +146,9 @@ def remarks(client: Client, settings: Settings, options: argparse.Namespace) -> 
     lines: list[str] = []
     if not settings.toolsets and not settings.tools:
         lines.append(f"toolsets: {limits.preset}, as {client.title} {limits.reason}")
+    number = expected_generation(settings)
+    if number != DEFAULT_GENERATION:
+        lines.append(f"the tools are those of OpenCode {number}; --generation 1 selects the others")
     if limits.seconds:
         lines.append(f"time limit of a call: {limits.seconds} s")
     if options.http:

@@ -23,6 +23,8 @@ from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode.endpoint import ProgressCallback
 from opencode_mcp.opencode.expected_generation import version_major
 
+from .cache import cache_folder
+from .data_folder import DATABASE_VARIABLE, History, data_folder, read_data_folder
 from .executable import Program, read_version, which
 from .install import find_program
 from .service import Service, find_service
@@ -55,25 +57,31 @@ class Choice:
         Raises:
             ServerStartError: there is none, with how to get one.
         """
-        if self.generation == 1:
-            return await self._find_opencode_1(report_progress)
-        if self.may_use_service and (service := await find_service(self.environ)) is not None:
-            return service
-        candidate = await self._find_candidate()
-        if candidate is None:
-            if self.generation == 2:
-                raise ServerStartError(f"--generation 2: there is no OpenCode 2. {GET_OPENCODE_2}.")
-            return await self._find_opencode_1(report_progress)
-        reason = "" if self.generation == 2 else await self._reason_not_to_start()
-        if not reason:
-            return candidate
-        if self.command:
+        found, reason = await self.find_opencode_2()
+        if found is not None and not reason:
+            return found
+        if self.generation == 2:
+            raise ServerStartError(f"--generation 2: there is no OpenCode 2. {GET_OPENCODE_2}.")
+        if found is not None and self.command:
             raise ServerStartError(
-                f"--command: {candidate.describe()} is OpenCode {candidate.version}, and is not started: {reason}. Set "
+                f"--command: {found.describe()} is OpenCode {found.version}, and is not started: {reason}. Set "
                 "--generation 2 to start it, omit --command to use an OpenCode 1, or set --url to a running OpenCode 2."
             )
         program = await self._find_opencode_1(report_progress)
-        return replace(program, note=f"{program.note}, as {reason}. --generation 2 starts it")
+        note = f"{program.note}; it is not started, as {reason}; --generation 2 starts it"
+        return replace(program, note=note) if reason else program
+
+    async def find_opencode_2(self) -> tuple[Program | Service | None, str]:
+        """Return the OpenCode 2 of this user, None if there is none or it is not wanted, and why it must not be
+        started, "" if it may be used."""
+        if self.generation == 1:
+            return None, ""
+        if self.may_use_service and (service := await find_service(self.environ)) is not None:
+            return service, ""
+        candidate = await self._find_candidate()
+        if candidate is None or self.generation == 2:
+            return candidate, ""
+        return candidate, await self._reason_not_to_start()
 
     async def _find_candidate(self) -> Program | None:
         """Return the OpenCode 2 of --command or on PATH; None if there is none."""
@@ -90,8 +98,6 @@ class Choice:
 
     async def _reason_not_to_start(self) -> str:
         """Return why an OpenCode 2 must not be started without the user's word, or ""."""
-        from .data_folder import read_data_folder  # imports sqlite3, which most starts do not need
-
         return (await anyio.to_thread.run_sync(read_data_folder, self.environ)).reason_not_to_migrate
 
     async def _find_opencode_1(self, report_progress: ProgressCallback) -> Program:
@@ -103,8 +109,6 @@ class Choice:
         program = await find_program(self.command, self.cache, self.environ, report_progress)
         if not program.is_own_copy:
             return program
-        from .data_folder import DATABASE_VARIABLE, History, data_folder, read_data_folder
-
         folder = await anyio.to_thread.run_sync(read_data_folder, self.environ)
         if folder.history is not History.OPENCODE_2 or self.environ.get(DATABASE_VARIABLE):
             return program
@@ -115,3 +119,10 @@ class Choice:
             environ=((DATABASE_VARIABLE, database),),
             note="; ".join(part for part in (program.note, note) if part),
         )
+
+
+def make_choice(
+    command: tuple[str, ...], environ: Mapping[str, str], generation: int | None, is_shared: bool
+) -> Choice:
+    """Return what is chosen from. Only an assistant that shares an OpenCode uses the background service."""
+    return Choice(command, environ, cache_folder(environ), generation, is_shared and not command)

@@ -7,7 +7,6 @@ once: what OpenCode 1 writes later is never imported. It notes its progress in t
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -68,13 +67,13 @@ def database_file(environ: Mapping[str, str]) -> Path:
 
 
 def read_data_folder(environ: Mapping[str, str]) -> DataFolder:
-    """Read who has used the data folder of an OpenCode with this environment. Nothing is written."""
+    """Read who has used the data folder of an OpenCode with this environment. No data is changed."""
     folder, database = data_folder(environ), database_file(environ)
     try:
         history = read_history(database) if database.exists() else History.EMPTY
         if history is History.EMPTY and any((folder / name).exists() for name in OTHER_V1_DATA):
             history = History.OPENCODE_1
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         return DataFolder(folder, History.UNKNOWN, f"{database} cannot be read: {error}")
     return DataFolder(folder, history, UNNOTED_IMPORT if history is History.UNKNOWN else "")
 
@@ -83,19 +82,26 @@ def read_history(database: Path) -> History:
     """Read who has used a database; it is unknown if an OpenCode 2 has, and has noted no import of the sessions in it.
 
     Raises:
-        OSError, sqlite3.Error: it cannot be read.
+        OSError: it cannot be read.
     """
-    # Not `immutable`: the newest rows can be in the write-ahead log.
-    uri = f"{database.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=READ_SECONDS)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "kv" in tables:
-            # Its columns are not documented.
-            columns = [row[1].replace('"', '""') for row in connection.execute("PRAGMA table_info(kv)")]
-            query = "SELECT 1 FROM kv WHERE ? IN (" + ", ".join(f'"{column}"' for column in columns) + ")"
-            if connection.execute(query, (MIGRATION_KEY,)).fetchone() is not None:
-                return History.OPENCODE_2
-        has_session = "session" in tables and connection.execute("SELECT 1 FROM session").fetchone() is not None
-    if "session_v2" in tables:
-        return History.UNKNOWN if has_session else History.OPENCODE_2
-    return History.OPENCODE_1 if "session" in tables else History.EMPTY
+    try:
+        import sqlite3  # it takes time, and not every Python has it
+    except ImportError as error:
+        raise OSError("this Python has no sqlite3") from error
+    try:
+        # Not `immutable`: the newest rows can be in the write-ahead log.
+        uri = f"{database.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=READ_SECONDS)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "kv" in tables:
+                # Its columns are not documented.
+                columns = [row[1].replace('"', '""') for row in connection.execute("PRAGMA table_info(kv)")]
+                query = "SELECT 1 FROM kv WHERE ? IN (" + ", ".join(f'"{column}"' for column in columns) + ")"
+                if connection.execute(query, (MIGRATION_KEY,)).fetchone() is not None:
+                    return History.OPENCODE_2
+            has_session = "session" in tables and connection.execute("SELECT 1 FROM session").fetchone() is not None
+        if "session_v2" in tables:
+            return History.UNKNOWN if has_session else History.OPENCODE_2
+        return History.OPENCODE_1 if "session" in tables else History.EMPTY
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from error

@@ -1,7 +1,7 @@
-"""Finds OpenCode: the configured command, `opencode` on PATH, or a managed copy from npm in the cache folder.
+"""Finds an OpenCode 1: the configured command, `opencode` on PATH, or a managed copy from npm in the cache folder.
 
-Only OpenCode 1.x is started. Another version on PATH is skipped in favour of the managed copy, which is verified by
-running it, and reinstalled if it is damaged.
+Another version on PATH is skipped in favour of the managed copy, which is verified by running it, and reinstalled if it
+is damaged. Whether an OpenCode 2 is used instead is decided before, in `choice.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from opencode_mcp.catalog.versions import GENERATION, OTHER_GENERATION, parse_release
+from opencode_mcp.catalog.generations import GENERATIONS
+from opencode_mcp.catalog.versions import parse_release
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.opencode.endpoint import ProgressCallback
@@ -31,13 +32,15 @@ from .cache import (
 from .download import NO_NPM, Package, fetch_packages, required_packages
 from .executable import Program, is_program, read_version, which
 
+OPENCODE_1 = GENERATIONS[1]
+
 __all__ = ["Program", "cache_folder", "find_program", "managed_program"]
 
 
 async def find_program(
     command: tuple[str, ...], cache: Path, environ: Mapping[str, str], report_progress: ProgressCallback
 ) -> Program:
-    """Find OpenCode; install the managed copy if there is no other.
+    """Find an OpenCode 1; install the managed copy if there is no other.
 
     Raises:
         ServerStartError: with what was tried, and how to fix it.
@@ -49,12 +52,12 @@ async def find_program(
     if on_path is None:
         return await ensure_managed_copy(cache, environ, report_progress)
     version = await read_version((on_path,), environ, cache)
-    if version is not None and parse_release(version)[0] == GENERATION:
+    if version is not None and parse_release(version)[0] == OPENCODE_1.number:
         return Program((on_path,), version=version)
     problem = (
         f"{on_path} does not print its version"
         if version is None
-        else f"{on_path} is OpenCode {version}, {OTHER_GENERATION}"
+        else f"{on_path} is OpenCode {version}, {OPENCODE_1.mismatch}"
     )
     try:
         copy = await ensure_managed_copy(cache, environ, report_progress)
@@ -71,10 +74,10 @@ async def command_program(command: tuple[str, ...], cache: Path, environ: Mappin
         ServerStartError: it is an OpenCode of another generation.
     """
     version = await read_version(command, environ, cache)
-    if version is not None and parse_release(version)[0] != GENERATION:
+    if version is not None and parse_release(version)[0] != OPENCODE_1.number:
         raise ServerStartError(
-            f"--command: `{shlex.join(command)}` is OpenCode {version}, {OTHER_GENERATION}: it is not started. Omit "
-            f"--command to use a copy of OpenCode {SNAPSHOT_VERSION}, or give the path of an OpenCode 1.x."
+            f"--command: `{shlex.join(command)}` is OpenCode {version}, {OPENCODE_1.mismatch}: it is not started. "
+            f"Omit --command to use a copy of OpenCode {SNAPSHOT_VERSION}, or give the path of an OpenCode 1.x."
         )
     path = which(command[0], environ)
     return Program((path or command[0], *command[1:]), version=version)

@@ -18,6 +18,7 @@ from opencode_mcp.opencode.endpoint import Endpoint
 from .executable import Program
 
 LISTENING_LINE = re.compile(r"opencode server listening on (http://\S+)")
+OPENCODE_2_LISTENING_LINE = re.compile(r"server listening on (http://\S+)")
 READY_SECONDS = 0.1
 """Pause between two questions whether an OpenCode 2 is ready."""
 INFO_SECONDS = 10.0
@@ -81,7 +82,10 @@ def find_url_1(line: str) -> str | None:
 
 
 def find_url_2(line: str) -> str | None:
-    """Return the address in `{"url":"http://127.0.0.1:4096"}`."""
+    """Return the address in `{"url":"http://127.0.0.1:4096"}`, or in `server listening on http://127.0.0.1:4096`, which
+    it prints without --stdio."""
+    if match := OPENCODE_2_LISTENING_LINE.fullmatch(line.strip()):
+        return match[1]
     try:
         value: Any = json.loads(line)
     except ValueError:

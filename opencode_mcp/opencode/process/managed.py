@@ -1,4 +1,5 @@
-"""A managed OpenCode server: started at first use, watched, restarted after it died, always stopped.
+"""A managed OpenCode server: started at first use, watched, restarted after it died, always stopped. The background
+service of an OpenCode 2 is used instead where `choice.py` says so; it is neither started nor stopped.
 
 A server that keeps exiting right after its start is started again only after a delay.
 """
@@ -7,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -32,20 +32,14 @@ from opencode_mcp.opencode.os_limits import (
     measure_shortage,
 )
 
-from . import install
-from .choice import Choice
+from .choice import Choice, make_choice
 from .executable import Program
-from .launch import WaitUntilReady
+from .launch import OPENCODE_2_LISTENING_LINE, WaitUntilReady, wait_until_ready_2
 from .liveness import Liveness
 from .opencode_process import OpenCodeProcess, OpenProcess, join_shared, run_by_generation, run_own
 from .server_run import Backoff, ServerRun, describe_exit, last_output
-from .service import Service, find_service
+from .service import Service, wait_until_gone
 
-OTHER_LISTENING_LINE = re.compile(r"server listening on http://\S+")
-"""Printed by an OpenCode 2 that was taken for another program, with its password on the next line."""
-
-SERVICE_SECONDS = 15.0
-"""How often the background service is looked for while it is used."""
 LINE_CHARS = 2_000
 """Longer lines of its output are cut."""
 MAX_PROMISED = 500
@@ -249,12 +243,10 @@ class ManagedServer:
     async def _follow_service(self, service: Service, run: ServerRun) -> None:
         """Use the background service until it has ended, or is another one."""
         run.service = service
-        run.endpoint = service.endpoint
-        run.start_finished.set()
-        log.info("OpenCode: %s", service.describe())
-        while await find_service(self._environ) == service:
-            await anyio.sleep(SERVICE_SECONDS)
-        run.failure = f"{service.describe()} has ended"
+        with run.scope:
+            async with background_task(self._wait_until_ready, wait_until_ready_2, service.endpoint, run):
+                await wait_until_gone(service, self._environ)
+        run.failure = run.failure or f"{service.describe()} has ended"
 
     async def _follow(self, process: OpenCodeProcess, run: ServerRun) -> None:
         """Follow the process until it exits; stop it if it is OpenCode 2, does not start, or does not respond."""
@@ -328,37 +320,30 @@ class ManagedServer:
             incomplete_line = incomplete_line[:LINE_CHARS]
             for line in lines:
                 line = omit_password_line(line[:LINE_CHARS], process.password)
-                if OTHER_LISTENING_LINE.fullmatch(line.strip()):
+                url = run.launch.find_url(line)
+                if url is None and OPENCODE_2_LISTENING_LINE.fullmatch(line.strip()):
                     raise ServerStartError(OTHER_GENERATION_ERROR)
                 run.output.append(line)
                 log.debug("opencode: %s", line)
-                if run.url is None and (url := run.launch.find_url(line)):
+                if run.url is None and url is not None:
                     run.url = url
                     limit.deadline = float("inf")
+                    endpoint = Endpoint(httpx2.URL(url), password=process.password, version=run.program.version)
                     if run.launch.wait_until_ready is None:
-                        self._set_endpoint(process, run)
+                        run.serve(endpoint, process.age_seconds)
                     else:
-                        tasks.start_soon(self._wait_until_ready, run.launch.wait_until_ready, process, run)
+                        tasks.start_soon(self._wait_until_ready, run.launch.wait_until_ready, endpoint, run)
         run.output.append(incomplete_line)
 
-    async def _wait_until_ready(self, wait: WaitUntilReady, process: OpenCodeProcess, run: ServerRun) -> None:
-        """Wait until a server that listens serves requests; stop it if it says that it cannot."""
+    async def _wait_until_ready(self, wait: WaitUntilReady, endpoint: Endpoint, run: ServerRun) -> None:
+        """Wait until a server that listens serves requests; end the run if it says that it cannot."""
         run.status = "started, and not ready yet"
-        assert run.url is not None
-        failure = await wait(Endpoint(httpx2.URL(run.url), password=process.password))
+        failure = await wait(endpoint)
         if failure:
             run.failure = run.stop_reason = failure
             run.scope.cancel()
         else:
-            self._set_endpoint(process, run)
-
-    def _set_endpoint(self, process: OpenCodeProcess, run: ServerRun) -> None:
-        """Record that the server serves requests."""
-        assert run.url is not None
-        run.endpoint = Endpoint(httpx2.URL(run.url), password=process.password, version=run.program.version)
-        run.listening_since = time.monotonic() - process.age_seconds
-        run.start_finished.set()
-        log.info("OpenCode listens on %s", run.url)
+            run.serve(endpoint)
 
 
 @asynccontextmanager
@@ -378,8 +363,7 @@ async def managed_server(
     """
     own = run_own(directory)
     shared = own if linger is None else join_shared(directory, environ, linger)
-    may_use_service = linger is not None and not command
-    choice = Choice(command, environ, install.cache_folder(environ), generation, may_use_service)
+    choice = make_choice(command, environ, generation, linger is not None)
     async with background_task_group() as tasks:
         yield ManagedServer(tasks, choice, expected, directory, environ, run_by_generation({1: shared, 2: own}))
 

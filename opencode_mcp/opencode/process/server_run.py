@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections import deque
@@ -26,6 +27,9 @@ SHORT_LIFE_SECONDS = 10.0
 """A server that exits sooner than this after it listened counts as not started."""
 RESTART_DELAY_SECONDS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between an early exit and the next start, by the number of early exits before it."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Backoff:
@@ -77,6 +81,13 @@ class ServerRun:
     def launch(self) -> Launch:
         """How its program is started."""
         return LAUNCHES[self.program.generation]
+
+    def serve(self, endpoint: Endpoint, age_seconds: float = 0.0) -> None:
+        """Record that the server serves requests, and listens for some time already."""
+        self.endpoint = endpoint
+        self.listening_since = time.monotonic() - age_seconds
+        self.start_finished.set()
+        log.info("OpenCode serves at %s", endpoint.display_url)
 
     @property
     def has_ended(self) -> bool:

@@ -20,10 +20,15 @@ import httpx2
 from opencode_mcp.openapi.snapshots import SNAPSHOTS
 from opencode_mcp.opencode.endpoint import Endpoint
 from opencode_mcp.opencode.expected_generation import version_major
+from opencode_mcp.opencode.version_check import asks_to_wait
 
 from .private_file import read_private_file
+from .supervisor import process_start
 
 SERVICE_SECONDS = 2.0
+"""How long a registered service may take to say that it runs."""
+CHECK_SECONDS = 15.0
+"""How often one that is used is looked for."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 log = logging.getLogger(__name__)
@@ -55,7 +60,7 @@ def registration_file(environ: Mapping[str, str]) -> Path:
 
 
 async def find_service(environ: Mapping[str, str]) -> Service | None:
-    """Return the user's running service, within two seconds; None if there is none."""
+    """Return the user's service that runs or starts, within two seconds; None if there is none."""
     registered = read_service(registration_file(environ))
     if registered is None:
         return None
@@ -65,7 +70,10 @@ async def find_service(environ: Mapping[str, str]) -> Service | None:
         # Not through a proxy: the password is only for this machine.
         async with httpx2.AsyncClient(auth=endpoint.auth, timeout=SERVICE_SECONDS, trust_env=False) as http:
             with anyio.move_on_after(SERVICE_SECONDS):
-                info = (await http.get(endpoint.base_url + SNAPSHOTS[2].version_path)).json()
+                response = await http.get(endpoint.base_url + SNAPSHOTS[2].version_path)
+                if asks_to_wait(response):
+                    return registered
+                info = response.json()
     except (httpx2.HTTPError, ValueError) as error:
         log.info("%s is registered, and does not answer: %r", registered.describe(), error)
         return None
@@ -74,6 +82,19 @@ async def find_service(environ: Mapping[str, str]) -> Service | None:
         log.info("%s is registered, and another server answers there", registered.describe())
         return None
     return registered
+
+
+async def wait_until_gone(service: Service, environ: Mapping[str, str]) -> None:
+    """Wait until a service that was found has ended, or another one is registered."""
+    while await is_in_use(service, environ):
+        await anyio.sleep(CHECK_SECONDS)
+
+
+async def is_in_use(service: Service, environ: Mapping[str, str]) -> bool:
+    """Whether a service that was found is still registered and runs; a busy one may not answer for a while."""
+    if read_service(registration_file(environ)) != service:
+        return False
+    return bool(process_start(service.pid)) or await find_service(environ) == service
 
 
 def read_service(file: Path) -> Service | None:

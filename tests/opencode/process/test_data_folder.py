@@ -89,6 +89,18 @@ def test_what_is_only_in_the_write_ahead_log_counts(tmp_path: Path) -> None:
         assert read_data_folder({"XDG_DATA_HOME": str(tmp_path)}).history is History.OPENCODE_2
 
 
+def test_a_database_with_a_write_ahead_log_is_not_changed(tmp_path: Path) -> None:
+    """OpenCode's databases have one."""
+    file = tmp_path / "opencode" / "opencode.db"
+    use_opencode_1(file.parent)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    before = file.read_bytes()
+
+    assert read_data_folder({"XDG_DATA_HOME": str(tmp_path)}).history is History.OPENCODE_1
+    assert file.read_bytes() == before
+
+
 def test_the_folder_follows_the_environment(tmp_path: Path) -> None:
     """As OpenCode's: the home folder on every platform, and another database."""
     use_opencode_1(tmp_path / ".local" / "share" / "opencode")

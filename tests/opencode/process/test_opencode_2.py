@@ -16,6 +16,7 @@ from opencode_mcp.catalog.generations import GENERATIONS
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.opencode.expected_generation import ExpectedGeneration, read_seen_generation
 from opencode_mcp.opencode.process.cache import cache_folder
+from opencode_mcp.opencode.process.launch import find_url_2
 from opencode_mcp.opencode.process.managed import ManagedServer, managed_server
 from tests.cli.fake_http_server import JSON, fake_http_server
 from tests.eventually import eventually
@@ -57,6 +58,24 @@ def notes(environ: Mapping[str, str]) -> list[str]:
     """Return what the programs have noted."""
     path = Path(environ["STARTS"])
     return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("line", "url"),
+    [
+        ('{"url":"http://127.0.0.1:4096"}', "http://127.0.0.1:4096"),
+        ("server listening on http://127.0.0.1:4096", "http://127.0.0.1:4096"),
+        ("opencode server listening on http://127.0.0.1:4096", None),
+        ("server password hunter2", None),
+        ('{"url":1}', None),
+        ('{"url":"https://elsewhere.test"}', None),
+        ("[]", None),
+        ("Performing one time database migration", None),
+    ],
+)
+def test_the_address_is_in_one_line_of_its_output(line: str, url: str | None) -> None:
+    """The first one with --stdio, the second one without."""
+    assert find_url_2(line) == url
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -125,7 +144,7 @@ async def test_it_is_not_started_on_the_data_of_opencode_1(small: Mapping[str, s
 async def test_it_is_not_started_for_the_tools_of_opencode_1(small: Mapping[str, str]) -> None:
     """The error says to reconnect, and the next start of the bridge has the tools of OpenCode 2."""
     async with open_server(small, tools=1) as server:
-        with pytest.raises(ServerStartError, match=r"is OpenCode 2\.1\.2, .*reconnect this MCP server"):
+        with pytest.raises(ServerStartError, match=r"is OpenCode 2\.1\.2, .*restart this MCP server"):
             await server.endpoint()
 
     assert notes(small) == []

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from opencode_mcp.opencode.process.service import find_service
+from opencode_mcp.opencode.process.service import find_service, is_in_use
 from opencode_mcp.redaction import KnownSecrets, service_files
 from tests.cli.fake_http_server import JSON, HttpAnswer, fake_http_server
 
@@ -54,7 +56,6 @@ async def test_a_running_service_is_found(tmp_path: Path) -> None:
         pytest.param(info_route(pid=1), {}, id="another process"),
         pytest.param(info_route(version="2.1.3"), {}, id="another version"),
         pytest.param({"/api/info": (401, JSON, b"{}")}, {}, id="another password"),
-        pytest.param({"/api/info": (503, JSON, b'{"code":"service_starting"}')}, {}, id="starting"),
         pytest.param({}, {}, id="another server"),
         pytest.param(info_route(), {"pid": None}, id="a registration without a process"),
         pytest.param(info_route(), {"pid": "x"}, id="a process that is not a number"),
@@ -71,6 +72,29 @@ async def test_a_registration_that_its_server_does_not_confirm_is_no_service(
         given: dict[str, Any] = {"url": url, **changes}
         environ = register(tmp_path, **given)
         assert await find_service(environ) is None
+
+
+@pytest.mark.parametrize("body", [b'{"code":"service_starting"}', json.dumps(INFO).encode()])
+async def test_a_service_that_starts_is_found(tmp_path: Path, body: bytes) -> None:
+    """Another OpenCode 2 must not be started beside it: it may import the data of OpenCode 1."""
+    with fake_http_server({"/api/info": (503, JSON, body)}) as url:
+        assert await find_service(register(tmp_path, url)) is not None
+
+
+async def test_a_service_that_was_found_stays_in_use_while_it_is_busy(tmp_path: Path) -> None:
+    """Until its registration is another's, or its process has ended."""
+    with fake_http_server(info_route(pid=os.getpid())) as url:
+        environ = register(tmp_path, url, pid=os.getpid())
+        service = await find_service(environ)
+        assert service is not None
+        assert await is_in_use(service, environ)
+
+    assert await is_in_use(service, environ)  # it does not answer any more, and runs
+    register(tmp_path, url, pid=os.getpid(), version="2.1.3")
+    assert not await is_in_use(service, environ)
+    ended = replace(service, pid=2**22 + 1)
+    register(tmp_path, url, pid=ended.pid)
+    assert not await is_in_use(ended, environ)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
