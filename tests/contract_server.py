@@ -20,9 +20,10 @@ import httpx2
 import jsonschema_rs
 
 from opencode_mcp.openapi.example import make_example
-from opencode_mcp.openapi.snapshots import read_snapshot
+from opencode_mcp.openapi.snapshots import SNAPSHOTS, read_snapshot
 
 Json = dict[str, Any]
+JSON = "application/json"
 SSE = "text/event-stream"
 COMPONENTS = "#/components/schemas/"
 NO_SCHEMA: Json = {}
@@ -95,15 +96,22 @@ class ContractServer:
         self.routes = list(self.contract.routes)
 
     def handle(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer a request; every path that is not in the document returns the web page, as OpenCode's does."""
+        """Answer a request. A path that is neither that of the document nor in it returns the web page, as OpenCode's
+        does."""
         found = self.find_route(request)
         if found is None:
-            return WEB_PAGE
+            return self.answer_without_route(request)
         route, values = found
         faults = self.note_faults(route, values, request)
         if faults:
             return httpx2.Response(400, json={"_tag": "InvalidRequestError", "message": "; ".join(faults)})
         return self.answer(route)
+
+    def answer_without_route(self, request: httpx2.Request) -> httpx2.Response:
+        """Return the document, or the web page."""
+        if request.url.path != SNAPSHOTS[self.generation].document_path:
+            return WEB_PAGE
+        return httpx2.Response(200, headers={"content-type": JSON}, content=read_snapshot(self.generation))
 
     def find_route(self, request: httpx2.Request) -> tuple[Route, Mapping[str, str]] | None:
         """Return the operation of a request and the parameters of its path as they were sent."""

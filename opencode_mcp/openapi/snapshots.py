@@ -25,8 +25,8 @@ SNAPSHOT_2_SHA256 = "2b120bdfa01b0f2ad37e39d192031b8159a8a931bc4da930b2e417fdc44
 class Snapshot:
     """A bundled document. `sha256` is that of `file`, whose licence is in LICENSE.
 
-    A running server has its version, in the field `version` of an object, at `version_path`, and its own document at
-    `document_path`.
+    `is_exact`: it says all that the server's own document says. A running server has its version, in the field
+    `version` of an object, at `version_path`, and its own document at `document_path`.
     """
 
     version: str
@@ -35,6 +35,7 @@ class Snapshot:
     origin: str
     version_path: str
     document_path: str
+    is_exact: bool = True
 
 
 SNAPSHOTS: Mapping[int, Snapshot] = {
@@ -54,6 +55,7 @@ SNAPSHOTS: Mapping[int, Snapshot] = {
         "lacks most patterns and limits of values, and the two WebSocket routes to terminals",
         version_path="/api/info",
         document_path="/openapi.json",
+        is_exact=False,
     ),
 }
 """The documents by generation."""

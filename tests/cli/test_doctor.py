@@ -208,7 +208,7 @@ async def test_a_server_that_is_not_opencode_is_identified(
 ) -> None:
     """A web page, the next major version, a proxy: each has another remedy."""
     with fake_http_server(routes, otherwise) as url:
-        code, findings = await run_doctor(home, "--url", url)
+        code, findings = await run_doctor(home, "--url", url, "--generation", "1")
 
     assert (code, failed_checks(findings)) == (1, ["reachable"])
     assert words in findings["reachable"]["says"]

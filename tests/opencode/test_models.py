@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import pytest
 from pydantic import BaseModel
 
+from opencode_mcp.cli.doctor import capabilities2
 from opencode_mcp.opencode import authorize, location_reads, models
 from opencode_mcp.opencode.models import Model
 
@@ -121,6 +122,10 @@ def model_objects() -> ModelObjects:
         (location_reads.V2SessionAnswer, DOCUMENT_2, "/api/session/{sessionID}"),
         (location_reads.LocatedProject, DOCUMENT_2, "/api/project"),
         (location_reads.ResolvedLocation, DOCUMENT_2, "/api/location"),
+        (capabilities2.Location, DOCUMENT_2, "/api/location"),
+        (capabilities2.ModelList, DOCUMENT_2, "/api/model"),
+        (capabilities2.DefaultModel, DOCUMENT_2, "/api/model/default"),
+        (capabilities2.Worktree, DOCUMENT_2, "/api/worktree"),
     ):
         response = document["paths"][path]["get"]["responses"]["200"]
         collect_objects(model, response["content"]["application/json"]["schema"], path, found)

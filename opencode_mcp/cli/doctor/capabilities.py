@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 
 from opencode_mcp.exceptions import APIError, OpenCodeError
@@ -57,7 +59,8 @@ async def check_model(opencode: OpenCodeClient) -> CheckResult:
 async def check_events(opencode: OpenCodeClient) -> CheckResult:
     """Check that the event stream sends `server.connected`."""
     arguments = {"timeout_seconds": EVENT_SECONDS, "max_events": 1, "types": ["server.connected"]}
-    answer = await execute(opencode, opencode.prepare(opencode.catalog["global_event"], arguments))
+    operation = opencode.catalog[opencode.catalog.generation.event_stream]
+    answer = await execute(opencode, opencode.prepare(operation, arguments))
     if answer.value["events"]:
         return CheckResult("events", "ok", "received (server.connected)")
     advice = (
@@ -88,6 +91,11 @@ async def check_worktrees(opencode: OpenCodeClient) -> CheckResult:
         paths: list[str] = await opencode.call("worktree_list")
     except OpenCodeError as error:
         return CheckResult("worktrees", "warning", to_one_line(f"cannot be listed: {error}", 400), "see OpenCode's log")
+    return worktrees_result(paths)
+
+
+def worktrees_result(paths: Sequence[str]) -> CheckResult:
+    """Return the result for the worktrees of a project."""
     if not paths:
         return CheckResult("worktrees", "ok", "none", facts={"worktrees": paths})
     message = f"{len(paths)} in this project: {', '.join(paths)}"

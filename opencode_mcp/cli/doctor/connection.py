@@ -10,12 +10,13 @@ from functools import partial
 import httpx2
 
 from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS, is_older
+from opencode_mcp.connect import choose_program
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.snapshots import SNAPSHOT_2_VERSION
 from opencode_mcp.opencode import Endpoint, OpenCodeClient, ProgressCallback
 from opencode_mcp.opencode.process.executable import which
-from opencode_mcp.opencode.process.install import cache_folder, find_program
+from opencode_mcp.opencode.process.service import Service
 from opencode_mcp.opencode.transport import describe_tls_error
 from opencode_mcp.opencode.version_check import detect_version, is_web_page
 from opencode_mcp.settings import Settings
@@ -33,16 +34,17 @@ async def check_program(settings: Settings, report_progress: ProgressCallback) -
         flag = "--url" if settings.url else "--server"
         return CheckResult("opencode", "ok", f"the server at {addresses} ({flag}); none is started")
     try:
-        program = await find_program(
-            settings.command, cache_folder(settings.environ), settings.environ, report_progress
-        )
+        program = await choose_program(settings).choose(report_progress)
     except ServerStartError as error:
         return CheckResult("opencode", "failed", "not found", to_one_line(str(error), 600))
+    if isinstance(program, Service):
+        facts = {"version": program.version}
+        return CheckResult("opencode", "ok", f"{program.describe()}; none is started", facts=facts)
     path = which(program.command[0], settings.environ)
     if path is None:
         advice = "correct it, or omit it to use `opencode` on PATH or a copy from npm"
         return CheckResult("opencode", "failed", f"--command: program {program.command[0]!r} not found", advice)
-    origin = "--command" if settings.command else "a copy from npm" if program.path else "on PATH"
+    origin = "--command" if settings.command else "a copy from npm" if program.is_own_copy else "on PATH"
     facts = {"path": path, "version": program.version}
     if program.note:
         return CheckResult(
@@ -68,11 +70,15 @@ async def check_connection(opencode: OpenCodeClient, report_progress: ProgressCa
         expected = opencode.expected
         detected = await detect_version(partial(fetch, opencode, endpoint), expected.generation.number)
         if not expected.accepts(detected.major):
-            message = expected.describe_mismatch(address, detected.version, detected.major)
-            return [CheckResult("reachable", "failed", *message.split(" Nothing was sent. To do: "))]
+            message = f"{address} is OpenCode {detected.version or detected.major}, {expected.generation.mismatch}"
+            return [CheckResult("reachable", "failed", message, expected.advise(detected.major))]
         if detected.version is not None:
             checked = VERSION_CHECKS[expected.generation.number](detected.version)
             return [reachable, await check_authentication(opencode, endpoint), checked]
+        if detected.major is not None:
+            message = f"{address} is OpenCode {detected.major}, and does not say its version"
+            advice = "is it starting? Try again in some seconds. A beta of OpenCode 2 is not supported"
+            return [CheckResult("reachable", "failed", message, advice)]
         return [not_opencode(address, response)]
     except httpx2.TransportError as error:
         return [connection_failure(address, error)]

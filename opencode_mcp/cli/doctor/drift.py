@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 import httpx2
 
+from opencode_mcp.catalog.generation import Generation
 from opencode_mcp.exceptions import DocumentError
-from opencode_mcp.openapi import SNAPSHOT_VERSION, Document
+from opencode_mcp.openapi import Document
 from opencode_mcp.openapi.document import OperationObject
-from opencode_mcp.openapi.snapshots import load_snapshot
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.tasks.report import to_one_line
 
@@ -34,10 +34,12 @@ class Drift:
 
 
 async def check_document(opencode: OpenCodeClient) -> CheckResult:
-    """Compare GET /doc with the snapshot. An unusable document is not a failure: the snapshot is used."""
+    """Compare the server's document with the snapshot. An unusable one is not a failure: the snapshot is used."""
     endpoint = await opencode.server.endpoint()
+    generation = opencode.catalog.generation
+    path = generation.snapshot.document_path
     try:
-        response = await opencode.http.get(f"{endpoint.base_url}/doc", auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
+        response = await opencode.http.get(f"{endpoint.base_url}{path}", auth=endpoint.auth, timeout=DOCUMENT_SECONDS)
         response.raise_for_status()
         live = Document.parse(response.content)
     except (httpx2.HTTPError, DocumentError) as error:
@@ -47,24 +49,26 @@ async def check_document(opencode: OpenCodeClient) -> CheckResult:
             else to_one_line(str(error) or repr(error), 200)
         )
         return CheckResult(
-            "document", "warning", f"GET /doc cannot be compared: {reason}", "the bundled document is used"
+            "document", "warning", f"GET {path} cannot be compared: {reason}", "the bundled document is used"
         )
-    bundled = load_snapshot()
-    return drift_result(compare(live, bundled), len(operations(live)), len(operations(bundled)))
+    bundled = generation.load_document()
+    drift = compare(live, bundled, generation.snapshot.is_exact)
+    return drift_result(drift, generation, len(operations(live)), len(operations(bundled)))
 
 
-def compare(live: Document, bundled: Document) -> Drift:
-    """Return the differences, apart from summaries, descriptions and tags."""
+def compare(live: Document, bundled: Document, is_exact: bool) -> Drift:
+    """Return the differences, apart from summaries, descriptions and tags; only the operations that came or went if
+    the bundled document is not exact."""
     new, old = operations(live), operations(bundled)
     live_schemas, bundled_schemas = live.components.schemas, bundled.components.schemas
     return Drift(
         came=sorted(new.keys() - old.keys()),
         went=sorted(old.keys() - new.keys()),
-        differ=sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
+        differ=sorted(name for name in new.keys() & old.keys() if is_exact and new[name] != old[name]),
         schemas=sorted(
             name
             for name in live_schemas.keys() | bundled_schemas.keys()
-            if live_schemas.get(name) != bundled_schemas.get(name)
+            if is_exact and live_schemas.get(name) != bundled_schemas.get(name)
         ),
     )
 
@@ -78,15 +82,16 @@ def operations(document: Document) -> dict[str, tuple[str, str, OperationObject]
     }
 
 
-def drift_result(drift: Drift, live_count: int, bundled_count: int) -> CheckResult:
+def drift_result(drift: Drift, generation: Generation, live_count: int, bundled_count: int) -> CheckResult:
     """Return the result for the differences."""
+    snapshot = generation.snapshot
     if not any((drift.came, drift.went, drift.differ, drift.schemas)):
-        return CheckResult("document", "ok", f"{live_count} operations, the same as in OpenCode {SNAPSHOT_VERSION}")
+        return CheckResult("document", "ok", f"{live_count} operations, the same as in OpenCode {snapshot.version}")
     facts = asdict(drift)
     if drift.went and not drift.came and live_count < bundled_count // 2:
         message = (
-            f"GET /doc lists only {live_count} of {bundled_count} operations, as OpenCode of 2025 does "
-            f"although it serves more"
+            f"GET {snapshot.document_path} lists only {live_count} of {bundled_count} operations, as OpenCode of 2025 "
+            "does although it serves more"
         )
         return CheckResult("document", "warning", message, "the bundled document is used; update OpenCode", facts)
     parts = [
