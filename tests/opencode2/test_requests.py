@@ -93,6 +93,21 @@ async def test_a_rejection_with_a_message_goes_on(client: FakeClient) -> None:
     assert text_of(messages[2]) == "done: tool"
 
 
+async def test_a_rejection_counts_for_all_requests_of_the_session(client: FakeClient) -> None:
+    """With its message, so that the model goes on after all of them; another session's request waits on."""
+    calls = [{"name": "write", "args": {"filePath": f"{name}.txt", "content": "x"}} for name in ("a", "b")]
+    session_id, _ = await ask(client, f"script:tools {json.dumps(calls)}")
+    other, kept = await ask(client)
+    listed = await eventually(
+        lambda: client.get(f"session/{session_id}/permission"), lambda found: len(found["data"]) == 2
+    )
+    await client.reply(listed["data"][0], 204, decision="reject", message="elsewhere")
+    assert (await client.wait(session_id))["outcome"] == "succeeded"
+    content = (await client.messages(session_id))[1]["content"]
+    assert [item["state"]["error"]["type"] for item in content] == ["permission.rejected"] * 2
+    assert (await client.get(f"session/{other}/permission"))["data"] == [kept]
+
+
 async def test_rules_of_the_session_come_last(client: FakeClient) -> None:
     """Deny fails the call without a request; allow asks for nothing; a change replaces the list."""
     deny = [{"action": "edit", "resource": "*.txt", "effect": "deny"}]
