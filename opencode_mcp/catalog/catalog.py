@@ -16,7 +16,6 @@ from opencode_mcp.exceptions import UnsupportedServer
 from opencode_mcp.openapi import schema as schemas
 from opencode_mcp.openapi.document import Document, OperationObject, ParameterObject, Schema
 from opencode_mcp.openapi.navigation import resolve
-from opencode_mcp.openapi.snapshots import load_snapshot
 
 from .amendment import Amendment, Check, ExecutionMode
 from .annotations import Hints
