@@ -261,10 +261,21 @@ class Location(Model):
 
 
 class ProjectPath(Model):
-    """A project's directory; `worktree` is the top of its git working tree, "/" without git."""
+    """A directory; `worktree` is the top of its git working tree, "/" without git.
+
+    `home` is the home folder of OpenCode's user, None if it is unknown.
+    """
 
     directory: str
     worktree: str
+    home: str | None = None
+
+
+class Branch(Model):
+    """The branch that a working tree is on, and the default branch of its repository, as far as they are known."""
+
+    branch: str | None = None
+    default_branch: str | None = Field(None, alias="default_branch")
 
 
 class Worktree(Model):
@@ -272,13 +283,6 @@ class Worktree(Model):
 
     directory: str
     branch: str | None = None
-
-
-class HomePath(Model):
-    """A directory on OpenCode's machine, and the home folder of its user there."""
-
-    directory: str
-    home: str
 
 
 class FileNode(Model):
@@ -310,10 +314,14 @@ class Agent(Model):
 
 
 class Config(Model):
-    """The defaults in the configuration that a prompt uses; `model` is `provider/model`."""
+    """The defaults in the configuration that a prompt uses; `model` is `provider/model`.
+
+    Without `snapshot` OpenCode keeps no snapshots of the files that a turn changes.
+    """
 
     model: str | None = None
     default_agent: str | None = Field(None, alias="default_agent")
+    snapshot: bool = True
 
 
 class Provider(Model):

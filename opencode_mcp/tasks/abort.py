@@ -6,11 +6,12 @@ import anyio
 
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 
 from .context import Context, Decision
 from .metadata import save_task_metadata, task_metadata
 from .queued_turns import was_followed
-from .replies import list_requests, send_reply
+from .replies import send_reply
 from .rules import has_work_left, rules_of
 from .session_state import SessionSnapshot, read_session, read_snapshot
 
@@ -38,11 +39,11 @@ async def stop_session(
     with anyio.move_on_after(STOP_SECONDS):
         while snapshot.busy and not (was_followed(snapshot, newest_id) or has_followed(snapshot, prompt_id)):
             for member_id in snapshot.family:
-                await opencode.call("session_abort", sessionID=member_id)
+                await engine_of(opencode).abort(member_id)
             await anyio.sleep(0.2)
             snapshot = await read_snapshot(opencode, session_id)
         # The request of an aborted tool call stays listed until it is answered.
-        for request in await list_requests(opencode, snapshot.session.directory):
+        for request in await engine_of(opencode).list_requests(snapshot.session.directory):
             if request.session_id in snapshot.family and request.session_id not in snapshot.statuses:
                 try:
                     await send_reply(opencode, snapshot.session.directory, request, Decision(reply="reject"))

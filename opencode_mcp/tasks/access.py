@@ -5,53 +5,43 @@ Not a sandbox of the operating system: a tool that a rule allows runs with all r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import EngineTraits, engine_of
 from opencode_mcp.opencode.models import PermissionRule, Session
 
 from .agent_rules import matches, read_agent_rules
 from .metadata import Access, Permissions, TaskMetadata, task_metadata, with_task_metadata
 from .permission_map import PermissionMap, close_to_subagents, describe_contradiction, make_rules_of_map, restrict
 
-ALLOW_ALL = [{"permission": "*", "pattern": "*", "action": "allow"}]
-DENY_ALL = [{"permission": "*", "pattern": "*", "action": "deny"}]
+ALLOW_ALL = PermissionRule(permission="*", pattern="*", action="allow")
+DENY_ALL = PermissionRule(permission="*", pattern="*", action="deny")
 
-READING = (
-    *("read", "glob", "grep", "list", "lsp", "todowrite", "todoread", "question", "skill", "webfetch", "websearch"),
-    "doom_loop",
-)
-"""The permissions of OpenCode's tools that change no file (1.18.33)."""
-
-ALLOWED_BY_ACCESS: dict[Access, Sequence[str]] = {"read": READING, "edit": (*READING, "edit")}
-"""`full` is what OpenCode's configuration allows."""
+CHANGING: Mapping[Access, Sequence[str]] = {"read": (), "edit": ("edit",)}
+"""The permissions to change files, by access; `full` is what OpenCode's configuration allows."""
 
 
 async def session_rules(
     opencode: OpenCodeClient, directory: str | None, agent: str | None, task: TaskMetadata
-) -> dict[str, Any]:
-    """Return the `permission` of a task's session, {} for no rules of its own.
+) -> list[PermissionRule]:
+    """Return the rules of a task's session, [] for none of its own.
 
     With an access everything is denied but some tools, which keep the rules that the agent has for them: no shell, no
-    file outside of the project, no tool of an MCP server. There are no subagents either: these inherit what a session
-    denies, and nothing else (1.18.33).
+    file outside of the project, no tool of an MCP server. There are no subagents either: of OpenCode 1 these inherit
+    what a session denies, and nothing else.
     """
-    allowed, own = ALLOWED_BY_ACCESS.get(task.access or "full"), task.permission_rules or ()
-    if allowed is None:
+    traits, own = engine_of(opencode).traits, task.permission_rules or ()
+    if task.access is None or task.access == "full":
         if task.permissions == "allow":
-            return {"permission": ALLOW_ALL}
-        return {"permission": dump(close_to_subagents(own))} if own else {}
+            return [ALLOW_ALL]
+        return close_to_subagents(own, traits) if own else []
+    allowed = (*traits.reading, *CHANGING[task.access])
     agent_rules = await read_agent_rules(opencode, directory, agent)
     kept = [rule for tool in allowed for rule in restrict(tool, narrow(agent_rules, tool, task.permissions), own)]
-    return {"permission": [*DENY_ALL, *dump(kept)]}
-
-
-def dump(rules: Sequence[PermissionRule]) -> list[dict[str, str]]:
-    """Return rules as OpenCode takes them."""
-    return [rule.model_dump() for rule in rules]
+    return [DENY_ALL, *kept]
 
 
 def narrow(rules: Sequence[PermissionRule], tool: str, permissions: Permissions | None) -> list[PermissionRule]:
@@ -79,7 +69,7 @@ class Change:
     permissions: Permissions | PermissionMap | None
     default: Permissions
 
-    def apply(self, before: TaskMetadata) -> TaskMetadata:
+    def apply(self, before: TaskMetadata, traits: EngineTraits) -> TaskMetadata:
         """Return a task's metadata with the change.
 
         Raises:
@@ -89,7 +79,7 @@ class Change:
         if isinstance(policy, dict):
             rules = (*(rules or ()), *make_rules_of_map(policy))
             policy = self.default if before.permissions in {None, "allow"} else before.permissions
-            if message := describe_contradiction(rules):
+            if message := describe_contradiction(rules, traits):
                 raise WorkflowError(
                     f"permissions: {message}; the session has asked since an earlier prompt. Nothing was sent: start a "
                     "new session for the task"
@@ -102,10 +92,23 @@ async def change_access(opencode: OpenCodeClient, session: Session, agent: str |
     """Change what a session may do for its next prompt, which `agent` runs.
 
     Raises:
-        WorkflowError: it would have to lose a rule. OpenCode only ever adds to a session's rules (1.18.33).
+        WorkflowError: it would have to lose a rule, and OpenCode only adds to a session's rules.
     """
+    engine = engine_of(opencode)
     before = task_metadata(session)
-    task = change.apply(before)
+    task = change.apply(before, engine.traits)
+    if not engine.traits.replaces_rules:
+        refuse_lost_rules(session, before, task)
+    rules = await session_rules(opencode, session.directory, agent, task)
+    await engine.update_session(session.id, metadata=with_task_metadata(session.metadata, task), rules=rules)
+
+
+def refuse_lost_rules(session: Session, before: TaskMetadata, task: TaskMetadata) -> None:
+    """Refuse a change of a task that would have to take a rule from its session.
+
+    Raises:
+        WorkflowError: what cannot be revoked, and what to do.
+    """
     if before.permissions == "allow" and task.permissions != "allow" and task.access in {None, "full"}:
         raise WorkflowError(
             f"nothing was sent: session {session.id} allows everything, and OpenCode cannot revoke that. Start a new "
@@ -118,6 +121,3 @@ async def change_access(opencode: OpenCodeClient, session: Session, agent: str |
             "rules. Start a new session for the task",
             session.id,
         )
-    rules = await session_rules(opencode, session.directory, agent, task)
-    metadata = with_task_metadata(session.metadata, task)
-    await opencode.call("session_update", sessionID=session.id, metadata=metadata, **rules)

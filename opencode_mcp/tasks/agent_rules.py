@@ -8,10 +8,8 @@ from typing import Literal
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Agent, Config, PermissionRule
-
-from .model_selection import DEFAULT_AGENT
-from .workspace import directory_argument
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import PermissionRule
 
 Action = Literal["allow", "ask", "deny"]
 
@@ -21,8 +19,9 @@ SEPARATORS = re.compile(r"[;&|\n(){}`]+|\$\(")
 
 async def find_agent_name(opencode: OpenCodeClient, directory: str | None, agent: str | None) -> str:
     """Return the name of the agent that runs a new session's prompt: OpenCode's default for None."""
-    config = await opencode.call_as(Config, "config_get", **directory_argument(directory)) if agent is None else None
-    return agent or (config and config.default_agent) or DEFAULT_AGENT
+    engine = engine_of(opencode)
+    config = await engine.read_config(directory) if agent is None else None
+    return agent or (config and config.default_agent) or engine.traits.default_agent
 
 
 async def read_agent_rules(
@@ -30,7 +29,7 @@ async def read_agent_rules(
 ) -> Sequence[PermissionRule]:
     """Return the rules of an agent, of the default one for None; the last rule that matches decides."""
     name = await find_agent_name(opencode, directory, agent)
-    agents = await opencode.call_as(list[Agent], "app_agents", **directory_argument(directory))
+    agents = await engine_of(opencode).list_agents(directory)
     return next((known.permission for known in agents if known.name == name), ())
 
 
@@ -47,17 +46,20 @@ async def refuse_denied_commands(
     """
     rules = await read_agent_rules(opencode, directory, agent) if any(commands.values()) else ()
     for option, named in commands.items():
-        if (denied := find_denied(rules, named)) is not None:
+        if (denied := find_denied(rules, named, engine_of(opencode).traits.shell)) is not None:
             raise WorkflowError(
                 f"{option}: OpenCode's rules deny the agent the command {denied!r}; nothing was started. Name a "
                 "command that they allow, or another agent"
             )
 
 
-def find_denied(rules: Sequence[PermissionRule], commands: Sequence[str]) -> str | None:
-    """Return the first command, or part of one, that an agent's rules deny; None if there is none."""
+def find_denied(rules: Sequence[PermissionRule], commands: Sequence[str], shell: str) -> str | None:
+    """Return the first command, or part of one, that an agent's rules deny; None if there is none.
+
+    `shell` is the permission of shell commands.
+    """
     parts = [part.strip() for command in commands for part in (command, *SEPARATORS.split(command)) if part.strip()]
-    return next((part for part in parts if action_of(rules, "bash", part) == "deny"), None)
+    return next((part for part in parts if action_of(rules, shell, part) == "deny"), None)
 
 
 def action_of(rules: Sequence[PermissionRule], permission: str, subject: str) -> Action:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Session
 
 from .idempotency import SEARCHED_SESSIONS
 from .metadata import TaskMetadata, readable_metadata
-from .workspace import directory_argument
 
 
 async def find_answers(opencode: OpenCodeClient, task: TaskMetadata) -> list[Session]:
@@ -17,8 +17,7 @@ async def find_answers(opencode: OpenCodeClient, task: TaskMetadata) -> list[Ses
     """
     if task.answer_group is None:
         return []
-    query = {"scope": "project", "limit": SEARCHED_SESSIONS, **directory_argument(task.worktree_of)}
-    listed = await opencode.call_as(list[Session], "session_list", **query)
+    listed = await engine_of(opencode).list_sessions(task.worktree_of, SEARCHED_SESSIONS)
     found: dict[int, Session] = {}
     for session in sorted(listed, key=lambda session: (session.time.created, session.id)):
         group = readable_metadata(session).answer_group

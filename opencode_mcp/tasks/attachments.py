@@ -24,11 +24,9 @@ from anyio.to_thread import run_sync
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import FileNode, HomePath
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.process.other_processes import shares_files
 from opencode_mcp.suggestions import suggest
-
-from .workspace import directory_argument
 
 LINE_RANGE = re.compile(r"^(?P<path>.+?)(?::|#L?)(?P<first>\d+)(?:(?:-L?)(?P<last>\d+)|:\d+)?$")
 """`file:12`, `file:12-20`, `file:12:5`, `file#L12-L20`."""
@@ -101,7 +99,7 @@ class Folders:
         """List a folder of the project; "unknown" for the target of a symbolic link, which OpenCode does not list."""
         path = folder.relative_to(self.project).as_posix()
         try:
-            nodes = await self.opencode.call_as(list[FileNode], "file_list", directory=str(self.project), path=path)
+            return await engine_of(self.opencode).list_files(str(self.project), path)
         except APIError as error:
             if error.status not in NO_DIRECTORY_STATUSES:
                 raise
@@ -109,7 +107,6 @@ class Folders:
                 return None
             siblings = await self.read(folder.parent)
             return "unknown" if siblings == "unknown" or folder.name in (siblings or []) else None
-        return [node.name for node in nodes]
 
 
 def list_names(folder: PurePath) -> FolderNames:
@@ -131,14 +128,15 @@ async def file_parts(opencode: OpenCodeClient, directory: str | None, files: Seq
     """
     if not files:
         return []
-    home = await opencode.call_as(HomePath, "path_get", **directory_argument(directory))
-    root = to_pure_path(directory or home.directory)
+    paths = await engine_of(opencode).read_paths(directory)
+    root = to_pure_path(directory or paths.directory)
     endpoint = opencode.server.current_endpoint()
     folders = Folders(opencode, root, endpoint is not None and await run_sync(shares_files, endpoint))
-    return [await make_file_part_for(folders, file, to_pure_path(home.home)) for file in files]
+    home = None if paths.home is None else to_pure_path(paths.home)
+    return [await make_file_part_for(folders, file, home) for file in files]
 
 
-async def make_file_part_for(folders: Folders, file: str, home: PurePath) -> dict[str, Any]:
+async def make_file_part_for(folders: Folders, file: str, home: PurePath | None) -> dict[str, Any]:
     """Return the part that attaches one file."""
     if file.startswith(WEB_OR_DATA):
         return make_file_part(file, file.partition("?")[0].rpartition("/")[2][:100])
@@ -161,7 +159,7 @@ async def make_file_part_for(folders: Folders, file: str, home: PurePath) -> dic
     raise WorkflowError(f"cannot attach {file!r}, so nothing was sent: {reason} on OpenCode's machine")
 
 
-def candidate_paths(file: str, project: PurePath, home: PurePath) -> Iterator[tuple[PurePath, str]]:
+def candidate_paths(file: str, project: PurePath, home: PurePath | None) -> Iterator[tuple[PurePath, str]]:
     """Yield the paths that an argument may mean, each with a `?start=&end=` query for lines; the literal one first."""
     if file.startswith(FILE_SCHEME):
         address, separator, query = file.removeprefix(FILE_SCHEME).partition("?")
@@ -176,10 +174,16 @@ def candidate_paths(file: str, project: PurePath, home: PurePath) -> Iterator[tu
             yield resolve_path(lines["path"], project, home), f"?start={lines['first']}&end={last}"
 
 
-def resolve_path(path: str, project: PurePath, home: PurePath) -> PurePath:
-    """Return an absolute path, with `~` and `..` resolved as OpenCode does: lexically, not through links."""
+def resolve_path(path: str, project: PurePath, home: PurePath | None) -> PurePath:
+    """Return an absolute path, with `~` and `..` resolved as OpenCode does: lexically, not through links.
+
+    Raises:
+        WorkflowError: it begins with `~`, and OpenCode does not say where the home folder is.
+    """
     path_type = type(project)
     if path == "~" or path.startswith(("~/", "~\\")):
+        if home is None:
+            raise WorkflowError(f"cannot attach {path!r}, so nothing was sent: pass an absolute path instead of `~`")
         path = f"{home}/{path[2:]}"
     resolved: list[str] = []
     joined = project / path_type(path or ".")

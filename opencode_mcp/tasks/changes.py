@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from opencode_mcp.exceptions import OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import FileChange, Message, Session, SessionStatus
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import FileChange, Session
 from opencode_mcp.tasks.worktree.local import open_local_worktree, read_local_changes, refuse_altered
 from opencode_mcp.tasks.worktree.remote import read_remote_changes
 
@@ -293,7 +294,7 @@ async def open_worktree_changes(
             yield changes
     else:
         await refuse_altered(opencode, task)
-        messages = await opencode.call_as(list[Message], "session_messages", sessionID=session.id)
+        messages = await engine_of(opencode).list_messages(session.id)
         yield await read_remote_changes(opencode, session, task, messages)
 
 
@@ -349,8 +350,7 @@ async def refuse_running_work(
         )
     others: set[str] = set()
     for directory in {task.worktree or session.directory, session.directory}:
-        statuses = await opencode.call_as(dict[str, SessionStatus], "session_status", directory=directory)
-        others |= {session_id for session_id, status in statuses.items() if status.type != "idle"}
+        others |= {*await engine_of(opencode).read_statuses(directory)}
     if others:
         raise WorkflowError(
             f"nothing was discarded: {', '.join(sorted(others))} running in the same worktree; call "
@@ -375,7 +375,7 @@ async def remove_worktree(opencode: OpenCodeClient, session: Session, task: Task
     await save_task_metadata(opencode, session.id, removed=outcome)
     try:
         worktree = task.worktree or session.directory
-        await opencode.call("worktree_remove", directory=task.worktree_of, body={"directory": worktree})
+        await engine_of(opencode).remove_worktree(task.worktree_of, worktree)
         if await describe_removal(opencode, session, task) is None:
             raise WorkflowError(f"OpenCode reports the worktree {worktree} as removed, but it still exists")
     except OpenCodeError:

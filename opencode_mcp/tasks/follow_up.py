@@ -13,6 +13,7 @@ import anyio
 
 from opencode_mcp.exceptions import SessionBusy, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.prepare import directory_misreading
 
@@ -23,7 +24,7 @@ from .context import Context
 from .external_activity import read_snapshot_across_processes
 from .idempotency import request_suffix
 from .metadata import EndedTurn, QueuedPrompt, add_ended_turn, task_metadata
-from .model_selection import DEFAULT_AGENT, Selection, continue_selection
+from .model_selection import Selection, continue_selection
 from .options import StartTask
 from .permission_map import check_map
 from .prompt import SentPrompt, send_prompt
@@ -86,7 +87,8 @@ async def send_follow_up(
         await change_access(opencode, snapshot.session, selection.get("agent"), change_of(context, arguments))
     used = await read_family_usage(opencode, snapshot)
     await send_prompt(context, snapshot.session, arguments, selection, snapshot.newest_message, attachments, used)
-    note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"))
+    default = engine_of(opencode).traits.default_agent
+    note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"), default)
     return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id, note=note)
 
 
@@ -164,9 +166,9 @@ def change_of(context: Context, arguments: StartTask) -> Change:
     return Change(arguments.access, arguments.permissions, "ask" if context.elicitor is not None else "report")
 
 
-def describe_kept_agent(agent: str | None) -> str | None:
+def describe_kept_agent(agent: str | None, default: str) -> str | None:
     """Say which agent a follow-up goes on with; None if it is the usual one."""
-    return None if agent in {None, DEFAULT_AGENT} else f"agent {agent}, as in the session's last prompt"
+    return None if agent in {None, default} else f"agent {agent}, as in the session's last prompt"
 
 
 def refuse_without_setup(snapshot: SessionSnapshot) -> None:

@@ -22,8 +22,9 @@ from anyio.abc import TaskGroup
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.events import Event, event_session_id
-from opencode_mcp.opencode.models import Message, Session
+from opencode_mcp.opencode.models import Session
 
 from .abort import save_stopped, stop_session
 from .ask_timeout import overdue_requests, rejection
@@ -33,7 +34,7 @@ from .context import Context
 from .idempotency import make_prompt_id
 from .json_answer import ask_for_json, read_answer
 from .metadata import Rules, TaskMetadata
-from .model_selection import DEFAULT_AGENT, Selection, continue_selection
+from .model_selection import Selection, continue_selection
 from .queued_prompts import send_queued
 from .queued_turns import apply_queue
 from .replies import send_unless_answered
@@ -196,14 +197,12 @@ class Follower:
             return
         form = "" if rules.output_schema is None else f"\n\n{ask_for_json(rules.output_schema)}"
         text = f"{reason}{details}{form}"
-        parts = [{"type": "text", "text": text, "id": f"prt_{bare_id}"}]
-        prompt = await opencode.call_as(Message, "session_message", sessionID=session.id, messageID=rules.prompt_id)
+        parts = [{"type": "text", "text": text}]
+        prompt = await engine_of(opencode).read_message(session.id, rules.prompt_id)
         if prompt.info.system is not None:
             selection["system"] = prompt.info.system
         async with opencode.session_lock(session.id):
-            await opencode.call(
-                "session_prompt_async", sessionID=session.id, messageID=f"msg_{bare_id}", parts=parts, **selection
-            )
+            await engine_of(opencode).send_prompt(session, parts, selection, f"msg_{bare_id}")
 
     async def reject_overdue(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
         """Reject the requests of a family that got no answer in time."""
@@ -252,7 +251,7 @@ async def run_check(context: Context, session: Session, prompt_id: str, rules: R
         check_session = await find_check(opencode, session.id, prompt_id)
         if check_session is None or check_session.id != created.id:
             return  # this session stays empty: other bridges may be reading the family that it belongs to
-    agent = session.agent or DEFAULT_AGENT
+    agent = session.agent or engine_of(opencode).traits.default_agent
     await run_script(opencode, agent, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
 
 

@@ -7,10 +7,10 @@ import re
 import string
 
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Session
 
 from .metadata import readable_metadata
-from .workspace import directory_argument
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SUFFIX_CHARS = 14
@@ -48,7 +48,6 @@ def is_same_prompt(prompt_id: str, other_id: str) -> bool:
 
 async def find_request_session(opencode: OpenCodeClient, directory: str | None, request_id: str) -> str | None:
     """Return the session that was created for a request in the project: the first, if there are several."""
-    query = {"scope": "project", "limit": SEARCHED_SESSIONS, **directory_argument(directory)}
-    listed = await opencode.call_as(list[Session], "session_list", **query)
+    listed = await engine_of(opencode).list_sessions(directory, SEARCHED_SESSIONS)
     matches = [session for session in listed if readable_metadata(session).request_id == request_id]
     return min(matches, key=lambda session: (session.time.created, session.id)).id if matches else None

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import UnexpectedResponse, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import PermissionRule, Session, parse_model
 
 from .check import CheckResult
@@ -177,11 +178,11 @@ async def change_task_metadata(
 
     Where two bridges do so within the two requests, the later one wins.
     """
-    session = await opencode.call_as(Session, "session_get", sessionID=session_id)
+    session = await engine_of(opencode).read_session(session_id)
     current = task_metadata(session)
     task = current.model_copy(update=change(current))
     metadata = with_task_metadata(session.metadata, task)
-    updated = await opencode.call_as(Session, "session_update", sessionID=session_id, metadata=metadata)
+    updated = await engine_of(opencode).update_session(session_id, metadata=metadata)
     return task_metadata(updated) == task
 
 
@@ -217,7 +218,7 @@ async def check_metadata_stored(opencode: OpenCodeClient, session: Session, task
     if task_metadata(session) == task or not describe_metadata_needs(task):
         return
     with anyio.CancelScope(shield=True):
-        await opencode.call("session_delete", sessionID=session.id)
+        await engine_of(opencode).delete_session(session.id)
     raise WorkflowError(
         f"{opencode.server.describe()} does not store session metadata, which {describe_metadata_needs(task)} needs: "
         "nothing was started. Use OpenCode 1.15.13 or later, or a task with permissions `report` and without "

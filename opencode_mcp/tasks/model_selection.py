@@ -12,16 +12,9 @@ from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Agent, Config, Providers, Session
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import Session
 from opencode_mcp.suggestions import suggest
-
-from .workspace import directory_argument
-
-DEFAULT_AGENT = "build"
-"""The agent that OpenCode takes when neither the prompt nor the configuration names one (1.18.33)."""
-
-DEFAULT_VARIANT = "default"
-"""What OpenCode stores in a session for a prompt without a variant (1.18.33)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +41,8 @@ async def check_model_selection(
         WorkflowError: one is unknown, with the nearest names; OpenCode has no model; or `variant` is given and the
             model that OpenCode would use is unknown; or `--models` does not allow the model.
     """
-    location = directory_argument(directory)
-    models = (await opencode.call_as(Providers, "config_providers", **location)).models
+    engine = engine_of(opencode)
+    models = await engine.list_models(directory)
     if not models:
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
     checked: dict[str, Any] = {}
@@ -59,16 +52,16 @@ async def check_model_selection(
         provider_id, _, model_id = model.partition("/")
         checked["model"] = {"providerID": provider_id, "modelID": model_id}
     if opencode.prompt_policy.models:
-        called = model or await default_model(opencode, location, selection.agent, session_model)
+        called = model or await default_model(opencode, directory, selection.agent, session_model)
         if called is None or not opencode.prompt_policy.allows(called):
             raise WorkflowError(opencode.prompt_policy.refusal(called, models))
     if (agent := selection.agent) is not None:
-        agents = [known_agent.name for known_agent in await opencode.call_as(list[Agent], "app_agents", **location)]
+        agents = [known_agent.name for known_agent in await engine.list_agents(directory)]
         if agent not in agents:
             raise WorkflowError(describe_unknown("agent", agent, agents, kept))
         checked["agent"] = agent
     if (variant := selection.variant) is not None:
-        effective_model = model or await default_model(opencode, location, agent, session_model)
+        effective_model = model or await default_model(opencode, directory, agent, session_model)
         if effective_model not in models:
             raise WorkflowError(f"variant {variant!r} needs `model` as well: the default model is unknown")
         variants = list(models[effective_model].get("variants") or {})
@@ -93,7 +86,8 @@ async def continue_selection(opencode: OpenCodeClient, session: Session, named: 
     previous_model = f"{previous['providerID']}/{previous['id']}" if previous else None
     selection = replace(named, agent=named.agent or session.agent)
     if named.agent is None and named.model is None:
-        previous_variant = previous.get("variant") if previous.get("variant") != DEFAULT_VARIANT else None
+        default = engine_of(opencode).traits.default_variant
+        previous_variant = previous.get("variant") if previous.get("variant") != default else None
         selection = replace(selection, model=previous_model, variant=named.variant or previous_variant)
     checked = await check_model_selection(opencode, session.directory, selection, session.model, kept)
     if selection.model is None and previous_model is not None:
@@ -102,15 +96,16 @@ async def continue_selection(opencode: OpenCodeClient, session: Session, named: 
 
 
 async def default_model(
-    opencode: OpenCodeClient, location: Mapping[str, str], agent: str | None, session_model: Mapping[str, Any] | None
+    opencode: OpenCodeClient, directory: str | None, agent: str | None, session_model: Mapping[str, Any] | None
 ) -> str | None:
     """Return the model that OpenCode uses when a prompt names none: the agent's, the session's, the configuration's.
 
     None when none of them has one: then OpenCode takes the one that was used last on its machine (1.18.33).
     """
-    config = await opencode.call_as(Config, "config_get", **location)
-    name = agent or config.default_agent or DEFAULT_AGENT
-    agents = await opencode.call_as(list[Agent], "app_agents", **location)
+    engine = engine_of(opencode)
+    config = await engine.read_config(directory)
+    name = agent or config.default_agent or engine.traits.default_agent
+    agents = await engine.list_agents(directory)
     agent_model = next((candidate.model for candidate in agents if candidate.name == name), None)
     if agent_model is not None:
         return f"{agent_model['providerID']}/{agent_model['modelID']}"

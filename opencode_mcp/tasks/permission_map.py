@@ -6,21 +6,19 @@ tool -> action, or pattern -> action; a rule without effect is refused, as its a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.engine import EngineTraits, engine_of
 from opencode_mcp.opencode.models import PermissionRule
 from opencode_mcp.suggestions import did_you_mean
 
 from .agent_rules import Action, action_of, matches
 from .metadata import Permissions
-from .workspace import directory_argument
 
 ANY = "*"
 
@@ -30,23 +28,12 @@ PermissionMap = Annotated[
 ]
 """Tool -> action, or pattern -> action."""
 
-PERMISSIONS = (
-    *("read", "edit", "glob", "grep", "list", "bash", "task", "external_directory", "todowrite", "todoread"),
-    *("question", "webfetch", "websearch", "lsp", "doom_loop", "skill", "plan_enter", "plan_exit"),
-)
-"""What OpenCode asks permission for (1.18.33); for other tools, as those of plugins, by the tool's name."""
 
-DECIDED_BY: Mapping[str, str] = {
-    **dict.fromkeys(("write", "patch", "multiedit", "apply_patch"), "edit"),
-    **dict.fromkeys(("list_mcp_resources", "list_mcp_resource_templates", "read_mcp_resource"), "read"),
-}
-"""Tools that have the rules of another permission; OpenCode ignores rules with their names (1.18.33)."""
-
-
-def describe_contradiction(rules: Sequence[PermissionRule]) -> str | None:
+def describe_contradiction(rules: Sequence[PermissionRule], traits: EngineTraits) -> str | None:
     """Say why rules cannot hold for subagents that they allow; None if they can, or allow none."""
-    if asks_for_tool(rules) and any(rule.permission == "task" and rule.action != "deny" for rule in rules):
-        return "`ask` does not hold for subagents, so `task` must be denied where another tool asks"
+    allows = any(rule.permission == traits.subagent and rule.action != "deny" for rule in rules)
+    if not traits.subagents_ask and allows and asks_for_tool(rules, traits.subagent):
+        return f"`ask` does not hold for subagents, so `{traits.subagent}` must be denied where another tool asks"
     return None
 
 
@@ -67,15 +54,15 @@ def any_first(items: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return sorted(items, key=lambda item: item[0] != ANY)
 
 
-def asks_for_tool(rules: Sequence[PermissionRule]) -> bool:
+def asks_for_tool(rules: Sequence[PermissionRule], subagent: str) -> bool:
     """Whether rules ask for more than whether a subagent may start."""
-    return any(rule.action == "ask" and rule.permission != "task" for rule in rules)
+    return any(rule.action == "ask" and rule.permission != subagent for rule in rules)
 
 
-def close_to_subagents(rules: Sequence[PermissionRule]) -> list[PermissionRule]:
-    """Return rules that deny subagents if they ask: a subagent would not have to ask (1.18.33)."""
-    denial = PermissionRule(permission="task", pattern=ANY, action="deny")
-    return [*rules, *([denial] if asks_for_tool(rules) else [])]
+def close_to_subagents(rules: Sequence[PermissionRule], traits: EngineTraits) -> list[PermissionRule]:
+    """Return rules that deny subagents if they ask, where a subagent would not have to ask."""
+    denial = PermissionRule(permission=traits.subagent, pattern=ANY, action="deny")
+    return [*rules, *([denial] if asks_for_tool(rules, traits.subagent) and not traits.subagents_ask else [])]
 
 
 def restrict(tool: str, agent_rules: Sequence[PermissionRule], rules: Sequence[PermissionRule]) -> list[PermissionRule]:
@@ -106,30 +93,30 @@ async def check_map(
     """
     if not isinstance(permissions, dict):
         return
-    if message := describe_contradiction(make_rules_of_map(permissions)):
+    traits = engine_of(opencode).traits
+    if message := describe_contradiction(make_rules_of_map(permissions), traits):
         raise WorkflowError(f"permissions: {message}; nothing was sent")
-    if ignored := next((name for name in permissions if name in DECIDED_BY), None):
-        raise WorkflowError(f"permissions: {ignored!r} has the rules of `{DECIDED_BY[ignored]}`; nothing was sent")
-    others = [name for name in permissions if not any(matches(name, known) for known in PERMISSIONS)]
+    if ignored := next((name for name in permissions if name in traits.decided_by), None):
+        known = traits.decided_by[ignored]
+        raise WorkflowError(f"permissions: {ignored!r} has the rules of `{known}`; nothing was sent")
+    others = [name for name in permissions if not any(matches(name, known) for known in traits.permissions)]
     if others:
-        await check_other_tools(opencode, directory_argument(directory), others)
+        await check_other_tools(opencode, directory, others)
 
 
-async def check_other_tools(opencode: OpenCodeClient, location: dict[str, str], names: Sequence[str]) -> None:
+async def check_other_tools(opencode: OpenCodeClient, directory: str | None, names: Sequence[str]) -> None:
     """Check that names, which may have wildcards, are those of tools of plugins or MCP servers.
 
     Raises:
         WorkflowError: OpenCode knows no tool of this name.
     """
-    tool_ids, servers = await gather(
-        partial(opencode.call_as, list[str], "tool_ids", **location),
-        partial(opencode.call_as, dict[str, Any], "mcp_status", **location),
-    )
-    tools = {*tool_ids} - DECIDED_BY.keys()
+    engine = engine_of(opencode)
+    tool_names, servers = await engine.list_tool_names(directory)
+    tools = tool_names - engine.traits.decided_by.keys()
     prefixes = [f"{re.sub('[^a-zA-Z0-9_-]', '_', server)}_" for server in servers]
     for name in names:
         if not (any(matches(name, tool) for tool in tools) or any(may_match(name, prefix) for prefix in prefixes)):
-            meant = did_you_mean(name, sorted({*PERMISSIONS, *tools})) or "see tool_ids"
+            meant = did_you_mean(name, sorted({*engine.traits.permissions, *tools})) or "see tool_ids"
             raise WorkflowError(f"permissions: OpenCode knows no tool {name!r}, {meant}; nothing was sent")
 
 

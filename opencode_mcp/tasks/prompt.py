@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from pydantic import BaseModel
 
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Session
 
 from .context import Context
@@ -85,16 +86,14 @@ async def send_prompt(
     parts: list[dict[str, Any]] = [{"type": "text", "text": arguments.prompt}, *attachments]
     if arguments.output_schema is not None:
         parts.append({"type": "text", "text": ask_for_json(dump_compact(arguments.output_schema)), "synthetic": True})
-    optional: dict[str, Any] = dict(selection)
-    if arguments.system is not None:
-        optional["system"] = arguments.system
+    selected = {**selection, **({} if arguments.system is None else {"system": arguments.system})}
+    message_id: str | None = None
     is_ruled = make_rules(context, arguments) is not None
     if arguments.request_id is not None or is_ruled:
         bare_id = make_prompt_id(session, newest, arguments.request_id or secrets.token_hex(16))
         if is_ruled:
             rules = make_rules(context, arguments, f"msg_{bare_id}", used, started)
             await save_task_metadata(opencode, session.id, rules=rules)
-        optional["messageID"] = f"msg_{bare_id}"
-        parts[0]["id"] = f"prt_{bare_id}"
+        message_id = f"msg_{bare_id}"
     with anyio.CancelScope(shield=True):  # a request cut off midway may have been accepted
-        await opencode.call("session_prompt_async", sessionID=session.id, parts=parts, **optional)
+        await engine_of(opencode).send_prompt(session, parts, selected, message_id)

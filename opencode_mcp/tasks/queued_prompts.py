@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import anyio
 from pydantic import ValidationError
@@ -27,7 +26,8 @@ from opencode_mcp.exceptions import (
     WorkflowError,
 )
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Session, parse_model
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import Session
 from opencode_mcp.redaction import to_one_line
 
 from .abort import stop_session
@@ -153,11 +153,9 @@ def refuse_oversized(snapshot: SessionSnapshot, queued: QueuedPrompt) -> None:
 async def create_holder(opencode: OpenCodeClient, session: Session, queued: QueuedPrompt) -> Session:
     """Create the session that holds a queued prompt; a cancelled call must not leave it unknown."""
     metadata = with_task_metadata({}, TaskMetadata(queued=queued))
-    facts = {"parentID": session.id, "title": "Queued prompt", "metadata": metadata}
-    created: Any = {}
-    with anyio.CancelScope(shield=True):
-        created = await opencode.call("session_create", directory=session.directory, **facts)
-    holder = parse_model("the response of session_create", Session, created)
+    holder = await engine_of(opencode).create_session(
+        session.directory, metadata=metadata, title="Queued prompt", parent_id=session.id
+    )
     if task_metadata(holder).queued is None:
         await delete_holder(opencode, holder)
         raise WorkflowError(
@@ -171,7 +169,7 @@ async def create_holder(opencode: OpenCodeClient, session: Session, queued: Queu
 async def delete_holder(opencode: OpenCodeClient, holder: Session) -> bool:
     """Delete the session that holds a queued prompt; False if it was deleted before."""
     try:
-        await opencode.call("session_delete", sessionID=holder.id)
+        await engine_of(opencode).delete_session(holder.id)
     except APIError as error:
         if error.status != 404:
             raise

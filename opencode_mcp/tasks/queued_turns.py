@@ -11,6 +11,7 @@ from typing import cast
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Session
 
 from .idempotency import is_same_prompt
@@ -119,8 +120,7 @@ async def select_ended(opencode: OpenCodeClient, snapshot: SessionSnapshot, ende
     """Return a turn that another prompt has followed, or a queued prompt that was not sent."""
     newest: Message | None = None
     if ended.message_id:
-        ids = {"sessionID": snapshot.session.id, "messageID": ended.message_id}
-        newest = await opencode.call_as(Message, "session_message", **ids)
+        newest = await engine_of(opencode).read_message(snapshot.session.id, ended.message_id)
     own = replace(snapshot, statuses={}, pending=(), newest_message=newest, continued_prompt_id=None, queued=())
     value = (await read_answer("{}", newest.text)).value if newest is not None and ended.has_json else None
     status = TaskStatus(cast("TaskState", ended.state), error=ended.error, check=ended.check, structured=value)

@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, model_validator
 from opencode_mcp.exceptions import APIError, LimitReached, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import first_completed
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
-from opencode_mcp.opencode.response_checks import include_worktrees
 
 from .arguments import WAIT_SECONDS, Arguments
 from .context import Context, Decision, PermissionReply, Undecided
@@ -144,28 +144,14 @@ async def send_unless_answered(
 async def send_reply(opencode: OpenCodeClient, directory: str, request: AgentRequest, decision: Decision) -> None:
     """Send a decision to OpenCode, in the directory in which the request is known."""
     if isinstance(request, PermissionRequest):
-        optional = {"message": decision.message} if decision.message else {}
-        await opencode.call(
-            "permission_reply", requestID=request.id, directory=directory, reply=decision.reply, **optional
-        )
-    elif decision.answers is None:
-        await opencode.call("question_reject", requestID=request.id, directory=directory)
+        await engine_of(opencode).reply_to_permission(directory, request, decision.reply, decision.message)
     else:
-        answers = [list(labels) for labels in decision.answers]
-        await opencode.call("question_reply", requestID=request.id, directory=directory, answers=answers)
-
-
-async def list_requests(opencode: OpenCodeClient, directory: str) -> list[AgentRequest]:
-    """Return everything that waits for an answer in a directory."""
-    return [
-        *await opencode.call_as(list[PermissionRequest], "permission_list", directory=directory),
-        *await opencode.call_as(list[QuestionRequest], "question_list", directory=directory),
-    ]
+        await engine_of(opencode).answer_question(directory, request, decision.answers)
 
 
 async def is_pending(opencode: OpenCodeClient, directory: str, request: AgentRequest) -> bool:
     """Whether a request still waits."""
-    return any(pending.id == request.id for pending in await list_requests(opencode, directory))
+    return any(pending.id == request.id for pending in await engine_of(opencode).list_requests(directory))
 
 
 async def task_waits_for(opencode: OpenCodeClient, session_id: str, request: AgentRequest) -> bool:
@@ -197,11 +183,10 @@ async def find_request(opencode: OpenCodeClient, request_id: str, session_id: st
         session = await read_session(opencode, session_id)
         directories = [session.directory]
     else:
-        scope = await include_worktrees(opencode, {})
-        recent = await opencode.call_as(list[Session], "session_list", limit=SEARCHED_SESSIONS, **scope)
+        recent = await engine_of(opencode).list_recent_sessions(SEARCHED_SESSIONS)
         directories = [session.directory for session in recent if opencode.allowlist.allows(session.directory)]
     for directory in dict.fromkeys(directories):
-        for request in await list_requests(opencode, directory):
+        for request in await engine_of(opencode).list_requests(directory):
             if request.id == request_id:
                 return directory, request
     if session_id is not None:

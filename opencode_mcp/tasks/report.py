@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Session, Todo
 from opencode_mcp.redaction import Redactor, end_of, to_one_line
 
@@ -98,7 +99,7 @@ async def build_report(
     async with context.for_session(session_id) as session_context:
         opencode = session_context.opencode
         todos, (changes, worktree), turn, family_usage = await gather(
-            partial(opencode.call_as, list[Todo], "session_todo", sessionID=session_id),
+            partial(engine_of(opencode).list_todos, session_id),
             partial(read_turn_and_worktree, opencode, snapshot),
             partial(read_turn, opencode, snapshot),
             partial(read_family_usage, opencode, snapshot),

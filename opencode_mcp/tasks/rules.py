@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.opencode.prompt_policy import PromptPolicy
 from opencode_mcp.redaction import to_one_line
@@ -133,7 +134,7 @@ def may_begin(check_session: Session) -> bool:
 
 async def find_check(opencode: OpenCodeClient, session_id: str, prompt_id: str) -> Session | None:
     """Return the session that runs the check of a prompt: the first, if two bridges created one at the same time."""
-    children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
+    children = await engine_of(opencode).list_children(session_id)
     checks = [child for child in children if readable_metadata(child).check_of == prompt_id]
     return min(checks, key=lambda child: (child.time.created, child.id)) if checks else None
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel
-
-from opencode_mcp.exceptions import APIError, UnsupportedServer, WorkflowError
+from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import (
     AgentRequest,
     Message,
     Part,
     PermissionRequest,
-    QuestionRequest,
     Session,
     SessionStatus,
 )
@@ -115,38 +113,32 @@ async def read_snapshot(
         TransportError: OpenCode cannot be reached.
     """
     session = await read_session(opencode, session_id) if previous is None else previous.session
-    location = {"directory": session.directory}
+    engine = engine_of(opencode)
     statuses: dict[str, SessionStatus]
     children: list[Session]
     statuses, children = await gather(
-        partial(opencode.call_as, dict[str, SessionStatus], "session_status", **location),
-        partial(opencode.call_as, list[Session], "session_children", sessionID=session_id),
+        partial(engine.read_statuses, session.directory), partial(engine.list_children, session_id)
     )
     family: tuple[str, ...]
-    family, permissions, questions, newest, *reread = await gather(
+    family, requests, newest, *reread = await gather(
         partial(read_family, opencode, session_id, children),
-        partial(opencode.call_as, list[PermissionRequest], "permission_list", **location),
-        partial(opencode.call_as, list[QuestionRequest], "question_list", **location),
-        partial(opencode.call_as, list[Message], "session_messages", sessionID=session_id, limit=1),
+        partial(engine.list_requests, session.directory),
+        partial(engine.list_messages, session_id, 1),
         *([] if previous is None else [partial(read_session, opencode, session_id)]),
     )
     if reread and reread[0].directory != session.directory:  # it was moved meanwhile
         return await read_snapshot(opencode, session_id)
     session = reread[0] if reread else session
-    busy_statuses = {
-        member_id: statuses[member_id]
-        for member_id in family
-        if member_id in statuses and statuses[member_id].type != "idle"
-    }
+    busy_statuses = {member_id: statuses[member_id] for member_id in family if member_id in statuses}
     newest_message = newest[-1] if newest else None
     if newest_message is None and not busy_statuses:
-        await refuse_v2_session(opencode, session_id)
+        await engine.refuse_unreadable(session_id)
     snapshot = SessionSnapshot(
         session=session,
         family=family,
         statuses=busy_statuses,
         # OpenCode keeps listing the requests of an aborted session; nothing waits for a request of an idle one.
-        pending=tuple(request for request in (*permissions, *questions) if request.session_id in busy_statuses),
+        pending=tuple(request for request in requests if request.session_id in busy_statuses),
         newest_message=newest_message,
         continued_prompt_id=await find_continued_prompt(opencode, session, newest_message, previous),
         queued=find_queued(children),
@@ -183,12 +175,12 @@ async def refresh_session(opencode: OpenCodeClient, snapshot: SessionSnapshot) -
 
 async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
     """Read a session."""
-    return await opencode.call_as(Session, "session_get", sessionID=session_id)
+    return await engine_of(opencode).read_session(session_id)
 
 
 async def read_newest_messages(opencode: OpenCodeClient, session_id: str, limit: int) -> list[Message]:
     """Return a session's newest messages, oldest first."""
-    return await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
+    return await engine_of(opencode).list_messages(session_id, limit)
 
 
 async def read_family(
@@ -196,7 +188,7 @@ async def read_family(
 ) -> tuple[str, ...]:
     """Return the ids of a session and all its descendants, the session first; not of those that hold queued prompts."""
     if children is None:
-        children = await opencode.call_as(list[Session], "session_children", sessionID=session_id)
+        children = await engine_of(opencode).list_children(session_id)
     members = [child.id for child in children if readable_metadata(child).queued is None]
     families = await gather(
         *(partial(unless_deleted, partial(read_family, opencode, member_id), ()) for member_id in members)
@@ -219,7 +211,7 @@ async def unless_deleted(read: Callable[[], Awaitable[T]], otherwise: T) -> T:
 
 async def read_queued(opencode: OpenCodeClient, session_id: str) -> tuple[Session, ...]:
     """Return the sessions that hold the queued prompts of a session, in their order."""
-    return find_queued(await opencode.call_as(list[Session], "session_children", sessionID=session_id))
+    return find_queued(await engine_of(opencode).list_children(session_id))
 
 
 def find_queued(children: Sequence[Session]) -> tuple[Session, ...]:
@@ -286,41 +278,12 @@ def was_rejected(part: Part) -> bool:
     return error_text is not None and ("user rejected" in error_text or "user dismissed" in error_text)
 
 
-class V2Response(BaseModel):
-    """A response of the v2 API: active sessions by id, or a page of messages."""
-
-    data: dict[str, Any] | list[Any]
-
-
 async def refuse_without_messages(opencode: OpenCodeClient, session_id: str) -> None:
-    """Refuse a v2 session, for a tool that reads messages but no snapshot.
+    """Refuse a session that the engine cannot read, for a tool that reads messages but no snapshot.
 
     Raises:
-        WorkflowError: what `refuse_v2_session` raises.
+        WorkflowError: it has messages of another API of OpenCode.
     """
-    if not await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=1):
-        await refuse_v2_session(opencode, session_id)
-
-
-async def refuse_v2_session(opencode: OpenCodeClient, session_id: str) -> None:
-    """Refuse a session without v1 messages if it has v2 messages, or is active in the v2 API.
-
-    OpenCode 1.18.33 keeps one list of sessions for both APIs, and their messages apart.
-
-    Raises:
-        WorkflowError: it is a v2 session; the message names the tools for it.
-    """
-    try:
-        active, messages = await gather(
-            partial(opencode.call_as, V2Response, "v2_session_active"),
-            partial(opencode.call_as, V2Response, "v2_session_messages", sessionID=session_id, limit=1),
-        )
-    except (UnsupportedServer, APIError):  # a server before 1.17.19, or a session that the v2 API cannot read
-        return
-    if session_id in active.data or messages.data:
-        raise WorkflowError(
-            f"{session_id} is a session of OpenCode's v2 API, which the task tools cannot read or stop: use "
-            "v2_session_active (is it running?), v2_session_messages (its messages) and "
-            "v2_session_interrupt (stop it)",
-            session_id,
-        )
+    engine = engine_of(opencode)
+    if not await engine.list_messages(session_id, 1):
+        await engine.refuse_unreadable(session_id)

@@ -6,7 +6,8 @@ import anyio
 
 from opencode_mcp.exceptions import TransportError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Message, Part, Session, SessionStatus, parse_model
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import Part, Session
 
 from .metadata import TaskMetadata, save_task_metadata, with_task_metadata
 
@@ -18,9 +19,10 @@ async def create_shell_session(
     opencode: OpenCodeClient, session: Session, title: str, task: TaskMetadata | None = None
 ) -> Session:
     """Create a session below a task's, for commands in the task's directory."""
-    facts = {"parentID": session.id, "title": title, "metadata": with_task_metadata({}, task or TaskMetadata())}
-    created = await opencode.call("session_create", directory=session.directory, **facts)
-    return parse_model("the response of session_create", Session, created)
+    metadata = with_task_metadata({}, task or TaskMetadata())
+    return await engine_of(opencode).create_session(
+        session.directory, metadata=metadata, title=title, parent_id=session.id
+    )
 
 
 async def run_script(opencode: OpenCodeClient, agent: str, shell_session: Session, script: str, seconds: float) -> None:
@@ -29,12 +31,9 @@ async def run_script(opencode: OpenCodeClient, agent: str, shell_session: Sessio
     Raises:
         OpenCodeError: OpenCode refuses, or does not answer; the script may have run.
     """
-    operation = opencode.catalog["session_shell"]
-    arguments = {"sessionID": shell_session.id, "agent": agent, "command": script}
-    call = opencode.prepare(operation, arguments)
     with anyio.move_on_after(seconds) as limit:
         try:
-            await opencode.request(operation, call.parts, read_seconds=None)
+            await engine_of(opencode).run_shell(shell_session.id, agent, script)
         except TransportError:  # the response was lost; what the script did is stored
             await anyio.sleep(POLL_SECONDS)
             while await is_running(opencode, shell_session):
@@ -47,16 +46,15 @@ async def end_script(opencode: OpenCodeClient, shell_session: Session, seconds: 
     """Abort a script that takes longer than it may, and store why."""
     reason = f"the {shell_session.title.lower()} took longer than {seconds:g} s"
     await save_task_metadata(opencode, shell_session.id, stopped=reason)
-    await opencode.call("session_abort", sessionID=shell_session.id)
+    await engine_of(opencode).abort(shell_session.id)
 
 
 async def is_running(opencode: OpenCodeClient, shell_session: Session) -> bool:
     """Whether a session's script runs now."""
-    location = {"directory": shell_session.directory}
-    return shell_session.id in await opencode.call_as(dict[str, SessionStatus], "session_status", **location)
+    return shell_session.id in await engine_of(opencode).read_statuses(shell_session.directory)
 
 
 async def read_script_call(opencode: OpenCodeClient, shell_session: Session) -> Part | None:
     """Return the tool call with a script's output, None before it runs: the first, as a user may write there too."""
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=shell_session.id)
+    messages = await engine_of(opencode).list_messages(shell_session.id)
     return next((part for message in messages for part in message.parts if part.state is not None), None)

@@ -14,7 +14,8 @@ import anyio
 
 from opencode_mcp.exceptions import OpenCodeError, SessionBusy, TransportError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Session, parse_model
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import Session
 
 from .access import session_rules
 from .agent_rules import refuse_denied_commands
@@ -37,7 +38,7 @@ from .queued_prompts import queue_prompt
 from .session_state import read_session
 from .setup import set_up
 from .stop import abandon
-from .workspace import check_directory, directory_argument, prepare_workspace
+from .workspace import check_directory, prepare_workspace
 
 MAX_DEPTH = 2
 
@@ -78,7 +79,7 @@ async def submit_task(
         change, facts = change_of(context, arguments), {"request_id": arguments.request_id}
         facts |= {"permissions": change.default, "rules": make_rules(context, arguments)}
         facts |= {"answer_group": arguments.answer_group, "has_setup": bool(arguments.setup) or None}
-        task = change.apply(workspace.task.model_copy(update=facts))
+        task = change.apply(workspace.task.model_copy(update=facts), engine_of(opencode).traits)
         session = workspace.session = await create_session(opencode, workspace.directory, arguments.agent, task)
         winner_id = session.id
         if arguments.request_id is not None:  # of several concurrent calls with this id, one has the task
@@ -197,10 +198,7 @@ async def create_session(
 ) -> Session:
     """Create the task's session, with the task's metadata and its rules for `agent` in it."""
     rules = await session_rules(opencode, directory, agent, task)
-    facts = {"metadata": with_task_metadata({}, task), **rules}
-    created = dict[str, Any]()
-    with anyio.CancelScope(shield=True):  # a session that is created after a cancellation would be lost
-        created = await opencode.call("session_create", **facts, **directory_argument(directory))
-    session = parse_model("the response of session_create", Session, created)
+    metadata = with_task_metadata({}, task)
+    session = await engine_of(opencode).create_session(directory, metadata=metadata, agent=agent, rules=rules)
     await check_metadata_stored(opencode, session, task)
     return session

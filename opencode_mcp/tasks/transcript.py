@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from opencode_mcp.opencode import execute
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Part, parse_model
 from opencode_mcp.redaction import beginning_of, end_of, to_one_line
 
 from .arguments import Arguments
 from .check import read_commands
 from .context import Context
-from .session_state import refuse_v2_session
 
 PART_CHARS = 4_000
 SUBJECT_CHARS = 200
@@ -50,7 +50,7 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     answer = await execute(context.opencode, call)
     messages = parse_model("the response of session_messages", list[Message], answer.value)
     if not messages and arguments.before is None:
-        await refuse_v2_session(context.opencode, arguments.session_id)
+        await engine_of(context.opencode).refuse_unreadable(arguments.session_id)
     return Transcript(
         session_id=arguments.session_id,
         messages=len(messages),

@@ -13,6 +13,7 @@ from functools import partial
 
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Part, Session
 from opencode_mcp.redaction import to_one_line
 
@@ -116,7 +117,7 @@ def find_first_prompt_id(snapshot: SessionSnapshot) -> str:
 
 async def read_replies_since(opencode: OpenCodeClient, session_id: str, started: float) -> list[Message]:
     """Return the newest replies of a subagent since the turn began."""
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=READ_MESSAGES[0])
+    messages = await engine_of(opencode).list_messages(session_id, READ_MESSAGES[0])
     return [
         message for message in messages if message.info.role == "assistant" and message.info.time.created >= started
     ]

@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import FileChange, Message, Part, ProjectPath, Session, parse_model
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import FileChange, Message, Part, ProjectPath, Session
 
 from .session_state import SessionSnapshot, was_rejected
 from .turn import find_first_prompt_id, read_turn_messages
@@ -62,7 +63,7 @@ async def read_summed_changes(opencode: OpenCodeClient, snapshot: SessionSnapsho
         messages = await read_turn_messages(opencode, snapshot.session.id, first_prompt_id)
         for prompt_id in dict.fromkeys(message.user_message_id for message in messages):
             if prompt_id != newest.user_message_id:
-                changes += await read_diff(opencode, snapshot.session.id, prompt_id)
+                changes += await engine_of(opencode).diff_turn(snapshot.session.id, prompt_id)
     completed_at = newest.info.time.completed
     return [
         *changes,
@@ -89,7 +90,7 @@ async def read_session_changes(
     opencode: OpenCodeClient, session: Session, message_id: str | None
 ) -> tuple[list[FileChange], str | None]:
     """Return the changes of one user message, or of all of them in order, and why they may lack something."""
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session.id)
+    messages = await engine_of(opencode).list_messages(session.id)
     prompt_ids = (
         [message.info.id for message in messages if message.info.role == "user"] if message_id is None else [message_id]
     )
@@ -122,7 +123,7 @@ async def read_changes_or_uncommitted(
             f"the changes of {session.id} are unknown: {gap}. read_transcript shows its tool calls",
             session.id,
         )
-    changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=top, mode="git")
+    changes = await engine_of(opencode).diff_files(top, "git")
     return changes, f"The session's changes are unknown: {gap}. These are all uncommitted changes in {top}, from git"
 
 
@@ -177,8 +178,7 @@ async def no_snapshot_reason(opencode: OpenCodeClient, session: Session) -> str:
     """Say why OpenCode keeps no snapshot in a session's directory."""
     if (await read_project_path(opencode, session)).worktree == "/":
         return "the folder is not in a git repository, and OpenCode takes no snapshots outside of one"
-    config: dict[str, Any] = await opencode.call("config_get", directory=session.directory)
-    if config.get("snapshot") is False:
+    if not (await engine_of(opencode).read_config(session.directory)).snapshot:
         return "`snapshot` is false in OpenCode's configuration"
     return "OpenCode took no snapshot of this turn"
 
@@ -201,7 +201,7 @@ async def read_uncommitted_files(opencode: OpenCodeClient, session: Session) -> 
     top = await find_repository(opencode, session)
     if top is None:
         return None
-    return [change.file for change in await opencode.call_as(list[FileChange], "vcs_status", directory=top)]
+    return [change.file for change in await engine_of(opencode).list_uncommitted(top)]
 
 
 async def find_repository(opencode: OpenCodeClient, session: Session) -> str | None:
@@ -214,7 +214,7 @@ async def find_repository(opencode: OpenCodeClient, session: Session) -> str | N
 
 async def read_project_path(opencode: OpenCodeClient, session: Session) -> ProjectPath:
     """Return where a session's directory is."""
-    return await opencode.call_as(ProjectPath, "path_get", directory=session.directory)
+    return await engine_of(opencode).read_paths(session.directory)
 
 
 DIFF_LAG_SECONDS = 10.0
@@ -231,7 +231,7 @@ async def read_complete_diff(
 
     A file that a step has put back, or written as it was, never comes into the sum: then the time decides.
     """
-    changes = await read_diff(opencode, session_id, message_id)
+    changes = await engine_of(opencode).diff_turn(session_id, message_id)
     if completed_at is None or time.time() - completed_at / 1000 >= DIFF_LAG_SECONDS:
         return changes
     began = anyio.current_time()
@@ -243,19 +243,7 @@ async def read_complete_diff(
         if not unsummed or anyio.current_time() - began > limit_seconds:
             return changes
         await anyio.sleep(0.2)
-        changes = await read_diff(opencode, session_id, message_id)
-
-
-async def read_diff(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[FileChange]:
-    """Read the sum; without a message's id OpenCode always says that nothing changed (1.18.33).
-
-    The document allows for entries without a file's name; there is nothing to say of those.
-    """
-    arguments = {"sessionID": session_id, "messageID": message_id}
-    entries = await opencode.call_as(list[dict[str, Any]], "session_diff", **arguments)
-    return parse_model(
-        "the response of session_diff", list[FileChange], [entry for entry in entries if entry.get("file")]
-    )
+        changes = await engine_of(opencode).diff_turn(session_id, message_id)
 
 
 async def read_touched_paths(opencode: OpenCodeClient, session_id: str, message_id: str) -> tuple[set[str], set[str]]:
@@ -269,5 +257,5 @@ async def read_touched_paths(opencode: OpenCodeClient, session_id: str, message_
 
 async def read_recent_turn_messages(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[Message]:
     """Return a user's message and the replies to it, oldest first; of a long turn those among the newest messages."""
-    messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=TURN_MESSAGES)
+    messages = await engine_of(opencode).list_messages(session_id, TURN_MESSAGES)
     return [message for message in messages if message.user_message_id == message_id]

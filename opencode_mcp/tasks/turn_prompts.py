@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message
 
 from .attempts import find_attempt
@@ -20,7 +21,7 @@ async def read_messages_back_to(opencode: OpenCodeClient, session_id: str, promp
     """Return a session's newest messages, oldest first, back to a prompt or as far as READ_MESSAGES allows."""
     messages: list[Message] = []
     for limit in READ_MESSAGES:
-        messages = await opencode.call_as(list[Message], "session_messages", sessionID=session_id, limit=limit)
+        messages = await engine_of(opencode).list_messages(session_id, limit)
         if len(messages) < limit or messages[0].info.id <= prompt_id:
             break
     return messages

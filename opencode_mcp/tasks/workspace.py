@@ -6,13 +6,13 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 
 from opencode_mcp.exceptions import APIError, NotUndone, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree, parse_model
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree
 from opencode_mcp.tasks.worktree.copies import INCLUDE_FILE, copy_included
 from opencode_mcp.tasks.worktree.git import Git
 from opencode_mcp.tasks.worktree.local import StartPoint, open_project_git, prepare_start_point, prove_local
@@ -91,14 +91,13 @@ async def undo(opencode: OpenCodeClient, workspace: Workspace) -> str:
     with anyio.CancelScope(shield=True):
         if workspace.session is not None:
             try:
-                await opencode.call("session_delete", sessionID=workspace.session.id)
+                await engine_of(opencode).delete_session(workspace.session.id)
             except OpenCodeError as error:
                 worktree_text = "" if worktree is None else f" and its worktree {worktree}"
                 return f"session {workspace.session.id}{worktree_text}, which may be running (see report_task): {error}"
         if worktree is not None:
             try:
-                body = {"directory": worktree}
-                await opencode.call("worktree_remove", directory=workspace.task.worktree_of, body=body)
+                await engine_of(opencode).remove_worktree(workspace.task.worktree_of, worktree)
             except OpenCodeError as error:
                 return f"the worktree {worktree}: {error}"
     return ""
@@ -110,7 +109,7 @@ async def add_worktree(opencode: OpenCodeClient, workspace: Workspace, include_u
     Raises:
         WorkflowError: a worktree cannot be created, or the folder is not in the last commit.
     """
-    project = await opencode.call_as(ProjectPath, "path_get", **directory_argument(workspace.directory))
+    project = await engine_of(opencode).read_paths(workspace.directory)
     if project.worktree != "/" and not opencode.allowlist.allows(project.worktree):
         raise WorkflowError(
             f"a worktree contains the whole repository {project.worktree}, which {opencode.allowlist.outside_message()}"
@@ -122,7 +121,7 @@ async def add_worktree(opencode: OpenCodeClient, workspace: Workspace, include_u
     workspace.task = TaskMetadata(worktree_of=project.directory, worktree=created.directory, branch=created.branch)
     await wait_for_checkout(opencode, created.directory)
     token = await prove_local(opencode, created.directory)
-    uncommitted = await opencode.call_as(list[FileChange], "vcs_status", directory=project.worktree)
+    uncommitted = await engine_of(opencode).list_uncommitted(project.worktree)
     if token is not None:
         start_point = await prepare_start_point(
             opencode, created.directory, project.directory if include_uncommitted else None
@@ -152,8 +151,7 @@ async def include_ignored(opencode: OpenCodeClient, worktree: str, project: Proj
 
 async def not_included_note(opencode: OpenCodeClient, project: ProjectPath) -> str | None:
     """Say that files which `.worktreeinclude` names were not copied; None for a project without it."""
-    listed: list[dict[str, Any]] = await opencode.call("file_list", directory=project.worktree, path=".")
-    if INCLUDE_FILE not in {entry["name"] for entry in listed}:
+    if INCLUDE_FILE not in await engine_of(opencode).list_files(project.worktree, "."):
         return None
     return (
         f"The files that {INCLUDE_FILE} names were not copied: OpenCode runs on another machine, or git is missing "
@@ -200,21 +198,18 @@ def left_out_note(start_point: StartPoint) -> str | None:
 
 
 async def create_worktree(opencode: OpenCodeClient, directory: str) -> Worktree:
-    """Create a git worktree; shielded, as OpenCode would create it even if the request were cancelled.
+    """Create a git worktree.
 
     Raises:
         WorkflowError: the directory is not in a git repository, or that has no commit.
     """
-    created = dict[str, str]()
     try:
-        with anyio.CancelScope(shield=True):
-            created = await opencode.call("worktree_create", directory=directory)
+        return await engine_of(opencode).create_worktree(directory)
     except APIError as error:
         reason = next(
             (advice for text, advice in WORKTREE_REFUSALS.items() if text in error.message), error.message or str(error)
         )
         raise WorkflowError(f"cannot create a worktree of {directory}: {reason}") from error
-    return parse_model("the response of worktree_create", Worktree, created)
 
 
 async def wait_for_checkout(opencode: OpenCodeClient, worktree: str) -> None:
@@ -224,10 +219,7 @@ async def wait_for_checkout(opencode: OpenCodeClient, worktree: str) -> None:
         WorkflowError: it has not after CHECKOUT_SECONDS.
     """
     with anyio.move_on_after(CHECKOUT_SECONDS):
-        while any(
-            change.status == "deleted"
-            for change in await opencode.call_as(list[FileChange], "vcs_status", directory=worktree)
-        ):
+        while any(change.status == "deleted" for change in await engine_of(opencode).list_uncommitted(worktree)):
             await anyio.sleep(0.1)
         return
     raise WorkflowError(f"the checkout of the worktree {worktree} did not finish within {CHECKOUT_SECONDS:g} s")
@@ -238,7 +230,7 @@ async def describe_removal(opencode: OpenCodeClient, session: Session, task: Tas
     worktree = task.worktree or session.directory
     if task.worktree_of is None:
         return None
-    listed: list[str] = await opencode.call("worktree_list", directory=task.worktree_of)
+    listed = await engine_of(opencode).list_worktrees(task.worktree_of)
     if worktree in listed or await worktree_exists(opencode, worktree):
         return None
     cause = f" ({task.removed})" if task.removed else ", not by collect_changes"
@@ -263,7 +255,7 @@ async def check_directory(opencode: OpenCodeClient, directory: str) -> None:
         WorkflowError: it is not a directory on OpenCode's machine.
     """
     try:
-        await opencode.call("file_list", directory=directory, path=".")
+        await engine_of(opencode).list_files(directory, ".")
     except APIError as error:
         raise WorkflowError(f"{directory} is not a directory on OpenCode's machine") from error
 

@@ -44,7 +44,6 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.Location, "Worktree"),
     (models.Worktree, "Worktree"),
     (models.Config, "Config"),
-    (models.HomePath, "Path"),
     (models.FileNode, "FileNode"),
     (models.Agent, "Agent"),
     (location_reads.SessionLocation, "Session"),

@@ -54,7 +54,7 @@ class FakeFolders(FakeOpenCode):
     async def call(self, name: str, /, **arguments: Any) -> Any:
         """Answer as OpenCode does."""
         if name == "path_get":
-            return {"directory": str(POSIX), "home": "/home/me"}
+            return {"directory": str(POSIX), "worktree": str(POSIX), "home": "/home/me"}
         if name == "file_list":
             key = (arguments["directory"], arguments["path"])
             self.opened.add(arguments["directory"])

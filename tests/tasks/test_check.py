@@ -110,12 +110,12 @@ RULES = [
 )
 def test_a_command_that_the_rules_deny_is_found(command: str, denied: str | None) -> None:
     """Also within a command; a rule that asks denies nothing."""
-    assert find_denied(RULES, [command]) == denied
+    assert find_denied(RULES, [command], "bash") == denied
 
 
 def test_the_last_rule_decides() -> None:
     """As OpenCode decides it."""
     allowed_again = PermissionRule(permission="ba*", pattern="rm ?", action="allow")
 
-    assert find_denied([*RULES, allowed_again], ["rm x"]) is None
-    assert find_denied([*RULES, allowed_again], ["rm xy"]) == "rm xy"
+    assert find_denied([*RULES, allowed_again], ["rm x"], "bash") is None
+    assert find_denied([*RULES, allowed_again], ["rm xy"], "bash") == "rm xy"

@@ -62,7 +62,6 @@ class RuledOpenCode(FakeOpenCode):
 
     rules: Rules = field(default_factory=lambda: RULES)
     check_messages: list[Any] | None = None
-    catalog: dict[str, str] = field(default_factory=lambda: {"session_shell": "session_shell"})
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
     check_metadata: dict[str, Any] = field(default_factory=lambda: with_task_metadata({}, CHECK))
     session: dict[str, Any] = field(default_factory=dict[str, Any])

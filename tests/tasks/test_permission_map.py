@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode.engine.opencode1 import TRAITS
 from opencode_mcp.opencode.models import PermissionRule
 from opencode_mcp.tasks.access import Change
 from opencode_mcp.tasks.agent_rules import action_of
@@ -49,7 +50,7 @@ def test_the_last_pattern_that_matches_decides_and_a_star_where_none_does(
 def test_rules_that_ask_leave_no_subagents(tools: Any, *, is_closed: bool) -> None:
     """A subagent inherits what is denied, and nothing else."""
     made = make_rules_of_map(tools)
-    assert close_to_subagents(made) == [*made, *(rules(("task", "*", "deny")) if is_closed else [])]
+    assert close_to_subagents(made, TRAITS) == [*made, *(rules(("task", "*", "deny")) if is_closed else [])]
 
 
 AGENT = rules(("edit", "*", "allow"), ("edit", "src/gen*", "deny"), ("edit", "docs/*", "ask"))
@@ -77,19 +78,22 @@ def test_with_an_access_a_map_allows_nothing_that_the_agent_denies(tools: Any, e
 def test_a_follow_up_adds_its_map_to_the_rules_of_the_session() -> None:
     """Its rules come last. A session that allows everything is reported as another one: it cannot be narrowed."""
     before = TaskMetadata(permissions="reject", permission_rules=make_rules_of_map({"bash": "deny"}))
-    after = Change(None, {"bash": {"ls": "allow"}}, "report").apply(before)
+    after = Change(None, {"bash": {"ls": "allow"}}, "report").apply(before, TRAITS)
     assert after.permissions == "reject"
     assert after.permission_rules == make_rules_of_map({"bash": {"*": "deny", "ls": "allow"}})
-    assert Change(None, "allow", "report").apply(before) == TaskMetadata(permissions="allow")
-    assert Change("read", None, "report").apply(before) == before.model_copy(update={"access": "read"})
-    assert Change(None, {"bash": "deny"}, "report").apply(TaskMetadata(permissions="allow")).permissions == "report"
+    assert Change(None, "allow", "report").apply(before, TRAITS) == TaskMetadata(permissions="allow")
+    assert Change("read", None, "report").apply(before, TRAITS) == before.model_copy(update={"access": "read"})
+    assert (
+        Change(None, {"bash": "deny"}, "report").apply(TaskMetadata(permissions="allow"), TRAITS).permissions
+        == "report"
+    )
 
 
 def test_maps_of_two_prompts_must_not_allow_what_goes_round_them() -> None:
     """The session asks since its first prompt, so that a later one cannot allow subagents."""
     before = TaskMetadata(permissions="ask", permission_rules=make_rules_of_map({"bash": "ask"}))
     with pytest.raises(WorkflowError, match="`task` must be denied"):
-        Change(None, {"task": "allow"}, "report").apply(before)
+        Change(None, {"task": "allow"}, "report").apply(before, TRAITS)
 
 
 @pytest.mark.anyio

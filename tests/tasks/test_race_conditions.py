@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import NotUndone, TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, ServerPool
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
@@ -63,6 +64,7 @@ class FakeOpenCode:
     events: FakeEventStream = field(default_factory=FakeEventStream)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     server: Any = field(default_factory=lambda: UnknownServer(Endpoint(httpx2.URL("http://still.test"))))
+    catalog: Catalog = field(default_factory=Catalog.from_snapshot)
     directory: str | None = None
     allowlist: DirectoryAllowlist = field(default_factory=DirectoryAllowlist)
     environ: dict[str, str] = field(default_factory=dict[str, str])

@@ -33,7 +33,6 @@ TASK = StartTask.model_validate({"prompt": "try", "setup": ["make deps"]})
 class ShellOpenCode(FakeOpenCode):
     """An OpenCode whose shell answers, or loses its response, after `release`; its sessions are all `ses_1`."""
 
-    catalog: dict[str, Any] = field(default_factory=lambda: {"session_shell": None})
     release: anyio.Event = field(default_factory=anyio.Event)
     answers: dict[str, Any] = field(default_factory=lambda: {"config_get": {}})
     lost: bool = False

@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
 
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import FileChange
 from opencode_mcp.tasks.metadata import TaskMetadata
 
@@ -228,8 +228,8 @@ async def is_shared(opencode: OpenCodeClient, folder: str) -> bool:
         APIError: OpenCode does not have the folder.
     """
     with probe_file(folder) as name:
-        listed: list[dict[str, Any]] = await opencode.call("file_list", directory=folder, path=".")
-    return name in {entry["name"] for entry in listed}
+        listed = await engine_of(opencode).list_files(folder, ".")
+    return name in listed
 
 
 async def refuse_altered(opencode: OpenCodeClient, task: TaskMetadata) -> None:

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import FileChange, Message, ProjectPath, Session
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import FileChange, Message, Session
 from opencode_mcp.tasks.metadata import TaskMetadata
 from opencode_mcp.tasks.turn_changes import has_snapshot, may_change
 
@@ -119,9 +119,8 @@ class RemoteChanges:
         if not missing:
             return
         try:
-            await self.opencode.call(
-                "vcs_apply", directory=self.target, patch="".join(change.patch for change in missing)
-            )
+            patch = "".join(change.patch for change in missing)
+            await engine_of(self.opencode).apply_patch(self.target, patch)
         except APIError as error:
             changed_in_both = [change.file for change in missing if change.file in self.project_changes]
             reason = (
@@ -158,8 +157,7 @@ class RemoteChanges:
                 "`force: true` discards the worktree",
                 self.session.id,
             )
-        vcs: dict[str, Any] = await self.opencode.call("vcs_get", directory=self.worktree)
-        current_branch = vcs.get("branch")
+        current_branch = (await engine_of(self.opencode).read_branch(self.worktree)).branch
         if self.branch is not None and current_branch not in {None, "HEAD", self.branch}:
             raise WorkflowError(
                 f"nothing was discarded: {self.worktree} is on the branch {current_branch}, which would be deleted "
@@ -187,17 +185,18 @@ async def read_remote_changes(
     """
     assert task.worktree_of is not None
     worktree = task.worktree or session.directory
-    target = (await opencode.call_as(ProjectPath, "path_get", directory=task.worktree_of)).worktree
-    vcs: dict[str, Any] = await opencode.call("vcs_get", directory=target)
-    mode = "branch" if vcs.get("branch") and vcs.get("branch") == vcs.get("default_branch") else "git"
+    engine = engine_of(opencode)
+    target = (await engine.read_paths(task.worktree_of)).worktree
+    on = await engine.read_branch(target)
+    base = "branch" if on.branch and on.branch == on.default_branch else "git"
     try:
-        changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=worktree, mode=mode)
+        changes = await engine.diff_files(worktree, base)
     except APIError as error:
         raise WorkflowError(f"the worktree {worktree} cannot be read: {error}", session.id) from error
     listed = {change.file for change in changes}
-    unlisted = [] if mode == "branch" else sorted(touched_files(messages, worktree) - listed)
+    unlisted = [] if base == "branch" else sorted(touched_files(messages, worktree) - listed)
     project_changes = await read_uncommitted(opencode, target)
-    may_hide_commits = mode != "branch" and any(map(may_change_unseen, messages))
+    may_hide_commits = base != "branch" and any(map(may_change_unseen, messages))
     return RemoteChanges(
         opencode, session, worktree, task.branch, target, changes, project_changes, unlisted, may_hide_commits
     )
@@ -216,7 +215,7 @@ def touched_files(messages: list[Message], worktree: str) -> set[str]:
 
 async def read_uncommitted(opencode: OpenCodeClient, directory: str) -> dict[str, FileChange]:
     """Return the uncommitted changes in a working tree, by file."""
-    changes = await opencode.call_as(list[FileChange], "vcs_diff", directory=directory, mode="git")
+    changes = await engine_of(opencode).diff_files(directory, "git")
     return {change.file: change for change in changes}
 
 

@@ -1,0 +1,23 @@
+"""What tasks need from an OpenCode, whatever its generation: `protocol.py`, with an engine for each generation.
+
+Nothing above this package knows the generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from opencode_mcp.opencode.client import OpenCodeClient
+
+from .opencode1 import Engine1
+from .protocol import Engine, EngineTraits, PermissionReply
+
+__all__ = ["Engine", "EngineTraits", "PermissionReply", "engine_of"]
+
+ENGINES: Mapping[int, Callable[[OpenCodeClient], Engine]] = {1: Engine1}
+"""By generation."""
+
+
+def engine_of(opencode: OpenCodeClient) -> Engine:
+    """Return the engine for the generation of a client's catalog."""
+    return ENGINES[opencode.catalog.generation.number](opencode)
