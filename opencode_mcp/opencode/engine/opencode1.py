@@ -34,6 +34,7 @@ from opencode_mcp.opencode.models import (
 )
 from opencode_mcp.opencode.response_checks import include_worktrees
 
+from .optional import optional
 from .protocol import DiffBase, EngineTraits, PermissionReply
 
 TRAITS = EngineTraits(
@@ -66,11 +67,6 @@ class V2Response(BaseModel):
     """A response of the v2 API: active sessions by id, or a page of messages."""
 
     data: dict[str, Any] | list[Any]
-
-
-def optional(**arguments: Any) -> dict[str, Any]:
-    """Return the arguments that are not None."""
-    return {name: value for name, value in arguments.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

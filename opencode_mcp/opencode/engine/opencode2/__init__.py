@@ -1,0 +1,7 @@
+"""The engine of OpenCode 2: its sessions, messages and requests in the terms of `models.py`, file by file."""
+
+from __future__ import annotations
+
+from .engine2 import Engine2
+
+__all__ = ["Engine2"]

@@ -1,0 +1,166 @@
+"""The engine of OpenCode 2: one line for each method, the rest is in the files beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opencode_mcp.opencode.client import OpenCodeClient
+from opencode_mcp.opencode.engine.protocol import DiffBase, EngineTraits, PermissionReply
+from opencode_mcp.opencode.models import (
+    Agent,
+    AgentRequest,
+    Branch,
+    Config,
+    FileChange,
+    Message,
+    PermissionRule,
+    ProjectPath,
+    QuestionRequest,
+    Session,
+    SessionStatus,
+    Todo,
+    Worktree,
+)
+
+from . import messages, prompts, sessions
+from .traits import TRAITS
+
+
+@dataclass(frozen=True, slots=True)
+class Engine2:
+    """Requests of tasks to an OpenCode 2."""
+
+    opencode: OpenCodeClient
+    traits: EngineTraits = TRAITS
+
+    # Sessions
+
+    async def read_session(self, session_id: str) -> Session:
+        return await sessions.read_session(self.opencode, session_id)
+
+    async def list_sessions(self, directory: str | None, limit: int) -> list[Session]:
+        return await sessions.list_sessions(self.opencode, directory, limit)
+
+    async def list_recent_sessions(self, limit: int) -> list[Session]:
+        return await sessions.list_sessions(self.opencode, None, limit)
+
+    async def list_children(self, session_id: str) -> list[Session]:
+        return await sessions.list_children(self.opencode, session_id)
+
+    async def create_session(
+        self,
+        directory: str | None,
+        *,
+        metadata: Mapping[str, Any],
+        title: str | None = None,
+        parent_id: str | None = None,
+        agent: str | None = None,
+        rules: Sequence[PermissionRule] = (),
+    ) -> Session:
+        facts = {"metadata": metadata, "title": title, "parentID": parent_id, "agent": agent}
+        return await sessions.create_session(self.opencode, directory, facts, rules)
+
+    async def update_session(
+        self, session_id: str, *, metadata: Mapping[str, Any], rules: Sequence[PermissionRule] | None = None
+    ) -> Session:
+        return await sessions.update_session(self.opencode, session_id, metadata, rules)
+
+    async def delete_session(self, session_id: str) -> None:
+        await sessions.delete_session(self.opencode, session_id)
+
+    async def read_statuses(self, directory: str) -> dict[str, SessionStatus]:
+        return await sessions.read_statuses(self.opencode)
+
+    # Messages
+
+    async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:
+        return await messages.list_messages(self.opencode, session_id, limit)
+
+    async def read_message(self, session_id: str, message_id: str) -> Message:
+        return await messages.read_message(self.opencode, session_id, message_id)
+
+    async def list_todos(self, session_id: str) -> list[Todo]:
+        return []  # OpenCode 2 has no to-do lists
+
+    async def refuse_unreadable(self, session_id: str) -> None:
+        """OpenCode 2 has one API only."""
+
+    # Work
+
+    async def send_prompt(
+        self,
+        session: Session,
+        parts: Sequence[Mapping[str, Any]],
+        selection: Mapping[str, Any],
+        message_id: str | None = None,
+    ) -> None:
+        await prompts.send_prompt(self.opencode, session, parts, selection, message_id)
+
+    async def run_shell(self, session_id: str, agent: str, command: str) -> None:
+        await prompts.run_shell(self.opencode, session_id, command)
+
+    async def abort(self, session_id: str) -> None:
+        await prompts.abort(self.opencode, session_id)
+
+    # Requests
+
+    async def list_requests(self, directory: str) -> list[AgentRequest]:
+        raise NotImplementedError
+
+    async def reply_to_permission(
+        self, directory: str, request: AgentRequest, reply: PermissionReply, message: str = ""
+    ) -> None:
+        raise NotImplementedError
+
+    async def answer_question(
+        self, directory: str, request: QuestionRequest, answers: Sequence[Sequence[str]] | None
+    ) -> None:
+        raise NotImplementedError
+
+    # What a directory has
+
+    async def read_config(self, directory: str | None) -> Config:
+        raise NotImplementedError
+
+    async def list_agents(self, directory: str | None) -> list[Agent]:
+        raise NotImplementedError
+
+    async def list_models(self, directory: str | None) -> dict[str, dict[str, Any]]:
+        raise NotImplementedError
+
+    async def list_tool_names(self, directory: str | None) -> tuple[set[str], set[str]]:
+        raise NotImplementedError
+
+    # Files, branches, worktrees
+
+    async def list_files(self, directory: str | None, path: str) -> list[str]:
+        raise NotImplementedError
+
+    async def read_paths(self, directory: str | None) -> ProjectPath:
+        raise NotImplementedError
+
+    async def read_branch(self, directory: str) -> Branch:
+        raise NotImplementedError
+
+    async def list_uncommitted(self, directory: str) -> list[FileChange]:
+        raise NotImplementedError
+
+    async def diff_files(self, directory: str, base: DiffBase) -> list[FileChange]:
+        raise NotImplementedError
+
+    async def apply_patch(self, directory: str, patch: str) -> None:
+        raise NotImplementedError
+
+    async def diff_turn(self, session_id: str, message_id: str) -> list[FileChange]:
+        raise NotImplementedError
+
+    async def list_worktrees(self, directory: str) -> list[str]:
+        raise NotImplementedError
+
+    async def create_worktree(self, directory: str | None) -> Worktree:
+        raise NotImplementedError
+
+    async def remove_worktree(self, directory: str | None, worktree: str) -> None:
+        raise NotImplementedError

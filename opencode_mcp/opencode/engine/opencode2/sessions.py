@@ -1,0 +1,121 @@
+"""Sessions of OpenCode 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio
+from pydantic import Field
+
+from opencode_mcp.opencode.client import OpenCodeClient
+from opencode_mcp.opencode.engine.optional import optional
+from opencode_mcp.opencode.models import (
+    Location,
+    Model,
+    PermissionRule,
+    Revert,
+    Session,
+    SessionStatus,
+    Times,
+    Tokens,
+    parse_model,
+)
+
+from .pages import read_data, read_pages
+from .rules import dump_rules
+
+
+class ProjectID(Model):
+    """A project of the location of a directory."""
+
+    id: str
+
+
+class LocationInfo(Model):
+    """A directory's location."""
+
+    project: ProjectID
+
+
+class SessionInfo(Model):
+    """A session. `agent`, `model` and `title` are absent until they are set, or used."""
+
+    id: str
+    parent_id: str | None = None
+    agent: str | None = None
+    model: dict[str, Any] | None = None
+    cost: float = 0
+    tokens: Tokens = Tokens()
+    time: Times
+    title: str = ""
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
+    revert: Revert | None = None
+    location: Location
+
+    def to_session(self) -> Session:
+        """Return it in the terms of `models.py`."""
+        facts = self.model_dump(exclude={"location"})
+        return Session(directory=self.location.directory, **facts)
+
+
+async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
+    """Return a session."""
+    return (await read_data(opencode, SessionInfo, "session_get", sessionID=session_id)).to_session()
+
+
+async def list_sessions(opencode: OpenCodeClient, directory: str | None, limit: int) -> list[Session]:
+    """Return the newest sessions of the project that a directory belongs to, those in its worktrees too."""
+    location = {"directory": directory} if directory is not None else None
+    info = await opencode.call_as(LocationInfo, "location_get", **optional(location=location))
+    return parse_sessions(await read_pages(opencode, "session_list", limit, project=info.project.id))
+
+
+async def list_children(opencode: OpenCodeClient, session_id: str) -> list[Session]:
+    """Return the sessions directly below a session, whatever their directories."""
+    everywhere = opencode.with_options(directory=None)
+    return parse_sessions(await read_pages(everywhere, "session_list", parentID=session_id))
+
+
+def parse_sessions(entries: list[dict[str, Any]]) -> list[Session]:
+    """Parse the entries of a list of sessions."""
+    infos = parse_model("the response of session_list", list[SessionInfo], entries)
+    return [info.to_session() for info in infos]
+
+
+async def create_session(
+    opencode: OpenCodeClient, directory: str | None, facts: Mapping[str, Any], rules: Sequence[PermissionRule]
+) -> Session:
+    """Create a session. Shielded: a cancelled request may create it too."""
+    location = {"directory": directory} if directory is not None else None
+    sent = optional(location=location, permissions=dump_rules(rules) or None, **facts)
+    created: Any = None
+    with anyio.CancelScope(shield=True):
+        created = await opencode.call("session_create", **sent)
+    return parse_model("the response of session_create", CreatedSession, created).data.to_session()
+
+
+class CreatedSession(Model):
+    """The response of session_create."""
+
+    data: SessionInfo
+
+
+async def update_session(
+    opencode: OpenCodeClient, session_id: str, metadata: Mapping[str, Any], rules: Sequence[PermissionRule] | None
+) -> Session:
+    """Replace a session's metadata, and its rules unless they are None; return what OpenCode has then."""
+    permissions = dump_rules(rules) if rules is not None else None
+    await opencode.call("session_update", sessionID=session_id, metadata=metadata, **optional(permissions=permissions))
+    return await read_session(opencode, session_id)
+
+
+async def delete_session(opencode: OpenCodeClient, session_id: str) -> None:
+    """Delete a session and those below it."""
+    await opencode.call("session_remove", sessionID=session_id)
+
+
+async def read_statuses(opencode: OpenCodeClient) -> dict[str, SessionStatus]:
+    """Return the status of each session that runs in this OpenCode, whatever its directory."""
+    active = await read_data(opencode, dict[str, Any], "session_active")
+    return dict.fromkeys(active, SessionStatus(type="busy"))
