@@ -41,6 +41,7 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (models.FileChange, "VcsFileStatus"),
     (models.Location, "Path"),
     (models.ProjectPath, "Path"),
+    (models.Branch, "VcsInfo"),
     (models.Location, "Worktree"),
     (models.Worktree, "Worktree"),
     (models.Config, "Config"),

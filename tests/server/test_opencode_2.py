@@ -97,24 +97,6 @@ async def test_keys_are_redacted_in_every_result() -> None:
             assert "openai" in whole.model_dump_json()
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "reason"),
-    [
-        ("run_task", {"prompt": "x", "agent": "build"}, "this needs config_providers, which OpenCode 2 does not have"),
-        ("report_task", {"session_id": "ses_1"}, "the response of session_get"),
-    ],
-)
-async def test_a_task_tool_fails_with_a_reason(tool: str, arguments: dict[str, Any], reason: str) -> None:
-    """The task tools call the operations of OpenCode 1: nothing is started, and the error says why."""
-    server = ContractServer(2)
-    async with connect(2, server) as client:
-        refused = await client.call_tool(tool, arguments)
-
-    assert refused.is_error
-    assert reason in str(refused.content)
-    assert not {"session.create", "session.prompt"} & {*server.requests}
-
-
 @pytest.mark.parametrize(("option", "hint"), [("read_only", "read_only_hint"), ("no_destructive", "destructive_hint")])
 async def test_a_safety_setting_leaves_out_what_it_forbids(option: str, hint: str) -> None:
     """Also of the gateway: nothing is sent."""

@@ -15,6 +15,7 @@ import mcp_types as types
 import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import TransportError, UnexpectedResponse
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.events import Event
@@ -144,7 +145,7 @@ async def test_subagents_are_read_again_after_a_failed_read() -> None:
     def with_options(**options: object) -> SimpleNamespace:
         return opencode
 
-    opencode = SimpleNamespace(events=feed, call_as=call_as, with_options=with_options)
+    opencode = SimpleNamespace(catalog=Catalog.from_snapshot(), events=feed, call_as=call_as, with_options=with_options)
     async with background_task_group() as tasks:
         watches = WatcherPool(bus, tasks)
         async with watches.watch(

@@ -14,6 +14,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
+from opencode_mcp.catalog import Operation
 from opencode_mcp.exceptions import APIError, TransportError
 from opencode_mcp.opencode import ServerPool
 from opencode_mcp.opencode.concurrency import background_task_group
@@ -95,13 +96,13 @@ class RuledOpenCode(FakeOpenCode):
                 pass
         return await super().call(name, **arguments)
 
-    def prepare(self, operation: str, arguments: dict[str, Any]) -> Any:
+    def prepare(self, operation: Operation, arguments: dict[str, Any]) -> Any:
         """Return a call with its arguments."""
         return SimpleNamespace(parts=(operation, arguments))
 
-    async def request(self, operation: str, parts: Any, read_seconds: float | None) -> None:
+    async def request(self, operation: Operation, parts: Any, read_seconds: float | None) -> None:
         """Answer a call that was prepared."""
-        await self.call(operation)
+        await self.call(operation.name)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ import httpx2
 import pytest
 
 from opencode_mcp.catalog import Catalog
-from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import NotUndone, TransportError, UnexpectedResponse, WorkflowError
 from opencode_mcp.opencode import AttachedServer, Endpoint, ServerPool
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist

@@ -12,6 +12,7 @@ import pytest
 from mcp import Client
 
 from examples.scripted_model import ScriptedModel, provider_config
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.tasks.metadata import TaskMetadata, check_metadata_stored
@@ -83,6 +84,7 @@ class MetadataDroppingOpenCode:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.server = self
+        self.catalog = Catalog.from_snapshot()
 
     def describe(self) -> str:
         return "OpenCode at http://old"
