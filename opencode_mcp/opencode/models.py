@@ -163,6 +163,9 @@ class MessageInfo(Model):
 
     An assistant message is one call of the named model; a turn has one or more. `cost` is in US dollars. The reply that
     compacts a conversation has `summary` true; a user message has a summary of its own, which is an object.
+
+    A message of the user that OpenCode itself has written may have a `parent_id` too: the prompt that it continues.
+    `retry` is the call of the model that a reply waits for, where no status says so.
     """
 
     id: str
@@ -179,6 +182,7 @@ class MessageInfo(Model):
     tokens: Tokens = Tokens()
     finish: str | None = None
     error: MessageError | None = None
+    retry: SessionStatus | None = None
 
 
 class ToolState(Model):

@@ -38,6 +38,9 @@ TaskState = Literal[
 """`starting` is the only one that is not read from the server: the prompt was not sent yet."""
 
 
+REJECTED = ("user rejected", "user declined", "user dismissed")
+"""What the errors of rejected tool calls have."""
+
 PICKUP_SECONDS = 10.0
 """How long OpenCode may take to start on a prompt that it has accepted; 1.3 s were measured (1.18.33)."""
 
@@ -273,9 +276,9 @@ def classify_reply(reply: Message) -> TaskStatus:
 
 
 def was_rejected(part: Part) -> bool:
-    """Whether a tool call ended by rejection; only the error text shows it (1.18.33)."""
+    """Whether a tool call ended by rejection; only the error text shows it (1.18.33, 2.0.8)."""
     error_text = part.state.error if part.state is not None else None
-    return error_text is not None and ("user rejected" in error_text or "user dismissed" in error_text)
+    return error_text is not None and any(words in error_text for words in REJECTED)
 
 
 async def refuse_without_messages(opencode: OpenCodeClient, session_id: str) -> None:

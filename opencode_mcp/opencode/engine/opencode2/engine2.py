@@ -24,7 +24,7 @@ from opencode_mcp.opencode.models import (
     Worktree,
 )
 
-from . import messages, prompts, sessions
+from . import messages, prompts, sessions, shells, statuses
 from .traits import TRAITS
 
 
@@ -71,7 +71,7 @@ class Engine2:
         await sessions.delete_session(self.opencode, session_id)
 
     async def read_statuses(self, directory: str) -> dict[str, SessionStatus]:
-        return await sessions.read_statuses(self.opencode)
+        return await statuses.read_statuses(self.opencode, directory)
 
     # Messages
 
@@ -96,10 +96,10 @@ class Engine2:
         selection: Mapping[str, Any],
         message_id: str | None = None,
     ) -> None:
-        await prompts.send_prompt(self.opencode, session, parts, selection, message_id)
+        await prompts.send_prompt(self.opencode, session, parts, selection, message_id, self.list_agents)
 
     async def run_shell(self, session_id: str, agent: str, command: str) -> None:
-        await prompts.run_shell(self.opencode, session_id, command)
+        await shells.run_shell(self.opencode, session_id, command)
 
     async def abort(self, session_id: str) -> None:
         await prompts.abort(self.opencode, session_id)

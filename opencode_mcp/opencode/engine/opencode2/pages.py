@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from opencode_mcp.opencode.client import OpenCodeClient
@@ -17,7 +19,7 @@ PAGE_SIZE = 200
 class Data(Model):
     """A response with its value."""
 
-    data: Any
+    data: Any = None
 
 
 class Cursor(Model):
@@ -39,17 +41,28 @@ async def read_data(opencode: OpenCodeClient, kind: type[T], name: str, **argume
     return parse_model(f"the response of {name}", kind, response.data)
 
 
+async def iter_pages(
+    opencode: OpenCodeClient, name: str, size: int = PAGE_SIZE, **arguments: Any
+) -> AsyncGenerator[list[dict[str, Any]]]:
+    """Yield the pages of a list, newest first: the first one has `size` entries, the others as many as possible."""
+    cursor: str | None = None
+    while True:
+        page = await opencode.call_as(Page, name, **arguments, limit=size, **optional(cursor=cursor))
+        yield page.data
+        cursor = page.cursor.next
+        if len(page.data) < size or cursor is None:
+            return
+        size = PAGE_SIZE
+
+
 async def read_pages(
     opencode: OpenCodeClient, name: str, limit: int | None = None, **arguments: Any
 ) -> list[dict[str, Any]]:
     """Return the newest entries of a list, or all of them, newest first."""
     entries: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while limit is None or len(entries) < limit:
-        size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(entries))
-        page = await opencode.call_as(Page, name, **arguments, limit=size, **optional(cursor=cursor))
-        entries += page.data
-        cursor = page.cursor.next
-        if len(page.data) < size or cursor is None:
-            break
-    return entries
+    async with aclosing(iter_pages(opencode, name, min(PAGE_SIZE, limit or PAGE_SIZE), **arguments)) as pages:
+        async for page in pages:
+            entries += page
+            if limit is not None and len(entries) >= limit:
+                break
+    return entries[:limit]

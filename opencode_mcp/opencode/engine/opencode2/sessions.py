@@ -16,7 +16,6 @@ from opencode_mcp.opencode.models import (
     PermissionRule,
     Revert,
     Session,
-    SessionStatus,
     Times,
     Tokens,
     parse_model,
@@ -113,9 +112,3 @@ async def update_session(
 async def delete_session(opencode: OpenCodeClient, session_id: str) -> None:
     """Delete a session and those below it."""
     await opencode.call("session_remove", sessionID=session_id)
-
-
-async def read_statuses(opencode: OpenCodeClient) -> dict[str, SessionStatus]:
-    """Return the status of each session that runs in this OpenCode, whatever its directory."""
-    active = await read_data(opencode, dict[str, Any], "session_active")
-    return dict.fromkeys(active, SessionStatus(type="busy"))

@@ -1,0 +1,108 @@
+"""Commands that a client runs in an OpenCode 2 session: they run beside its turns, and no model sees them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import anyio
+
+from opencode_mcp.exceptions import APIError
+from opencode_mcp.opencode.client import OpenCodeClient
+from opencode_mcp.opencode.models import Model, parse_model
+
+from .entries import Entry
+from .pages import read_data, read_pages
+from .sessions import read_session
+
+POLL_SECONDS = 0.2
+START_SECONDS = 30.0
+"""How long OpenCode may take to begin with a command."""
+
+SEARCHED_COMMANDS = 20
+"""How many of a session's newest commands may still run."""
+
+
+class ShellMetadata(Model):
+    """What OpenCode knows of a command: the session that it runs for."""
+
+    session_id: str | None = None
+
+
+class ShellInfo(Model):
+    """A command that a directory's OpenCode runs, or has run a moment ago."""
+
+    id: str
+    status: str
+    metadata: ShellMetadata = ShellMetadata()
+
+
+async def run_shell(opencode: OpenCodeClient, session_id: str, command: str) -> None:
+    """Run a command in a session's directory until it has ended, or OpenCode no longer knows it.
+
+    OpenCode answers before the command has ended.
+    """
+    directory = (await read_session(opencode, session_id)).directory
+    operation = opencode.catalog["session_shell"]
+    message_id = make_message_id()
+    call = opencode.prepare(operation, {"sessionID": session_id, "id": message_id, "command": command})
+    await opencode.request(operation, call.parts, read_seconds=None)
+    with anyio.move_on_after(START_SECONDS):
+        while await find_command(opencode, session_id, message_id) is None:
+            await anyio.sleep(POLL_SECONDS)
+    while await is_running(opencode, session_id, message_id, directory):
+        await anyio.sleep(POLL_SECONDS)
+
+
+async def is_running(opencode: OpenCodeClient, session_id: str, message_id: str, directory: str) -> bool:
+    """Whether a command runs: after OpenCode has exited, the message of a command says so for good."""
+    entry = await find_command(opencode, session_id, message_id)
+    return entry is not None and entry.status == "running" and await is_known(opencode, entry.shell_id, directory)
+
+
+async def find_command(opencode: OpenCodeClient, session_id: str, message_id: str) -> Entry | None:
+    """Return the message of a command, None while there is none."""
+    try:
+        return await read_data(opencode, Entry, "session_message_get", sessionID=session_id, messageID=message_id)
+    except APIError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+async def is_known(opencode: OpenCodeClient, shell_id: str, directory: str) -> bool:
+    """Whether OpenCode still has a command."""
+    try:
+        await opencode.call("shell_get", id=shell_id, location={"directory": directory})
+    except APIError as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
+
+
+async def end_commands(opencode: OpenCodeClient, session_id: str) -> None:
+    """End the commands of a session that still run."""
+    found = await read_pages(opencode, "session_message_list", SEARCHED_COMMANDS, sessionID=session_id, type="shell")
+    entries = parse_model("the response of session_message_list", list[Entry], found)
+    running = [entry.shell_id for entry in entries if entry.status == "running"]
+    directory = (await read_session(opencode, session_id)).directory if running else ""
+    for shell_id in running:
+        await opencode.call("shell_remove", id=shell_id, location={"directory": directory})
+
+
+async def list_sessions_with_commands(opencode: OpenCodeClient, directory: str) -> list[str]:
+    """Return the sessions for which a command runs in a directory; those of tools are among them."""
+    try:
+        shells = await read_data(opencode, list[ShellInfo], "shell_list", location={"directory": directory})
+    except APIError as error:
+        if error.status != 404:
+            raise
+        return []  # the directory was removed
+    running = [shell.metadata.session_id for shell in shells if shell.status == "running"]
+    return [session_id for session_id in running if session_id is not None]
+
+
+def make_message_id() -> str:
+    """Return an id for a message, in OpenCode's form: it sorts after those that were made before."""
+    return f"msg_{int(time.time() * 1000) * 0x1000 & 0xFFFF_FFFF_FFFF:012x}{secrets.token_hex(7)}"
