@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from opencode_mcp.cli.doctor import capabilities2
-from opencode_mcp.opencode import authorize, location_reads, models
+from opencode_mcp.opencode import authorize, forms, location_reads, models
+from opencode_mcp.opencode.engine.opencode2 import model_selection, pages, requests, rules, sessions
 from opencode_mcp.opencode.models import Model
 
 
@@ -53,6 +54,18 @@ CONTRACTS: tuple[tuple[type[Model], str], ...] = (
     (location_reads.InstancePaths, "Path"),
 )
 """Each model that is read from a response, and the component that the document gives it."""
+
+CONTRACTS_2: tuple[tuple[type[Model], str], ...] = (
+    (model_selection.AgentInfo, "AgentInfo"),
+    (model_selection.ConfigEntry, "ConfigEntry"),
+    (model_selection.ModelInfo, "ModelInfo"),
+    (forms.FormField, "FormField"),
+    (requests.FormInfo, "FormInfo"),
+    (requests.PermissionInfo, "PermissionRequest"),
+    (rules.RuleInfo, "PermissionRule"),
+    (sessions.SessionInfo, "SessionInfo"),
+)
+"""Those of OpenCode 2."""
 
 KNOWN_DISAGREEMENTS = {"SnapshotFileDiff.file may be missing"}
 """What is missing is left out before it comes to a model (tasks/turn_changes.py)."""
@@ -115,6 +128,8 @@ def model_objects() -> ModelObjects:
     found: ModelObjects = {}
     for model, component in CONTRACTS:
         collect_objects(model, COMPONENTS[f"1.{component}"], component, found)
+    for model, component in CONTRACTS_2:
+        collect_objects(model, COMPONENTS[f"2.{component}"], component, found)
     for model, document, path in (
         (models.Message, DOCUMENT, "/session/{sessionID}/message"),
         (models.Providers, DOCUMENT, "/config/providers"),
@@ -126,6 +141,10 @@ def model_objects() -> ModelObjects:
         (capabilities2.ModelList, DOCUMENT_2, "/api/model"),
         (capabilities2.DefaultModel, DOCUMENT_2, "/api/model/default"),
         (capabilities2.Worktree, DOCUMENT_2, "/api/worktree"),
+        (pages.Data, DOCUMENT_2, "/api/agent"),
+        (pages.Page, DOCUMENT_2, "/api/session"),
+        (sessions.LocationInfo, DOCUMENT_2, "/api/location"),
+        (sessions.CreatedSession, DOCUMENT_2, "/api/session/{sessionID}"),
     ):
         response = document["paths"][path]["get"]["responses"]["200"]
         collect_objects(model, response["content"]["application/json"]["schema"], path, found)

@@ -182,9 +182,12 @@ class Engine1:
         await self.opencode.call("permission_reply", **facts)
 
     async def answer_question(
-        self, directory: str, request: QuestionRequest, answers: Sequence[Sequence[str]] | None
+        self, directory: str, request: QuestionRequest, answers: Sequence[Sequence[str]] | None, message: str = ""
     ) -> None:
+        """A rejection has no words: those of a message are the answer to each question (1.18.33)."""
         facts: dict[str, Any] = {"requestID": request.id, "directory": directory}
+        if message:
+            answers = [[message]] * len(request.questions)
         if answers is None:
             await self.opencode.call("question_reject", **facts)
         else:

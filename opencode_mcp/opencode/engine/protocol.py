@@ -178,9 +178,12 @@ class Engine(Protocol):
         ...
 
     async def answer_question(
-        self, directory: str, request: QuestionRequest, answers: Sequence[Sequence[str]] | None
+        self, directory: str, request: QuestionRequest, answers: Sequence[Sequence[str]] | None, message: str = ""
     ) -> None:
-        """Answer a question with a list of labels or free texts for each part of it; None rejects it."""
+        """Answer a question with a list of labels or free texts for each part of it; None rejects it.
+
+        A rejection ends the turn; with a message the model goes on, with these words.
+        """
         ...
 
     # What a directory has

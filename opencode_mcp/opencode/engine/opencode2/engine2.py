@@ -24,7 +24,7 @@ from opencode_mcp.opencode.models import (
     Worktree,
 )
 
-from . import messages, prompts, sessions, shells, statuses
+from . import messages, model_selection, prompts, requests, sessions, shells, statuses
 from .traits import TRAITS
 
 
@@ -107,31 +107,31 @@ class Engine2:
     # Requests
 
     async def list_requests(self, directory: str) -> list[AgentRequest]:
-        raise NotImplementedError
+        return await requests.list_requests(self.opencode, directory)
 
     async def reply_to_permission(
         self, directory: str, request: AgentRequest, reply: PermissionReply, message: str = ""
     ) -> None:
-        raise NotImplementedError
+        await requests.reply_to_permission(self.opencode, request, reply, message)
 
     async def answer_question(
-        self, directory: str, request: QuestionRequest, answers: Sequence[Sequence[str]] | None
+        self, directory: str, request: QuestionRequest, answers: Sequence[Sequence[str]] | None, message: str = ""
     ) -> None:
-        raise NotImplementedError
+        await requests.answer_question(self.opencode, directory, request, answers, message)
 
     # What a directory has
 
     async def read_config(self, directory: str | None) -> Config:
-        raise NotImplementedError
+        return await model_selection.read_config(self.opencode, directory)
 
     async def list_agents(self, directory: str | None) -> list[Agent]:
-        raise NotImplementedError
+        return await model_selection.list_agents(self.opencode, directory)
 
     async def list_models(self, directory: str | None) -> dict[str, dict[str, Any]]:
-        raise NotImplementedError
+        return await model_selection.list_models(self.opencode, directory)
 
     async def list_tool_names(self, directory: str | None) -> tuple[set[str], set[str]]:
-        raise NotImplementedError
+        return await model_selection.list_tool_names(self.opencode, directory)
 
     # Files, branches, worktrees
 
