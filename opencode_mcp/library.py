@@ -19,6 +19,7 @@ from .exceptions import InvalidArguments
 from .opencode import Answer, ServerPool, execute_operation
 from .opencode.concurrency import background_task_group
 from .opencode.endpoint import ignore_progress
+from .opencode.event_readers import NATIVE_READERS
 from .opencode.events import SUBSCRIBE_LAG_SECONDS, Event, EventFeed
 from .operations import Operations, build_tree
 from .settings import Settings
@@ -130,7 +131,8 @@ class OpenCode(Operations):
         await self.call(client.catalog.generation.health)  # the feed itself retries without limit
         send, receive = anyio.create_memory_object_stream[Event](float("inf"))
         async with background_task_group() as tasks, send, receive:
-            with EventFeed(client.event_stream, tasks).subscribe(send.send_nowait):
+            reader = NATIVE_READERS[client.catalog.generation.number]
+            with EventFeed(client.event_stream, tasks, reader).subscribe(send.send_nowait):
                 while (await receive.receive())["type"] != "server.connected":
                     pass
                 await anyio.sleep(SUBSCRIBE_LAG_SECONDS)

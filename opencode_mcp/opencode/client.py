@@ -22,7 +22,8 @@ from .allowlist import DirectoryAllowlist
 from .authorize import IdAuthorizer, filter_sessions
 from .deadline import seconds_left
 from .endpoint import Endpoint, OpenCodeServer, ProgressCallback, ignore_progress
-from .events import EventFeed
+from .event_readers import READERS
+from .events import SILENCE_SECONDS, EventFeed
 from .expected_generation import ExpectedGeneration
 from .limiter import FairLimiter
 from .load_guard import LoadGuard, LoadPolicy
@@ -117,7 +118,7 @@ class OpenCodeClient:
         self._request_limiter = self._make_limiter("requests", MAX_CONCURRENT_REQUESTS)
         self._prompt_limiter = self._make_limiter("prompts", MAX_CONCURRENT_PROMPTS)
         self._tasks = anyio.create_task_group()
-        self.events = EventFeed(self.event_stream, self._tasks)
+        self.events = EventFeed(self.event_stream, self._tasks, READERS[catalog.generation.number])
 
     def _make_limiter(self, name: str, slots: int) -> FairLimiter:
         """Return a limiter of this bridge's share of the slots."""
@@ -348,23 +349,28 @@ class OpenCodeClient:
         )
 
     def event_stream(self) -> AbstractAsyncContextManager[httpx2.Response]:
-        """Open the stream of all events."""
+        """Open the stream of all events; a read fails after SILENCE_SECONDS without a byte."""
         operation = self.catalog[self.catalog.generation.event_stream]
-        return self.stream(operation, self.prepare(operation, {}).parts)
+        return self.stream(operation, self.prepare(operation, {}).parts, read_seconds=SILENCE_SECONDS)
 
     @asynccontextmanager
     async def stream(
-        self, operation: Operation, parts: RequestParts, report_progress: ProgressCallback = ignore_progress
+        self,
+        operation: Operation,
+        parts: RequestParts,
+        report_progress: ProgressCallback = ignore_progress,
+        read_seconds: float | None = None,
     ) -> AsyncGenerator[httpx2.Response]:
-        """Open a streaming response, without a read timeout; the caller reads its body.
+        """Open a streaming response; the caller reads its body, each byte within `read_seconds` after the last one.
 
         Raises:
             APIError, UnexpectedResponse: the response is not an event stream; its body has been read.
+            TransportError: the connection was lost, or silent for too long.
         """
         endpoint = await self.endpoint_for(operation, report_progress)
         request = self.build_request(operation, parts, endpoint)
         request.headers["accept"] = "text/event-stream"
-        request.extensions["timeout"] = httpx2.Timeout(None, connect=CONNECT_SECONDS).as_dict()
+        request.extensions["timeout"] = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS).as_dict()
         async with self.map_transport_errors(operation, None):
             response = await self.http.send(request, auth=endpoint.auth, stream=True)
             try:

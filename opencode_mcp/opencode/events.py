@@ -3,7 +3,8 @@
 So an event is a reason to read the state from the server and never the state itself: listeners read it after each event
 about their session, after every reconnect, and at intervals.
 
-OpenCode's /global/event covers all directories and survives a dispose; /event does neither.
+OpenCode 1's /global/event covers all directories and survives a dispose; /event does neither. What a frame has is read
+by the generation (`event_readers.py`): listeners get events in OpenCode 1's words.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from anyio.abc import TaskGroup
 from opencode_mcp.exceptions import OpenCodeError, UnexpectedResponse
 from opencode_mcp.redaction import beginning_of
 
+from .event_readers import ReadFrame
 from .models import VALUE_CHARS
 from .responses import TRACE_MARK, strip_stack_traces
 
 Event = Mapping[str, Any]
-"""`{"type", "properties", …}` from OpenCode, or `{"type": "stream.connected" | "stream.ready" | "stream.lost"}` from
-this module.
+"""`{"type", "properties", …}` in the words of OpenCode 1, from OpenCode, or
+`{"type": "stream.connected" | "stream.ready" | "stream.lost"}` from this module.
 
 Events between "connected" and "ready" may be missing.
 """
@@ -38,10 +40,10 @@ MAX_EVENT_BYTES = 64 * 1024 * 1024
 """One event may contain a whole reply: a reply of 5 MB ends with a frame of 5 MB."""
 
 SILENCE_SECONDS = 25.0
-"""The server sends a heartbeat every 10 s; a stream without events for longer is lost."""
+"""OpenCode 1 sends an event every 10 s as a heartbeat, OpenCode 2 a comment every 15 s; a silent stream is lost."""
 
 SUBSCRIBE_LAG_SECONDS = 0.3
-"""OpenCode 1.18.33 sends server.connected up to 50 ms before it subscribes to its own events."""
+"""OpenCode 1.18.33 sends server.connected up to 50 ms before it subscribes to its own events; 2.x is not measured."""
 
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
@@ -49,10 +51,19 @@ log = logging.getLogger(__name__)
 
 
 class EventFeed:
-    """Reads /global/event while there are listeners: opened for the first, closed after the last."""
+    """Reads the stream while there are listeners: opened for the first, closed after the last.
 
-    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[httpx2.Response]], tasks: TaskGroup) -> None:
+    `connect` opens a stream whose reads fail after SILENCE_SECONDS; `read_frames` returns the reader of a connection.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[httpx2.Response]],
+        tasks: TaskGroup,
+        read_frames: Callable[[], ReadFrame],
+    ) -> None:
         self._connect = connect
+        self._read_frames = read_frames
         self._tasks = tasks
         self._listeners: dict[int, Listener] = {}
         self._next_key = 0
@@ -103,29 +114,27 @@ class EventFeed:
         with scope:
             while True:
                 try:
-                    with anyio.move_on_after(SILENCE_SECONDS) as silence:
-                        async for event in self._read_connection():
-                            failures = 0
-                            silence.deadline = anyio.current_time() + SILENCE_SECONDS
-                            self._dispatch(event)
-                            if event["type"] == "stream.connected":
-                                self._tasks.start_soon(self._dispatch_ready, scope)
+                    async for event in self._read_connection():
+                        failures = 0
+                        self._dispatch(event)
+                        if event["type"] == "stream.connected":
+                            self._tasks.start_soon(self._dispatch_ready, scope)
                 except OpenCodeError as error:
                     log.info("lost the event stream: %s", error)
                     self._dispatch({"type": "stream.lost", "properties": {"reason": str(error)}})
                 else:
-                    self._dispatch({"type": "stream.lost", "properties": {"reason": "closed or silent"}})
+                    self._dispatch({"type": "stream.lost", "properties": {"reason": "closed"}})
                 await anyio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
 
     async def _read_connection(self) -> AsyncGenerator[Event]:
-        """Yield the events of one connection, without the `sync` duplicates of durable events."""
+        """Yield the events of one connection."""
+        read_frame = self._read_frames()
         async with self._connect() as response:
             yield {"type": "stream.connected", "properties": {}}
             async for frame in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
-                payload = parse_event("global_event", frame.data).get("payload")
-                if isinstance(payload, dict) and payload.get("type", "sync") != "sync":  # pyright: ignore[reportUnknownMemberType]
-                    yield cast("Event", payload)
+                for event in read_frame(parse_event("the event stream", frame.data)):
+                    yield event
 
 
 def event_session_id(event: Event) -> str | None:

@@ -73,6 +73,7 @@ WAKEUP_EVENTS = frozenset(
         "session.error",
         "session.deleted",
         "message.updated",
+        "message.removed",
         "permission.asked",
         "permission.replied",
         "question.asked",
