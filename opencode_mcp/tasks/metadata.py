@@ -10,12 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from opencode_mcp.exceptions import UnexpectedResponse, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.engine import METADATA_KEY, engine_of
 from opencode_mcp.opencode.models import PermissionRule, Session, parse_model
 
 from .check import CheckResult
-
-METADATA_KEY = "opencode_mcp"
 
 MAX_ENDED_TURNS = 20
 """How many ended turns a session's metadata holds."""

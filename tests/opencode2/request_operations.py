@@ -192,7 +192,7 @@ def exited(shell: Shell) -> Json:
 async def run_session_shell(call: OperationCall) -> None:
     """Facts, traps: it runs unasked. Facts, operations: 204 at once; the result is in a `shell` message."""
     session, engine = call.session, call.engine
-    shell = start_shell(engine, call.body["command"], session.directory)
+    shell = start_shell(engine, call.body["command"], session.directory, {"sessionID": session.id})
     message: Json = {"id": call.body.get("id") or new_id("msg"), "type": "shell", "time": {"created": now()}}
     message |= {"shellID": shell.info["id"], "command": shell.info["command"], "status": "running"}
     session.messages.append(message)

@@ -26,6 +26,9 @@ from opencode_mcp.opencode.models import (
     Worktree,
 )
 
+METADATA_KEY = "opencode_mcp"
+"""The key in a session's metadata under which bridges store what they must know of a task."""
+
 PermissionReply = Literal["once", "always", "reject"]
 DiffBase = Literal["git", "branch"]
 """What a working tree is compared with: its last commit, or the default branch."""

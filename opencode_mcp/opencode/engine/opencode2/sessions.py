@@ -1,4 +1,8 @@
-"""Sessions of OpenCode 2."""
+"""Sessions of OpenCode 2.
+
+A fork and a subagent's session inherit the metadata of the session that they come from (2.0.21), so all that bridges
+store of its task as well. Therefore bridges store whose it is, under OWNER_KEY; what is another session's is left out.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pydantic import Field
 
 from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.engine.optional import optional
+from opencode_mcp.opencode.engine.protocol import METADATA_KEY
 from opencode_mcp.opencode.models import (
     Location,
     Model,
@@ -23,6 +28,8 @@ from opencode_mcp.opencode.models import (
 
 from .pages import read_data, read_pages
 from .rules import dump_rules
+
+OWNER_KEY = f"{METADATA_KEY}_session"
 
 
 class ProjectID(Model):
@@ -54,8 +61,15 @@ class SessionInfo(Model):
 
     def to_session(self) -> Session:
         """Return it in the terms of `models.py`."""
-        facts = self.model_dump(exclude={"location"})
-        return Session(directory=self.location.directory, **facts)
+        facts = self.model_dump(exclude={"location", "metadata"})
+        return Session(directory=self.location.directory, metadata=self.own_metadata, **facts)
+
+    @property
+    def own_metadata(self) -> dict[str, Any]:
+        """The metadata without a task that the session has inherited."""
+        is_inherited = self.metadata.get(OWNER_KEY, self.id) != self.id
+        inherited = {METADATA_KEY, OWNER_KEY} if is_inherited else set[str]()
+        return {name: value for name, value in self.metadata.items() if name not in inherited}
 
 
 async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
@@ -85,19 +99,17 @@ def parse_sessions(entries: list[dict[str, Any]]) -> list[Session]:
 async def create_session(
     opencode: OpenCodeClient, directory: str | None, facts: Mapping[str, Any], rules: Sequence[PermissionRule]
 ) -> Session:
-    """Create a session. Shielded: a cancelled request may create it too."""
+    """Create a session; its metadata are stored again once its id is known. Shielded: a cancelled request may create it
+    too."""
     location = {"directory": directory} if directory is not None else None
     sent = optional(location=location, permissions=dump_rules(rules) or None, **facts)
-    created: Any = None
+    session: Session | None = None
     with anyio.CancelScope(shield=True):
-        created = await opencode.call("session_create", **sent)
-    return parse_model("the response of session_create", CreatedSession, created).data.to_session()
-
-
-class CreatedSession(Model):
-    """The response of session_create."""
-
-    data: SessionInfo
+        session = (await read_data(opencode, SessionInfo, "session_create", **sent)).to_session()
+        if METADATA_KEY in session.metadata:
+            session = await update_session(opencode, session.id, session.metadata, None)
+    assert session is not None
+    return session
 
 
 async def update_session(
@@ -105,7 +117,8 @@ async def update_session(
 ) -> Session:
     """Replace a session's metadata, and its rules unless they are None; return what OpenCode has then."""
     permissions = dump_rules(rules) if rules is not None else None
-    await opencode.call("session_update", sessionID=session_id, metadata=metadata, **optional(permissions=permissions))
+    owned = {**metadata, OWNER_KEY: session_id}
+    await opencode.call("session_update", sessionID=session_id, metadata=owned, **optional(permissions=permissions))
     return await read_session(opencode, session_id)
 
 
