@@ -1,0 +1,111 @@
+"""The shim itself: what a turn on 1.18.33 looks like as one of OpenCode 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from opencode_mcp.opencode import Endpoint
+from tests.eventually import eventually
+from tests.opencode2.store import Json
+
+from .shim import Shim, open_shim
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class ShimClient:
+    """Requests to the shim, for one session."""
+
+    http: httpx2.AsyncClient
+    shim: Shim
+    session_id: str
+
+    async def request(self, method: str, path: str, **options: Any) -> Any:
+        """Send a request about the session; return the answer's JSON, None without one."""
+        response = await self.http.request(method, f"/api/session/{self.session_id}{path}", **options)
+        assert response.is_success, response.text
+        return response.json() if response.content else None
+
+    async def pending(self, kind: str) -> Json:
+        """Wait for a permission request or a form."""
+        listed = await eventually(lambda: self.request("GET", f"/{kind}"), lambda found: found["data"])
+        return listed["data"][0]
+
+    async def is_idle(self) -> bool:
+        """Whether the session does not run."""
+        active = await self.http.get("/api/session/active")
+        return self.session_id not in active.json()["data"]
+
+    async def outcomes(self) -> list[str]:
+        """Wait until the session is idle; return how each of its turns has ended."""
+        await eventually(self.is_idle)
+        listed = (await self.request("GET", "/message", params={"order": "asc"}))["data"]
+        return [message["outcome"] for message in listed if message["type"] == "idle"]
+
+
+@pytest.fixture
+async def session(endpoint: Endpoint, scripted_project: Path) -> AsyncGenerator[ShimClient]:
+    """A session of a shim."""
+    async with open_shim(endpoint) as shim, httpx2.AsyncClient(base_url=shim.url, timeout=60) as http:
+        body = {"location": {"directory": str(scripted_project)}, "metadata": {"task": {"kept": True}}}
+        created = (await http.post("/api/session", json=body)).json()["data"]
+        assert created["metadata"] == body["metadata"]
+        yield ShimClient(http, shim, created["id"])
+
+
+async def test_turns_end_with_an_idle_message(session: ShimClient) -> None:
+    """With the outcome; a request is answered in OpenCode 2's words, and shows them."""
+    events: list[Json] = []
+
+    async def listen() -> None:
+        async with session.http.stream("GET", "/api/event") as response:
+            async for frame in httpx2.EventSource(response):
+                event: Json = json.loads(frame.data)
+                events.append(event)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        await eventually(lambda: events)
+        await session.request("POST", "/prompt", json={"text": "script:bash"})
+        request = await session.pending("permission")
+        assert (request["action"], request["resources"]) == ("shell", ["echo hello-from-bash"])
+        await session.request("POST", f"/permission/{request['id']}/reply", json={"decision": "reject"})
+        assert await session.outcomes() == ["interrupted"]
+        await session.request("POST", "/prompt", json={"text": "script:question"})
+        form = await session.pending("form")
+        assert [field["key"] for field in form["fields"]] == ["q0"]
+        await session.request("POST", f"/form/{form['id']}/reply", json={"answer": {"q0": "Red"}})
+        assert await session.outcomes() == ["interrupted", "succeeded"]
+        await session.request("POST", "/prompt", json={"text": "script:error 400"})
+        assert await session.outcomes() == ["interrupted", "succeeded", "failed"]
+        await session.request("POST", "/prompt", json={"text": "script:hang"})
+        await eventually(lambda: session.request("GET", "/inbox"), lambda found: not found["data"])
+        assert await session.request("POST", "/interrupt") == {"interrupted": True}
+        assert await session.outcomes() == ["interrupted", "succeeded", "failed", "interrupted"]
+        assert await session.request("POST", "/interrupt") == {"interrupted": False}
+        own = [event["type"] for event in events if session.session_id in json.dumps(event)]
+        assert {"session.execution.started", "permission.asked", "form.replied", "session.step.failed"} <= {*own}
+        tasks.cancel_scope.cancel()
+    shim = session.shim
+    assert (shim.contract.faults, shim.answer_faults, shim.missing) == ([], [], [])
+
+
+async def test_what_1_18_33_lacks_is_said(session: ShimClient) -> None:
+    """With 501, and noted for the table of scenarios."""
+    response = await session.http.get(f"/api/session/{session.session_id}/environment")
+    assert response.headers["content-type"].startswith("text/html"), "only PUT is documented"
+    answers = [
+        await session.http.patch(f"/api/session/{session.session_id}", json={"permissions": []}),
+        await session.http.post(f"/api/session/{session.session_id}/shell", json={"command": "true"}),
+    ]
+    assert [answer.status_code for answer in answers] == [501, 501]
+    assert session.shim.missing == ["session.update: rules of a session", "session.shell: it"]
