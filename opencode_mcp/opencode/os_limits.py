@@ -69,13 +69,18 @@ def find_shortage_in_error(error: BaseException) -> str:
 
 
 def iter_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, its causes, contexts and grouped errors."""
-    yield error
-    if isinstance(error, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from iter_causes(inner)
-    if (cause := error.__cause__ or error.__context__) is not None:
-        yield from iter_causes(cause)
+    """Yield an error, its causes, contexts and grouped errors, each once: one raised out of its group has it as context."""
+    found, remaining = set[int](), [error]
+    while remaining:
+        current = remaining.pop()
+        if id(current) in found:
+            continue
+        found.add(id(current))
+        yield current
+        if (cause := current.__cause__ or current.__context__) is not None:
+            remaining.append(cause)
+        if isinstance(current, BaseExceptionGroup):
+            remaining += reversed(cast("BaseExceptionGroup[BaseException]", current).exceptions)
 
 
 def os_error_advice(error: OSError) -> str:

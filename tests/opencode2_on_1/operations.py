@@ -121,6 +121,11 @@ async def list_servers(call: ShimCall) -> Json:
     return call.at_location([])
 
 
+async def list_shells(call: ShimCall) -> Json:
+    """The commands of clients: the v2 API runs none."""
+    return call.at_location([])
+
+
 async def read_file(call: ShimCall) -> bytes:
     """The bytes of a file."""
     response = await call.upstream.http.get(call.path, params=dict(call.query))
@@ -325,6 +330,7 @@ OPERATIONS: Mapping[str, Callable[[ShimCall], Awaitable[Any]]] = {
     "model.default": default_model,
     "config.get": get_config,
     "mcp.list": list_servers,
+    "shell.list": list_shells,
     "fs.list": list_same,
     "fs.find": list_same,
     "fs.read": read_file,
