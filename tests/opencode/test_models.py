@@ -12,7 +12,15 @@ from pydantic import BaseModel
 
 from opencode_mcp.cli.doctor import capabilities2
 from opencode_mcp.opencode import authorize, forms, location_reads, models
-from opencode_mcp.opencode.engine.opencode2 import model_selection, pages, requests, rules, sessions
+from opencode_mcp.opencode.engine.opencode2 import (
+    entries,
+    model_selection,
+    pages,
+    requests,
+    rules,
+    sessions,
+    shells,
+)
 from opencode_mcp.opencode.models import Model
 
 
@@ -64,11 +72,14 @@ CONTRACTS_2: tuple[tuple[type[Model], str], ...] = (
     (requests.PermissionInfo, "PermissionRequest"),
     (rules.RuleInfo, "PermissionRule"),
     (sessions.SessionInfo, "SessionInfo"),
+    (entries.Entry, "SessionMessageInfo"),
+    (entries.InboxEntry, "SessionInboxInfo"),
+    (shells.ShellInfo, "ShellInfo"),
 )
 """Those of OpenCode 2."""
 
-KNOWN_DISAGREEMENTS = {"SnapshotFileDiff.file may be missing"}
-"""What is missing is left out before it comes to a model (tasks/turn_changes.py)."""
+KNOWN_DISAGREEMENTS = {"SnapshotFileDiff.file may be missing", "MessageInfo.retry is not in the document"}
+"""The file that is missing is left out before it comes to a model, and the retry is of OpenCode 2."""
 
 
 def iter_objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -144,7 +155,6 @@ def model_objects() -> ModelObjects:
         (pages.Data, DOCUMENT_2, "/api/agent"),
         (pages.Page, DOCUMENT_2, "/api/session"),
         (sessions.LocationInfo, DOCUMENT_2, "/api/location"),
-        (sessions.CreatedSession, DOCUMENT_2, "/api/session/{sessionID}"),
     ):
         response = document["paths"][path]["get"]["responses"]["200"]
         collect_objects(model, response["content"]["application/json"]["schema"], path, found)

@@ -8,8 +8,9 @@ from typing import Any
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.engine.optional import optional
-from opencode_mcp.opencode.models import Agent, Model, Session
+from opencode_mcp.opencode.models import Agent, Session
 
+from .entries import InboxEntry
 from .pages import Data, read_data
 from .shells import end_commands
 
@@ -19,12 +20,6 @@ DECIDED_STATUSES = frozenset({404, 409})
 
 ListAgents = Callable[[str], Awaitable[Sequence[Agent]]]
 """Returns the agents of a directory."""
-
-
-class InboxItem(Model):
-    """An entry of the inbox."""
-
-    id: str
 
 
 async def send_prompt(
@@ -105,7 +100,7 @@ async def abort(opencode: OpenCodeClient, session_id: str) -> None:
     OpenCode keeps what is in the inbox, and would run it after the next prompt.
     """
     await opencode.call("session_interrupt", sessionID=session_id)
-    for item in await read_data(opencode, list[InboxItem], "session_inbox_list", sessionID=session_id):
+    for item in await read_data(opencode, list[InboxEntry], "session_inbox_list", sessionID=session_id):
         try:
             await opencode.call("session_inbox_cancel", sessionID=session_id, inboxID=item.id)
         except APIError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import Any
 
 import anyio
+from pydantic import Field
 
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode.client import OpenCodeClient
@@ -23,18 +25,12 @@ SEARCHED_COMMANDS = 20
 """How many of a session's newest commands may still run."""
 
 
-class ShellMetadata(Model):
-    """What OpenCode knows of a command: the session that it runs for."""
-
-    session_id: str | None = None
-
-
 class ShellInfo(Model):
-    """A command that a directory's OpenCode runs, or has run a moment ago."""
+    """A command that a directory's OpenCode runs, or has run; its `metadata` has the session that it runs for."""
 
     id: str
     status: str
-    metadata: ShellMetadata = ShellMetadata()
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 async def run_shell(opencode: OpenCodeClient, session_id: str, command: str) -> None:
@@ -99,8 +95,9 @@ async def list_sessions_with_commands(opencode: OpenCodeClient, directory: str) 
         if error.status != 404:
             raise
         return []  # the directory was removed
-    running = [shell.metadata.session_id for shell in shells if shell.status == "running"]
-    return [session_id for session_id in running if session_id is not None]
+    return [
+        shell.metadata["sessionID"] for shell in shells if shell.status == "running" and "sessionID" in shell.metadata
+    ]
 
 
 def make_message_id() -> str:
