@@ -20,6 +20,7 @@ from tests.eventually import eventually
 
 from .client import FakeClient, open_client
 from .fake import PASSWORD
+from .store import Json
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class EngineClient:
 
     async def create(self, **facts: Any) -> Session:
         """Create a session in the project."""
-        return await self.engine.create_session(self.directory, **{"metadata": {}, **facts})
+        metadata: Json = facts.pop("metadata", {})
+        return await self.engine.create_session(self.directory, metadata=metadata, **facts)
 
     async def start(self, text: str, session: Session | None = None, **selection: Any) -> Session:
         """Send a prompt, in a new session or in one that is given."""

@@ -92,17 +92,17 @@ async def test_an_interrupted_turn_was_aborted(opened: EngineClient) -> None:
     assert await opened.engine.read_statuses(opened.directory) == {}
 
 
-@pytest.mark.parametrize(("message", "state"), [({}, "stopped"), ({"message": "use git instead"}, "completed")])
-async def test_a_rejection(model: ScriptedModel, tmp_path: Path, message: dict[str, str], state: str) -> None:
+@pytest.mark.parametrize(("body", "state"), [({}, "stopped"), ({"message": "use git instead"}, "completed")])
+async def test_a_rejection(model: ScriptedModel, tmp_path: Path, body: dict[str, Any], state: str) -> None:
     """Without a message it ends the turn, and that is what is said; with one the model goes on."""
     config = {"permission": {"bash": "ask"}, "agent": {"title": {"disable": True}}}
     async with open_engine(model, tmp_path, config=config) as opened:
         session = await opened.start("script:bash")
-        await opened.client.reply(await opened.client.permission(session.id), decision="reject", **message)
+        await opened.client.reply(await opened.client.permission(session.id), decision="reject", **body)
         await opened.client.wait(session.id)
         status = classify_reply(await opened.newest(session))
     assert status.state == state
-    assert status.error == (None if message else "a rejected request ended the turn")
+    assert status.error == (None if body else "a rejected request ended the turn")
 
 
 async def test_what_is_in_the_inbox_comes_last(opened: EngineClient) -> None:
