@@ -38,9 +38,9 @@ class Opencode2Events:
         yield from translate(self, data) if translate else [{"type": kind, "properties": data}]
 
 
-def part_id(message_id: str, kind: str, number: int) -> str:
-    """Return an id for a text, or for a reasoning, of a reply: `number` counts those of its kind from 0."""
-    return f"{message_id}:{kind}:{number}"
+def part_id(message_id: str, key: str) -> str:
+    """Return the id of a part: `key` is a tool call's id, or what a text is and its number among those, from 0."""
+    return f"{message_id}.{key}"
 
 
 def to_message_error(error: Json) -> dict[str, Any]:
@@ -170,12 +170,17 @@ def text_streamed(kind: str) -> Translation:
 
 def text_part_id(kind: str, data: Json) -> str:
     """Return the id of the text that an event is about."""
-    return part_id(data.get("assistantMessageID", ""), kind, data.get("ordinal", 0))
+    return part_id(data.get("assistantMessageID", ""), f"{kind}{data.get('ordinal', 0)}")
+
+
+def call_part_id(data: Json) -> str:
+    """Return the id of the call that an event is about."""
+    return part_id(data.get("assistantMessageID", ""), data.get("id", ""))
 
 
 def arguments_streamed(events: Opencode2Events, data: Json) -> Iterator[dict[str, Any]]:
     """A piece of a call's arguments was written."""
-    yield part_delta(data, data.get("id", ""))
+    yield part_delta(data, call_part_id(data))
 
 
 def part_delta(data: Json, id_: str) -> dict[str, Any]:
@@ -226,8 +231,9 @@ def call_updated(events: Opencode2Events, data: Json, status: str) -> Iterator[d
         yield from reply_updated(events, data)
     else:
         metadata: Json = data.get("metadata") or {}
-        state: Json = {"status": status, "input": call["input"], "metadata": metadata}
-        yield part_updated(data, data.get("id", ""), type="tool", tool=call["name"], state=state)
+        title = call["input"].get("description") if "sessionID" in metadata else None  # that of a subagent
+        state: Json = {"status": status, "input": call["input"], "metadata": metadata, "title": title}
+        yield part_updated(data, call_part_id(data), type="tool", tool=call["name"], state=state)
 
 
 def call_key(data: Json) -> tuple[str, str]:

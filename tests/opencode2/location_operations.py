@@ -13,6 +13,7 @@ from .project import Project, compare_file, fault_of_directory
 from .store import Json, new_id
 
 VERSION = "2.1.2"
+HEADS = "ref: refs/heads/"
 
 
 def info(call: OperationCall) -> Json:
@@ -21,12 +22,12 @@ def info(call: OperationCall) -> Json:
 
 
 def get_location(call: OperationCall) -> Json:
-    """Facts, location: bare; the project of a worktree is its main checkout's."""
+    """Facts, location: bare; the project of a worktree is its main checkout's, its directory the worktree's top."""
     project = project_of(call)
-    root = str(project.checkout or project.directory)
+    root = str(project.checkout or project.top)
     if project.checkout is not None:
         call.engine.known_projects[project.id] = project.checkout
-    described = {"id": project.id, "directory": call.directory, "canonical": root}
+    described = {"id": project.id, "directory": str(project.top), "canonical": root}
     return {"directory": call.directory, "project": described}
 
 
@@ -202,10 +203,18 @@ def worktree_error(message: str) -> OperationError:
 
 
 def get_vcs(call: OperationCall) -> Json:
-    """The branch of the location, read from the checkout."""
-    head = Path(call.directory) / ".git" / "HEAD"
-    name = head.read_text().strip().rpartition("/")[2] if head.is_file() else "main"
-    return call.at_location({"provider": "git", "branch": {"current": name}})
+    """The branch of the working tree, and the default one of its repository; none where there is no repository."""
+    top = project_of(call).top
+    link = top / ".git"
+    folder = Path(link.read_text().removeprefix("gitdir:").strip()) if link.is_file() else link
+    head = folder / "HEAD"
+    if not head.is_file():
+        return call.at_location({"branch": {}})
+    reference = head.read_text().strip()
+    current = {"current": reference.removeprefix(HEADS)} if reference.startswith(HEADS) else {}
+    heads = (project_of(call).checkout or top) / ".git" / "refs" / "heads"
+    defaults = [{"default": name} for name in ("main", "master") if (heads / name).is_file()]
+    return call.at_location({"provider": "git", "branch": {**current, **(defaults[0] if defaults else {})}})
 
 
 async def working_changes(call: OperationCall) -> list[Json]:

@@ -63,6 +63,12 @@ class Project:
         return None
 
     @property
+    def top(self) -> Path:
+        """The top of the working tree. Source: the root of the file system where there is no repository."""
+        above = (self.directory, *self.directory.parents)
+        return next((folder for folder in above if (folder / ".git").exists()), Path(self.directory.anchor))
+
+    @property
     def id(self) -> str:
         """The project's id: worktrees have that of their main checkout."""
         if self.checkout is None:

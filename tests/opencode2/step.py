@@ -138,9 +138,9 @@ class Step:
             self.start()
             if text:
                 self.add_text(kind, text)
-        for item in self.message["content"]:
-            if item["type"] in ("text", "reasoning"):
-                self.publish(f"{item['type']}.ended", ordinal=self.message["content"].index(item), text=item["text"])
+        for kind in ("text", "reasoning"):
+            for ordinal, item in enumerate(self.contents(kind)):
+                self.publish(f"{kind}.ended", ordinal=ordinal, text=item["text"])
         self.message["time"]["streamed"] = now()
         self.publish("step.streamed")
 
@@ -149,9 +149,13 @@ class Step:
         content: list[Json] = self.message["content"]
         if not content or content[-1]["type"] != kind:
             content.append({"type": kind, "text": ""})
-            self.publish(f"{kind}.started", ordinal=len(content) - 1)
+            self.publish(f"{kind}.started", ordinal=len(self.contents(kind)) - 1)
         content[-1]["text"] += text
-        self.publish(f"{kind}.delta", ordinal=len(content) - 1, delta=text)
+        self.publish(f"{kind}.delta", ordinal=len(self.contents(kind)) - 1, delta=text)
+
+    def contents(self, kind: str) -> list[Json]:
+        """Return the texts or the reasonings. Source: the ordinal of one counts those of its kind."""
+        return [item for item in self.message["content"] if item["type"] == kind]
 
     def tools(self) -> list[Json]:
         """Return the tools that the model is offered."""

@@ -16,6 +16,7 @@ from opencode_mcp.connect import connect
 from opencode_mcp.library import OpenCode
 from opencode_mcp.openapi.example import make_example
 from opencode_mcp.opencode import client as client_module
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.event_readers import READERS
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.opencode2_events import TRANSLATIONS, Opencode2Events
@@ -184,12 +185,16 @@ def test_calls_that_never_end_are_forgotten_with_their_turn() -> None:
     assert [*events.calls] == [("ses_other", "call_1")]
 
 
+def client_settings(client: FakeClient) -> Settings:
+    """Return the settings of a bridge that uses a fake."""
+    return Settings(url=client.fake.url, password=PASSWORD, directory=str(client.directory), generation="2")
+
+
 @asynccontextmanager
 async def open_feed(client: FakeClient) -> AsyncGenerator[list[Event]]:
     """Listen to a fake's events, from when the stream is open on."""
-    settings = Settings(url=client.fake.url, password=PASSWORD, directory=str(client.directory), generation="2")
     heard: list[Event] = []
-    async with connect(settings, Catalog.from_snapshot(2)) as servers:
+    async with connect(client_settings(client), Catalog.from_snapshot(2)) as servers:
         with servers.default.events.subscribe(heard.append):
             await eventually(lambda: heard, lambda found: any(event["type"] == "stream.ready" for event in found))
             yield heard
@@ -200,6 +205,11 @@ async def test_a_turn_is_heard(model: ScriptedModel, tmp_path: Path, spawns: Non
     async with open_client(model, tmp_path) as client, open_feed(client) as heard:
         session_id = await client.run("script:bash")
         await eventually(lambda: heard, lambda found: any(event["type"] == "session.idle" for event in found))
+        async with connect(client_settings(client), Catalog.from_snapshot(2)) as servers:
+            messages = await engine_of(servers.default).list_messages(session_id)
+    spoken = {part.id for message in messages for part in message.parts if part.type in ("text", "tool")}
+    updated = [event["properties"]["part"] for event in heard if event["type"] == "message.part.updated"]
+    assert {part["id"] for part in updated} == spoken - {f"{messages[0].info.id}.0"}
     watch = SessionWatch({session_id})
     for event in heard:
         watch.on_event(event)

@@ -24,7 +24,7 @@ from opencode_mcp.opencode.models import (
     Worktree,
 )
 
-from . import messages, model_selection, prompts, requests, sessions, shells, statuses
+from . import directories, messages, model_selection, prompts, requests, sessions, shells, statuses, worktrees
 from .traits import TRAITS
 
 
@@ -136,31 +136,31 @@ class Engine2:
     # Files, branches, worktrees
 
     async def list_files(self, directory: str | None, path: str) -> list[str]:
-        raise NotImplementedError
+        return await directories.list_files(self.opencode, directory, path)
 
     async def read_paths(self, directory: str | None) -> ProjectPath:
-        raise NotImplementedError
+        return await directories.read_paths(self.opencode, directory)
 
     async def read_branch(self, directory: str) -> Branch:
-        raise NotImplementedError
+        return await directories.read_branch(self.opencode, directory)
 
     async def list_uncommitted(self, directory: str) -> list[FileChange]:
-        raise NotImplementedError
+        return await directories.list_uncommitted(self.opencode, directory)
 
     async def diff_files(self, directory: str, base: DiffBase) -> list[FileChange]:
-        raise NotImplementedError
+        return await directories.diff_files(self.opencode, directory, base)
 
     async def apply_patch(self, directory: str, patch: str) -> None:
-        raise NotImplementedError
+        directories.refuse_patch(directory)
 
     async def diff_turn(self, session_id: str, message_id: str) -> list[FileChange]:
-        raise NotImplementedError
+        return await directories.diff_turn(self.opencode, session_id, message_id)
 
     async def list_worktrees(self, directory: str) -> list[str]:
-        raise NotImplementedError
+        return await worktrees.list_worktrees(self.opencode, directory)
 
     async def create_worktree(self, directory: str | None) -> Worktree:
-        raise NotImplementedError
+        return await worktrees.create_worktree(self.opencode, directory)
 
     async def remove_worktree(self, directory: str | None, worktree: str) -> None:
-        raise NotImplementedError
+        await worktrees.remove_worktree(self.opencode, directory, worktree)

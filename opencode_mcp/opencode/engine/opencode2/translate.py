@@ -9,8 +9,10 @@ Summaries and changes of the agent, the model or the location are left out.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 from opencode_mcp.opencode.models import (
     Message,
@@ -22,6 +24,7 @@ from opencode_mcp.opencode.models import (
     TimeSpan,
     ToolState,
 )
+from opencode_mcp.opencode.opencode2_events import part_id
 
 from .entries import Content, Entry, ErrorInfo, ModelRef
 
@@ -93,17 +96,12 @@ def translate(entries: Iterable[Entry], prompt_id: str | None = None, *, has_com
     return translation
 
 
-def part_id(message_id: str, key: str | int) -> str:
-    """Return the id of a part: `key` is a tool call's id, or the position of a text in its message."""
-    return f"{message_id}.{key}"
-
-
 def make_prompt(entry: Entry, continued_prompt_id: str | None) -> Message:
     """Return a message of the user; one that OpenCode has written continues a prompt."""
     is_synthetic = entry.type == "synthetic"
-    text = Part(id=part_id(entry.id, 0), type="text", text=entry.text, synthetic=is_synthetic)
+    text = Part(id=part_id(entry.id, "0"), type="text", text=entry.text, synthetic=is_synthetic)
     files = [
-        Part(id=part_id(entry.id, number), type="file", filename=file.name)
+        Part(id=part_id(entry.id, str(number)), type="file", filename=file.name)
         for number, file in enumerate(entry.files, start=1)
     ]
     time = Times(created=entry.time.created)
@@ -136,12 +134,14 @@ def make_parts(entry: Entry) -> Iterator[Part]:
     """Yield the parts of a reply: its step, what it says and calls, and the files that it has changed."""
     if entry.type == "assistant":
         yield Part(id=part_id(entry.id, "start"), type="step-start", snapshot=entry.snapshot.start)
-    for position, content in enumerate(entry.content):
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(count)
+    for content in entry.content:
         if content.type == "tool":
             yield make_tool_part(entry.id, content)
         else:
             span = TimeSpan(start=content.time.created, end=content.time.completed) if content.time else TimeSpan()
-            yield Part(id=part_id(entry.id, position), type=content.type, text=content.text, time=span)
+            key = f"{content.type}{next(numbers[content.type])}"
+            yield Part(id=part_id(entry.id, key), type=content.type, text=content.text, time=span)
     if entry.snapshot.files:
         yield Part(id=part_id(entry.id, "files"), type="patch", files=entry.snapshot.files)
 
@@ -184,7 +184,7 @@ def make_shell_reply(entry: Entry) -> Message:
     )
     times = Times(created=entry.time.created, completed=entry.time.completed)
     info = MessageInfo(id=entry.id, role="assistant", time=times, parent_id=entry.id)
-    return Message(info=info, parts=(Part(id=part_id(entry.id, 0), type="tool", tool="shell", state=state),))
+    return Message(info=info, parts=(Part(id=part_id(entry.id, "0"), type="tool", tool="shell", state=state),))
 
 
 def make_error(error: ErrorInfo) -> MessageError:
