@@ -17,7 +17,7 @@ from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.engine import engine_of
-from opencode_mcp.opencode.models import Session, Todo
+from opencode_mcp.opencode.models import Session, SessionStatus, Todo
 from opencode_mcp.redaction import Redactor, end_of, to_one_line
 
 from .answer_group import find_answers
@@ -190,6 +190,14 @@ def usage_fields(session: Session, turn: Usage | None, family: Usage) -> dict[st
     return spent
 
 
+def find_retry(snapshot: SessionSnapshot) -> SessionStatus | None:
+    """Return the retry that a session or a descendant waits for."""
+    newest = snapshot.newest_message
+    if newest is not None and newest.info.retry is not None:
+        return newest.info.retry
+    return next((status for status in snapshot.statuses.values() if status.type == "retry"), None)
+
+
 def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False) -> str:
     """Say what a session does now: the retry that it waits for, what its newest message is about, or nothing.
 
@@ -197,10 +205,9 @@ def describe_activity(snapshot: SessionSnapshot, in_other_process: bool = False)
     """
     if not snapshot.busy and not in_other_process:
         return NO_ACTIVITY
-    for status in snapshot.statuses.values():
-        if status.type == "retry":
-            delay_seconds = max(0.0, status.next / 1000 - time.time())
-            return to_one_line(f"retry {status.attempt} of the model in {delay_seconds:.0f} s: {status.message}")
+    if (status := find_retry(snapshot)) is not None:
+        delay_seconds = max(0.0, status.next / 1000 - time.time())
+        return to_one_line(f"retry {status.attempt} of the model in {delay_seconds:.0f} s: {status.message}")
     replying = snapshot.newest_message is not None and snapshot.newest_message.info.role == "assistant"
     activity_text = (
         summarize_parts(snapshot.newest_message.parts) if snapshot.newest_message and replying else ""

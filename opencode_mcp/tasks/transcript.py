@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from opencode_mcp.opencode import execute
 from opencode_mcp.opencode.engine import engine_of
-from opencode_mcp.opencode.models import Message, Part, parse_model
+from opencode_mcp.opencode.models import Message, Part
 from opencode_mcp.redaction import beginning_of, end_of, to_one_line
 
 from .arguments import Arguments
 from .check import read_commands
 from .context import Context
+
+SUBAGENT_TOOLS = frozenset({"task", "subagent"})
+"""The tools that start a subagent; the metadata of a call has its session."""
 
 PART_CHARS = 4_000
 SUBJECT_CHARS = 200
@@ -44,18 +46,15 @@ async def read_transcript(context: Context, arguments: ReadTranscript) -> Transc
     Raises:
         WorkflowError: it is a session of OpenCode's v2 API.
     """
-    page = {"limit": arguments.limit, **({"before": arguments.before} if arguments.before else {})}
-    operation = context.opencode.catalog["session_messages"]
-    call = context.opencode.prepare(operation, {"sessionID": arguments.session_id, **page})
-    answer = await execute(context.opencode, call)
-    messages = parse_model("the response of session_messages", list[Message], answer.value)
-    if not messages and arguments.before is None:
-        await engine_of(context.opencode).refuse_unreadable(arguments.session_id)
+    engine = engine_of(context.opencode)
+    page = await engine.read_message_page(arguments.session_id, arguments.limit, arguments.before or None)
+    if not page.messages and arguments.before is None:
+        await engine.refuse_unreadable(arguments.session_id)
     return Transcript(
         session_id=arguments.session_id,
-        messages=len(messages),
-        text="\n\n".join(format_message(message) for message in messages),
-        earlier=answer.fields.get("next_cursor"),
+        messages=len(page.messages),
+        text="\n\n".join(format_message(message) for message in page.messages),
+        earlier=page.earlier,
     )
 
 
@@ -72,7 +71,7 @@ def format_message(message: Message) -> str:
 def format_part(part: Part) -> str:
     """Return one part as text; "" for one that a reader does not need."""
     if part.type == "tool" and part.state is not None:
-        child = part.state.metadata.get("sessionId") if part.tool == "task" else None
+        child = part.state.metadata.get("sessionId") if part.tool in SUBAGENT_TOOLS else None
         remarks = (f"session {child}" if child else "", to_one_line(part.state.error or "", ERROR_CHARS))
         return f"> {format_tool_call(part)}" + "".join(f" ({remark})" for remark in remarks if remark)
     if part.type == "file":

@@ -31,7 +31,7 @@ from .external_activity import OTHER_PROCESS_SECONDS, describe_last_write, descr
 from .follower import follow
 from .queued_turns import Outcome, select_turn
 from .replies import reply_by_policy
-from .report import describe_activity
+from .report import describe_activity, find_retry
 from .rules import apply_rules, rules_of
 from .session_state import (
     SessionSnapshot,
@@ -364,9 +364,8 @@ async def report_steps(context: Context, snapshot: SessionSnapshot, watch: Sessi
     for step in steps:
         await context.report_progress(f"{step} [{usage}]")
     if snapshot.busy or watch.activity:
-        retrying = any(status.type == "retry" for status in snapshot.statuses.values())
         await context.report_progress(
-            f"{describe_activity(snapshot) if retrying or not watch.activity else watch.activity} [{usage}]"
+            f"{describe_activity(snapshot) if find_retry(snapshot) or not watch.activity else watch.activity} [{usage}]"
         )
 
 

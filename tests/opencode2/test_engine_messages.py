@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from examples.scripted_model import ScriptedModel
+from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.models import Message, Session
-from opencode_mcp.tasks.session_state import TaskStatus, classify_reply
+from opencode_mcp.tasks.report import describe_activity
+from opencode_mcp.tasks.session_state import TaskStatus, classify_reply, read_snapshot
 from tests.eventually import eventually
 
 from .engine_client import EngineClient, open_engine
@@ -194,3 +197,33 @@ async def test_a_compaction_is_left_out(opened: EngineClient) -> None:
     assert compacted["data"]["type"] == "compaction"
     await opened.client.wait(session.id)
     assert await opened.engine.list_messages(session.id) == messages
+
+
+async def test_a_conversation_in_pages(opened: EngineClient, spawns: None) -> None:
+    """Together they are the whole; the commands of clients are in it, where they were run."""
+    session = await opened.create()
+    await opened.run("script:text one", session)
+    await opened.engine.run_shell(session.id, "build", "echo hello")
+    await opened.run("script:text two", session)
+    whole = await opened.engine.read_message_page(session.id, 20, None)
+    assert [message.info.role for message in whole.messages] == ["user", "assistant", "assistant", "user", "assistant"]
+    assert (whole.messages[2].parts[0].tool, whole.earlier) == ("shell", None)
+    pages, earlier = [await opened.engine.read_message_page(session.id, 2, None)], None
+    while (earlier := pages[0].earlier) is not None:
+        pages.insert(0, await opened.engine.read_message_page(session.id, 2, earlier))
+    assert [len(page.messages) for page in pages] == [1, 2, 2]
+    assert [message for page in pages for message in page.messages] == [*whole.messages]
+    with pytest.raises(WorkflowError, match="has no message msg_none"):
+        await opened.engine.read_message_page(session.id, 2, "msg_none")
+
+
+async def test_a_retry_that_a_reply_waits_for(model: ScriptedModel, tmp_path: Path) -> None:
+    """No status says so."""
+    async with open_engine(model, tmp_path, retry_seconds=(30.0,)) as opened:
+        session = await opened.start("script:error 500")
+        reply = await eventually(lambda: opened.newest(session), lambda message: message.info.retry)
+        snapshot = await read_snapshot(opened.engine.opencode, session.id)
+        assert re.fullmatch(r"retry 1 of the model in \d+ s: the error .*", describe_activity(snapshot))
+        assert reply.info.retry is not None and reply.info.retry.next > reply.info.time.created
+        await opened.engine.abort(session.id)
+        assert (await opened.newest(session)).info.retry is None

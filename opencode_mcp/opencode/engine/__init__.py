@@ -11,9 +11,9 @@ from opencode_mcp.opencode.client import OpenCodeClient
 
 from .opencode1 import Engine1
 from .opencode2 import Engine2
-from .protocol import METADATA_KEY, Engine, EngineTraits, PermissionReply
+from .protocol import METADATA_KEY, Engine, EngineTraits, MessagePage, PermissionReply
 
-__all__ = ["METADATA_KEY", "Engine", "EngineTraits", "PermissionReply", "engine_of"]
+__all__ = ["METADATA_KEY", "Engine", "EngineTraits", "MessagePage", "PermissionReply", "engine_of"]
 
 ENGINES: Mapping[int, Callable[[OpenCodeClient], Engine]] = {1: Engine1, 2: Engine2}
 """By generation."""

@@ -11,7 +11,7 @@ import anyio
 from pydantic import BaseModel
 
 from opencode_mcp.exceptions import APIError, UnsupportedServer, WorkflowError
-from opencode_mcp.opencode.client import OpenCodeClient
+from opencode_mcp.opencode.client import QUICK_READ_SECONDS, OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.models import (
     Agent,
@@ -35,7 +35,7 @@ from opencode_mcp.opencode.models import (
 from opencode_mcp.opencode.response_checks import include_worktrees
 
 from .optional import optional
-from .protocol import DiffBase, EngineTraits, PermissionReply
+from .protocol import DiffBase, EngineTraits, MessagePage, PermissionReply
 
 TRAITS = EngineTraits(
     min_version="1.15.13",
@@ -122,6 +122,14 @@ class Engine1:
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:
         query = optional(limit=limit)
         return await self.opencode.call_as(list[Message], "session_messages", sessionID=session_id, **query)
+
+    async def read_message_page(self, session_id: str, limit: int, before: str | None) -> MessagePage:
+        operation = self.opencode.catalog["session_messages"]
+        call = self.opencode.prepare(operation, {"sessionID": session_id, "limit": limit, **optional(before=before)})
+        await self.opencode.authorize_ids(call)
+        answer = await self.opencode.request(operation, call.parts, read_seconds=QUICK_READ_SECONDS)
+        messages = parse_model("the response of session_messages", list[Message], answer.value)
+        return MessagePage(messages, answer.fields.get("next_cursor"))
 
     async def read_message(self, session_id: str, message_id: str) -> Message:
         ids = {"sessionID": session_id, "messageID": message_id}

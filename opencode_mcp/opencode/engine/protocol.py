@@ -65,6 +65,14 @@ class EngineTraits:
     has_system_prompts: bool
 
 
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A part of a conversation, oldest first; `earlier` leads to the page before it, None if there is none."""
+
+    messages: Sequence[Message]
+    earlier: str | None = None
+
+
 class Engine(Protocol):
     """Requests of tasks to one OpenCode. A `directory` of None is OpenCode's default.
 
@@ -126,6 +134,10 @@ class Engine(Protocol):
 
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:
         """Return a session's newest messages, or all of them, oldest first."""
+        ...
+
+    async def read_message_page(self, session_id: str, limit: int, before: str | None) -> MessagePage:
+        """Return a session's newest messages, or those that `earlier` of another page leads to."""
         ...
 
     async def read_message(self, session_id: str, message_id: str) -> Message:

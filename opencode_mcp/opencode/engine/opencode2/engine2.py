@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opencode_mcp.opencode.client import OpenCodeClient
-from opencode_mcp.opencode.engine.protocol import DiffBase, EngineTraits, PermissionReply
+from opencode_mcp.opencode.engine.protocol import DiffBase, EngineTraits, MessagePage, PermissionReply
 from opencode_mcp.opencode.models import (
     Agent,
     AgentRequest,
@@ -77,6 +77,9 @@ class Engine2:
 
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:
         return await messages.list_messages(self.opencode, session_id, limit)
+
+    async def read_message_page(self, session_id: str, limit: int, before: str | None) -> MessagePage:
+        return await messages.read_message_page(self.opencode, session_id, limit, before)
 
     async def read_message(self, session_id: str, message_id: str) -> Message:
         return await messages.read_message(self.opencode, session_id, message_id)

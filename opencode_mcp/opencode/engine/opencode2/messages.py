@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from opencode_mcp.exceptions import UnexpectedResponse
+from opencode_mcp.exceptions import UnexpectedResponse, WorkflowError
 from opencode_mcp.opencode.client import OpenCodeClient
+from opencode_mcp.opencode.engine.protocol import MessagePage
 from opencode_mcp.opencode.models import Message, parse_model
 
 from .entries import Entry, InboxEntry
@@ -18,19 +19,40 @@ SKIPPED_ENTRIES = 8
 """How many entries are read beyond the messages that are wanted: not every entry is a message."""
 
 
-async def list_messages(opencode: OpenCodeClient, session_id: str, limit: int | None) -> list[Message]:
+async def list_messages(
+    opencode: OpenCodeClient, session_id: str, limit: int | None, *, has_commands: bool = False
+) -> list[Message]:
     """Return a session's newest messages, or all of them, oldest first; those in its inbox come last.
 
-    The inbox is read first: what is delivered meanwhile is in the conversation then.
+    The inbox is read first: what is delivered meanwhile is in the conversation then. With `has_commands` the commands
+    are among them that clients have run after a prompt.
     """
     inbox = await read_data(opencode, list[InboxEntry], "session_inbox_list", sessionID=session_id)
-    translation = await read_conversation(opencode, session_id, limit)
+    translation = await read_conversation(opencode, session_id, limit, has_commands)
     known = {message.info.id for message in translation.messages}
     for item in inbox:
         waits_for_turn = item.is_queued and translation.is_open
         if item.id not in known and not waits_for_turn:
             translation.add(item.to_entry())
     return translation.messages if limit is None else translation.messages[-limit:]
+
+
+async def read_message_page(opencode: OpenCodeClient, session_id: str, limit: int, before: str | None) -> MessagePage:
+    """Return a session's newest messages, or those before the message with this id.
+
+    Raises:
+        WorkflowError: the session has no message with this id.
+    """
+    if before is None:
+        messages = await list_messages(opencode, session_id, limit + 1, has_commands=True)
+    else:
+        everything = await list_messages(opencode, session_id, None, has_commands=True)
+        end = next((at for at, message in enumerate(everything) if message.info.id == before), None)
+        if end is None:
+            raise WorkflowError(f"{session_id} has no message {before}: pass the `earlier` of a result", session_id)
+        messages = everything[:end]
+    page = messages[-limit:]
+    return MessagePage(page, page[0].info.id if len(messages) > limit else None)
 
 
 async def read_message(opencode: OpenCodeClient, session_id: str, message_id: str) -> Message:
@@ -58,7 +80,9 @@ def find_message(conversation: Sequence[Entry], message_id: str) -> Message | No
     return next((message for message in messages if message.info.id == message_id), None)
 
 
-async def read_conversation(opencode: OpenCodeClient, session_id: str, limit: int | None) -> Translation:
+async def read_conversation(
+    opencode: OpenCodeClient, session_id: str, limit: int | None, has_commands: bool
+) -> Translation:
     """Read a session's conversation back to its beginning, or as far as the newest messages need it.
 
     These need the prompt that they reply to: it is looked up where it is far behind.
@@ -70,15 +94,15 @@ async def read_conversation(opencode: OpenCodeClient, session_id: str, limit: in
             conversation[:0] = page
             if limit is None:
                 continue
-            translation = translate(from_first_prompt(conversation))
+            translation = translate(from_first_prompt(conversation), has_commands=has_commands)
             if len(translation.messages) >= limit:
                 return translation
-            if translation.messages or len(translate(conversation).messages) < limit:
+            if translation.messages or len(translate(conversation, has_commands=has_commands).messages) < limit:
                 continue
             prompt_id = await find_prompt_before(opencode, session_id, conversation[0])
             if prompt_id is not None:
-                return translate(conversation, prompt_id)
-    return translate(conversation)
+                return translate(conversation, prompt_id, has_commands=has_commands)
+    return translate(conversation, has_commands=has_commands)
 
 
 async def iter_entries(opencode: OpenCodeClient, session_id: str, size: int) -> AsyncGenerator[list[Entry]]:
