@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from opencode_mcp.catalog.opencode2 import OPENCODE_2
 from opencode_mcp.cli.document_option import load_catalog, parse_document
 from opencode_mcp.exceptions import DocumentError
 from opencode_mcp.openapi.snapshots import read_snapshot
+from opencode_mcp.opencode.engine import opencode2
 from opencode_mcp.settings import Settings
 from tests.cli.fake_http_server import JSON, fake_http_server
 
@@ -66,7 +68,7 @@ def test_what_is_not_needed_may_be_missing() -> None:
     document["paths"] = {
         path: item
         for number, (path, item) in enumerate(document["paths"].items())
-        if number % 3 == 0 or any(operation["operationId"] in OPENCODE_2.needed for operation in item.values())
+        if number % 5 == 0 or any(operation["operationId"] in OPENCODE_2.needed for operation in item.values())
     }
 
     parsed = parse_document(json.dumps(document).encode(), OPENCODE_2)
@@ -92,8 +94,8 @@ WITH_REQUIRED = {
     ("path", "item", "lacks"),
     [
         ("/api/session/{sessionID}", None, "session.get"),
-        ("/api/session", {"get": WITHOUT_DIRECTORY}, "`directory` of session.list"),
-        ("/api/session", {"get": WITH_REQUIRED}, "a call of session.list without `tenant`"),
+        ("/api/session", {**SESSION_LIST, "get": WITHOUT_DIRECTORY}, "`directory` of session.list"),
+        ("/api/session", {**SESSION_LIST, "get": WITH_REQUIRED}, "a call of session.list without `tenant`"),
     ],
 )
 def test_a_document_that_lacks_what_is_needed_is_refused(
@@ -126,3 +128,17 @@ def test_the_bundled_document_has_what_is_needed() -> None:
         for name in names
         if name not in by_id[operation_id]["properties"]
     } == set()
+
+
+def test_what_the_engine_calls_is_needed() -> None:
+    """Each operation that its source names."""
+    package = Path(opencode2.__file__).parent
+    words = {
+        node.value
+        for file in package.glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    called = {operation.id for name, operation in Catalog.from_snapshot(2).items() if name in words}
+    assert len(called) > 30
+    assert called - OPENCODE_2.needed.keys() == set()

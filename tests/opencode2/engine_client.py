@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +11,27 @@ from typing import Any
 import httpx2
 
 from examples.scripted_model import ScriptedModel
-from opencode_mcp.catalog import Catalog
+from opencode_mcp.catalog import Catalog, Operation
+from opencode_mcp.catalog.opencode2 import OPENCODE_2
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.endpoint import AttachedServer, Endpoint
 from opencode_mcp.opencode.engine.opencode2 import Engine2
 from opencode_mcp.opencode.models import Message, Session
+from opencode_mcp.opencode.prepare import PreparedCall
 from tests.eventually import eventually
 
 from .client import FakeClient, open_client
 from .fake import PASSWORD
 from .store import Json
+
+
+class NeededOnly(OpenCodeClient):
+    """A client that sends only what the table of needed operations has: a server's document may lack all else."""
+
+    def prepare(self, operation: Operation, arguments: Mapping[str, Any], lenient: bool = False) -> PreparedCall:
+        """Prepare a call of a needed operation with needed arguments."""
+        assert {*arguments} <= OPENCODE_2.needed[operation.id], f"{operation.id}: {[*arguments]}"
+        return super().prepare(operation, arguments, lenient)
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ async def open_engine(model: ScriptedModel, folder: Path, **options: Any) -> Asy
     """Serve a fake, and open an engine on it; requests that break the document fail the test."""
     async with open_client(model, folder, **options) as client:
         server = AttachedServer(Endpoint(httpx2.URL(client.fake.url), password=PASSWORD))
-        async with OpenCodeClient(server, Catalog.from_snapshot(2)) as opencode:
+        async with NeededOnly(server, Catalog.from_snapshot(2)) as opencode:
             yield EngineClient(Engine2(opencode), client)
         fake = client.fake
         assert (fake.contract.faults, fake.answer_faults, fake.not_played) == ([], [], [])
