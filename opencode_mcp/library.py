@@ -65,7 +65,7 @@ class OpenCode(Operations):
         number = settings.fixed_generation or DEFAULT_GENERATION
         self._settings = replace(settings, generation=str(number))
         self._catalog = Catalog.from_snapshot(number).for_servers(tuple(self._settings.urls))
-        self._task_tools = task_tools_for(self._catalog.servers)
+        self._task_tools = task_tools_for(self._catalog.servers, generation=number)
         self._stack: AsyncExitStack | None = None
         self._servers: ServerPool | None = None
         super().__init__(self.call, build_tree(self._catalog))

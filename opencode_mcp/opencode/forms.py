@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -16,6 +17,9 @@ from urllib.parse import urlsplit
 from opencode_mcp.exceptions import WorkflowError
 
 from .models import Model, QuestionInfo, QuestionOption, QuestionRequest
+
+NO_SESSION = "global"
+"""Stands for the session of a form that has none: of an MCP server that asks its user (2.0.21)."""
 
 DONE = "done"
 """The answer to an external field, once its page was visited."""
@@ -89,12 +93,17 @@ class FormQuestion(QuestionInfo):
 class FormRequest(QuestionRequest):
     """A form: its title, and all its fields, of which the hidden ones are no questions.
 
-    `owner_id` is the session that OpenCode keeps it under: that of the request, or `global` for none.
+    `owner_id` is the session that OpenCode keeps it under: that of the request, or NO_SESSION.
     """
 
     title: str = ""
     fields: tuple[FormField, ...]
     owner_id: str
+
+    @property
+    def has_no_session(self) -> bool:
+        """Whether it may be of any session in its directory."""
+        return self.session_id == NO_SESSION
 
     @property
     def only_url(self) -> str:
@@ -146,7 +155,8 @@ def choices_of(field: FormField) -> list[tuple[str, str]]:
 
 def describe_field(field: FormField, fields: Sequence[FormField]) -> str:
     """Say what a field takes; "" for what an ordinary question takes."""
-    default = field.default if field.default is None or isinstance(field.default, str) else json.dumps(field.default)
+    named = name_default(field)
+    default = named if named is None or isinstance(named, str) else json.dumps(named)
     details = [
         LIMITS[field.type](field),
         "" if field.required or field.type == "external" else "optional",
@@ -157,11 +167,26 @@ def describe_field(field: FormField, fields: Sequence[FormField]) -> str:
     return "; ".join(detail for detail in details if detail)
 
 
+def name_default(field: FormField) -> str | bool | int | float | None:
+    """Return the default of a field as a person reads it: the label of an option, several separated by commas."""
+    if isinstance(field.default, tuple):
+        return ", ".join(label_of(field, value) for value in field.default)
+    return label_of(field, field.default) if isinstance(field.default, str) else field.default
+
+
+def label_of(field: FormField | None, value: str) -> str:
+    """Return the label of the option of a field that has a value, else the value."""
+    options = field.options if field is not None else ()
+    labels = choices_of(field) if field is not None else []
+    return next((label for option, (label, _) in zip(options, labels, strict=False) if option.value == value), value)
+
+
 def describe_condition(condition: FormCondition, fields: Sequence[FormField]) -> str:
     """Say when a field is to be answered."""
-    asked = next((name_field(field) for field in fields if field.key == condition.key), condition.key)
+    field = next((field for field in fields if field.key == condition.key), None)
+    asked = condition.key if field is None else name_field(field)
     verb = "is" if condition.op == "eq" else "is not"
-    value = condition.value if isinstance(condition.value, str) else json.dumps(condition.value)
+    value = label_of(field, condition.value) if isinstance(condition.value, str) else json.dumps(condition.value)
     return f"only if the answer to {asked!r} {verb} {value!r}"
 
 
@@ -211,27 +236,50 @@ LIMITS: Mapping[str, Callable[[FormField], str]] = {
 }
 
 
-def answer_form(request: FormRequest, answers: Sequence[Sequence[str]]) -> Answer:
-    """Return the answer to a form, of a list of texts for each question; an empty one takes the field's default.
+@dataclass(frozen=True)
+class FilledForm:
+    """A form's answer, and the texts that it is made of: a list for each question."""
+
+    answer: Answer
+    texts: tuple[tuple[str, ...], ...]
+
+
+def fill_form(request: FormRequest, answers: Sequence[Sequence[str]], drops_inactive: bool = False) -> FilledForm:
+    """Fill in a form with a list of texts for each question; an empty one takes the field's default.
+
+    An answer to a field whose conditions do not hold is dropped, or refused.
 
     Raises:
         WorkflowError: which question takes what.
     """
     remaining = iter(answers)
     answer: Answer = {}
+    used: list[tuple[str, ...]] = []
     for field in request.fields:
-        texts = next(remaining, ()) if is_shown(field) else ()
-        if not is_active(field, answer):
-            if texts:
-                problem = "; ".join(describe_condition(condition, request.fields) for condition in field.when)
-                raise WorkflowError(f"{name_field(field)!r} is answered {problem}: leave it empty, []")
-            continue
-        value = read_texts(field, texts) if texts else field.default
-        if value is None and (field.required or field.type == "external"):
-            raise WorkflowError(f"{name_field(field)!r} takes {describe_need(field)}; got none")
+        texts = tuple(next(remaining, ())) if is_shown(field) else ()
+        active = is_active(field, answer)
+        if texts and not active and not drops_inactive:
+            condition = "; ".join(describe_condition(condition, request.fields) for condition in field.when)
+            raise WorkflowError(f"{name_field(field)!r} is answered {condition}: leave it empty, []")
+        if is_shown(field):
+            used.append(texts if active else ())
+        value = read_field(field, texts) if active else None
         if value is not None:
-            answer[field.key] = [*value] if isinstance(value, tuple) else value
-    return answer
+            answer[field.key] = value
+    return FilledForm(answer, tuple(used))
+
+
+def read_field(field: FormField, texts: Sequence[str]) -> Any:
+    """Return the value of a field that is active, None for no answer.
+
+    Raises:
+        WorkflowError: what it takes.
+    """
+    if texts:
+        return read_texts(field, texts)
+    if field.default is None and (field.required or field.type == "external"):
+        raise WorkflowError(f"{name_field(field)!r} takes {describe_need(field)}; got none")
+    return [*field.default] if isinstance(field.default, tuple) else field.default
 
 
 def is_active(field: FormField, answer: Answer) -> bool:

@@ -116,6 +116,12 @@ class PermissionRequest(Model):
     always: tuple[str, ...] = ()
 
 
+class StoredPermissionRequest(PermissionRequest):
+    """One whose reply `always` OpenCode stores; `always_lasts` says for how long."""
+
+    always_lasts: str
+
+
 class QuestionOption(Model):
     """One choice of a question."""
 

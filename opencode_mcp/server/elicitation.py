@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 import mcp_types as types
 from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from opencode_mcp.exceptions import InputRequired
-from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionInfo
+from opencode_mcp.exceptions import InputRequired, WorkflowError
+from opencode_mcp.opencode.forms import DONE, FormQuestion, FormRequest, fill_form, name_default
+from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionInfo, StoredPermissionRequest
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.tasks import Decision, Elicitor, Undecided
 from opencode_mcp.tasks.pending_requests import describe_wish
@@ -58,6 +59,13 @@ def can_elicit(context: RequestContext) -> bool:
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
+def shows_urls(context: RequestContext) -> bool:
+    """Whether the client opens a page for its user."""
+    capabilities = context.session.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and elicitation.url is not None
+
+
 class PushElicitor:
     """Sends elicitation/create to the client."""
 
@@ -65,15 +73,17 @@ class PushElicitor:
         self._session = context.session
         self._redactor = context.lifespan_context.redactor
         self._request_id = context.request_id
+        self._shows_urls = shows_urls(context)
 
     async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Ask and wait for the user; an error of the client decides nothing."""
         try:
-            params = elicitation_params(request, self._redactor)
+            params = elicitation_params(request, self._redactor, self._shows_urls)
             started = time.monotonic()
-            result = await self._session.elicit_form(
-                params.message, params.requested_schema, related_request_id=self._request_id
-            )
+            if isinstance(params, types.ElicitRequestURLParams):
+                result = await self._session.elicit_url(params.message, params.url, request.id, self._request_id)
+            else:
+                result = await self._session.elicit_form(params.message, params.requested_schema, self._request_id)
         except MCPError as error:
             log.warning("the client could not ask its user: %s", error)
             return Undecided(f"The client could not ask its user: {error}.")
@@ -100,17 +110,28 @@ class ResultElicitor:
         return parse_decision(request, result, abs(time.time() - self._asked_at))
 
 
-def input_required_result(required: InputRequired, redactor: Redactor) -> types.InputRequiredResult:
+def input_required_result(
+    required: InputRequired, redactor: Redactor, opens_pages: bool = False
+) -> types.InputRequiredResult:
     """Return the input_required result; a middleware seals its state."""
-    params = elicitation_params(required.request, redactor)
+    params = elicitation_params(required.request, redactor, opens_pages)
     return types.InputRequiredResult(
         input_requests={required.request.id: types.ElicitRequest(params=params)},
         request_state=json.dumps(required.state),
     )
 
 
-def elicitation_params(request: AgentRequest, redactor: Redactor) -> types.ElicitRequestFormParams:
-    """Return the form for a request, redacted, with invisible characters escaped."""
+def elicitation_params(
+    request: AgentRequest, redactor: Redactor, opens_pages: bool = False
+) -> types.ElicitRequestFormParams | types.ElicitRequestURLParams:
+    """Return the form for a request, redacted, with invisible characters escaped.
+
+    Where a page is all that it asks for, a client that opens pages gets its URL, unless that holds a secret.
+    """
+    url = request.only_url if isinstance(request, FormRequest) else ""
+    if url and opens_pages and redactor.redact_text(url) == url:
+        message = redactor.redact_text(elicitation_message(request))
+        return types.ElicitRequestURLParams(message=message, url=url)
     return types.ElicitRequestFormParams(
         message=redactor.redact_text(elicitation_message(request)),
         requested_schema=redactor.redact(form_schema(request)),
@@ -121,7 +142,8 @@ def elicitation_message(request: AgentRequest) -> str:
     """Return the message of the form."""
     wants = describe_wish(request)
     if isinstance(request, PermissionRequest):
-        always = f" (always: {', '.join(request.always)})" if request.always else ""
+        lasts = f", {request.always_lasts}" if isinstance(request, StoredPermissionRequest) else ""
+        always = f" (always: {', '.join(request.always)}{lasts})" if request.always else ""
         return f"OpenCode asks for permission: {wants}{always}"
     return f"OpenCode asks: {wants}"
 
@@ -136,13 +158,22 @@ def form_schema(request: AgentRequest) -> Form:
     required: list[str] = []
     for number, question in enumerate(request.questions, 1):
         properties |= question_fields(f"answer_{number}", question)
-        if not question.custom:
+        if must_fill(question):
             required.append(f"answer_{number}")
     return {"type": "object", "properties": properties, "required": required}
 
 
+def must_fill(question: QuestionInfo) -> bool:
+    """Whether the field of a question must be filled in; the user may answer some in another field, or not at all."""
+    if isinstance(question, FormQuestion):
+        return question.is_required and not question.field.when and not (question.options and question.custom)
+    return not question.custom
+
+
 def question_fields(name: str, question: QuestionInfo) -> dict[str, Form]:
     """Return the form fields of one question: a choice, and a text field where a custom answer is allowed."""
+    if isinstance(question, FormQuestion) and question.field.type not in {"string", "multiselect"}:
+        return {name: typed_field(question)}
     labels = [option.label for option in question.options]
     descriptions = "; ".join(
         f"{option.label}: {option.description}" for option in question.options if option.description
@@ -152,9 +183,37 @@ def question_fields(name: str, question: QuestionInfo) -> dict[str, Form]:
         field["description"] = f"One or more of {', '.join(labels)}, separated by commas. {descriptions}"
     elif labels:
         field["enum"] = labels
+    if isinstance(question, FormQuestion):
+        field = add_limits(field, question)
     if not question.custom or question.multiple or not labels:
         return {name: field}
     return {name: field, f"{name}_other": {"type": "string", "title": f"{question.question} (in your own words)"}}
+
+
+def typed_field(question: FormQuestion) -> Form:
+    """Return the form field of a number, a yes or no, or a page to visit."""
+    asked = question.field
+    form: Form = {"type": "boolean" if asked.type == "external" else asked.type, "title": question.question}
+    details = f"Open {asked.url} first." if asked.type == "external" else question.takes
+    return add_limits({**form, **({"description": details} if details else {})}, question)
+
+
+def add_limits(form: Form, question: FormQuestion) -> Form:
+    """Return a form field with what it takes: in words, and as far as a form can hold it to that."""
+    asked = question.field
+    limits = {
+        "format": asked.format,
+        "minLength": asked.min_length,
+        "maxLength": asked.max_length,
+        "minimum": asked.minimum,
+        "maximum": asked.maximum,
+        "default": name_default(asked),
+    }
+    described = form.get("description", "")
+    if question.takes and question.takes not in described:
+        described = ". ".join(text for text in (described.rstrip(". "), question.takes) if text)
+    texts = {"description": described} if described else {}
+    return {**form, **texts, **{name: limit for name, limit in limits.items() if limit is not None}}
 
 
 def parse_decision(request: AgentRequest, answer: types.ElicitResult, seconds: float) -> Decision | Undecided:
@@ -174,8 +233,35 @@ def parse_decision(request: AgentRequest, answer: types.ElicitResult, seconds: f
         if reply not in {"once", "always", "reject"}:
             return Undecided()
         return Decision(reply=cast("Any", reply), message=str(content.get("message") or ""))
+    if isinstance(request, FormRequest):
+        return parse_form(request, answer.content)
     answers = tuple(chosen_labels(question, f"answer_{n}", content) for n, question in enumerate(request.questions, 1))
     return Decision(answers=answers) if all(answers) else Undecided()
+
+
+def parse_form(request: FormRequest, content: Mapping[str, Any] | None) -> Decision | Undecided:
+    """Parse the answers to a form of OpenCode 2; None is that of a client which has opened the only page.
+
+    What the user left in a field whose conditions do not hold is dropped.
+    """
+    if content is None:
+        return Decision(answers=((DONE,),)) if request.only_url else Undecided()
+    named = [(f"answer_{number}", question) for number, question in enumerate(request.questions, 1)]
+    texts = tuple(
+        chosen_labels(question, name, {key: write_value(value) for key, value in content.items()})
+        for name, question in named
+    )
+    try:
+        return Decision(answers=fill_form(request, texts, drops_inactive=True).texts)
+    except WorkflowError as error:
+        return Undecided(f"The user's answer does not fit: {error}.")
+
+
+def write_value(value: Any) -> str:
+    """Write the value of a field as the text that an answer has."""
+    if isinstance(value, list):
+        return ", ".join(map(str, cast("list[object]", value)))
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def chosen_labels(question: QuestionInfo, name: str, content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -184,4 +270,16 @@ def chosen_labels(question: QuestionInfo, name: str, content: Mapping[str, Any])
     chosen = str(content.get(name) or "").strip()
     if free_text or not chosen:
         return (free_text,) if free_text else ()
-    return tuple(part.strip() for part in chosen.split(",") if part.strip()) if question.multiple else (chosen,)
+    labels = {option.label for option in question.options}
+    return tuple(split_labels(chosen, labels)) if question.multiple else (chosen,)
+
+
+def split_labels(text: str, labels: Collection[str]) -> Iterator[str]:
+    """Yield what commas separate in a text; a label with commas stays whole."""
+    parts = [part.strip() for part in text.split(",")]
+    while parts:
+        ends = range(len(parts), 1, -1)
+        end = next((end for end in ends if ", ".join(parts[:end]) in labels), 1)
+        if label := ", ".join(parts[:end]):
+            yield label
+        parts = parts[end:]

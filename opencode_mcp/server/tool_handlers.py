@@ -21,7 +21,7 @@ from opencode_mcp.tasks import Context
 from opencode_mcp.tools import VIEWS, Selection, ToolRegistry, add_note, failure, select_tools, select_view, sent_once
 from opencode_mcp.tools.truncate import abbreviate
 
-from .elicitation import input_required_result, make_elicitor
+from .elicitation import input_required_result, make_elicitor, shows_urls
 from .instructions import write_instructions
 from .lifespan import RequestContext, connection_of
 from .mcp_tasks.extension import has_tasks
@@ -143,7 +143,7 @@ class ToolHandlers:
         except ContinuesAsTask as continued:
             return self.tasks.hand_out(context, continued)
         except InputRequired as required:
-            return input_required_result(required, redactor)
+            return input_required_result(required, redactor, shows_urls(context))
         except OpenCodeError as error:
             return add_note(
                 failure(abbreviate(redactor.redact_error(error), lifespan.result_chars)), take_server_notes(servers)

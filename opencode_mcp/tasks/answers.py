@@ -18,10 +18,11 @@ from .context import Context, Decision
 from .pending_starts import PendingStart, resumed_prompts
 from .prompt import SentPrompt
 from .replies import (
+    AnswerForm,
     AnswerPermission,
     AnswerQuestion,
     find_request,
-    find_root_session_id,
+    find_task_id,
     send_unless_answered,
     validate_answers,
     wait_until_gone,
@@ -38,8 +39,9 @@ async def answer_permission(context: Context, arguments: AnswerPermission) -> Ta
 
 async def answer_question(context: Context, arguments: AnswerQuestion) -> TaskReport:
     """Answer a question, then wait for its task and report it."""
+    message = arguments.message if isinstance(arguments, AnswerForm) else ""
     return await answer_and_wait(
-        context, arguments, lambda request: Decision(answers=validate_answers(request, arguments))
+        context, arguments, lambda request: Decision(answers=validate_answers(request, arguments), message=message)
     )
 
 
@@ -99,7 +101,7 @@ async def resolve_request(context: Context, arguments: AnswerPermission | Answer
     servers, (directory, request) = await context.servers.find_first(
         lambda opencode: find_request(opencode, arguments.request_id, session_id)
     )
-    task_id = await find_root_session_id(servers.default, request.session_id)
+    task_id = await find_task_id(servers.default, request, session_id)
     return FoundRequest(request, directory, task_id, replace(context, servers=servers))
 
 

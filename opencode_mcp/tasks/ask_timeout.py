@@ -9,12 +9,12 @@ import re
 import time
 from collections.abc import Iterable
 
-from opencode_mcp.opencode.models import AgentRequest, Part, PermissionRequest
+from opencode_mcp.opencode.models import AgentRequest, Part
 
 from .context import Decision
 from .metadata import Rules
 
-REQUEST_TIME = re.compile("(?:per|que)_([0-9a-f]{12})")
+REQUEST_TIME = re.compile("(?:per|que|frm)_([0-9a-f]{12})")
 COUNTER_BITS, TIME_BITS = 12, 36
 """An id's digits are the lowest 36 bits of the time in ms, then a counter."""
 
@@ -43,15 +43,11 @@ def overdue_requests(rules: Rules, pending: Iterable[AgentRequest]) -> list[Agen
     return [request for request in pending if pending_seconds(request) > limit]
 
 
-def rejection(request: AgentRequest, minutes: float) -> Decision:
-    """Return a reply that rejects a request, with words, after which the model goes on.
-
-    A question is answered with the words: OpenCode ends the turn when one is rejected (1.18.33).
-    """
-    text = f"{NO_ANSWER} {minutes:g} minutes. Go on without it, and say so in your answer."
-    if isinstance(request, PermissionRequest):
-        return Decision(reply="reject", message=text)
-    return Decision(answers=((text,),) * len(request.questions))
+def rejection(minutes: float) -> Decision:
+    """Return a reply that rejects a request, with words, after which the model goes on."""
+    return Decision(
+        reply="reject", message=f"{NO_ANSWER} {minutes:g} minutes. Go on without it, and say so in your answer."
+    )
 
 
 def was_unanswered(part: Part) -> bool:

@@ -209,7 +209,7 @@ class Follower:
         assert rules.ask_timeout_minutes is not None
         opencode, directory = self.context.opencode, snapshot.session.directory
         for request in overdue_requests(rules, snapshot.pending):
-            await send_unless_answered(opencode, directory, request, rejection(request, rules.ask_timeout_minutes))
+            await send_unless_answered(opencode, directory, request, rejection(rules.ask_timeout_minutes))
 
     async def send_queued(self, snapshot: SessionSnapshot, rules: Rules, status: TaskStatus) -> None:
         """Send the next queued prompt."""

@@ -16,6 +16,8 @@ from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.suggestions import suggest
 
+SHOWN_MODELS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -46,6 +48,8 @@ async def check_model_selection(
     if not models:
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
     checked: dict[str, Any] = {}
+    if engine.traits.needs_model and selection.model is None:
+        await refuse_unnamed_model(opencode, directory, selection.agent, session_model, models)
     if (model := selection.model) is not None:
         if model not in models:
             raise WorkflowError(describe_unknown("model", model, models, kept))
@@ -69,6 +73,26 @@ async def check_model_selection(
             raise WorkflowError(f"{describe_unknown('variant', variant, variants, kept)} (of model {effective_model})")
         checked["variant"] = variant
     return checked
+
+
+async def refuse_unnamed_model(
+    opencode: OpenCodeClient,
+    directory: str | None,
+    agent: str | None,
+    session_model: Mapping[str, Any] | None,
+    models: Iterable[str],
+) -> None:
+    """Refuse a prompt whose model neither its caller, the agent, the session nor the configuration names.
+
+    Raises:
+        WorkflowError: OpenCode would choose a model itself, such as one that it hosts.
+    """
+    if await default_model(opencode, directory, agent, session_model) is None:
+        raise WorkflowError(
+            "no model is configured, so OpenCode would send the prompt to a model that it hosts. Nothing was sent: "
+            f"name a `model`, such as {', '.join(sorted(models)[:SHOWN_MODELS])}, or set `model` in OpenCode's "
+            "configuration"
+        )
 
 
 async def continue_selection(opencode: OpenCodeClient, session: Session, named: Selection) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
+from opencode_mcp.opencode.forms import FormRequest
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionOption
 from opencode_mcp.redaction import to_one_line
 
@@ -19,13 +20,14 @@ QUESTIONS_SCHEMA = {"type": "array", "items": {"type": "object"}}
 
 
 class QuestionSummary(BaseModel):
-    """One question, whole."""
+    """One question, whole; `takes` says what it takes beside labels and any text."""
 
     question: str
     header: str = ""
     options: list[QuestionOption]
     multiple: bool
     custom: bool
+    takes: str = ""
 
 
 class RequestSummary(BaseModel):
@@ -65,4 +67,6 @@ def describe_wish(request: AgentRequest) -> str:
     """Say in one line what a request wants."""
     if isinstance(request, PermissionRequest):
         return to_one_line(f"{request.permission}: {request.metadata.get('command') or ', '.join(request.patterns)}")
-    return to_one_line(" / ".join(question.question for question in request.questions))
+    questions = " / ".join(question.question for question in request.questions)
+    title = request.title if isinstance(request, FormRequest) else ""
+    return to_one_line(f"{title}: {questions}" if title else questions)

@@ -116,7 +116,9 @@ async def check_other_tools(opencode: OpenCodeClient, directory: str | None, nam
     prefixes = [f"{re.sub('[^a-zA-Z0-9_-]', '_', server)}_" for server in servers]
     for name in names:
         if not (any(matches(name, tool) for tool in tools) or any(may_match(name, prefix) for prefix in prefixes)):
-            meant = did_you_mean(name, sorted({*engine.traits.permissions, *tools})) or "see tool_ids"
+            meant = (
+                did_you_mean(name, sorted({*engine.traits.permissions, *tools})) or f"see {engine.traits.lists_tools}"
+            )
             raise WorkflowError(f"permissions: OpenCode knows no tool {name!r}, {meant}; nothing was sent")
 
 

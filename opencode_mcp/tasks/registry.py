@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
 from typing import Any, Literal, cast
 
 import anyio
 from pydantic import BaseModel, Field, create_model
 
 from opencode_mcp.catalog.annotations import READ_ONLY, Hints
+from opencode_mcp.catalog.generations import DEFAULT_GENERATION
 from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
+from opencode_mcp.opencode.engine import TRAITS, EngineTraits
 
 from .answers import answer_permission, answer_question
 from .arguments import Arguments
@@ -22,7 +24,7 @@ from .changes import CollectChanges, ReadChanges
 from .comparison import CollectResult, collect_or_compare
 from .context import Context
 from .options import StartOneTask
-from .replies import AnswerPermission, AnswerQuestion
+from .replies import AnswerForm, AnswerPermission, AnswerQuestion
 from .report import TaskReport
 from .stop import StopTask, stop_task
 from .task_tools import (
@@ -60,7 +62,8 @@ class TaskTool:
 
     Choosing the server takes until `timeout_seconds` at most, or until `least_seconds` if that is longer. With
     `becomes_task` a call continues as an MCP task if the client has MCP Tasks; with `owns_tasks`, cancelling that stops
-    the work. Where a setting forbids the tool, its `reading` form stays.
+    the work. Where a setting forbids the tool, its `reading` form stays. `for_forms` are the arguments where OpenCode
+    asks with forms, `words` those of the descriptions to replace.
     """
 
     name: str
@@ -74,6 +77,8 @@ class TaskTool:
     becomes_task: bool = False
     owns_tasks: bool = True
     reading: ReadingForm | None = None
+    for_forms: type[Arguments] | None = None
+    words: Mapping[str, str] = field(default_factory=dict[str, str])
 
     async def execute(self, context: Context, arguments: Arguments) -> BaseModel:
         """Choose the server, and run the tool; `arguments` is an instance of the tool's model.
@@ -103,6 +108,11 @@ class TaskTool:
         model = create_model(self.arguments.__name__, __base__=self.arguments, server=field)
         return replace(self, arguments=model)
 
+    def for_traits(self, traits: EngineTraits) -> TaskTool:
+        """Return the tool for an OpenCode with these traits."""
+        arguments = self.for_forms if self.for_forms is not None and traits.has_forms else self.arguments
+        return replace(self, arguments=arguments, words=traits.words)
+
     def only_reading(self) -> TaskTool:
         """Return the tool's reading form; the tool has one."""
         assert self.reading is not None
@@ -113,12 +123,22 @@ class TaskTool:
     @cached_property
     def input_schema(self) -> Schema:
         """The JSON Schema of the arguments."""
-        return self.arguments.model_json_schema()
+        return replace_words(self.arguments.model_json_schema(), self.words)
 
     @cached_property
     def output_schema(self) -> Schema:
         """The JSON Schema of the structured result."""
         return self.output.model_json_schema(mode="serialization")
+
+
+def replace_words(value: Any, words: Mapping[str, str]) -> Any:
+    """Return a JSON value whose texts have other words."""
+    if isinstance(value, str):
+        return reduce(lambda text, word: text.replace(word, words[word]), words, value)
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        return {name: replace_words(member, words) for name, member in members.items()}
+    return [replace_words(item, words) for item in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 TASK_TOOL_LIST: tuple[TaskTool, ...] = (
@@ -195,6 +215,7 @@ TASK_TOOL_LIST: tuple[TaskTool, ...] = (
         answer_question,
         RUN_HINTS,
         least_seconds=DEFAULT_LIMIT_SECONDS,
+        for_forms=AnswerForm,
     ),
     TaskTool(
         "stop_task",
@@ -233,7 +254,13 @@ TASK_TOOLS = {tool.name: tool for tool in TASK_TOOL_LIST}
 """The task tools by name."""
 
 
-def task_tools_for(servers: Sequence[str] = (), only_reading: Collection[str] = ()) -> Mapping[str, TaskTool]:
-    """Return the task tools by name, for several servers or for one; those that are `only_reading` in that form."""
-    tools = {name: tool.only_reading() if name in only_reading else tool for name, tool in TASK_TOOLS.items()}
+def task_tools_for(
+    servers: Sequence[str] = (), only_reading: Collection[str] = (), generation: int = DEFAULT_GENERATION
+) -> Mapping[str, TaskTool]:
+    """Return the task tools by name, for a generation of OpenCode, and for several servers or for one.
+
+    Those that are `only_reading` have that form.
+    """
+    known = {name: tool.for_traits(TRAITS[generation]) for name, tool in TASK_TOOLS.items()}
+    tools = {name: tool.only_reading() if name in only_reading else tool for name, tool in known.items()}
     return {name: tool.for_servers(servers) for name, tool in tools.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from opencode_mcp.exceptions import APIError, LimitReached, OpenCodeError, Workf
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.forms import FormRequest, fill_form
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
 
 from .arguments import WAIT_SECONDS, Arguments
@@ -70,6 +72,19 @@ class AnswerQuestion(Arguments):
         if not self.reject and not self.answers:
             raise ValueError("give answers, or reject: true to reject the questions")
         return self
+
+
+class AnswerForm(AnswerQuestion):
+    """Arguments of answer_question where OpenCode asks with forms."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"request_id": "frm_…", "answers": [["<label>"]]}]})
+
+    request_id: str = Field(pattern="^frm_", description="frm_…, from a report's `pending`.")
+    answers: list[list[str]] | None = Field(
+        None, description='A list per question, of labels or text; [] leaves one out: [["Blue"], ["3"], []].'
+    )
+    reject: bool = Field(False, description="Reject the questions instead: ends the turn, unless there is a message.")
+    message: str = Field("", description="With reject: what to do instead.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +161,7 @@ async def send_reply(opencode: OpenCodeClient, directory: str, request: AgentReq
     if isinstance(request, PermissionRequest):
         await engine_of(opencode).reply_to_permission(directory, request, decision.reply, decision.message)
     else:
-        await engine_of(opencode).answer_question(directory, request, decision.answers)
+        await engine_of(opencode).answer_question(directory, request, decision.answers, decision.message)
 
 
 async def is_pending(opencode: OpenCodeClient, directory: str, request: AgentRequest) -> bool:
@@ -198,6 +213,21 @@ async def find_request(opencode: OpenCodeClient, request_id: str, session_id: st
     )
 
 
+async def find_task_id(opencode: OpenCodeClient, request: AgentRequest, session_id: str | None) -> str:
+    """Return the session of the task that a request is of: that of the asking subagent's, or of `session_id`.
+
+    Raises:
+        WorkflowError: OpenCode does not say which session the request is of, and `session_id` is None.
+    """
+    if isinstance(request, FormRequest) and request.has_no_session:
+        if session_id is None:
+            raise WorkflowError(
+                f"{request.id} is of no session that OpenCode names: pass the session_id of the task that waits for it"
+            )
+        return await find_root_session_id(opencode, session_id)
+    return await find_root_session_id(opencode, request.session_id)
+
+
 async def find_root_session_id(opencode: OpenCodeClient, session_id: str) -> str:
     """Return the session that a subagent's session works for, or itself."""
     while True:
@@ -208,21 +238,29 @@ async def find_root_session_id(opencode: OpenCodeClient, session_id: str) -> str
 
 
 def validate_answers(request: AgentRequest, arguments: AnswerQuestion) -> tuple[tuple[str, ...], ...] | None:
-    """Check answers against the questions; OpenCode takes any. None rejects the questions.
+    """Return the checked answers; None rejects the questions.
+
+    Raises:
+        What `check_answers` raises.
+    """
+    assert isinstance(request, QuestionRequest)
+    return None if arguments.reject else check_answers(request, arguments.answers or [])
+
+
+def check_answers(request: QuestionRequest, answers: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Check answers against the questions, of which OpenCode 1 takes any.
 
     Several answers to the only question are its labels: a flat list of labels becomes one answer each.
 
     Raises:
         WorkflowError: the number of answers is wrong, or which one is not an option.
     """
-    if arguments.reject:
-        return None
-    assert isinstance(request, QuestionRequest)
-    answers = arguments.answers or []
     if len(request.questions) == 1:
         answers = [[label for labels in answers for label in labels]]
     if len(answers) != len(request.questions):
         raise WorkflowError(f"{request.id} has {len(request.questions)} questions; got {len(answers)} answers")
+    if isinstance(request, FormRequest):
+        return fill_form(request, answers).texts
     for question, labels in zip(request.questions, answers, strict=True):
         options = [option.label for option in question.options]
         if not labels or (len(labels) > 1 and not question.multiple):

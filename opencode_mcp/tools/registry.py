@@ -57,7 +57,7 @@ class ToolRegistry:
     @cached_property
     def task_tools(self) -> Mapping[str, TaskTool]:
         """The task tools by name, for the servers of the catalog."""
-        return task_tools_for(self.catalog.servers, self.selection.only_reading)
+        return task_tools_for(self.catalog.servers, self.selection.only_reading, self.catalog.generation.number)
 
     @cached_property
     def listed(self) -> list[types.Tool]:

@@ -9,6 +9,7 @@ import anyio
 from .calls import OperationCall, OperationError
 from .engine import Engine
 from .forms import answer_fault
+from .requests import NO_SESSION
 from .rules import PendingForm, PendingPermission
 from .store import Json, Session, new_id, now
 from .tools import SHELL, run_process
@@ -84,10 +85,11 @@ def remove_saved(call: OperationCall) -> None:
 
 
 def find_form(call: OperationCall) -> PendingForm:
-    """Return a form of the session that the path names."""
-    form_id = call.values["formID"]
+    """Return a form of the session that the path names. Source: `global` stands for none, in the location."""
+    form_id, session_id = call.values["formID"], call.values["sessionID"]
     form = call.engine.requests.forms.get(form_id)
-    if form is None or form.detail["sessionID"] != call.session.id:
+    owner = session_id if session_id == NO_SESSION else call.session.id
+    if form is None or form.detail["sessionID"] != owner or form.directory not in ("", call.directory):
         raise OperationError(404, "FormNotFoundError", f"Form not found: {form_id}", id=form_id)
     return form
 
@@ -107,8 +109,10 @@ def list_session_forms(call: OperationCall) -> Json:
 
 def list_forms(call: OperationCall) -> Json:
     """The forms of a directory that wait."""
+    requests = call.engine.requests
+    shared = [form.info for form in requests.forms.values() if form.directory == call.directory and form.is_pending]
     return call.at_location(
-        [form for session in sessions_at(call) for form in call.engine.requests.pending_forms(session.id)]
+        [*shared, *(form for session in sessions_at(call) for form in requests.pending_forms(session.id))]
     )
 
 
@@ -131,14 +135,14 @@ def reply_form(call: OperationCall) -> None:
     form = find_open_form(call)
     if fault := answer_fault(form.detail, call.body["answer"]):
         raise OperationError(400, "FormInvalidAnswerError", fault, id=form.detail["id"])
-    call.engine.requests.settle_form(call.session, form, {"status": "answered", "answer": call.body["answer"]})
+    call.engine.requests.settle_form(form, {"status": "answered", "answer": call.body["answer"]})
 
 
 def cancel_form(call: OperationCall) -> None:
     """Facts, forms: with a message the model goes on; without, the turn ends."""
     form = find_open_form(call)
     message = {"message": call.query["message"]} if "message" in call.query else {}
-    call.engine.requests.settle_form(call.session, form, {"status": "cancelled", **message})
+    call.engine.requests.settle_form(form, {"status": "cancelled", **message})
 
 
 @dataclass(eq=False)

@@ -11,6 +11,9 @@ from .store import Json, Session, new_id
 if TYPE_CHECKING:
     from .engine import Engine
 
+NO_SESSION = "global"
+"""Facts, forms: the session of a form that has none."""
+
 
 @dataclass(eq=False)
 class Requests:
@@ -121,7 +124,7 @@ class Requests:
             await form.settled.wait()
         finally:
             if not form.settled.is_set() and not self.engine.ended:
-                self.settle_form(session, form, {"status": "cancelled"})
+                self.settle_form(form, {"status": "cancelled"})
         return form.detail["state"]
 
     def create_form(
@@ -136,14 +139,23 @@ class Requests:
         self.engine.events.publish("form.created", session, form=detail)
         return form
 
-    def settle_form(self, session: Session, form: PendingForm, state: Json) -> None:
+    def create_shared_form(self, directory: str, title: str, fields: list[Json]) -> PendingForm:
+        """Add the form of an MCP server that asks its user. Source: it names no session."""
+        detail: Json = {"id": new_id("frm"), "sessionID": NO_SESSION, "title": title, "fields": fields}
+        form = PendingForm({**detail, "state": {"status": "pending"}}, directory=directory)
+        self.forms[detail["id"]] = form
+        self.engine.events.publish("form.created", None, directory, form=detail)
+        return form
+
+    def settle_form(self, form: PendingForm, state: Json) -> None:
         """Answer or cancel a form, and publish that."""
         form.settle(state)
-        data: dict[str, Any] = {"id": form.detail["id"], "sessionID": session.id}
+        session = self.engine.store.sessions.get(form.detail["sessionID"])
+        data: dict[str, Any] = {"id": form.detail["id"], "sessionID": form.detail["sessionID"]}
         if state["status"] == "answered":
-            self.engine.events.publish("form.replied", session, **data, answer=state["answer"])
+            self.engine.events.publish("form.replied", session, form.directory or None, **data, answer=state["answer"])
         else:
-            self.engine.events.publish("form.cancelled", session, **data)
+            self.engine.events.publish("form.cancelled", session, form.directory or None, **data)
 
     def pending_forms(self, session_id: str) -> list[Json]:
         """Return the forms of a session that wait."""
@@ -163,5 +175,4 @@ class Requests:
             self.settle(self.engine.store.sessions[pending.request["sessionID"]], pending, "reject", None)
         for form in self.forms.values():
             if form.detail["state"]["status"] == "pending":
-                session = self.engine.store.sessions[form.detail["sessionID"]]
-                self.settle_form(session, form, {"status": "cancelled"})
+                self.settle_form(form, {"status": "cancelled"})

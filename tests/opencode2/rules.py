@@ -100,10 +100,16 @@ class PendingPermission:
 
 @dataclass(eq=False)
 class PendingForm:
-    """A form: `detail` is as `session.form.get` returns it."""
+    """A form: `detail` is as `session.form.get` returns it; `directory` is that of one without a session."""
 
     detail: Json
     settled: anyio.Event = field(default_factory=anyio.Event)
+    directory: str = ""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits for an answer."""
+        return self.detail["state"]["status"] == "pending"
 
     @property
     def info(self) -> Json:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode.models import PermissionRequest, QuestionInfo, QuestionRequest
 from opencode_mcp.tasks.ask_timeout import overdue_requests, pending_seconds, rejection
 from opencode_mcp.tasks.metadata import Rules
+from opencode_mcp.tasks.replies import send_reply
+
+
+@dataclass
+class RecordingOpenCode:
+    """An OpenCode 1 that takes every answer; `sent` are the operations with the answers."""
+
+    catalog: Catalog = field(default_factory=Catalog.from_snapshot)
+    sent: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
+
+    async def call(self, name: str, /, **arguments: Any) -> None:
+        """Record a call."""
+        self.sent.append((name, arguments.get("answers")))
 
 
 def permission(seconds_ago: float, counter: int = 1) -> PermissionRequest:
@@ -37,11 +53,13 @@ def test_only_requests_beyond_the_limit_are_overdue() -> None:
     assert overdue_requests(Rules(), (old, new)) == []
 
 
-def test_a_rejection_has_words_so_that_the_model_goes_on() -> None:
+@pytest.mark.anyio
+async def test_a_rejection_has_words_so_that_the_model_goes_on() -> None:
     """Each question is answered with them, as OpenCode ends the turn of a rejected question."""
     question = QuestionInfo(question="Which?")
     asked = QuestionRequest(id="que_1", session_id="ses_1", questions=(question, question))
-    rejected = rejection(permission(400), 2.5)
+    opencode, rejected = RecordingOpenCode(), rejection(2.5)
     assert rejected.reply == "reject"
     assert rejected.message.startswith("No answer was given within 2.5 minutes.")
-    assert rejection(asked, 2.5).answers == ((rejected.message,), (rejected.message,))
+    await send_reply(cast("Any", opencode), "/project", asked, rejected)
+    assert opencode.sent == [("question_reply", [[rejected.message], [rejected.message]])]

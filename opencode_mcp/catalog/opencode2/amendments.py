@@ -114,6 +114,22 @@ AMENDMENTS: tuple[Amendment, ...] = (
         note="`always` applies to the whole project, permanently (permission_saved_list).",
     ),
     Amendment(
+        operations=("session.form.get", "session.form.reply", "session.form.cancel"),
+        evidence="2.0.21: the form of an MCP server that asks its user has the sessionID `global`, and is found by the "
+        "header that names the location; the document has no such header",
+        parameters=(
+            ParameterObject.model_validate(
+                {
+                    "name": "x-opencode-directory",
+                    "argument": "directory",
+                    "in": "header",
+                    "schema": {"type": "string"},
+                    "description": "Of a form whose sessionID is `global`: its directory, percent-encoded.",
+                }
+            ),
+        ),
+    ),
+    Amendment(
         operations=("session.update",),
         evidence="2.0.21: PATCH replaces the list of permissions",
         note="`permissions` replaces all rules.",

@@ -59,6 +59,7 @@ LISTING = Listing(
         **dict.fromkeys(LOCATED, frozenset({"location"})),
         **dict.fromkeys(USE_LOCATION, frozenset[str]()),
         "session.create": frozenset({"id"}),
+        "session.form": frozenset({"directory"}),
         "session.form.create": frozenset({"id"}),
         "session.permission.create": frozenset({"id"}),
         "session.list": frozenset({"order", "subpath"}),

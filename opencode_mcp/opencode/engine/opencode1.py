@@ -59,6 +59,10 @@ TRAITS = EngineTraits(
     },
     always_lasts="until OpenCode exits",
     has_system_prompts=True,
+    has_forms=False,
+    lists_tools="tool_ids",
+    needs_model=False,
+    words={},
 )
 """1.18.33. Versions before 1.15.13 drop a session's `metadata`: a task's policy, request id and worktree."""
 

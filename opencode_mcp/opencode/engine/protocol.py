@@ -49,6 +49,11 @@ class EngineTraits:
     - decided_by: tools that have no permission of their own, and the permission that decides about each.
     - always_lasts: how long the reply `always` counts, for a description: "until OpenCode exits".
     - has_system_prompts: a prompt may have a system prompt of its own.
+    - has_forms: a question is a form, whose id begins with `frm_`, and whose fields may be empty.
+    - lists_tools: the operation that lists what OpenCode knows of tools.
+    - needs_model: a prompt needs a model that its caller or the configuration has named, as OpenCode would call one
+      that it hosts.
+    - words: words of OpenCode 1 in the descriptions of task tools, and what stands for each.
     """
 
     min_version: str
@@ -63,6 +68,10 @@ class EngineTraits:
     decided_by: Mapping[str, str]
     always_lasts: str
     has_system_prompts: bool
+    has_forms: bool
+    lists_tools: str
+    needs_model: bool
+    words: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

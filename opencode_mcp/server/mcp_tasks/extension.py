@@ -44,9 +44,7 @@ class Task:
     updated: datetime
     poll_ms: int
     message: str = ""
-    requests: Mapping[str, types.ElicitRequestFormParams] = field(
-        default_factory=dict[str, types.ElicitRequestFormParams]
-    )
+    requests: Mapping[str, types.ElicitRequestParams] = field(default_factory=dict[str, types.ElicitRequestParams])
     result: types.CallToolResult | None = None
     error: types.ErrorData | None = None
 

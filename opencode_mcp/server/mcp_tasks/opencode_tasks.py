@@ -23,14 +23,14 @@ from opencode_mcp.exceptions import ContinuesAsTask, OpenCodeError, WorkflowErro
 from opencode_mcp.opencode.client import CallOptions
 from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.models import AgentRequest, QuestionRequest
-from opencode_mcp.server.elicitation import can_elicit, elicitation_params, parse_decision
+from opencode_mcp.server.elicitation import can_elicit, elicitation_params, parse_decision, shows_urls
 from opencode_mcp.server.lifespan import Lifespan, RequestContext
 from opencode_mcp.tasks import Context, Decision
 from opencode_mcp.tasks.context import TaskElicitor
 from opencode_mcp.tasks.continue_as_task import promise
 from opencode_mcp.tasks.mcp_task_handle import TaskHandle, hash_principal, load_group, parse_handle
 from opencode_mcp.tasks.mcp_task_state import ReadTurns, read_turns, stop_turns
-from opencode_mcp.tasks.replies import AnswerQuestion, send_unless_answered, validate_answers, wait_until_gone
+from opencode_mcp.tasks.replies import check_answers, send_unless_answered, wait_until_gone
 from opencode_mcp.tasks.session_state import SessionSnapshot
 from opencode_mcp.tasks.wait_and_report import add_session_ids
 from opencode_mcp.tools import ToolRegistry, sent_once
@@ -176,7 +176,7 @@ class OpenCodeTasks:
             polled.updated,
             polled.poll_ms,
             abbreviate(redactor.redact_text(polled.activity), MESSAGE_CHARS),
-            {request.id: elicitation_params(request, redactor) for request, _ in view.requests},
+            {request.id: elicitation_params(request, redactor, shows_urls(context)) for request, _ in view.requests},
             error=polled.failure,
         )
         if view.value is None:
@@ -259,7 +259,8 @@ def decide(polled: PolledTask, request: AgentRequest, answer: Any, seconds: floa
         result = types.ElicitResult.model_validate(answer)
         decision = parse_decision(request, result, seconds)
         if isinstance(decision, Decision):
-            check_answers(request, decision)
+            if isinstance(request, QuestionRequest) and decision.answers is not None:
+                check_answers(request, decision.answers)
             return decision
     except (ValidationError, WorkflowError) as error:
         log.info("an answer to %s is not valid: %s", request.id, type(error).__name__)
@@ -267,14 +268,3 @@ def decide(polled: PolledTask, request: AgentRequest, answer: Any, seconds: floa
     if result.action != "accept":
         polled.declined[request.id] = decision.note or ""
     return None
-
-
-def check_answers(request: AgentRequest, decision: Decision) -> None:
-    """Check the answers to questions as those of answer_question are checked.
-
-    Raises:
-        WorkflowError: one is not an option, or there are too few or too many.
-    """
-    if isinstance(request, QuestionRequest) and decision.answers is not None:
-        answers = [list(labels) for labels in decision.answers]
-        validate_answers(request, AnswerQuestion(request_id=request.id, answers=answers, reject=False))

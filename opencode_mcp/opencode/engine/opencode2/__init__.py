@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .engine2 import Engine2
+from .traits import TRAITS
 
-__all__ = ["Engine2"]
+__all__ = ["TRAITS", "Engine2"]

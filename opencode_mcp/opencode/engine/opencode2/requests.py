@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import Field
 
@@ -13,13 +14,17 @@ from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.engine.optional import optional
 from opencode_mcp.opencode.engine.protocol import PermissionReply
-from opencode_mcp.opencode.forms import FormField, FormRequest, answer_form, ask_fields
-from opencode_mcp.opencode.models import AgentRequest, Model, PermissionRequest, QuestionRequest
+from opencode_mcp.opencode.forms import NO_SESSION, FormField, FormRequest, ask_fields, fill_form
+from opencode_mcp.opencode.models import (
+    AgentRequest,
+    Model,
+    PermissionRequest,
+    QuestionRequest,
+    StoredPermissionRequest,
+)
 
 from .pages import read_data, read_pages
-
-NO_SESSION = "global"
-"""Stands for the session of a form that has none: of an MCP server that asks its user (2.0.21)."""
+from .traits import TRAITS
 
 CONFLICT, NOT_FOUND = 409, 404
 
@@ -36,13 +41,14 @@ class PermissionInfo(Model):
 
     def to_request(self) -> PermissionRequest:
         """Return it in the terms of `models.py`."""
-        return PermissionRequest(
+        return StoredPermissionRequest(
             id=self.id,
             session_id=self.session_id,
             permission=self.action,
             patterns=self.resources,
             metadata=self.metadata,
             always=self.save,
+            always_lasts=TRAITS.always_lasts,
         )
 
 
@@ -121,13 +127,13 @@ async def answer_question(
         APIError: 404, the form was answered or cancelled before.
     """
     assert isinstance(request, FormRequest)
-    location = {"directory": directory} if request.owner_id == NO_SESSION else None
-    facts = {"sessionID": request.owner_id, "formID": request.id, **optional(location=location)}
+    location = quote(directory, safe="/") if request.owner_id == NO_SESSION else None
+    facts = {"sessionID": request.owner_id, "formID": request.id, **optional(directory=location)}
     try:
         if answers is None:
             await opencode.call("session_form_cancel", **facts, **optional(message=message or None))
         else:
-            await opencode.call("session_form_reply", **facts, answer=answer_form(request, answers))
+            await opencode.call("session_form_reply", **facts, answer=fill_form(request, answers).answer)
     except APIError as error:
         if error.status != CONFLICT:
             raise

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from opencode_mcp.opencode.engine.protocol import EngineTraits
 
+from .rules import ACTIONS
+
+ALWAYS_LASTS = "permanently"
+
 TRAITS = EngineTraits(
     min_version="2.0.8",
     default_agent="build",
@@ -16,9 +20,20 @@ TRAITS = EngineTraits(
     permissions=(
         *("read", "edit", "glob", "grep", "shell", "subagent", "skill", "question", "webfetch", "websearch"),
         *("external_directory", "execute"),
+        *ACTIONS,
     ),
-    decided_by={"write": "edit", "patch": "edit"},
-    always_lasts="for good, as OpenCode stores it for the project",
+    decided_by=dict.fromkeys(("write", "patch", "multiedit", "apply_patch"), "edit"),
+    always_lasts=ALWAYS_LASTS,
     has_system_prompts=False,
+    has_forms=True,
+    lists_tools="mcp_list",
+    needs_model=True,
+    words={
+        "config_providers": "model_list",
+        "app_agents": "agent_list",
+        "until OpenCode exits": ALWAYS_LASTS,
+        '{"bash": ': '{"shell": ',
+        "Added to the system prompt.": "Refused: OpenCode 2 takes none.",
+    },
 )
 """2.0.8 is the oldest version that anything is known of, beside the preview versions, whose shapes are others."""
