@@ -8,7 +8,7 @@ from typing import Any
 import mcp_types as types
 
 from opencode_mcp.tasks.arguments import validate_arguments
-from opencode_mcp.tasks.registry import TASK_TOOLS
+from opencode_mcp.tasks.registry import task_tools_for
 from opencode_mcp.tools import facts_of
 
 
@@ -29,12 +29,19 @@ def check_calls(content: Mapping[str, Any]) -> None:
     """Check that every call that a report names is valid: `next`, and what answers a request, with each choice."""
     for call in (content.get("next"), *(answer.get("apply_with") for answer in content.get("answers", ()))):
         if call is not None:
-            validate_arguments(call["tool"], TASK_TOOLS[call["tool"]].arguments, call["arguments"])
+            check_call(call)
     reports = content["tasks"] if "tasks" in content else [content]
     for report in reports:
         if "state" in report and "session_id" in report:
             for call in named_calls(report):
-                validate_arguments(call["tool"], TASK_TOOLS[call["tool"]].arguments, call["arguments"])
+                check_call(call)
+
+
+def check_call(call: Mapping[str, Any]) -> None:
+    """Check that a call is valid; one about a form is a call of OpenCode 2's tool."""
+    generation = 2 if str(call["arguments"].get("request_id")).startswith("frm_") else 1
+    tool = task_tools_for(generation=generation)[call["tool"]]
+    validate_arguments(tool.name, tool.arguments, call["arguments"])
 
 
 def named_calls(report: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
