@@ -27,6 +27,7 @@ from .pages import read_data, read_pages
 from .traits import TRAITS
 
 CONFLICT, NOT_FOUND = 409, 404
+REMOVED_DIRECTORY = "LocationNotFoundError"
 
 
 class PermissionInfo(Model):
@@ -76,12 +77,17 @@ class FormInfo(Model):
 
 
 async def list_requests(opencode: OpenCodeClient, directory: str) -> list[AgentRequest]:
-    """Return the permission requests, then the forms, that wait for an answer in a directory."""
+    """Return the permission requests, then the forms, that wait for an answer in a directory; [] if it was removed."""
     location = {"directory": directory}
-    permissions, forms = await gather(
-        partial(read_data, opencode, list[PermissionInfo], "permission_request_list", location=location),
-        partial(read_data, opencode, list[FormInfo], "form_list", location=location),
-    )
+    try:
+        permissions, forms = await gather(
+            partial(read_data, opencode, list[PermissionInfo], "permission_request_list", location=location),
+            partial(read_data, opencode, list[FormInfo], "form_list", location=location),
+        )
+    except APIError as error:
+        if error.name != REMOVED_DIRECTORY:
+            raise
+        return []
     session_id = NO_SESSION
     if any(form.session_id == NO_SESSION for form in forms):
         session_id = await find_only_active_session(opencode, directory) or NO_SESSION
