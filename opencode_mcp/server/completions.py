@@ -8,7 +8,7 @@ import mcp_types as types
 from mcp import MCPError
 
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.models import Providers
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.server.resources.handlers import RESOURCES
 from opencode_mcp.server.resources.readers import newest_sessions, visible_agents
 
@@ -47,12 +47,12 @@ async def complete_agents(opencode: OpenCodeClient, typed: str) -> list[str]:
 
 async def complete_models(opencode: OpenCodeClient, typed: str) -> list[str]:
     """Return models as provider/model."""
-    return match_values([*(await opencode.call_as(Providers, "config_providers")).models], typed)
+    return match_values([*await engine_of(opencode).list_models(None)], typed)
 
 
 async def complete_files(opencode: OpenCodeClient, typed: str) -> list[str]:
     """Return paths below the project's directory, by OpenCode's own fuzzy search."""
-    return await opencode.call("find_files", query=typed, type="file", limit=MAX_VALUES + 1)
+    return await engine_of(opencode).find_files(typed, MAX_VALUES + 1)
 
 
 VARIABLE_COMPLETERS: Mapping[str, Completer] = {"id": complete_sessions, "path": complete_files}

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import EngineTraits, engine_of
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.server.subscriptions.handlers import schedule_prompts_changed
 from opencode_mcp.tools.truncate import abbreviate
@@ -40,13 +41,13 @@ class OpenCodeCommand(BaseModel):
 
 @dataclass(frozen=True)
 class BuiltInPrompt:
-    """A built-in prompt; `render` builds the message from the arguments."""
+    """A built-in prompt; `render` builds the message from the arguments, for the tools of an OpenCode."""
 
     name: str
     title: str
     description: str
     arguments: tuple[types.PromptArgument, ...]
-    render: Callable[[Mapping[str, str]], str]
+    render: Callable[[Mapping[str, str], EngineTraits], str]
 
     @property
     def prompt(self) -> types.Prompt:
@@ -61,7 +62,7 @@ def make_argument(name: str, description: str, required: bool = False) -> types.
     return types.PromptArgument(name=name, description=description, required=required)
 
 
-def delegate_task(arguments: Mapping[str, str]) -> str:
+def delegate_task(arguments: Mapping[str, str], traits: EngineTraits) -> str:
     """Return the instructions for delegating a task."""
     options = {name: arguments[name] for name in ("directory", "agent", "model") if arguments.get(name)}
     call = json.dumps({"prompt": arguments["task"], **options}, ensure_ascii=False)
@@ -74,7 +75,7 @@ When the state is completed, review the changes with collect_changes, check that
 summarize them. If the task failed or was stopped, explain why and suggest the next step."""
 
 
-def review_changes(arguments: Mapping[str, str]) -> str:
+def review_changes(arguments: Mapping[str, str], traits: EngineTraits) -> str:
     """Return the instructions for reviewing a session's changes."""
     session = json.dumps(arguments["session_id"])
     focus = f"\nFocus on: {arguments['focus']}" if arguments.get("focus") else ""
@@ -82,12 +83,12 @@ def review_changes(arguments: Mapping[str, str]) -> str:
 Review what the OpenCode session {arguments["session_id"]} changed. Change nothing yourself.
 1. read_transcript with session_id {session}: the request, and what the session reports.
 2. collect_changes with session_id {session} and format "patch": the actual changes.
-3. Where a change needs context, read the surrounding code with file_read and find_text.{focus}
+3. Where a change needs context, read the surrounding code with {traits.reading_tools}.{focus}
 Report, most severe first: bugs, each with an input that shows it; requested work that is missing; changes that were \
 not requested. Give file and line. If there are no problems, say so."""
 
 
-def hand_over_session(arguments: Mapping[str, str]) -> str:
+def hand_over_session(arguments: Mapping[str, str], traits: EngineTraits) -> str:
     """Return the instructions for handing over a session."""
     session = json.dumps(arguments["session_id"])
     goal = f" The successor's goal: {arguments['goal']}" if arguments.get("goal") else ""
@@ -166,7 +167,8 @@ async def get_prompt(context: RequestContext, params: types.GetPromptRequestPara
         ]
         if missing:
             raise MCPError(types.INVALID_PARAMS, f"The prompt {params.name} needs: {', '.join(missing)}")
-        return prompt_result(built_in.description, built_in.render(arguments))
+        traits = engine_of(context.lifespan_context.servers.default).traits
+        return prompt_result(built_in.description, built_in.render(arguments, traits))
     command = (await fetch_commands(context.lifespan_context.servers.default, redactor)).get(params.name)
     if command is None:
         raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {abbreviate(redactor.redact_text(params.name))}")
@@ -198,7 +200,12 @@ async def fetch_commands(opencode: OpenCodeClient, redactor: Redactor) -> dict[s
 
 
 async def list_commands(opencode: OpenCodeClient) -> dict[str, OpenCodeCommand]:
-    """Return OpenCode's own commands by name, without those that have the name of a built-in prompt."""
+    """Return OpenCode's own commands by name, without those that have the name of a built-in prompt.
+
+    A prompt is what a command sends to the model: without its template there is none.
+    """
+    if not engine_of(opencode).traits.has_command_templates:
+        return {}
     listed = await opencode.call_as(list[OpenCodeCommand], "command_list")
     usable = (command for command in listed if command.source != "mcp" and isinstance(command.template, str))
     return {command.name: command for command in usable if command.name not in BUILT_IN_PROMPTS}

@@ -63,6 +63,9 @@ TRAITS = EngineTraits(
     lists_tools="tool_ids",
     needs_model=False,
     words={},
+    has_command_templates=True,
+    file_operation="v2_fs_read",
+    reading_tools="file_read and find_text",
 )
 """1.18.33. Versions before 1.15.13 drop a session's `metadata`: a task's policy, request id and worktree."""
 
@@ -90,6 +93,12 @@ class Engine1:
     async def list_recent_sessions(self, limit: int) -> list[Session]:
         query = {"limit": limit, **await include_worktrees(self.opencode, {})}
         return await self.opencode.call_as(list[Session], "session_list", **query)
+
+    async def list_newest_sessions(self, limit: int) -> list[Session]:
+        return await self.opencode.call_as(list[Session], "session_list", limit=limit)
+
+    async def show_session(self, session_id: str) -> dict[str, Any]:
+        return await self.opencode.call_as(dict[str, Any], "session_get", sessionID=session_id)
 
     async def list_children(self, session_id: str) -> list[Session]:
         return await self.opencode.call_as(list[Session], "session_children", sessionID=session_id)
@@ -119,8 +128,9 @@ class Engine1:
     async def delete_session(self, session_id: str) -> None:
         await self.opencode.call("session_delete", sessionID=session_id)
 
-    async def read_statuses(self, directory: str) -> dict[str, SessionStatus]:
-        statuses = await self.opencode.call_as(dict[str, SessionStatus], "session_status", directory=directory)
+    async def read_statuses(self, directory: str | None) -> dict[str, SessionStatus]:
+        location = optional(directory=directory)
+        statuses = await self.opencode.call_as(dict[str, SessionStatus], "session_status", **location)
         return {session_id: status for session_id, status in statuses.items() if status.type != "idle"}
 
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:
@@ -215,6 +225,14 @@ class Engine1:
         providers = await self.opencode.call_as(Providers, "config_providers", **optional(directory=directory))
         return providers.models
 
+    async def list_default_models(self, directory: str | None) -> set[str]:
+        """That of the configuration, else the default of each provider, of which OpenCode uses the last one used."""
+        providers = await self.opencode.call_as(Providers, "config_providers", **optional(directory=directory))
+        configured = (await self.read_config(directory)).model
+        if configured in providers.models:
+            return {configured}
+        return {f"{provider}/{model_id}" for provider, model_id in providers.default.items()}
+
     async def list_tool_names(self, directory: str | None) -> tuple[set[str], set[str]]:
         location = optional(directory=directory)
         tools, servers = await gather(
@@ -226,6 +244,9 @@ class Engine1:
     async def list_files(self, directory: str | None, path: str) -> list[str]:
         facts = {"path": path, **optional(directory=directory)}
         return [node.name for node in await self.opencode.call_as(list[FileNode], "file_list", **facts)]
+
+    async def find_files(self, query: str, limit: int) -> list[str]:
+        return await self.opencode.call_as(list[str], "find_files", query=query, type="file", limit=limit)
 
     async def read_paths(self, directory: str | None) -> ProjectPath:
         return await self.opencode.call_as(ProjectPath, "path_get", **optional(directory=directory))

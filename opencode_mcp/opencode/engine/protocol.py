@@ -54,6 +54,9 @@ class EngineTraits:
     - needs_model: a prompt needs a model that its caller or the configuration has named, as OpenCode would call one
       that it hosts.
     - words: words of OpenCode 1 in the descriptions of task tools, and what stands for each.
+    - has_command_templates: OpenCode says what its commands send to the model.
+    - file_operation: the tool name of the operation that returns a file as it is, by its `path`.
+    - reading_tools: the tools that read and find files, for a text.
     """
 
     min_version: str
@@ -72,6 +75,9 @@ class EngineTraits:
     lists_tools: str
     needs_model: bool
     words: Mapping[str, str]
+    has_command_templates: bool
+    file_operation: str
+    reading_tools: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,14 @@ class Engine(Protocol):
         """Return the newest sessions of OpenCode's default directory, in its worktrees too."""
         ...
 
+    async def list_newest_sessions(self, limit: int) -> list[Session]:
+        """Return the newest sessions of OpenCode's default directory, newest first."""
+        ...
+
+    async def show_session(self, session_id: str) -> dict[str, Any]:
+        """Return a session as OpenCode has it."""
+        ...
+
     async def list_children(self, session_id: str) -> list[Session]:
         """Return the sessions directly below a session."""
         ...
@@ -135,7 +149,7 @@ class Engine(Protocol):
         """Delete a session and those below it."""
         ...
 
-    async def read_statuses(self, directory: str) -> dict[str, SessionStatus]:
+    async def read_statuses(self, directory: str | None) -> dict[str, SessionStatus]:
         """Return the status of each session of a directory that is not idle, by id; others may be among them."""
         ...
 
@@ -221,7 +235,11 @@ class Engine(Protocol):
         ...
 
     async def list_models(self, directory: str | None) -> dict[str, dict[str, Any]]:
-        """Return the models as `provider/model`; `variants` of a model are its variants by name."""
+        """Return the models as `provider/model`, with `name`, `limit`, `cost`, and `variants` by name."""
+        ...
+
+    async def list_default_models(self, directory: str | None) -> set[str]:
+        """Return the models that a prompt may use when neither it nor its agent names one, as `provider/model`."""
         ...
 
     async def list_tool_names(self, directory: str | None) -> tuple[set[str], set[str]]:
@@ -230,6 +248,10 @@ class Engine(Protocol):
 
     async def list_files(self, directory: str | None, path: str) -> list[str]:
         """Return the names in a folder of a directory; an APIError if it does not exist."""
+        ...
+
+    async def find_files(self, query: str, limit: int) -> list[str]:
+        """Return paths of files below OpenCode's default directory that match a text, by OpenCode's fuzzy search."""
         ...
 
     async def read_paths(self, directory: str | None) -> ProjectPath:

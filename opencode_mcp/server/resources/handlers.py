@@ -17,6 +17,7 @@ import mcp_types as types
 from mcp import MCPError
 from mcp.shared.uri_template import UriTemplate
 
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound, OpenCodeError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.models import Session
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 class ResourceDefinition:
     """A resource, or all resources of a template. Without `changes` it cannot be subscribed to.
 
+    `needs` is the tool name of the operation without which OpenCode does not have it.
+
     `mime_type` is None where it depends on the resource; `ttl_ms` is how long a client may cache it.
     """
 
@@ -51,6 +54,11 @@ class ResourceDefinition:
     read: Callable[..., Awaitable[Content]]
     changes: ChangeFilter | None = None
     ttl_ms: int = 0
+    needs: str | None = None
+
+    def is_in(self, catalog: Catalog) -> bool:
+        """Whether OpenCode has it."""
+        return self.needs is None or self.needs in catalog
 
     @property
     def listed(self) -> dict[str, Any]:
@@ -114,6 +122,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         JSON,
         readers.todo,
         changes=ChangeFilter(("todo.",)),
+        needs="session_todo",
     ),
     define_resource(
         "opencode://file/{+path}",
@@ -220,12 +229,13 @@ def session_resource(session: Session, opencode: OpenCodeClient, redactor: Redac
 async def list_resource_templates(
     context: RequestContext, params: types.PaginatedRequestParams | None
 ) -> types.ListResourceTemplatesResult:
-    """List the resources with variables."""
+    """List the resources with variables that OpenCode has."""
+    catalog = context.lifespan_context.servers.default.catalog
     return types.ListResourceTemplatesResult(
         resource_templates=[
             types.ResourceTemplate(uri_template=definition.uri.template, **definition.listed)
             for definition in RESOURCES
-            if definition.uri.variables
+            if definition.uri.variables and definition.is_in(catalog)
         ]
     )
 
@@ -234,7 +244,7 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
     """Read a resource. Unlike a list, this starts OpenCode if needed."""
     lifespan = context.lifespan_context
     with resource_errors(params.uri, lifespan):
-        definition, variables = match_uri(params.uri)
+        definition, variables = match_uri(params.uri, lifespan.servers.default.catalog)
         all_servers = await apply_client_root(context)
         async with (
             all_servers.for_session(variables["id"]) if "id" in variables else nullcontext(all_servers) as servers
@@ -250,14 +260,17 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
     return types.ReadResourceResult(contents=[item], ttl_ms=definition.ttl_ms, cache_scope="private")
 
 
-def match_uri(uri: str) -> tuple[ResourceDefinition, dict[str, str]]:
+def match_uri(uri: str, catalog: Catalog) -> tuple[ResourceDefinition, dict[str, str]]:
     """Return the resource that a URI names, and the values of its variables.
 
     Raises:
-        NotFound: it names no resource.
+        NotFound: it names no resource, or one that this generation of OpenCode does not have.
     """
     for definition in RESOURCES:
         if (variables := definition.uri.match(uri)) is not None:
+            if not definition.is_in(catalog):
+                title, number = definition.title, catalog.generation.number
+                raise NotFound(f"{abbreviate(uri)}: OpenCode {number} does not have this ({title}).")
             return definition, {name: str(value) for name, value in variables.items()}
     raise NotFound(f"Unknown resource: {abbreviate(uri)}")
 

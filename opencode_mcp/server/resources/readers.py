@@ -10,7 +10,8 @@ from opencode_mcp.catalog.sensitive import answer_position
 from opencode_mcp.exceptions import APIError, InvalidArguments, NotFound
 from opencode_mcp.opencode import OpenCodeClient, ServerPool, execute
 from opencode_mcp.opencode.endpoint import ignore_progress
-from opencode_mcp.opencode.models import Agent, Config, Providers, Session, SessionStatus
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.models import Agent, Session
 from opencode_mcp.opencode.pool import describe_failures, merge_newest_first
 from opencode_mcp.redaction import Position, Redactor, count_replaced, keep_redaction_count
 from opencode_mcp.tasks import Context
@@ -113,13 +114,13 @@ async def sessions(servers: ServerPool) -> Content:
 async def sessions_and_statuses(opencode: OpenCodeClient) -> list[tuple[Session, str]]:
     """Return a server's sessions of the project, newest first, each with its status."""
     listed = await newest_sessions(opencode, SESSIONS_IN_RESOURCE)
-    statuses = await opencode.call_as(dict[str, SessionStatus], "session_status")
+    statuses = await engine_of(opencode).read_statuses(None)
     return [(info, statuses[info.id].type if info.id in statuses else "idle") for info in listed]
 
 
 async def newest_sessions(opencode: OpenCodeClient, limit: int) -> list[Session]:
     """Return the project's newest sessions, newest first."""
-    return await opencode.call_as(list[Session], "session_list", limit=limit)
+    return await engine_of(opencode).list_newest_sessions(limit)
 
 
 def updated_ms(session: Session) -> float:
@@ -143,7 +144,7 @@ async def session(servers: ServerPool, id: str) -> Content:
     newest = snapshot.newest_message
     return as_json(
         {
-            "session": await servers.default.call("session_get", sessionID=id),
+            "session": await engine_of(servers.default).show_session(id),
             "state": "idle" if status.stalled_reason and note is None else status.state,
             "error": status.error,
             "note": note,
@@ -185,7 +186,8 @@ async def file(servers: ServerPool, path: str) -> Content:
     """
     try:
         opencode = servers.default
-        answer = await execute(opencode, opencode.prepare(opencode.catalog["v2_fs_read"], {"path": path}))
+        operation = opencode.catalog[engine_of(opencode).traits.file_operation]
+        answer = await execute(opencode, opencode.prepare(operation, {"path": path}))
     except APIError as error:
         if error.status in {404, 500}:
             raise NotFound(f"There is no file {path!r} in the project, or it is a directory.") from error
@@ -194,7 +196,7 @@ async def file(servers: ServerPool, path: str) -> Content:
         return Content(answer.value, answer.media_type)
     # OpenCode derives the type from the file name: a text may be an application/octet-stream, or a video/mp2t (.ts).
     text_type = answer.media_type if answer.media_type.startswith("text/") else "text/plain"
-    hint = "read_operation with operation v2_fs_read, its `path`, pointer /result and an offset returns any part"
+    hint = f"read_operation with operation {operation.name}, its `path`, pointer /result and an offset returns any part"
     return Content(answer.value or "", text_type, hint=hint)
 
 
@@ -233,21 +235,17 @@ async def agents(servers: ServerPool) -> Content:
 
 async def visible_agents(opencode: OpenCodeClient) -> list[Agent]:
     """Return the agents that OpenCode does not hide."""
-    return [agent for agent in await opencode.call_as(list[Agent], "app_agents") if not agent.hidden]
+    return [agent for agent in await engine_of(opencode).list_agents(None) if not agent.hidden]
 
 
 async def models(servers: ServerPool) -> Content:
     """List the models of the configured providers.
 
-    `default` marks the model for a prompt when neither the prompt nor its agent names one: that of the configuration,
-    else the default of each provider, of which OpenCode uses the last one used.
+    `default` marks those that a prompt may use when neither the prompt nor its agent names one.
     """
-    providers = await servers.default.call_as(Providers, "config_providers")
-    config = await servers.default.call_as(Config, "config_get")
-    configured = config.model if config.model in providers.models else None
-    defaults = (
-        {configured} if configured else {f"{provider}/{model_id}" for provider, model_id in providers.default.items()}
-    )
+    engine = engine_of(servers.default)
+    listed = await engine.list_models(None)
+    defaults = await engine.list_default_models(None)
     return as_json(
         [
             {
@@ -258,7 +256,7 @@ async def models(servers: ServerPool) -> Content:
                 "limit": model.get("limit"),
                 "cost": model.get("cost"),
             }
-            for model_id, model in providers.models.items()
+            for model_id, model in listed.items()
         ]
     )
 

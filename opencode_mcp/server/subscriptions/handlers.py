@@ -48,7 +48,7 @@ async def resolve_target(lifespan: Lifespan, uri: str) -> WatchTarget:
         MCPError: the session does not exist, or OpenCode sends no events for the resource.
     """
     with resource_errors(uri, lifespan):
-        definition, variables = match_uri(uri)
+        definition, variables = match_uri(uri, lifespan.servers.default.catalog)
         if definition.changes is None:
             raise NotFound(f"{abbreviate(uri)} cannot be subscribed to: OpenCode sends no events for it.")
         async with lifespan.servers.for_session(variables["id"]) as servers:

@@ -75,6 +75,12 @@ async def list_files(opencode: OpenCodeClient, directory: str | None, path: str)
     return [SEPARATOR.split(entry.path.rstrip("/\\"))[-1] for entry in entries]
 
 
+async def find_files(opencode: OpenCodeClient, query: str, limit: int) -> list[str]:
+    """Return paths of files below OpenCode's default directory that match a text."""
+    entries = await read_data(opencode, list[FileEntry], "fs_find", query=query, type="file", limit=limit)
+    return [entry.path for entry in entries]
+
+
 async def read_paths(opencode: OpenCodeClient, directory: str | None) -> ProjectPath:
     """Return where a directory is. OpenCode does not say where the home folder is: if it sees the files of this
     machine, that is the home folder here."""

@@ -46,6 +46,12 @@ class Engine2:
     async def list_recent_sessions(self, limit: int) -> list[Session]:
         return await sessions.list_sessions(self.opencode, None, limit)
 
+    async def list_newest_sessions(self, limit: int) -> list[Session]:
+        return await sessions.list_newest_sessions(self.opencode, limit)
+
+    async def show_session(self, session_id: str) -> dict[str, Any]:
+        return await sessions.show_session(self.opencode, session_id)
+
     async def list_children(self, session_id: str) -> list[Session]:
         return await sessions.list_children(self.opencode, session_id)
 
@@ -70,7 +76,7 @@ class Engine2:
     async def delete_session(self, session_id: str) -> None:
         await sessions.delete_session(self.opencode, session_id)
 
-    async def read_statuses(self, directory: str) -> dict[str, SessionStatus]:
+    async def read_statuses(self, directory: str | None) -> dict[str, SessionStatus]:
         return await statuses.read_statuses(self.opencode, directory)
 
     # Messages
@@ -133,6 +139,9 @@ class Engine2:
     async def list_models(self, directory: str | None) -> dict[str, dict[str, Any]]:
         return await model_selection.list_models(self.opencode, directory)
 
+    async def list_default_models(self, directory: str | None) -> set[str]:
+        return await model_selection.list_default_models(self.opencode, directory)
+
     async def list_tool_names(self, directory: str | None) -> tuple[set[str], set[str]]:
         return await model_selection.list_tool_names(self.opencode, directory)
 
@@ -140,6 +149,9 @@ class Engine2:
 
     async def list_files(self, directory: str | None, path: str) -> list[str]:
         return await directories.list_files(self.opencode, directory, path)
+
+    async def find_files(self, query: str, limit: int) -> list[str]:
+        return await directories.find_files(self.opencode, query, limit)
 
     async def read_paths(self, directory: str | None) -> ProjectPath:
         return await directories.read_paths(self.opencode, directory)

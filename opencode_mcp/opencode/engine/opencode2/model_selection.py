@@ -65,13 +65,26 @@ class ModelInfo(Model):
 
     id: str
     provider_id: str
+    name: str
     variants: tuple[VariantInfo, ...]
     enabled: bool
+    limit: dict[str, Any]
+    cost: tuple[dict[str, Any], ...]
 
     @property
-    def name(self) -> str:
-        """Its name as `provider/model`."""
+    def reference(self) -> str:
+        """What names it: `provider/model`."""
         return f"{self.provider_id}/{self.id}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as OpenCode 1 does: its price is that of a short prompt, if there are others for long ones."""
+        prices = [price for price in self.cost if "tier" not in price] or [*self.cost]
+        return {
+            "name": self.name,
+            "variants": {variant.id: {} for variant in self.variants},
+            "limit": self.limit,
+            **({"cost": prices[0]} if prices else {}),
+        }
 
 
 class Defaults(Model):
@@ -98,7 +111,7 @@ async def list_agents(opencode: OpenCodeClient, directory: str | None) -> list[A
 
 
 async def list_models(opencode: OpenCodeClient, directory: str | None) -> dict[str, dict[str, Any]]:
-    """Return the models that are enabled, with `variants` by name; a server that has just started gets some time."""
+    """Return the models that are enabled; a server that has just started gets some time."""
     read = partial(read_data, opencode, list[ModelInfo], "model_list", **at(directory))
     models = await read()
     for pause in LOADING_SECONDS:
@@ -106,9 +119,13 @@ async def list_models(opencode: OpenCodeClient, directory: str | None) -> dict[s
             break
         await anyio.sleep(pause)
         models = await read()
-    return {
-        model.name: {"variants": {variant.id: {} for variant in model.variants}} for model in models if model.enabled
-    }
+    return {model.reference: model.describe() for model in models if model.enabled}
+
+
+async def list_default_models(opencode: OpenCodeClient, directory: str | None) -> set[str]:
+    """Return the model that OpenCode calls where none is named, if a user has chosen it."""
+    model = (await read_config(opencode, directory)).model
+    return set() if model is None else {model}
 
 
 async def read_config(opencode: OpenCodeClient, directory: str | None) -> Config:
@@ -125,7 +142,7 @@ async def read_config(opencode: OpenCodeClient, directory: str | None) -> Config
         merged = merged.model_copy(update=entry.info.model_dump(exclude_none=True))
     is_chosen = default is not None and (merged.model is not None or default.provider_id != HOSTED)
     return Config(
-        model=default.name if default is not None and is_chosen else None,
+        model=default.reference if default is not None and is_chosen else None,
         default_agent=merged.default_agent,
         snapshot=merged.snapshots is not False,
     )

@@ -84,6 +84,16 @@ async def list_sessions(opencode: OpenCodeClient, directory: str | None, limit: 
     return parse_sessions(await read_pages(opencode, "session_list", limit, project=info.project.id))
 
 
+async def list_newest_sessions(opencode: OpenCodeClient, limit: int) -> list[Session]:
+    """Return the newest sessions of OpenCode's default directory, newest first."""
+    return parse_sessions(await read_pages(opencode, "session_list", limit))
+
+
+async def show_session(opencode: OpenCodeClient, session_id: str) -> dict[str, Any]:
+    """Return a session as OpenCode has it."""
+    return await read_data(opencode, dict[str, Any], "session_get", sessionID=session_id)
+
+
 async def list_children(opencode: OpenCodeClient, session_id: str) -> list[Session]:
     """Return the sessions directly below a session, whatever their directories."""
     everywhere = opencode.with_options(directory=None)

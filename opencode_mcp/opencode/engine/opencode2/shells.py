@@ -87,10 +87,11 @@ async def end_commands(opencode: OpenCodeClient, session_id: str) -> None:
         await opencode.call("shell_remove", id=shell_id, location={"directory": directory})
 
 
-async def list_sessions_with_commands(opencode: OpenCodeClient, directory: str) -> list[str]:
+async def list_sessions_with_commands(opencode: OpenCodeClient, directory: str | None) -> list[str]:
     """Return the sessions for which a command runs in a directory; those of tools are among them."""
+    location = {} if directory is None else {"location": {"directory": directory}}
     try:
-        shells = await read_data(opencode, list[ShellInfo], "shell_list", location={"directory": directory})
+        shells = await read_data(opencode, list[ShellInfo], "shell_list", **location)
     except APIError as error:
         if error.status != 404:
             raise

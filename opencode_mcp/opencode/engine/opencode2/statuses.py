@@ -15,7 +15,7 @@ from .shells import list_sessions_with_commands
 BUSY = SessionStatus(type="busy")
 
 
-async def read_statuses(opencode: OpenCodeClient, directory: str) -> dict[str, SessionStatus]:
+async def read_statuses(opencode: OpenCodeClient, directory: str | None) -> dict[str, SessionStatus]:
     """Return the sessions that this OpenCode runs, whatever their directory, and those whose commands run in one.
 
     A session that waits for a permission or an answer is among them.

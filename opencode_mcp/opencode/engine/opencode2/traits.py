@@ -35,5 +35,8 @@ TRAITS = EngineTraits(
         '{"bash": ': '{"shell": ',
         "Added to the system prompt.": "Refused: OpenCode 2 takes none.",
     },
+    has_command_templates=False,
+    file_operation="fs_read",
+    reading_tools="fs_read and fs_find",
 )
 """2.0.8 is the oldest version that anything is known of, beside the preview versions, whose shapes are others."""
