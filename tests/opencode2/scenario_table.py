@@ -31,6 +31,10 @@ NOT_PLAYABLE: Mapping[str, str] = {
         "only a write of the configuration disposes an instance; location.reload rejects requests and ends no turn",
         rows("disposed "),
     ),
+    **because(
+        "the rules of a session are replaced, so nothing is refused: test_access.py plays it",
+        ("policy allow, then report", "access kept by the session"),
+    ),
     "session busy: session_shell": "session.shell runs beside a turn; it refuses nothing",
     "model replaced by a plugin": "the fake runs no plugins, and OpenCode 2's hooks are others",
     "permissions as a map, with an unknown tool": (
@@ -41,8 +45,6 @@ NOT_PLAYABLE: Mapping[str, str] = {
 
 NEEDS_CHANGE: Mapping[str, str] = {
     "files as people write them": "path_get names the home folder; and what was read is in `files` of the user message",
-    "policy allow, then report": "rules can be replaced, so the engine may allow this: decide first",
-    "access kept by the session": "rules can be replaced, so the last refusal may not be needed: decide first",
 }
 """Rows that need a change of the row or a decision before they can be played."""
 

@@ -40,10 +40,11 @@ async def test_a_session_keeps_its_task(opened: EngineClient) -> None:
     assert (created.title, created.agent, created.directory) == ("a title", "plan", opened.directory)
     assert await opened.engine.read_session(created.id) == created
     assert (task_metadata(created).request_id, created.metadata["other"]) == ("one", 1)
-    await opened.engine.update_session(created.id, metadata=with_task_metadata({}, TaskMetadata(request_id="two")))
+    changed = with_task_metadata(created.metadata, TaskMetadata(request_id="two"))
+    await opened.engine.update_session(created.id, metadata=changed)
     assert task_metadata(await opened.engine.read_session(created.id)).request_id == "two"
     kept = (await opened.client.get(f"session/{created.id}"))["data"]["permissions"]
-    await opened.engine.update_session(created.id, metadata={}, rules=[])
+    await opened.engine.update_session(created.id, metadata=changed, rules=[])
     cleared = (await opened.client.get(f"session/{created.id}"))["data"]["permissions"]
     assert (kept, cleared) == ([{"action": "webfetch", "resource": "*", "effect": "deny"}], [])
 

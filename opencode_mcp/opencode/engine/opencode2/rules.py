@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal, cast
 
 from opencode_mcp.opencode.models import Model, PermissionRule
 
@@ -31,6 +31,15 @@ def dump_rules(rules: Sequence[PermissionRule]) -> list[dict[str, str]]:
         for rule in rules
         for action in actions_of(rule.permission)
     ]
+
+
+def other_rules(rules: Sequence[RuleInfo], own: Any) -> list[dict[str, str]]:
+    """Return a session's rules without those that bridges have added last, and stored in its metadata as `own`."""
+    dumped: list[dict[str, str]] = [rule.model_dump() for rule in rules]
+    added = cast("list[object]", own) if isinstance(own, list) else []
+    if added and dumped[-len(added) :] == added:
+        return dumped[: -len(added)]
+    return [rule for rule in dumped if rule not in added]
 
 
 def actions_of(permission: str) -> Iterator[str]:

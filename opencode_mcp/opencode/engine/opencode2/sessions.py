@@ -2,6 +2,9 @@
 
 A fork and a subagent's session inherit the metadata of the session that they come from (2.0.21), so all that bridges
 store of its task as well. Therefore bridges store whose it is, under OWNER_KEY; what is another session's is left out.
+
+Rules are replaced as a whole. Under RULES_KEY is which of them bridges have made: these are replaced, and those of the
+user, or inherited ones, stay before them.
 """
 
 from __future__ import annotations
@@ -27,9 +30,10 @@ from opencode_mcp.opencode.models import (
 )
 
 from .pages import read_data, read_pages
-from .rules import dump_rules
+from .rules import RuleInfo, dump_rules, other_rules
 
 OWNER_KEY = f"{METADATA_KEY}_session"
+RULES_KEY = f"{METADATA_KEY}_rules"
 
 
 class ProjectID(Model):
@@ -57,18 +61,19 @@ class SessionInfo(Model):
     title: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     revert: Revert | None = None
+    permissions: tuple[RuleInfo, ...] = ()
     location: Location
 
     def to_session(self) -> Session:
         """Return it in the terms of `models.py`."""
-        facts = self.model_dump(exclude={"location", "metadata"})
+        facts = self.model_dump(exclude={"location", "metadata", "permissions"})
         return Session(directory=self.location.directory, metadata=self.own_metadata, **facts)
 
     @property
     def own_metadata(self) -> dict[str, Any]:
         """The metadata without a task that the session has inherited."""
         is_inherited = self.metadata.get(OWNER_KEY, self.id) != self.id
-        inherited = {METADATA_KEY, OWNER_KEY} if is_inherited else set[str]()
+        inherited = {METADATA_KEY, OWNER_KEY, RULES_KEY} if is_inherited else set[str]()
         return {name: value for name, value in self.metadata.items() if name not in inherited}
 
 
@@ -111,8 +116,9 @@ async def create_session(
 ) -> Session:
     """Create a session; its metadata are stored again once its id is known. Shielded: a cancelled request may create it
     too."""
-    location = {"directory": directory} if directory is not None else None
-    sent = optional(location=location, permissions=dump_rules(rules) or None, **facts)
+    location, permissions = {"directory": directory} if directory is not None else None, dump_rules(rules)
+    metadata = {**facts["metadata"], **({RULES_KEY: permissions} if permissions else {})}
+    sent = optional(location=location, permissions=permissions or None, **{**facts, "metadata": metadata})
     session: Session | None = None
     with anyio.CancelScope(shield=True):
         session = (await read_data(opencode, SessionInfo, "session_create", **sent)).to_session()
@@ -126,8 +132,12 @@ async def update_session(
     opencode: OpenCodeClient, session_id: str, metadata: Mapping[str, Any], rules: Sequence[PermissionRule] | None
 ) -> Session:
     """Replace a session's metadata, and its rules unless they are None; return what OpenCode has then."""
-    permissions = dump_rules(rules) if rules is not None else None
-    owned = {**metadata, OWNER_KEY: session_id}
+    owned: dict[str, Any] = {**metadata, OWNER_KEY: session_id}
+    permissions: list[dict[str, str]] | None = None
+    if rules is not None:
+        before = await read_data(opencode, SessionInfo, "session_get", sessionID=session_id)
+        owned[RULES_KEY] = dump_rules(rules)
+        permissions = [*other_rules(before.permissions, before.own_metadata.get(RULES_KEY)), *owned[RULES_KEY]]
     await opencode.call("session_update", sessionID=session_id, metadata=owned, **optional(permissions=permissions))
     return await read_session(opencode, session_id)
 
