@@ -27,7 +27,7 @@ from .metadata import EndedTurn, QueuedPrompt, add_ended_turn, task_metadata
 from .model_selection import Selection, continue_selection
 from .options import StartTask
 from .permission_map import check_map
-from .prompt import SentPrompt, send_prompt
+from .prompt import SentPrompt, refuse_system_prompt, send_prompt
 from .rules import apply_rules, has_work_left, rules_of
 from .session_state import PICKUP_SECONDS, SessionSnapshot, TaskStatus, classify, read_newest_messages
 from .turn import read_family_usage
@@ -103,6 +103,7 @@ async def check_follow_up(
     await refuse_removed_worktree(opencode, session)
     if problem := directory_misreading(session.directory):
         raise WorkflowError(f"nothing was sent to session {session.id}: {problem}", session.id)
+    refuse_system_prompt(opencode, arguments)
     selection = await continue_selection(opencode, session, selection_of(arguments))
     await refuse_denied_commands(opencode, session.directory, selection.get("agent"), {"check": arguments.check})
     await check_map(opencode, session.directory, arguments.permissions)

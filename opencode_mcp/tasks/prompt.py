@@ -10,6 +10,8 @@ from typing import Any
 import anyio
 from pydantic import BaseModel
 
+from opencode_mcp.exceptions import WorkflowError
+from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import Message, Session
 
@@ -35,6 +37,16 @@ class SentPrompt(BaseModel):
     previous_prompt_id: str | None = None
     queued_id: str | None = None
     note: str | None = None
+
+
+def refuse_system_prompt(opencode: OpenCodeClient, arguments: StartTask) -> None:
+    """Refuse a system prompt that OpenCode does not take.
+
+    Raises:
+        WorkflowError: says what to do instead.
+    """
+    if arguments.system is not None and not engine_of(opencode).traits.has_system_prompts:
+        raise WorkflowError("this OpenCode takes no system prompt with a prompt: write it into `prompt`, not `system`")
 
 
 def make_rules(

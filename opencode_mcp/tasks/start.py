@@ -33,7 +33,7 @@ from .metadata import (
 from .model_selection import check_model_selection
 from .options import StartTask
 from .permission_map import check_map
-from .prompt import SentPrompt, make_rules, send_prompt
+from .prompt import SentPrompt, make_rules, refuse_system_prompt, send_prompt
 from .queued_prompts import queue_prompt
 from .session_state import read_session
 from .setup import set_up
@@ -102,6 +102,7 @@ async def check_options(opencode: OpenCodeClient, directory: str | None, argumen
     Raises:
         WorkflowError: one of them is unknown or not allowed, a rule denies a command, or a permission is unknown.
     """
+    refuse_system_prompt(opencode, arguments)
     selection = await check_model_selection(opencode, directory, selection_of(arguments))
     commands = {"setup": arguments.setup, "check": arguments.check}
     await refuse_denied_commands(opencode, directory, arguments.agent, commands)

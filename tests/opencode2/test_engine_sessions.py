@@ -183,3 +183,16 @@ async def test_the_sessions_of_a_project(opened: EngineClient) -> None:
     sessions = [await opened.create(title=str(number)) for number in range(3)]
     listed = await opened.engine.list_sessions(opened.directory, 2)
     assert [session.id for session in listed] == [sessions[2].id, sessions[1].id]
+
+
+async def test_what_is_added_to_a_prompt_is_not_the_users(opened: EngineClient) -> None:
+    """So that a request that is repeated is known by its text."""
+    session = await opened.create()
+    parts = [{"type": "text", "text": "script:text one"}, {"type": "text", "text": "As JSON.", "synthetic": True}]
+    await opened.engine.send_prompt(session, parts, {})
+    await opened.client.wait(session.id)
+    prompt, _ = await opened.engine.list_messages(session.id)
+    assert prompt.text == "script:text one"
+    assert [(part.text, part.synthetic) for part in prompt.parts[1:]] == [("As JSON.", True)]
+    [entry] = [entry for entry in await opened.client.messages(session.id) if entry["type"] == "user"]
+    assert entry["text"] == "script:text one\n\nAs JSON."

@@ -37,7 +37,7 @@ NEEDED: Mapping[str, frozenset[str]] = {
     "session.message.get": SESSION | {"messageID"},
     "session.message.list": SESSION | PAGE | {"type"},
     "session.permission.reply": SESSION | {"requestID", "decision", "message"},
-    "session.prompt": SESSION | {"id", "text", "files"},
+    "session.prompt": SESSION | {"id", "text", "files", "metadata"},
     "session.remove": SESSION,
     "session.shell": SESSION | {"id", "command"},
     "session.switchAgent": SESSION | {"agent"},

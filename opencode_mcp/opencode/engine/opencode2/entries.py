@@ -90,12 +90,17 @@ class File(Model):
     name: str | None = None
 
 
+USER_CHARS_KEY = "opencode_mcp_chars"
+"""The key in a prompt's metadata that has the length of what the user has written: the rest of its text is added."""
+
+
 class Entry(Model):
     """An entry of a conversation, or one that is admitted to it; which fields are set depends on `type`."""
 
     id: str
     type: str
     time: EntryTime
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     text: str = ""
     files: tuple[File, ...] = ()
     agent: str | None = None
@@ -114,12 +119,19 @@ class Entry(Model):
     exit: float | None = None
     output: ShellOutput = ShellOutput()
 
+    @property
+    def user_text(self) -> str:
+        """What the user has written of a prompt."""
+        chars: object = self.metadata.get(USER_CHARS_KEY)
+        return self.text[:chars] if isinstance(chars, int) else self.text
+
 
 class Payload(Model):
     """What an admitted entry will say."""
 
     text: str = ""
     files: tuple[File, ...] = ()
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 class InboxEntry(Model):
@@ -138,4 +150,4 @@ class InboxEntry(Model):
 
     def to_entry(self) -> Entry:
         """Return it as it will be in the conversation."""
-        return Entry(id=self.id, type=self.type, time=self.time, text=self.payload.text, files=self.payload.files)
+        return Entry(id=self.id, type=self.type, time=self.time, **dict(self.payload))

@@ -10,7 +10,7 @@ from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.engine.optional import optional
 from opencode_mcp.opencode.models import Agent, Session
 
-from .entries import InboxEntry
+from .entries import USER_CHARS_KEY, InboxEntry
 from .pages import Data, read_data
 from .shells import end_commands
 
@@ -38,9 +38,12 @@ async def send_prompt(
     if "system" in selection:
         raise WorkflowError("OpenCode 2 takes no system prompt with a prompt: write it into the prompt", session.id)
     await select(opencode, session, selection, list_agents)
-    text = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
+    texts = [part for part in parts if part["type"] == "text"]
+    text = "\n\n".join(part["text"] for part in texts)
+    own_text = "\n\n".join(part["text"] for part in texts if not part.get("synthetic"))
     files = [make_file(part) for part in parts if part["type"] == "file"]
-    facts = optional(id=message_id, files=files or None)
+    metadata = {USER_CHARS_KEY: len(own_text)} if own_text != text else None
+    facts = optional(id=message_id, files=files or None, metadata=metadata)
     await opencode.call("session_prompt", sessionID=session.id, text=text, **facts)
 
 

@@ -98,15 +98,17 @@ def translate(entries: Iterable[Entry], prompt_id: str | None = None, *, has_com
 
 def make_prompt(entry: Entry, continued_prompt_id: str | None) -> Message:
     """Return a message of the user; one that OpenCode has written continues a prompt."""
-    is_synthetic = entry.type == "synthetic"
-    text = Part(id=part_id(entry.id, "0"), type="text", text=entry.text, synthetic=is_synthetic)
+    is_synthetic, user_text = entry.type == "synthetic", entry.user_text
+    texts = [Part(id=part_id(entry.id, "0"), type="text", text=user_text, synthetic=is_synthetic)]
+    if added := entry.text.removeprefix(user_text).lstrip("\n"):
+        texts.append(Part(id=part_id(entry.id, "added"), type="text", text=added, synthetic=True))
     files = [
         Part(id=part_id(entry.id, str(number)), type="file", filename=file.name)
         for number, file in enumerate(entry.files, start=1)
     ]
     time = Times(created=entry.time.created)
     info = MessageInfo(id=entry.id, role="user", time=time, parent_id=continued_prompt_id)
-    return Message(info=info, parts=(text, *files))
+    return Message(info=info, parts=(*texts, *files))
 
 
 def make_reply(entry: Entry, prompt_id: str | None) -> Message:
