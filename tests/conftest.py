@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -29,8 +30,17 @@ from .shared_server import SharedServerPool
 from .tiers import TIERS, SpawnRecorder, tier_of
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
+Config = Mapping[str, Any]
 RecordFigure = Callable[[str], None]
 """Notes a line for the end of the run."""
+
+QUICK_CONFIG: Config = {"snapshot": False, "agent": {"title": {"disable": True}}}
+"""OpenCode's configuration where a project has no other: a prompt takes a third of the processor time without
+snapshots, which are several runs of git, and without titles, which are a second request to the model."""
+
+SNAPSHOTS: Config = {"$schema": "https://opencode.ai/config.json", "snapshot": True}
+"""The configuration of a project in which a test reads what a session without a worktree has changed. OpenCode would
+add the schema to the file, and so change the project."""
 
 SPAWN_RECORDER = SpawnRecorder()
 """For the whole run: the interpreter keeps what listens to its audit events."""
@@ -139,7 +149,12 @@ async def program(anyio_backend: str) -> Program:
 
 
 def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[str, str]:
-    """Return an environment with a home, the scripted model as the only provider, and ripgrep."""
+    """Return an environment with a home, the scripted model as the only provider, ripgrep, and the quick configuration.
+
+    OpenCode reads it before that of the project, which may say otherwise.
+    """
+    config = home / "quick.json"
+    config.write_text(json.dumps(QUICK_CONFIG))
     identity = {
         f"GIT_{role}_{field}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")
     }
@@ -150,6 +165,7 @@ def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[
         "HOME": str(home),
         "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),
         **environment(model.url, home),
+        "OPENCODE_CONFIG": str(config),
         # OpenCode installs its plugins' package into each new home, for a second of processor time and 50 MB.
         "npm_config_registry": "http://127.0.0.1:9",
         "npm_config_fetch_retries": "0",
@@ -195,13 +211,15 @@ async def module_endpoint(shared_server: SharedServerPool) -> AsyncGenerator[End
         yield endpoint
 
 
-def make_project(folder: Path, environ: Mapping[str, str]) -> Path:
-    """Create a git repository with one commit in a folder.
+def make_project(folder: Path, environ: Mapping[str, str], config: Config | None = None) -> Path:
+    """Create a git repository with one commit in a folder, with OpenCode's configuration there if one is given.
 
     OpenCode takes the first commit's hash for the project's id, so no two may be the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text("hello from the project\n")
+    if config is not None:
+        (folder / "opencode.json").write_text(json.dumps(config))
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", str(folder)]):
         subprocess.run(["git", *command], cwd=folder, env=dict(environ), check=True)
     return folder
@@ -218,11 +236,13 @@ def unchanged_project(program: Program, model: ScriptedModel, tmp_path_factory: 
 def project(request: pytest.FixtureRequest, tmp_path: Path, environ: Mapping[str, str]) -> Path:
     """A git repository with one commit: of the test's own, or the unchanged one where the test is marked with it.
 
-    OpenCode loads each project for most of a second of processor time.
+    OpenCode loads each project for most of a second of processor time. The mark `snapshots` is for a test that reads
+    what a session has changed.
     """
     if request.node.get_closest_marker("unchanged_project"):
         return request.getfixturevalue("unchanged_project")
-    return make_project(tmp_path / "project", environ)
+    config = SNAPSHOTS if request.node.get_closest_marker("snapshots") else None
+    return make_project(tmp_path / "project", environ, config)
 
 
 @pytest.fixture

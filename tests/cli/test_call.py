@@ -19,7 +19,7 @@ from tests.bridge import find_processes
 from tests.conftest import Connect, make_project
 from tests.eventually import eventually
 from tests.facts import facts
-from tests.scenarios.scenario_context import QUICK_CONFIG, make_asking_project
+from tests.scenarios.scenario_context import make_asking_project
 
 from .command_process import Terminal, command_environ, run_command, run_in_terminal
 
@@ -152,7 +152,7 @@ async def test_a_managed_opencode_ends_with_the_call(environ: Mapping[str, str],
 
 async def test_a_task_outlives_the_call_on_the_shared_opencode(environ: Mapping[str, str], tmp_path: Path) -> None:
     """A task that asks is answered, and waited for, by the calls that its report names."""
-    project = make_asking_project(tmp_path / "project", environ, QUICK_CONFIG)
+    project = make_asking_project(tmp_path / "project", environ, {})
     shared = {
         **{name: value for name, value in environ.items() if name != "OPENCODE_MCP_NO_SHARE"},
         "OPENCODE_MCP_LINGER": "0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.scenarios.scenario_context import QUICK_CONFIG
+from tests.conftest import QUICK_CONFIG
 
 from .assistant_script import CallTool, Say
 

@@ -13,7 +13,7 @@ from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
 from tests.conftest import RecordFigure
-from tests.scenarios.scenario_context import QUICK_CONFIG, make_asking_project
+from tests.scenarios.scenario_context import make_asking_project
 
 from .assistant_scenario import AssistantRun, run_assistant
 from .assistants import ASSISTANTS, Assistant, InstalledPrograms
@@ -33,7 +33,7 @@ async def assistant_run(
     """An assistant that was asked to have OpenCode run a command, in a project where commands need leave."""
     assistant = cast("Assistant", request.param)
     folder = tmp_path_factory.mktemp(assistant.client)
-    project = make_asking_project(folder / "project", module_environ, QUICK_CONFIG)
+    project = make_asking_project(folder / "project", module_environ, {})
     settings = Settings(url=str(module_endpoint.url), password=module_endpoint.password or "", directory=str(project))
     return await run_assistant(assistant, InstalledPrograms(binaries, program), module_environ, settings, folder)
 

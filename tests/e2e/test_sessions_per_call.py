@@ -13,7 +13,7 @@ import pytest
 from tests import pypi
 from tests.bridge import find_processes
 from tests.eventually import eventually
-from tests.scenarios.scenario_context import QUICK_CONFIG, make_asking_project
+from tests.scenarios.scenario_context import make_asking_project
 
 from .server_process import ROOT
 
@@ -27,7 +27,7 @@ async def test_a_task_with_a_permission_outlasts_the_bridge_that_started_it(
 ) -> None:
     """LangChain's own `get_tools()`. OpenCode stays for the task that was promised, and no longer."""
     python = pypi.install_environment("converters", Path(__file__).parent / "converters" / "sdk1.txt")
-    project = make_asking_project(tmp_path / "project", environ, QUICK_CONFIG)
+    project = make_asking_project(tmp_path / "project", environ, {})
     environ = {
         **environ,
         "OPENCODE_MCP_NO_SHARE": "0",

@@ -125,7 +125,12 @@ TURNS = OperationScenario(
         ),
     ),
     # Not a file below .opencode/: OpenCode would fetch packages into that folder before the first answer.
-    files={"opencode.json": '{"command": {"greet": {"template": "script:text greetings to $ARGUMENTS"}}}'},
+    files={
+        "opencode.json": """{
+            "snapshot": true,
+            "command": {"greet": {"template": "script:text greetings to $ARGUMENTS"}}
+        }"""
+    },
 )
 
 WAITING = OperationScenario(

@@ -8,7 +8,7 @@ from typing import Any
 
 from .observed import ObservedResult
 from .scenario import Action, Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext
+from .scenario_context import ScenarioContext
 
 CHILD = {"description": "child", "prompt": "script:write", "subagent_type": "general"}
 
@@ -134,19 +134,17 @@ async def refuse_maps(ctx: ScenarioContext) -> ObservedResult:
 SCENARIOS = (
     Scenario("access read", run_with_access("read"), "completed"),
     Scenario("access edit", run_with_access("edit", edits=True), "completed"),
-    Scenario("access read in a worktree", run_with_access("read", worktree=True), "completed", config=QUICK_CONFIG),
+    Scenario("access read in a worktree", run_with_access("read", worktree=True), "completed", config={}),
     Scenario("access edit, with a check", edit_and_check, "completed"),
     Scenario("access kept by the session", keep_access, "error", "nothing was sent: .*cannot remove its rules"),
     Scenario("access narrowed later", narrow_later, "completed"),
-    Scenario(
-        "permissions as a map", run_with_map, "waiting_permission", "^bash: touch other-made", config=QUICK_CONFIG
-    ),
+    Scenario("permissions as a map", run_with_map, "waiting_permission", "^bash: touch other-made", config={}),
     Scenario(
         "permissions as a map, with an access",
         keep_map,
         "completed",
-        config={**QUICK_CONFIG, "permission": {"edit": {"secret*": "deny"}}},
+        config={"permission": {"edit": {"secret*": "deny"}}},
     ),
     Scenario("permissions as a map, with an unknown tool", refuse_maps, "error", "'bahs', did you mean bash"),
-    Scenario("access read, .env", ask_for_secrets, "waiting_permission", r"read: .*\.env", config=QUICK_CONFIG),
+    Scenario("access read, .env", ask_for_secrets, "waiting_permission", r"read: .*\.env", config={}),
 )

@@ -22,7 +22,7 @@ from tests.eventually import eventually
 
 from .observed import ObservedResult
 from .scenario import Action, Scenario
-from .scenario_context import CLIENT_MODES, QUICK_CONFIG, ScenarioContext
+from .scenario_context import CLIENT_MODES, ScenarioContext
 
 Transport = Callable[[ScenarioContext, str], AbstractAsyncContextManager[Client]]
 
@@ -193,7 +193,7 @@ SCENARIOS = (
             f"{action.__name__} cancelled over {transport.__name__}, {protocol_version}",
             action(transport, mode),
             state,
-            config=QUICK_CONFIG,
+            config={},
         )
         for protocol_version, mode in CLIENT_MODES.items()
         for action, transport, state in (
@@ -206,12 +206,12 @@ SCENARIOS = (
         )
     ),
     Scenario("answer_permission cancelled", answer_permission, "completed"),
-    Scenario("run_tasks cancelled", run_tasks("auto"), "stopped", config=QUICK_CONFIG),
+    Scenario("run_tasks cancelled", run_tasks("auto"), "stopped", config={}),
     Scenario(
         "run_task cancelled at every moment of its start",
         cancel_at_every_moment(False),
         "completed",
-        config=QUICK_CONFIG,
+        config={},
     ),
-    Scenario("run_task cancelled, in a worktree", cancel_at_every_moment(True), "completed", config=QUICK_CONFIG),
+    Scenario("run_task cancelled, in a worktree", cancel_at_every_moment(True), "completed", config={}),
 )

@@ -21,7 +21,7 @@ from tests.scenarios import SCENARIOS
 from tests.task_client import TaskClient
 
 from .scenario import Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext, SharedFixtures, make_asking_project, open_scenario_context
+from .scenario_context import ScenarioContext, SharedFixtures, make_asking_project, open_scenario_context
 
 FAULTY_NETWORK_SLOWDOWN = 2
 """The factor of a scenario's time limit over a faulty network."""
@@ -34,7 +34,7 @@ TASK_UNREACHABLE_SECONDS = 10.0
 def quick_project(program: Program, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project of all scenarios that have none of their own: OpenCode loads it once."""
     folder = tmp_path_factory.mktemp("scenarios")
-    return make_asking_project(folder / "quick", make_environ(program, model, folder), QUICK_CONFIG)
+    return make_asking_project(folder / "quick", make_environ(program, model, folder), {})
 
 
 @pytest.fixture

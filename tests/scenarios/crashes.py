@@ -23,7 +23,7 @@ from .actions import wait_and_act
 from .observed import ObservedResult
 from .permissions import touch_prompt
 from .scenario import Action, Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext
+from .scenario_context import ScenarioContext
 
 HANG = "script:hang"
 TOOL_THEN_HANG = """script:chain [{"name": "read", "args": {"filePath": "README.md"}}]"""
@@ -160,6 +160,6 @@ SCENARIOS = (
         "event stream always cut, permission",
         with_stream_cuts("{touch}", sys.maxsize),
         "waiting_permission",
-        config=QUICK_CONFIG,
+        config={},
     ),
 )

@@ -10,7 +10,7 @@ from .actions import TaskAction, wait_and_act, while_waiting
 from .observed import ObservedResult
 from .permissions import touch_prompt
 from .scenario import Action, Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext
+from .scenario_context import ScenarioContext
 
 
 async def abort(ctx: ScenarioContext, task: ObservedResult) -> None:
@@ -64,22 +64,20 @@ SLEEP_PROMPT = 'script:tool bash {"command": "sleep 300", "description": "Sleep"
 SCENARIOS = (
     Scenario("aborted by another client", while_waiting("script:hang", abort), "stopped", "^aborted$"),
     Scenario("aborted in a command", while_waiting(SLEEP_PROMPT, abort, permissions="allow"), "stopped", "^aborted$"),
-    Scenario("aborted while the user is asked", while_asking(abort), "stopped", "^aborted$", config=QUICK_CONFIG),
+    Scenario("aborted while the user is asked", while_asking(abort), "stopped", "^aborted$", config={}),
     Scenario("deleted by another client", while_waiting("script:hang", delete), "error", "Session not found"),
     Scenario(
         "deleted in a command", while_waiting(SLEEP_PROMPT, delete, permissions="allow"), "error", "Session not found"
     ),
-    Scenario(
-        "deleted while the user is asked", while_asking(delete), "error", "Session not found", config=QUICK_CONFIG
-    ),
-    Scenario("disposed by another client", while_waiting("script:hang", dispose), "stopped", "", config=QUICK_CONFIG),
+    Scenario("deleted while the user is asked", while_asking(delete), "error", "Session not found", config={}),
+    Scenario("disposed by another client", while_waiting("script:hang", dispose), "stopped", "", config={}),
     Scenario(
         "disposed in a command",
         while_waiting(SLEEP_PROMPT, dispose, permissions="allow"),
         "stopped",
         "",
-        config=QUICK_CONFIG,
+        config={},
     ),
-    Scenario("disposed while the user is asked", while_asking(dispose), "stopped", "", config=QUICK_CONFIG),
+    Scenario("disposed while the user is asked", while_asking(dispose), "stopped", "", config={}),
     Scenario("given more to do by another client", give_more_work, "completed", "more$"),
 )

@@ -9,10 +9,9 @@ from typing import Any
 from .observed import ObservedResult
 from .refusals import VARIANT_CONFIG
 from .scenario import Action, Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext
+from .scenario_context import ScenarioContext
 
 PRICED_CONFIG = {
-    **QUICK_CONFIG,
     "permission": {"bash": "allow"},
     "provider": {"scripted": {"models": {"scripted": {"cost": {"input": 10_000, "output": 10_000}}}}},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from tests.conftest import SNAPSHOTS
 from tests.eventually import eventually
 
 from .actions import run_task
@@ -135,11 +136,15 @@ SCENARIOS = (
     Scenario("a file that cannot be read", unreadable_file, "completed", "Hello from"),
     Scenario("spent by turn, session and family", report_spending, "completed", config=PRICED_CONFIG),
     Scenario("a tool call that fails", failed_tool_call, "completed", "^done: tool$"),
-    Scenario("a turn that was reverted", reverted_turn, "completed", config={}),
-    Scenario("tool calls", tool_calls, "completed", "^done: chain$", config={}),
+    Scenario("a turn that was reverted", reverted_turn, "completed", config=SNAPSHOTS),
+    Scenario("tool calls", tool_calls, "completed", "^done: chain$", config=SNAPSHOTS),
     Scenario("subagent", subagent, "completed", "^done: task$"),
     Scenario(
-        "changes of ten tasks right after their end", changes_ten_times, "completed", limit_seconds=150, config={}
+        "changes of ten tasks right after their end",
+        changes_ten_times,
+        "completed",
+        limit_seconds=150,
+        config=SNAPSHOTS,
     ),
     Scenario(
         "model error 400", run_task("script:error 400"), "failed", "HTTP 400: the error that the prompt asked for"

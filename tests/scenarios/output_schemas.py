@@ -6,6 +6,8 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from tests.conftest import SNAPSHOTS
+
 from .observed import ObservedResult
 from .scenario import Action, Scenario
 from .scenario_context import ScenarioContext
@@ -106,7 +108,7 @@ SCENARIOS = (
         "answer as a list fits its schema", run_structured('["a", null]', ["a", None], {"type": "array"}), "completed"
     ),
     Scenario("answer in a code block fits its schema", answer_in_code_block, "completed"),
-    Scenario("answer fits its schema once corrected", correct_answer, "completed", config={}),
+    Scenario("answer fits its schema once corrected", correct_answer, "completed", config=SNAPSHOTS),
     Scenario("answer never fits its schema", never_fit, "failed", "count: the value is not of type"),
     Scenario("answer of a subagent fits the schema", ignore_answer_of_subagent, "failed", "no JSON object or list"),
     Scenario("answer too long for structured", exceed_result, "completed"),

@@ -14,10 +14,11 @@ import mcp_types as types
 from mcp.client import ClientRequestContext
 
 from opencode_mcp.server.elicitation import MIN_READING_SECONDS
+from tests.conftest import Config
 
 from .observed import ObservedResult
 from .scenario import Action, Scenario
-from .scenario_context import CLIENT_MODES, QUICK_CONFIG, TASK_LIMIT_SECONDS, ScenarioContext
+from .scenario_context import CLIENT_MODES, TASK_LIMIT_SECONDS, ScenarioContext
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ def iter_scenarios() -> Iterator[Scenario]:
         yield Scenario(f"{case.name} asked", leave_unanswered(case), f"waiting_{case.kind}", case.pattern)
         for reply in REPLY_CASES[case.kind]:
             for answerer, does in iter_answerers(case, reply):
-                config = QUICK_CONFIG if reply.name == "always" else None
+                config: Config | None = {} if reply.name == "always" else None
                 yield Scenario(
                     f"{case.name} asked, {reply.name}: {answerer}", does, case.state_after(reply), config=config
                 )

@@ -12,7 +12,7 @@ from tests.eventually import eventually
 from .observed import ObservedResult
 from .permissions import touch_prompt, touched_file
 from .scenario import Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext
+from .scenario_context import ScenarioContext
 
 
 async def wait_until_queued(ctx: ScenarioContext, session_id: str, count: int) -> None:
@@ -136,7 +136,7 @@ async def queue_for_idle(ctx: ScenarioContext) -> ObservedResult:
 
 
 SCENARIOS = (
-    Scenario("prompts queued behind a running turn", queue_two, "completed", "second$", config=QUICK_CONFIG),
+    Scenario("prompts queued behind a running turn", queue_two, "completed", "second$", config={}),
     Scenario("prompt queued behind a permission", queue_behind_permission, "completed", "after it"),
     Scenario("queued prompt dropped", drop_queue, "stopped", "dropped from the queue; it was not sent"),
     Scenario("prompt that interrupts", interrupt_turn, "completed", "now$"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,17 +15,12 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from tests.conftest import make_project
+from tests.conftest import Config, make_project
 
 from .observed import ObservedResult
 
-Config = Mapping[str, Any]
-
 BASE_CONFIG: Config = {"permission": {"bash": "ask"}}
 """OpenCode's configuration in every project here; access outside of the project is asked for by default."""
-
-QUICK_CONFIG: Config = {"snapshot": False, "agent": {"title": {"disable": True}}}
-"""Half the work, for scenarios that read neither changes nor titles."""
 
 TASK_LIMIT_SECONDS = 600
 
@@ -143,6 +137,4 @@ async def open_scenario_context(
 
 def make_asking_project(folder: Path, environ: Mapping[str, str], config: Config) -> Path:
     """Create a git project in which OpenCode asks before it runs a command."""
-    folder.mkdir(parents=True)
-    (folder / "opencode.json").write_text(json.dumps({**BASE_CONFIG, **config}))
-    return make_project(folder, environ)
+    return make_project(folder, environ, {**BASE_CONFIG, **config})

@@ -11,13 +11,12 @@ from tests.eventually import eventually
 
 from .observed import ObservedResult
 from .scenario import Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext
+from .scenario_context import ScenarioContext
 from .worktrees import exists
 
 PLAN_CONFIG = {
-    **QUICK_CONFIG,
     "default_agent": "plan",
-    "agent": {"build": {"disable": True}, "title": {"disable": True}},
+    "agent": {"build": {"disable": True}},
 }
 """A configuration without OpenCode's usual agent."""
 
@@ -145,24 +144,24 @@ async def change_included_file(ctx: ScenarioContext) -> ObservedResult:
 
 
 SCENARIOS = (
-    Scenario("setup in a worktree", set_up_worktree, "completed", "more", config=QUICK_CONFIG),
-    Scenario("setup fails", fail_setup, "failed", "the setup failed with exit code 7: echo one", config=QUICK_CONFIG),
+    Scenario("setup in a worktree", set_up_worktree, "completed", "more", config={}),
+    Scenario("setup fails", fail_setup, "failed", "the setup failed with exit code 7: echo one", config={}),
     Scenario("setup fails for one of two tasks", fail_one_setup, "completed", "two", config=PLAN_CONFIG),
-    Scenario("setup hangs and is stopped", stop_setup, "stopped", "before it started", config=QUICK_CONFIG),
+    Scenario("setup hangs and is stopped", stop_setup, "stopped", "before it started", config={}),
     Scenario("setup beyond the task's limit", limit_setup, "failed", r"the setup took longer than 3 s"),
-    Scenario("files of .worktreeinclude", include_files, "completed", "fine", config=QUICK_CONFIG),
+    Scenario("files of .worktreeinclude", include_files, "completed", "fine", config={}),
     Scenario(
         "files of .worktreeinclude, changed by the task",
         change_included_file,
         "error",
         r"nothing was discarded.*\.env \(ignored by git, changed",
-        config=QUICK_CONFIG,
+        config={},
     ),
     Scenario(
         "setup denied by a rule",
         deny_setup,
         "error",
         "setup: OpenCode's rules deny the agent",
-        config={**QUICK_CONFIG, "permission": {"bash": {"touch *": "deny"}}},
+        config={"permission": {"bash": {"touch *": "deny"}}},
     ),
 )

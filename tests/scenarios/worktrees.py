@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.conftest import SNAPSHOTS
+
 from .actions import call_tool
 from .observed import ObservedResult
 from .scenario import Scenario
-from .scenario_context import QUICK_CONFIG, ScenarioContext
+from .scenario_context import ScenarioContext
 
 TASKS = 10
 TASKS_SECONDS = 300
@@ -120,14 +122,14 @@ async def answer_without_session(ctx: ScenarioContext) -> ObservedResult:
 
 
 SCENARIOS = (
-    Scenario("ten tasks in ten worktrees", ten_tasks, "completed", limit_seconds=TASKS_SECONDS, config={}),
+    Scenario("ten tasks in ten worktrees", ten_tasks, "completed", limit_seconds=TASKS_SECONDS, config=SNAPSHOTS),
     Scenario(
         "changes that conflict",
         apply_conflict,
         "error",
         r"nothing was applied.*README\.md",
         limit_seconds=TASKS_SECONDS,
-        config={},
+        config=SNAPSHOTS,
     ),
     Scenario(
         "changes of a task at work",
@@ -137,18 +139,16 @@ SCENARIOS = (
         limit_seconds=TASKS_SECONDS,
         config={},
     ),
-    Scenario(
-        "permission asked in a worktree", answer_without_session, "completed", "^done: bash$", config=QUICK_CONFIG
-    ),
+    Scenario("permission asked in a worktree", answer_without_session, "completed", "^done: bash$", config={}),
     Scenario("changes of a task without worktree", apply_without_worktree, "error", "not in a worktree"),
-    Scenario("changes as a patch", collect_patch, "answer", r"\+line", limit_seconds=TASKS_SECONDS, config={}),
+    Scenario("changes as a patch", collect_patch, "answer", r"\+line", limit_seconds=TASKS_SECONDS, config=SNAPSHOTS),
     Scenario(
         "several tasks, one unknown model",
         start_with_invalid_task,
         "error",
         "unknown model 'no/such'",
         limit_seconds=TASKS_SECONDS,
-        config=QUICK_CONFIG,
+        config={},
     ),
     Scenario(
         "two tasks in one directory",

@@ -76,6 +76,7 @@ async def test_the_template_list_is_complete(client: Client) -> None:
     assert all(one.title and one.description for one in listed.resource_templates)
 
 
+@pytest.mark.snapshots
 async def test_a_session_and_its_views_can_be_read(client: Client) -> None:
     """A session that has written a file and a to-do list says so in each of its views."""
     id = await new_session(client, title="views")

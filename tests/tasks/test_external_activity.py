@@ -37,7 +37,7 @@ from opencode_mcp.tasks.session_state import read_snapshot
 from tests.bridge import find_opencode_pids, kill_opencode
 from tests.eventually import eventually
 from tests.scenarios.observed import ObservedResult
-from tests.scenarios.scenario_context import QUICK_CONFIG, make_asking_project
+from tests.scenarios.scenario_context import make_asking_project
 
 from .test_race_conditions import FakeOpenCode
 
@@ -73,7 +73,7 @@ async def processes(
     environ: Mapping[str, str], program: Program, catalog: Catalog, tmp_path: Path
 ) -> AsyncGenerator[TwoProcesses]:
     """Two OpenCodes on a data folder that no other test uses."""
-    project = make_asking_project(tmp_path / "project", environ, QUICK_CONFIG)
+    project = make_asking_project(tmp_path / "project", environ, {})
     async with AsyncExitStack() as stack:
         theirs, ours = [
             await stack.enter_async_context(open_process(environ, program, catalog, project, f"{tmp_path.name}-{name}"))

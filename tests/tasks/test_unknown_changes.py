@@ -55,6 +55,7 @@ async def test_changes_without_snapshots_are_unknown(connect: Connect, attached:
     assert "`snapshot` is false" in collected["note"] and "uncommitted" in collected["note"]
 
 
+@pytest.mark.snapshots
 async def test_changes_with_a_file_name_that_is_not_utf8_are_unknown(
     connect: Connect, attached: Settings, project: Path
 ) -> None:
@@ -66,6 +67,7 @@ async def test_changes_with_a_file_name_that_is_not_utf8_are_unknown(
     assert "files" not in seen["changes"] and "not UTF-8" in seen["changes"]["unknown"]
 
 
+@pytest.mark.snapshots
 async def test_changes_in_a_worktree_need_no_snapshots(
     connect: Connect, attached: Settings, project: Path, environ: Mapping[str, str]
 ) -> None:
