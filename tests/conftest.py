@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +22,7 @@ from opencode_mcp.catalog.generations import GENERATIONS
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.process.cache import VERSIONS_FILE
 from opencode_mcp.opencode.process.install import Program, cache_folder, find_program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
@@ -155,6 +157,7 @@ def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[
     """
     config = home / "quick.json"
     config.write_text(json.dumps(QUICK_CONFIG))
+    remember_version(home)
     identity = {
         f"GIT_{role}_{field}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")
     }
@@ -172,6 +175,13 @@ def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[
         "OPENCODE_MCP_NO_SHARE": "1",  # so that a test ends what it has started; tests of sharing remove it
         "OPENCODE_MCP_COMMAND": program.command[0],
     }
+
+
+def remember_version(home: Path) -> None:
+    """Put OpenCode's version into the cache of a home. To read it takes a second of processor time."""
+    folder = home / ".cache" / "opencode-mcp"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copy(cache_folder(os.environ) / VERSIONS_FILE, folder)
 
 
 @pytest.fixture
