@@ -15,9 +15,9 @@ from examples.scripted_model import ScriptedModel, environment, provider_config
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.settings import Settings
+from tests.conftest import QUICK_CONFIG
 from tests.scenarios.observed import ObservedResult
 from tests.scenarios.scenario_context import (
-    QUICK_CONFIG,
     ScenarioContext,
     SharedFixtures,
     make_asking_project,
@@ -224,7 +224,7 @@ async def open_opencode2_context(
     `program` is a fake too: what a scenario starts has the same models and password, and data of its own.
     """
     environ = make_environ(model, folder)
-    project = make_asking_project(folder / key, environ, QUICK_CONFIG if config is None else config)
+    project = make_asking_project(folder / key, environ, {**QUICK_CONFIG, **(config or {})})
     catalog = Catalog.from_snapshot(2)
     program = Program((str(install_program(folder / "bin")),), version=VERSION, generation=2)
     shared = SharedFixtures(catalog, model, program, environ)

@@ -11,9 +11,10 @@ from examples.scripted_model import ScriptedModel, provider_config
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.opencode import Endpoint
 from opencode_mcp.settings import Settings
+from tests.conftest import QUICK_CONFIG
 from tests.opencode2.fake import PASSWORD
 from tests.opencode2.scenario_context import OpenCode2Context
-from tests.scenarios.scenario_context import QUICK_CONFIG, SharedFixtures, make_asking_project, open_client
+from tests.scenarios.scenario_context import SharedFixtures, make_asking_project, open_client
 
 from .shim import Shim, open_shim
 
