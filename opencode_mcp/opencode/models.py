@@ -94,6 +94,7 @@ class Session(Model):
     model: dict[str, Any] | None = None
     revert: Revert | None = None
     time: Times
+    workspace_id: str | None = None
 
 
 class SessionStatus(Model):

@@ -12,8 +12,11 @@ from opencode_mcp.exceptions import APIError, InvalidArguments, UnsupportedServe
 
 from .client import OpenCodeClient
 from .endpoint import OtherBridge
+from .engine import engine_of
+from .models import Session
 
-Session = Mapping[str, Any]
+SECOND_API = "v2_session_active"
+"""Lists the sessions that run in OpenCode 1's second API, beside those of which its sessions' statuses know."""
 
 
 async def check_no_other_work(opencode: OpenCodeClient, operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -42,14 +45,19 @@ async def check_no_other_work(opencode: OpenCodeClient, operation: Operation, ar
 
 def is_below(session: Session, directory: str) -> bool:
     """Whether a session works in a directory or below it."""
-    return PurePath(session["directory"]).is_relative_to(directory)
+    return PurePath(session.directory).is_relative_to(directory)
+
+
+def named_directory(arguments: Mapping[str, Any]) -> str:
+    """Return the directory that a call names, of which OpenCode 1 takes one more in the query."""
+    return arguments.get("body", arguments)["directory"]
 
 
 AFFECTED: Mapping[str, Callable[[Mapping[str, Any], Session], bool]] = {
-    "worktree.remove": lambda arguments, session: is_below(session, arguments["body"]["directory"]),
-    "worktree.reset": lambda arguments, session: is_below(session, arguments["body"]["directory"]),
+    "worktree.remove": lambda arguments, session: is_below(session, named_directory(arguments)),
+    "worktree.reset": lambda arguments, session: is_below(session, named_directory(arguments)),
     "v2.projectCopy.remove": lambda arguments, session: is_below(session, arguments["directory"]),
-    "experimental.workspace.remove": lambda arguments, session: session.get("workspaceID") == arguments["id"],
+    "experimental.workspace.remove": lambda arguments, session: session.workspace_id == arguments["id"],
 }
 """Whether an operation with these arguments affects a session, where not the directory of the call decides."""
 
@@ -60,11 +68,12 @@ def affected_sessions(
     """Return whether a session is affected; all are if the operation concerns all directories, or another workspace."""
     if operation.id in AFFECTED:
         return partial(AFFECTED[operation.id], arguments)
-    takes_directory = any(parameter.name == "directory" for parameter in operation.parameters)
-    directory = arguments.get("directory") or opencode.directory
+    takes_directory = any(parameter.name in {"directory", "location"} for parameter in operation.parameters)
+    location: Mapping[str, str] = arguments.get("location") or {}
+    directory = arguments.get("directory") or location.get("directory") or opencode.directory
     if not takes_directory or directory is None or "workspace" in arguments:
         return lambda session: True
-    return lambda session: PurePath(session["directory"]) == PurePath(directory)
+    return lambda session: PurePath(session.directory) == PurePath(directory)
 
 
 def describe_bridge(bridge: OtherBridge) -> str:
@@ -81,11 +90,12 @@ async def is_running(
     if not name.startswith("ses"):
         return True
     try:
-        session: Session = await opencode.call("session_get", sessionID=name)
+        session = await engine_of(opencode).read_session(name)
         if not is_affected(session):
             return False
-        statuses: dict[str, Any] = await opencode.call("session_status", directory=session["directory"])
-        return name in statuses or name in (await opencode.call("v2_session_active"))["data"]
+        if name in await engine_of(opencode).read_statuses(session.directory):
+            return True
+        return SECOND_API in opencode.catalog and name in (await opencode.call(SECOND_API))["data"]
     except UnsupportedServer:
         return False  # it has no v2 API
     except InvalidArguments:

@@ -11,15 +11,15 @@ import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 from opencode_mcp.catalog import Operation
 from opencode_mcp.catalog.amendment import Check
 from opencode_mcp.exceptions import APIError, OpenCodeError
 
 from .client import OpenCodeClient
-from .models import ProjectPath, parse_model
 from .other_work import check_no_other_work
+from .project_sessions import include_worktrees
 from .responses import Answer
 
 BeforeCheck = Callable[[OpenCodeClient, Operation, Mapping[str, Any]], Awaitable[None]]
@@ -127,25 +127,6 @@ async def add_directory_note(
     directory = arguments.get("directory") or opencode.directory or "the server's own directory"
     note = f"No pending requests in {directory}. For sessions in another directory, pass its `directory`."
     return replace(answer, fields={**answer.fields, "note": note})
-
-
-async def include_worktrees(opencode: OpenCodeClient, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Extend a session list to the project's worktrees: the same folder in every working tree of the repository.
-
-    `scope` "directory" is sent as no scope, which means the same to OpenCode.
-    """
-    if arguments.keys() & {"scope", "path", "workspace"}:
-        return {name: value for name, value in arguments.items() if (name, value) != ("scope", "directory")}
-    directory_arguments = {"directory": arguments["directory"]} if "directory" in arguments else {}
-    project: Any = await opencode.call("path_get", **directory_arguments)
-    if not isinstance(project, dict) or "worktree" not in project:
-        return arguments  # a server that does not report the project's path
-    paths = parse_model("the response of path_get", ProjectPath, cast("object", project))
-    top = paths.worktree.rstrip("/\\")
-    subfolder = paths.directory.removeprefix(top).replace("\\", "/").strip("/")
-    if not top or (subfolder and paths.directory == subfolder):
-        return arguments
-    return {**arguments, "scope": "project", **({"path": subfolder} if subfolder else {})}
 
 
 async def explain_search(

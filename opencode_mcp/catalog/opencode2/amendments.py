@@ -26,7 +26,28 @@ MCP_OPERATIONS = (
     "experimental.mcp.remove",
 )
 
+FORCE: dict[str, Schema] = {
+    "force": {"type": "boolean", "default": False, "description": "Abort other assistants' work as well."}
+}
+
 AMENDMENTS: tuple[Amendment, ...] = (
+    Amendment(
+        operations=(
+            "location.reload",
+            "debug.location.evict",
+            "vcs.init",
+            "server.experimental.persistentPty.shutdown",
+        ),
+        evidence="2.0.21: a location that is rebuilt rejects its pending permissions and cancels its forms, which ends "
+        "turns; the document: vcs.init reloads the location, and shutdown ends the terminals of all sessions",
+        check="no_other_work",
+        controls=FORCE,
+    ),
+    Amendment(
+        operations=("worktree.remove",),
+        evidence="1.18.33: deletes the files of a running session; `force` is OpenCode's own, for uncommitted changes",
+        check="no_other_work",
+    ),
     Amendment(
         operations=("event.subscribe", "session.log"),
         evidence="the document: text/event-stream; 2.0.21: event.subscribe never ends, nor session.log with follow",

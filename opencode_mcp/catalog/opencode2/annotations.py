@@ -131,6 +131,7 @@ OPEN_WORLD = parse_operation_ids("""
 """)
 
 UNBOUNDED = parse_operation_ids("""
+    experimental.fs.write  # also the configuration, which chooses the model
     experimental.generate.text experimental.voice.session
     experimental.session.import session.update  # metadata, which limits a task
     experimental.session.skill session.command session.compact session.generate session.prompt session.synthetic

@@ -32,7 +32,7 @@ from opencode_mcp.opencode.models import (
     Worktree,
     parse_model,
 )
-from opencode_mcp.opencode.response_checks import include_worktrees
+from opencode_mcp.opencode.project_sessions import include_worktrees
 
 from .optional import optional
 from .protocol import DiffBase, EngineTraits, MessagePage, PermissionReply
