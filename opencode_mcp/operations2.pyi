@@ -1019,7 +1019,7 @@ class CredentialOperations:
         """Update credential."""
 
 class DebugLocationOperations:
-    async def evict(self, *, location: Location = ...) -> Any:
+    async def evict(self, *, location: Location = ..., force: bool = ...) -> Any:
         """Evict a loaded location."""
     async def list(self) -> builtins.list[LocationPublicRef]:
         """List loaded locations."""
@@ -1231,7 +1231,7 @@ class IntegrationOperations:
 class LocationOperations:
     async def get(self, *, location: Location = ...) -> LocationPublicInfo:
         """Get location."""
-    async def reload(self) -> Any:
+    async def reload(self, *, force: bool = ...) -> Any:
         """Reload configuration."""
 
 class McpResourceOperations:
@@ -1359,7 +1359,7 @@ class ServerExperimentalPersistentPtyOperations:
         """Read the session's most recently controlled terminal."""
     async def remove(self, *, ptyID: str) -> Any:
         """Remove session terminal."""
-    async def shutdown(self) -> Any:
+    async def shutdown(self, *, force: bool = ...) -> Any:
         """End session terminals."""
     async def snapshot(self, *, ptyID: str) -> dict[str, Any]:
         """Get a session terminal's screen."""
@@ -1385,7 +1385,7 @@ class ServerOperations:
         """Create pairing code."""
 
 class SessionFormOperations:
-    async def cancel(self, *, sessionID: str, formID: str, message: str = ...) -> Any:
+    async def cancel(self, *, sessionID: str, formID: str, message: str = ..., directory: str = ...) -> Any:
         """Cancel form."""
     async def create(
         self,
@@ -1397,11 +1397,18 @@ class SessionFormOperations:
         metadata: dict[str, Any] = ...,
     ) -> dict[str, Any]:
         """Create session form."""
-    async def get(self, *, sessionID: str, formID: str) -> dict[str, Any]:
+    async def get(self, *, sessionID: str, formID: str, directory: str = ...) -> dict[str, Any]:
         """Get session form."""
     async def list(self, *, sessionID: str) -> dict[str, Any]:
         """List session forms."""
-    async def reply(self, *, sessionID: str, formID: str, answer: dict[str, str | float | bool | builtins.list[str]]) -> Any:
+    async def reply(
+        self,
+        *,
+        sessionID: str,
+        formID: str,
+        answer: dict[str, str | float | bool | builtins.list[str]],
+        directory: str = ...,
+    ) -> Any:
         """Reply to form."""
 
 class SessionInboxOperations:
@@ -1643,7 +1650,7 @@ class VcsOperations:
         """VCS diff."""
     async def get(self, *, location: Location = ...) -> VcsGetResponse:
         """VCS info."""
-    async def init(self, *, location: Location = ..., provider: str = ...) -> Any:
+    async def init(self, *, location: Location = ..., provider: str = ..., force: bool = ...) -> Any:
         """Initialize VCS repository."""
     async def status(self, *, location: Location = ...) -> VcsStatusResponse:
         """VCS status."""
