@@ -69,7 +69,7 @@ def find_shortage_in_error(error: BaseException) -> str:
 
 
 def iter_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, its causes, contexts and grouped errors once each: a group may be the context of its own error."""
+    """Yield an error, its causes, contexts and grouped errors, once each: a group may be the context of its error."""
     found, remaining = set[int](), [error]
     while remaining:
         current = remaining.pop()
