@@ -41,7 +41,7 @@ from .turn import (
     read_family_usage,
     read_turn,
 )
-from .turn_changes import TurnChanges, read_summed_changes, read_turn_changes
+from .turn_changes import TurnChanges, read_removed_changes, read_turn_changes
 from .workspace import describe_removal
 
 SO_FAR_CHARS = 500
@@ -239,7 +239,7 @@ async def read_turn_and_worktree(
     if task.worktree_of is None:
         return await read_turn_changes(opencode, snapshot), WorktreeReport()
     if removal_note := await describe_removal(opencode, snapshot.session, task):
-        return TurnChanges.from_files(await read_summed_changes(opencode, snapshot)), WorktreeReport(note=removal_note)
+        return await read_removed_changes(opencode, snapshot), WorktreeReport(note=removal_note)
     changes = await read_turn_changes(opencode, snapshot)
     if snapshot.busy:
         return changes, WorktreeReport()

@@ -73,8 +73,11 @@ async def read_summed_changes(opencode: OpenCodeClient, snapshot: SessionSnapsho
 
 async def read_turn_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> TurnChanges:
     """Read what the newest turn changed; where that is unknown, which files git calls uncommitted."""
-    changes = await read_summed_changes(opencode, snapshot)
     newest = snapshot.newest_message
+    try:
+        changes = await read_summed_changes(opencode, snapshot)
+    except WorkflowError as error:
+        return await report_lost_changes(opencode, snapshot, str(error))
     if newest is None or (changes and has_snapshot(newest)):
         return TurnChanges.from_files(changes)
     messages = await read_turn_messages(opencode, snapshot.session.id, find_first_prompt_id(snapshot))
@@ -84,6 +87,21 @@ async def read_turn_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot)
     uncommitted = await read_uncommitted_files(opencode, snapshot.session)
     reason_text = f"{reason}; `paths` lists all uncommitted files there" if uncommitted else reason
     return TurnChanges(paths=uncommitted or [], unknown=reason_text)
+
+
+async def read_removed_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot) -> TurnChanges:
+    """Read what the newest turn changed in a worktree that was removed, as far as OpenCode still shows it."""
+    try:
+        return TurnChanges.from_files(await read_summed_changes(opencode, snapshot))
+    except WorkflowError as error:
+        return await report_lost_changes(opencode, snapshot, str(error))
+
+
+async def report_lost_changes(opencode: OpenCodeClient, snapshot: SessionSnapshot, reason: str) -> TurnChanges:
+    """Return that the newest turn's changes are unknown, if it has called tools that may change files."""
+    messages = await read_turn_messages(opencode, snapshot.session.id, find_first_prompt_id(snapshot))
+    may_have_changed = any(may_change(part) for message in messages for part in reply_parts(message))
+    return TurnChanges(unknown=reason) if may_have_changed else TurnChanges.from_files([])
 
 
 async def read_session_changes(

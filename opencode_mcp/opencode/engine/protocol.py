@@ -275,7 +275,11 @@ class Engine(Protocol):
         ...
 
     async def diff_turn(self, session_id: str, message_id: str) -> list[FileChange]:
-        """Return what a user's message led to, as OpenCode's snapshots show it."""
+        """Return what a user's message led to, as OpenCode's snapshots show it.
+
+        Raises:
+            WorkflowError: OpenCode cannot show it any more; says why.
+        """
         ...
 
     async def list_worktrees(self, directory: str) -> list[str]:

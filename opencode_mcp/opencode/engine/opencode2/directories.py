@@ -127,11 +127,17 @@ def refuse_patch(directory: str) -> None:
 
 
 async def diff_turn(opencode: OpenCodeClient, session_id: str, message_id: str) -> list[FileChange]:
-    """Return what a user's message led to; [] for one that OpenCode has not delivered yet."""
+    """Return what a user's message led to; [] for one that OpenCode has not delivered yet.
+
+    Raises:
+        WorkflowError: the session's directory was removed.
+    """
     ids = {"sessionID": session_id, "from": message_id, "to": message_id}
     try:
         return await read_data(opencode, list[FileChange], "session_diff", context=CONTEXT_LINES, **ids)
     except APIError as error:
         if error.name == "MessageNotFoundError":
             return []
+        if error.name == "LocationNotFoundError":
+            raise WorkflowError("the directory was removed, and OpenCode shows no changes without it") from error
         raise
