@@ -15,6 +15,8 @@ from .store import Json, Session, new_id, now
 from .tools import SHELL, run_process
 
 KILLED = -9
+MOST_OUTPUT = 1024 * 1024
+"""Source: how much of a command's output is returned at once, in bytes; here of ASCII."""
 
 
 def find_permission(call: OperationCall) -> PendingPermission:
@@ -155,8 +157,9 @@ class Shell:
 
     @property
     def page(self) -> Json:
-        """What it has printed."""
-        return {"output": self.output, "cursor": len(self.output), "size": len(self.output), "truncated": False}
+        """What it has printed. Source: of a long output the beginning."""
+        output, size = self.output[:MOST_OUTPUT], len(self.output)
+        return {"output": output, "cursor": len(output), "size": size, "truncated": len(output) < size}
 
 
 def start_shell(engine: Engine, command: str, directory: str, metadata: Json | None = None) -> Shell:
@@ -242,7 +245,8 @@ def list_shells(call: OperationCall) -> Json:
 def read_shell(call: OperationCall) -> Json:
     """What a command has printed, from a position on."""
     shell, cursor = find_shell(call), call.number("cursor", 0)
-    return call.at_location({**shell.page, "output": shell.output[cursor:]})
+    output = shell.output[cursor : cursor + call.number("limit", MOST_OUTPUT)]
+    return call.at_location({**shell.page, "output": output, "cursor": cursor + len(output)})
 
 
 def remove_shell(call: OperationCall) -> None:

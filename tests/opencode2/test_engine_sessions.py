@@ -8,22 +8,38 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 
 from examples.scripted_model import ScriptedModel
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.endpoint import AttachedServer, Endpoint
 from opencode_mcp.opencode.models import PermissionRule
 from opencode_mcp.tasks.check import CheckResult, check_script, read_check
 from opencode_mcp.tasks.metadata import TaskMetadata, readable_metadata, task_metadata, with_task_metadata
+from opencode_mcp.tasks.session_state import read_snapshot
 from opencode_mcp.tasks.shell import create_shell_session, end_script, is_running, read_script_call, run_script
 from tests.eventually import eventually
 
 from .engine_client import EngineClient, open_engine
+from .fake import PASSWORD
 
 pytestmark = pytest.mark.anyio
 
 TASK = with_task_metadata({"other": 1}, TaskMetadata(request_id="one", check_of="msg_1"))
+
+
+class RecordingServer(AttachedServer):
+    """A server that records what is active there."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self.active = set[str]()
+
+    def set_active(self, name: str, active: bool) -> None:
+        """Record it."""
+        (self.active.add if active else self.active.discard)(name)
 
 
 @pytest.fixture
@@ -131,6 +147,23 @@ async def test_a_check_has_its_exit_code(opened: EngineClient, spawns: None, exi
     result = await run_check(opened, f"printf '%s\\n' {quoted}; exit {exit_code}")
     assert (result.exit_code, result.passed) == (exit_code, exit_code == 0)
     assert result.output.splitlines()[-1] == words
+
+
+async def test_the_end_of_a_long_output_is_read(opened: EngineClient, spawns: None) -> None:
+    """The message of a command has the beginning only; the exit code is at the end."""
+    result = await run_check(opened, "head -c 1200000 /dev/zero | tr '\\0' x; echo; echo last; exit 4")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (4, "last")
+
+
+async def test_a_session_whose_turn_has_ended_is_not_active(opened: EngineClient) -> None:
+    """So that a server that is idle can be stopped."""
+    server = RecordingServer(Endpoint(httpx2.URL(opened.client.fake.url), password=PASSWORD))
+    opened.engine.opencode.server = server
+    session = await opened.start("script:task")
+    assert server.active == {session.id}
+    await opened.client.wait(session.id)
+    await read_snapshot(opened.engine.opencode, session.id)
+    assert server.active == set()
 
 
 async def test_a_check_is_ended_after_its_time(opened: EngineClient, spawns: None) -> None:

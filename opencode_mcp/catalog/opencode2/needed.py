@@ -45,6 +45,7 @@ NEEDED: Mapping[str, frozenset[str]] = {
     "session.update": SESSION | {"metadata", "permissions"},
     "shell.get": LOCATION | {"id"},
     "shell.list": LOCATION,
+    "shell.output": LOCATION | {"id", "cursor", "limit"},
     "shell.remove": LOCATION | {"id"},
     "vcs.diff": LOCATION | {"mode", "base", "context"},
     "vcs.get": LOCATION,

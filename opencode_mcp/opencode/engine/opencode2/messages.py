@@ -13,6 +13,7 @@ from opencode_mcp.opencode.models import Message, parse_model
 
 from .entries import Entry, InboxEntry
 from .pages import PAGE_SIZE, iter_pages, read_data, read_pages
+from .shells import with_end_of_output
 from .translate import Translation, translate
 
 SKIPPED_ENTRIES = 8
@@ -109,7 +110,8 @@ async def iter_entries(opencode: OpenCodeClient, session_id: str, size: int) -> 
     """Yield the pages of a conversation, the newest page first, and in each the oldest entry first."""
     async with aclosing(iter_pages(opencode, "session_message_list", size, sessionID=session_id)) as pages:
         async for page in pages:
-            yield parse_entries(page[::-1])
+            entries = parse_entries(page[::-1])
+            yield [await with_end_of_output(opencode, session_id, entry) for entry in entries]
 
 
 def parse_entries(entries: list[dict[str, Any]]) -> list[Entry]:

@@ -13,13 +13,16 @@ from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.models import Model, parse_model
 
-from .entries import Entry
+from .entries import Entry, ShellOutput
 from .pages import read_data, read_pages
 from .sessions import read_session
 
 POLL_SECONDS = 0.2
 START_SECONDS = 30.0
 """How long OpenCode may take to begin with a command."""
+
+END_BYTES = 16_384
+"""How much of the end of a long output is read."""
 
 SEARCHED_COMMANDS = 20
 """How many of a session's newest commands may still run."""
@@ -85,6 +88,24 @@ async def end_commands(opencode: OpenCodeClient, session_id: str) -> None:
     directory = (await read_session(opencode, session_id)).directory if running else ""
     for shell_id in running:
         await opencode.call("shell_remove", id=shell_id, location={"directory": directory})
+
+
+async def with_end_of_output(opencode: OpenCodeClient, session_id: str, entry: Entry) -> Entry:
+    """Return a command with the end of its output too, as long as OpenCode has that: its message has the beginning."""
+    if not entry.output.truncated:
+        return entry
+    directory = (await read_session(opencode, session_id)).directory
+    query = {"cursor": max(0, entry.output.size - END_BYTES), "limit": END_BYTES}
+    try:
+        end = await read_data(
+            opencode, ShellOutput, "shell_output", id=entry.shell_id, location={"directory": directory}, **query
+        )
+    except APIError as error:
+        if error.status != 404:
+            raise
+        return entry
+    output = f"{entry.output.output}\n…\n{end.output}"
+    return entry.model_copy(update={"output": entry.output.model_copy(update={"output": output})})
 
 
 async def list_sessions_with_commands(opencode: OpenCodeClient, directory: str | None) -> list[str]:
