@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +26,7 @@ from .output import printable
 
 LINE_BYTES = 65536
 SPINNER_COLUMNS = 3
+BOOLEANS = {"yes": True, "no": False}
 IDLE_MESSAGE = "working"
 """The server's message while a call reports nothing."""
 
@@ -64,7 +65,7 @@ class Prompter:
                 text = await self._ask_field(field)
                 if text is None:
                     return None
-                choice = match_option(field, text)
+                choice = read_value(field, text)
                 if choice is not None:
                     content[name] = choice
                 elif text and free_text_name in fields:
@@ -75,7 +76,7 @@ class Prompter:
 
     async def _ask_field(self, field: Mapping[str, Any]) -> str | None:
         """Show a field and its options; return the typed line."""
-        options: list[str] = field.get("enum", [])
+        options: list[str] = field.get("enum", [*BOOLEANS] if field.get("type") == "boolean" else [])
         lines = [field.get("title") or "", field.get("description") or ""]
         lines += [f"  {number}  {option}" for number, option in enumerate(options, 1)]
         self._progress.print_line(printable("\n".join(line for line in lines if line)))
@@ -92,11 +93,21 @@ def is_answered(name: str, content: Mapping[str, Any], fields: Mapping[str, Any]
     return name == "message" and content.get("reply") in {"once", "always"}
 
 
-def match_option(field: Mapping[str, Any], text: str) -> str | None:
+def read_value(field: Mapping[str, Any], text: str) -> str | bool | int | float | None:
+    """Return the value of a text in a field of its type; None if it is none."""
+    match field.get("type"):
+        case "boolean":
+            return BOOLEANS.get(match_option([*BOOLEANS], text) or "")
+        case "integer":
+            return int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+        case "number":
+            return float(text) if re.fullmatch(r"[+-]?\d+([.]\d+)?", text) else None
+        case _:
+            return match_option(field["enum"], text) if "enum" in field else text or None
+
+
+def match_option(options: Sequence[str], text: str) -> str | None:
     """Return the option that a text selects by number, name or unique prefix; None if it selects none."""
-    options: list[str] | None = field.get("enum")
-    if options is None:
-        return text or None
     if text.isdecimal() and 0 < int(text) <= len(options):
         return options[int(text) - 1]
     exact = [option for option in options if option.casefold() == text.casefold()]

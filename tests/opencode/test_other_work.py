@@ -72,8 +72,8 @@ async def test_the_work_of_others_on_opencode_2(
 ) -> None:
     """What rebuilds a location rejects the requests of its sessions; the arguments name the location."""
     session = {"id": "ses_1", "time": {"created": 1, "updated": 1}, "location": {"directory": "/project"}}
-    active = {"/api/session/active": {"data": {"ses_1": {}}}, "/api/shell": {"data": []}}
-    answers = {"/api/session/ses_1": {"data": session}, **active}
+    active: dict[str, Any] = {"/api/session/active": {"data": {"ses_1": {}}}, "/api/shell": {"data": []}}
+    answers: dict[str, Any] = {"/api/session/ses_1": {"data": session}, **active}
     wire.answer = lambda request: httpx2.Response(200, json=answers[request.url.path])
     endpoint = replace(FAKE_ENDPOINT, version="2.1.2")
     catalog, transport = Catalog.from_snapshot(2), httpx2.MockTransport(wire.handle)

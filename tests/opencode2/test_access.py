@@ -16,10 +16,9 @@ from .scenario_context import open_opencode2_context
 
 pytestmark = pytest.mark.anyio
 
-DENY_READ, ALLOW_ALL, DENY_EDIT = (
-    PermissionRule(permission=permission, pattern="*", action=action)
-    for permission, action in (("read", "deny"), ("*", "allow"), ("edit", "deny"))
-)
+DENY_READ = PermissionRule(permission="read", pattern="*", action="deny")
+DENY_EDIT = PermissionRule(permission="edit", pattern="*", action="deny")
+ALLOW_ALL = PermissionRule(permission="*", pattern="*", action="allow")
 
 
 async def test_what_was_allowed_is_withdrawn(model: ScriptedModel, tmp_path: Path, spawns: None) -> None:
