@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from opencode_mcp.cli.doctor import capabilities2
 from opencode_mcp.opencode import authorize, forms, location_reads, models
 from opencode_mcp.opencode.engine.opencode2 import (
+    directories,
     entries,
     model_selection,
     pages,
@@ -75,6 +76,8 @@ CONTRACTS_2: tuple[tuple[type[Model], str], ...] = (
     (entries.Entry, "SessionMessageInfo"),
     (entries.InboxEntry, "SessionInboxInfo"),
     (shells.ShellInfo, "ShellInfo"),
+    (directories.FileEntry, "FileSystemEntry"),
+    (directories.VcsInfo, "VcsInfo"),
 )
 """Those of OpenCode 2."""
 
@@ -154,7 +157,7 @@ def model_objects() -> ModelObjects:
         (capabilities2.Worktree, DOCUMENT_2, "/api/worktree"),
         (pages.Data, DOCUMENT_2, "/api/agent"),
         (pages.Page, DOCUMENT_2, "/api/session"),
-        (sessions.LocationInfo, DOCUMENT_2, "/api/location"),
+        (directories.LocationInfo, DOCUMENT_2, "/api/location"),
     ):
         response = document["paths"][path]["get"]["responses"]["200"]
         collect_objects(model, response["content"]["application/json"]["schema"], path, found)

@@ -72,7 +72,7 @@ async def read_message(opencode: OpenCodeClient, session_id: str, message_id: st
     if (message := find_message(conversation, message_id)) is not None:
         return message
     entry = await read_data(opencode, Entry, "session_message_get", sessionID=session_id, messageID=message_id)
-    raise UnexpectedResponse(f"{message_id} is of the type {entry.type}, which is no message of a user or a model")
+    raise UnexpectedResponse(f"{message_id} is of the type {entry.type}, not a message of a user or a model")
 
 
 def find_message(conversation: Sequence[Entry], message_id: str) -> Message | None:

@@ -29,23 +29,12 @@ from opencode_mcp.opencode.models import (
     parse_model,
 )
 
+from .directories import read_location
 from .pages import read_data, read_pages
 from .rules import RuleInfo, dump_rules, other_rules
 
 OWNER_KEY = f"{METADATA_KEY}_session"
 RULES_KEY = f"{METADATA_KEY}_rules"
-
-
-class ProjectID(Model):
-    """A project of the location of a directory."""
-
-    id: str
-
-
-class LocationInfo(Model):
-    """A directory's location."""
-
-    project: ProjectID
 
 
 class SessionInfo(Model):
@@ -84,9 +73,8 @@ async def read_session(opencode: OpenCodeClient, session_id: str) -> Session:
 
 async def list_sessions(opencode: OpenCodeClient, directory: str | None, limit: int) -> list[Session]:
     """Return the newest sessions of the project that a directory belongs to, those in its worktrees too."""
-    location = {"directory": directory} if directory is not None else None
-    info = await opencode.call_as(LocationInfo, "location_get", **optional(location=location))
-    return parse_sessions(await read_pages(opencode, "session_list", limit, project=info.project.id))
+    project = (await read_location(opencode, directory)).project
+    return parse_sessions(await read_pages(opencode, "session_list", limit, project=project.id))
 
 
 async def list_newest_sessions(opencode: OpenCodeClient, limit: int) -> list[Session]:
