@@ -62,9 +62,9 @@ class Engine:
         """Return the environment of a session's commands. Facts, prompt: what is set replaces all of it."""
         return self.environments.get(session.id, os.environ)
 
-    def model_url(self, model: Json) -> str:
-        """Return where a model is served."""
-        return self.options.config["provider"][model["providerID"]]["options"]["baseURL"]
+    def model_url(self, session: Session, model: Json) -> str:
+        """Return where a model of a session's location is served."""
+        return self.project(session).config["provider"][model["providerID"]]["options"]["baseURL"]
 
     def cost(self, model: Json, sent: int, received: int) -> float:
         """Return what a call costs; prices are for a million tokens."""
@@ -190,7 +190,7 @@ class Engine:
     async def ask_model(self, session: Session, system: str, messages: list[Json]) -> tuple[str, float, Json]:
         """Ask the model for a text beside the conversation; return it with its cost and tokens."""
         model, reply = self.resolve_model(session), Reply()
-        call = ModelCall(self.model_url(model), model["id"], to_chat(messages, system))
+        call = ModelCall(self.model_url(session, model), model["id"], to_chat(messages, system))
         async for _ in call.stream(reply):
             pass
         sent, received = reply.usage.get("prompt_tokens", 0), reply.usage.get("completion_tokens", 0)

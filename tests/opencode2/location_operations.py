@@ -95,14 +95,11 @@ def list_nothing(call: OperationCall) -> Json:
 
 
 def list_projects(call: OperationCall) -> list[Json]:
-    """The projects of all sessions."""
-    found: dict[str, Json] = {}
-    for session in call.engine.store.sessions.values():
-        project = call.engine.project(session)
-        times = {"created": 0, "updated": 0, "active": 0}
-        root = str(project.checkout or project.directory)
-        found[project.id] = {"id": project.id, "canonical": root, "time": times, "sandboxes": []}
-    return [*found.values()]
+    """The projects of all sessions, and those of all locations that were asked for. Source: resolving one stores it."""
+    projects = [call.engine.project(session) for session in call.engine.store.sessions.values()]
+    roots = {project.id: project.checkout or project.top for project in projects} | call.engine.known_projects
+    times = {"created": 0, "updated": 0, "active": 0}
+    return [{"id": id_, "canonical": str(root), "time": times, "sandboxes": []} for id_, root in roots.items()]
 
 
 def read_file(call: OperationCall) -> bytes:

@@ -132,7 +132,10 @@ class Step:
         """Read what the model says into the message, as it says it."""
         system = f"You are {self.agent}, a coding agent. {json.dumps(self.session.instructions)}"
         call = ModelCall(
-            self.engine.model_url(self.model), self.model["id"], to_chat(self.session.messages, system), self.tools()
+            self.engine.model_url(self.session, self.model),
+            self.model["id"],
+            to_chat(self.session.messages, system),
+            self.tools(),
         )
         async for kind, text in call.stream(reply):
             self.start()
