@@ -74,7 +74,6 @@ ROWS = (
     "request repeated",
     "unknown model",
     "unknown agent",
-    "unknown directory",
     "check passes",
     "check fails",
     "answer fits its schema",
@@ -99,6 +98,19 @@ class Outcome:
     row: str
     seconds: float
     difference: str
+
+
+@dataclass(frozen=True)
+class TrialContext(OpenCode2Context):
+    """A row's context. With --allow-directory no tool lists what runs on the whole server, where rows look for theirs."""
+
+    opencode: OpenCodeClient | None = None
+
+    async def ask(self, tool: str, **arguments: Any) -> Any:
+        """Call an operation of OpenCode 2."""
+        if tool == "session_active" and self.opencode is not None:
+            return await self.opencode.call(tool)
+        return await super().ask(tool, **arguments)
 
 
 @dataclass(frozen=True)
@@ -185,7 +197,7 @@ async def check_project(opencode: OpenCodeClient, project: Path) -> None:
 
 
 @asynccontextmanager
-async def open_context(trial: Trial, project: Path, key: str) -> AsyncGenerator[OpenCode2Context]:
+async def open_context(trial: Trial, project: Path, key: str) -> AsyncGenerator[TrialContext]:
     """Open a row's context; all that its project has in OpenCode is removed at the end."""
     settings = Settings(
         url=trial.settings.url,
@@ -200,7 +212,7 @@ async def open_context(trial: Trial, project: Path, key: str) -> AsyncGenerator[
         try:
             async with open_client(settings, catalog) as client:
                 shared = SharedFixtures(catalog, trial.model, NO_PROGRAM, trial.environ)
-                yield OpenCode2Context(shared, settings, project, key, client)
+                yield TrialContext(shared, settings, project, key, client, opencode=servers.default)
         finally:
             with anyio.CancelScope(shield=True):
                 await clean_up(servers.default, str(project))

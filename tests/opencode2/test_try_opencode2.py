@@ -35,7 +35,7 @@ def test_its_rows_can_be_played_on_an_opencode_2() -> None:
 async def test_a_report_has_what_passed_and_what_differs(model: ScriptedModel, tmp_path: Path, spawns: None) -> None:
     """Other sessions are not touched, and nothing of its own is left."""
     differing = replace(BY_NAME["plain answer"], name="differing", state="stopped")
-    rows = [BY_NAME["permission asked, once: by tool"], differing, BY_NAME["unknown model"]]
+    rows = [BY_NAME["stop a waiting task"], differing, BY_NAME["unknown model"]]
     async with open_client(model, tmp_path) as client:
         other = await client.run("script:text mine")
         before = client.fake.store.sessions[other].info.copy()
