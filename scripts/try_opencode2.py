@@ -102,7 +102,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TrialContext(OpenCode2Context):
-    """A row's context. With --allow-directory no tool lists what runs on the whole server, where rows look for theirs."""
+    """A row's context. With --allow-directory no tool lists what runs on a server, where they look for theirs."""
 
     opencode: OpenCodeClient | None = None
 
