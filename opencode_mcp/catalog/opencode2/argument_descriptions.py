@@ -160,7 +160,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     },
     "websearch.query": {"query": "What to search for.", "providerID": "From websearch_providers; default: configured."},
     "worktree.create": {
-        "from": "Branch or commit to start from.",
+        "from": "A working tree of the project, whose commit it starts from.",
         "branch": "Name of the new branch.",
         "directory": "Where; default: OpenCode's data folder.",
         "name": "Its name; default: generated.",
