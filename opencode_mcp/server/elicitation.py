@@ -91,12 +91,12 @@ class PushElicitor:
 
 
 class ResultElicitor:
-    """Asks with the result of the call; holds the answers of the previous round."""
+    """Asks with the result of the call; holds the answers of the previous round. Made when these arrive."""
 
     def __init__(self, answers: Mapping[str, Any], rounds: int, asked_at: float) -> None:
         self._answers = dict(answers)
         self._rounds = rounds
-        self._asked_at = asked_at
+        self._seconds = abs(time.time() - asked_at)  # now, as OpenCode may be slow to say what is asked
 
     async def elicit(self, request: AgentRequest, state: Mapping[str, Any]) -> Decision | Undecided:
         """Return the answer that the client sent with the call, or raise InputRequired with the question.
@@ -107,7 +107,7 @@ class ResultElicitor:
         if answer is None:
             raise InputRequired(request, {**state, "rounds": self._rounds + 1, "asked_at": time.time()})
         result = types.ElicitResult.model_validate(answer, from_attributes=True)
-        return parse_decision(request, result, abs(time.time() - self._asked_at))
+        return parse_decision(request, result, self._seconds)
 
 
 def input_required_result(

@@ -81,7 +81,7 @@ class OpenCodeTasks:
 
     async def update(self, context: RequestContext, task_id: str, responses: Mapping[str, Any]) -> None:
         """Send the answers that decide pending requests; a request whose answer fails stays pending."""
-        polled = self._find(context, task_id)
+        polled, answered_at = self._find(context, task_id), anyio.current_time()
         if self._refuse(context, polled.handle):
             return
         async with polled.lock:
@@ -89,7 +89,7 @@ class OpenCodeTasks:
             polled.expire()
             await self._refresh(context, polled)
             for request, snapshot in polled.view.requests:
-                seconds = anyio.current_time() - asked.get(request.id, -inf)
+                seconds = answered_at - asked.get(request.id, -inf)
                 decision = decide(polled, request, responses.get(request.id), seconds)
                 if decision is not None:
                     await self._reply(context, polled, request, snapshot, decision)
