@@ -31,7 +31,8 @@ Policy = Callable[[str, str], Fault | None]
 DISCONNECTED = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError)
 REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (\S+) HTTP/1\.1\r\n")
 BUSY_STATUSES = ("429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout")
-EVENT_STREAM = "/global/event"
+EVENT_STREAMS = ("/global/event", "/api/event")
+"""Those of both generations."""
 
 
 def cut_streams(number: int) -> Policy:
@@ -39,7 +40,7 @@ def cut_streams(number: int) -> Policy:
     remaining = [number]
 
     def decide(method: str, target: str) -> Fault | None:
-        if target.startswith(EVENT_STREAM) and remaining[0]:
+        if target.startswith(EVENT_STREAMS) and remaining[0]:
             remaining[0] -= 1
             return "cut"
         return None
@@ -55,7 +56,7 @@ def random_faults(seed: int, fault_share: float = 0.06, silent_share: float = 0.
     dice, busy_left = random.Random(seed), [0]
 
     def decide(method: str, target: str) -> Fault | None:
-        if target.startswith(EVENT_STREAM):
+        if target.startswith(EVENT_STREAMS):
             return "cut" if dice.random() < 0.5 else None
         if method == "GET" and "/connect" not in target:
             if busy_left[0]:

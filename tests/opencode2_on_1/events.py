@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
+from opencode_mcp.opencode.events import MAX_EVENT_BYTES
 from tests.opencode2.store import Json, new_id
 
 from . import renames
 from .renames import pick
 from .turns import messages_of
-from .upstream import Upstream
+from .upstream import Upstream, UpstreamError
 
 STEP = ("sessionID", "assistantMessageID")
 Translate = Callable[[Json], Json]
@@ -144,18 +146,21 @@ class Executions:
         active = {*(await self.upstream.get("/api/session/active"))["data"]}
         begun, over = active - self.running, self.running - active
         self.running = active
-        return [
-            *(execution_event(session_id, "started") for session_id in begun),
-            *[await self.end_event(session_id) for session_id in over],
-        ]
+        ends = [await self.end_event(session_id) for session_id in over]
+        return [*(execution_event(session_id, "started") for session_id in begun), *filter(None, ends)]
 
-    async def end_event(self, session_id: str) -> Json:
-        """Return the event of an end, with the outcome that the messages show."""
+    async def end_event(self, session_id: str) -> Json | None:
+        """Return the event of an end, with the outcome that the messages show; None if the session was deleted."""
+        with suppress(UpstreamError):
+            return execution_event(session_id, **await self.read_outcome(session_id))
+        return None
+
+    async def read_outcome(self, session_id: str) -> Json:
+        """Read how the newest turn of a session has ended."""
         messages = messages_of(await self.upstream.messages(session_id), False, self.upstream.seen)
-        outcomes = [message for message in messages if message["type"] == "idle"]
-        outcome: str = outcomes[-1]["outcome"] if outcomes else "interrupted"
-        more: dict[str, Any] = {"error": outcomes[-1]["error"]} if outcome == "failed" else {}
-        return execution_event(session_id, outcome, **more, **({"reason": "user"} if outcome == "interrupted" else {}))
+        idle: Json = next((item for item in messages[::-1] if item["type"] == "idle"), {"outcome": "interrupted"})
+        reason = {"reason": "user"} if idle["outcome"] == "interrupted" else {}
+        return {"name": idle["outcome"], **pick(idle, "error"), **reason}
 
 
 def execution_event(session_id: str, name: str, **data: Any) -> Json:
@@ -172,7 +177,7 @@ def execution_event(session_id: str, name: str, **data: Any) -> Json:
 async def iter_upstream(upstream: Upstream) -> AsyncGenerator[Json]:
     """Yield the events of OpenCode that have a counterpart, until it ends the stream."""
     async with upstream.http.stream("GET", "/api/event", timeout=None) as response:
-        async for frame in httpx2.EventSource(response):
+        async for frame in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
             event = translate_event(json.loads(frame.data))
             if event is not None:
                 yield event

@@ -1,7 +1,8 @@
 """The operations of OpenCode 2 that 1.18.33 has, and those whose answer follows from what it has.
 
-A session is one record for both APIs of 1.18.33. Its metadata, title and parent are read and written through the older
-one, as the v2 API there shows none of them.
+What a session does is only read and written below /api: prompts, turns, messages, requests, events. What is around
+that, and what the v2 API lacks, is asked of the older API of the same server: a session's title, metadata and parent
+(it is one record for both), the configuration, and git.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.opencode2.store import Json
 
 from . import renames
 from .renames import pick
-from .turns import messages_of
+from .turns import messages_of, totals_of
 from .upstream import NotInVersion1, Seen, Upstream
 
 ALL = 1000
@@ -121,6 +122,28 @@ async def list_servers(call: ShimCall) -> Json:
     return call.at_location([])
 
 
+async def get_vcs(call: ShimCall) -> Json:
+    """The branches of a working tree."""
+    found = await call.upstream.get("/vcs", directory=call.directory)
+    names = {"branch": "current", "default_branch": "default"}
+    branch = {names[name]: value for name, value in found.items() if name in names}
+    return call.at_location({"provider": "git", "branch": branch})
+
+
+async def list_uncommitted(call: ShimCall) -> Json:
+    """The files that git calls uncommitted."""
+    return call.at_location(await call.upstream.get("/vcs/status", directory=call.directory))
+
+
+async def diff_working(call: ShimCall) -> Json:
+    """The changes of the working tree."""
+    modes = {"working": "git", "branch": "branch"}
+    if call.query["mode"] not in modes:
+        raise NotInVersion1(f"a diff of {call.query['mode']}")
+    found = await call.upstream.get("/vcs/diff", directory=call.directory, mode=modes[call.query["mode"]])
+    return call.at_location(found)
+
+
 async def list_shells(call: ShimCall) -> Json:
     """The commands of clients: the v2 API runs none."""
     return call.at_location([])
@@ -151,7 +174,8 @@ async def create_session(call: ShimCall) -> Json:
 async def read_session(call: ShimCall, session_id: str) -> Json:
     """Read both sides of a session. The v2 API is asked first, whose errors are those of OpenCode 2."""
     found = await call.upstream.get(f"/api/session/{session_id}")
-    return renames.session_of(found["data"], await call.upstream.get(f"/session/{session_id}"))
+    record = await call.upstream.get(f"/session/{session_id}")
+    return {**renames.session_of(found["data"], record), **totals_of(await call.upstream.messages(session_id))}
 
 
 async def get_session(call: ShimCall) -> Json:
@@ -181,8 +205,8 @@ async def update_session(call: ShimCall) -> None:
 
 
 async def remove_session(call: ShimCall) -> None:
-    """A session, with its children."""
-    await call.upstream.get(f"/api/session/{call.session_id}")
+    """A session, with its children. In 1.18.33 its turn would go on."""
+    await call.upstream.post(f"/api/session/{call.session_id}/interrupt")
     await call.upstream.request("DELETE", f"/session/{call.session_id}")
 
 
@@ -281,15 +305,12 @@ async def list_permissions(call: ShimCall) -> Json:
 
 
 async def reply_permission(call: ShimCall) -> None:
-    """The decision is called reply. A call that was rejected is noted."""
-    request_id, decision = call.values["requestID"], call.body["decision"]
+    """The decision is called reply. A rejection ends the calls of all requests of the session, which is noted."""
+    decision = call.body["decision"]
     pending = (await call.upstream.get(f"/api/session/{call.session_id}/permission"))["data"]
     await call.upstream.post(call.path, {"reply": decision, **pick(call.body, "message")})
     if decision == "reject" and "message" not in call.body:
-        rejected = {item["sessionID"] for item in pending if item["id"] == request_id}
-        call.seen.rejected_calls.update(
-            item["source"]["callID"] for item in pending if item["sessionID"] in rejected and item.get("source")
-        )
+        call.seen.rejected_calls.update((item["source"]["callID"], renames.DECLINED) for item in pending)
 
 
 async def list_forms(call: ShimCall) -> Json:
@@ -317,9 +338,7 @@ async def cancel_form(call: ShimCall) -> None:
         raise NotInVersion1("a message with which a question is dismissed")
     pending = (await call.upstream.get(f"/api/session/{call.session_id}/question"))["data"]
     await call.upstream.post(question_path(call, "reject"))
-    call.seen.rejected_calls.update(
-        item["tool"]["callID"] for item in pending if renames.form_id(item["id"]) == call.values["formID"]
-    )
+    call.seen.rejected_calls.update((item["tool"]["callID"], renames.DISMISSED) for item in pending)
 
 
 OPERATIONS: Mapping[str, Callable[[ShimCall], Awaitable[Any]]] = {
@@ -330,6 +349,9 @@ OPERATIONS: Mapping[str, Callable[[ShimCall], Awaitable[Any]]] = {
     "model.default": default_model,
     "config.get": get_config,
     "mcp.list": list_servers,
+    "vcs.get": get_vcs,
+    "vcs.status": list_uncommitted,
+    "vcs.diff": diff_working,
     "shell.list": list_shells,
     "fs.list": list_same,
     "fs.find": list_same,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ ERRORS: Mapping[str, Json] = {
 }
 """Errors by their message: 1.18.33 has the type `unknown` for all."""
 
-DECLINED: Json = {"type": "aborted", "message": "The user declined this tool call"}
+REFUSED = re.compile(r"Provider request failed with HTTP (\d+): (.*)", re.DOTALL)
+"""The message of a provider's error in 1.18.33, with what the provider said."""
+
+KINDS: Mapping[int, str] = {401: "auth", 403: "auth", 429: "rate-limit"}
+"""Types of a provider's errors by their status; others are `invalid-request`, or `internal` from 500 on."""
+
+DECLINED, DISMISSED = "The user declined this tool call", "The user dismissed this question"
+"""What OpenCode 2 says of a call whose permission request or question was rejected without a message."""
 
 
 def pick(values: Mapping[str, Any], *names: str) -> Json:
@@ -35,7 +43,12 @@ def rename_tool(name: str) -> str:
 
 def error_of(error: Json) -> Json:
     """Return an error as OpenCode 2 has it."""
-    return ERRORS.get(error["message"], pick(error, "type", "message"))
+    if (refused := REFUSED.fullmatch(error["message"])) is None:
+        return ERRORS.get(error["message"], pick(error, "type", "message"))
+    status, body = int(refused[1]), refused[2]
+    kind = KINDS.get(status, "invalid-request" if status < 500 else "internal")
+    message = json.loads(body)["error"]["message"]
+    return {"type": f"provider.{kind}", "message": message, "status": status, "response": {"body": body}}
 
 
 def session_of(info: Json, record: Json) -> Json:

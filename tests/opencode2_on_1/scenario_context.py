@@ -22,8 +22,12 @@ from .shim import Shim, open_shim
 def make_scripted_project(
     folder: Path, environ: Mapping[str, str], model: ScriptedModel, config: Mapping[str, Any] = QUICK_CONFIG
 ) -> Path:
-    """Create a project with the scripted model: the v2 engine of 1.18.33 reads no OPENCODE_CONFIG_CONTENT."""
-    return make_asking_project(folder, environ, merge(provider_config(model.url), config))
+    """Create a project with the scripted model: the v2 engine of 1.18.33 reads no OPENCODE_CONFIG_CONTENT.
+
+    It keeps no snapshots, as the v2 API cannot say what a turn has changed.
+    """
+    scripted = {**provider_config(model.url), "snapshot": False}
+    return make_asking_project(folder, environ, merge(scripted, config))
 
 
 def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

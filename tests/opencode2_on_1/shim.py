@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -141,13 +141,18 @@ class Shim:
                         break
                     await anyio.sleep(POLL_SECONDS)
 
-        with scope, suppress(httpx2.HTTPError):
-            async with sender, anyio.create_task_group() as tasks:
-                tasks.start_soon(watch)
-                async for event in iter_upstream(self.upstream):
-                    await sender.send(event)
-                    happened[0].set()
-                tasks.cancel_scope.cancel()
+        with scope:
+            try:
+                async with sender, anyio.create_task_group() as tasks:
+                    tasks.start_soon(watch)
+                    async for event in iter_upstream(self.upstream):
+                        await sender.send(event)
+                        happened[0].set()
+                    tasks.cancel_scope.cancel()
+            except* (httpx2.HTTPError, anyio.BrokenResourceError):
+                pass  # the server or the client has gone
+            except* Exception as errors:
+                self.answer_faults += [f"event.subscribe: {error!r}" for error in errors.exceptions]
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.opencode2.store import Json
 
-from .renames import DECLINED, error_of, files_of, pick, rename_tool
+from .renames import error_of, files_of, pick, rename_tool
 from .upstream import Seen
 
 
@@ -70,8 +70,18 @@ def content_of(item: Json, seen: Seen) -> Json:
     if "structured" in item["state"]:
         state["metadata"] = item["state"]["structured"]
     if "error" in item["state"]:
-        state["error"] = DECLINED if item["id"] in seen.rejected_calls else error_of(item["state"]["error"])
+        rejection = seen.rejected_calls.get(item["id"])
+        error = error_of(item["state"]["error"])
+        state["error"] = error if rejection is None else {"type": "aborted", "message": rejection}
     if state["status"] == "pending":
         state["status"] = "streaming"
     executed: dict[str, Any] = pick(item.get("provider", {}), "executed")
     return {**pick(item, "type", "id", "time"), "name": rename_tool(item["name"]), **executed, "state": state}
+
+
+def totals_of(messages: list[Json]) -> Json:
+    """Return what the steps of a session have used. In 1.18.33 the v2 engine adds up nothing."""
+    steps = [message for message in messages if "tokens" in message]
+    counts = {name: sum(step["tokens"][name] for step in steps) for name in ("input", "output", "reasoning")}
+    cache = {name: sum(step["tokens"]["cache"][name] for step in steps) for name in ("read", "write")}
+    return {"cost": sum(step.get("cost", 0) for step in steps), "tokens": {**counts, "cache": cache}}

@@ -28,12 +28,13 @@ class Seen:
 
     - admitted: prompts by session, in their order; those that are not delivered are the inbox.
     - interrupted: prompts that were interrupted; without a reply OpenCode leaves no trace of that.
-    - rejected_calls: tool calls whose request was rejected; they end as those of an interruption do.
+    - rejected_calls: tool calls whose request was rejected, with what OpenCode 2 says of that; in 1.18.33 they end as
+      those of an interruption do.
     """
 
     admitted: dict[str, list[Json]] = field(default_factory=dict[str, list[Json]])
     interrupted: set[str] = field(default_factory=set[str])
-    rejected_calls: set[str] = field(default_factory=set[str])
+    rejected_calls: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
