@@ -186,10 +186,10 @@ async def get_session(call: ShimCall) -> Json:
 async def list_sessions(call: ShimCall) -> Json:
     """The children of a session, or a page of all sessions. 1.18.33 ignores `parentID`."""
     parent = call.query.get("parentID")
-    records = {record["id"]: record for record in await call.upstream.get("/experimental/session", limit=ALL)}
     if parent not in (None, "null"):
-        children = [session_id for session_id, record in records.items() if record.get("parentID") == parent]
-        return {"data": [await read_session(call, child) for child in children], "cursor": {}}
+        children = await call.upstream.get(f"/session/{parent}/children")
+        return {"data": [await read_session(call, child["id"]) for child in children], "cursor": {}}
+    records = {record["id"]: record for record in await call.upstream.get("/experimental/session", limit=ALL)}
     page = await call.get(**{name: value for name, value in call.query.items() if name != "parentID"})
     listed = [renames.session_of(item, records[item["id"]]) for item in page["data"] if item["id"] in records]
     roots = [item for item in listed if "parentID" not in item] if parent else listed

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 import anyio
 import httpx2
@@ -28,8 +29,8 @@ from .events import Executions, iter_upstream
 from .operations import OPERATIONS, ShimCall
 from .upstream import NotInVersion1, Upstream, UpstreamError
 
-POLL_SECONDS = 0.2
-"""How often it is looked which sessions run, while one does."""
+POLL_SECONDS, QUIET_POLL_SECONDS = 0.2, 1.0
+"""How often it is looked which sessions run, while one does: after an event, and without one."""
 
 
 @dataclass(eq=False)
@@ -132,14 +133,12 @@ class Shim:
 
         async def watch() -> None:
             while True:
-                await happened[0].wait()
+                with anyio.move_on_after(QUIET_POLL_SECONDS if executions.running else inf):
+                    await happened[0].wait()
                 happened[0] = anyio.Event()
-                while True:
-                    for event in await executions.changes():
-                        await sender.send(event)
-                    if not executions.running:
-                        break
-                    await anyio.sleep(POLL_SECONDS)
+                for event in await executions.changes():
+                    await sender.send(event)
+                await anyio.sleep(POLL_SECONDS)
 
         with scope:
             try:
