@@ -1,11 +1,8 @@
-"""OpenCode versions: their format, and the oldest one for tasks."""
+"""OpenCode versions: their format and their order."""
 
 from __future__ import annotations
 
 import re
-
-MIN_VERSION_FOR_TASKS = "1.15.13"
-"""Older versions silently drop a session's `metadata` (1.15.0): a task's policy, request id and worktree."""
 
 BEFORE_HEALTH = "1.0"
 """Stands for the unknown version of a server without /global/health, such as 1.0.152."""

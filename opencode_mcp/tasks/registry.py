@@ -13,10 +13,9 @@ from pydantic import BaseModel, Field, create_model
 
 from opencode_mcp.catalog.annotations import READ_ONLY, Hints
 from opencode_mcp.catalog.generations import DEFAULT_GENERATION
-from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.openapi.document import Schema
 from opencode_mcp.opencode.deadline import DEFAULT_LIMIT_SECONDS, time_limit
-from opencode_mcp.opencode.engine import TRAITS, EngineTraits
+from opencode_mcp.opencode.engine import TRAITS, EngineTraits, engine_of
 
 from .answers import answer_permission, answer_question
 from .arguments import Arguments
@@ -86,7 +85,8 @@ class TaskTool:
         Raises:
             OpenCodeError: what went wrong.
         """
-        supported = replace(context, servers=context.servers.with_options(min_version=MIN_VERSION_FOR_TASKS))
+        min_version = engine_of(context.opencode).traits.min_version
+        supported = replace(context, servers=context.servers.with_options(min_version=min_version))
         supported = supported.holding(self.name) if self.becomes_task else replace(supported, hold_seconds=None)
         seconds: float = getattr(arguments, "timeout_seconds", DEFAULT_LIMIT_SECONDS)
         deadline = anyio.current_time() + seconds

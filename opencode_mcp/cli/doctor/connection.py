@@ -9,12 +9,13 @@ from functools import partial
 
 import httpx2
 
-from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS, is_older
+from opencode_mcp.catalog.versions import is_older
 from opencode_mcp.connect import choose_program
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.snapshots import SNAPSHOT_2_VERSION
 from opencode_mcp.opencode import Endpoint, OpenCodeClient, ProgressCallback
+from opencode_mcp.opencode.engine.opencode1 import TRAITS
 from opencode_mcp.opencode.process.executable import which
 from opencode_mcp.opencode.process.service import Service
 from opencode_mcp.opencode.transport import describe_tls_error
@@ -155,11 +156,12 @@ def check_version_1(version: str) -> CheckResult:
     facts = {"version": version, "tested": SNAPSHOT_VERSION}
     if version == SNAPSHOT_VERSION:
         return CheckResult("version", "ok", f"{version}, the tested version", facts=facts)
+    oldest = TRAITS.min_version
     update = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`"
-    if is_older(version, MIN_VERSION_FOR_TASKS):
-        message = f"{version}: the task tools (such as run_task) need {MIN_VERSION_FOR_TASKS}; plain operations work"
-        return CheckResult("version", "warning", message, update, facts | {"oldest": MIN_VERSION_FOR_TASKS})
-    message = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {MIN_VERSION_FOR_TASKS}"
+    if is_older(version, oldest):
+        message = f"{version}: the task tools (such as run_task) need {oldest}; plain operations work"
+        return CheckResult("version", "warning", message, update, facts | {"oldest": oldest})
+    message = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {oldest}"
     return CheckResult("version", "warning", message, f"if something does not work: {update}", facts)
 
 

@@ -18,10 +18,10 @@ import mcp_types as types
 from mcp.server.request_state import authenticated_principal
 from pydantic import ValidationError
 
-from opencode_mcp.catalog.versions import MIN_VERSION_FOR_TASKS
 from opencode_mcp.exceptions import ContinuesAsTask, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.client import CallOptions
 from opencode_mcp.opencode.endpoint import ignore_progress
+from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import AgentRequest, QuestionRequest
 from opencode_mcp.server.elicitation import can_elicit, elicitation_params, parse_decision, shows_urls
 from opencode_mcp.server.lifespan import Lifespan, RequestContext
@@ -129,8 +129,9 @@ class OpenCodeTasks:
 
     async def _call_context(self, context: RequestContext, handle: TaskHandle) -> Context:
         # A failed read is not repeated: the client polls again.
-        options: CallOptions = {"min_version": MIN_VERSION_FOR_TASKS, "retry_seconds": ()}
-        servers = (await self._make_servers(context)).with_options(**options)
+        servers = await self._make_servers(context)
+        options: CallOptions = {"min_version": engine_of(servers.default).traits.min_version, "retry_seconds": ()}
+        servers = servers.with_options(**options)
         registry = self._registry_for(context)
         elicitor = TaskElicitor() if can_elicit(context) else None
         permissions = "report" if handle.tool in registry.task_tools else "ask"
