@@ -11,6 +11,7 @@ from typing import Any
 import mcp_types as types
 
 from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.engine import EngineTraits
 from opencode_mcp.server.prompts import BuiltInPrompt, make_argument
 from opencode_mcp.server.resources.handlers import ResourceDefinition, define_resource
 from opencode_mcp.server.resources.readers import JSON, Content, as_json
@@ -76,12 +77,12 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
 """Rows of our own table."""
 
 
-def simple_prompt(given: Mapping[str, str]) -> str:
+def simple_prompt(given: Mapping[str, str], traits: EngineTraits) -> str:
     """Say the words of the simple prompt."""
     return "This is a simple prompt for testing."
 
 
-def prompt_with_arguments(given: Mapping[str, str]) -> str:
+def prompt_with_arguments(given: Mapping[str, str], traits: EngineTraits) -> str:
     """Say what was given."""
     return f"Prompt with arguments: arg1='{given['arg1']}', arg2='{given['arg2']}'"
 

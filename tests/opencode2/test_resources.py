@@ -28,8 +28,8 @@ pytestmark = pytest.mark.anyio
 async def open_bridge(client: FakeClient, recorder: UpdateRecorder | None = None) -> AsyncGenerator[Client]:
     """Open an MCP client of a bridge to a fake, which has answered already."""
     settings = Settings(url=client.fake.url, password=PASSWORD, directory=str(client.directory), generation="2")
-    handler = {"message_handler": recorder.record} if recorder is not None else {}
-    async with Client(create_server(settings, Catalog.from_snapshot(2)), **handler) as bridge:
+    handler = recorder.record if recorder is not None else None
+    async with Client(create_server(settings, Catalog.from_snapshot(2)), message_handler=handler) as bridge:
         await bridge.call_tool("server_info", {})
         yield bridge
     assert (client.fake.contract.faults, client.fake.answer_faults, client.fake.not_played) == ([], [], [])
