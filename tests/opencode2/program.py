@@ -13,10 +13,11 @@ import json
 import os
 import pickle
 import secrets
+import sqlite3
 import stat
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio
@@ -43,6 +44,18 @@ def load_store(folder: Path) -> Store:
     return pickle.loads(file.read_bytes()) if file.is_file() else Store()
 
 
+def open_database(folder: Path) -> sqlite3.Connection:
+    """Open the database that tells which processes use a folder's data, and that a V2 has been there.
+
+    Facts, data: its file is open as long as the process lives, and the import of V1's data is done.
+    """
+    database = sqlite3.connect(folder / "opencode.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("CREATE TABLE IF NOT EXISTS kv (key TEXT PRIMARY KEY, value TEXT)")
+    database.execute("INSERT OR REPLACE INTO kv VALUES ('migration.v1-v2', 'completed')")
+    return database
+
+
 def save_store(folder: Path, store: Store) -> None:
     """Write the database, whole or not at all."""
     written = folder / f"{DATABASE}.new"
@@ -57,10 +70,8 @@ async def save_always(fake: FakeOpenCode2, folder: Path) -> None:
         await anyio.sleep(SAVE_SECONDS)
 
 
-async def serve(arguments: argparse.Namespace, environ: Mapping[str, str]) -> None:
+async def serve(arguments: argparse.Namespace, environ: Mapping[str, str], folder: Path) -> None:
     """Serve until the input closes, with `--stdio`, or without an end."""
-    folder = data_folder(environ)
-    folder.mkdir(parents=True, exist_ok=True)
     config: Json = json.loads(environ.get("OPENCODE_CONFIG_CONTENT", "{}"))
     given = environ.get("OPENCODE_PASSWORD") or environ.get("OPENCODE_SERVER_PASSWORD")
     password = given or secrets.token_urlsafe(32)
@@ -120,8 +131,10 @@ def main() -> None:
     if arguments.version:
         sys.stdout.write(f"opencode v{VERSION}\n")
     elif arguments.command == "serve":
-        with suppress(KeyboardInterrupt):
-            anyio.run(serve, arguments, os.environ)
+        folder = data_folder(os.environ)
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(KeyboardInterrupt), closing(open_database(folder)):
+            anyio.run(serve, arguments, os.environ, folder)
 
 
 if __name__ == "__main__":
