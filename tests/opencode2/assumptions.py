@@ -28,6 +28,6 @@ ASSUMPTIONS = (
     "Reading events: instructions.updated is published in the first turn only, with an empty delta.",
     "A form's text is not held to its format (email, uri, date).",
     "A request that waits when the process ends (wait, log, event) is cut: 503 service_stopping, or the stream ends.",
-    "A file of a prompt that is not there is 400 InvalidRequestError.",
+    "A file of a prompt that is not there is 400 InvalidRequestError; `start` and `end` are its first and last line.",
     "Keys of providers are in clear in provider.list and config.get.",
 )

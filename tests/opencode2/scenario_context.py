@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from mcp import Client
 
@@ -20,6 +22,7 @@ from tests.scenarios.observed import ObservedResult
 from tests.scenarios.scenario_context import (
     ScenarioContext,
     SharedFixtures,
+    Traits,
     make_asking_project,
     open_client,
 )
@@ -34,6 +37,14 @@ GIT_IDENTITY = {
     f"GIT_{role}_{field}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")
 }
 
+TRAITS = Traits(
+    shell="shell",
+    subagent="subagent",
+    not_offered=frozenset({"write", "edit"}),  # a subagent has the rules of its parent's session
+    refused_maps={"knows no tool 'terminal*'": {"terminal*": "deny"}},
+    adds_schema=False,
+)
+
 ALL = 200
 """The most that a page of a list has."""
 
@@ -44,6 +55,8 @@ Translation = Callable[["OpenCode2Context", Json], Awaitable[Any]]
 class OpenCode2Context(ScenarioContext):
     """A scenario's context on the fake. What a scenario asks of OpenCode 1 is answered in OpenCode 1's form."""
 
+    traits: Traits = TRAITS
+
     async def call_tool(self, tool: str, client: Client | None = None, **arguments: Any) -> ObservedResult:
         """Call a task tool, or what stands for an operation of OpenCode 1."""
         translate = TRANSLATIONS.get(tool)
@@ -53,6 +66,10 @@ class OpenCode2Context(ScenarioContext):
         text = str(value)
         content = cast("Json", value) if isinstance(value, dict) else {"result": value}
         return ObservedResult(content, text, False)
+
+    async def home_folder(self) -> Path:
+        """Return the home folder of this machine: OpenCode 2 does not say where its own one is."""
+        return Path(self.settings.environ["HOME"])
 
     async def ask(self, tool: str, **arguments: Any) -> Any:
         """Call an operation of OpenCode 2."""
@@ -105,19 +122,38 @@ async def status(ctx: OpenCode2Context, arguments: Json) -> Any:
 
 
 async def messages(ctx: OpenCode2Context, arguments: Json) -> Any:
-    """Return users' and assistants' messages with a text part, in OpenCode 1's form."""
-    listed = (await ctx.ask("session_message_list", sessionID=arguments["sessionID"], order="asc", limit=ALL))["data"]
+    """Return users' and assistants' messages with their texts and files, in OpenCode 1's form.
+
+    Prompts have the agent and the model of their session.
+    """
+    session_id = arguments["sessionID"]
+    session: Json = (await ctx.ask("session_get", sessionID=session_id))["data"]
+    chosen = {name: session[name] for name in ("agent", "model") if name in session}
+    listed = (await ctx.ask("session_message_list", sessionID=session_id, order="asc", limit=ALL))["data"]
     return [
-        {"info": {**message, "role": message["type"], "sessionID": arguments["sessionID"]}, "parts": parts_of(message)}
+        {"info": {**chosen, **message, "role": message["type"], "sessionID": session_id}, "parts": parts_of(message)}
         for message in listed
         if message["type"] in ("user", "assistant")
     ]
 
 
 def parts_of(message: Json) -> list[Json]:
-    """Return the texts of a message."""
+    """Return the texts of a message. OpenCode 1 reads each file with a call of its tool, whose result is a text."""
     content: list[Json] = message.get("content", [{"type": "text", "text": message.get("text", "")}])
-    return [item for item in content if item["type"] == "text"]
+    texts = [text for file in message.get("files", []) for text in ("Called the Read tool", text_of(file))]
+    files = [{"type": "text", "text": text, "synthetic": True} for text in texts]
+    return [item for item in content if item["type"] == "text"] + files
+
+
+def text_of(file: Json) -> str:
+    """Return a file that was attached as OpenCode 1 shows it: with the numbers of its lines, or as a folder."""
+    source: str = file["source"]["uri"]
+    uri = urlsplit(source)
+    if Path(unquote(uri.path)).is_dir():
+        return "<type>directory</type>"
+    first = int(parse_qs(uri.query).get("start", ["1"])[0])
+    lines = base64.b64decode(file["data"]).decode().splitlines()
+    return "\n".join(f"{number}: {line}" for number, line in enumerate(lines, first))
 
 
 async def prompt_async(ctx: OpenCode2Context, arguments: Json) -> Any:
@@ -180,6 +216,12 @@ async def reject_question(ctx: OpenCode2Context, arguments: Json) -> Any:
     return True
 
 
+async def shell(ctx: OpenCode2Context, arguments: Json) -> Any:
+    """Run a command; it has no agent."""
+    await ctx.ask("session_shell", sessionID=arguments["sessionID"], command=arguments["command"])
+    return True
+
+
 async def worktrees(ctx: OpenCode2Context, arguments: Json) -> Any:
     """List the directories of a project's worktrees."""
     location = await ctx.ask("location_get", location={"directory": arguments["directory"]})
@@ -202,34 +244,35 @@ TRANSLATIONS: Mapping[str, Translation] = {
     "question_list": questions,
     "question_reply": reply_question,
     "question_reject": reject_question,
+    "session_shell": shell,
     "worktree_list": worktrees,
 }
 """What scenarios call of OpenCode 1, and what stands for it."""
 
 UNTRANSLATED: Mapping[str, str] = {
     "config_update": "OpenCode 2 writes no configuration, and disposes no instance by that",
-    "path_get": "OpenCode 2 does not say where the home folder is",
+    "path_get": "OpenCode 2 does not say where the home folder is; `home_folder` does",
     "session_prompt": "OpenCode 2 has no prompt that blocks until the answer",
-    "session_shell": "OpenCode 2 runs a command at once, also beside a turn",
 }
 """What scenarios call of OpenCode 1 and nothing stands for."""
 
 
 @asynccontextmanager
 async def open_opencode2_context(
-    model: ScriptedModel, folder: Path, key: str, config: Mapping[str, Any] | None = None
+    model: ScriptedModel, folder: Path, key: str, config: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncGenerator[tuple[OpenCode2Context, FakeOpenCode2]]:
     """Provide a scenario's context on a fake of its own, with a project of its own.
 
-    `program` is a fake too: what a scenario starts has the same models and password, and data of its own.
+    `program` is a fake too: what a scenario starts has the same models and password, and data of its own. `options`
+    are those of the fake.
     """
     environ = make_environ(model, folder)
     project = make_asking_project(folder / key, environ, {**QUICK_CONFIG, **(config or {})})
     catalog = Catalog.from_snapshot(2)
     program = Program((str(install_program(folder / "bin")),), version=VERSION, generation=2)
     shared = SharedFixtures(catalog, model, program, environ)
-    async with open_opencode2(Options(provider_config(model.url), folder=folder / f"data-{key}")) as fake:
-        settings = Settings(url=fake.url, password=PASSWORD, directory=str(project), generation="2")
+    async with open_opencode2(Options(provider_config(model.url), folder=folder / f"data-{key}", **options)) as fake:
+        settings = Settings(url=fake.url, password=PASSWORD, directory=str(project), generation="2", environ=environ)
         async with open_client(settings, catalog) as client:
             yield OpenCode2Context(shared, settings, project, key, client), fake
 

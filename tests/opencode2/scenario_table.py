@@ -1,16 +1,21 @@
-"""The scenario table of OpenCode 1 on the fake OpenCode 2: which rows can be played, and what the others lack.
+"""The scenario table of OpenCode 1 on the fake OpenCode 2: what is played, and where OpenCode 2 differs.
 
-`PLAYED` are the rows that run now. A row that is in none of the tables is played unchanged, once tasks have an engine
-for OpenCode 2; then it belongs in `PLAYED`. All that are playable run with
+A row that is in none of the tables is played as it is; what it expects of any OpenCode is in `Traits`. All rows run
+with
 
     pytest -m '' tests/opencode2/test_scenario_table.py --opencode2
+
+and those of `SAMPLE` without `--opencode2`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tests.scenarios import SCENARIOS
+from tests.scenarios.scenario import Scenario
 
 NO_BLOCKING_PROMPT = "OpenCode 2 has no operation that blocks until the answer; run_task is what stands for it"
 
@@ -25,88 +30,107 @@ def because(reason: str, names: Iterable[str]) -> Mapping[str, str]:
     return dict.fromkeys(names, reason)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What a row has on OpenCode 2 that it does not expect.
+
+    `state` and `pattern` are what it is to expect instead, None for what it expects anyway. Where its action itself
+    expects what OpenCode 2 does not do, `fails` is a pattern of the assertion that fails, and nothing follows it.
+    """
+
+    reason: str
+    state: str | None = None
+    pattern: str | None = None
+    fails: str = ""
+
+    def applied_to(self, scenario: Scenario) -> Scenario:
+        """Return the row with the expectation that holds on OpenCode 2."""
+        values = {"state": self.state, "pattern": self.pattern}
+        return replace(scenario, **{name: value for name, value in values.items() if value is not None})
+
+
 NOT_PLAYABLE: Mapping[str, str] = {
     **because(NO_BLOCKING_PROMPT, rows("session_prompt", "two session_prompt")),
     **because(
         "only a write of the configuration disposes an instance; location.reload rejects requests and ends no turn",
         rows("disposed "),
     ),
-    **because(
-        "the rules of a session are replaced, so nothing is refused: test_access.py plays it",
-        ("policy allow, then report", "access kept by the session"),
-    ),
-    "session busy: session_shell": "session.shell runs beside a turn; it refuses nothing",
     "model replaced by a plugin": "the fake runs no plugins, and OpenCode 2's hooks are others",
-    "permissions as a map, with an unknown tool": (
-        "`write` and `shell` are other things in OpenCode 2; which words a map takes there is the engine's choice"
-    ),
 }
 """Rows that OpenCode 2 has no counterpart for."""
 
-NEEDS_CHANGE: Mapping[str, str] = {
-    "files as people write them": "path_get names the home folder; and what was read is in `files` of the user message",
+DIFFERS: Mapping[str, Difference] = {
+    "a file that cannot be read": Difference(
+        "OpenCode 2 refuses the prompt, where OpenCode 1 sends an event and goes on",
+        fails="HTTP 400, InvalidRequestError: File not found",
+    ),
+    "context overflow, not compacted": Difference(
+        "the error has no name of its own",
+        pattern="provider.invalid-request: .*maximum context length is 1000 tokens",
+    ),
+    "check fails, then the task corrects it": Difference(
+        "a prompt has no system prompt", fails="takes no system prompt with a prompt: write it into `prompt`"
+    ),
+    "policy allow, then report": Difference(
+        "the rules of a session are replaced, so what it was allowed is asked for",
+        state="waiting_permission",
+        pattern="^shell: touch made-row",
+    ),
+    "access kept by the session": Difference(
+        "the rules of a session are replaced, so its access can be widened", state="completed", pattern="^done: chain$"
+    ),
+    "session busy: session_shell": Difference(
+        "session.shell runs beside a turn; it refuses nothing", state="answer", pattern="^True$"
+    ),
+    "permissions as a map": Difference("the action is `shell`", pattern="^shell: touch other-made"),
+    "permission asked": Difference("the action is `shell`", pattern="^shell: touch made-row"),
+    "subagent's permission asked": Difference("the action is `shell`", pattern="^shell: touch made-row"),
 }
-"""Rows that need a change of the row or a decision before they can be played."""
+"""Rows whose expectation is of OpenCode 1, each with what is seen instead."""
 
-DIFFERS: Mapping[str, str] = {
-    "model error 400": "the error is provider.invalid-request with `status` 400",
-    "model error 401": "the error is provider.auth with `status` 401",
-    "a file that cannot be read": "OpenCode 2 refuses the prompt with 400; V1 sends an event and goes on",
-    "model error 500 until OpenCode gives up": "ten retries of up to 10 s: set retry_seconds=(0.1,) for the row",
-    "model drops the connection": "what was said stays, and OpenCode 2 goes on after one retry of 2 s",
-    "context overflow, not compacted": "the type is provider.invalid-request, not ContextOverflowError",
-    "spent by turn, session and family": "the totals of a session include its title (disabled in QUICK_CONFIG only)",
-    "subagent": "the transcript's line begins with the tool `subagent`, not `task`",
-    "tool calls": "OpenCode does not add `$schema` to opencode.json here",
-    "several models, one stopped": "the note about `$schema` is of OpenCode 1",
-    "agent kept by the session": "agent and model belong to the session: session.get has them, not the last prompt",
-    **because(
-        "a rejected call says 'The user declined this tool call' (aborted)",
-        (
-            scenario.name
-            for scenario in SCENARIOS
-            if ", reject" in scenario.name or ", form declined:" in scenario.name
-            if not scenario.name.startswith(("session_prompt", "question"))
-        ),
-    ),
-    **because(
-        "the tool and its action are `shell`",
-        ("permissions as a map", "permissions as a map, with an access", *rows("setup denied")),
-    ),
-    **because(
-        "the waiting request begins with `shell: touch`, unless the engine keeps the word `bash`",
-        ("permission asked", "subagent's permission asked"),
-    ),
-    **because(
-        "the tools that the model is offered are `shell` and `subagent`",
-        rows("access read", "access edit"),
-    ),
-    **because(
-        "a queued prompt is in OpenCode's inbox and runs without a bridge: before the check of the turn before it",
-        rows("prompts queued", "prompt queued behind", "queued prompt", "prompt that interrupts"),
-    ),
-    **because("session.shell runs unasked and outside of the turn; its message has the exit code", rows("check ")),
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "model error 500 until OpenCode gives up": {"retry_seconds": (0.1, 0.1)},
 }
-"""Rows that can be played, whose expectation is of OpenCode 1. A row may also be in NEEDS_CHANGE."""
+"""Options of the fake that rows need: it would try again for 82 s."""
 
-PLAYED: tuple[str, ...] = (
+SAMPLE: tuple[str, ...] = (
     "malformed session id",
-    "malformed session id: wait_for_tasks",
-    "malformed request id",
-    "started by a task of a task",
+    "unknown model",
     "unknown session: report_task",
-    "limit that is not positive",
-    "schema that is not valid",
+    "a file that is not there",
+    "session busy",
     "two tasks in one directory",
+    "files as people write them",
+    "tool calls",
+    "subagent",
+    "model error 400",
+    "a file that cannot be read",
+    "given more to do by another client",
+    "permission asked",
+    "permission asked, once: by tool",
+    "permission asked, reject: by form, 2025-11-25",
+    "subagent's permission asked, reject with a message: by tool",
+    "question asked, own words: by tool",
+    "policy allow, subagent",
+    "policy allow, then report",
+    "access edit",
+    "permissions as a map",
+    "deleted while the user is asked",
+    "run_task cancelled over http, 2026-07-28",
+    "request twice at once in a session",
+    "check fails",
+    "setup fails",
+    "limits that are not passed",
+    "answer never fits its schema",
+    "prompts queued behind a running turn",
+    "prompt that interrupts",
+    "stop a task with a waiting subagent",
+    "changes that conflict",
+    "event: stopped, and failed",
 )
-"""Rows that pass on the fake now."""
+"""Rows that run in the default tiers: one of each kind of behaviour."""
 
 
 def playable() -> list[str]:
-    """Return the rows that nothing is missing for but the engine; some of them have another expectation."""
-    return [row.name for row in SCENARIOS if row.name not in NOT_PLAYABLE and row.name not in NEEDS_CHANGE]
-
-
-def unchanged() -> list[str]:
-    """Return the playable rows whose expectation holds for both generations."""
-    return [name for name in playable() if name not in DIFFERS]
+    """Return the rows that are played."""
+    return [row.name for row in SCENARIOS if row.name not in NOT_PLAYABLE]

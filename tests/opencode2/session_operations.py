@@ -7,7 +7,7 @@ import json
 import mimetypes
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from .calls import OperationCall, OperationError
 from .store import NO_TOKENS, Json, Session, new_id, now
@@ -160,16 +160,21 @@ def admit(call: OperationCall, kind: str, payload: Json) -> Json:
 
 
 def attach(item: Json) -> Json:
-    """Facts, messages: the whole file is in the user message, as base64."""
+    """Facts, messages: the whole file is in the user message, as base64, or the lines that its URI names."""
     uri: str = item["uri"]
     names = {name: item[name] for name in ("name", "description", "mention") if name in item}
     if uri.startswith("data:"):
         mime, _, data = uri.removeprefix("data:").partition(";base64,")
         return {"data": data, "mime": mime, "source": {"type": "inline"}, **names}
-    path = Path(unquote(urlsplit(uri).path))
+    parsed = urlsplit(uri)
+    path = Path(unquote(parsed.path))
     if not path.exists():
         raise OperationError(400, "InvalidRequestError", f"File not found: {path}", field="files")
     content = "\n".join(sorted(entry.name for entry in path.iterdir())).encode() if path.is_dir() else path.read_bytes()
+    if parsed.query:
+        ends = {name: int(values[0]) for name, values in parse_qs(parsed.query).items()}
+        lines = content.splitlines(keepends=True)
+        content = b"".join(lines[ends["start"] - 1 : ends.get("end", len(lines))])
     mime = mimetypes.guess_type(path.name)[0] or "text/plain"
     source = {"type": "uri", "uri": uri}
     return {"data": base64.b64encode(content).decode(), "mime": mime, "source": source, **names}

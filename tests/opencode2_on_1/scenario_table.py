@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tests.opencode2.scenario_table import NEEDS_CHANGE, because, rows
 from tests.opencode2.scenario_table import NOT_PLAYABLE as NOT_ON_OPENCODE_2
+from tests.opencode2.scenario_table import because, rows
 from tests.scenarios import SCENARIOS
 from tests.scenarios.scenario import Scenario
 
@@ -18,14 +18,14 @@ def with_word(*words: str) -> tuple[str, ...]:
 
 NOT_PLAYABLE: Mapping[str, str] = {
     **NOT_ON_OPENCODE_2,
-    **NEEDS_CHANGE,
     **because(
         "the v2 engine of 1.18.33 has no subagents", (*with_word("subagent"), "spent by turn, session and family")
     ),
     **because(
         "the v2 engine of 1.18.33 has no rules of a session",
         (
-            *rows("policy allow", "policy reject", "policy kept", "access read", "access edit", "access narrowed"),
+            *rows("policy allow", "policy reject", "policy kept"),
+            *rows("access read", "access edit", "access narrowed", "access kept"),
             *rows("permissions as a map", "aborted in a command", "deleted in a command", "run_task cancelled over"),
             "event: completed by policy, and a follow-up",
         ),
@@ -33,7 +33,7 @@ NOT_PLAYABLE: Mapping[str, str] = {
     **because(
         "the v2 API of 1.18.33 runs no shell commands",
         (
-            *rows("check ", "setup ", "event: check", "queued prompt taken over"),
+            *rows("check ", "setup ", "event: check", "queued prompt taken over", "session busy: session_shell"),
             *("prompts queued behind a running turn", "limit of minutes, in a check"),
         ),
     ),
@@ -62,6 +62,7 @@ NOT_PLAYABLE: Mapping[str, str] = {
         (*rows("answer fits", "answer as a list", "answer in a code", "answer never fits", "answer too long"),),
     ),
     **because("agent and model belong to the session in OpenCode 2", ("agent kept by the session",)),
+    **because("the v2 engine of 1.18.33 sends a file to the model as it is", ("files as people write them",)),
     **because("the v2 engine of 1.18.33 does not compact", ("context overflow, compacted by OpenCode",)),
     **because("its words for a missing file are others", ("a tool call that fails",)),
     **because(

@@ -35,7 +35,7 @@ def run_with_access(access: str, edits: bool = False, **arguments: Any) -> Actio
         assert not outside.exists()
         tools = ctx.model_requests(made.name)[-1].tools.keys()
         assert {"read", "grep"} <= tools
-        assert not {"bash", "task"} & tools
+        assert not {ctx.traits.shell, ctx.traits.subagent} & tools
         return observed
 
     return action
@@ -92,8 +92,8 @@ async def run_with_map(ctx: ScenarioContext) -> ObservedResult:
     assert ctx.file("made").exists()
     assert not (ctx.project / f"{made}-2").exists()
     tools_of_model = ctx.model_requests(made)[-1].tools.keys()
-    assert "bash" in tools_of_model
-    assert not {"write", "edit", "task"} & tools_of_model
+    assert ctx.traits.shell in tools_of_model
+    assert not ctx.traits.not_offered & tools_of_model
     return observed
 
 
@@ -120,12 +120,12 @@ async def refuse_maps(ctx: ScenarioContext) -> ObservedResult:
     """A rule that OpenCode would ignore is refused, before anything is sent."""
     refused = {
         "'write' has the rules of `edit`": {"write": "deny"},
-        "knows no tool 'shell*'": {"shell*": "deny"},
-        "`task` must be denied": {"bash": "ask", "task": "allow"},
         "must be allow, ask or deny": {"bash": "never"},
+        **ctx.traits.refused_maps,
     }
     for message, tools in refused.items():
-        assert message in (await ctx.run_task("script:text {key}", permissions=tools)).text
+        text = (await ctx.run_task("script:text {key}", permissions=tools)).text
+        assert message in text, text
     observed = await ctx.run_task("script:text {key}", permissions={"bahs": "deny"})
     assert not ctx.model_requests()
     return observed

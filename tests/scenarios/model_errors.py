@@ -33,7 +33,7 @@ async def subagent(ctx: ScenarioContext) -> ObservedResult:
     """A task that delegates to a subagent."""
     observed = await ctx.run_task("script:task")
     transcript = await ctx.call_tool("read_transcript", session_id=observed.session_id)
-    named = re.findall(r"> task child: completed \(session (ses_\w+)\)", transcript["text"])
+    named = re.findall(rf"> {ctx.traits.subagent} child: completed \(session (ses_\w+)\)", transcript["text"])
     assert len(named) == 1, transcript.text
     if not ctx.faulty_network:  # where the response of an operation may be lost, which takes two minutes to end
         children = (await ctx.call_tool("session_children", sessionID=observed.session_id))["result"]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anyio
 
 from opencode_mcp.settings import DEPTH_VARIABLE
-from tests.facts import facts
 
 from .actions import call_tool, run_task
 from .observed import ObservedResult
@@ -55,7 +53,7 @@ def run_with_variant(**arguments: Any) -> Action:
 async def attach_files(ctx: ScenarioContext) -> ObservedResult:
     """With `@`, with line numbers, and from the home folder: OpenCode reads the right files."""
     (ctx.project / "lines.txt").write_text("one\ntwo\nthree\n")
-    home = Path(facts(await ctx.client.call_tool("path_get"))["home"]) / f"{ctx.key}.txt"
+    home = await ctx.home_folder() / f"{ctx.key}.txt"
     home.write_text("at home\n")
     files = ["@README.md", "lines.txt:2-3", "@lines.txt:2", f"~/{home.name}", str(ctx.project), "README.md"]
     observed = await ctx.run_task(f"script:text {ctx.key}", files=files)

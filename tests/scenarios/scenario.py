@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
-import pytest
 
 from .observed import ObservedResult
 from .scenario_context import Config, ScenarioContext
@@ -36,20 +35,26 @@ class Scenario:
     config: Config | None = None
 
 
-async def run_scenario(scenario: Scenario, ctx: ScenarioContext) -> None:
-    """Run a scenario, and compare the result with the expected one.
+async def run_scenario(scenario: Scenario, ctx: ScenarioContext) -> ObservedResult:
+    """Run a scenario, compare the result with the expected one, and return it.
 
     Raises:
-        AssertionError: the result differs.
-        Failed: the scenario did not end within its time limit.
+        AssertionError: the result differs, or the scenario did not end within its time limit.
     """
-    with anyio.move_on_after(scenario.limit_seconds) as limit:
+    with anyio.move_on_after(scenario.limit_seconds):
         observed = await scenario.action(ctx)
-        assert observed.state == scenario.state, (
-            f"expected {scenario.state}, seen {observed.state}: {observed.text[:2000]}"
-        )
-        assert re.search(scenario.pattern, observed.message), (
-            f"expected {scenario.pattern!r} in {observed.message[:2000]!r}"
-        )
-    if limit.cancelled_caught:
-        pytest.fail(f"hung: no end within {scenario.limit_seconds:g} s", pytrace=False)
+        check_result(scenario, observed)
+        return observed
+    raise AssertionError(f"hung: no end within {scenario.limit_seconds:g} s")
+
+
+def check_result(scenario: Scenario, observed: ObservedResult) -> None:
+    """Compare a result with the expected one.
+
+    Raises:
+        AssertionError: it differs.
+    """
+    assert observed.state == scenario.state, f"expected {scenario.state}, seen {observed.state}: {observed.text[:2000]}"
+    assert re.search(scenario.pattern, observed.message), (
+        f"expected {scenario.pattern!r} in {observed.message[:2000]!r}"
+    )

@@ -16,6 +16,7 @@ from opencode_mcp.opencode.process.install import Program
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
 from tests.conftest import Config, make_project
+from tests.facts import facts
 
 from .observed import ObservedResult
 
@@ -26,6 +27,28 @@ TASK_LIMIT_SECONDS = 600
 
 CLIENT_MODES = {"2025-11-25": "legacy", "2026-07-28": "auto"}
 """The SDK client's modes for the two protocol versions."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What scenarios expect of an OpenCode, and what differs between the generations.
+
+    - shell, subagent: names of tools.
+    - not_offered: the tools that a model does not have where a task's map of permissions denies `edit`.
+    - refused_maps: maps of permissions that a task does not take, by a part of the error.
+    - adds_schema: OpenCode adds `$schema` to the configuration of a project.
+    """
+
+    shell: str = "bash"
+    subagent: str = "task"
+    not_offered: frozenset[str] = frozenset({"write", "edit", "task"})
+    refused_maps: Mapping[str, Mapping[str, str]] = field(
+        default_factory=lambda: {
+            "knows no tool 'shell*'": {"shell*": "deny"},
+            "`task` must be denied": {"bash": "ask", "task": "allow"},
+        }
+    )
+    adds_schema: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,7 @@ class ScenarioContext:
     faulty_network: bool = False
     reported_sessions: set[str] = field(default_factory=set[str])
     client_class: type[Client] = Client
+    traits: Traits = field(default_factory=Traits)
 
     async def call_tool(self, tool: str, client: Client | None = None, **arguments: Any) -> ObservedResult:
         """Call a tool."""
@@ -79,6 +103,10 @@ class ScenarioContext:
         session_id: str = (await self.call_tool("session_create"))["id"]
         self.reported_sessions.add(session_id)
         return session_id
+
+    async def home_folder(self) -> Path:
+        """Return the home folder of OpenCode."""
+        return Path(facts(await self.client.call_tool("path_get"))["home"])
 
     @property
     def held_prompt(self) -> str:

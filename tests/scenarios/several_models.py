@@ -104,7 +104,8 @@ async def stop_one_model(ctx: ScenarioContext) -> ObservedResult:
     compared = await ctx.call_tool("collect_changes", session_ids=[completed.session_id, running])
     assert [answer["state"] for answer in compared["answers"]] == ["completed", "stopped"]
     assert [answer["model"] for answer in compared["answers"]] == ["scripted/text", "scripted/hang"]
-    assert all("OpenCode itself adds the `$schema` line" in answer["note"] for answer in compared["answers"])
+    notes = [answer.get("note", "") for answer in compared["answers"]]
+    assert ["OpenCode itself adds the `$schema` line" in note for note in notes] == [ctx.traits.adds_schema] * 2
     assert "answered" not in compared.text
     assert "differing_files" not in compared.content
     return stopped
