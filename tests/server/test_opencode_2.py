@@ -120,7 +120,8 @@ async def test_the_allowlist_applies_to_every_way_to_name_a_directory(tmp_path: 
     """A location, a path, a session's directory by its id; and operations of all directories are refused."""
     session = {"id": "ses_1", "projectID": "p", "cost": 0, "tokens": TOKENS, "time": {"created": 1, "updated": 1}}
     outside = {"data": {**session, "location": {"directory": "/elsewhere"}}}
-    server = ContractServer(2, answers={"session.get": outside})
+    project = {"id": "p", "canonical": str(tmp_path), "time": {"created": 1, "updated": 1}, "sandboxes": []}
+    server = ContractServer(2, answers={"session.get": outside, "project.list": [project]})
     calls: dict[str, dict[str, Any]] = {
         "agent_list": {"location": {"directory": "/elsewhere"}},
         "experimental_fs_write": {"path": "/elsewhere/x", "body": "eA=="},
@@ -128,6 +129,7 @@ async def test_the_allowlist_applies_to_every_way_to_name_a_directory(tmp_path: 
         "session_list": {"directory": "/elsewhere"},
         "session_move": {"sessionID": "ses_1", "directory": str(tmp_path)},
         "session_prompt": {"sessionID": "ses_1", "text": "x", "files": [{"uri": "file:///etc/passwd"}]},
+        "worktree_create": {"projectID": "p", "from": "/elsewhere", "directory": str(tmp_path / "tree")},
         "session_active": {},
         "rpc_call": {"rpcID": "r", "method": "m"},
         "location_reload": {},
@@ -138,4 +140,4 @@ async def test_the_allowlist_applies_to_every_way_to_name_a_directory(tmp_path: 
             refused = await client.call_tool(name, arguments)
             assert refused.is_error and "--allow-directory" in str(refused.content), (name, refused.content)
 
-    assert {*server.requests} <= {"server.info", "session.get"}
+    assert {*server.requests} <= {"server.info", "session.get", "project.list"}

@@ -92,6 +92,7 @@ KIND_EXCEPTIONS: Mapping[tuple[str, str], ArgumentKind | None] = {
     ("session.command", "text"): "mentions",  # as in OpenCode 1; whether it still attaches them is not known
     ("experimental.session.skill", "id"): None,
     ("session.list", "parentID"): None,  # also the word null; the list is filtered
+    ("worktree.create", "from"): "directory",  # the new worktree has its files
     ("worktree.create", "name"): "path",  # part of the directory's name
 }
 
