@@ -164,7 +164,8 @@ def make_shared_folder(environ: Mapping[str, str]) -> Path:
 
 def compute_key(program: Program, environ: Mapping[str, str]) -> str:
     """Return the name under which bridges with this program and environment find each other."""
-    variables = sorted((name, value) for name, value in environ.items() if not is_volatile(name))
+    own_variables = {**environ, **dict(program.environ)}  # the database, for one
+    variables = sorted((name, value) for name, value in own_variables.items() if not is_volatile(name))
     facts = [PROTOCOL, namespaces(), program.command, program.path, program.version, variables]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 

@@ -16,6 +16,7 @@ from opencode_mcp.opencode.endpoint import ignore_progress
 from opencode_mcp.opencode.process.choice import OWN_DATABASE, Choice
 from opencode_mcp.opencode.process.executable import Program
 from opencode_mcp.opencode.process.install import managed_program
+from opencode_mcp.opencode.process.registration import compute_key
 from opencode_mcp.opencode.process.service import Service
 from tests.cli.fake_http_server import JSON, fake_http_server
 
@@ -144,6 +145,8 @@ async def test_the_own_copy_leaves_a_database_alone_that_an_opencode_2_has_taken
 
     assert dict(program.environ) == {"OPENCODE_DB": str(user.data / OWN_DATABASE)}
     assert OWN_DATABASE in program.note
+    before = replace(program, environ=())
+    assert compute_key(program, user.environ) != compute_key(before, user.environ)  # that one has the other database
     assert given.environ == ()
 
 
