@@ -222,6 +222,12 @@ async def shell(ctx: OpenCode2Context, arguments: Json) -> Any:
     return True
 
 
+async def dispose(ctx: OpenCode2Context, arguments: Json) -> Any:
+    """Reload every location: OpenCode 1 disposes the instance of a directory whose configuration is written."""
+    await ctx.ask("location_reload")
+    return True
+
+
 async def worktrees(ctx: OpenCode2Context, arguments: Json) -> Any:
     """List the directories of a project's worktrees."""
     location = await ctx.ask("location_get", location={"directory": arguments["directory"]})
@@ -245,12 +251,12 @@ TRANSLATIONS: Mapping[str, Translation] = {
     "question_reply": reply_question,
     "question_reject": reject_question,
     "session_shell": shell,
+    "config_update": dispose,
     "worktree_list": worktrees,
 }
 """What scenarios call of OpenCode 1, and what stands for it."""
 
 UNTRANSLATED: Mapping[str, str] = {
-    "config_update": "OpenCode 2 writes no configuration, and disposes no instance by that",
     "path_get": "OpenCode 2 does not say where the home folder is; `home_folder` does",
     "session_prompt": "OpenCode 2 has no prompt that blocks until the answer",
 }

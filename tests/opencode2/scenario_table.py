@@ -52,8 +52,8 @@ class Difference:
 NOT_PLAYABLE: Mapping[str, str] = {
     **because(NO_BLOCKING_PROMPT, rows("session_prompt", "two session_prompt")),
     **because(
-        "only a write of the configuration disposes an instance; location.reload rejects requests and ends no turn",
-        rows("disposed "),
+        "nothing disposes an instance with its turns; location.reload rejects requests, and ends no other turn",
+        ("disposed by another client", "disposed in a command"),
     ),
     "model replaced by a plugin": "the fake runs no plugins, and OpenCode 2's hooks are others",
 }
