@@ -217,7 +217,7 @@ async def wait_until_settled(
                     partial(backfill_steps, context, snapshot, watch),
                     partial(refresh_session, context.opencode, turn.snapshot),
                 )
-                turn = replace(turn, snapshot=shown)
+                turn, snapshot = replace(turn, snapshot=shown), replace(snapshot, session=shown.session)
             await report_steps(context, snapshot, watch)
             if status.state != "running":
                 return turn

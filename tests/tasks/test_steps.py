@@ -97,6 +97,31 @@ async def test_a_prompt_that_has_ended_at_the_first_read_has_its_steps_reported(
 
 
 @pytest.mark.anyio
+async def test_the_last_step_has_what_the_whole_turn_has_used() -> None:
+    """OpenCode counts the last call of the model after it has stored the reply."""
+
+    class Counting(FakeOpenCode):
+        async def call(self, name: str, /, **arguments: Any) -> Any:
+            answer = await super().call(name, **arguments)
+            if name == "session_get":
+                answer["tokens"] = {"input": 120 * self.calls.count(name)}
+            return answer
+
+    messages: list[str] = []
+
+    async def report(message: str) -> None:
+        messages.append(message)
+
+    opencode = Counting(messages=[{**DONE, "parts": [RAN]}])
+    await wait_until_settled(
+        replace(make_context(opencode), report_progress=report), "ses_1", "", anyio.current_time() + 30
+    )
+
+    assert messages[:1] == ["bash true: completed [240 tokens, $0.00]"]
+    assert opencode.calls.count("session_get") == 2
+
+
+@pytest.mark.anyio
 async def test_calls_at_once_that_a_first_read_shows_are_all_reported() -> None:
     """The snapshot's activity names the last of them only."""
     parts: list[dict[str, Any]] = [
