@@ -29,6 +29,7 @@ class Generation:
     - least_share: the share of the bundled operations that a running server's document must have.
     - mismatch: completes "X is OpenCode 3.0.0, …", about a server of another generation.
     - alternative: completes "…, or …", what else to do about it.
+    - update: the command that installs a version which has all that is needed.
     - username: the user name that a server takes, None if the user chooses it.
     - password_variables: the variables in which a server gets its password, those that come first before the others.
     - needed: the operations that this package itself calls, with all arguments that it sends.
@@ -47,6 +48,7 @@ class Generation:
     minimal_lists: Mapping[str, MinimalList]
     mismatch: str
     alternative: str
+    update: str
     username: str | None
     password_variables: tuple[str, ...]
     needed: Mapping[str, frozenset[str]]

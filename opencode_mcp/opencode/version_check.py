@@ -17,18 +17,12 @@ import anyio
 import httpx2
 
 from opencode_mcp.catalog import Operation
-from opencode_mcp.catalog.versions import (
-    BEFORE_HEALTH,
-    is_older,
-)
+from opencode_mcp.catalog.versions import BEFORE_HEALTH, is_older
 from opencode_mcp.exceptions import UnsupportedServer
-from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.snapshots import SNAPSHOTS
 
 from .endpoint import Endpoint
 from .expected_generation import ExpectedGeneration, version_major
-
-UPDATE_ADVICE = f"Update it (`npm install -g opencode-ai@{SNAPSHOT_VERSION}`)"
 
 CACHE_SECONDS = 60.0
 """How long a detected version is cached: the server at an address may be replaced."""
@@ -132,18 +126,19 @@ def unsupported_reason(
 ) -> str | None:
     """Return why a request must not be sent to a server of its generation, or None."""
     generation = operation.generation
+    advice = f"Update it (`{generation.update}`)"
     if server_version.version is None:
         return None
     if min_version is not None and is_older(server_version.version, min_version):
         return (
             f"{describe()} is OpenCode {server_version.version}, and the task tools need {min_version} or later: "
-            f"nothing was sent. {UPDATE_ADVICE}, or use operations such as session_prompt."
+            f"nothing was sent. {advice}, or use operations such as session_prompt."
         )
     introduced = generation.version_by_operation.get(operation.id)
     if introduced is not None and is_older(server_version.version, introduced):
         return (
             f"{operation.name} came with OpenCode {introduced}, and {describe()} is {server_version.version}: "
-            f"nothing was sent. {UPDATE_ADVICE}."
+            f"nothing was sent. {advice}."
         )
     return None
 

@@ -142,6 +142,16 @@ def test_every_task_tool_is_tried() -> None:
     assert task_tools_for().keys() == TASKS.keys()
 
 
+async def test_an_old_opencode_2_is_refused_with_the_package_of_opencode_2(wire: Wire) -> None:
+    """That of OpenCode 1 would replace it, and the shapes of what came before 2.0.8 are others."""
+    routes = {"/api/info": json_response(200, {**V2_INFO, "version": "2.0.7"})}
+    async with make_client(Catalog.from_snapshot(2), wire, routes) as opencode:
+        with pytest.raises(UnsupportedServer, match=r"task tools need 2\.0\.8 .*`npm install -g @opencode/cli`"):
+            await execute_task(Context(ServerPool({"": opencode}), ignore_progress), "run_task")
+
+    assert {*requested_paths(wire)} <= {"/api/info", "/api/event"}
+
+
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("version", ["1.1.65", "1.3.0", "1.14.41", "1.15.0"])
 async def test_task_tools_are_refused_by_an_old_version_before_anything_is_sent(

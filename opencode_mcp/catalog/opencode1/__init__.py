@@ -28,6 +28,7 @@ OPENCODE_1 = Generation(
     minimal_lists=MINIMAL_LISTS,
     mismatch="whose API differs from 1.x",
     alternative=f"use an OpenCode 1.x (tested: opencode-ai@{SNAPSHOT_VERSION})",
+    update=f"npm install -g opencode-ai@{SNAPSHOT_VERSION}",
     username=None,
     password_variables=("OPENCODE_SERVER_PASSWORD",),
     needed={},  # the document of an older version lacks some, which `first_seen` names

@@ -26,6 +26,7 @@ OPENCODE_2 = Generation(
     minimal_lists=MINIMAL_LISTS,
     mismatch="whose API differs from 2.x",
     alternative="use an OpenCode 2.x",
+    update="npm install -g @opencode/cli",
     username="opencode",
     password_variables=("OPENCODE_PASSWORD", "OPENCODE_SERVER_PASSWORD"),
     needed=NEEDED,
