@@ -87,3 +87,15 @@ def test_the_package_adds_little_to_the_start_of_a_minimal_server(
         print(f"\nfirst answer: bare {of_bare:.3f} s, ours {of_ours:.3f} s, added {of_ours - of_bare:+.3f} s of CPU")  # noqa: T201
 
     assert of_ours - of_bare < max(ADDED_SECONDS, ADDED_SHARE * of_bare)
+
+
+@pytest.mark.usefixtures("spawns")
+def test_the_engine_of_opencode_2_is_imported_when_it_is_needed() -> None:
+    """Its models take time, and most users have one OpenCode."""
+    look = "import sys; print([name for name in sys.modules if name.endswith(('.engine2', '.opencode1'))])"
+    program = f"import opencode_mcp.cli.commands.stdio; {look}"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "engine.opencode1" in done.stdout
+    assert "engine2" not in done.stdout

@@ -15,7 +15,7 @@ from opencode_mcp.catalog import Catalog, Operation
 from opencode_mcp.catalog.opencode2 import OPENCODE_2
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.endpoint import AttachedServer, Endpoint
-from opencode_mcp.opencode.engine.opencode2 import Engine2
+from opencode_mcp.opencode.engine.opencode2.engine2 import Engine2
 from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.prepare import PreparedCall
 from tests.eventually import eventually

@@ -12,7 +12,7 @@ import pytest
 
 from examples.scripted_model import ScriptedModel
 from opencode_mcp.exceptions import APIError, WorkflowError
-from opencode_mcp.opencode.engine.opencode2 import Engine2
+from opencode_mcp.opencode.engine.opencode2.engine2 import Engine2
 
 from .client import FakeClient
 from .engine_client import open_engine
