@@ -17,7 +17,8 @@ from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from opencode_mcp.exceptions import InputRequired, WorkflowError
-from opencode_mcp.opencode.forms import DONE, FormQuestion, FormRequest, fill_form, name_default
+from opencode_mcp.opencode.form_answers import fill_form
+from opencode_mcp.opencode.forms import DONE, FormQuestion, FormRequest, name_default
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionInfo, StoredPermissionRequest
 from opencode_mcp.redaction import Redactor
 from opencode_mcp.tasks import Decision, Elicitor, Undecided

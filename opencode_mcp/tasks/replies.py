@@ -15,7 +15,8 @@ from opencode_mcp.exceptions import APIError, LimitReached, OpenCodeError, Workf
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import first_completed
 from opencode_mcp.opencode.engine import engine_of
-from opencode_mcp.opencode.forms import FormRequest, fill_form
+from opencode_mcp.opencode.form_answers import fill_form
+from opencode_mcp.opencode.forms import FormRequest
 from opencode_mcp.opencode.models import AgentRequest, PermissionRequest, QuestionRequest, Session
 
 from .arguments import WAIT_SECONDS, Arguments

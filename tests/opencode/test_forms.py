@@ -8,7 +8,8 @@ import pytest
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode.engine.opencode2.requests import FormInfo
-from opencode_mcp.opencode.forms import FormRequest, fill_form
+from opencode_mcp.opencode.form_answers import fill_form
+from opencode_mcp.opencode.forms import FormRequest
 from opencode_mcp.opencode.models import parse_model
 from tests.opencode2.forms import answer_fault
 

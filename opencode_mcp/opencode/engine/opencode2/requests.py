@@ -14,7 +14,8 @@ from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.engine.optional import optional
 from opencode_mcp.opencode.engine.protocol import PermissionReply
-from opencode_mcp.opencode.forms import NO_SESSION, FormField, FormRequest, ask_fields, fill_form
+from opencode_mcp.opencode.form_answers import fill_form
+from opencode_mcp.opencode.forms import NO_SESSION, FormField, FormRequest, ask_fields
 from opencode_mcp.opencode.models import (
     AgentRequest,
     Model,
