@@ -49,7 +49,8 @@ async def check_model_selection(
         raise WorkflowError("OpenCode has no model: connect a provider (`opencode auth login`) or configure one")
     checked: dict[str, Any] = {}
     if engine.traits.needs_model and selection.model is None:
-        await refuse_unnamed_model(opencode, directory, selection.agent, session_model, models)
+        named = await require_default_model(opencode, directory, selection.agent, session_model, models)
+        selection = replace(selection, model=named)
     if (model := selection.model) is not None:
         if model not in models:
             raise WorkflowError(describe_unknown("model", model, models, kept))
@@ -75,24 +76,27 @@ async def check_model_selection(
     return checked
 
 
-async def refuse_unnamed_model(
+async def require_default_model(
     opencode: OpenCodeClient,
     directory: str | None,
     agent: str | None,
     session_model: Mapping[str, Any] | None,
     models: Iterable[str],
-) -> None:
-    """Refuse a prompt whose model neither its caller, the agent, the session nor the configuration names.
+) -> str:
+    """Return the model of a prompt whose caller names none, to be sent with it: what OpenCode would choose can differ.
 
     Raises:
-        WorkflowError: OpenCode would choose a model itself, such as one that it hosts.
+        WorkflowError: neither the agent, the session nor the configuration names one. OpenCode would choose a model
+            itself, such as one that it hosts.
     """
-    if await default_model(opencode, directory, agent, session_model) is None:
+    model = await default_model(opencode, directory, agent, session_model)
+    if model is None:
         raise WorkflowError(
             "no model is configured, so OpenCode would send the prompt to a model that it hosts. Nothing was sent: "
             f"name a `model`, such as {', '.join(sorted(models)[:SHOWN_MODELS])}, or set `model` in OpenCode's "
             "configuration"
         )
+    return model
 
 
 async def continue_selection(opencode: OpenCodeClient, session: Session, named: Selection) -> dict[str, Any]:

@@ -135,3 +135,12 @@ async def test_a_model_must_be_named_where_none_is_configured(model: ScriptedMod
         assert await check_model_selection(opened.engine.opencode, opened.directory, selection) == {
             "model": {"providerID": "scripted", "modelID": "scripted"}
         }
+
+
+async def test_the_model_of_the_default_agent_is_sent(model: ScriptedModel, tmp_path: Path) -> None:
+    """A session without a model would have the default one of its directory, which may be one that OpenCode hosts."""
+    config = {"model": None, "agent": {"build": {"model": "scripted/scripted"}}}
+    async with open_engine(model, tmp_path, config=config) as opened:
+        assert await check_model_selection(opened.engine.opencode, opened.directory, Selection()) == {
+            "model": {"providerID": "scripted", "modelID": "scripted"}
+        }
