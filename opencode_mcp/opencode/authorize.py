@@ -17,10 +17,14 @@ from opencode_mcp.catalog.scopes import ArgumentKind
 from opencode_mcp.exceptions import APIError, InvalidArguments, UnexpectedResponse
 
 from .allowlist import DirectoryAllowlist
+from .forms import NO_SESSION
 from .location_arguments import LocationArgument, location_arguments, mentioned_paths
 from .location_reads import LOCATION_READS, CallRead, LocationReads, SessionLocation
 from .models import Model, parse_model
 from .responses import Answer
+
+FORM_OPERATIONS = frozenset({"session.form.get", "session.form.reply", "session.form.cancel"})
+"""Of a form without a session, the session is NO_SESSION, and the call names the directory."""
 
 KIND_BY_ID_PREFIX: Mapping[str, ArgumentKind] = {"ses": "session", "wrk": "workspace"}
 """Prefixes of the ids that belong to a directory."""
@@ -65,6 +69,8 @@ class IdAuthorizer:
         """Return why a location is refused, or None."""
         reads = LOCATION_READS[operation.generation.number]
         match location.kind:
+            case "session" if operation.id in FORM_OPERATIONS and location.value == NO_SESSION and directories:
+                return None
             case "session":
                 try:
                     return await self._session_problem(reads, location.value, directories)

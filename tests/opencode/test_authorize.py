@@ -265,9 +265,11 @@ async def test_ids_of_opencode_2_must_be_of_allowed_directories(tmp_path: Path) 
     reads = FakeReads2({"ses_in": root, "ses_out": outside}, {"in": root, "out": outside}, root)
     authorization = IdAuthorizer(DirectoryAllowlist.from_directories((str(root),)), reads.read, str(root))
     command = {"name": "review", "text": "x"}
+    form = {"sessionID": "global", "formID": "frm_1"}
     inside: list[tuple[str, dict[str, Any]]] = [
         ("session_get", {"sessionID": "ses_in"}),
         ("session_create", {"id": "ses_new"}),
+        ("session_form_reply", {**form, "directory": str(root), "answer": {}}),  # of no session, in this directory
         ("worktree_list", {"projectID": "in"}),
         ("session_command", {**command, "sessionID": "ses_in", "text": "look at @src/a.py"}),
     ]
@@ -286,8 +288,9 @@ async def test_ids_of_opencode_2_must_be_of_allowed_directories(tmp_path: Path) 
     for name, arguments in refused:
         with pytest.raises(InvalidArguments, match="--allow-directory allows"):
             await authorization.check(catalog[name], arguments)
-    with pytest.raises(APIError, match="no such session"):
-        await authorization.check(catalog["session_get"], {"sessionID": "ses_new"})
+    for name, arguments in {"session_get": {"sessionID": "ses_new"}, "session_form_get": form}.items():
+        with pytest.raises(APIError, match="no such session"):
+            await authorization.check(catalog[name], arguments)
 
 
 async def test_a_list_of_sessions_of_opencode_2_is_filtered(tmp_path: Path) -> None:
