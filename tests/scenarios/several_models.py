@@ -63,7 +63,8 @@ async def apply_best(ctx: ScenarioContext) -> ObservedResult:
     assert [answer["files"] for answer in answers] == [
         [{"path": "answer.txt", "status": "added", "additions": 1, "deletions": 0}]
     ] * 2
-    assert all(answer["tokens"] and answer["cost"] and answer["elapsed_seconds"] for answer in answers)
+    assert all(answer["tokens"] and answer["cost"] for answer in answers)
+    assert all(answer["elapsed_seconds"] >= 0 for answer in answers)  # 0.0 for a turn of less than 0.05 s
     assert compared["differing_files"] == ["answer.txt"]
     assert not (ctx.project / "answer.txt").exists()
 
