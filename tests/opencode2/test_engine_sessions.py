@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx2
@@ -63,6 +64,25 @@ async def test_a_session_keeps_its_task(opened: EngineClient) -> None:
     await opened.engine.update_session(created.id, metadata=changed, rules=[])
     cleared = (await opened.client.get(f"session/{created.id}"))["data"]["permissions"]
     assert (kept, cleared) == ([{"action": "webfetch", "resource": "*", "effect": "deny"}], [])
+
+
+async def test_a_new_session_has_its_task_whatever_it_inherits(
+    opened: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queued prompt would be lost; whether OpenCode adds to the metadata of a new session is not documented."""
+    fake = opened.client.fake.engine
+    create_session = fake.create_session
+
+    def inherit(directory: str, **body: Any) -> Any:
+        parent = fake.store.sessions.get(body.get("parentID", ""))
+        inherited: dict[str, Any] = {} if parent is None else parent.info["metadata"]
+        return create_session(directory, **{**body, "metadata": {**inherited, **body["metadata"]}})
+
+    monkeypatch.setattr(fake, "create_session", inherit)
+    session = await opened.create(metadata=with_task_metadata({}, TaskMetadata(branch="parent")))
+    child = await opened.create(metadata=with_task_metadata({}, TaskMetadata(branch="own")), parent_id=session.id)
+    assert task_metadata(child).branch == "own"
+    assert task_metadata(await opened.engine.read_session(child.id)).branch == "own"
 
 
 async def test_a_task_is_not_inherited(opened: EngineClient) -> None:

@@ -110,8 +110,8 @@ async def create_session(
     session: Session | None = None
     with anyio.CancelScope(shield=True):
         session = (await read_data(opencode, SessionInfo, "session_create", **sent)).to_session()
-        if METADATA_KEY in session.metadata:
-            session = await update_session(opencode, session.id, session.metadata, None)
+        if METADATA_KEY in metadata:
+            session = await update_session(opencode, session.id, metadata, None)
     assert session is not None
     return session
 
