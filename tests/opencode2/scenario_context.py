@@ -42,6 +42,7 @@ TRAITS = Traits(
     subagent="subagent",
     not_offered=frozenset({"write", "edit"}),  # a subagent has the rules of its parent's session
     refused_maps={"knows no tool 'terminal*'": {"terminal*": "deny"}},
+    system_prompt={},
     adds_schema=False,
 )
 

@@ -68,9 +68,6 @@ DIFFERS: Mapping[str, Difference] = {
         "the error has no name of its own",
         pattern="provider.invalid-request: .*maximum context length is 1000 tokens",
     ),
-    "check fails, then the task corrects it": Difference(
-        "a prompt has no system prompt", fails="takes no system prompt with a prompt: write it into `prompt`"
-    ),
     "policy allow, then report": Difference(
         "the rules of a session are replaced, so what it was allowed is asked for",
         state="waiting_permission",

@@ -58,13 +58,14 @@ async def correct_after_check(ctx: ScenarioContext) -> ObservedResult:
     command = (
         f"test -e {made} || {{ echo 'script:tool write {json.dumps({'filePath': made, 'content': 'x'})}'; exit 1; }}"
     )
-    prompt, system = f"script:text not yet {ctx.key}", "Write short sentences."
-    observed = await ctx.run_task(prompt, check=[command], check_retries=2, system=system)
+    prompt, system = f"script:text not yet {ctx.key}", ctx.traits.system_prompt
+    observed = await ctx.run_task(prompt, check=[command], check_retries=2, **system)
     assert observed["check"]["attempt"] == 2
     assert observed["check"]["passed"]
     assert ctx.file("made").exists()
     assert len(ctx.model_requests()) == 3
-    assert [request for request in ctx.model_requests() if system not in str(request.messages)] == []
+    for text in system.values():
+        assert [request for request in ctx.model_requests() if text not in str(request.messages)] == []
     return observed
 
 

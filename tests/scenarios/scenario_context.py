@@ -36,6 +36,7 @@ class Traits:
     - shell, subagent: names of tools.
     - not_offered: the tools that a model does not have where a task's map of permissions denies `edit`.
     - refused_maps: maps of permissions that a task does not take, by a part of the error.
+    - system_prompt: the argument of a task that has one, where a prompt may.
     - adds_schema: OpenCode adds `$schema` to the configuration of a project.
     """
 
@@ -48,6 +49,7 @@ class Traits:
             "`task` must be denied": {"bash": "ask", "task": "allow"},
         }
     )
+    system_prompt: Mapping[str, Any] = field(default_factory=lambda: {"system": "Write short sentences."})
     adds_schema: bool = True
 
 
