@@ -10,9 +10,10 @@ from pydantic import Field
 
 from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
-from opencode_mcp.opencode.engine.optional import optional
 from opencode_mcp.opencode.models import Agent, Config, Model
 
+from .directories import location_argument
+from .entries import ModelRef
 from .pages import read_data
 from .rules import RuleInfo
 
@@ -21,13 +22,6 @@ HOSTED = "opencode"
 
 LOADING_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.5)
 """Pauses before the models are read again: right after its start OpenCode lists none (2.0.8)."""
-
-
-class ModelRef(Model):
-    """The name of a model."""
-
-    id: str
-    provider_id: str
 
 
 class AgentInfo(Model):
@@ -106,13 +100,13 @@ class ConfigEntry(Model):
 
 async def list_agents(opencode: OpenCodeClient, directory: str | None) -> list[Agent]:
     """Return the agents."""
-    agents = await read_data(opencode, list[AgentInfo], "agent_list", **at(directory))
+    agents = await read_data(opencode, list[AgentInfo], "agent_list", **location_argument(directory))
     return [agent.to_agent() for agent in agents]
 
 
 async def list_models(opencode: OpenCodeClient, directory: str | None) -> dict[str, dict[str, Any]]:
     """Return the models that are enabled; a server that has just started gets some time."""
-    read = partial(read_data, opencode, list[ModelInfo], "model_list", **at(directory))
+    read = partial(read_data, opencode, list[ModelInfo], "model_list", **location_argument(directory))
     models = await read()
     for pause in LOADING_SECONDS:
         if models:
@@ -134,8 +128,8 @@ async def read_config(opencode: OpenCodeClient, directory: str | None) -> Config
     `model` is the one that OpenCode would call, None if that is a model that it hosts and no document has named one.
     """
     entries, default = await gather(
-        partial(opencode.call_as, list[ConfigEntry], "config_get", **at(directory)),
-        partial(read_data, opencode, ModelInfo | None, "model_default", **at(directory)),
+        partial(opencode.call_as, list[ConfigEntry], "config_get", **location_argument(directory)),
+        partial(read_data, opencode, ModelInfo | None, "model_default", **location_argument(directory)),
     )
     merged = NO_DEFAULTS
     for entry in entries:
@@ -150,10 +144,5 @@ async def read_config(opencode: OpenCodeClient, directory: str | None) -> Config
 
 async def list_tool_names(opencode: OpenCodeClient, directory: str | None) -> tuple[set[str], set[str]]:
     """Return no names of tools, as OpenCode 2 lists none, and those of MCP servers."""
-    servers = await read_data(opencode, list[dict[str, Any]], "mcp_list", **at(directory))
+    servers = await read_data(opencode, list[dict[str, Any]], "mcp_list", **location_argument(directory))
     return set(), {server["name"] for server in servers}
-
-
-def at(directory: str | None) -> dict[str, Any]:
-    """Return the argument that names a directory."""
-    return optional(location=None if directory is None else {"directory": directory})

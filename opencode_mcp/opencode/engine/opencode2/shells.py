@@ -13,6 +13,7 @@ from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode.client import OpenCodeClient
 from opencode_mcp.opencode.models import Model, parse_model
 
+from .directories import location_argument
 from .entries import Entry, ShellOutput
 from .pages import read_data, read_pages
 from .sessions import read_session
@@ -72,7 +73,7 @@ async def find_command(opencode: OpenCodeClient, session_id: str, message_id: st
 async def is_known(opencode: OpenCodeClient, shell_id: str, directory: str) -> bool:
     """Whether OpenCode still has a command."""
     try:
-        await opencode.call("shell_get", id=shell_id, location={"directory": directory})
+        await opencode.call("shell_get", id=shell_id, **location_argument(directory))
     except APIError as error:
         if error.status != 404:
             raise
@@ -87,7 +88,7 @@ async def end_commands(opencode: OpenCodeClient, session_id: str) -> None:
     running = [entry.shell_id for entry in entries if entry.status == "running"]
     directory = (await read_session(opencode, session_id)).directory if running else ""
     for shell_id in running:
-        await opencode.call("shell_remove", id=shell_id, location={"directory": directory})
+        await opencode.call("shell_remove", id=shell_id, **location_argument(directory))
 
 
 async def with_end_of_output(opencode: OpenCodeClient, session_id: str, entry: Entry) -> Entry:
@@ -98,7 +99,7 @@ async def with_end_of_output(opencode: OpenCodeClient, session_id: str, entry: E
     query = {"cursor": max(0, entry.output.size - END_BYTES), "limit": END_BYTES}
     try:
         end = await read_data(
-            opencode, ShellOutput, "shell_output", id=entry.shell_id, location={"directory": directory}, **query
+            opencode, ShellOutput, "shell_output", id=entry.shell_id, **location_argument(directory), **query
         )
     except APIError as error:
         if error.status != 404:
@@ -110,9 +111,8 @@ async def with_end_of_output(opencode: OpenCodeClient, session_id: str, entry: E
 
 async def list_sessions_with_commands(opencode: OpenCodeClient, directory: str | None) -> list[str]:
     """Return the sessions for which a command runs in a directory; those of tools are among them."""
-    location = {} if directory is None else {"location": {"directory": directory}}
     try:
-        shells = await read_data(opencode, list[ShellInfo], "shell_list", **location)
+        shells = await read_data(opencode, list[ShellInfo], "shell_list", **location_argument(directory))
     except APIError as error:
         if error.status != 404:
             raise

@@ -24,11 +24,10 @@ from opencode_mcp.opencode.models import (
     TimeSpan,
     ToolState,
 )
-from opencode_mcp.opencode.opencode2_events import part_id
+from opencode_mcp.opencode.opencode2_events import ABORTED, part_id
 
 from .entries import Content, Entry, ErrorInfo, ModelRef
 
-ABORTED = "MessageAbortedError"
 TOOL_STATUS: Mapping[str, str] = {"streaming": "pending"}
 """The states of tool calls that have another name here."""
 
