@@ -43,7 +43,7 @@ class Project(Model):
     sandboxes: tuple[str, ...] = ()
 
 
-class LocatedProject(Model):
+class Project2(Model):
     """A project of OpenCode 2."""
 
     id: str
@@ -51,16 +51,16 @@ class LocatedProject(Model):
     sandboxes: tuple[str, ...] = ()
 
 
-class ProjectRoot(Model):
+class LocationProject2(Model):
     """The project of a location of OpenCode 2, and its root."""
 
     directory: str
 
 
-class ResolvedLocation(Model):
+class Location2(Model):
     """A location of OpenCode 2."""
 
-    project: ProjectRoot
+    project: LocationProject2
 
 
 class InstancePaths(Model):
@@ -110,7 +110,7 @@ async def has_sessions(call_read: CallRead, directory: str) -> bool:
     return bool((await call_read("v2_session_list", directory=directory, limit=1))["data"])
 
 
-async def read_located_session(call_read: CallRead, session_id: str) -> SessionLocation:
+async def read_session_location_2(call_read: CallRead, session_id: str) -> SessionLocation:
     """Return a session's location.
 
     Raises:
@@ -121,20 +121,20 @@ async def read_located_session(call_read: CallRead, session_id: str) -> SessionL
     return session.location.model_copy(update={"project_id": session.project_id})
 
 
-async def read_located_projects(call_read: CallRead, directory: str | None) -> list[Project]:
+async def read_projects_2(call_read: CallRead, directory: str | None) -> list[Project]:
     """Return all projects that OpenCode knows; they do not depend on a directory."""
-    projects = parse_model("the response of project_list", list[LocatedProject], await call_read("project_list"))
+    projects = parse_model("the response of project_list", list[Project2], await call_read("project_list"))
     return [Project(id=found.id, worktree=found.canonical, sandboxes=found.sandboxes) for found in projects]
 
 
-async def read_located_paths(call_read: CallRead, directory: str) -> InstancePaths:
+async def read_paths_2(call_read: CallRead, directory: str) -> InstancePaths:
     """Return the paths that mentions in a directory refer to; the user's home is unknown, and no path is below `~`."""
     value = await call_read("location_get", location={"directory": directory})
-    location = parse_model("the response of location_get", ResolvedLocation, value)
+    location = parse_model("the response of location_get", Location2, value)
     return InstancePaths(home="~", worktree=location.project.directory)
 
 
-async def has_located_sessions(call_read: CallRead, directory: str) -> bool:
+async def has_sessions_2(call_read: CallRead, directory: str) -> bool:
     """Whether OpenCode has a session in a directory."""
     return bool((await call_read("session_list", directory=directory, limit=1))["data"])
 
@@ -156,6 +156,6 @@ class LocationReads:
 
 LOCATION_READS: Mapping[int, LocationReads] = {
     1: LocationReads(read_session_location, read_projects, read_paths, has_sessions),
-    2: LocationReads(read_located_session, read_located_projects, read_located_paths, has_located_sessions),
+    2: LocationReads(read_session_location_2, read_projects_2, read_paths_2, has_sessions_2),
 }
-"""The reads by generation."""
+"""By generation; what is of OpenCode 2 has a 2 in its name."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.engine import DEFAULT_AGENT, engine_of
 from opencode_mcp.opencode.models import PermissionRule
 
 Action = Literal["allow", "ask", "deny"]
@@ -19,9 +19,8 @@ SEPARATORS = re.compile(r"[;&|\n(){}`]+|\$\(")
 
 async def find_agent_name(opencode: OpenCodeClient, directory: str | None, agent: str | None) -> str:
     """Return the name of the agent that runs a new session's prompt: OpenCode's default for None."""
-    engine = engine_of(opencode)
-    config = await engine.read_config(directory) if agent is None else None
-    return agent or (config and config.default_agent) or engine.traits.default_agent
+    config = await engine_of(opencode).read_config(directory) if agent is None else None
+    return agent or (config and config.default_agent) or DEFAULT_AGENT
 
 
 async def read_agent_rules(

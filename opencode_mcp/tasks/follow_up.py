@@ -13,7 +13,7 @@ import anyio
 
 from opencode_mcp.exceptions import SessionBusy, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.engine import DEFAULT_AGENT
 from opencode_mcp.opencode.models import Message, Session
 from opencode_mcp.opencode.prepare import directory_misreading
 
@@ -87,8 +87,7 @@ async def send_follow_up(
         await change_access(opencode, snapshot.session, selection.get("agent"), change_of(context, arguments))
     used = await read_family_usage(opencode, snapshot)
     await send_prompt(context, snapshot.session, arguments, selection, snapshot.newest_message, attachments, used)
-    default = engine_of(opencode).traits.default_agent
-    note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"), default)
+    note = None if arguments.agent is not None else describe_kept_agent(selection.get("agent"), DEFAULT_AGENT)
     return SentPrompt(session_id=session_id, previous_prompt_id=previous_prompt_id, note=note)
 
 

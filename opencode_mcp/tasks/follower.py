@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup
 from opencode_mcp.exceptions import APIError, OpenCodeError, WorkflowError
 from opencode_mcp.opencode.concurrency import background_task_group
 from opencode_mcp.opencode.endpoint import ignore_progress
-from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.engine import DEFAULT_AGENT, engine_of
 from opencode_mcp.opencode.events import Event, event_session_id
 from opencode_mcp.opencode.models import Session
 
@@ -251,7 +251,7 @@ async def run_check(context: Context, session: Session, prompt_id: str, rules: R
         check_session = await find_check(opencode, session.id, prompt_id)
         if check_session is None or check_session.id != created.id:
             return  # this session stays empty: other bridges may be reading the family that it belongs to
-    agent = session.agent or engine_of(opencode).traits.default_agent
+    agent = session.agent or DEFAULT_AGENT
     await run_script(opencode, agent, check_session, check_script(rules.check, check_session.id), CHECK_SECONDS)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from opencode_mcp.exceptions import WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
-from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.opencode.engine import DEFAULT_AGENT, engine_of
 from opencode_mcp.opencode.models import Session
 from opencode_mcp.suggestions import suggest
 
@@ -132,7 +132,7 @@ async def default_model(
     """
     engine = engine_of(opencode)
     config = await engine.read_config(directory)
-    name = agent or config.default_agent or engine.traits.default_agent
+    name = agent or config.default_agent or DEFAULT_AGENT
     agents = await engine.list_agents(directory)
     agent_model = next((candidate.model for candidate in agents if candidate.name == name), None)
     if agent_model is not None:

@@ -9,13 +9,14 @@ from functools import partial
 
 import httpx2
 
+from opencode_mcp.catalog.generations import GENERATIONS
 from opencode_mcp.catalog.versions import is_older
 from opencode_mcp.connect import choose_program
 from opencode_mcp.exceptions import ServerStartError
 from opencode_mcp.openapi import SNAPSHOT_VERSION
 from opencode_mcp.openapi.snapshots import SNAPSHOT_2_VERSION
 from opencode_mcp.opencode import Endpoint, OpenCodeClient, ProgressCallback
-from opencode_mcp.opencode.engine.opencode1 import TRAITS
+from opencode_mcp.opencode.engine import TRAITS
 from opencode_mcp.opencode.process.executable import which
 from opencode_mcp.opencode.process.service import Service
 from opencode_mcp.opencode.transport import describe_tls_error
@@ -48,9 +49,7 @@ async def check_program(settings: Settings, report_progress: ProgressCallback) -
     origin = "--command" if settings.command else "a copy from npm" if program.is_own_copy else "on PATH"
     facts = {"path": path, "version": program.version}
     if program.note:
-        return CheckResult(
-            "opencode", "warning", program.note, f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`", facts
-        )
+        return CheckResult("opencode", "warning", program.note, f"`{GENERATIONS[1].update}`", facts)
     return CheckResult("opencode", "ok", f"{path} ({origin})", facts=facts)
 
 
@@ -156,19 +155,28 @@ def check_version_1(version: str) -> CheckResult:
     facts = {"version": version, "tested": SNAPSHOT_VERSION}
     if version == SNAPSHOT_VERSION:
         return CheckResult("version", "ok", f"{version}, the tested version", facts=facts)
-    oldest = TRAITS.min_version
-    update = f"`npm install -g opencode-ai@{SNAPSHOT_VERSION}`"
-    if is_older(version, oldest):
-        message = f"{version}: the task tools (such as run_task) need {oldest}; plain operations work"
-        return CheckResult("version", "warning", message, update, facts | {"oldest": oldest})
-    message = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {oldest}"
-    return CheckResult("version", "warning", message, f"if something does not work: {update}", facts)
+    message = f"{version}; the tested version is {SNAPSHOT_VERSION}, the oldest supported one {TRAITS[1].min_version}"
+    untested = CheckResult(
+        "version", "warning", message, f"if something does not work: `{GENERATIONS[1].update}`", facts
+    )
+    return check_oldest(1, version, facts) or untested
 
 
 def check_version_2(version: str) -> CheckResult:
     """Name the version of OpenCode 2 beside the one whose API the tools are made from."""
     message = f"{version}; the tools are those of {SNAPSHOT_2_VERSION}'s API"
-    return CheckResult("version", "ok", message, facts={"version": version, "described": SNAPSHOT_2_VERSION})
+    facts = {"version": version, "described": SNAPSHOT_2_VERSION}
+    return check_oldest(2, version, facts) or CheckResult("version", "ok", message, facts=facts)
+
+
+def check_oldest(generation: int, version: str, facts: Mapping[str, str]) -> CheckResult | None:
+    """Return the warning about a version that is too old for tasks."""
+    oldest = TRAITS[generation].min_version
+    if not is_older(version, oldest):
+        return None
+    message = f"{version}: the task tools (such as run_task) need {oldest}; plain operations work"
+    update = f"`{GENERATIONS[generation].update}`"
+    return CheckResult("version", "warning", message, update, {**facts, "oldest": oldest})
 
 
 VERSION_CHECKS: Mapping[int, Callable[[str], CheckResult]] = {1: check_version_1, 2: check_version_2}

@@ -12,9 +12,18 @@ from opencode_mcp.opencode.client import OpenCodeClient
 from . import opencode1
 from .opencode1 import Engine1
 from .opencode2 import traits as opencode2
-from .protocol import METADATA_KEY, Engine, EngineTraits, MessagePage, PermissionReply
+from .protocol import DEFAULT_AGENT, METADATA_KEY, Engine, EngineTraits, MessagePage, PermissionReply
 
-__all__ = ["METADATA_KEY", "TRAITS", "Engine", "EngineTraits", "MessagePage", "PermissionReply", "engine_of"]
+__all__ = [
+    "DEFAULT_AGENT",
+    "METADATA_KEY",
+    "TRAITS",
+    "Engine",
+    "EngineTraits",
+    "MessagePage",
+    "PermissionReply",
+    "engine_of",
+]
 
 
 def make_engine_2(opencode: OpenCodeClient) -> Engine:

@@ -39,7 +39,6 @@ from .protocol import DiffBase, EngineTraits, MessagePage, PermissionReply
 
 TRAITS = EngineTraits(
     min_version="1.15.13",
-    default_agent="build",
     default_variant="default",
     replaces_rules=False,
     shell="bash",

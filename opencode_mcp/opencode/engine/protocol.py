@@ -29,6 +29,9 @@ from opencode_mcp.opencode.models import (
 METADATA_KEY = "opencode_mcp"
 """The key in a session's metadata under which bridges store what they must know of a task."""
 
+DEFAULT_AGENT = "build"
+"""The agent that runs a prompt where neither the prompt nor the configuration names one."""
+
 PermissionReply = Literal["once", "always", "reject"]
 DiffBase = Literal["git", "branch"]
 """What a working tree is compared with: its last commit, or the default branch."""
@@ -39,7 +42,6 @@ class EngineTraits:
     """What differs between the generations and is the same for all requests.
 
     - min_version: the oldest version that tasks work with.
-    - default_agent: the agent that runs a prompt where neither the prompt nor the configuration names one.
     - default_variant: what a session's model has as its variant where its prompt named none.
     - replaces_rules: a session's rules can be replaced; otherwise rules can only be added.
     - shell, subagent: the permissions of shell commands and of subagents.
@@ -60,7 +62,6 @@ class EngineTraits:
     """
 
     min_version: str
-    default_agent: str
     default_variant: str | None
     replaces_rules: bool
     shell: str

@@ -10,7 +10,6 @@ ALWAYS_LASTS = "permanently"
 
 TRAITS = EngineTraits(
     min_version="2.0.8",
-    default_agent="build",
     default_variant=None,
     replaces_rules=True,
     shell="shell",
