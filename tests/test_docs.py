@@ -22,6 +22,10 @@ from scripts.build_site import (
     site_pages,
     write_source,
 )
+from scripts.try_opencode2 import ROWS
+from tests.opencode2 import scenario_table as on_fake
+from tests.opencode2_on_1 import scenario_table as on_opencode_1
+from tests.scenarios import SCENARIOS
 
 PAGES = sorted({"README.md", *site_pages(), *(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/**/*.md"))})
 LINK_TARGET = re.compile(r"(?<=\]\()(?![a-z][a-z+.-]*:)([^)#\s]*)(?:#([^)\s]+))?(?=\))")
@@ -98,6 +102,18 @@ def test_the_page_about_tasks_has_every_field_and_state_of_a_report() -> None:
     named = set(re.findall(r"`(\w+)`", section))
     assert fields.keys() - named - {"turn_tokens", "family_tokens"} == set()
     assert set(fields["state"]["enum"]) <= named
+
+
+def test_the_page_about_opencode_2_has_current_figures() -> None:
+    """Of the scenario table on the fake, and on the v2 API of OpenCode 1."""
+    text = " ".join((ROOT / "docs" / "opencode-2.md").read_text(encoding="utf-8").split())
+    total, operations = len(SCENARIOS), len(Catalog.from_snapshot(2))
+
+    assert f"{operations} of {operations} operations" in text
+    assert f"{len(on_fake.playable())} of the {total} scenarios of tasks run on it" in text
+    assert f"{len(on_fake.NOT_PLAYABLE)} have no counterpart" in text
+    assert f"{len(on_opencode_1.playable())} of the {total} scenarios pass" in text
+    assert f"plays {len(ROWS)} scenarios" in text
 
 
 @pytest.mark.anyio

@@ -99,6 +99,12 @@ async def test_every_check_passes_and_the_next_start_has_its_tools(tmp_path: Pat
         ({"model.default": {"location": LOCATION, "data": None}}, "model", "failed", "no default"),
         (healthy_answers("opencode"), "model", "warning", "opencode/large, which OpenCode hosts"),
         ({"worktree.list": [LOCATION, {"directory": "/w"}]}, "worktrees", "warning", "1 in this project: /w"),
+        (
+            {"server.info": {"version": "2.0.7", "pid": 7, "urls": [], "paths": {"tmp": "/tmp"}}},
+            "version",
+            "warning",
+            "2.0.7: the task tools (such as run_task) need 2.0.8",
+        ),
     ],
 )
 async def test_each_fault_is_named_with_advice(

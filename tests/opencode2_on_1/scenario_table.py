@@ -70,6 +70,7 @@ NOT_PLAYABLE: Mapping[str, str] = {
         [name for name in with_word("by another client") if name.startswith("access outside")],
     ),
     **because("the v2 engine of 1.18.33 counts no cost", ("limit of cost", *rows("cost of a bridge"))),
+    "disposed while the user is asked": "the v2 API of 1.18.33 reloads no location",
     "time limit 0": "requests through the shim take longer than the moment that a call without time gets",
     **because(
         "it starts an OpenCode of its own, which no shim is in front of",
