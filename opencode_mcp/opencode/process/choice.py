@@ -25,7 +25,7 @@ from opencode_mcp.opencode.expected_generation import version_major
 
 from .cache import cache_folder
 from .data_folder import DATABASE_VARIABLE, History, data_folder, read_data_folder
-from .executable import Program, read_version, which
+from .executable import Program, ReadVersion, read_each_once, read_version, which
 from .install import find_program
 from .service import Service, find_service
 
@@ -57,7 +57,8 @@ class Choice:
         Raises:
             ServerStartError: there is none, with how to get one.
         """
-        found, reason = await self.find_opencode_2()
+        read = read_each_once()
+        found, reason = await self.find_opencode_2(read)
         if found is not None and not reason:
             return found
         if self.generation == 2:
@@ -67,30 +68,30 @@ class Choice:
                 f"--command: {found.describe()} is OpenCode {found.version}, and is not started: {reason}. Set "
                 "--generation 2 to start it, omit --command to use an OpenCode 1, or set --url to a running OpenCode 2."
             )
-        program = await self._find_opencode_1(report_progress)
+        program = await self._find_opencode_1(report_progress, read)
         note = f"{program.note}; it is not started, as {reason}; --generation 2 starts it"
         return replace(program, note=note) if reason else program
 
-    async def find_opencode_2(self) -> tuple[Program | Service | None, str]:
+    async def find_opencode_2(self, read: ReadVersion = read_version) -> tuple[Program | Service | None, str]:
         """Return the OpenCode 2 of this user, None if there is none or it is not wanted, and why it must not be
         started, "" if it may be used."""
         if self.generation == 1:
             return None, ""
         if self.may_use_service and (service := await find_service(self.environ)) is not None:
             return service, ""
-        candidate = await self._find_candidate()
+        candidate = await self._find_candidate(read)
         if candidate is None or self.generation == 2:
             return candidate, ""
         return candidate, await self._reason_not_to_start()
 
-    async def _find_candidate(self) -> Program | None:
+    async def _find_candidate(self, read: ReadVersion) -> Program | None:
         """Return the OpenCode 2 of --command or on PATH; None if there is none."""
         command = self.command or ("opencode",)
         path = which(command[0], self.environ)
         if path is None:
             return None
         program = (path, *command[1:])
-        version = await read_version(program, self.environ, self.cache)
+        version = await read(program, self.environ, self.cache)
         trusted = version is None and bool(self.command) and self.generation == 2
         if trusted or (version is not None and version_major(version) == 2):
             return Program(program, version=version, generation=2)
@@ -100,13 +101,13 @@ class Choice:
         """Return why an OpenCode 2 must not be started without the user's word, or ""."""
         return (await anyio.to_thread.run_sync(read_data_folder, self.environ)).reason_not_to_migrate
 
-    async def _find_opencode_1(self, report_progress: ProgressCallback) -> Program:
+    async def _find_opencode_1(self, report_progress: ProgressCallback, read: ReadVersion) -> Program:
         """Return the OpenCode 1 to start. The own copy does not open a database that an OpenCode 2 has taken over.
 
         Raises:
             ServerStartError: there is none.
         """
-        program = await find_program(self.command, self.cache, self.environ, report_progress)
+        program = await find_program(self.command, self.cache, self.environ, report_progress, read)
         if not program.is_own_copy:
             return program
         folder = await anyio.to_thread.run_sync(read_data_folder, self.environ)

@@ -9,7 +9,7 @@ import shlex
 import stat
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -99,6 +99,22 @@ async def read_version(command: tuple[str, ...], environ: Mapping[str, str], cac
     if version is not None:
         save_version(versions_file, key, {"state": fingerprint, "at": time.time(), "version": version})
     return version
+
+
+ReadVersion = Callable[[tuple[str, ...], Mapping[str, str], Path], Awaitable[str | None]]
+
+
+def read_each_once() -> ReadVersion:
+    """Return a `read_version` that runs each command once, also one of which no version is cached."""
+    known: dict[tuple[str, ...], str | None] = {}
+
+    async def read(command: tuple[str, ...], environ: Mapping[str, str], cache: Path) -> str | None:
+        key = (which(command[0], environ) or command[0], *command[1:])
+        if key not in known:
+            known[key] = await read_version(command, environ, cache)
+        return known[key]
+
+    return read
 
 
 def file_fingerprint(path: str) -> list[int]:

@@ -30,7 +30,7 @@ from .cache import (
     secure_cache_folder,
 )
 from .download import NO_NPM, Package, fetch_packages, required_packages
-from .executable import Program, is_program, read_version, which
+from .executable import Program, ReadVersion, is_program, read_version, which
 
 OPENCODE_1 = GENERATIONS[1]
 
@@ -38,7 +38,11 @@ __all__ = ["Program", "cache_folder", "find_program", "managed_program"]
 
 
 async def find_program(
-    command: tuple[str, ...], cache: Path, environ: Mapping[str, str], report_progress: ProgressCallback
+    command: tuple[str, ...],
+    cache: Path,
+    environ: Mapping[str, str],
+    report_progress: ProgressCallback,
+    read: ReadVersion = read_version,
 ) -> Program:
     """Find an OpenCode 1; install the managed copy if there is no other.
 
@@ -47,11 +51,11 @@ async def find_program(
     """
     await remove_leftovers(cache)
     if command:
-        return await command_program(command, cache, environ)
+        return await command_program(command, cache, environ, read)
     on_path = which("opencode", environ)
     if on_path is None:
         return await ensure_managed_copy(cache, environ, report_progress)
-    version = await read_version((on_path,), environ, cache)
+    version = await read((on_path,), environ, cache)
     if version is not None and parse_release(version)[0] == OPENCODE_1.number:
         return Program((on_path,), version=version)
     problem = (
@@ -67,13 +71,15 @@ async def find_program(
     return replace(copy, note="; ".join(part for part in (note, copy.note) if part))
 
 
-async def command_program(command: tuple[str, ...], cache: Path, environ: Mapping[str, str]) -> Program:
+async def command_program(
+    command: tuple[str, ...], cache: Path, environ: Mapping[str, str], read: ReadVersion
+) -> Program:
     """Return the program of --command; if it prints no version, it is trusted.
 
     Raises:
         ServerStartError: it is an OpenCode of another generation.
     """
-    version = await read_version(command, environ, cache)
+    version = await read(command, environ, cache)
     if version is not None and parse_release(version)[0] != OPENCODE_1.number:
         raise ServerStartError(
             f"--command: `{shlex.join(command)}` is OpenCode {version}, {OPENCODE_1.mismatch}: it is not started. "

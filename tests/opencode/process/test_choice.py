@@ -20,7 +20,7 @@ from opencode_mcp.opencode.process.registration import compute_key
 from opencode_mcp.opencode.process.service import Service
 from tests.cli.fake_http_server import JSON, fake_http_server
 
-from .data_folders import Prepare, leave_empty, use_opencode_1, use_opencode_2, write_program
+from .data_folders import Prepare, leave_empty, quote, use_opencode_1, use_opencode_2, write_program
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +179,18 @@ async def test_an_opencode_2_given_as_command_is_started_where_it_is_safe(
     program = user.install(V2, "oc")
     chosen = await choose(replace(user.choice, command=(str(program),), generation=generation))
     assert (chosen.command, chosen.generation) == ((str(program),), 2)
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+async def test_a_program_without_a_version_is_asked_once(user: User, is_given: bool, spawns: None) -> None:
+    """It may take its time to print none."""
+    asked = user.home / "asked"
+    path = user.install(None)
+    path.write_text(f"#!/bin/sh\necho $* >> {quote(asked)}\n")
+    program = await choose(replace(user.choice, command=(str(path),) if is_given else ()))
+
+    assert program.is_own_copy != is_given
+    assert asked.read_text().splitlines() == ["--version"]
 
 
 async def test_without_an_opencode_2_the_error_says_how_to_get_one(user: User) -> None:
