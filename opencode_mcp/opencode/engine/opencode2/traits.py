@@ -32,6 +32,7 @@ TRAITS = EngineTraits(
         "app_agents": "agent_list",
         "until OpenCode exits": ALWAYS_LASTS,
         '{"bash": ': '{"shell": ',
+        "remove worktree and branch;": "remove the worktree;",
         "Added to the system prompt.": "Refused: OpenCode 2 takes none.",
     },
     has_command_templates=False,
