@@ -120,7 +120,12 @@ async def test_the_allowlist_applies_to_every_way_to_name_a_directory(tmp_path: 
     """A location, a path, a session's directory by its id; and operations of all directories are refused."""
     session = {"id": "ses_1", "projectID": "p", "cost": 0, "tokens": TOKENS, "time": {"created": 1, "updated": 1}}
     outside = {"data": {**session, "location": {"directory": "/elsewhere"}}}
-    project: dict[str, Any] = {"id": "p", "canonical": str(tmp_path), "time": {"created": 1, "updated": 1}, "sandboxes": []}
+    project: dict[str, Any] = {
+        "id": "p",
+        "canonical": str(tmp_path),
+        "time": {"created": 1, "updated": 1},
+        "sandboxes": [],
+    }
     server = ContractServer(2, answers={"session.get": outside, "project.list": [project]})
     calls: dict[str, dict[str, Any]] = {
         "agent_list": {"location": {"directory": "/elsewhere"}},
