@@ -123,9 +123,13 @@ def choose_program(settings: Settings) -> Choice:
 
 
 def name_servers(settings: Settings) -> str:
-    """Return the name under which the generation of these servers is noted: the addresses, or what starts one."""
+    """Return the name under which the generation of these servers is noted: the addresses, or what starts one.
+
+    With --no-share no background service is used, so that may be another generation.
+    """
     addresses = [without_password(url) for url in settings.urls.values()]
-    return " ".join(addresses) or shlex.join(settings.command) or "opencode"
+    own = "opencode of its own" if settings.no_share else "opencode"
+    return " ".join(addresses) or shlex.join(settings.command) or own
 
 
 async def open_servers(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 
 from opencode_mcp.exceptions import APIError, WorkflowError
@@ -13,7 +15,7 @@ from .metadata import save_task_metadata, task_metadata
 from .queued_turns import was_followed
 from .replies import send_reply
 from .rules import has_work_left, rules_of
-from .session_state import SessionSnapshot, read_session, read_snapshot
+from .session_state import SessionSnapshot, read_session, read_snapshot, unless_deleted
 
 STOP_SECONDS = 15.0
 
@@ -39,7 +41,7 @@ async def stop_session(
     with anyio.move_on_after(STOP_SECONDS):
         while snapshot.busy and not (was_followed(snapshot, newest_id) or has_followed(snapshot, prompt_id)):
             for member_id in snapshot.family:
-                await engine_of(opencode).abort(member_id)
+                await unless_deleted(partial(engine_of(opencode).abort, member_id), None)
             await anyio.sleep(0.2)
             snapshot = await read_snapshot(opencode, session_id)
         # The request of an aborted tool call stays listed until it is answered.

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import PurePath, PureWindowsPath
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
@@ -26,6 +26,7 @@ from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.process.other_processes import shares_files
+from opencode_mcp.opencode.remote_path import to_pure_path
 from opencode_mcp.suggestions import suggest
 
 LINE_RANGE = re.compile(r"^(?P<path>.+?)(?::|#L?)(?P<first>\d+)(?:(?:-L?)(?P<last>\d+)|:\d+)?$")
@@ -193,11 +194,6 @@ def resolve_path(path: str, project: PurePath, home: PurePath | None) -> PurePat
         else:
             resolved.append(name)
     return path_type(joined.anchor, *resolved)
-
-
-def to_pure_path(path: str) -> PurePath:
-    """Return a path on OpenCode's machine, which may run Windows."""
-    return PureWindowsPath(path) if PureWindowsPath(path).drive else PurePosixPath(path)
 
 
 def is_windows(path: PurePath) -> bool:

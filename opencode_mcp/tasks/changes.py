@@ -32,7 +32,7 @@ from .next_call import NextCall
 from .rules import has_work_left
 from .session_state import PICKUP_SECONDS, SessionSnapshot, classify, read_session, refuse_without_messages
 from .turn_changes import read_changes_or_uncommitted
-from .workspace import describe_removal, works_in
+from .workspace import describe_removal
 
 MAX_NAMED = 10
 MAX_SESSIONS = 16
@@ -348,11 +348,9 @@ async def refuse_running_work(
         raise WorkflowError(
             f"nothing was discarded. {other_process_note} `force: true` removes the worktree anyway", session.id
         )
-    directories = {task.worktree or session.directory, session.directory}
-    busy: set[str] = set()
-    for directory in directories:
-        busy |= {*await engine_of(opencode).read_statuses(directory)}
-    others = [session_id for session_id in busy if await works_in(opencode, session_id, directories)]
+    others: set[str] = set()
+    for directory in {task.worktree or session.directory, session.directory}:
+        others |= await engine_of(opencode).list_running(directory)
     if others:
         raise WorkflowError(
             f"nothing was discarded: {', '.join(sorted(others))} running in the same worktree; call "

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeVar
 
+import anyio
+
 from opencode_mcp.exceptions import APIError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.concurrency import gather
@@ -41,6 +43,9 @@ TaskState = Literal[
 REJECTED = ("user rejected", "user declined", "user dismissed")
 """What the errors of rejected tool calls have."""
 
+WAKE_SECONDS = 0.5
+"""How long after the end of a subagent that ran in the background its parent may take to go on with what it said."""
+
 PICKUP_SECONDS = 10.0
 """How long OpenCode may take to start on a prompt that it has accepted; 1.3 s were measured (1.18.33)."""
 
@@ -70,6 +75,11 @@ class SessionSnapshot:
         """The prompt that began the newest turn, or that a bridge has sent to correct its work; "" for none."""
         newest = self.newest_message
         return self.continued_prompt_id or (newest.user_message_id if newest is not None else "")
+
+    @property
+    def waits_for_subagents(self) -> bool:
+        """Whether the session itself is idle, and a descendant works, whose end may wake it."""
+        return self.busy and self.session.id not in self.statuses
 
     @property
     def busy(self) -> bool:
@@ -130,6 +140,9 @@ async def read_snapshot(
         *([] if previous is None else [partial(read_session, opencode, session_id)]),
     )
     if reread and reread[0].directory != session.directory:  # it was moved meanwhile
+        return await read_snapshot(opencode, session_id)
+    if previous is not None and previous.waits_for_subagents and not statuses.keys() & {*family}:
+        await anyio.sleep(WAKE_SECONDS)
         return await read_snapshot(opencode, session_id)
     session = reread[0] if reread else session
     busy_statuses = {member_id: statuses[member_id] for member_id in family if member_id in statuses}

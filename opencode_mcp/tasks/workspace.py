@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 
-from opencode_mcp.exceptions import APIError, InvalidArguments, NotUndone, OpenCodeError, WorkflowError
+from opencode_mcp.exceptions import APIError, NotUndone, OpenCodeError, WorkflowError
 from opencode_mcp.opencode import OpenCodeClient
 from opencode_mcp.opencode.engine import engine_of
 from opencode_mcp.opencode.models import FileChange, ProjectPath, Session, Worktree
@@ -18,7 +18,6 @@ from opencode_mcp.tasks.worktree.git import Git
 from opencode_mcp.tasks.worktree.local import StartPoint, open_project_git, prepare_start_point, prove_local
 from opencode_mcp.tasks.worktree.snapshot import format_paths
 
-from .attachments import to_pure_path
 from .metadata import TaskMetadata
 
 log = logging.getLogger(__name__)
@@ -279,16 +278,3 @@ async def check_subfolder(opencode: OpenCodeClient, directory: str, project: Pro
 def directory_argument(directory: str | None) -> dict[str, str]:
     """Return the `directory` argument; None: OpenCode's default."""
     return {} if directory is None else {"directory": directory}
-
-
-async def works_in(opencode: OpenCodeClient, session_id: str, directories: Collection[str]) -> bool:
-    """Whether a session's directory is one of these, or below one."""
-    try:
-        directory = to_pure_path((await engine_of(opencode).read_session(session_id)).directory)
-    except InvalidArguments:  # its directory is outside of --allow-directory
-        return False
-    except APIError as error:
-        if error.status != 404:
-            raise
-        return False
-    return any(directory.is_relative_to(to_pure_path(folder)) for folder in directories)

@@ -14,7 +14,7 @@ import pytest
 from opencode_mcp import OpenCode
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.catalog.generations import GENERATIONS
-from opencode_mcp.connect import connect, expected_generation, find_generation, make_endpoint
+from opencode_mcp.connect import connect, expected_generation, find_generation, make_endpoint, name_servers
 from opencode_mcp.exceptions import APIError, UnsupportedServer
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
 from opencode_mcp.opencode.expected_generation import MAX_SEEN, note_seen_generation, read_seen_generation
@@ -64,6 +64,14 @@ def test_the_tools_are_those_of_the_generation_that_was_chosen_else_seen_last_el
     assert expected_generation(load(tmp_path, url="http://127.0.0.1:5000")) == 1
     assert expected_generation(load(tmp_path, {"OPENCODE_MCP_GENERATION": "2"}, url="http://127.0.0.1:5000")) == 2
     assert "2" not in (tmp_path / "opencode-mcp" / "generations.json").read_text().replace(f'"{URL}": 2', "")
+
+
+def test_a_background_service_that_comes_and_goes_does_not_change_the_tools_without_sharing(tmp_path: Path) -> None:
+    """With --no-share it is never used, so what it was says nothing about the OpenCode that is started then."""
+    shared, own = [Settings.load(options, {"XDG_CACHE_HOME": str(tmp_path)}) for options in ({}, {"no_share": "true"})]
+    note_seen_generation(tmp_path / "opencode-mcp", name_servers(shared), 2)
+
+    assert [expected_generation(settings) for settings in (shared, own)] == [2, 1]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"x": "2"}', '{"x": 3}', '{"x": null}'])

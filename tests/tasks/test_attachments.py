@@ -9,7 +9,8 @@ import pytest
 
 from opencode_mcp.exceptions import APIError, InvalidArguments, WorkflowError
 from opencode_mcp.opencode.allowlist import DirectoryAllowlist
-from opencode_mcp.tasks.attachments import Folders, candidate_paths, file_parts, make_file_part_for, to_pure_path
+from opencode_mcp.opencode.remote_path import to_pure_path
+from opencode_mcp.tasks.attachments import Folders, candidate_paths, file_parts, make_file_part_for
 
 from .test_race_conditions import FakeOpenCode
 

@@ -132,6 +132,9 @@ class Engine1:
         statuses = await self.opencode.call_as(dict[str, SessionStatus], "session_status", **location)
         return {session_id: status for session_id, status in statuses.items() if status.type != "idle"}
 
+    async def list_running(self, directory: str) -> set[str]:
+        return {*await self.read_statuses(directory)}
+
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:
         query = optional(limit=limit)
         return await self.opencode.call_as(list[Message], "session_messages", sessionID=session_id, **query)

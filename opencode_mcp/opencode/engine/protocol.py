@@ -154,6 +154,10 @@ class Engine(Protocol):
         """Return the status of each session of a directory that is not idle, by id; others may be among them."""
         ...
 
+    async def list_running(self, directory: str) -> set[str]:
+        """Return the sessions that run in a directory or below it."""
+        ...
+
     # Messages
 
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:

@@ -79,6 +79,9 @@ class Engine2:
     async def read_statuses(self, directory: str | None) -> dict[str, SessionStatus]:
         return await statuses.read_statuses(self.opencode, directory)
 
+    async def list_running(self, directory: str) -> set[str]:
+        return await statuses.list_running(self.opencode, directory)
+
     # Messages
 
     async def list_messages(self, session_id: str, limit: int | None = None) -> list[Message]:

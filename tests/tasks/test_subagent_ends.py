@@ -1,0 +1,74 @@
+"""A subagent that ran in the background has ended, or was deleted: what its parent then is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from opencode_mcp.exceptions import APIError
+from opencode_mcp.opencode.engine import engine_of
+from opencode_mcp.tasks import session_state
+from opencode_mcp.tasks.abort import stop_session
+from opencode_mcp.tasks.session_state import classify, read_snapshot
+
+from .test_race_conditions import DONE, FakeOpenCode, make_context
+
+pytestmark = pytest.mark.anyio
+
+WOKEN = {"info": {"id": "msg_3", "role": "user", "time": {"created": 3}}, "parts": list[Any]()}
+
+
+@dataclass
+class ParentOpenCode(FakeOpenCode):
+    """An OpenCode with a session and a subagent below it, whose end wakes the session after a moment if `wakes`."""
+
+    wakes: bool = False
+    reads: int = 0
+
+    async def call(self, name: str, /, **arguments: Any) -> Any:
+        """Answer as OpenCode does."""
+        if name == "session_children":
+            child = {"id": "ses_2", "parentID": "ses_1", "directory": "/project", "time": {"created": 1}}
+            return [child] if arguments["sessionID"] == "ses_1" else []
+        if name == "session_abort":
+            self.status = {}
+            if arguments["sessionID"] == "ses_2":
+                raise APIError(name, 404, "NotFoundError", "no such session", None)
+        if name == "session_messages" and not self.status:
+            self.reads += 1
+            return [WOKEN] if self.wakes and self.reads > 1 else [DONE]
+        return await super().call(name, **arguments)
+
+
+@pytest.mark.parametrize(("wakes", "state"), [(True, "running"), (False, "completed")])
+async def test_a_parent_is_read_again_after_its_subagent_has_ended(
+    wakes: bool, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the end and the parent's next turn nothing is busy, and the parent's last reply is complete."""
+    monkeypatch.setattr(session_state, "WAKE_SECONDS", 0.01)
+    fake = ParentOpenCode(messages=[DONE], status={"ses_2": {"type": "busy"}}, wakes=wakes)
+    opencode = cast("Any", fake)
+    working = await read_snapshot(opencode, "ses_1")
+    assert classify(working).state == "running"
+    fake.status = {}
+
+    assert classify(await read_snapshot(opencode, "ses_1", working)).state == state
+
+
+async def test_a_subagent_that_was_deleted_does_not_keep_its_parent_from_being_stopped() -> None:
+    """The others are aborted."""
+    fake = ParentOpenCode(messages=[DONE], status={"ses_1": {"type": "busy"}, "ses_2": {"type": "busy"}})
+
+    was_busy, snapshot = await stop_session(make_context(fake), "ses_1")
+
+    assert was_busy
+    assert not snapshot.busy
+
+
+async def test_what_opencode_1_lists_as_busy_runs_in_that_directory() -> None:
+    """However the path of its session is spelled: the list is of one directory."""
+    fake = ParentOpenCode(status={"ses_9": {"type": "busy"}})
+
+    assert await engine_of(cast("Any", fake)).list_running("/link/to/project") == {"ses_9"}
