@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from mcp import Client
 
 from opencode_mcp.catalog import Catalog
+from opencode_mcp.opencode.engine import TRAITS
 from opencode_mcp.server import create_server
 from opencode_mcp.settings import Settings
-from opencode_mcp.tasks import TASK_TOOLS
+from opencode_mcp.tasks import TASK_TOOLS, task_tools_for
 from opencode_mcp.tools.gateway import GATEWAY_TOOLS
 from tests.contract_server import ContractServer, serve_contract
 
@@ -67,6 +69,18 @@ async def test_all_operations_are_listed_beside_what_both_generations_have() -> 
             kept.append((listed_always, templates, [prompt.name for prompt in (await client.list_prompts()).prompts]))
 
     assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("replaced", TRAITS[2].words)
+def test_what_the_task_tools_say_of_opencode_1_is_replaced(replaced: str) -> None:
+    """A phrase that is worded anew would stay in the tools of OpenCode 2."""
+    said = [json.dumps([{**tool.input_schema}], ensure_ascii=False) for tool in task_tools_for(generation=1).values()]
+    says_now = [
+        json.dumps([{**tool.input_schema}], ensure_ascii=False) for tool in task_tools_for(generation=2).values()
+    ]
+    written = json.dumps(replaced)[1:-1]
+    assert any(written in text for text in said)
+    assert not any(written in text for text in says_now)
 
 
 async def test_the_gateway_finds_describes_and_calls_an_operation() -> None:
