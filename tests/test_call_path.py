@@ -128,4 +128,4 @@ async def test_a_blocking_prompt_validates_its_arguments_once(connect: Connect, 
     assert len(files(trace.to_the_wire)) <= 5
     # What runs beside the call depends on time: a slow turn is read between two events, and warned of.
     assert len(trace.functions) <= 195
-    assert len(files(trace.functions)) <= 50
+    assert len(files(trace.functions)) <= 58
