@@ -16,6 +16,7 @@ from examples.scripted_model import ScriptedModel
 from opencode_mcp.exceptions import APIError, WorkflowError
 from opencode_mcp.opencode.concurrency import gather
 from opencode_mcp.opencode.endpoint import AttachedServer, Endpoint
+from opencode_mcp.opencode.engine.opencode2.sessions import SessionInfo
 from opencode_mcp.opencode.models import PermissionRule
 from opencode_mcp.tasks.check import CheckResult, check_script, read_check
 from opencode_mcp.tasks.metadata import TaskMetadata, readable_metadata, task_metadata, with_task_metadata
@@ -249,3 +250,12 @@ async def test_what_is_added_to_a_prompt_is_not_the_users(opened: EngineClient) 
     assert [(part.text, part.synthetic) for part in prompt.parts[1:]] == [("As JSON.", True)]
     [entry] = [entry for entry in await opened.client.messages(session.id) if entry["type"] == "user"]
     assert entry["text"] == "script:text one\n\nAs JSON."
+
+
+@pytest.mark.parametrize(("stored", "chosen"), [("default", {}), ("high", {"variant": "high"})])
+def test_the_variant_that_stands_for_none_is_none(stored: str, chosen: dict[str, str]) -> None:
+    """Else the next prompt would name a variant that its model does not have."""
+    model = {"id": "m", "providerID": "p"}
+    facts = {"id": "ses_1", "location": {"directory": "/project"}, "time": {"created": 1}}
+    session = SessionInfo.model_validate({**facts, "model": {**model, "variant": stored}}).to_session()
+    assert session.model == {**model, **chosen}

@@ -221,6 +221,7 @@ async def test_sessions_in_worktrees_are_listed(client: Client, project: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.snapshots
 async def test_changes_that_a_remote_server_cannot_apply_are_named(
     connect: Connect, attached: Settings, project: Path, environ: Mapping[str, str]
 ) -> None:

@@ -35,6 +35,7 @@ from .rules import RuleInfo, dump_rules, other_rules
 
 OWNER_KEY = f"{METADATA_KEY}_session"
 RULES_KEY = f"{METADATA_KEY}_rules"
+NO_VARIANT = "default"
 
 
 class SessionInfo(Model):
@@ -55,8 +56,14 @@ class SessionInfo(Model):
 
     def to_session(self) -> Session:
         """Return it in the terms of `models.py`."""
-        facts = self.model_dump(exclude={"location", "metadata", "permissions"})
-        return Session(directory=self.location.directory, metadata=self.own_metadata, **facts)
+        facts = self.model_dump(exclude={"location", "metadata", "permissions", "model"})
+        return Session(directory=self.location.directory, metadata=self.own_metadata, model=self.chosen_model, **facts)
+
+    @property
+    def chosen_model(self) -> dict[str, Any] | None:
+        """The model, without the variant that stands for none: 1.18.33's v2 API stores it with each switch."""
+        model = self.model or {}
+        return {name: value for name, value in model.items() if (name, value) != ("variant", NO_VARIANT)} or None
 
     @property
     def own_metadata(self) -> dict[str, Any]:
