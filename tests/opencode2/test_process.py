@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_without_the_password_there_is_only_the_web_page(model: ScriptedModel, tmp_path: Path) -> None:
     """Every path that is not the API's is a page, with status 200; the user name is fixed."""
-    async with open_client(model, tmp_path) as client, httpx2.AsyncClient(base_url=client.fake.url) as http:
+    async with open_client(model, tmp_path) as client, httpx2.AsyncClient(base_url=client.fake.url, timeout=60) as http:
         for path in ("/global/health", "/session", "/api/no-such"):
             page = await http.get(path)
             assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")

@@ -83,7 +83,7 @@ async def test_the_program_prints_a_password_that_was_not_given(tmp_path: Path, 
 
 async def call(url: str, method: str, path: str, body: Any = None) -> Any:
     """Send a request with the password of the environment."""
-    async with httpx2.AsyncClient(auth=("opencode", PASSWORD), trust_env=False) as http:
+    async with httpx2.AsyncClient(auth=("opencode", PASSWORD), timeout=60, trust_env=False) as http:
         answer = await http.request(method, f"{url}/api/{path}", json=body)
     assert answer.is_success, answer.text
     return answer.json()
