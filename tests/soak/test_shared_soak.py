@@ -104,8 +104,12 @@ async def test_bridges_that_come_and_go_leave_opencode_as_it_was(
         [opencode_pid] = find_opencode_pids(f"SOAK={mark}")
         processes = find_processes(f"SOAK={mark}").items()
         [supervisor_pid] = [pid for pid, line in processes if "shared_supervisor.py" in line]
+        alone = read_usage(supervisor_pid)
         await run_bridges(environ, project, AT_ONCE)
-        before = {pid: read_usage(pid) for pid in (supervisor_pid, opencode_pid)}
+        before = {
+            supervisor_pid: await wait_until_unchanged(supervisor_pid, alone),
+            opencode_pid: read_usage(opencode_pid),
+        }
         await run_bridges(environ, project, BRIDGE_COUNT)
         supervisor = await wait_until_unchanged(supervisor_pid, before[supervisor_pid])
         opencode = read_usage(opencode_pid)
