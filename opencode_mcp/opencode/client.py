@@ -174,7 +174,7 @@ class OpenCodeClient:
 
         Raises:
             InvalidArguments, ServerStartError, TransportError, APIError, UnexpectedResponse
-            UnsupportedServer: there is no such operation in this generation of OpenCode.
+            UnsupportedServer: this generation of OpenCode does not have the operation.
         """
         operation = self.catalog.find_needed(name)
         call = self.prepare(operation, arguments)

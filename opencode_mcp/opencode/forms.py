@@ -167,7 +167,7 @@ def label_of(field: FormField | None, value: str) -> str:
 
 
 def describe_condition(condition: FormCondition, fields: Sequence[FormField]) -> str:
-    """Say when a field is to be answered."""
+    """Say when a field must be answered."""
     field = next((field for field in fields if field.key == condition.key), None)
     asked = condition.key if field is None else name_field(field)
     verb = "is" if condition.op == "eq" else "is not"

@@ -76,7 +76,7 @@ async def read_session_location(call_read: CallRead, session_id: str) -> Session
     1.15 does not, and 1.18.33 responds with 500 if the directory no longer exists.
 
     Raises:
-        APIError: there is no such session.
+        APIError: 404, the session does not exist.
     """
     try:
         value = await call_read("v2_session_get", sessionID=session_id)
@@ -114,7 +114,7 @@ async def read_session_location_2(call_read: CallRead, session_id: str) -> Sessi
     """Return a session's location.
 
     Raises:
-        APIError: there is no such session.
+        APIError: 404, the session does not exist.
     """
     value = await call_read("session_get", sessionID=session_id)
     session = parse_model("the response of session_get", V2SessionAnswer, value).data
@@ -144,7 +144,7 @@ class LocationReads:
     """The reads of one generation, each with the function that calls an operation first.
 
     Raises:
-        APIError: there is no such session.
+        APIError: 404, the session does not exist.
         UnexpectedResponse: a response of an unknown shape.
     """
 

@@ -94,7 +94,7 @@ async def check_default_model(opencode: OpenCodeClient) -> CheckResult:
     """Check the default model. The model is not called."""
     model = (await opencode.call_as(DefaultModel, "model_default")).data
     if model is None:
-        return CheckResult("model", "failed", "there is no default", "set `model` in opencode.json")
+        return CheckResult("model", "failed", "no default model", "set `model` in opencode.json")
     name = f"{model.provider_id}/{model.id}"
     if model.provider_id == HOSTED_PROVIDER:
         advice = "prompts go to OpenCode's own service; set `model` in opencode.json, or name one in each task"

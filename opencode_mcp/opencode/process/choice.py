@@ -5,8 +5,8 @@ Connecting is safe, and starting an OpenCode 2 is not: its first start imports t
 
     OpenCode 2 runs as a background service               -> it is used
     the program is an OpenCode 2 that has run before,
-    or there is no data of OpenCode 1                     -> it is started
-    else                                                  -> an OpenCode 1 is started, the own copy if there is no other
+    or OpenCode 1 has no data                             -> it is started
+    else                                                  -> OpenCode 1 is started, or its managed copy
 
 A program of --command is never replaced by another one.
 """

@@ -44,7 +44,7 @@ async def find_program(
     report_progress: ProgressCallback,
     read: ReadVersion = read_version,
 ) -> Program:
-    """Find an OpenCode 1; install the managed copy if there is no other.
+    """Find an OpenCode 1; install the managed copy if none is installed.
 
     Raises:
         ServerStartError: with what was tried, and how to fix it.
