@@ -94,10 +94,10 @@ class ManagedServer:
             raise ServerStartError("OpenCode was stopped because the server shuts down")
         if self._run is None or self._run.has_ended:
             self._check_backoff()
-            self._run = ServerRun()
+            previous, self._run = self._run, ServerRun()
             self._start_requested.set()
             self._start_requested = anyio.Event()
-            self._tasks.start_soon(self._run_server, self._run)
+            self._tasks.start_soon(self._run_server, self._run, previous)
         run = self._run
         while not run.start_finished.is_set():
             await report_progress(f"OpenCode: {run.status}")
@@ -194,13 +194,19 @@ class ManagedServer:
         note, self._note = self._note, ""
         return note
 
-    async def _run_server(self, run: ServerRun) -> None:
-        """Run the server once: find the program, start it, read its output until it exits."""
+    async def _run_server(self, run: ServerRun, previous: ServerRun | None) -> None:
+        """Run the server once: find the program, start it, read its output until it exits.
+
+        The process of the previous run is gone before: one that is killed may take seconds.
+        """
 
         async def record_status(status: str) -> None:
             run.status = status
 
         try:
+            if previous is not None:
+                run.status = "waiting for the end of the previous one"
+                await previous.process_ended.wait()
             chosen = await self._choice.choose(record_status)
             self._check_generation(chosen)
             if isinstance(chosen, Service):
@@ -226,6 +232,7 @@ class ManagedServer:
             was_lost = run.failure is not None and run.endpoint is not None
             run.failure = run.failure or "it was stopped"
             run.start_finished.set()
+            run.process_ended.set()
             log.log(logging.WARNING if was_lost else logging.INFO, "OpenCode: %s", run.failure)
 
     def _check_generation(self, chosen: Program | Service) -> None:

@@ -57,13 +57,14 @@ class Backoff:
 @dataclass
 class ServerRun:
     """One run of the server process. `start_finished` is set once it serves (`endpoint`) or has failed (`failure`). It
-    listens once `url` is set.
+    listens once `url` is set. `process_ended` is set when its process is gone as well.
 
     `process` and `liveness` are set while it runs; cancelling `scope` stops it for `stop_reason`. `service` is set if
     nothing was started, as the background service is used.
     """
 
     start_finished: anyio.Event = field(default_factory=anyio.Event)
+    process_ended: anyio.Event = field(default_factory=anyio.Event)
     url: str | None = None
     endpoint: Endpoint | None = None
     listening_since: float | None = None
