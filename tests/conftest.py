@@ -169,6 +169,8 @@ def make_environ(program: Program, model: ScriptedModel, home: Path) -> Mapping[
         "PATH": os.pathsep.join([*program.path, os.environ["PATH"]]),
         **environment(model.url, home),
         "OPENCODE_CONFIG": str(config),
+        # OpenCode's JavaScript engine has little time to gain from its last compiler, which takes a tenth of a start.
+        "BUN_JSC_useFTLJIT": "0",
         # OpenCode installs its plugins' package into each new home, for a second of processor time and 50 MB.
         "npm_config_registry": "http://127.0.0.1:9",
         "npm_config_fetch_retries": "0",
