@@ -27,6 +27,7 @@ COMMANDS = {
     "uninstall": "remove it from an MCP client",
     "doctor": "check the installation, OpenCode and registrations",
     "status": "show, or stop, the OpenCode that this user's assistants share",
+    "sessions": "show the sessions of the running OpenCode, live at a terminal",
     "tools": "list the tools and their token cost, or show one",
     "call": "call one tool",
     "completion": "print the completion script of a shell",

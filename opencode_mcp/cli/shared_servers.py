@@ -17,6 +17,7 @@ import httpx2
 from opencode_mcp.catalog import Catalog
 from opencode_mcp.exceptions import OpenCodeError
 from opencode_mcp.opencode import AttachedServer, Endpoint, OpenCodeClient
+from opencode_mcp.opencode.allowlist import DirectoryAllowlist
 from opencode_mcp.opencode.endpoint import OtherBridge
 from opencode_mcp.opencode.other_work import is_running
 from opencode_mcp.opencode.process.cache import shared_folder
@@ -143,11 +144,15 @@ async def running_work(registration: Registration, process: SharedProcess) -> se
 
 
 @asynccontextmanager
-async def open_client(address: tuple[str, int], password: str) -> AsyncGenerator[OpenCodeClient]:
+async def open_client(
+    address: tuple[str, int],
+    password: str,
+    allowlist: DirectoryAllowlist = DirectoryAllowlist(),  # noqa: B008 - frozen
+) -> AsyncGenerator[OpenCodeClient]:
     """Provide a client of a shared server, which is an OpenCode 1: an OpenCode 2 is not shared in this way."""
     host, port = address
     server = AttachedServer(Endpoint(httpx2.URL(f"http://{host}:{port}"), password=password))
-    async with OpenCodeClient(server, Catalog.from_snapshot()) as opencode:
+    async with OpenCodeClient(server, Catalog.from_snapshot(), allowlist=allowlist) as opencode:
         yield opencode
 
 

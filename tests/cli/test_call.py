@@ -164,6 +164,8 @@ async def test_a_task_outlives_the_call_on_the_shared_opencode(environ: Mapping[
     [answer] = [{**request["answer_with"]["arguments"], "reply": "once"} for request in report["pending"]]
     [server] = await read_shared_servers(shared, Settings.load({}, shared).child_environ)
     assert server.work_of_disconnected_clients == (report["session_id"],)
+    [row] = json.loads((await run_command(shared, "sessions", "--json")).stdout)["sessions"]
+    assert (row["id"], row["state"], row["directory"]) == (report["session_id"], "waiting_permission", str(project))
 
     answered = await run_command(
         shared, "call", "answer_permission", "--arguments", "-", stdin=json.dumps(answer), cwd=project

@@ -6,12 +6,11 @@ The exit code is 1 if --stop has left one running.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 
 import anyio
 
-from opencode_mcp.cli.output import ignore_broken_pipe, print_json, printable
+from opencode_mcp.cli.output import format_age, ignore_broken_pipe, print_json, printable
 from opencode_mcp.cli.shared_servers import Assistant, SharedServer, read_shared_servers
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
@@ -80,10 +79,3 @@ def format_assistant(assistant: Assistant) -> str:
 def format_work(names: tuple[str, ...]) -> str:
     """Return which sessions and terminals run."""
     return f"; running: {', '.join(names)}" if names else ""
-
-
-def format_age(since: float) -> str:
-    """Return the time since a time of the epoch."""
-    minutes, seconds = divmod(int(time.time() - since), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"

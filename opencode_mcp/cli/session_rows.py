@@ -1,0 +1,310 @@
+"""The sessions of the running OpenCodes, a row each. Nothing is started, and nothing is kept running.
+
+registrations of shared OpenCodes, or --url and --server -> sources -> the newest sessions of each -> rows
+
+A session's status is read where its work may be unfinished: reading it makes OpenCode load the session's directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from opencode_mcp.catalog import Catalog
+from opencode_mcp.connect import connect, make_allowlist
+from opencode_mcp.exceptions import APIError, OpenCodeError, UnsupportedServer
+from opencode_mcp.opencode import OpenCodeClient
+from opencode_mcp.opencode.concurrency import gather
+from opencode_mcp.opencode.models import Message, PermissionRequest, Session
+from opencode_mcp.opencode.process.cache import shared_folder
+from opencode_mcp.opencode.process.registration import Registration, parse_registration
+from opencode_mcp.opencode.process.shared_process import observe_shared
+from opencode_mcp.redaction import to_one_line
+from opencode_mcp.settings import Settings
+from opencode_mcp.tasks.external_activity import describe_other_process
+from opencode_mcp.tasks.pending_requests import describe_wish
+from opencode_mcp.tasks.report import COST_DIGITS, NO_ACTIVITY, describe_activity
+from opencode_mcp.tasks.rules import apply_rules
+from opencode_mcp.tasks.session_state import (
+    SessionSnapshot,
+    V2Response,
+    classify,
+    classify_reply,
+    read_family,
+    read_newest_messages,
+    read_session,
+    read_snapshot,
+)
+from opencode_mcp.tasks.turn import format_model, read_family_usage
+
+from .shared_servers import open_client
+
+OPEN_STATES = ("waiting_permission", "waiting_question", "running")
+"""The states of a session that is not at rest, in the order in which they are shown."""
+
+LISTED_FOR_ALLOWLIST = 200
+
+
+@dataclass(frozen=True)
+class PendingRequest:
+    """What a session waits for: a permission or a question."""
+
+    id: str
+    kind: str
+    wants: str
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A session. `cost` is in US dollars and `tokens` without cached ones, both with subagents; times are ISO 8601.
+
+    `state` is that of a task, `idle` if there is no prompt or nothing works on it, or `unknown` with the `error` of the
+    read. `assistants` are the clients whose work it is. `activity` is what a running one does.
+    """
+
+    id: str
+    title: str
+    state: str
+    directory: str
+    created: str
+    updated: str
+    model: str | None = None
+    cost: float = 0.0
+    tokens: int = 0
+    pending: tuple[PendingRequest, ...] = ()
+    activity: str | None = None
+    error: str | None = None
+    assistants: tuple[str, ...] = ()
+    server: str | None = None
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """The sort key: what waits for an answer, what runs, then the rest, each with the newest first."""
+        place = OPEN_STATES.index(self.state) if self.state in OPEN_STATES else len(OPEN_STATES)
+        return place, -datetime.fromisoformat(self.updated).timestamp()
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it for `--json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """What the running OpenCodes have, and why some could not be read."""
+
+    rows: tuple[SessionRow, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+Version = tuple[str, float | None]
+"""A session's id, and when it was changed."""
+
+
+@dataclass
+class SessionReader:
+    """Reads the sessions again and again; those that have ended are read once, and again when they change."""
+
+    settings: Settings
+    limit: int
+    _ended: dict[tuple[str, float | None], SessionRow] = field(
+        default_factory=dict[tuple[str, float | None], SessionRow]
+    )
+
+    async def read(self) -> Sessions:
+        """Read the newest sessions of all running OpenCodes; several may have the same data, so each is listed once."""
+        problems: list[str] = []
+        rows: dict[str, SessionRow] = {}
+        async with open_sources(self.settings, problems) as sources:
+            for found in await gather(*(partial(self.try_source, source, problems) for source in sources)):
+                for row in found:
+                    other = rows.setdefault(row.id, row)
+                    rows[row.id] = min(row, other, key=lambda each: each.rank)
+        newest = sorted(rows.values(), key=lambda row: row.rank)[: self.limit]
+        return Sessions(tuple(newest), tuple(problems))
+
+    async def try_source(self, source: Source, problems: list[str]) -> list[SessionRow]:
+        """Read the newest sessions of an OpenCode; one that cannot be read becomes one of the `problems`."""
+        try:
+            return await self.read_source(source)
+        except OpenCodeError as error:
+            problems.append(str(error))
+            return []
+
+    async def read_source(self, source: Source) -> list[SessionRow]:
+        """Read the newest sessions of an OpenCode, without those of subagents; of all directories.
+
+        Raises:
+            OpenCodeError: they cannot be read.
+        """
+        opencode = source.opencode
+        # Of the answer the allowlist leaves out what is elsewhere.
+        limit = max(self.limit, LISTED_FOR_ALLOWLIST) if opencode.allowlist.roots else self.limit
+        listed = await opencode.call_as(list[Session], "experimental_session_list", roots=True, limit=limit)
+        running_2 = await read_active_v2(opencode)
+        at_work = {session.id: session for name in source.work if (session := await find_root(opencode, name))}
+        sessions = {session.id: session for session in listed[: self.limit]} | at_work
+        running = {*running_2, *at_work}
+        rows = await gather(
+            *(
+                partial(self.read_row, source, session, session.id in running, running_2)
+                for session in sessions.values()
+            )
+        )
+        return [row for row in rows if row is not None]
+
+    async def read_row(
+        self, source: Source, session: Session, is_running: bool, running_2: frozenset[str]
+    ) -> SessionRow | None:
+        """Read a session; None if it was deleted meanwhile."""
+        key = (session.id, session.time.updated)
+        if not is_running and key in self._ended:
+            return self._ended[key]
+        row = make_row(session, source)
+        try:
+            if session.id in running_2:
+                return replace(row, state="running")
+            row = await read_state(source.opencode, session, is_running, row)
+        except OpenCodeError as error:
+            is_gone = isinstance(error, APIError) and error.status == 404
+            return None if is_gone else replace(row, state="unknown", error=to_one_line(str(error)))
+        if not is_running and row.state not in (*OPEN_STATES, "unknown"):
+            self._ended[key] = row
+        return row
+
+
+@dataclass(frozen=True)
+class Source:
+    """A running OpenCode. `work` are the sessions and terminals that run for assistants, with the names of those."""
+
+    opencode: OpenCodeClient
+    work: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+@asynccontextmanager
+async def open_sources(settings: Settings, problems: list[str]) -> AsyncGenerator[list[Source]]:
+    """Provide the OpenCodes of --url and --server, else those that run for this user's assistants.
+
+    A shared one that does not answer becomes one of the `problems`.
+    """
+    async with AsyncExitStack() as stack:
+        if settings.urls:
+            pool = await stack.enter_async_context(connect(settings, Catalog.from_snapshot()))
+            yield [Source(client) for client in pool.with_options(retry_seconds=()).clients.values()]
+            return
+        sources: list[Source] = []
+        for path in sorted(shared_folder(settings.environ).glob("*.json")):
+            registration = parse_registration(path)
+            if registration is None:
+                continue
+            source = await open_shared(settings, registration, stack)
+            if source is None and registration.has_supervisor:
+                problems.append(
+                    f"OpenCode (process {registration.opencode_pid}) does not answer, or still starts; "
+                    "`opencode-mcp status` shows it"
+                )
+            sources += [] if source is None else [source]
+        yield sources
+
+
+async def open_shared(settings: Settings, registration: Registration, stack: AsyncExitStack) -> Source | None:
+    """Connect to a shared OpenCode, without keeping it; None if it does not answer."""
+    process = await stack.enter_async_context(observe_shared(registration.path))
+    if process is None or process.address is None:
+        return None
+    opencode = await stack.enter_async_context(
+        open_client(process.address, registration.password, make_allowlist(settings))
+    )
+    work: dict[str, tuple[str, ...]] = {}
+    for bridge in process.others:
+        for name in bridge.active:
+            work[name] = (*work.get(name, ()), *([bridge.client] if bridge.client else []))
+    return Source(opencode, work)
+
+
+async def read_active_v2(opencode: OpenCodeClient) -> frozenset[str]:
+    """Return the sessions that OpenCode's v2 API runs."""
+    with suppress(UnsupportedServer, APIError):  # a server before 1.17.19
+        return frozenset((await opencode.call_as(V2Response, "v2_session_active")).data)
+    return frozenset()
+
+
+async def find_root(opencode: OpenCodeClient, name: str) -> Session | None:
+    """Return the session to which a subagent's belongs; None for a terminal, and for a session that cannot be read."""
+    while name.startswith("ses"):
+        try:
+            session = await read_session(opencode, name)
+        except OpenCodeError:
+            return None
+        if session.parent_id is None:
+            return session
+        name = session.parent_id
+    return None
+
+
+def make_row(session: Session, source: Source) -> SessionRow:
+    """Return what the list of sessions says of one."""
+    model = session.model or {}
+    return SessionRow(
+        id=session.id,
+        title=session.title,
+        state="idle",
+        directory=session.directory,
+        created=iso_time(session.time.created),
+        updated=iso_time(session.time.updated or session.time.created),
+        model=f"{model['providerID']}/{model['id']}" if {"providerID", "id"} <= model.keys() else None,
+        cost=round(session.cost, COST_DIGITS),
+        tokens=session.tokens.total,
+        assistants=source.work.get(session.id, ()),
+        server=source.opencode.server.name,
+    )
+
+
+async def read_state(opencode: OpenCodeClient, session: Session, is_running: bool, row: SessionRow) -> SessionRow:
+    """Return the row of a session with its state.
+
+    Raises:
+        OpenCodeError: it cannot be read.
+    """
+    [newest] = await read_newest_messages(opencode, session.id, 1) or [None]
+    if newest is None and not is_running:
+        return row
+    if is_running or is_unfinished(newest):
+        snapshot = await read_snapshot(opencode, session.id)
+    else:
+        family = await read_family(opencode, session.id)
+        snapshot = SessionSnapshot(session, family, {}, (), newest)
+    status = await apply_rules(opencode, snapshot, classify(snapshot))
+    note = await describe_other_process(opencode, snapshot)
+    usage = await read_family_usage(opencode, snapshot)
+    activity = status.activity or describe_activity(snapshot, in_other_process=note is not None)
+    return replace(
+        row,
+        state="idle" if status.stalled_reason and note is None else status.state,
+        model=(format_model(newest) if newest is not None else None) or row.model,
+        cost=round(usage.cost, COST_DIGITS),
+        tokens=usage.tokens,
+        pending=tuple(
+            PendingRequest(
+                request.id,
+                "permission" if isinstance(request, PermissionRequest) else "question",
+                describe_wish(request),
+            )
+            for request in snapshot.pending
+        ),
+        activity=None if activity == NO_ACTIVITY else activity,
+        error=to_one_line(status.error) if status.error else None,
+    )
+
+
+def is_unfinished(newest: Message | None) -> bool:
+    """Whether the newest message leaves work to do, as far as it shows."""
+    return newest is None or newest.info.role == "user" or classify_reply(newest).stalled_reason is not None
+
+
+def iso_time(time_ms: float) -> str:
+    """Return a time in milliseconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
