@@ -13,6 +13,7 @@ PACKAGE = Path(opencode_mcp.__file__).parent
 LAYERS: tuple[str, ...] = (
     "exceptions",
     "suggestions",
+    "skills",
     "redaction",
     "openapi",
     "catalog",

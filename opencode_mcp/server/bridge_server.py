@@ -34,6 +34,7 @@ from .mcp_tasks.extension import serve_tasks
 from .negotiation import serve_connection
 from .progress import Heartbeat
 from .shutdown import Shutdown
+from .skills import serve_skills
 from .take_over import TakeOver
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class BridgeServer(Server[Lifespan]):
             **HANDLERS,
         )
         serve_tasks(self, lambda: self._handlers.tasks)
+        serve_skills(self)
         # Elicitation state travels through the client, so it is sealed against changes.
         self.middleware.append(RequestStateBoundary(make_state_security(settings), default_audience=self.name))
         self.middleware.append(self._fit_to_view)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import RecordFigure
 
-from .conformance import ScenarioResult, run_suite
+from .conformance import ScenarioResult, run_scenario, run_suite
 from .npm_programs import Programs
 from .server_process import FIXTURE_SERVER_COMMAND, SERVER_COMMAND, run_server
 
@@ -65,6 +65,9 @@ EXPECTED_FAILURES: Mapping[str, Mapping[str, str]] = {
 
 TASKS_CHECKS = 44
 """How many checks the scenarios of MCP Tasks have: an extension, which the suite runs and does not score."""
+
+SKILLS_CHECKS = {"sep-2640-skills-enumeration": 32, "sep-2640-skills-manifest": 6}
+"""How many checks the scenarios of the extension for skills have; a third one is about folders, not served."""
 
 
 @dataclass(frozen=True)
@@ -144,3 +147,15 @@ async def test_the_scenarios_of_mcp_tasks_pass_with_fixtures(
 
     assert {one.name: one.problems + one.untestable for one in scenarios if one.problems or one.untestable} == {}
     assert passed == TASKS_CHECKS
+
+
+async def test_the_scenarios_of_skills_pass(
+    programs: Programs, module_environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """On the real server, with the skills that it has; no OpenCode is needed."""
+    environ = {**module_environ, "OPENCODE_MCP_NO_AUTH": "1", "OPENCODE_MCP_URL": "http://127.0.0.1:9"}
+    async with run_server(SERVER_COMMAND, environ) as url:
+        results = [await run_scenario(programs, url, name, tmp_path) for name in SKILLS_CHECKS]
+
+    assert [one.problems + one.untestable for one in results] == [(), ()]
+    assert {one.name: one.passed for one in results} == SKILLS_CHECKS

@@ -17,6 +17,7 @@ from opencode_mcp.catalog import Catalog
 from opencode_mcp.redaction import MARKER
 from opencode_mcp.server.resources.readers import Content
 from opencode_mcp.settings import Settings
+from opencode_mcp.skills import read_skills
 from tests.conftest import Connect
 from tests.eventually import eventually
 
@@ -24,7 +25,10 @@ from .conftest import call, new_session, prompt, read, read_json
 
 pytestmark = pytest.mark.anyio
 
-FIXED = ["opencode://sessions", "opencode://agents", "opencode://models", "opencode://config", "opencode://operations"]
+FIXED = [
+    *(f"opencode://{name}" for name in ("sessions", "agents", "models", "config", "operations")),
+    *(skill.uri for skill in read_skills()),
+]
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
@@ -51,8 +55,8 @@ async def test_the_list_has_fixed_resources_and_the_newest_sessions(client: Clie
 
     listed = await eventually(with_sessions, within=30)
 
-    assert [one.uri for one in listed[:5]] == FIXED
-    assert {one.uri for one in listed[5:]} == {f"opencode://session/{id}" for id in ids[2:]}
+    assert [one.uri for one in listed[: len(FIXED)]] == FIXED
+    assert {one.uri for one in listed[len(FIXED) :]} == {f"opencode://session/{id}" for id in ids[2:]}
     newest = next(one for one in listed if one.name == ids[-1])
     assert (newest.title, newest.mime_type) == ("number 21", "application/json")
     assert newest.annotations is not None

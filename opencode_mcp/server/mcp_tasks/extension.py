@@ -153,6 +153,16 @@ def require_tasks(context: Context) -> None:
         raise MCPError(code=MISSING_CAPABILITY, message="The client has not declared MCP Tasks", data=data)
 
 
+def require_extensions(context: Context) -> None:
+    """Require a protocol version that has extensions; without them their methods do not exist.
+
+    Raises:
+        MCPError: METHOD_NOT_FOUND.
+    """
+    if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        raise MCPError(code=types.METHOD_NOT_FOUND, message="Method not found")
+
+
 def check_request(context: Context, task_id: str) -> str:
     """Check a request for a task, and return its id.
 
@@ -160,8 +170,7 @@ def check_request(context: Context, task_id: str) -> str:
         MCPError: the client is of an older protocol or has not declared the extension, or the header names another
             task.
     """
-    if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-        raise MCPError(code=types.METHOD_NOT_FOUND, message="Method not found")
+    require_extensions(context)
     require_tasks(context)
     if context.request is not None and decode_header_value(context.request.headers.get("mcp-name")) != task_id:
         raise MCPError(code=WRONG_HEADER, message="The header Mcp-Name is not the taskId")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import mcp_types as types
 from mcp import MCPError
@@ -27,6 +27,7 @@ from opencode_mcp.server.if_running import call_if_running
 from opencode_mcp.server.lifespan import STATIC_TTL_MS, Lifespan, RequestContext
 from opencode_mcp.server.roots import apply_client_root
 from opencode_mcp.server.subscriptions.watcher import ChangeFilter
+from opencode_mcp.skills import Skill, read_skills
 from opencode_mcp.tools.truncate import abbreviate
 
 from . import readers
@@ -43,7 +44,8 @@ class ResourceDefinition:
 
     `needs` is the tool name of the operation without which OpenCode does not have it.
 
-    `mime_type` is None where it depends on the resource; `ttl_ms` is how long a client may cache it.
+    `mime_type` is None where it depends on the resource; `ttl_ms` is how long a client may cache it, and a cache with
+    the `cache_scope` "public" may serve several users.
     """
 
     uri: UriTemplate
@@ -54,6 +56,7 @@ class ResourceDefinition:
     read: Callable[..., Awaitable[Content]]
     changes: ChangeFilter | None = None
     ttl_ms: int = 0
+    cache_scope: Literal["private", "public"] = "private"
     needs: str | None = None
 
     def is_in(self, catalog: Catalog) -> bool:
@@ -74,6 +77,21 @@ class ResourceDefinition:
 def define_resource(uri: str, *columns: Any, **more: Any) -> ResourceDefinition:
     """Return a resource; `columns` and `more` are its other fields."""
     return ResourceDefinition(UriTemplate.parse(uri), *columns, **more)
+
+
+def define_skill(skill: Skill) -> ResourceDefinition:
+    """Return the file of a skill as a resource."""
+    title = skill.name.replace("-", " ").capitalize().replace("Opencode", "OpenCode")
+    return define_resource(
+        skill.uri,
+        skill.name,
+        f"Skill: {title}",
+        skill.frontmatter["description"],
+        "text/markdown",
+        partial(readers.skill, text=skill.text),
+        ttl_ms=STATIC_TTL_MS,
+        cache_scope="public",
+    )
 
 
 SESSION_URI = UriTemplate.parse("opencode://session/{id}")
@@ -183,6 +201,7 @@ RESOURCES: tuple[ResourceDefinition, ...] = (
         readers.operation,
         ttl_ms=STATIC_TTL_MS,
     ),
+    *map(define_skill, read_skills()),
 )
 
 
@@ -257,7 +276,7 @@ async def read_resource(context: RequestContext, params: types.ReadResourceReque
         item = types.BlobResourceContents(uri=params.uri, mime_type=content.mime_type, blob=blob)
     else:
         item = types.TextResourceContents(uri=params.uri, mime_type=content.mime_type, text=value, _meta=meta)
-    return types.ReadResourceResult(contents=[item], ttl_ms=definition.ttl_ms, cache_scope="private")
+    return types.ReadResourceResult(contents=[item], ttl_ms=definition.ttl_ms, cache_scope=definition.cache_scope)
 
 
 def match_uri(uri: str, catalog: Catalog) -> tuple[ResourceDefinition, dict[str, str]]:

@@ -80,6 +80,15 @@ class Content:
         return text[:length] + note.format(len(text) - length)
 
 
+@dataclass(frozen=True)
+class PackageFile(Content):
+    """A text of this package. It is sent whole and unchanged: it has no secrets, and clients compare its digest."""
+
+    def render(self, redactor: Redactor, chars: int) -> tuple[str | bytes, int]:
+        """Return the text."""
+        return self.value, 0
+
+
 def as_json(value: Any, position: Position = Position.CONTENT, hint: str = Content.hint) -> Content:
     """Return a value as JSON."""
     return Content(value, JSON, position, hint)
@@ -223,6 +232,11 @@ async def operation(servers: ServerPool, name: str, pointer: str = "") -> Conten
     described = describe_operation(servers.default.catalog[name], response=True, full=True)
     part = part_at(described, pointer and f"/{pointer}", name)
     return as_json(part, hint="add a pointer from `parts` to the URI of this resource")
+
+
+async def skill(servers: ServerPool, text: str) -> Content:
+    """Return the file of a skill; needs no OpenCode."""
+    return PackageFile(text, "text/markdown")
 
 
 async def agents(servers: ServerPool) -> Content:
