@@ -17,6 +17,7 @@ from opencode_mcp.cli.clients import CLIENTS, Change, Client, Machine, claude_co
 from opencode_mcp.cli.clients.edit import FORMATS
 from opencode_mcp.cli.clients.entry import check_names, make_launch, make_remote, server_command
 from opencode_mcp.cli.clients.known_clients import TOKEN_VARIABLE
+from opencode_mcp.cli.clients.skill_folders import SKILL_FOLDERS, plan_skills
 from opencode_mcp.connect import expected_generation
 from opencode_mcp.exceptions import SettingsError
 from opencode_mcp.settings import Settings
@@ -56,20 +57,32 @@ def configure_target(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", default="opencode", help="name of the server in the client (default opencode)")
     parser.add_argument("--dry-run", action="store_true", help="show what would change without changing it")
+    parser.add_argument(
+        "--skill", action="store_true", help="the skills as well, which explain to the client's model how to delegate"
+    )
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Register, or show what would change."""
+    """Register, and install the skills; or show what would change."""
     client = CLIENTS[options.client]
     path, keys = find_target(client, settings, options)
     entry = build_entry(client, settings, options)
     if options.print:
         print_line(FORMATS[client.format].put("", keys, entry).rstrip())
         return 0
+    folder = find_skill_folder(client, settings, options) if options.skill else None
     change = plan_install(client.format, path, keys, entry)
-    if not change.is_needed:
+    if change.is_needed:
+        register(client, change, settings, options)
+    else:
         print_line(f"{client.title} already has it, in {path}")
-        return 0
+    if folder is not None:
+        install_skills(folder, settings, options)
+    return 0
+
+
+def register(client: Client, change: Change, settings: Settings, options: argparse.Namespace) -> None:
+    """Write the entry, or show what would change."""
     program = find_claude_for(client, settings, options)
     if options.dry_run:
         if program:
@@ -81,12 +94,38 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         print_line(change.diff(settings.secrets))
     else:
         apply_change(change, program, settings, options.name)
-        print_line(f"{client.title} is configured: server {options.name!r} in {path}")
+        print_line(f"{client.title} is configured: server {options.name!r} in {change.path}")
         if change.makes_backup:
             print_line(f"backup: {change.backup}")
     for line in remarks(client, settings, options):
         print_line(line)
-    return 0
+
+
+def find_skill_folder(client: Client, settings: Settings, options: argparse.Namespace) -> Path:
+    """Return the folder in which a client looks for skills.
+
+    Raises:
+        SettingsError: there is none that is known.
+    """
+    folder = SKILL_FOLDERS.get(client.name)
+    if folder is None:
+        raise SettingsError(f"--skill: {client.title} documents no folder for skills")
+    if options.project:
+        return Path(settings.directory or ".").absolute() / folder.project
+    return Path(folder.user(Machine.current(settings.environ)))
+
+
+def install_skills(folder: Path, settings: Settings, options: argparse.Namespace) -> None:
+    """Write the skills, or show what would change."""
+    changes = [change for change in plan_skills(folder) if change.is_needed]
+    for change in changes:
+        if options.dry_run:
+            print_line(change.diff(settings.secrets))
+            continue
+        change.apply()
+        print_line(f"skill: {change.path}" + (f", backup: {change.backup}" if change.makes_backup else ""))
+    if not changes:
+        print_line(f"the skills are already in {folder}")
 
 
 def find_target(client: Client, settings: Settings, options: argparse.Namespace) -> tuple[Path, tuple[str, str]]:

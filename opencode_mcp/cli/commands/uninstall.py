@@ -1,14 +1,15 @@
-"""Remove this server from an MCP client's file, which is restored to its state before `install`."""
+"""Remove this server from an MCP client's file, which is restored to its state before `install`, and the skills."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 
-from opencode_mcp.cli.clients import CLIENTS, claude_code, plan_removal
+from opencode_mcp.cli.clients import CLIENTS, Change, Client, claude_code, plan_removal
+from opencode_mcp.cli.clients.skill_folders import SKILL_FOLDERS, plan_skill_removal, remove_empty_folder
 from opencode_mcp.settings import Settings
 
-from .install import configure_target, find_claude_for, find_target, print_line
+from .install import configure_target, find_claude_for, find_skill_folder, find_target, print_line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +18,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Remove the entry, or show what would change."""
+    """Remove the entry and the skills, or show what would change."""
     client = CLIENTS[options.client]
     path, keys = find_target(client, settings, options)
     change = plan_removal(client.format, path, keys)
-    if not change.is_needed:
+    if change.is_needed:
+        unregister(client, change, settings, options)
+    else:
         print_line(f"{client.title} has no server {options.name!r} in {path}")
-        return 0
+    if options.skill or client.name in SKILL_FOLDERS:
+        remove_skills(client, settings, options)
+    return 0
+
+
+def unregister(client: Client, change: Change, settings: Settings, options: argparse.Namespace) -> None:
+    """Remove the entry, or show what would change."""
     # `claude` never restores the file exactly.
     program = None if change.is_exact else find_claude_for(client, settings, options)
     if options.dry_run:
@@ -32,12 +41,29 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
                 "would run: " + shlex.join(claude_code.remove_command(program, options.name)) + "\nwhich changes:"
             )
         print_line(change.diff(settings.secrets))
-        return 0
+        return
     if program:
         claude_code.run_claude(claude_code.remove_command(program, options.name), settings.environ)
         change.drop_backup()
     else:
         change.apply()
     outcome = "removed" if change.after is None else "changed"
-    print_line(f"{client.title} no longer has the server {options.name!r}; {outcome}: {path}")
-    return 0
+    print_line(f"{client.title} no longer has the server {options.name!r}; {outcome}: {change.path}")
+
+
+def remove_skills(client: Client, settings: Settings, options: argparse.Namespace) -> None:
+    """Remove the skills, or show what would change; those in a folder that other clients read only with --skill."""
+    folder = find_skill_folder(client, settings, options)
+    changes = [change for change in plan_skill_removal(folder) if change.before is not None]
+    if changes and SKILL_FOLDERS[client.name].is_shared and not options.skill:
+        print_line(f"the skills in {folder} stay, as other clients read them too; --skill removes them")
+        return
+    for change in changes:
+        if not change.is_needed:
+            print_line(f"skill kept, as its content is not that of this version: {change.path}")
+        elif options.dry_run:
+            print_line(change.diff(settings.secrets))
+        else:
+            change.apply()
+            remove_empty_folder(change.path)
+            print_line(f"skill removed: {change.path}")

@@ -1,0 +1,82 @@
+"""Where the clients look for skills, and the changes that put the files of this package there and remove them.
+
+From the clients' documentation in November 2026: code.claude.com/docs/en/skills, cursor.com/docs/skills,
+code.visualstudio.com/docs/agent-customization/agent-skills, developers.openai.com/codex/skills, zed.dev/docs/ai/skills,
+geminicli.com/docs/cli/using-agent-skills, docs.windsurf.com/windsurf/cascade/skills, opencode.ai/v1/docs/skills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path, PurePath
+
+from opencode_mcp.skills import FILE_NAME, read_skills
+
+from .edit import BACKUP_SUFFIX, Change, read_content
+from .known_clients import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class SkillFolder:
+    """A client's folder for the user's skills, and the one below a project. Other clients read shared ones too."""
+
+    user: Callable[[Machine], PurePath]
+    project: str
+    is_shared: bool = False
+
+
+AGENTS = SkillFolder(lambda machine: machine.home / ".agents" / "skills", ".agents/skills", is_shared=True)
+"""The folder that clients have in common; those that have one of their own read it as well."""
+
+SKILL_FOLDERS: Mapping[str, SkillFolder] = {
+    "claude-code": SkillFolder(
+        lambda machine: machine.folder("CLAUDE_CONFIG_DIR", machine.home / ".claude") / "skills", ".claude/skills"
+    ),
+    "cursor": SkillFolder(lambda machine: machine.home / ".cursor" / "skills", ".cursor/skills"),
+    "vscode": SkillFolder(lambda machine: machine.home / ".copilot" / "skills", ".github/skills", is_shared=True),
+    "codex": AGENTS,
+    "gemini": SkillFolder(lambda machine: machine.home / ".gemini" / "skills", ".gemini/skills"),
+    "windsurf": SkillFolder(lambda machine: machine.home / ".codeium" / "windsurf" / "skills", ".windsurf/skills"),
+    "zed": AGENTS,
+    "opencode": SkillFolder(lambda machine: machine.xdg / "opencode" / "skills", ".opencode/skills"),
+}
+"""By the name of the client; the others have no folder that is documented."""
+
+
+def plan_skills(folder: Path) -> Iterator[Change]:
+    """Plan the installation of every skill below a folder; a file with another content is backed up.
+
+    Raises:
+        SettingsError: a file cannot be read.
+    """
+    for skill in read_skills():
+        file = folder / skill.name / FILE_NAME
+        before = read_content(file)
+        replaces = before is not None and before != skill.content
+        yield Change(file, before, skill.content, free_backup(file), makes_backup=replaces, replaces=replaces)
+
+
+def plan_skill_removal(folder: Path) -> Iterator[Change]:
+    """Plan the removal of every skill below a folder; a file with another content stays.
+
+    Raises:
+        SettingsError: a file cannot be read.
+    """
+    for skill in read_skills():
+        file = folder / skill.name / FILE_NAME
+        before = read_content(file)
+        yield Change(file, before, None if before == skill.content else before, free_backup(file))
+
+
+def free_backup(file: Path) -> Path:
+    """Return the first name for a backup that no file has: an older backup may be all that is left of an edit."""
+    names = (file.name + BACKUP_SUFFIX + (f".{number}" if number > 1 else "") for number in count(1))
+    return next(path for path in map(file.with_name, names) if not path.exists())
+
+
+def remove_empty_folder(file: Path) -> None:
+    """Remove the folder of a file that was deleted, if nothing else is in it."""
+    if not any(file.parent.iterdir()):
+        file.parent.rmdir()
