@@ -4,7 +4,7 @@
 
 import builtins
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from opencode_mcp.catalog import Catalog
 
@@ -18,6 +18,31 @@ class Node:
 def build_tree(catalog: Catalog) -> Node: ...
 def attribute_names(operation_id: str) -> list[str]: ...
 def python_name(name: str) -> str: ...
+
+class StreamConnected(TypedDict):
+    type: Literal["stream.connected", "stream.ready"]
+    properties: dict[str, Any]
+
+class StreamLostProperties(TypedDict):
+    reason: str
+
+class StreamLost(TypedDict):
+    type: Literal["stream.lost"]
+    properties: StreamLostProperties
+
+StreamEvent: TypeAlias = StreamConnected | StreamLost
+
+class APIError(TypedDict):
+    name: Literal["APIError"]
+    data: APIErrorData
+
+class APIErrorData(TypedDict):
+    message: str
+    statusCode: NotRequired[int]
+    isRetryable: bool
+    responseHeaders: NotRequired[dict[str, str]]
+    responseBody: NotRequired[str]
+    metadata: NotRequired[dict[str, str]]
 
 class Agent(TypedDict):
     name: str
@@ -35,9 +60,36 @@ class Agent(TypedDict):
     options: dict[str, Any]
     steps: NotRequired[float]
 
+AgentColor: TypeAlias = str | Literal["primary", "secondary", "accent", "success", "warning", "error", "info"]
+
+class AgentConfig(TypedDict):
+    model: NotRequired[str]
+    variant: NotRequired[str]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    prompt: NotRequired[str]
+    tools: NotRequired[dict[str, bool]]
+    disable: NotRequired[bool]
+    description: NotRequired[str]
+    mode: NotRequired[Literal["subagent", "primary", "all"]]
+    hidden: NotRequired[bool]
+    options: NotRequired[dict[str, Any]]
+    color: NotRequired[str | Literal["primary", "secondary", "accent", "success", "warning", "error", "info"]]
+    steps: NotRequired[int]
+    maxSteps: NotRequired[int]
+    permission: NotRequired[PermissionConfig]
+
 class AgentModel(TypedDict):
     modelID: str
     providerID: str
+
+class AgentPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["agent"]
+    name: str
+    source: NotRequired[AgentPartSource]
 
 class AgentPartInput(TypedDict):
     id: NotRequired[str]
@@ -50,21 +102,97 @@ class AgentPartInputSource(TypedDict):
     start: int
     end: int
 
+class AgentPartSource(TypedDict):
+    value: str
+    start: int
+    end: int
+
+class AgentV2Info(TypedDict):
+    id: str
+    model: NotRequired[ModelRef]
+    request: ProviderRequest
+    system: NotRequired[str]
+    description: NotRequired[str]
+    mode: Literal["subagent", "primary", "all"]
+    hidden: bool
+    color: NotRequired[AgentColor]
+    steps: NotRequired[int]
+    permissions: list[PermissionV2Rule]
+
 class ApiAuth(TypedDict):
     type: Literal["api"]
     key: str
     metadata: NotRequired[dict[str, str]]
 
-class Body(TypedDict):
-    directory: str
-    events: list[BodyEvents]
+class AppSkillsResponseItem(TypedDict):
+    name: str
+    description: NotRequired[str]
+    location: str
+    content: str
 
-class BodyEvents(TypedDict):
+class AssistantMessage(TypedDict):
     id: str
+    sessionID: str
+    role: Literal["assistant"]
+    time: AssistantMessageTime
+    error: NotRequired[ProviderAuthError | UnknownError | MessageOutputLengthError | MessageAbortedError | StructuredOutputError | ContextOverflowError | ContentFilterError | APIError]
+    parentID: str
+    modelID: str
+    providerID: str
+    mode: str
+    agent: str
+    path: AssistantMessagePath
+    summary: NotRequired[bool]
+    cost: float
+    tokens: AssistantMessageTokens
+    structured: NotRequired[Any]
+    variant: NotRequired[str]
+    finish: NotRequired[str]
+
+class AssistantMessagePath(TypedDict):
+    cwd: str
+    root: str
+
+class AssistantMessageTime(TypedDict):
+    created: int
+    completed: NotRequired[int]
+
+class AssistantMessageTokens(TypedDict):
+    total: NotRequired[float]
+    input: float
+    output: float
+    reasoning: float
+    cache: AssistantMessageTokensCache
+
+class AssistantMessageTokensCache(TypedDict):
+    read: float
+    write: float
+
+class AttachmentConfig(TypedDict):
+    image: NotRequired[ImageAttachmentConfig]
+
+Auth: TypeAlias = OAuth | ApiAuth | WellKnownAuth
+
+class BadRequestError(TypedDict):
+    name: Literal["BadRequest"]
+    data: BadRequestErrorData
+
+class BadRequestErrorData(TypedDict):
+    message: str
+    kind: NotRequired[Literal["Params", "Headers", "Query", "Body", "Payload"]]
+
+class CatalogUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["catalog.updated"]
+    durable: NotRequired[CatalogUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: dict[str, Any]
+
+class CatalogUpdatedDurable(TypedDict):
     aggregateID: str
     seq: int
-    type: str
-    data: dict[str, Any]
+    version: int
 
 class Command(TypedDict):
     name: str
@@ -76,14 +204,1042 @@ class Command(TypedDict):
     subtask: NotRequired[bool]
     hints: list[str]
 
+class CommandExecuted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["command.executed"]
+    durable: NotRequired[CommandExecutedDurable]
+    location: NotRequired[LocationRef]
+    data: CommandExecutedData
+
+class CommandExecutedData(TypedDict):
+    name: str
+    sessionID: str
+    arguments: str
+    messageID: str
+
+class CommandExecutedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class CommandV2Info(TypedDict):
+    name: str
+    template: str
+    description: NotRequired[str]
+    agent: NotRequired[str]
+    model: NotRequired[ModelRef]
+    subtask: NotRequired[bool]
+
+class CompactionPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["compaction"]
+    auto: bool
+    overflow: NotRequired[bool]
+    tail_start_id: NotRequired[str]
+
+Config = TypedDict("Config", {
+    "$schema": NotRequired[str],
+    "shell": NotRequired[str],
+    "logLevel": NotRequired[LogLevel],
+    "server": NotRequired[ServerConfig],
+    "command": NotRequired[dict[str, ConfigCommand]],
+    "skills": NotRequired[ConfigSkills],
+    "references": NotRequired[dict[str, str | ConfigV2ReferenceGit | ConfigV2ReferenceLocal]],
+    "reference": NotRequired[dict[str, str | ConfigV2ReferenceGit | ConfigV2ReferenceLocal]],
+    "watcher": NotRequired[ConfigWatcher],
+    "snapshot": NotRequired[bool],
+    "plugin": NotRequired[list[str | list[str | dict[str, Any]]]],
+    "share": NotRequired[Literal["manual", "auto", "disabled"]],
+    "autoshare": NotRequired[bool],
+    "autoupdate": NotRequired[bool | Literal["notify"]],
+    "disabled_providers": NotRequired[list[str]],
+    "enabled_providers": NotRequired[list[str]],
+    "model": NotRequired[str],
+    "small_model": NotRequired[str],
+    "default_agent": NotRequired[str],
+    "subagent_depth": NotRequired[int],
+    "username": NotRequired[str],
+    "mode": NotRequired[dict[str, AgentConfig | dict[str, Any]]],
+    "agent": NotRequired[dict[str, AgentConfig | dict[str, Any]]],
+    "provider": NotRequired[dict[str, ProviderConfig]],
+    "mcp": NotRequired[dict[str, McpLocalConfig | McpRemoteConfig | ConfigMcp]],
+    "formatter": NotRequired[bool | dict[str, ConfigFormatter]],
+    "lsp": NotRequired[bool | dict[str, ConfigLsp | ConfigLsp2]],
+    "instructions": NotRequired[list[str]],
+    "layout": NotRequired[LayoutConfig],
+    "permission": NotRequired[PermissionConfig],
+    "tools": NotRequired[dict[str, bool]],
+    "attachment": NotRequired[AttachmentConfig],
+    "enterprise": NotRequired[ConfigEnterprise],
+    "tool_output": NotRequired[ConfigToolOutput],
+    "compaction": NotRequired[ConfigCompaction],
+    "experimental": NotRequired[ConfigExperimental],
+})
+
+class ConfigCommand(TypedDict):
+    template: str
+    description: NotRequired[str]
+    agent: NotRequired[str]
+    model: NotRequired[str]
+    variant: NotRequired[str]
+    subtask: NotRequired[bool]
+
+class ConfigCompaction(TypedDict):
+    auto: NotRequired[bool]
+    prune: NotRequired[bool]
+    tail_turns: NotRequired[int]
+    preserve_recent_tokens: NotRequired[int]
+    reserved: NotRequired[int]
+
+class ConfigEnterprise(TypedDict):
+    url: NotRequired[str]
+
+class ConfigExperimental(TypedDict):
+    disable_paste_summary: NotRequired[bool]
+    batch_tool: NotRequired[bool]
+    openTelemetry: NotRequired[bool]
+    primary_tools: NotRequired[list[str]]
+    continue_loop_on_deny: NotRequired[bool]
+    mcp_timeout: NotRequired[int]
+    policies: NotRequired[list[ConfigV2ExperimentalPolicy]]
+
+class ConfigFormatter(TypedDict):
+    disabled: NotRequired[bool]
+    command: NotRequired[list[str]]
+    environment: NotRequired[dict[str, str]]
+    extensions: NotRequired[list[str]]
+
+class ConfigLsp(TypedDict):
+    disabled: Literal[True]
+
+class ConfigLsp2(TypedDict):
+    command: list[str]
+    extensions: NotRequired[list[str]]
+    disabled: NotRequired[bool]
+    env: NotRequired[dict[str, str]]
+    initialization: NotRequired[dict[str, Any]]
+
+class ConfigMcp(TypedDict):
+    enabled: bool
+
+class ConfigProvidersResponse(TypedDict):
+    providers: list[Provider]
+    default: dict[str, str]
+
+class ConfigSkills(TypedDict):
+    paths: NotRequired[list[str]]
+    urls: NotRequired[list[str]]
+
+class ConfigToolOutput(TypedDict):
+    max_lines: NotRequired[int]
+    max_bytes: NotRequired[int]
+
+class ConfigV2ExperimentalPolicy(TypedDict):
+    action: Literal["provider.use"]
+    effect: PolicyEffect
+    resource: str
+
+class ConfigV2ReferenceGit(TypedDict):
+    repository: str
+    branch: NotRequired[str]
+    description: NotRequired[str]
+    hidden: NotRequired[bool]
+
+class ConfigV2ReferenceLocal(TypedDict):
+    path: str
+    description: NotRequired[str]
+    hidden: NotRequired[bool]
+
+class ConfigWatcher(TypedDict):
+    ignore: NotRequired[list[str]]
+
+class ConflictError(TypedDict):
+    _tag: Literal["ConflictError"]
+    message: str
+    resource: NotRequired[str]
+
+class ConnectionCredentialInfo(TypedDict):
+    type: Literal["credential"]
+    id: str
+    label: str
+
+class ConnectionEnvInfo(TypedDict):
+    type: Literal["env"]
+    name: str
+
+ConnectionInfo: TypeAlias = ConnectionCredentialInfo | ConnectionEnvInfo
+
 class ConsoleState(TypedDict):
     consoleManagedProviders: list[str]
     activeOrgName: NotRequired[str]
     switchableOrgCount: int
 
+class ContentFilterError(TypedDict):
+    name: Literal["ContentFilterError"]
+    data: ContentFilterErrorData
+
+class ContentFilterErrorData(TypedDict):
+    message: str
+
+class ContextOverflowError(TypedDict):
+    name: Literal["ContextOverflowError"]
+    data: ContextOverflowErrorData
+
+class ContextOverflowErrorData(TypedDict):
+    message: str
+    responseBody: NotRequired[str]
+
+class EffectHttpApiErrorBadRequest(TypedDict):
+    _tag: Literal["BadRequest"]
+
+class EffectHttpApiErrorForbidden(TypedDict):
+    _tag: Literal["Forbidden"]
+
+class EffectHttpApiErrorInternalServerError(TypedDict):
+    _tag: Literal["InternalServerError"]
+
+ErrorBody: TypeAlias = EffectHttpApiErrorBadRequest | InvalidRequestError | MoveSessionError | BadRequestError | EffectHttpApiErrorInternalServerError | WorktreeError | VcsApplyError | McpUnsupportedOAuthError | McpServerNotFoundError | ProjectNotFoundError | PtyNotFoundError | PtyForbiddenError | QuestionNotFoundError | PermissionNotFoundError | ProviderAuthError1 | NotFoundError | SessionBusyError | WorkspaceCreateError | WorkspaceWarpError | UnauthorizedError | InvalidCursorError | SessionNotFoundError | ConflictError | ServiceUnavailableError | MessageNotFoundError | UnknownError1 | ProviderNotFoundError | ForbiddenError | ProjectCopyError | EffectHttpApiErrorForbidden
+
+Event: TypeAlias = EventModelsDevRefreshed | EventIntegrationUpdated | EventIntegrationConnectionUpdated | EventCatalogUpdated | EventSessionCreated | EventSessionUpdated | EventSessionDeleted | EventMessageUpdated | EventMessageRemoved | EventMessagePartUpdated | EventMessagePartRemoved | EventSessionNextAgentSwitched | EventSessionNextModelSwitched | EventSessionNextMoved | EventSessionNextPrompted | EventSessionNextPromptAdmitted | EventSessionNextContextUpdated | EventSessionNextSynthetic | EventSessionNextShellStarted | EventSessionNextShellEnded | EventSessionNextStepStarted | EventSessionNextStepEnded | EventSessionNextStepFailed | EventSessionNextTextStarted | EventSessionNextTextDelta | EventSessionNextTextEnded | EventSessionNextReasoningStarted | EventSessionNextReasoningDelta | EventSessionNextReasoningEnded | EventSessionNextToolInputStarted | EventSessionNextToolInputDelta | EventSessionNextToolInputEnded | EventSessionNextToolCalled | EventSessionNextToolProgress | EventSessionNextToolSuccess | EventSessionNextToolFailed | EventSessionNextRetried | EventSessionNextCompactionStarted | EventSessionNextCompactionDelta | EventSessionNextCompactionEnded | EventSessionNextRevertStaged | EventSessionNextRevertCleared | EventSessionNextRevertCommitted | EventMessagePartDelta | EventSessionDiff | EventSessionError | EventInstallationUpdated | EventInstallationUpdateAvailable | EventFileEdited | EventReferenceUpdated | EventPermissionV2Asked | EventPermissionV2Replied | EventPluginAdded | EventProjectDirectoriesUpdated | EventFileWatcherUpdated | EventPtyCreated | EventPtyUpdated | EventPtyExited | EventPtyDeleted | EventQuestionV2Asked | EventQuestionV2Replied | EventQuestionV2Rejected | EventTodoUpdated | EventLspUpdated | EventPermissionAsked | EventPermissionReplied | EventTuiPromptAppend2 | EventTuiCommandExecute2 | EventTuiToastShow2 | EventTuiSessionSelect2 | EventMcpToolsChanged | EventMcpBrowserOpenFailed | EventCommandExecuted | EventProjectUpdated | EventSessionStatus | EventSessionIdle | EventQuestionAsked | EventQuestionReplied | EventQuestionRejected | EventSessionCompacted | EventVcsBranchUpdated | EventWorkspaceReady | EventWorkspaceFailed | EventWorkspaceStatus | EventWorktreeReady | EventWorktreeFailed | EventServerConnected | EventGlobalDisposed | EventServerInstanceDisposed
+
+class EventCatalogUpdated(TypedDict):
+    id: str
+    type: Literal["catalog.updated"]
+    properties: dict[str, Any]
+
+class EventCommandExecuted(TypedDict):
+    id: str
+    type: Literal["command.executed"]
+    properties: EventCommandExecutedProperties
+
+class EventCommandExecutedProperties(TypedDict):
+    name: str
+    sessionID: str
+    arguments: str
+    messageID: str
+
+class EventFileEdited(TypedDict):
+    id: str
+    type: Literal["file.edited"]
+    properties: EventFileEditedProperties
+
+class EventFileEditedProperties(TypedDict):
+    file: str
+
+class EventFileWatcherUpdated(TypedDict):
+    id: str
+    type: Literal["file.watcher.updated"]
+    properties: EventFileWatcherUpdatedProperties
+
+class EventFileWatcherUpdatedProperties(TypedDict):
+    file: str
+    event: Literal["add", "change", "unlink"]
+
+class EventGlobalDisposed(TypedDict):
+    id: str
+    type: Literal["global.disposed"]
+    properties: dict[str, Any]
+
+class EventInstallationUpdateAvailable(TypedDict):
+    id: str
+    type: Literal["installation.update-available"]
+    properties: EventInstallationUpdateAvailableProperties
+
+class EventInstallationUpdateAvailableProperties(TypedDict):
+    version: str
+
+class EventInstallationUpdated(TypedDict):
+    id: str
+    type: Literal["installation.updated"]
+    properties: EventInstallationUpdatedProperties
+
+class EventInstallationUpdatedProperties(TypedDict):
+    version: str
+
+class EventIntegrationConnectionUpdated(TypedDict):
+    id: str
+    type: Literal["integration.connection.updated"]
+    properties: EventIntegrationConnectionUpdatedProperties
+
+class EventIntegrationConnectionUpdatedProperties(TypedDict):
+    integrationID: str
+
+class EventIntegrationUpdated(TypedDict):
+    id: str
+    type: Literal["integration.updated"]
+    properties: dict[str, Any]
+
+class EventLspUpdated(TypedDict):
+    id: str
+    type: Literal["lsp.updated"]
+    properties: dict[str, Any]
+
+class EventMcpBrowserOpenFailed(TypedDict):
+    id: str
+    type: Literal["mcp.browser.open.failed"]
+    properties: EventMcpBrowserOpenFailedProperties
+
+class EventMcpBrowserOpenFailedProperties(TypedDict):
+    mcpName: str
+    url: str
+
+class EventMcpToolsChanged(TypedDict):
+    id: str
+    type: Literal["mcp.tools.changed"]
+    properties: EventMcpToolsChangedProperties
+
+class EventMcpToolsChangedProperties(TypedDict):
+    server: str
+
+class EventMessagePartDelta(TypedDict):
+    id: str
+    type: Literal["message.part.delta"]
+    properties: EventMessagePartDeltaProperties
+
+class EventMessagePartDeltaProperties(TypedDict):
+    sessionID: str
+    messageID: str
+    partID: str
+    field: str
+    delta: str
+
+class EventMessagePartRemoved(TypedDict):
+    id: str
+    type: Literal["message.part.removed"]
+    properties: EventMessagePartRemovedProperties
+
+class EventMessagePartRemovedProperties(TypedDict):
+    sessionID: str
+    messageID: str
+    partID: str
+
+class EventMessagePartUpdated(TypedDict):
+    id: str
+    type: Literal["message.part.updated"]
+    properties: EventMessagePartUpdatedProperties
+
+class EventMessagePartUpdatedProperties(TypedDict):
+    sessionID: str
+    part: Part
+    time: float
+
+class EventMessageRemoved(TypedDict):
+    id: str
+    type: Literal["message.removed"]
+    properties: EventMessageRemovedProperties
+
+class EventMessageRemovedProperties(TypedDict):
+    sessionID: str
+    messageID: str
+
+class EventMessageUpdated(TypedDict):
+    id: str
+    type: Literal["message.updated"]
+    properties: EventMessageUpdatedProperties
+
+class EventMessageUpdatedProperties(TypedDict):
+    sessionID: str
+    info: Message
+
+class EventModelsDevRefreshed(TypedDict):
+    id: str
+    type: Literal["models-dev.refreshed"]
+    properties: dict[str, Any]
+
+class EventPermissionAsked(TypedDict):
+    id: str
+    type: Literal["permission.asked"]
+    properties: EventPermissionAskedProperties
+
+class EventPermissionAskedProperties(TypedDict):
+    id: str
+    sessionID: str
+    permission: str
+    patterns: list[str]
+    metadata: dict[str, Any]
+    always: list[str]
+    tool: NotRequired[EventPermissionAskedPropertiesTool]
+
+class EventPermissionAskedPropertiesTool(TypedDict):
+    messageID: str
+    callID: str
+
+class EventPermissionReplied(TypedDict):
+    id: str
+    type: Literal["permission.replied"]
+    properties: EventPermissionRepliedProperties
+
+class EventPermissionRepliedProperties(TypedDict):
+    sessionID: str
+    requestID: str
+    reply: Literal["once", "always", "reject"]
+
+class EventPermissionV2Asked(TypedDict):
+    id: str
+    type: Literal["permission.v2.asked"]
+    properties: EventPermissionV2AskedProperties
+
+class EventPermissionV2AskedProperties(TypedDict):
+    id: str
+    sessionID: str
+    action: str
+    resources: list[str]
+    save: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, Any]]
+    source: NotRequired[PermissionV2Source]
+
+class EventPermissionV2Replied(TypedDict):
+    id: str
+    type: Literal["permission.v2.replied"]
+    properties: EventPermissionV2RepliedProperties
+
+class EventPermissionV2RepliedProperties(TypedDict):
+    sessionID: str
+    requestID: str
+    reply: PermissionV2Reply
+
+class EventPluginAdded(TypedDict):
+    id: str
+    type: Literal["plugin.added"]
+    properties: EventPluginAddedProperties
+
+class EventPluginAddedProperties(TypedDict):
+    id: str
+
+class EventProjectDirectoriesUpdated(TypedDict):
+    id: str
+    type: Literal["project.directories.updated"]
+    properties: EventProjectDirectoriesUpdatedProperties
+
+class EventProjectDirectoriesUpdatedProperties(TypedDict):
+    projectID: str
+
+class EventProjectUpdated(TypedDict):
+    id: str
+    type: Literal["project.updated"]
+    properties: EventProjectUpdatedProperties
+
+class EventProjectUpdatedProperties(TypedDict):
+    id: str
+    worktree: str
+    vcs: NotRequired[Literal["git"]]
+    name: NotRequired[str]
+    icon: NotRequired[ProjectIcon]
+    commands: NotRequired[ProjectCommands]
+    time: ProjectTime
+    sandboxes: list[str]
+
+class EventPtyCreated(TypedDict):
+    id: str
+    type: Literal["pty.created"]
+    properties: EventPtyCreatedProperties
+
+class EventPtyCreatedProperties(TypedDict):
+    info: Pty
+
+class EventPtyDeleted(TypedDict):
+    id: str
+    type: Literal["pty.deleted"]
+    properties: EventPtyDeletedProperties
+
+class EventPtyDeletedProperties(TypedDict):
+    id: str
+
+class EventPtyExited(TypedDict):
+    id: str
+    type: Literal["pty.exited"]
+    properties: EventPtyExitedProperties
+
+class EventPtyExitedProperties(TypedDict):
+    id: str
+    exitCode: int
+
+class EventPtyUpdated(TypedDict):
+    id: str
+    type: Literal["pty.updated"]
+    properties: EventPtyUpdatedProperties
+
+class EventPtyUpdatedProperties(TypedDict):
+    info: Pty
+
+class EventQuestionAsked(TypedDict):
+    id: str
+    type: Literal["question.asked"]
+    properties: EventQuestionAskedProperties
+
+class EventQuestionAskedProperties(TypedDict):
+    id: str
+    sessionID: str
+    questions: list[QuestionInfo]
+    tool: NotRequired[QuestionTool]
+
+class EventQuestionRejected(TypedDict):
+    id: str
+    type: Literal["question.rejected"]
+    properties: EventQuestionRejectedProperties
+
+class EventQuestionRejectedProperties(TypedDict):
+    sessionID: str
+    requestID: str
+
+class EventQuestionReplied(TypedDict):
+    id: str
+    type: Literal["question.replied"]
+    properties: EventQuestionRepliedProperties
+
+class EventQuestionRepliedProperties(TypedDict):
+    sessionID: str
+    requestID: str
+    answers: list[list[str]]
+
+class EventQuestionV2Asked(TypedDict):
+    id: str
+    type: Literal["question.v2.asked"]
+    properties: EventQuestionV2AskedProperties
+
+class EventQuestionV2AskedProperties(TypedDict):
+    id: str
+    sessionID: str
+    questions: list[QuestionV2Info]
+    tool: NotRequired[QuestionV2Tool]
+
+class EventQuestionV2Rejected(TypedDict):
+    id: str
+    type: Literal["question.v2.rejected"]
+    properties: EventQuestionV2RejectedProperties
+
+class EventQuestionV2RejectedProperties(TypedDict):
+    sessionID: str
+    requestID: str
+
+class EventQuestionV2Replied(TypedDict):
+    id: str
+    type: Literal["question.v2.replied"]
+    properties: EventQuestionV2RepliedProperties
+
+class EventQuestionV2RepliedProperties(TypedDict):
+    sessionID: str
+    requestID: str
+    answers: list[list[str]]
+
+class EventReferenceUpdated(TypedDict):
+    id: str
+    type: Literal["reference.updated"]
+    properties: dict[str, Any]
+
+class EventServerConnected(TypedDict):
+    id: str
+    type: Literal["server.connected"]
+    properties: dict[str, Any]
+
+class EventServerInstanceDisposed(TypedDict):
+    id: str
+    type: Literal["server.instance.disposed"]
+    properties: EventServerInstanceDisposedProperties
+
+class EventServerInstanceDisposedProperties(TypedDict):
+    directory: str
+
+class EventSessionCompacted(TypedDict):
+    id: str
+    type: Literal["session.compacted"]
+    properties: EventSessionCompactedProperties
+
+class EventSessionCompactedProperties(TypedDict):
+    sessionID: str
+
+class EventSessionCreated(TypedDict):
+    id: str
+    type: Literal["session.created"]
+    properties: EventSessionCreatedProperties
+
+class EventSessionCreatedProperties(TypedDict):
+    sessionID: str
+    info: Session
+
+class EventSessionDeleted(TypedDict):
+    id: str
+    type: Literal["session.deleted"]
+    properties: EventSessionDeletedProperties
+
+class EventSessionDeletedProperties(TypedDict):
+    sessionID: str
+    info: Session
+
+class EventSessionDiff(TypedDict):
+    id: str
+    type: Literal["session.diff"]
+    properties: EventSessionDiffProperties
+
+class EventSessionDiffProperties(TypedDict):
+    sessionID: str
+    diff: list[SnapshotFileDiff]
+
+class EventSessionError(TypedDict):
+    id: str
+    type: Literal["session.error"]
+    properties: EventSessionErrorProperties
+
+class EventSessionErrorProperties(TypedDict):
+    sessionID: NotRequired[str]
+    error: NotRequired[ProviderAuthError | UnknownError | MessageOutputLengthError | MessageAbortedError | StructuredOutputError | ContextOverflowError | ContentFilterError | APIError]
+
+class EventSessionIdle(TypedDict):
+    id: str
+    type: Literal["session.idle"]
+    properties: EventSessionIdleProperties
+
+class EventSessionIdleProperties(TypedDict):
+    sessionID: str
+
+class EventSessionNextAgentSwitched(TypedDict):
+    id: str
+    type: Literal["session.next.agent.switched"]
+    properties: EventSessionNextAgentSwitchedProperties
+
+class EventSessionNextAgentSwitchedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    agent: str
+
+class EventSessionNextCompactionDelta(TypedDict):
+    id: str
+    type: Literal["session.next.compaction.delta"]
+    properties: EventSessionNextCompactionDeltaProperties
+
+class EventSessionNextCompactionDeltaProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class EventSessionNextCompactionEnded(TypedDict):
+    id: str
+    type: Literal["session.next.compaction.ended"]
+    properties: EventSessionNextCompactionEndedProperties
+
+class EventSessionNextCompactionEndedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    reason: Literal["auto", "manual"]
+    text: str
+    recent: str
+
+class EventSessionNextCompactionStarted(TypedDict):
+    id: str
+    type: Literal["session.next.compaction.started"]
+    properties: EventSessionNextCompactionStartedProperties
+
+class EventSessionNextCompactionStartedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    reason: Literal["auto", "manual"]
+
+class EventSessionNextContextUpdated(TypedDict):
+    id: str
+    type: Literal["session.next.context.updated"]
+    properties: EventSessionNextContextUpdatedProperties
+
+class EventSessionNextContextUpdatedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class EventSessionNextModelSwitched(TypedDict):
+    id: str
+    type: Literal["session.next.model.switched"]
+    properties: EventSessionNextModelSwitchedProperties
+
+class EventSessionNextModelSwitchedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    model: ModelRef
+
+class EventSessionNextMoved(TypedDict):
+    id: str
+    type: Literal["session.next.moved"]
+    properties: EventSessionNextMovedProperties
+
+class EventSessionNextMovedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    location: LocationRef
+    subdirectory: NotRequired[str]
+
+class EventSessionNextPromptAdmitted(TypedDict):
+    id: str
+    type: Literal["session.next.prompt.admitted"]
+    properties: EventSessionNextPromptAdmittedProperties
+
+class EventSessionNextPromptAdmittedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    prompt: Prompt
+    delivery: Literal["steer", "queue"]
+
+class EventSessionNextPrompted(TypedDict):
+    id: str
+    type: Literal["session.next.prompted"]
+    properties: EventSessionNextPromptedProperties
+
+class EventSessionNextPromptedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    prompt: Prompt
+    delivery: Literal["steer", "queue"]
+
+class EventSessionNextReasoningDelta(TypedDict):
+    id: str
+    type: Literal["session.next.reasoning.delta"]
+    properties: EventSessionNextReasoningDeltaProperties
+
+class EventSessionNextReasoningDeltaProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    delta: str
+
+class EventSessionNextReasoningEnded(TypedDict):
+    id: str
+    type: Literal["session.next.reasoning.ended"]
+    properties: EventSessionNextReasoningEndedProperties
+
+class EventSessionNextReasoningEndedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    text: str
+    providerMetadata: NotRequired[dict[str, dict[str, Any]]]
+
+class EventSessionNextReasoningStarted(TypedDict):
+    id: str
+    type: Literal["session.next.reasoning.started"]
+    properties: EventSessionNextReasoningStartedProperties
+
+class EventSessionNextReasoningStartedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    providerMetadata: NotRequired[dict[str, dict[str, Any]]]
+
+class EventSessionNextRetried(TypedDict):
+    id: str
+    type: Literal["session.next.retried"]
+    properties: EventSessionNextRetriedProperties
+
+class EventSessionNextRetriedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    attempt: float
+    error: SessionNextRetryError
+
+class EventSessionNextRevertCleared(TypedDict):
+    id: str
+    type: Literal["session.next.revert.cleared"]
+    properties: EventSessionNextRevertClearedProperties
+
+class EventSessionNextRevertClearedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+
+class EventSessionNextRevertCommitted(TypedDict):
+    id: str
+    type: Literal["session.next.revert.committed"]
+    properties: EventSessionNextRevertCommittedProperties
+
+class EventSessionNextRevertCommittedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+
+class EventSessionNextRevertStaged(TypedDict):
+    id: str
+    type: Literal["session.next.revert.staged"]
+    properties: EventSessionNextRevertStagedProperties
+
+class EventSessionNextRevertStagedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    revert: RevertState
+
+class EventSessionNextShellEnded(TypedDict):
+    id: str
+    type: Literal["session.next.shell.ended"]
+    properties: EventSessionNextShellEndedProperties
+
+class EventSessionNextShellEndedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    callID: str
+    output: str
+
+class EventSessionNextShellStarted(TypedDict):
+    id: str
+    type: Literal["session.next.shell.started"]
+    properties: EventSessionNextShellStartedProperties
+
+class EventSessionNextShellStartedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    callID: str
+    command: str
+
+class EventSessionNextStepEnded(TypedDict):
+    id: str
+    type: Literal["session.next.step.ended"]
+    properties: EventSessionNextStepEndedProperties
+
+class EventSessionNextStepEndedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    finish: str
+    cost: float
+    tokens: EventSessionNextStepEndedPropertiesTokens
+    snapshot: NotRequired[str]
+    files: NotRequired[list[str]]
+
+class EventSessionNextStepEndedPropertiesTokens(TypedDict):
+    input: float
+    output: float
+    reasoning: float
+    cache: EventSessionNextStepEndedPropertiesTokensCache
+
+class EventSessionNextStepEndedPropertiesTokensCache(TypedDict):
+    read: float
+    write: float
+
+class EventSessionNextStepFailed(TypedDict):
+    id: str
+    type: Literal["session.next.step.failed"]
+    properties: EventSessionNextStepFailedProperties
+
+class EventSessionNextStepFailedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    error: SessionErrorUnknown
+
+class EventSessionNextStepStarted(TypedDict):
+    id: str
+    type: Literal["session.next.step.started"]
+    properties: EventSessionNextStepStartedProperties
+
+class EventSessionNextStepStartedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    agent: str
+    model: ModelRef
+    snapshot: NotRequired[str]
+
+class EventSessionNextSynthetic(TypedDict):
+    id: str
+    type: Literal["session.next.synthetic"]
+    properties: EventSessionNextSyntheticProperties
+
+class EventSessionNextSyntheticProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class EventSessionNextTextDelta(TypedDict):
+    id: str
+    type: Literal["session.next.text.delta"]
+    properties: EventSessionNextTextDeltaProperties
+
+class EventSessionNextTextDeltaProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+    delta: str
+
+class EventSessionNextTextEnded(TypedDict):
+    id: str
+    type: Literal["session.next.text.ended"]
+    properties: EventSessionNextTextEndedProperties
+
+class EventSessionNextTextEndedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+    text: str
+
+class EventSessionNextTextStarted(TypedDict):
+    id: str
+    type: Literal["session.next.text.started"]
+    properties: EventSessionNextTextStartedProperties
+
+class EventSessionNextTextStartedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+
+class EventSessionNextToolCalled(TypedDict):
+    id: str
+    type: Literal["session.next.tool.called"]
+    properties: EventSessionNextToolCalledProperties
+
+class EventSessionNextToolCalledProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    tool: str
+    input: dict[str, Any]
+    provider: EventSessionNextToolCalledPropertiesProvider
+
+class EventSessionNextToolCalledPropertiesProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class EventSessionNextToolFailed(TypedDict):
+    id: str
+    type: Literal["session.next.tool.failed"]
+    properties: EventSessionNextToolFailedProperties
+
+class EventSessionNextToolFailedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    error: SessionErrorUnknown
+    result: NotRequired[Any]
+    provider: EventSessionNextToolFailedPropertiesProvider
+
+class EventSessionNextToolFailedPropertiesProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class EventSessionNextToolInputDelta(TypedDict):
+    id: str
+    type: Literal["session.next.tool.input.delta"]
+    properties: EventSessionNextToolInputDeltaProperties
+
+class EventSessionNextToolInputDeltaProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    delta: str
+
+class EventSessionNextToolInputEnded(TypedDict):
+    id: str
+    type: Literal["session.next.tool.input.ended"]
+    properties: EventSessionNextToolInputEndedProperties
+
+class EventSessionNextToolInputEndedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    text: str
+
+class EventSessionNextToolInputStarted(TypedDict):
+    id: str
+    type: Literal["session.next.tool.input.started"]
+    properties: EventSessionNextToolInputStartedProperties
+
+class EventSessionNextToolInputStartedProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    name: str
+
+class EventSessionNextToolProgress(TypedDict):
+    id: str
+    type: Literal["session.next.tool.progress"]
+    properties: EventSessionNextToolProgressProperties
+
+class EventSessionNextToolProgressProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    structured: dict[str, Any]
+    content: list[LLMToolContent]
+
+class EventSessionNextToolSuccess(TypedDict):
+    id: str
+    type: Literal["session.next.tool.success"]
+    properties: EventSessionNextToolSuccessProperties
+
+class EventSessionNextToolSuccessProperties(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    structured: dict[str, Any]
+    content: list[LLMToolContent]
+    outputPaths: NotRequired[list[str]]
+    result: NotRequired[Any]
+    provider: EventSessionNextToolSuccessPropertiesProvider
+
+class EventSessionNextToolSuccessPropertiesProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class EventSessionStatus(TypedDict):
+    id: str
+    type: Literal["session.status"]
+    properties: EventSessionStatusProperties
+
+class EventSessionStatusProperties(TypedDict):
+    sessionID: str
+    status: SessionStatus
+
+class EventSessionUpdated(TypedDict):
+    id: str
+    type: Literal["session.updated"]
+    properties: EventSessionUpdatedProperties
+
+class EventSessionUpdatedProperties(TypedDict):
+    sessionID: str
+    info: Session
+
+class EventSubscribeResponse(TypedDict):
+    events: list[Event]
+    ended: Literal["timeout", "max_events", "closed"]
+
+class EventTodoUpdated(TypedDict):
+    id: str
+    type: Literal["todo.updated"]
+    properties: EventTodoUpdatedProperties
+
+class EventTodoUpdatedProperties(TypedDict):
+    sessionID: str
+    todos: list[Todo]
+
 class EventTuiCommandExecute(TypedDict):
     type: Literal["tui.command.execute"]
     properties: EventTuiCommandExecuteProperties
+
+class EventTuiCommandExecute2(TypedDict):
+    id: str
+    type: Literal["tui.command.execute"]
+    properties: EventTuiCommandExecute2Properties
+
+class EventTuiCommandExecute2Properties(TypedDict):
+    command: Literal["session.list", "session.new", "session.share", "session.interrupt", "session.compact", "session.page.up", "session.page.down", "session.line.up", "session.line.down", "session.half.page.up", "session.half.page.down", "session.first", "session.last", "prompt.clear", "prompt.submit", "agent.cycle"] | str
 
 class EventTuiCommandExecuteProperties(TypedDict):
     command: Literal["session.list", "session.new", "session.share", "session.interrupt", "session.compact", "session.page.up", "session.page.down", "session.line.up", "session.line.down", "session.half.page.up", "session.half.page.down", "session.first", "session.last", "prompt.clear", "prompt.submit", "agent.cycle"] | str
@@ -92,12 +1248,28 @@ class EventTuiPromptAppend(TypedDict):
     type: Literal["tui.prompt.append"]
     properties: EventTuiPromptAppendProperties
 
+class EventTuiPromptAppend2(TypedDict):
+    id: str
+    type: Literal["tui.prompt.append"]
+    properties: EventTuiPromptAppend2Properties
+
+class EventTuiPromptAppend2Properties(TypedDict):
+    text: str
+
 class EventTuiPromptAppendProperties(TypedDict):
     text: str
 
 class EventTuiSessionSelect(TypedDict):
     type: Literal["tui.session.select"]
     properties: EventTuiSessionSelectProperties
+
+class EventTuiSessionSelect2(TypedDict):
+    id: str
+    type: Literal["tui.session.select"]
+    properties: EventTuiSessionSelect2Properties
+
+class EventTuiSessionSelect2Properties(TypedDict):
+    sessionID: str
 
 class EventTuiSessionSelectProperties(TypedDict):
     sessionID: str
@@ -106,14 +1278,94 @@ class EventTuiToastShow(TypedDict):
     type: Literal["tui.toast.show"]
     properties: EventTuiToastShowProperties
 
+class EventTuiToastShow2(TypedDict):
+    id: str
+    type: Literal["tui.toast.show"]
+    properties: EventTuiToastShow2Properties
+
+class EventTuiToastShow2Properties(TypedDict):
+    title: NotRequired[str]
+    message: str
+    variant: Literal["info", "success", "warning", "error"]
+    duration: NotRequired[int]
+
 class EventTuiToastShowProperties(TypedDict):
     title: NotRequired[str]
     message: str
     variant: Literal["info", "success", "warning", "error"]
     duration: NotRequired[int]
 
+class EventVcsBranchUpdated(TypedDict):
+    id: str
+    type: Literal["vcs.branch.updated"]
+    properties: EventVcsBranchUpdatedProperties
+
+class EventVcsBranchUpdatedProperties(TypedDict):
+    branch: NotRequired[str]
+
+class EventWorkspaceFailed(TypedDict):
+    id: str
+    type: Literal["workspace.failed"]
+    properties: EventWorkspaceFailedProperties
+
+class EventWorkspaceFailedProperties(TypedDict):
+    message: str
+
+class EventWorkspaceReady(TypedDict):
+    id: str
+    type: Literal["workspace.ready"]
+    properties: EventWorkspaceReadyProperties
+
+class EventWorkspaceReadyProperties(TypedDict):
+    name: str
+
+class EventWorkspaceStatus(TypedDict):
+    id: str
+    type: Literal["workspace.status"]
+    properties: EventWorkspaceStatusProperties
+
+class EventWorkspaceStatusProperties(TypedDict):
+    workspaceID: str
+    status: Literal["connected", "connecting", "disconnected", "error"]
+
+class EventWorktreeFailed(TypedDict):
+    id: str
+    type: Literal["worktree.failed"]
+    properties: EventWorktreeFailedProperties
+
+class EventWorktreeFailedProperties(TypedDict):
+    message: str
+
+class EventWorktreeReady(TypedDict):
+    id: str
+    type: Literal["worktree.ready"]
+    properties: EventWorktreeReadyProperties
+
+class EventWorktreeReadyProperties(TypedDict):
+    name: str
+    branch: NotRequired[str]
+
 class ExperimentalCapabilities(TypedDict):
     backgroundSubagents: bool
+
+class ExperimentalConsoleListOrgsResponse(TypedDict):
+    orgs: list[ExperimentalConsoleListOrgsResponseOrgsItem]
+
+class ExperimentalConsoleListOrgsResponseOrgsItem(TypedDict):
+    accountID: str
+    accountEmail: str
+    accountUrl: str
+    orgID: str
+    orgName: str
+    active: bool
+
+class ExperimentalProjectCopyGenerateNameResponse(TypedDict):
+    name: str
+
+class ExperimentalWorkspaceAdapterListResponseItem(TypedDict):
+    type: str
+    name: str
+    description: str
 
 class File(TypedDict):
     path: str
@@ -134,15 +1386,38 @@ class FileContentPatch(TypedDict):
     newFileName: str
     oldHeader: NotRequired[str]
     newHeader: NotRequired[str]
-    hunks: list[FileContentPatchHunks]
+    hunks: list[FileContentPatchHunksItem]
     index: NotRequired[str]
 
-class FileContentPatchHunks(TypedDict):
+class FileContentPatchHunksItem(TypedDict):
     oldStart: int
     oldLines: int
     newStart: int
     newLines: int
     lines: list[str]
+
+class FileDiff(TypedDict):
+    path: str
+    status: Literal["added", "modified", "deleted"]
+    additions: int
+    deletions: int
+    patch: str
+
+class FileEdited(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["file.edited"]
+    durable: NotRequired[FileEditedDurable]
+    location: NotRequired[LocationRef]
+    data: FileEditedData
+
+class FileEditedData(TypedDict):
+    file: str
+
+class FileEditedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class FileNode(TypedDict):
     name: str
@@ -151,13 +1426,25 @@ class FileNode(TypedDict):
     type: Literal["file", "directory"]
     ignored: bool
 
+class FilePart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["file"]
+    mime: str
+    filename: NotRequired[str]
+    url: str
+    source: NotRequired[FilePartSource]
+
 class FilePartInput(TypedDict):
     id: NotRequired[str]
     type: Literal["file"]
     mime: str
     filename: NotRequired[str]
     url: str
-    source: NotRequired[FileSource | SymbolSource | ResourceSource]
+    source: NotRequired[FilePartSource]
+
+FilePartSource: TypeAlias = FileSource | SymbolSource | ResourceSource
 
 class FilePartSourceText(TypedDict):
     value: str
@@ -169,10 +1456,83 @@ class FileSource(TypedDict):
     type: Literal["file"]
     path: str
 
+class FileSystemEntry(TypedDict):
+    path: str
+    type: Literal["file", "directory"]
+
+class FileWatcherUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["file.watcher.updated"]
+    durable: NotRequired[FileWatcherUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: FileWatcherUpdatedData
+
+class FileWatcherUpdatedData(TypedDict):
+    file: str
+    event: Literal["add", "change", "unlink"]
+
+class FileWatcherUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class FindTextResponseItem(TypedDict):
+    path: FindTextResponseItemPath
+    lines: FindTextResponseItemLines
+    line_number: int
+    absolute_offset: int
+    submatches: list[FindTextResponseItemSubmatchesItem]
+
+class FindTextResponseItemLines(TypedDict):
+    text: str
+
+class FindTextResponseItemPath(TypedDict):
+    text: str
+
+class FindTextResponseItemSubmatchesItem(TypedDict):
+    match: FindTextResponseItemSubmatchesItemMatch
+    start: int
+    end: int
+
+class FindTextResponseItemSubmatchesItemMatch(TypedDict):
+    text: str
+
+class ForbiddenError(TypedDict):
+    _tag: Literal["ForbiddenError"]
+    message: str
+
 class FormatterStatus(TypedDict):
     name: str
     extensions: list[str]
     enabled: bool
+
+class GlobalDisposed(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["global.disposed"]
+    durable: NotRequired[GlobalDisposedDurable]
+    location: NotRequired[LocationRef]
+    data: dict[str, Any]
+
+class GlobalDisposedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class GlobalEvent(TypedDict):
+    directory: str
+    project: NotRequired[str]
+    workspace: NotRequired[str]
+    payload: EventModelsDevRefreshed | EventIntegrationUpdated | EventIntegrationConnectionUpdated | EventCatalogUpdated | EventSessionCreated | EventSessionUpdated | EventSessionDeleted | EventMessageUpdated | EventMessageRemoved | EventMessagePartUpdated | EventMessagePartRemoved | EventSessionNextAgentSwitched | EventSessionNextModelSwitched | EventSessionNextMoved | EventSessionNextPrompted | EventSessionNextPromptAdmitted | EventSessionNextContextUpdated | EventSessionNextSynthetic | EventSessionNextShellStarted | EventSessionNextShellEnded | EventSessionNextStepStarted | EventSessionNextStepEnded | EventSessionNextStepFailed | EventSessionNextTextStarted | EventSessionNextTextDelta | EventSessionNextTextEnded | EventSessionNextReasoningStarted | EventSessionNextReasoningDelta | EventSessionNextReasoningEnded | EventSessionNextToolInputStarted | EventSessionNextToolInputDelta | EventSessionNextToolInputEnded | EventSessionNextToolCalled | EventSessionNextToolProgress | EventSessionNextToolSuccess | EventSessionNextToolFailed | EventSessionNextRetried | EventSessionNextCompactionStarted | EventSessionNextCompactionDelta | EventSessionNextCompactionEnded | EventSessionNextRevertStaged | EventSessionNextRevertCleared | EventSessionNextRevertCommitted | EventMessagePartDelta | EventSessionDiff | EventSessionError | EventInstallationUpdated | EventInstallationUpdateAvailable | EventFileEdited | EventReferenceUpdated | EventPermissionV2Asked | EventPermissionV2Replied | EventPluginAdded | EventProjectDirectoriesUpdated | EventFileWatcherUpdated | EventPtyCreated | EventPtyUpdated | EventPtyExited | EventPtyDeleted | EventQuestionV2Asked | EventQuestionV2Replied | EventQuestionV2Rejected | EventTodoUpdated | EventLspUpdated | EventPermissionAsked | EventPermissionReplied | EventTuiPromptAppend2 | EventTuiCommandExecute2 | EventTuiToastShow2 | EventTuiSessionSelect2 | EventMcpToolsChanged | EventMcpBrowserOpenFailed | EventCommandExecuted | EventProjectUpdated | EventSessionStatus | EventSessionIdle | EventQuestionAsked | EventQuestionReplied | EventQuestionRejected | EventSessionCompacted | EventVcsBranchUpdated | EventWorkspaceReady | EventWorkspaceFailed | EventWorkspaceStatus | EventWorktreeReady | EventWorktreeFailed | EventServerConnected | EventGlobalDisposed | EventServerInstanceDisposed | SyncEventSessionCreated | SyncEventSessionUpdated | SyncEventSessionDeleted | SyncEventMessageUpdated | SyncEventMessageRemoved | SyncEventMessagePartUpdated | SyncEventMessagePartRemoved | SyncEventSessionNextAgentSwitched | SyncEventSessionNextModelSwitched | SyncEventSessionNextMoved | SyncEventSessionNextPrompted | SyncEventSessionNextPromptAdmitted | SyncEventSessionNextContextUpdated | SyncEventSessionNextSynthetic | SyncEventSessionNextShellStarted | SyncEventSessionNextShellEnded | SyncEventSessionNextStepStarted | SyncEventSessionNextStepEnded | SyncEventSessionNextStepFailed | SyncEventSessionNextTextStarted | SyncEventSessionNextTextEnded | SyncEventSessionNextReasoningStarted | SyncEventSessionNextReasoningEnded | SyncEventSessionNextToolInputStarted | SyncEventSessionNextToolInputEnded | SyncEventSessionNextToolCalled | SyncEventSessionNextToolProgress | SyncEventSessionNextToolSuccess | SyncEventSessionNextToolFailed | SyncEventSessionNextRetried | SyncEventSessionNextCompactionStarted | SyncEventSessionNextCompactionEnded | SyncEventSessionNextRevertStaged | SyncEventSessionNextRevertCleared | SyncEventSessionNextRevertCommitted
+
+class GlobalEventResponse(TypedDict):
+    events: list[GlobalEvent]
+    ended: Literal["timeout", "max_events", "closed"]
+
+class GlobalHealthResponse(TypedDict):
+    healthy: Literal[True]
+    version: str
 
 class GlobalSession(TypedDict):
     id: str
@@ -232,11 +1592,192 @@ class GlobalSessionTokensCache(TypedDict):
     read: float
     write: float
 
+class GlobalUpgradeResponse(TypedDict):
+    success: Literal[True]
+    version: str
+
+class GlobalUpgradeResponse2(TypedDict):
+    success: Literal[False]
+    error: str
+
+class ImageAttachmentConfig(TypedDict):
+    auto_resize: NotRequired[bool]
+    max_width: NotRequired[int]
+    max_height: NotRequired[int]
+    max_base64_bytes: NotRequired[int]
+
+class InstallationUpdateAvailable(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["installation.update-available"]
+    durable: NotRequired[InstallationUpdateAvailableDurable]
+    location: NotRequired[LocationRef]
+    data: InstallationUpdateAvailableData
+
+class InstallationUpdateAvailableData(TypedDict):
+    version: str
+
+class InstallationUpdateAvailableDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class InstallationUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["installation.updated"]
+    durable: NotRequired[InstallationUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: InstallationUpdatedData
+
+class InstallationUpdatedData(TypedDict):
+    version: str
+
+class InstallationUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class IntegrationAttempt(TypedDict):
+    attemptID: str
+    url: str
+    instructions: str
+    mode: Literal["auto", "code"]
+    time: IntegrationAttemptTime
+
+IntegrationAttemptStatus: TypeAlias = IntegrationAttemptStatusPending | IntegrationAttemptStatusComplete | IntegrationAttemptStatusFailed | IntegrationAttemptStatusExpired
+
+class IntegrationAttemptStatusComplete(TypedDict):
+    status: Literal["complete"]
+    time: IntegrationAttemptStatusCompleteTime
+
+class IntegrationAttemptStatusCompleteTime(TypedDict):
+    created: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+    expires: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+
+class IntegrationAttemptStatusExpired(TypedDict):
+    status: Literal["expired"]
+    time: IntegrationAttemptStatusExpiredTime
+
+class IntegrationAttemptStatusExpiredTime(TypedDict):
+    created: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+    expires: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+
+class IntegrationAttemptStatusFailed(TypedDict):
+    status: Literal["failed"]
+    message: str
+    time: IntegrationAttemptStatusFailedTime
+
+class IntegrationAttemptStatusFailedTime(TypedDict):
+    created: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+    expires: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+
+class IntegrationAttemptStatusPending(TypedDict):
+    status: Literal["pending"]
+    time: IntegrationAttemptStatusPendingTime
+
+class IntegrationAttemptStatusPendingTime(TypedDict):
+    created: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+    expires: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+
+class IntegrationAttemptTime(TypedDict):
+    created: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+    expires: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
+
+class IntegrationConnectionUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["integration.connection.updated"]
+    durable: NotRequired[IntegrationConnectionUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: IntegrationConnectionUpdatedData
+
+class IntegrationConnectionUpdatedData(TypedDict):
+    integrationID: str
+
+class IntegrationConnectionUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class IntegrationEnvMethod(TypedDict):
+    type: Literal["env"]
+    names: list[str]
+
+class IntegrationInfo(TypedDict):
+    id: str
+    name: str
+    methods: list[IntegrationMethod]
+    connections: list[ConnectionInfo]
+
+class IntegrationKeyMethod(TypedDict):
+    type: Literal["key"]
+    label: NotRequired[str]
+
+IntegrationMethod: TypeAlias = IntegrationOAuthMethod | IntegrationKeyMethod | IntegrationEnvMethod
+
+class IntegrationOAuthMethod(TypedDict):
+    id: str
+    type: Literal["oauth"]
+    label: str
+    prompts: NotRequired[list[IntegrationTextPrompt | IntegrationSelectPrompt]]
+
+class IntegrationSelectPrompt(TypedDict):
+    type: Literal["select"]
+    key: str
+    message: str
+    options: list[IntegrationSelectPromptOptionsItem]
+    when: NotRequired[IntegrationWhen]
+
+class IntegrationSelectPromptOptionsItem(TypedDict):
+    label: str
+    value: str
+    hint: NotRequired[str]
+
+class IntegrationTextPrompt(TypedDict):
+    type: Literal["text"]
+    key: str
+    message: str
+    placeholder: NotRequired[str]
+    when: NotRequired[IntegrationWhen]
+
+class IntegrationUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["integration.updated"]
+    durable: NotRequired[IntegrationUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: dict[str, Any]
+
+class IntegrationUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class IntegrationWhen(TypedDict):
+    key: str
+    op: Literal["eq", "neq"]
+    value: str
+
+class InvalidCursorError(TypedDict):
+    _tag: Literal["InvalidCursorError"]
+    message: str
+
+class InvalidRequestError(TypedDict):
+    _tag: Literal["InvalidRequestError"]
+    message: str
+    kind: NotRequired[str]
+    field: NotRequired[str]
+
+LLMToolContent: TypeAlias = ToolTextContent | ToolFileContent
+
 class LSPStatus(TypedDict):
     id: str
     name: str
     root: str
     status: Literal["connected", "error"]
+
+LayoutConfig: TypeAlias = Literal["auto", "stretch"]
 
 class Location(TypedDict):
     directory: NotRequired[str]
@@ -255,6 +1796,23 @@ class LocationRef(TypedDict):
     directory: str
     workspaceID: NotRequired[str]
 
+LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARN", "ERROR"]
+
+class LspUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["lsp.updated"]
+    durable: NotRequired[LspUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: dict[str, Any]
+
+class LspUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+MCPStatus: TypeAlias = MCPStatusConnected | MCPStatusDisabled | MCPStatusFailed | MCPStatusNeedsAuth | MCPStatusNeedsClientRegistration
+
 class MCPStatusConnected(TypedDict):
     status: Literal["connected"]
 
@@ -271,6 +1829,30 @@ class MCPStatusNeedsAuth(TypedDict):
 class MCPStatusNeedsClientRegistration(TypedDict):
     status: Literal["needs_client_registration"]
     error: str
+
+class McpAuthRemoveResponse(TypedDict):
+    success: Literal[True]
+
+class McpAuthStartResponse(TypedDict):
+    authorizationUrl: str
+    oauthState: str
+
+class McpBrowserOpenFailed(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["mcp.browser.open.failed"]
+    durable: NotRequired[McpBrowserOpenFailedDurable]
+    location: NotRequired[LocationRef]
+    data: McpBrowserOpenFailedData
+
+class McpBrowserOpenFailedData(TypedDict):
+    mcpName: str
+    url: str
+
+class McpBrowserOpenFailedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class McpLocalConfig(TypedDict):
     type: Literal["local"]
@@ -302,13 +1884,325 @@ class McpResource(TypedDict):
     mimeType: NotRequired[str]
     client: str
 
+class McpServerNotFoundError(TypedDict):
+    _tag: Literal["McpServerNotFoundError"]
+    name: str
+    message: str
+
+class McpToolsChanged(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["mcp.tools.changed"]
+    durable: NotRequired[McpToolsChangedDurable]
+    location: NotRequired[LocationRef]
+    data: McpToolsChangedData
+
+class McpToolsChangedData(TypedDict):
+    server: str
+
+class McpToolsChangedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class McpUnsupportedOAuthError(TypedDict):
+    error: str
+
+Message: TypeAlias = UserMessage | AssistantMessage
+
+class MessageAbortedError(TypedDict):
+    name: Literal["MessageAbortedError"]
+    data: MessageAbortedErrorData
+
+class MessageAbortedErrorData(TypedDict):
+    message: str
+
+class MessageNotFoundError(TypedDict):
+    _tag: Literal["MessageNotFoundError"]
+    sessionID: str
+    messageID: str
+    message: str
+
+class MessageOutputLengthError(TypedDict):
+    name: Literal["MessageOutputLengthError"]
+    data: dict[str, Any]
+
+class MessagePartDelta(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["message.part.delta"]
+    durable: NotRequired[MessagePartDeltaDurable]
+    location: NotRequired[LocationRef]
+    data: MessagePartDeltaData
+
+class MessagePartDeltaData(TypedDict):
+    sessionID: str
+    messageID: str
+    partID: str
+    field: str
+    delta: str
+
+class MessagePartDeltaDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class MessagePartRemoved(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["message.part.removed"]
+    durable: NotRequired[MessagePartRemovedDurable]
+    location: NotRequired[LocationRef]
+    data: MessagePartRemovedData
+
+class MessagePartRemovedData(TypedDict):
+    sessionID: str
+    messageID: str
+    partID: str
+
+class MessagePartRemovedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class MessagePartUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["message.part.updated"]
+    durable: NotRequired[MessagePartUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: MessagePartUpdatedData
+
+class MessagePartUpdatedData(TypedDict):
+    sessionID: str
+    part: Part
+    time: float
+
+class MessagePartUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class MessageRemoved(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["message.removed"]
+    durable: NotRequired[MessageRemovedDurable]
+    location: NotRequired[LocationRef]
+    data: MessageRemovedData
+
+class MessageRemovedData(TypedDict):
+    sessionID: str
+    messageID: str
+
+class MessageRemovedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class MessageUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["message.updated"]
+    durable: NotRequired[MessageUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: MessageUpdatedData
+
+class MessageUpdatedData(TypedDict):
+    sessionID: str
+    info: Message
+
+class MessageUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class Model(TypedDict):
+    id: str
+    providerID: str
+    api: ModelApi2
+    name: str
+    family: NotRequired[str]
+    capabilities: ModelCapabilities2
+    cost: ModelCost2
+    limit: ModelLimit
+    status: Literal["alpha", "beta", "deprecated", "active"]
+    options: dict[str, Any]
+    headers: dict[str, str]
+    release_date: str
+    variants: NotRequired[dict[str, dict[str, Any]]]
+
+ModelApi: TypeAlias = ModelApiAisdk | ModelApiNative
+
+class ModelApi2(TypedDict):
+    id: str
+    url: str
+    npm: str
+
+class ModelApiAisdk(TypedDict):
+    id: str
+    type: Literal["aisdk"]
+    package: str
+    url: NotRequired[str]
+    settings: NotRequired[dict[str, Any]]
+
+class ModelApiNative(TypedDict):
+    id: str
+    type: Literal["native"]
+    url: NotRequired[str]
+    settings: dict[str, Any]
+
+class ModelCapabilities(TypedDict):
+    tools: bool
+    input: list[str]
+    output: list[str]
+
+class ModelCapabilities2(TypedDict):
+    temperature: bool
+    reasoning: bool
+    attachment: bool
+    toolcall: bool
+    input: ModelCapabilities2Input
+    output: ModelCapabilities2Output
+    interleaved: bool | ModelCapabilities2Interleaved
+
+class ModelCapabilities2Input(TypedDict):
+    text: bool
+    audio: bool
+    image: bool
+    video: bool
+    pdf: bool
+
+class ModelCapabilities2Interleaved(TypedDict):
+    field: Literal["reasoning", "reasoning_content", "reasoning_text"] | str
+
+class ModelCapabilities2Output(TypedDict):
+    text: bool
+    audio: bool
+    image: bool
+    video: bool
+    pdf: bool
+
+class ModelCost(TypedDict):
+    tier: NotRequired[ModelCostTier]
+    input: float
+    output: float
+    cache: ModelCostCache
+
+class ModelCost2(TypedDict):
+    input: float
+    output: float
+    cache: ModelCost2Cache
+    tiers: NotRequired[list[ModelCost2TiersItem]]
+    experimentalOver200K: NotRequired[ModelCost2ExperimentalOver200K]
+
+class ModelCost2Cache(TypedDict):
+    read: float
+    write: float
+
+class ModelCost2ExperimentalOver200K(TypedDict):
+    input: float
+    output: float
+    cache: ModelCost2ExperimentalOver200KCache
+
+class ModelCost2ExperimentalOver200KCache(TypedDict):
+    read: float
+    write: float
+
+class ModelCost2TiersItem(TypedDict):
+    input: float
+    output: float
+    cache: ModelCost2TiersItemCache
+    tier: ModelCost2TiersItemTier
+
+class ModelCost2TiersItemCache(TypedDict):
+    read: float
+    write: float
+
+class ModelCost2TiersItemTier(TypedDict):
+    type: Literal["context"]
+    size: float
+
+class ModelCostCache(TypedDict):
+    read: float
+    write: float
+
+class ModelCostTier(TypedDict):
+    type: Literal["context"]
+    size: int
+
+class ModelLimit(TypedDict):
+    context: float
+    input: NotRequired[float]
+    output: float
+
 class ModelRef(TypedDict):
     id: str
     providerID: str
     variant: NotRequired[str]
 
+class ModelV2Info(TypedDict):
+    id: str
+    providerID: str
+    family: NotRequired[str]
+    name: str
+    api: ModelApi
+    capabilities: ModelCapabilities
+    request: ModelV2InfoRequest
+    variants: list[ModelV2InfoVariantsItem]
+    time: ModelV2InfoTime
+    cost: list[ModelCost]
+    status: Literal["alpha", "beta", "deprecated", "active"]
+    enabled: bool
+    limit: ModelV2InfoLimit
+
+class ModelV2InfoLimit(TypedDict):
+    context: int
+    input: NotRequired[int]
+    output: int
+
+class ModelV2InfoRequest(TypedDict):
+    headers: dict[str, str]
+    body: dict[str, Any]
+    variant: NotRequired[str]
+
+class ModelV2InfoTime(TypedDict):
+    released: float
+
+class ModelV2InfoVariantsItem(TypedDict):
+    id: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+class ModelsDevRefreshed(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["models-dev.refreshed"]
+    durable: NotRequired[ModelsDevRefreshedDurable]
+    location: NotRequired[LocationRef]
+    data: dict[str, Any]
+
+class ModelsDevRefreshedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
 class MoveSessionDestination(TypedDict):
     directory: str
+
+class MoveSessionError(TypedDict):
+    name: Literal["MoveSessionError"]
+    data: MoveSessionErrorData
+
+class MoveSessionErrorData(TypedDict):
+    message: str
+
+class NotFoundError(TypedDict):
+    name: Literal["NotFoundError"]
+    data: NotFoundErrorData
+
+class NotFoundErrorData(TypedDict):
+    message: str
 
 class OAuth(TypedDict):
     type: Literal["oauth"]
@@ -318,6 +2212,8 @@ class OAuth(TypedDict):
     accountId: NotRequired[str]
     enterpriseUrl: NotRequired[str]
 
+OutputFormat: TypeAlias = OutputFormatText | OutputFormatJsonSchema
+
 class OutputFormatJsonSchema(TypedDict):
     type: Literal["json_schema"]
     schema: dict[str, Any]
@@ -326,13 +2222,15 @@ class OutputFormatJsonSchema(TypedDict):
 class OutputFormatText(TypedDict):
     type: Literal["text"]
 
-class Parts(TypedDict):
-    id: NotRequired[str]
-    type: Literal["file"]
-    mime: str
-    filename: NotRequired[str]
-    url: str
-    source: NotRequired[FileSource | SymbolSource | ResourceSource]
+Part: TypeAlias = TextPart | SubtaskPart | ReasoningPart | FilePart | ToolPart | StepStartPart | StepFinishPart | SnapshotPart | PatchPart | AgentPart | RetryPart | CompactionPart
+
+class PatchPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["patch"]
+    hash: str
+    files: list[str]
 
 class Path(TypedDict):
     home: str
@@ -340,6 +2238,61 @@ class Path(TypedDict):
     config: str
     worktree: str
     directory: str
+
+PermissionAction: TypeAlias = Literal["allow", "deny", "ask"]
+
+PermissionActionConfig: TypeAlias = Literal["ask", "allow", "deny"]
+
+class PermissionAsked(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["permission.asked"]
+    durable: NotRequired[PermissionAskedDurable]
+    location: NotRequired[LocationRef]
+    data: PermissionAskedData
+
+class PermissionAskedData(TypedDict):
+    id: str
+    sessionID: str
+    permission: str
+    patterns: list[str]
+    metadata: dict[str, Any]
+    always: list[str]
+    tool: NotRequired[PermissionAskedDataTool]
+
+class PermissionAskedDataTool(TypedDict):
+    messageID: str
+    callID: str
+
+class PermissionAskedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+PermissionConfig: TypeAlias = PermissionActionConfig | dict[str, PermissionRuleConfig | PermissionActionConfig]
+
+class PermissionNotFoundError(TypedDict):
+    _tag: Literal["PermissionNotFoundError"]
+    requestID: str
+    message: str
+
+class PermissionReplied(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["permission.replied"]
+    durable: NotRequired[PermissionRepliedDurable]
+    location: NotRequired[LocationRef]
+    data: PermissionRepliedData
+
+class PermissionRepliedData(TypedDict):
+    sessionID: str
+    requestID: str
+    reply: Literal["once", "always", "reject"]
+
+class PermissionRepliedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class PermissionRequest(TypedDict):
     id: str
@@ -357,12 +2310,96 @@ class PermissionRequestTool(TypedDict):
 class PermissionRule(TypedDict):
     permission: str
     pattern: str
-    action: Literal["allow", "deny", "ask"]
+    action: PermissionAction
+
+PermissionRuleConfig: TypeAlias = PermissionActionConfig | dict[str, PermissionActionConfig]
+
+class PermissionSavedInfo(TypedDict):
+    id: str
+    projectID: str
+    action: str
+    resource: str
+
+class PermissionV2Asked(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["permission.v2.asked"]
+    durable: NotRequired[PermissionV2AskedDurable]
+    location: NotRequired[LocationRef]
+    data: PermissionV2AskedData
+
+class PermissionV2AskedData(TypedDict):
+    id: str
+    sessionID: str
+    action: str
+    resources: list[str]
+    save: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, Any]]
+    source: NotRequired[PermissionV2Source]
+
+class PermissionV2AskedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+PermissionV2Effect: TypeAlias = Literal["allow", "deny", "ask"]
+
+class PermissionV2Replied(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["permission.v2.replied"]
+    durable: NotRequired[PermissionV2RepliedDurable]
+    location: NotRequired[LocationRef]
+    data: PermissionV2RepliedData
+
+class PermissionV2RepliedData(TypedDict):
+    sessionID: str
+    requestID: str
+    reply: PermissionV2Reply
+
+class PermissionV2RepliedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+PermissionV2Reply: TypeAlias = Literal["once", "always", "reject"]
+
+class PermissionV2Request(TypedDict):
+    id: str
+    sessionID: str
+    action: str
+    resources: list[str]
+    save: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, Any]]
+    source: NotRequired[PermissionV2Source]
+
+class PermissionV2Rule(TypedDict):
+    action: str
+    resource: str
+    effect: PermissionV2Effect
 
 class PermissionV2Source(TypedDict):
     type: Literal["tool"]
     messageID: str
     callID: str
+
+class PluginAdded(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["plugin.added"]
+    durable: NotRequired[PluginAddedDurable]
+    location: NotRequired[LocationRef]
+    data: PluginAddedData
+
+class PluginAddedData(TypedDict):
+    id: str
+
+class PluginAddedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+PolicyEffect: TypeAlias = Literal["allow", "deny"]
 
 class Project(TypedDict):
     id: str
@@ -380,10 +2417,43 @@ class ProjectCommands(TypedDict):
 class ProjectCopyCopy(TypedDict):
     directory: str
 
+class ProjectCopyError(TypedDict):
+    name: Literal["ProjectCopyError"]
+    data: ProjectCopyErrorData
+
+class ProjectCopyErrorData(TypedDict):
+    message: str
+    forceRequired: NotRequired[bool]
+
+class ProjectDirectoriesItem(TypedDict):
+    directory: str
+    strategy: NotRequired[str]
+
+class ProjectDirectoriesUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["project.directories.updated"]
+    durable: NotRequired[ProjectDirectoriesUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: ProjectDirectoriesUpdatedData
+
+class ProjectDirectoriesUpdatedData(TypedDict):
+    projectID: str
+
+class ProjectDirectoriesUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
 class ProjectIcon(TypedDict):
     url: NotRequired[str]
     override: NotRequired[str]
     color: NotRequired[str]
+
+class ProjectNotFoundError(TypedDict):
+    _tag: Literal["ProjectNotFoundError"]
+    projectID: str
+    message: str
 
 class ProjectSummary(TypedDict):
     id: str
@@ -395,9 +2465,44 @@ class ProjectTime(TypedDict):
     updated: int
     initialized: NotRequired[int]
 
+class ProjectUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["project.updated"]
+    durable: NotRequired[ProjectUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: ProjectUpdatedData
+
+class ProjectUpdatedData(TypedDict):
+    id: str
+    worktree: str
+    vcs: NotRequired[Literal["git"]]
+    name: NotRequired[str]
+    icon: NotRequired[ProjectIcon]
+    commands: NotRequired[ProjectCommands]
+    time: ProjectTime
+    sandboxes: list[str]
+
+class ProjectUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class Prompt(TypedDict):
+    text: str
+    files: NotRequired[list[PromptFileAttachment]]
+    agents: NotRequired[list[PromptAgentAttachment]]
+
 class PromptAgentAttachment(TypedDict):
     name: str
-    source: NotRequired[dict[str, Any]]
+    source: NotRequired[PromptSource]
+
+class PromptFileAttachment(TypedDict):
+    uri: str
+    mime: str
+    name: NotRequired[str]
+    description: NotRequired[str]
+    source: NotRequired[PromptSource]
 
 class PromptInput(TypedDict):
     text: str
@@ -415,15 +2520,178 @@ class PromptSource(TypedDict):
     end: float
     text: str
 
+class Provider(TypedDict):
+    id: str
+    name: str
+    source: Literal["env", "config", "custom", "api"]
+    env: list[str]
+    key: NotRequired[str]
+    options: dict[str, Any]
+    models: dict[str, Model]
+
+class ProviderAISDK(TypedDict):
+    type: Literal["aisdk"]
+    package: str
+    url: NotRequired[str]
+    settings: NotRequired[dict[str, Any]]
+
+ProviderApi: TypeAlias = ProviderAISDK | ProviderNative
+
 class ProviderAuthAuthorization(TypedDict):
     url: str
     method: Literal["auto", "code"]
     instructions: str
 
+class ProviderAuthError(TypedDict):
+    name: Literal["ProviderAuthError"]
+    data: ProviderAuthErrorData
+
+class ProviderAuthError1(TypedDict):
+    name: Literal["BadRequest", "ProviderAuthOauthMissing", "ProviderAuthOauthCodeMissing", "ProviderAuthOauthCallbackFailed", "ProviderAuthValidationFailed"]
+    data: ProviderAuthError1Data
+
+class ProviderAuthError1Data(TypedDict):
+    providerID: NotRequired[str]
+    field: NotRequired[str]
+    message: NotRequired[str]
+    kind: NotRequired[str]
+
+class ProviderAuthErrorData(TypedDict):
+    providerID: str
+    message: str
+
 class ProviderAuthMethod(TypedDict):
     type: Literal["oauth", "api"]
     label: str
-    prompts: NotRequired[list[dict[str, Any]]]
+    prompts: NotRequired[list[ProviderAuthMethodPromptsItem | ProviderAuthMethodPromptsItem2]]
+
+class ProviderAuthMethodPromptsItem(TypedDict):
+    type: Literal["text"]
+    key: str
+    message: str
+    placeholder: NotRequired[str]
+    when: NotRequired[ProviderAuthMethodPromptsItemWhen]
+
+class ProviderAuthMethodPromptsItem2(TypedDict):
+    type: Literal["select"]
+    key: str
+    message: str
+    options: list[ProviderAuthMethodPromptsItem2OptionsItem]
+    when: NotRequired[ProviderAuthMethodPromptsItem2When]
+
+class ProviderAuthMethodPromptsItem2OptionsItem(TypedDict):
+    label: str
+    value: str
+    hint: NotRequired[str]
+
+class ProviderAuthMethodPromptsItem2When(TypedDict):
+    key: str
+    op: Literal["eq", "neq"]
+    value: str
+
+class ProviderAuthMethodPromptsItemWhen(TypedDict):
+    key: str
+    op: Literal["eq", "neq"]
+    value: str
+
+class ProviderConfig(TypedDict):
+    api: NotRequired[str]
+    name: NotRequired[str]
+    env: NotRequired[list[str]]
+    id: NotRequired[str]
+    npm: NotRequired[str]
+    whitelist: NotRequired[list[str]]
+    blacklist: NotRequired[list[str]]
+    options: NotRequired[ProviderConfigOptions | dict[str, Any]]
+    models: NotRequired[dict[str, ProviderConfigModels]]
+
+class ProviderConfigModels(TypedDict):
+    id: NotRequired[str]
+    name: NotRequired[str]
+    family: NotRequired[str]
+    release_date: NotRequired[str]
+    attachment: NotRequired[bool]
+    reasoning: NotRequired[bool]
+    temperature: NotRequired[bool]
+    tool_call: NotRequired[bool]
+    interleaved: NotRequired[bool | Literal["reasoning", "reasoning_content", "reasoning_text"] | str | ProviderConfigModelsInterleaved]
+    cost: NotRequired[ProviderConfigModelsCost]
+    limit: NotRequired[ProviderConfigModelsLimit]
+    modalities: NotRequired[ProviderConfigModelsModalities]
+    experimental: NotRequired[bool]
+    status: NotRequired[Literal["alpha", "beta", "deprecated", "active"]]
+    provider: NotRequired[ProviderConfigModelsProvider]
+    options: NotRequired[dict[str, Any]]
+    headers: NotRequired[dict[str, str]]
+    variants: NotRequired[dict[str, ProviderConfigModelsVariants | dict[str, Any]]]
+
+class ProviderConfigModelsCost(TypedDict):
+    input: float
+    output: float
+    cache_read: NotRequired[float]
+    cache_write: NotRequired[float]
+    context_over_200k: NotRequired[ProviderConfigModelsCostContextOver200k]
+
+class ProviderConfigModelsCostContextOver200k(TypedDict):
+    input: float
+    output: float
+    cache_read: NotRequired[float]
+    cache_write: NotRequired[float]
+
+class ProviderConfigModelsInterleaved(TypedDict):
+    field: Literal["reasoning", "reasoning_content", "reasoning_text"] | str
+
+class ProviderConfigModelsLimit(TypedDict):
+    context: float
+    input: NotRequired[float]
+    output: float
+
+class ProviderConfigModelsModalities(TypedDict):
+    input: NotRequired[list[Literal["text", "audio", "image", "video", "pdf"]]]
+    output: NotRequired[list[Literal["text", "audio", "image", "video", "pdf"]]]
+
+class ProviderConfigModelsProvider(TypedDict):
+    npm: NotRequired[str]
+    api: NotRequired[str]
+
+class ProviderConfigModelsVariants(TypedDict):
+    disabled: NotRequired[bool]
+
+class ProviderConfigOptions(TypedDict):
+    apiKey: NotRequired[str]
+    baseURL: NotRequired[str]
+    enterpriseUrl: NotRequired[str]
+    setCacheKey: NotRequired[bool]
+    timeout: NotRequired[int | Literal[False]]
+    headerTimeout: NotRequired[int | Literal[False]]
+    chunkTimeout: NotRequired[int | Literal[False]]
+
+class ProviderListResponse(TypedDict):
+    all: list[Provider]
+    default: dict[str, str]
+    connected: list[str]
+
+class ProviderNative(TypedDict):
+    type: Literal["native"]
+    url: NotRequired[str]
+    settings: dict[str, Any]
+
+class ProviderNotFoundError(TypedDict):
+    _tag: Literal["ProviderNotFoundError"]
+    providerID: str
+    message: str
+
+class ProviderRequest(TypedDict):
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+class ProviderV2Info(TypedDict):
+    id: str
+    integrationID: NotRequired[str]
+    name: str
+    disabled: NotRequired[bool]
+    api: ProviderApi
+    request: ProviderRequest
 
 class Pty(TypedDict):
     id: str
@@ -435,9 +2703,107 @@ class Pty(TypedDict):
     pid: int
     exitCode: NotRequired[int]
 
+class PtyCreated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["pty.created"]
+    durable: NotRequired[PtyCreatedDurable]
+    location: NotRequired[LocationRef]
+    data: PtyCreatedData
+
+class PtyCreatedData(TypedDict):
+    info: Pty
+
+class PtyCreatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class PtyDeleted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["pty.deleted"]
+    durable: NotRequired[PtyDeletedDurable]
+    location: NotRequired[LocationRef]
+    data: PtyDeletedData
+
+class PtyDeletedData(TypedDict):
+    id: str
+
+class PtyDeletedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class PtyExited(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["pty.exited"]
+    durable: NotRequired[PtyExitedDurable]
+    location: NotRequired[LocationRef]
+    data: PtyExitedData
+
+class PtyExitedData(TypedDict):
+    id: str
+    exitCode: int
+
+class PtyExitedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class PtyForbiddenError(TypedDict):
+    _tag: Literal["PtyForbiddenError"]
+    message: str
+
+class PtyNotFoundError(TypedDict):
+    _tag: Literal["PtyNotFoundError"]
+    ptyID: str
+    message: str
+
+class PtyShellsResponseItem(TypedDict):
+    path: str
+    name: str
+    acceptable: bool
+
 class PtyTicketConnectToken(TypedDict):
     ticket: str
     expires_in: int
+
+class PtyUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["pty.updated"]
+    durable: NotRequired[PtyUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: PtyUpdatedData
+
+class PtyUpdatedData(TypedDict):
+    info: Pty
+
+class PtyUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class QuestionAsked(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["question.asked"]
+    durable: NotRequired[QuestionAskedDurable]
+    location: NotRequired[LocationRef]
+    data: QuestionAskedData
+
+class QuestionAskedData(TypedDict):
+    id: str
+    sessionID: str
+    questions: list[QuestionInfo]
+    tool: NotRequired[QuestionTool]
+
+class QuestionAskedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class QuestionInfo(TypedDict):
     question: str
@@ -446,9 +2812,49 @@ class QuestionInfo(TypedDict):
     multiple: NotRequired[bool]
     custom: NotRequired[bool]
 
+class QuestionNotFoundError(TypedDict):
+    _tag: Literal["QuestionNotFoundError"]
+    requestID: str
+    message: str
+
 class QuestionOption(TypedDict):
     label: str
     description: str
+
+class QuestionRejected2(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["question.rejected"]
+    durable: NotRequired[QuestionRejected2Durable]
+    location: NotRequired[LocationRef]
+    data: QuestionRejected2Data
+
+class QuestionRejected2Data(TypedDict):
+    sessionID: str
+    requestID: str
+
+class QuestionRejected2Durable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class QuestionReplied2(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["question.replied"]
+    durable: NotRequired[QuestionReplied2Durable]
+    location: NotRequired[LocationRef]
+    data: QuestionReplied2Data
+
+class QuestionReplied2Data(TypedDict):
+    sessionID: str
+    requestID: str
+    answers: list[list[str]]
+
+class QuestionReplied2Durable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class QuestionRequest(TypedDict):
     id: str
@@ -460,9 +2866,140 @@ class QuestionTool(TypedDict):
     messageID: str
     callID: str
 
+class QuestionV2Asked(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["question.v2.asked"]
+    durable: NotRequired[QuestionV2AskedDurable]
+    location: NotRequired[LocationRef]
+    data: QuestionV2AskedData
+
+class QuestionV2AskedData(TypedDict):
+    id: str
+    sessionID: str
+    questions: list[QuestionV2Info]
+    tool: NotRequired[QuestionV2Tool]
+
+class QuestionV2AskedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class QuestionV2Info(TypedDict):
+    question: str
+    header: str
+    options: list[QuestionV2Option]
+    multiple: NotRequired[bool]
+    custom: NotRequired[bool]
+
+class QuestionV2Option(TypedDict):
+    label: str
+    description: str
+
+class QuestionV2Rejected(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["question.v2.rejected"]
+    durable: NotRequired[QuestionV2RejectedDurable]
+    location: NotRequired[LocationRef]
+    data: QuestionV2RejectedData
+
+class QuestionV2RejectedData(TypedDict):
+    sessionID: str
+    requestID: str
+
+class QuestionV2RejectedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class QuestionV2Replied(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["question.v2.replied"]
+    durable: NotRequired[QuestionV2RepliedDurable]
+    location: NotRequired[LocationRef]
+    data: QuestionV2RepliedData
+
+class QuestionV2RepliedData(TypedDict):
+    sessionID: str
+    requestID: str
+    answers: list[list[str]]
+
+class QuestionV2RepliedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class QuestionV2Request(TypedDict):
+    id: str
+    sessionID: str
+    questions: list[QuestionV2Info]
+    tool: NotRequired[QuestionV2Tool]
+
+class QuestionV2Tool(TypedDict):
+    messageID: str
+    callID: str
+
 class Range(TypedDict):
-    start: dict[str, Any]
-    end: dict[str, Any]
+    start: RangeStart
+    end: RangeEnd
+
+class RangeEnd(TypedDict):
+    line: int
+    character: int
+
+class RangeStart(TypedDict):
+    line: int
+    character: int
+
+class ReasoningPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["reasoning"]
+    text: str
+    metadata: NotRequired[dict[str, Any]]
+    time: ReasoningPartTime
+
+class ReasoningPartTime(TypedDict):
+    start: int
+    end: NotRequired[int]
+
+class ReferenceGitSource(TypedDict):
+    type: Literal["git"]
+    repository: str
+    branch: NotRequired[str]
+    description: NotRequired[str]
+    hidden: NotRequired[bool]
+
+class ReferenceInfo(TypedDict):
+    name: str
+    path: str
+    description: NotRequired[str]
+    hidden: NotRequired[bool]
+    source: ReferenceSource
+
+class ReferenceLocalSource(TypedDict):
+    type: Literal["local"]
+    path: str
+    description: NotRequired[str]
+    hidden: NotRequired[bool]
+
+ReferenceSource: TypeAlias = ReferenceLocalSource | ReferenceGitSource
+
+class ReferenceUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["reference.updated"]
+    durable: NotRequired[ReferenceUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: dict[str, Any]
+
+class ReferenceUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class ResourceSource(TypedDict):
     text: FilePartSourceText
@@ -470,12 +3007,49 @@ class ResourceSource(TypedDict):
     clientName: str
     uri: str
 
+class RetryPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["retry"]
+    attempt: int
+    error: APIError
+    time: RetryPartTime
+
+class RetryPartTime(TypedDict):
+    created: int
+
 class RevertState(TypedDict):
     messageID: str
     partID: NotRequired[str]
     snapshot: NotRequired[str]
     diff: NotRequired[str]
-    files: NotRequired[list[dict[str, Any]]]
+    files: NotRequired[list[FileDiff]]
+
+class ServerConfig(TypedDict):
+    port: NotRequired[int]
+    hostname: NotRequired[str]
+    mdns: NotRequired[bool]
+    mdnsDomain: NotRequired[str]
+    cors: NotRequired[list[str]]
+
+class ServerConnected(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["server.connected"]
+    durable: NotRequired[ServerConnectedDurable]
+    location: NotRequired[LocationRef]
+    data: dict[str, Any]
+
+class ServerConnectedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class ServiceUnavailableError(TypedDict):
+    _tag: Literal["ServiceUnavailableError"]
+    message: str
+    service: NotRequired[str]
 
 class Session(TypedDict):
     id: str
@@ -498,27 +3072,1009 @@ class Session(TypedDict):
     permission: NotRequired[list[PermissionRule]]
     revert: NotRequired[SessionRevert]
 
+class SessionActive(TypedDict):
+    type: Literal["running"]
+
+class SessionBusyError(TypedDict):
+    _tag: Literal["SessionBusyError"]
+    sessionID: str
+    message: str
+
+class SessionCommandResponse(TypedDict):
+    info: AssistantMessage
+    parts: list[Part]
+
+class SessionCompacted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.compacted"]
+    durable: NotRequired[SessionCompactedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionCompactedData
+
+class SessionCompactedData(TypedDict):
+    sessionID: str
+
+class SessionCompactedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
 class SessionCreateModel(TypedDict):
     id: str
     providerID: str
     variant: NotRequired[str]
 
+class SessionCreated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.created"]
+    durable: NotRequired[SessionCreatedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionCreatedData
+
+class SessionCreatedData(TypedDict):
+    sessionID: str
+    info: Session
+
+class SessionCreatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionDeleted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.deleted"]
+    durable: NotRequired[SessionDeletedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionDeletedData
+
+class SessionDeletedData(TypedDict):
+    sessionID: str
+    info: Session
+
+class SessionDeletedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionDiff(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.diff"]
+    durable: NotRequired[SessionDiffDurable]
+    location: NotRequired[LocationRef]
+    data: SessionDiffData
+
+class SessionDiffData(TypedDict):
+    sessionID: str
+    diff: list[SnapshotFileDiff]
+
+class SessionDiffDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+SessionDurableEvent: TypeAlias = SessionNextAgentSwitched | SessionNextModelSwitched | SessionNextMoved | SessionNextPrompted | SessionNextPromptAdmitted | SessionNextContextUpdated | SessionNextSynthetic | SessionNextShellStarted | SessionNextShellEnded | SessionNextStepStarted | SessionNextStepEnded | SessionNextStepFailed | SessionNextTextStarted | SessionNextTextEnded | SessionNextToolInputStarted | SessionNextToolInputEnded | SessionNextToolCalled | SessionNextToolProgress | SessionNextToolSuccess | SessionNextToolFailed | SessionNextReasoningStarted | SessionNextReasoningEnded | SessionNextRetried | SessionNextCompactionStarted | SessionNextCompactionEnded | SessionNextRevertStaged | SessionNextRevertCleared | SessionNextRevertCommitted
+
+class SessionError(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.error"]
+    durable: NotRequired[SessionErrorDurable]
+    location: NotRequired[LocationRef]
+    data: SessionErrorData
+
+class SessionErrorData(TypedDict):
+    sessionID: NotRequired[str]
+    error: NotRequired[ProviderAuthError | UnknownError | MessageOutputLengthError | MessageAbortedError | StructuredOutputError | ContextOverflowError | ContentFilterError | APIError]
+
+class SessionErrorDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionErrorUnknown(TypedDict):
+    type: Literal["unknown"]
+    message: str
+
 class SessionHistory(TypedDict):
-    data: list[dict[str, Any]]
+    data: list[SessionDurableEvent]
     hasMore: bool
 
+class SessionIdle(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.idle"]
+    durable: NotRequired[SessionIdleDurable]
+    location: NotRequired[LocationRef]
+    data: SessionIdleData
+
+class SessionIdleData(TypedDict):
+    sessionID: str
+
+class SessionIdleDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionInputAdmitted(TypedDict):
+    admittedSeq: int
+    id: str
+    sessionID: str
+    prompt: Prompt
+    delivery: Literal["steer", "queue"]
+    timeCreated: float
+    promotedSeq: NotRequired[int]
+
+SessionMessage: TypeAlias = SessionMessageAgentSwitched | SessionMessageModelSwitched | SessionMessageUser | SessionMessageSynthetic | SessionMessageSystem | SessionMessageShell | SessionMessageAssistant | SessionMessageCompaction
+
+class SessionMessageAgentSwitched(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageAgentSwitchedTime
+    type: Literal["agent-switched"]
+    agent: str
+
+class SessionMessageAgentSwitchedTime(TypedDict):
+    created: float
+
+class SessionMessageAssistant(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageAssistantTime
+    type: Literal["assistant"]
+    agent: str
+    model: ModelRef
+    content: list[SessionMessageAssistantText | SessionMessageAssistantReasoning | SessionMessageAssistantTool]
+    snapshot: NotRequired[SessionMessageAssistantSnapshot]
+    finish: NotRequired[str]
+    cost: NotRequired[float]
+    tokens: NotRequired[SessionMessageAssistantTokens]
+    error: NotRequired[SessionErrorUnknown]
+
+class SessionMessageAssistantReasoning(TypedDict):
+    type: Literal["reasoning"]
+    id: str
+    text: str
+    providerMetadata: NotRequired[dict[str, dict[str, Any]]]
+    time: NotRequired[SessionMessageAssistantReasoningTime]
+
+class SessionMessageAssistantReasoningTime(TypedDict):
+    created: float
+    completed: NotRequired[float]
+
+class SessionMessageAssistantSnapshot(TypedDict):
+    start: NotRequired[str]
+    end: NotRequired[str]
+    files: NotRequired[list[str]]
+
+class SessionMessageAssistantText(TypedDict):
+    type: Literal["text"]
+    id: str
+    text: str
+
+class SessionMessageAssistantTime(TypedDict):
+    created: float
+    completed: NotRequired[float]
+
+class SessionMessageAssistantTokens(TypedDict):
+    input: float
+    output: float
+    reasoning: float
+    cache: SessionMessageAssistantTokensCache
+
+class SessionMessageAssistantTokensCache(TypedDict):
+    read: float
+    write: float
+
+class SessionMessageAssistantTool(TypedDict):
+    type: Literal["tool"]
+    id: str
+    name: str
+    provider: NotRequired[SessionMessageAssistantToolProvider]
+    state: SessionMessageToolStatePending | SessionMessageToolStateRunning | SessionMessageToolStateCompleted | SessionMessageToolStateError
+    time: SessionMessageAssistantToolTime
+
+class SessionMessageAssistantToolProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+    resultMetadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SessionMessageAssistantToolTime(TypedDict):
+    created: float
+    ran: NotRequired[float]
+    completed: NotRequired[float]
+    pruned: NotRequired[float]
+
+class SessionMessageCompaction(TypedDict):
+    type: Literal["compaction"]
+    reason: Literal["auto", "manual"]
+    summary: str
+    recent: str
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageCompactionTime
+
+class SessionMessageCompactionTime(TypedDict):
+    created: float
+
+class SessionMessageModelSwitched(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageModelSwitchedTime
+    type: Literal["model-switched"]
+    model: ModelRef
+
+class SessionMessageModelSwitchedTime(TypedDict):
+    created: float
+
+class SessionMessageResponse(TypedDict):
+    info: Message
+    parts: list[Part]
+
+class SessionMessageShell(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageShellTime
+    type: Literal["shell"]
+    callID: str
+    command: str
+    output: str
+
+class SessionMessageShellTime(TypedDict):
+    created: float
+    completed: NotRequired[float]
+
+class SessionMessageSynthetic(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageSyntheticTime
+    sessionID: str
+    text: str
+    type: Literal["synthetic"]
+
+class SessionMessageSyntheticTime(TypedDict):
+    created: float
+
+class SessionMessageSystem(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageSystemTime
+    type: Literal["system"]
+    text: str
+
+class SessionMessageSystemTime(TypedDict):
+    created: float
+
+class SessionMessageToolStateCompleted(TypedDict):
+    status: Literal["completed"]
+    input: dict[str, Any]
+    attachments: NotRequired[list[PromptFileAttachment]]
+    content: list[LLMToolContent]
+    outputPaths: NotRequired[list[str]]
+    structured: dict[str, Any]
+    result: NotRequired[Any]
+
+class SessionMessageToolStateError(TypedDict):
+    status: Literal["error"]
+    input: dict[str, Any]
+    content: list[LLMToolContent]
+    structured: dict[str, Any]
+    error: SessionErrorUnknown
+    result: NotRequired[Any]
+
+class SessionMessageToolStatePending(TypedDict):
+    status: Literal["pending"]
+    input: str
+
+class SessionMessageToolStateRunning(TypedDict):
+    status: Literal["running"]
+    input: dict[str, Any]
+    structured: dict[str, Any]
+    content: list[LLMToolContent]
+
+class SessionMessageUser(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    time: SessionMessageUserTime
+    text: str
+    files: NotRequired[list[PromptFileAttachment]]
+    agents: NotRequired[list[PromptAgentAttachment]]
+    type: Literal["user"]
+
+class SessionMessageUserTime(TypedDict):
+    created: float
+
 class SessionMessagesResponse(TypedDict):
-    data: list[dict[str, Any]]
+    data: list[SessionMessage]
     cursor: SessionMessagesResponseCursor
 
 class SessionMessagesResponseCursor(TypedDict):
     previous: NotRequired[str]
     next: NotRequired[str]
 
+class SessionMessagesResponseItem(TypedDict):
+    info: Message
+    parts: list[Part]
+
 class SessionModel(TypedDict):
     id: str
     providerID: str
     variant: NotRequired[str]
+
+class SessionNextAgentSwitched(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.agent.switched"]
+    durable: NotRequired[SessionNextAgentSwitchedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextAgentSwitchedData
+
+class SessionNextAgentSwitchedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    agent: str
+
+class SessionNextAgentSwitchedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextCompactionDelta(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.compaction.delta"]
+    durable: NotRequired[SessionNextCompactionDeltaDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextCompactionDeltaData
+
+class SessionNextCompactionDeltaData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class SessionNextCompactionDeltaDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextCompactionEnded(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.compaction.ended"]
+    durable: NotRequired[SessionNextCompactionEndedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextCompactionEndedData
+
+class SessionNextCompactionEndedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    reason: Literal["auto", "manual"]
+    text: str
+    recent: str
+
+class SessionNextCompactionEndedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextCompactionStarted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.compaction.started"]
+    durable: NotRequired[SessionNextCompactionStartedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextCompactionStartedData
+
+class SessionNextCompactionStartedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    reason: Literal["auto", "manual"]
+
+class SessionNextCompactionStartedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextContextUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.context.updated"]
+    durable: NotRequired[SessionNextContextUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextContextUpdatedData
+
+class SessionNextContextUpdatedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class SessionNextContextUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextModelSwitched(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.model.switched"]
+    durable: NotRequired[SessionNextModelSwitchedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextModelSwitchedData
+
+class SessionNextModelSwitchedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    model: ModelRef
+
+class SessionNextModelSwitchedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextMoved(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.moved"]
+    durable: NotRequired[SessionNextMovedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextMovedData
+
+class SessionNextMovedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    location: LocationRef
+    subdirectory: NotRequired[str]
+
+class SessionNextMovedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextPromptAdmitted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.prompt.admitted"]
+    durable: NotRequired[SessionNextPromptAdmittedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextPromptAdmittedData
+
+class SessionNextPromptAdmittedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    prompt: Prompt
+    delivery: Literal["steer", "queue"]
+
+class SessionNextPromptAdmittedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextPrompted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.prompted"]
+    durable: NotRequired[SessionNextPromptedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextPromptedData
+
+class SessionNextPromptedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    prompt: Prompt
+    delivery: Literal["steer", "queue"]
+
+class SessionNextPromptedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextReasoningDelta(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.reasoning.delta"]
+    durable: NotRequired[SessionNextReasoningDeltaDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextReasoningDeltaData
+
+class SessionNextReasoningDeltaData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    delta: str
+
+class SessionNextReasoningDeltaDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextReasoningEnded(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.reasoning.ended"]
+    durable: NotRequired[SessionNextReasoningEndedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextReasoningEndedData
+
+class SessionNextReasoningEndedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    text: str
+    providerMetadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SessionNextReasoningEndedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextReasoningStarted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.reasoning.started"]
+    durable: NotRequired[SessionNextReasoningStartedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextReasoningStartedData
+
+class SessionNextReasoningStartedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    providerMetadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SessionNextReasoningStartedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextRetried(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.retried"]
+    durable: NotRequired[SessionNextRetriedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextRetriedData
+
+class SessionNextRetriedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    attempt: float
+    error: SessionNextRetryError
+
+class SessionNextRetriedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextRetryError(TypedDict):
+    message: str
+    statusCode: NotRequired[float]
+    isRetryable: bool
+    responseHeaders: NotRequired[dict[str, str]]
+    responseBody: NotRequired[str]
+    metadata: NotRequired[dict[str, str]]
+
+class SessionNextRevertCleared(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.revert.cleared"]
+    durable: NotRequired[SessionNextRevertClearedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextRevertClearedData
+
+class SessionNextRevertClearedData(TypedDict):
+    timestamp: float
+    sessionID: str
+
+class SessionNextRevertClearedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextRevertCommitted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.revert.committed"]
+    durable: NotRequired[SessionNextRevertCommittedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextRevertCommittedData
+
+class SessionNextRevertCommittedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+
+class SessionNextRevertCommittedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextRevertStaged(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.revert.staged"]
+    durable: NotRequired[SessionNextRevertStagedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextRevertStagedData
+
+class SessionNextRevertStagedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    revert: RevertState
+
+class SessionNextRevertStagedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextShellEnded(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.shell.ended"]
+    durable: NotRequired[SessionNextShellEndedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextShellEndedData
+
+class SessionNextShellEndedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    callID: str
+    output: str
+
+class SessionNextShellEndedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextShellStarted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.shell.started"]
+    durable: NotRequired[SessionNextShellStartedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextShellStartedData
+
+class SessionNextShellStartedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    callID: str
+    command: str
+
+class SessionNextShellStartedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextStepEnded(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.step.ended"]
+    durable: NotRequired[SessionNextStepEndedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextStepEndedData
+
+class SessionNextStepEndedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    finish: str
+    cost: float
+    tokens: SessionNextStepEndedDataTokens
+    snapshot: NotRequired[str]
+    files: NotRequired[list[str]]
+
+class SessionNextStepEndedDataTokens(TypedDict):
+    input: float
+    output: float
+    reasoning: float
+    cache: SessionNextStepEndedDataTokensCache
+
+class SessionNextStepEndedDataTokensCache(TypedDict):
+    read: float
+    write: float
+
+class SessionNextStepEndedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextStepFailed(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.step.failed"]
+    durable: NotRequired[SessionNextStepFailedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextStepFailedData
+
+class SessionNextStepFailedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    error: SessionErrorUnknown
+
+class SessionNextStepFailedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextStepStarted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.step.started"]
+    durable: NotRequired[SessionNextStepStartedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextStepStartedData
+
+class SessionNextStepStartedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    agent: str
+    model: ModelRef
+    snapshot: NotRequired[str]
+
+class SessionNextStepStartedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextSynthetic(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.synthetic"]
+    durable: NotRequired[SessionNextSyntheticDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextSyntheticData
+
+class SessionNextSyntheticData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class SessionNextSyntheticDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextTextDelta(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.text.delta"]
+    durable: NotRequired[SessionNextTextDeltaDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextTextDeltaData
+
+class SessionNextTextDeltaData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+    delta: str
+
+class SessionNextTextDeltaDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextTextEnded(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.text.ended"]
+    durable: NotRequired[SessionNextTextEndedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextTextEndedData
+
+class SessionNextTextEndedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+    text: str
+
+class SessionNextTextEndedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextTextStarted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.text.started"]
+    durable: NotRequired[SessionNextTextStartedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextTextStartedData
+
+class SessionNextTextStartedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+
+class SessionNextTextStartedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextToolCalled(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.tool.called"]
+    durable: NotRequired[SessionNextToolCalledDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextToolCalledData
+
+class SessionNextToolCalledData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    tool: str
+    input: dict[str, Any]
+    provider: SessionNextToolCalledDataProvider
+
+class SessionNextToolCalledDataProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SessionNextToolCalledDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextToolFailed(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.tool.failed"]
+    durable: NotRequired[SessionNextToolFailedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextToolFailedData
+
+class SessionNextToolFailedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    error: SessionErrorUnknown
+    result: NotRequired[Any]
+    provider: SessionNextToolFailedDataProvider
+
+class SessionNextToolFailedDataProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SessionNextToolFailedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextToolInputDelta(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.tool.input.delta"]
+    durable: NotRequired[SessionNextToolInputDeltaDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextToolInputDeltaData
+
+class SessionNextToolInputDeltaData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    delta: str
+
+class SessionNextToolInputDeltaDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextToolInputEnded(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.tool.input.ended"]
+    durable: NotRequired[SessionNextToolInputEndedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextToolInputEndedData
+
+class SessionNextToolInputEndedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    text: str
+
+class SessionNextToolInputEndedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextToolInputStarted(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.tool.input.started"]
+    durable: NotRequired[SessionNextToolInputStartedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextToolInputStartedData
+
+class SessionNextToolInputStartedData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    name: str
+
+class SessionNextToolInputStartedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextToolProgress(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.tool.progress"]
+    durable: NotRequired[SessionNextToolProgressDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextToolProgressData
+
+class SessionNextToolProgressData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    structured: dict[str, Any]
+    content: list[LLMToolContent]
+
+class SessionNextToolProgressDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNextToolSuccess(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.next.tool.success"]
+    durable: NotRequired[SessionNextToolSuccessDurable]
+    location: NotRequired[LocationRef]
+    data: SessionNextToolSuccessData
+
+class SessionNextToolSuccessData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    structured: dict[str, Any]
+    content: list[LLMToolContent]
+    outputPaths: NotRequired[list[str]]
+    result: NotRequired[Any]
+    provider: SessionNextToolSuccessDataProvider
+
+class SessionNextToolSuccessDataProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SessionNextToolSuccessDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionNotFoundError(TypedDict):
+    _tag: Literal["SessionNotFoundError"]
+    sessionID: str
+    message: str
 
 class SessionPromptAsyncModel(TypedDict):
     providerID: str
@@ -527,6 +4083,10 @@ class SessionPromptAsyncModel(TypedDict):
 class SessionPromptModel(TypedDict):
     providerID: str
     modelID: str
+
+class SessionPromptResponse(TypedDict):
+    info: AssistantMessage
+    parts: list[Part]
 
 class SessionRevert(TypedDict):
     messageID: str
@@ -540,6 +4100,50 @@ class SessionShare(TypedDict):
 class SessionShellModel(TypedDict):
     providerID: str
     modelID: str
+
+class SessionShellResponse(TypedDict):
+    info: Message
+    parts: list[Part]
+
+SessionStatus: TypeAlias = SessionStatusIdle | SessionStatusRetry | SessionStatusBusy
+
+class SessionStatus2(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.status"]
+    durable: NotRequired[SessionStatus2Durable]
+    location: NotRequired[LocationRef]
+    data: SessionStatus2Data
+
+class SessionStatus2Data(TypedDict):
+    sessionID: str
+    status: SessionStatus
+
+class SessionStatus2Durable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class SessionStatusBusy(TypedDict):
+    type: Literal["busy"]
+
+class SessionStatusIdle(TypedDict):
+    type: Literal["idle"]
+
+class SessionStatusRetry(TypedDict):
+    type: Literal["retry"]
+    attempt: int
+    message: str
+    action: NotRequired[SessionStatusRetryAction]
+    next: int
+
+class SessionStatusRetryAction(TypedDict):
+    reason: str
+    provider: str
+    title: str
+    message: str
+    label: str
+    link: NotRequired[str]
 
 class SessionSummary(TypedDict):
     additions: float
@@ -562,6 +4166,26 @@ class SessionTokens(TypedDict):
 class SessionTokensCache(TypedDict):
     read: float
     write: float
+
+class SessionUpdateTime(TypedDict):
+    archived: NotRequired[float]
+
+class SessionUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["session.updated"]
+    durable: NotRequired[SessionUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: SessionUpdatedData
+
+class SessionUpdatedData(TypedDict):
+    sessionID: str
+    info: Session
+
+class SessionUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class SessionV2Info(TypedDict):
     id: str
@@ -586,7 +4210,11 @@ class SessionV2InfoTokens(TypedDict):
     input: float
     output: float
     reasoning: float
-    cache: dict[str, Any]
+    cache: SessionV2InfoTokensCache
+
+class SessionV2InfoTokensCache(TypedDict):
+    read: float
+    write: float
 
 class SessionsResponse(TypedDict):
     data: list[SessionV2Info]
@@ -600,12 +4228,73 @@ class Size(TypedDict):
     rows: int
     cols: int
 
+class SkillV2Info(TypedDict):
+    name: str
+    description: NotRequired[str]
+    slash: NotRequired[bool]
+    location: str
+    content: str
+
 class SnapshotFileDiff(TypedDict):
     file: NotRequired[str]
     patch: NotRequired[str]
     additions: float
     deletions: float
     status: NotRequired[Literal["added", "deleted", "modified"]]
+
+class SnapshotPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["snapshot"]
+    snapshot: str
+
+class StepFinishPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["step-finish"]
+    reason: str
+    snapshot: NotRequired[str]
+    cost: float
+    tokens: StepFinishPartTokens
+
+class StepFinishPartTokens(TypedDict):
+    total: NotRequired[float]
+    input: float
+    output: float
+    reasoning: float
+    cache: StepFinishPartTokensCache
+
+class StepFinishPartTokensCache(TypedDict):
+    read: float
+    write: float
+
+class StepStartPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["step-start"]
+    snapshot: NotRequired[str]
+
+class StructuredOutputError(TypedDict):
+    name: Literal["StructuredOutputError"]
+    data: StructuredOutputErrorData
+
+class StructuredOutputErrorData(TypedDict):
+    message: str
+    retries: int
+
+class SubtaskPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["subtask"]
+    prompt: str
+    description: str
+    agent: str
+    model: NotRequired[SubtaskPartModel]
+    command: NotRequired[str]
 
 class SubtaskPartInput(TypedDict):
     id: NotRequired[str]
@@ -617,6 +4306,10 @@ class SubtaskPartInput(TypedDict):
     command: NotRequired[str]
 
 class SubtaskPartInputModel(TypedDict):
+    providerID: str
+    modelID: str
+
+class SubtaskPartModel(TypedDict):
     providerID: str
     modelID: str
 
@@ -637,6 +4330,712 @@ class SymbolSource(TypedDict):
     name: str
     kind: int
 
+class SyncEventMessagePartRemoved(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventMessagePartRemovedSyncEvent
+
+class SyncEventMessagePartRemovedSyncEvent(TypedDict):
+    type: Literal["message.part.removed.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventMessagePartRemovedSyncEventData
+
+class SyncEventMessagePartRemovedSyncEventData(TypedDict):
+    sessionID: str
+    messageID: str
+    partID: str
+
+class SyncEventMessagePartUpdated(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventMessagePartUpdatedSyncEvent
+
+class SyncEventMessagePartUpdatedSyncEvent(TypedDict):
+    type: Literal["message.part.updated.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventMessagePartUpdatedSyncEventData
+
+class SyncEventMessagePartUpdatedSyncEventData(TypedDict):
+    sessionID: str
+    part: Part
+    time: float
+
+class SyncEventMessageRemoved(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventMessageRemovedSyncEvent
+
+class SyncEventMessageRemovedSyncEvent(TypedDict):
+    type: Literal["message.removed.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventMessageRemovedSyncEventData
+
+class SyncEventMessageRemovedSyncEventData(TypedDict):
+    sessionID: str
+    messageID: str
+
+class SyncEventMessageUpdated(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventMessageUpdatedSyncEvent
+
+class SyncEventMessageUpdatedSyncEvent(TypedDict):
+    type: Literal["message.updated.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventMessageUpdatedSyncEventData
+
+class SyncEventMessageUpdatedSyncEventData(TypedDict):
+    sessionID: str
+    info: Message
+
+class SyncEventSessionCreated(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionCreatedSyncEvent
+
+class SyncEventSessionCreatedSyncEvent(TypedDict):
+    type: Literal["session.created.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionCreatedSyncEventData
+
+class SyncEventSessionCreatedSyncEventData(TypedDict):
+    sessionID: str
+    info: Session
+
+class SyncEventSessionDeleted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionDeletedSyncEvent
+
+class SyncEventSessionDeletedSyncEvent(TypedDict):
+    type: Literal["session.deleted.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionDeletedSyncEventData
+
+class SyncEventSessionDeletedSyncEventData(TypedDict):
+    sessionID: str
+    info: Session
+
+class SyncEventSessionNextAgentSwitched(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextAgentSwitchedSyncEvent
+
+class SyncEventSessionNextAgentSwitchedSyncEvent(TypedDict):
+    type: Literal["session.next.agent.switched.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextAgentSwitchedSyncEventData
+
+class SyncEventSessionNextAgentSwitchedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    agent: str
+
+class SyncEventSessionNextCompactionEnded(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextCompactionEndedSyncEvent
+
+class SyncEventSessionNextCompactionEndedSyncEvent(TypedDict):
+    type: Literal["session.next.compaction.ended.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextCompactionEndedSyncEventData
+
+class SyncEventSessionNextCompactionEndedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    reason: Literal["auto", "manual"]
+    text: str
+    recent: str
+
+class SyncEventSessionNextCompactionStarted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextCompactionStartedSyncEvent
+
+class SyncEventSessionNextCompactionStartedSyncEvent(TypedDict):
+    type: Literal["session.next.compaction.started.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextCompactionStartedSyncEventData
+
+class SyncEventSessionNextCompactionStartedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    reason: Literal["auto", "manual"]
+
+class SyncEventSessionNextContextUpdated(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextContextUpdatedSyncEvent
+
+class SyncEventSessionNextContextUpdatedSyncEvent(TypedDict):
+    type: Literal["session.next.context.updated.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextContextUpdatedSyncEventData
+
+class SyncEventSessionNextContextUpdatedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class SyncEventSessionNextModelSwitched(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextModelSwitchedSyncEvent
+
+class SyncEventSessionNextModelSwitchedSyncEvent(TypedDict):
+    type: Literal["session.next.model.switched.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextModelSwitchedSyncEventData
+
+class SyncEventSessionNextModelSwitchedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    model: ModelRef
+
+class SyncEventSessionNextMoved(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextMovedSyncEvent
+
+class SyncEventSessionNextMovedSyncEvent(TypedDict):
+    type: Literal["session.next.moved.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextMovedSyncEventData
+
+class SyncEventSessionNextMovedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    location: LocationRef
+    subdirectory: NotRequired[str]
+
+class SyncEventSessionNextPromptAdmitted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextPromptAdmittedSyncEvent
+
+class SyncEventSessionNextPromptAdmittedSyncEvent(TypedDict):
+    type: Literal["session.next.prompt.admitted.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextPromptAdmittedSyncEventData
+
+class SyncEventSessionNextPromptAdmittedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    prompt: Prompt
+    delivery: Literal["steer", "queue"]
+
+class SyncEventSessionNextPrompted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextPromptedSyncEvent
+
+class SyncEventSessionNextPromptedSyncEvent(TypedDict):
+    type: Literal["session.next.prompted.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextPromptedSyncEventData
+
+class SyncEventSessionNextPromptedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    prompt: Prompt
+    delivery: Literal["steer", "queue"]
+
+class SyncEventSessionNextReasoningEnded(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextReasoningEndedSyncEvent
+
+class SyncEventSessionNextReasoningEndedSyncEvent(TypedDict):
+    type: Literal["session.next.reasoning.ended.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextReasoningEndedSyncEventData
+
+class SyncEventSessionNextReasoningEndedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    text: str
+    providerMetadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SyncEventSessionNextReasoningStarted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextReasoningStartedSyncEvent
+
+class SyncEventSessionNextReasoningStartedSyncEvent(TypedDict):
+    type: Literal["session.next.reasoning.started.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextReasoningStartedSyncEventData
+
+class SyncEventSessionNextReasoningStartedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    reasoningID: str
+    providerMetadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SyncEventSessionNextRetried(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextRetriedSyncEvent
+
+class SyncEventSessionNextRetriedSyncEvent(TypedDict):
+    type: Literal["session.next.retried.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextRetriedSyncEventData
+
+class SyncEventSessionNextRetriedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    attempt: float
+    error: SessionNextRetryError
+
+class SyncEventSessionNextRevertCleared(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextRevertClearedSyncEvent
+
+class SyncEventSessionNextRevertClearedSyncEvent(TypedDict):
+    type: Literal["session.next.revert.cleared.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextRevertClearedSyncEventData
+
+class SyncEventSessionNextRevertClearedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+
+class SyncEventSessionNextRevertCommitted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextRevertCommittedSyncEvent
+
+class SyncEventSessionNextRevertCommittedSyncEvent(TypedDict):
+    type: Literal["session.next.revert.committed.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextRevertCommittedSyncEventData
+
+class SyncEventSessionNextRevertCommittedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+
+class SyncEventSessionNextRevertStaged(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextRevertStagedSyncEvent
+
+class SyncEventSessionNextRevertStagedSyncEvent(TypedDict):
+    type: Literal["session.next.revert.staged.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextRevertStagedSyncEventData
+
+class SyncEventSessionNextRevertStagedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    revert: RevertState
+
+class SyncEventSessionNextShellEnded(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextShellEndedSyncEvent
+
+class SyncEventSessionNextShellEndedSyncEvent(TypedDict):
+    type: Literal["session.next.shell.ended.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextShellEndedSyncEventData
+
+class SyncEventSessionNextShellEndedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    callID: str
+    output: str
+
+class SyncEventSessionNextShellStarted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextShellStartedSyncEvent
+
+class SyncEventSessionNextShellStartedSyncEvent(TypedDict):
+    type: Literal["session.next.shell.started.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextShellStartedSyncEventData
+
+class SyncEventSessionNextShellStartedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    callID: str
+    command: str
+
+class SyncEventSessionNextStepEnded(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextStepEndedSyncEvent
+
+class SyncEventSessionNextStepEndedSyncEvent(TypedDict):
+    type: Literal["session.next.step.ended.2"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextStepEndedSyncEventData
+
+class SyncEventSessionNextStepEndedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    finish: str
+    cost: float
+    tokens: SyncEventSessionNextStepEndedSyncEventDataTokens
+    snapshot: NotRequired[str]
+    files: NotRequired[list[str]]
+
+class SyncEventSessionNextStepEndedSyncEventDataTokens(TypedDict):
+    input: float
+    output: float
+    reasoning: float
+    cache: SyncEventSessionNextStepEndedSyncEventDataTokensCache
+
+class SyncEventSessionNextStepEndedSyncEventDataTokensCache(TypedDict):
+    read: float
+    write: float
+
+class SyncEventSessionNextStepFailed(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextStepFailedSyncEvent
+
+class SyncEventSessionNextStepFailedSyncEvent(TypedDict):
+    type: Literal["session.next.step.failed.2"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextStepFailedSyncEventData
+
+class SyncEventSessionNextStepFailedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    error: SessionErrorUnknown
+
+class SyncEventSessionNextStepStarted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextStepStartedSyncEvent
+
+class SyncEventSessionNextStepStartedSyncEvent(TypedDict):
+    type: Literal["session.next.step.started.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextStepStartedSyncEventData
+
+class SyncEventSessionNextStepStartedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    agent: str
+    model: ModelRef
+    snapshot: NotRequired[str]
+
+class SyncEventSessionNextSynthetic(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextSyntheticSyncEvent
+
+class SyncEventSessionNextSyntheticSyncEvent(TypedDict):
+    type: Literal["session.next.synthetic.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextSyntheticSyncEventData
+
+class SyncEventSessionNextSyntheticSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    messageID: str
+    text: str
+
+class SyncEventSessionNextTextEnded(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextTextEndedSyncEvent
+
+class SyncEventSessionNextTextEndedSyncEvent(TypedDict):
+    type: Literal["session.next.text.ended.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextTextEndedSyncEventData
+
+class SyncEventSessionNextTextEndedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+    text: str
+
+class SyncEventSessionNextTextStarted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextTextStartedSyncEvent
+
+class SyncEventSessionNextTextStartedSyncEvent(TypedDict):
+    type: Literal["session.next.text.started.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextTextStartedSyncEventData
+
+class SyncEventSessionNextTextStartedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    textID: str
+
+class SyncEventSessionNextToolCalled(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextToolCalledSyncEvent
+
+class SyncEventSessionNextToolCalledSyncEvent(TypedDict):
+    type: Literal["session.next.tool.called.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextToolCalledSyncEventData
+
+class SyncEventSessionNextToolCalledSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    tool: str
+    input: dict[str, Any]
+    provider: SyncEventSessionNextToolCalledSyncEventDataProvider
+
+class SyncEventSessionNextToolCalledSyncEventDataProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SyncEventSessionNextToolFailed(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextToolFailedSyncEvent
+
+class SyncEventSessionNextToolFailedSyncEvent(TypedDict):
+    type: Literal["session.next.tool.failed.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextToolFailedSyncEventData
+
+class SyncEventSessionNextToolFailedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    error: SessionErrorUnknown
+    result: NotRequired[Any]
+    provider: SyncEventSessionNextToolFailedSyncEventDataProvider
+
+class SyncEventSessionNextToolFailedSyncEventDataProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SyncEventSessionNextToolInputEnded(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextToolInputEndedSyncEvent
+
+class SyncEventSessionNextToolInputEndedSyncEvent(TypedDict):
+    type: Literal["session.next.tool.input.ended.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextToolInputEndedSyncEventData
+
+class SyncEventSessionNextToolInputEndedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    text: str
+
+class SyncEventSessionNextToolInputStarted(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextToolInputStartedSyncEvent
+
+class SyncEventSessionNextToolInputStartedSyncEvent(TypedDict):
+    type: Literal["session.next.tool.input.started.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextToolInputStartedSyncEventData
+
+class SyncEventSessionNextToolInputStartedSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    name: str
+
+class SyncEventSessionNextToolProgress(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextToolProgressSyncEvent
+
+class SyncEventSessionNextToolProgressSyncEvent(TypedDict):
+    type: Literal["session.next.tool.progress.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextToolProgressSyncEventData
+
+class SyncEventSessionNextToolProgressSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    structured: dict[str, Any]
+    content: list[LLMToolContent]
+
+class SyncEventSessionNextToolSuccess(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionNextToolSuccessSyncEvent
+
+class SyncEventSessionNextToolSuccessSyncEvent(TypedDict):
+    type: Literal["session.next.tool.success.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionNextToolSuccessSyncEventData
+
+class SyncEventSessionNextToolSuccessSyncEventData(TypedDict):
+    timestamp: float
+    sessionID: str
+    assistantMessageID: str
+    callID: str
+    structured: dict[str, Any]
+    content: list[LLMToolContent]
+    outputPaths: NotRequired[list[str]]
+    result: NotRequired[Any]
+    provider: SyncEventSessionNextToolSuccessSyncEventDataProvider
+
+class SyncEventSessionNextToolSuccessSyncEventDataProvider(TypedDict):
+    executed: bool
+    metadata: NotRequired[dict[str, dict[str, Any]]]
+
+class SyncEventSessionUpdated(TypedDict):
+    type: Literal["sync"]
+    id: str
+    syncEvent: SyncEventSessionUpdatedSyncEvent
+
+class SyncEventSessionUpdatedSyncEvent(TypedDict):
+    type: Literal["session.updated.1"]
+    id: str
+    seq: float
+    aggregateID: str
+    data: SyncEventSessionUpdatedSyncEventData
+
+class SyncEventSessionUpdatedSyncEventData(TypedDict):
+    sessionID: str
+    info: Session
+
+class SyncHistoryListResponseItem(TypedDict):
+    id: str
+    aggregate_id: str
+    seq: int
+    type: str
+    data: dict[str, Any]
+
+class SyncReplayBody(TypedDict):
+    directory: str
+    events: list[SyncReplayBodyEventsItem]
+
+class SyncReplayBodyEventsItem(TypedDict):
+    id: str
+    aggregateID: str
+    seq: int
+    type: str
+    data: dict[str, Any]
+
+class SyncReplayResponse(TypedDict):
+    sessionID: str
+
+class SyncStealResponse(TypedDict):
+    sessionID: str
+
+class TerminalOutput(TypedDict):
+    output: str
+    cursor: int
+    ended: Literal["until", "quiet", "timeout", "closed", "max_chars"]
+
+class TextPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["text"]
+    text: str
+    synthetic: NotRequired[bool]
+    ignored: NotRequired[bool]
+    time: NotRequired[TextPartTime]
+    metadata: NotRequired[dict[str, Any]]
+
 class TextPartInput(TypedDict):
     id: NotRequired[str]
     type: Literal["text"]
@@ -650,22 +5049,371 @@ class TextPartInputTime(TypedDict):
     start: int
     end: NotRequired[int]
 
-class Time(TypedDict):
-    archived: NotRequired[float]
+class TextPartTime(TypedDict):
+    start: int
+    end: NotRequired[int]
 
 class Todo(TypedDict):
     content: str
     status: str
     priority: str
 
+class TodoUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["todo.updated"]
+    durable: NotRequired[TodoUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: TodoUpdatedData
+
+class TodoUpdatedData(TypedDict):
+    sessionID: str
+    todos: list[Todo]
+
+class TodoUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class ToolFileContent(TypedDict):
+    type: Literal["file"]
+    uri: str
+    mime: str
+    name: NotRequired[str]
+
 class ToolListItem(TypedDict):
     id: str
     description: str
     parameters: Any
 
-class V2PtyUpdateSize(TypedDict):
-    rows: int
-    cols: int
+class ToolPart(TypedDict):
+    id: str
+    sessionID: str
+    messageID: str
+    type: Literal["tool"]
+    callID: str
+    tool: str
+    state: ToolState
+    metadata: NotRequired[dict[str, Any]]
+
+ToolState: TypeAlias = ToolStatePending | ToolStateRunning | ToolStateCompleted | ToolStateError
+
+class ToolStateCompleted(TypedDict):
+    status: Literal["completed"]
+    input: dict[str, Any]
+    output: str
+    title: str
+    metadata: dict[str, Any]
+    time: ToolStateCompletedTime
+    attachments: NotRequired[list[FilePart]]
+
+class ToolStateCompletedTime(TypedDict):
+    start: int
+    end: int
+    compacted: NotRequired[int]
+
+class ToolStateError(TypedDict):
+    status: Literal["error"]
+    input: dict[str, Any]
+    error: str
+    metadata: NotRequired[dict[str, Any]]
+    time: ToolStateErrorTime
+
+class ToolStateErrorTime(TypedDict):
+    start: int
+    end: int
+
+class ToolStatePending(TypedDict):
+    status: Literal["pending"]
+    input: dict[str, Any]
+    raw: str
+
+class ToolStateRunning(TypedDict):
+    status: Literal["running"]
+    input: dict[str, Any]
+    title: NotRequired[str]
+    metadata: NotRequired[dict[str, Any]]
+    time: ToolStateRunningTime
+
+class ToolStateRunningTime(TypedDict):
+    start: int
+
+class ToolTextContent(TypedDict):
+    type: Literal["text"]
+    text: str
+
+class TuiCommandExecute(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["tui.command.execute"]
+    durable: NotRequired[TuiCommandExecuteDurable]
+    location: NotRequired[LocationRef]
+    data: TuiCommandExecuteData
+
+class TuiCommandExecuteData(TypedDict):
+    command: Literal["session.list", "session.new", "session.share", "session.interrupt", "session.compact", "session.page.up", "session.page.down", "session.line.up", "session.line.down", "session.half.page.up", "session.half.page.down", "session.first", "session.last", "prompt.clear", "prompt.submit", "agent.cycle"] | str
+
+class TuiCommandExecuteDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class TuiControlNextResponse(TypedDict):
+    path: str
+    body: Any
+
+class TuiPromptAppend(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["tui.prompt.append"]
+    durable: NotRequired[TuiPromptAppendDurable]
+    location: NotRequired[LocationRef]
+    data: TuiPromptAppendData
+
+class TuiPromptAppendData(TypedDict):
+    text: str
+
+class TuiPromptAppendDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class TuiSessionSelect(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["tui.session.select"]
+    durable: NotRequired[TuiSessionSelectDurable]
+    location: NotRequired[LocationRef]
+    data: TuiSessionSelectData
+
+class TuiSessionSelectData(TypedDict):
+    sessionID: str
+
+class TuiSessionSelectDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class TuiToastShow(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["tui.toast.show"]
+    durable: NotRequired[TuiToastShowDurable]
+    location: NotRequired[LocationRef]
+    data: TuiToastShowData
+
+class TuiToastShowData(TypedDict):
+    title: NotRequired[str]
+    message: str
+    variant: Literal["info", "success", "warning", "error"]
+    duration: NotRequired[int]
+
+class TuiToastShowDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class UnauthorizedError(TypedDict):
+    _tag: Literal["UnauthorizedError"]
+    message: str
+
+class UnknownError(TypedDict):
+    name: Literal["UnknownError"]
+    data: UnknownErrorData
+
+class UnknownError1(TypedDict):
+    _tag: Literal["UnknownError"]
+    message: str
+    ref: NotRequired[str]
+
+class UnknownErrorData(TypedDict):
+    message: str
+    ref: NotRequired[str]
+
+class UserMessage(TypedDict):
+    id: str
+    sessionID: str
+    role: Literal["user"]
+    time: UserMessageTime
+    format: NotRequired[OutputFormat]
+    summary: NotRequired[UserMessageSummary]
+    agent: str
+    model: UserMessageModel
+    system: NotRequired[str]
+    tools: NotRequired[dict[str, bool]]
+
+class UserMessageModel(TypedDict):
+    providerID: str
+    modelID: str
+    variant: NotRequired[str]
+
+class UserMessageSummary(TypedDict):
+    title: NotRequired[str]
+    body: NotRequired[str]
+    diffs: list[SnapshotFileDiff]
+
+class UserMessageTime(TypedDict):
+    created: float
+
+class V2AgentListResponse(TypedDict):
+    location: LocationInfo
+    data: list[AgentV2Info]
+
+class V2CommandListResponse(TypedDict):
+    location: LocationInfo
+    data: list[CommandV2Info]
+
+V2Event: TypeAlias = ModelsDevRefreshed | IntegrationUpdated | IntegrationConnectionUpdated | CatalogUpdated | SessionCreated | SessionUpdated | SessionDeleted | MessageUpdated | MessageRemoved | MessagePartUpdated | MessagePartRemoved | SessionNextAgentSwitched | SessionNextModelSwitched | SessionNextMoved | SessionNextPrompted | SessionNextPromptAdmitted | SessionNextContextUpdated | SessionNextSynthetic | SessionNextShellStarted | SessionNextShellEnded | SessionNextStepStarted | SessionNextStepEnded | SessionNextStepFailed | SessionNextTextStarted | SessionNextTextDelta | SessionNextTextEnded | SessionNextReasoningStarted | SessionNextReasoningDelta | SessionNextReasoningEnded | SessionNextToolInputStarted | SessionNextToolInputDelta | SessionNextToolInputEnded | SessionNextToolCalled | SessionNextToolProgress | SessionNextToolSuccess | SessionNextToolFailed | SessionNextRetried | SessionNextCompactionStarted | SessionNextCompactionDelta | SessionNextCompactionEnded | SessionNextRevertStaged | SessionNextRevertCleared | SessionNextRevertCommitted | MessagePartDelta | SessionDiff | SessionError | InstallationUpdated | InstallationUpdateAvailable | FileEdited | ReferenceUpdated | PermissionV2Asked | PermissionV2Replied | PluginAdded | ProjectDirectoriesUpdated | FileWatcherUpdated | PtyCreated | PtyUpdated | PtyExited | PtyDeleted | QuestionV2Asked | QuestionV2Replied | QuestionV2Rejected | TodoUpdated | LspUpdated | PermissionAsked | PermissionReplied | TuiPromptAppend | TuiCommandExecute | TuiToastShow | TuiSessionSelect | McpToolsChanged | McpBrowserOpenFailed | CommandExecuted | ProjectUpdated | SessionStatus2 | SessionIdle | QuestionAsked | QuestionReplied2 | QuestionRejected2 | SessionCompacted | VcsBranchUpdated | WorkspaceReady | WorkspaceFailed | WorkspaceStatus | WorktreeReady | WorktreeFailed | ServerConnected | GlobalDisposed
+
+class V2EventSubscribeResponse(TypedDict):
+    events: list[V2Event]
+    ended: Literal["timeout", "max_events", "closed"]
+
+class V2FsFindResponse(TypedDict):
+    location: LocationInfo
+    data: list[FileSystemEntry]
+
+class V2FsListResponse(TypedDict):
+    location: LocationInfo
+    data: list[FileSystemEntry]
+
+class V2HealthGetResponse(TypedDict):
+    healthy: Literal[True]
+
+class V2IntegrationAttemptStatusResponse(TypedDict):
+    location: LocationInfo
+    data: IntegrationAttemptStatus
+
+class V2IntegrationConnectOauthResponse(TypedDict):
+    location: LocationInfo
+    data: IntegrationAttempt
+
+class V2IntegrationGetResponse(TypedDict):
+    location: LocationInfo
+    data: IntegrationInfo
+
+class V2IntegrationListResponse(TypedDict):
+    location: LocationInfo
+    data: list[IntegrationInfo]
+
+class V2ModelListResponse(TypedDict):
+    location: LocationInfo
+    data: list[ModelV2Info]
+
+class V2PermissionRequestListResponse(TypedDict):
+    location: LocationInfo
+    data: list[PermissionV2Request]
+
+class V2PermissionSavedListResponse(TypedDict):
+    data: list[PermissionSavedInfo]
+
+class V2ProviderGetResponse(TypedDict):
+    location: LocationInfo
+    data: ProviderV2Info
+
+class V2ProviderListResponse(TypedDict):
+    location: LocationInfo
+    data: list[ProviderV2Info]
+
+class V2PtyConnectTokenResponse(TypedDict):
+    location: LocationInfo
+    data: PtyTicketConnectToken
+
+class V2PtyCreateResponse(TypedDict):
+    location: LocationInfo
+    data: Pty
+
+class V2PtyGetResponse(TypedDict):
+    location: LocationInfo
+    data: Pty
+
+class V2PtyListResponse(TypedDict):
+    location: LocationInfo
+    data: list[Pty]
+
+class V2PtyUpdateResponse(TypedDict):
+    location: LocationInfo
+    data: Pty
+
+class V2QuestionRequestListResponse(TypedDict):
+    location: LocationInfo
+    data: list[QuestionV2Request]
+
+class V2ReferenceListResponse(TypedDict):
+    location: LocationInfo
+    data: list[ReferenceInfo]
+
+class V2SessionActiveResponse(TypedDict):
+    data: dict[str, SessionActive]
+
+class V2SessionContextResponse(TypedDict):
+    data: list[SessionMessage]
+
+class V2SessionCreateResponse(TypedDict):
+    data: SessionV2Info
+
+class V2SessionEventsResponse(TypedDict):
+    events: list[SessionDurableEvent]
+    ended: Literal["timeout", "max_events", "closed"]
+
+class V2SessionGetResponse(TypedDict):
+    data: SessionV2Info
+
+class V2SessionMessageResponse(TypedDict):
+    data: SessionMessage
+
+class V2SessionPermissionCreateResponse(TypedDict):
+    data: V2SessionPermissionCreateResponseData
+
+class V2SessionPermissionCreateResponseData(TypedDict):
+    id: str
+    effect: PermissionV2Effect
+
+class V2SessionPermissionGetResponse(TypedDict):
+    data: PermissionV2Request
+
+class V2SessionPermissionListResponse(TypedDict):
+    data: list[PermissionV2Request]
+
+class V2SessionPromptResponse(TypedDict):
+    data: SessionInputAdmitted
+
+class V2SessionQuestionListResponse(TypedDict):
+    data: list[QuestionV2Request]
+
+class V2SessionRevertStageResponse(TypedDict):
+    data: RevertState
+
+class V2SkillListResponse(TypedDict):
+    location: LocationInfo
+    data: list[SkillV2Info]
+
+class VcsApplyError(TypedDict):
+    name: Literal["VcsApplyError"]
+    data: VcsApplyErrorData
+
+class VcsApplyErrorData(TypedDict):
+    message: str
+    reason: Literal["non-git", "not-clean"]
+
+class VcsApplyResponse(TypedDict):
+    applied: bool
+
+class VcsBranchUpdated(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["vcs.branch.updated"]
+    durable: NotRequired[VcsBranchUpdatedDurable]
+    location: NotRequired[LocationRef]
+    data: VcsBranchUpdatedData
+
+class VcsBranchUpdatedData(TypedDict):
+    branch: NotRequired[str]
+
+class VcsBranchUpdatedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class VcsFileDiff(TypedDict):
     file: str
@@ -699,14 +5447,117 @@ class Workspace(TypedDict):
     projectID: str
     timeUsed: float | Literal["NaN"] | Literal["Infinity"] | Literal["-Infinity"] | Literal["Infinity", "-Infinity", "NaN"]
 
+class WorkspaceCreateError(TypedDict):
+    name: Literal["WorkspaceCreateError"]
+    data: WorkspaceCreateErrorData
+
+class WorkspaceCreateErrorData(TypedDict):
+    message: str
+
 class WorkspaceEventConnectionStatus(TypedDict):
     workspaceID: str
     status: Literal["connected", "connecting", "disconnected", "error"]
+
+class WorkspaceFailed(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["workspace.failed"]
+    durable: NotRequired[WorkspaceFailedDurable]
+    location: NotRequired[LocationRef]
+    data: WorkspaceFailedData
+
+class WorkspaceFailedData(TypedDict):
+    message: str
+
+class WorkspaceFailedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class WorkspaceReady(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["workspace.ready"]
+    durable: NotRequired[WorkspaceReadyDurable]
+    location: NotRequired[LocationRef]
+    data: WorkspaceReadyData
+
+class WorkspaceReadyData(TypedDict):
+    name: str
+
+class WorkspaceReadyDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class WorkspaceStatus(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["workspace.status"]
+    durable: NotRequired[WorkspaceStatusDurable]
+    location: NotRequired[LocationRef]
+    data: WorkspaceStatusData
+
+class WorkspaceStatusData(TypedDict):
+    workspaceID: str
+    status: Literal["connected", "connecting", "disconnected", "error"]
+
+class WorkspaceStatusDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class WorkspaceWarpError(TypedDict):
+    name: Literal["WorkspaceWarpError"]
+    data: WorkspaceWarpErrorData
+
+class WorkspaceWarpErrorData(TypedDict):
+    message: str
 
 class Worktree(TypedDict):
     name: str
     branch: NotRequired[str]
     directory: str
+
+class WorktreeError(TypedDict):
+    name: Literal["WorktreeNotGitError", "WorktreeNameGenerationFailedError", "WorktreeCreateFailedError", "WorktreeStartCommandFailedError", "WorktreeRemoveFailedError", "WorktreeResetFailedError", "WorktreeListFailedError"]
+    data: WorktreeErrorData
+
+class WorktreeErrorData(TypedDict):
+    message: str
+
+class WorktreeFailed(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["worktree.failed"]
+    durable: NotRequired[WorktreeFailedDurable]
+    location: NotRequired[LocationRef]
+    data: WorktreeFailedData
+
+class WorktreeFailedData(TypedDict):
+    message: str
+
+class WorktreeFailedDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
+
+class WorktreeReady(TypedDict):
+    id: str
+    metadata: NotRequired[dict[str, Any]]
+    type: Literal["worktree.ready"]
+    durable: NotRequired[WorktreeReadyDurable]
+    location: NotRequired[LocationRef]
+    data: WorktreeReadyData
+
+class WorktreeReadyData(TypedDict):
+    name: str
+    branch: NotRequired[str]
+
+class WorktreeReadyDurable(TypedDict):
+    aggregateID: str
+    seq: int
+    version: int
 
 class WorktreeRemoveInput(TypedDict):
     directory: str
@@ -728,13 +5579,13 @@ class AppOperations:
         extra: dict[str, Any] = ...,
     ) -> bool:
         """Write log."""
-    async def skills(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[dict[str, Any]]:
+    async def skills(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[AppSkillsResponseItem]:
         """List skills."""
 
 class AuthOperations:
     async def remove(self, *, providerID: str) -> bool:
         """Remove auth credentials."""
-    async def set(self, *, providerID: str, body: OAuth | ApiAuth | WellKnownAuth) -> bool:
+    async def set(self, *, providerID: str, body: Auth) -> bool:
         """Set auth credentials."""
 
 class CommandOperations:
@@ -742,18 +5593,11 @@ class CommandOperations:
         """List commands."""
 
 class ConfigOperations:
-    async def get(self, *, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def get(self, *, directory: str = ..., workspace: str = ...) -> Config:
         """Get configuration."""
-    async def providers(self, *, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def providers(self, *, directory: str = ..., workspace: str = ...) -> ConfigProvidersResponse:
         """List config providers."""
-    async def update(
-        self,
-        *,
-        body: dict[str, Any],
-        directory: str = ...,
-        workspace: str = ...,
-        force: bool = ...,
-    ) -> dict[str, Any]:
+    async def update(self, *, body: Config, directory: str = ..., workspace: str = ..., force: bool = ...) -> Config:
         """Update configuration."""
 
 class EventOperations:
@@ -765,7 +5609,7 @@ class EventOperations:
         timeout_seconds: float = ...,
         max_events: int = ...,
         types: builtins.list[str] = ...,
-    ) -> dict[str, Any]:
+    ) -> EventSubscribeResponse:
         """Subscribe to events."""
 
 class ExperimentalCapabilitiesOperations:
@@ -775,7 +5619,7 @@ class ExperimentalCapabilitiesOperations:
 class ExperimentalConsoleOperations:
     async def get(self, *, directory: str = ..., workspace: str = ...) -> ConsoleState:
         """Get active Console provider metadata."""
-    async def list_orgs(self, *, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def list_orgs(self, *, directory: str = ..., workspace: str = ...) -> ExperimentalConsoleListOrgsResponse:
         """List switchable Console orgs."""
     async def switch_org(self, *, accountID: str, orgID: str, directory: str = ..., workspace: str = ...) -> bool:
         """Switch active Console org."""
@@ -787,7 +5631,7 @@ class ExperimentalControlPlaneOperations:
         sessionID: str,
         destination: MoveSessionDestination,
         moveChanges: bool = ...,
-    ) -> Any:
+    ) -> None:
         """Move session."""
 
 class ExperimentalProjectCopyOperations:
@@ -798,7 +5642,7 @@ class ExperimentalProjectCopyOperations:
         directory: str = ...,
         workspace: str = ...,
         context: str = ...,
-    ) -> dict[str, Any]:
+    ) -> ExperimentalProjectCopyGenerateNameResponse:
         """Generate project copy name."""
 
 class ExperimentalResourceOperations:
@@ -823,7 +5667,12 @@ class ExperimentalSessionOperations:
         """List sessions."""
 
 class ExperimentalWorkspaceAdapterOperations:
-    async def list(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[dict[str, Any]]:
+    async def list(
+        self,
+        *,
+        directory: str = ...,
+        workspace: str = ...,
+    ) -> builtins.list[ExperimentalWorkspaceAdapterListResponseItem]:
         """List workspace adapters."""
 
 class ExperimentalWorkspaceOperations:
@@ -845,7 +5694,7 @@ class ExperimentalWorkspaceOperations:
         """Remove workspace."""
     async def status(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[WorkspaceEventConnectionStatus]:
         """Workspace status."""
-    async def sync_list(self, *, directory: str = ..., workspace: str = ...) -> Any:
+    async def sync_list(self, *, directory: str = ..., workspace: str = ...) -> None:
         """Sync workspace list."""
     async def warp(
         self,
@@ -855,7 +5704,7 @@ class ExperimentalWorkspaceOperations:
         directory: str = ...,
         workspace: str = ...,
         copyChanges: bool = ...,
-    ) -> Any:
+    ) -> None:
         """Warp session into workspace."""
 
 class ExperimentalOperations:
@@ -889,7 +5738,7 @@ class FindOperations:
         """Find files."""
     async def symbols(self, *, query: str, directory: str = ..., workspace: str = ...) -> builtins.list[Symbol]:
         """Find symbols."""
-    async def text(self, *, pattern: str, directory: str = ..., workspace: str = ...) -> builtins.list[dict[str, Any]]:
+    async def text(self, *, pattern: str, directory: str = ..., workspace: str = ...) -> builtins.list[FindTextResponseItem]:
         """Find text."""
 
 class FormatterOperations:
@@ -897,9 +5746,9 @@ class FormatterOperations:
         """Get formatter status."""
 
 class GlobalConfigOperations:
-    async def get(self) -> dict[str, Any]:
+    async def get(self) -> Config:
         """Get global configuration."""
-    async def update(self, *, body: dict[str, Any], force: bool = ...) -> dict[str, Any]:
+    async def update(self, *, body: Config, force: bool = ...) -> Config:
         """Update global configuration."""
 
 class GlobalOperations:
@@ -912,11 +5761,11 @@ class GlobalOperations:
         timeout_seconds: float = ...,
         max_events: int = ...,
         types: builtins.list[str] = ...,
-    ) -> dict[str, Any]:
+    ) -> GlobalEventResponse:
         """Get global events."""
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> GlobalHealthResponse:
         """Get health."""
-    async def upgrade(self, *, target: str) -> dict[str, Any]:
+    async def upgrade(self, *, target: str) -> GlobalUpgradeResponse | GlobalUpgradeResponse2:
         """Upgrade opencode."""
 
 class InstanceOperations:
@@ -935,20 +5784,13 @@ class McpAuthOperations:
         directory: str = ...,
         workspace: str = ...,
         timeout_seconds: float = ...,
-    ) -> MCPStatusConnected | MCPStatusDisabled | MCPStatusFailed | MCPStatusNeedsAuth | MCPStatusNeedsClientRegistration:
+    ) -> MCPStatus:
         """Authenticate MCP OAuth."""
-    async def callback(
-        self,
-        *,
-        name: str,
-        code: str,
-        directory: str = ...,
-        workspace: str = ...,
-    ) -> MCPStatusConnected | MCPStatusDisabled | MCPStatusFailed | MCPStatusNeedsAuth | MCPStatusNeedsClientRegistration:
+    async def callback(self, *, name: str, code: str, directory: str = ..., workspace: str = ...) -> MCPStatus:
         """Complete MCP OAuth."""
-    async def remove(self, *, name: str, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def remove(self, *, name: str, directory: str = ..., workspace: str = ...) -> McpAuthRemoveResponse:
         """Remove MCP OAuth."""
-    async def start(self, *, name: str, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def start(self, *, name: str, directory: str = ..., workspace: str = ...) -> McpAuthStartResponse:
         """Start MCP OAuth."""
 
 class McpOperations:
@@ -959,19 +5801,14 @@ class McpOperations:
         config: McpLocalConfig | McpRemoteConfig,
         directory: str = ...,
         workspace: str = ...,
-    ) -> dict[str, MCPStatusConnected | MCPStatusDisabled | MCPStatusFailed | MCPStatusNeedsAuth | MCPStatusNeedsClientRegistration]:
+    ) -> dict[str, MCPStatus]:
         """Add MCP server."""
     auth: McpAuthOperations
     async def connect(self, *, name: str, directory: str = ..., workspace: str = ...) -> bool:
         """Connect MCP server."""
     async def disconnect(self, *, name: str, directory: str = ..., workspace: str = ...) -> bool:
         """Disconnect MCP server."""
-    async def status(
-        self,
-        *,
-        directory: str = ...,
-        workspace: str = ...,
-    ) -> dict[str, MCPStatusConnected | MCPStatusDisabled | MCPStatusFailed | MCPStatusNeedsAuth | MCPStatusNeedsClientRegistration]:
+    async def status(self, *, directory: str = ..., workspace: str = ...) -> dict[str, MCPStatus]:
         """Get MCP status."""
 
 class PartOperations:
@@ -991,10 +5828,10 @@ class PartOperations:
         sessionID: str,
         messageID: str,
         partID: str,
-        body: dict[str, Any],
+        body: Part,
         directory: str = ...,
         workspace: str = ...,
-    ) -> dict[str, Any]:
+    ) -> Part:
         """Update message part."""
 
 class PathOperations:
@@ -1028,7 +5865,13 @@ class PermissionOperations:
 class ProjectOperations:
     async def current(self, *, directory: str = ..., workspace: str = ...) -> Project:
         """Get current project."""
-    async def directories(self, *, projectID: str, directory: str = ..., workspace: str = ...) -> builtins.list[dict[str, Any]]:
+    async def directories(
+        self,
+        *,
+        projectID: str,
+        directory: str = ...,
+        workspace: str = ...,
+    ) -> builtins.list[ProjectDirectoriesItem]:
         """List project directories."""
     async def init_git(self, *, directory: str = ..., workspace: str = ..., force: bool = ...) -> Project:
         """Initialize git repository."""
@@ -1071,7 +5914,7 @@ class ProviderOauthOperations:
 class ProviderOperations:
     async def auth(self, *, directory: str = ..., workspace: str = ...) -> dict[str, builtins.list[ProviderAuthMethod]]:
         """Get provider auth methods."""
-    async def list(self, *, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def list(self, *, directory: str = ..., workspace: str = ...) -> ProviderListResponse:
         """List providers."""
     oauth: ProviderOauthOperations
 
@@ -1088,7 +5931,7 @@ class PtyOperations:
         until: str = ...,
         timeout_seconds: float = ...,
         max_chars: int = ...,
-    ) -> dict[str, Any]:
+    ) -> TerminalOutput:
         """Connect to PTY session."""
     async def connect_token(self, *, ptyID: str, directory: str = ..., workspace: str = ...) -> PtyTicketConnectToken:
         """Create PTY WebSocket token."""
@@ -1110,7 +5953,7 @@ class PtyOperations:
         """List PTY sessions."""
     async def remove(self, *, ptyID: str, directory: str = ..., workspace: str = ...) -> bool:
         """Remove PTY session."""
-    async def shells(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[dict[str, Any]]:
+    async def shells(self, *, directory: str = ..., workspace: str = ...) -> builtins.list[PtyShellsResponseItem]:
         """List available shells."""
     async def update(
         self,
@@ -1155,8 +5998,8 @@ class SessionOperations:
         agent: str = ...,
         model: str = ...,
         variant: str = ...,
-        parts: builtins.list[Parts] = ...,
-    ) -> dict[str, Any]:
+        parts: builtins.list[FilePartInput] = ...,
+    ) -> SessionCommandResponse:
         """Send command."""
     async def create(
         self,
@@ -1234,7 +6077,7 @@ class SessionOperations:
         messageID: str,
         directory: str = ...,
         workspace: str = ...,
-    ) -> dict[str, Any]:
+    ) -> SessionMessageResponse:
         """Get message."""
     async def messages(
         self,
@@ -1244,7 +6087,7 @@ class SessionOperations:
         workspace: str = ...,
         limit: int = ...,
         before: str = ...,
-    ) -> builtins.list[dict[str, Any]]:
+    ) -> builtins.list[SessionMessagesResponseItem]:
         """Get session messages."""
     async def prompt(
         self,
@@ -1258,10 +6101,10 @@ class SessionOperations:
         agent: str = ...,
         noReply: bool = ...,
         tools: dict[str, bool] = ...,
-        format: OutputFormatText | OutputFormatJsonSchema = ...,
+        format: OutputFormat = ...,
         system: str = ...,
         variant: str = ...,
-    ) -> dict[str, Any]:
+    ) -> SessionPromptResponse:
         """Send message."""
     async def prompt_async(
         self,
@@ -1275,10 +6118,10 @@ class SessionOperations:
         agent: str = ...,
         noReply: bool = ...,
         tools: dict[str, bool] = ...,
-        format: OutputFormatText | OutputFormatJsonSchema = ...,
+        format: OutputFormat = ...,
         system: str = ...,
         variant: str = ...,
-    ) -> Any:
+    ) -> None:
         """Send async message."""
     async def revert(
         self,
@@ -1302,9 +6145,9 @@ class SessionOperations:
         workspace: str = ...,
         messageID: str = ...,
         model: SessionShellModel = ...,
-    ) -> dict[str, Any]:
+    ) -> SessionShellResponse:
         """Run shell command."""
-    async def status(self, *, directory: str = ..., workspace: str = ...) -> dict[str, dict[str, Any]]:
+    async def status(self, *, directory: str = ..., workspace: str = ...) -> dict[str, SessionStatus]:
         """Get session status."""
     async def summarize(
         self,
@@ -1332,7 +6175,7 @@ class SessionOperations:
         title: str = ...,
         metadata: dict[str, Any] = ...,
         permission: builtins.list[PermissionRule] = ...,
-        time: Time = ...,
+        time: SessionUpdateTime = ...,
     ) -> Session:
         """Update session."""
 
@@ -1343,16 +6186,16 @@ class SyncHistoryOperations:
         directory: str = ...,
         workspace: str = ...,
         body: dict[str, int] = ...,
-    ) -> builtins.list[dict[str, Any]]:
+    ) -> builtins.list[SyncHistoryListResponseItem]:
         """List sync events."""
 
 class SyncOperations:
     history: SyncHistoryOperations
-    async def replay(self, *, body: Body, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def replay(self, *, body: SyncReplayBody, directory: str = ..., workspace: str = ...) -> SyncReplayResponse:
         """Replay sync events."""
     async def start(self, *, directory: str = ..., workspace: str = ...) -> bool:
         """Start workspace sync."""
-    async def steal(self, *, workspace: str, sessionID: str, directory: str = ...) -> dict[str, Any]:
+    async def steal(self, *, workspace: str, sessionID: str, directory: str = ...) -> SyncStealResponse:
         """Steal session into workspace."""
 
 class ToolOperations:
@@ -1369,7 +6212,13 @@ class ToolOperations:
         """List tools."""
 
 class TuiControlOperations:
-    async def next(self, *, directory: str = ..., workspace: str = ..., timeout_seconds: float = ...) -> dict[str, Any]:
+    async def next(
+        self,
+        *,
+        directory: str = ...,
+        workspace: str = ...,
+        timeout_seconds: float = ...,
+    ) -> TuiControlNextResponse:
         """Get next TUI request."""
     async def response(self, *, body: Any, directory: str = ..., workspace: str = ...) -> bool:
         """Submit TUI response."""
@@ -1415,17 +6264,17 @@ class TuiOperations:
         """Submit TUI prompt."""
 
 class V2AgentOperations:
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2AgentListResponse:
         """List agents."""
 
 class V2CommandOperations:
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2CommandListResponse:
         """List commands."""
 
 class V2CredentialOperations:
-    async def remove(self, *, credentialID: str, location: Location = ...) -> Any:
+    async def remove(self, *, credentialID: str, location: Location = ...) -> None:
         """Remove credential."""
-    async def update(self, *, credentialID: str, label: str, location: Location = ...) -> Any:
+    async def update(self, *, credentialID: str, label: str, location: Location = ...) -> None:
         """Update credential."""
 
 class V2EventOperations:
@@ -1435,7 +6284,7 @@ class V2EventOperations:
         timeout_seconds: float = ...,
         max_events: int = ...,
         types: builtins.list[str] = ...,
-    ) -> dict[str, Any]:
+    ) -> V2EventSubscribeResponse:
         """Subscribe to events."""
 
 class V2FsOperations:
@@ -1446,27 +6295,27 @@ class V2FsOperations:
         location: Location = ...,
         type: Literal["file", "directory"] = ...,
         limit: str | int = ...,
-    ) -> dict[str, Any]:
+    ) -> V2FsFindResponse:
         """Find files."""
-    async def list(self, *, location: Location = ..., path: str = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ..., path: str = ...) -> V2FsListResponse:
         """List directory."""
-    async def read(self, *, path: str, location: Location = ...) -> Any:
+    async def read(self, *, path: str, location: Location = ...) -> str | bytes:
         """Read file."""
 
 class V2HealthOperations:
-    async def get(self) -> dict[str, Any]:
+    async def get(self) -> V2HealthGetResponse:
         """Check server health."""
 
 class V2IntegrationAttemptOperations:
-    async def cancel(self, *, attemptID: str, location: Location = ...) -> Any:
+    async def cancel(self, *, attemptID: str, location: Location = ...) -> None:
         """Cancel OAuth connection."""
-    async def complete(self, *, attemptID: str, location: Location = ..., code: str = ...) -> Any:
+    async def complete(self, *, attemptID: str, location: Location = ..., code: str = ...) -> None:
         """Complete OAuth connection."""
-    async def status(self, *, attemptID: str, location: Location = ...) -> dict[str, Any]:
+    async def status(self, *, attemptID: str, location: Location = ...) -> V2IntegrationAttemptStatusResponse:
         """Get OAuth attempt status."""
 
 class V2IntegrationConnectOperations:
-    async def key(self, *, integrationID: str, key: str, location: Location = ..., label: str = ...) -> Any:
+    async def key(self, *, integrationID: str, key: str, location: Location = ..., label: str = ...) -> None:
         """Connect with key."""
     async def oauth(
         self,
@@ -1476,15 +6325,15 @@ class V2IntegrationConnectOperations:
         inputs: dict[str, str],
         location: Location = ...,
         label: str = ...,
-    ) -> dict[str, Any]:
+    ) -> V2IntegrationConnectOauthResponse:
         """Begin OAuth connection."""
 
 class V2IntegrationOperations:
     attempt: V2IntegrationAttemptOperations
     connect: V2IntegrationConnectOperations
-    async def get(self, *, integrationID: str, location: Location = ...) -> dict[str, Any]:
+    async def get(self, *, integrationID: str, location: Location = ...) -> V2IntegrationGetResponse:
         """Get integration."""
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2IntegrationListResponse:
         """List integrations."""
 
 class V2LocationOperations:
@@ -1492,17 +6341,17 @@ class V2LocationOperations:
         """Get location."""
 
 class V2ModelOperations:
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2ModelListResponse:
         """List models."""
 
 class V2PermissionRequestOperations:
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2PermissionRequestListResponse:
         """List pending permission requests."""
 
 class V2PermissionSavedOperations:
-    async def list(self, *, projectID: str = ...) -> dict[str, Any]:
+    async def list(self, *, projectID: str = ...) -> V2PermissionSavedListResponse:
         """List saved permissions."""
-    async def remove(self, *, id: str) -> Any:
+    async def remove(self, *, id: str) -> None:
         """Remove saved permission."""
 
 class V2PermissionOperations:
@@ -1520,15 +6369,15 @@ class V2ProjectCopyOperations:
         name: str = ...,
     ) -> ProjectCopyCopy:
         """Create project copy."""
-    async def refresh(self, *, projectID: str, location: Location = ...) -> Any:
+    async def refresh(self, *, projectID: str, location: Location = ...) -> None:
         """Refresh project copies."""
-    async def remove(self, *, projectID: str, directory: str, force: bool, location: Location = ...) -> Any:
+    async def remove(self, *, projectID: str, directory: str, force: bool, location: Location = ...) -> None:
         """Remove project copy."""
 
 class V2ProviderOperations:
-    async def get(self, *, providerID: str, location: Location = ...) -> dict[str, Any]:
+    async def get(self, *, providerID: str, location: Location = ...) -> V2ProviderGetResponse:
         """Get provider."""
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2ProviderListResponse:
         """List providers."""
 
 class V2PtyOperations:
@@ -1543,9 +6392,9 @@ class V2PtyOperations:
         until: str = ...,
         timeout_seconds: float = ...,
         max_chars: int = ...,
-    ) -> dict[str, Any]:
+    ) -> TerminalOutput:
         """Connect to PTY session."""
-    async def connect_token(self, *, ptyID: str, location: Location = ...) -> dict[str, Any]:
+    async def connect_token(self, *, ptyID: str, location: Location = ...) -> V2PtyConnectTokenResponse:
         """Create PTY WebSocket token."""
     async def create(
         self,
@@ -1556,13 +6405,13 @@ class V2PtyOperations:
         cwd: str = ...,
         title: str = ...,
         env: dict[str, str] = ...,
-    ) -> dict[str, Any]:
+    ) -> V2PtyCreateResponse:
         """Create PTY session."""
-    async def get(self, *, ptyID: str, location: Location = ...) -> dict[str, Any]:
+    async def get(self, *, ptyID: str, location: Location = ...) -> V2PtyGetResponse:
         """Get PTY session."""
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2PtyListResponse:
         """List PTY sessions."""
-    async def remove(self, *, ptyID: str, location: Location = ...) -> Any:
+    async def remove(self, *, ptyID: str, location: Location = ...) -> None:
         """Remove PTY session."""
     async def update(
         self,
@@ -1570,19 +6419,19 @@ class V2PtyOperations:
         ptyID: str,
         location: Location = ...,
         title: str = ...,
-        size: V2PtyUpdateSize = ...,
-    ) -> dict[str, Any]:
+        size: Size = ...,
+    ) -> V2PtyUpdateResponse:
         """Update PTY session."""
 
 class V2QuestionRequestOperations:
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2QuestionRequestListResponse:
         """List pending question requests."""
 
 class V2QuestionOperations:
     request: V2QuestionRequestOperations
 
 class V2ReferenceOperations:
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2ReferenceListResponse:
         """List references."""
 
 class V2SessionPermissionOperations:
@@ -1597,44 +6446,37 @@ class V2SessionPermissionOperations:
         metadata: dict[str, Any] = ...,
         source: PermissionV2Source = ...,
         agent: str = ...,
-    ) -> dict[str, Any]:
+    ) -> V2SessionPermissionCreateResponse:
         """Create permission request."""
-    async def get(self, *, sessionID: str, requestID: str) -> dict[str, Any]:
+    async def get(self, *, sessionID: str, requestID: str) -> V2SessionPermissionGetResponse:
         """Get permission request."""
-    async def list(self, *, sessionID: str) -> dict[str, Any]:
+    async def list(self, *, sessionID: str) -> V2SessionPermissionListResponse:
         """List session permission requests."""
-    async def reply(
-        self,
-        *,
-        sessionID: str,
-        requestID: str,
-        reply: Literal["once", "always", "reject"],
-        message: str = ...,
-    ) -> Any:
+    async def reply(self, *, sessionID: str, requestID: str, reply: PermissionV2Reply, message: str = ...) -> None:
         """Reply to pending permission request."""
 
 class V2SessionQuestionOperations:
-    async def list(self, *, sessionID: str) -> dict[str, Any]:
+    async def list(self, *, sessionID: str) -> V2SessionQuestionListResponse:
         """List session question requests."""
-    async def reject(self, *, sessionID: str, requestID: str) -> Any:
+    async def reject(self, *, sessionID: str, requestID: str) -> None:
         """Reject pending question request."""
-    async def reply(self, *, sessionID: str, requestID: str, answers: builtins.list[builtins.list[str]]) -> Any:
+    async def reply(self, *, sessionID: str, requestID: str, answers: builtins.list[builtins.list[str]]) -> None:
         """Reply to pending question request."""
 
 class V2SessionRevertOperations:
-    async def clear(self, *, sessionID: str) -> Any:
+    async def clear(self, *, sessionID: str) -> None:
         """Clear staged revert."""
-    async def commit(self, *, sessionID: str) -> Any:
+    async def commit(self, *, sessionID: str) -> None:
         """Commit staged revert."""
-    async def stage(self, *, sessionID: str, messageID: str, files: bool = ...) -> dict[str, Any]:
+    async def stage(self, *, sessionID: str, messageID: str, files: bool = ...) -> V2SessionRevertStageResponse:
         """Stage session revert."""
 
 class V2SessionOperations:
-    async def active(self) -> dict[str, Any]:
+    async def active(self) -> V2SessionActiveResponse:
         """List active sessions."""
-    async def compact(self, *, sessionID: str) -> Any:
+    async def compact(self, *, sessionID: str) -> None:
         """Compact session."""
-    async def context(self, *, sessionID: str) -> dict[str, Any]:
+    async def context(self, *, sessionID: str) -> V2SessionContextResponse:
         """Get session context."""
     async def create(
         self,
@@ -1643,7 +6485,7 @@ class V2SessionOperations:
         agent: str = ...,
         model: ModelRef = ...,
         location: LocationRef = ...,
-    ) -> dict[str, Any]:
+    ) -> V2SessionCreateResponse:
         """Create session."""
     async def events(
         self,
@@ -1653,13 +6495,13 @@ class V2SessionOperations:
         timeout_seconds: float = ...,
         max_events: int = ...,
         types: builtins.list[str] = ...,
-    ) -> dict[str, Any]:
+    ) -> V2SessionEventsResponse:
         """Subscribe to session events."""
-    async def get(self, *, sessionID: str) -> dict[str, Any]:
+    async def get(self, *, sessionID: str) -> V2SessionGetResponse:
         """Get session."""
     async def history(self, *, sessionID: str, limit: str | int = ..., after: str | int = ...) -> SessionHistory:
         """Get session history."""
-    async def interrupt(self, *, sessionID: str) -> Any:
+    async def interrupt(self, *, sessionID: str) -> None:
         """Interrupt session execution."""
     async def list(
         self,
@@ -1674,7 +6516,7 @@ class V2SessionOperations:
         cursor: str = ...,
     ) -> SessionsResponse:
         """List sessions."""
-    async def message(self, *, sessionID: str, messageID: str) -> dict[str, Any]:
+    async def message(self, *, sessionID: str, messageID: str) -> V2SessionMessageResponse:
         """Get session message."""
     async def messages(
         self,
@@ -1694,19 +6536,19 @@ class V2SessionOperations:
         id: str = ...,
         delivery: Literal["steer", "queue"] = ...,
         resume: bool = ...,
-    ) -> dict[str, Any]:
+    ) -> V2SessionPromptResponse:
         """Send message."""
     question: V2SessionQuestionOperations
     revert: V2SessionRevertOperations
-    async def switch_agent(self, *, sessionID: str, agent: str) -> Any:
+    async def switch_agent(self, *, sessionID: str, agent: str) -> None:
         """Switch session agent."""
-    async def switch_model(self, *, sessionID: str, model: ModelRef) -> Any:
+    async def switch_model(self, *, sessionID: str, model: ModelRef) -> None:
         """Switch session model."""
-    async def wait(self, *, sessionID: str) -> Any:
+    async def wait(self, *, sessionID: str) -> None:
         """Wait for session."""
 
 class V2SkillOperations:
-    async def list(self, *, location: Location = ...) -> dict[str, Any]:
+    async def list(self, *, location: Location = ...) -> V2SkillListResponse:
         """List skills."""
 
 class V2Operations:
@@ -1729,7 +6571,7 @@ class V2Operations:
     skill: V2SkillOperations
 
 class VcsDiffOperations:
-    async def raw(self, *, directory: str = ..., workspace: str = ...) -> Any:
+    async def raw(self, *, directory: str = ..., workspace: str = ...) -> str:
         """Get raw VCS diff."""
     async def __call__(
         self,
@@ -1742,7 +6584,7 @@ class VcsDiffOperations:
         """Get VCS diff."""
 
 class VcsOperations:
-    async def apply(self, *, patch: str, directory: str = ..., workspace: str = ...) -> dict[str, Any]:
+    async def apply(self, *, patch: str, directory: str = ..., workspace: str = ...) -> VcsApplyResponse:
         """Apply VCS patch."""
     diff: VcsDiffOperations
     async def get(self, *, directory: str = ..., workspace: str = ...) -> VcsInfo:

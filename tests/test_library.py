@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -14,15 +13,13 @@ import pytest
 
 import opencode_mcp
 from opencode_mcp import APIError, InvalidArguments, OpenCode, SettingsError, TransportError, WorkflowError, exceptions
-from opencode_mcp.catalog import Catalog, Operation
+from opencode_mcp.catalog import Catalog
 from opencode_mcp.cli.shared_servers import read_shared_servers
 from opencode_mcp.opencode import Endpoint
-from opencode_mcp.operations import attribute_names, python_name
+from opencode_mcp.operations import attribute_names
 from opencode_mcp.settings import Settings
 from tests.eventually import eventually
 
-ROOT = Path(__file__).parents[1]
-STUBS = {1: ROOT / "opencode_mcp" / "operations.pyi", 2: ROOT / "opencode_mcp" / "operations2.pyi"}
 pytestmark = pytest.mark.anyio
 
 
@@ -270,42 +267,3 @@ def processes_in(folder: Path) -> Iterator[str]:
                 yield process.name
         except OSError:  # it ended, or is somebody else's
             continue
-
-
-@pytest.mark.usefixtures("spawns")
-def test_the_stub_is_up_to_date() -> None:
-    """scripts/write_stubs.py has been run."""
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "write_stubs.py", "--check"], capture_output=True)
-
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_a_stub_has_every_operation_with_its_arguments(every_catalog: Catalog) -> None:
-    """By name, and required exactly where the schema requires them; `full` is only for tools."""
-    text = STUBS[every_catalog.generation.number].read_text(encoding="utf-8")
-    classes = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
-    for operation in every_catalog.values():
-        required = set(operation.input_schema.get("required", ()))
-
-        names = operation.input_schema["properties"].keys() - ({"full"} if operation.minimal else set[str]())
-        assert parse_stub(classes, operation) == {python_name(name): name in required for name in names}
-
-
-def parse_stub(classes: Mapping[str, ast.ClassDef], operation: Operation) -> dict[str, bool]:
-    """Return the arguments that the stub gives an operation, each with whether it is required."""
-    *groups, last = attribute_names(operation.id)
-    group = classes["Operations"]
-    for name in groups:
-        group = classes[annotated_fields(group)[name]]
-    if last in annotated_fields(group):
-        group, last = classes[annotated_fields(group)[last]], "__call__"
-    [method] = [one for one in group.body if isinstance(one, ast.AsyncFunctionDef) and one.name == last]
-    assert [one.arg for one in method.args.args] == ["self"]
-    pairs = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
-    return {argument.arg: default is None for argument, default in pairs}
-
-
-def annotated_fields(node: ast.ClassDef) -> dict[str, str]:
-    """Return the attributes of a stub's class and their classes."""
-    annotated = [one for one in node.body if isinstance(one, ast.AnnAssign)]
-    return {ast.unparse(one.target): ast.unparse(one.annotation) for one in annotated}

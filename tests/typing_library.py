@@ -20,6 +20,34 @@ async def right(opencode: OpenCode) -> None:
     await opencode.vcs.diff.raw()
     await opencode.global_.health()
     assert_type(await opencode.find.files(query="main"), list[str])
+    assert_type(await opencode.vcs.diff.raw(), str)
+    assert_type(await opencode.session.prompt_async(sessionID=session["id"], parts=[]), None)
+
+
+async def unions(opencode: OpenCode) -> None:
+    """The alternatives of a part, a status or an error are told apart by their literal field."""
+    reply = await opencode.session.prompt(sessionID="ses_1", parts=[])
+    for part in reply["parts"]:
+        if part["type"] == "tool" and part["state"]["status"] == "completed":
+            assert_type(part["state"]["output"], str)
+        elif part["type"] == "text":
+            assert_type(part["text"], str)
+            part["state"]  # pyright: ignore[reportGeneralTypeIssues]
+    if "error" in reply["info"] and reply["info"]["error"]["name"] == "ProviderAuthError":
+        assert_type(reply["info"]["error"]["data"]["providerID"], str)
+    for status in (await opencode.session.status()).values():
+        if status["type"] == "retry":
+            assert_type(status["attempt"], int)
+    answer = await opencode.event.subscribe(max_events=1)
+    for event in answer["events"]:
+        if event["type"] == "session.updated":
+            assert_type(event["properties"]["info"]["title"], str)
+
+
+async def odd_names(opencode: OpenCode, operations: Operations) -> None:
+    """A field may be named as no attribute can be."""
+    assert_type((await opencode.config.get()).get("$schema"), str | None)
+    assert_type((await operations.experimental.session.stats())["data"]["range"]["from"], float)
 
 
 async def right_of_opencode_2(operations: Operations) -> None:
